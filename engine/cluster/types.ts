@@ -1,0 +1,140 @@
+/** What a cluster takes and gives: the public face of the engine. */
+import type { Sequence } from "../layout/shards.ts";
+import type { DType } from "../tensor/dtype.ts";
+import type { Span } from "../trace/span.ts";
+
+/** Which operand travels round the ring. */
+export type Variant = "pass-kv" | "pass-q";
+
+/** Where the partial attentions are computed: WGSL on a WebGPU device a rank, or plain TypeScript. */
+export type Backend = "webgpu" | "cpu";
+
+/** A link as slow as a real one: each rank's outgoing messages queue for `bandwidth`, then take `latency` more. */
+export interface Link {
+  /** Bytes per second. */
+  readonly bandwidth: number;
+  /** Seconds. */
+  readonly latency: number;
+}
+
+/** How a cluster is started. */
+export interface ClusterOptions {
+  /** N, at least 1. */
+  readonly ranks: number;
+  /** Default "webgpu". */
+  readonly backend?: Backend;
+  /** Default: as fast as messages between workers are. */
+  readonly link?: Link;
+  /** Seconds after a fault (a dead rank, a chunk that never comes) within which a run fails; default 5. */
+  readonly timeout?: number;
+  /** WGSL texts by name, in place of the shipped ones. */
+  readonly shaders?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal;
+}
+
+/** One attention experiment. */
+export interface AttendInput {
+  /** f32 `[sum T, H, D]`. */
+  readonly q: Float32Array;
+  /** f32 `[sum (T+P), Hkv, D]`, each sequence's cached rows before its new rows. */
+  readonly k: Float32Array;
+  /** Like k. */
+  readonly v: Float32Array;
+  /** T and P of each sequence. */
+  readonly sequences: readonly Sequence[];
+  /** H, a multiple of kvHeads. */
+  readonly heads: number;
+  /** Hkv. */
+  readonly kvHeads: number;
+  /** D, a multiple of 4 from 16 to 256. */
+  readonly headDim: number;
+  /** Default "pass-kv". */
+  readonly variant?: Variant;
+  /** Default true: bottom-right, by absolute position. */
+  readonly causal?: boolean;
+  /** Default 1/sqrt(D). */
+  readonly scale?: number;
+  /** How the travelling operand (KV in pass-KV, Q in pass-Q) is stored and sent; default "f32". */
+  readonly wireDtype?: DType;
+  readonly signal?: AbortSignal;
+  /** Called as ranks finish hops: hops done of all ranks together, and their total (N x N). */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** What one rank sent and received. Messages carry a chunk or a parcel each. */
+export interface RankTraffic {
+  readonly rank: number;
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  /** Messages sent: N-1 ring transfers, and in pass-Q N-1 parcels of the All2All. */
+  readonly messages: number;
+  readonly ring: { readonly messages: number; readonly bytes: number };
+  readonly all2all: { readonly messages: number; readonly bytes: number };
+  /** Bytes of the ring's messages that are padding. */
+  readonly paddingBytes: number;
+}
+
+/** Seconds by kind: of the rank that took longest for it, as a cluster is as slow as its slowest rank. */
+export interface Times {
+  readonly compile: number;
+  readonly upload: number;
+  readonly attend: number;
+  /** Waiting for messages that attention did not hide. */
+  readonly exchange: number;
+  readonly merge: number;
+  readonly total: number;
+}
+
+/** Who computed, with what. */
+export interface AdapterFacts {
+  /** One line for people: vendor, architecture, description; "none: plain TypeScript" for the cpu back-end. */
+  readonly name: string;
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly description: string;
+  /** True where it emulates a GPU on the CPU (SwiftShader, lavapipe) or is no GPU at all. */
+  readonly software: boolean;
+  readonly features: readonly string[];
+}
+
+/** The facts of a run, as `--json` prints them. */
+export interface Report {
+  readonly adapter: AdapterFacts;
+  readonly backend: Backend;
+  /** "deno", "node" or "browser". */
+  readonly runtime: string;
+  /** Name of the attention kernel that ran, with its storage types. */
+  readonly kernel: string;
+  /** What times the attend and merge spans: "gpu-timestamps" or "host". */
+  readonly clock: "gpu-timestamps" | "host";
+  readonly variant: Variant;
+  readonly ranks: number;
+  readonly wireDtype: DType;
+  readonly causal: boolean;
+  readonly scale: number;
+  readonly shape: { readonly heads: number; readonly kvHeads: number; readonly headDim: number; readonly sequences: readonly Sequence[] };
+  readonly link: Link | null;
+  readonly perRank: readonly RankTraffic[];
+  /** Seconds. */
+  readonly times: Times;
+  readonly spans: readonly Span[];
+}
+
+/** O, LSE and the facts of the run. */
+export interface AttendResult {
+  /** f32 `[sum T, H, D]`. */
+  readonly out: Float32Array;
+  /** f32 `[sum T, H]`, natural log, -Infinity where a row sees no key. */
+  readonly lse: Float32Array;
+  readonly report: Report;
+}
+
+/** The face of a running cluster. */
+export interface ClusterFace {
+  readonly size: number;
+  readonly adapter: AdapterFacts;
+  /** Exact attention of one fused batch over the ring. Errors: InputError, LimitError, RankError, AbortError. */
+  attend(input: AttendInput): Promise<AttendResult>;
+  /** Ends every worker and gives back every port and buffer. */
+  dispose(): Promise<void>;
+}

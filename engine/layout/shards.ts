@@ -1,0 +1,122 @@
+/** Head-tail sharding: which rank holds which tokens of a sequence (the paper, section 4, Fig. 1 and 2). */
+import { InputError } from "../errors.ts";
+
+/** One sequence of a fused batch: `new` tokens (T) after `cached` tokens (P). */
+export interface Sequence {
+  readonly new: number;
+  readonly cached: number;
+}
+
+/** Tokens `start <= position < end` of a sequence. */
+export interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Consecutive positions of one sequence that lie in consecutive rows of a block. */
+export interface Run {
+  readonly sequence: number;
+  /** First position in the sequence (cached tokens count from 0, new ones from P). */
+  readonly start: number;
+  readonly length: number;
+  /** First row in the block. */
+  readonly row: number;
+}
+
+/**
+ * What one message or one operand holds: rows in order, each a token of a sequence.
+ * Runs are ordered by sequence, then by position, and the runs of a sequence lie in adjacent rows,
+ * so that what a query may see of a sequence is one range of rows. Rows that no run names are padding.
+ */
+export interface Block {
+  readonly runs: readonly Run[];
+  /** All rows, padding included. */
+  readonly rows: number;
+}
+
+/**
+ * The 2N chunks of `length` tokens, as ranges from `offset`. Lengths that 2N does not divide give the first
+ * chunks one token more, so no rank holds more than ceil(length / N) tokens and no two differ by more than one.
+ */
+export function chunks(length: number, ranks: number, offset = 0): Range[] {
+  const small = Math.floor(length / (2 * ranks));
+  const larger = length % (2 * ranks);
+  const bound = (c: number) => offset + c * small + Math.min(c, larger);
+  return Array.from({ length: 2 * ranks }, (_, c) => ({ start: bound(c), end: bound(c + 1) }));
+}
+
+/** The ranges of rank `rank`: chunks C_rank and C_(2N-1-rank), joined where they touch, empty ones left out. */
+export function headTail(length: number, ranks: number, rank: number, offset = 0): Range[] {
+  const all = chunks(length, ranks, offset);
+  return joined([all[rank], all[2 * ranks - 1 - rank]]);
+}
+
+/** Ascending ranges with empty ones dropped and touching ones joined. */
+export function joined(ranges: readonly Range[]): Range[] {
+  const out: Range[] = [];
+  for (const range of ranges) {
+    if (range.end <= range.start) continue;
+    const last = out.at(-1);
+    if (last?.end === range.start) out[out.length - 1] = { start: last.start, end: range.end };
+    else out.push(range);
+  }
+  return out;
+}
+
+/** Tokens in some ranges. */
+export function count(ranges: readonly Range[]): number {
+  return ranges.reduce((sum, { start, end }) => sum + end - start, 0);
+}
+
+/**
+ * A block of `ranges[i]` tokens of sequence i, each sequence padded to `lengths[i]` rows
+ * (Algorithm 2's L_i; by default no padding).
+ */
+export function block(ranges: readonly (readonly Range[])[], lengths?: readonly number[]): Block {
+  const runs: Run[] = [];
+  let row = 0;
+  ranges.forEach((own, sequence) => {
+    const begin = row;
+    for (const { start, end } of own) {
+      runs.push({ sequence, start, length: end - start, row });
+      row += end - start;
+    }
+    if (lengths !== undefined) row = begin + lengths[sequence];
+  });
+  return { runs, rows: row };
+}
+
+/** Rows of a block that hold a token. */
+export function tokens(b: Block): number {
+  return b.runs.reduce((sum, run) => sum + run.length, 0);
+}
+
+/** Every rank's query and KV blocks of a fused batch, all ranks' blocks of a kind equal in rows. */
+export interface Sharding {
+  readonly queries: readonly Block[];
+  readonly keys: readonly Block[];
+}
+
+/**
+ * Shards a fused batch over N ranks: new tokens in 2N chunks a sequence, cached tokens head-tail like a sequence of
+ * their own, every rank's blocks padded to the same number of rows (L_i = max over ranks, Algorithm 2).
+ */
+export function shard(sequences: readonly Sequence[], ranks: number): Sharding {
+  if (!Number.isInteger(ranks) || ranks < 1) throw new InputError(`ranks: found ${ranks}, expected a whole number of at least 1`);
+  const all = Array.from({ length: ranks }, (_, k) => k);
+  const fresh = all.map((k) => sequences.map((s) => headTail(s.new, ranks, k, s.cached)));
+  const held = all.map((k) => sequences.map((s, i) => joined([...headTail(s.cached, ranks, k), ...fresh[k][i]])));
+  return { queries: equalBlocks(fresh), keys: equalBlocks(held) };
+}
+
+/** Blocks of equal rows from every rank's ranges a sequence. */
+export function equalBlocks(ranges: readonly (readonly (readonly Range[])[])[]): Block[] {
+  const lengths = ranges[0].map((_, i) => Math.max(...ranges.map((rank) => count(rank[i]))));
+  return ranges.map((rank) => block(rank, lengths));
+}
+
+/** First row of each sequence in tensors that concatenate them: `new` rows for Q and O, `new + cached` for K and V. */
+export function offsets(lengths: readonly number[]): number[] {
+  let sum = 0;
+  return lengths.map((length) => (sum += length) - length);
+}
