@@ -1,5 +1,6 @@
 /** What a cluster takes and gives: the public face of the engine. */
 import type { Sequence } from "../layout/shards.ts";
+import type { Fault } from "../rank/job.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Span } from "../trace/span.ts";
 
@@ -29,6 +30,8 @@ export interface ClusterOptions {
   readonly timeout?: number;
   /** WGSL texts by name, in place of the shipped ones. */
   readonly shaders?: Readonly<Record<string, string>>;
+  /** Makes a rank fail on purpose. */
+  readonly fault?: Fault;
   readonly signal?: AbortSignal;
 }
 

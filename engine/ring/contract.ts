@@ -15,10 +15,10 @@ export interface Chunk {
  * O normalised f32 `[rows, H, D]`, LSE natural log f32 `[rows, H]`, O = 0 and LSE = -Infinity where a row sees no key.
  */
 export interface Attention<C extends Chunk, Q, KV, P> {
-  /** Copies an arrived chunk of queries to the device; the chunk's bytes may travel on afterwards. */
-  loadQueries(chunk: C): Q;
-  /** Copies an arrived chunk of keys and values to the device; the chunk's bytes may travel on afterwards. */
-  loadKeys(chunk: C): KV;
+  /** Copies a chunk of queries, needed at ring step `hop`, to the device; the chunk's bytes may travel on afterwards. */
+  loadQueries(chunk: C, hop: number): Q;
+  /** Copies a chunk of keys and values, needed at ring step `hop`, to the device; the chunk's bytes may travel on afterwards. */
+  loadKeys(chunk: C, hop: number): KV;
   /** Attention of q to kv at ring step `hop`; with `into`, merged into that running partial by the same kernel (Eq. 4). */
   attend(hop: number, q: Q, kv: KV, into?: P): Promise<P>;
   /** Takes a partial off the device as a chunk that can travel; `owner` is the rank whose queries it answers. */

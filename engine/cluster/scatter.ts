@@ -1,0 +1,45 @@
+/** Moves rows between whole tensors and the blocks that ranks hold. */
+import { type Block, offsets, type Sequence } from "../layout/shards.ts";
+import { publicLse, type RankChunk, rankChunk, type Shape } from "../rank/chunk.ts";
+import { encode } from "../tensor/dtype.ts";
+import type { AttendInput } from "./types.ts";
+
+/** The queries of a block, in the shape's storage type. */
+export function queryChunk(owner: number, block: Block, input: AttendInput, shape: Shape): RankChunk {
+  const width = shape.heads * shape.headDim;
+  const starts = offsets(input.sequences.map((s) => s.new));
+  const rows = gather(input.q, block, width, (sequence, position) => starts[sequence] + position - input.sequences[sequence].cached);
+  return rankChunk(owner, block, encode(rows, shape.q));
+}
+
+/** The keys, then the values of a block, in the shape's storage type. */
+export function keyChunk(owner: number, block: Block, input: AttendInput, shape: Shape): RankChunk {
+  const width = shape.kvHeads * shape.headDim;
+  const starts = offsets(input.sequences.map((s) => s.new + s.cached));
+  const row = (sequence: number, position: number) => starts[sequence] + position;
+  const both = new Float32Array(2 * block.rows * width);
+  gather(input.k, block, width, row, both);
+  gather(input.v, block, width, row, both.subarray(block.rows * width));
+  return rankChunk(owner, block, encode(both, shape.kv));
+}
+
+/** Puts a rank's O and LSE rows into their places in the whole result. */
+export function scatterResult(data: ArrayBuffer, block: Block, sequences: readonly Sequence[], shape: Shape, out: Float32Array, lse: Float32Array): void {
+  const { heads, headDim } = shape;
+  const o = new Float32Array(data, 0, block.rows * heads * headDim);
+  const l = publicLse(new Float32Array(data, o.byteLength, block.rows * heads));
+  const starts = offsets(sequences.map((s) => s.new));
+  for (const run of block.runs) {
+    const to = starts[run.sequence] + run.start - sequences[run.sequence].cached;
+    out.set(o.subarray(run.row * heads * headDim, (run.row + run.length) * heads * headDim), to * heads * headDim);
+    lse.set(l.subarray(run.row * heads, (run.row + run.length) * heads), to * heads);
+  }
+}
+
+function gather(from: Float32Array, block: Block, width: number, row: (sequence: number, position: number) => number, into = new Float32Array(block.rows * width)): Float32Array {
+  for (const run of block.runs) {
+    const at = row(run.sequence, run.start);
+    into.set(from.subarray(at * width, (at + run.length) * width), run.row * width);
+  }
+  return into;
+}

@@ -1,0 +1,150 @@
+/** The contract in plain TypeScript, for where WebGPU is missing: f32 storage, sums in the language's doubles. */
+import type { Attention } from "../ring/contract.ts";
+import type { Block } from "../layout/shards.ts";
+import { visibility } from "../layout/visibility.ts";
+import { NO_KEYS, type RankChunk, rankChunk, type Shape } from "../rank/chunk.ts";
+import { decode } from "../tensor/dtype.ts";
+import type { Recorder } from "../trace/clock.ts";
+
+/** Rows of one operand. */
+export interface CpuRows {
+  readonly block: Block;
+  readonly owner: number;
+  readonly data: Float32Array;
+}
+
+/** O and LSE. */
+export interface CpuPartial {
+  readonly block: Block;
+  readonly o: Float32Array;
+  readonly lse: Float32Array;
+}
+
+/** Keys attended to at a time, so that one softmax maximum serves many keys. */
+const TILE = 64;
+/** Longest the event loop is held, in milliseconds: messages and heartbeats must get through. */
+const SLICE = 20;
+
+/** attend and merge on the CPU, in slices that leave the event loop free. */
+export class CpuAttention implements Attention<RankChunk, CpuRows, CpuRows, CpuPartial> {
+  readonly #shape: Shape;
+  readonly #recorder: Recorder;
+
+  constructor(shape: Shape, recorder: Recorder) {
+    this.#shape = shape;
+    this.#recorder = recorder;
+  }
+
+  loadQueries(chunk: RankChunk): CpuRows {
+    return { block: chunk.block, owner: chunk.owner, data: decode(chunk.data, this.#shape.q) };
+  }
+
+  /** K rows, then V rows. */
+  loadKeys(chunk: RankChunk): CpuRows {
+    return { block: chunk.block, owner: chunk.owner, data: decode(chunk.data, this.#shape.kv) };
+  }
+
+  async attend(hop: number, q: CpuRows, kv: CpuRows, into?: CpuPartial): Promise<CpuPartial> {
+    const start = this.#recorder.begin("attend", hop);
+    const { heads, kvHeads, headDim: D, causal, scale } = this.#shape;
+    const rows = q.block.rows * heads;
+    const partial = into ?? { block: q.block, o: new Float32Array(rows * D), lse: new Float32Array(rows).fill(NO_KEYS) };
+    const seen = visibility(q.block, kv.block, causal);
+    const values = kv.data.subarray(kv.data.length / 2);
+    const scores = new Float64Array(TILE);
+    const acc = new Float64Array(D);
+    let sliceEnd = performance.now() + SLICE;
+    for (const view of seen.views) {
+      for (let row = view.row; row < view.row + view.rows; row++) {
+        for (let h = 0; h < heads; h++) {
+          if (performance.now() > sliceEnd) {
+            await breathe();
+            sliceEnd = performance.now() + SLICE;
+          }
+          const kvHead = Math.floor(h / (heads / kvHeads));
+          const qAt = (row * heads + h) * D;
+          let max = -Infinity;
+          let sum = 0;
+          acc.fill(0);
+          for (let base = view.first; base < seen.ends[row]; base += TILE) {
+            const keys = Math.min(TILE, seen.ends[row] - base);
+            let higher = max;
+            for (let j = 0; j < keys; j++) {
+              const kAt = ((base + j) * kvHeads + kvHead) * D;
+              let dot = 0;
+              for (let d = 0; d < D; d++) dot += q.data[qAt + d] * kv.data[kAt + d];
+              scores[j] = dot * scale;
+              if (scores[j] > higher) higher = scores[j];
+            }
+            const alpha = Math.exp(max - higher);
+            max = higher;
+            sum *= alpha;
+            for (let d = 0; d < D; d++) acc[d] *= alpha;
+            for (let j = 0; j < keys; j++) {
+              const weight = Math.exp(scores[j] - max);
+              const vAt = ((base + j) * kvHeads + kvHead) * D;
+              sum += weight;
+              for (let d = 0; d < D; d++) acc[d] += weight * values[vAt + d];
+            }
+          }
+          if (sum > 0) mergeRow(partial, row * heads + h, D, max + Math.log(sum), (d) => acc[d] / sum);
+        }
+      }
+    }
+    this.#recorder.add("device", "attend", hop, start, { flops: 4 * D * heads * seen.pairs, peer: q.owner === this.#recorder.rank ? kv.owner : q.owner });
+    return partial;
+  }
+
+  unload(_hop: number, partial: CpuPartial, owner: number): Promise<RankChunk> {
+    return Promise.resolve(rankChunk(owner, partial.block, concatenated(partial)));
+  }
+
+  merge(own: CpuPartial, arrived: readonly RankChunk[]): Promise<CpuPartial> {
+    const start = this.#recorder.begin("merge", 0);
+    const D = this.#shape.headDim;
+    const rows = own.block.rows * this.#shape.heads;
+    for (const chunk of arrived) {
+      const o = new Float32Array(chunk.data, 0, rows * D);
+      const lse = new Float32Array(chunk.data, rows * D * 4, rows);
+      for (let r = 0; r < rows; r++) if (lse[r] > 0.5 * NO_KEYS) mergeRow(own, r, D, lse[r], (d) => o[r * D + d]);
+    }
+    if (arrived.length > 0) this.#recorder.add("device", "merge", 0, start, { bytes: (arrived.length + 1) * rows * (D + 1) * 4 });
+    return Promise.resolve(own);
+  }
+
+  result(partial: CpuPartial): Promise<ArrayBuffer> {
+    return Promise.resolve(concatenated(partial));
+  }
+
+  dispose(): void {}
+}
+
+/** Merges one row with a visible key into a running (O, LSE): Eq. 4 for two, weights relative to the larger LSE. */
+function mergeRow(into: CpuPartial, r: number, D: number, lse: number, o: (d: number) => number): void {
+  const held = into.lse[r];
+  const top = Math.max(held, lse);
+  const before = held > 0.5 * NO_KEYS ? Math.exp(held - top) : 0;
+  const now = Math.exp(lse - top);
+  const both = before + now;
+  for (let d = 0; d < D; d++) into.o[r * D + d] = (before * into.o[r * D + d] + now * o(d)) / both;
+  into.lse[r] = top + Math.log(both);
+}
+
+function concatenated(partial: CpuPartial): ArrayBuffer {
+  const data = new Float32Array(partial.o.length + partial.lse.length);
+  data.set(partial.o);
+  data.set(partial.lse, partial.o.length);
+  return data.buffer;
+}
+
+/** Lets messages and timers through; a message, since timers wait at least 4 ms in a page. */
+function breathe(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(0);
+  });
+}

@@ -1,0 +1,51 @@
+/** Opens one GPU device, asks for all the memory the adapter offers, and names the adapter. */
+import { LimitError } from "../errors.ts";
+import type { AdapterFacts } from "../cluster/types.ts";
+
+/** A device with what is worth knowing about it. */
+export interface Gpu {
+  readonly device: GPUDevice;
+  readonly facts: AdapterFacts;
+  readonly timestamps: boolean;
+}
+
+/** Adapters that emulate a GPU on the CPU. */
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|basic render/i;
+
+/** No WebGPU adapter: what to do about it. */
+export class NoAdapterError extends Error {
+  override name = "NoAdapterError";
+}
+
+/**
+ * Asks `gpu` for an adapter and opens its device with the largest storage bindings and buffers it offers and, where
+ * there are any, timestamps. Throws NoAdapterError when there is no adapter.
+ */
+export async function openDevice(gpu: GPU | undefined): Promise<Gpu> {
+  const adapter = await gpu?.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) {
+    throw new NoAdapterError(
+      gpu === undefined
+        ? "this runtime has no WebGPU: use one that has, or the plain TypeScript back-end (--backend cpu)"
+        : "WebGPU is here but offers no adapter: install a Vulkan driver, start Chromium with --enable-unsafe-webgpu, or use the plain TypeScript back-end (--backend cpu)",
+    );
+  }
+  const timestamps = adapter.features.has("timestamp-query");
+  const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
+  const device = await adapter.requestDevice({
+    requiredFeatures: timestamps ? ["timestamp-query"] : [],
+    requiredLimits: { maxStorageBufferBindingSize, maxBufferSize },
+  });
+  const { vendor, architecture, description } = adapter.info;
+  const name = [description || adapter.info.device, [vendor, architecture].filter(Boolean).join(" ")].filter(Boolean).join(", ") || "unnamed adapter";
+  const software = SOFTWARE.test(`${name} ${adapter.info.device}`) || (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter === true;
+  return { device, timestamps, facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() } };
+}
+
+/** Throws LimitError when a storage buffer of `need` bytes is more than the device gives; `largestT` says what would fit. */
+export function requireStorage(device: GPUDevice, need: number, largestT: (have: number) => number): void {
+  for (const limit of ["maxStorageBufferBindingSize", "maxBufferSize"] as const) {
+    const have = device.limits[limit];
+    if (need > have) throw new LimitError(`${limit} (bytes)`, have, need, largestT(have));
+  }
+}

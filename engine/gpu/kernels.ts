@@ -1,0 +1,88 @@
+/** Turns the WGSL texts into pipelines for a head size and storage types, once a device. */
+import type { DType } from "../tensor/dtype.ts";
+import type { Shaders } from "./shaders.ts";
+
+/** How four stored elements look in WGSL, and how they become a vec4f. f16 is unpacked by a core builtin: no `shader-f16` needed. */
+const STORAGE: Readonly<Record<DType, { readonly type: string; readonly unpack: string }>> = {
+  f32: { type: "vec4f", unpack: "x" },
+  f16: { type: "vec2u", unpack: "vec4f(unpack2x16float(x.x), unpack2x16float(x.y))" },
+  bf16: { type: "vec2u", unpack: "bitcast<vec4f>(vec4u(x.x << 16u, x.x & 0xffff0000u, x.y << 16u, x.y & 0xffff0000u))" },
+};
+
+/** Query rows (packed over the GQA group) of one workgroup's tile in attend.wgsl. */
+export const TILE_ROWS = 32;
+
+/** Which attention kernel: head size and storage types. */
+export interface AttendShape {
+  readonly headDim: number;
+  readonly q: DType;
+  readonly kv: DType;
+}
+
+/** The name a report gives a kernel. */
+export function kernelName(shape: AttendShape): string {
+  return `attend 8x8 threads, 4x4 scores (D ${shape.headDim}, q ${shape.q}, kv ${shape.kv})`;
+}
+
+/** The text of attend.wgsl with its `specialise` lines rewritten; throws when a line is missing, so that an edited shader cannot silently stay at its defaults. */
+export function specialise(text: string, shape: AttendShape): string {
+  const lines: readonly (readonly [RegExp, string])[] = [
+    [/^const D: u32 = .*$/m, `const D: u32 = ${shape.headDim}u;`],
+    [/^alias Q4 = .*$/m, `alias Q4 = ${STORAGE[shape.q].type};`],
+    [/^alias KV4 = .*$/m, `alias KV4 = ${STORAGE[shape.kv].type};`],
+    [/^fn unpack_q\(.*$/m, `fn unpack_q(x: Q4) -> vec4f { return ${STORAGE[shape.q].unpack}; }`],
+    [/^fn unpack_kv\(.*$/m, `fn unpack_kv(x: KV4) -> vec4f { return ${STORAGE[shape.kv].unpack}; }`],
+  ];
+  return lines.reduce((source, [line, replacement]) => {
+    if (!line.test(source)) throw new Error(`attend.wgsl: no line matches ${line}; the host replaces it`);
+    return source.replace(line, replacement);
+  }, text);
+}
+
+/** The pipelines of one device, compiled on first use and kept. */
+export class Kernels {
+  /** Seconds spent compiling so far. */
+  compileSeconds = 0;
+  readonly #device: GPUDevice;
+  readonly #shaders: Shaders;
+  readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
+
+  readonly #blocking: boolean;
+
+  /** `blocking` compiles on the calling thread: in Node, Dawn spins an idle thread while it waits, so that four waiting ranks took 8.3 s on two cores where four blocked ones took 3.1 s. */
+  constructor(device: GPUDevice, shaders: Shaders, blocking = false) {
+    this.#device = device;
+    this.#shaders = shaders;
+    this.#blocking = blocking;
+  }
+
+  attend(shape: AttendShape): Promise<GPUComputePipeline> {
+    return this.#get(`attend ${shape.headDim} ${shape.q} ${shape.kv}`, "attend", () => specialise(this.#shaders.attend, shape));
+  }
+
+  merge(): Promise<GPUComputePipeline> {
+    return this.#get("merge", "merge", () => this.#shaders.merge);
+  }
+
+  #get(key: string, entryPoint: string, text: () => string): Promise<GPUComputePipeline> {
+    let pipeline = this.#pipelines.get(key);
+    if (pipeline === undefined) {
+      pipeline = this.#compile(entryPoint, text());
+      this.#pipelines.set(key, pipeline);
+    }
+    return pipeline;
+  }
+
+  async #compile(entryPoint: string, code: string): Promise<GPUComputePipeline> {
+    const start = performance.now();
+    const module = this.#device.createShaderModule({ label: entryPoint, code });
+    const errors = (await module.getCompilationInfo()).messages.filter((m) => m.type === "error");
+    if (errors.length > 0) {
+      throw new Error(`${entryPoint}.wgsl does not compile: ${errors.map((m) => `line ${m.lineNum}:${m.linePos} ${m.message}`).join("; ")}`);
+    }
+    const descriptor: GPUComputePipelineDescriptor = { label: entryPoint, layout: "auto", compute: { module, entryPoint } };
+    const pipeline = this.#blocking ? this.#device.createComputePipeline(descriptor) : await this.#device.createComputePipelineAsync(descriptor);
+    this.compileSeconds += (performance.now() - start) / 1000;
+    return pipeline;
+  }
+}

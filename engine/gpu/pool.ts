@@ -1,0 +1,54 @@
+/** Buffers that are kept and used again: nothing is allocated on a hop after the first. */
+
+/** Buffers of one device by usage, given out and taken back. */
+export class Pool {
+  /** Buffers that exist now, free or given out. */
+  count = 0;
+  /** Their bytes. */
+  bytes = 0;
+  readonly #device: GPUDevice;
+  readonly #free: GPUBuffer[] = [];
+  readonly #all = new Set<GPUBuffer>();
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  /** A buffer of at least `size` bytes with exactly this usage: the smallest free one that fits, else a new one. */
+  take(size: number, usage: GPUBufferUsageFlags): GPUBuffer {
+    const need = Math.max(16, Math.ceil(size / 16) * 16);
+    let best = -1;
+    this.#free.forEach((b, i) => {
+      if (b.usage === usage && b.size >= need && b.size <= 2 * need + 4096 && (best < 0 || b.size < this.#free[best].size)) best = i;
+    });
+    if (best >= 0) return this.#free.splice(best, 1)[0];
+    const made = this.#device.createBuffer({ size: need, usage });
+    this.#all.add(made);
+    this.count += 1;
+    this.bytes += need;
+    return made;
+  }
+
+  give(...buffers: readonly GPUBuffer[]): void {
+    this.#free.push(...buffers);
+  }
+
+  /** Gives the memory of buffers back that were given out. */
+  drop(...buffers: readonly GPUBuffer[]): void {
+    for (const b of buffers) {
+      b.destroy();
+      this.#all.delete(b);
+      this.count -= 1;
+      this.bytes -= b.size;
+    }
+  }
+
+  /** Gives every buffer's memory back, those given out included. */
+  destroy(): void {
+    for (const b of this.#all) b.destroy();
+    this.#all.clear();
+    this.#free.length = 0;
+    this.count = 0;
+    this.bytes = 0;
+  }
+}

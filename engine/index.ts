@@ -1,0 +1,14 @@
+/** The engine's public face, the same in every runtime; `browser.ts`, `deno.ts` and `node.ts` add the cluster. */
+export { InputError, LimitError, RankError } from "./errors.ts";
+export { NoAdapterError } from "./gpu/device.ts";
+export type * from "./cluster/types.ts";
+export type { Fault } from "./rank/job.ts";
+export type { Sequence } from "./layout/shards.ts";
+export { difference, type Difference, F32_TOLERANCE, type Tolerance } from "./reference/error.ts";
+export { reference, type ReferenceInput, type ReferenceOutput } from "./reference/attention.ts";
+export { decode, type DType, encode } from "./tensor/dtype.ts";
+export { readNpy, writeNpy } from "./tensor/npy.ts";
+export { readSafetensors, writeSafetensors } from "./tensor/safetensors.ts";
+export { seededRows } from "./tensor/seeded.ts";
+export { chromeTrace } from "./trace/perfetto.ts";
+export type { Kind, Lane, Span } from "./trace/span.ts";

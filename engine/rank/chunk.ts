@@ -1,0 +1,38 @@
+/** What ranks send each other: rows of Q, of K and V, or a partial result, with the block that says which tokens they are. */
+import type { Block } from "../layout/shards.ts";
+import type { Chunk } from "../ring/contract.ts";
+import type { DType } from "../tensor/dtype.ts";
+
+/**
+ * Rows on their way. `data` holds, for queries, Q `[rows, H, D]`; for keys, K then V, each `[rows, Hkv, D]`; for a partial,
+ * O `[rows, H, D]` then LSE `[rows, H]`, both f32.
+ */
+export interface RankChunk extends Chunk {
+  readonly block: Block;
+  readonly data: ArrayBuffer;
+}
+
+/** Builds a chunk; its `bytes` are its data's. */
+export function rankChunk(owner: number, block: Block, data: ArrayBuffer): RankChunk {
+  return { owner, block, data, bytes: data.byteLength };
+}
+
+/** What one attention computes, and how its operands are stored. */
+export interface Shape {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly scale: number;
+  readonly causal: boolean;
+  readonly q: DType;
+  readonly kv: DType;
+}
+
+/** LSE of a row that sees no key, inside devices and messages; the API says -Infinity. */
+export const NO_KEYS = -3e38;
+
+/** Replaces the sentinel by -Infinity, in place. */
+export function publicLse(lse: Float32Array): Float32Array {
+  for (let i = 0; i < lse.length; i++) if (lse[i] <= 0.5 * NO_KEYS) lse[i] = -Infinity;
+  return lse;
+}

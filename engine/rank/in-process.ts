@@ -1,0 +1,35 @@
+/** A whole ring in one thread, all ranks on one device: what tests use, and the smallest reading example of how the parts fit. */
+import { keyChunk, queryChunk, scatterResult } from "../cluster/scatter.ts";
+import type { AttendInput } from "../cluster/types.ts";
+import { shard } from "../layout/shards.ts";
+import { Recorder } from "../trace/clock.ts";
+import type { Span } from "../trace/span.ts";
+import type { RankChunk, Shape } from "./chunk.ts";
+import { localRings } from "./local.ts";
+import { type Device, runAttend } from "./run.ts";
+
+/** O `[sum T, H, D]`, LSE `[sum T, H]`, and every rank's spans. */
+export interface InProcessResult {
+  readonly out: Float32Array;
+  readonly lse: Float32Array;
+  readonly spans: readonly Span[];
+}
+
+/** Runs one experiment over `size` ranks whose devices `open` makes. The input is taken as valid. */
+export async function attendInProcess<Q, KV, P>(input: AttendInput, size: number, open: (shape: Shape, recorder: Recorder) => Device<Q, KV, P>): Promise<InProcessResult> {
+  const { heads, kvHeads, headDim, sequences, variant = "pass-kv", wireDtype = "f32", causal = true } = input;
+  const scale = input.scale ?? 1 / Math.sqrt(headDim);
+  const shape: Shape = { heads, kvHeads, headDim, scale, causal, q: variant === "pass-q" ? wireDtype : "f32", kv: variant === "pass-kv" ? wireDtype : "f32" };
+  const blocks = shard(sequences, size);
+  const recorders = blocks.queries.map((_, rank) => new Recorder(rank, 0));
+  const results = await Promise.all(localRings<RankChunk>(size).map((ring, rank) => {
+    const q = queryChunk(rank, blocks.queries[rank], input, shape);
+    const kv = keyChunk(rank, blocks.keys[rank], input, shape);
+    return runAttend({ variant, q, kv }, ring, open(shape, recorders[rank]));
+  }));
+  const rows = sequences.reduce((sum, s) => sum + s.new, 0);
+  const out = new Float32Array(rows * heads * headDim);
+  const lse = new Float32Array(rows * heads);
+  results.forEach((data, rank) => scatterResult(data, blocks.queries[rank], sequences, shape, out, lse));
+  return { out, lse, spans: recorders.flatMap((r) => r.spans) };
+}

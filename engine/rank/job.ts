@@ -1,0 +1,74 @@
+/** What a rank is told to do, and what it tells back. */
+import type { AdapterFacts, Backend, Link, RankTraffic, Variant } from "../cluster/types.ts";
+import type { Shaders } from "../gpu/shaders.ts";
+import type { Span, Kind } from "../trace/span.ts";
+import type { RankChunk, Shape } from "./chunk.ts";
+
+/** What fails on purpose, to show that a failure is noticed: this rank, when it would send at `hop`. */
+export interface Fault {
+  readonly rank: number;
+  readonly hop: number;
+  /** The worker ends, its chunk is not sent, or its GPU device is lost. */
+  readonly kind: "exit" | "drop" | "lose-device";
+}
+
+/** A rank's place and means. `ports[s]` leads to rank s (undefined at its own place); `pulse` to whoever watches. */
+export interface RankSetup {
+  readonly rank: number;
+  readonly size: number;
+  readonly backend: Backend;
+  readonly shaders: Shaders;
+  readonly link: Link | undefined;
+  readonly fault: Fault | undefined;
+  readonly ports: readonly (MessagePort | undefined)[];
+  readonly pulse: MessagePort;
+}
+
+/** One attention on this rank's shard. */
+export interface AttendJob {
+  readonly id: number;
+  /** Seconds on the shared clock from which spans count. */
+  readonly origin: number;
+  readonly variant: Variant;
+  readonly shape: Shape;
+  readonly q: RankChunk;
+  readonly kv: RankChunk;
+}
+
+/** O and LSE of this rank's query rows as one buffer (see RankChunk), and what happened. */
+export interface AttendOutcome {
+  readonly data: ArrayBuffer;
+  readonly spans: readonly Span[];
+  readonly traffic: RankTraffic;
+  readonly compileSeconds: number;
+}
+
+/** What a rank opened. */
+export interface Opened {
+  readonly adapter: AdapterFacts;
+  readonly timestamps: boolean;
+}
+
+/** A message awaited or delivered. */
+export interface Mail {
+  readonly kind: "ring" | "all2all";
+  readonly hop: number;
+  readonly peer: number;
+}
+
+/** A rank's sign of life, sent when its state changes and twice a second. */
+export interface Pulse {
+  readonly rank: number;
+  /** Seconds on the shared clock. */
+  readonly at: number;
+  readonly job: number | undefined;
+  readonly phase: Kind | "idle";
+  readonly hop: number;
+  /** Hops whose attention is done. */
+  readonly done: number;
+  readonly awaiting: readonly (Mail & { readonly since: number })[];
+  /** Last messages handed to the link's far end, one a peer and kind. */
+  readonly delivered: readonly (Mail & { readonly at: number })[];
+  /** Messages still on this rank's link. */
+  readonly sending: number;
+}

@@ -1,0 +1,141 @@
+/** A rank's life inside its worker: opens a device, runs jobs, tells how it is, ends. Called over Comlink. */
+import * as Comlink from "comlink";
+import { CpuAttention } from "../cpu/attention.ts";
+import { InputError, RankError } from "../errors.ts";
+import { GpuAttention } from "../gpu/attention.ts";
+import { type Gpu, openDevice } from "../gpu/device.ts";
+import { Kernels } from "../gpu/kernels.ts";
+import { Pool } from "../gpu/pool.ts";
+import { now, Recorder } from "../trace/clock.ts";
+import type { AttendJob, AttendOutcome, Opened, Pulse, RankSetup } from "./job.ts";
+import { Mesh, MeshRing } from "./mesh.ts";
+import { exposedWaits, runAttend } from "./run.ts";
+
+/** What differs between a Web Worker and a Node worker thread. */
+export interface RankPlatform {
+  /** The runtime's WebGPU, if it has any. */
+  gpu(): GPU | undefined;
+  /** Whether pipelines are compiled on the worker's own thread (see Kernels). */
+  readonly blockingCompile: boolean;
+  /** Ends this worker at once. */
+  exit(): void;
+}
+
+/** Milliseconds between signs of life. */
+const PULSE = 500;
+
+interface Running {
+  readonly id: number;
+  readonly fail: (reason: unknown) => void;
+  phase: Pulse["phase"];
+  hop: number;
+  done: number;
+}
+
+/** The service that a worker exposes. One job at a time. */
+export class RankService {
+  readonly #platform: RankPlatform;
+  #setup: RankSetup | undefined;
+  #mesh: Mesh | undefined;
+  #gpu: { readonly gpu: Gpu; readonly kernels: Kernels; readonly pool: Pool } | undefined;
+  #running: Running | undefined;
+  #lost: string | undefined;
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  constructor(platform: RankPlatform) {
+    this.#platform = platform;
+  }
+
+  /** Takes this rank's place: connects its ports and opens its device. */
+  async open(setup: RankSetup): Promise<Opened> {
+    this.#setup = setup;
+    this.#mesh = new Mesh(setup.rank, setup.size, setup.ports, setup.link);
+    this.#mesh.onChange = () => this.#pulse();
+    this.#timer = setInterval(() => this.#pulse(), PULSE);
+    if (setup.backend === "cpu") {
+      const name = "none: plain TypeScript on the CPU";
+      return { adapter: { name, vendor: "", architecture: "", description: "", software: true, features: [] }, timestamps: false };
+    }
+    const gpu = await openDevice(this.#platform.gpu());
+    this.#gpu = { gpu, kernels: new Kernels(gpu.device, setup.shaders, this.#platform.blockingCompile), pool: new Pool(gpu.device) };
+    gpu.device.onuncapturederror = ({ error }) => this.#running?.fail(new RankError(setup.rank, this.#running.hop, undefined, `the GPU refused: ${error.message}`));
+    gpu.device.lost.then(({ reason, message }) => {
+      this.#lost = `its GPU device was lost (${reason}${message && `: ${message}`})`;
+      this.#running?.fail(new RankError(setup.rank, this.#running.hop, `the end of ${this.#running.phase}`, this.#lost));
+    });
+    return { adapter: gpu.facts, timestamps: gpu.timestamps };
+  }
+
+  /** Runs one job on this rank's shard. */
+  async attend(job: AttendJob): Promise<AttendOutcome> {
+    const { rank, fault } = this.#setup!;
+    const mesh = this.#mesh!;
+    if (this.#lost !== undefined) throw new RankError(rank, undefined, undefined, this.#lost);
+    const recorder = new Recorder(rank, job.origin);
+    const compileBefore = this.#gpu?.kernels.compileSeconds ?? 0;
+    const device = this.#gpu === undefined
+      ? new CpuAttention(job.shape, recorder)
+      : new GpuAttention(this.#gpu.gpu, this.#gpu.kernels, this.#gpu.pool, job.shape, recorder);
+    const struck = fault?.rank === rank ? { fault, strike: () => this.#strike(fault.kind) } : undefined;
+    const ring = new MeshRing(mesh, job.id, recorder, struck);
+    try {
+      const failed = new Promise<never>((_, fail) => {
+        const running: Running = { id: job.id, fail, phase: "upload", hop: 0, done: 0 };
+        this.#running = running;
+        recorder.onBegin = (phase, hop) => {
+          if (phase === "attend") running.done = hop;
+          Object.assign(running, { phase, hop });
+          this.#pulse();
+        };
+      });
+      failed.catch((reason) => mesh.box(job.id).fail(reason));
+      const data = await Promise.race([runAttend(job, ring, device as Parameters<typeof runAttend>[2]), failed]);
+      this.#running!.done = mesh.size;
+      this.#pulse();
+      const spans = [...recorder.spans, ...exposedWaits(recorder.spans)];
+      const compileSeconds = (this.#gpu?.kernels.compileSeconds ?? 0) - compileBefore;
+      return Comlink.transfer({ data, spans, traffic: ring.traffic, compileSeconds }, [data]);
+    } catch (error) {
+      throw this.#named(error);
+    } finally {
+      mesh.end(job.id);
+      this.#running = undefined;
+      this.#pulse();
+    }
+  }
+
+  /** The error with this rank's name, unless it is one that needs none. */
+  #named(error: unknown): unknown {
+    if (error instanceof InputError || error instanceof RankError || (error instanceof DOMException && error.name === "AbortError")) return error;
+    const { hop, phase } = this.#running!;
+    return new RankError(this.#setup!.rank, hop, `the end of ${phase}`, this.#lost ?? (error instanceof Error ? error.message : String(error)));
+  }
+
+  /** Ends a job where it waits or at its next hop. */
+  cancel(id: number, reason: string): void {
+    if (this.#running?.id === id) this.#running.fail(new DOMException(reason, "AbortError"));
+    else this.#mesh?.end(id);
+  }
+
+  /** Gives everything back. */
+  close(): void {
+    clearInterval(this.#timer);
+    this.#mesh?.close();
+    this.#gpu?.pool.destroy();
+    this.#gpu?.gpu.device.destroy();
+    this.#setup?.pulse.close();
+  }
+
+  #strike(kind: "exit" | "drop" | "lose-device"): void {
+    if (kind === "exit") this.#platform.exit();
+    if (kind === "lose-device") this.#gpu?.gpu.device.destroy();
+  }
+
+  #pulse(): void {
+    const running = this.#running;
+    const { sending, delivered, awaiting } = this.#mesh!.state(running?.id);
+    this.#setup!.pulse.postMessage(
+      { rank: this.#setup!.rank, at: now(), job: running?.id, phase: running?.phase ?? "idle", hop: running?.hop ?? 0, done: running?.done ?? 0, awaiting, delivered, sending } satisfies Pulse,
+    );
+  }
+}

@@ -1,0 +1,28 @@
+/** Lets Ringside's own errors cross Comlink as what they are; imported on both sides. */
+import * as Comlink from "comlink";
+import { InputError, LimitError, RankError } from "../errors.ts";
+import { NoAdapterError } from "../gpu/device.ts";
+
+interface Thrown {
+  readonly value: unknown;
+}
+
+const KINDS: Readonly<Record<string, { readonly prototype: Error }>> = { InputError, LimitError, RankError, NoAdapterError };
+
+const plain = Comlink.transferHandlers.get("throw") as Comlink.TransferHandler<Thrown, unknown>;
+
+Comlink.transferHandlers.set("throw", {
+  canHandle: plain.canHandle,
+  serialize({ value }: Thrown): [unknown, Transferable[]] {
+    if (!(value instanceof Error)) return [{ value }, []];
+    const { name, message, stack } = value;
+    return [{ ...value, isError: true, name, message, stack }, []];
+  },
+  /** Rebuilds the error with its class and fields, and throws it. */
+  deserialize(sent: { isError?: boolean; name: string; message: string; stack?: string } & Thrown): never {
+    if (!sent.isError) throw sent.value;
+    if (sent.name === "AbortError") throw new DOMException(sent.message, "AbortError");
+    const { isError: _, ...fields } = sent;
+    throw Object.assign(Object.create((KINDS[sent.name] ?? Error).prototype), fields);
+  },
+} as Comlink.TransferHandler<Thrown, unknown>);

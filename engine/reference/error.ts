@@ -1,0 +1,40 @@
+/** How far a result lies from the oracle, and what is allowed. */
+
+/** Largest and root-mean-square absolute difference, and whether every element is within the tolerance. */
+export interface Difference {
+  readonly max: number;
+  readonly rms: number;
+  /** Index of the element that differs most. */
+  readonly at: number;
+  readonly within: boolean;
+}
+
+/** An element passes within `absolute` or within `relative` of the expected value. */
+export interface Tolerance {
+  readonly absolute: number;
+  readonly relative: number;
+}
+
+/** f32: PyTorch's own bar for its ring attention. */
+export const F32_TOLERANCE: Tolerance = { absolute: 2e-6, relative: 1e-5 };
+
+/** Compares element by element; equal infinities agree, and a NaN never does. */
+export function difference(found: ArrayLike<number>, expected: ArrayLike<number>, tolerance: Tolerance = F32_TOLERANCE): Difference {
+  if (found.length !== expected.length) throw new RangeError(`comparing ${found.length} elements with ${expected.length}`);
+  let max = 0;
+  let at = 0;
+  let squares = 0;
+  let within = true;
+  for (let i = 0; i < found.length; i++) {
+    if (found[i] === expected[i]) continue;
+    const apart = Math.abs(found[i] - expected[i]);
+    const off = Number.isNaN(apart) ? Infinity : apart;
+    if (!(off <= Math.max(tolerance.absolute, tolerance.relative * Math.abs(expected[i])))) within = false;
+    if (off > max) {
+      max = off;
+      at = i;
+    }
+    squares += off * off;
+  }
+  return { max, rms: Math.sqrt(squares / Math.max(1, found.length)), at, within };
+}

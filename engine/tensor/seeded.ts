@@ -1,0 +1,65 @@
+/**
+ * Seeded inputs: the same numbers in TypeScript, WGSL and PyTorch from a seed, in any order, without moving a byte.
+ *
+ * Recipe, all of it arithmetic on u32 (modulo 2^32; `>>` shifts in zeros):
+ *
+ *     mix(x)   : x ^= x >> 16;  x *= 0x7feb352d;  x ^= x >> 15;  x *= 0x846ca68b;  x ^= x >> 16;  return x
+ *     key      = mix(mix(seed + 0x9e3779b9) + id)                     id: q 0, k 1, v 2
+ *     rowKey   = mix(key ^ row)
+ *     bits     = mix((rowKey ^ (column * 0x9e3779b9)) + key)
+ *     sum      = (bits & 63) + (bits >> 6 & 63) + (bits >> 12 & 63) + (bits >> 18 & 63)
+ *     value    = (sum - 126) / 32                                     signed from here on
+ *
+ * row counts along the first axis of the tensor, column = h * D + d in a row of heads * D.
+ * A value is a whole number of -126 to 126 over 32: 7 significant bits, so exact in bf16 (8) and f16 (11), |value| < 4.
+ * Four uniform fields make a bell: mean 0, variance 4 * (64^2 - 1) / 12 / 32^2 = 1.333, standard deviation 1.155.
+ *
+ * In WGSL write it as it stands. In PyTorch use int64, `& 0xffffffff` after each `+` and `*` (a product that wraps at
+ * 2^64 keeps its lower 32 bits); in NumPy use uint32.
+ *
+ * mix is lowbias32 of Chris Wellons' hash-prospector, public domain (https://nullprogram.com/blog/2018/07/31/): a
+ * bijection with little bias, so no two rows of a tensor share a rowKey. 0x9e3779b9 is 2^32 over the golden ratio; it
+ * spreads columns over all bits, or rows whose rowKeys differ in few bits would be permutations of each other. key enters
+ * twice lest rows of q, k and v coincide.
+ */
+import { InputError } from "../errors.ts";
+
+/** The tensors that experiments take, each with numbers of its own. */
+export type SeededTensor = "q" | "k" | "v";
+
+const IDS: Readonly<Record<SeededTensor, number>> = { q: 0, k: 1, v: 2 };
+const GOLDEN = 0x9e3779b9;
+const LIMIT = 2 ** 32;
+
+/**
+ * Rows `firstRow` to `firstRow + rows - 1` of a seeded tensor, f32 `[rows, columns]` with column = h * D + d.
+ * A value depends on (seed, tensor, row, column) only, so that any slice of rows agrees with the whole.
+ * `seed`, and every row and column, are whole numbers of 0 to 2^32 - 1; InputError otherwise.
+ */
+export function seededRows(seed: number, tensor: SeededTensor, firstRow: number, rows: number, columns: number): Float32Array<ArrayBuffer> {
+  requireWhole("seed", seed, LIMIT - 1);
+  requireWhole("firstRow", firstRow, LIMIT);
+  requireWhole("rows", rows, LIMIT - firstRow);
+  requireWhole("columns", columns, LIMIT);
+  const key = mix(mix(seed + GOLDEN) + IDS[tensor]);
+  const out = new Float32Array(rows * columns);
+  for (let r = 0, i = 0; r < rows; r++) {
+    const rowKey = mix(key ^ (firstRow + r));
+    for (let c = 0; c < columns; c++) out[i++] = bell(mix((rowKey ^ Math.imul(c, GOLDEN)) + key));
+  }
+  return out;
+}
+
+function mix(x: number): number {
+  x = Math.imul(x ^ (x >>> 16), 0x7feb352d);
+  x = Math.imul(x ^ (x >>> 15), 0x846ca68b);
+  return x ^ (x >>> 16);
+}
+
+function bell(bits: number): number {
+  return ((bits & 63) + ((bits >>> 6) & 63) + ((bits >>> 12) & 63) + ((bits >>> 18) & 63) - 126) / 32;
+}
+
+function requireWhole(what: string, found: number, limit: number): void {
+  if (!Number.isInteger(found) || found < 0 || found > limit) throw new InputError(`seeded inputs: ${what}: found ${found}, expected a whole number of 0 to ${limit}`);
+}

@@ -1,0 +1,13 @@
+/** Sums over spans: the times that a report gives. */
+import type { Times } from "../cluster/types.ts";
+import type { Kind, Span } from "./span.ts";
+
+/** Seconds by kind, each of the rank that spent most on it; `total` is the run's own. */
+export function timesOf(spans: readonly Span[], total: number): Times {
+  const longest = (...kinds: Kind[]) => {
+    const ranks = new Map<number, number>();
+    for (const s of spans) if (kinds.includes(s.kind) && s.lane !== "send" && s.lane !== "receive") ranks.set(s.rank, (ranks.get(s.rank) ?? 0) + s.duration);
+    return Math.max(0, ...ranks.values());
+  };
+  return { compile: longest("compile"), upload: longest("upload"), attend: longest("attend"), exchange: longest("wait", "all2all"), merge: longest("merge"), total };
+}

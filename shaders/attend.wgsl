@@ -1,0 +1,200 @@
+// Blockwise attention with online softmax: O and LSE of query rows against one block of keys and values.
+//
+// Contract: O normalised, LSE natural log, both f32. A row that sees no key gets O = 0 and LSE = NONE, which the host
+// turns into -Infinity (WGSL may assume that no infinity exists). With params.merge = 1 the result is merged into
+// what `o` and `lse` hold (Eq. 4) in the epilogue.
+//
+// Shapes: q [rows, H, D]; k, v [keys, Hkv, D]; o [rows, H, D]; lse [rows, H]; ends [rows]; D = 4 * V4.
+// The rows of a tile are packed over the GQA group: packed row r is token r / G, head kv_head * G + r % G, G = H / Hkv.
+// Grid: x, z = tile, y = KV head. A tile is (first packed row, packed rows, first key, end of keys): keys past the
+// end are never loaded, keys between a row's own end and the tile's are masked.
+//
+// Each of the 8 x 8 threads holds scores of 4 rows x 4 keys, then 4 rows x every eighth column of O.
+// The lines marked `specialise` are replaced by the host for other head sizes and storage types.
+
+const D: u32 = 64u; // specialise
+alias Q4 = vec4f; // specialise
+alias KV4 = vec4f; // specialise
+fn unpack_q(x: Q4) -> vec4f { return x; } // specialise
+fn unpack_kv(x: KV4) -> vec4f { return x; } // specialise
+
+const V4: u32 = D / 4u;
+const COLUMNS: u32 = (V4 + 7u) / 8u;
+const KEYS: u32 = 32u;
+const NONE: f32 = -3e38;
+const LOG2E: f32 = 1.4426950408889634;
+const LN2: f32 = 0.6931471805599453;
+
+struct Params {
+  heads: u32,
+  kv_heads: u32,
+  tiles: u32,
+  merge: u32,
+  scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> q: array<Q4>;
+@group(0) @binding(2) var<storage, read> k: array<KV4>;
+@group(0) @binding(3) var<storage, read> v: array<KV4>;
+@group(0) @binding(4) var<storage, read> tiles: array<vec4u>;
+@group(0) @binding(5) var<storage, read> ends: array<u32>;
+@group(0) @binding(6) var<storage, read_write> o: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> lse: array<f32>;
+
+var<workgroup> exchange: array<f32, 256>; // [32 rows][8 threads]: a row's maxima, at the end its sums
+var<workgroup> weights: array<vec4f, 256>; // [32 rows][8 threads]: exp(score - maximum) of 4 keys each
+
+fn row_max(row: u32) -> f32 {
+  var m: f32 = NONE;
+  for (var i: u32 = 0u; i < 8u; i++) { m = max(m, exchange[row * 8u + i]); }
+  return m;
+}
+
+fn row_sum(row: u32) -> f32 {
+  var sum: f32 = 0.0;
+  for (var i: u32 = 0u; i < 8u; i++) { sum += exchange[row * 8u + i]; }
+  return sum;
+}
+
+fn max4(x: vec4f) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }
+
+@compute @workgroup_size(8, 8)
+fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_id) thread: vec3u) {
+  let index = group.z * grid.x + group.x;
+  var tile: vec4u = vec4u(0u);
+  if (index < params.tiles) { tile = tiles[index]; }
+  let kv_head = group.y;
+  let group_size = params.heads / params.kv_heads;
+  let row = thread.y * 4u;
+
+  // Rows past the tile's end repeat its first row and see nothing.
+  let packed = tile.x + select(vec4u(0u), row + vec4u(0u, 1u, 2u, 3u), row + vec4u(0u, 1u, 2u, 3u) < vec4u(tile.y));
+  let token = packed / group_size;
+  let at = token * params.heads + kv_head * group_size + packed % group_size;
+  let own = row + vec4u(0u, 1u, 2u, 3u) < vec4u(tile.y);
+  let end = select(vec4u(0u), vec4u(ends[token.x], ends[token.y], ends[token.z], ends[token.w]), own);
+  let scale = params.scale * LOG2E;
+
+  var m: vec4f = vec4f(NONE);
+  var sum: vec4f = vec4f(0.0);
+  var acc: array<vec4f, COLUMNS * 4u> = array<vec4f, COLUMNS * 4u>();
+
+  for (var base: u32 = tile.z; base < tile.w; base += KEYS) {
+    let last = tile.w - 1u;
+    let key = base + thread.x * 4u;
+    let keys = (min(key + vec4u(0u, 1u, 2u, 3u), vec4u(last)) * params.kv_heads + kv_head) * V4;
+    var s0: vec4f = vec4f(0.0);
+    var s1: vec4f = vec4f(0.0);
+    var s2: vec4f = vec4f(0.0);
+    var s3: vec4f = vec4f(0.0);
+    for (var d: u32 = 0u; d < V4; d++) {
+      let k0 = unpack_kv(k[keys.x + d]);
+      let k1 = unpack_kv(k[keys.y + d]);
+      let k2 = unpack_kv(k[keys.z + d]);
+      let k3 = unpack_kv(k[keys.w + d]);
+      let q0 = unpack_q(q[at.x * V4 + d]);
+      let q1 = unpack_q(q[at.y * V4 + d]);
+      let q2 = unpack_q(q[at.z * V4 + d]);
+      let q3 = unpack_q(q[at.w * V4 + d]);
+      s0 += vec4f(dot(q0, k0), dot(q0, k1), dot(q0, k2), dot(q0, k3));
+      s1 += vec4f(dot(q1, k0), dot(q1, k1), dot(q1, k2), dot(q1, k3));
+      s2 += vec4f(dot(q2, k0), dot(q2, k1), dot(q2, k2), dot(q2, k3));
+      s3 += vec4f(dot(q3, k0), dot(q3, k1), dot(q3, k2), dot(q3, k3));
+    }
+    let key4 = key + vec4u(0u, 1u, 2u, 3u);
+    let see0 = key4 < vec4u(end.x);
+    let see1 = key4 < vec4u(end.y);
+    let see2 = key4 < vec4u(end.z);
+    let see3 = key4 < vec4u(end.w);
+    s0 = select(vec4f(NONE), s0 * scale, see0);
+    s1 = select(vec4f(NONE), s1 * scale, see1);
+    s2 = select(vec4f(NONE), s2 * scale, see2);
+    s3 = select(vec4f(NONE), s3 * scale, see3);
+
+    exchange[row * 8u + thread.x] = max4(s0);
+    exchange[(row + 1u) * 8u + thread.x] = max4(s1);
+    exchange[(row + 2u) * 8u + thread.x] = max4(s2);
+    exchange[(row + 3u) * 8u + thread.x] = max4(s3);
+    workgroupBarrier();
+    let higher = max(m, vec4f(row_max(row), row_max(row + 1u), row_max(row + 2u), row_max(row + 3u)));
+    let alpha = exp2(m - higher);
+    m = higher;
+
+    // The weight is masked, not only the score: exp2(s - m) is 1 on a row that has seen no key yet.
+    let p0 = select(vec4f(0.0), exp2(s0 - m.x), see0);
+    let p1 = select(vec4f(0.0), exp2(s1 - m.y), see1);
+    let p2 = select(vec4f(0.0), exp2(s2 - m.z), see2);
+    let p3 = select(vec4f(0.0), exp2(s3 - m.w), see3);
+    let one = vec4f(1.0);
+    sum = sum * alpha + vec4f(dot(p0, one), dot(p1, one), dot(p2, one), dot(p3, one));
+    weights[row * 8u + thread.x] = p0;
+    weights[(row + 1u) * 8u + thread.x] = p1;
+    weights[(row + 2u) * 8u + thread.x] = p2;
+    weights[(row + 3u) * 8u + thread.x] = p3;
+    workgroupBarrier();
+
+    let groups = min(8u, (tile.w - base + 3u) / 4u);
+    for (var c: u32 = 0u; c < COLUMNS; c++) {
+      let column = min(c * 8u + thread.x, V4 - 1u);
+      var a0: vec4f = vec4f(0.0);
+      var a1: vec4f = vec4f(0.0);
+      var a2: vec4f = vec4f(0.0);
+      var a3: vec4f = vec4f(0.0);
+      for (var g: u32 = 0u; g < groups; g++) {
+        let rows = (min(base + g * 4u + vec4u(0u, 1u, 2u, 3u), vec4u(last)) * params.kv_heads + kv_head) * V4 + column;
+        let v0 = unpack_kv(v[rows.x]);
+        let v1 = unpack_kv(v[rows.y]);
+        let v2 = unpack_kv(v[rows.z]);
+        let v3 = unpack_kv(v[rows.w]);
+        let w0 = weights[row * 8u + g];
+        let w1 = weights[(row + 1u) * 8u + g];
+        let w2 = weights[(row + 2u) * 8u + g];
+        let w3 = weights[(row + 3u) * 8u + g];
+        a0 += w0.x * v0 + w0.y * v1 + w0.z * v2 + w0.w * v3;
+        a1 += w1.x * v0 + w1.y * v1 + w1.z * v2 + w1.w * v3;
+        a2 += w2.x * v0 + w2.y * v1 + w2.z * v2 + w2.w * v3;
+        a3 += w3.x * v0 + w3.y * v1 + w3.z * v2 + w3.w * v3;
+      }
+      acc[c * 4u] = acc[c * 4u] * alpha.x + a0;
+      acc[c * 4u + 1u] = acc[c * 4u + 1u] * alpha.y + a1;
+      acc[c * 4u + 2u] = acc[c * 4u + 2u] * alpha.z + a2;
+      acc[c * 4u + 3u] = acc[c * 4u + 3u] * alpha.w + a3;
+    }
+  }
+
+  let held = vec4f(lse[at.x], lse[at.y], lse[at.z], lse[at.w]);
+  workgroupBarrier();
+  exchange[row * 8u + thread.x] = sum.x;
+  exchange[(row + 1u) * 8u + thread.x] = sum.y;
+  exchange[(row + 2u) * 8u + thread.x] = sum.z;
+  exchange[(row + 3u) * 8u + thread.x] = sum.w;
+  workgroupBarrier();
+  let total = vec4f(row_sum(row), row_sum(row + 1u), row_sum(row + 2u), row_sum(row + 3u));
+  let some = total > vec4f(0.0);
+  var result: vec4f = select(vec4f(NONE), (m + log2(total)) * LN2, some);
+  var keep: vec4f = vec4f(0.0);
+  var gain: vec4f = select(vec4f(0.0), 1.0 / total, some);
+  if (params.merge == 1u) {
+    let top = max(held, result);
+    let before = select(vec4f(0.0), exp(held - top), held > vec4f(0.5 * NONE));
+    let now = select(vec4f(0.0), exp(result - top), some);
+    let both = before + now;
+    let any = both > vec4f(0.0);
+    keep = select(vec4f(0.0), before / both, any);
+    gain = gain * select(vec4f(0.0), now / both, any);
+    result = select(vec4f(NONE), top + log(both), any);
+  }
+  for (var i: u32 = 0u; i < 4u; i++) {
+    if (!own[i]) { continue; }
+    for (var c: u32 = 0u; c < COLUMNS; c++) {
+      let column = c * 8u + thread.x;
+      if (column >= V4) { continue; }
+      let place = at[i] * V4 + column;
+      var merged: vec4f = acc[c * 4u + i] * gain[i];
+      if (params.merge == 1u) { merged += o[place] * keep[i]; }
+      o[place] = merged;
+    }
+    if (thread.x == 0u) { lse[at[i]] = result[i]; }
+  }
+}

@@ -1,0 +1,24 @@
+/** The GPU that tests run on: the runtime's own, or Dawn in Node. No adapter is a failure, never a skip. */
+import { readFile } from "node:fs/promises";
+import { type Gpu, openDevice } from "../engine/gpu/device.ts";
+import { Kernels } from "../engine/gpu/kernels.ts";
+import { Pool } from "../engine/gpu/pool.ts";
+import { readShaders } from "../engine/gpu/shaders.ts";
+
+let opened: Promise<{ gpu: Gpu; kernels: Kernels; pool: Pool }> | undefined;
+/** Keeps Dawn reachable as long as devices live (it aborts otherwise). */
+export let keep: unknown;
+
+/** One device for all tests of a file. */
+export function testGpu(): Promise<{ gpu: Gpu; kernels: Kernels; pool: Pool }> {
+  return (opened ??= open());
+}
+
+async function open() {
+  const own = (globalThis.navigator as Navigator | undefined)?.gpu;
+  const dawn = own === undefined ? (await import("webgpu")).create([]) : undefined;
+  keep = dawn;
+  const gpu = await openDevice(own ?? dawn);
+  const shaders = await readShaders((url) => readFile(url, "utf8"));
+  return { gpu, kernels: new Kernels(gpu.device, shaders), pool: new Pool(gpu.device) };
+}
