@@ -6,7 +6,8 @@ import { readShaders } from "./gpu/shaders.ts";
 import { webWorker } from "./cluster/web-worker.ts";
 export * from "./index.ts";
 
-const platform: Platform = {
+/** This runtime. */
+export const platform: Platform = {
   runtime: "deno",
   startWorker: () => webWorker(new Worker(new URL("./rank/worker-web.ts", import.meta.url), { type: "module" })),
   shaders: () => readShaders(async (url) => await (await fetch(url)).text()),

@@ -4,6 +4,7 @@ export { NoAdapterError } from "./gpu/device.ts";
 export type * from "./cluster/types.ts";
 export type { Fault } from "./rank/job.ts";
 export type { Sequence } from "./layout/shards.ts";
+export { check, type Check } from "./reference/check.ts";
 export { difference, type Difference, F32_TOLERANCE, type Tolerance } from "./reference/error.ts";
 export { reference, type ReferenceInput, type ReferenceOutput } from "./reference/attention.ts";
 export { decode, type DType, encode } from "./tensor/dtype.ts";

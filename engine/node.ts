@@ -8,7 +8,8 @@ import type { ClusterFace, ClusterOptions } from "./cluster/types.ts";
 import { readShaders } from "./gpu/shaders.ts";
 export * from "./index.ts";
 
-const platform: Platform = {
+/** This runtime. */
+export const platform: Platform = {
   runtime: "node",
   startWorker() {
     const worker = new Worker(new URL("./rank/worker-node.js", import.meta.url));

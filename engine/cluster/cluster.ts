@@ -68,6 +68,7 @@ export class Cluster implements ClusterFace {
     const monitor = new Monitor(size, options.timeout ?? DEFAULT_TIMEOUT);
     const mesh = meshPorts(size);
     const ranks: Rank[] = [];
+    const limit = openLimit(options.signal);
     try {
       const opening = mesh.map(async (ports, rank) => {
         const worker = platform.startWorker();
@@ -78,13 +79,15 @@ export class Cluster implements ClusterFace {
         const setup = { rank, size, backend, shaders, link, fault, ports, pulse: port2 };
         const dead = new Promise<never>((_, reject) => worker.onDeath((how) => reject(monitor.dead(rank, how))));
         const given = [...ports.filter((p) => p !== undefined), port2];
-        return await Promise.race([service.open(Comlink.transfer(setup, given)), dead, late(rank, options.signal)]);
+        return await Promise.race([service.open(Comlink.transfer(setup, given)), dead, limit.late]);
       });
       const opened = await Promise.all(opening);
       return new Cluster(platform, options, ranks, monitor, opened);
     } catch (error) {
       for (const rank of ranks) end(rank);
       throw error;
+    } finally {
+      limit.clear();
     }
   }
 
@@ -218,12 +221,20 @@ function end({ worker, service, pulse }: Rank): void {
   worker.terminate();
 }
 
-/** Rejects when a rank takes too long to open, or the start is cancelled. */
-function late(rank: number, signal: AbortSignal | undefined): Promise<never> {
-  return new Promise((_, reject) => {
-    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
-    seconds(OPEN_SECONDS).then(() => reject(new RankError(rank, undefined, "its GPU device", `did not open within ${OPEN_SECONDS} s`)));
+/** Rejects when ranks take too long to open, or the start is cancelled; `clear` ends the watch. */
+function openLimit(signal: AbortSignal | undefined): { late: Promise<never>; clear: () => void } {
+  let clear = () => {};
+  const late = new Promise<never>((_, reject) => {
+    const abort = () => reject(signal!.reason);
+    const timer = setTimeout(() => reject(new Error(`the ranks' GPU devices did not open within ${OPEN_SECONDS} s`)), OPEN_SECONDS * 1000);
+    signal?.addEventListener("abort", abort);
+    clear = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    };
   });
+  late.catch(() => {});
+  return { late, clear };
 }
 
 /** Resolves after some seconds, without keeping a process alive. */

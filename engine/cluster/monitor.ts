@@ -20,7 +20,7 @@ export class Monitor {
     const at = now();
     this.#patience = 0.7 * timeout;
     this.#seen = new Array(size).fill(at);
-    this.#pulses = Array.from({ length: size }, (_, rank) => ({ rank, at, job: undefined, phase: "idle", hop: 0, done: 0, awaiting: [], delivered: [], sending: 0 }));
+    this.#pulses = Array.from({ length: size }, (_, rank) => ({ rank, at, resumed: at, job: undefined, phase: "idle", hop: 0, done: 0, awaiting: [], delivered: [], sending: 0 }));
   }
 
   put(pulse: Pulse): void {
@@ -68,7 +68,7 @@ export class Monitor {
     for (const pulse of this.#pulses) {
       if (pulse.job !== job) continue;
       for (const mail of pulse.awaiting) {
-        const fault = at - mail.since > this.#patience ? this.#undelivered(pulse, mail, at) : undefined;
+        const fault = pulse.at - Math.max(mail.since, pulse.resumed) > this.#patience ? this.#undelivered(pulse, mail) : undefined;
         if (fault !== undefined) return fault;
       }
     }
@@ -76,12 +76,13 @@ export class Monitor {
   }
 
   /** Why what a rank awaits is not coming, if its sender has nothing to do any more or says it was delivered. */
-  #undelivered(waiter: Pulse, mail: Mail, at: number): RankError | undefined {
+  #undelivered(waiter: Pulse, mail: Mail): RankError | undefined {
     const sender = this.#pulses[mail.peer];
     const delivered = sender.delivered.find((d) => d.peer === waiter.rank && d.kind === mail.kind && d.hop >= mail.hop);
     const name = `${mailName(mail)} from rank ${mail.peer}`;
     if (delivered !== undefined) {
-      return at - delivered.at > this.#patience ? new RankError(waiter.rank, mail.hop, name, `what rank ${mail.peer} sent ${(at - delivered.at).toFixed(1)} s ago never came`) : undefined;
+      const late = waiter.at - delivered.at;
+      return late > this.#patience ? new RankError(waiter.rank, mail.hop, name, `what rank ${mail.peer} sent ${late.toFixed(1)} s ago never came`) : undefined;
     }
     // A sender that computes, has messages on its link, or itself waits for an earlier one, is not at fault.
     const computing = sender.phase !== "idle" && sender.awaiting.length === 0;

@@ -67,7 +67,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   loadQueries(chunk: RankChunk, hop: number): GpuQueries {
     const start = now();
     const buffer = this.#arrival("queries", chunk.bytes, chunk.block.rows);
-    this.#gpu.device.queue.writeBuffer(buffer, 0, chunk.data);
+    this.#write(buffer, 0, chunk.data, 0, chunk.bytes);
     this.#recorder.add("host", "upload", hop, start, { bytes: chunk.bytes });
     return { block: chunk.block, owner: chunk.owner, buffer };
   }
@@ -78,8 +78,8 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const alignment = this.#gpu.device.limits.minStorageBufferOffsetAlignment;
     const valuesAt = Math.ceil(half / alignment) * alignment;
     const buffer = this.#arrival("keys", valuesAt + half, chunk.block.rows);
-    this.#gpu.device.queue.writeBuffer(buffer, 0, chunk.data, 0, half);
-    this.#gpu.device.queue.writeBuffer(buffer, valuesAt, chunk.data, half, half);
+    this.#write(buffer, 0, chunk.data, 0, half);
+    this.#write(buffer, valuesAt, chunk.data, half, half);
     this.#recorder.add("host", "upload", hop, start, { bytes: chunk.bytes });
     return { block: chunk.block, owner: chunk.owner, buffer, valuesAt, half };
   }
@@ -115,7 +115,6 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
 
   async merge(own: GpuPartial, arrived: readonly RankChunk[]): Promise<GpuPartial> {
     if (arrived.length === 0) return own;
-    const { device } = this.#gpu;
     const pipeline = await this.#kernels.merge();
     const start = this.#recorder.begin("merge", 0);
     const rows = own.block.rows * this.#shape.heads;
@@ -125,8 +124,8 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const partsO = this.#take(oBytes * parts, INPUT);
     const partsLse = this.#take(lseBytes * parts, INPUT);
     arrived.forEach((chunk, i) => {
-      device.queue.writeBuffer(partsO, oBytes * (i + 1), chunk.data, 0, oBytes);
-      device.queue.writeBuffer(partsLse, lseBytes * (i + 1), chunk.data, oBytes, lseBytes);
+      this.#write(partsO, oBytes * (i + 1), chunk.data, 0, oBytes);
+      this.#write(partsLse, lseBytes * (i + 1), chunk.data, oBytes, lseBytes);
     });
     const merged = this.#partial(own.block);
     const params = this.#upload(new Uint32Array([parts, rows, this.#shape.headDim / 4, 0]), UNIFORM | COPY_DST);
@@ -193,9 +192,14 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     this.#pool.give(...buffers);
   }
 
+  /** Deno 2.9 panics at a write of no bytes. */
+  #write(to: GPUBuffer, at: number, data: ArrayBuffer, from: number, bytes: number): void {
+    if (bytes > 0) this.#gpu.device.queue.writeBuffer(to, at, data, from, bytes);
+  }
+
   #upload(data: Uint32Array<ArrayBuffer>, usage: GPUBufferUsageFlags): GPUBuffer {
     const buffer = this.#take(data.byteLength, usage);
-    this.#gpu.device.queue.writeBuffer(buffer, 0, data);
+    this.#write(buffer, 0, data.buffer, 0, data.byteLength);
     return buffer;
   }
 
@@ -223,7 +227,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     pass.end();
     if (ticks === undefined) {
       device.queue.submit([encoder.finish()]);
-      await device.queue.onSubmittedWorkDone();
+      await this.#gpu.wait(device.queue.onSubmittedWorkDone());
       report(start, now() - start);
       return;
     }
@@ -231,7 +235,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     encoder.resolveQuerySet(ticks.set, 0, 2, ticks.resolved, 0);
     encoder.copyBufferToBuffer(ticks.resolved, 0, staging, 0, 16);
     device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(READ, 0, 16);
+    await this.#gpu.wait(staging.mapAsync(READ, 0, 16));
     const done = now();
     const [begin, end] = new BigUint64Array(staging.getMappedRange(0, 16).slice(0));
     staging.unmap();
@@ -251,7 +255,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     encoder.copyBufferToBuffer(partial.o, 0, staging, 0, oBytes);
     encoder.copyBufferToBuffer(partial.lse, 0, staging, oBytes, lseBytes);
     device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(READ, 0, oBytes + lseBytes);
+    await this.#gpu.wait(staging.mapAsync(READ, 0, oBytes + lseBytes));
     const data = staging.getMappedRange(0, oBytes + lseBytes).slice(0);
     staging.unmap();
     this.#release(staging, partial.o, partial.lse);

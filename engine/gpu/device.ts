@@ -7,6 +7,8 @@ export interface Gpu {
   readonly device: GPUDevice;
   readonly facts: AdapterFacts;
   readonly timestamps: boolean;
+  /** Awaits the device's answer, in the way that suits the runtime. */
+  readonly wait: <T>(answer: Promise<T>) => Promise<T>;
 }
 
 /** Adapters that emulate a GPU on the CPU. */
@@ -21,7 +23,7 @@ export class NoAdapterError extends Error {
  * Asks `gpu` for an adapter and opens its device with the largest storage bindings and buffers it offers and, where
  * there are any, timestamps. Throws NoAdapterError when there is no adapter.
  */
-export async function openDevice(gpu: GPU | undefined): Promise<Gpu> {
+export async function openDevice(gpu: GPU | undefined, wait: Gpu["wait"] = (answer) => answer): Promise<Gpu> {
   const adapter = await gpu?.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) {
     throw new NoAdapterError(
@@ -39,7 +41,7 @@ export async function openDevice(gpu: GPU | undefined): Promise<Gpu> {
   const { vendor, architecture, description } = adapter.info;
   const name = [description || adapter.info.device, [vendor, architecture].filter(Boolean).join(" ")].filter(Boolean).join(", ") || "unnamed adapter";
   const software = SOFTWARE.test(`${name} ${adapter.info.device}`) || (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter === true;
-  return { device, timestamps, facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() } };
+  return { device, timestamps, wait, facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() } };
 }
 
 /** Throws LimitError when a storage buffer of `need` bytes is more than the device gives; `largestT` says what would fit. */

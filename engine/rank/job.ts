@@ -61,6 +61,8 @@ export interface Pulse {
   readonly rank: number;
   /** Seconds on the shared clock. */
   readonly at: number;
+  /** When this rank's thread last came back from being held up (a pipeline compiled on it, say): what lay waiting then is not late. */
+  readonly resumed: number;
   readonly job: number | undefined;
   readonly phase: Kind | "idle";
   readonly hop: number;

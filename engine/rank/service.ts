@@ -15,6 +15,8 @@ import { exposedWaits, runAttend } from "./run.ts";
 export interface RankPlatform {
   /** The runtime's WebGPU, if it has any. */
   gpu(): GPU | undefined;
+  /** Awaits a device's answer. */
+  readonly wait?: Gpu["wait"];
   /** Whether pipelines are compiled on the worker's own thread (see Kernels). */
   readonly blockingCompile: boolean;
   /** Ends this worker at once. */
@@ -40,6 +42,7 @@ export class RankService {
   #gpu: { readonly gpu: Gpu; readonly kernels: Kernels; readonly pool: Pool } | undefined;
   #running: Running | undefined;
   #lost: string | undefined;
+  #resumed = now();
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(platform: RankPlatform) {
@@ -51,12 +54,17 @@ export class RankService {
     this.#setup = setup;
     this.#mesh = new Mesh(setup.rank, setup.size, setup.ports, setup.link);
     this.#mesh.onChange = () => this.#pulse();
-    this.#timer = setInterval(() => this.#pulse(), PULSE);
+    let ticked = now();
+    this.#timer = setInterval(() => {
+      if (now() - ticked > (2 * PULSE) / 1000) this.#resumed = now();
+      ticked = now();
+      this.#pulse();
+    }, PULSE);
     if (setup.backend === "cpu") {
       const name = "none: plain TypeScript on the CPU";
       return { adapter: { name, vendor: "", architecture: "", description: "", software: true, features: [] }, timestamps: false };
     }
-    const gpu = await openDevice(this.#platform.gpu());
+    const gpu = await openDevice(this.#platform.gpu(), this.#platform.wait);
     this.#gpu = { gpu, kernels: new Kernels(gpu.device, setup.shaders, this.#platform.blockingCompile), pool: new Pool(gpu.device) };
     gpu.device.onuncapturederror = ({ error }) => this.#running?.fail(new RankError(setup.rank, this.#running.hop, undefined, `the GPU refused: ${error.message}`));
     gpu.device.lost.then(({ reason, message }) => {
@@ -135,7 +143,7 @@ export class RankService {
     const running = this.#running;
     const { sending, delivered, awaiting } = this.#mesh!.state(running?.id);
     this.#setup!.pulse.postMessage(
-      { rank: this.#setup!.rank, at: now(), job: running?.id, phase: running?.phase ?? "idle", hop: running?.hop ?? 0, done: running?.done ?? 0, awaiting, delivered, sending } satisfies Pulse,
+      { rank: this.#setup!.rank, at: now(), resumed: this.#resumed, job: running?.id, phase: running?.phase ?? "idle", hop: running?.hop ?? 0, done: running?.done ?? 0, awaiting, delivered, sending } satisfies Pulse,
     );
   }
 }

@@ -3,6 +3,7 @@ import * as Comlink from "comlink";
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import { parentPort } from "node:worker_threads";
 import { create } from "webgpu";
+import { doze } from "./doze.ts";
 import { RankService } from "./service.ts";
 import "./transfer-errors.ts";
 
@@ -10,6 +11,6 @@ import "./transfer-errors.ts";
 let dawn: GPU | undefined;
 
 Comlink.expose(
-  new RankService({ gpu: () => (dawn ??= create([])), blockingCompile: true, exit: () => process.exit(1) }),
+  new RankService({ gpu: () => (dawn ??= create([])), wait: doze, blockingCompile: true, exit: () => process.exit(1) }),
   nodeEndpoint(parentPort!),
 );

@@ -1,0 +1,73 @@
+/** What a command is given besides its arguments, and how its files are read and written. */
+import { randomBytes } from "node:crypto";
+import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { InputError } from "../errors.ts";
+import type { Platform } from "../cluster/platform.ts";
+
+/** Where a command prints, and what runs its ranks. */
+export interface Io {
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
+  /** Whether a person watches stderr, so that progress is worth showing. */
+  readonly watched: boolean;
+  readonly platform: Platform;
+  /** Aborts at Ctrl-C. */
+  readonly signal: AbortSignal;
+}
+
+/** A command: exit status 0 done, 1 a check or a run failed; it throws InputError for bad input (status 2). */
+export type Command = (argv: readonly string[], io: Io) => Promise<number>;
+
+/** Files above this are not read: a tensor of that size does not fit a typed array. */
+const LARGEST_FILE = 2 ** 31 - 1;
+
+/** A file's bytes. Errors name the option, the file, and what was found. */
+export async function readInput(option: string, path: string): Promise<Uint8Array> {
+  let size: number;
+  try {
+    const found = await stat(path);
+    if (!found.isFile()) throw new InputError(`${option} ${path}: found no file but a folder or device, expected a file`);
+    size = found.size;
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    throw new InputError(`${option} ${path}: cannot be read (${(error as { code?: string }).code ?? error}), expected a file`);
+  }
+  if (size > LARGEST_FILE) throw new InputError(`${option} ${path}: found ${size} bytes, expected at most ${LARGEST_FILE}`);
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw new InputError(`${option} ${path}: cannot be read (${(error as { code?: string }).code ?? error})`);
+  }
+}
+
+/** Checks that outputs can be written, before the work: each option's folder exists, and no two name the same file. */
+export async function checkOutputs(outputs: Readonly<Record<string, string | undefined>>): Promise<void> {
+  const seen = new Map<string, string>();
+  for (const [option, path] of Object.entries(outputs)) {
+    if (path === undefined) continue;
+    const other = seen.get(path);
+    if (other !== undefined) throw new InputError(`${option} ${path}: ${other} names the same file, expected different ones`);
+    seen.set(path, option);
+    const folder = await stat(dirname(path)).catch(() => undefined);
+    if (!folder?.isDirectory()) throw new InputError(`${option} ${path}: found no folder ${dirname(path)}, expected one that exists`);
+    const target = await stat(path).catch(() => undefined);
+    if (target?.isDirectory()) throw new InputError(`${option} ${path}: found a folder, expected a file name`);
+  }
+}
+
+/** Writes all files or none: each beside its place first, then moved into it. */
+export async function writeOutputs(files: readonly (readonly [path: string, data: Uint8Array | string])[]): Promise<void> {
+  const pending: { path: string; partial: string }[] = [];
+  try {
+    for (const [path, data] of files) {
+      const partial = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.partial`);
+      pending.push({ path, partial });
+      await writeFile(partial, data);
+    }
+    for (const { path, partial } of pending) await rename(partial, path);
+  } catch (error) {
+    await Promise.all(pending.map(({ partial }) => rm(partial, { force: true })));
+    throw error;
+  }
+}

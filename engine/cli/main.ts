@@ -1,0 +1,55 @@
+/** The command line: picks the command and the platform, turns errors into one line and an exit status. */
+import process from "node:process";
+import { InputError } from "../errors.ts";
+import type { Platform } from "../cluster/platform.ts";
+import type { Command } from "./io.ts";
+
+const COMMANDS: Readonly<Record<string, { readonly load: () => Promise<Command>; readonly what: string }>> = {
+  attend: { load: async () => (await import("./attend.ts")).attend, what: "O and LSE of your own Q, K and V over a ring of ranks" },
+  selftest: { load: async () => (await import("./selftest.ts")).selftest, what: "checks the ring against float64 on the adapter at hand" },
+};
+
+const HELP = `ringside COMMAND [options]: context-parallel attention on simulated ranks
+
+${Object.entries(COMMANDS).map(([name, { what }]) => `  ${name.padEnd(10)} ${what}`).join("\n")}
+
+  ringside COMMAND --help tells more; --runtime deno runs any of them under Deno.
+`;
+
+async function platform(): Promise<Platform> {
+  return "Deno" in globalThis ? (await import("../deno.ts")).platform : (await import("../node.ts")).platform;
+}
+
+async function main(argv: readonly string[]): Promise<number> {
+  const [name, ...rest] = argv;
+  if (name === undefined || name === "--help" || name === "-h") {
+    (name === undefined ? process.stderr : process.stdout).write(HELP);
+    return name === undefined ? 2 : 0;
+  }
+  if (!Object.hasOwn(COMMANDS, name)) throw new InputError(`found command ${JSON.stringify(name)}, expected ${Object.keys(COMMANDS).join(", ")}`);
+  const controller = new AbortController();
+  const stop = () => controller.abort(new DOMException("cancelled", "AbortError"));
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
+  const command = await COMMANDS[name].load();
+  return await command(rest, {
+    stdout: (text) => void process.stdout.write(text),
+    stderr: (text) => void process.stderr.write(text),
+    watched: process.stderr.isTTY === true,
+    platform: await platform(),
+    signal: controller.signal,
+  });
+}
+
+let status: number;
+try {
+  status = await main(process.argv.slice(2));
+} catch (error) {
+  const { name, message } = error instanceof Error || error instanceof DOMException ? error : new Error(String(error));
+  process.stderr.write(`ringside: ${message}\n`);
+  if (process.env.RINGSIDE_STACK) process.stderr.write(`${(error as Error).stack}\n`);
+  status = error instanceof InputError ? 2 : name === "AbortError" ? 130 : 1;
+}
+// What is printed must be out before the process ends, and workers or a driver's threads must not keep it alive.
+await new Promise((resolve) => process.stdout.write("", resolve));
+process.exit(status);

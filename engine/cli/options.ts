@@ -1,0 +1,67 @@
+/** Reads options: one place that says what was found and what was expected. */
+import { parseArgs, type ParseArgsConfig } from "node:util";
+import type { Sequence } from "../layout/shards.ts";
+import type { Fault } from "../rank/job.ts";
+import type { Link } from "../cluster/types.ts";
+import { InputError } from "../errors.ts";
+
+/** parseArgs whose complaints are InputErrors. No positional arguments. */
+export function parseOptions<T extends NonNullable<ParseArgsConfig["options"]>>(argv: readonly string[], options: T) {
+  try {
+    return parseArgs({ args: [...argv], options, allowPositionals: false, strict: true }).values;
+  } catch (error) {
+    throw new InputError(`${(error as Error).message.split("\n")[0]}; known options: ${Object.keys(options).map((name) => `--${name}`).join(", ")}`);
+  }
+}
+
+/** A number written in full. */
+export function numberOption(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const value = text.trim() === "" ? NaN : Number(text);
+  if (!Number.isFinite(value)) throw new InputError(`${name}: found ${JSON.stringify(text)}, expected a number`);
+  return value;
+}
+
+/** A whole number of at least `least`. */
+export function wholeOption(name: string, text: string | undefined, least: number, most = Number.MAX_SAFE_INTEGER): number | undefined {
+  const value = numberOption(name, text);
+  if (value !== undefined && (!Number.isSafeInteger(value) || value < least || value > most)) {
+    throw new InputError(`${name}: found ${JSON.stringify(text)}, expected a whole number ${most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`}`);
+  }
+  return value;
+}
+
+/** One of some words. */
+export function choiceOption<const T extends string>(name: string, text: string | undefined, choices: readonly T[]): T | undefined {
+  if (text !== undefined && !choices.includes(text as T)) throw new InputError(`${name}: found ${JSON.stringify(text)}, expected ${choices.join(" or ")}`);
+  return text as T | undefined;
+}
+
+/** `BYTES_PER_S,LATENCY_S` */
+export function linkOption(text: string | undefined): Link | undefined {
+  if (text === undefined) return undefined;
+  const parts = text.split(",").map(Number);
+  const [bandwidth, latency] = parts;
+  if (parts.length !== 2 || !(bandwidth > 0) || !(latency >= 0) || !Number.isFinite(latency)) {
+    throw new InputError(`--link: found ${JSON.stringify(text)}, expected BYTES_PER_S,LATENCY_S such as 5e7,0.001`);
+  }
+  return { bandwidth, latency };
+}
+
+/** `T:P,T:P` */
+export function sequencesOption(text: string | undefined): Sequence[] | undefined {
+  return text?.split(",").map((part) => {
+    const match = /^(\d+):(\d+)$/.exec(part.trim());
+    if (match === null) throw new InputError(`--sequences: found ${JSON.stringify(part)}, expected T:P for each sequence, such as 128:0,40:512`);
+    return { new: Number(match[1]), cached: Number(match[2]) };
+  });
+}
+
+/** `rank=2,hop=1,kind=exit` */
+export function faultOption(text: string | undefined): Fault | undefined {
+  if (text === undefined) return undefined;
+  const fields = new Map(text.split(",").map((part) => part.split("=", 2) as [string, string]));
+  const kind = choiceOption("--fault kind", fields.get("kind"), ["exit", "drop", "lose-device"]) ?? "exit";
+  const rank = wholeOption("--fault rank", fields.get("rank") ?? "", 0)!;
+  return { rank, hop: wholeOption("--fault hop", fields.get("hop") ?? "0", 0)!, kind };
+}

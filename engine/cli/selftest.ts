@@ -1,0 +1,108 @@
+/** `ringside selftest`: is the ring exact on the adapter at hand? Both variants on four ranks hop by hop, then a grid, a line a case. */
+import { Cluster } from "../cluster/cluster.ts";
+import type { AttendInput, Backend } from "../cluster/types.ts";
+import { check } from "../reference/check.ts";
+import { seededRows } from "../tensor/seeded.ts";
+import type { DType } from "../tensor/dtype.ts";
+import type { Sequence } from "../layout/shards.ts";
+import type { Variant } from "../cluster/types.ts";
+import { adapterSource } from "./attend.ts";
+import type { Command } from "./io.ts";
+import { choiceOption, parseOptions } from "./options.ts";
+import { table } from "./table.ts";
+
+const HELP = `ringside selftest [--backend webgpu|cpu] [--runtime node|deno]: checks the ring against float64 on the adapter at hand
+
+  Exit status: 0 all passed, 1 a case failed, 2 usage.
+`;
+
+interface Case {
+  readonly ranks: number;
+  readonly variant: Variant;
+  readonly sequences: readonly Sequence[];
+  readonly heads: readonly [number, number];
+  readonly headDim: number;
+  readonly wireDtype: DType;
+  readonly causal: boolean;
+}
+
+const one = (T: number, P = 0): readonly Sequence[] => [{ new: T, cached: P }];
+
+/** The grid in small: few kernels (a pipeline is compiled a rank), many shapes. */
+const GRID: readonly Case[] = [1, 2, 3, 4].flatMap((ranks): Case[] => [
+  { ranks, variant: "pass-kv", sequences: one(1), heads: [8, 2], headDim: 16, wireDtype: "f32", causal: true },
+  { ranks, variant: "pass-kv", sequences: one(113), heads: [8, 1], headDim: 16, wireDtype: "f32", causal: true },
+  { ranks, variant: "pass-q", sequences: [...one(31, 90), ...one(7), ...one(64, 3)], heads: [8, 2], headDim: 16, wireDtype: "f32", causal: true },
+  { ranks, variant: "pass-kv", sequences: one(64, 31), heads: [4, 4], headDim: 16, wireDtype: "f32", causal: false },
+  ...(ranks === 4 ? [
+    { ranks, variant: "pass-kv", sequences: one(113, 20), heads: [8, 2], headDim: 16, wireDtype: "bf16", causal: true },
+    { ranks, variant: "pass-q", sequences: one(113, 20), heads: [8, 2], headDim: 16, wireDtype: "f16", causal: true },
+    { ranks, variant: "pass-kv", sequences: one(257), heads: [8, 1], headDim: 128, wireDtype: "f32", causal: true },
+  ] satisfies Case[] : []),
+]);
+
+/** The command. */
+export const selftest: Command = async (argv, { stdout, platform, signal }) => {
+  const options = parseOptions(argv, { backend: { type: "string" }, help: { type: "boolean", short: "h" } });
+  if (options.help) {
+    stdout(HELP);
+    return 0;
+  }
+  const backend: Backend = choiceOption("--backend", options.backend, ["webgpu", "cpu"]) ?? "webgpu";
+  let failed = 0;
+  let passed = 0;
+  for (const ranks of [4, 1, 2, 3]) {
+    const cluster = await Cluster.start(platform, { ranks, backend, signal });
+    try {
+      if (ranks === 4) {
+        const { name, software } = cluster.adapter;
+        stdout(`adapter: ${name}${software ? " (software)" : ""}${adapterSource() === undefined ? "" : `; ${adapterSource()}`}; runtime: ${platform.runtime}\n`);
+        for (const variant of ["pass-kv", "pass-q"] as const) {
+          const input = inputOf({ ranks, variant, sequences: one(256, 64), heads: [8, 2], headDim: 16, wireDtype: "f32", causal: true });
+          const result = await cluster.attend({ ...input, signal });
+          const { out, lse, passed: fine } = check(input, result);
+          stdout(`\n${variant}, 4 ranks, 256 new and 64 cached tokens, heads 8/2, D 16, wire f32; ${result.report.kernel}; clock: ${result.report.clock}\n\n${hops(result.report.spans)}\n\n`);
+          stdout(`largest error against float64: out ${out.max.toExponential(2)}, lse ${lse.max.toExponential(2)} (allowed 2e-6 absolute or 1e-5 relative): ${fine ? "passed" : "FAILED"}\n`);
+          if (fine) passed++;
+          else failed++;
+        }
+        stdout("\n");
+      }
+      for (const c of GRID.filter((g) => g.ranks === ranks)) {
+        const input = inputOf(c);
+        const { out, lse, passed: fine } = check(input, await cluster.attend({ ...input, signal }));
+        stdout(`${fine ? "ok    " : "FAILED"} ${label(c)}: out ${out.max.toExponential(1)}, lse ${lse.max.toExponential(1)}\n`);
+        if (fine) passed++;
+        else failed++;
+      }
+    } finally {
+      await cluster.dispose();
+    }
+  }
+  stdout(`\nself-test: ${passed} passed, ${failed} failed\n`);
+  return failed === 0 ? 0 : 1;
+};
+
+/** Seeded tensors, off the 16-bit grids so that a 16-bit wire has something to round. */
+function inputOf(c: Case): AttendInput {
+  const [heads, kvHeads] = c.heads;
+  const fresh = c.sequences.reduce((sum, s) => sum + s.new, 0);
+  const all = c.sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
+  const tensor = (name: "q" | "k" | "v", rows: number, h: number) => seededRows(1, name, 0, rows, h * c.headDim).map((x) => x * 1.0009765);
+  const { headDim, sequences, variant, wireDtype, causal } = c;
+  return { q: tensor("q", fresh, heads), k: tensor("k", all, kvHeads), v: tensor("v", all, kvHeads), heads, kvHeads, headDim, sequences, variant, wireDtype, causal };
+}
+
+function label({ ranks, variant, sequences, heads, headDim, wireDtype, causal }: Case): string {
+  const batch = sequences.map((s) => `${s.new}:${s.cached}`).join(",");
+  return `N ${ranks} ${variant.padEnd(7)} T:P ${batch.padEnd(15)} heads ${heads.join("/")} D ${String(headDim).padEnd(3)} wire ${wireDtype.padEnd(4)} ${causal ? "causal" : "full"}`;
+}
+
+function hops(spans: Awaited<ReturnType<Cluster["attend"]>>["report"]["spans"]): string {
+  const ms = (s: number) => (s * 1000).toFixed(2);
+  const rows = spans.filter((s) => s.kind === "attend").sort((a, b) => a.hop - b.hop || a.rank - b.rank).map((attend) => {
+    const sent = spans.find((s) => s.lane === "send" && s.kind === "send" && s.rank === attend.rank && s.hop === attend.hop);
+    return [attend.hop, attend.rank, attend.peer ?? attend.rank, ms(attend.duration), (attend.flops / 1e6).toFixed(2), sent?.bytes ?? 0];
+  });
+  return table(["hop", "rank", "chunk of", "attend ms", "MFLOP", "bytes sent on"], rows);
+}

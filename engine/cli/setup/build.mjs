@@ -1,0 +1,95 @@
+// Builds dist/, the JavaScript that Node runs: TypeScript with its types taken off, shaders and data files beside it. Only when a source has changed.
+//
+// Types are not checked here (`npm run check` does that), so that an unfinished file elsewhere does not keep a program from running.
+// The build goes to a folder of its own and is swapped in when it is whole: two processes may build at once, and none sees half a dist/.
+import { createHash } from "node:crypto";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import process from "node:process";
+import { isMain, root, run, runMain, SetupError, since } from "./common.mjs";
+
+const SOURCES = ["engine", "web", "test", "cuda-bridge", "shaders"];
+const IGNORED = new Set(["node_modules", "dist", "setup", "__pycache__", ".venv"]);
+/** Files that a program or test reads at run time, by an address relative to its own file. */
+const DATA = /\.(wgsl|json|npy|safetensors|txt|csv)$/;
+const DATA_FOLDERS = ["shaders", "engine", "test"];
+
+const dist = path.join(root, "dist");
+const stampFile = path.join(dist, ".stamp");
+
+function* files(folder) {
+  for (const entry of readdirSync(path.join(root, folder), { withFileTypes: true })) {
+    if (IGNORED.has(entry.name)) continue;
+    const file = path.join(folder, entry.name);
+    if (entry.isDirectory()) yield* files(file);
+    else if (entry.isFile()) yield file;
+  }
+}
+
+/** A hash of every source's name, size and time: it changes when one is edited, added or removed. */
+function fingerprint() {
+  const hash = createHash("sha256");
+  const all = SOURCES.filter((folder) => existsSync(path.join(root, folder))).flatMap((folder) => [...files(folder)])
+    .filter((file) => file.endsWith(".ts") || DATA.test(file));
+  for (const file of [...all, "tsconfig.json", "package.json", "engine/cli/setup/build.mjs"].sort()) {
+    const { mtimeMs, size } = statSync(path.join(root, file), { throwIfNoEntry: false }) ?? { mtimeMs: 0, size: 0 };
+    hash.update(`${file} ${size} ${mtimeMs}\n`);
+  }
+  return hash.digest("hex");
+}
+
+/** Is dist/ there and newer than every source? */
+export function isFresh() {
+  // A published copy has dist/ alone and nothing to build it from.
+  if (!existsSync(path.join(root, "tsconfig.json"))) return existsSync(dist);
+  return existsSync(stampFile) && readFileSync(stampFile, "utf8") === fingerprint();
+}
+
+function swapIn(made) {
+  const old = made.replace(/local$/, "old.local");
+  for (let attempt = 0;; attempt++) {
+    try {
+      if (existsSync(dist)) renameSync(dist, old);
+      renameSync(made, dist);
+      break;
+    } catch (error) {
+      // Another process swapped its own build in between: take that one out too, a few times.
+      if (attempt === 5) throw error;
+      rmSync(old, { recursive: true, force: true });
+    }
+  }
+  rmSync(old, { recursive: true, force: true });
+}
+
+/**
+ * Brings dist/ up to date.
+ * @param {{quiet?: boolean}} [options] quiet: a line only when something was built, and that on stderr
+ * @throws {SetupError} when the compiler failed
+ */
+export async function build({ quiet = false } = {}) {
+  if (isFresh()) {
+    if (!quiet) console.log("build    dist/ is up to date");
+    return;
+  }
+  const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc");
+  if (!existsSync(tsc)) throw new SetupError("dist/ has to be built and TypeScript is not installed. Run `npm start` (or `npm ci`) in the project's folder first.");
+  const start = performance.now();
+  // Taken before the compiler reads: an edit during the build then counts as newer than the build.
+  const stamp = fingerprint();
+  const made = path.join(root, `dist.${process.pid}.local`);
+  try {
+    const result = await run(process.execPath, [tsc, "--noCheck", "--outDir", made], { output: "capture" });
+    if (result.code !== 0) throw new SetupError(`the TypeScript compiler failed:\n${(result.out + result.err).trim()}`);
+    mkdirSync(made, { recursive: true });
+    for (const folder of DATA_FOLDERS.filter((name) => existsSync(path.join(root, name)))) {
+      for (const file of files(folder)) if (DATA.test(file)) cpSync(path.join(root, file), path.join(made, file));
+    }
+    writeFileSync(path.join(made, ".stamp"), stamp);
+    swapIn(made);
+  } finally {
+    rmSync(made, { recursive: true, force: true });
+  }
+  (quiet ? console.error : console.log)(`build    dist/ built in ${since(start)}`);
+}
+
+if (isMain(import.meta.url)) runMain(() => build());

@@ -1,0 +1,146 @@
+// What the set-up scripts share: where the project is, how a child process is started, watched and ended, and how a stage is told.
+//
+// These scripts are plain JavaScript with Node's builtins alone: they run before anything is installed or built, and Node 20 cannot strip types.
+import { spawn } from "node:child_process";
+import { existsSync, readdirSync, realpathSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+/** The project's folder: the one with package.json, engine/ and dist/. */
+export const root = fileURLToPath(new URL("../../../", import.meta.url)).replace(/[/\\]$/, "");
+
+/** An error whose message is meant for the person at the terminal: printed as it is, without a stack. */
+export class SetupError extends Error {
+  constructor(message, exitCode = 1) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}
+
+/** Was this file named on the command line (and not imported)? */
+export function isMain(importMetaUrl) {
+  return !!process.argv[1] && existsSync(process.argv[1]) && realpathSync(process.argv[1]) === fileURLToPath(importMetaUrl);
+}
+
+/** Runs a script's main function and ends with the status that it returns; a SetupError is one message, anything else keeps its stack. */
+export async function runMain(main) {
+  try {
+    process.exitCode = (await main(process.argv.slice(2))) ?? 0;
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    console.error(`ringside: ${error.message}`);
+    process.exitCode = error.exitCode;
+  }
+}
+
+/** Seconds since `start` (a performance.now()), as "1.2 s". */
+export const since = (start) => `${((performance.now() - start) / 1000).toFixed(1)} s`;
+
+/** How long a child may take to end when asked, before it is killed with all its group. */
+const GRACE_MS = 5000;
+
+const children = new Set();
+
+/**
+ * Runs a command to its end.
+ * @param {string} file the executable
+ * @param {string[]} args
+ * @param {{env?: NodeJS.ProcessEnv, cwd?: string, output?: "inherit" | "capture" | "tee", limitMs?: number}} [options]
+ *   `tee` shows the output and keeps it too; a command that outlives `limitMs` is ended with all its children.
+ * @returns {Promise<{code: number, signal: string | null, out: string, err: string, timedOut: boolean}>} code is 127 when it could not be started
+ */
+export function run(file, args, { env = process.env, cwd = root, output = "inherit", limitMs = 0 } = {}) {
+  return new Promise((resolve) => {
+    const pipe = output === "inherit" ? "inherit" : "pipe";
+    // A group of its own: Ctrl-C then reaches this process alone, which ends the whole group, and a limit can do the same.
+    const child = spawn(file, args, { env, cwd, stdio: ["ignore", pipe, pipe], detached: process.platform !== "win32" });
+    children.add(child);
+    let out = "", err = "", timedOut = false;
+    child.stdout?.setEncoding("utf8").on("data", (text) => {
+      out += text;
+      if (output === "tee") process.stdout.write(text);
+    });
+    child.stderr?.setEncoding("utf8").on("data", (text) => {
+      err += text;
+      if (output === "tee") process.stderr.write(text);
+    });
+    const timer = limitMs > 0
+      ? setTimeout(() => {
+        timedOut = true;
+        endChild(child);
+      }, limitMs)
+      : undefined;
+    const finish = (code, signal) => {
+      clearTimeout(timer);
+      children.delete(child);
+      resolve({ code, signal, out, err, timedOut });
+    };
+    child.on("error", (error) => {
+      err += error.message;
+      finish(127, null);
+    });
+    child.on("close", (code, signal) => finish(code ?? 128 + (os.constants.signals[signal] ?? 0), signal));
+  });
+}
+
+function signalGroup(child, signal) {
+  try {
+    if (process.platform === "win32") child.kill(signal);
+    else process.kill(-child.pid, signal);
+  } catch {
+    // The group has ended already.
+  }
+}
+
+/** Asks the child to end, then ends what is left of its group: a browser or a worker that its parent did not take along. */
+async function endChild(child) {
+  if (child.pid === undefined) return;
+  const ended = child.exitCode !== null || child.signalCode !== null
+    ? Promise.resolve()
+    : new Promise((resolve) => child.once("exit", resolve));
+  // SIGINT and not SIGTERM: it is what makes Playwright take its browser and its web server along, which are in groups of their own.
+  child.kill("SIGINT");
+  let timer;
+  await Promise.race([ended, new Promise((resolve) => timer = setTimeout(resolve, GRACE_MS))]);
+  clearTimeout(timer);
+  signalGroup(child, "SIGKILL");
+}
+
+/** On Ctrl-C or SIGTERM: ends every child that run() started, calls `cleanup`, and exits (130 or 143 unless `status` says otherwise). */
+export function endOnSignal(cleanup = async () => {}, status = undefined) {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+    let ending = false;
+    process.on(signal, async () => {
+      if (ending) return;
+      ending = true;
+      await Promise.all([...children].map(endChild));
+      await cleanup();
+      process.exit(status?.() ?? 128 + os.constants.signals[signal]);
+    });
+  }
+}
+
+/**
+ * The Deno of node_modules, else one on PATH. The package's own launcher is passed by: it waits in spawnSync, where no signal can be passed on.
+ * @returns {string} the executable
+ */
+export function denoPath() {
+  const exe = process.platform === "win32" ? "deno.exe" : "deno";
+  const modules = path.join(root, "node_modules");
+  const platformPackages = path.join(modules, "@deno");
+  const candidates = [
+    path.join(modules, "deno", exe),
+    ...(existsSync(platformPackages) ? readdirSync(platformPackages).map((name) => path.join(platformPackages, name, exe)) : []),
+    onPath(exe),
+  ];
+  const found = candidates.find((file) => file && existsSync(file));
+  if (!found) throw new SetupError("Deno was not found, neither in node_modules nor on PATH. Run `npm ci` in the project's folder (Deno comes with the npm package `deno`).");
+  return found;
+}
+
+/** The first executable of that name on PATH, or undefined. */
+export function onPath(name, env = process.env) {
+  return (env.PATH ?? "").split(path.delimiter).filter(Boolean).map((dir) => path.join(dir, name)).find((file) => existsSync(file));
+}

@@ -1,0 +1,74 @@
+/** Q, K and V from files, with the head counts they imply. */
+import { InputError } from "../errors.ts";
+import { type Sequence } from "../layout/shards.ts";
+import { readNpy } from "../tensor/npy.ts";
+import { readSafetensors } from "../tensor/safetensors.ts";
+import { requireFinite, showShape, type Tensor } from "../tensor/tensor.ts";
+import { validateHeads } from "../cluster/validate.ts";
+import { readInput } from "./io.ts";
+
+/** The three tensors with what their shapes say. */
+export interface Tensors {
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly queryRows: number;
+  readonly keyRows: number;
+}
+
+/** Where they lie: one safetensors file, or three .npy files. */
+export interface TensorOptions {
+  readonly q?: string;
+  readonly k?: string;
+  readonly v?: string;
+  readonly tensors?: string;
+}
+
+/** Reads and checks them; errors name the file or tensor. */
+export async function readTensors(options: TensorOptions): Promise<Tensors> {
+  const named = await load(options);
+  for (const [name, tensor] of named) {
+    if (tensor.shape.length !== 3) throw new InputError(`${name}: found shape ${showShape(tensor.shape)}, expected three axes [rows, heads, D]`);
+    requireFinite(tensor, name);
+  }
+  const [[qName, q], [kName, k], [vName, v]] = named;
+  const [queryRows, heads, headDim] = q.shape;
+  const [keyRows, kvHeads] = k.shape;
+  if (showShape(k.shape) !== showShape(v.shape)) throw new InputError(`${vName}: found shape ${showShape(v.shape)}, expected that of ${kName}, ${showShape(k.shape)}`);
+  if (k.shape[2] !== headDim) throw new InputError(`${kName}: found D = ${k.shape[2]}, expected D = ${headDim} as in ${qName}`);
+  if (queryRows === 0) throw new InputError(`${qName}: found no row, expected at least one new token`);
+  validateHeads(heads, kvHeads, headDim);
+  return { q: q.data, k: k.data, v: v.data, heads, kvHeads, headDim, queryRows, keyRows };
+}
+
+/** The batch: as given, with row counts that match exactly, or one sequence whose cached rows are those that K has more than Q. */
+export function sequencesFor(tensors: Tensors, given: readonly Sequence[] | undefined): readonly Sequence[] {
+  const { queryRows, keyRows } = tensors;
+  if (given === undefined) {
+    if (keyRows < queryRows) throw new InputError(`k: found ${keyRows} rows, expected at least the ${queryRows} rows of q (K holds cached and new tokens)`);
+    return [{ new: queryRows, cached: keyRows - queryRows }];
+  }
+  const fresh = given.reduce((sum, s) => sum + s.new, 0);
+  const all = given.reduce((sum, s) => sum + s.new + s.cached, 0);
+  if (fresh !== queryRows) throw new InputError(`--sequences: found ${fresh} new tokens in all, expected the ${queryRows} rows of q`);
+  if (all !== keyRows) throw new InputError(`--sequences: found ${all} new and cached tokens in all, expected the ${keyRows} rows of k and v`);
+  return given;
+}
+
+async function load({ q, k, v, tensors }: TensorOptions): Promise<[string, Tensor][]> {
+  if (tensors !== undefined) {
+    if (q !== undefined || k !== undefined || v !== undefined) throw new InputError("--tensors: found beside --q, --k or --v, expected one or the other");
+    const read = readSafetensors(await readInput("--tensors", tensors), tensors, ["q", "k", "v"]);
+    return ["q", "k", "v"].map((name) => [`${tensors}, tensor ${name}`, read[name]]);
+  }
+  const paths = { q, k, v };
+  const loaded: [string, Tensor][] = [];
+  for (const [name, path] of Object.entries(paths)) {
+    if (path === undefined) throw new InputError(`--${name}: not given, expected --q, --k and --v (.npy), or --tensors (.safetensors)`);
+    loaded.push([path, readNpy(await readInput(`--${name}`, path), path)]);
+  }
+  return loaded;
+}

@@ -1,0 +1,37 @@
+/** The check of a result against float64, with the bar that its storage types allow. */
+import type { AttendInput } from "../cluster/types.ts";
+import { decode, encode } from "../tensor/dtype.ts";
+import { reference, type ReferenceOutput } from "./attention.ts";
+import { type Difference, difference, F32_TOLERANCE, type Tolerance } from "./error.ts";
+
+/** How far O and LSE lie from float64, the bars, and whether both are met. */
+export interface Check {
+  readonly out: Difference;
+  readonly lse: Difference;
+  readonly tolerance: { readonly out: Tolerance; readonly lse: Tolerance };
+  readonly passed: boolean;
+}
+
+/** What a wire type alone costs: float64 attention of the rounded operand against that of the true one, largest differences. */
+function wireError(input: AttendInput, exact: ReferenceOutput): { out: number; lse: number } {
+  const { wireDtype = "f32", variant = "pass-kv" } = input;
+  const rounded = (x: Float32Array) => decode(encode(x, wireDtype), wireDtype);
+  const { q, k, v } = input;
+  const once = reference(variant === "pass-q" ? { ...input, q: rounded(q) } : { ...input, k: rounded(k), v: rounded(v) });
+  return { out: difference(once.out, exact.out).max, lse: difference(once.lse, exact.lse).max };
+}
+
+/**
+ * Compares a result with float64. Bars: f32, 2e-6 absolute or 1e-5 relative; with a 16-bit wire, twice the error of one
+ * single-rank pass of the same types, plus 1e-3.
+ */
+export function check(input: AttendInput, result: { readonly out: Float32Array; readonly lse: Float32Array }, exact = reference(input)): Check {
+  let tolerance = { out: F32_TOLERANCE, lse: F32_TOLERANCE };
+  if (input.wireDtype === "f16" || input.wireDtype === "bf16") {
+    const once = wireError(input, exact);
+    tolerance = { out: { absolute: 2 * once.out + 1e-3, relative: 0 }, lse: { absolute: 2 * once.lse + 1e-3, relative: 0 } };
+  }
+  const out = difference(result.out, exact.out, tolerance.out);
+  const lse = difference(result.lse, exact.lse, tolerance.lse);
+  return { out, lse, tolerance, passed: out.within && lse.within };
+}

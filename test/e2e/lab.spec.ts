@@ -1,0 +1,283 @@
+// The Lab, as a person uses it: by role and label, on the built page, with the Chromium and the adapter that the set-up found.
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { AxeBuilder } from "@axe-core/playwright";
+import { type Download, expect, type Page, test } from "@playwright/test";
+
+/** Small enough for a software adapter: four ranks compile in seconds, the ring turns in a tenth of one. */
+const small = "?seed=7&T=64&P=32&H=4&Hkv=2&D=16&N=2&wire=f32&link=off";
+const passed = "Passed: O and LSE agree with float64";
+
+const run = (page: Page) => page.getByRole("button", { name: "Run", exact: true });
+const cancel = (page: Page) => page.getByRole("button", { name: "Cancel" });
+const verdict = (page: Page) => page.getByRole("heading", { name: passed });
+
+async function runs(page: Page, address: string): Promise<void> {
+  await page.goto(address);
+  await run(page).click();
+  await expect(verdict(page)).toBeVisible();
+}
+
+/** What a description list on the page says of a term. */
+const fact = (page: Page, term: string) => page.locator("div", { has: page.getByRole("term").filter({ hasText: new RegExp(`^${term}$`) }) }).getByRole("definition").last();
+
+async function text(download: Download): Promise<string> {
+  return await readFile(await download.path(), "utf8");
+}
+
+async function saved(page: Page, button: string): Promise<string> {
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: button }).click()]);
+  return await text(download);
+}
+
+test.beforeEach(({ page }) => {
+  page.on("pageerror", (error) => expect(error, "the page throws no error").toBeUndefined());
+});
+
+test("the default experiment runs on WebGPU and agrees with float64", async ({ page }) => {
+  await page.goto("");
+  await expect(page.getByLabel("Ranks N")).toHaveValue("4");
+  await expect(page.getByText("Software adapter").or(page.getByText("GPU", { exact: true }))).toBeVisible();
+  await run(page).click();
+  await expect(cancel(page)).toBeVisible();
+  await expect(verdict(page)).toBeVisible();
+  await expect(fact(page, "Back-end")).toHaveText("WebGPU");
+  await expect(fact(page, "Runtime")).toHaveText("browser");
+  expect(Number(await fact(page, "Largest error of O").textContent())).toBeLessThan(1e-5);
+  await expect(page.getByRole("status")).toContainText("Passed: largest error of O");
+  await expect(page.getByRole("group", { name: /Timeline of 4 ranks/ })).toBeVisible();
+});
+
+for (const [variant, wire] of [["pass-kv", "f32"], ["pass-kv", "bf16"], ["pass-q", "f32"], ["pass-q", "f16"]] as const) {
+  test(`${variant} with ${wire} on the wire, over a slow link, in plain TypeScript and full mask`, async ({ page }) => {
+    await runs(page, `?T=50&P=13&H=4&Hkv=2&D=16&N=3&variant=${variant}&wire=${wire}&link=1e7,0.002&backend=cpu&causal=0`);
+    await expect(fact(page, "Back-end")).toHaveText("plain TypeScript");
+    await expect(page.getByRole("table", { name: /^Hops/ }).getByRole("row", { name: /^All2All/ })).toHaveCount(variant === "pass-q" ? 1 : 0);
+  });
+}
+
+test("pass-KV on WebGPU", async ({ page }) => {
+  await runs(page, `${small}&variant=pass-kv`);
+  await expect(fact(page, "Back-end")).toHaveText("WebGPU");
+});
+
+test("without WebGPU it computes in plain TypeScript and says so", async ({ page }) => {
+  await page.addInitScript(() => Object.defineProperty(Navigator.prototype, "gpu", { value: undefined }));
+  await page.goto(small);
+  await expect(page.getByText("on the CPU: this browser has no WebGPU")).toBeVisible();
+  await run(page).click();
+  await expect(verdict(page)).toBeVisible();
+  await expect(fact(page, "Back-end")).toContainText("WebGPU was asked for and is not here");
+});
+
+test("an address restores the experiment, and editing writes it", async ({ page }) => {
+  await page.goto("?seed=9&T=1200&P=34&H=16&Hkv=4&D=80&N=3&variant=pass-kv&wire=f16&link=2.5e9,0.000005&causal=0&backend=cpu");
+  await expect(page.getByLabel("New tokens T")).toHaveValue("1,200");
+  await expect(page.getByLabel("Cached tokens P")).toHaveValue("34");
+  await expect(page.getByLabel("Query heads H")).toHaveValue("16");
+  await expect(page.getByLabel("KV heads Hkv")).toHaveValue("4");
+  await expect(page.getByLabel("Head dimension D")).toHaveValue("80");
+  await expect(page.getByLabel("Ranks N")).toHaveValue("3");
+  await expect(page.getByLabel("Variant")).toHaveValue("pass-kv");
+  await expect(page.getByLabel("Wire type")).toHaveValue("f16");
+  await expect(page.getByLabel("Link bandwidth")).toHaveValue("2.5 GB/s");
+  await expect(page.getByLabel("Link latency")).toHaveValue("5 µs");
+  await expect(page.getByLabel("Mask")).toHaveValue("0");
+  await expect(page.getByLabel("Back-end")).toHaveValue("cpu");
+  await expect(page.getByLabel("Seed")).toHaveValue("9");
+  await page.getByLabel("New tokens T").fill("2_400");
+  await page.getByLabel("Variant").selectOption("pass-Q");
+  await expect(page.getByLabel("New tokens T")).toHaveValue("2,400");
+  await expect(page).toHaveURL(/\?seed=9&T=2400&P=34&H=16&Hkv=4&D=80&N=3&variant=pass-q&wire=f16&causal=0&backend=cpu&link=2500000000,0\.000005$/);
+  await page.reload();
+  await expect(page.getByLabel("New tokens T")).toHaveValue("2,400");
+});
+
+test("a field that cannot be read says what was found and what is expected, and is what Run goes to", async ({ page }) => {
+  await page.goto(small);
+  const heads = page.getByLabel("Query heads H");
+  await heads.fill("7");
+  await page.getByLabel("Link bandwidth").fill("fast");
+  await page.getByLabel("Link bandwidth").press("Tab");
+  await expect(heads).toHaveAttribute("aria-invalid", "true");
+  await expect(heads).toHaveAccessibleDescription("Query heads H: found 7, expected a multiple of the 2 KV heads.");
+  await expect(page.getByRole("alert")).toContainText("Link bandwidth: found fast, expected a rate such as 50 GB/s, or off.");
+  await run(page).click();
+  await expect(heads).toBeFocused();
+  await expect(page.getByRole("heading", { name: "Nothing to run yet" })).toBeVisible();
+  await heads.fill("8");
+  await page.getByLabel("Link bandwidth").fill("off");
+  await page.getByLabel("Link bandwidth").press("Enter");
+  await expect(verdict(page)).toBeVisible();
+});
+
+test("a run is cancelled in the middle of the ring, and the next one works", async ({ page }) => {
+  await page.goto("?T=2048&P=2048&backend=cpu&N=3");
+  await run(page).click();
+  await expect(page.getByRole("progressbar", { name: "Ring pass-Q: 3 × 3 hops" })).toBeVisible();
+  await cancel(page).click();
+  await expect(page.getByRole("heading", { name: "Cancelled" })).toBeVisible({ timeout: 3000 });
+  await expect(page.getByRole("status")).toHaveText("Cancelled.");
+  await page.getByLabel("New tokens T").fill("40");
+  await page.getByLabel("Cached tokens P").fill("0");
+  await run(page).click();
+  await expect(verdict(page)).toBeVisible();
+});
+
+test("the check alone is cancelled: the result stays and is called unchecked", async ({ page }) => {
+  await page.goto("?T=400&P=4000&H=8&Hkv=8&D=64&backend=cpu&N=2");
+  await run(page).click();
+  await expect(page.getByRole("progressbar", { name: "Check O and LSE against float64" })).toBeVisible({ timeout: 30_000 });
+  await expect(page.getByRole("table", { name: /^Ranks/ })).toBeVisible();
+  await cancel(page).click();
+  await expect(page.getByRole("heading", { name: "Not checked" })).toBeVisible();
+});
+
+test("a changed sentence is told apart from what is shown", async ({ page }) => {
+  await runs(page, `${small}&backend=cpu`);
+  await page.getByLabel("New tokens T").fill("65");
+  await page.getByLabel("New tokens T").press("Tab");
+  await page.getByRole("link", { name: "back to what ran" }).click();
+  await expect(page.getByLabel("New tokens T")).toHaveValue("64");
+  await expect(page.getByText("The sentence has changed")).toHaveCount(0);
+});
+
+test("ranks that cannot start: the error is told whole, and the next run works", async ({ page }) => {
+  await page.route(/worker-web/, (route) => route.abort());
+  await page.goto(`${small}&backend=cpu`);
+  await run(page).click();
+  await expect(page.getByRole("heading", { name: "A rank failed" })).toBeVisible();
+  await expect(page.getByText(/rank \d/).first()).toBeVisible();
+  await page.unroute(/worker-web/);
+  await run(page).click();
+  await expect(verdict(page)).toBeVisible();
+});
+
+test("numbers on the page are the engine's: report, trace and tables agree", async ({ page }) => {
+  await runs(page, `${small}&variant=pass-q&N=3`);
+  const report = JSON.parse(await saved(page, "Report as JSON"));
+  const trace = JSON.parse(await saved(page, "Trace for Perfetto"));
+  await expect(fact(page, "Largest error of O")).toHaveText(report.check.out.max.toExponential(1));
+  await expect(fact(page, "Largest error of LSE")).toHaveText(report.check.lse.max.toExponential(1));
+  await expect(fact(page, "Kernel")).toHaveText(report.kernel);
+  await expect(fact(page, "Adapter")).toContainText(report.adapter.name);
+  const rows = page.getByRole("table", { name: /^Ranks/ }).locator("tbody tr");
+  await expect(rows).toHaveCount(3);
+  for (const [i, rank] of report.perRank.entries()) {
+    const cells = [rank.messages, rank.ring.bytes, rank.all2all.bytes, rank.bytesReceived, rank.paddingBytes].map((n: number) => n.toLocaleString("en-US"));
+    expect((await rows.nth(i).getByRole("cell").allTextContents()).slice(0, 5)).toEqual(cells);
+    expect(rank.messages).toBe(4);
+  }
+  expect(report.address).toBe(page.url());
+  await page.getByText(/^The same as a table/).click();
+  const table = page.getByRole("table", { name: "Spans" });
+  await expect(table.locator("tbody tr")).toHaveCount(report.spans.length);
+  expect(trace.traceEvents.filter(({ ph }: { ph: string }) => ph === "X")).toHaveLength(report.spans.length);
+});
+
+test("by keyboard alone: edit, run, walk through the timeline, cancel", async ({ page }) => {
+  await page.goto(`${small}&backend=cpu`);
+  const tabTo = async (locator: ReturnType<Page["getByLabel"]>) => {
+    for (let i = 0; i < 40; i++) {
+      await page.keyboard.press("Tab");
+      if (await locator.evaluate((element) => (element.getRootNode() as ShadowRoot).activeElement === element)) return;
+    }
+    throw new Error(`Tab does not reach ${locator}`);
+  };
+  await tabTo(page.getByLabel("Cached tokens P"));
+  await page.keyboard.type("48");
+  await page.keyboard.press("Enter");
+  await expect(verdict(page)).toBeVisible();
+  await expect(page).toHaveURL(/P=48/);
+  await tabTo(page.getByRole("img", { name: /^rank 0, hop/ }).first());
+  await page.keyboard.press("ArrowRight");
+  const focused = page.locator("rect:focus");
+  const second = await focused.getAttribute("aria-label");
+  await page.keyboard.press("ArrowDown");
+  await expect(focused).not.toHaveAttribute("aria-label", second!);
+  await page.keyboard.press("End");
+  await expect(focused).toHaveAttribute("aria-label", /^rank 1, hop 1/);
+  await page.keyboard.press("+");
+  await expect(page.getByRole("button", { name: "Whole run" })).toHaveAttribute("aria-pressed", "false");
+  await page.keyboard.press("0");
+  await expect(page.getByRole("button", { name: "Whole run" })).toHaveAttribute("aria-pressed", "true");
+  await page.goto("?T=4096&P=0&backend=cpu&N=2");
+  await tabTo(run(page));
+  await page.keyboard.press("Enter");
+  await expect(cancel(page)).toBeFocused();
+  await expect(page.getByRole("progressbar")).toBeVisible();
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("heading", { name: "Cancelled" })).toBeVisible({ timeout: 3000 });
+  await expect(run(page)).toBeFocused();
+});
+
+for (const colorScheme of ["light", "dark"] as const) {
+  test(`axe finds nothing in the ${colorScheme} theme, wide and narrow: empty, wrong input, result`, async ({ page }) => {
+    await page.emulateMedia({ colorScheme });
+    const clean = async (state: string) => expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({ id, at: nodes.map(({ target }) => target) })), state).toEqual([]);
+    await page.goto(`${small}&backend=cpu`);
+    await clean("empty");
+    await page.getByLabel("Query heads H").fill("7");
+    await page.getByLabel("Query heads H").press("Tab");
+    await clean("wrong input");
+    await page.getByLabel("Query heads H").fill("4");
+    await page.getByLabel("Query heads H").press("Enter");
+    await expect(verdict(page)).toBeVisible();
+    await page.getByText(/^The same as a table/).click();
+    await page.getByRole("img", { name: /attend/ }).first().hover();
+    await clean("result");
+    await page.setViewportSize({ width: 390, height: 844 });
+    await clean("narrow");
+    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen").toBeLessThanOrEqual(390);
+  });
+}
+
+test("the theme is turned by hand and remembered", async ({ page }) => {
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.goto("");
+  const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+  expect(await ground()).toBe("rgb(255, 255, 255)");
+  await page.getByRole("button", { name: "Theme: auto" }).click();
+  await page.getByRole("button", { name: "Theme: light" }).click();
+  expect(await ground()).toBe("rgb(20, 23, 28)");
+  await page.reload();
+  await expect(page.getByRole("button", { name: "Theme: dark" })).toBeVisible();
+  expect(await ground()).toBe("rgb(20, 23, 28)");
+});
+
+test("the first load is at most 150 kB of compressed JavaScript", async ({ page }) => {
+  const sizes: Promise<number>[] = [];
+  page.on("response", (response) => {
+    if (/\.js$/.test(new URL(response.url()).pathname)) sizes.push(response.body().then((body) => gzipSync(body).length));
+  });
+  await page.goto("", { waitUntil: "networkidle" });
+  const sum = (await Promise.all(sizes)).reduce((total, size) => total + size, 0);
+  expect(sum).toBeGreaterThan(5_000);
+  expect(sum).toBeLessThan(150_000);
+});
+
+test("the build works as plain files below any path, without special headers", async ({ page }) => {
+  const folder = fileURLToPath(new URL("../../web/dist/", import.meta.url));
+  const types: Record<string, string> = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".wgsl": "text/plain" };
+  const base = "/some/where/deep/";
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url!, "http://localhost");
+    const file = pathname === base ? "index.html" : pathname.slice(base.length);
+    if (!pathname.startsWith(base) || file.includes("..")) {
+      response.writeHead(404).end();
+      return;
+    }
+    readFile(path.join(folder, file)).then((body) => response.writeHead(200, { "content-type": types[path.extname(file)] ?? "application/octet-stream" }).end(body), () => response.writeHead(404).end());
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  try {
+    await runs(page, `http://127.0.0.1:${(server.address() as AddressInfo).port}${base}${small}`);
+    await expect(fact(page, "Back-end")).toHaveText("WebGPU");
+  } finally {
+    server.close();
+  }
+});

@@ -1,0 +1,88 @@
+// The page's experiment: what is typed and what an address says are read, written and checked alike.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { defaults, type Draft, draftOf, type Experiment, type Field, fromQuery, read, same, sizeOf, tidy, toQuery } from "../../../web/experiment.ts";
+import { parseCount, parseRate, parseSeconds } from "../../../web/quantity.ts";
+import { CHECK_BUDGET, rowsToCheck } from "../../../web/rows.ts";
+
+const experiments: fc.Arbitrary<Experiment> = fc.record({
+  seed: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+  T: fc.integer({ min: 1, max: 4096 }),
+  P: fc.integer({ min: 0, max: 4096 }),
+  Hkv: fc.integer({ min: 1, max: 8 }),
+  H: fc.integer({ min: 1, max: 8 }),
+  D: fc.integer({ min: 4, max: 64 }).map((d) => 4 * d),
+  N: fc.integer({ min: 1, max: 32 }),
+  variant: fc.constantFrom("pass-kv", "pass-q"),
+  wire: fc.constantFrom("f32", "f16", "bf16"),
+  link: fc.option(fc.record({ bandwidth: fc.integer({ min: 1, max: 1e9 }).map((n) => n * 1e3), latency: fc.integer({ min: 0, max: 1e6 }).map((us) => us / 1e6) })),
+  causal: fc.boolean(),
+  backend: fc.constantFrom("webgpu", "cpu"),
+}).map((e) => ({ ...e, H: e.H * e.Hkv }));
+
+test("an experiment survives its address and its sentence", () => {
+  fc.assert(fc.property(experiments, (experiment) => {
+    assert.deepEqual(read(draftOf(experiment)).experiment, experiment);
+    assert.deepEqual(read(fromQuery(toQuery(experiment))).experiment, experiment);
+    assert.equal(same(experiment, read(fromQuery(`?${toQuery(experiment)}`)).experiment), true);
+  }));
+});
+
+test("an empty address is the default experiment, whole", () => {
+  assert.deepEqual(read(fromQuery("")).experiment, defaults);
+});
+
+test("each wrong field is named with what was found and what is expected", () => {
+  const wrong = (change: Partial<Record<Field, string>>) => Object.fromEntries(read({ ...draftOf(defaults), ...change } as Draft).problems);
+  assert.deepEqual(wrong({ N: "0" }), { N: "Ranks N: found 0, expected a whole number from 1 to 32." });
+  assert.deepEqual(wrong({ T: "" }), { T: "New tokens T: found nothing, expected a whole number from 1 to 268,435,456." });
+  assert.deepEqual(wrong({ T: "1.5" }), { T: "New tokens T: found 1.5, expected a whole number from 1 to 268,435,456." });
+  assert.deepEqual(wrong({ H: "7" }), { H: "Query heads H: found 7, expected a multiple of the 2 KV heads." });
+  assert.deepEqual(wrong({ D: "66" }), { D: "Head dimension D: found 66, expected a multiple of 4, such as 68." });
+  assert.deepEqual(wrong({ D: "260" }), { D: "Head dimension D: found 260, expected a multiple of 4 from 16 to 256." });
+  assert.deepEqual(wrong({ bandwidth: "0" }), { bandwidth: "Link bandwidth: found 0, expected a rate such as 50 GB/s, or off." });
+  assert.deepEqual(wrong({ latency: "-1 s" }), { latency: "Link latency: found -1 s, expected a time such as 5 µs, at most 10 s." });
+  assert.deepEqual(wrong({ wire: "f8" }), { wire: "Wire type: found f8, expected f32 or f16 or bf16." });
+  assert.deepEqual(wrong({ variant: "toString" }), { variant: "Variant: found toString, expected pass-q or pass-kv." });
+  assert.match(wrong({ T: "1,000,000" }).T, /expected at most 524,288 tokens of 8 × 64/);
+  assert.match(wrong({ P: "9,000,000" }).P, /expected at most 2,096,640 tokens of 2 × 64/);
+  assert.deepEqual(Object.keys(wrong({ backend: "gpu", N: "x", bandwidth: "x" })), ["N", "bandwidth", "backend"]);
+});
+
+test("quantities are read with their units and written back the same", () => {
+  assert.equal(parseCount("1,536"), 1536);
+  assert.equal(parseCount("1 536"), 1536);
+  assert.equal(parseCount("1e3"), 1000);
+  assert.equal(Number.isNaN(parseCount("12 apples")), true);
+  assert.equal(parseRate("50 GB/s"), 50e9);
+  assert.equal(parseRate("400 Gbit/s"), 50e9);
+  assert.equal(parseRate("400Gb/s"), 50e9);
+  assert.equal(parseRate("5e10"), 50e9);
+  assert.equal(Number.isNaN(parseRate("50 g/s")), true);
+  assert.equal(parseSeconds("5 µs"), 5e-6);
+  assert.equal(parseSeconds("5 μs"), 5e-6); // Greek mu, as some keyboards have it
+  assert.equal(parseSeconds("5us"), 5e-6);
+  assert.equal(parseSeconds("1.5 ms"), 1.5e-3);
+  assert.equal(tidy("bandwidth", "400 Gbit/s"), "50 GB/s");
+  assert.equal(tidy("latency", "0.000005"), "5 µs");
+  assert.equal(tidy("T", "12x"), "12x");
+});
+
+test("the size of an experiment counts the pairs that are seen", () => {
+  const { pairs, flops, missRate } = sizeOf({ ...defaults, T: 3, P: 2, H: 2, D: 16 });
+  assert.equal(pairs, 3 + 4 + 5);
+  assert.equal(flops, 4 * 16 * 2 * 12);
+  assert.equal(missRate, 3 / 5);
+  assert.equal(sizeOf({ ...defaults, T: 3, P: 2, causal: false }).pairs, 15);
+});
+
+test("the check takes all rows where they fit its budget, else evenly spaced ones with both ends", () => {
+  assert.deepEqual(rowsToCheck({ ...defaults, T: 5 }), [0, 1, 2, 3, 4]);
+  const large = { ...defaults, T: 100_000, P: 0 };
+  const rows = rowsToCheck(large);
+  assert.equal(rows[0], 0);
+  assert.equal(rows.at(-1), 99_999);
+  assert.equal(new Set(rows).size, rows.length);
+  assert.ok(rows.length * (sizeOf(large).flops / large.T) <= CHECK_BUDGET * 1.01);
+});
