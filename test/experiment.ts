@@ -14,13 +14,15 @@ export function experiment(c: Case): AttendInput {
   const { heads = 4, kvHeads = 4, headDim = 16, seed = 1 } = c;
   const fresh = c.sequences.reduce((sum, s) => sum + s.new, 0);
   const all = c.sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
+  // Off the grids of the 16-bit types, so that a 16-bit wire has something to round.
+  const tensor = (name: "q" | "k" | "v", rows: number, columns: number) => seededRows(seed, name, 0, rows, columns).map((x) => x * 1.0009765);
   return {
     ...c,
     heads,
     kvHeads,
     headDim,
-    q: seededRows(seed, "q", 0, fresh, heads * headDim),
-    k: seededRows(seed, "k", 0, all, kvHeads * headDim),
-    v: seededRows(seed, "v", 0, all, kvHeads * headDim),
+    q: tensor("q", fresh, heads * headDim),
+    k: tensor("k", all, kvHeads * headDim),
+    v: tensor("v", all, kvHeads * headDim),
   };
 }

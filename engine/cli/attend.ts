@@ -1,12 +1,15 @@
 /** `ringside attend`: O and LSE of one's own Q, K and V over a ring of ranks. */
 import { Cluster } from "../cluster/cluster.ts";
-import type { AttendInput, Report } from "../cluster/types.ts";
+import type { AttendInput, Backend, Report, Variant } from "../cluster/types.ts";
+import { validateAttend } from "../cluster/validate.ts";
+import { InputError } from "../errors.ts";
+import type { Fault } from "../rank/job.ts";
 import { type Check, check } from "../reference/check.ts";
 import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
 import { checkOutputs, type Command, type Io, writeOutputs } from "./io.ts";
 import { choiceOption, faultOption, linkOption, numberOption, parseOptions, sequencesOption, wholeOption } from "./options.ts";
-import { readTensors, sequencesFor } from "./tensors.ts";
+import { naming, readTensors, sequencesFor } from "./tensors.ts";
 import { table } from "./table.ts";
 
 const HELP = `ringside attend: exact attention over a ring of simulated ranks
@@ -54,6 +57,7 @@ export const attend: Command = async (argv, io) => {
   const wireDtype = choiceOption("--wire-dtype", o["wire-dtype"], ["f32", "f16", "bf16"]) ?? "f32";
   const backend = choiceOption("--backend", o.backend, ["webgpu", "cpu"]) ?? "webgpu";
   const [link, fault, scale, timeout] = [linkOption(o.link), faultOption(o.fault), numberOption("--scale", o.scale), numberOption("--timeout", o.timeout)];
+  if (fault !== undefined) requireFault(fault, ranks, variant, backend);
   const given = sequencesOption(o.sequences);
   await checkOutputs({ "--out": o.out, "--lse": o.lse, "--trace": o.trace });
   const tensors = await readTensors(o);
@@ -61,10 +65,14 @@ export const attend: Command = async (argv, io) => {
 
   const { signal } = io;
   const input: AttendInput = { ...tensors, sequences, variant, wireDtype, causal: !o["no-causal"], scale, signal, onProgress: progress(io) };
+  naming(tensors.names, () => validateAttend(input)); // before ranks are started, and with the files' names
   const cluster = await Cluster.start(io.platform, { ranks, backend, link, timeout, fault, signal });
   try {
     const result = await cluster.attend(input);
     const checked = o.check ? check(input, result) : undefined;
+    // The check holds the thread: a Ctrl-C of that time is heard only now, and must not leave files.
+    await new Promise((resolve) => setTimeout(resolve));
+    signal.throwIfAborted();
     const files: [string, Uint8Array | string][] = [];
     const { heads, headDim, queryRows } = tensors;
     if (o.out !== undefined) files.push([o.out, writeNpy([queryRows, heads, headDim], result.out)]);
@@ -77,6 +85,14 @@ export const attend: Command = async (argv, io) => {
     await cluster.dispose();
   }
 };
+
+/** A fault that cannot strike would let a run pass that was to fail. */
+function requireFault({ rank, hop, kind }: Fault, ranks: number, variant: Variant, backend: Backend): void {
+  const last = variant === "pass-kv" ? ranks - 2 : ranks - 1;
+  if (rank >= ranks) throw new InputError(`--fault rank: found ${rank}, expected a rank from 0 to ${ranks - 1}`);
+  if (hop > last) throw new InputError(`--fault hop: found ${hop}, expected a hop at which ${variant} on ${ranks} ranks sends${last < 0 ? " (it has none)" : `, 0 to ${last}`}`);
+  if (kind === "lose-device" && backend === "cpu") throw new InputError("--fault kind: found lose-device with --backend cpu, which has no device; expected exit or drop");
+}
 
 /** Who chose the adapter and where it came from, as the launcher tells it. */
 export function adapterSource(): string | undefined {

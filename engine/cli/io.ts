@@ -1,6 +1,6 @@
 /** What a command is given besides its arguments, and how its files are read and written. */
 import { randomBytes } from "node:crypto";
-import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { access, constants, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { InputError } from "../errors.ts";
 import type { Platform } from "../cluster/platform.ts";
@@ -46,21 +46,33 @@ export async function checkOutputs(outputs: Readonly<Record<string, string | und
   const seen = new Map<string, string>();
   for (const [option, path] of Object.entries(outputs)) {
     if (path === undefined) continue;
-    const other = seen.get(path);
-    if (other !== undefined) throw new InputError(`${option} ${path}: ${other} names the same file, expected different ones`);
-    seen.set(path, option);
+    if (path === "" || /[/\\]$/.test(path)) throw new InputError(`${option} ${path}: found no file name at its end, expected one`);
     const folder = await stat(dirname(path)).catch(() => undefined);
     if (!folder?.isDirectory()) throw new InputError(`${option} ${path}: found no folder ${dirname(path)}, expected one that exists`);
     const target = await stat(path).catch(() => undefined);
-    if (target?.isDirectory()) throw new InputError(`${option} ${path}: found a folder, expected a file name`);
+    // A device such as /dev/null too: moving a file to its place would replace it.
+    if (target !== undefined && !target.isFile()) throw new InputError(`${option} ${path}: found a ${target.isDirectory() ? "folder" : "device"}, expected a file name`);
+    const place = await placeOf(path);
+    const other = seen.get(place);
+    if (other !== undefined) throw new InputError(`${option} ${path}: ${other} names the same file, expected different ones`);
+    seen.set(place, option);
+    await access(dirname(place), constants.W_OK).catch(() => {
+      throw new InputError(`${option} ${path}: the folder ${dirname(place)} may not be written to, expected one that may`);
+    });
   }
+}
+
+/** Where a file is or would be, links followed: two names of one file have one place, and a link is not replaced by a file. */
+async function placeOf(path: string): Promise<string> {
+  return await realpath(path).catch(async () => join(await realpath(dirname(path)), basename(path)));
 }
 
 /** Writes all files or none: each beside its place first, then moved into it. */
 export async function writeOutputs(files: readonly (readonly [path: string, data: Uint8Array | string])[]): Promise<void> {
   const pending: { path: string; partial: string }[] = [];
   try {
-    for (const [path, data] of files) {
+    for (const [name, data] of files) {
+      const path = await placeOf(name);
       const partial = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.partial`);
       pending.push({ path, partial });
       await writeFile(partial, data);

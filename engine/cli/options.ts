@@ -10,7 +10,9 @@ export function parseOptions<T extends NonNullable<ParseArgsConfig["options"]>>(
   try {
     return parseArgs({ args: [...argv], options, allowPositionals: false, strict: true }).values;
   } catch (error) {
-    throw new InputError(`${(error as Error).message.split("\n")[0]}; known options: ${Object.keys(options).map((name) => `--${name}`).join(", ")}`);
+    const { code, message } = error as Error & { code?: string };
+    const what = message.replaceAll("\n", " ").replace(/\.$/, "");
+    throw new InputError(code === "ERR_PARSE_ARGS_UNKNOWN_OPTION" ? `${what}; known options: ${Object.keys(options).map((name) => `--${name}`).join(", ")}` : what);
   }
 }
 
@@ -40,7 +42,7 @@ export function choiceOption<const T extends string>(name: string, text: string 
 /** `BYTES_PER_S,LATENCY_S` */
 export function linkOption(text: string | undefined): Link | undefined {
   if (text === undefined) return undefined;
-  const parts = text.split(",").map(Number);
+  const parts = text.split(",").map((part) => (part.trim() === "" ? NaN : Number(part)));
   const [bandwidth, latency] = parts;
   if (parts.length !== 2 || !(bandwidth > 0) || !(latency >= 0) || !Number.isFinite(latency)) {
     throw new InputError(`--link: found ${JSON.stringify(text)}, expected BYTES_PER_S,LATENCY_S such as 5e7,0.001`);
@@ -61,6 +63,8 @@ export function sequencesOption(text: string | undefined): Sequence[] | undefine
 export function faultOption(text: string | undefined): Fault | undefined {
   if (text === undefined) return undefined;
   const fields = new Map(text.split(",").map((part) => part.split("=", 2) as [string, string]));
+  const unknown = [...fields.keys()].find((name) => !["rank", "hop", "kind"].includes(name));
+  if (unknown !== undefined) throw new InputError(`--fault: found ${JSON.stringify(unknown)}, expected rank=R,hop=J,kind=K`);
   const kind = choiceOption("--fault kind", fields.get("kind"), ["exit", "drop", "lose-device"]) ?? "exit";
   const rank = wholeOption("--fault rank", fields.get("rank") ?? "", 0)!;
   return { rank, hop: wholeOption("--fault hop", fields.get("hop") ?? "0", 0)!, kind };

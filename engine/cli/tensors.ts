@@ -17,6 +17,8 @@ export interface Tensors {
   readonly headDim: number;
   readonly queryRows: number;
   readonly keyRows: number;
+  /** Which file, and tensor in it, each was read from: for messages. */
+  readonly names: Readonly<Record<"q" | "k" | "v", string>>;
 }
 
 /** Where they lie: one safetensors file, or three .npy files. */
@@ -40,21 +42,34 @@ export async function readTensors(options: TensorOptions): Promise<Tensors> {
   if (showShape(k.shape) !== showShape(v.shape)) throw new InputError(`${vName}: found shape ${showShape(v.shape)}, expected that of ${kName}, ${showShape(k.shape)}`);
   if (k.shape[2] !== headDim) throw new InputError(`${kName}: found D = ${k.shape[2]}, expected D = ${headDim} as in ${qName}`);
   if (queryRows === 0) throw new InputError(`${qName}: found no row, expected at least one new token`);
-  validateHeads(heads, kvHeads, headDim);
-  return { q: q.data, k: k.data, v: v.data, heads, kvHeads, headDim, queryRows, keyRows };
+  const names = { q: qName, k: kName, v: vName };
+  naming(names, () => validateHeads(heads, kvHeads, headDim));
+  return { q: q.data, k: k.data, v: v.data, heads, kvHeads, headDim, queryRows, keyRows, names };
+}
+
+/** Runs a check of the engine, which knows tensors by their letters, and puts the files' names into its complaint. */
+export function naming(names: Tensors["names"], checks: () => void): void {
+  try {
+    checks();
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    const letters = /^([qkv])(?: and ([qkv]))?: /.exec(error.message);
+    const [about, of] = letters === null ? [["q", "k"], error.message] : [letters.slice(1), error.message.slice(letters[0].length)];
+    throw new InputError(`${about.filter((letter) => letter !== undefined).map((letter) => names[letter as keyof typeof names]).join(" and ")}: ${of}`);
+  }
 }
 
 /** The batch: as given, with row counts that match exactly, or one sequence whose cached rows are those that K has more than Q. */
 export function sequencesFor(tensors: Tensors, given: readonly Sequence[] | undefined): readonly Sequence[] {
-  const { queryRows, keyRows } = tensors;
+  const { queryRows, keyRows, names } = tensors;
   if (given === undefined) {
-    if (keyRows < queryRows) throw new InputError(`k: found ${keyRows} rows, expected at least the ${queryRows} rows of q (K holds cached and new tokens)`);
+    if (keyRows < queryRows) throw new InputError(`${names.k}: found ${keyRows} rows, expected at least the ${queryRows} rows of ${names.q} (K holds cached and new tokens)`);
     return [{ new: queryRows, cached: keyRows - queryRows }];
   }
   const fresh = given.reduce((sum, s) => sum + s.new, 0);
   const all = given.reduce((sum, s) => sum + s.new + s.cached, 0);
-  if (fresh !== queryRows) throw new InputError(`--sequences: found ${fresh} new tokens in all, expected the ${queryRows} rows of q`);
-  if (all !== keyRows) throw new InputError(`--sequences: found ${all} new and cached tokens in all, expected the ${keyRows} rows of k and v`);
+  if (fresh !== queryRows) throw new InputError(`--sequences: found ${fresh} new tokens in all, expected the ${queryRows} rows of ${names.q}`);
+  if (all !== keyRows) throw new InputError(`--sequences: found ${all} new and cached tokens in all, expected the ${keyRows} rows of ${names.k}`);
   return given;
 }
 

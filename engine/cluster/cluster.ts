@@ -84,7 +84,7 @@ export class Cluster implements ClusterFace {
       const opened = await Promise.all(opening);
       return new Cluster(platform, options, ranks, monitor, opened);
     } catch (error) {
-      for (const rank of ranks) end(rank);
+      await endAll(ranks);
       throw error;
     } finally {
       limit.clear();
@@ -183,10 +183,9 @@ export class Cluster implements ClusterFace {
 
   /** Ends every worker. What runs fails. */
   async dispose(): Promise<void> {
-    const closing = this.#broken === undefined ? Promise.allSettled(this.#ranks.map(({ service }) => service.close())) : Promise.resolve();
     this.#break(new Error("the cluster was disposed"));
-    await Promise.race([closing, seconds(1)]);
-    for (const rank of this.#ranks) end(rank);
+    await endAll(this.#ranks.filter((_, rank) => !this.#dead.has(rank)));
+    for (const { worker } of this.#ranks) worker.terminate();
   }
 
   /** A worker ended by itself. Its neighbours are given a moment to say what they await of it. */
@@ -215,10 +214,15 @@ function meshPorts(size: number): (MessagePort | undefined)[][] {
   return ports;
 }
 
-function end({ worker, service, pulse }: Rank): void {
-  pulse.close();
-  service[Comlink.releaseProxy]();
-  worker.terminate();
+/** Closes ranks, then ends their workers: a worker thread that ends while Dawn still owes it an answer takes the process down. */
+async function endAll(ranks: readonly Rank[]): Promise<void> {
+  const closing = ranks.map(({ service }) => service.close());
+  await Promise.race([Promise.allSettled(closing), seconds(STOP_SECONDS)]);
+  for (const { worker, service, pulse } of ranks) {
+    pulse.close();
+    service[Comlink.releaseProxy]();
+    worker.terminate();
+  }
 }
 
 /** Rejects when ranks take too long to open, or the start is cancelled; `clear` ends the watch. */

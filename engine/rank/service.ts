@@ -40,6 +40,7 @@ export class RankService {
   #setup: RankSetup | undefined;
   #mesh: Mesh | undefined;
   #gpu: { readonly gpu: Gpu; readonly kernels: Kernels; readonly pool: Pool } | undefined;
+  #opening: Promise<Gpu> | undefined;
   #running: Running | undefined;
   #lost: string | undefined;
   #resumed = now();
@@ -64,7 +65,8 @@ export class RankService {
       const name = "none: plain TypeScript on the CPU";
       return { adapter: { name, vendor: "", architecture: "", description: "", software: true, features: [] }, timestamps: false };
     }
-    const gpu = await openDevice(this.#platform.gpu(), this.#platform.wait);
+    this.#opening = openDevice(this.#platform.gpu(), this.#platform.wait);
+    const gpu = await this.#opening;
     this.#gpu = { gpu, kernels: new Kernels(gpu.device, setup.shaders, this.#platform.blockingCompile), pool: new Pool(gpu.device) };
     gpu.device.onuncapturederror = ({ error }) => this.#running?.fail(new RankError(setup.rank, this.#running.hop, undefined, `the GPU refused: ${error.message}`));
     gpu.device.lost.then(({ reason, message }) => {
@@ -125,12 +127,15 @@ export class RankService {
     else this.#mesh?.end(id);
   }
 
-  /** Gives everything back. */
-  close(): void {
+  /** Gives everything back, once the device has given its last answers. */
+  async close(): Promise<void> {
     clearInterval(this.#timer);
+    this.#running?.fail(new DOMException("the cluster was disposed", "AbortError"));
+    await this.#opening?.catch(() => {});
     this.#mesh?.close();
     this.#gpu?.pool.destroy();
     this.#gpu?.gpu.device.destroy();
+    await this.#gpu?.gpu.device.lost;
     this.#setup?.pulse.close();
   }
 

@@ -23,6 +23,6 @@ Comlink.transferHandlers.set("throw", {
     if (!sent.isError) throw sent.value;
     if (sent.name === "AbortError") throw new DOMException(sent.message, "AbortError");
     const { isError: _, ...fields } = sent;
-    throw Object.assign(Object.create((KINDS[sent.name] ?? Error).prototype), fields);
+    throw Object.setPrototypeOf(Object.assign(new Error(sent.message), fields), (KINDS[sent.name] ?? Error).prototype);
   },
 } as Comlink.TransferHandler<Thrown, unknown>);

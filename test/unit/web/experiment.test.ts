@@ -16,10 +16,10 @@ const experiments: fc.Arbitrary<Experiment> = fc.record({
   N: fc.integer({ min: 1, max: 32 }),
   variant: fc.constantFrom("pass-kv", "pass-q"),
   wire: fc.constantFrom("f32", "f16", "bf16"),
-  link: fc.option(fc.record({ bandwidth: fc.integer({ min: 1, max: 1e9 }).map((n) => n * 1e3), latency: fc.integer({ min: 0, max: 1e6 }).map((us) => us / 1e6) })),
+  link: fc.option(fc.record({ bandwidth: fc.integer({ min: 1, max: 1e9 }).map((n) => n * 1e3), latency: fc.integer({ min: 0, max: 1e6 }).map((us) => us / 1e6) }, { noNullPrototype: true })),
   causal: fc.boolean(),
   backend: fc.constantFrom("webgpu", "cpu"),
-}).map((e) => ({ ...e, H: e.H * e.Hkv }));
+}, { noNullPrototype: true }).map((e) => ({ ...e, H: e.H * e.Hkv }));
 
 test("an experiment survives its address and its sentence", () => {
   fc.assert(fc.property(experiments, (experiment) => {
