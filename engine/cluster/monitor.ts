@@ -45,7 +45,7 @@ export class Monitor {
       const mail = waiter.awaiting.find((m) => m.peer === rank);
       if (mail !== undefined) return new RankError(rank, mail.hop, `${mailName(mail)} by rank ${waiter.rank}`, how);
     }
-    return new RankError(rank, hop, `the end of ${phase}`, how);
+    return phase === "idle" ? new RankError(rank, undefined, undefined, how) : new RankError(rank, hop, `the end of ${phase}`, how);
   }
 
   /** Forgets silence from before a job began, or while this thread itself was held up. */

@@ -8,7 +8,7 @@ export function webWorker(worker: Worker): RankWorker {
     onDeath(listener) {
       worker.addEventListener("error", (event) => {
         event.preventDefault();
-        listener(`its worker broke: ${event.message}`);
+        listener(event.message ? `its worker broke: ${event.message}` : "its worker's script could not be loaded");
       });
       worker.addEventListener("messageerror", () => listener("its worker sent a message that cannot be read"));
     },

@@ -18,13 +18,18 @@ interface Frame {
   readonly chunk: RankChunk;
 }
 
+/** A message that has come, and when. */
+interface Arrival extends Frame {
+  readonly arrivedAt: number;
+}
+
 /** All of a rank's ports. Messages of ended jobs are dropped, those of the next one are kept for it. */
 export class Mesh {
   readonly rank: number;
   readonly size: number;
   readonly #ports: readonly (MessagePort | undefined)[];
   readonly #link: Link | undefined;
-  readonly #boxes = new Map<number, Mailbox<Frame>>();
+  readonly #boxes = new Map<number, Mailbox<Arrival>>();
   #ended = -1;
   /** When the outgoing link has sent all it was given. */
   #linkFree = 0;
@@ -40,7 +45,7 @@ export class Mesh {
     ports.forEach((port, peer) => {
       if (port === undefined) return;
       port.onmessage = ({ data }: MessageEvent<Frame>) => {
-        if (data.job > this.#ended) this.box(data.job).put({ kind: data.kind, hop: data.hop, peer }, data);
+        if (data.job > this.#ended) this.box(data.job).put({ kind: data.kind, hop: data.hop, peer }, { ...data, arrivedAt: now() });
       };
     });
   }
@@ -51,7 +56,7 @@ export class Mesh {
     return { sending: this.#sending, delivered: [...this.#delivered.values()], awaiting };
   }
 
-  box(job: number): Mailbox<Frame> {
+  box(job: number): Mailbox<Arrival> {
     let box = this.#boxes.get(job);
     if (box === undefined) {
       box = new Mailbox();
@@ -171,9 +176,9 @@ export class MeshRing implements Ring<RankChunk> {
   async #receive(from: number, kind: Mail["kind"], hop: number): Promise<RankChunk> {
     const taken = this.#mesh.box(this.#job).take({ kind, hop, peer: from }, now());
     this.#mesh.onChange();
-    const { sentAt, chunk } = await taken;
+    const { sentAt, arrivedAt, chunk } = await taken;
     this.#received += chunk.bytes;
-    this.#recorder.add("receive", kind === "ring" ? "receive" : "all2all", hop, sentAt, { bytes: chunk.bytes, peer: from });
+    this.#recorder.add("receive", kind === "ring" ? "receive" : "all2all", hop, sentAt, { bytes: chunk.bytes, peer: from }, arrivedAt - sentAt);
     this.#mesh.onChange();
     return chunk;
   }

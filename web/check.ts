@@ -1,0 +1,72 @@
+/** Asks a worker of the page for inputs and for the check against float64, so that the main thread stays free. */
+import type { Tolerance } from "./engine.ts";
+import type { Experiment } from "./experiment.ts";
+
+/** Q, K and V of an experiment. */
+export interface Inputs {
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+}
+
+/** How far O and LSE lie from float64 attention of the same inputs. */
+export interface Check {
+  /** Largest and root-mean-square absolute error. */
+  readonly out: { readonly max: number; readonly rms: number };
+  /** Largest absolute error. */
+  readonly lse: { readonly max: number };
+  readonly tolerance: Tolerance;
+  /** True where every element checked is within the tolerance. */
+  readonly pass: boolean;
+  /** Rows of O and LSE that were checked, of how many. */
+  readonly rows: number;
+  readonly of: number;
+}
+
+/** What the worker is asked. */
+export type Request =
+  | { readonly kind: "inputs"; readonly experiment: Experiment }
+  | { readonly kind: "check"; readonly experiment: Experiment; readonly out: Float32Array; readonly lse: Float32Array };
+
+/** What it answers. */
+export type Response =
+  | { readonly kind: "inputs"; readonly inputs: Inputs }
+  | { readonly kind: "progress"; readonly done: number; readonly total: number }
+  | { readonly kind: "checked"; readonly check: Check }
+  | { readonly kind: "failed"; readonly message: string };
+
+type Progress = (done: number, total: number) => void;
+
+/** The seeded Q, K and V of an experiment. */
+export async function makeInputs(experiment: Experiment, signal: AbortSignal): Promise<Inputs> {
+  const answer = await ask({ kind: "inputs", experiment }, signal);
+  return (answer as Extract<Response, { kind: "inputs" }>).inputs;
+}
+
+/** Compares O and LSE with float64 attention of the experiment's inputs. */
+export async function checkResult(experiment: Experiment, out: Float32Array, lse: Float32Array, signal: AbortSignal, onProgress: Progress): Promise<Check> {
+  const answer = await ask({ kind: "check", experiment, out, lse }, signal, onProgress);
+  return (answer as Extract<Response, { kind: "checked" }>).check;
+}
+
+/** One request to a worker of its own, which ends with the answer or with the signal. */
+function ask(request: Request, signal: AbortSignal, onProgress?: Progress): Promise<Response> {
+  return new Promise<Response>((resolve, reject) => {
+    signal.throwIfAborted();
+    const worker = new Worker(new URL("./check-worker.ts", import.meta.url), { type: "module" });
+    const cancel = () => end(() => reject(signal.reason));
+    const end = (settle: () => void) => {
+      worker.terminate();
+      signal.removeEventListener("abort", cancel);
+      settle();
+    };
+    signal.addEventListener("abort", cancel);
+    worker.addEventListener("error", (event) => end(() => reject(new Error(`the page's check worker failed: ${event.message || "it could not be loaded"}`))));
+    worker.addEventListener("message", ({ data }: MessageEvent<Response>) => {
+      if (data.kind === "progress") onProgress?.(data.done, data.total);
+      else if (data.kind === "failed") end(() => reject(new Error(data.message)));
+      else end(() => resolve(data));
+    });
+    worker.postMessage(request);
+  });
+}

@@ -1,0 +1,150 @@
+/** The shell: rail on the left, the experiment on top, the view's stage in the middle, the timeline at the bottom. */
+import { css, html, LitElement, type TemplateResult } from "lit";
+import { until } from "lit/directives/until.js";
+import { formatBytes, formatError } from "../format.ts";
+import { Session } from "../session.ts";
+import { type View, views } from "../views.ts";
+import "../timeline/timeline.ts";
+import "./rail.ts";
+import "./sentence.ts";
+import { shared } from "./style.ts";
+
+/** `<ringside-app>`: makes the session and gives it to everything below. */
+export class RingsideApp extends LitElement {
+  static override properties = { _view: { state: true } };
+
+  declare _view: View;
+  #session = new Session();
+  #loading: Promise<TemplateResult> | undefined;
+  #loaded: View | undefined;
+
+  constructor() {
+    super();
+    this._view = this.#viewOfAddress();
+    this.#session.addEventListener("change", () => this.requestUpdate());
+    addEventListener("hashchange", () => (this._view = this.#viewOfAddress()));
+  }
+
+  #viewOfAddress(): View {
+    return views.find(({ id }) => `#${id}` === location.hash) ?? views[0];
+  }
+
+  #stage(): unknown {
+    if (this.#loaded === this._view) return this._view.render(this.#session);
+    const view = this._view;
+    this.#loading = view.load().then(() => {
+      this.#loaded = view;
+      this.requestUpdate();
+      return view.render(this.#session);
+    }, (error: unknown) => html`<p class="notice" role="alert">The view “${view.title}” could not be loaded: ${String(error)}. Reload the page to try again.</p>`);
+    return until(this.#loading, html`<p class="notice">Loading ${view.title} …</p>`);
+  }
+
+  protected override render(): TemplateResult {
+    const session = this.#session;
+    const { result, phase, experiment } = session.state;
+    const ranks = result?.report.ranks ?? experiment?.N ?? session.reading.experiment?.N ?? 4;
+    const note = phase === "empty" ? "Nothing has run yet: each span of a run is drawn here as it was measured." : session.running ? "Spans are drawn when the ranks have answered." : "This run ended before there was anything to draw.";
+    return html`
+      <ringside-rail .current=${this._view.id}></ringside-rail>
+      <div class="head"><ringside-sentence .session=${session} .draft=${session.draft} .state=${session.state} .adapter=${session.adapter}></ringside-sentence></div>
+      <main aria-label=${this._view.title}>${this.#stage()}</main>
+      <aside aria-label="Timeline"><ringside-timeline .spans=${result?.report.spans ?? none} .ranks=${ranks} .note=${note}></ringside-timeline></aside>
+      <p class="unseen" role="status">${this.#news()}</p>
+    `;
+  }
+
+  /** What a screen reader hears as a run goes on: its steps, not its every hop. */
+  #news(): string {
+    const { phase, check, failure, experiment, result } = this.#session.state;
+    switch (phase) {
+      case "empty":
+        return "";
+      case "inputs":
+        return "Making the inputs.";
+      case "starting":
+        return `Starting ${experiment?.N} ranks.`;
+      case "compiling":
+        return "Compiling the kernels.";
+      case "attending":
+        return "Ring attention is running.";
+      case "checking":
+        return "Checking against float64.";
+      case "done":
+        return `${check?.pass ? "Passed" : "Failed the check"}: largest error of O ${formatError(check!.out.max)}, of LSE ${formatError(check!.lse.max)}. ${formatBytes(result!.report.perRank.reduce((sum, rank) => sum + rank.bytesSent, 0))} sent.`;
+      case "failed":
+        return `${failure?.title}: ${failure?.message}`;
+      case "cancelled":
+        return "Cancelled.";
+    }
+  }
+
+  static override styles = [
+    shared,
+    css`
+      :host {
+        display: grid;
+        grid-template: "rail head" auto "rail stage" 1fr "rail time" auto / 72px minmax(0, 1fr);
+        min-height: 100dvh;
+      }
+      ringside-rail {
+        grid-area: rail;
+      }
+      .head {
+        grid-area: head;
+        padding: 16px 24px;
+        border-bottom: 1px solid var(--rule);
+      }
+      main {
+        grid-area: stage;
+        padding: 24px;
+        min-width: 0;
+      }
+      aside {
+        grid-area: time;
+        min-width: 0;
+        padding: 0 24px;
+        border-top: 1px solid var(--rule);
+        background: var(--paper);
+      }
+      .notice {
+        color: var(--ink-2);
+      }
+      @media screen and (min-width: 900px) and (min-height: 720px) {
+        :host {
+          height: 100dvh;
+        }
+        main {
+          overflow-y: auto;
+        }
+        aside {
+          max-height: 46dvh;
+          overflow-y: auto;
+        }
+      }
+      @media (max-width: 640px) {
+        :host {
+          grid-template: "rail" auto "head" auto "stage" 1fr "time" auto / minmax(0, 1fr);
+        }
+        .head, main {
+          padding: 16px;
+        }
+        aside {
+          padding: 0 16px;
+        }
+      }
+      @media print {
+        :host {
+          display: block;
+        }
+        ringside-rail {
+          display: none;
+        }
+      }
+    `,
+  ];
+}
+
+const none: readonly never[] = [];
+
+customElements.define("ringside-app", RingsideApp);

@@ -1,0 +1,7 @@
+/** The page's one door to the engine: its types now, its code when a run needs it. */
+export type {
+  AdapterFacts, AttendInput, AttendResult, Backend, ClusterFace, ClusterOptions, DType, Kind, Lane, Link, RankTraffic, Report, Span, Times, Tolerance, Variant,
+} from "../engine/browser.ts";
+
+/** Loads the engine: a chunk of its own, so that the page is there before it. */
+export const loadEngine = () => import("../engine/browser.ts");

@@ -1,0 +1,171 @@
+/** The timeline's own styles. */
+import { css } from "lit";
+
+/** Kinds of time by their tokens; header and axis stay in sight while the lanes scroll. */
+export const timelineStyle = css`
+  header {
+    display: flex;
+    flex-wrap: wrap;
+    align-items: center;
+    gap: 4px 24px;
+    min-height: 32px;
+  }
+  section {
+    padding-bottom: 8px;
+  }
+  .top, .axis {
+    position: sticky;
+    background: var(--paper);
+  }
+  .top {
+    top: 0;
+    padding-top: 8px;
+  }
+  .axis {
+    bottom: 0;
+  }
+  .legend {
+    display: flex;
+    flex-wrap: wrap;
+    gap: 0 16px;
+    list-style: none;
+    font-size: var(--small);
+    color: var(--ink-2);
+  }
+  .legend li {
+    display: flex;
+    align-items: center;
+    gap: 6px;
+  }
+  .owner {
+    width: 16px;
+    height: 10px;
+    border-radius: 2px;
+    background: linear-gradient(to bottom, var(--attend) 5px, transparent 5px), linear-gradient(to right, var(--rank-0) 33%, var(--rank-1) 33% 66%, var(--rank-2) 66%);
+  }
+  .controls {
+    display: flex;
+    gap: 4px;
+    margin-left: auto;
+  }
+  .controls .button {
+    min-height: 28px;
+    padding: 1px 10px;
+    font-size: var(--small);
+    border-color: var(--rule);
+  }
+  .controls .button:hover:not([disabled]) {
+    border-color: var(--rule-strong);
+  }
+  .controls .button[aria-pressed="true"] {
+    border-color: var(--ink);
+  }
+  .controls .square {
+    width: 28px;
+    padding: 0;
+    justify-content: center;
+    font-size: 16px;
+  }
+  .plot {
+    overflow: clip;
+  }
+  svg {
+    display: block;
+    touch-action: pan-y;
+  }
+  svg.pan {
+    cursor: grab;
+  }
+  text {
+    font-size: 11px;
+    fill: var(--ink-2);
+    font-variant-numeric: tabular-nums;
+    user-select: none;
+  }
+  .tick {
+    text-anchor: middle;
+  }
+  .lane-name {
+    text-anchor: end;
+  }
+  .number {
+    text-anchor: middle;
+    font-weight: 700;
+  }
+  .grid {
+    stroke: var(--rule);
+  }
+  .rule {
+    stroke: var(--rule-strong);
+  }
+  .lane {
+    fill: var(--ink);
+    fill-opacity: 0.045;
+  }
+  .span {
+    fill: var(--other);
+    outline: none;
+  }
+  .attend {
+    fill: var(--attend);
+  }
+  .transfer {
+    fill: var(--transfer);
+  }
+  .merge {
+    fill: var(--merge);
+  }
+  .span.wait {
+    fill: url(#hatch);
+    stroke: var(--wait);
+    stroke-width: 1;
+  }
+  .hatch {
+    fill: var(--wait);
+  }
+  .strip, .inside, .active {
+    pointer-events: none;
+  }
+  .inside {
+    fill: var(--paper);
+    font-size: 10px;
+    font-weight: 700;
+  }
+  .active {
+    fill: none;
+    stroke: var(--accent);
+    stroke-width: 2;
+  }
+  .details {
+    display: flex;
+    flex-wrap: wrap;
+    align-items: center;
+    gap: 0 16px;
+    min-height: 28px;
+    font-size: 13px;
+    color: var(--ink-2);
+  }
+  .details b {
+    color: var(--ink);
+  }
+  .details .disc {
+    margin-right: -4px;
+  }
+  details {
+    font-size: 13px;
+  }
+  summary {
+    cursor: pointer;
+    line-height: 24px;
+    color: var(--ink-2);
+    width: fit-content;
+  }
+  @media print {
+    .top, .axis {
+      position: static;
+    }
+    .controls, details {
+      display: none;
+    }
+  }
+`;

@@ -1,0 +1,81 @@
+/** The Lab: what the experiment amounts to, how its run goes, and what came out. */
+import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { download } from "../elements/download.ts";
+import { shared } from "../elements/style.ts";
+import { loadEngine } from "../engine.ts";
+import { toQuery } from "../experiment.ts";
+import type { Session } from "../session.ts";
+import { failed, preview, progress } from "./lab-states.ts";
+import { reportJson, traceTitle } from "./report.ts";
+import { facts, hopTable, rankTable, timeTable, verdict } from "./result.ts";
+import { labStyle } from "./style.ts";
+
+/** `<ringside-lab .session>`. */
+export class RingsideLab extends LitElement {
+  static override properties = { session: { attribute: false } };
+
+  declare session: Session;
+  #update = () => this.requestUpdate();
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.session?.addEventListener("change", this.#update);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.session.removeEventListener("change", this.#update);
+  }
+
+  protected override firstUpdated(): void {
+    this.session.addEventListener("change", this.#update);
+  }
+
+  async #trace(): Promise<void> {
+    const { result, experiment } = this.session.state;
+    if (result === undefined || experiment === undefined) return;
+    const { chromeTrace } = await loadEngine();
+    download("ringside-trace.json", chromeTrace(result.report.spans, traceTitle(experiment)));
+  }
+
+  #report(): void {
+    const { result, experiment, compile, check } = this.session.state;
+    if (result !== undefined && experiment !== undefined) download("ringside-report.json", reportJson(experiment, result.report, compile ?? 0, check, location.href));
+  }
+
+  protected override render(): TemplateResult {
+    const { state, reading, stale, running, backend } = this.session;
+    const { result, experiment } = state;
+    return html`
+      ${state.phase === "empty" ? preview(reading.experiment, backend) : nothing}
+      ${running && result === undefined ? progress(state, backend) : nothing}
+      ${state.phase === "failed" ? failed(state) : nothing}
+      ${state.phase === "cancelled" && result === undefined ? html`<section class="card" aria-labelledby="cancelled"><h2 id="cancelled" class="title">Cancelled</h2><p>The run was stopped ${state.step === "attending" ? "while the ring was turning" : "before the ring began"}; its ranks have ended. Nothing of it is kept.</p></section>` : nothing}
+      ${result === undefined || experiment === undefined ? nothing : html`<div class="result">
+        <div class="first">
+          ${stale ? html`<p class="stale">The sentence has changed since this run: <a href="?${toQuery(experiment)}" @click=${this.#back}>back to what ran</a></p>` : nothing}
+          ${running ? progress(state, backend) : verdict(state)}
+          <p class="actions">
+            <button class="button" @click=${this.#trace}>Trace for Perfetto</button>
+            <button class="button" @click=${this.#report}>Report as JSON</button>
+          </p>
+          ${facts(result.report, experiment)}
+        </div>
+        <div class="second">
+          ${timeTable(result.report, state.compile ?? 0)}
+          ${hopTable(result.report)}
+          ${rankTable(result.report)}
+        </div>
+      </div>`}
+    `;
+  }
+
+  #back(event: Event): void {
+    event.preventDefault();
+    this.session.restore();
+  }
+
+  static override styles = [shared, labStyle];
+}
+
+customElements.define("ringside-lab", RingsideLab);
