@@ -4,7 +4,8 @@
 // turns into -Infinity (WGSL may assume that no infinity exists). With params.merge = 1 the result is merged into
 // what `o` and `lse` hold (Eq. 4) in the epilogue.
 //
-// Shapes: q [rows, H, D]; k, v [keys, Hkv, D]; o [rows, H, D]; lse [rows, H]; ends [rows]; D = 4 * V4.
+// Shapes: q [rows, H, D]; k, v [pages * PAGE, Hkv, D]; o [rows, H, D]; lse [rows, H]; ends [rows]; D = 4 * V4.
+// Keys lie in pages: key row r is row r % PAGE of page pages[r / PAGE]. A sequence's keys begin at a multiple of 4.
 // The rows of a tile are packed over the GQA group: packed row r is token r / G, head kv_head * G + r % G, G = H / Hkv.
 // Grid: x, z = tile, y = KV head. A tile is (first packed row, packed rows, first key, end of keys): keys past the
 // end are never loaded, keys between a row's own end and the tile's are masked.
@@ -18,6 +19,7 @@ alias KV4 = vec4f; // specialise
 fn unpack_q(x: Q4) -> vec4f { return x; } // specialise
 fn unpack_kv(x: KV4) -> vec4f { return x; } // specialise
 
+const PAGE: u32 = 64u;
 const V4: u32 = D / 4u;
 const COLUMNS: u32 = (V4 + 7u) / 8u;
 const KEYS: u32 = 32u;
@@ -41,9 +43,16 @@ struct Params {
 @group(0) @binding(5) var<storage, read> ends: array<u32>;
 @group(0) @binding(6) var<storage, read_write> o: array<vec4f>;
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>;
+@group(0) @binding(8) var<storage, read> pages: array<u32>;
 
 var<workgroup> exchange: array<f32, 256>; // [32 rows][8 threads]: a row's maxima, at the end its sums
 var<workgroup> weights: array<vec4f, 256>; // [32 rows][8 threads]: exp(score - maximum) of 4 keys each
+
+// Where four keys lie from `key` on, a multiple of 4 and so within a page; those past the end are loaded but weigh nothing.
+fn rows_of(key: u32, last: u32) -> vec4u {
+  let first = min(key, last - last % 4u);
+  return pages[first / PAGE] * PAGE + first % PAGE + vec4u(0u, 1u, 2u, 3u);
+}
 
 fn row_max(row: u32) -> f32 {
   var m: f32 = NONE;
@@ -83,7 +92,7 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
   for (var base: u32 = tile.z; base < tile.w; base += KEYS) {
     let last = tile.w - 1u;
     let key = base + thread.x * 4u;
-    let keys = (min(key + vec4u(0u, 1u, 2u, 3u), vec4u(last)) * params.kv_heads + kv_head) * V4;
+    let keys = (rows_of(key, last) * params.kv_heads + kv_head) * V4;
     var s0: vec4f = vec4f(0.0);
     var s1: vec4f = vec4f(0.0);
     var s2: vec4f = vec4f(0.0);
@@ -142,7 +151,7 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
       var a2: vec4f = vec4f(0.0);
       var a3: vec4f = vec4f(0.0);
       for (var g: u32 = 0u; g < groups; g++) {
-        let rows = (min(base + g * 4u + vec4u(0u, 1u, 2u, 3u), vec4u(last)) * params.kv_heads + kv_head) * V4 + column;
+        let rows = (rows_of(base + g * 4u, last) * params.kv_heads + kv_head) * V4 + column;
         let v0 = unpack_kv(v[rows.x]);
         let v1 = unpack_kv(v[rows.y]);
         let v2 = unpack_kv(v[rows.z]);

@@ -1,7 +1,6 @@
 /** Starts ranks in workers, gives them work, gathers what they make, watches over them, and ends them. */
 import * as Comlink from "comlink";
 import { InputError, RankError } from "../errors.ts";
-import { kernelName } from "../gpu/kernels.ts";
 import { shard } from "../layout/shards.ts";
 import type { AttendJob, AttendOutcome, Opened, Pulse } from "../rank/job.ts";
 import type { RankService } from "../rank/service.ts";
@@ -131,7 +130,7 @@ export class Cluster implements ClusterFace {
         adapter: this.adapter,
         backend: this.#backend,
         runtime: this.#platform.runtime,
-        kernel: this.#backend === "cpu" ? "plain TypeScript" : kernelName({ headDim, q: shape.q, kv: shape.kv }),
+        kernel: [...new Set(outcomes.flatMap((o) => o.kernels))].join(" + "),
         clock: this.#backend === "webgpu" && this.#timestamps ? "gpu-timestamps" : "host",
         variant,
         ranks: this.size,

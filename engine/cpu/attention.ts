@@ -30,6 +30,9 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuRows, CpuP
   readonly #shape: Shape;
   readonly #recorder: Recorder;
 
+  /** Names of the kernels that ran. */
+  readonly used = ["plain TypeScript"];
+
   constructor(shape: Shape, recorder: Recorder) {
     this.#shape = shape;
     this.#recorder = recorder;

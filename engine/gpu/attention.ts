@@ -1,12 +1,13 @@
 /** The contract on a GPU: uploads, the attention and merge kernels, read-backs, and the time each took. */
 import type { Attention } from "../ring/contract.ts";
-import type { Block } from "../layout/shards.ts";
+import { PAGE } from "../layout/pages.ts";
+import { type Block, bySequence, type Run } from "../layout/shards.ts";
 import { type Visibility, visibility } from "../layout/visibility.ts";
 import { type RankChunk, rankChunk, type Shape } from "../rank/chunk.ts";
 import { bytesPer } from "../tensor/dtype.ts";
 import { now, type Recorder } from "../trace/clock.ts";
 import { type Gpu, requireStorage } from "./device.ts";
-import { type Kernels, TILE_ROWS } from "./kernels.ts";
+import { chooseKernel, kernelName, type Kernels, PIECE_HEADS, PIECE_KEYS, TILE_ROWS } from "./kernels.ts";
 import type { Pool } from "./pool.ts";
 
 /** Queries on the device. */
@@ -16,11 +17,13 @@ export interface GpuQueries {
   readonly buffer: GPUBuffer;
 }
 
-/** Keys and values on the device: V begins at `valuesAt` bytes. */
-export interface GpuKeys extends GpuQueries {
-  readonly valuesAt: number;
-  /** Bytes of K, and of V. */
-  readonly half: number;
+/** Keys and values on the device, in pages (see attend.wgsl); the block's rows count through the page table. */
+export interface GpuKeys {
+  readonly block: Block;
+  readonly owner: number;
+  readonly k: GPUBufferBinding;
+  readonly v: GPUBufferBinding;
+  readonly pages: GPUBuffer;
 }
 
 /** O and LSE on the device. */
@@ -36,6 +39,9 @@ const READ = 0x1;
 const INPUT = STORAGE | COPY_DST;
 const OUTPUT = STORAGE | COPY_SRC | COPY_DST;
 
+/** Gets a pass's start and length on the shared clock, in seconds. */
+type Report = (start: number, duration: number) => void;
+
 /** Dispatches take at most this many workgroups along one side (the default limit). */
 const MAX_GROUPS = 65535;
 
@@ -48,6 +54,8 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   readonly #recorder: Recorder;
   readonly #arrivals = { queries: [] as GPUBuffer[], keys: [] as GPUBuffer[] };
   readonly #held = new Set<GPUBuffer>();
+  readonly #used = new Set<string>();
+  #ordered: { readonly pages: number; readonly table: GPUBuffer } | undefined;
   #disposed = false;
   #ticks: { set: GPUQuerySet; resolved: GPUBuffer } | undefined;
   /** Smallest host minus device clock seen at the end of a pass, in seconds: places device times on the shared clock. */
@@ -72,40 +80,79 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     return { block: chunk.block, owner: chunk.owner, buffer };
   }
 
+  /** Lays the rows out so that each sequence begins at a multiple of 4, as the kernels want; the pages of an arrival lie in order. */
   loadKeys(chunk: RankChunk, hop: number): GpuKeys {
     const start = now();
-    const half = chunk.block.rows * this.#shape.kvHeads * this.#shape.headDim * bytesPer(this.#shape.kv);
+    const row = this.#shape.kvHeads * this.#shape.headDim * bytesPer(this.#shape.kv);
+    const { block, moves } = aligned(chunk.block);
+    const half = Math.max(block.rows * row, 16);
     const alignment = this.#gpu.device.limits.minStorageBufferOffsetAlignment;
     const valuesAt = Math.ceil(half / alignment) * alignment;
     const buffer = this.#arrival("keys", valuesAt + half, chunk.block.rows);
-    this.#write(buffer, 0, chunk.data, 0, half);
-    this.#write(buffer, valuesAt, chunk.data, half, half);
+    for (const { from, to, rows } of moves) {
+      this.#write(buffer, to * row, chunk.data, from * row, rows * row);
+      this.#write(buffer, valuesAt + to * row, chunk.data, (chunk.block.rows + from) * row, rows * row);
+      // The kernels load up to the multiple of 4 with weight 0; what an earlier use left there may be a NaN.
+      const gap = (Math.ceil(rows / 4) * 4 - rows) * row;
+      this.#write(buffer, valuesAt + (to + rows) * row, new ArrayBuffer(gap), 0, gap);
+    }
     this.#recorder.add("host", "upload", hop, start, { bytes: chunk.bytes });
-    return { block: chunk.block, owner: chunk.owner, buffer, valuesAt, half };
+    const pages = this.#inOrder(Math.ceil(block.rows / PAGE));
+    return { block, owner: chunk.owner, k: { buffer, size: half }, v: { buffer, offset: valuesAt, size: half }, pages };
   }
 
   async attend(hop: number, q: GpuQueries, kv: GpuKeys, into?: GpuPartial): Promise<GpuPartial> {
-    const { heads, kvHeads, headDim, scale, causal } = this.#shape;
-    const compileStart = this.#recorder.begin("compile", hop);
-    const before = this.#kernels.compileSeconds;
-    const pipeline = await this.#kernels.attend({ headDim, q: this.#shape.q, kv: this.#shape.kv });
-    if (this.#kernels.compileSeconds > before) this.#recorder.add("host", "compile", hop, compileStart);
-
-    const waiting = this.#recorder.begin("attend", hop);
+    const { headDim, heads, causal } = this.#shape;
     const seen = visibility(q.block, kv.block, causal);
-    const tiles = tilesOf(seen, heads / kvHeads);
+    const name = chooseKernel(seen);
+    const pipeline = await this.#compiled(hop, () => this.#kernels.attend(name, this.#shape));
+    const start = this.#recorder.begin("attend", hop);
+    const report = (began: number, lasted: number) =>
+      this.#recorder.add("device", "attend", hop, began, { flops: 4 * headDim * heads * seen.pairs, peer: q.owner === this.#recorder.rank ? kv.owner : q.owner }, lasted);
+    this.#used.add(kernelName(name, this.#shape));
+    return name === "attend"
+      ? await this.#attendTiles(pipeline, q, kv, seen, into, report, start)
+      : await this.#attendPieces(hop, pipeline, q, kv, seen, into, report, start);
+  }
+
+  /** attend.wgsl: many query rows, merged in its epilogue. */
+  async #attendTiles(pipeline: GPUComputePipeline, q: GpuQueries, kv: GpuKeys, seen: Visibility, into: GpuPartial | undefined, report: Report, start: number): Promise<GpuPartial> {
+    const { heads, kvHeads, scale } = this.#shape;
     const partial = into ?? this.#partial(q.block);
-    const params = this.#upload(paramsOf([heads, kvHeads, tiles.length / 4, into === undefined ? 0 : 1], scale), UNIFORM | COPY_DST);
+    const tiles = tilesOf(seen, heads / kvHeads);
+    const count = tiles.length / 4;
+    const params = this.#upload(paramsOf([heads, kvHeads, count, into === undefined ? 0 : 1], scale), UNIFORM | COPY_DST);
     const tileBuffer = this.#upload(tiles, INPUT);
     const ends = this.#upload(seen.ends, INPUT);
-    const size = Math.max(kv.half, 16);
-    const bindings = [params, q.buffer, { buffer: kv.buffer, size }, { buffer: kv.buffer, offset: kv.valuesAt, size }, tileBuffer, ends, partial.o, partial.lse];
-    const groups = tiles.length / 4;
-    const wide = Math.min(groups, MAX_GROUPS);
-    await this.#run(pipeline, bindings, [wide, kvHeads, Math.ceil(groups / Math.max(1, wide))], (began, lasted) =>
-      this.#recorder.add("device", "attend", hop, began, { flops: 4 * headDim * heads * seen.pairs, peer: q.owner === this.#recorder.rank ? kv.owner : q.owner }, lasted), waiting);
+    await this.#run(pipeline, [params, q.buffer, kv.k, kv.v, tileBuffer, ends, partial.o, partial.lse, kv.pages], gridOf(count, kvHeads), report, start);
     this.#release(params, tileBuffer, ends);
     return partial;
+  }
+
+  /** decode.wgsl: single query rows, their keys split in pieces, then merge.wgsl over the pieces and what there was. */
+  async #attendPieces(hop: number, pipeline: GPUComputePipeline, q: GpuQueries, kv: GpuKeys, seen: Visibility, into: GpuPartial | undefined, report: Report, start: number): Promise<GpuPartial> {
+    const { heads, kvHeads, scale } = this.#shape;
+    const { pieces, slots } = piecesOf(seen);
+    const count = pieces.length / 4;
+    const [oBytes, lseBytes] = this.#partialBytes(q.block);
+    const parts = slots + (into === undefined ? 0 : 1);
+    this.#require(oBytes * parts, q.block.rows);
+    const partsO = this.#take(oBytes * parts, OUTPUT);
+    const partsLse = this.#take(lseBytes * parts, OUTPUT);
+    const params = this.#upload(paramsOf([heads, kvHeads, count, q.block.rows], scale), UNIFORM | COPY_DST);
+    const pieceBuffer = this.#upload(pieces, INPUT);
+    const quads = kvHeads * Math.ceil(heads / kvHeads / PIECE_HEADS);
+    await this.#run(pipeline, [params, q.buffer, kv.k, kv.v, pieceBuffer, kv.pages, partsO, partsLse], gridOf(count, quads), report, start, (encoder) => {
+      if (into === undefined) return;
+      encoder.copyBufferToBuffer(into.o, 0, partsO, oBytes * slots, oBytes);
+      encoder.copyBufferToBuffer(into.lse, 0, partsLse, lseBytes * slots, lseBytes);
+    });
+    this.#release(params, pieceBuffer);
+    if (parts === 1) return { block: q.block, o: partsO, lse: partsLse };
+    const merged = into ?? this.#partial(q.block);
+    await this.#mergeParts(hop, parts, partsO, partsLse, merged);
+    this.#release(partsO, partsLse);
+    return merged;
   }
 
   async unload(hop: number, partial: GpuPartial, owner: number): Promise<RankChunk> {
@@ -115,9 +162,6 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
 
   async merge(own: GpuPartial, arrived: readonly RankChunk[]): Promise<GpuPartial> {
     if (arrived.length === 0) return own;
-    const pipeline = await this.#kernels.merge();
-    const start = this.#recorder.begin("merge", 0);
-    const rows = own.block.rows * this.#shape.heads;
     const [oBytes, lseBytes] = this.#partialBytes(own.block);
     const parts = arrived.length + 1;
     this.#require(oBytes * parts, own.block.rows);
@@ -127,16 +171,26 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
       this.#write(partsO, oBytes * (i + 1), chunk.data, 0, oBytes);
       this.#write(partsLse, lseBytes * (i + 1), chunk.data, oBytes, lseBytes);
     });
-    const merged = this.#partial(own.block);
-    const params = this.#upload(new Uint32Array([parts, rows, this.#shape.headDim / 4, 0]), UNIFORM | COPY_DST);
-    const groups = Math.min(MAX_GROUPS, Math.ceil((rows * this.#shape.headDim) / 4 / 64));
-    await this.#run(pipeline, [params, partsO, partsLse, merged.o, merged.lse], [groups, 1, 1],
-      (began, lasted) => this.#recorder.add("device", "merge", 0, began, { bytes: (oBytes + lseBytes) * parts }, lasted), start, (encoder) => {
-        encoder.copyBufferToBuffer(own.o, 0, partsO, 0, oBytes);
-        encoder.copyBufferToBuffer(own.lse, 0, partsLse, 0, lseBytes);
-      });
-    this.#release(params, partsO, partsLse, own.o, own.lse);
-    return merged;
+    await this.#mergeParts(arrived.length, parts, partsO, partsLse, own, (encoder) => {
+      encoder.copyBufferToBuffer(own.o, 0, partsO, 0, oBytes);
+      encoder.copyBufferToBuffer(own.lse, 0, partsLse, 0, lseBytes);
+    });
+    this.#release(partsO, partsLse);
+    return own;
+  }
+
+  /** merge.wgsl over stacked parts, into `merged`. */
+  async #mergeParts(hop: number, parts: number, partsO: GPUBuffer, partsLse: GPUBuffer, merged: GpuPartial, before?: (encoder: GPUCommandEncoder) => void): Promise<void> {
+    const pipeline = await this.#compiled(hop, () => this.#kernels.merge());
+    const start = this.#recorder.begin("merge", hop);
+    const { heads, headDim } = this.#shape;
+    const rows = merged.block.rows * heads;
+    const [oBytes, lseBytes] = this.#partialBytes(merged.block);
+    const params = this.#upload(new Uint32Array([parts, rows, headDim / 4, 0]), UNIFORM | COPY_DST);
+    const groups = Math.min(MAX_GROUPS, Math.ceil((rows * headDim) / 4 / 64));
+    const report: Report = (began, lasted) => this.#recorder.add("device", "merge", hop, began, { bytes: (oBytes + lseBytes) * parts }, lasted);
+    await this.#run(pipeline, [params, partsO, partsLse, merged.o, merged.lse], [groups, 1, 1], report, start, before);
+    this.#release(params);
   }
 
   /** Takes the final result off the device. */
@@ -152,6 +206,28 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     this.#disposed = true;
     this.#ticks?.set.destroy();
     this.#ticks = undefined;
+  }
+
+  /** Names of the kernels that ran. */
+  get used(): readonly string[] {
+    return [...this.#used];
+  }
+
+  /** A pipeline, with the time it took to compile if it did. */
+  async #compiled(hop: number, pipeline: () => Promise<GPUComputePipeline>): Promise<GPUComputePipeline> {
+    const start = this.#recorder.begin("compile", hop);
+    const before = this.#kernels.compileSeconds;
+    const compiled = await pipeline();
+    if (this.#kernels.compileSeconds > before) this.#recorder.add("host", "compile", hop, start);
+    return compiled;
+  }
+
+  /** A page table of at least `pages` pages that lie in order, made once (a smaller one may still be in use, so it is kept). */
+  #inOrder(pages: number): GPUBuffer {
+    if (this.#ordered === undefined || this.#ordered.pages < pages) {
+      this.#ordered = { pages, table: this.#upload(Uint32Array.from({ length: Math.max(1, pages) }, (_, i) => i), INPUT) };
+    }
+    return this.#ordered.table;
   }
 
   /** Arrivals of a kind alternate between two buffers: one is attended to while the next is filled. */
@@ -208,7 +284,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     pipeline: GPUComputePipeline,
     bindings: readonly (GPUBuffer | GPUBufferBinding)[],
     groups: readonly [number, number, number],
-    report: (start: number, duration: number) => void,
+    report: Report,
     start: number,
     before?: (encoder: GPUCommandEncoder) => void,
   ): Promise<void> {
@@ -276,6 +352,37 @@ export function tilesOf(seen: Visibility, group: number): Uint32Array<ArrayBuffe
     }
   }
   return new Uint32Array(tiles);
+}
+
+/** Pieces of decode.wgsl: (query row, first key, end of keys, slot), four u32 each; every row has all slots, empty ones too. */
+export function piecesOf(seen: Visibility): { pieces: Uint32Array<ArrayBuffer>; slots: number } {
+  const slots = Math.max(1, ...seen.views.map((view) => Math.ceil((seen.ends[view.row] - view.first) / PIECE_KEYS)));
+  const pieces = seen.views.flatMap(({ row, first }) => Array.from({ length: slots }, (_, slot) => {
+    const end = seen.ends[row];
+    return [row, Math.min(end, first + slot * PIECE_KEYS), Math.min(end, first + (slot + 1) * PIECE_KEYS), slot];
+  }));
+  return { pieces: new Uint32Array(pieces.flat()), slots };
+}
+
+/** Rows to copy so that each sequence of a block begins at a multiple of 4, and the block they make. */
+export function aligned(block: Block): { block: Block; moves: { from: number; to: number; rows: number }[] } {
+  const runs: Run[] = [];
+  const moves: { from: number; to: number; rows: number }[] = [];
+  let to = 0;
+  for (const own of bySequence(block).values()) {
+    const from = own[0].row;
+    const rows = own.reduce((sum, run) => sum + run.length, 0);
+    for (const run of own) runs.push({ ...run, row: run.row - from + to });
+    moves.push({ from, to, rows });
+    to = Math.ceil((to + rows) / 4) * 4;
+  }
+  return { block: { runs, rows: to }, moves };
+}
+
+/** A grid of `count` workgroups along x and z, `high` along y. */
+function gridOf(count: number, high: number): [number, number, number] {
+  const wide = Math.min(count, MAX_GROUPS);
+  return [wide, high, Math.ceil(count / Math.max(1, wide))];
 }
 
 function paramsOf(integers: readonly number[], scale: number): Uint32Array<ArrayBuffer> {

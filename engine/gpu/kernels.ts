@@ -1,5 +1,6 @@
 /** Turns the WGSL texts into pipelines for a head size and storage types, once a device. */
 import type { DType } from "../tensor/dtype.ts";
+import type { Visibility } from "../layout/visibility.ts";
 import type { Shaders } from "./shaders.ts";
 
 /** How four stored elements look in WGSL, and how they become a vec4f. f16 is unpacked by a core builtin: no `shader-f16` needed. */
@@ -11,6 +12,18 @@ const STORAGE: Readonly<Record<DType, { readonly type: string; readonly unpack: 
 
 /** Query rows (packed over the GQA group) of one workgroup's tile in attend.wgsl. */
 export const TILE_ROWS = 32;
+/** Most keys of one workgroup's piece in decode.wgsl: its KEYS. */
+export const PIECE_KEYS = 256;
+/** Query heads that one workgroup of decode.wgsl attends. */
+export const PIECE_HEADS = 4;
+
+/** The attention kernels: tiles of many query rows, or split-KV for single ones. */
+export type KernelName = "attend" | "decode";
+
+/** Which kernel suits a mask: split-KV where no sequence has more than one query row here, else tiles. */
+export function chooseKernel(seen: Visibility): KernelName {
+  return seen.views.length > 0 && seen.views.every((view) => view.rows === 1) ? "decode" : "attend";
+}
 
 /** Which attention kernel: head size and storage types. */
 export interface AttendShape {
@@ -20,11 +33,12 @@ export interface AttendShape {
 }
 
 /** The name a report gives a kernel. */
-export function kernelName(shape: AttendShape): string {
-  return `attend 8x8 threads, 4x4 scores (D ${shape.headDim}, q ${shape.q}, kv ${shape.kv})`;
+export function kernelName(name: KernelName, shape: AttendShape): string {
+  const what = name === "attend" ? "attend 8x8 threads, 4x4 scores" : `decode split-KV, ${PIECE_KEYS} keys a workgroup`;
+  return `${what} (D ${shape.headDim}, q ${shape.q}, kv ${shape.kv})`;
 }
 
-/** The text of attend.wgsl with its `specialise` lines rewritten; throws when a line is missing, so that an edited shader cannot silently stay at its defaults. */
+/** The text of an attention kernel with its `specialise` lines rewritten; throws when a line is missing, so that an edited shader cannot silently stay at its defaults. */
 export function specialise(text: string, shape: AttendShape): string {
   const lines: readonly (readonly [RegExp, string])[] = [
     [/^const D: u32 = .*$/m, `const D: u32 = ${shape.headDim}u;`],
@@ -34,7 +48,7 @@ export function specialise(text: string, shape: AttendShape): string {
     [/^fn unpack_kv\(.*$/m, `fn unpack_kv(x: KV4) -> vec4f { return ${STORAGE[shape.kv].unpack}; }`],
   ];
   return lines.reduce((source, [line, replacement]) => {
-    if (!line.test(source)) throw new Error(`attend.wgsl: no line matches ${line}; the host replaces it`);
+    if (!line.test(source)) throw new Error(`attention kernel: no line matches ${line}; the host replaces it`);
     return source.replace(line, replacement);
   }, text);
 }
@@ -56,8 +70,8 @@ export class Kernels {
     this.#blocking = blocking;
   }
 
-  attend(shape: AttendShape): Promise<GPUComputePipeline> {
-    return this.#get(`attend ${shape.headDim} ${shape.q} ${shape.kv}`, "attend", () => specialise(this.#shaders.attend, shape));
+  attend(name: KernelName, shape: AttendShape): Promise<GPUComputePipeline> {
+    return this.#get(kernelName(name, shape), name, () => specialise(this.#shaders[name], shape));
   }
 
   merge(): Promise<GPUComputePipeline> {

@@ -86,6 +86,17 @@ export function block(ranges: readonly (readonly Range[])[], lengths?: readonly 
   return { runs, rows: row };
 }
 
+/** Runs by sequence, in order. */
+export function bySequence(b: Block): Map<number, Run[]> {
+  const out = new Map<number, Run[]>();
+  for (const run of b.runs) {
+    const runs = out.get(run.sequence);
+    if (runs === undefined) out.set(run.sequence, [run]);
+    else runs.push(run);
+  }
+  return out;
+}
+
 /** Rows of a block that hold a token. */
 export function tokens(b: Block): number {
   return b.runs.reduce((sum, run) => sum + run.length, 0);

@@ -1,5 +1,5 @@
 /** What each query row may see of a KV block, as ranges of rows: the mask of every kernel and back-end. */
-import type { Block, Run } from "./shards.ts";
+import { type Block, bySequence } from "./shards.ts";
 
 /** Query rows of one sequence beside the KV rows of the same sequence that some of them see. */
 export interface View {
@@ -50,14 +50,4 @@ export function visibility(q: Block, kv: Block, causal: boolean): Visibility {
     views.push({ row: runs[0].row, rows, first });
   }
   return { views, ends, pairs };
-}
-
-function bySequence(b: Block): Map<number, Run[]> {
-  const out = new Map<number, Run[]>();
-  for (const run of b.runs) {
-    const runs = out.get(run.sequence);
-    if (runs === undefined) out.set(run.sequence, [run]);
-    else runs.push(run);
-  }
-  return out;
 }

@@ -41,6 +41,8 @@ export interface AttendOutcome {
   readonly spans: readonly Span[];
   readonly traffic: RankTraffic;
   readonly compileSeconds: number;
+  /** Attention kernels that ran. */
+  readonly kernels: readonly string[];
 }
 
 /** What a rank opened. */

@@ -8,6 +8,8 @@ import type { RankChunk } from "./chunk.ts";
 
 /** A back-end of the contract that can hand out its final result and give its memory back. */
 export interface Device<Q, KV, P> extends Attention<RankChunk, Q, KV, P> {
+  /** Names of the attention kernels that ran. */
+  readonly used: readonly string[];
   /** O and LSE as one buffer (see RankChunk). */
   result(partial: P): Promise<ArrayBuffer>;
   /** `failed`: work may still be under way. */

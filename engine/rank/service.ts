@@ -104,7 +104,7 @@ export class RankService {
       this.#pulse();
       const spans = [...recorder.spans, ...exposedWaits(recorder.spans)];
       const compileSeconds = (this.#gpu?.kernels.compileSeconds ?? 0) - compileBefore;
-      return Comlink.transfer({ data, spans, traffic: ring.traffic, compileSeconds }, [data]);
+      return Comlink.transfer({ data, spans, traffic: ring.traffic, compileSeconds, kernels: device.used }, [data]);
     } catch (error) {
       throw this.#named(error);
     } finally {
