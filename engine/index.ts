@@ -11,5 +11,7 @@ export { decode, type DType, encode } from "./tensor/dtype.ts";
 export { readNpy, writeNpy } from "./tensor/npy.ts";
 export { readSafetensors, writeSafetensors } from "./tensor/safetensors.ts";
 export { seededRows } from "./tensor/seeded.ts";
+export * from "./policy/index.ts";
+export type { Session } from "./cluster/session.ts";
 export { chromeTrace } from "./trace/perfetto.ts";
 export type { Kind, Lane, Span } from "./trace/span.ts";

@@ -7,7 +7,7 @@
 // Shapes: q [rows, H, D]; k, v [pages * PAGE, Hkv, D]; o [rows, H, D]; lse [rows, H]; ends [rows]; D = 4 * V4.
 // Keys lie in pages: key row r is row r % PAGE of page pages[r / PAGE]. A sequence's keys begin at a multiple of 4.
 // The rows of a tile are packed over the GQA group: packed row r is token r / G, head kv_head * G + r % G, G = H / Hkv.
-// Grid: x, z = tile, y = KV head. A tile is (first packed row, packed rows, first key, end of keys): keys past the
+// Grid: x, z = tile from first_tile up to `tiles`, y = KV head. A tile is (first packed row, packed rows, first key, end of keys): keys past the
 // end are never loaded, keys between a row's own end and the tile's are masked.
 //
 // Each of the 8 x 8 threads holds scores of 4 rows x 4 keys, then 4 rows x every eighth column of O.
@@ -33,6 +33,7 @@ struct Params {
   tiles: u32,
   merge: u32,
   scale: f32,
+  first_tile: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -70,7 +71,7 @@ fn max4(x: vec4f) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }
 
 @compute @workgroup_size(8, 8)
 fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_id) thread: vec3u) {
-  let index = group.z * grid.x + group.x;
+  let index = params.first_tile + group.z * grid.x + group.x;
   var tile: vec4u = vec4u(0u);
   if (index < params.tiles) { tile = tiles[index]; }
   let kv_head = group.y;

@@ -1,16 +1,16 @@
 /** Experiments for tests: seeded inputs and their float64 results. */
-import type { AttendInput } from "../engine/cluster/types.ts";
+import type { FixedInput } from "../engine/rank/in-process.ts";
 import type { Sequence } from "../engine/layout/shards.ts";
 import { seededRows } from "../engine/tensor/seeded.ts";
 
 /** What a test names of an experiment. */
-export interface Case extends Partial<Omit<AttendInput, "q" | "k" | "v">> {
+export interface Case extends Partial<Omit<FixedInput, "q" | "k" | "v">> {
   readonly sequences: readonly Sequence[];
   readonly seed?: number;
 }
 
 /** A seeded experiment; by default H/Hkv 4/4, D 16. */
-export function experiment(c: Case): AttendInput {
+export function experiment(c: Case): FixedInput {
   const { heads = 4, kvHeads = 4, headDim = 16, seed = 1 } = c;
   const fresh = c.sequences.reduce((sum, s) => sum + s.new, 0);
   const all = c.sequences.reduce((sum, s) => sum + s.new + s.cached, 0);

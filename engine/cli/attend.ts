@@ -20,7 +20,7 @@ const HELP = `ringside attend: exact attention over a ring of simulated ranks
   .npy: little-endian f4 or f2, C order. safetensors: F32, F16 or BF16.
 
   --ranks N              context-parallel ranks (4)
-  --variant V            pass-kv (default) or pass-q
+  --variant V            pass-kv (default), pass-q, or auto (Algorithm 5)
   --sequences T:P,...    new and cached tokens of each sequence (one sequence, P = K rows - Q rows)
   --no-causal            every query sees every key of its sequence
   --scale X              of the scores (1/sqrt(D))
@@ -53,7 +53,7 @@ export const attend: Command = async (argv, io) => {
     return 0;
   }
   const ranks = wholeOption("--ranks", o.ranks, 1, 64) ?? 4;
-  const variant = choiceOption("--variant", o.variant, ["pass-kv", "pass-q"]) ?? "pass-kv";
+  const variant = choiceOption("--variant", o.variant, ["pass-kv", "pass-q", "auto"]) ?? "pass-kv";
   const wireDtype = choiceOption("--wire-dtype", o["wire-dtype"], ["f32", "f16", "bf16"]) ?? "f32";
   const backend = choiceOption("--backend", o.backend, ["webgpu", "cpu"]) ?? "webgpu";
   const [link, fault, scale, timeout] = [linkOption(o.link), faultOption(o.fault), numberOption("--scale", o.scale), numberOption("--timeout", o.timeout)];
@@ -69,7 +69,7 @@ export const attend: Command = async (argv, io) => {
   const cluster = await Cluster.start(io.platform, { ranks, backend, link, timeout, fault, signal });
   try {
     const result = await cluster.attend(input);
-    const checked = o.check ? check(input, result) : undefined;
+    const checked = o.check ? check({ ...input, variant: result.report.variant }, result) : undefined;
     // The check holds the thread: a Ctrl-C of that time is heard only now, and must not leave files.
     await new Promise((resolve) => setTimeout(resolve));
     signal.throwIfAborted();
@@ -77,7 +77,7 @@ export const attend: Command = async (argv, io) => {
     const { heads, headDim, queryRows } = tensors;
     if (o.out !== undefined) files.push([o.out, writeNpy([queryRows, heads, headDim], result.out)]);
     if (o.lse !== undefined) files.push([o.lse, writeNpy([queryRows, heads], result.lse)]);
-    if (o.trace !== undefined) files.push([o.trace, chromeTrace(result.report.spans, `ringside attend ${variant}, ${ranks} ranks`)]);
+    if (o.trace !== undefined) files.push([o.trace, chromeTrace(result.report.spans, `ringside attend ${result.report.variant}, ${ranks} ranks`)]);
     await writeOutputs(files);
     io.stdout(o.json ? `${JSON.stringify(document(result.report, checked), null, 2)}\n` : describe(result.report, checked));
     return checked?.passed === false ? 1 : 0;
@@ -87,7 +87,7 @@ export const attend: Command = async (argv, io) => {
 };
 
 /** A fault that cannot strike would let a run pass that was to fail. */
-function requireFault({ rank, hop, kind }: Fault, ranks: number, variant: Variant, backend: Backend): void {
+function requireFault({ rank, hop, kind }: Fault, ranks: number, variant: Variant | "auto", backend: Backend): void {
   const last = variant === "pass-kv" ? ranks - 2 : ranks - 1;
   if (rank >= ranks) throw new InputError(`--fault rank: found ${rank}, expected a rank from 0 to ${ranks - 1}`);
   if (hop > last) throw new InputError(`--fault hop: found ${hop}, expected a hop at which ${variant} on ${ranks} ranks sends${last < 0 ? " (it has none)" : `, 0 to ${last}`}`);
@@ -123,6 +123,7 @@ function describe(report: Report, checked: Check | undefined): string {
     `${report.variant} on ${report.ranks} ranks (${report.runtime}): ${batch} tokens; heads ${shape.heads}/${shape.kvHeads}, D ${shape.headDim}, wire ${report.wireDtype}`,
     `adapter: ${report.adapter.name}${report.adapter.software ? " (software)" : ""}${adapterSource() === undefined ? "" : `; ${adapterSource()}`}`,
     `kernel:  ${report.kernel}; clock: ${report.clock}`,
+    ...(report.choice === undefined ? [] : [`chosen:  ${report.choice.reason}`]),
     "",
     table(["rank", "bytes sent", "bytes received", "messages", "of them padding bytes"], report.perRank.map((r) => [r.rank, r.bytesSent, r.bytesReceived, r.messages, r.paddingBytes])),
     "",

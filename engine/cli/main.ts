@@ -6,6 +6,10 @@ import type { Command } from "./io.ts";
 
 const COMMANDS: Readonly<Record<string, { readonly load: () => Promise<Command>; readonly what: string }>> = {
   attend: { load: async () => (await import("./attend.ts")).attend, what: "O and LSE of your own Q, K and V over a ring of ranks" },
+  session: { load: async () => (await import("./session.ts")).session, what: "a conversation: prefill and decode steps on a KV cache that stays on the ranks" },
+  policy: { load: async () => (await import("./policy.ts")).policy, what: "pass-KV or pass-Q for one step, with the terms of the rule" },
+  plan: { load: async () => (await import("./plan.ts")).plan, what: "predicts TTFT, TTIT and memory on a cluster that is not here" },
+  paper: { load: async () => (await import("./paper.ts")).paper, what: "every figure of the paper's tables beside the planner's" },
   selftest: { load: async () => (await import("./selftest.ts")).selftest, what: "checks the ring against float64 on the adapter at hand" },
 };
 

@@ -59,13 +59,15 @@ export function sequencesOption(text: string | undefined): Sequence[] | undefine
   });
 }
 
-/** `rank=2,hop=1,kind=exit` */
-export function faultOption(text: string | undefined): Fault | undefined {
+/** `rank=2,hop=1,kind=exit`, in a session with its step: `rank=2,step=5,hop=1,kind=exit`. */
+export function faultOption(text: string | undefined, where: "run" | "session" = "run"): Fault | undefined {
   if (text === undefined) return undefined;
+  const known = where === "run" ? ["rank", "hop", "kind"] : ["rank", "step", "hop", "kind"];
   const fields = new Map(text.split(",").map((part) => part.split("=", 2) as [string, string]));
-  const unknown = [...fields.keys()].find((name) => !["rank", "hop", "kind"].includes(name));
-  if (unknown !== undefined) throw new InputError(`--fault: found ${JSON.stringify(unknown)}, expected rank=R,hop=J,kind=K`);
+  const unknown = [...fields.keys()].find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new InputError(`--fault: found ${JSON.stringify(unknown)}, expected ${known.map((name) => `${name}=…`).join(",")}`);
+  if (where === "session" && !fields.has("step")) throw new InputError(`--fault: found ${JSON.stringify(text)}, expected the step that it strikes too: rank=R,step=S,hop=J`);
   const kind = choiceOption("--fault kind", fields.get("kind"), ["exit", "drop", "lose-device"]) ?? "exit";
   const rank = wholeOption("--fault rank", fields.get("rank") ?? "", 0)!;
-  return { rank, hop: wholeOption("--fault hop", fields.get("hop") ?? "0", 0)!, kind };
+  return { rank, hop: wholeOption("--fault hop", fields.get("hop") ?? "0", 0)!, kind, step: wholeOption("--fault step", fields.get("step"), 0) };
 }

@@ -5,7 +5,7 @@ import { encode } from "../tensor/dtype.ts";
 import type { AttendInput } from "./types.ts";
 
 /** The queries of a block, in the shape's storage type. */
-export function queryChunk(owner: number, block: Block, input: AttendInput, shape: Shape): RankChunk {
+export function queryChunk(owner: number, block: Block, input: Omit<AttendInput, "variant">, shape: Shape): RankChunk {
   const width = shape.heads * shape.headDim;
   const starts = offsets(input.sequences.map((s) => s.new));
   const rows = gather(input.q, block, width, (sequence, position) => starts[sequence] + position - input.sequences[sequence].cached);
@@ -13,7 +13,7 @@ export function queryChunk(owner: number, block: Block, input: AttendInput, shap
 }
 
 /** The keys, then the values of a block, in the shape's storage type. */
-export function keyChunk(owner: number, block: Block, input: AttendInput, shape: Shape): RankChunk {
+export function keyChunk(owner: number, block: Block, input: Omit<AttendInput, "variant">, shape: Shape): RankChunk {
   const width = shape.kvHeads * shape.headDim;
   const starts = offsets(input.sequences.map((s) => s.new + s.cached));
   const row = (sequence: number, position: number) => starts[sequence] + position;

@@ -1,8 +1,10 @@
 /** What a cluster takes and gives: the public face of the engine. */
 import type { Sequence } from "../layout/shards.ts";
 import type { Fault } from "../rank/job.ts";
+import type { Choice } from "../policy/index.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Span } from "../trace/span.ts";
+import type { Session } from "./session.ts";
 
 /** Which operand travels round the ring. */
 export type Variant = "pass-kv" | "pass-q";
@@ -35,6 +37,63 @@ export interface ClusterOptions {
   readonly signal?: AbortSignal;
 }
 
+/** How a session is opened. */
+export interface SessionOptions {
+  /** H, a multiple of kvHeads. */
+  readonly heads: number;
+  /** Hkv. */
+  readonly kvHeads: number;
+  /** D, a multiple of 4 from 16 to 256. */
+  readonly headDim: number;
+  /** Default 1/sqrt(D). */
+  readonly scale?: number;
+  /** How keys and values are cached and sent, and queries sent in pass-Q; default "f32". */
+  readonly wireDtype?: DType;
+  /** Tokens that each rank's cache must hold; rounded up to whole pages. Default 16,384. */
+  readonly capacity?: number;
+  /** How prefills go round; default "auto". Decode is always pass-Q (Algorithm 4). */
+  readonly variant?: Variant | "auto";
+  /** C (FLOP/s) and BW (bytes/s) of a rank for "auto", in place of what the running cluster shows. */
+  readonly rates?: { readonly flops: number; readonly bandwidth: number };
+}
+
+/** New rows of one sequence: q `[T, H, D]`, k and v `[T, Hkv, D]`. */
+export interface SessionRows {
+  /** The sequence's number; a new number begins a sequence. */
+  readonly sequence: number;
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+}
+
+/** O `[T, H, D]` and LSE `[T, H]` of the new rows of one sequence. */
+export interface SessionOutput {
+  readonly sequence: number;
+  readonly out: Float32Array;
+  readonly lse: Float32Array;
+}
+
+/** The facts of one step. */
+export interface StepReport extends Report {
+  /** Steps before this one. */
+  readonly step: number;
+  readonly mode: "prefill" | "decode";
+  /** T and P of each sequence of the batch. */
+  readonly batch: readonly { readonly sequence: number; readonly new: number; readonly cached: number }[];
+  /** T/(T+P) of the whole batch. */
+  readonly missRate: number;
+  /** Bytes of this step's ring messages, of all ranks, that are padding. */
+  readonly paddingBytes: number;
+  /** Tokens of every sequence on every rank after the step: `tokens[i].perRank[k]`. */
+  readonly tokens: readonly { readonly sequence: number; readonly perRank: readonly number[] }[];
+}
+
+/** A step's results in the order of its batch. */
+export interface StepResult {
+  readonly outputs: readonly SessionOutput[];
+  readonly report: StepReport;
+}
+
 /** One attention experiment. */
 export interface AttendInput {
   /** f32 `[sum T, H, D]`. */
@@ -51,8 +110,10 @@ export interface AttendInput {
   readonly kvHeads: number;
   /** D, a multiple of 4 from 16 to 256. */
   readonly headDim: number;
-  /** Default "pass-kv". */
-  readonly variant?: Variant;
+  /** Default "pass-kv"; "auto" lets Algorithm 5 choose. */
+  readonly variant?: Variant | "auto";
+  /** C (FLOP/s) and BW (bytes/s) of a rank for "auto", in place of what the running cluster shows. */
+  readonly rates?: { readonly flops: number; readonly bandwidth: number };
   /** Default true: bottom-right, by absolute position. */
   readonly causal?: boolean;
   /** Default 1/sqrt(D). */
@@ -111,6 +172,8 @@ export interface Report {
   /** What times the attend and merge spans: "gpu-timestamps" or "host". */
   readonly clock: "gpu-timestamps" | "host";
   readonly variant: Variant;
+  /** Why, where the variant was chosen by rule. */
+  readonly choice?: Choice;
   readonly ranks: number;
   readonly wireDtype: DType;
   readonly causal: boolean;
@@ -138,6 +201,10 @@ export interface ClusterFace {
   readonly adapter: AdapterFacts;
   /** Exact attention of one fused batch over the ring. Errors: InputError, LimitError, RankError, AbortError. */
   attend(input: AttendInput): Promise<AttendResult>;
+  /** Opens a conversation with a KV cache that stays on the ranks. Errors: InputError, LimitError, RankError. */
+  session(options: SessionOptions): Promise<Session>;
+  /** Replaces dead ranks and restores what they had cached; resolves to the ranks replaced. */
+  repair(): Promise<number[]>;
   /** Ends every worker and gives back every port and buffer. */
   dispose(): Promise<void>;
 }

@@ -1,7 +1,7 @@
 /** Checks an experiment before anything is started: every message says what was found and what was expected. */
 import { InputError } from "../errors.ts";
 import type { DType } from "../tensor/dtype.ts";
-import type { AttendInput } from "./types.ts";
+import type { AttendInput, SessionRows } from "./types.ts";
 
 /** Largest finite f32 with room for the sums that attention makes. */
 const F32_MAX = 1e38;
@@ -36,17 +36,32 @@ export function validateAttend(input: AttendInput): void {
   expectLength("k", input.k, all, kvHeads, headDim, "sum of T + P");
   expectLength("v", input.v, all, kvHeads, headDim, "sum of T + P");
   if (input.scale !== undefined && !Number.isFinite(input.scale)) throw new InputError(`scale: found ${input.scale}, expected a finite number`);
-  if (input.variant !== undefined && input.variant !== "pass-kv" && input.variant !== "pass-q") {
-    throw new InputError(`variant: found ${JSON.stringify(input.variant)}, expected "pass-kv" or "pass-q"`);
+  if (input.variant !== undefined && input.variant !== "pass-kv" && input.variant !== "pass-q" && input.variant !== "auto") {
+    throw new InputError(`variant: found ${JSON.stringify(input.variant)}, expected "pass-kv", "pass-q" or "auto"`);
   }
   const q = largest("q", input.q);
   const k = largest("k", input.k);
   const v = largest("v", input.v);
-  validateRange(input.wireDtype ?? "f32", input.variant === "pass-q" ? [["q", q]] : [["k", k], ["v", v]]);
+  const travelling = { "pass-q": [["q", q]], "pass-kv": [["k", k], ["v", v]], auto: [["q", q], ["k", k], ["v", v]] } as const;
+  validateRange(input.wireDtype ?? "f32", travelling[input.variant ?? "pass-kv"]);
   if (q * k * headDim * Math.max(1, Math.abs(input.scale ?? 1)) > F32_MAX) {
     throw new InputError(`q and k: found values up to ${q} and ${k}, whose scores may overflow f32; expected |q| |k| D below ${F32_MAX}: scale them down`);
   }
   if (v * all > F32_MAX) throw new InputError(`v: found values up to ${v}, whose sums may overflow f32; expected |v| (T + P) below ${F32_MAX}: scale them down`);
+}
+
+/** Checks new rows of one sequence and returns how many there are. */
+export function validateRows(rows: SessionRows, options: { readonly heads: number; readonly kvHeads: number; readonly headDim: number; readonly wireDtype: DType }): number {
+  const { heads, kvHeads, headDim, wireDtype } = options;
+  const T = rows.q.length / (heads * headDim);
+  const name = `sequence ${rows.sequence}, `;
+  if (!Number.isInteger(T) || T < 1) throw new InputError(`${name}q: found ${rows.q.length} elements, expected whole rows of ${heads} heads x ${headDim}, at least one`);
+  expectLength(`${name}k`, rows.k, T, kvHeads, headDim, "T");
+  expectLength(`${name}v`, rows.v, T, kvHeads, headDim, "T");
+  const [q, k, v] = (["q", "k", "v"] as const).map((which) => [which, largest(`${name}${which}`, rows[which])] as const);
+  validateRange(wireDtype, [q, k, v]);
+  if (q[1] * k[1] * headDim > F32_MAX) throw new InputError(`${name}q and k: found values up to ${q[1]} and ${k[1]}, whose scores may overflow f32; scale them down`);
+  return T;
 }
 
 function validateRange(wire: DType, travelling: readonly (readonly [string, number])[]): void {

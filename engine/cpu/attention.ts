@@ -1,6 +1,7 @@
 /** The contract in plain TypeScript, for where WebGPU is missing: f32 storage, sums in the language's doubles. */
 import type { Attention } from "../ring/contract.ts";
 import type { Block } from "../layout/shards.ts";
+import { PAGE } from "../layout/pages.ts";
 import { visibility } from "../layout/visibility.ts";
 import { NO_KEYS, type RankChunk, rankChunk, type Shape } from "../rank/chunk.ts";
 import { decode } from "../tensor/dtype.ts";
@@ -11,6 +12,15 @@ export interface CpuRows {
   readonly block: Block;
   readonly owner: number;
   readonly data: Float32Array;
+}
+
+/** Keys and values, in pages where there is a table. */
+export interface CpuKeys {
+  readonly block: Block;
+  readonly owner: number;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+  readonly pages?: Uint32Array;
 }
 
 /** O and LSE. */
@@ -26,7 +36,7 @@ const TILE = 64;
 const SLICE = 20;
 
 /** attend and merge on the CPU, in slices that leave the event loop free. */
-export class CpuAttention implements Attention<RankChunk, CpuRows, CpuRows, CpuPartial> {
+export class CpuAttention implements Attention<RankChunk, CpuRows, CpuKeys, CpuPartial> {
   readonly #shape: Shape;
   readonly #recorder: Recorder;
 
@@ -43,18 +53,19 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuRows, CpuP
   }
 
   /** K rows, then V rows. */
-  loadKeys(chunk: RankChunk): CpuRows {
-    return { block: chunk.block, owner: chunk.owner, data: decode(chunk.data, this.#shape.kv) };
+  loadKeys(chunk: RankChunk): CpuKeys {
+    const both = decode(chunk.data, this.#shape.kv);
+    return { block: chunk.block, owner: chunk.owner, k: both.subarray(0, both.length / 2), v: both.subarray(both.length / 2) };
   }
 
-  async attend(hop: number, q: CpuRows, kv: CpuRows, into?: CpuPartial): Promise<CpuPartial> {
+  async attend(hop: number, q: CpuRows, kv: CpuKeys, into?: CpuPartial): Promise<CpuPartial> {
     const start = this.#recorder.begin("attend", hop);
     const { heads, kvHeads, headDim: D, causal, scale } = this.#shape;
-    const rows = q.block.rows * heads;
-    const partial = into ?? { block: q.block, o: new Float32Array(rows * D), lse: new Float32Array(rows).fill(NO_KEYS) };
+    const all = q.block.rows * heads;
+    const partial = into ?? { block: q.block, o: new Float32Array(all * D), lse: new Float32Array(all).fill(NO_KEYS) };
     const seen = visibility(q.block, kv.block, causal);
-    const values = kv.data.subarray(kv.data.length / 2);
     const scores = new Float64Array(TILE);
+    const rows = new Float64Array(TILE);
     const acc = new Float64Array(D);
     let sliceEnd = performance.now() + SLICE;
     for (const view of seen.views) {
@@ -73,9 +84,9 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuRows, CpuP
             const keys = Math.min(TILE, seen.ends[row] - base);
             let higher = max;
             for (let j = 0; j < keys; j++) {
-              const kAt = ((base + j) * kvHeads + kvHead) * D;
+              rows[j] = (rowIn(base + j, kv.pages) * kvHeads + kvHead) * D;
               let dot = 0;
-              for (let d = 0; d < D; d++) dot += q.data[qAt + d] * kv.data[kAt + d];
+              for (let d = 0; d < D; d++) dot += q.data[qAt + d] * kv.k[rows[j] + d];
               scores[j] = dot * scale;
               if (scores[j] > higher) higher = scores[j];
             }
@@ -85,9 +96,8 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuRows, CpuP
             for (let d = 0; d < D; d++) acc[d] *= alpha;
             for (let j = 0; j < keys; j++) {
               const weight = Math.exp(scores[j] - max);
-              const vAt = ((base + j) * kvHeads + kvHead) * D;
               sum += weight;
-              for (let d = 0; d < D; d++) acc[d] += weight * values[vAt + d];
+              for (let d = 0; d < D; d++) acc[d] += weight * kv.v[rows[j] + d];
             }
           }
           if (sum > 0) mergeRow(partial, row * heads + h, D, max + Math.log(sum), (d) => acc[d] / sum);
@@ -120,6 +130,10 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuRows, CpuP
   }
 
   dispose(): void {}
+}
+
+function rowIn(row: number, pages: Uint32Array | undefined): number {
+  return pages === undefined ? row : pages[Math.floor(row / PAGE)] * PAGE + (row % PAGE);
 }
 
 /** Merges one row with a visible key into a running (O, LSE): Eq. 4 for two, weights relative to the larger LSE. */

@@ -40,7 +40,7 @@ const INPUT = STORAGE | COPY_DST;
 const OUTPUT = STORAGE | COPY_SRC | COPY_DST;
 
 /** Gets a pass's start and length on the shared clock, in seconds. */
-type Report = (start: number, duration: number) => void;
+type Report = (start: number, duration: number, flops?: number) => void;
 
 /** Dispatches take at most this many workgroups along one side (the default limit). */
 const MAX_GROUPS = 65535;
@@ -106,9 +106,9 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const seen = visibility(q.block, kv.block, causal);
     const name = chooseKernel(seen);
     const pipeline = await this.#compiled(hop, () => this.#kernels.attend(name, this.#shape));
-    const start = this.#recorder.begin("attend", hop);
-    const report = (began: number, lasted: number) =>
-      this.#recorder.add("device", "attend", hop, began, { flops: 4 * headDim * heads * seen.pairs, peer: q.owner === this.#recorder.rank ? kv.owner : q.owner }, lasted);
+    const start = this.#recorder.begin(this.#kernels.ran.has(pipeline) ? "attend" : "compile", hop);
+    const report: Report = (began, lasted, flops = 4 * headDim * heads * seen.pairs) =>
+      this.#recorder.add("device", "attend", hop, began, { flops, peer: q.owner === this.#recorder.rank ? kv.owner : q.owner }, lasted);
     this.#used.add(kernelName(name, this.#shape));
     return name === "attend"
       ? await this.#attendTiles(pipeline, q, kv, seen, into, report, start)
@@ -121,11 +121,24 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const partial = into ?? this.#partial(q.block);
     const tiles = tilesOf(seen, heads / kvHeads);
     const count = tiles.length / 4;
-    const params = this.#upload(paramsOf([heads, kvHeads, count, into === undefined ? 0 : 1], scale), UNIFORM | COPY_DST);
+    const flops = 4 * this.#shape.headDim * heads * seen.pairs;
     const tileBuffer = this.#upload(tiles, INPUT);
     const ends = this.#upload(seen.ends, INPUT);
-    await this.#run(pipeline, [params, q.buffer, kv.k, kv.v, tileBuffer, ends, partial.o, partial.lse, kv.pages], gridOf(count, kvHeads), report, start);
-    this.#release(params, tileBuffer, ends);
+    const bindings = [q.buffer, kv.k, kv.v, tileBuffer, ends, partial.o, partial.lse, kv.pages];
+    let begin = start;
+    for (let first = 0; first < count || first === 0;) {
+      const most = this.#kernels.pace.tiles(flops / Math.max(1, count));
+      const some = Math.min(count - first, most);
+      const params = this.#upload(paramsOf([heads, kvHeads, first + some, into === undefined ? 0 : 1], scale, first), UNIFORM | COPY_DST);
+      await this.#run(pipeline, [params, ...bindings], gridOf(some, kvHeads), (began, lasted) => {
+        this.#kernels.pace.saw((flops * some) / Math.max(1, count), lasted);
+        report(began, lasted, (flops * some) / Math.max(1, count));
+      }, begin);
+      this.#release(params);
+      begin = now();
+      first += Math.max(1, some);
+    }
+    this.#release(tileBuffer, ends);
     return partial;
   }
 
@@ -182,7 +195,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   /** merge.wgsl over stacked parts, into `merged`. */
   async #mergeParts(hop: number, parts: number, partsO: GPUBuffer, partsLse: GPUBuffer, merged: GpuPartial, before?: (encoder: GPUCommandEncoder) => void): Promise<void> {
     const pipeline = await this.#compiled(hop, () => this.#kernels.merge());
-    const start = this.#recorder.begin("merge", hop);
+    const start = this.#recorder.begin(this.#kernels.ran.has(pipeline) ? "merge" : "compile", hop);
     const { heads, headDim } = this.#shape;
     const rows = merged.block.rows * heads;
     const [oBytes, lseBytes] = this.#partialBytes(merged.block);
@@ -304,6 +317,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     if (ticks === undefined) {
       device.queue.submit([encoder.finish()]);
       await this.#gpu.wait(device.queue.onSubmittedWorkDone());
+      this.#kernels.ran.add(pipeline);
       report(start, now() - start);
       return;
     }
@@ -313,6 +327,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     device.queue.submit([encoder.finish()]);
     await this.#gpu.wait(staging.mapAsync(READ, 0, 16));
     const done = now();
+    this.#kernels.ran.add(pipeline);
     const [begin, end] = new BigUint64Array(staging.getMappedRange(0, 16).slice(0));
     staging.unmap();
     this.#release(staging);
@@ -385,9 +400,10 @@ function gridOf(count: number, high: number): [number, number, number] {
   return [wide, high, Math.ceil(count / Math.max(1, wide))];
 }
 
-function paramsOf(integers: readonly number[], scale: number): Uint32Array<ArrayBuffer> {
+function paramsOf(integers: readonly number[], scale: number, first = 0): Uint32Array<ArrayBuffer> {
   const words = new Uint32Array(8);
   words.set(integers);
   new Float32Array(words.buffer)[4] = scale;
+  words[5] = first;
   return words;
 }

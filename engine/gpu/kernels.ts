@@ -1,6 +1,7 @@
 /** Turns the WGSL texts into pipelines for a head size and storage types, once a device. */
 import type { DType } from "../tensor/dtype.ts";
 import type { Visibility } from "../layout/visibility.ts";
+import { Pace } from "./pace.ts";
 import type { Shaders } from "./shaders.ts";
 
 /** How four stored elements look in WGSL, and how they become a vec4f. f16 is unpacked by a core builtin: no `shader-f16` needed. */
@@ -55,6 +56,10 @@ export function specialise(text: string, shape: AttendShape): string {
 
 /** The pipelines of one device, compiled on first use and kept. */
 export class Kernels {
+  /** The rate that sizes submissions. */
+  readonly pace = new Pace();
+  /** Pipelines that have run: some drivers (lavapipe) compile at the first dispatch. */
+  readonly ran = new WeakSet<GPUComputePipeline>();
   /** Seconds spent compiling so far. */
   compileSeconds = 0;
   readonly #device: GPUDevice;
@@ -72,6 +77,12 @@ export class Kernels {
 
   attend(name: KernelName, shape: AttendShape): Promise<GPUComputePipeline> {
     return this.#get(kernelName(name, shape), name, () => specialise(this.#shaders[name], shape));
+  }
+
+  /** Resolves when nothing is being compiled any more: a Node worker that ends while Dawn owes it an answer takes the process down. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#pipelines.values());
+    await new Promise((resolve) => setTimeout(resolve, 5));
   }
 
   merge(): Promise<GPUComputePipeline> {

@@ -1,6 +1,6 @@
 /** A whole ring in one thread, all ranks on one device: what tests use, and the smallest reading example of how the parts fit. */
 import { keyChunk, queryChunk, scatterResult } from "../cluster/scatter.ts";
-import type { AttendInput } from "../cluster/types.ts";
+import type { AttendInput, Variant } from "../cluster/types.ts";
 import { shard } from "../layout/shards.ts";
 import { Recorder } from "../trace/clock.ts";
 import type { Span } from "../trace/span.ts";
@@ -15,8 +15,11 @@ export interface InProcessResult {
   readonly spans: readonly Span[];
 }
 
+/** An experiment whose variant is not left to a rule. */
+export type FixedInput = Omit<AttendInput, "variant"> & { readonly variant?: Variant };
+
 /** Runs one experiment over `size` ranks whose devices `open` makes. The input is taken as valid. */
-export async function attendInProcess<Q, KV, P>(input: AttendInput, size: number, open: (shape: Shape, recorder: Recorder) => Device<Q, KV, P>): Promise<InProcessResult> {
+export async function attendInProcess<Q, KV, P>(input: FixedInput, size: number, open: (shape: Shape, recorder: Recorder) => Device<Q, KV, P>): Promise<InProcessResult> {
   const { heads, kvHeads, headDim, sequences, variant = "pass-kv", wireDtype = "f32", causal = true } = input;
   const scale = input.scale ?? 1 / Math.sqrt(headDim);
   const shape: Shape = { heads, kvHeads, headDim, scale, causal, q: variant === "pass-q" ? wireDtype : "f32", kv: variant === "pass-kv" ? wireDtype : "f32" };

@@ -2,6 +2,8 @@
 import type { AdapterFacts, Backend, Link, RankTraffic, Variant } from "../cluster/types.ts";
 import type { Shaders } from "../gpu/shaders.ts";
 import type { Span, Kind } from "../trace/span.ts";
+import type { DType } from "../tensor/dtype.ts";
+import type { CachedRows } from "./cache.ts";
 import type { RankChunk, Shape } from "./chunk.ts";
 
 /** What fails on purpose, to show that a failure is noticed: this rank, when it would send at `hop`. */
@@ -10,6 +12,8 @@ export interface Fault {
   readonly hop: number;
   /** The worker ends, its chunk is not sent, or its GPU device is lost. */
   readonly kind: "exit" | "drop" | "lose-device";
+  /** In a session, the step that it strikes (from 0). */
+  readonly step?: number;
 }
 
 /** A rank's place and means. `ports[s]` leads to rank s (undefined at its own place); `pulse` to whoever watches. */
@@ -19,20 +23,43 @@ export interface RankSetup {
   readonly backend: Backend;
   readonly shaders: Shaders;
   readonly link: Link | undefined;
-  readonly fault: Fault | undefined;
   readonly ports: readonly (MessagePort | undefined)[];
   readonly pulse: MessagePort;
 }
 
-/** One attention on this rank's shard. */
-export interface AttendJob {
+/** What every job has. */
+export interface Job {
   readonly id: number;
   /** Seconds on the shared clock from which spans count. */
   readonly origin: number;
   readonly variant: Variant;
   readonly shape: Shape;
+  /** This rank's new queries. */
   readonly q: RankChunk;
+  readonly fault?: Fault;
+}
+
+/** One attention on this rank's shard. */
+export interface AttendJob extends Job {
   readonly kv: RankChunk;
+}
+
+/** One step of a session: rows appended to this rank's cache, then attention of the new queries to all that is cached. */
+export interface StepJob extends Job {
+  readonly session: number;
+  readonly appends: readonly CachedRows[];
+  /** The sequences of the batch, and the rows that each is padded to in a KV message (L_i). */
+  readonly sequences: readonly number[];
+  readonly lengths: readonly number[];
+}
+
+/** What a session's cache is like on a rank. */
+export interface CacheSetup {
+  readonly session: number;
+  readonly pages: number;
+  /** Elements of one row of K: Hkv D. */
+  readonly width: number;
+  readonly dtype: DType;
 }
 
 /** O and LSE of this rank's query rows as one buffer (see RankChunk), and what happened. */

@@ -27,7 +27,7 @@ interface Arrival extends Frame {
 export class Mesh {
   readonly rank: number;
   readonly size: number;
-  readonly #ports: readonly (MessagePort | undefined)[];
+  readonly #ports: (MessagePort | undefined)[];
   readonly #link: Link | undefined;
   readonly #boxes = new Map<number, Mailbox<Arrival>>();
   #ended = -1;
@@ -40,14 +40,18 @@ export class Mesh {
   constructor(rank: number, size: number, ports: readonly (MessagePort | undefined)[], link: Link | undefined) {
     this.rank = rank;
     this.size = size;
-    this.#ports = ports;
+    this.#ports = [...ports];
     this.#link = link;
-    ports.forEach((port, peer) => {
-      if (port === undefined) return;
-      port.onmessage = ({ data }: MessageEvent<Frame>) => {
-        if (data.job > this.#ended) this.box(data.job).put({ kind: data.kind, hop: data.hop, peer }, { ...data, arrivedAt: now() });
-      };
-    });
+    ports.forEach((port, peer) => port && this.connect(peer, port));
+  }
+
+  /** Takes `port` as the way to rank `peer`, in place of one that led to a rank that died. */
+  connect(peer: number, port: MessagePort): void {
+    if (this.#ports[peer] !== port) this.#ports[peer]?.close();
+    this.#ports[peer] = port;
+    port.onmessage = ({ data }: MessageEvent<Frame>) => {
+      if (data.job > this.#ended) this.box(data.job).put({ kind: data.kind, hop: data.hop, peer }, { ...data, arrivedAt: now() });
+    };
   }
 
   /** What this rank has on its link, has delivered, and awaits. */
@@ -110,6 +114,7 @@ export class MeshRing implements Ring<RankChunk> {
   readonly #recorder: Recorder;
   readonly #fault: { readonly fault: Fault; readonly strike: () => void } | undefined;
   readonly #sent = { ring: { messages: 0, bytes: 0 }, all2all: { messages: 0, bytes: 0 } };
+  readonly #sends: Promise<void>[] = [];
   #received = 0;
   #padding = 0;
 
@@ -143,6 +148,11 @@ export class MeshRing implements Ring<RankChunk> {
     return arrived;
   }
 
+  /** Resolves when all that this rank sent has been delivered. */
+  async flushed(): Promise<void> {
+    await Promise.all(this.#sends);
+  }
+
   get traffic(): RankTraffic {
     const { ring, all2all } = this.#sent;
     return {
@@ -167,10 +177,11 @@ export class MeshRing implements Ring<RankChunk> {
     const { bytes } = chunk;
     this.#sent[kind].messages += 1;
     this.#sent[kind].bytes += bytes;
-    this.#mesh.send(to, { job: this.#job, kind, hop, chunk }).then(
+    const sent = this.#mesh.send(to, { job: this.#job, kind, hop, chunk }).then(
       () => this.#recorder.add("send", kind === "ring" ? "send" : "all2all", hop, start, { bytes, peer: to }),
       (reason) => this.#mesh.box(this.#job).fail(new RankError(this.rank, hop, undefined, `could not send to rank ${to}: ${reason}`)),
     );
+    this.#sends.push(sent);
   }
 
   async #receive(from: number, kind: Mail["kind"], hop: number): Promise<RankChunk> {

@@ -1,10 +1,12 @@
 /** One rank's part of one attention: picks the ring program and runs it on a device. */
-import type { Variant } from "../cluster/types.ts";
 import type { Attention, Ring } from "../ring/contract.ts";
+import { decode } from "../ring/decode.ts";
 import { passKv } from "../ring/pass-kv.ts";
 import { passQ } from "../ring/pass-q.ts";
 import type { Span } from "../trace/span.ts";
+import type { KvCache } from "./cache.ts";
 import type { RankChunk } from "./chunk.ts";
+import type { AttendJob, StepJob } from "./job.ts";
 
 /** A back-end of the contract that can hand out its final result and give its memory back. */
 export interface Device<Q, KV, P> extends Attention<RankChunk, Q, KV, P> {
@@ -16,21 +18,28 @@ export interface Device<Q, KV, P> extends Attention<RankChunk, Q, KV, P> {
   dispose(failed: boolean): void;
 }
 
-/** This rank's shard. */
-export interface Shard {
-  readonly variant: Variant;
-  readonly q: RankChunk;
-  readonly kv: RankChunk;
+/** One attention on chunks that this rank was given. */
+export async function runAttend<Q, KV, P>({ variant, q, kv }: Pick<AttendJob, "variant" | "q" | "kv">, ring: Ring<RankChunk>, device: Device<Q, KV, P>): Promise<ArrayBuffer> {
+  return await resultOf(device, () => variant === "pass-kv" ? passKv(ring, device, device.loadQueries(q, 0), kv) : passQ(ring, device, q, device.loadKeys(kv, 0)));
 }
 
-/** O and LSE of this rank's query rows. */
-export async function runAttend<Q, KV, P>(shard: Shard, ring: Ring<RankChunk>, device: Device<Q, KV, P>): Promise<ArrayBuffer> {
+/** One step of a session: what is appended stays in the cache until the session keeps or takes back the step. */
+export async function runStep<Q, KV, P>(job: StepJob, ring: Ring<RankChunk>, device: Device<Q, KV, P>, cache: KvCache<KV>): Promise<ArrayBuffer> {
+  return await resultOf(device, async () => {
+    cache.pages.begin();
+    for (const rows of job.appends) cache.append(rows);
+    const kv = cache.keys(job.sequences);
+    if (job.variant === "pass-q") return await decode(ring, device, job.q, kv);
+    const own = ring.size === 1 ? job.q : await cache.message(job.sequences, job.lengths);
+    return await passKv(ring, device, device.loadQueries(job.q, 0), own, kv);
+  });
+}
+
+/** Runs a ring program and takes its result off the device, which is given back whatever happens. */
+async function resultOf<P>(device: Pick<Device<unknown, unknown, P>, "result" | "dispose">, program: () => Promise<P>): Promise<ArrayBuffer> {
   let failed = true;
   try {
-    const partial = shard.variant === "pass-kv"
-      ? await passKv(ring, device, device.loadQueries(shard.q, 0), shard.kv)
-      : await passQ(ring, device, shard.q, device.loadKeys(shard.kv, 0));
-    const result = await device.result(partial);
+    const result = await device.result(await program());
     failed = false;
     return result;
   } finally {

@@ -1,15 +1,19 @@
 /** A rank's life inside its worker: opens a device, runs jobs, tells how it is, ends. Called over Comlink. */
 import * as Comlink from "comlink";
 import { CpuAttention } from "../cpu/attention.ts";
+import { CpuPagePool } from "../cpu/page-pool.ts";
 import { InputError, RankError } from "../errors.ts";
 import { GpuAttention } from "../gpu/attention.ts";
 import { type Gpu, openDevice } from "../gpu/device.ts";
+import { GpuPagePool } from "../gpu/page-pool.ts";
 import { Kernels } from "../gpu/kernels.ts";
 import { Pool } from "../gpu/pool.ts";
+import { bytesPer } from "../tensor/dtype.ts";
 import { now, Recorder } from "../trace/clock.ts";
-import type { AttendJob, AttendOutcome, Opened, Pulse, RankSetup } from "./job.ts";
+import { type CachedRows, KvCache, type PagePool } from "./cache.ts";
+import type { AttendJob, AttendOutcome, CacheSetup, Job, Opened, Pulse, RankSetup, StepJob } from "./job.ts";
 import { Mesh, MeshRing } from "./mesh.ts";
-import { exposedWaits, runAttend } from "./run.ts";
+import { type Device, exposedWaits, runAttend, runStep } from "./run.ts";
 
 /** What differs between a Web Worker and a Node worker thread. */
 export interface RankPlatform {
@@ -26,6 +30,9 @@ export interface RankPlatform {
 /** Milliseconds between signs of life. */
 const PULSE = 500;
 
+// deno-lint-ignore no-explicit-any -- a device's own handles are its own
+type AnyDevice = Device<any, any, any>;
+
 interface Running {
   readonly id: number;
   readonly fail: (reason: unknown) => void;
@@ -41,6 +48,7 @@ export class RankService {
   #mesh: Mesh | undefined;
   #gpu: { readonly gpu: Gpu; readonly kernels: Kernels; readonly pool: Pool } | undefined;
   #opening: Promise<Gpu> | undefined;
+  readonly #caches = new Map<number, KvCache<unknown>>();
   #running: Running | undefined;
   #lost: string | undefined;
   #resumed = now();
@@ -76,18 +84,84 @@ export class RankService {
     return { adapter: gpu.facts, timestamps: gpu.timestamps };
   }
 
-  /** Runs one job on this rank's shard. */
-  async attend(job: AttendJob): Promise<AttendOutcome> {
-    const { rank, fault } = this.#setup!;
+  /** Runs one attention on this rank's shard. */
+  attend(job: AttendJob): Promise<AttendOutcome> {
+    return this.#run(job, (ring, device) => runAttend(job, ring, device));
+  }
+
+  /** Makes room for a session's cache. Errors: LimitError. */
+  openCache({ session, pages, width, dtype }: CacheSetup): void {
+    const pool = this.#gpu === undefined ? new CpuPagePool(pages, width, dtype) : new GpuPagePool(this.#gpu.gpu, pages, width * bytesPer(dtype));
+    this.closeCache(session);
+    this.#caches.set(session, new KvCache(this.#setup!.rank, pages, pool as PagePool<unknown>));
+  }
+
+  /** Runs one step of a session; `settle` must follow. */
+  step(job: StepJob): Promise<AttendOutcome> {
+    return this.#run(job, (ring, device) => runStep(job, ring, device, this.#cache(job.session)));
+  }
+
+  /** Keeps or takes back what the last step appended. */
+  settle(session: number, keep: boolean): void {
+    const { pages } = this.#cache(session);
+    if (keep) pages.commit();
+    else pages.rollback();
+  }
+
+  /** Forgets a sequence. */
+  drop(session: number, sequence: number): void {
+    this.#cache(session).pages.drop(sequence);
+  }
+
+  /** All that a session has cached on this rank. */
+  async copyCache(session: number): Promise<CachedRows[]> {
+    const rows = await this.#cache(session).copy();
+    return Comlink.transfer(rows, rows.map((r) => r.data));
+  }
+
+  /** Fills an empty cache. */
+  fillCache(session: number, rows: readonly CachedRows[]): void {
+    for (const r of rows) this.#cache(session).append(r);
+  }
+
+  closeCache(session: number): void {
+    this.#caches.get(session)?.destroy();
+    this.#caches.delete(session);
+  }
+
+  /** Takes a new way to a rank that was replaced. */
+  connect(peer: number, port: MessagePort): void {
+    this.#mesh!.connect(peer, port);
+  }
+
+  /** Why this rank can do nothing any more, if so. */
+  ill(): string | undefined {
+    return this.#lost;
+  }
+
+  /** Buffers and bytes that this rank's pool holds now. */
+  held(): { readonly buffers: number; readonly bytes: number } {
+    return { buffers: this.#gpu?.pool.count ?? 0, bytes: this.#gpu?.pool.bytes ?? 0 };
+  }
+
+  #cache(session: number): KvCache<unknown> {
+    const cache = this.#caches.get(session);
+    if (cache === undefined) throw new Error(`rank ${this.#setup!.rank} has no cache of session ${session}`);
+    return cache;
+  }
+
+  /** Runs one job, with its spans, its traffic, its faults and its end. */
+  async #run(job: Job, program: (ring: MeshRing, device: AnyDevice) => Promise<ArrayBuffer>): Promise<AttendOutcome> {
+    const { rank } = this.#setup!;
     const mesh = this.#mesh!;
     if (this.#lost !== undefined) throw new RankError(rank, undefined, undefined, this.#lost);
     const recorder = new Recorder(rank, job.origin);
     const compileBefore = this.#gpu?.kernels.compileSeconds ?? 0;
-    const device = this.#gpu === undefined
+    const device: AnyDevice = this.#gpu === undefined
       ? new CpuAttention(job.shape, recorder)
       : new GpuAttention(this.#gpu.gpu, this.#gpu.kernels, this.#gpu.pool, job.shape, recorder);
-    const struck = fault?.rank === rank ? { fault, strike: () => this.#strike(fault.kind) } : undefined;
-    const ring = new MeshRing(mesh, job.id, recorder, struck);
+    const { fault } = job;
+    const ring = new MeshRing(mesh, job.id, recorder, fault?.rank === rank ? { fault, strike: () => this.#strike(fault.kind) } : undefined);
     try {
       const failed = new Promise<never>((_, fail) => {
         const running: Running = { id: job.id, fail, phase: "upload", hop: 0, done: 0 };
@@ -99,7 +173,8 @@ export class RankService {
         };
       });
       failed.catch((reason) => mesh.box(job.id).fail(reason));
-      const data = await Promise.race([runAttend(job, ring, device as Parameters<typeof runAttend>[2]), failed]);
+      const data = await Promise.race([program(ring, device), failed]);
+      await ring.flushed();
       this.#running!.done = mesh.size;
       this.#pulse();
       const spans = [...recorder.spans, ...exposedWaits(recorder.spans)];
@@ -133,9 +208,11 @@ export class RankService {
     this.#running?.fail(new DOMException("the cluster was disposed", "AbortError"));
     await this.#opening?.catch(() => {});
     this.#mesh?.close();
+    for (const session of [...this.#caches.keys()]) this.closeCache(session);
     this.#gpu?.pool.destroy();
     this.#gpu?.gpu.device.destroy();
     await this.#gpu?.gpu.device.lost;
+    await this.#gpu?.kernels.settled();
     this.#setup?.pulse.close();
   }
 

@@ -1,11 +1,10 @@
 /** Every back-end over the grid against float64, and one rank against no ring at all. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { AttendInput } from "../../../engine/cluster/types.ts";
 import { CpuAttention } from "../../../engine/cpu/attention.ts";
 import { GpuAttention } from "../../../engine/gpu/attention.ts";
 import type { Shape } from "../../../engine/rank/chunk.ts";
-import { attendInProcess } from "../../../engine/rank/in-process.ts";
+import { attendInProcess, type FixedInput } from "../../../engine/rank/in-process.ts";
 import type { Device } from "../../../engine/rank/run.ts";
 import { check } from "../../../engine/reference/check.ts";
 import { reference } from "../../../engine/reference/attention.ts";
@@ -25,7 +24,7 @@ async function gpu(): Promise<Open> {
 const cpu: Open = (shape, recorder) => new CpuAttention(shape, recorder);
 
 /** Oracles are shared between the back-ends: they cost more than what they check. */
-const oracles = new Map<string, { input: AttendInput; exact: ReturnType<typeof reference> }>();
+const oracles = new Map<string, { input: FixedInput; exact: ReturnType<typeof reference> }>();
 
 async function hold(open: Open): Promise<void> {
   let worst = 0;

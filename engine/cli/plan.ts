@@ -1,0 +1,128 @@
+/** `ringside plan`: what a step takes on a cluster that is not here, and sweeps over its layouts. */
+import { InputError } from "../errors.ts";
+import { plan as planned, type Plan, type PlanInput } from "../plan/plan.ts";
+import { sweep, type Sweep } from "../plan/sweep.ts";
+import { EVERY_RANK_UP_TO } from "../plan/work.ts";
+import { bytesText, flopsText, percentText, secondsText } from "../policy/units.ts";
+import { chromeTrace } from "../trace/perfetto.ts";
+import { checkOutputs, type Io, writeOutputs } from "./io.ts";
+import { choiceOption, numberOption, parseOptions, wholeOption } from "./options.ts";
+import { clusterOption, disturbanceOption, modelOption } from "./plan-inputs.ts";
+import { table } from "./table.ts";
+
+const HELP = `ringside plan: what a prefill or a decode step takes on a cluster, by simulation
+
+  ringside plan --model llama3-405b --cluster gtt --cp 4 --tp 8 --new 128000
+  ringside plan --sweep --max-gpus 128 --new 1000000 --ttft 60
+
+  --model M         a name (an unknown one lists them) or the path of a Hugging Face config.json (llama3-405b)
+  --cluster C       a name (an unknown one lists them) or the path of a JSON file (gtt)
+  --cp N            context-parallel ranks (1)
+  --tp N            GPUs a rank; beyond a host, multi-node tensor parallelism (one host)
+  --new T           new tokens of each sequence; needed unless --decode
+  --cached P        cached tokens of each sequence (0)
+  --variant V       auto (default: the faster by simulation), pass-kv or pass-q
+  --batch B         sequences alike (1)
+  --decode          one token a sequence against --cached tokens: TTIT
+  --persistent      carry the overhead of a persistent KV cache though nothing is cached
+  --ffn P           feed-forward weights in fp8 or bf16 (the model's own)
+  --kv-bytes E      bytes of a KV element (2)
+  --slow R=X,...    rank R computes X times slower
+  --jitter A[,SEED] noise of up to A (0 .. 1) on every attention and transfer
+  --every-rank      simulate every rank though they are alike (above 256 one stands for all)
+  --trace T.json    timeline of one layer as Chrome-trace JSON, for ui.perfetto.dev
+  --sweep           all CP x TP x variant up to --max-gpus, what fits, the Pareto front
+  --max-gpus G      of a sweep (128)
+  --ttft S          of a sweep: seconds wanted; names the fewest GPUs that reach it
+  --json            one JSON document
+
+  Exit status: 0 done (also when the layout does not fit: memory.fits says so), 2 bad input, or nothing fits in a sweep.
+`;
+
+/** The command. */
+export async function plan(argv: readonly string[], io: Pick<Io, "stdout" | "stderr">): Promise<number> {
+  const o = parseOptions(argv, {
+    model: { type: "string" }, cluster: { type: "string" }, cp: { type: "string" }, tp: { type: "string" }, new: { type: "string" }, cached: { type: "string" },
+    variant: { type: "string" }, batch: { type: "string" }, decode: { type: "boolean" }, persistent: { type: "boolean" }, ffn: { type: "string" }, "kv-bytes": { type: "string" },
+    slow: { type: "string" }, jitter: { type: "string" }, "every-rank": { type: "boolean" }, trace: { type: "string" },
+    sweep: { type: "boolean" }, "max-gpus": { type: "string" }, ttft: { type: "string" }, json: { type: "boolean" }, help: { type: "boolean", short: "h" },
+  });
+  if (o.help) {
+    io.stdout(HELP);
+    return 0;
+  }
+  const fresh = wholeOption("--new", o.new, 1);
+  if (fresh === undefined && !o.decode) throw new InputError("--new: found none, expected the number of new tokens (or --decode with --cached)");
+  const ffn = choiceOption("--ffn", o.ffn, ["fp8", "bf16"]);
+  const kvBytes = numberOption("--kv-bytes", o["kv-bytes"]);
+  const cached = wholeOption("--cached", o.cached, 0);
+  const batch = wholeOption("--batch", o.batch, 1);
+  const common: Omit<PlanInput, "cp" | "tp"> = {
+    model: await modelOption(o.model ?? "llama3-405b"),
+    cluster: await clusterOption(o.cluster ?? "gtt"),
+    ...(fresh === undefined ? {} : { new: fresh }),
+    ...(cached === undefined ? {} : { cached }),
+    ...(batch === undefined ? {} : { batch }),
+    ...(ffn === undefined ? {} : { ffn }),
+    ...(kvBytes === undefined ? {} : { kvBytes }),
+    ...(o.decode ? { decode: true } : {}),
+    ...(o.persistent ? { persistent: true } : {}),
+  };
+  if (o.sweep) {
+    for (const name of ["cp", "tp", "variant", "slow", "jitter", "every-rank", "trace"] as const)
+      if (o[name] !== undefined) throw new InputError(`--sweep: found --${name} too, expected none: a sweep tries every layout and variant`);
+    const target = numberOption("--ttft", o.ttft);
+    if (target !== undefined && !(target > 0)) throw new InputError(`--ttft: found ${target}, expected a number of seconds above 0`);
+    const found = await sweep({ ...common, maxGpus: wholeOption("--max-gpus", o["max-gpus"], 1, 4096) ?? 128, ...(target === undefined ? {} : { target }) });
+    io.stdout(o.json ? `${JSON.stringify(found)}\n` : sweepText(found));
+    return 0;
+  }
+  for (const name of ["max-gpus", "ttft"] as const) if (o[name] !== undefined) throw new InputError(`--${name}: found without --sweep, expected it with --sweep only`);
+  await checkOutputs({ "--trace": o.trace });
+  const cp = wholeOption("--cp", o.cp, 1) ?? 1;
+  if (o.trace !== undefined && cp > EVERY_RANK_UP_TO) throw new InputError(`--trace: found --cp ${cp}, expected at most ${EVERY_RANK_UP_TO} ranks: a timeline has each rank's spans`);
+  const tp = wholeOption("--tp", o.tp, 1);
+  const variant = choiceOption("--variant", o.variant, ["auto", "pass-kv", "pass-q"]);
+  const disturbance = disturbanceOption(o.slow, o.jitter, cp);
+  const { spans, ...found } = await planned({
+    ...common,
+    cp,
+    ...(tp === undefined ? {} : { tp }),
+    ...(variant === undefined ? {} : { variant }),
+    ...(disturbance === undefined ? {} : { disturbance }),
+    everyRank: o["every-rank"] === true,
+    spans: o.trace !== undefined,
+  });
+  if (o.trace !== undefined) await writeOutputs([[o.trace, chromeTrace(spans!, titleOf(found))]]);
+  if (!found.memory.fits) io.stderr(`ringside plan: ${found.memory.summary}\n`);
+  io.stdout(o.json ? `${JSON.stringify(found)}\n` : planText(found));
+  return 0;
+}
+
+function titleOf(p: Plan): string {
+  return `ringside plan: one layer of ${p.model} on ${p.cluster}, CP${p.cp} x TP${p.tp}, ${p.mode}, T = ${p.new}, P = ${p.cached}, ${p.variant}`;
+}
+
+function planText(p: Plan): string {
+  const b = p.breakdown;
+  const rows = Object.entries({ gemm: b.gemm, attention: b.attention, "exposed communication": b.exposed, all2all: b.all2all, allreduce: b.allreduce, launch: b.launch });
+  const lines = [
+    `${p.model} on ${p.cluster}, CP${p.cp} x TP${p.tp} = ${p.gpus} GPUs (${p.hosts} hosts), ${p.mode}, T = ${p.new}, P = ${p.cached}, batch ${p.batch}`,
+    "",
+    `${p.mode === "decode" ? "TTIT" : "TTFT"}        ${secondsText(p.seconds)}`,
+    `variant     ${p.variant}`,
+    `because     ${p.reason}`,
+    `per GPU     ${flopsText(p.flopsPerGpu)}, ${percentText(p.utilization)} of the bf16 peak`,
+    `efficiency  ${percentText(p.parallelEfficiency)} of ${p.cp} times one rank`,
+    `memory      ${p.memory.summary}`,
+    "",
+    table(["time", "seconds", "share"], rows.map(([name, seconds]) => [name, secondsText(seconds), percentText(seconds / p.seconds)])),
+    ...p.notes.map((note) => `note: ${note}`),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function sweepText(s: Sweep): string {
+  const rows = s.rows.map((r) => [r.gpus, r.cp, r.tp, r.variant, secondsText(r.seconds), r.fits ? "yes" : "no", bytesText(r.memory), percentText(r.parallelEfficiency), r.pareto ? "*" : ""]);
+  return `${table(["GPUs", "CP", "TP", "variant", "time", "fits", "a GPU", "efficiency", "Pareto"], rows)}\n\n${s.summary}\n`;
+}

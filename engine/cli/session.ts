@@ -1,0 +1,214 @@
+/** `ringside session`: a conversation from a script of steps over one's own tensors, checked against one full prefill. */
+import { Cluster } from "../cluster/cluster.ts";
+import type { SessionRows, StepReport } from "../cluster/types.ts";
+import { InputError, RankError } from "../errors.ts";
+import { offsets } from "../layout/shards.ts";
+import { PAGE } from "../layout/pages.ts";
+import { check } from "../reference/check.ts";
+import { writeNpy } from "../tensor/npy.ts";
+import { chromeTrace } from "../trace/perfetto.ts";
+import type { Span } from "../trace/span.ts";
+import { adapterSource } from "./attend.ts";
+import { checkOutputs, type Command, readInput, writeOutputs } from "./io.ts";
+import { choiceOption, faultOption, linkOption, numberOption, parseOptions, wholeOption } from "./options.ts";
+import { table } from "./table.ts";
+import { readTensors } from "./tensors.ts";
+
+const HELP = `ringside session: a conversation on a KV cache that stays on the ranks
+
+  ringside session --tensors F.safetensors --script S.json     (or --q, --k, --v .npy)
+
+  q [rows, H, D], k and v [rows, Hkv, D] hold every row of every sequence, one sequence after the other.
+  The script: {"sequences": [{"rows": 200}, {"rows": 77}], "steps": [{"0": 128, "1": 40}, {"0": 1, "1": 1}, {"1": 35}]}
+  Each step appends that many next rows to those sequences; a step of one row each to sequences that have rows is decode.
+  Attention is causal, so any script must give what one full prefill gives: that is what --check checks.
+
+  --ranks N              context-parallel ranks (4)
+  --variant V            of prefills: auto (default, Algorithm 5), pass-kv or pass-q
+  --wire-dtype E         how KV is cached and sent, and Q sent: f32 (default), f16, bf16
+  --scale X              of the scores (1/sqrt(D))
+  --capacity T           tokens that each rank's cache holds (what the script needs)
+  --link B,L             a link of B bytes/s and L s latency for each rank
+  --rates C,BW           FLOP/s and bytes/s of a rank for auto (measured on the run)
+  --backend B            webgpu (default) or cpu
+  --timeout S            seconds from a fault to its error (5)
+  --fault rank=R,step=S,hop=J[,kind=exit|drop|lose-device]   a rank fails on purpose; it is replaced, and the step done again
+  --out O.npy --lse L.npy --trace T.json --check --json --runtime node|deno
+
+  Exit status: 0 done, 1 the check or the run failed, 2 bad input or usage.
+`;
+
+interface Script {
+  readonly rows: readonly number[];
+  /** Rows that each step appends, by sequence. */
+  readonly steps: readonly ReadonlyMap<number, number>[];
+}
+
+/** The command. */
+export const session: Command = async (argv, io) => {
+  const o = parseOptions(argv, {
+    q: { type: "string" }, k: { type: "string" }, v: { type: "string" }, tensors: { type: "string" }, script: { type: "string" },
+    ranks: { type: "string" }, variant: { type: "string" }, "wire-dtype": { type: "string" }, scale: { type: "string" }, capacity: { type: "string" },
+    link: { type: "string" }, rates: { type: "string" }, backend: { type: "string" }, timeout: { type: "string" }, fault: { type: "string" },
+    out: { type: "string" }, lse: { type: "string" }, trace: { type: "string" }, check: { type: "boolean" }, json: { type: "boolean" }, help: { type: "boolean", short: "h" },
+  });
+  if (o.help) {
+    io.stdout(HELP);
+    return 0;
+  }
+  const ranks = wholeOption("--ranks", o.ranks, 1, 64) ?? 4;
+  const variant = choiceOption("--variant", o.variant, ["auto", "pass-kv", "pass-q"]) ?? "auto";
+  const wireDtype = choiceOption("--wire-dtype", o["wire-dtype"], ["f32", "f16", "bf16"]) ?? "f32";
+  const backend = choiceOption("--backend", o.backend, ["webgpu", "cpu"]) ?? "webgpu";
+  const [link, fault, scale, timeout] = [linkOption(o.link), faultOption(o.fault, "session"), numberOption("--scale", o.scale), numberOption("--timeout", o.timeout)];
+  const rates = ratesOption(o.rates);
+  const capacity = wholeOption("--capacity", o.capacity, 1);
+  if (o.script === undefined) throw new InputError("--script: not given, expected a .json file");
+  await checkOutputs({ "--out": o.out, "--lse": o.lse, "--trace": o.trace });
+  const script = readScript(new TextDecoder().decode(await readInput("--script", o.script)), o.script);
+  const tensors = await readTensors(o);
+  const { q, k, v, heads, kvHeads, headDim, queryRows, keyRows } = tensors;
+  const described = script.rows.reduce((sum, n) => sum + n, 0);
+  if (queryRows !== described || keyRows !== described) {
+    throw new InputError(`${o.script}: found ${described} rows in all its sequences, expected those of q (${queryRows}) and k (${keyRows})`);
+  }
+
+  const starts = offsets(script.rows);
+  const consumed = script.rows.map((_, i) => script.steps.reduce((sum, step) => sum + (step.get(i) ?? 0), 0));
+  const rowsOf = (sequence: number, from: number, n: number): SessionRows => {
+    const at = starts[sequence] + from;
+    const part = (x: Float32Array, width: number) => x.subarray(at * width, (at + n) * width);
+    return { sequence, q: part(q, heads * headDim), k: part(k, kvHeads * headDim), v: part(v, kvHeads * headDim) };
+  };
+  const kept = offsets(consumed);
+  const total = consumed.reduce((sum, n) => sum + n, 0);
+  const out = new Float32Array(total * heads * headDim);
+  const lse = new Float32Array(total * heads);
+  const reports: StepReport[] = [];
+  const recovered: { step: number; replaced: readonly number[]; error: string }[] = [];
+
+  const cluster = await Cluster.start(io.platform, { ranks, backend, link, timeout, fault, signal: io.signal });
+  try {
+    const pages = consumed.reduce((sum, n) => sum + Math.ceil(Math.ceil(n / ranks) / PAGE), 0);
+    const talk = await cluster.session({ heads, kvHeads, headDim, scale, wireDtype, variant, rates, capacity: capacity ?? Math.max(1, pages) * PAGE });
+    const held = script.rows.map(() => 0);
+    for (const [number, step] of script.steps.entries()) {
+      const batch = [...step].map(([sequence, n]) => rowsOf(sequence, held[sequence], n));
+      const isDecode = [...step].every(([sequence, n]) => n === 1 && held[sequence] > 0);
+      const run = () => isDecode ? talk.decode(batch, { signal: io.signal }) : talk.prefill(batch, { signal: io.signal });
+      const result = await run().catch(async (error: unknown) => {
+        if (!(error instanceof RankError) || fault?.step !== number) throw error;
+        const replaced = await cluster.repair();
+        io.stderr(`step ${number}: ${error.message}; replaced rank ${replaced.join(", ")}, and did the step again\n`);
+        recovered.push({ step: number, replaced, error: error.message });
+        return await run();
+      });
+      for (const { sequence, out: o, lse: l } of result.outputs) {
+        out.set(o, (kept[sequence] + held[sequence]) * heads * headDim);
+        lse.set(l, (kept[sequence] + held[sequence]) * heads);
+      }
+      for (const [sequence, n] of step) held[sequence] += n;
+      reports.push(result.report);
+      if (io.watched) io.stderr(`\rstep ${number + 1} of ${script.steps.length}${number + 1 === script.steps.length ? "\r\x1b[K" : ""}`);
+    }
+    const all = (x: Float32Array, width: number) => concatenated(consumed.map((n, i) => x.subarray(starts[i] * width, (starts[i] + n) * width)));
+    const checked = o.check
+      ? check({ q: all(q, heads * headDim), k: all(k, kvHeads * headDim), v: all(v, kvHeads * headDim), heads, kvHeads, headDim, scale, wireDtype, variant: wireVariant(reports), sequences: consumed.map((n) => ({ new: n, cached: 0 })) }, { out, lse })
+      : undefined;
+    const files: [string, Uint8Array | string][] = [];
+    if (o.out !== undefined) files.push([o.out, writeNpy([total, heads, headDim], out)]);
+    if (o.lse !== undefined) files.push([o.lse, writeNpy([total, heads], lse)]);
+    if (o.trace !== undefined) files.push([o.trace, chromeTrace(endToEnd(reports), `ringside session, ${ranks} ranks`)]);
+    await writeOutputs(files);
+    const { adapter, runtime, kernel, clock } = reports[0];
+    const error = checked && { out: { max: checked.out.max, rms: checked.out.rms }, lse: { max: checked.lse.max, rms: checked.lse.rms }, tolerance: checked.tolerance, passed: checked.passed };
+    const verdict = checked && `against one full prefill in float64: out max ${checked.out.max.toExponential(2)}, lse max ${checked.lse.max.toExponential(2)}: ${checked.passed ? "passed" : "FAILED"}`;
+    if (o.json) {
+      const document = { adapter, adapterSource: adapterSource() ?? null, backend, runtime, clock, ranks, wireDtype, shape: { heads, kvHeads, headDim }, capacity: talk.capacity, steps: reports.map(stepDocument), recovered, ...(error && { error }) };
+      io.stdout(`${JSON.stringify(document, null, 2)}\n`);
+    } else {
+      io.stdout(`${ranks} ranks (${runtime}); adapter: ${adapter.name}${adapter.software ? " (software)" : ""}; kernel: ${kernel}; clock: ${clock}\n\n${stepTable(reports)}\n${verdict === undefined ? "" : `\n${verdict}\n`}`);
+    }
+    await talk.dispose();
+    return checked?.passed === false ? 1 : 0;
+  } finally {
+    await cluster.dispose();
+  }
+};
+
+/** Reads and checks a script. Errors: InputError naming the file, the step, what was found and expected. */
+export function readScript(text: string, name: string): Script {
+  const bad = (what: string): never => {
+    throw new InputError(`${name}: ${what}`);
+  };
+  let json: { sequences?: unknown; steps?: unknown };
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    return bad(`found no JSON (${(error as Error).message})`);
+  }
+  if (!Array.isArray(json?.sequences) || json.sequences.length === 0) return bad('found no "sequences", expected a list such as [{"rows": 200}]');
+  if (!Array.isArray(json.steps) || json.steps.length === 0) return bad('found no "steps", expected a list such as [{"0": 128}, {"0": 1}]');
+  const rows = json.sequences.map((s: { rows?: unknown } | null, i) => (Number.isSafeInteger(s?.rows) && (s!.rows as number) >= 0 ? s!.rows as number : bad(`sequence ${i}: found ${JSON.stringify(s)}, expected {"rows": a whole number}`)));
+  const left = [...rows];
+  const steps = json.steps.map((step: unknown, number) => {
+    if (typeof step !== "object" || step === null || Array.isArray(step) || Object.keys(step).length === 0) return bad(`step ${number}: found ${JSON.stringify(step)}, expected {"sequence": rows} with at least one`);
+    return new Map(Object.entries(step).map(([key, n]): [number, number] => {
+      const sequence = /^\d+$/.test(key) ? Number(key) : NaN;
+      if (!(sequence < rows.length)) return bad(`step ${number}: found sequence ${JSON.stringify(key)}, expected 0 to ${rows.length - 1}`);
+      if (!Number.isSafeInteger(n) || (n as number) < 1) return bad(`step ${number}, sequence ${key}: found ${JSON.stringify(n)} rows, expected a whole number of at least 1`);
+      if ((n as number) > left[sequence]) return bad(`step ${number}, sequence ${key}: found ${n} rows, expected at most the ${left[sequence]} that are left of ${rows[sequence]}`);
+      left[sequence] -= n as number;
+      return [sequence, n as number];
+    }));
+  });
+  return { rows, steps };
+}
+
+function ratesOption(text: string | undefined): { flops: number; bandwidth: number } | undefined {
+  if (text === undefined) return undefined;
+  const [flops, bandwidth, ...rest] = text.split(",").map(Number);
+  if (rest.length > 0 || !(flops > 0) || !(bandwidth > 0)) throw new InputError(`--rates: found ${JSON.stringify(text)}, expected FLOP_PER_S,BYTES_PER_S such as 5e14,2.5e10`);
+  return { flops, bandwidth };
+}
+
+/** Which operands a 16-bit wire rounded: keys and values always (they are cached so), queries where they travelled. */
+function wireVariant(reports: readonly StepReport[]): "pass-kv" | "auto" {
+  return reports.some((r) => r.variant === "pass-q") ? "auto" : "pass-kv";
+}
+
+function stepDocument(report: StepReport) {
+  const { step, mode, batch, missRate, variant, choice, kernel, perRank, paddingBytes, tokens, times } = report;
+  const bytes = perRank.reduce((sum, r) => sum + r.bytesSent, 0);
+  const messages = perRank.reduce((sum, r) => sum + r.messages, 0);
+  return { step, mode, batch, T: batch.reduce((sum, b) => sum + b.new, 0), P: batch.reduce((sum, b) => sum + b.cached, 0), missRate, variant, reason: choice?.reason ?? (mode === "decode" ? "decode is pass-Q (Algorithm 4)" : "given"), choice, kernel, bytes, messages, paddingBytes, perRank, tokens, times };
+}
+
+function stepTable(reports: readonly StepReport[]): string {
+  const ms = (s: number) => (s * 1000).toFixed(1);
+  const rows = reports.map((r) => {
+    const d = stepDocument(r);
+    return [d.step, d.mode, d.T, d.P, `${(100 * d.missRate).toFixed(1)} %`, d.variant, d.bytes, d.messages, d.paddingBytes, ms(d.times.attend), ms(d.times.exchange), ms(d.times.total)];
+  });
+  return table(["step", "mode", "T", "P", "miss", "variant", "bytes", "messages", "padding", "attend ms", "exposed ms", "total ms"], rows);
+}
+
+/** The steps' spans one after the other. */
+function endToEnd(reports: readonly StepReport[]): Span[] {
+  let at = 0;
+  return reports.flatMap((report) => {
+    const shifted = report.spans.map((s) => ({ ...s, start: s.start + at }));
+    at += report.times.total;
+    return shifted;
+  });
+}
+
+function concatenated(parts: readonly Float32Array[]): Float32Array {
+  const out = new Float32Array(parts.reduce((sum, p) => sum + p.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}

@@ -1,0 +1,68 @@
+/** Rates seen on a running cluster, and the choice of variant that they allow. */
+import { type Choice, choose, smallerQueries } from "../policy/index.ts";
+import { bytesPer, type DType } from "../tensor/dtype.ts";
+import type { Span } from "../trace/span.ts";
+import type { Sequence } from "../layout/shards.ts";
+
+/** C and BW of one rank: FLOP/s of attention, bytes/s of its outgoing link. */
+export interface MeasuredRates {
+  readonly flops: number;
+  readonly bandwidth: number;
+}
+
+/** Keeps what a cluster's runs showed, the newest weighing most. */
+export class Rates {
+  #flops: number | undefined;
+  #bandwidth: number | undefined;
+
+  /** What was seen, once both were. */
+  get measured(): MeasuredRates | undefined {
+    return this.#flops === undefined || this.#bandwidth === undefined ? undefined : { flops: this.#flops, bandwidth: this.#bandwidth };
+  }
+
+  /** Takes in a run's spans; a single rank shows no link. */
+  add(spans: readonly Span[], ranks: number): void {
+    const attends = spans.filter((s) => s.kind === "attend" && s.flops > 0);
+    const sends = ranks > 1 ? spans.filter((s) => s.lane === "send" && s.bytes > 0) : [];
+    this.#flops = blend(this.#flops, rate(attends, "flops"));
+    this.#bandwidth = blend(this.#bandwidth, rate(sends, "bytes"));
+  }
+}
+
+/** What a choice needs to know of a step. */
+export interface Step {
+  readonly sequences: readonly Sequence[];
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly wireDtype: DType;
+  /** Given rates, in place of measured ones. */
+  readonly rates?: MeasuredRates;
+}
+
+/** Algorithm 5 with given or measured rates; before any were measured, Eq. 1 alone: the smaller message travels. */
+export function chooseVariant(cluster: { readonly size: number; readonly rates: Rates }, step: Step): Choice {
+  const { sequences, heads, kvHeads, headDim, wireDtype } = step;
+  const [fresh, cached] = [sequences.reduce((sum, s) => sum + s.new, 0), sequences.reduce((sum, s) => sum + s.cached, 0)];
+  const rates = step.rates ?? cluster.rates.measured;
+  const setting = { new: fresh, cached, ranks: cluster.size, heads, kvHeads, headDim, bytes: bytesPer(wireDtype) };
+  if (rates !== undefined) {
+    const choice = choose({ ...setting, ...rates });
+    const source = step.rates === undefined ? "measured on this cluster" : "given";
+    return { ...choice, reason: `${choice.reason} (Algorithm 5, rates ${source}: C ${rates.flops.toPrecision(3)} FLOP/s, BW ${rates.bandwidth.toPrecision(3)} bytes/s)` };
+  }
+  // With a link infinitely slow beside its compute, Algorithm 5 is Eq. 1.
+  const choice = choose({ ...setting, flops: 1e30, bandwidth: 1 });
+  const [miss, border] = [fresh / (fresh + cached), smallerQueries(setting)];
+  return { ...choice, reason: `no rate was measured yet, so the smaller message travels (Eq. 1): miss rate ${miss.toPrecision(3)} ${miss >= border ? "reaches" : "is under"} 2 Hkv/H = ${border.toPrecision(3)}` };
+}
+
+function rate(spans: readonly Span[], what: "flops" | "bytes"): number | undefined {
+  const duration = spans.reduce((sum, s) => sum + s.duration, 0);
+  const amount = spans.reduce((sum, s) => sum + s[what], 0);
+  return amount > 0 && duration > 0 ? amount / duration : undefined;
+}
+
+function blend(before: number | undefined, seen: number | undefined): number | undefined {
+  return before === undefined || seen === undefined ? (seen ?? before) : before + (seen - before) / 2;
+}

@@ -1,0 +1,303 @@
+/** A conversation: a KV cache that stays on the ranks, grown by prefill and decode steps that either happen whole or not at all. */
+import * as Comlink from "comlink";
+import { InputError, LimitError } from "../errors.ts";
+import { dealDecode, dealPrefill } from "../layout/deal.ts";
+import { PAGE, Pages } from "../layout/pages.ts";
+import { type Block, block, count, type Range } from "../layout/shards.ts";
+import type { Choice } from "../policy/index.ts";
+import type { CachedRows } from "../rank/cache.ts";
+import { publicLse, rankChunk } from "../rank/chunk.ts";
+import type { StepJob } from "../rank/job.ts";
+import { encode } from "../tensor/dtype.ts";
+import { now } from "../trace/clock.ts";
+import { type Cluster, type JobOptions, shapeOf } from "./cluster.ts";
+import { chooseVariant } from "./rates.ts";
+import { packSnapshot, type Snapshot, unpackSnapshot } from "./snapshot.ts";
+import type { SessionOptions, SessionOutput, SessionRows, StepReport, StepResult, Variant } from "./types.ts";
+import { validateHeads, validateRows } from "./validate.ts";
+
+/** Tokens that a rank's cache holds by default. */
+const DEFAULT_CAPACITY = 16_384;
+
+/** How one step may differ from its session, be watched and cancelled. */
+export interface StepOptions extends JobOptions {
+  readonly variant?: Variant | "auto";
+}
+
+type Options = Required<Omit<SessionOptions, "scale" | "rates">> & Pick<SessionOptions, "scale" | "rates">;
+
+/**
+ * A session. One step at a time; a step that fails or is cancelled leaves every rank's cache as it was. What is cached is
+ * also kept here, as bytes, so that a rank that dies can be replaced (`cluster.repair()`) without loss.
+ */
+export class Session {
+  readonly options: Options;
+  readonly #cluster: Cluster;
+  readonly #id: number;
+  /** What each rank's cache holds, page by page: the same bookkeeping as on the rank. */
+  #pages: Pages[];
+  /** Everything appended to each rank, in order. */
+  #log: CachedRows[][];
+  #steps = 0;
+  #attempts = new Map<number, number>();
+  #disposed = false;
+
+  private constructor(cluster: Cluster, id: number, options: Options) {
+    this.#cluster = cluster;
+    this.#id = id;
+    this.options = options;
+    this.#pages = this.#empty();
+    this.#log = this.#pages.map(() => []);
+  }
+
+  /** Opens the caches on a cluster's ranks; called by `Cluster.session`. */
+  static async open(cluster: Cluster, id: number, given: SessionOptions): Promise<Session> {
+    const { heads, kvHeads, headDim } = given;
+    validateHeads(heads, kvHeads, headDim);
+    const options: Options = { ...given, wireDtype: given.wireDtype ?? "f32", capacity: given.capacity ?? DEFAULT_CAPACITY, variant: given.variant ?? "auto" };
+    if (!Number.isSafeInteger(options.capacity) || options.capacity < 1) throw new InputError(`capacity: found ${given.capacity} tokens, expected a whole number of at least 1`);
+    const session = new Session(cluster, id, options);
+    await Promise.all(session.#pages.map((_, rank) => session.#openCache(rank)));
+    return session;
+  }
+
+  /** Tokens that each rank can hold (whole pages), and pages in use on each. */
+  get capacity(): { readonly tokensPerRank: number; readonly pageTokens: number; readonly pagesUsed: readonly number[]; readonly pages: number } {
+    const pages = this.#pages[0].capacity;
+    return { tokensPerRank: pages * PAGE, pageTokens: PAGE, pages, pagesUsed: this.#pages.map((p) => p.used) };
+  }
+
+  /** Every sequence's tokens on every rank. They differ by at most 1 (see deal.ts). */
+  get tokens(): { readonly sequence: number; readonly perRank: readonly number[] }[] {
+    const sequences = [...new Set(this.#pages.flatMap((p) => p.sequences))].sort((a, b) => a - b);
+    return sequences.map((sequence) => ({ sequence, perRank: this.#held(sequence) }));
+  }
+
+  /** Steps done. */
+  get steps(): number {
+    return this.#steps;
+  }
+
+  /** Appends rows to some sequences, new ones included, in one fused ring pass; O and LSE of the new rows. */
+  async prefill(batch: readonly SessionRows[], options: StepOptions = {}): Promise<StepResult> {
+    return await this.#cluster.exclusive(async () => {
+      const lengths = this.#checked(batch);
+      const dealt = batch.map(({ sequence }, i) => dealPrefill(lengths[i], this.#length(sequence), this.#held(sequence)));
+      const ranges = this.#pages.map((_, rank) => dealt.map((d) => d[rank]));
+      const padding = batch.map((_, i) => Math.max(...ranges.map((own) => count(own[i]))));
+      const queries = ranges.map((own) => block(own, padding));
+      const sequences = batch.map(({ sequence }, i) => ({ new: lengths[i], cached: this.#length(sequence) }));
+      const wanted = options.variant ?? this.options.variant;
+      const choice = wanted === "auto" ? chooseVariant(this.#cluster, { ...this.options, sequences }) : undefined;
+      return await this.#step("prefill", batch, ranges, queries, choice?.variant ?? (wanted as Variant), choice, options);
+    });
+  }
+
+  /** Appends one row to each of some sequences that have rows already: batched ring pass-Q decode (Algorithm 4). */
+  async decode(batch: readonly SessionRows[], options: JobOptions = {}): Promise<StepResult> {
+    return await this.#cluster.exclusive(async () => {
+      const lengths = this.#checked(batch);
+      batch.forEach(({ sequence }, i) => {
+        if (lengths[i] !== 1) throw new InputError(`decode: sequence ${sequence}: found ${lengths[i]} rows, expected 1; prefill appends more`);
+        if (this.#length(sequence) === 0) throw new InputError(`decode: sequence ${sequence} has no rows yet, expected some: prefill it first`);
+      });
+      const owners = dealDecode(batch.map(({ sequence }) => this.#held(sequence)), this.#steps);
+      const ranges = this.#pages.map((_, rank) => batch.map(({ sequence }, i): Range[] => {
+        const at = this.#length(sequence);
+        return owners[i] === rank ? [{ start: at, end: at + 1 }] : [];
+      }));
+      // Queries are padded to the same number on every rank, so to a multiple of N.
+      const rows = Math.max(...ranges.map((own) => own.reduce((sum, r) => sum + count(r), 0)));
+      const queries = ranges.map((own): Block => ({ runs: block(own).runs, rows }));
+      return await this.#step("decode", batch, ranges, queries, "pass-q", undefined, options);
+    });
+  }
+
+  /** Forgets a sequence and frees its pages. */
+  async drop(sequence: number): Promise<void> {
+    await this.#cluster.exclusive(async () => {
+      this.#requireOpen();
+      if (this.#length(sequence) === 0) throw new InputError(`drop: found sequence ${sequence}, expected one of ${this.tokens.map((t) => t.sequence).join(", ") || "none"}`);
+      await this.#cluster.tell((service) => service.drop(this.#id, sequence));
+      for (const pages of this.#pages) pages.drop(sequence);
+      this.#log = this.#log.map((log) => log.filter((rows) => rows.sequence !== sequence));
+    });
+  }
+
+  /** All that the ranks have cached, read from them, as bytes. Errors: RankError. */
+  async snapshot(): Promise<Uint8Array> {
+    return await this.#cluster.exclusive(async () => {
+      this.#requireOpen();
+      const ranks = await Promise.all(this.#pages.map((_, rank) => this.#cluster.service(rank).copyCache(this.#id)));
+      return packSnapshot({ ...this.#identity(), steps: this.#steps, ranks });
+    });
+  }
+
+  /** Puts the cache back to a snapshot of a session of the same shape and ranks. Errors: InputError and LimitError before anything changes; RankError. */
+  async restore(bytes: Uint8Array): Promise<void> {
+    await this.#cluster.exclusive(async () => {
+      this.#requireOpen();
+      const snapshot = unpackSnapshot(bytes, this.#identity());
+      const pages = this.#empty();
+      snapshot.ranks.forEach((rows, rank) => {
+        for (const { sequence, ranges } of rows) this.#take(pages[rank], rank, sequence, ranges);
+      });
+      [this.#pages, this.#log, this.#steps] = [pages, snapshot.ranks.map((rows) => [...rows]), snapshot.steps];
+      await Promise.all(pages.map((_, rank) => this.#fill(rank)));
+    });
+  }
+
+  /** Gives the ranks' memory back. */
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#log = [];
+    await this.#cluster.tell((service) => service.closeCache(this.#id));
+  }
+
+  /** Fills the caches of ranks that were replaced, from the log of what was appended; called by `Cluster.repair`. */
+  async reload(ranks: readonly number[]): Promise<void> {
+    if (this.#disposed) return;
+    for (const rank of ranks) await this.#fill(rank);
+  }
+
+  async #step(mode: StepReport["mode"], batch: readonly SessionRows[], ranges: Range[][][], queries: readonly Block[], variant: Variant, choice: Choice | undefined, options: JobOptions): Promise<StepResult> {
+    const { wireDtype, heads, kvHeads, headDim } = this.options;
+    const shape = { ...shapeOf(this.options, variant, wireDtype, true), kv: wireDtype };
+    const before = batch.map(({ sequence }) => this.#length(sequence));
+    for (const pages of this.#pages) pages.begin();
+    try {
+      ranges.forEach((own, rank) => batch.forEach(({ sequence }, i) => this.#take(this.#pages[rank], rank, sequence, own[i])));
+    } catch (error) {
+      for (const pages of this.#pages) pages.rollback();
+      throw error;
+    }
+    const appends = ranges.map((own) => batch.flatMap((rows, i) => (count(own[i]) === 0 ? [] : [this.#cached(rows, own[i], before[i])])));
+    const sequences = batch.map((b) => b.sequence);
+    const lengths = sequences.map((s) => Math.max(...this.#held(s)));
+    const { id, origin } = this.#cluster.newJob();
+    const step = this.#steps;
+    const attempt = this.#attempts.get(step) ?? 0;
+    this.#attempts.set(step, attempt + 1);
+    try {
+      const outcomes = await this.#cluster.all(id, options, (rank) => {
+        const q = rankChunk(rank, named(queries[rank], sequences), encode(gatherQueries(queries[rank], batch, before, heads * headDim), shape.q));
+        const copies = appends[rank].map((rows) => ({ ...rows, data: rows.data.slice(0) }));
+        const { fault } = this.#cluster.options;
+        // A fault strikes its step once: what is tried again after a repair must go through.
+        const job: StepJob = { id, origin, variant, shape, q, session: this.#id, appends: copies, sequences, lengths, fault: fault?.step === step && attempt === 0 ? fault : undefined };
+        return this.#cluster.service(rank).step(Comlink.transfer(job, [q.data, ...copies.map((c) => c.data)]));
+      });
+      const total = now() - origin;
+      for (const pages of this.#pages) pages.commit();
+      appends.forEach((rows, rank) => this.#log[rank].push(...rows));
+      this.#steps++;
+      this.#attempts.clear();
+      await this.#cluster.tell((service) => service.settle(this.#id, true));
+      const perSequence = batch.map((b, i) => ({ sequence: b.sequence, new: b.q.length / (heads * headDim), cached: before[i] }));
+      const outputs = batch.map((b, i): SessionOutput => ({ sequence: b.sequence, out: new Float32Array(b.q.length), lse: new Float32Array(perSequence[i].new * heads) }));
+      outcomes.forEach(({ data }, rank) => scatter(data, queries[rank], before, outputs, heads, headDim));
+      const facts = this.#cluster.report(outcomes, { variant, choice, wireDtype, sequences: perSequence, shape: { ...shape, heads, kvHeads, headDim }, total });
+      const fresh = perSequence.reduce((sum, s) => sum + s.new, 0);
+      const all = perSequence.reduce((sum, s) => sum + s.new + s.cached, 0);
+      const paddingBytes = facts.perRank.reduce((sum, r) => sum + r.paddingBytes, 0);
+      return { outputs, report: { ...facts, step, mode, batch: perSequence, missRate: fresh / all, paddingBytes, tokens: this.tokens } };
+    } catch (error) {
+      for (const pages of this.#pages) pages.rollback();
+      await this.#cluster.tell((service) => service.settle(this.#id, false));
+      throw error;
+    }
+  }
+
+  /** Takes room in a rank's bookkeeping. Throws LimitError naming rank, have and need in tokens. */
+  #take(pages: Pages, rank: number, sequence: number, ranges: readonly Range[]): void {
+    try {
+      pages.append(sequence, ranges);
+    } catch (error) {
+      if (!(error instanceof LimitError)) throw error;
+      throw new LimitError(`rank ${rank}: free tokens of the KV cache, in pages of ${PAGE} (sequence ${sequence}; drop a sequence, or open the session with more capacity)`, error.have * PAGE, error.need * PAGE);
+    }
+  }
+
+  /** Checks a batch and returns its rows a sequence. */
+  #checked(batch: readonly SessionRows[]): number[] {
+    this.#requireOpen();
+    if (batch.length === 0) throw new InputError("batch: found no sequence, expected at least one");
+    const seen = new Set<number>();
+    return batch.map((rows) => {
+      if (!Number.isSafeInteger(rows.sequence) || rows.sequence < 0) throw new InputError(`sequence: found ${rows.sequence}, expected a whole number of at least 0`);
+      if (seen.has(rows.sequence)) throw new InputError(`batch: found sequence ${rows.sequence} twice, expected each once`);
+      seen.add(rows.sequence);
+      return validateRows(rows, this.options);
+    });
+  }
+
+  #requireOpen(): void {
+    if (this.#disposed) throw new InputError("session: it was disposed, expected an open one");
+  }
+
+  #cached(rows: SessionRows, ranges: readonly Range[], from: number): CachedRows {
+    const width = this.options.kvHeads * this.options.headDim;
+    const n = count(ranges);
+    const both = new Float32Array(2 * n * width);
+    let at = 0;
+    for (const { start, end } of ranges) {
+      both.set(rows.k.subarray((start - from) * width, (end - from) * width), at * width);
+      both.set(rows.v.subarray((start - from) * width, (end - from) * width), (n + at) * width);
+      at += end - start;
+    }
+    return { sequence: rows.sequence, ranges, data: encode(both, this.options.wireDtype) };
+  }
+
+  #held(sequence: number): number[] {
+    return this.#pages.map((p) => count(p.ranges(sequence)));
+  }
+
+  #length(sequence: number): number {
+    return this.#held(sequence).reduce((sum, n) => sum + n, 0);
+  }
+
+  #empty(): Pages[] {
+    return Array.from({ length: this.#cluster.size }, () => new Pages(Math.ceil(this.options.capacity / PAGE)));
+  }
+
+  async #openCache(rank: number): Promise<void> {
+    const { kvHeads, headDim, wireDtype } = this.options;
+    await this.#cluster.service(rank).openCache({ session: this.#id, pages: this.#pages[rank].capacity, width: kvHeads * headDim, dtype: wireDtype });
+  }
+
+  async #fill(rank: number): Promise<void> {
+    await this.#openCache(rank);
+    await this.#cluster.service(rank).fillCache(this.#id, this.#log[rank]);
+  }
+
+  #identity(): Omit<Snapshot, "steps" | "ranks"> {
+    const { heads, kvHeads, headDim, wireDtype } = this.options;
+    return { size: this.#cluster.size, heads, kvHeads, headDim, wireDtype };
+  }
+}
+
+/** A block of the batch's i-th entries as one of sequences. */
+function named(b: Block, sequences: readonly number[]): Block {
+  return { rows: b.rows, runs: b.runs.map((run) => ({ ...run, sequence: sequences[run.sequence] })) };
+}
+
+function gatherQueries(b: Block, batch: readonly SessionRows[], before: readonly number[], width: number): Float32Array {
+  const rows = new Float32Array(b.rows * width);
+  for (const run of b.runs) {
+    const at = run.start - before[run.sequence];
+    rows.set(batch[run.sequence].q.subarray(at * width, (at + run.length) * width), run.row * width);
+  }
+  return rows;
+}
+
+function scatter(data: ArrayBuffer, b: Block, before: readonly number[], outputs: readonly SessionOutput[], heads: number, headDim: number): void {
+  const o = new Float32Array(data, 0, b.rows * heads * headDim);
+  const lse = publicLse(new Float32Array(data, o.byteLength, b.rows * heads));
+  for (const run of b.runs) {
+    const at = run.start - before[run.sequence];
+    outputs[run.sequence].out.set(o.subarray(run.row * heads * headDim, (run.row + run.length) * heads * headDim), at * heads * headDim);
+    outputs[run.sequence].lse.set(lse.subarray(run.row * heads, (run.row + run.length) * heads), at * heads);
+  }
+}
+

@@ -1,0 +1,51 @@
+/** Pages of keys and values in this thread's memory. */
+import type { Copy, PagePool } from "../rank/cache.ts";
+import { poolRows } from "../rank/cache.ts";
+import type { Segment } from "../layout/pages.ts";
+import type { DType } from "../tensor/dtype.ts";
+import { bytesPer, decode } from "../tensor/dtype.ts";
+import type { CpuKeys } from "./attention.ts";
+
+/** Stored bytes as they came, and the values that are attended to. */
+export class CpuPagePool implements PagePool<CpuKeys> {
+  readonly #dtype: DType;
+  readonly #rowBytes: number;
+  readonly #width: number;
+  readonly #stored: { readonly k: Uint8Array; readonly v: Uint8Array };
+  readonly #values: { readonly k: Float32Array; readonly v: Float32Array };
+
+  /** `width`: elements of one row of K. */
+  constructor(pages: number, width: number, dtype: DType) {
+    const rows = poolRows(pages);
+    this.#dtype = dtype;
+    this.#width = width;
+    this.#rowBytes = width * bytesPer(dtype);
+    this.#stored = { k: new Uint8Array(rows * this.#rowBytes), v: new Uint8Array(rows * this.#rowBytes) };
+    this.#values = { k: new Float32Array(rows * width), v: new Float32Array(rows * width) };
+  }
+
+  write(segments: readonly Segment[], data: ArrayBuffer, rows: number): void {
+    for (const { row, from, count } of segments) {
+      for (const [which, at] of [["k", from], ["v", rows + from]] as const) {
+        this.#stored[which].set(new Uint8Array(data, at * this.#rowBytes, count * this.#rowBytes), row * this.#rowBytes);
+        this.#values[which].set(decode(data, this.#dtype, at * this.#rowBytes, count * this.#width), row * this.#width);
+      }
+    }
+  }
+
+  read(copies: readonly Copy[], rows: number): Promise<ArrayBuffer> {
+    const out = new Uint8Array(2 * rows * this.#rowBytes);
+    for (const { row, to, count } of copies) {
+      for (const [which, at] of [["k", to], ["v", rows + to]] as const) {
+        out.set(this.#stored[which].subarray(row * this.#rowBytes, (row + count) * this.#rowBytes), at * this.#rowBytes);
+      }
+    }
+    return Promise.resolve(out.buffer);
+  }
+
+  keys(owner: number, { block, table }: Parameters<PagePool<CpuKeys>["keys"]>[1]): CpuKeys {
+    return { block, owner, ...this.#values, pages: table };
+  }
+
+  destroy(): void {}
+}

@@ -1,0 +1,69 @@
+/** Pages of keys and values in a GPU's memory. */
+import type { Copy, PagePool } from "../rank/cache.ts";
+import { poolRows } from "../rank/cache.ts";
+import type { Segment } from "../layout/pages.ts";
+import type { GpuKeys } from "./attention.ts";
+import { type Gpu, requireStorage } from "./device.ts";
+
+// GPUBufferUsage's values (WebGPU specification): Node has no such global.
+const MAP_READ = 0x1, COPY_SRC = 0x4, COPY_DST = 0x8, STORAGE = 0x80;
+
+/** Two buffers of pages, and one for the table of the view in use. */
+export class GpuPagePool implements PagePool<GpuKeys> {
+  readonly #gpu: Gpu;
+  readonly #rowBytes: number;
+  readonly #k: GPUBuffer;
+  readonly #v: GPUBuffer;
+  readonly #table: GPUBuffer;
+  #staging: GPUBuffer | undefined;
+
+  /** `rowBytes`: of one row of K. Errors: LimitError when the pool is more than the device gives. */
+  constructor(gpu: Gpu, pages: number, rowBytes: number) {
+    const size = Math.max(16, poolRows(pages) * rowBytes);
+    requireStorage(gpu.device, size, (have) => Math.floor(have / rowBytes));
+    this.#gpu = gpu;
+    this.#rowBytes = rowBytes;
+    const usage = STORAGE | COPY_DST | COPY_SRC;
+    this.#k = gpu.device.createBuffer({ label: "cached keys", size, usage });
+    this.#v = gpu.device.createBuffer({ label: "cached values", size, usage });
+    this.#table = gpu.device.createBuffer({ label: "page table", size: Math.max(16, pages * 4), usage: STORAGE | COPY_DST });
+  }
+
+  write(segments: readonly Segment[], data: ArrayBuffer, rows: number): void {
+    const { queue } = this.#gpu.device;
+    for (const { row, from, count } of segments) {
+      queue.writeBuffer(this.#k, row * this.#rowBytes, data, from * this.#rowBytes, count * this.#rowBytes);
+      queue.writeBuffer(this.#v, row * this.#rowBytes, data, (rows + from) * this.#rowBytes, count * this.#rowBytes);
+    }
+  }
+
+  async read(copies: readonly Copy[], rows: number): Promise<ArrayBuffer> {
+    const bytes = 2 * rows * this.#rowBytes;
+    if (bytes === 0) return new ArrayBuffer(0);
+    if (this.#staging === undefined || this.#staging.size < bytes) {
+      this.#staging?.destroy();
+      this.#staging = this.#gpu.device.createBuffer({ size: 2 ** Math.ceil(Math.log2(bytes)), usage: MAP_READ | COPY_DST });
+    }
+    const staging = this.#staging;
+    const encoder = this.#gpu.device.createCommandEncoder();
+    encoder.clearBuffer(staging, 0, bytes);
+    for (const { row, to, count } of copies) {
+      encoder.copyBufferToBuffer(this.#k, row * this.#rowBytes, staging, to * this.#rowBytes, count * this.#rowBytes);
+      encoder.copyBufferToBuffer(this.#v, row * this.#rowBytes, staging, (rows + to) * this.#rowBytes, count * this.#rowBytes);
+    }
+    this.#gpu.device.queue.submit([encoder.finish()]);
+    await this.#gpu.wait(staging.mapAsync(MAP_READ, 0, bytes));
+    const data = staging.getMappedRange(0, bytes).slice(0);
+    staging.unmap();
+    return data;
+  }
+
+  keys(owner: number, { block, table }: Parameters<PagePool<GpuKeys>["keys"]>[1]): GpuKeys {
+    if (table.length > 0) this.#gpu.device.queue.writeBuffer(this.#table, 0, table);
+    return { block, owner, k: { buffer: this.#k }, v: { buffer: this.#v }, pages: this.#table };
+  }
+
+  destroy(): void {
+    for (const b of [this.#k, this.#v, this.#table, this.#staging]) b?.destroy();
+  }
+}

@@ -1,0 +1,17 @@
+/** The planner's public face: pure functions over data, for the command line and the page. */
+export { type Accelerator, ACCELERATORS, findAccelerator } from "./accelerators.ts";
+export { type Cluster, clusterFromJson, CLUSTERS, findCluster } from "./clusters.ts";
+export { type Fabric, FABRICS, findFabric } from "./fabrics.ts";
+export { modelFromConfig } from "./hf-config.ts";
+export type { Breakdown, Disturbance, Layer } from "./layer.ts";
+export { type Memory } from "./memory.ts";
+export { type FfnPrecision, findModel, type Model, MODELS, weightCount } from "./models.ts";
+export { type Parameters, PARAMETERS, type Provenance, PROVENANCE } from "./parameters.ts";
+export { calibrate } from "./paper/calibrate.ts";
+export { type Cell, type CellGroup, CELLS } from "./paper/cells.ts";
+export { type Contradiction, CONTRADICTIONS } from "./paper/contradictions.ts";
+export { type GroupError, type PaperReport, paperReport, type PaperRow, type Winner } from "./paper/report.ts";
+export { TABLE_4, TABLE_5, TABLE_6, TABLE_7, TABLE_8 } from "./paper/tables.ts";
+export { type Alternative, NEAR_TIE, plan, type Plan, type PlanInput } from "./plan.ts";
+export { ratesOf, type Rates } from "./rates.ts";
+export { sweep, type Sweep, type SweepInput, type SweepRow } from "./sweep.ts";

@@ -1,0 +1,101 @@
+/** What a layout keeps in each GPU's memory, and how many tokens of KV cache are left room for. */
+import type { Variant } from "../cluster/types.ts";
+import type { Sequence } from "../layout/shards.ts";
+import { bytesOf } from "./gemm.ts";
+import { headsPerGpu } from "./heads.ts";
+import { attentionWeights, type FfnPrecision, ffnWeights, type Model, vocabularyWeights } from "./models.ts";
+
+/** Rows in a page of the KV cache; a sequence's rows on a rank are rounded up to whole pages. */
+export const PAGE_ROWS = 128;
+
+/** Kept for the driver, the communication library and fragmentation, bytes a GPU. An assumption: the paper gives no figure. */
+export const RESERVE = 2e9;
+
+/** What memory depends on. */
+export interface MemoryInput {
+  readonly model: Model;
+  readonly tp: number;
+  readonly cp: number;
+  readonly ffn: FfnPrecision;
+  /** Bytes of a KV element. */
+  readonly kvBytes: number;
+  readonly sequence: Sequence;
+  /** B sequences alike. */
+  readonly batch: number;
+  /** Cached tokens of a sequence on the fullest rank; default an even share. */
+  readonly cachedOnFullest?: number;
+  readonly variant: Variant;
+  /** HBM of a GPU, bytes. */
+  readonly capacity: number;
+}
+
+/** Bytes of one GPU. */
+export interface Memory {
+  readonly capacity: number;
+  readonly weights: number;
+  /** KV cache of all sequences, in whole pages, replicated KV heads included. */
+  readonly kv: number;
+  /** The part of `kv` that is the rest of last pages and uneven shards. */
+  readonly kvPadding: number;
+  /** Activations of one layer of this rank's rows. */
+  readonly activations: number;
+  /** The ring's buffers: the travelling message twice, and in pass-Q all partial results. */
+  readonly ring: number;
+  readonly reserve: number;
+  readonly total: number;
+  readonly fits: boolean;
+  /** Tokens of KV cache that the whole CP group could hold with these weights, activations and buffers. */
+  readonly kvCapacityTokens: number;
+  /** One sentence: what fits, or what does not and by how much. */
+  readonly summary: string;
+}
+
+/** Bytes of KV cache a token and GPU: `2 N_KV/TP D_H e layers`, at least one KV head a GPU. */
+export function kvBytesPerToken(m: Model, tp: number, kvBytes: number): number {
+  return 2 * headsPerGpu(m, tp).kv * m.headDim * kvBytes * m.layers;
+}
+
+/** Bytes of weights a GPU: feed-forward in its precision, the rest in bf16, replicated KV projections counted. CP does not split them (Table 2). */
+export function weightBytes(m: Model, tp: number, ffn: FfnPrecision): number {
+  const { kv, replicas } = headsPerGpu(m, tp);
+  const extraKv = replicas > 1 ? 2 * m.width * m.headDim * (kv - m.kvHeads / tp) : 0;
+  return m.layers * ((2 * attentionWeights(m)) / tp + 2 * extraKv + (bytesOf(ffn) * ffnWeights(m)) / tp) + (2 * vocabularyWeights(m)) / tp;
+}
+
+/**
+ * Bytes a row (token of a rank) at the peak of a layer, all bf16: residual, normed input and block output `3 D`; then the larger of
+ * attention's Q, K, V and O and the feed-forward layer's inner activations (gate and up, and their product).
+ */
+export function activationBytesPerRow(m: Model, tp: number): number {
+  const heads = headsPerGpu(m, tp);
+  const attention = (2 * heads.queries + 2 * heads.kv) * m.headDim;
+  const inner = (m.ffnMatrices * m.ffn) / tp;
+  return 2 * (3 * m.width + Math.max(attention, inner));
+}
+
+/** The memory of one GPU in a layout. */
+export function memoryOf(i: MemoryInput): Memory {
+  const heads = headsPerGpu(i.model, i.tp);
+  const perToken = kvBytesPerToken(i.model, i.tp, i.kvBytes);
+  const fresh = Math.ceil(i.sequence.new / i.cp);
+  const cached = i.cachedOnFullest ?? Math.ceil(i.sequence.cached / i.cp);
+  const rows = i.batch * fresh;
+  const held = i.batch * (fresh + cached);
+  const pages = i.batch * Math.ceil((fresh + cached) / PAGE_ROWS) * PAGE_ROWS;
+  const exact = (i.batch * (i.sequence.new + i.sequence.cached)) / i.cp;
+  const kv = pages * perToken;
+  const weights = weightBytes(i.model, i.tp, i.ffn);
+  const activations = rows * activationBytesPerRow(i.model, i.tp);
+  const row = heads.queries * i.model.headDim * 2;
+  const ring = i.cp === 1 ? 0 : i.variant === "pass-kv" ? (2 * held * perToken) / i.model.layers : 2 * rows * row + i.cp * rows * (row + 4 * heads.queries);
+  const total = weights + kv + activations + ring + RESERVE;
+  const free = i.capacity - weights - activations - ring - RESERVE;
+  const kvCapacityTokens = Math.max(0, Math.floor(free / perToken) * i.cp);
+  const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+  const fits = total <= i.capacity;
+  const parts = `weights ${gb(weights)}, KV ${gb(kv)}, activations ${gb(activations)}, ring ${gb(ring)}, reserve ${gb(RESERVE)}`;
+  const summary = fits
+    ? `fits: ${gb(total)} of ${gb(i.capacity)} a GPU (${parts}); room for ${kvCapacityTokens} tokens of KV`
+    : `does not fit: needs ${gb(total)} a GPU, has ${gb(i.capacity)} (${parts})`;
+  return { capacity: i.capacity, weights, kv, kvPadding: kv - exact * perToken, activations, ring, reserve: RESERVE, total, fits, kvCapacityTokens, summary };
+}

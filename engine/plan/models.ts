@@ -1,0 +1,93 @@
+/** Dense GQA models as data: what a plan needs to know of a transformer, and the well-known ones by name. */
+import { InputError } from "../errors.ts";
+
+/** Storage of the feed-forward weights: row-wise FP8 (one byte a weight) or bf16. All other weights are bf16. */
+export type FfnPrecision = "fp8" | "bf16";
+
+/** A dense decoder-only transformer with grouped-query attention. */
+export interface Model {
+  readonly name: string;
+  readonly layers: number;
+  /** D, the width of the residual stream. */
+  readonly width: number;
+  /** N_H. */
+  readonly heads: number;
+  /** N_KV. */
+  readonly kvHeads: number;
+  /** D_H. */
+  readonly headDim: number;
+  /** Inner width of the feed-forward layer. */
+  readonly ffn: number;
+  /** Matrices of the feed-forward layer: 3 when gated (gate, up, down), 2 when not. */
+  readonly ffnMatrices: 2 | 3;
+  readonly vocabulary: number;
+  /** The output head shares the embedding's weights. */
+  readonly tied: boolean;
+  /** How the feed-forward weights are stored unless a plan says otherwise. */
+  readonly ffnPrecision: FfnPrecision;
+  /** Where the figures are from. */
+  readonly source: string;
+  /** What a plan of this model leaves out. */
+  readonly notes: readonly string[];
+}
+
+type Row = readonly [name: string, layers: number, width: number, heads: number, kvHeads: number, headDim: number, ffn: number, vocabulary: number, tied: boolean, repository: string];
+
+/** Sizes from each model's config.json on Hugging Face. */
+const ROWS: readonly Row[] = [
+  ["llama3.2-1b", 16, 2048, 32, 8, 64, 8192, 128256, true, "meta-llama/Llama-3.2-1B"],
+  ["llama3-8b", 32, 4096, 32, 8, 128, 14336, 128256, false, "meta-llama/Llama-3.1-8B"],
+  ["llama3-70b", 80, 8192, 64, 8, 128, 28672, 128256, false, "meta-llama/Llama-3.1-70B"],
+  ["llama3-405b", 126, 16384, 128, 8, 128, 53248, 128256, false, "meta-llama/Llama-3.1-405B"],
+  ["mistral-7b", 32, 4096, 32, 8, 128, 14336, 32768, false, "mistralai/Mistral-7B-v0.3"],
+  ["mistral-large-2", 88, 12288, 96, 8, 128, 28672, 32768, false, "mistralai/Mistral-Large-Instruct-2407"],
+  ["qwen2.5-7b", 28, 3584, 28, 4, 128, 18944, 152064, false, "Qwen/Qwen2.5-7B"],
+  ["qwen2.5-32b", 64, 5120, 40, 8, 128, 27648, 152064, false, "Qwen/Qwen2.5-32B"],
+  ["qwen2.5-72b", 80, 8192, 64, 8, 128, 29568, 152064, false, "Qwen/Qwen2.5-72B"],
+  ["qwen3-8b", 36, 4096, 32, 8, 128, 12288, 151936, false, "Qwen/Qwen3-8B"],
+  ["qwen3-32b", 64, 5120, 64, 8, 128, 25600, 151936, false, "Qwen/Qwen3-32B"],
+];
+
+/** The models known by name. Llama 3 405B stores its feed-forward weights in FP8, as the paper ran it (Table 9); the others in bf16. */
+export const MODELS: readonly Model[] = ROWS.map(([name, layers, width, heads, kvHeads, headDim, ffn, vocabulary, tied, repository]) => ({
+  name,
+  layers,
+  width,
+  heads,
+  kvHeads,
+  headDim,
+  ffn,
+  ffnMatrices: 3,
+  vocabulary,
+  tied,
+  ffnPrecision: name === "llama3-405b" ? "fp8" : "bf16",
+  source: `https://huggingface.co/${repository}/blob/main/config.json`,
+  notes: [],
+}));
+
+/** The model of that name. Errors: InputError listing the names there are. */
+export function findModel(name: string): Model {
+  const found = MODELS.find((m) => m.name === name.toLowerCase());
+  if (found === undefined) throw new InputError(`unknown model ${JSON.stringify(name)}; there are ${MODELS.map((m) => m.name).join(", ")}, or the path of a Hugging Face config.json`);
+  return found;
+}
+
+/** Weights of one layer's attention: Wq, Wk, Wv and Wo. */
+export function attentionWeights(m: Model): number {
+  return m.width * (m.heads + 2 * m.kvHeads) * m.headDim + m.heads * m.headDim * m.width;
+}
+
+/** Weights of one layer's feed-forward block. */
+export function ffnWeights(m: Model): number {
+  return m.ffnMatrices * m.width * m.ffn;
+}
+
+/** Weights of the embedding and the output head. */
+export function vocabularyWeights(m: Model): number {
+  return (m.tied ? 1 : 2) * m.vocabulary * m.width;
+}
+
+/** W, all weights (norms and biases left out: under a thousandth). */
+export function weightCount(m: Model): number {
+  return m.layers * (attentionWeights(m) + ffnWeights(m)) + vocabularyWeights(m);
+}

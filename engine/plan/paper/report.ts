@@ -1,0 +1,139 @@
+/** The paper beside the planner: every printed cell with its prediction, its error and whether it was calibrated on. */
+import type { Variant } from "../../cluster/types.ts";
+import { findCluster } from "../clusters.ts";
+import { findModel } from "../models.ts";
+import { type Parameters, PARAMETERS, PROVENANCE } from "../parameters.ts";
+import { NEAR_TIE, type Plan, plan } from "../plan.ts";
+import { type Ask, type Cell, type CellGroup, CELLS, table4Ask } from "./cells.ts";
+import { CONTRADICTIONS, type Contradiction, contradictionsOf } from "./contradictions.ts";
+import { TABLE_4 } from "./tables.ts";
+
+/** One cell with its prediction. */
+export interface PaperRow {
+  readonly id: string;
+  readonly table: string;
+  readonly label: string;
+  readonly unit: Cell["unit"];
+  readonly group: CellGroup;
+  readonly paper: number;
+  readonly model: number;
+  /** model / paper - 1; null where the paper prints 0. */
+  readonly error: number | null;
+  /** `formula`: arithmetic, no prediction. */
+  readonly origin: "calibrated" | "predicted" | "formula";
+  /** Parameters that this cell fixes. */
+  readonly fixes: readonly (keyof Parameters)[];
+  readonly excluded?: string;
+  readonly note?: string;
+  /** What in the paper it contradicts. */
+  readonly contradicts: readonly string[];
+}
+
+/** Which variant wins a row of Table 4. */
+export interface Winner {
+  readonly new: number;
+  readonly cached: number;
+  readonly paper: Variant;
+  readonly model: Variant;
+  /** TTFT of the loser over the winner's, less 1, as printed. */
+  readonly apart: number;
+  readonly nearTie: boolean;
+  readonly agrees: boolean;
+}
+
+/** Errors of a group of cells; shares. */
+export interface GroupError {
+  readonly cells: number;
+  readonly median: number;
+  readonly worst: number;
+  /** Id of the worst cell. */
+  readonly worstCell: string;
+  /** The same over the cells that no parameter was calibrated on. */
+  readonly predicted: { readonly cells: number; readonly median: number; readonly worst: number };
+}
+
+/** The whole comparison. */
+export interface PaperReport {
+  readonly rows: readonly PaperRow[];
+  readonly errors: Readonly<Record<Exclude<CellGroup, "formula">, GroupError>>;
+  readonly winners: readonly Winner[];
+  readonly contradictions: readonly Contradiction[];
+  readonly parameters: Parameters;
+}
+
+/** Predicts every cell of Tables 2 to 8 and the headline figures. */
+export async function paperReport(parameters: Parameters = PARAMETERS): Promise<PaperReport> {
+  const known = new Map<string, Plan>();
+  const answer = async (ask: Ask): Promise<Plan> => {
+    const key = keyOf(ask);
+    const found = known.get(key) ?? (await plan({ ...ask, model: findModel("llama3-405b"), cluster: findCluster("gtt"), parameters }));
+    known.set(key, found);
+    return found;
+  };
+  const rows: PaperRow[] = [];
+  for (const cell of CELLS) {
+    const plans: Plan[] = [];
+    for (const ask of cell.asks) plans.push(await answer(ask));
+    rows.push(rowOf(cell, cell.value(plans)));
+  }
+  const winners: Winner[] = [];
+  for (const row of TABLE_4) {
+    const [kv, q] = [await answer(table4Ask(row, "pass-kv")), await answer(table4Ask(row, "pass-q"))];
+    const apart = Math.max(row.passKv, row.passQ) / Math.min(row.passKv, row.passQ) - 1;
+    const paper = row.passKv < row.passQ ? "pass-kv" : "pass-q";
+    const model = kv.seconds <= q.seconds ? "pass-kv" : "pass-q";
+    winners.push({ new: row.new, cached: row.cached, paper, model, apart, nearTie: apart < NEAR_TIE, agrees: paper === model });
+  }
+  const group = (name: CellGroup) => errorsOf(rows.filter((r) => r.group === name && r.excluded === undefined && r.error !== null));
+  const errors = { ttft: group("ttft"), ttit: group("ttit"), part: group("part"), decode: group("decode"), claim: group("claim") };
+  return { rows, errors, winners, contradictions: CONTRADICTIONS, parameters };
+}
+
+function rowOf(cell: Cell, model: number): PaperRow {
+  const fixes = PROVENANCE.filter((p) => p.cells.includes(cell.id)).map((p) => p.name);
+  return {
+    id: cell.id,
+    table: cell.table,
+    label: cell.label,
+    unit: cell.unit,
+    group: cell.group,
+    paper: cell.paper,
+    model,
+    error: cell.paper === 0 ? null : model / cell.paper - 1,
+    origin: cell.group === "formula" ? "formula" : fixes.length > 0 || sameFigure(cell) ? "calibrated" : "predicted",
+    fixes,
+    ...(cell.excluded === undefined ? {} : { excluded: cell.excluded }),
+    ...(cell.note === undefined ? {} : { note: cell.note }),
+    contradicts: contradictionsOf(cell.id).map((c) => c.what),
+  };
+}
+
+/** A cell that prints a calibration cell's figure again is no prediction either. */
+function sameFigure(cell: Cell): boolean {
+  const scale = (c: Cell) => c.paper * (c.unit === "s" ? 1e3 : 1);
+  return CELLS.some((other) => other !== cell && other.group === cell.group && scale(other) === scale(cell) && other.asks.map(keyOf).join() === cell.asks.map(keyOf).join() && PROVENANCE.some((p) => p.cells.includes(other.id)));
+}
+
+/** An ask as text, whatever the order of its fields. */
+function keyOf(ask: Ask): string {
+  return JSON.stringify(Object.entries(ask).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function errorsOf(rows: readonly PaperRow[]): GroupError {
+  const sizes = (some: readonly PaperRow[]) => some.map((r) => Math.abs(r.error!));
+  const worstRow = rows.reduce((a, b) => (Math.abs(b.error!) > Math.abs(a.error!) ? b : a));
+  const predicted = sizes(rows.filter((r) => r.origin === "predicted"));
+  return {
+    cells: rows.length,
+    median: median(sizes(rows)),
+    worst: Math.abs(worstRow.error!),
+    worstCell: worstRow.id,
+    predicted: { cells: predicted.length, median: median(predicted), worst: Math.max(...predicted) },
+  };
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}

@@ -1,0 +1,284 @@
+/**
+ * The simulated cluster: ranks and links over virtual time. Each rank runs the engine's own ring program (pass-KV or pass-Q of
+ * engine/ring) against a device and a ring that compute when things end instead of doing them; a message carries the time at
+ * which it is there. Deterministic: times depend on data alone, never on the order in which promises resolve.
+ */
+import type { Variant } from "../cluster/types.ts";
+import type { Attention, Chunk, Ring } from "../ring/contract.ts";
+import { passKv } from "../ring/pass-kv.ts";
+import { passQ } from "../ring/pass-q.ts";
+import type { Kind, Lane, Span } from "../trace/span.ts";
+import type { Wire } from "./rates.ts";
+
+/** One layer's ring on a simulated cluster. Times in seconds. */
+export interface RingWork {
+  /** N. */
+  readonly ranks: number;
+  readonly variant: Variant;
+  /** Attention of the queries that rank `queries` first owned to the keys that rank `keys` first owned, on a rank of normal speed. */
+  readonly attend: (queries: number, keys: number) => number;
+  /** FLOPs of the same, for spans. */
+  readonly flops?: (queries: number, keys: number) => number;
+  /** Bytes of a ring message, equal on all ranks (padding included). */
+  readonly message: number;
+  /** Bytes of a parcel of pass-Q's All2All. */
+  readonly parcel: number;
+  /** The link from a rank to the next. */
+  readonly wire: (from: number) => Wire;
+  /** How long a rank's part of the All2All takes once it has begun. */
+  readonly exchange: (rank: number) => number;
+  /** Merging the partial results at the end of pass-Q. */
+  readonly merge: number;
+  /** Host work before each ring step; none with one rank. */
+  readonly hopOverhead: number;
+  /** Whether transfers run beside attention; not in a decode graph, which has one stream. */
+  readonly overlap: boolean;
+  /** When a rank comes to the ring. */
+  readonly start: (rank: number) => number;
+  /** How many times slower than normal a rank computes. */
+  readonly slowdown?: (rank: number) => number;
+  /** A factor on a hop's attention (0) or transfer (1). */
+  readonly jitter?: (rank: number, hop: number, what: 0 | 1) => number;
+  /**
+   * All ranks are alike: run one of them, which receives what it sends as its neighbour would. Exact when attention, wires and starts
+   * do not depend on the rank, and O(N) hops instead of N x N.
+   */
+  readonly oneForAll?: boolean;
+  /** Receives every span when given. */
+  readonly onSpan?: (span: Span) => void;
+}
+
+/** One rank's time in the ring; the parts sum to `end - start`. Seconds. */
+export interface RankTime {
+  readonly rank: number;
+  readonly start: number;
+  readonly end: number;
+  readonly attend: number;
+  readonly merge: number;
+  /** Waiting for ring messages that attention did not hide. */
+  readonly wait: number;
+  /** From this rank's last partial result until every parcel is there. */
+  readonly all2all: number;
+  /** Host work of the ring's steps. */
+  readonly launch: number;
+}
+
+/** Runs the ring; resolves to every rank's times (one rank's with `oneForAll`). */
+export async function simulateRing(work: RingWork): Promise<RankTime[]> {
+  const cluster = new SimulatedCluster(work);
+  const ranks = Array.from({ length: work.oneForAll ? 1 : work.ranks }, (_, k) => new SimulatedRank(cluster, k));
+  await Promise.all(ranks.map((rank) => rank.run()));
+  return ranks.map((rank) => rank.time());
+}
+
+/** What travels: not rows but when they are there. */
+interface Packet extends Chunk {
+  readonly owner: number;
+  readonly bytes: number;
+  /** When it is at the rank that holds it. */
+  ready: number;
+}
+
+/** Queries or keys on a rank's device, or a partial result. */
+interface Operand {
+  owner: number;
+  ready: number;
+}
+
+/** The mailboxes between neighbours and the meeting point of the All2All. */
+class SimulatedCluster {
+  readonly work: RingWork;
+  readonly #inbox: (Packet | undefined)[];
+  readonly #waiting: (((packet: Packet) => void) | undefined)[];
+  readonly #exchange: { rank: number; end: number; resolve: (end: number) => void }[] = [];
+
+  constructor(work: RingWork) {
+    this.work = work;
+    this.#inbox = new Array<Packet | undefined>(work.ranks);
+    this.#waiting = new Array<((packet: Packet) => void) | undefined>(work.ranks);
+  }
+
+  /** Hands a packet to the next rank and resolves to the one from the rank before. */
+  pass(rank: number, packet: Packet): Promise<Packet> {
+    if (this.work.oneForAll) return Promise.resolve(packet);
+    const to = rank + 1 === this.work.ranks ? 0 : rank + 1;
+    const taker = this.#waiting[to];
+    if (taker === undefined) this.#inbox[to] = packet;
+    else {
+      this.#waiting[to] = undefined;
+      taker(packet);
+    }
+    const mine = this.#inbox[rank];
+    if (mine === undefined) return new Promise((resolve) => (this.#waiting[rank] = resolve));
+    this.#inbox[rank] = undefined;
+    return Promise.resolve(mine);
+  }
+
+  /** Resolves to when the parcels of all other ranks are there: the latest end of theirs, given every rank's own. */
+  meet(rank: number, end: number): Promise<number> {
+    if (this.work.oneForAll) return Promise.resolve(end);
+    return new Promise((resolve) => {
+      this.#exchange.push({ rank, end, resolve });
+      if (this.#exchange.length < this.work.ranks) return;
+      let [first, second] = [-Infinity, -Infinity];
+      let latest = -1;
+      for (const part of this.#exchange) {
+        if (part.end > first) [first, second, latest] = [part.end, first, part.rank];
+        else if (part.end > second) second = part.end;
+      }
+      for (const part of this.#exchange) part.resolve(Math.max(part.end, part.rank === latest ? second : first));
+    });
+  }
+}
+
+/** One rank: its device and its place in the ring, both over its own clock. */
+class SimulatedRank implements Attention<Packet, Operand, Operand, Operand>, Ring<Packet> {
+  readonly rank: number;
+  readonly size: number;
+  readonly #cluster: SimulatedCluster;
+  readonly #work: RingWork;
+  readonly #slow: number;
+  readonly #overhead: number;
+  readonly #begin: number;
+  /** When the device is free, and when the outgoing link is. */
+  #free: number;
+  #egress: number;
+  #attend = 0;
+  #merge = 0;
+  #wait = 0;
+  #all2all = 0;
+  #launch = 0;
+  #incoming: Promise<Packet> | undefined;
+  /** Two operands take turns: the one in use and the one arriving. */
+  readonly #operands: readonly [Operand, Operand];
+  #turn: 0 | 1 = 0;
+  readonly #partial: Operand;
+  readonly #settled: Promise<Operand>;
+  readonly #parcel: Promise<Packet>;
+
+  constructor(cluster: SimulatedCluster, rank: number) {
+    const work = cluster.work;
+    this.rank = rank;
+    this.size = work.ranks;
+    this.#cluster = cluster;
+    this.#work = work;
+    this.#slow = work.slowdown?.(rank) ?? 1;
+    this.#overhead = work.ranks > 1 ? work.hopOverhead : 0;
+    this.#begin = work.start(rank);
+    this.#free = this.#begin;
+    this.#egress = this.#begin;
+    this.#operands = [{ owner: rank, ready: 0 }, { owner: rank, ready: 0 }];
+    this.#partial = { owner: rank, ready: 0 };
+    this.#settled = Promise.resolve(this.#partial);
+    this.#parcel = Promise.resolve({ owner: rank, bytes: work.parcel, ready: 0 });
+  }
+
+  async run(): Promise<void> {
+    const own: Packet = { owner: this.rank, bytes: this.#work.message, ready: this.#begin };
+    const stays: Operand = { owner: this.rank, ready: this.#begin };
+    await (this.#work.variant === "pass-kv" ? passKv(this, this, stays, own) : passQ(this, this, own, stays));
+  }
+
+  time(): RankTime {
+    return { rank: this.rank, start: this.#begin, end: this.#free, attend: this.#attend, merge: this.#merge, wait: this.#wait, all2all: this.#all2all, launch: this.#launch };
+  }
+
+  loadQueries(packet: Packet): Operand {
+    return this.#load(packet);
+  }
+
+  loadKeys(packet: Packet): Operand {
+    return this.#load(packet);
+  }
+
+  attend(hop: number, q: Operand, kv: Operand): Promise<Operand> {
+    // In a graph of one stream the transfer is a kernel before the attention, so the attention waits for what arrives.
+    if (this.#incoming !== undefined && !this.#work.overlap) return this.#incoming.then((packet) => this.#attended(hop, q, kv, packet.ready));
+    this.#attended(hop, q, kv, 0);
+    return this.#settled;
+  }
+
+  /** Parcels leave together in the All2All, which begins when the device is free: one packet stands for all of a rank's. */
+  unload(_hop: number, _partial: Operand, _owner: number): Promise<Packet> {
+    return this.#parcel;
+  }
+
+  merge(own: Operand, arrived: readonly Packet[]): Promise<Operand> {
+    const start = Math.max(this.#free, own.ready, arrived[0]?.ready ?? 0);
+    const seconds = arrived.length === 0 ? 0 : this.#work.merge * this.#slow;
+    this.#free = start + seconds;
+    this.#merge += seconds;
+    if (seconds > 0) this.#span("device", "merge", this.size - 1, start, seconds);
+    return Promise.resolve({ owner: this.rank, ready: this.#free });
+  }
+
+  shift(hop: number, packet: Packet): Promise<Packet> {
+    const work = this.#work;
+    const wire = work.wire(this.rank);
+    const start = Math.max(packet.ready, this.#free, this.#egress - this.#overhead) + this.#overhead;
+    const seconds = (packet.bytes / wire.rate) * (work.jitter?.(this.rank, hop, 1) ?? 1);
+    this.#egress = start + seconds;
+    packet.ready = start + seconds + wire.latency;
+    if (work.onSpan !== undefined) {
+      const next = (this.rank + 1) % this.size;
+      const move = { hop, start, duration: seconds + wire.latency, bytes: packet.bytes, flops: 0 };
+      work.onSpan({ rank: this.rank, lane: "send", kind: "send", ...move, peer: next });
+      work.onSpan({ rank: next, lane: "receive", kind: "receive", ...move, peer: this.rank });
+    }
+    const incoming = this.#cluster.pass(this.rank, packet);
+    if (!work.overlap) this.#incoming = incoming;
+    return incoming;
+  }
+
+  async allToAll(parcels: readonly (Packet | undefined)[]): Promise<Packet[]> {
+    if (this.size === 1) return [];
+    const start = this.#free;
+    const end = await this.#cluster.meet(this.rank, start + this.#work.exchange(this.rank));
+    this.#free = end;
+    this.#all2all += end - start;
+    this.#span("device", "all2all", this.size - 1, start, end - start, { bytes: this.#work.parcel * (this.size - 1) });
+    // As many parcels arrive as were sent, and the last of them now.
+    const last: Packet = { owner: this.rank, bytes: this.#work.parcel, ready: end };
+    return new Array<Packet>(parcels.length - 1).fill(last);
+  }
+
+  #load(packet: Packet): Operand {
+    const operand = this.#operands[this.#turn];
+    this.#turn = this.#turn === 0 ? 1 : 0;
+    operand.owner = packet.owner;
+    operand.ready = packet.ready;
+    return operand;
+  }
+
+  #attended(hop: number, q: Operand, kv: Operand, stream: number): Operand {
+    const work = this.#work;
+    this.#incoming = undefined;
+    const ready = Math.max(q.ready, kv.ready);
+    if (ready > this.#free) this.#waited(hop, ready);
+    if (this.#overhead > 0) {
+      this.#span("device", "launch", hop, this.#free, this.#overhead);
+      this.#free += this.#overhead;
+      this.#launch += this.#overhead;
+    }
+    if (stream > this.#free) this.#waited(hop, stream);
+    const seconds = work.attend(q.owner, kv.owner) * this.#slow * (work.jitter?.(this.rank, hop, 0) ?? 1);
+    if (work.onSpan !== undefined) {
+      const peer = work.variant === "pass-kv" ? kv.owner : q.owner;
+      this.#span("device", "attend", hop, this.#free, seconds, { flops: work.flops?.(q.owner, kv.owner) ?? 0, peer });
+    }
+    this.#free += seconds;
+    this.#attend += seconds;
+    this.#partial.ready = this.#free;
+    return this.#partial;
+  }
+
+  #waited(hop: number, until: number): void {
+    this.#span("device", "wait", hop, this.#free, until - this.#free);
+    this.#wait += until - this.#free;
+    this.#free = until;
+  }
+
+  #span(lane: Lane, kind: Kind, hop: number, start: number, duration: number, more: Partial<Span> = {}): void {
+    this.#work.onSpan?.({ rank: this.rank, lane, kind, hop, start, duration, bytes: 0, flops: 0, ...more });
+  }
+}

@@ -1,0 +1,36 @@
+/** What each variant puts on the wire and what of it attention does not hide: the numbers that a choice gives as its reason. */
+import type { Setting } from "./setting.ts";
+
+/** Bytes and seconds of one rank and layer. With one GPU's heads, C and BW these are one GPU's figures, as in Table 5. */
+export interface Exposure {
+  /** Bytes of one KV message, `2 (T+P)/N N_KV D_H e` (Table 3). */
+  readonly kvBytes: number;
+  /** Bytes of one Q message, `T/N N_H D_H e` (Table 3). */
+  readonly qBytes: number;
+  /** Bytes that a rank sends in pass-Q's All2All: partial O in e bytes and its LSE in f32, `(N-1) T/N N_H (D_H e + 4)`. */
+  readonly all2allBytes: number;
+  /** Seconds of attention a hop, `4 T (T+P) N_H D_H / (N^2 C)` (Table 3, without the causal half, as Eq. 2 counts it). */
+  readonly attend: number;
+  readonly sendKv: number;
+  readonly sendQ: number;
+  readonly all2all: number;
+  /** `(N-1) max(0, SendRecv - ATTN)` (the test of Table 5). */
+  readonly exposedKv: number;
+  /** `(N-1) max(0, SendRecv - ATTN) + All2All`. */
+  readonly exposedQ: number;
+}
+
+/** Message sizes and predicted exposed communication of both variants, from rates alone (no latency, no overhead). */
+export function exposure(s: Required<Setting>): Exposure {
+  const hops = s.ranks - 1;
+  const rows = s.new / s.ranks;
+  const keys = (s.new + s.cached) / s.ranks;
+  const kvBytes = 2 * keys * s.kvHeads * s.headDim * s.bytes;
+  const qBytes = rows * s.heads * s.headDim * s.bytes;
+  const all2allBytes = hops * rows * s.heads * (s.headDim * s.bytes + 4);
+  const attend = (4 * rows * keys * s.heads * s.headDim) / s.flops;
+  const [sendKv, sendQ, all2all] = [kvBytes, qBytes, all2allBytes].map((bytes) => bytes / s.bandwidth);
+  const exposedKv = hops * Math.max(0, sendKv - attend);
+  const exposedQ = hops * Math.max(0, sendQ - attend) + all2all;
+  return { kvBytes, qBytes, all2allBytes, attend, sendKv, sendQ, all2all, exposedKv, exposedQ };
+}

@@ -1,0 +1,85 @@
+/** One rank's persistent KV cache, whatever device it lies on: appended rows, the message it makes, its copy as bytes. */
+import { type Block, block, count, type Range } from "../layout/shards.ts";
+import { PAGE, Pages, type Segment } from "../layout/pages.ts";
+import { rankChunk, type RankChunk } from "./chunk.ts";
+
+/** Rows to copy out of a pool: `count` rows from pool row `row` to row `to` of a message. */
+export interface Copy {
+  readonly row: number;
+  readonly to: number;
+  readonly count: number;
+}
+
+/** Where cached rows lie: two pools of `PAGE`-row pages, one of keys, one of values. `KV` is what the device attends to. */
+export interface PagePool<KV> {
+  /** Writes rows of K (the first `rows` rows of data) and V (the rest) to the segments. */
+  write(segments: readonly Segment[], data: ArrayBuffer, rows: number): void;
+  /** K, then V, of `rows` rows each, with the copies in place. */
+  read(copies: readonly Copy[], rows: number): Promise<ArrayBuffer>;
+  /** The pages of a table as keys and values to attend to. */
+  keys(owner: number, view: { readonly block: Block; readonly table: Uint32Array<ArrayBuffer> }): KV;
+  destroy(): void;
+}
+
+/** Rows of one sequence, at the positions of `ranges`: K, then V. */
+export interface CachedRows {
+  readonly sequence: number;
+  readonly ranges: readonly Range[];
+  readonly data: ArrayBuffer;
+}
+
+/** The cache of one session on one rank. */
+export class KvCache<KV> {
+  readonly pages: Pages;
+  readonly #pool: PagePool<KV>;
+  readonly #rank: number;
+
+  constructor(rank: number, pages: number, pool: PagePool<KV>) {
+    this.#rank = rank;
+    this.pages = new Pages(pages);
+    this.#pool = pool;
+  }
+
+  /** Rows at later positions than those held. Errors: LimitError, before anything changes. */
+  append({ sequence, ranges, data }: CachedRows): void {
+    this.#pool.write(this.pages.append(sequence, ranges), data, count(ranges));
+  }
+
+  /** The cached rows of some sequences, in place. */
+  keys(sequences: readonly number[]): KV {
+    return this.#pool.keys(this.#rank, this.pages.view(sequences));
+  }
+
+  /** The same rows as a message, sequence i padded to `lengths[i]` rows (Algorithm 2). */
+  async message(sequences: readonly number[], lengths: readonly number[]): Promise<RankChunk> {
+    const padded = block(sequences.map((s) => this.pages.ranges(s)), lengths);
+    const runs = padded.runs.map((run) => ({ ...run, sequence: sequences[run.sequence] }));
+    let to = 0;
+    const copies = sequences.flatMap((s, i) => {
+      const begin = to;
+      to += lengths[i];
+      return this.pages.segments(s).map(({ row, from, count }) => ({ row, to: begin + from, count }));
+    });
+    return rankChunk(this.#rank, { runs, rows: padded.rows }, await this.#pool.read(copies, padded.rows));
+  }
+
+  /** Everything that is held, sequence by sequence. */
+  async copy(): Promise<CachedRows[]> {
+    const out: CachedRows[] = [];
+    for (const sequence of [...this.pages.sequences].sort((a, b) => a - b)) {
+      const ranges = [...this.pages.ranges(sequence)];
+      const copies = this.pages.segments(sequence).map(({ row, from, count }) => ({ row, to: from, count }));
+      out.push({ sequence, ranges, data: await this.#pool.read(copies, count(ranges)) });
+    }
+    return out;
+  }
+
+  destroy(): void {
+    this.#pool.destroy();
+  }
+}
+
+/** Rows in a pool of `pages` pages. */
+export function poolRows(pages: number): number {
+  return pages * PAGE;
+}

@@ -1,0 +1,106 @@
+/** `ringside attend` as a process: exit statuses, what is on stdout and what on stderr, Ctrl-C. */
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
+import test from "node:test";
+import { reference } from "../../../engine/reference/attention.ts";
+import { difference } from "../../../engine/reference/error.ts";
+import { writeNpy } from "../../../engine/tensor/npy.ts";
+import { writeSafetensors } from "../../../engine/tensor/safetensors.ts";
+import { experiment } from "../../experiment.ts";
+import { contents, type Document, inFolder, readOutput, ringside, runtime, writeTensors } from "./command.ts";
+
+const input = experiment({ sequences: [{ new: 29, cached: 14 }], heads: 4, kvHeads: 2 });
+const OUTPUTS = ["--out", "o.npy", "--lse", "l.npy", "--trace", "t.json"];
+
+test("--json: status 0, one JSON document on stdout and nothing on stderr, from a safetensors file on the adapter", () =>
+  inFolder(async (folder) => {
+    const { q, k, v } = input;
+    await writeFile(path.join(folder, "f.safetensors"), writeSafetensors({
+      q: { shape: [29, 4, 16], dtype: "f32", data: q },
+      k: { shape: [43, 2, 16], dtype: "f32", data: k },
+      v: { shape: [43, 2, 16], dtype: "f32", data: v },
+    }));
+    const { status, stdout, stderr } = await ringside(["attend", "--tensors", "f.safetensors", "--ranks", "2", "--check", "--json", ...OUTPUTS], folder).ended;
+    assert.deepEqual([status, stderr], [0, ""]);
+    const report = JSON.parse(stdout) as Document;
+    assert.deepEqual([report.runtime, report.backend, report.ranks, report.error?.passed], [runtime, "webgpu", 2, true]);
+    // The launcher says where the adapter is from.
+    assert.ok(report.adapterSource, "no adapterSource");
+    assert.ok(difference((await readOutput(folder, "o.npy")).data, reference(input).out).within);
+    assert.deepEqual(Object.keys(await contents(folder)), ["f.safetensors", "l.npy", "o.npy", "t.json"]);
+  }));
+
+test("a check that fails: status 1, the report and the outputs all the same", () =>
+  inFolder(async (folder) => {
+    // Scores near 1e6 that differ by little: f32 cannot tell them apart as float64 does.
+    const sharp = { ...input, q: input.q.map((x) => 1000 * x), k: input.k.map((x, i) => 300 + x * (i % 3)) };
+    const { status, stdout, stderr } = await ringside(["attend", ...(await writeTensors(folder, sharp)), "--ranks", "2", "--check", "--json", ...OUTPUTS], folder).ended;
+    assert.deepEqual([status, stderr], [1, ""]);
+    assert.equal((JSON.parse(stdout) as Document).error?.passed, false);
+    assert.deepEqual(Object.keys(await contents(folder)), ["k.npy", "l.npy", "o.npy", "q.npy", "t.json", "v.npy"]);
+  }));
+
+test("bad input: status 2, one line on stderr, nothing on stdout, nothing written", () =>
+  inFolder(async (folder) => {
+    await writeTensors(folder, input);
+    await writeFile(path.join(folder, "bad.npy"), writeNpy([29, 3, 16], new Float32Array(29 * 3 * 16)));
+    const before = await contents(folder);
+    for (const [args, says] of [
+      [["--q", "bad.npy"], /^ringside: bad\.npy and k\.npy: heads: found H = 3 /],
+      [["--ranks", "0"], /^ringside: --ranks: found "0", expected /],
+      [["--colour"], /^ringside: Unknown option '--colour'/],
+      [["--out", "none/o.npy"], /^ringside: --out none\/o\.npy: found no folder none/],
+    ] as const) {
+      const ended = await ringside(["attend", "--q", "q.npy", "--k", "k.npy", "--v", "v.npy", "--backend", "cpu", "--json", ...OUTPUTS, ...args], folder).ended;
+      assert.deepEqual([ended.status, ended.stdout], [2, ""], ended.stderr);
+      assert.match(ended.stderr, says);
+      assert.match(ended.stderr, /^[^\n]+\n$/);
+    }
+    assert.deepEqual(await contents(folder), before);
+  }));
+
+test("no command, an unknown one, and --help", () =>
+  inFolder(async (folder) => {
+    const none = await ringside([], folder).ended;
+    assert.deepEqual([none.status, none.stdout], [2, ""]);
+    assert.match(none.stderr, /^ringside COMMAND \[options\]/);
+    const unknown = await ringside(["atend"], folder).ended;
+    assert.deepEqual([unknown.status, unknown.stdout], [2, ""]);
+    assert.match(unknown.stderr, /^ringside: found command "atend", expected attend, .*\n$/);
+    const help = await ringside(["--help"], folder).ended;
+    assert.deepEqual([help.status, help.stderr], [0, ""]);
+    assert.match(help.stdout, /^ {2}attend +\S/m);
+  }));
+
+test("a failed rank: status 1, one line that names it, nothing written", () =>
+  inFolder(async (folder) => {
+    const options = [...(await writeTensors(folder, input)), "--ranks", "2", "--backend", "cpu", "--timeout", "2", "--json", ...OUTPUTS];
+    const before = await contents(folder);
+    const { status, stdout, stderr } = await ringside(["attend", ...options, "--fault", "rank=1,hop=0,kind=drop"], folder).ended;
+    assert.deepEqual([status, stdout], [1, ""]);
+    assert.match(stderr, /^ringside: rank 0, hop 0: [^\n]* \(awaited: the chunk of hop 0 from rank 1\)\n$/);
+    assert.deepEqual(await contents(folder), before);
+  }));
+
+/** Starts a run over a link on which its chunk takes 5.7 s, and interrupts it as Ctrl-C does, `after` so many milliseconds. */
+async function interrupt(backend: string, after: number): Promise<void> {
+  await inFolder(async (folder) => {
+    const options = [...(await writeTensors(folder, input)), "--ranks", "2", "--backend", backend, "--link", "1000,0.1", "--check", ...OUTPUTS];
+    const before = await contents(folder);
+    const { child, ended } = ringside(["attend", ...options], folder);
+    await new Promise((resolve) => setTimeout(resolve, after));
+    assert.equal(child.exitCode, null, "it runs when it is interrupted");
+    const start = performance.now();
+    child.kill("SIGINT");
+    const { status, stdout, stderr } = await ended;
+    const took = performance.now() - start;
+    assert.deepEqual([status, stdout, stderr], [130, "", "ringside: cancelled\n"]);
+    assert.ok(took < 3000, `it took ${took} ms to end`);
+    assert.deepEqual(await contents(folder), before, "neither an output nor a .partial file is left");
+  });
+}
+
+test("Ctrl-C while a chunk is on a slow link: status 130 at once, no file left", () => interrupt("cpu", 2000));
+
+test("Ctrl-C on the adapter: status 130 at once, no file left", () => interrupt("webgpu", 3000));

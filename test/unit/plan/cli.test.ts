@@ -1,0 +1,127 @@
+/** `ringside plan`, `paper` and `policy`: one JSON document, tables, files, and bad input named. */
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import test from "node:test";
+import { paper } from "../../../engine/cli/paper.ts";
+import { plan } from "../../../engine/cli/plan.ts";
+import { policy } from "../../../engine/cli/policy.ts";
+import { InputError } from "../../../engine/errors.ts";
+import type { PaperReport, Plan, Sweep } from "../../../engine/plan/index.ts";
+import type { Choice } from "../../../engine/policy/index.ts";
+
+type Run = (argv: readonly string[], io: { stdout: (text: string) => void; stderr: (text: string) => void }) => Promise<number>;
+
+async function call(command: Run, ...argv: string[]): Promise<{ status: number; stdout: string; stderr: string }> {
+  let [stdout, stderr] = ["", ""];
+  const status = await command(argv, { stdout: (t) => void (stdout += t), stderr: (t) => void (stderr += t) });
+  return { status, stdout, stderr };
+}
+
+async function json<T>(command: Run, ...argv: string[]): Promise<T> {
+  const { status, stdout, stderr } = await call(command, ...argv, "--json");
+  assert.equal(status, 0);
+  assert.equal(stderr, "");
+  assert.equal(stdout.trimEnd().split("\n").length, 1);
+  return JSON.parse(stdout) as T;
+}
+
+const refused = (message: RegExp) => (e: unknown) => e instanceof InputError && !e.message.includes("\n") && message.test(e.message);
+
+async function folder<T>(use: (dir: string) => Promise<T>): Promise<T> {
+  const dir = await mkdtemp(path.join(tmpdir(), "ringside-plan-"));
+  try {
+    return await use(dir);
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+}
+
+test("plan --json: ttft in seconds, variant and reason, breakdown, memory, rates", async () => {
+  const p = await json<Plan>(plan, "--model", "llama3-405b", "--cluster", "gtt", "--cp", "4", "--tp", "8", "--new", "128000");
+  assert.ok(Math.abs(p.ttft! / 10.95 - 1) < 0.05);
+  assert.equal(p.variant, "pass-kv");
+  assert.deepEqual(Object.keys(p.breakdown), ["gemm", "attention", "exposed", "all2all", "allreduce", "launch"]);
+  assert.equal(p.memory.fits, true);
+  assert.ok(p.flopsPerGpu > 4e14 && p.parallelEfficiency > 0.9 && p.parallelEfficiency <= 1);
+});
+
+test("plan --decode gives ttit; what does not fit is planned all the same, with a line on stderr", async () => {
+  const p = await json<Plan>(plan, "--cp", "2", "--tp", "8", "--decode", "--cached", "128000");
+  assert.ok(p.ttft === undefined && Math.abs(p.ttit! / 0.06023 - 1) < 0.2);
+  const { status, stdout, stderr } = await call(plan, "--new", "1000000", "--json");
+  assert.equal(status, 0);
+  assert.match(stderr, /does not fit: needs/);
+  assert.equal((JSON.parse(stdout) as Plan).memory.fits, false);
+});
+
+test("plan --sweep --ttft: rows, front and the smallest layout that reaches it", async () => {
+  const s = await json<Sweep>(plan, "--sweep", "--max-gpus", "128", "--new", "1000000", "--ttft", "100");
+  assert.equal(s.best?.gpus, 128);
+  assert.ok(s.pareto.length > 0 && s.rows.length > 50);
+  assert.match((await call(plan, "--sweep", "--max-gpus", "64", "--new", "1000000", "--ttft", "60")).stdout, /nothing that fits reaches 60 s/);
+});
+
+test("plan takes a config.json, a cluster's JSON, and writes a trace", () =>
+  folder(async (dir) => {
+    const [config, cluster, trace] = ["config.json", "cluster.json", "trace.json"].map((name) => path.join(dir, name));
+    await writeFile(config, JSON.stringify({ num_hidden_layers: 4, hidden_size: 512, num_attention_heads: 8, num_key_value_heads: 2, intermediate_size: 2048, vocab_size: 1000 }));
+    await writeFile(cluster, JSON.stringify({ accelerator: "h200", fabric: "gti", gpusPerHost: 2 }));
+    const p = await json<Plan>(plan, "--model", config, "--cluster", cluster, "--cp", "3", "--tp", "2", "--new", "999", "--trace", trace);
+    assert.equal(p.hosts, 3);
+    const { traceEvents } = JSON.parse(await readFile(trace, "utf8")) as { traceEvents: { ph: string; cat?: string }[] };
+    assert.equal(traceEvents.filter((e) => e.cat === "attend").length, 9);
+    await writeFile(config, "{");
+    await assert.rejects(call(plan, "--model", config, "--new", "5"), refused(/--model .*config\.json: .*expected JSON/));
+    await assert.rejects(call(plan, "--model", path.join(dir, "no.json"), "--new", "5"), refused(/cannot be read \(ENOENT\)/));
+  }));
+
+test("plan --slow and --jitter disturb it repeatably", async () => {
+  const argv = ["--cp", "4", "--new", "16000", "--variant", "pass-kv"];
+  const even = await json<Plan>(plan, ...argv);
+  assert.ok((await json<Plan>(plan, ...argv, "--slow", "1=2")).seconds > even.seconds);
+  assert.equal((await json<Plan>(plan, ...argv, "--jitter", "0.1,7")).seconds, (await json<Plan>(plan, ...argv, "--jitter", "0.1,7")).seconds);
+});
+
+test("plan's bad input", async () => {
+  const bad: readonly [string[], RegExp][] = [
+    [["--cp", "4"], /--new: found none/],
+    [["--new", "x"], /--new: found "x"/],
+    [["--new", "5", "--variant", "pass"], /--variant: found "pass", expected auto or pass-kv or pass-q/],
+    [["--new", "5", "--nonsense"], /--nonsense.*known options: --model/],
+    [["--new", "5", "--model", "gpt"], /unknown model "gpt"; there are/],
+    [["--new", "5", "--cluster", "moon"], /unknown cluster "moon"; there are/],
+    [["--new", "5", "--tp", "3"], /tp 3 does not divide/],
+    [["--new", "5", "--ttft", "3"], /--ttft: found without --sweep/],
+    [["--new", "5", "--sweep", "--cp", "3"], /--sweep: found --cp too/],
+    [["--new", "5", "--slow", "9=2"], /--slow: found "9=2", expected RANK=FACTOR/],
+    [["--new", "5", "--jitter", "2"], /--jitter: found "2"/],
+    [["--new", "5", "--cp", "300", "--trace", "/tmp/t.json"], /--trace: found --cp 300, expected at most 256/],
+  ];
+  for (const [argv, message] of bad) await assert.rejects(call(plan, ...argv), refused(message), argv.join(" "));
+});
+
+test("paper: every table, and as JSON", async () => {
+  const { status, stdout } = await call(paper);
+  assert.equal(status, 0);
+  for (const name of ["Table 2", "Table 3", "Table 4", "Table 5", "Table 6", "Table 7", "Table 8", "Headline", "Errors", "Parameters", "Where the paper contradicts itself"]) assert.ok(stdout.includes(`${name}\n`), name);
+  const report = await json<PaperReport>(paper);
+  assert.ok(report.rows.length > 90);
+  assert.ok(report.rows.every((r) => ["calibrated", "predicted", "formula"].includes(r.origin)));
+});
+
+test("policy: the choice, its terms, its reason; one rank has no border", async () => {
+  const argv = ["--new", "3200", "--cached", "124800", "--ranks", "4", "--heads", "128", "--kv-heads", "8"];
+  const choice = await json<Choice>(policy, ...argv, "--rule", "alg1");
+  assert.equal(choice.variant, "pass-q");
+  assert.equal(choice.terms.newEq2, 4000);
+  assert.match((await call(policy, ...argv)).stdout, /^pass-kv by alg5 \(tie\)/);
+  assert.equal((await json<Choice>(policy, "--new", "1", "--ranks", "1", "--heads", "1", "--kv-heads", "1")).terms.margin, null);
+  await assert.rejects(call(policy, "--new", "5", "--ranks", "2", "--heads", "4"), refused(/--kv-heads: found none/));
+  await assert.rejects(call(policy, ...argv, "--rule", "best"), refused(/--rule: found "best", expected alg1 or alg5/));
+});
+
+test("--help tells each command's options", async () => {
+  for (const command of [plan, paper, policy]) assert.match((await call(command, "--help")).stdout, /--json/);
+});
