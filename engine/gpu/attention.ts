@@ -40,7 +40,7 @@ const INPUT = STORAGE | COPY_DST;
 const OUTPUT = STORAGE | COPY_SRC | COPY_DST;
 
 /** Gets a pass's start and length on the shared clock, in seconds. */
-type Report = (start: number, duration: number, flops?: number) => void;
+type Report = (start: number, duration: number) => void;
 
 /** Dispatches take at most this many workgroups along one side (the default limit). */
 const MAX_GROUPS = 65535;
@@ -107,7 +107,8 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const name = chooseKernel(seen);
     const pipeline = await this.#compiled(hop, () => this.#kernels.attend(name, this.#shape));
     const start = this.#recorder.begin(this.#kernels.ran.has(pipeline) ? "attend" : "compile", hop);
-    const report: Report = (began, lasted, flops = 4 * headDim * heads * seen.pairs) =>
+    const flops = 4 * headDim * heads * seen.pairs;
+    const report: Report = (began, lasted) =>
       this.#recorder.add("device", "attend", hop, began, { flops, peer: q.owner === this.#recorder.rank ? kv.owner : q.owner }, lasted);
     this.#used.add(kernelName(name, this.#shape));
     return name === "attend"
@@ -125,19 +126,20 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const tileBuffer = this.#upload(tiles, INPUT);
     const ends = this.#upload(seen.ends, INPUT);
     const bindings = [q.buffer, kv.k, kv.v, tileBuffer, ends, partial.o, partial.lse, kv.pages];
-    let begin = start;
+    let [begin, began, ended] = [start, Infinity, 0];
     for (let first = 0; first < count || first === 0;) {
       const most = this.#kernels.pace.tiles(flops / Math.max(1, count));
       const some = Math.min(count - first, most);
       const params = this.#upload(paramsOf([heads, kvHeads, first + some, into === undefined ? 0 : 1], scale, first), UNIFORM | COPY_DST);
-      await this.#run(pipeline, [params, ...bindings], gridOf(some, kvHeads), (began, lasted) => {
+      await this.#run(pipeline, [params, ...bindings], gridOf(some, kvHeads), (at, lasted) => {
         this.#kernels.pace.saw((flops * some) / Math.max(1, count), lasted);
-        report(began, lasted, (flops * some) / Math.max(1, count));
+        [began, ended] = [Math.min(began, at), at + lasted];
       }, begin);
       this.#release(params);
       begin = now();
       first += Math.max(1, some);
     }
+    report(began, ended - began);
     this.#release(tileBuffer, ends);
     return partial;
   }

@@ -1,0 +1,210 @@
+/** Sessions on real workers: any script of steps gives what one full prefill gives, and a step happens whole or not at all. */
+import assert from "node:assert/strict";
+import test from "node:test";
+import fc from "fast-check";
+import { Cluster } from "../../../engine/cluster/cluster.ts";
+import type { Session } from "../../../engine/cluster/session.ts";
+import type { ClusterOptions, SessionOptions, SessionRows, StepResult } from "../../../engine/cluster/types.ts";
+import { InputError, LimitError, RankError } from "../../../engine/errors.ts";
+import { check } from "../../../engine/reference/check.ts";
+import type { FixedInput } from "../../../engine/rank/in-process.ts";
+import { experiment } from "../../experiment.ts";
+import { testPlatform } from "../../platform.ts";
+
+const platform = await testPlatform();
+
+/** A conversation over seeded tensors: what was said so far, and its check against one full prefill. */
+class Talk {
+  readonly session: Session;
+  readonly held: number[];
+  readonly #inputs: readonly FixedInput[];
+  readonly #outs: number[][];
+  readonly #lses: number[][];
+
+  constructor(session: Session, options: SessionOptions, rows: readonly number[]) {
+    this.session = session;
+    this.#inputs = rows.map((n, seed) => experiment({ ...options, variant: undefined, seed: seed + 1, sequences: [{ new: n, cached: 0 }] }));
+    this.held = rows.map(() => 0);
+    this.#outs = rows.map(() => []);
+    this.#lses = rows.map(() => []);
+  }
+
+  rows(sequence: number, n: number): SessionRows {
+    const { q, k, v, heads, kvHeads, headDim } = this.#inputs[sequence];
+    const part = (x: Float32Array, width: number) => x.subarray(this.held[sequence] * width, (this.held[sequence] + n) * width);
+    return { sequence, q: part(q, heads * headDim), k: part(k, kvHeads * headDim), v: part(v, kvHeads * headDim) };
+  }
+
+  /** One step: rows of each sequence; decode when each has one and had some. */
+  async step(step: readonly (readonly [sequence: number, rows: number])[], signal?: AbortSignal): Promise<StepResult> {
+    const batch = step.map(([s, n]) => this.rows(s, n));
+    const decode = step.every(([s, n]) => n === 1 && this.held[s] > 0);
+    const result = await (decode ? this.session.decode(batch, { signal }) : this.session.prefill(batch, { signal }));
+    assert.equal(result.report.mode, decode ? "decode" : "prefill");
+    for (const { sequence, out, lse } of result.outputs) {
+      this.#outs[sequence].push(...out);
+      this.#lses[sequence].push(...lse);
+    }
+    for (const [s, n] of step) this.held[s] += n;
+    for (const { perRank } of result.report.tokens) assert.ok(Math.max(...perRank) - Math.min(...perRank) <= 1, `tokens per rank ${perRank}`);
+    return result;
+  }
+
+  /** All rows so far against float64 full prefill. */
+  verify(wireDtype: FixedInput["wireDtype"] = "f32"): void {
+    this.#inputs.forEach((input, i) => {
+      const { q, k, v, heads, kvHeads, headDim } = input;
+      const n = this.held[i];
+      if (n === 0) return;
+      const part = (x: Float32Array, width: number) => x.subarray(0, n * width);
+      // Keys and values are cached rounded, and queries may travel rounded.
+      const consumed = { ...input, q: part(q, heads * headDim), k: part(k, kvHeads * headDim), v: part(v, kvHeads * headDim), sequences: [{ new: n, cached: 0 }], wireDtype, variant: "auto" as const };
+      const { passed, out, lse } = check(consumed, { out: Float32Array.from(this.#outs[i]), lse: Float32Array.from(this.#lses[i]) });
+      assert.ok(passed, `sequence ${i}, ${n} rows: out off by ${out.max} at ${out.at}, lse by ${lse.max} at ${lse.at}`);
+    });
+  }
+}
+
+async function talking(cluster: ClusterOptions, options: SessionOptions, rows: readonly number[], use: (talk: Talk, cluster: Cluster) => Promise<void>): Promise<void> {
+  const running = await Cluster.start(platform, cluster);
+  try {
+    const session = await running.session(options);
+    await use(new Talk(session, options, rows), running);
+    await session.dispose();
+  } finally {
+    await running.dispose();
+  }
+}
+
+const SMALL: SessionOptions = { heads: 4, kvHeads: 2, headDim: 16 };
+
+test("a conversation on the GPU: prefill, decode, fused and partial prefills, both variants, against float64", async () => {
+  for (const variant of ["pass-kv", "pass-q"] as const) {
+    await talking({ ranks: 3 }, { ...SMALL, variant }, [200, 77, 40], async (talk) => {
+      await talk.step([[0, 100], [1, 40]]);
+      await talk.step([[0, 1], [1, 1]]);
+      await talk.step([[1, 30], [2, 7]]);
+      for (let i = 0; i < 5; i++) await talk.step([[0, 1], [1, 1], [2, 1]]);
+      await talk.step([[0, 70]]);
+      await talk.step([[0, 1]]);
+      talk.verify();
+    });
+  }
+});
+
+test("random models, ranks, batches, scripts and wire types on the plain back-end", async () => {
+  const script = fc.record({
+    ranks: fc.constantFrom(1, 2, 3, 4, 8),
+    heads: fc.constantFrom([4, 4], [8, 2], [8, 1], [6, 3]),
+    headDim: fc.constantFrom(16, 20, 64),
+    wireDtype: fc.constantFrom("f32", "f16", "bf16"),
+    variant: fc.constantFrom("auto", "pass-kv", "pass-q"),
+    steps: fc.array(fc.array(fc.tuple(fc.nat(2), fc.oneof({ weight: 2, arbitrary: fc.constant(1) }, { weight: 1, arbitrary: fc.integer({ min: 1, max: 40 }) })), { minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 8 }),
+  });
+  await fc.assert(fc.asyncProperty(script, async ({ ranks, heads: [heads, kvHeads], headDim, wireDtype, variant, steps }) => {
+    await talking({ ranks, backend: "cpu" }, { heads, kvHeads, headDim, wireDtype, variant }, [400, 400, 400], async (talk) => {
+      for (const step of steps) {
+        const once = new Map(step);
+        const { report } = await talk.step([...once]);
+        const sizes = report.spans.filter((s) => s.lane === "send" && s.kind === "send").map((s) => s.bytes);
+        assert.ok(new Set(sizes).size <= 1, `ring messages of ${[...new Set(sizes)]} bytes, expected equal ones`);
+      }
+      talk.verify(wireDtype);
+    });
+  }), { numRuns: 25, seed: 20241104 });
+});
+
+test("a step that fails or is cancelled leaves every rank's cache as it was, and the next step is exact", async () => {
+  await talking({ ranks: 3, backend: "cpu", link: { bandwidth: 2e5, latency: 0 } }, { ...SMALL, capacity: 128 }, [400, 100], async (talk, cluster) => {
+    await talk.step([[0, 90]]);
+    const before = await talk.session.snapshot();
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), 30);
+    await assert.rejects(talk.step([[0, 100], [1, 64]], controller.signal), { name: "AbortError" });
+    assert.deepEqual(await talk.session.snapshot(), before);
+    await assert.rejects(talk.step([[0, 300], [1, 64]]), (error) => {
+      assert.ok(error instanceof LimitError);
+      assert.match(error.message, /rank 0: free tokens of the KV cache.*has 64.*needs 128/);
+      return true;
+    });
+    assert.deepEqual(await talk.session.snapshot(), before);
+    await assert.rejects(talk.session.decode([talk.rows(1, 1)]), /has no rows yet/);
+    await assert.rejects(talk.session.prefill([talk.rows(0, 2), talk.rows(0, 2)]), /twice/);
+    assert.equal(cluster.size, 3);
+    await talk.step([[0, 1]]);
+    await talk.step([[0, 20], [1, 5]]);
+    talk.verify();
+  });
+});
+
+test("a rank killed at each hop of a prefill and of a decode is replaced, and nothing is lost", async () => {
+  for (const [mode, hop, variant] of [["prefill", 0, "pass-kv"], ["prefill", 1, "pass-q"], ["prefill", 2, "pass-q"], ["decode", 0, "pass-kv"], ["decode", 1, "pass-kv"], ["decode", 2, "pass-kv"]] as const) {
+    const step = mode === "prefill" ? 2 : 1;
+    await talking({ ranks: 3, backend: "cpu", timeout: 1.5, fault: { rank: 1, hop, step, kind: "exit" } }, { ...SMALL, variant }, [200], async (talk, cluster) => {
+      await talk.step([[0, 61]]);
+      if (mode === "prefill") await talk.step([[0, 1]]);
+      const before = talk.session.tokens;
+      await assert.rejects(talk.step([[0, mode === "prefill" ? 40 : 1]]), RankError);
+      assert.deepEqual(talk.session.tokens, before);
+      assert.deepEqual(await cluster.repair(), [1]);
+      await talk.step([[0, mode === "prefill" ? 40 : 1]]);
+      await talk.step([[0, 1]]);
+      talk.verify();
+    });
+  }
+});
+
+test("a lost device is replaced, with what it had cached", async () => {
+  await talking({ ranks: 2, fault: { rank: 0, hop: 0, step: 1, kind: "lose-device" } }, { ...SMALL, variant: "pass-q" }, [120], async (talk, cluster) => {
+    await talk.step([[0, 70]]);
+    const before = await talk.session.snapshot();
+    await assert.rejects(talk.step([[0, 20]]), RankError);
+    assert.deepEqual(await cluster.repair(), [0]);
+    assert.deepEqual(await talk.session.snapshot(), before);
+    await talk.step([[0, 20]]);
+    talk.verify();
+  });
+});
+
+test("a snapshot is restored byte by byte, by another session too; a damaged one is refused before anything changes", async () => {
+  let bytes: Uint8Array | undefined;
+  await talking({ ranks: 2, backend: "cpu" }, { ...SMALL, wireDtype: "bf16" }, [90, 30], async (talk) => {
+    await talk.step([[0, 64], [1, 9]]);
+    await talk.step([[0, 1], [1, 1]]);
+    bytes = await talk.session.snapshot();
+    await talk.session.drop(1);
+    assert.deepEqual(talk.session.tokens.map((t) => t.sequence), [0]);
+    await talk.step([[0, 5]]);
+    await talk.session.restore(bytes);
+    assert.deepEqual(await talk.session.snapshot(), bytes);
+    for (const damaged of [bytes.subarray(0, bytes.length - 1), bytes.subarray(0, 10), bytes.with(25, 0), new Uint8Array([...bytes, 0])]) {
+      await assert.rejects(talk.session.restore(damaged), InputError);
+    }
+    assert.deepEqual(await talk.session.snapshot(), bytes);
+  });
+  await talking({ ranks: 2, backend: "cpu" }, { ...SMALL, wireDtype: "bf16" }, [90, 30], async (talk) => {
+    await talk.session.restore(bytes!);
+    assert.deepEqual(await talk.session.snapshot(), bytes);
+    await assert.rejects(talk.session.prefill([{ ...talk.rows(0, 3), k: new Float32Array(1) }]), /k: found 1 elements/);
+  });
+  await talking({ ranks: 2, backend: "cpu" }, { ...SMALL, headDim: 20, wireDtype: "bf16" }, [10], async (talk) => {
+    await assert.rejects(talk.session.restore(bytes!), /found headDim 16, expected this session's 20/);
+  });
+});
+
+test("500 mixed steps: buffers, sequences and pages do not grow", async () => {
+  await talking({ ranks: 2 }, { ...SMALL, capacity: 512, variant: "auto" }, [40_000], async (talk, cluster) => {
+    const held = async () => await Promise.all([0, 1].map((rank) => cluster.service(rank).held()));
+    let early: { buffers: number; bytes: number }[] = [];
+    for (let i = 0; i < 500; i++) {
+      const n = i % 10 === 0 ? 3 + (i % 7) : 1;
+      const rows = { ...talk.rows(0, n), sequence: Math.floor(i / 50) };
+      if (i % 50 === 0 && i > 0) await talk.session.drop(Math.floor(i / 50) - 1);
+      await (n === 1 ? talk.session.decode([rows]) : talk.session.prefill([rows]));
+      if (i === 149) early = await held();
+    }
+    const late = await held();
+    late.forEach((now, rank) => assert.ok(now.buffers <= early[rank].buffers + 2 && now.bytes <= 1.1 * early[rank].bytes, `rank ${rank}: ${JSON.stringify(early[rank])}, then ${JSON.stringify(now)}`));
+    assert.equal(talk.session.tokens.length, 1);
+  });
+});
