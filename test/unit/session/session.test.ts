@@ -1,5 +1,6 @@
 /** Sessions on real workers: any script of steps gives what one full prefill gives, and a step happens whole or not at all. */
 import assert from "node:assert/strict";
+import process from "node:process";
 import test from "node:test";
 import fc from "fast-check";
 import { Cluster } from "../../../engine/cluster/cluster.ts";
@@ -192,19 +193,22 @@ test("a snapshot is restored byte by byte, by another session too; a damaged one
   });
 });
 
-test("500 mixed steps: buffers, sequences and pages do not grow", async () => {
+test("500 mixed steps: buffers, pages and heap do not grow", async () => {
   await talking({ ranks: 2 }, { ...SMALL, capacity: 512, variant: "auto" }, [40_000], async (talk, cluster) => {
     const held = async () => await Promise.all([0, 1].map((rank) => cluster.service(rank).held()));
     let early: { buffers: number; bytes: number }[] = [];
+    let heap = 0;
     for (let i = 0; i < 500; i++) {
       const n = i % 10 === 0 ? 3 + (i % 7) : 1;
       const rows = { ...talk.rows(0, n), sequence: Math.floor(i / 50) };
       if (i % 50 === 0 && i > 0) await talk.session.drop(Math.floor(i / 50) - 1);
       await (n === 1 ? talk.session.decode([rows]) : talk.session.prefill([rows]));
-      if (i === 149) early = await held();
+      if (i === 149) [early, heap] = [await held(), process.memoryUsage().heapUsed];
     }
     const late = await held();
     late.forEach((now, rank) => assert.ok(now.buffers <= early[rank].buffers + 2 && now.bytes <= 1.1 * early[rank].bytes, `rank ${rank}: ${JSON.stringify(early[rank])}, then ${JSON.stringify(now)}`));
     assert.equal(talk.session.tokens.length, 1);
+    const grown = process.memoryUsage().heapUsed - heap;
+    assert.ok(grown < 64e6, `the heap grew by ${grown} bytes in 350 steps`);
   });
 });
