@@ -62,10 +62,10 @@ export function sequencesOption(text: string | undefined): Sequence[] | undefine
 /** `rank=2,hop=1,kind=exit`, in a session with its step: `rank=2,step=5,hop=1,kind=exit`. */
 export function faultOption(text: string | undefined, where: "run" | "session" = "run"): Fault | undefined {
   if (text === undefined) return undefined;
-  const known = where === "run" ? ["rank", "hop", "kind"] : ["rank", "step", "hop", "kind"];
+  const known = where === "run" ? ["rank=R", "hop=J", "kind=K"] : ["rank=R", "step=S", "hop=J", "kind=K"];
   const fields = new Map(text.split(",").map((part) => part.split("=", 2) as [string, string]));
-  const unknown = [...fields.keys()].find((name) => !known.includes(name));
-  if (unknown !== undefined) throw new InputError(`--fault: found ${JSON.stringify(unknown)}, expected ${known.map((name) => `${name}=…`).join(",")}`);
+  const unknown = [...fields.keys()].find((name) => !known.some((field) => field.startsWith(`${name}=`)));
+  if (unknown !== undefined) throw new InputError(`--fault: found ${JSON.stringify(unknown)}, expected ${known.join(",")}`);
   if (where === "session" && !fields.has("step")) throw new InputError(`--fault: found ${JSON.stringify(text)}, expected the step that it strikes too: rank=R,step=S,hop=J`);
   const kind = choiceOption("--fault kind", fields.get("kind"), ["exit", "drop", "lose-device"]) ?? "exit";
   const rank = wholeOption("--fault rank", fields.get("rank") ?? "", 0)!;

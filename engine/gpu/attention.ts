@@ -7,7 +7,7 @@ import { type RankChunk, rankChunk, type Shape } from "../rank/chunk.ts";
 import { bytesPer } from "../tensor/dtype.ts";
 import { now, type Recorder } from "../trace/clock.ts";
 import { type Gpu, requireStorage } from "./device.ts";
-import { chooseKernel, kernelName, type Kernels, PIECE_HEADS, PIECE_KEYS, TILE_ROWS } from "./kernels.ts";
+import { chooseKernel, kernelName, type KernelName, type Kernels, PIECE_HEADS, PIECE_KEYS, TILE_KERNELS } from "./kernels.ts";
 import type { Pool } from "./pool.ts";
 
 /** Queries on the device. */
@@ -61,7 +61,11 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   /** Smallest host minus device clock seen at the end of a pass, in seconds: places device times on the shared clock. */
   #clockOffset = Infinity;
 
-  constructor(gpu: Gpu, kernels: Kernels, pool: Pool, shape: Shape, recorder: Recorder) {
+  readonly #only: KernelName | undefined;
+
+  /** `only` makes every attention use that kernel, whatever suits: for tests and measurements. */
+  constructor(gpu: Gpu, kernels: Kernels, pool: Pool, shape: Shape, recorder: Recorder, only?: KernelName) {
+    this.#only = only;
     this.#gpu = gpu;
     this.#kernels = kernels;
     this.#pool = pool;
@@ -104,23 +108,23 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   async attend(hop: number, q: GpuQueries, kv: GpuKeys, into?: GpuPartial): Promise<GpuPartial> {
     const { headDim, heads, causal } = this.#shape;
     const seen = visibility(q.block, kv.block, causal);
-    const name = chooseKernel(seen);
+    const name = this.#only ?? chooseKernel(seen, this.#gpu);
     const pipeline = await this.#compiled(hop, () => this.#kernels.attend(name, this.#shape));
     const start = this.#recorder.begin(this.#kernels.ran.has(pipeline) ? "attend" : "compile", hop);
     const flops = 4 * headDim * heads * seen.pairs;
     const report: Report = (began, lasted) =>
       this.#recorder.add("device", "attend", hop, began, { flops, peer: q.owner === this.#recorder.rank ? kv.owner : q.owner }, lasted);
     this.#used.add(kernelName(name, this.#shape));
-    return name === "attend"
-      ? await this.#attendTiles(pipeline, q, kv, seen, into, report, start)
-      : await this.#attendPieces(hop, pipeline, q, kv, seen, into, report, start);
+    return name === "decode"
+      ? await this.#attendPieces(hop, pipeline, q, kv, seen, into, report, start)
+      : await this.#attendTiles(TILE_KERNELS[name].tileRows, pipeline, q, kv, seen, into, report, start);
   }
 
-  /** attend.wgsl: many query rows, merged in its epilogue. */
-  async #attendTiles(pipeline: GPUComputePipeline, q: GpuQueries, kv: GpuKeys, seen: Visibility, into: GpuPartial | undefined, report: Report, start: number): Promise<GpuPartial> {
+  /** A kernel of tiles: many query rows, merged in its epilogue. */
+  async #attendTiles(tileRows: number, pipeline: GPUComputePipeline, q: GpuQueries, kv: GpuKeys, seen: Visibility, into: GpuPartial | undefined, report: Report, start: number): Promise<GpuPartial> {
     const { heads, kvHeads, scale } = this.#shape;
     const partial = into ?? this.#partial(q.block);
-    const tiles = tilesOf(seen, heads / kvHeads);
+    const tiles = tilesOf(seen, heads / kvHeads, tileRows);
     const count = tiles.length / 4;
     const flops = 4 * this.#shape.headDim * heads * seen.pairs;
     const tileBuffer = this.#upload(tiles, INPUT);
@@ -357,13 +361,13 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   }
 }
 
-/** Tiles of attend.wgsl: (first packed row, packed rows, first key, end of keys), four u32 each. */
-export function tilesOf(seen: Visibility, group: number): Uint32Array<ArrayBuffer> {
+/** Tiles of a kernel of many query rows: (first packed row, packed rows, first key, end of keys), four u32 each. */
+export function tilesOf(seen: Visibility, group: number, tileRows: number): Uint32Array<ArrayBuffer> {
   const tiles: number[] = [];
   for (const view of seen.views) {
     const packed = view.rows * group;
-    for (let at = 0; at < packed; at += TILE_ROWS) {
-      const rows = Math.min(TILE_ROWS, packed - at);
+    for (let at = 0; at < packed; at += tileRows) {
+      const rows = Math.min(tileRows, packed - at);
       const lastToken = view.row + Math.floor((at + rows - 1) / group);
       tiles.push(view.row * group + at, rows, view.first, seen.ends[lastToken]);
     }
@@ -373,11 +377,10 @@ export function tilesOf(seen: Visibility, group: number): Uint32Array<ArrayBuffe
 
 /** Pieces of decode.wgsl: (query row, first key, end of keys, slot), four u32 each; every row has all slots, empty ones too. */
 export function piecesOf(seen: Visibility): { pieces: Uint32Array<ArrayBuffer>; slots: number } {
-  const slots = Math.max(1, ...seen.views.map((view) => Math.ceil((seen.ends[view.row] - view.first) / PIECE_KEYS)));
-  const pieces = seen.views.flatMap(({ row, first }) => Array.from({ length: slots }, (_, slot) => {
-    const end = seen.ends[row];
-    return [row, Math.min(end, first + slot * PIECE_KEYS), Math.min(end, first + (slot + 1) * PIECE_KEYS), slot];
-  }));
+  const rows = seen.views.flatMap((view) => Array.from({ length: view.rows }, (_, i) => ({ row: view.row + i, first: view.first, end: seen.ends[view.row + i] })));
+  const slots = rows.reduce((most, { first, end }) => Math.max(most, Math.ceil((end - first) / PIECE_KEYS)), 1);
+  const pieces = rows.flatMap(({ row, first, end }) => Array.from({ length: slots }, (_, slot) =>
+    [row, Math.min(end, first + slot * PIECE_KEYS), Math.min(end, first + (slot + 1) * PIECE_KEYS), slot]));
   return { pieces: new Uint32Array(pieces.flat()), slots };
 }
 

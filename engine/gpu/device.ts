@@ -7,6 +7,8 @@ export interface Gpu {
   readonly device: GPUDevice;
   readonly facts: AdapterFacts;
   readonly timestamps: boolean;
+  /** Lanes of every subgroup, where they are always as many and the device can use them. */
+  readonly subgroupSize: number | undefined;
   /** Awaits the device's answer, in the way that suits the runtime. */
   readonly wait: <T>(answer: Promise<T>) => Promise<T>;
 }
@@ -35,13 +37,15 @@ export async function openDevice(gpu: GPU | undefined, wait: Gpu["wait"] = (answ
   const timestamps = adapter.features.has("timestamp-query");
   const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
   const device = await adapter.requestDevice({
-    requiredFeatures: timestamps ? ["timestamp-query"] : [],
+    requiredFeatures: (["timestamp-query", "subgroups"] as const).filter((feature) => adapter.features.has(feature)),
     requiredLimits: { maxStorageBufferBindingSize, maxBufferSize },
   });
+  const { subgroupMinSize, subgroupMaxSize } = adapter.info;
+  const subgroupSize = adapter.features.has("subgroups") && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : undefined;
   const { vendor, architecture, description } = adapter.info;
   const name = [description || adapter.info.device, [vendor, architecture].filter(Boolean).join(" ")].filter(Boolean).join(", ") || "unnamed adapter";
   const software = SOFTWARE.test(`${name} ${adapter.info.device}`) || (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter === true;
-  return { device, timestamps, wait, facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() } };
+  return { device, timestamps, subgroupSize, wait, facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() } };
 }
 
 /** Throws LimitError when a storage buffer of `need` bytes is more than the device gives; `largestT` says what would fit. */

@@ -11,19 +11,42 @@ const STORAGE: Readonly<Record<DType, { readonly type: string; readonly unpack: 
   bf16: { type: "vec2u", unpack: "bitcast<vec4f>(vec4u(x.x << 16u, x.x & 0xffff0000u, x.y << 16u, x.y & 0xffff0000u))" },
 };
 
-/** Query rows (packed over the GQA group) of one workgroup's tile in attend.wgsl. */
-export const TILE_ROWS = 32;
 /** Most keys of one workgroup's piece in decode.wgsl: its KEYS. */
 export const PIECE_KEYS = 256;
 /** Query heads that one workgroup of decode.wgsl attends. */
 export const PIECE_HEADS = 4;
 
-/** The attention kernels: tiles of many query rows, or split-KV for single ones. */
-export type KernelName = "attend" | "decode";
+/** A kernel of many query rows: what its tiles are, and which devices it is for. */
+interface TileKernel {
+  /** Query rows (packed over the GQA group) of one workgroup. */
+  readonly tileRows: number;
+  readonly what: string;
+  /** Whether a device can run it and is the kind that it was made for. */
+  readonly suits: (device: DeviceFacts) => boolean;
+}
 
-/** Which kernel suits a mask: split-KV where no sequence has more than one query row here, else tiles. */
-export function chooseKernel(seen: Visibility): KernelName {
-  return seen.views.length > 0 && seen.views.every((view) => view.rows === 1) ? "decode" : "attend";
+/** What the choice of a kernel depends on. */
+export interface DeviceFacts {
+  /** Lanes of every subgroup, where they are always as many and the feature is on. */
+  readonly subgroupSize: number | undefined;
+}
+
+/** The kernels of many query rows, the most special first; the last one runs everywhere. A new one is a file in shaders/ and a row here. */
+export const TILE_KERNELS = {
+  "attend-subgroup4": { tileRows: 16, what: "subgroups of 4, 4x16 scores a lane", suits: ({ subgroupSize }) => subgroupSize === 4 },
+  attend: { tileRows: 32, what: "8x8 threads, 4x4 scores", suits: () => true },
+} as const satisfies Record<string, TileKernel>;
+
+/** Kernels of many query rows. */
+export type TileKernelName = keyof typeof TILE_KERNELS;
+
+/** The attention kernels: tiles of many query rows, or split-KV for single ones. */
+export type KernelName = TileKernelName | "decode";
+
+/** Which kernel suits a mask on a device: split-KV where no sequence has more than one query row here, else tiles. */
+export function chooseKernel(seen: Visibility, device: DeviceFacts): KernelName {
+  if (seen.views.length > 0 && seen.views.every((view) => view.rows === 1)) return "decode";
+  return (Object.keys(TILE_KERNELS) as TileKernelName[]).find((name) => TILE_KERNELS[name].suits(device))!;
 }
 
 /** Which attention kernel: head size and storage types. */
@@ -35,8 +58,8 @@ export interface AttendShape {
 
 /** The name a report gives a kernel. */
 export function kernelName(name: KernelName, shape: AttendShape): string {
-  const what = name === "attend" ? "attend 8x8 threads, 4x4 scores" : `decode split-KV, ${PIECE_KEYS} keys a workgroup`;
-  return `${what} (D ${shape.headDim}, q ${shape.q}, kv ${shape.kv})`;
+  const what = name === "decode" ? `split-KV, ${PIECE_KEYS} keys a workgroup` : TILE_KERNELS[name].what;
+  return `${name}: ${what} (D ${shape.headDim}, q ${shape.q}, kv ${shape.kv})`;
 }
 
 /** The text of an attention kernel with its `specialise` lines rewritten; throws when a line is missing, so that an edited shader cannot silently stay at its defaults. */
@@ -76,7 +99,7 @@ export class Kernels {
   }
 
   attend(name: KernelName, shape: AttendShape): Promise<GPUComputePipeline> {
-    return this.#get(kernelName(name, shape), name, () => specialise(this.#shaders[name], shape));
+    return this.#get(kernelName(name, shape), name === "decode" ? "decode" : "attend", () => specialise(this.#shaders[name], shape));
   }
 
   /** Resolves when nothing is being compiled any more: a Node worker that ends while Dawn owes it an answer takes the process down. */

@@ -39,11 +39,11 @@ test("every rank's queries against every rank's keys see what the definition say
 });
 
 test("tiles cover every packed row once and reach exactly as far as their rows see", () => {
-  fc.assert(fc.property(batches, fc.integer({ min: 1, max: 4 }), fc.constantFrom(1, 4, 8, 48), (sequences, ranks, group) => {
+  fc.assert(fc.property(batches, fc.integer({ min: 1, max: 4 }), fc.constantFrom(1, 4, 8, 48), fc.constantFrom(16, 32), (sequences, ranks, group, tileRows) => {
     const { queries, keys } = shard(sequences, ranks);
     const q = queries[0];
     const seen = visibility(q, keys[ranks - 1], true);
-    const tiles = tilesOf(seen, group);
+    const tiles = tilesOf(seen, group, tileRows);
     const covered = new Map<number, number>();
     for (let t = 0; t < tiles.length; t += 4) {
       const [at, rows, first, end] = tiles.subarray(t, t + 4);
