@@ -72,7 +72,6 @@ test("pass-KV on the adapter: values, report, files", () =>
     const expected = {
       backend: "webgpu",
       runtime,
-      kernel: "attend 8x8 threads, 4x4 scores (D 16, q f32, kv f32)",
       variant: "pass-kv",
       ranks: 2,
       wireDtype: "f32",
@@ -83,6 +82,7 @@ test("pass-KV on the adapter: values, report, files", () =>
       perRank: [traffic(0, [1, bytes], [0, 0], 0), traffic(1, [1, bytes], [0, 0], 2 * 2 * 16 * 4)],
     };
     assert.deepEqual(Object.fromEntries(Object.keys(expected).map((name) => [name, facts[name as keyof typeof facts]])), expected);
+    assert.match(facts.kernel, /^attend.*: .* \(D 16, q f32, kv f32\)$/);
     assert.ok(["gpu-timestamps", "host"].includes(facts.clock));
     assert.equal(facts.adapterSource, process.env.RINGSIDE_ADAPTER_SOURCE ?? null);
     assert.ok(adapter.name.length > 0 && Array.isArray(adapter.features) && typeof adapter.software === "boolean");
