@@ -12,7 +12,7 @@ export * from "./index.ts";
 export const platform: Platform = {
   runtime: "node",
   startWorker() {
-    const worker = new Worker(new URL("./rank/worker-node.js", import.meta.url));
+    const worker = new Worker(new URL("./rank/worker-node.js", import.meta.url), { execArgv: [] });
     return {
       endpoint: nodeEndpoint(worker),
       onDeath(listener) {

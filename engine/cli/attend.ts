@@ -125,7 +125,7 @@ function describe(report: Report, checked: Check | undefined): string {
     `kernel:  ${report.kernel}; clock: ${report.clock}`,
     ...(report.choice === undefined ? [] : [`chosen:  ${report.choice.reason}`]),
     "",
-    table(["rank", "bytes sent", "bytes received", "messages", "of them padding bytes"], report.perRank.map((r) => [r.rank, r.bytesSent, r.bytesReceived, r.messages, r.paddingBytes])),
+    table(["rank", "bytes sent", "bytes received", "messages", "padding bytes"], report.perRank.map((r) => [r.rank, r.bytesSent, r.bytesReceived, r.messages, r.paddingBytes])),
     "",
     `ms: compile ${ms(times.compile)}, upload ${ms(times.upload)}, attend ${ms(times.attend)}, exposed exchange ${ms(times.exchange)}, merge ${ms(times.merge)}, total ${ms(times.total)} (each of the slowest rank)`,
   ];

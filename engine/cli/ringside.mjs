@@ -12,7 +12,7 @@ import { build } from "./setup/build.mjs";
 import { denoPath, root, SetupError } from "./setup/common.mjs";
 
 /** The commands that run attention; the others, --help and a misspelt command start at once. */
-const NEED_ADAPTER = new Set(["attend", "session", "bench", "selftest", "serve"]);
+const NEED_ADAPTER = new Set(["attend", "session", "bench", "selftest"]);
 
 /** Takes `--name value` or `--name=value` out of args; the last one counts. */
 function takeOption(args, name) {

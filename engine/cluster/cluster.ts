@@ -8,6 +8,7 @@ import type { Shape } from "../rank/chunk.ts";
 import type { AttendJob, AttendOutcome, Opened } from "../rank/job.ts";
 import { now } from "../trace/clock.ts";
 import { timesOf } from "../trace/summary.ts";
+import { type DeviceLimits, requireFits } from "./limits.ts";
 import { Monitor } from "./monitor.ts";
 import type { Platform } from "./platform.ts";
 import { chooseVariant, Rates } from "./rates.ts";
@@ -43,6 +44,7 @@ export class Cluster implements ClusterFace {
   readonly #ranks: WorkerRank[];
   readonly #monitor: Monitor;
   readonly #timestamps: boolean;
+  readonly #limits: DeviceLimits | undefined;
   readonly #dead = new Set<number>();
   readonly #sessions = new Set<Session>();
   #jobs = 0;
@@ -58,6 +60,7 @@ export class Cluster implements ClusterFace {
     this.options = options;
     this.backend = options.backend ?? "webgpu";
     this.#timestamps = opened.every((o) => o.timestamps);
+    this.#limits = opened[0].limits;
     this.#platform = platform;
     this.#shaders = shaders;
     this.#ranks = ranks;
@@ -87,6 +90,7 @@ export class Cluster implements ClusterFace {
       const { heads, kvHeads, headDim, sequences, wireDtype = "f32", causal = true } = input;
       const choice = input.variant === "auto" ? chooseVariant(this, { sequences, heads, kvHeads, headDim, wireDtype, rates: input.rates }) : undefined;
       const variant: Variant = choice?.variant ?? (input.variant as Variant | undefined) ?? "pass-kv";
+      if (this.#limits !== undefined) requireFits({ sequences, ranks: this.size, variant, heads, kvHeads, headDim, wireDtype }, this.#limits);
       const shape = shapeOf(input, variant, wireDtype, causal);
       const blocks = shard(sequences, this.size);
       const { fault } = this.options;

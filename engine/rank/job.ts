@@ -1,4 +1,5 @@
 /** What a rank is told to do, and what it tells back. */
+import type { DeviceLimits } from "../cluster/limits.ts";
 import type { AdapterFacts, Backend, Link, RankTraffic, Variant } from "../cluster/types.ts";
 import type { Shaders } from "../gpu/shaders.ts";
 import type { Span, Kind } from "../trace/span.ts";
@@ -76,6 +77,8 @@ export interface AttendOutcome {
 export interface Opened {
   readonly adapter: AdapterFacts;
   readonly timestamps: boolean;
+  /** The device's, where there is one. */
+  readonly limits: DeviceLimits | undefined;
 }
 
 /** A message awaited or delivered. */

@@ -71,7 +71,7 @@ export class RankService {
     }, PULSE);
     if (setup.backend === "cpu") {
       const name = "none: plain TypeScript on the CPU";
-      return { adapter: { name, vendor: "", architecture: "", description: "", software: true, features: [] }, timestamps: false };
+      return { adapter: { name, vendor: "", architecture: "", description: "", software: true, features: [] }, timestamps: false, limits: undefined };
     }
     this.#opening = openDevice(this.#platform.gpu(), this.#platform.wait);
     const gpu = await this.#opening;
@@ -81,7 +81,8 @@ export class RankService {
       this.#lost = `its GPU device was lost (${reason}${message && `: ${message}`})`;
       this.#running?.fail(new RankError(setup.rank, this.#running.hop, `the end of ${this.#running.phase}`, this.#lost));
     });
-    return { adapter: gpu.facts, timestamps: gpu.timestamps };
+    const { maxStorageBufferBindingSize, maxBufferSize } = gpu.device.limits;
+    return { adapter: gpu.facts, timestamps: gpu.timestamps, limits: { maxStorageBufferBindingSize, maxBufferSize } };
   }
 
   /** Runs one attention on this rank's shard. */

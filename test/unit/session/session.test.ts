@@ -43,8 +43,8 @@ class Talk {
     const result = await (decode ? this.session.decode(batch, { signal }) : this.session.prefill(batch, { signal }));
     assert.equal(result.report.mode, decode ? "decode" : "prefill");
     for (const { sequence, out, lse } of result.outputs) {
-      this.#outs[sequence].push(...out);
-      this.#lses[sequence].push(...lse);
+      for (const x of out) this.#outs[sequence].push(x);
+      for (const x of lse) this.#lses[sequence].push(x);
     }
     for (const [s, n] of step) this.held[s] += n;
     for (const { perRank } of result.report.tokens) assert.ok(Math.max(...perRank) - Math.min(...perRank) <= 1, `tokens per rank ${perRank}`);
@@ -91,6 +91,15 @@ test("a conversation on the GPU: prefill, decode, fused and partial prefills, bo
       talk.verify();
     });
   }
+});
+
+test("eight ranks on the GPU, 16-bit wire, more ranks than queries, a cache of several pages", async () => {
+  await talking({ ranks: 8 }, { heads: 8, kvHeads: 1, headDim: 16, wireDtype: "bf16", variant: "auto" }, [1200, 30], async (talk) => {
+    await talk.step([[0, 1100]]);
+    await talk.step([[0, 5], [1, 3]]);
+    for (let i = 0; i < 3; i++) await talk.step([[0, 1], [1, 1]]);
+    talk.verify("bf16");
+  });
 });
 
 test("random models, ranks, batches, scripts and wire types on the plain back-end", async () => {
