@@ -1,4 +1,5 @@
 // End-to-end tests of the built page, in the Chromium that the set-up finds (an installed one, else the one from npm) with its software WebGPU adapter.
+import { type AddressInfo, createServer } from "node:net";
 import process from "node:process";
 import { defineConfig } from "@playwright/test";
 import { CHROMIUM_ARGS, findChromium } from "./engine/cli/setup/adapter.mjs";
@@ -9,7 +10,19 @@ if (!process.env.RINGSIDE_E2E_BROWSER) {
   console.log(`Chromium: ${browser.version} from ${browser.source}, adapter ${browser.name}`);
   process.env.RINGSIDE_E2E_BROWSER = JSON.stringify(browser);
 }
-const url = "http://127.0.0.1:4173/";
+process.env.RINGSIDE_E2E_PORT ??= String(await freePort());
+const port = process.env.RINGSIDE_E2E_PORT;
+const url = `http://127.0.0.1:${port}/`;
+
+/** A loopback port that nothing listens on now. */
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().on("error", reject).listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => resolve(port));
+    });
+  });
+}
 
 export default defineConfig({
   testDir: "test/e2e",
@@ -26,5 +39,5 @@ export default defineConfig({
     screenshot: "only-on-failure",
     launchOptions: { executablePath: browser.path, env: browser.env, args: CHROMIUM_ARGS },
   },
-  webServer: { command: "node engine/cli/setup/page.mjs --port 4173", url, reuseExistingServer: false, timeout: 120_000, stdout: "ignore", stderr: "pipe" },
+  webServer: { command: `node engine/cli/setup/page.mjs --port ${port}`, url, reuseExistingServer: false, timeout: 120_000, stdout: "ignore", stderr: "pipe" },
 });

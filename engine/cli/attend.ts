@@ -8,7 +8,7 @@ import { type Check, check } from "../reference/check.ts";
 import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
 import { checkOutputs, type Command, type Io, writeOutputs } from "./io.ts";
-import { choiceOption, faultOption, linkOption, numberOption, parseOptions, sequencesOption, wholeOption } from "./options.ts";
+import { choiceOption, faultOption, linkOption, numberOption, parseOptions, ratesOption, sequencesOption, wholeOption } from "./options.ts";
 import { naming, readTensors, sequencesFor } from "./tensors.ts";
 import { table } from "./table.ts";
 
@@ -27,6 +27,7 @@ const HELP = `ringside attend: exact attention over a ring of simulated ranks
   --wire-dtype E         how KV (pass-kv) or Q (pass-q) is stored and sent: f32 (default), f16, bf16
   --link B,L             a link of B bytes/s and L s latency for each rank
   --backend B            webgpu (default) or cpu (plain TypeScript)
+  --rates C,BW           FLOP/s and bytes/s of a rank, for --variant auto (else the smaller message travels)
   --timeout S            seconds from a fault to its error (5)
   --out O.npy            O, f4 [sum T, H, D]
   --lse L.npy            LSE, f4 [sum T, H]
@@ -44,7 +45,7 @@ export const attend: Command = async (argv, io) => {
   const o = parseOptions(argv, {
     q: { type: "string" }, k: { type: "string" }, v: { type: "string" }, tensors: { type: "string" },
     ranks: { type: "string" }, variant: { type: "string" }, sequences: { type: "string" }, "no-causal": { type: "boolean" }, scale: { type: "string" },
-    "wire-dtype": { type: "string" }, link: { type: "string" }, backend: { type: "string" }, timeout: { type: "string" },
+    "wire-dtype": { type: "string" }, link: { type: "string" }, backend: { type: "string" }, timeout: { type: "string" }, rates: { type: "string" },
     out: { type: "string" }, lse: { type: "string" }, trace: { type: "string" }, check: { type: "boolean" }, json: { type: "boolean" },
     fault: { type: "string" }, help: { type: "boolean", short: "h" },
   });
@@ -64,7 +65,7 @@ export const attend: Command = async (argv, io) => {
   const sequences = sequencesFor(tensors, given);
 
   const { signal } = io;
-  const input: AttendInput = { ...tensors, sequences, variant, wireDtype, causal: !o["no-causal"], scale, signal, onProgress: progress(io) };
+  const input: AttendInput = { ...tensors, sequences, variant, wireDtype, causal: !o["no-causal"], scale, rates: ratesOption(o.rates), signal, onProgress: progress(io) };
   naming(tensors.names, () => validateAttend(input)); // before ranks are started, and with the files' names
   const cluster = await Cluster.start(io.platform, { ranks, backend, link, timeout, fault, signal });
   try {

@@ -71,3 +71,11 @@ export function faultOption(text: string | undefined, where: "run" | "session" =
   const rank = wholeOption("--fault rank", fields.get("rank") ?? "", 0)!;
   return { rank, hop: wholeOption("--fault hop", fields.get("hop") ?? "0", 0)!, kind, step: wholeOption("--fault step", fields.get("step"), 0) };
 }
+
+/** `FLOP_PER_S,BYTES_PER_S` of a rank. */
+export function ratesOption(text: string | undefined): { flops: number; bandwidth: number } | undefined {
+  if (text === undefined) return undefined;
+  const [flops, bandwidth, ...rest] = text.split(",").map(Number);
+  if (rest.length > 0 || !(flops > 0) || !(bandwidth > 0)) throw new InputError(`--rates: found ${JSON.stringify(text)}, expected FLOP_PER_S,BYTES_PER_S such as 5e14,2.5e10`);
+  return { flops, bandwidth };
+}

@@ -10,7 +10,7 @@ import { chromeTrace } from "../trace/perfetto.ts";
 import type { Span } from "../trace/span.ts";
 import { adapterSource } from "./attend.ts";
 import { checkOutputs, type Command, readInput, writeOutputs } from "./io.ts";
-import { choiceOption, faultOption, linkOption, numberOption, parseOptions, wholeOption } from "./options.ts";
+import { choiceOption, faultOption, linkOption, numberOption, parseOptions, ratesOption, wholeOption } from "./options.ts";
 import { table } from "./table.ts";
 import { readTensors } from "./tensors.ts";
 
@@ -163,13 +163,6 @@ export function readScript(text: string, name: string): Script {
     }));
   });
   return { rows, steps };
-}
-
-function ratesOption(text: string | undefined): { flops: number; bandwidth: number } | undefined {
-  if (text === undefined) return undefined;
-  const [flops, bandwidth, ...rest] = text.split(",").map(Number);
-  if (rest.length > 0 || !(flops > 0) || !(bandwidth > 0)) throw new InputError(`--rates: found ${JSON.stringify(text)}, expected FLOP_PER_S,BYTES_PER_S such as 5e14,2.5e10`);
-  return { flops, bandwidth };
 }
 
 /** Which operands a 16-bit wire rounded: keys and values always (they are cached so), queries where they travelled. */

@@ -113,6 +113,7 @@ export class Cluster implements ClusterFace {
   /** Opens a conversation with a KV cache that stays on the ranks. Errors: InputError, LimitError, RankError. */
   async session(options: SessionOptions): Promise<Session> {
     const session = await this.exclusive(() => Session.open(this, this.#opened++, options));
+    for (const s of this.#sessions) if (s.disposed) this.#sessions.delete(s);
     this.#sessions.add(session);
     return session;
   }
@@ -123,6 +124,7 @@ export class Cluster implements ClusterFace {
    */
   async repair(): Promise<number[]> {
     if (this.#disposed) throw new Error("the cluster was disposed");
+    if (this.#busy) throw new InputError("repair: an experiment is running; expected none: await its end first");
     const ill = await Promise.all(this.#ranks.map(async ({ service }, rank) =>
       this.#dead.has(rank) || await Promise.race([service.ill().then((why) => why !== undefined, () => true), seconds(STOP_SECONDS).then(() => true)])));
     const replaced = ill.flatMap((yes, rank) => (yes ? [rank] : []));

@@ -2,6 +2,7 @@
 import { type Choice, choose, smallerQueries } from "../policy/index.ts";
 import { bytesPer, type DType } from "../tensor/dtype.ts";
 import type { Span } from "../trace/span.ts";
+import type { Link } from "./types.ts";
 import type { Sequence } from "../layout/shards.ts";
 
 /** C and BW of one rank: FLOP/s of attention, bytes/s of its outgoing link. */
@@ -15,9 +16,10 @@ export class Rates {
   #flops: number | undefined;
   #bandwidth: number | undefined;
 
-  /** What was seen, once both were. */
-  get measured(): MeasuredRates | undefined {
-    return this.#flops === undefined || this.#bandwidth === undefined ? undefined : { flops: this.#flops, bandwidth: this.#bandwidth };
+  /** What was seen, once both were; a modelled link's bandwidth is known. */
+  measured(link: Link | undefined): MeasuredRates | undefined {
+    const bandwidth = link?.bandwidth ?? this.#bandwidth;
+    return this.#flops === undefined || bandwidth === undefined || !Number.isFinite(bandwidth) ? undefined : { flops: this.#flops, bandwidth };
   }
 
   /** Takes in a run's spans; a single rank shows no link. */
@@ -41,10 +43,10 @@ export interface Step {
 }
 
 /** Algorithm 5 with given or measured rates; before any were measured, Eq. 1 alone: the smaller message travels. */
-export function chooseVariant(cluster: { readonly size: number; readonly rates: Rates }, step: Step): Choice {
+export function chooseVariant(cluster: { readonly size: number; readonly rates: Rates; readonly options: { readonly link?: Link } }, step: Step): Choice {
   const { sequences, heads, kvHeads, headDim, wireDtype } = step;
   const [fresh, cached] = [sequences.reduce((sum, s) => sum + s.new, 0), sequences.reduce((sum, s) => sum + s.cached, 0)];
-  const rates = step.rates ?? cluster.rates.measured;
+  const rates = step.rates ?? cluster.rates.measured(cluster.options.link);
   const setting = { new: fresh, cached, ranks: cluster.size, heads, kvHeads, headDim, bytes: bytesPer(wireDtype) };
   if (rates !== undefined) {
     const choice = choose({ ...setting, ...rates });

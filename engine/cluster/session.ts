@@ -73,6 +73,10 @@ export class Session {
     return sequences.map((sequence) => ({ sequence, perRank: this.#held(sequence) }));
   }
 
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
   /** Steps done. */
   get steps(): number {
     return this.#steps;

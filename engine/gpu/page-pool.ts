@@ -40,11 +40,11 @@ export class GpuPagePool implements PagePool<GpuKeys> {
   async read(copies: readonly Copy[], rows: number): Promise<ArrayBuffer> {
     const bytes = 2 * rows * this.#rowBytes;
     if (bytes === 0) return new ArrayBuffer(0);
-    if (this.#staging === undefined || this.#staging.size < bytes) {
-      this.#staging?.destroy();
-      this.#staging = this.#gpu.device.createBuffer({ size: 2 ** Math.ceil(Math.log2(bytes)), usage: MAP_READ | COPY_DST });
-    }
-    const staging = this.#staging;
+    // Out of reach while it is mapped: a step that is cancelled in between leaves it behind.
+    const kept = this.#staging;
+    this.#staging = undefined;
+    if (kept !== undefined && kept.size < bytes) kept.destroy();
+    const staging = kept !== undefined && kept.size >= bytes ? kept : this.#gpu.device.createBuffer({ size: 2 ** Math.ceil(Math.log2(bytes)), usage: MAP_READ | COPY_DST });
     const encoder = this.#gpu.device.createCommandEncoder();
     encoder.clearBuffer(staging, 0, bytes);
     for (const { row, to, count } of copies) {
@@ -55,6 +55,7 @@ export class GpuPagePool implements PagePool<GpuKeys> {
     await this.#gpu.wait(staging.mapAsync(MAP_READ, 0, bytes));
     const data = staging.getMappedRange(0, bytes).slice(0);
     staging.unmap();
+    this.#staging = staging;
     return data;
   }
 

@@ -16,10 +16,10 @@ export class Pool {
 
   /** A buffer of at least `size` bytes with exactly this usage: the smallest free one that fits, else a new one. */
   take(size: number, usage: GPUBufferUsageFlags): GPUBuffer {
-    const need = Math.max(16, Math.ceil(size / 16) * 16);
+    const need = rounded(size);
     let best = -1;
     this.#free.forEach((b, i) => {
-      if (b.usage === usage && b.size >= need && b.size <= 2 * need + 4096 && (best < 0 || b.size < this.#free[best].size)) best = i;
+      if (b.usage === usage && b.size >= need && b.size <= 2 * need && (best < 0 || b.size < this.#free[best].size)) best = i;
     });
     if (best >= 0) return this.#free.splice(best, 1)[0];
     const made = this.#device.createBuffer({ size: need, usage });
@@ -51,4 +51,12 @@ export class Pool {
     this.count = 0;
     this.bytes = 0;
   }
+}
+
+/** Sizes that differ little share buffers: rounded up to a quarter of their power of two, and exact where that would waste much. */
+function rounded(size: number): number {
+  const least = Math.max(256, Math.ceil(size / 16) * 16);
+  if (least > 2 ** 26) return least;
+  const step = 2 ** Math.max(6, Math.ceil(Math.log2(least)) - 3);
+  return Math.ceil(least / step) * step;
 }
