@@ -2,13 +2,8 @@
 import { LimitError } from "../errors.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { bytesPer, type DType } from "../tensor/dtype.ts";
-import type { Variant } from "./types.ts";
-
-/** The limits of a device that attention meets, in bytes. */
-export interface DeviceLimits {
-  readonly maxStorageBufferBindingSize: number;
-  readonly maxBufferSize: number;
-}
+import type { DeviceLimits } from "../gpu/device.ts";
+import type { Variant } from "../ring/contract.ts";
 
 /** What decides the size of a rank's buffers. */
 export interface Footprint {

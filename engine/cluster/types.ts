@@ -1,24 +1,15 @@
 /** What a cluster takes and gives: the public face of the engine. */
 import type { Sequence } from "../layout/shards.ts";
-import type { Fault } from "../rank/job.ts";
+import type { AdapterFacts } from "../gpu/device.ts";
+import type { Backend, Fault, Link, RankTraffic } from "../rank/job.ts";
+import type { Variant } from "../ring/contract.ts";
 import type { Choice } from "../policy/index.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Span } from "../trace/span.ts";
+import type { Times } from "../trace/summary.ts";
 import type { Session } from "./session.ts";
 
-/** Which operand travels round the ring. */
-export type Variant = "pass-kv" | "pass-q";
-
-/** Where the partial attentions are computed: WGSL on a WebGPU device a rank, or plain TypeScript. */
-export type Backend = "webgpu" | "cpu";
-
-/** A link as slow as a real one: each rank's outgoing messages queue for `bandwidth`, then take `latency` more. */
-export interface Link {
-  /** Bytes per second. */
-  readonly bandwidth: number;
-  /** Seconds. */
-  readonly latency: number;
-}
+export type { AdapterFacts, Backend, Link, RankTraffic, Times, Variant };
 
 /** How a cluster is started. */
 export interface ClusterOptions {
@@ -123,42 +114,6 @@ export interface AttendInput {
   readonly signal?: AbortSignal;
   /** Called as ranks finish hops: hops done of all ranks together, and their total (N x N). */
   readonly onProgress?: (done: number, total: number) => void;
-}
-
-/** What one rank sent and received. Messages carry a chunk or a parcel each. */
-export interface RankTraffic {
-  readonly rank: number;
-  readonly bytesSent: number;
-  readonly bytesReceived: number;
-  /** Messages sent: N-1 ring transfers, and in pass-Q N-1 parcels of the All2All. */
-  readonly messages: number;
-  readonly ring: { readonly messages: number; readonly bytes: number };
-  readonly all2all: { readonly messages: number; readonly bytes: number };
-  /** Bytes of the ring's messages that are padding. */
-  readonly paddingBytes: number;
-}
-
-/** Seconds by kind: of the rank that took longest for it, as a cluster is as slow as its slowest rank. */
-export interface Times {
-  readonly compile: number;
-  readonly upload: number;
-  readonly attend: number;
-  /** Waiting for messages that attention did not hide. */
-  readonly exchange: number;
-  readonly merge: number;
-  readonly total: number;
-}
-
-/** Who computed, with what. */
-export interface AdapterFacts {
-  /** One line for people: vendor, architecture, description; "none: plain TypeScript" for the cpu back-end. */
-  readonly name: string;
-  readonly vendor: string;
-  readonly architecture: string;
-  readonly description: string;
-  /** True where it emulates a GPU on the CPU (SwiftShader, lavapipe) or is no GPU at all. */
-  readonly software: boolean;
-  readonly features: readonly string[];
 }
 
 /** The facts of a run, as `--json` prints them. */

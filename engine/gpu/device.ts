@@ -1,6 +1,23 @@
 /** Opens one GPU device, asks for all the memory the adapter offers, and names the adapter. */
 import { LimitError } from "../errors.ts";
-import type { AdapterFacts } from "../cluster/types.ts";
+
+/** Who computed, with what. */
+export interface AdapterFacts {
+  /** One line for people: vendor, architecture, description; "none: plain TypeScript" for the cpu back-end. */
+  readonly name: string;
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly description: string;
+  /** True where it emulates a GPU on the CPU (SwiftShader, lavapipe) or is no GPU at all. */
+  readonly software: boolean;
+  readonly features: readonly string[];
+}
+
+/** The limits of a device that attention meets, in bytes. */
+export interface DeviceLimits {
+  readonly maxStorageBufferBindingSize: number;
+  readonly maxBufferSize: number;
+}
 
 /** A device with what is worth knowing about it. */
 export interface Gpu {

@@ -1,5 +1,5 @@
 /** One layer of a step on the simulated cluster, with what comes before and after its ring. */
-import type { Variant } from "../cluster/types.ts";
+import type { Variant } from "../ring/contract.ts";
 import type { Span } from "../trace/span.ts";
 import { allReduceTime } from "./collectives.ts";
 import { decodeKernels } from "./decode-kernels.ts";

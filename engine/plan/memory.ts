@@ -1,5 +1,5 @@
 /** What a layout keeps in each GPU's memory, and how many tokens of KV cache are left room for. */
-import type { Variant } from "../cluster/types.ts";
+import type { Variant } from "../ring/contract.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { bytesOf } from "./gemm.ts";
 import { headsPerGpu } from "./heads.ts";

@@ -1,5 +1,5 @@
 /** A plan: what a step of a model on a layout of a cluster takes, why, and whether it fits. */
-import type { Variant } from "../cluster/types.ts";
+import type { Variant } from "../ring/contract.ts";
 import { InputError } from "../errors.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { choose } from "../policy/choose.ts";

@@ -3,7 +3,7 @@
  * engine/ring) against a device and a ring that compute when things end instead of doing them; a message carries the time at
  * which it is there. Deterministic: times depend on data alone, never on the order in which promises resolve.
  */
-import type { Variant } from "../cluster/types.ts";
+import type { Variant } from "../ring/contract.ts";
 import type { Attention, Chunk, Ring } from "../ring/contract.ts";
 import { passKv } from "../ring/pass-kv.ts";
 import { passQ } from "../ring/pass-q.ts";

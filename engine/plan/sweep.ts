@@ -1,5 +1,5 @@
 /** A sweep: every CP x TP x variant up to a number of GPUs, what fits, and the Pareto front of time against GPUs. */
-import type { Variant } from "../cluster/types.ts";
+import type { Variant } from "../ring/contract.ts";
 import { InputError } from "../errors.ts";
 import { tpSizes } from "./heads.ts";
 import { plan, type Plan, type PlanInput } from "./plan.ts";

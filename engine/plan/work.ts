@@ -1,5 +1,5 @@
 /** A step's ring on a layout: rows, messages and attention costs of one layer, as the simulated cluster wants them. */
-import type { Variant } from "../cluster/types.ts";
+import type { Variant } from "../ring/contract.ts";
 import { block, count, headTail, type Sequence, tokens } from "../layout/shards.ts";
 import { attentionTime, mergeTime } from "./attention-time.ts";
 import { all2allTime } from "./collectives.ts";

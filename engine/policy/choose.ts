@@ -1,5 +1,5 @@
 /** pass-KV or pass-Q: Algorithm 1, Algorithm 5 and the fitted rule, each with its terms and its reason in numbers. */
-import type { Variant } from "../cluster/types.ts";
+import type { Variant } from "../ring/contract.ts";
 import { InputError } from "../errors.ts";
 import { type Exposure, exposure } from "./exposure.ts";
 import { type FittedConstants, fittedRule, fittedThreshold, PRINTED, REFITTED } from "./fitted.ts";

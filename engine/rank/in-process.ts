@@ -1,6 +1,7 @@
 /** A whole ring in one thread, all ranks on one device: what tests use, and the smallest reading example of how the parts fit. */
 import { keyChunk, queryChunk, scatterResult } from "../cluster/scatter.ts";
-import type { AttendInput, Variant } from "../cluster/types.ts";
+import type { AttendInput } from "../cluster/types.ts";
+import type { Variant } from "../ring/contract.ts";
 import { shard } from "../layout/shards.ts";
 import { Recorder } from "../trace/clock.ts";
 import type { Span } from "../trace/span.ts";

@@ -1,11 +1,35 @@
 /** What a rank is told to do, and what it tells back. */
-import type { DeviceLimits } from "../cluster/limits.ts";
-import type { AdapterFacts, Backend, Link, RankTraffic, Variant } from "../cluster/types.ts";
+import type { AdapterFacts, DeviceLimits } from "../gpu/device.ts";
+import type { Variant } from "../ring/contract.ts";
 import type { Shaders } from "../gpu/shaders.ts";
 import type { Span, Kind } from "../trace/span.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { CachedRows } from "./cache.ts";
 import type { RankChunk, Shape } from "./chunk.ts";
+
+/** Where the partial attentions are computed: WGSL on a WebGPU device a rank, or plain TypeScript. */
+export type Backend = "webgpu" | "cpu";
+
+/** A link as slow as a real one: each rank's outgoing messages queue for `bandwidth`, then take `latency` more. */
+export interface Link {
+  /** Bytes per second. */
+  readonly bandwidth: number;
+  /** Seconds. */
+  readonly latency: number;
+}
+
+/** What one rank sent and received. Messages carry a chunk or a parcel each. */
+export interface RankTraffic {
+  readonly rank: number;
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  /** Messages sent: N-1 ring transfers, and in pass-Q N-1 parcels of the All2All. */
+  readonly messages: number;
+  readonly ring: { readonly messages: number; readonly bytes: number };
+  readonly all2all: { readonly messages: number; readonly bytes: number };
+  /** Bytes of the ring's messages that are padding. */
+  readonly paddingBytes: number;
+}
 
 /** What fails on purpose, to show that a failure is noticed: this rank, when it would send at `hop`. */
 export interface Fault {

@@ -1,11 +1,10 @@
 /** A rank's ports to every other rank, and the ring that one job runs over them. */
 import { RankError } from "../errors.ts";
-import type { Link, RankTraffic } from "../cluster/types.ts";
 import { tokens } from "../layout/shards.ts";
 import { ownerAt, type Ring } from "../ring/contract.ts";
 import { now, type Recorder } from "../trace/clock.ts";
 import type { RankChunk } from "./chunk.ts";
-import type { Fault, Mail } from "./job.ts";
+import type { Fault, Link, Mail, RankTraffic } from "./job.ts";
 import { Mailbox } from "./mailbox.ts";
 
 /** A message between two ranks. */

@@ -1,8 +1,14 @@
 /** The check of a result against float64, with the bar that its storage types allow. */
-import type { AttendInput } from "../cluster/types.ts";
-import { decode, encode } from "../tensor/dtype.ts";
-import { reference, type ReferenceOutput } from "./attention.ts";
+import type { Variant } from "../ring/contract.ts";
+import { decode, type DType, encode } from "../tensor/dtype.ts";
+import { reference, type ReferenceInput, type ReferenceOutput } from "./attention.ts";
 import { type Difference, difference, F32_TOLERANCE, type Tolerance } from "./error.ts";
+
+/** An experiment with what its wire may have rounded. */
+export interface CheckInput extends ReferenceInput {
+  readonly variant?: Variant | "auto";
+  readonly wireDtype?: DType;
+}
 
 /** How far O and LSE lie from float64, the bars, and whether both are met. */
 export interface Check {
@@ -13,7 +19,7 @@ export interface Check {
 }
 
 /** What a wire type alone costs: float64 attention of the rounded operand against that of the true one, largest differences. */
-function wireError(input: AttendInput, exact: ReferenceOutput): { out: number; lse: number } {
+function wireError(input: CheckInput, exact: ReferenceOutput): { out: number; lse: number } {
   const { wireDtype = "f32", variant = "pass-kv" } = input;
   const rounded = (x: Float32Array) => decode(encode(x, wireDtype), wireDtype);
   const { q, k, v } = input;
@@ -26,7 +32,7 @@ function wireError(input: AttendInput, exact: ReferenceOutput): { out: number; l
  * Compares a result with float64. Bars: f32, 2e-6 absolute or 1e-5 relative; with a 16-bit wire, twice the error of one
  * single-rank pass of the same types, plus 1e-3.
  */
-export function check(input: AttendInput, result: { readonly out: Float32Array; readonly lse: Float32Array }, exact = reference(input)): Check {
+export function check(input: CheckInput, result: { readonly out: Float32Array; readonly lse: Float32Array }, exact = reference(input)): Check {
   let tolerance = { out: F32_TOLERANCE, lse: F32_TOLERANCE };
   if (input.wireDtype === "f16" || input.wireDtype === "bf16") {
     const once = wireError(input, exact);

@@ -4,6 +4,9 @@
  * the planner's simulated cluster, and tests).
  */
 
+/** Which operand travels round the ring. */
+export type Variant = "pass-kv" | "pass-q";
+
 /** What travels round the ring; `owner` is the rank s that held it first (the paper's X_k^s is this on rank k). */
 export interface Chunk {
   readonly owner: number;

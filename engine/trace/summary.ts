@@ -1,6 +1,16 @@
 /** Sums over spans: the times that a report gives. */
-import type { Times } from "../cluster/types.ts";
 import type { Kind, Span } from "./span.ts";
+
+/** Seconds by kind: of the rank that took longest for it, as a cluster is as slow as its slowest rank. */
+export interface Times {
+  readonly compile: number;
+  readonly upload: number;
+  readonly attend: number;
+  /** Waiting for messages that attention did not hide. */
+  readonly exchange: number;
+  readonly merge: number;
+  readonly total: number;
+}
 
 /** Seconds by kind, each of the rank that spent most on it; `total` is the run's own. */
 export function timesOf(spans: readonly Span[], total: number): Times {

@@ -1,5 +1,5 @@
 /** The paper beside the planner: every printed cell with its prediction, its error and whether it was calibrated on. */
-import type { Variant } from "../../cluster/types.ts";
+import type { Variant } from "../../ring/contract.ts";
 import { findCluster } from "../clusters.ts";
 import { findModel } from "../models.ts";
 import { type Parameters, PARAMETERS, PROVENANCE } from "../parameters.ts";
