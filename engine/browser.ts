@@ -8,6 +8,7 @@ export * from "./index.ts";
 
 const platform: Platform = {
   runtime: "browser",
+  compileSeconds: 0,
   startWorker: () => webWorker(new Worker(new URL("./rank/worker-web.ts", import.meta.url), { type: "module" })),
   shaders: () => readShaders(async (url) => await (await fetch(url)).text()),
 };

@@ -9,8 +9,10 @@ export * from "./index.ts";
 /** This runtime. */
 export const platform: Platform = {
   runtime: "deno",
+  compileSeconds: 30, // lavapipe compiles within a first dispatch, which Deno awaits on the worker's thread
   startWorker: () => webWorker(new Worker(new URL("./rank/worker-web.ts", import.meta.url), { type: "module" })),
   shaders: () => readShaders(async (url) => await (await fetch(url)).text()),
+  threadGpu: () => Promise.resolve({ gpu: navigator.gpu, blockingCompile: false }),
 };
 
 /** Ring attention on Deno's module workers. */

@@ -13,9 +13,9 @@ export class LimitError extends InputError {
   readonly need: number;
   /** The largest number of new tokens T of this shape that would fit, when one would. */
   readonly largestT: number | undefined;
-  constructor(limit: string, have: number, need: number, largestT?: number) {
+  constructor(limit: string, have: number, need: number, largestT?: number, holder = "the adapter", wanter = "this experiment") {
     const fits = largestT === undefined ? "" : `; the largest T of this shape that would fit is ${largestT}`;
-    super(`${limit}: the adapter has ${have}, this experiment needs ${need}${fits}`);
+    super(`${limit}: ${holder} has ${have}, ${wanter} needs ${need}${fits}`);
     this.limit = limit;
     this.have = have;
     this.need = need;

@@ -6,11 +6,16 @@ import { Cluster as AnyCluster } from "./cluster/cluster.ts";
 import type { Platform } from "./cluster/platform.ts";
 import type { ClusterFace, ClusterOptions } from "./cluster/types.ts";
 import { readShaders } from "./gpu/shaders.ts";
+import { doze } from "./rank/doze.ts";
 export * from "./index.ts";
+
+// Kept as long as the process lives: it aborts when Dawn is collected while a device lives.
+let dawn: GPU | undefined;
 
 /** This runtime. */
 export const platform: Platform = {
   runtime: "node",
+  compileSeconds: 120, // compiled on the workers' threads (see Kernels); a worker's end is told here, not guessed
   startWorker() {
     const worker = new Worker(new URL("./rank/worker-node.js", import.meta.url), { execArgv: [] });
     return {
@@ -23,6 +28,7 @@ export const platform: Platform = {
     };
   },
   shaders: () => readShaders((url) => readFile(url, "utf8")),
+  threadGpu: async () => ({ gpu: (dawn ??= (await import("webgpu")).create([])), wait: doze, blockingCompile: true }),
 };
 
 /** Ring attention on worker threads, with Dawn as their WebGPU. */

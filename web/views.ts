@@ -12,6 +12,8 @@ export interface View {
   /** Loads the view's element. */
   readonly load: () => Promise<unknown>;
   readonly render: (session: Session) => TemplateResult;
+  /** True where the view brings its own sentence, timeline and status, in place of the Lab's. */
+  readonly whole?: boolean;
 }
 
 /** In the order of the rail; the first is what the page opens with. */
@@ -22,5 +24,21 @@ export const views: readonly View[] = [
     icon: "M9 3h6M10 3v6l-5 9a2 2 0 0 0 2 3h10a2 2 0 0 0 2-3l-5-9V3M7.5 15h9",
     load: () => import("./views/lab.ts"),
     render: (session) => html`<ringside-lab .session=${session}></ringside-lab>`,
+  },
+  {
+    id: "conversation",
+    title: "Conversation",
+    icon: "M4 5h11a1 1 0 0 1 1 1v6a1 1 0 0 1-1 1H9l-3 3v-3H4a1 1 0 0 1-1-1V6a1 1 0 0 1 1-1M19 9h1a1 1 0 0 1 1 1v7a1 1 0 0 1-1 1h-2v3l-3-3h-4a1 1 0 0 1-1-1",
+    load: () => import("./views/conversation/conversation.ts"),
+    render: (session) => html`<ringside-conversation .session=${session}></ringside-conversation>`,
+    whole: true,
+  },
+  {
+    id: "planner",
+    title: "Planner",
+    icon: "M4 4v16h16M8 16l4-5 3 2 5-7M18 6h2v2",
+    load: () => import("./views/planner/planner.ts"),
+    render: () => html`<ringside-planner></ringside-planner>`,
+    whole: true,
   },
 ];

@@ -75,7 +75,7 @@ export class Cluster implements ClusterFace {
     options.signal?.throwIfAborted();
     const { ranks: size, backend = "webgpu", link, signal } = options;
     const shaders = { ...(await platform.shaders()), ...options.shaders };
-    const monitor = new Monitor(size, options.timeout ?? DEFAULT_TIMEOUT);
+    const monitor = new Monitor(size, options.timeout ?? DEFAULT_TIMEOUT, platform.compileSeconds);
     const ranks = meshPorts(size).map((ports, rank) => startRank(platform, { rank, size, backend, shaders, link, ports }, monitor, signal));
     try {
       return new Cluster(platform, options, shaders, ranks, monitor, await Promise.all(ranks.map((r) => r.opened)));
@@ -174,8 +174,11 @@ export class Cluster implements ClusterFace {
     return [...late];
   }
 
-  /** Runs one job on every rank; at the first fault the others are told to stop, and the fault is thrown. */
-  async all(id: number, { signal, onProgress }: JobOptions, run: (rank: number) => Promise<AttendOutcome>): Promise<AttendOutcome[]> {
+  /**
+   * Runs one job on every rank; at the first fault the others are told to stop, and the fault is thrown. `typical`: whether
+   * its rates say something of later prefills (a decode's do not: its messages are all latency).
+   */
+  async all(id: number, { signal, onProgress }: JobOptions, run: (rank: number) => Promise<AttendOutcome>, typical = true): Promise<AttendOutcome[]> {
     signal?.throwIfAborted();
     this.#monitor.rest();
     const hops = this.size * this.size;
@@ -193,7 +196,7 @@ export class Cluster implements ClusterFace {
     try {
       const outcomes = await Promise.race([Promise.all(running), failed]);
       if (told !== hops) onProgress?.(hops, hops);
-      this.rates.add(outcomes.flatMap((o) => o.spans), this.size);
+      if (typical) this.rates.add(outcomes.flatMap((o) => o.spans), this.size);
       return outcomes;
     } catch (error) {
       for (const { service } of this.#ranks) service.cancel(id, "another rank failed, or the experiment was cancelled").catch(() => {});

@@ -3,9 +3,6 @@ import { RankError } from "../errors.ts";
 import type { Mail, Pulse } from "../rank/job.ts";
 import { now } from "../trace/clock.ts";
 
-/** A compile may block a worker's thread, and others' that wait for the driver: while there is one, silence is allowed for this many seconds. */
-const COMPILE_SECONDS = 120;
-
 /** The last pulse of every rank. */
 export class Monitor {
   readonly #pulses: Pulse[];
@@ -13,11 +10,13 @@ export class Monitor {
   readonly #seen: number[];
   /** Seconds of silence or of vain waiting that count as a fault. */
   readonly #patience: number;
+  readonly #compileSeconds: number;
   #lastCheck = now();
 
-  /** `timeout`: seconds from a fault to the error, of which a part is kept for stopping the other ranks. */
-  constructor(size: number, timeout: number) {
+  /** `timeout`: seconds from a fault to the error, of which a part is kept for stopping the other ranks; `compileSeconds`: silence allowed while a rank compiles (see Platform). */
+  constructor(size: number, timeout: number, compileSeconds: number) {
     const at = now();
+    this.#compileSeconds = Math.max(compileSeconds, 0.7 * timeout);
     this.#patience = 0.7 * timeout;
     this.#seen = new Array(size).fill(at);
     this.#pulses = Array.from({ length: size }, (_, rank) => ({ rank, at, resumed: at, job: undefined, phase: "idle", hop: 0, done: 0, awaiting: [], delivered: [], sending: 0 }));
@@ -60,7 +59,7 @@ export class Monitor {
     // A thread that was itself held up has heard nobody: that is not the ranks' silence.
     if (at - this.#lastCheck > this.#patience / 2) this.#seen.fill(at);
     this.#lastCheck = at;
-    const allowed = this.#pulses.some((p) => p.phase === "compile") ? COMPILE_SECONDS : this.#patience;
+    const allowed = this.#pulses.some((p) => p.phase === "compile") ? this.#compileSeconds : this.#patience;
     for (const pulse of this.#pulses) {
       const silent = at - this.#seen[pulse.rank];
       if (silent > allowed) return this.dead(pulse.rank, `no sign of life for ${silent.toFixed(1)} s`);

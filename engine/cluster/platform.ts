@@ -1,5 +1,6 @@
 /** What differs between a browser, Deno and Node for a cluster: starting a worker and reading a file. */
 import type { Endpoint } from "comlink";
+import type { Gpu } from "../gpu/device.ts";
 import type { Shaders } from "../gpu/shaders.ts";
 
 /** A started worker. */
@@ -11,9 +12,23 @@ export interface RankWorker {
   terminate(): void;
 }
 
+/** A runtime's WebGPU for the caller's own thread, as RankPlatform is for a rank's. */
+export interface ThreadGpu {
+  /** undefined: the runtime has none. */
+  readonly gpu: GPU | undefined;
+  /** Awaits a device's answer; default: as it is. */
+  readonly wait?: Gpu["wait"];
+  /** Whether pipelines are compiled on the thread (see Kernels). */
+  readonly blockingCompile: boolean;
+}
+
 /** One runtime. */
 export interface Platform {
   readonly runtime: "browser" | "deno" | "node";
+  /** Seconds that a rank may be silent while one compiles: 0 where compiling leaves a worker's thread free. */
+  readonly compileSeconds: number;
   startWorker(): RankWorker;
   shaders(): Promise<Shaders>;
+  /** WebGPU for the caller's own thread; where it is missing, only ranks have devices. */
+  threadGpu?(): Promise<ThreadGpu>;
 }

@@ -7,7 +7,7 @@ import { type Block, block, count, type Range } from "../layout/shards.ts";
 import type { Choice } from "../policy/index.ts";
 import type { CachedRows } from "../rank/cache.ts";
 import { publicLse, rankChunk } from "../rank/chunk.ts";
-import type { StepJob } from "../rank/job.ts";
+import type { Fault, StepJob } from "../rank/job.ts";
 import { encode } from "../tensor/dtype.ts";
 import { now } from "../trace/clock.ts";
 import { type Cluster, type JobOptions, shapeOf } from "./cluster.ts";
@@ -22,6 +22,8 @@ const DEFAULT_CAPACITY = 16_384;
 /** How one step may differ from its session, be watched and cancelled. */
 export interface StepOptions extends JobOptions {
   readonly variant?: Variant | "auto";
+  /** Makes a rank fail on purpose in this step. */
+  readonly fault?: Fault;
 }
 
 type Options = Required<Omit<SessionOptions, "scale" | "rates">> & Pick<SessionOptions, "scale" | "rates">;
@@ -98,7 +100,7 @@ export class Session {
   }
 
   /** Appends one row to each of some sequences that have rows already: batched ring pass-Q decode (Algorithm 4). */
-  async decode(batch: readonly SessionRows[], options: JobOptions = {}): Promise<StepResult> {
+  async decode(batch: readonly SessionRows[], options: Omit<StepOptions, "variant"> = {}): Promise<StepResult> {
     return await this.#cluster.exclusive(async () => {
       const lengths = this.#checked(batch);
       batch.forEach(({ sequence }, i) => {
@@ -165,7 +167,7 @@ export class Session {
     for (const rank of ranks) await this.#fill(rank);
   }
 
-  async #step(mode: StepReport["mode"], batch: readonly SessionRows[], ranges: Range[][][], queries: readonly Block[], variant: Variant, choice: Choice | undefined, options: JobOptions): Promise<StepResult> {
+  async #step(mode: StepReport["mode"], batch: readonly SessionRows[], ranges: Range[][][], queries: readonly Block[], variant: Variant, choice: Choice | undefined, options: StepOptions): Promise<StepResult> {
     const { wireDtype, heads, kvHeads, headDim } = this.options;
     const shape = { ...shapeOf(this.options, variant, wireDtype, true), kv: wireDtype };
     const before = batch.map(({ sequence }) => this.#length(sequence));
@@ -183,15 +185,16 @@ export class Session {
     const step = this.#steps;
     const attempt = this.#attempts.get(step) ?? 0;
     this.#attempts.set(step, attempt + 1);
+    // The cluster's fault strikes its step once: what is tried again after a repair must go through.
+    const planned = this.#cluster.options.fault;
+    const fault = options.fault ?? (planned?.step === step && attempt === 0 ? planned : undefined);
     try {
       const outcomes = await this.#cluster.all(id, options, (rank) => {
         const q = rankChunk(rank, named(queries[rank], sequences), encode(gatherQueries(queries[rank], batch, before, heads * headDim), shape.q));
         const copies = appends[rank].map((rows) => ({ ...rows, data: rows.data.slice(0) }));
-        const { fault } = this.#cluster.options;
-        // A fault strikes its step once: what is tried again after a repair must go through.
-        const job: StepJob = { id, origin, variant, shape, q, session: this.#id, appends: copies, sequences, lengths, fault: fault?.step === step && attempt === 0 ? fault : undefined };
+        const job: StepJob = { id, origin, variant, shape, q, session: this.#id, appends: copies, sequences, lengths, fault };
         return this.#cluster.service(rank).step(Comlink.transfer(job, [q.data, ...copies.map((c) => c.data)]));
-      });
+      }, mode === "prefill");
       const total = now() - origin;
       for (const pages of this.#pages) pages.commit();
       appends.forEach((rows, rank) => this.#log[rank].push(...rows));
@@ -219,7 +222,7 @@ export class Session {
       pages.append(sequence, ranges);
     } catch (error) {
       if (!(error instanceof LimitError)) throw error;
-      throw new LimitError(`rank ${rank}: free tokens of the KV cache, in pages of ${PAGE} (sequence ${sequence}; drop a sequence, or open the session with more capacity)`, error.have * PAGE, error.need * PAGE);
+      throw new LimitError(`rank ${rank}: free tokens of the KV cache, in pages of ${PAGE} (drop a sequence, or open the session with more capacity)`, error.have * PAGE, error.need * PAGE, undefined, "it", `sequence ${sequence}`);
     }
   }
 

@@ -68,6 +68,12 @@ test("pass-KV on WebGPU", async ({ page }) => {
   await expect(fact(page, "Back-end")).toHaveText("WebGPU");
 });
 
+test("T = 2,048, D = 128 on WebGPU: many tiles and workgroups", async ({ page }) => {
+  await runs(page, "?T=2048&P=0&H=2&Hkv=1&D=128&N=2&variant=pass-kv&wire=f32");
+  await expect(fact(page, "Back-end")).toHaveText("WebGPU");
+  expect(Number(await fact(page, "Largest error of O").textContent())).toBeLessThan(1e-5);
+});
+
 test("without WebGPU it computes in plain TypeScript and says so", async ({ page }) => {
   await page.addInitScript(() => Object.defineProperty(Navigator.prototype, "gpu", { value: undefined }));
   await page.goto(small);

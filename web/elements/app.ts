@@ -42,6 +42,7 @@ export class RingsideApp extends LitElement {
 
   protected override render(): TemplateResult {
     const session = this.#session;
+    if (this._view.whole) return html`<ringside-rail .current=${this._view.id}></ringside-rail><main class="whole" aria-label=${this._view.title}>${this.#stage()}</main>`;
     const { result, phase, experiment } = session.state;
     const ranks = result?.report.ranks ?? experiment?.N ?? session.reading.experiment?.N ?? 4;
     const note = phase === "empty" ? "Nothing has run yet: each span of a run is drawn here as it was measured." : session.running ? "Spans are drawn when the ranks have answered." : "This run ended before there was anything to draw.";
@@ -84,7 +85,7 @@ export class RingsideApp extends LitElement {
     css`
       :host {
         display: grid;
-        grid-template: "rail head" auto "rail stage" 1fr "rail time" auto / 72px minmax(0, 1fr);
+        grid-template: "rail head" auto "rail stage" 1fr "rail time" auto / 96px minmax(0, 1fr);
         min-height: 100dvh;
       }
       ringside-rail {
@@ -107,6 +108,14 @@ export class RingsideApp extends LitElement {
         border-top: 1px solid var(--rule);
         background: var(--paper);
       }
+      .whole {
+        display: grid;
+        grid-row: 1 / -1;
+        padding: 0;
+      }
+      .whole > .notice {
+        padding: 24px;
+      }
       .notice {
         color: var(--ink-2);
       }
@@ -126,8 +135,11 @@ export class RingsideApp extends LitElement {
         :host {
           grid-template: "rail" auto "head" auto "stage" 1fr "time" auto / minmax(0, 1fr);
         }
-        .head, main {
+        .head, main:not(.whole) {
           padding: 16px;
+        }
+        .whole {
+          grid-row: 2 / -1;
         }
         aside {
           padding: 0 16px;

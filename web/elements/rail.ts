@@ -138,6 +138,18 @@ export class RingsideRail extends LitElement {
           width: auto;
           padding: 4px 8px;
         }
+        header {
+          gap: 8px;
+        }
+        /* Only the open view is named: the others' names are for readers that do not look. */
+        a:not([aria-current="page"]) span, .theme span {
+          position: absolute;
+          width: 1px;
+          height: 1px;
+          overflow: hidden;
+          clip-path: inset(50%);
+          white-space: nowrap;
+        }
       }
     `,
   ];

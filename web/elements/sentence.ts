@@ -10,6 +10,133 @@ import { shared } from "./style.ts";
 
 type Choice = keyof typeof choices;
 
+/** The look of a sentence whose parts are edited in place; the other views' sentences have it too. */
+export const sentenceStyle = css`
+  form {
+    display: grid;
+    grid-template-columns: minmax(0, 1fr) auto;
+    gap: 8px 32px;
+    align-items: start;
+  }
+  .sentence {
+    font-size: 18px;
+    line-height: 32px;
+    color: var(--ink-2);
+    max-width: 900px;
+  }
+  .sentence > span {
+    white-space: nowrap;
+  }
+  i {
+    font-style: normal;
+    padding: 0 2px;
+  }
+  input, select {
+    display: inline-block;
+    height: 28px;
+    margin: 0;
+    padding: 0 3px;
+    line-height: 26px;
+    border: 0;
+    border-bottom: 1px solid var(--rule-strong);
+    border-radius: 3px 3px 0 0;
+    background: transparent;
+    color: var(--ink);
+    font-weight: 600;
+    position: relative;
+    top: -1px;
+    vertical-align: middle;
+  }
+  input {
+    width: calc(var(--length) * 1.08ch + 8px);
+    text-align: center;
+  }
+  input::-webkit-calendar-picker-indicator {
+    display: none !important;
+  }
+  @supports (field-sizing: content) {
+    input, select {
+      field-sizing: content;
+      width: auto;
+      min-width: 20px;
+    }
+  }
+  select {
+    appearance: none;
+    padding-right: 16px;
+    cursor: pointer;
+  }
+  option {
+    background: var(--raised);
+    color: var(--ink);
+  }
+  .choice {
+    position: relative;
+  }
+  .choice::after {
+    content: "";
+    position: absolute;
+    right: 5px;
+    top: 50%;
+    width: 5px;
+    height: 5px;
+    margin-top: -3px;
+    border: solid var(--ink-2);
+    border-width: 0 1.5px 1.5px 0;
+    transform: rotate(45deg);
+    pointer-events: none;
+  }
+  input:hover, select:hover {
+    background: var(--sunken);
+    border-bottom-color: var(--ink);
+  }
+  input:focus, select:focus {
+    background: var(--sunken);
+  }
+  [aria-invalid] {
+    color: var(--bad);
+    background: var(--bad-wash);
+    border-bottom: 2px solid var(--bad);
+  }
+  .run {
+    display: flex;
+    flex-direction: column;
+    align-items: flex-end;
+    gap: 8px;
+  }
+  .run .button {
+    min-width: 104px;
+    justify-content: center;
+  }
+  .problems {
+    grid-column: 1 / -1;
+    color: var(--bad);
+    font-size: 13px;
+  }
+  .problems ul {
+    list-style: none;
+  }
+  .problems li::before {
+    content: "▲ " / "";
+    font-size: 9px;
+    vertical-align: 1px;
+  }
+  @media (max-width: 899px) {
+    form {
+      grid-template-columns: minmax(0, 1fr);
+    }
+    .run {
+      flex-direction: row;
+      align-items: center;
+      justify-content: flex-start;
+      flex-wrap: wrap;
+    }
+    .problems {
+      grid-row: 2;
+    }
+  }
+`;
+
 /** `<ringside-sentence .session>`; draft, state and adapter are given too, so that it renders when they change. */
 export class RingsideSentence extends LitElement {
   static override properties = { session: { attribute: false }, draft: { attribute: false }, state: { attribute: false }, adapter: { attribute: false } };
@@ -98,135 +225,7 @@ export class RingsideSentence extends LitElement {
     this.#focusOnButton = this.shadowRoot?.activeElement?.matches(".run .button") ?? false;
   }
 
-  static override styles = [
-    shared,
-    badgeStyle,
-    css`
-      form {
-        display: grid;
-        grid-template-columns: minmax(0, 1fr) auto;
-        gap: 8px 32px;
-        align-items: start;
-      }
-      .sentence {
-        font-size: 18px;
-        line-height: 32px;
-        color: var(--ink-2);
-        max-width: 900px;
-      }
-      .sentence > span {
-        white-space: nowrap;
-      }
-      i {
-        font-style: normal;
-        padding: 0 2px;
-      }
-      input, select {
-        display: inline-block;
-        height: 28px;
-        margin: 0;
-        padding: 0 3px;
-        line-height: 26px;
-        border: 0;
-        border-bottom: 1px solid var(--rule-strong);
-        border-radius: 3px 3px 0 0;
-        background: transparent;
-        color: var(--ink);
-        font-weight: 600;
-        position: relative;
-        top: -1px;
-        vertical-align: middle;
-      }
-      input {
-        width: calc(var(--length) * 1.08ch + 8px);
-        text-align: center;
-      }
-      input::-webkit-calendar-picker-indicator {
-        display: none !important;
-      }
-      @supports (field-sizing: content) {
-        input, select {
-          field-sizing: content;
-          width: auto;
-          min-width: 20px;
-        }
-      }
-      select {
-        appearance: none;
-        padding-right: 16px;
-        cursor: pointer;
-      }
-      option {
-        background: var(--raised);
-        color: var(--ink);
-      }
-      .choice {
-        position: relative;
-      }
-      .choice::after {
-        content: "";
-        position: absolute;
-        right: 5px;
-        top: 50%;
-        width: 5px;
-        height: 5px;
-        margin-top: -3px;
-        border: solid var(--ink-2);
-        border-width: 0 1.5px 1.5px 0;
-        transform: rotate(45deg);
-        pointer-events: none;
-      }
-      input:hover, select:hover {
-        background: var(--sunken);
-        border-bottom-color: var(--ink);
-      }
-      input:focus, select:focus {
-        background: var(--sunken);
-      }
-      [aria-invalid] {
-        color: var(--bad);
-        background: var(--bad-wash);
-        border-bottom: 2px solid var(--bad);
-      }
-      .run {
-        display: flex;
-        flex-direction: column;
-        align-items: flex-end;
-        gap: 8px;
-      }
-      .run .button {
-        min-width: 104px;
-        justify-content: center;
-      }
-      .problems {
-        grid-column: 1 / -1;
-        color: var(--bad);
-        font-size: 13px;
-      }
-      .problems ul {
-        list-style: none;
-      }
-      .problems li::before {
-        content: "▲ " / "";
-        font-size: 9px;
-        vertical-align: 1px;
-      }
-      @media (max-width: 899px) {
-        form {
-          grid-template-columns: minmax(0, 1fr);
-        }
-        .run {
-          flex-direction: row;
-          align-items: center;
-          justify-content: flex-start;
-          flex-wrap: wrap;
-        }
-        .problems {
-          grid-row: 2;
-        }
-      }
-    `,
-  ];
+  static override styles = [shared, badgeStyle, sentenceStyle];
 }
 
 customElements.define("ringside-sentence", RingsideSentence);

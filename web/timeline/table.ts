@@ -7,11 +7,11 @@ import { formatTime } from "../format.ts";
 import { lanes } from "../palette.ts";
 import { sayAmount, sayKind, sayPeer } from "./words.ts";
 
-/** One row a span, in the order given. */
-export function spanTable(spans: readonly Span[], ranks: number): TemplateResult {
-  return html`<ringside-scroll label="Spans">
+/** One row a span, in the order given; the label tells several tables apart. */
+export function spanTable(spans: readonly Span[], ranks: number, label = "Spans"): TemplateResult {
+  return html`<ringside-scroll label=${label}>
     <table>
-      <caption class="unseen">Spans</caption>
+      <caption class="unseen">${label}</caption>
       <thead>
         <tr><th scope="col">Rank</th><th scope="col">Lane</th><th scope="col">Hop</th><th scope="col">Kind</th><th scope="col">Peer</th><th scope="col">Start</th><th scope="col">Duration</th><th scope="col">Amount</th></tr>
       </thead>

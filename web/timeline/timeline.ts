@@ -19,6 +19,9 @@ export class RingsideTimeline extends LitElement {
     spans: { attribute: false },
     ranks: { type: Number },
     note: { type: String },
+    heading: { type: String },
+    end: { type: Number },
+    shown: { type: Number },
     _width: { state: true },
     _active: { state: true },
     _from: { state: true },
@@ -32,6 +35,12 @@ export class RingsideTimeline extends LitElement {
   declare ranks: number;
   /** Said in place of spans while there are none. */
   declare note: string;
+  /** The title above it. */
+  declare heading: string;
+  /** Seconds that the whole picture spans at least, so that two timelines are drawn to one scale. */
+  declare end: number;
+  /** How many of the ranks are drawn, from rank 0; 0 means all. */
+  declare shown: number;
   declare _width: number;
   /** Index of the span whose details are shown, or -1. */
   declare _active: number;
@@ -50,6 +59,9 @@ export class RingsideTimeline extends LitElement {
     this.spans = [];
     this.ranks = 0;
     this.note = "";
+    this.heading = "Timeline";
+    this.end = 0;
+    this.shown = 0;
     this._width = 800;
     this._active = -1;
     this._from = 0;
@@ -67,11 +79,11 @@ export class RingsideTimeline extends LitElement {
   }
 
   protected override willUpdate(changed: PropertyValues<this>): void {
-    if (!changed.has("spans") && !changed.has("ranks")) return;
-    this.#layout = layOut(this.spans, this.ranks, 8);
-    if (!changed.has("spans")) return;
+    if (!["spans", "ranks", "shown", "end"].some((name) => changed.has(name as keyof RingsideTimeline))) return;
+    this.#layout = layOut(this.spans, this.shown || this.ranks, 8);
+    if (!changed.has("spans") && !changed.has("end")) return;
     this._active = -1;
-    this.#end = Math.max(1e-6, ...this.spans.map((span) => span.start + span.duration));
+    this.#end = Math.max(1e-6, this.end, ...this.spans.map((span) => span.start + span.duration));
     // Compiling a pipeline takes a thousand times as long as a hop: the ring is what is shown first.
     const compiled = this.spans.some((span) => span.kind === "compile");
     const attends = this.spans.filter((span) => span.kind === "attend").map((span) => span.start);
@@ -183,7 +195,7 @@ export class RingsideTimeline extends LitElement {
       <section aria-labelledby="title">
         <div class="top">
           <header>
-            <h2 id="title">Timeline</h2>
+            <h2 id="title">${this.heading}</h2>
             ${empty ? nothing : this.#legend()}
             ${empty ? nothing : this.#controls()}
           </header>
@@ -193,7 +205,7 @@ export class RingsideTimeline extends LitElement {
         ${empty ? nothing : this.#axis()}
         ${empty ? nothing : html`<details @toggle=${(event: ToggleEvent) => (this._table = event.newState === "open")}>
           <summary>The same as a table: ${this.spans.length} spans</summary>
-          ${this._table ? spanTable(this.#layout.spans.map(({ span }) => span), this.ranks) : nothing}
+          ${this._table ? spanTable(this.#layout.spans.map(({ span }) => span), this.ranks, this.heading === "Timeline" ? "Spans" : `Spans: ${this.heading}`) : nothing}
         </details>`}
       </section>
     `;
@@ -222,7 +234,7 @@ export class RingsideTimeline extends LitElement {
     const scale = this.#scale;
     const { height } = this.#layout;
     const empty = this.spans.length === 0;
-    const summary = empty ? `Empty lanes of ${this.ranks} ranks` : `Timeline of ${this.ranks} ranks, ${this.spans.length} spans, ${formatTime(this._from)} to ${formatTime(this._to)}. Arrow keys walk through the spans.`;
+    const summary = empty ? `Empty lanes of ${this.ranks} ranks` : `${this.heading} of ${this.ranks} ranks${this.shown > 0 && this.shown < this.ranks ? `, the first ${this.shown} drawn` : ""}, ${this.spans.length} spans, ${formatTime(this._from)} to ${formatTime(this._to)}. Arrow keys walk through the spans.`;
     return html`<svg role="group" aria-label=${summary} width=${this._width} height=${height + 4} class=${this._to - this._from < this.#end ? "pan" : ""}
       @keydown=${this.#key} @pointerover=${this.#point} @pointermove=${(event: PointerEvent) => this.#drag && this.#point(event)}
       @pointerdown=${this.#grab} @pointerup=${() => (this.#drag = undefined)} @pointercancel=${() => (this.#drag = undefined)}

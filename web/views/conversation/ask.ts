@@ -1,0 +1,66 @@
+/** Asks a worker of the page for the rows of a turn and for their check against float64, so that the main thread stays free. */
+import type { Check } from "../../check.ts";
+import type { Settings, Rows } from "./model.ts";
+
+/** q `[rows, H, D]`, k and v `[rows, Hkv, D]` of one sequence in a turn. */
+export interface TurnRows extends Rows {
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+}
+
+/** O `[rows, H, D]` and LSE `[rows, H]` that the session gave for them. */
+export interface TurnOutput extends Rows {
+  readonly out: Float32Array;
+  readonly lse: Float32Array;
+}
+
+/** What the inputs are made of. */
+export type Source = Pick<Settings, "seed" | "H" | "Hkv" | "D" | "wire">;
+
+/** What the worker is asked. `share`: of a turn's rows, how many to check, 0 to 1. */
+export type Request =
+  | { readonly kind: "rows"; readonly source: Source; readonly rows: readonly Rows[] }
+  | { readonly kind: "check"; readonly source: Source; readonly outputs: readonly TurnOutput[]; readonly share: number };
+
+/** What it answers. */
+export type Response =
+  | { readonly kind: "rows"; readonly rows: readonly TurnRows[] }
+  | { readonly kind: "progress"; readonly done: number; readonly total: number }
+  | { readonly kind: "checked"; readonly check: Check }
+  | { readonly kind: "failed"; readonly message: string };
+
+/** The row of the seeded tensors at which a sequence begins: sequences have numbers of their own, however long they get. */
+export const firstRow = (sequence: number): number => sequence * 2 ** 24;
+
+/** The seeded rows of a turn. */
+export async function makeRows(source: Source, rows: readonly Rows[], signal: AbortSignal): Promise<readonly TurnRows[]> {
+  return (await ask({ kind: "rows", source, rows }, signal) as Extract<Response, { kind: "rows" }>).rows;
+}
+
+/** Compares a turn's O and LSE with the same rows of one full prefill in float64. */
+export async function checkTurn(source: Source, outputs: readonly TurnOutput[], share: number, signal: AbortSignal, onProgress: (done: number, total: number) => void): Promise<Check> {
+  return (await ask({ kind: "check", source, outputs, share }, signal, onProgress) as Extract<Response, { kind: "checked" }>).check;
+}
+
+/** One request to a worker of its own, which ends with the answer or with the signal. */
+function ask(request: Request, signal: AbortSignal, onProgress?: (done: number, total: number) => void): Promise<Response> {
+  return new Promise<Response>((resolve, reject) => {
+    signal.throwIfAborted();
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    const cancel = () => end(() => reject(signal.reason));
+    const end = (settle: () => void) => {
+      worker.terminate();
+      signal.removeEventListener("abort", cancel);
+      settle();
+    };
+    signal.addEventListener("abort", cancel);
+    worker.addEventListener("error", (event) => end(() => reject(new Error(`the conversation's worker failed: ${event.message || "it could not be loaded"}`))));
+    worker.addEventListener("message", ({ data }: MessageEvent<Response>) => {
+      if (data.kind === "progress") onProgress?.(data.done, data.total);
+      else if (data.kind === "failed") end(() => reject(new Error(data.message)));
+      else end(() => resolve(data));
+    });
+    worker.postMessage(request);
+  });
+}

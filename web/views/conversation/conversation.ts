@@ -1,0 +1,104 @@
+/** The Conversation view: its settings as a sentence, its turns as a list, the step that is looked at, and that step's timeline. */
+import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { download } from "../../elements/download.ts";
+import { shared } from "../../elements/style.ts";
+import { loadEngine, type Span } from "../../engine.ts";
+import type { Session } from "../../session.ts";
+import "../../timeline/timeline.ts";
+import { labStyle } from "../style.ts";
+import { inspector, stepName } from "./inspector.ts";
+import { allSpans, reportJson, traceTitle } from "./report.ts";
+import "./sentence.ts";
+import { doing, failed, news, preview, progress, verdict } from "./states.ts";
+import { type Store, storeOf } from "./store.ts";
+import { conversationStyle } from "./style.ts";
+import { turnTable } from "./turns.ts";
+
+const none: readonly Span[] = [];
+
+/** `<ringside-conversation .session>`. */
+export class RingsideConversation extends LitElement {
+  static override properties = { session: { attribute: false } };
+
+  declare session: Session;
+  #store: Store | undefined;
+  #frame = 0;
+  /** Decode steps come faster than a screen shows them: one update a frame. */
+  #update = () => {
+    if (this.#frame === 0) this.#frame = requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.requestUpdate();
+    });
+  };
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.#store?.addEventListener("change", this.#update);
+    this.#store?.sync();
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.#store?.removeEventListener("change", this.#update);
+  }
+
+  protected override willUpdate(): void {
+    if (this.#store !== undefined) return;
+    this.#store = storeOf(this.session);
+    this.#store.sync();
+    this.#store.addEventListener("change", this.#update);
+  }
+
+  async #trace(): Promise<void> {
+    const { state } = this.#store!.talk;
+    if (state.conversation === undefined) return;
+    const { chromeTrace } = await loadEngine();
+    download("ringside-conversation-trace.json", chromeTrace(allSpans(state), traceTitle(state.conversation)));
+  }
+
+  #report(): void {
+    download("ringside-conversation.json", reportJson(this.#store!.talk.state, location.href));
+  }
+
+  #seek(event: CustomEvent<string>): void {
+    this.renderRoot.querySelector<HTMLElement>(`[id="${event.detail}"]`)?.focus();
+  }
+
+  protected override render(): TemplateResult {
+    const store = this.#store!;
+    const { state, running, steps } = store.talk;
+    const done = store.selected;
+    const { conversation } = state;
+    const note = running ? doing(state) : state.phase === "failed" || state.phase === "cancelled" ? "It ended before there was anything to draw." : "Nothing has run yet: the spans of the step that is looked at are drawn here as they were measured.";
+    return html`
+      <div class="top"><ringside-conversation-sentence .store=${store} @seek=${this.#seek}></ringside-conversation-sentence></div>
+      <div class="stage">
+        <div class="result">
+          <div class="first">
+            ${store.stale && !running ? html`<p class="stale">The conversation has changed since these steps ran: Run begins it anew.</p>` : nothing}
+            ${turnTable(store)}
+            <p class="add">
+              <button class="button" @click=${() => store.addTurn()} ?disabled=${store.draft.turns.length >= 24}>Add a turn</button>
+              ${running || steps.length === 0 ? html`<span class="quiet">A turn is a prompt, prefilled in one pass, and a reply, decoded a token a step.</span>` : html`<button class="button" @click=${this.#trace}>Trace for Perfetto</button> <button class="button" @click=${this.#report}>Report as JSON</button>`}
+            </p>
+          </div>
+          <div class="second">
+            <div class="verdict">
+              ${running ? progress(store) : state.phase === "failed" ? failed(state) : state.phase === "cancelled" ? html`<section aria-labelledby="cancelled"><h2 id="cancelled" class="title">Cancelled</h2><p>${steps.length === 0 ? "It was stopped before its first step was done." : "What was done stays; every rank’s cache is as the last step left it. Run goes on from there."}</p></section>` : steps.length === 0 ? preview(store) : nothing}
+              ${running ? nothing : verdict(store)}
+            </div>
+            ${conversation === undefined ? nothing : inspector(store, conversation)}
+          </div>
+        </div>
+      </div>
+      <div class="time">
+        <ringside-timeline .heading=${done === undefined ? "Timeline" : `Timeline: turn ${done.step.turn + 1}, ${stepName(store, done)}`} .spans=${done?.report.spans ?? none} .ranks=${done?.report.ranks ?? store.reading.conversation?.N ?? 4} .note=${note}></ringside-timeline>
+      </div>
+      <p class="unseen" role="status">${news(state)}</p>
+    `;
+  }
+
+  static override styles = [shared, labStyle, conversationStyle];
+}
+
+customElements.define("ringside-conversation", RingsideConversation);

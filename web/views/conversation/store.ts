@@ -1,0 +1,169 @@
+/** The view's state in one place: the conversation as typed, the one that runs, which step is looked at, and the address that reproduces it. */
+import type { Backend } from "../../engine.ts";
+import type { Session } from "../../session.ts";
+import { type Draft, type Field, fromQuery, letter, type PartDraft, presets, read, type Reading, tidied, toQuery, turnsOf } from "./model.ts";
+import { type Done, Talk } from "./talk.ts";
+
+/** Fires "change" whenever anything of it changed. It outlives the view's element: another view may be opened while it runs. */
+export class Store extends EventTarget {
+  readonly talk = new Talk();
+  readonly #page: Session;
+  #draft: Draft;
+  #reading: Reading;
+  #search = location.search;
+  /** Index among the steps done, or undefined for the last. */
+  #selected: number | undefined;
+
+  constructor(page: Session) {
+    super();
+    this.#page = page;
+    this.#draft = fromQuery(location.search);
+    this.#reading = read(this.#draft);
+    this.talk.addEventListener("change", () => this.#changed());
+    page.addEventListener("change", () => this.#changed());
+    addEventListener("popstate", () => this.sync());
+    addEventListener("pagehide", () => void this.talk.dispose());
+  }
+
+  get draft(): Draft {
+    return this.#draft;
+  }
+
+  get reading(): Reading {
+    return this.#reading;
+  }
+
+  get adapter(): Session["adapter"] {
+    return this.#page.adapter;
+  }
+
+  /** Where a run would be computed now: WebGPU only where there is an adapter. */
+  get backend(): Backend {
+    return this.adapter?.webgpu === false ? "cpu" : (this.#reading.conversation?.backend ?? "webgpu");
+  }
+
+  /** True where Run goes on with what was done. */
+  get goesOn(): boolean {
+    const { conversation } = this.#reading;
+    return this.talk.continues(conversation, this.backend) && this.talk.next(conversation!) !== undefined;
+  }
+
+  /** True where what is shown was run for another conversation than what is now typed. */
+  get stale(): boolean {
+    return this.talk.steps.length > 0 && !this.talk.continues(this.#reading.conversation, this.backend);
+  }
+
+  /** The step that is looked at. */
+  get selected(): Done | undefined {
+    const { steps } = this.talk;
+    return steps[Math.min(this.#selected ?? Infinity, steps.length - 1)];
+  }
+
+  get selectedIndex(): number {
+    return Math.min(this.#selected ?? Infinity, this.talk.steps.length - 1);
+  }
+
+  select(index: number): void {
+    const { length } = this.talk.steps;
+    this.#selected = Math.max(0, Math.min(length - 1, index));
+    this.#changed();
+  }
+
+  /** Takes over what the address says now: another view may have changed what it shares with this one. */
+  sync(): void {
+    if (location.search === this.#search) return;
+    this.#search = location.search;
+    this.#take(fromQuery(location.search, this.#draft));
+  }
+
+  /** Notes what is being typed; it is read when it is done. */
+  type(field: Field, text: string): void {
+    this.#draft = { ...this.#draft, fields: { ...this.#draft.fields, [field]: text } };
+  }
+
+  typePart(turn: number, sequence: number, what: keyof PartDraft, text: string): void {
+    this.#draft = { ...this.#draft, turns: this.#draft.turns.map((parts, t) => parts.map((part, s) => (t === turn && s === sequence ? { ...part, [what]: text } : part))) };
+  }
+
+  /** Reads everything that was typed; the address follows as soon as it can be read. */
+  commit(): void {
+    this.#edit(tidied(this.#draft));
+  }
+
+  edit(field: Field, text: string): void {
+    this.type(field, text);
+    if (field === "sequences") {
+      const sequences = text === "2" ? 2 : 1;
+      const turns = this.#draft.turns.map((parts, t) => Array.from({ length: sequences }, (_, s) => parts[s] ?? { prompt: t === 0 ? "96" : "24", reply: "4" }));
+      this.#draft = { ...this.#draft, turns };
+    }
+    this.commit();
+  }
+
+  addTurn(): void {
+    const { turns } = this.#draft;
+    const parts = (turns.at(-1) ?? []).map(() => ({ prompt: "32", reply: "4" }));
+    this.#edit({ ...this.#draft, turns: [...turns, parts] });
+  }
+
+  removeTurn(turn: number): void {
+    this.#edit({ ...this.#draft, turns: this.#draft.turns.filter((_, t) => t !== turn) });
+  }
+
+  usePreset(id: string): void {
+    const preset = presets.find((p) => p.id === id);
+    if (preset === undefined) return;
+    const turns = turnsOf(preset.turns);
+    this.#edit({ fields: { ...this.#draft.fields, sequences: String(turns[0].length), kill: "none" }, turns });
+  }
+
+  /** Runs the next turn or all that are left; does nothing while something cannot be read. */
+  async run(until: "turn" | "end"): Promise<void> {
+    this.commit();
+    const { conversation } = this.#reading;
+    if (conversation === undefined || this.talk.running) return;
+    this.#selected = undefined;
+    // Before the browser has said what adapter it has, the back-end is not known.
+    if (this.adapter === undefined) await new Promise<void>((resolve) => this.#page.addEventListener("change", () => resolve(), { once: true }));
+    await this.talk.run(conversation, this.backend, until);
+  }
+
+  async startOver(): Promise<void> {
+    this.#selected = undefined;
+    await this.talk.startOver();
+  }
+
+  #edit(draft: Draft): void {
+    this.#take(draft);
+    const { conversation } = this.#reading;
+    if (conversation !== undefined) {
+      const query = toQuery(conversation, location.search);
+      if (`?${query}` !== location.search) history.replaceState(null, "", `?${query}${location.hash}`);
+    }
+    this.#search = location.search;
+  }
+
+  #take(draft: Draft): void {
+    this.#draft = draft;
+    this.#reading = read(draft);
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+const stores = new WeakMap<Session, Store>();
+
+/** The store of the page. */
+export function storeOf(page: Session): Store {
+  let store = stores.get(page);
+  if (store === undefined) stores.set(page, (store = new Store(page)));
+  return store;
+}
+
+/** "Turn 2" or "Turn 2, sequence A". */
+export function turnName(turn: number, sequence?: number): string {
+  return sequence === undefined ? `Turn ${turn + 1}` : `Turn ${turn + 1}, sequence ${letter(sequence)}`;
+}

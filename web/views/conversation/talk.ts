@@ -1,0 +1,308 @@
+/** A conversation as it runs: its session on the ranks, step by step, with what failed and was repaired on the way, and the check of each turn. */
+import type { Check } from "../../check.ts";
+import { type Backend, type CacheSession, type ClusterFace, type ClusterOptions, type Fault, loadEngine, type StepReport, type StepResult } from "../../engine.ts";
+import { formatCount } from "../../format.ts";
+import { type Failure, failureOf } from "../../run.ts";
+import { CHECK_BUDGET } from "../../rows.ts";
+import { checkTurn, makeRows, type TurnOutput, type TurnRows } from "./ask.ts";
+import { continues, type Conversation, lengthsOf, rowsOfTurn, type Step, stepsOf } from "./model.ts";
+
+/** What is under way, or how it ended. `paused`: some turns are left. */
+export type Phase = "empty" | "starting" | "stepping" | "repairing" | "checking" | "paused" | "done" | "failed" | "cancelled";
+
+/** A step that was done. */
+export interface Done {
+  readonly kind: "step";
+  readonly step: Step;
+  readonly report: StepReport;
+  readonly capacity: CacheSession["capacity"];
+}
+
+/** A step that was not done, with the whole error, or what became of it. */
+export interface Incident {
+  readonly kind: "failed" | "killed" | "repaired" | "cancelled";
+  readonly step: Step;
+  readonly title: string;
+  readonly message: string;
+  readonly advice: string;
+}
+
+/** The conversation's list in the order in which it happened. */
+export type Entry = Done | Incident;
+
+/** Everything about the conversation that runs or ran. */
+export interface TalkState {
+  readonly phase: Phase;
+  readonly conversation?: Conversation;
+  readonly backend?: Backend;
+  readonly entries: readonly Entry[];
+  /** By turn; a turn that was done and has none is unchecked. */
+  readonly checks: ReadonlyMap<number, Check>;
+  /** The step under way, or at which it failed. */
+  readonly step?: Step;
+  readonly progress?: { readonly done: number; readonly total: number };
+  /** Where it failed outside of a step: as ranks started, or in a check. */
+  readonly failure?: Failure;
+}
+
+const nothing: TalkState = { phase: "empty", entries: [], checks: new Map() };
+
+/** Fires "change" on each. One conversation at a time; its ranks and caches stay until another begins or the page goes. */
+export class Talk extends EventTarget {
+  #state: TalkState = nothing;
+  #abort: AbortController | undefined;
+  #cluster: { readonly key: string; readonly face: ClusterFace; readonly options: { fault?: Fault } } | undefined;
+  #session: CacheSession | undefined;
+  /** True after a failure or a cancel: ranks may have died, and are replaced before the next step. */
+  #doubtful = false;
+  /** Rows and outputs of the turn under way. */
+  #turn: { readonly turn: number; readonly rows: readonly TurnRows[] } | undefined;
+  #unchecked = new Map<number, TurnOutput[]>();
+
+  get state(): TalkState {
+    return this.#state;
+  }
+
+  get running(): boolean {
+    return this.#abort !== undefined;
+  }
+
+  /** Steps done. */
+  get steps(): readonly Done[] {
+    return this.#state.entries.filter((entry) => entry.kind === "step");
+  }
+
+  /** Turns of which a step was done. */
+  get turnsBegun(): number {
+    return Math.max(0, ...this.steps.map(({ step }) => step.turn + 1));
+  }
+
+  /** True where a run would go on from what was done, and not begin anew. */
+  continues(next: Conversation | undefined, backend: Backend): boolean {
+    const { conversation, backend: before } = this.#state;
+    return conversation !== undefined && next !== undefined && this.#session !== undefined && before === backend && continues(conversation, next, this.turnsBegun);
+  }
+
+  /** The step that comes next, where it goes on. */
+  next(conversation: Conversation): Step | undefined {
+    return stepsOf(conversation)[this.steps.length];
+  }
+
+  #set(state: Partial<TalkState>): void {
+    this.#state = { ...this.#state, step: undefined, progress: undefined, failure: undefined, ...state };
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** Runs the next turn, or all that are left; begins anew unless it goes on. Resolves when done, failed or cancelled. */
+  async run(conversation: Conversation, backend: Backend, until: "turn" | "end"): Promise<void> {
+    if (this.#abort !== undefined) return;
+    const abort = new AbortController();
+    const { signal } = abort;
+    this.#abort = abort;
+    let at: Step | undefined;
+    try {
+      const goesOn = this.continues(conversation, backend) && (this.next(conversation) !== undefined || this.#unchecked.size > 0);
+      if (!goesOn) await this.#begin(conversation, backend, signal);
+      else {
+        this.#set({ phase: "starting", conversation });
+        if (this.#doubtful) await this.#cluster!.face.repair();
+      }
+      this.#doubtful = false;
+      const last = this.next(conversation)?.turn;
+      for (at = this.next(conversation); at !== undefined && (until === "end" || at.turn === last); at = this.next(conversation)) {
+        await this.#do(at, conversation, signal);
+        const following = this.next(conversation);
+        if (following?.turn !== at.turn) await this.#check(conversation, signal);
+      }
+      await this.#check(conversation, signal);
+      this.#end({ phase: this.next(conversation) === undefined ? "done" : "paused" });
+    } catch (error) {
+      this.#doubtful = true;
+      const checking = this.#state.phase === "checking";
+      const stepped = this.#state.phase === "stepping" ? at : undefined;
+      if (signal.aborted) {
+        const entry: Incident[] = stepped === undefined ? [] : [{ kind: "cancelled", step: stepped, title: "Cancelled", message: "The step was stopped; every rank's cache is as it was before it.", advice: "Run goes on with this step." }];
+        this.#end({ phase: "cancelled", step: stepped, entries: [...this.#state.entries, ...entry] });
+      } else {
+        const failure = failureOf(error, backend);
+        if (stepped === undefined) this.#end({ phase: "failed", failure: checking ? { ...failure, title: "The check did not finish" } : failure });
+        else this.#end({ phase: "failed", step: stepped, entries: [...this.#state.entries, { kind: "failed", step: stepped, title: error instanceof Error && error.name === "LimitError" ? "The step does not fit" : failure.title, message: failure.message, advice: adviceOf(error) }] });
+      }
+      if (this.#state.entries.length === 0 && this.#session === undefined) await this.#dispose();
+    }
+  }
+
+  /** Forgets the conversation; the ranks stay for the next. */
+  async startOver(): Promise<void> {
+    if (this.running) return;
+    await this.#close();
+    this.#state = nothing;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** Cancels what is under way. */
+  cancel(): void {
+    this.#abort?.abort();
+  }
+
+  /** Ends every rank. */
+  async dispose(): Promise<void> {
+    this.cancel();
+    await this.#dispose();
+  }
+
+  #end(state: Partial<TalkState>): void {
+    this.#abort = undefined;
+    this.#set(state);
+  }
+
+  async #begin(conversation: Conversation, backend: Backend, signal: AbortSignal): Promise<void> {
+    this.#state = nothing;
+    this.#set({ phase: "starting", conversation, backend });
+    const { N, H, Hkv, D, link, wire, capacity } = conversation;
+    const key = JSON.stringify([N, link, backend]);
+    if (this.#cluster?.key !== key || this.#doubtful) await this.#dispose();
+    else await this.#close();
+    if (this.#cluster === undefined) {
+      const { Cluster } = await loadEngine();
+      // The cluster reads its fault as each step begins: a rank can be told to die while the conversation runs.
+      const options: ClusterOptions & { fault?: Fault } = { ranks: N, backend, ...(link === null ? {} : { link }), signal };
+      this.#cluster = { key, face: await Cluster.start(options), options };
+    }
+    signal.throwIfAborted();
+    this.#session = await this.#cluster.face.session({ heads: H, kvHeads: Hkv, headDim: D, wireDtype: wire, capacity });
+  }
+
+  async #close(): Promise<void> {
+    const session = this.#session;
+    this.#session = undefined;
+    this.#turn = undefined;
+    this.#unchecked.clear();
+    await session?.dispose();
+  }
+
+  async #dispose(): Promise<void> {
+    await this.#close().catch(() => {});
+    const cluster = this.#cluster;
+    this.#cluster = undefined;
+    this.#doubtful = false;
+    await cluster?.face.dispose();
+  }
+
+  /** Does one step; a rank that was told to die in it is replaced, and the step done again. */
+  async #do(step: Step, conversation: Conversation, signal: AbortSignal): Promise<void> {
+    const { kill } = conversation;
+    const total = conversation.N ** 2;
+    const stepping = (done: number) => this.#set({ phase: "stepping", conversation, step, progress: { done, total } });
+    stepping(0);
+    const rows = await this.#rows(step, conversation, signal);
+    const struck = this.#state.entries.some((entry) => entry.kind === "killed" && entry.step.turn === step.turn && entry.step.index === step.index);
+    const dies = kill !== null && !struck && kill.turn === step.turn && kill.mode === step.mode && !stepsOf(conversation).some((s) => s.turn === step.turn && s.mode === step.mode && s.index < step.index);
+    const { face, options } = this.#cluster!;
+    const session = this.#session!;
+    if (dies) await this.#warm(conversation, signal);
+    options.fault = dies ? { rank: kill.rank, hop: kill.hop, kind: "exit", step: session.steps } : undefined;
+    const once = (): Promise<StepResult> => {
+      const how = { signal, onProgress: (done: number) => !signal.aborted && stepping(done) };
+      return step.mode === "decode" ? session.decode(rows, how) : session.prefill(rows, { ...how, variant: conversation.prefills });
+    };
+    const result = await once().catch(async (error: unknown) => {
+      if (!dies || signal.aborted || !(error instanceof Error) || error.name !== "RankError") throw error;
+      const held = session.tokens.map(({ perRank }) => perRank[kill.rank]).reduce((sum, n) => sum + n, 0);
+      const add = (entry: Omit<Incident, "step">, phase: Phase) => this.#set({ phase, conversation, step, entries: [...this.#state.entries, { ...entry, step }] });
+      add({ kind: "killed", title: `Rank ${kill.rank} was killed at hop ${kill.hop}`, message: error.message, advice: "The step left every other rank's cache as it was." }, "repairing");
+      const replaced = await face.repair();
+      signal.throwIfAborted();
+      add({ kind: "repaired", title: `Rank ${replaced.join(", ") || "none"} replaced`, message: "", advice: `A new worker took its place${held === 0 ? "; nothing was cached there yet" : `, was given back the ${formatCount(held)} tokens that the session had cached there`}, and the step was done again.` }, "stepping");
+      return await once();
+    });
+    this.#keep(step, result);
+    this.#set({ phase: "stepping", conversation, entries: [...this.#state.entries, { kind: "step", step, report: result.report, capacity: session.capacity }] });
+  }
+
+  /**
+   * Compiles the kernels before a rank is killed, by a few tokens in a session of their own. A rank that compiles is allowed
+   * two minutes of silence (engine/cluster/monitor.ts), and one that dies meanwhile is missed no sooner.
+   */
+  async #warm({ N, H, Hkv, D, wire }: Conversation, signal: AbortSignal): Promise<void> {
+    const { face, options } = this.#cluster!;
+    if (this.#state.backend !== "webgpu") return;
+    options.fault = undefined;
+    const session = await face.session({ heads: H, kvHeads: Hkv, headDim: D, wireDtype: wire, capacity: 1 });
+    const few = (rows: number) => [{ sequence: 0, q: new Float32Array(rows * H * D), k: new Float32Array(rows * Hkv * D), v: new Float32Array(rows * Hkv * D) }];
+    try {
+      for (const variant of ["pass-kv", "pass-q"] as const) await session.prefill(few(2 * N), { signal, variant });
+      await session.decode(few(1), { signal });
+    } finally {
+      await session.dispose();
+    }
+  }
+
+  async #rows(step: Step, conversation: Conversation, signal: AbortSignal) {
+    if (this.#turn?.turn !== step.turn || step.index === 0) this.#turn = { turn: step.turn, rows: await makeRows(conversation, rowsOfTurn(conversation, step.turn), signal) };
+    const { H, Hkv, D } = conversation;
+    return step.rows.map(({ sequence, from, rows }) => {
+      const own = this.#turn!.rows.find((r) => r.sequence === sequence)!;
+      const at = from - own.from;
+      const part = (x: Float32Array, heads: number) => x.subarray(at * heads * D, (at + rows) * heads * D);
+      return { sequence, q: part(own.q, H), k: part(own.k, Hkv), v: part(own.v, Hkv) };
+    });
+  }
+
+  /** Puts a step's rows where the check of their turn finds them. */
+  #keep(step: Step, { outputs, report }: StepResult): void {
+    const { heads, headDim } = report.shape;
+    let turn = this.#unchecked.get(step.turn);
+    if (turn === undefined) {
+      turn = this.#turn!.rows.map(({ sequence, from, rows }) => ({ sequence, from, rows, out: new Float32Array(rows * heads * headDim), lse: new Float32Array(rows * heads) }));
+      this.#unchecked.set(step.turn, turn);
+    }
+    for (const { sequence, out, lse } of outputs) {
+      const own = turn.find((t) => t.sequence === sequence)!;
+      const at = step.rows.find((r) => r.sequence === sequence)!.from - own.from;
+      own.out.set(out, at * heads * headDim);
+      own.lse.set(lse, at * heads);
+    }
+  }
+
+  /** Checks the turns that are done and were not checked yet. */
+  async #check(conversation: Conversation, signal: AbortSignal): Promise<void> {
+    const next = this.next(conversation);
+    for (const [turn, outputs] of [...this.#unchecked]) {
+      // A turn under way is checked when it is done.
+      if (next?.turn === turn) continue;
+      const step = stepsOf(conversation).find((s) => s.turn === turn);
+      const checking = (done: number, total: number) => this.#set({ phase: "checking", conversation, step, progress: { done, total } });
+      checking(0, outputs.reduce((sum, { rows }) => sum + rows, 0));
+      const check = await checkTurn(conversation, outputs, shareOf(conversation), signal, checking);
+      this.#unchecked.delete(turn);
+      this.#set({ phase: "checking", conversation, checks: new Map([...this.#state.checks, [turn, check]]) });
+    }
+  }
+}
+
+/** Of all rows, how many the check's budget allows. */
+function shareOf(conversation: Conversation): number {
+  const { H, D } = conversation;
+  const flops = lengthsOf(conversation).reduce((sum, n) => sum + (4 * D * H * n * (n + 1)) / 2, 0);
+  return Math.min(1, CHECK_BUDGET / flops);
+}
+
+function adviceOf(error: unknown): string {
+  const name = error instanceof Error ? error.name : "";
+  if (name === "LimitError") return "Nothing changed on any rank. Make this turn smaller and run on, or give the cache more room, which begins anew.";
+  if (name === "RankError") return "Run replaces the rank, gives it back what it had cached, and does the step again.";
+  return "Every rank's cache is as it was before the step. Run tries it again.";
+}
+
+/** The verdict on every turn that was checked. */
+export function overall(checks: ReadonlyMap<number, Check>): Check | undefined {
+  const all = [...checks.values()];
+  if (all.length === 0) return undefined;
+  const rows = all.reduce((sum, c) => sum + c.rows, 0);
+  return {
+    out: { max: Math.max(...all.map((c) => c.out.max)), rms: Math.sqrt(all.reduce((sum, c) => sum + c.out.rms ** 2 * c.rows, 0) / rows) },
+    lse: { max: Math.max(...all.map((c) => c.lse.max)) },
+    tolerance: all[0].tolerance, pass: all.every((c) => c.pass), rows, of: all.reduce((sum, c) => sum + c.of, 0),
+  };
+}
