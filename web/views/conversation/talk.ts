@@ -1,6 +1,6 @@
 /** A conversation as it runs: its session on the ranks, step by step, with what failed and was repaired on the way, and the check of each turn. */
 import type { Check } from "../../check.ts";
-import { type Backend, type CacheSession, type ClusterFace, type ClusterOptions, type Fault, loadEngine, type StepReport, type StepResult } from "../../engine.ts";
+import { type Backend, type CacheSession, type ClusterFace, type Fault, loadEngine, type StepReport, type StepResult } from "../../engine.ts";
 import { formatCount } from "../../format.ts";
 import { type Failure, failureOf } from "../../run.ts";
 import { CHECK_BUDGET } from "../../rows.ts";
@@ -51,7 +51,7 @@ const nothing: TalkState = { phase: "empty", entries: [], checks: new Map() };
 export class Talk extends EventTarget {
   #state: TalkState = nothing;
   #abort: AbortController | undefined;
-  #cluster: { readonly key: string; readonly face: ClusterFace; readonly options: { fault?: Fault } } | undefined;
+  #cluster: { readonly key: string; readonly face: ClusterFace } | undefined;
   #session: CacheSession | undefined;
   /** True after a failure or a cancel: ranks may have died, and are replaced before the next step. */
   #doubtful = false;
@@ -165,9 +165,7 @@ export class Talk extends EventTarget {
     else await this.#close();
     if (this.#cluster === undefined) {
       const { Cluster } = await loadEngine();
-      // The cluster reads its fault as each step begins: a rank can be told to die while the conversation runs.
-      const options: ClusterOptions & { fault?: Fault } = { ranks: N, backend, ...(link === null ? {} : { link }), signal };
-      this.#cluster = { key, face: await Cluster.start(options), options };
+      this.#cluster = { key, face: await Cluster.start({ ranks: N, backend, ...(link === null ? {} : { link }), signal }) };
     }
     signal.throwIfAborted();
     this.#session = await this.#cluster.face.session({ heads: H, kvHeads: Hkv, headDim: D, wireDtype: wire, capacity });
@@ -198,15 +196,13 @@ export class Talk extends EventTarget {
     const rows = await this.#rows(step, conversation, signal);
     const struck = this.#state.entries.some((entry) => entry.kind === "killed" && entry.step.turn === step.turn && entry.step.index === step.index);
     const dies = kill !== null && !struck && kill.turn === step.turn && kill.mode === step.mode && !stepsOf(conversation).some((s) => s.turn === step.turn && s.mode === step.mode && s.index < step.index);
-    const { face, options } = this.#cluster!;
+    const { face } = this.#cluster!;
     const session = this.#session!;
-    if (dies) await this.#warm(conversation, signal);
-    options.fault = dies ? { rank: kill.rank, hop: kill.hop, kind: "exit", step: session.steps } : undefined;
-    const once = (): Promise<StepResult> => {
-      const how = { signal, onProgress: (done: number) => !signal.aborted && stepping(done) };
+    const once = (fault?: Fault): Promise<StepResult> => {
+      const how = { signal, fault, onProgress: (done: number) => !signal.aborted && stepping(done) };
       return step.mode === "decode" ? session.decode(rows, how) : session.prefill(rows, { ...how, variant: conversation.prefills });
     };
-    const result = await once().catch(async (error: unknown) => {
+    const result = await once(dies ? { rank: kill.rank, hop: kill.hop, kind: "exit" } : undefined).catch(async (error: unknown) => {
       if (!dies || signal.aborted || !(error instanceof Error) || error.name !== "RankError") throw error;
       const held = session.tokens.map(({ perRank }) => perRank[kill.rank]).reduce((sum, n) => sum + n, 0);
       const add = (entry: Omit<Incident, "step">, phase: Phase) => this.#set({ phase, conversation, step, entries: [...this.#state.entries, { ...entry, step }] });
@@ -218,24 +214,6 @@ export class Talk extends EventTarget {
     });
     this.#keep(step, result);
     this.#set({ phase: "stepping", conversation, entries: [...this.#state.entries, { kind: "step", step, report: result.report, capacity: session.capacity }] });
-  }
-
-  /**
-   * Compiles the kernels before a rank is killed, by a few tokens in a session of their own. A rank that compiles is allowed
-   * two minutes of silence (engine/cluster/monitor.ts), and one that dies meanwhile is missed no sooner.
-   */
-  async #warm({ N, H, Hkv, D, wire }: Conversation, signal: AbortSignal): Promise<void> {
-    const { face, options } = this.#cluster!;
-    if (this.#state.backend !== "webgpu") return;
-    options.fault = undefined;
-    const session = await face.session({ heads: H, kvHeads: Hkv, headDim: D, wireDtype: wire, capacity: 1 });
-    const few = (rows: number) => [{ sequence: 0, q: new Float32Array(rows * H * D), k: new Float32Array(rows * Hkv * D), v: new Float32Array(rows * Hkv * D) }];
-    try {
-      for (const variant of ["pass-kv", "pass-q"] as const) await session.prefill(few(2 * N), { signal, variant });
-      await session.decode(few(1), { signal });
-    } finally {
-      await session.dispose();
-    }
   }
 
   async #rows(step: Step, conversation: Conversation, signal: AbortSignal) {
