@@ -1,6 +1,7 @@
 /** Asks a worker of the page for inputs and for the check against float64, so that the main thread stays free. */
 import type { Tolerance } from "./engine.ts";
 import type { Experiment } from "./experiment.ts";
+import type { OwnFacts, OwnFiles } from "./own/data.ts";
 
 /** Q, K and V of an experiment. */
 export interface Inputs {
@@ -15,7 +16,9 @@ export interface Check {
   readonly out: { readonly max: number; readonly rms: number };
   /** Largest absolute error. */
   readonly lse: { readonly max: number };
+  /** What is allowed for O, and for LSE where that is not the same. */
   readonly tolerance: Tolerance;
+  readonly lseTolerance?: Tolerance;
   /** True where every element checked is within the tolerance. */
   readonly pass: boolean;
   /** Rows of O and LSE that were checked, of how many. */
@@ -25,27 +28,35 @@ export interface Check {
 
 /** What the worker is asked. */
 export type Request =
-  | { readonly kind: "inputs"; readonly experiment: Experiment }
-  | { readonly kind: "check"; readonly experiment: Experiment; readonly out: Float32Array; readonly lse: Float32Array };
+  | { readonly kind: "read"; readonly files: OwnFiles }
+  | { readonly kind: "inputs"; readonly experiment: Experiment; readonly files?: OwnFiles }
+  | { readonly kind: "check"; readonly experiment: Experiment; readonly files?: OwnFiles; readonly out: Float32Array; readonly lse: Float32Array };
 
 /** What it answers. */
 export type Response =
+  | { readonly kind: "read"; readonly facts: OwnFacts }
   | { readonly kind: "inputs"; readonly inputs: Inputs }
   | { readonly kind: "progress"; readonly done: number; readonly total: number }
   | { readonly kind: "checked"; readonly check: Check }
-  | { readonly kind: "failed"; readonly message: string };
+  | { readonly kind: "failed"; readonly name: string; readonly message: string };
 
 type Progress = (done: number, total: number) => void;
 
-/** The seeded Q, K and V of an experiment. */
-export async function makeInputs(experiment: Experiment, signal: AbortSignal): Promise<Inputs> {
-  const answer = await ask({ kind: "inputs", experiment }, signal);
+/** What the visitor's files hold; errors are the engine's InputErrors. */
+export async function readFiles(files: OwnFiles, signal: AbortSignal): Promise<OwnFacts> {
+  const answer = await ask({ kind: "read", files }, signal);
+  return (answer as Extract<Response, { kind: "read" }>).facts;
+}
+
+/** The Q, K and V of an experiment: seeded, or from files. */
+export async function makeInputs(experiment: Experiment, files: OwnFiles | undefined, signal: AbortSignal): Promise<Inputs> {
+  const answer = await ask({ kind: "inputs", experiment, files }, signal);
   return (answer as Extract<Response, { kind: "inputs" }>).inputs;
 }
 
 /** Compares O and LSE with float64 attention of the experiment's inputs. */
-export async function checkResult(experiment: Experiment, out: Float32Array, lse: Float32Array, signal: AbortSignal, onProgress: Progress): Promise<Check> {
-  const answer = await ask({ kind: "check", experiment, out, lse }, signal, onProgress);
+export async function checkResult(experiment: Experiment, files: OwnFiles | undefined, out: Float32Array, lse: Float32Array, signal: AbortSignal, onProgress: Progress): Promise<Check> {
+  const answer = await ask({ kind: "check", experiment, files, out, lse }, signal, onProgress);
   return (answer as Extract<Response, { kind: "checked" }>).check;
 }
 
@@ -64,7 +75,7 @@ function ask(request: Request, signal: AbortSignal, onProgress?: Progress): Prom
     worker.addEventListener("error", (event) => end(() => reject(new Error(`the page's check worker failed: ${event.message || "it could not be loaded"}`))));
     worker.addEventListener("message", ({ data }: MessageEvent<Response>) => {
       if (data.kind === "progress") onProgress?.(data.done, data.total);
-      else if (data.kind === "failed") end(() => reject(new Error(data.message)));
+      else if (data.kind === "failed") end(() => reject(Object.assign(new Error(data.message), { name: data.name })));
       else end(() => resolve(data));
     });
     worker.postMessage(request);

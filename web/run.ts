@@ -2,6 +2,7 @@
 import { type Check, checkResult, makeInputs } from "./check.ts";
 import { type AttendInput, type AttendResult, type Backend, type ClusterFace, loadEngine } from "./engine.ts";
 import type { Experiment } from "./experiment.ts";
+import type { OwnData } from "./own/data.ts";
 
 /** The steps of a run, in order. */
 export const steps = ["inputs", "starting", "compiling", "attending", "checking"] as const;
@@ -23,6 +24,8 @@ export interface Failure {
 export interface RunState {
   readonly phase: Phase;
   readonly experiment?: Experiment;
+  /** The files that it was run on; undefined where its inputs are seeded. */
+  readonly own?: OwnData;
   /** The step that was under way when it failed or was cancelled, or that is now. */
   readonly step?: Step;
   readonly progress?: { readonly done: number; readonly total: number };
@@ -52,22 +55,22 @@ export class Runner extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Runs an experiment on a back-end; resolves when it is done, failed or cancelled. */
-  async run(experiment: Experiment, backend: Backend): Promise<void> {
+  /** Runs an experiment on a back-end, on seeded inputs or on own ones; resolves when it is done, failed or cancelled. */
+  async run(experiment: Experiment, backend: Backend, own?: OwnData): Promise<void> {
     if (this.#abort !== undefined) return;
     const abort = new AbortController();
     const { signal } = abort;
     this.#abort = abort;
-    let kept: Partial<RunState> = {};
+    let kept: Partial<RunState> = { own };
     const enter = (step: Step, more: Partial<RunState> = {}) => this.#set({ phase: step, step, experiment, ...kept, ...more });
     try {
       enter("inputs");
-      const inputs = await makeInputs(experiment, signal);
+      const inputs = await makeInputs(experiment, own?.files, signal);
       enter("starting");
       const cluster = await this.#ranks(experiment, backend, signal);
       if (backend === "webgpu") {
         enter("compiling");
-        kept = { compile: await this.#warm(cluster, experiment, signal) };
+        kept = { ...kept, compile: await this.#warm(cluster, experiment, signal) };
       }
       enter("attending", { progress: { done: 0, total: experiment.N ** 2 } });
       const { T, P, H, Hkv, D, variant, wire, causal } = experiment;
@@ -77,7 +80,7 @@ export class Runner extends EventTarget {
       });
       kept = { ...kept, result };
       enter("checking");
-      const check = await checkResult(experiment, result.out, result.lse, signal, (done, total) => enter("checking", { progress: { done, total } }));
+      const check = await checkResult(experiment, own?.files, result.out, result.lse, signal, (done, total) => enter("checking", { progress: { done, total } }));
       this.#abort = undefined;
       this.#set({ phase: "done", experiment, ...kept, check });
     } catch (error) {
@@ -86,7 +89,7 @@ export class Runner extends EventTarget {
       if (step !== "checking") await this.#dispose();
       this.#abort = undefined;
       if (signal.aborted) this.#set({ phase: "cancelled", experiment, step, ...kept });
-      else this.#set({ phase: "failed", experiment, step, ...kept, failure: failureOf(error, backend) });
+      else this.#set({ phase: "failed", experiment, step, ...kept, failure: failureOf(error, backend, own !== undefined) });
     }
   }
 
@@ -140,12 +143,12 @@ async function attend(cluster: ClusterFace, input: AttendInput & { readonly sign
 }
 
 /** An error of the engine, told to people. Names survive the way out of a worker where classes do not. */
-export function failureOf(error: unknown, backend: Backend): Failure {
+export function failureOf(error: unknown, backend: Backend, own = false): Failure {
   const message = error instanceof Error ? error.message : String(error);
   const name = error instanceof Error ? error.name : "";
   const elsewhere = backend === "webgpu" ? ", or choose plain TypeScript in place of WebGPU" : "";
   if (name === "LimitError") return { title: "The device cannot hold this experiment", message, advice: "Take fewer new tokens or more ranks." };
-  if (name === "InputError") return { title: "The engine refuses this input", message, advice: "Change the part of the sentence that the message names." };
+  if (name === "InputError") return { title: "The engine refuses this input", message, advice: own ? "Choose other files, or change the part of the sentence that the message names." : "Change the part of the sentence that the message names." };
   if (name === "RankError") return { title: "A rank failed", message, advice: `Run again starts every rank anew${elsewhere}.` };
   return { title: "The run failed", message, advice: `Run again starts every rank anew${elsewhere}.` };
 }

@@ -1,8 +1,8 @@
-/** Gives a text to the person as a file. */
+/** Gives a text or bytes to the person as a file. */
 
-/** Downloads `text` as a file of that name. */
-export function download(name: string, text: string, type = "application/json"): void {
-  const address = URL.createObjectURL(new Blob([text], { type }));
+/** Downloads `content` as a file of that name. */
+export function download(name: string, content: string | Uint8Array<ArrayBuffer>, type = "application/json"): void {
+  const address = URL.createObjectURL(new Blob([content], { type }));
   const link = document.createElement("a");
   link.href = address;
   link.download = name;

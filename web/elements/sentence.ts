@@ -3,6 +3,7 @@ import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import type { Adapter } from "../adapter.ts";
 import { choices, type Draft, type Field, names } from "../experiment.ts";
+import { sayFiles } from "../own/data.ts";
 import type { RunState } from "../run.ts";
 import type { Session } from "../session.ts";
 import { badge, badgeStyle } from "./badge.ts";
@@ -93,6 +94,18 @@ export const sentenceStyle = css`
   input:focus, select:focus {
     background: var(--sunken);
   }
+  input[readonly] {
+    border-bottom-color: transparent;
+    background: transparent;
+  }
+  .sentence > .files {
+    white-space: normal;
+    overflow-wrap: anywhere;
+  }
+  .files b {
+    color: var(--ink);
+    font-weight: 600;
+  }
   [aria-invalid] {
     color: var(--bad);
     background: var(--bad-wash);
@@ -150,7 +163,7 @@ export class RingsideSentence extends LitElement {
     const value = this.draft[field];
     const problem = this.session.reading.problems.get(field);
     return html`<input id=${field} .value=${live(value)} style="--length:${Math.max(1, value.length)}" size=${Math.max(1, value.length)} autocomplete="off" spellcheck="false"
-      aria-label=${names[field]} title=${names[field]} inputmode=${options.numeric === false ? "text" : "numeric"} list=${options.list ?? nothing}
+      aria-label=${names[field]} title=${this.session.fixed(field) ? `${names[field]}, as your files have it` : names[field]} ?readonly=${this.session.fixed(field)} inputmode=${options.numeric === false ? "text" : "numeric"} list=${options.list ?? nothing}
       aria-invalid=${problem === undefined ? nothing : "true"} aria-describedby=${problem === undefined ? nothing : `problem-${field}`}
       @input=${(event: Event) => this.#typed(field, event.target as HTMLInputElement)} @change=${(event: Event) => this.session.edit(field, (event.target as HTMLInputElement).value)} />`;
   }
@@ -196,7 +209,7 @@ export class RingsideSentence extends LitElement {
         <span>wire ${this.#choice("wire")},</span>
         <span>link ${this.#text("bandwidth", { list: "links", numeric: false })}${off ? "," : nothing}</span>
         ${off ? nothing : html`<span>after ${this.#text("latency", { numeric: false })},</span>`}
-        <span>seed ${this.#text("seed")},</span>
+        ${this.session.own.data === undefined ? html`<span>seed ${this.#text("seed")},</span>` : html`<span class="files">inputs from <b>${sayFiles(this.session.own.data.files)}</b>,</span>`}
         <span>on ${this.#choice("backend")}</span>
       </p>
       <datalist id="links"><option value="off"></option><option value="100 MB/s"></option><option value="1 GB/s"></option><option value="12.5 GB/s"></option><option value="50 GB/s"></option><option value="400 GB/s"></option></datalist>

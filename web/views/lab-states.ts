@@ -3,6 +3,7 @@ import { html, nothing, type TemplateResult } from "lit";
 import type { Backend } from "../engine.ts";
 import { type Experiment, sizeOf } from "../experiment.ts";
 import { formatBytes, formatCount, formatFlops, formatShare } from "../format.ts";
+import { type OwnData, sayFiles } from "../own/data.ts";
 import { type RunState, type Step, steps } from "../run.ts";
 
 /** Before the first run: what the experiment amounts to. */
@@ -24,8 +25,8 @@ export function preview(experiment: Experiment | undefined, backend: Backend): T
   </section>`;
 }
 
-const saying: Readonly<Record<Step, (experiment: Experiment) => string>> = {
-  inputs: ({ seed }) => `Make Q, K and V from seed ${seed}`,
+const saying: Readonly<Record<Step, (experiment: Experiment, own: OwnData | undefined) => string>> = {
+  inputs: ({ seed }, own) => (own === undefined ? `Make Q, K and V from seed ${seed}` : `Read Q, K and V from ${sayFiles(own.files)}`),
   starting: ({ N }) => `Start ${N} ${N === 1 ? "rank" : "ranks"}`,
   compiling: () => "Compile the kernels",
   attending: ({ N, variant }) => `Ring ${variant === "pass-q" ? "pass-Q" : "pass-KV"}: ${N} × ${N} hops`,
@@ -33,7 +34,7 @@ const saying: Readonly<Record<Step, (experiment: Experiment) => string>> = {
 };
 
 /** While it runs: its steps, with the progress of the one under way. */
-export function progress({ step, experiment, progress: at }: RunState, backend: Backend): TemplateResult {
+export function progress({ step, experiment, own, progress: at }: RunState, backend: Backend): TemplateResult {
   const shown = steps.filter((name) => name !== "compiling" || backend === "webgpu");
   const current = shown.indexOf(step!);
   const unit = step === "attending" ? "hops of all ranks" : "rows";
@@ -42,11 +43,11 @@ export function progress({ step, experiment, progress: at }: RunState, backend: 
     <ol class="steps">
       ${shown.map((name, i) => html`<li class=${i < current ? "past" : i === current ? "now" : "next"} aria-current=${i === current ? "step" : nothing}>
         <span class="mark" aria-hidden="true">${i < current ? "✓" : i + 1}</span>
-        <span>${saying[name](experiment!)}</span>
+        <span>${saying[name](experiment!, own)}</span>
         ${i === current ? html`<span class="bar">
           ${at === undefined
-            ? html`<progress aria-label=${saying[name](experiment!)}></progress>`
-            : html`<progress aria-label=${saying[name](experiment!)} value=${at.done} max=${at.total}></progress><small>${formatCount(at.done)} of ${formatCount(at.total)} ${unit}</small>`}
+            ? html`<progress aria-label=${saying[name](experiment!, own)}></progress>`
+            : html`<progress aria-label=${saying[name](experiment!, own)} value=${at.done} max=${at.total}></progress><small>${formatCount(at.done)} of ${formatCount(at.total)} ${unit}</small>`}
         </span>` : nothing}
       </li>`)}
     </ol>

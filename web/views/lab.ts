@@ -1,12 +1,11 @@
 /** The Lab: what the experiment amounts to, how its run goes, and what came out. */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
-import { download } from "../elements/download.ts";
 import { shared } from "../elements/style.ts";
-import { loadEngine } from "../engine.ts";
 import { toQuery } from "../experiment.ts";
+import "../own/panel.ts";
+import "../own/save.ts";
 import type { Session } from "../session.ts";
 import { failed, preview, progress } from "./lab-states.ts";
-import { reportJson, traceTitle } from "./report.ts";
 import { facts, hopTable, rankTable, timeTable, verdict } from "./result.ts";
 import { labStyle } from "./style.ts";
 
@@ -31,22 +30,11 @@ export class RingsideLab extends LitElement {
     this.session.addEventListener("change", this.#update);
   }
 
-  async #trace(): Promise<void> {
-    const { result, experiment } = this.session.state;
-    if (result === undefined || experiment === undefined) return;
-    const { chromeTrace } = await loadEngine();
-    download("ringside-trace.json", chromeTrace(result.report.spans, traceTitle(experiment)));
-  }
-
-  #report(): void {
-    const { result, experiment, compile, check } = this.session.state;
-    if (result !== undefined && experiment !== undefined) download("ringside-report.json", reportJson(experiment, result.report, compile ?? 0, check, location.href));
-  }
-
   protected override render(): TemplateResult {
     const { state, reading, stale, running, backend } = this.session;
     const { result, experiment } = state;
     return html`
+      <ringside-own .session=${this.session}></ringside-own>
       ${state.phase === "empty" ? preview(reading.experiment, backend) : nothing}
       ${running && result === undefined ? progress(state, backend) : nothing}
       ${state.phase === "failed" ? failed(state) : nothing}
@@ -55,11 +43,8 @@ export class RingsideLab extends LitElement {
         <div class="first">
           ${stale ? html`<p class="stale">The sentence has changed since this run: <a href="?${toQuery(experiment)}" @click=${this.#back}>back to what ran</a></p>` : nothing}
           ${running ? progress(state, backend) : verdict(state)}
-          <p class="actions">
-            <button class="button" @click=${this.#trace}>Trace for Perfetto</button>
-            <button class="button" @click=${this.#report}>Report as JSON</button>
-          </p>
-          ${facts(result.report, experiment)}
+          <ringside-save .state=${state}></ringside-save>
+          ${facts(result.report, experiment, state.own)}
         </div>
         <div class="second">
           ${timeTable(result.report, state.compile ?? 0)}

@@ -1,10 +1,12 @@
 /** What came out of a run: the verdict, the facts, and where time and bytes went. */
 import { html, nothing, type TemplateResult } from "lit";
+import type { Check } from "../check.ts";
 import { disc } from "../elements/disc.ts";
 import "../elements/scroll.ts";
 import type { Report } from "../engine.ts";
 import type { Experiment } from "../experiment.ts";
 import { formatBytes, formatCount, formatError, formatFlops, formatShare, formatTime } from "../format.ts";
+import { type OwnData, sayFiles } from "../own/data.ts";
 import type { TimeKind } from "../palette.ts";
 import type { RunState } from "../run.ts";
 import { all2allOf, hopsOf } from "../timeline/hops.ts";
@@ -24,16 +26,22 @@ export function verdict({ check, step, phase }: RunState): TemplateResult {
       <div><dt>Largest error of LSE</dt><dd>${formatError(check.lse.max)}</dd></div>
       <div class="minor"><dt>RMS error of O</dt><dd>${formatError(check.out.rms)}</dd></div>
     </dl>
-    <p class="quiet">Allowed: ${sayTolerance(check.tolerance)} for each of the ${all ? "" : "checked "}elements. ${all
+    <p class="quiet">Allowed: ${sayAllowed(check)} for each of the ${all ? "" : "checked "}elements. ${all
       ? `All ${formatCount(check.of)} rows were checked.`
       : html`<b>Checked ${formatCount(check.rows)} of ${formatCount(check.of)} rows</b>, evenly spaced: all of them would take this page minutes.`}</p>
   </section>`;
 }
 
+function sayAllowed({ tolerance, lseTolerance }: Check): string {
+  if (lseTolerance === undefined) return sayTolerance(tolerance);
+  return `${formatError(tolerance.absolute)} in O and ${formatError(lseTolerance.absolute)} in LSE (1e-3 and twice what the wire’s rounding of these inputs costs by itself)`;
+}
+
 /** Who computed what, with what. */
-export function facts(report: Report, experiment: Experiment): TemplateResult {
+export function facts(report: Report, experiment: Experiment, own: OwnData | undefined): TemplateResult {
   const fallback = experiment.backend === "webgpu" && report.backend === "cpu";
   const rows: (readonly [string, unknown])[] = [
+    ["Inputs", own === undefined ? `seed ${experiment.seed}` : sayFiles(own.files)],
     ["Adapter", html`${report.adapter.name}${report.backend === "webgpu" && report.adapter.software ? html` <b class="tag">software</b>` : nothing}`],
     ["Back-end", html`${report.backend === "cpu" ? "plain TypeScript" : "WebGPU"}${fallback ? html` <b class="tag">WebGPU was asked for and is not here</b>` : nothing}`],
     ["Kernel", html`<code>${report.kernel}</code>`],

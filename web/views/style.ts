@@ -159,12 +159,6 @@ export const labStyle = css`
     align-content: start;
     min-width: 0;
   }
-  .actions {
-    display: flex;
-    flex-wrap: wrap;
-    gap: 8px;
-    margin: 16px 0 24px;
-  }
   .stale {
     margin-bottom: 16px;
     padding: 8px 12px;

@@ -1,0 +1,138 @@
+/** The planner's work, without a screen or a worker: the engine's functions over what the view asks. */
+import { CELLS, findModel, paperReport, type PaperReport, plan, type Plan, type PlanInput, sweep } from "../../../engine/plan/index.ts";
+import { chromeTrace, InputError } from "../../../engine/index.ts";
+import type { Span, Variant } from "../../engine.ts";
+import type { Answers, Curve, Curves, Grid, PaperPoint, Planned, Request, Simulated } from "./requests.ts";
+import { clusterOf, inputOf, MAP, onPaper, type Question } from "./state.ts";
+
+/** Ranks up to which the engine simulates each one. */
+export const EVERY_RANK = 256;
+/** Spans of one variant that the page draws: so many that drawing them stays under a tenth of a second. */
+const SPANS = 800;
+
+/** Contexts of the curves: the paper's K is 1,000. */
+export const CONTEXTS = [8, 16, 32, 64, 128, 256, 512, 1000].map((k) => k * 1000);
+
+type Progress = (done: number, total: number) => void;
+
+/** Answers a request. Errors: InputError where the engine refuses the question. */
+export async function answer(request: Request, onProgress: Progress): Promise<Answers[Request["kind"]]> {
+  switch (request.kind) {
+    case "plan":
+      return await planned(request.question);
+    case "curves":
+      return await curves(request.question, onProgress);
+    case "grid":
+      return await grid(request.question, onProgress);
+    case "layouts":
+      return await layouts(request.question, request.maxGpus);
+    case "report":
+      return await paperReport();
+    case "trace":
+      return await trace(request.question, request.variant);
+  }
+}
+
+/** The variants there are to compare. */
+export function variantsOf({ cp }: Question): readonly Variant[] {
+  return cp === 1 ? ["pass-kv"] : ["pass-kv", "pass-q"];
+}
+
+/** The plan and both variants. */
+export async function planned(question: Question): Promise<Planned> {
+  const input = inputOf(question);
+  const best = await plan(input);
+  const both: Simulated[] = [];
+  for (const variant of variantsOf(question)) {
+    const { spans = [], ...one } = await plan({ ...input, variant, spans: question.cp <= EVERY_RANK });
+    const shown = Math.min(question.cp, Math.max(1, Math.floor((SPANS * question.cp) / Math.max(1, spans.length))));
+    both.push({ variant, plan: one, spans: shown === question.cp ? spans : spans.filter((span: Span) => span.rank < shown), shown });
+  }
+  return { plan: best, both };
+}
+
+/** The layouts whose curves are drawn: CP at the TP in question, beside tensor parallelism over several hosts. */
+export function curveLayouts(question: Question): { readonly cp: number; readonly tp: number }[] {
+  const cps = [...new Set([1, 2, 4, 8, 16, question.cp])].sort((a, b) => a - b);
+  const { gpusPerHost } = clusterOf(question);
+  return [...cps.map((cp) => ({ cp, tp: question.tp })), ...[2, 4, 8].map((hosts) => ({ cp: 1, tp: hosts * gpusPerHost })).filter(({ tp }) => tp !== question.tp)];
+}
+
+async function curves(question: Question, onProgress: Progress): Promise<Curves> {
+  const layouts = curveLayouts(question);
+  const base: PlanInput = { model: findModel(question.model), cluster: clusterOf(question) };
+  const out: Curve[] = [];
+  for (const [i, { cp, tp }] of layouts.entries()) {
+    onProgress(i, layouts.length);
+    const points = [];
+    try {
+      for (const context of CONTEXTS) {
+        const { seconds, variant, memory } = await plan({ ...base, cp, tp, new: context });
+        points.push({ context, seconds, variant, fits: memory.fits });
+      }
+    } catch (error) {
+      // A tensor-parallel size that does not split this model's heads has no curve; the TP in question is refused by the plan itself.
+      if (!(error instanceof InputError)) throw error;
+      continue;
+    }
+    out.push({ cp, tp, points });
+  }
+  return { curves: out, paper: onPaper(question) ? paperPoints(await paperReport()) : [] };
+}
+
+/** The paper's TTFT cells of full prefill on an empty cache. */
+export function paperPoints({ rows }: PaperReport): PaperPoint[] {
+  return CELLS.filter(({ group, table, asks }) => group === "ttft" && table !== "Table 4" && asks.length === 1).map((cell) => {
+    const [ask] = cell.asks;
+    const row = rows.find(({ id }) => id === cell.id)!;
+    const unit = cell.unit === "ms" ? 1e-3 : 1;
+    return {
+      id: cell.id, table: cell.table, label: cell.label, context: ask.new!, cp: ask.cp ?? 1, tp: ask.tp ?? 8, paper: cell.paper * unit, model: row.model * unit, origin: row.origin,
+      ...(cell.excluded === undefined ? {} : { excluded: cell.excluded }),
+    };
+  });
+}
+
+/** Cells of the map: fewer where a plan costs more. */
+function resolution(cp: number): readonly [number, number] {
+  return cp <= 16 || cp > EVERY_RANK ? [48, 32] : cp <= 64 ? [24, 16] : [12, 8];
+}
+
+function middles([from, to]: readonly [number, number] | readonly number[], cells: number): number[] {
+  return Array.from({ length: cells }, (_, i) => from * (to / from) ** ((i + 0.5) / cells));
+}
+
+async function grid(question: Question, onProgress: Progress): Promise<Grid> {
+  const [columns, rows] = resolution(question.cp);
+  const tokens = middles(MAP.tokens, columns).map(Math.round);
+  const misses = middles(MAP.misses, rows);
+  const lead = new Float64Array(columns * rows);
+  const fits = new Uint8Array(columns * rows);
+  const { model, cluster, cp, tp } = inputOf(question);
+  for (const [r, miss] of misses.entries()) {
+    onProgress(r, rows);
+    for (const [c, T] of tokens.entries()) {
+      const { alternatives, memory } = await plan({ model, cluster, cp, tp, new: T, cached: Math.round(T / miss) - T });
+      const [kv, q] = alternatives.map(({ seconds }) => seconds);
+      lead[r * columns + c] = Math.log(q / kv);
+      fits[r * columns + c] = memory.fits ? 1 : 0;
+    }
+  }
+  return { tokens, misses, lead, fits };
+}
+
+async function layouts(question: Question, maxGpus: number) {
+  const { cp: _cp, tp: _tp, variant: _variant, ...step } = inputOf(question);
+  return await sweep({ ...step, maxGpus });
+}
+
+/** The timeline of every rank of a variant as Chrome-trace JSON. */
+export async function trace(question: Question, variant: Variant): Promise<string> {
+  const p = await plan({ ...inputOf(question), variant, spans: true });
+  return chromeTrace(p.spans!, titleOf(p));
+}
+
+/** Title of a trace, as of `ringside plan --trace`. */
+export function titleOf(p: Plan): string {
+  return `ringside plan: one layer of ${p.model} on ${p.cluster}, CP${p.cp} x TP${p.tp}, ${p.mode}, T = ${p.new}, P = ${p.cached}, ${p.variant}`;
+}

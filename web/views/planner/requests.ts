@@ -1,0 +1,119 @@
+/** Asks a worker of the page for plans, curves, maps and the paper's tables, so that the main thread stays free. Each ask can be cancelled. */
+import type { PaperReport, Plan, Sweep } from "../../../engine/plan/index.ts";
+import type { Span, Variant } from "../../engine.ts";
+import type { Question } from "./state.ts";
+
+/** One variant of the step in question, with the spans of one layer. */
+export interface Simulated {
+  readonly variant: Variant;
+  readonly plan: Plan;
+  /** Spans of the first `shown` ranks; empty where the engine simulates one rank for all. */
+  readonly spans: readonly Span[];
+  readonly shown: number;
+}
+
+/** The plan in question, and both variants' simulations (one where there is one rank). */
+export interface Planned {
+  readonly plan: Plan;
+  readonly both: readonly Simulated[];
+}
+
+/** A point of a curve. */
+export interface CurvePoint {
+  readonly context: number;
+  /** TTFT in seconds. */
+  readonly seconds: number;
+  readonly variant: Variant;
+  /** Whether it fits in memory. */
+  readonly fits: boolean;
+}
+
+/** TTFT of a full prefill against context, of one layout. */
+export interface Curve {
+  readonly cp: number;
+  readonly tp: number;
+  readonly points: readonly CurvePoint[];
+}
+
+/** A printed TTFT of a full prefill. */
+export interface PaperPoint {
+  readonly id: string;
+  readonly table: string;
+  readonly label: string;
+  readonly context: number;
+  readonly cp: number;
+  readonly tp: number;
+  /** Seconds as printed, and as predicted. */
+  readonly paper: number;
+  readonly model: number;
+  readonly origin: "calibrated" | "predicted" | "formula";
+  /** Why it is no measure of the model, where it is none. */
+  readonly excluded?: string;
+}
+
+/** Curves and the paper's points among them. */
+export interface Curves {
+  readonly curves: readonly Curve[];
+  readonly paper: readonly PaperPoint[];
+}
+
+/** Which variant the simulation finds faster, over T and miss rate. */
+export interface Grid {
+  /** T at the middle of each column, miss rate at the middle of each row. */
+  readonly tokens: readonly number[];
+  readonly misses: readonly number[];
+  /** ln(pass-Q / pass-KV) by row, then column: above 0 where pass-KV is the faster. */
+  readonly lead: Float64Array;
+  /** 1 where new and cached tokens fit in memory, as lead is ordered. */
+  readonly fits: Uint8Array;
+}
+
+/** What the worker is asked. */
+export type Request =
+  | { readonly kind: "plan"; readonly question: Question }
+  | { readonly kind: "curves"; readonly question: Question }
+  | { readonly kind: "grid"; readonly question: Question }
+  | { readonly kind: "layouts"; readonly question: Question; readonly maxGpus: number }
+  | { readonly kind: "report" }
+  | { readonly kind: "trace"; readonly question: Question; readonly variant: Variant };
+
+/** What it answers, by kind. */
+export interface Answers {
+  readonly plan: Planned;
+  readonly curves: Curves;
+  readonly grid: Grid;
+  readonly layouts: Sweep;
+  readonly report: PaperReport;
+  readonly trace: string;
+}
+
+/** A message of the worker. */
+export type Response =
+  | { readonly kind: "progress"; readonly done: number; readonly total: number }
+  | { readonly kind: "answer"; readonly value: unknown }
+  | { readonly kind: "failed"; readonly message: string; readonly input: boolean };
+
+/** What was asked cannot be: the engine's own message. */
+export class Refused extends Error {}
+
+/** One request to a worker of its own, which ends with the answer or with the signal. Errors: Refused for what the engine calls bad input. */
+export function ask<K extends Request["kind"]>(request: Extract<Request, { kind: K }>, signal: AbortSignal, onProgress?: (done: number, total: number) => void): Promise<Answers[K]> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    const cancel = () => end(() => reject(signal.reason));
+    const end = (settle: () => void) => {
+      worker.terminate();
+      signal.removeEventListener("abort", cancel);
+      settle();
+    };
+    signal.addEventListener("abort", cancel);
+    worker.addEventListener("error", (event) => end(() => reject(new Error(`the planner's worker failed: ${event.message || "it could not be loaded"}`))));
+    worker.addEventListener("message", ({ data }: MessageEvent<Response>) => {
+      if (data.kind === "progress") onProgress?.(data.done, data.total);
+      else if (data.kind === "failed") end(() => reject(data.input ? new Refused(data.message) : new Error(data.message)));
+      else end(() => resolve(data.value as Answers[K]));
+    });
+    worker.postMessage(request);
+  });
+}

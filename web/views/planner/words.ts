@@ -1,0 +1,37 @@
+/** How the planner's figures are said. */
+import type { Breakdown } from "../../../engine/plan/index.ts";
+import type { Variant } from "../../engine.ts";
+import { formatCount, formatFlops } from "../../format.ts";
+import type { Question } from "./state.ts";
+
+/** "pass-KV" or "pass-Q". */
+export function sayVariant(variant: Variant): string {
+  return variant === "pass-kv" ? "pass-KV" : "pass-Q";
+}
+
+/** A signed relative error: "-1.3 %". */
+export function sayError(error: number | null): string {
+  if (error === null) return "–";
+  const text = (100 * error).toFixed(1);
+  return `${Number(text) > 0 ? "+" : Number(text) < 0 ? "−" : "±"}${text.replace("-", "")} %`;
+}
+
+/** A question in a few words: "prefill of llama3-405b, CP4 × TP8, 12,800 new and 115,200 cached tokens". */
+export function sayQuestion({ step, model, cp, tp, new: fresh, cached }: Question): string {
+  return `${step} of ${model}, CP${cp} × TP${tp}, ${step === "decode" ? "" : `${formatCount(fresh)} new and `}${formatCount(cached)} cached tokens`;
+}
+
+/** FLOP/s: "496 TFLOP/s". */
+export function sayRate(flops: number): string {
+  return `${formatFlops(flops)}/s`;
+}
+
+/** The kinds of a breakdown in the order of the page, each with what it is and the kind of time whose colour it has. */
+export const kinds: readonly (readonly [key: keyof Breakdown, label: string, colour: string])[] = [
+  ["attention", "Attention", "attend"],
+  ["gemm", "Matrix products", "other"],
+  ["exposed", "Ring, not hidden", "wait"],
+  ["all2all", "All2All", "transfer"],
+  ["allreduce", "All-reduce", "transfer"],
+  ["launch", "Launches and host", "launch"],
+];
