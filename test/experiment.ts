@@ -1,5 +1,5 @@
 /** Experiments for tests: seeded inputs and their float64 results. */
-import type { FixedInput } from "../engine/rank/in-process.ts";
+import type { FixedInput } from "../engine/cluster/in-process.ts";
 import type { Sequence } from "../engine/layout/shards.ts";
 import { seededRows } from "../engine/tensor/seeded.ts";
 

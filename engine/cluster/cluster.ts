@@ -4,7 +4,7 @@ import { InputError, RankError } from "../errors.ts";
 import type { Shaders } from "../gpu/shaders.ts";
 import { shard } from "../layout/shards.ts";
 import { type Choice } from "../policy/index.ts";
-import type { Shape } from "../rank/chunk.ts";
+import type { Shape } from "../ring/chunk.ts";
 import type { AttendJob, AttendOutcome, Opened } from "../rank/job.ts";
 import { now } from "../trace/clock.ts";
 import { timesOf } from "../trace/summary.ts";

@@ -1,6 +1,6 @@
 /** Moves rows between whole tensors and the blocks that ranks hold. */
 import { type Block, offsets, type Sequence } from "../layout/shards.ts";
-import { publicLse, type RankChunk, rankChunk, type Shape } from "../rank/chunk.ts";
+import { publicLse, type RankChunk, rankChunk, type Shape } from "../ring/chunk.ts";
 import { encode } from "../tensor/dtype.ts";
 import type { AttendInput } from "./types.ts";
 

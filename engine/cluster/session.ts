@@ -6,7 +6,7 @@ import { PAGE, Pages } from "../layout/pages.ts";
 import { type Block, block, count, type Range } from "../layout/shards.ts";
 import type { Choice } from "../policy/index.ts";
 import type { CachedRows } from "../rank/cache.ts";
-import { publicLse, rankChunk } from "../rank/chunk.ts";
+import { publicLse, rankChunk } from "../ring/chunk.ts";
 import type { Fault, StepJob } from "../rank/job.ts";
 import { encode } from "../tensor/dtype.ts";
 import { now } from "../trace/clock.ts";

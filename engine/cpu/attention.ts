@@ -3,7 +3,7 @@ import type { Attention } from "../ring/contract.ts";
 import type { Block } from "../layout/shards.ts";
 import { PAGE } from "../layout/pages.ts";
 import { visibility } from "../layout/visibility.ts";
-import { NO_KEYS, type RankChunk, rankChunk, type Shape } from "../rank/chunk.ts";
+import { NO_KEYS, type RankChunk, rankChunk, type Shape } from "../ring/chunk.ts";
 import { decode } from "../tensor/dtype.ts";
 import type { Recorder } from "../trace/clock.ts";
 

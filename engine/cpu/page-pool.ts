@@ -1,7 +1,6 @@
 /** Pages of keys and values in this thread's memory. */
-import type { Copy, PagePool } from "../rank/cache.ts";
-import { poolRows } from "../rank/cache.ts";
-import type { Segment } from "../layout/pages.ts";
+import type { Copy, PagePool } from "../layout/page-pool.ts";
+import { PAGE, type Segment } from "../layout/pages.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { bytesPer, decode } from "../tensor/dtype.ts";
 import type { CpuKeys } from "./attention.ts";
@@ -16,7 +15,7 @@ export class CpuPagePool implements PagePool<CpuKeys> {
 
   /** `width`: elements of one row of K. */
   constructor(pages: number, width: number, dtype: DType) {
-    const rows = poolRows(pages);
+    const rows = pages * PAGE;
     this.#dtype = dtype;
     this.#width = width;
     this.#rowBytes = width * bytesPer(dtype);

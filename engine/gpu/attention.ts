@@ -3,7 +3,7 @@ import type { Attention } from "../ring/contract.ts";
 import { PAGE } from "../layout/pages.ts";
 import { type Block, bySequence, type Run } from "../layout/shards.ts";
 import { type Visibility, visibility } from "../layout/visibility.ts";
-import { type RankChunk, rankChunk, type Shape } from "../rank/chunk.ts";
+import { type RankChunk, rankChunk, type Shape } from "../ring/chunk.ts";
 import { bytesPer } from "../tensor/dtype.ts";
 import { now, type Recorder } from "../trace/clock.ts";
 import { type Gpu, requireStorage } from "./device.ts";

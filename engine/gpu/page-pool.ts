@@ -1,7 +1,6 @@
 /** Pages of keys and values in a GPU's memory. */
-import type { Copy, PagePool } from "../rank/cache.ts";
-import { poolRows } from "../rank/cache.ts";
-import type { Segment } from "../layout/pages.ts";
+import type { Copy, PagePool } from "../layout/page-pool.ts";
+import { PAGE, type Segment } from "../layout/pages.ts";
 import type { GpuKeys } from "./attention.ts";
 import { type Gpu, requireStorage } from "./device.ts";
 
@@ -19,7 +18,7 @@ export class GpuPagePool implements PagePool<GpuKeys> {
 
   /** `rowBytes`: of one row of K. Errors: LimitError when the pool is more than the device gives. */
   constructor(gpu: Gpu, pages: number, rowBytes: number) {
-    const size = Math.max(16, poolRows(pages) * rowBytes);
+    const size = Math.max(16, pages * PAGE * rowBytes);
     requireStorage(gpu.device, size, (have) => Math.floor(have / rowBytes));
     this.#gpu = gpu;
     this.#rowBytes = rowBytes;

@@ -1,25 +1,8 @@
 /** One rank's persistent KV cache, whatever device it lies on: appended rows, the message it makes, its copy as bytes. */
-import { type Block, block, count, type Range } from "../layout/shards.ts";
-import { PAGE, Pages, type Segment } from "../layout/pages.ts";
-import { rankChunk, type RankChunk } from "./chunk.ts";
-
-/** Rows to copy out of a pool: `count` rows from pool row `row` to row `to` of a message. */
-export interface Copy {
-  readonly row: number;
-  readonly to: number;
-  readonly count: number;
-}
-
-/** Where cached rows lie: two pools of `PAGE`-row pages, one of keys, one of values. `KV` is what the device attends to. */
-export interface PagePool<KV> {
-  /** Writes rows of K (the first `rows` rows of data) and V (the rest) to the segments. */
-  write(segments: readonly Segment[], data: ArrayBuffer, rows: number): void;
-  /** K, then V, of `rows` rows each, with the copies in place. */
-  read(copies: readonly Copy[], rows: number): Promise<ArrayBuffer>;
-  /** The pages of a table as keys and values to attend to. */
-  keys(owner: number, view: { readonly block: Block; readonly table: Uint32Array<ArrayBuffer> }): KV;
-  destroy(): void;
-}
+import { block, count, type Range } from "../layout/shards.ts";
+import type { PagePool } from "../layout/page-pool.ts";
+import { Pages } from "../layout/pages.ts";
+import { rankChunk, type RankChunk } from "../ring/chunk.ts";
 
 /** Rows of one sequence, at the positions of `ranges`: K, then V. */
 export interface CachedRows {
@@ -77,9 +60,4 @@ export class KvCache<KV> {
   destroy(): void {
     this.#pool.destroy();
   }
-}
-
-/** Rows in a pool of `pages` pages. */
-export function poolRows(pages: number): number {
-  return pages * PAGE;
 }

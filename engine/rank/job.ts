@@ -5,7 +5,7 @@ import type { Shaders } from "../gpu/shaders.ts";
 import type { Span, Kind } from "../trace/span.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { CachedRows } from "./cache.ts";
-import type { RankChunk, Shape } from "./chunk.ts";
+import type { RankChunk, Shape } from "../ring/chunk.ts";
 
 /** Where the partial attentions are computed: WGSL on a WebGPU device a rank, or plain TypeScript. */
 export type Backend = "webgpu" | "cpu";

@@ -3,7 +3,7 @@ import { RankError } from "../errors.ts";
 import { tokens } from "../layout/shards.ts";
 import { ownerAt, type Ring } from "../ring/contract.ts";
 import { now, type Recorder } from "../trace/clock.ts";
-import type { RankChunk } from "./chunk.ts";
+import type { RankChunk } from "../ring/chunk.ts";
 import type { Fault, Link, Mail, RankTraffic } from "./job.ts";
 import { Mailbox } from "./mailbox.ts";
 

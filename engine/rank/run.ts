@@ -5,7 +5,7 @@ import { passKv } from "../ring/pass-kv.ts";
 import { passQ } from "../ring/pass-q.ts";
 import type { Span } from "../trace/span.ts";
 import type { KvCache } from "./cache.ts";
-import type { RankChunk } from "./chunk.ts";
+import type { RankChunk } from "../ring/chunk.ts";
 import type { AttendJob, StepJob } from "./job.ts";
 
 /** A back-end of the contract that can hand out its final result and give its memory back. */

@@ -5,7 +5,7 @@ import { InputError, LimitError } from "../../../engine/errors.ts";
 import { requireStorage } from "../../../engine/gpu/device.ts";
 import { GpuAttention } from "../../../engine/gpu/attention.ts";
 import { block } from "../../../engine/layout/shards.ts";
-import { rankChunk } from "../../../engine/rank/chunk.ts";
+import { rankChunk } from "../../../engine/ring/chunk.ts";
 import { Recorder } from "../../../engine/trace/clock.ts";
 import { testGpu } from "../../gpu.ts";
 

@@ -7,7 +7,7 @@ import { GpuAttention } from "../../../engine/gpu/attention.ts";
 import { specialise } from "../../../engine/gpu/kernels.ts";
 import { readShaders } from "../../../engine/gpu/shaders.ts";
 import { block } from "../../../engine/layout/shards.ts";
-import { NO_KEYS, rankChunk, type RankChunk, type Shape } from "../../../engine/rank/chunk.ts";
+import { NO_KEYS, rankChunk, type RankChunk, type Shape } from "../../../engine/ring/chunk.ts";
 import type { Device } from "../../../engine/rank/run.ts";
 import { Recorder } from "../../../engine/trace/clock.ts";
 import { seededRows } from "../../../engine/tensor/seeded.ts";

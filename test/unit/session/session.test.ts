@@ -8,7 +8,7 @@ import type { Session } from "../../../engine/cluster/session.ts";
 import type { ClusterOptions, SessionOptions, SessionRows, StepResult } from "../../../engine/cluster/types.ts";
 import { InputError, LimitError, RankError } from "../../../engine/errors.ts";
 import { check } from "../../../engine/reference/check.ts";
-import type { FixedInput } from "../../../engine/rank/in-process.ts";
+import type { FixedInput } from "../../../engine/cluster/in-process.ts";
 import { experiment } from "../../experiment.ts";
 import { testPlatform } from "../../platform.ts";
 

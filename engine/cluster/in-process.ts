@@ -1,13 +1,13 @@
 /** A whole ring in one thread, all ranks on one device: what tests use, and the smallest reading example of how the parts fit. */
-import { keyChunk, queryChunk, scatterResult } from "../cluster/scatter.ts";
-import type { AttendInput } from "../cluster/types.ts";
+import { keyChunk, queryChunk, scatterResult } from "./scatter.ts";
+import type { AttendInput } from "./types.ts";
 import type { Variant } from "../ring/contract.ts";
 import { shard } from "../layout/shards.ts";
 import { Recorder } from "../trace/clock.ts";
 import type { Span } from "../trace/span.ts";
-import type { RankChunk, Shape } from "./chunk.ts";
-import { localRings } from "./local.ts";
-import { type Device, runAttend } from "./run.ts";
+import type { RankChunk, Shape } from "../ring/chunk.ts";
+import { localRings } from "../rank/local.ts";
+import { type Device, runAttend } from "../rank/run.ts";
 
 /** O `[sum T, H, D]`, LSE `[sum T, H]`, and every rank's spans. */
 export interface InProcessResult {

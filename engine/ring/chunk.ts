@@ -1,6 +1,6 @@
 /** What ranks send each other: rows of Q, of K and V, or a partial result, with the block that says which tokens they are. */
 import type { Block } from "../layout/shards.ts";
-import type { Chunk } from "../ring/contract.ts";
+import type { Chunk } from "./contract.ts";
 import type { DType } from "../tensor/dtype.ts";
 
 /**
