@@ -11,9 +11,9 @@ const reply = (message: Response, transfer: Transferable[] = []) => postMessage(
 
 addEventListener("message", async ({ data }: MessageEvent<Request>) => {
   try {
-    const { reference, difference, encode, decode, ...engine } = await loadEngine();
+    const { reference, difference, encode, decode, readNpy, readSafetensors, InputError } = await loadEngine();
     if (data.kind === "read") {
-      const { facts } = await readOwn(data.files, engine);
+      const { facts } = await readOwn(data.files, { readNpy, readSafetensors, InputError });
       reply({ kind: "read", facts });
       return;
     }
@@ -73,12 +73,12 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
 
 /** Q, K and V of an experiment; files are read anew each time, so that the page holds no tensors between runs. */
 async function inputsOf(experiment: Experiment, files: OwnFiles | undefined): Promise<Inputs> {
-  const { seededRows, ...engine } = await loadEngine();
+  const { seededRows, readNpy, readSafetensors, InputError } = await loadEngine();
   const { seed, T, P, H, Hkv, D } = experiment;
   if (files === undefined) return { q: seededRows(seed, "q", 0, T, H * D), k: seededRows(seed, "k", 0, T + P, Hkv * D), v: seededRows(seed, "v", 0, T + P, Hkv * D) };
-  const { facts, ...inputs } = await readOwn(files, engine);
+  const { facts, ...inputs } = await readOwn(files, { readNpy, readSafetensors, InputError });
   const other = shapeFields.filter((field) => facts.shape[field] !== experiment[field]).map((field) => `${field} = ${facts.shape[field]}, expected ${field} = ${experiment[field]}`);
-  if (other.length > 0) throw new engine.InputError(`${sayFiles(files)}: found ${other.join("; ")} as when they were chosen; choose them again`);
+  if (other.length > 0) throw new InputError(`${sayFiles(files)}: found ${other.join("; ")} as when they were chosen; choose them again`);
   return inputs;
 }
 

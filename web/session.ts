@@ -89,11 +89,14 @@ export class Session extends EventTarget {
 
   /** Runs the experiment; does nothing while a field cannot be read or a run is under way. */
   async run(): Promise<void> {
+    // Whoever presses Run while their files are read means those, and not the inputs before them.
+    if (!(await this.own.taken())) return;
     const { experiment } = this.#reading;
+    const { data } = this.own;
     if (experiment === undefined || this.running) return;
     this.#write(experiment);
     if (this.#adapter === undefined) this.#adapter = await probeAdapter();
-    await this.#runner.run(experiment, this.backend, this.own.data);
+    await this.#runner.run(experiment, this.backend, data);
   }
 
   /** Cancels the run under way. */

@@ -18,7 +18,7 @@ export function sort(chosen: readonly File[], waiting: readonly Pending[]): Sort
   if (other !== undefined) return { problem: `${other.name}: found a file that ends neither in .npy nor in .safetensors, expected one .safetensors with tensors q, k and v, or three .npy` };
   const tensors = chosen.find((file) => kind(file) === "safetensors");
   if (tensors !== undefined) return chosen.length === 1 ? { files: { tensors } } : { problem: `${tensors.name}: found beside ${chosen.length === 2 ? "another file" : `${chosen.length - 1} other files`}, expected one .safetensors alone, or three .npy` };
-  const fresh = chosen.map((file) => ({ file, as: letterOf(file.name) }));
+  const fresh = chosen.map((file): Pending => ({ file, as: letterOf(file.name) }));
   const kept = waiting.filter(({ file, as }) => fresh.every((f) => f.file.name !== file.name && (f.as === undefined || f.as !== as)));
   const pending = [...kept, ...fresh];
   if (pending.length > 3) return { problem: `${pending.map(({ file }) => file.name).join(", ")}: found ${pending.length} .npy files, expected three: Q, K and V` };
@@ -42,6 +42,7 @@ export class Intake extends EventTarget {
   /** Why the last choice was refused, whole. */
   problem: string | undefined;
   #abort: AbortController | undefined;
+  #taken = Promise.resolve(true);
   #accept: (data: OwnData) => string | undefined;
 
   /** `accept` puts the shapes of new data into the sentence, or says why they do not fit. */
@@ -52,12 +53,17 @@ export class Intake extends EventTarget {
 
   /** Takes files that were dropped or chosen. */
   take(files: readonly File[]): void {
-    if (files.length > 0) void this.#follow(sort(files, this.pending));
+    if (files.length > 0) this.#taken = this.#follow(sort(files, this.pending));
   }
 
   /** Says which tensor a waiting file is; another file that was it is asked about anew. */
   assign(file: File, as: Letter | undefined): void {
-    void this.#follow(settle(this.pending.map((p) => (p.file === file ? { file, as } : p.as === as ? { ...p, as: undefined } : p))));
+    this.#taken = this.#follow(settle(this.pending.map((p) => (p.file === file ? { file, as } : p.as === as ? { ...p, as: undefined } : p))));
+  }
+
+  /** Waits for files that are being read; resolves to whether they were taken, true where none are. */
+  async taken(): Promise<boolean> {
+    return this.reading === undefined || (await this.#taken);
   }
 
   /** Stops reading, and forgets what waits and what went wrong; what is run stays. */
@@ -73,10 +79,14 @@ export class Intake extends EventTarget {
     this.forget();
   }
 
-  async #follow(sorted: Sorted): Promise<void> {
+  /** Reads sorted files; resolves to whether they were taken. */
+  async #follow(sorted: Sorted): Promise<boolean> {
     this.#abort?.abort();
     this.#abort = undefined;
-    if (!("files" in sorted)) return this.#put("pending" in sorted ? { pending: sorted.pending } : { problem: sorted.problem });
+    if (!("files" in sorted)) {
+      this.#put("pending" in sorted ? { pending: sorted.pending } : { problem: sorted.problem });
+      return false;
+    }
     const { files } = sorted;
     const abort = new AbortController();
     this.#abort = abort;
@@ -86,8 +96,10 @@ export class Intake extends EventTarget {
       const problem = this.#accept(data);
       if (problem === undefined) this.data = data;
       this.#put({ problem });
+      return problem === undefined;
     } catch (error) {
       if (!abort.signal.aborted) this.#put({ problem: error instanceof Error ? error.message : String(error) });
+      return false;
     }
   }
 

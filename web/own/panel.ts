@@ -3,7 +3,7 @@ import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { shared } from "../elements/style.ts";
 import "../elements/scroll.ts";
-import { formatBytes } from "../format.ts";
+import { formatBytes, formatCount } from "../format.ts";
 import type { Session } from "../session.ts";
 import { fileOf, type Letter, letters, type OwnData, sayFiles } from "./data.ts";
 import type { Intake, Pending } from "./intake.ts";
@@ -80,7 +80,7 @@ export class RingsideOwn extends LitElement {
       <caption class="unseen">Your tensors</caption>
       <thead><tr><th scope="col">Tensor</th><th scope="col">File</th><th scope="col">Shape</th><th scope="col">Type</th></tr></thead>
       <tbody>${letters.map((letter) => html`<tr><th scope="row">${letter.toUpperCase()}</th><td class="name">${fileOf(files, letter).name}${"tensors" in files ? `, tensor ${letter}` : ""}</td>
-        <td>${facts.tensors[letter].shape.join(" × ")}</td><td>${facts.tensors[letter].dtype}</td></tr>`)}</tbody>
+        <td>${facts.tensors[letter].shape.map(formatCount).join(" × ")}</td><td>${facts.tensors[letter].dtype}</td></tr>`)}</tbody>
     </table></ringside-scroll>`;
   }
 
@@ -107,11 +107,11 @@ export class RingsideOwn extends LitElement {
     const { data, pending, reading, problem } = own;
     return html`<section class=${data !== undefined || pending.length > 0 || problem !== undefined || reading !== undefined ? "box" : ""} aria-labelledby="title">
       <div class="line">
-        <h2 id="title">${data === undefined ? "Seeded inputs" : "Your own Q, K and V"}</h2>
-        ${this.#chooser(data === undefined ? "Use your own …" : "Choose other files …")}
+        <h2 id="title">${data === undefined ? "Inputs" : "Your own Q, K and V"}</h2>
+        ${this.#chooser(data === undefined ? "Use your own files …" : "Choose other files …")}
         ${data === undefined ? nothing : html`<button class="button" @click=${() => this.#leave(() => this.session.seeded())}>Use seeded inputs again</button>`}
         <p id="hint" class="quiet">${data === undefined
-          ? html`Drop or choose one .safetensors with q, k and v, or three .npy. They stay in this browser.`
+          ? html`Made from a seed. Or drop your own here: one .safetensors with q, k and v, or three .npy. They stay in this browser.`
           : html`The tensors stay in this browser. A link to this page does not carry them: opened elsewhere, it runs seeded inputs of these shapes.`}</p>
       </div>
       ${data === undefined ? nothing : this.#held(data)}
@@ -190,6 +190,9 @@ export class RingsideOwn extends LitElement {
         max-width: 720px;
         margin-top: 8px;
       }
+      td:nth-child(2), th:nth-child(2) {
+        text-align: left;
+      }
       .name {
         white-space: normal;
         overflow-wrap: anywhere;
@@ -200,11 +203,18 @@ export class RingsideOwn extends LitElement {
         border-top: 1px solid var(--rule);
         font-size: 13px;
       }
+      .box .quiet {
+        flex: 1 1 400px;
+      }
       .waiting ul {
         list-style: none;
         margin: 8px 0;
         display: grid;
         gap: 4px;
+      }
+      .waiting .button {
+        min-height: 28px;
+        padding: 1px 10px;
       }
       .waiting .name {
         font-weight: 600;

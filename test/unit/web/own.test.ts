@@ -8,7 +8,7 @@ import { readTensors } from "../../../engine/cli/tensors.ts";
 import * as engine from "../../../engine/index.ts";
 import { defaults } from "../../../web/experiment.ts";
 import { letterOf, type OwnFiles } from "../../../web/own/data.ts";
-import { settle, sort } from "../../../web/own/intake.ts";
+import { settle, sort, type Sorted } from "../../../web/own/intake.ts";
 import { readOwn } from "../../../web/own/tensors.ts";
 import { reportJson } from "../../../web/views/report.ts";
 
@@ -97,9 +97,8 @@ test("files are sorted: read when there are three tensors, else they wait or are
   const { q, k, v } = files();
   const [a, b] = [file("a.npy", good.k), file("b.npy", good.v)];
   assert.deepEqual(sort([v, q, k], []), { files: { q, k, v } });
-  const first = sort([k], []);
-  assert.deepEqual(first, { pending: [{ file: k, as: "k" }] });
-  assert.ok("pending" in first);
+  const first: Sorted = { pending: [{ file: k, as: "k" }] };
+  assert.deepEqual(sort([k], []), first);
   assert.deepEqual(sort([q, v], first.pending), { files: { q, k, v } });
   const unnamed = sort([q, a, b], []);
   assert.deepEqual(unnamed, { pending: [{ file: q, as: "q" }, { file: a, as: undefined }, { file: b, as: undefined }] });
