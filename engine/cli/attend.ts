@@ -95,9 +95,9 @@ function requireFault({ rank, hop, kind }: Fault, ranks: number, variant: Varian
   if (kind === "lose-device" && backend === "cpu") throw new InputError("--fault kind: found lose-device with --backend cpu, which has no device; expected exit or drop");
 }
 
-/** Who chose the adapter and where it came from, as the launcher tells it. */
-export function adapterSource(): string | undefined {
-  return process.env.RINGSIDE_ADAPTER_SOURCE;
+/** Where the adapter came from, as the launcher tells it; nothing where no adapter is used. */
+export function adapterSource(backend: Backend): string | undefined {
+  return backend === "cpu" ? undefined : process.env.RINGSIDE_ADAPTER_SOURCE;
 }
 
 function document(report: Report, checked: Check | undefined) {
@@ -108,7 +108,7 @@ function document(report: Report, checked: Check | undefined) {
     tolerance: checked.tolerance,
     passed: checked.passed,
   };
-  return { ...facts, adapterSource: adapterSource() ?? null, ...(error && { error }) };
+  return { ...facts, adapterSource: adapterSource(report.backend) ?? null, ...(error && { error }) };
 }
 
 /** Hops done, on a line that overwrites itself. */
@@ -122,7 +122,7 @@ function describe(report: Report, checked: Check | undefined): string {
   const ms = (s: number) => (s * 1000).toFixed(1);
   const lines = [
     `${report.variant} on ${report.ranks} ranks (${report.runtime}): ${batch} tokens; heads ${shape.heads}/${shape.kvHeads}, D ${shape.headDim}, wire ${report.wireDtype}`,
-    `adapter: ${report.adapter.name}${report.adapter.software ? " (software)" : ""}${adapterSource() === undefined ? "" : `; ${adapterSource()}`}`,
+    `adapter: ${report.adapter.name}${report.adapter.software ? " (software)" : ""}${adapterSource(report.backend) === undefined ? "" : `; ${adapterSource(report.backend)}`}`,
     `kernel:  ${report.kernel}; clock: ${report.clock}`,
     ...(report.choice === undefined ? [] : [`chosen:  ${report.choice.reason}`]),
     "",

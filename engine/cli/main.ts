@@ -10,6 +10,7 @@ const COMMANDS: Readonly<Record<string, { readonly load: () => Promise<Command>;
   policy: { load: async () => (await import("./policy.ts")).policy, what: "pass-KV or pass-Q for one step, with the terms of the rule" },
   plan: { load: async () => (await import("./plan.ts")).plan, what: "predicts TTFT, TTIT and memory on a cluster that is not here" },
   paper: { load: async () => (await import("./paper.ts")).paper, what: "every figure of the paper's tables beside the planner's" },
+  bench: { load: async () => (await import("./bench.ts")).bench, what: "how fast the kernels are on the adapter at hand, beside its ceilings and a peer" },
   selftest: { load: async () => (await import("./selftest.ts")).selftest, what: "checks the ring against float64 on the adapter at hand" },
 };
 

@@ -56,7 +56,7 @@ export const selftest: Command = async (argv, { stdout, platform, signal }) => {
     try {
       if (ranks === 4) {
         const { name, software } = cluster.adapter;
-        stdout(`adapter: ${name}${software ? " (software)" : ""}${adapterSource() === undefined ? "" : `; ${adapterSource()}`}; runtime: ${platform.runtime}\n`);
+        stdout(`adapter: ${name}${software ? " (software)" : ""}${adapterSource(backend) === undefined ? "" : `; ${adapterSource(backend)}`}; runtime: ${platform.runtime}\n`);
         for (const variant of ["pass-kv", "pass-q"] as const) {
           const input = inputOf({ ranks, variant, sequences: one(256, 64), heads: [8, 2], headDim: 16, wireDtype: "f32", causal: true });
           const result = await cluster.attend({ ...input, signal });

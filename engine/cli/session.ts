@@ -124,10 +124,10 @@ export const session: Command = async (argv, io) => {
     const error = checked && { out: { max: checked.out.max, rms: checked.out.rms }, lse: { max: checked.lse.max, rms: checked.lse.rms }, tolerance: checked.tolerance, passed: checked.passed };
     const verdict = checked && `against one full prefill in float64: out max ${checked.out.max.toExponential(2)}, lse max ${checked.lse.max.toExponential(2)}: ${checked.passed ? "passed" : "FAILED"}`;
     if (o.json) {
-      const document = { adapter, adapterSource: adapterSource() ?? null, backend, runtime, clock, ranks, wireDtype, shape: { heads, kvHeads, headDim }, capacity: talk.capacity, steps: reports.map(stepDocument), recovered, ...(error && { error }) };
+      const document = { adapter, adapterSource: adapterSource(backend) ?? null, backend, runtime, clock, ranks, wireDtype, shape: { heads, kvHeads, headDim }, capacity: talk.capacity, steps: reports.map(stepDocument), recovered, ...(error && { error }) };
       io.stdout(`${JSON.stringify(document, null, 2)}\n`);
     } else {
-      io.stdout(`${ranks} ranks (${runtime}); adapter: ${adapter.name}${adapter.software ? " (software)" : ""}; kernel: ${kernel}; clock: ${clock}\n\n${stepTable(reports)}\n${verdict === undefined ? "" : `\n${verdict}\n`}`);
+      io.stdout(`${ranks} ranks (${runtime}); adapter: ${adapter.name}${adapter.software ? " (software)" : ""}${adapterSource(backend) === undefined ? "" : `; ${adapterSource(backend)}`}; kernel: ${kernel}; clock: ${clock}\n\n${stepTable(reports)}\n${verdict === undefined ? "" : `\n${verdict}\n`}`);
     }
     await talk.dispose();
     return checked?.passed === false ? 1 : 0;

@@ -1,0 +1,60 @@
+/** One attention call on a device, timed: inputs are on the device before it begins, the result stays there. */
+import { GpuAttention } from "../gpu/attention.ts";
+import type { KernelName } from "../gpu/kernels.ts";
+import { keyChunk, queryChunk } from "../cluster/scatter.ts";
+import { shard } from "../layout/shards.ts";
+import type { RankChunk, Shape } from "../ring/chunk.ts";
+import type { FixedInput } from "../cluster/in-process.ts";
+import { Recorder } from "../trace/clock.ts";
+import type { Kind, Span } from "../trace/span.ts";
+import { shapeOf } from "./inputs.ts";
+import type { Bench } from "./open.ts";
+
+/** An experiment's operands as a device takes them. */
+export interface Operands {
+  readonly shape: Shape;
+  readonly q: RankChunk;
+  readonly kv: RankChunk;
+}
+
+/** What one call took, in seconds. */
+export interface Timed {
+  /** The device's time: attention and, in decode, the merge of its pieces. */
+  readonly device: number;
+  /** The host's time from the call to the device's answer. */
+  readonly wall: number;
+  /** The kernel's name in reports. */
+  readonly kernel: string;
+}
+
+/** Lays an experiment's tensors out for one rank. */
+export function operandsOf(input: FixedInput): Operands {
+  const shape = shapeOf(input);
+  const { queries, keys } = shard(input.sequences, 1);
+  return { shape, q: queryChunk(0, queries[0], input, shape), kv: keyChunk(0, keys[0], input, shape) };
+}
+
+/** Sums the device's spans of some kinds, in seconds. */
+export function deviceSeconds(spans: readonly Span[], ...kinds: Kind[]): number {
+  return spans.reduce((sum, s) => (s.lane === "device" && kinds.includes(s.kind) ? sum + s.duration : sum), 0);
+}
+
+/** Runs a call with kernel `only`, or the one that the device chooses. `take` is called with O and LSE as one buffer, after the time is taken. */
+export async function timeAttention({ gpu, kernels, pool }: Bench, { shape, q, kv }: Operands, only?: KernelName, take?: (data: ArrayBuffer) => void): Promise<Timed> {
+  const recorder = new Recorder(0, 0);
+  const device = new GpuAttention(gpu, kernels, pool, shape, recorder, only);
+  let failed = true;
+  try {
+    const queries = device.loadQueries(q, 0);
+    const keys = device.loadKeys(kv, 0);
+    await gpu.wait(gpu.device.queue.onSubmittedWorkDone());
+    const start = performance.now();
+    const partial = await device.attend(0, queries, keys);
+    const wall = (performance.now() - start) / 1000;
+    if (take !== undefined) take(await device.result(partial));
+    failed = false;
+    return { device: deviceSeconds(recorder.spans, "attend", "merge"), wall, kernel: device.used.join("; ") };
+  } finally {
+    device.dispose(failed);
+  }
+}

@@ -1,0 +1,110 @@
+/** What the adapter could do at most: its multiply-add rates and its copy bandwidth, by micro-kernels run in turns; the best repeat counts. */
+import type { Gpu } from "../gpu/device.ts";
+import { asHalf, compileMicro, type MicroShaders, Stopwatch } from "./micro.ts";
+import { interleave, type Repeats, repeatsOf } from "./stats.ts";
+
+/** The multiply-add rate of one element type, in FLOP/s. */
+export interface ArithmeticCeiling {
+  /** The ceiling: the best repeat of the better way to write them. Not a median: whatever else ran can only have lowered it. */
+  readonly flopsPerSecond: number;
+  /** Independent dots of vec4. */
+  readonly dot: Repeats;
+  /** Multiply-adds of vec4 in independent chains. */
+  readonly fma: Repeats;
+}
+
+/** The adapter's limits as measured. */
+export interface Ceilings {
+  readonly f32: ArithmeticCeiling;
+  /** undefined: the adapter has no shader-f16. */
+  readonly f16: ArithmeticCeiling | undefined;
+  /** Bytes per second read and written, each counted. */
+  readonly copy: {
+    /** A kernel that copies a vec4f an element. */
+    readonly kernel: Repeats;
+    /** The copy command, by the host's clock. */
+    readonly command: Repeats;
+    /** Of the buffer that is copied. */
+    readonly bytes: number;
+  };
+}
+
+/** Floating-point operations of an invocation's turn: see the shaders. */
+const FLOPS_A_TURN = { dot: 132, fma: 256 } as const;
+const GROUP = 64;
+/** A dispatch is made this long: long enough for a software adapter's workers to start, far from any watchdog. */
+const TARGET_SECONDS = 0.03;
+
+// GPUBufferUsage's values.
+const COPY_SRC = 0x4, COPY_DST = 0x8, UNIFORM = 0x40, STORAGE = 0x80;
+
+/** Repeats of a micro-kernel: they are short, and the best counts. */
+const REPEATS = 9;
+
+/** One micro-benchmark: a run gives units (FLOPs or bytes) per second. */
+type Run = () => Promise<number>;
+
+/** Measures the ceilings. `half`: a device with shader-f16, which may be the same. */
+export async function measureCeilings(gpu: Gpu, half: Gpu | undefined, shaders: MicroShaders, signal?: AbortSignal): Promise<Ceilings> {
+  const rigs: { dispose(): void }[] = [];
+  try {
+    const single = await arithmetic(gpu, shaders, (text) => text, rigs);
+    const halves = half === undefined ? undefined : await arithmetic(half, shaders, asHalf, rigs);
+    const copy = await copies(gpu, shaders, rigs);
+    const runs = [single.dot, single.fma, copy.kernel, copy.command, ...(halves === undefined ? [] : [halves.dot, halves.fma])];
+    const [dot, fma, kernel, command, halfDot, halfFma] = (await interleave(runs, REPEATS, (run) => run(), signal)).map(repeatsOf);
+    const ceiling = (a: Repeats, b: Repeats): ArithmeticCeiling => ({ flopsPerSecond: Math.max(a.max, b.max), dot: a, fma: b });
+    return {
+      f32: ceiling(dot, fma),
+      f16: halves === undefined ? undefined : ceiling(halfDot, halfFma),
+      copy: { kernel, command, bytes: copy.bytes },
+    };
+  } finally {
+    for (const rig of rigs) rig.dispose();
+  }
+}
+
+/** The two ways to write multiply-adds, each with as many turns as fill the target time. */
+async function arithmetic(gpu: Gpu, shaders: MicroShaders, adapt: (text: string) => string, rigs: { dispose(): void }[]): Promise<{ dot: Run; fma: Run }> {
+  const watch = new Stopwatch(gpu);
+  // Enough invocations for any device: a hundred processors of 2,048 threads.
+  const groups = gpu.facts.software ? 64 : 8192;
+  const params = gpu.device.createBuffer({ size: 16, usage: UNIFORM | COPY_DST });
+  const out = gpu.device.createBuffer({ size: groups * GROUP * 4, usage: STORAGE });
+  rigs.push(watch, { dispose: () => [params, out].forEach((b) => b.destroy()) });
+  const made = async (name: "dot" | "fma"): Promise<Run> => {
+    const pipeline = await compileMicro(gpu, `bench-${name}`, adapt(shaders[name]));
+    const timed = async (turns: number) => {
+      const words = new Uint32Array([turns, 0, 0, 0]);
+      new Float32Array(words.buffer)[1] = 0.01;
+      gpu.device.queue.writeBuffer(params, 0, words);
+      return await watch.dispatch(pipeline, [params, out], groups);
+    };
+    let turns = 64;
+    await timed(turns); // some drivers compile at the first dispatch
+    for (let took = await timed(turns); took < TARGET_SECONDS / 2 && turns < 2 ** 24; took = await timed(turns)) {
+      turns = Math.ceil(turns * Math.min(16, Math.max(1.5, TARGET_SECONDS / Math.max(took, 1e-6))));
+    }
+    return async () => (turns * groups * GROUP * FLOPS_A_TURN[name]) / (await timed(turns));
+  };
+  return { dot: await made("dot"), fma: await made("fma") };
+}
+
+/** Copies of a buffer that no cache holds. */
+async function copies(gpu: Gpu, shaders: MicroShaders, rigs: { dispose(): void }[]): Promise<{ kernel: Run; command: Run; bytes: number }> {
+  const { maxStorageBufferBindingSize, maxBufferSize } = gpu.device.limits;
+  const bytes = Math.min(maxStorageBufferBindingSize, maxBufferSize, gpu.facts.software ? 2 ** 26 : 2 ** 29);
+  const watch = new Stopwatch(gpu);
+  const params = gpu.device.createBuffer({ size: 16, usage: UNIFORM | COPY_DST });
+  const [from, to] = [0, 1].map(() => gpu.device.createBuffer({ size: bytes, usage: STORAGE | COPY_SRC | COPY_DST }));
+  rigs.push(watch, { dispose: () => [params, from, to].forEach((b) => b.destroy()) });
+  const count = Math.floor(bytes / 16);
+  gpu.device.queue.writeBuffer(params, 0, new Uint32Array([count, 0, 0, 0]));
+  const pipeline = await compileMicro(gpu, "bench-copy", shaders.copy);
+  const groups = gpu.facts.software ? 64 : Math.min(65535, Math.ceil(count / GROUP));
+  const kernel: Run = async () => (2 * count * 16) / (await watch.dispatch(pipeline, [params, from, to], groups));
+  const command: Run = async () => (2 * bytes) / (await watch.copy(from, to));
+  await kernel(); // pages are first touched, and some drivers compile
+  await command();
+  return { kernel, command, bytes };
+}

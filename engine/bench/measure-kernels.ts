@@ -1,0 +1,70 @@
+/** Each kernel on each shape: times, rates, and what share of the adapter's ceiling that is. */
+import { visibility } from "../layout/visibility.ts";
+import { chooseKernel, type KernelName } from "../gpu/kernels.ts";
+import { timeAttention, type Operands, operandsOf } from "./attention-run.ts";
+import type { Ceilings } from "./ceilings.ts";
+import { kernelsOf } from "./grid.ts";
+import { bytesOf, flopsOf, type Heads, HEADS, inputOfMeasured, type Measured, measuredAt } from "./inputs.ts";
+import type { Bench } from "./open.ts";
+import { interleave, ratio, type Repeats, repeatsOf } from "./stats.ts";
+
+/** One kernel on one shape. */
+export interface KernelFigures {
+  readonly kernel: KernelName;
+  /** With its tiles and types. */
+  readonly name: string;
+  /** Whether it is the one that this device uses when none is named. */
+  readonly chosen: boolean;
+  readonly shape: Measured & { readonly dtype: "f32" };
+  /** 4 D a visible pair and query head. */
+  readonly flops: number;
+  /** Bytes that must move at least. */
+  readonly bytes: number;
+  /** On the device. */
+  readonly seconds: Repeats;
+  /** From the call to the answer. */
+  readonly wallSeconds: Repeats;
+  readonly flopsPerSecond: number;
+  readonly bytesPerSecond: number;
+  /** Shares of the measured multiply-add rate and of the copying kernel's and the copy command's bandwidth. */
+  readonly ofMultiplyAdd: number;
+  readonly ofCopyKernel: number;
+  readonly ofCopyCommand: number;
+}
+
+/** Measures every kernel that suits the device at every size; those of one size and head shape run in turns. */
+export async function measureKernels(bench: Bench, ceilings: Ceilings, sizes: readonly number[], repeats: number, signal: AbortSignal, progress: (what: string) => void): Promise<KernelFigures[]> {
+  const figures: KernelFigures[] = [];
+  for (const size of sizes) {
+    for (const heads of HEADS) {
+      progress(`kernels at ${size} tokens, heads ${heads.heads}/${heads.kvHeads}, D ${heads.headDim}`);
+      figures.push(...(await atSize(bench, ceilings, size, heads, repeats, signal)));
+    }
+  }
+  return figures;
+}
+
+async function atSize(bench: Bench, ceilings: Ceilings, size: number, heads: Heads, repeats: number, signal: AbortSignal): Promise<KernelFigures[]> {
+  const variants = measuredAt(size, heads).flatMap((shape) => {
+    const operands = operandsOf(inputOfMeasured(shape));
+    return kernelsOf(bench).filter((kernel) => (kernel === "decode") === (shape.mask === "decode")).map((kernel) => ({ shape, kernel, operands }));
+  });
+  await interleave(variants, 1, ({ operands, kernel }) => timeAttention(bench, operands, kernel), signal); // buffers are made, clocks rise
+  const runs = await interleave(variants, repeats, ({ operands, kernel }) => timeAttention(bench, operands, kernel), signal);
+  return variants.map(({ shape, kernel, operands }, i): KernelFigures => {
+    const seconds = repeatsOf(runs[i].map((run) => run.device));
+    const [flops, bytes] = [flopsOf(shape), bytesOf(shape)];
+    const [flopsPerSecond, bytesPerSecond] = [ratio(flops, seconds.median) ?? NaN, ratio(bytes, seconds.median) ?? NaN];
+    return {
+      kernel, name: runs[i][0].kernel, chosen: kernel === chosenFor(bench, operands), shape: { ...shape, dtype: "f32" }, flops, bytes,
+      seconds, wallSeconds: repeatsOf(runs[i].map((run) => run.wall)), flopsPerSecond, bytesPerSecond,
+      ofMultiplyAdd: flopsPerSecond / ceilings.f32.flopsPerSecond,
+      ofCopyKernel: bytesPerSecond / ceilings.copy.kernel.max,
+      ofCopyCommand: bytesPerSecond / ceilings.copy.command.max,
+    };
+  });
+}
+
+function chosenFor({ gpu }: Bench, { shape, q, kv }: Operands): KernelName {
+  return chooseKernel(visibility(q.block, kv.block, shape.causal), gpu);
+}

@@ -1,0 +1,82 @@
+/** The ring's own cost: all ranks of N on one device, their attention summed beside the single call's. */
+import type { Variant } from "../cluster/types.ts";
+import { GpuAttention } from "../gpu/attention.ts";
+import { attendInProcess } from "../cluster/in-process.ts";
+import { deviceSeconds } from "./attention-run.ts";
+import { type Heads, HEADS, inputOf } from "./inputs.ts";
+import type { Bench } from "./open.ts";
+import { interleave, median, type Repeats, repeatsOf } from "./stats.ts";
+
+/** One causal prefill over N ranks in one thread, on one device. */
+export interface RingFigures extends Heads {
+  readonly tokens: number;
+  readonly ranks: number;
+  readonly variant: Variant;
+  /** Of all ranks and hops, on the device. */
+  readonly attendSeconds: Repeats;
+  readonly mergeSeconds: Repeats;
+  /** The whole run: uploads, hand-overs and read-backs too. */
+  readonly wallSeconds: Repeats;
+  /** Summed attention over the single call's (N = 1): the median of each round's own ratio. */
+  readonly ofSingleCall: number;
+  /** Merge over attention and merge. */
+  readonly mergeShare: number;
+}
+
+const RANKS = [1, 2, 4, 8];
+
+/** Lets one rank at a time use the device: a long attention is several submissions, and another rank's between them would count twice. */
+class Turns {
+  #last: Promise<unknown> = Promise.resolve();
+
+  take<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#last.then(work, work);
+    this.#last = mine;
+    return mine;
+  }
+}
+
+/** A rank's device that takes turns with the other ranks'. */
+class TurnTaking extends GpuAttention {
+  readonly #turns: Turns;
+
+  constructor(turns: Turns, ...given: ConstructorParameters<typeof GpuAttention>) {
+    super(...given);
+    this.#turns = turns;
+  }
+
+  override attend(...given: Parameters<GpuAttention["attend"]>): ReturnType<GpuAttention["attend"]> {
+    return this.#turns.take(() => super.attend(...given));
+  }
+
+  override merge(...given: Parameters<GpuAttention["merge"]>): ReturnType<GpuAttention["merge"]> {
+    return this.#turns.take(() => super.merge(...given));
+  }
+}
+
+/** Measures rings of 1, 2, 4 and 8 ranks at each size, in turns. */
+export async function measureRing(bench: Bench, sizes: readonly number[], repeats: number, signal: AbortSignal, progress: (what: string) => void): Promise<RingFigures[]> {
+  const figures: RingFigures[] = [];
+  const heads = HEADS[0];
+  const variants = RANKS.flatMap((ranks) => (ranks === 1 ? (["pass-kv"] as const) : (["pass-kv", "pass-q"] as const)).map((variant) => ({ ranks, variant })));
+  for (const tokens of sizes) {
+    progress(`rings at ${tokens} tokens`);
+    const input = inputOf({ ...heads, causal: true, sequences: [{ new: tokens, cached: 0 }] });
+    const run = async ({ ranks, variant }: (typeof variants)[number]) => {
+      const turns = new Turns();
+      const start = performance.now();
+      const { spans } = await attendInProcess({ ...input, variant }, ranks, (shape, recorder) => new TurnTaking(turns, bench.gpu, bench.kernels, bench.pool, shape, recorder));
+      return { attend: deviceSeconds(spans, "attend"), merge: deviceSeconds(spans, "merge"), wall: (performance.now() - start) / 1000 };
+    };
+    const runs = (await interleave(variants, repeats + 1, run, signal)).map((all) => all.slice(1)); // the first makes buffers
+    const single = runs[0];
+    variants.forEach((variant, i) => {
+      const [attend, merge] = [repeatsOf(runs[i].map((r) => r.attend)), repeatsOf(runs[i].map((r) => r.merge))];
+      figures.push({
+        ...heads, tokens, ...variant, attendSeconds: attend, mergeSeconds: merge, wallSeconds: repeatsOf(runs[i].map((r) => r.wall)),
+        ofSingleCall: median(runs[i].map((r, round) => r.attend / single[round].attend)), mergeShare: merge.median / (attend.median + merge.median),
+      });
+    });
+  }
+  return figures;
+}

@@ -1,0 +1,11 @@
+/** What every measurement runs on: one device with its kernels and buffers. */
+import type { Gpu } from "../gpu/device.ts";
+import type { Kernels } from "../gpu/kernels.ts";
+import type { Pool } from "../gpu/pool.ts";
+
+/** An open device. */
+export interface Bench {
+  readonly gpu: Gpu;
+  readonly kernels: Kernels;
+  readonly pool: Pool;
+}

@@ -1,0 +1,78 @@
+/** `ringside bench`: how fast the kernels are on the adapter at hand, beside what it could do at most and beside a peer. */
+import { type Part, PARTS, runBench } from "../bench/bench.ts";
+import type { BenchDocument } from "../bench/document.ts";
+import { allFigures, circumstances } from "../bench/tables.ts";
+import { InputError } from "../errors.ts";
+import { adapterSource } from "./attend.ts";
+import type { Command } from "./io.ts";
+import { choiceOption, parseOptions, wholeOption } from "./options.ts";
+import { table } from "./table.ts";
+
+const HELP = `ringside bench: times the kernels on the adapter at hand, after each has passed a check against float64
+
+  --sizes T,T,...        tokens (512,1024 on a software adapter, 4096,16384 on hardware)
+  --repeats R            interleaved repeats, of which medians are told (5)
+  --peers                onnxruntime-web's GroupQueryAttention beside ours in one Chromium page: outputs compared, ratio of times;
+                         and the first result in a browser just started
+  --only PART,...        of kernels, merge, ring, peers (all but peers; the ceilings are always measured)
+  --json                 one JSON document: every repeat, every check
+  --backend webgpu       the one back-end with kernels to time
+  --runtime R            node (default) or deno
+
+  Measures multiply-add rates and copy bandwidth by micro-kernels; each kernel on full, causal, partial-prefill and decode
+  shapes; the merge; the ring on 1, 2, 4 and 8 ranks. Compile time is apart.
+
+  Exit status: 0 done, 1 a check failed or outputs differ, 2 bad input or usage.
+`;
+
+const LEAST_SIZE = 16, MOST_SIZE = 131072, MOST_REPEATS = 100;
+
+/** The command. */
+export const bench: Command = async (argv, { stdout, stderr, watched, platform, signal }) => {
+  const o = parseOptions(argv, {
+    sizes: { type: "string" }, repeats: { type: "string" }, peers: { type: "boolean" }, only: { type: "string" }, json: { type: "boolean" },
+    backend: { type: "string" }, help: { type: "boolean", short: "h" },
+  });
+  if (o.help) {
+    stdout(HELP);
+    return 0;
+  }
+  choiceOption("--backend", o.backend, ["webgpu"]);
+  const repeats = wholeOption("--repeats", o.repeats, 1, MOST_REPEATS) ?? 5;
+  const sizes = sizesOption(o.sizes);
+  const parts = partsOption(o.only);
+  if (o.peers) parts.add("peers");
+  const progress = watched ? (what: string) => stderr(`\r\x1b[K${what}`) : () => {};
+  let document: BenchDocument;
+  try {
+    document = await runBench(platform, { parts, sizes, repeats, adapterSource: adapterSource("webgpu"), signal, progress });
+  } finally {
+    progress("");
+  }
+  stdout(o.json ? `${JSON.stringify(document, null, 2)}\n` : describe(document));
+  return document.passed ? 0 : 1;
+};
+
+function partsOption(text: string | undefined): Set<Part> {
+  const parts = text?.split(",").map((part) => choiceOption("--only", part.trim(), PARTS)!);
+  return new Set(parts ?? PARTS.filter((part) => part !== "peers"));
+}
+
+function sizesOption(text: string | undefined): number[] | undefined {
+  return text?.split(",").map((part) => {
+    const size = /^\d+$/.test(part.trim()) ? Number(part) : NaN;
+    if (!(size >= LEAST_SIZE && size <= MOST_SIZE)) throw new InputError(`--sizes: found ${JSON.stringify(part)}, expected whole numbers from ${LEAST_SIZE} to ${MOST_SIZE} with commas between, such as 512,1024`);
+    return size;
+  });
+}
+
+function describe(document: BenchDocument): string {
+  const failures = [...document.checks, ...(document.peerPage?.checks ?? [])].flatMap((c) => c.failed.map((what) => `FAILED ${c.kernel}: ${what}`));
+  const parts = [
+    circumstances(document).join("\n"),
+    ...allFigures(document).map(({ title, header, rows }) => `${title}\n\n${table(header, rows)}`),
+    ...(failures.length === 0 ? [] : [failures.join("\n")]),
+    document.passed ? "every kernel passed its checks" : "CHECKS FAILED",
+  ];
+  return `${parts.join("\n\n")}\n`;
+}

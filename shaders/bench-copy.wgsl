@@ -1,0 +1,16 @@
+// Ceiling: how many bytes a second a kernel moves, reading and writing one vec4f an element.
+//
+// Grid: workgroups of 64, each invocation striding over what the grid does not reach; both buffers hold `count` vec4f.
+
+struct Params {
+  count: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> source: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> target_: array<vec4f>;
+
+@compute @workgroup_size(64)
+fn ceiling(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grid: vec3u) {
+  for (var i: u32 = id.x; i < params.count; i += grid.x * 64u) { target_[i] = source[i]; }
+}
