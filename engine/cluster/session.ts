@@ -41,7 +41,8 @@ export class Session {
   /** Everything appended to each rank, in order. */
   #log: CachedRows[][];
   #steps = 0;
-  #attempts = new Map<number, number>();
+  /** Whether the cluster's planned fault has struck: what is tried again after a repair must go through. */
+  #struck = false;
   #disposed = false;
 
   private constructor(cluster: Cluster, id: number, options: Options) {
@@ -183,11 +184,10 @@ export class Session {
     const lengths = sequences.map((s) => Math.max(...this.#held(s)));
     const { id, origin } = this.#cluster.newJob();
     const step = this.#steps;
-    const attempt = this.#attempts.get(step) ?? 0;
-    this.#attempts.set(step, attempt + 1);
-    // The cluster's fault strikes its step once: what is tried again after a repair must go through.
     const planned = this.#cluster.options.fault;
-    const fault = options.fault ?? (planned?.step === step && attempt === 0 ? planned : undefined);
+    const strikes = planned?.step === step && !this.#struck;
+    if (strikes) this.#struck = true;
+    const fault = options.fault ?? (strikes ? planned : undefined);
     try {
       const outcomes = await this.#cluster.all(id, options, (rank) => {
         const q = rankChunk(rank, named(queries[rank], sequences), encode(gatherQueries(queries[rank], batch, before, heads * headDim), shape.q));
@@ -199,7 +199,6 @@ export class Session {
       for (const pages of this.#pages) pages.commit();
       appends.forEach((rows, rank) => this.#log[rank].push(...rows));
       this.#steps++;
-      this.#attempts.clear();
       await this.#cluster.tell((service) => service.settle(this.#id, true));
       const perSequence = batch.map((b, i) => ({ sequence: b.sequence, new: b.q.length / (heads * headDim), cached: before[i] }));
       const outputs = batch.map((b, i): SessionOutput => ({ sequence: b.sequence, out: new Float32Array(b.q.length), lse: new Float32Array(perSequence[i].new * heads) }));

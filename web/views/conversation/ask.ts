@@ -1,4 +1,5 @@
 /** Asks a worker of the page for the rows of a turn and for their check against float64, so that the main thread stays free. */
+import { askWorker } from "../../ask-worker.ts";
 import type { Check } from "../../check.ts";
 import type { Settings, Rows } from "./model.ts";
 
@@ -43,24 +44,5 @@ export async function checkTurn(source: Source, outputs: readonly TurnOutput[], 
   return (await ask({ kind: "check", source, outputs, share }, signal, onProgress) as Extract<Response, { kind: "checked" }>).check;
 }
 
-/** One request to a worker of its own, which ends with the answer or with the signal. */
-function ask(request: Request, signal: AbortSignal, onProgress?: (done: number, total: number) => void): Promise<Response> {
-  return new Promise<Response>((resolve, reject) => {
-    signal.throwIfAborted();
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
-    const cancel = () => end(() => reject(signal.reason));
-    const end = (settle: () => void) => {
-      worker.terminate();
-      signal.removeEventListener("abort", cancel);
-      settle();
-    };
-    signal.addEventListener("abort", cancel);
-    worker.addEventListener("error", (event) => end(() => reject(new Error(`the conversation's worker failed: ${event.message || "it could not be loaded"}`))));
-    worker.addEventListener("message", ({ data }: MessageEvent<Response>) => {
-      if (data.kind === "progress") onProgress?.(data.done, data.total);
-      else if (data.kind === "failed") end(() => reject(new Error(data.message)));
-      else end(() => resolve(data));
-    });
-    worker.postMessage(request);
-  });
-}
+const ask = (request: Request, signal: AbortSignal, onProgress?: (done: number, total: number) => void): Promise<Response> =>
+  askWorker<Response>("the conversation's worker", () => new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }), request, signal, ({ message }) => new Error(message), onProgress);

@@ -1,5 +1,6 @@
 /** Asks a worker of the page for plans, curves, maps and the paper's tables, so that the main thread stays free. Each ask can be cancelled. */
 import type { PaperReport, Plan, Sweep } from "../../../engine/plan/index.ts";
+import { askWorker } from "../../ask-worker.ts";
 import type { Span, Variant } from "../../engine.ts";
 import type { Question } from "./state.ts";
 
@@ -96,24 +97,9 @@ export type Response =
 /** What was asked cannot be: the engine's own message. */
 export class Refused extends Error {}
 
-/** One request to a worker of its own, which ends with the answer or with the signal. Errors: Refused for what the engine calls bad input. */
-export function ask<K extends Request["kind"]>(request: Extract<Request, { kind: K }>, signal: AbortSignal, onProgress?: (done: number, total: number) => void): Promise<Answers[K]> {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
-    const cancel = () => end(() => reject(signal.reason));
-    const end = (settle: () => void) => {
-      worker.terminate();
-      signal.removeEventListener("abort", cancel);
-      settle();
-    };
-    signal.addEventListener("abort", cancel);
-    worker.addEventListener("error", (event) => end(() => reject(new Error(`the planner's worker failed: ${event.message || "it could not be loaded"}`))));
-    worker.addEventListener("message", ({ data }: MessageEvent<Response>) => {
-      if (data.kind === "progress") onProgress?.(data.done, data.total);
-      else if (data.kind === "failed") end(() => reject(data.input ? new Refused(data.message) : new Error(data.message)));
-      else end(() => resolve(data.value as Answers[K]));
-    });
-    worker.postMessage(request);
-  });
+/** Asks a worker of its own. Errors: Refused for what the engine calls bad input. */
+export async function ask<K extends Request["kind"]>(request: Extract<Request, { kind: K }>, signal: AbortSignal, onProgress?: (done: number, total: number) => void): Promise<Answers[K]> {
+  const start = () => new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+  const answer = await askWorker<Response>("the planner's worker", start, request, signal, ({ input, message }) => (input ? new Refused(message) : new Error(message)), onProgress);
+  return answer.value as Answers[K];
 }
