@@ -17,7 +17,7 @@ fn unpack_kv(x: KV4) -> vec4f { return x; } // specialise
 
 const PAGE: u32 = 64u;
 const V4: u32 = D / 4u;
-const KEYS: u32 = 16u;
+const KEYS: u32 = 32u;
 const NONE: f32 = -3e38;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
@@ -52,10 +52,6 @@ fn row_of(key: u32, last: u32) -> u32 {
   return pages[at / PAGE] * PAGE + at % PAGE;
 }
 
-fn max4(x: vec4f) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }
-
-fn sum4(x: vec4f) -> f32 { return (x.x + x.y) + (x.z + x.w); }
-
 @compute @workgroup_size(4)
 fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
   let index = params.first_tile + group.z * grid.x + group.x;
@@ -76,101 +72,82 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
 
   var m: vec4f = vec4f(NONE);
   var sum: vec4f = vec4f(0.0);
-  var acc0: array<vec4f, V4> = array<vec4f, V4>();
-  var acc1: array<vec4f, V4> = array<vec4f, V4>();
-  var acc2: array<vec4f, V4> = array<vec4f, V4>();
-  var acc3: array<vec4f, V4> = array<vec4f, V4>();
+  var acc: array<mat4x4f, V4> = array<mat4x4f, V4>();
 
   for (var base: u32 = tile.z; base < tile.w; base += KEYS) {
     let last = tile.w - 1u;
     let stride = params.kv_heads * V4;
     let head = kv_head * V4;
-    let ka = row_of(base + lane, last) * stride + head;
-    let kb = row_of(base + 4u + lane, last) * stride + head;
-    let kc = row_of(base + 8u + lane, last) * stride + head;
-    let kd = row_of(base + 12u + lane, last) * stride + head;
+    let at_a = row_of(base + 0u + lane, last) * stride + head;
+    let at_b = row_of(base + 4u + lane, last) * stride + head;
+    let at_c = row_of(base + 8u + lane, last) * stride + head;
+    let at_d = row_of(base + 12u + lane, last) * stride + head;
+    let at_e = row_of(base + 16u + lane, last) * stride + head;
+    let at_f = row_of(base + 20u + lane, last) * stride + head;
+    let at_g = row_of(base + 24u + lane, last) * stride + head;
+    let at_h = row_of(base + 28u + lane, last) * stride + head;
 
-    // Scores of four rows against sixteen keys: s<row><four keys>.
-    var s0a: vec4f = vec4f(0.0);
-    var s0b: vec4f = vec4f(0.0);
-    var s0c: vec4f = vec4f(0.0);
-    var s0d: vec4f = vec4f(0.0);
-    var s1a: vec4f = vec4f(0.0);
-    var s1b: vec4f = vec4f(0.0);
-    var s1c: vec4f = vec4f(0.0);
-    var s1d: vec4f = vec4f(0.0);
-    var s2a: vec4f = vec4f(0.0);
-    var s2b: vec4f = vec4f(0.0);
-    var s2c: vec4f = vec4f(0.0);
-    var s2d: vec4f = vec4f(0.0);
-    var s3a: vec4f = vec4f(0.0);
-    var s3b: vec4f = vec4f(0.0);
-    var s3c: vec4f = vec4f(0.0);
-    var s3d: vec4f = vec4f(0.0);
+    var s_a: mat4x4f = mat4x4f();
+    var s_b: mat4x4f = mat4x4f();
+    var s_c: mat4x4f = mat4x4f();
+    var s_d: mat4x4f = mat4x4f();
+    var s_e: mat4x4f = mat4x4f();
+    var s_f: mat4x4f = mat4x4f();
+    var s_g: mat4x4f = mat4x4f();
+    var s_h: mat4x4f = mat4x4f();
     for (var d: u32 = 0u; d < V4; d++) {
-      let q0 = unpack_q(q[q_at.x + d]);
-      let q1 = unpack_q(q[q_at.y + d]);
-      let q2 = unpack_q(q[q_at.z + d]);
-      let q3 = unpack_q(q[q_at.w + d]);
-      let a = spread(unpack_kv(k[ka + d]));
-      s0a += q0 * a;
-      s1a += q1 * a;
-      s2a += q2 * a;
-      s3a += q3 * a;
-      let b = spread(unpack_kv(k[kb + d]));
-      s0b += q0 * b;
-      s1b += q1 * b;
-      s2b += q2 * b;
-      s3b += q3 * b;
-      let c = spread(unpack_kv(k[kc + d]));
-      s0c += q0 * c;
-      s1c += q1 * c;
-      s2c += q2 * c;
-      s3c += q3 * c;
-      let e = spread(unpack_kv(k[kd + d]));
-      s0d += q0 * e;
-      s1d += q1 * e;
-      s2d += q2 * e;
-      s3d += q3 * e;
+      let rows = mat4x4f(unpack_q(q[q_at.x + d]), unpack_q(q[q_at.y + d]), unpack_q(q[q_at.z + d]), unpack_q(q[q_at.w + d]));
+      s_a += transpose(spread(unpack_kv(k[at_a + d]))) * rows;
+      s_b += transpose(spread(unpack_kv(k[at_b + d]))) * rows;
+      s_c += transpose(spread(unpack_kv(k[at_c + d]))) * rows;
+      s_d += transpose(spread(unpack_kv(k[at_d + d]))) * rows;
+      s_e += transpose(spread(unpack_kv(k[at_e + d]))) * rows;
+      s_f += transpose(spread(unpack_kv(k[at_f + d]))) * rows;
+      s_g += transpose(spread(unpack_kv(k[at_g + d]))) * rows;
+      s_h += transpose(spread(unpack_kv(k[at_h + d]))) * rows;
     }
 
     let keys = base + vec4u(0u, 1u, 2u, 3u);
-    let s0 = array<vec4f, 4>(masked(s0a, keys, end.x, scale), masked(s0b, keys + 4u, end.x, scale), masked(s0c, keys + 8u, end.x, scale), masked(s0d, keys + 12u, end.x, scale));
-    let s1 = array<vec4f, 4>(masked(s1a, keys, end.y, scale), masked(s1b, keys + 4u, end.y, scale), masked(s1c, keys + 8u, end.y, scale), masked(s1d, keys + 12u, end.y, scale));
-    let s2 = array<vec4f, 4>(masked(s2a, keys, end.z, scale), masked(s2b, keys + 4u, end.z, scale), masked(s2c, keys + 8u, end.z, scale), masked(s2d, keys + 12u, end.z, scale));
-    let s3 = array<vec4f, 4>(masked(s3a, keys, end.w, scale), masked(s3b, keys + 4u, end.w, scale), masked(s3c, keys + 8u, end.w, scale), masked(s3d, keys + 12u, end.w, scale));
-    let top = vec4f(max4(max(max(s0[0], s0[1]), max(s0[2], s0[3]))), max4(max(max(s1[0], s1[1]), max(s1[2], s1[3]))), max4(max(max(s2[0], s2[1]), max(s2[2], s2[3]))), max4(max(max(s3[0], s3[1]), max(s3[2], s3[3]))));
-    let higher = max(m, top);
+    s_a = masked(s_a, keys + 0u, end, scale);
+    s_b = masked(s_b, keys + 4u, end, scale);
+    s_c = masked(s_c, keys + 8u, end, scale);
+    s_d = masked(s_d, keys + 12u, end, scale);
+    s_e = masked(s_e, keys + 16u, end, scale);
+    s_f = masked(s_f, keys + 20u, end, scale);
+    s_g = masked(s_g, keys + 24u, end, scale);
+    s_h = masked(s_h, keys + 28u, end, scale);
+    var higher: vec4f = m;
+    higher = max(higher, top(s_a));
+    higher = max(higher, top(s_b));
+    higher = max(higher, top(s_c));
+    higher = max(higher, top(s_d));
+    higher = max(higher, top(s_e));
+    higher = max(higher, top(s_f));
+    higher = max(higher, top(s_g));
+    higher = max(higher, top(s_h));
     let alpha = exp2(m - higher);
     m = higher;
-
-    let p0a = weight(s0[0], m.x);
-    let p0b = weight(s0[1], m.x);
-    let p0c = weight(s0[2], m.x);
-    let p0d = weight(s0[3], m.x);
-    let p1a = weight(s1[0], m.y);
-    let p1b = weight(s1[1], m.y);
-    let p1c = weight(s1[2], m.y);
-    let p1d = weight(s1[3], m.y);
-    let p2a = weight(s2[0], m.z);
-    let p2b = weight(s2[1], m.z);
-    let p2c = weight(s2[2], m.z);
-    let p2d = weight(s2[3], m.z);
-    let p3a = weight(s3[0], m.w);
-    let p3b = weight(s3[1], m.w);
-    let p3c = weight(s3[2], m.w);
-    let p3d = weight(s3[3], m.w);
-    sum = sum * alpha + vec4f(sum4((p0a + p0b) + (p0c + p0d)), sum4((p1a + p1b) + (p1c + p1d)), sum4((p2a + p2b) + (p2c + p2d)), sum4((p3a + p3b) + (p3c + p3d)));
+    let p_a = weights(s_a, m);
+    let p_b = weights(s_b, m);
+    let p_c = weights(s_c, m);
+    let p_d = weights(s_d, m);
+    let p_e = weights(s_e, m);
+    let p_f = weights(s_f, m);
+    let p_g = weights(s_g, m);
+    let p_h = weights(s_h, m);
+    sum = sum * alpha + total(p_a) + total(p_b) + total(p_c) + total(p_d) + total(p_e) + total(p_f) + total(p_g) + total(p_h);
 
     for (var d: u32 = 0u; d < V4; d++) {
-      let a = spread(unpack_kv(v[ka + d]));
-      let b = spread(unpack_kv(v[kb + d]));
-      let c = spread(unpack_kv(v[kc + d]));
-      let e = spread(unpack_kv(v[kd + d]));
-      acc0[d] = acc0[d] * alpha.x + ((a * p0a + b * p0b) + (c * p0c + e * p0d));
-      acc1[d] = acc1[d] * alpha.y + ((a * p1a + b * p1b) + (c * p1c + e * p1d));
-      acc2[d] = acc2[d] * alpha.z + ((a * p2a + b * p2b) + (c * p2c + e * p2d));
-      acc3[d] = acc3[d] * alpha.w + ((a * p3a + b * p3b) + (c * p3c + e * p3d));
+      let held = acc[d];
+      acc[d] = mat4x4f(held[0] * alpha.x, held[1] * alpha.y, held[2] * alpha.z, held[3] * alpha.w)
+        + spread(unpack_kv(v[at_a + d])) * p_a
+        + spread(unpack_kv(v[at_b + d])) * p_b
+        + spread(unpack_kv(v[at_c + d])) * p_c
+        + spread(unpack_kv(v[at_d + d])) * p_d
+        + spread(unpack_kv(v[at_e + d])) * p_e
+        + spread(unpack_kv(v[at_f + d])) * p_f
+        + spread(unpack_kv(v[at_g + d])) * p_g
+        + spread(unpack_kv(v[at_h + d])) * p_h;
     }
   }
 
@@ -189,23 +166,47 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
     gain = gain * select(vec4f(0.0), now / both, any);
     result = select(vec4f(NONE), top + log(both), any);
   }
+  for (var d: u32 = 0u; d < V4; d++) {
+    let rows = acc[d];
+    let place = at * V4 + d;
+    var merged: mat4x4f = mat4x4f(rows[0] * gain.x, rows[1] * gain.y, rows[2] * gain.z, rows[3] * gain.w);
+    if (params.merge == 1u) { merged += mat4x4f(o[place.x] * keep.x, o[place.y] * keep.y, o[place.z] * keep.z, o[place.w] * keep.w); }
+    if (own.x) { o[place.x] = merged[0]; }
+    if (own.y) { o[place.y] = merged[1]; }
+    if (own.z) { o[place.z] = merged[2]; }
+    if (own.w) { o[place.w] = merged[3]; }
+  }
   for (var i: u32 = 0u; i < 4u; i++) {
-    if (!own[i]) { continue; }
-    for (var d: u32 = 0u; d < V4; d++) {
-      let place = at[i] * V4 + d;
-      var merged: vec4f = array<vec4f, 4>(acc0[d], acc1[d], acc2[d], acc3[d])[i] * gain[i];
-      if (params.merge == 1u) { merged += o[place] * keep[i]; }
-      o[place] = merged;
-    }
-    lse[at[i]] = result[i];
+    if (own[i]) { lse[at[i]] = result[i]; }
   }
 }
 
-fn masked(s: vec4f, keys: vec4u, end: u32, scale: f32) -> vec4f {
-  return select(vec4f(NONE), s * scale, keys < vec4u(end));
+// Column i of a matrix below: the four keys of row i.
+
+fn masked(s: mat4x4f, keys: vec4u, end: vec4u, scale: f32) -> mat4x4f {
+  return mat4x4f(
+    select(vec4f(NONE), s[0] * scale, keys < vec4u(end.x)),
+    select(vec4f(NONE), s[1] * scale, keys < vec4u(end.y)),
+    select(vec4f(NONE), s[2] * scale, keys < vec4u(end.z)),
+    select(vec4f(NONE), s[3] * scale, keys < vec4u(end.w)),
+  );
+}
+
+fn top(s: mat4x4f) -> vec4f {
+  let t = transpose(s);
+  return max(max(t[0], t[1]), max(t[2], t[3]));
+}
+
+fn total(p: mat4x4f) -> vec4f {
+  let t = transpose(p);
+  return (t[0] + t[1]) + (t[2] + t[3]);
 }
 
 // Weights of masked scores are 0: exp2(s - m) alone is 1 on a row that has seen no key yet.
 fn weight(s: vec4f, m: f32) -> vec4f {
   return select(vec4f(0.0), exp2(s - m), s > vec4f(0.5 * NONE));
+}
+
+fn weights(s: mat4x4f, m: vec4f) -> mat4x4f {
+  return mat4x4f(weight(s[0], m.x), weight(s[1], m.y), weight(s[2], m.z), weight(s[3], m.w));
 }

@@ -4,9 +4,10 @@
 // empty gets O = 0, LSE = NONE. Exact and independent of which partials are empty.
 //
 // Shapes: parts_o [S, rows, D], parts_lse [S, rows], o [rows, D], lse [rows], where a row is a token and head; D = 4 * columns.
-// Grid: one invocation per 4 columns of a row, striding over what the grid does not reach.
+// Grid: one invocation per COLUMNS columns of a row, which share the weights, striding over what the grid does not reach.
 
 const NONE: f32 = -3e38;
+const COLUMNS: u32 = 4u;
 
 struct Params {
   parts: u32,
@@ -22,20 +23,29 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn merge(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grid: vec3u) {
-  let all = params.rows * params.columns;
-  for (var i: u32 = id.x; i < all; i += grid.x * 64u) {
-    let row = i / params.columns;
+  let across = (params.columns + COLUMNS - 1u) / COLUMNS;
+  for (var i: u32 = id.x; i < params.rows * across; i += grid.x * 64u) {
+    let row = i / across;
+    let first = (i % across) * COLUMNS;
+    // Columns past the row's end repeat its last one and are not stored.
+    let column = min(first + vec4u(0u, 1u, 2u, 3u), vec4u(params.columns - 1u));
     var top: f32 = NONE;
     for (var s: u32 = 0u; s < params.parts; s++) { top = max(top, parts_lse[s * params.rows + row]); }
     var total: f32 = 0.0;
-    var sum: vec4f = vec4f(0.0);
+    var sum: mat4x4f = mat4x4f();
     for (var s: u32 = 0u; s < params.parts; s++) {
       let part = parts_lse[s * params.rows + row];
       let weight = select(0.0, exp(part - top), part > 0.5 * NONE);
       total += weight;
-      sum += weight * parts_o[s * all + i];
+      let at = (s * params.rows + row) * params.columns + column;
+      sum += weight * mat4x4f(parts_o[at.x], parts_o[at.y], parts_o[at.z], parts_o[at.w]);
     }
-    o[i] = select(vec4f(0.0), sum / total, total > 0.0);
-    if (i % params.columns == 0u) { lse[row] = select(NONE, top + log(total), total > 0.0); }
+    let place = row * params.columns + column;
+    let gain = select(0.0, 1.0 / total, total > 0.0);
+    o[place.x] = sum[0] * gain;
+    if (first + 1u < params.columns) { o[place.y] = sum[1] * gain; }
+    if (first + 2u < params.columns) { o[place.z] = sum[2] * gain; }
+    if (first + 3u < params.columns) { o[place.w] = sum[3] * gain; }
+    if (first == 0u) { lse[row] = select(NONE, top + log(total), total > 0.0); }
   }
 }

@@ -7,7 +7,7 @@ import { type RankChunk, rankChunk, type Shape } from "../ring/chunk.ts";
 import { bytesPer } from "../tensor/dtype.ts";
 import { now, type Recorder } from "../trace/clock.ts";
 import { type Gpu, requireStorage } from "./device.ts";
-import { chooseKernel, kernelName, type KernelName, type Kernels, PIECE_HEADS, PIECE_KEYS, TILE_KERNELS } from "./kernels.ts";
+import { type AttendShape, chooseKernel, kernelName, type KernelName, type Kernels, MERGE_COLUMNS, PIECE_HEADS, PIECE_KEYS, TILE_KERNELS } from "./kernels.ts";
 import type { Pool } from "./pool.ts";
 
 /** Queries on the device. */
@@ -61,6 +61,8 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   /** Smallest host minus device clock seen at the end of a pass, in seconds: places device times on the shared clock. */
   #clockOffset = Infinity;
 
+  /** When the last pass was seen to have ended: where the host's clock serves, the next one did not begin before. */
+  #lastDone = 0;
   readonly #only: KernelName | undefined;
 
   /** `only` makes every attention use that kernel, whatever suits: for tests and measurements. */
@@ -74,6 +76,10 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     if (gpu.timestamps) {
       this.#ticks = { set: gpu.device.createQuerySet({ type: "timestamp", count: 2 }), resolved: this.#take(16, QUERY_RESOLVE | COPY_SRC) };
     }
+  }
+
+  get #attendShape(): AttendShape {
+    return { ...this.#shape, group: this.#shape.heads / this.#shape.kvHeads };
   }
 
   loadQueries(chunk: RankChunk, hop: number): GpuQueries {
@@ -109,12 +115,12 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const { headDim, heads, causal } = this.#shape;
     const seen = visibility(q.block, kv.block, causal);
     const name = this.#only ?? chooseKernel(seen, this.#gpu);
-    const pipeline = await this.#compiled(hop, () => this.#kernels.attend(name, this.#shape));
+    const pipeline = await this.#compiled(hop, () => this.#kernels.attend(name, this.#attendShape));
     const start = this.#recorder.begin(this.#kernels.ran.has(pipeline) ? "attend" : "compile", hop);
     const flops = 4 * headDim * heads * seen.pairs;
     const report: Report = (began, lasted) =>
       this.#recorder.add("device", "attend", hop, began, { flops, peer: q.owner === this.#recorder.rank ? kv.owner : q.owner }, lasted);
-    this.#used.add(kernelName(name, this.#shape));
+    this.#used.add(kernelName(name, this.#attendShape));
     return name === "decode"
       ? await this.#attendPieces(hop, pipeline, q, kv, seen, into, report, start)
       : await this.#attendTiles(TILE_KERNELS[name].tileRows, pipeline, q, kv, seen, into, report, start);
@@ -130,19 +136,23 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const tileBuffer = this.#upload(tiles, INPUT);
     const ends = this.#upload(seen.ends, INPUT);
     const bindings = [q.buffer, kv.k, kv.v, tileBuffer, ends, partial.o, partial.lse, kv.pages];
-    let [begin, began, ended] = [start, Infinity, 0];
+    let [began, ended] = [Infinity, 0];
+    // Two submissions are under way at a time: the device goes from one to the next without waiting for the host.
+    let before: Promise<void> | undefined;
     for (let first = 0; first < count || first === 0;) {
-      const most = this.#kernels.pace.tiles(flops / Math.max(1, count));
-      const some = Math.min(count - first, most);
+      const some = Math.min(count - first, this.#kernels.pace.tiles(flops / Math.max(1, count)));
       const params = this.#upload(paramsOf([heads, kvHeads, first + some, into === undefined ? 0 : 1], scale, first), UNIFORM | COPY_DST);
-      await this.#run(pipeline, [params, ...bindings], gridOf(some, kvHeads), (at, lasted) => {
+      const run = this.#run(pipeline, [params, ...bindings], gridOf(some, kvHeads), (at, lasted) => {
         this.#kernels.pace.saw((flops * some) / Math.max(1, count), lasted);
         [began, ended] = [Math.min(began, at), at + lasted];
-      }, begin);
-      this.#release(params);
-      begin = now();
+        this.#release(params);
+      }, start);
+      run.catch(() => {}); // awaited below, unless the one before fails first
+      await before;
+      before = run;
       first += Math.max(1, some);
     }
+    await before;
     report(began, ended - began);
     this.#release(tileBuffer, ends);
     return partial;
@@ -206,7 +216,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const rows = merged.block.rows * heads;
     const [oBytes, lseBytes] = this.#partialBytes(merged.block);
     const params = this.#upload(new Uint32Array([parts, rows, headDim / 4, 0]), UNIFORM | COPY_DST);
-    const groups = Math.min(MAX_GROUPS, Math.ceil((rows * headDim) / 4 / 64));
+    const groups = Math.min(MAX_GROUPS, Math.ceil((rows * Math.ceil(headDim / 4 / MERGE_COLUMNS)) / 64));
     const report: Report = (began, lasted) => this.#recorder.add("device", "merge", hop, began, { bytes: (oBytes + lseBytes) * parts }, lasted);
     await this.#run(pipeline, [params, partsO, partsLse, merged.o, merged.lse], [groups, 1, 1], report, start, before);
     this.#release(params);
@@ -324,7 +334,9 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
       device.queue.submit([encoder.finish()]);
       await this.#gpu.wait(device.queue.onSubmittedWorkDone());
       this.#kernels.ran.add(pipeline);
-      report(start, now() - start);
+      const began = Math.max(start, this.#lastDone);
+      this.#lastDone = now();
+      report(began, this.#lastDone - began);
       return;
     }
     const staging = this.#take(16, MAP_READ | COPY_DST);

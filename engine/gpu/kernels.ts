@@ -12,9 +12,14 @@ const STORAGE: Readonly<Record<DType, { readonly type: string; readonly unpack: 
 };
 
 /** Most keys of one workgroup's piece in decode.wgsl: its KEYS. */
-export const PIECE_KEYS = 256;
-/** Query heads that one workgroup of decode.wgsl attends. */
-export const PIECE_HEADS = 4;
+export const PIECE_KEYS = 128;
+/** Most query heads of a KV head that one workgroup of decode.wgsl attends, in fours. */
+export const PIECE_HEADS = 8;
+
+/** Fours of query heads that a workgroup of decode.wgsl attends: its QUADS. */
+export const pieceQuads = (group = PIECE_HEADS): number => Math.ceil(Math.min(group, PIECE_HEADS) / 4);
+/** Columns (of four elements) that one invocation of merge.wgsl merges: its COLUMNS. */
+export const MERGE_COLUMNS = 4;
 
 /** A kernel of many query rows: what its tiles are, and which devices it is for. */
 interface TileKernel {
@@ -33,7 +38,7 @@ export interface DeviceFacts {
 
 /** The kernels of many query rows, the most special first; the last one runs everywhere. A new one is a file in shaders/ and a row here. */
 export const TILE_KERNELS = {
-  "attend-subgroup4": { tileRows: 16, what: "subgroups of 4, 4x16 scores a lane", suits: ({ subgroupSize }) => subgroupSize === 4 },
+  "attend-subgroup4": { tileRows: 16, what: "subgroups of 4, 4x32 scores a lane", suits: ({ subgroupSize }) => subgroupSize === 4 },
   attend: { tileRows: 32, what: "8x8 threads, 4x4 scores", suits: () => true },
 } as const satisfies Record<string, TileKernel>;
 
@@ -54,11 +59,13 @@ export interface AttendShape {
   readonly headDim: number;
   readonly q: DType;
   readonly kv: DType;
+  /** H/Hkv; what the kernel takes most of where it is not known. */
+  readonly group?: number;
 }
 
 /** The name a report gives a kernel. */
 export function kernelName(name: KernelName, shape: AttendShape): string {
-  const what = name === "decode" ? `split-KV, ${PIECE_KEYS} keys a workgroup` : TILE_KERNELS[name].what;
+  const what = name === "decode" ? `split-KV, ${PIECE_KEYS} keys and ${4 * pieceQuads(shape.group)} heads a workgroup` : TILE_KERNELS[name].what;
   return `${name}: ${what} (D ${shape.headDim}, q ${shape.q}, kv ${shape.kv})`;
 }
 
@@ -71,10 +78,12 @@ export function specialise(text: string, shape: AttendShape): string {
     [/^fn unpack_q\(.*$/m, `fn unpack_q(x: Q4) -> vec4f { return ${STORAGE[shape.q].unpack}; }`],
     [/^fn unpack_kv\(.*$/m, `fn unpack_kv(x: KV4) -> vec4f { return ${STORAGE[shape.kv].unpack}; }`],
   ];
+  // Of decode.wgsl alone.
+  const quads = text.replace(/^const QUADS: u32 = \d+u;/m, `const QUADS: u32 = ${pieceQuads(shape.group)}u;`);
   return lines.reduce((source, [line, replacement]) => {
     if (!line.test(source)) throw new Error(`attention kernel: no line matches ${line}; the host replaces it`);
     return source.replace(line, replacement);
-  }, text);
+  }, quads);
 }
 
 /** The pipelines of one device, compiled on first use and kept. */
