@@ -34,11 +34,14 @@ interface TileKernel {
 export interface DeviceFacts {
   /** Lanes of every subgroup, where they are always as many and the feature is on. */
   readonly subgroupSize: number | undefined;
+  /** Whether it emulates a GPU on the CPU. */
+  readonly facts: { readonly software: boolean };
 }
 
 /** The kernels of many query rows, the most special first; the last one runs everywhere. A new one is a file in shaders/ and a row here. */
 export const TILE_KERNELS = {
   "attend-subgroup4": { tileRows: 16, what: "subgroups of 4, 4x32 scores a lane", suits: ({ subgroupSize }) => subgroupSize === 4 },
+  "attend-lanes": { tileRows: 32, what: "lanes by themselves, 4x16 scores a lane", suits: ({ facts }) => facts.software },
   attend: { tileRows: 32, what: "8x8 threads, 4x4 scores", suits: () => true },
 } as const satisfies Record<string, TileKernel>;
 
