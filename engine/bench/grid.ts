@@ -1,6 +1,6 @@
 /** The correctness grid that a kernel passes before it is timed: the shapes that are measured, in small, against float64. */
 import { GpuAttention } from "../gpu/attention.ts";
-import { type KernelName, TILE_KERNELS, type TileKernelName } from "../gpu/kernels.ts";
+import { type KernelName, tileKernelsOf } from "../gpu/kernels.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { attendInProcess } from "../cluster/in-process.ts";
 import { check } from "../reference/check.ts";
@@ -44,11 +44,10 @@ const SINGLE: readonly Case[] = [
 
 /** The kernels that a device can run, the one it would choose first. */
 export function kernelsOf(bench: Bench): readonly KernelName[] {
-  const tiles = (Object.keys(TILE_KERNELS) as TileKernelName[]).filter((name) => TILE_KERNELS[name].suits(bench.gpu));
-  return [...tiles, "decode"];
+  return [...tileKernelsOf(bench.gpu), "decode"];
 }
 
-/** Checks every kernel that suits the device on every head shape. */
+/** Checks every kernel that the device can run on every head shape. */
 export async function checkKernels(bench: Bench, shapes: readonly Heads[], signal?: AbortSignal): Promise<KernelCheck[]> {
   const checks: KernelCheck[] = [];
   const oracles = new Map<string, ReturnType<typeof reference>>();

@@ -26,8 +26,10 @@ interface TileKernel {
   /** Query rows (packed over the GQA group) of one workgroup. */
   readonly tileRows: number;
   readonly what: string;
-  /** Whether a device can run it and is the kind that it was made for. */
+  /** Whether a device is the kind that it was made for. */
   readonly suits: (device: DeviceFacts) => boolean;
+  /** Whether a device can run it; every one where this is not said. */
+  readonly runs?: (device: DeviceFacts) => boolean;
 }
 
 /** What the choice of a kernel depends on. */
@@ -38,15 +40,23 @@ export interface DeviceFacts {
   readonly facts: { readonly software: boolean };
 }
 
-/** The kernels of many query rows, the most special first; the last one runs everywhere. A new one is a file in shaders/ and a row here. */
+/** The kernels of many query rows, the most special first; the last one suits every device. A new one is a file in shaders/ and a row here. */
 export const TILE_KERNELS = {
-  "attend-subgroup4": { tileRows: 16, what: "subgroups of 4, 4x32 scores a lane", suits: ({ subgroupSize }) => subgroupSize === 4 },
+  "attend-subgroup4": { tileRows: 16, what: "subgroups of 4, 4x32 scores a lane", suits: ({ subgroupSize }) => subgroupSize === 4, runs: ({ subgroupSize }) => subgroupSize === 4 },
   "attend-lanes": { tileRows: 32, what: "lanes by themselves, 4x16 scores a lane", suits: ({ facts }) => facts.software },
+  "attend-shared": { tileRows: 64, what: "8x8 threads, 8x8 scores, 16 KiB of workgroup memory", suits: ({ facts }) => !facts.software },
   attend: { tileRows: 32, what: "8x8 threads, 4x4 scores", suits: () => true },
 } as const satisfies Record<string, TileKernel>;
 
 /** Kernels of many query rows. */
 export type TileKernelName = keyof typeof TILE_KERNELS;
+
+/** The kernels of many query rows that a device can run; those that suit it come first. */
+export function tileKernelsOf(device: DeviceFacts): readonly TileKernelName[] {
+  const able = (Object.keys(TILE_KERNELS) as TileKernelName[]).filter((name) => (TILE_KERNELS[name] as TileKernel).runs?.(device) ?? true);
+  const suits = (name: TileKernelName) => Number(TILE_KERNELS[name].suits(device));
+  return able.sort((a, b) => suits(b) - suits(a));
+}
 
 /** The attention kernels: tiles of many query rows, or split-KV for single ones. */
 export type KernelName = TileKernelName | "decode";
@@ -54,7 +64,7 @@ export type KernelName = TileKernelName | "decode";
 /** Which kernel suits a mask on a device: split-KV where no sequence has more than one query row here, else tiles. */
 export function chooseKernel(seen: Visibility, device: DeviceFacts): KernelName {
   if (seen.views.length > 0 && seen.views.every((view) => view.rows === 1)) return "decode";
-  return (Object.keys(TILE_KERNELS) as TileKernelName[]).find((name) => TILE_KERNELS[name].suits(device))!;
+  return tileKernelsOf(device)[0];
 }
 
 /** Which attention kernel: head size and storage types. */

@@ -18,7 +18,7 @@ test("many query rows: the kernel made for the device, else the general one", ()
   assert.equal(chooseKernel(many, device(4, true)), "attend-subgroup4");
   assert.equal(chooseKernel(many, device(undefined, true)), "attend-lanes");
   assert.equal(chooseKernel(many, device(8, true)), "attend-lanes");
-  for (const size of [undefined, 8, 16, 32, 64, 128]) assert.equal(chooseKernel(many, device(size, false)), "attend", `subgroups of ${size}`);
+  for (const size of [undefined, 8, 16, 32, 64, 128]) assert.equal(chooseKernel(many, device(size, false)), "attend-shared", `subgroups of ${size}`);
 });
 
 test("single query rows: split-KV on every device", () => {

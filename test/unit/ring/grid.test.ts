@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { CpuAttention } from "../../../engine/cpu/attention.ts";
 import { GpuAttention } from "../../../engine/gpu/attention.ts";
-import { type KernelName, TILE_KERNELS } from "../../../engine/gpu/kernels.ts";
+import { type KernelName, tileKernelsOf } from "../../../engine/gpu/kernels.ts";
 import type { Shape } from "../../../engine/ring/chunk.ts";
 import { attendInProcess, type FixedInput } from "../../../engine/cluster/in-process.ts";
 import type { Device } from "../../../engine/rank/run.ts";
@@ -51,7 +51,7 @@ test("the GPU back-end passes the grid", async () => await hold(await gpu()));
 
 test("every kernel that this device can run passes, where it is chosen and where it is not", async () => {
   const { gpu: device } = await testGpu();
-  const names = (Object.keys(TILE_KERNELS) as (keyof typeof TILE_KERNELS)[]).filter((name) => TILE_KERNELS[name].suits(device));
+  const names = tileKernelsOf(device);
   // D 16 and 80, f32 and bf16: a kernel's own arithmetic; the grid above covers the rest with the kernel of choice.
   const cases = grid().filter((c, i) => (c.headDim === 16 || c.headDim === 80) && c.wireDtype !== "f16" && i % 2 === 0);
   for (const name of [...names, "decode" as const]) await hold(await gpu(name), cases.filter((c) => name !== "decode" || c.sequences.every((s) => s.new <= 31)));
