@@ -14,13 +14,14 @@ import { checkKernels } from "./grid.ts";
 import { HEADS } from "./inputs.ts";
 import { measureKernels } from "./measure-kernels.ts";
 import { measureMerge } from "./measure-merge.ts";
+import { measureReach, REACH_SIZES } from "./measure-reach.ts";
 import { measureRing } from "./measure-ring.ts";
 import { readMicroShaders } from "./micro.ts";
 import type { PeersReport } from "./peer-types.ts";
 import { measurePeers, projectRoot } from "./peers.ts";
 
 /** What can be measured, besides the ceilings. */
-export const PARTS = ["kernels", "merge", "ring", "peers"] as const;
+export const PARTS = ["kernels", "merge", "ring", "reach", "peers"] as const;
 
 /** One of them. */
 export type Part = (typeof PARTS)[number];
@@ -66,10 +67,10 @@ export async function runBench(platform: Platform, { parts, repeats, adapterSour
     ...(before > BUSY ? [`the machine was busy before the run (load ${before.toFixed(1)}): times are longer and ratios less steady than on a quiet one`] : []),
     ...(timestamps ? [] : ["no GPU timestamps: times are the host's, from submission to answer"]),
   ];
-  const measure = async (): Promise<Pick<BenchDocument, "checks" | "ceilings" | "kernels" | "merge" | "ring">> => {
+  const measure = async (): Promise<Pick<BenchDocument, "checks" | "ceilings" | "kernels" | "merge" | "ring" | "reach">> => {
     progress("correctness grid");
     const checks = await checkKernels(bench, HEADS, signal);
-    if (checks.some((c) => !c.passed)) return { checks, ceilings: null, kernels: [], merge: [], ring: [] };
+    if (checks.some((c) => !c.passed)) return { checks, ceilings: null, kernels: [], merge: [], ring: [], reach: [] };
     progress("ceilings");
     const half = await openHalf(own!, gpu);
     if (half === undefined) notes.push("no shader-f16 on this adapter: no f16 ceiling");
@@ -79,7 +80,8 @@ export async function runBench(platform: Platform, { parts, repeats, adapterSour
     progress("merge");
     const merge = parts.has("merge") ? await measureMerge(bench, ceilings, sizes, repeats, signal) : [];
     const ring = parts.has("ring") ? await measureRing(bench, sizes, repeats, signal, progress) : [];
-    return { checks, ceilings, kernels: figures, merge, ring };
+    const reach = parts.has("reach") ? await measureReach(bench, options.sizes ?? REACH_SIZES, signal, progress) : [];
+    return { checks, ceilings, kernels: figures, merge, ring, reach };
   };
   let measured: Awaited<ReturnType<typeof measure>>;
   try {
@@ -105,7 +107,7 @@ export async function runBench(platform: Platform, { parts, repeats, adapterSour
     benchmark: "ringside bench", date, versions: await versions(), runtime: platform.runtime, adapter: facts, adapterSource: adapterSource ?? null,
     clock: timestamps ? "GPU timestamps" : "host clock",
     host: { processor: os.cpus()[0]?.model ?? "unknown", cores: os.cpus().length, load: [before, os.loadavg()[0]] },
-    sizes, repeats, passed: checked && agreed, ...measured, peers, coldStart, peerPage: page === undefined ? null : (peerPage as BenchDocument["peerPage"]), notes,
+    sizes, repeats, passed: checked && agreed && measured.reach!.every((r) => r.passed), ...measured, peers, coldStart, peerPage: page === undefined ? null : (peerPage as BenchDocument["peerPage"]), notes,
   };
 }
 

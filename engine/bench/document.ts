@@ -4,6 +4,7 @@ import type { Ceilings } from "./ceilings.ts";
 import type { KernelCheck } from "./grid.ts";
 import type { KernelFigures } from "./measure-kernels.ts";
 import type { MergeFigures } from "./measure-merge.ts";
+import type { ReachFigures } from "./measure-reach.ts";
 import type { RingFigures } from "./measure-ring.ts";
 import type { ColdStart, Peer, PeersReport } from "./peer-types.ts";
 
@@ -30,6 +31,8 @@ export interface BenchDocument {
   readonly kernels: readonly KernelFigures[];
   readonly merge: readonly MergeFigures[];
   readonly ring: readonly RingFigures[];
+  /** Empty unless asked for; absent in documents made before it was measured. */
+  readonly reach?: readonly ReachFigures[];
   /** Empty unless asked for. */
   readonly peers: readonly Peer[];
   /** The first result in a fresh browser, measured with the peers. */

@@ -1,6 +1,6 @@
 /** The correctness grid that a kernel passes before it is timed: the shapes that are measured, in small, against float64. */
 import { GpuAttention } from "../gpu/attention.ts";
-import { type KernelName, tileKernelsOf } from "../gpu/kernels.ts";
+import { type KernelName, TILE_KERNELS, tileKernelsOf } from "../gpu/kernels.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { attendInProcess } from "../cluster/in-process.ts";
 import { check } from "../reference/check.ts";
@@ -42,12 +42,12 @@ const SINGLE: readonly Case[] = [
   { sequences: [{ new: 1, cached: 0 }, { new: 1, cached: 300 }], causal: true, ranks: 2 },
 ];
 
-/** The kernels that a device can run, the one it would choose first. */
+/** The kernels that suit a device, the one it would choose first. */
 export function kernelsOf(bench: Bench): readonly KernelName[] {
-  return [...tileKernelsOf(bench.gpu), "decode"];
+  return [...tileKernelsOf(bench.gpu).filter((name) => TILE_KERNELS[name].suits(bench.gpu)), "decode"];
 }
 
-/** Checks every kernel that the device can run on every head shape. */
+/** Checks every kernel that suits the device on every head shape. */
 export async function checkKernels(bench: Bench, shapes: readonly Heads[], signal?: AbortSignal): Promise<KernelCheck[]> {
   const checks: KernelCheck[] = [];
   const oracles = new Map<string, ReturnType<typeof reference>>();

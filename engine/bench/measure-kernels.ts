@@ -1,6 +1,6 @@
 /** Each kernel on each shape: times, rates, and what share of the adapter's ceiling that is. */
 import { visibility } from "../layout/visibility.ts";
-import { chooseKernel, type KernelName, TILE_KERNELS } from "../gpu/kernels.ts";
+import { chooseKernel, type KernelName } from "../gpu/kernels.ts";
 import { timeAttention, type Operands, operandsOf } from "./attention-run.ts";
 import type { Ceilings } from "./ceilings.ts";
 import { kernelsOf } from "./grid.ts";
@@ -47,7 +47,7 @@ export async function measureKernels(bench: Bench, ceilings: Ceilings, sizes: re
 async function atSize(bench: Bench, ceilings: Ceilings, size: number, heads: Heads, repeats: number, signal: AbortSignal): Promise<KernelFigures[]> {
   const variants = measuredAt(size, heads).flatMap((shape) => {
     const operands = operandsOf(inputOfMeasured(shape));
-    return kernelsOf(bench).filter((kernel) => (kernel === "decode" ? shape.mask === "decode" : shape.mask !== "decode" && TILE_KERNELS[kernel].suits(bench.gpu))).map((kernel) => ({ shape, kernel, operands }));
+    return kernelsOf(bench).filter((kernel) => (kernel === "decode") === (shape.mask === "decode")).map((kernel) => ({ shape, kernel, operands }));
   });
   await interleave(variants, 1, ({ operands, kernel }) => timeAttention(bench, operands, kernel), signal); // buffers are made, clocks rise
   const runs = await interleave(variants, repeats, ({ operands, kernel }) => timeAttention(bench, operands, kernel), signal);

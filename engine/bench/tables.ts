@@ -74,6 +74,17 @@ export function ringFigures({ ring }: BenchDocument): Figures {
   };
 }
 
+/** The reach. */
+export function reachFigures({ reach = [] }: BenchDocument): Figures {
+  return {
+    title: "Reach of one rank: a causal prefill as tokens double",
+    header: ["T", "H/Hkv, D", "MB on the device", "bytes a token", "s", "ns a T²", "GFLOP/s", "largest error of O, three rows"],
+    rows: reach.map((r) => [
+      String(r.tokens), headsOf(r), digits(r.bytes / 1e6), digits(r.bytes / r.tokens), digits(r.seconds), digits((r.seconds * 1e9) / r.tokens ** 2), giga(r.flopsPerSecond), `${r.maxError.toExponential(1)}${r.passed ? "" : " TOO MUCH"}`,
+    ]),
+  };
+}
+
 /** The peers. */
 export function peerFigures({ peers }: BenchDocument): Figures {
   return {
@@ -98,7 +109,7 @@ export function coldFigures({ coldStart: c }: BenchDocument): Figures | undefine
 
 /** All tables that have rows. */
 export function allFigures(document: BenchDocument): readonly Figures[] {
-  const all = [ceilingFigures(document), compileFigures(document), kernelFigures(document), mergeFigures(document), ringFigures(document), peerFigures(document), coldFigures(document)];
+  const all = [ceilingFigures(document), compileFigures(document), kernelFigures(document), mergeFigures(document), ringFigures(document), reachFigures(document), peerFigures(document), coldFigures(document)];
   return all.filter((f): f is Figures => f !== undefined && f.rows.length > 0);
 }
 

@@ -14,7 +14,8 @@ const HELP = `ringside bench: times the kernels on the adapter at hand, after ea
   --repeats R            interleaved repeats, of which medians are told (5)
   --peers                onnxruntime-web's GroupQueryAttention beside ours in one Chromium page: outputs compared, ratio of times;
                          and the first result in a browser just started
-  --only PART,...        of kernels, merge, ring, peers (all but peers; the ceilings are always measured)
+  --only PART,...        of kernels, merge, ring, reach, peers (the first three; the ceilings are always measured). reach: one rank on 8,192 to
+                         65,536 tokens, memory and time; minutes on a software adapter
   --json                 one JSON document: every repeat, every check
   --backend webgpu       the one back-end with kernels to time
   --runtime R            node (default) or deno
@@ -55,7 +56,7 @@ export const bench: Command = async (argv, { stdout, stderr, watched, platform, 
 
 function partsOption(text: string | undefined): Set<Part> {
   const parts = text?.split(",").map((part) => choiceOption("--only", part.trim(), PARTS)!);
-  return new Set(parts ?? PARTS.filter((part) => part !== "peers"));
+  return new Set(parts ?? PARTS.filter((part) => part !== "peers" && part !== "reach"));
 }
 
 function sizesOption(text: string | undefined): number[] | undefined {

@@ -5,7 +5,7 @@ import { bench } from "../../../engine/cli/bench.ts";
 import type { BenchDocument } from "../../../engine/bench/document.ts";
 import type { Repeats } from "../../../engine/bench/stats.ts";
 import { InputError } from "../../../engine/errors.ts";
-import { TILE_KERNELS, tileKernelsOf } from "../../../engine/gpu/kernels.ts";
+import { TILE_KERNELS } from "../../../engine/gpu/kernels.ts";
 import { call, platform, runtime } from "../cli/command.ts";
 import { testGpu } from "../../gpu.ts";
 
@@ -25,7 +25,7 @@ test("bench --json: every kernel that suits is checked and measured, beside the 
   assert.ok(!Number.isNaN(Date.parse(d.date)));
   assert.equal(d.notes.some((note) => note.startsWith("a software adapter")), d.adapter.software);
 
-  assert.deepEqual(d.checks.map((c) => c.kernel), [...tileKernelsOf(gpu), "decode"]);
+  assert.deepEqual(d.checks.map((c) => c.kernel), [...tiles, "decode"]);
   for (const c of d.checks) {
     assert.deepEqual([c.passed, c.failed], [true, []]);
     assert.ok(c.cases >= 4 && c.compile.length === 2);
@@ -56,6 +56,19 @@ test("bench --json: every kernel that suits is checked and measured, beside the 
   }
 });
 
+test("--only reach: memory that grows with T and time with its square, rows checked", async () => {
+  const { status, stdout } = await call(bench, ["--json", "--only", "reach", "--sizes", "512,1024"]);
+  const d = JSON.parse(stdout) as BenchDocument;
+  assert.deepEqual([status, d.passed, d.kernels, d.ring], [0, true, [], []]);
+  const [a, b] = d.reach!;
+  assert.deepEqual([a.tokens, b.tokens], [512, 1024]);
+  for (const r of [a, b]) {
+    positive(r.seconds, "reach");
+    assert.ok(r.passed && r.maxError < 2e-6, `${r.maxError}`);
+  }
+  assert.ok(b.bytes > 1.5 * a.bytes && b.bytes < 2.5 * a.bytes, `${a.bytes}, ${b.bytes}`);
+});
+
 test("a kernel that computes something else: status 1, the case named, not one figure", async () => {
   const wrong = { ...platform, shaders: async () => ({ ...(await platform.shaders()), decode: (await platform.shaders()).decode.replace("0.6931471805599453", "0.6831471805599453") }) };
   const { status, stdout } = await call(bench, ["--json", "--sizes", "64", "--repeats", "1"], { platform: wrong });
@@ -71,7 +84,7 @@ test("bad input is refused before anything is opened", async () => {
     [["--sizes", "8"], /^--sizes: found "8"/],
     [["--repeats", "0"], /^--repeats: found "0"/],
     [["--backend", "cpu"], /^--backend: found "cpu", expected webgpu$/],
-    [["--only", "kernels,rings"], /^--only: found "rings", expected kernels or merge or ring or peers$/],
+    [["--only", "kernels,rings"], /^--only: found "rings", expected kernels or merge or ring or reach or peers$/],
     [["--speed"], /^Unknown option '--speed'/],
   ] as const) {
     await assert.rejects(call(bench, argv, { platform: { ...platform, threadGpu: () => assert.fail("opened") } }), (error: Error) => error instanceof InputError && says.test(error.message), argv.join(" "));
