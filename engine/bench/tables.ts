@@ -1,4 +1,5 @@
 /** A benchmark's figures as tables: the same rows for a terminal and for the docs. */
+import { barsOf } from "./bars.ts";
 import type { BenchDocument } from "./document.ts";
 import type { Heads } from "./inputs.ts";
 
@@ -107,9 +108,18 @@ export function coldFigures({ coldStart: c }: BenchDocument): Figures | undefine
   };
 }
 
+/** What the run is held to. */
+export function barFigures(document: BenchDocument): Figures {
+  return {
+    title: "Bars (the worst figure of this run counts)",
+    header: ["what", "bar", "found", ""],
+    rows: barsOf(document).map(({ what, sense, bar, found, met }) => [what, `${sense} ${bar}`, found.toPrecision(3), met ? "met" : "missed"]),
+  };
+}
+
 /** All tables that have rows. */
 export function allFigures(document: BenchDocument): readonly Figures[] {
-  const all = [ceilingFigures(document), compileFigures(document), kernelFigures(document), mergeFigures(document), ringFigures(document), reachFigures(document), peerFigures(document), coldFigures(document)];
+  const all = [ceilingFigures(document), compileFigures(document), kernelFigures(document), mergeFigures(document), ringFigures(document), reachFigures(document), peerFigures(document), coldFigures(document), barFigures(document)];
   return all.filter((f): f is Figures => f !== undefined && f.rows.length > 0);
 }
 

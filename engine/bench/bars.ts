@@ -1,0 +1,43 @@
+/** What the kernels are held to, and whether a run of the benchmark met it. */
+import type { BenchDocument } from "./document.ts";
+
+/** One bar that a run could tell about. */
+export interface Bar {
+  readonly what: string;
+  /** `at least` or `at most` this. */
+  readonly sense: "at least" | "at most";
+  readonly bar: number;
+  /** The worst that was measured. */
+  readonly found: number;
+  readonly met: boolean;
+}
+
+/** Tokens from which on the ring's own cost is held to its bar: in less, what is fixed weighs too much. */
+const RING_TOKENS = 2048;
+
+/** The bars that a run has figures for; none where it has not. */
+export function barsOf({ adapter, kernels, ring, peers, coldStart }: Pick<BenchDocument, "adapter" | "kernels" | "ring" | "peers" | "coldStart">): readonly Bar[] {
+  const eight = ring.filter((r) => r.ranks === 8 && r.tokens >= RING_TOKENS);
+  const chosen = kernels.filter((k) => k.chosen);
+  return [
+    // A software adapter's multiply-adds cost next to nothing beside its loads; its kernels are held against a peer instead.
+    ...atLeast("prefill: share of the f32 multiply-add rate, best shape", 0.5, adapter.software ? [] : best(chosen.filter((k) => k.shape.mask === "causal" || k.shape.mask === "full").map((k) => k.ofMultiplyAdd))),
+    ...atLeast("decode: share of the copying kernel's bandwidth", 0.6, chosen.filter((k) => k.shape.mask === "decode").map((k) => k.ofCopyKernel)),
+    ...atMost(`ring, N = 8, ${RING_TOKENS} tokens and up: summed attention over the single call's`, 1.08, eight.map((r) => r.ofSingleCall)),
+    ...atMost(`ring, N = 8, ${RING_TOKENS} tokens and up: merge over attention and merge`, 0.03, eight.map((r) => r.mergeShare)),
+    ...atLeast("peer's time over ours, 1,024 to 4,096 tokens", 4, peers.filter((p) => p.shape.tokens >= 1024 && p.shape.tokens <= 4096).map((p) => p.ratio)),
+    ...atMost("seconds to the first result in a browser just started", 3, coldStart === null ? [] : [coldStart.firstResultSeconds]),
+  ];
+}
+
+function atLeast(what: string, bar: number, found: readonly number[]): Bar[] {
+  const worst = Math.min(...found);
+  return found.length === 0 ? [] : [{ what, sense: "at least", bar, found: worst, met: worst >= bar }];
+}
+
+function atMost(what: string, bar: number, found: readonly number[]): Bar[] {
+  const worst = Math.max(...found);
+  return found.length === 0 ? [] : [{ what, sense: "at most", bar, found: worst, met: worst <= bar }];
+}
+
+const best = (found: readonly number[]) => (found.length === 0 ? [] : [Math.max(...found)]);
