@@ -1,6 +1,6 @@
 /** The correctness grid that a kernel passes before it is timed: the shapes that are measured, in small, against float64. */
 import { GpuAttention } from "../gpu/attention.ts";
-import { type KernelName, TILE_KERNELS, tileKernelsOf } from "../gpu/kernels.ts";
+import { type KernelName, suitingTileKernels } from "../gpu/kernels.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { attendInProcess } from "../cluster/in-process.ts";
 import { check } from "../reference/check.ts";
@@ -44,7 +44,7 @@ const SINGLE: readonly Case[] = [
 
 /** The kernels that suit a device, the one it would choose first. */
 export function kernelsOf(bench: Bench): readonly KernelName[] {
-  return [...tileKernelsOf(bench.gpu).filter((name) => TILE_KERNELS[name].suits(bench.gpu)), "decode"];
+  return [...suitingTileKernels(bench.gpu), "decode"];
 }
 
 /** Checks every kernel that suits the device on every head shape. */

@@ -76,7 +76,7 @@ export class Cluster implements ClusterFace {
     const { ranks: size, backend = "webgpu", link, signal } = options;
     const shaders = { ...(await platform.shaders()), ...options.shaders };
     const monitor = new Monitor(size, options.timeout ?? DEFAULT_TIMEOUT, platform.compileSeconds);
-    const ranks = meshPorts(size).map((ports, rank) => startRank(platform, { rank, size, backend, shaders, link, ports }, monitor, signal));
+    const ranks = meshPorts(size).map((ports, rank) => startRank(platform, { rank, size, backend, shaders, link, tune: tuneOf(options), ports }, monitor, signal));
     try {
       return new Cluster(platform, options, shaders, ranks, monitor, await Promise.all(ranks.map((r) => r.opened)));
     } catch (error) {
@@ -248,7 +248,7 @@ export class Cluster implements ClusterFace {
       if (!this.#dead.has(peer)) this.#ranks[peer].service.connect(rank, Comlink.transfer(port2, [port2])).catch(() => {});
       return port1;
     });
-    this.#ranks[rank] = startRank(this.#platform, { rank, size, backend, shaders: this.#shaders, link: this.options.link, ports }, this.#monitor, undefined);
+    this.#ranks[rank] = startRank(this.#platform, { rank, size, backend, shaders: this.#shaders, link: this.options.link, tune: tuneOf(this.options), ports }, this.#monitor, undefined);
     this.#dead.delete(rank);
     this.#monitor.rest();
     await this.#ranks[rank].opened;
@@ -276,6 +276,11 @@ export function shapeOf(input: Pick<AttendInput, "heads" | "kvHeads" | "headDim"
   const { heads, kvHeads, headDim } = input;
   const scale = input.scale ?? 1 / Math.sqrt(headDim);
   return { heads, kvHeads, headDim, scale, causal, q: variant === "pass-q" ? wire : "f32", kv: variant === "pass-kv" ? wire : "f32" };
+}
+
+/** A kernel text that was given is to run, not to be passed over for a faster one. */
+function tuneOf({ tune, shaders }: ClusterOptions): boolean | undefined {
+  return tune ?? (shaders === undefined ? undefined : false);
 }
 
 function validateOptions({ ranks, backend, link, timeout, fault }: ClusterOptions): void {

@@ -23,6 +23,8 @@ export interface ClusterOptions {
   readonly timeout?: number;
   /** WGSL texts by name, in place of the shipped ones. */
   readonly shaders?: Readonly<Record<string, string>>;
+  /** Whether each rank tries the kernels that suit its device on the work itself and keeps the fastest. Default: on a GPU yes, on a software adapter no (which is fastest there is known). */
+  readonly tune?: boolean;
   /** Makes a rank fail on purpose. */
   readonly fault?: Fault;
   readonly signal?: AbortSignal;

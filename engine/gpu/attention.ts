@@ -7,7 +7,7 @@ import { type RankChunk, rankChunk, type Shape } from "../ring/chunk.ts";
 import { bytesPer } from "../tensor/dtype.ts";
 import { now, type Recorder } from "../trace/clock.ts";
 import { type Gpu, requireStorage } from "./device.ts";
-import { type AttendShape, chooseKernel, kernelName, type KernelName, type Kernels, MERGE_COLUMNS, PIECE_HEADS, PIECE_KEYS, TILE_KERNELS } from "./kernels.ts";
+import { type AttendShape, chooseKernel, kernelName, type KernelName, type Kernels, MERGE_COLUMNS, PIECE_HEADS, PIECE_KEYS, suitingTileKernels, TILE_KERNELS } from "./kernels.ts";
 import type { Pool } from "./pool.ts";
 
 /** Queries on the device. */
@@ -78,6 +78,11 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     }
   }
 
+  #choose(seen: Visibility, flops: number): KernelName {
+    const name = chooseKernel(seen, this.#gpu);
+    return name === "decode" ? name : this.#kernels.tuner?.pick(this.#attendShape, suitingTileKernels(this.#gpu), flops) ?? name;
+  }
+
   get #attendShape(): AttendShape {
     return { ...this.#shape, group: this.#shape.heads / this.#shape.kvHeads };
   }
@@ -114,12 +119,14 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   async attend(hop: number, q: GpuQueries, kv: GpuKeys, into?: GpuPartial): Promise<GpuPartial> {
     const { headDim, heads, causal } = this.#shape;
     const seen = visibility(q.block, kv.block, causal);
-    const name = this.#only ?? chooseKernel(seen, this.#gpu);
+    const flops = 4 * headDim * heads * seen.pairs;
+    const name = this.#only ?? this.#choose(seen, flops);
     const pipeline = await this.#compiled(hop, () => this.#kernels.attend(name, this.#attendShape));
     const start = this.#recorder.begin(this.#kernels.ran.has(pipeline) ? "attend" : "compile", hop);
-    const flops = 4 * headDim * heads * seen.pairs;
-    const report: Report = (began, lasted) =>
+    const report: Report = (began, lasted) => {
       this.#recorder.add("device", "attend", hop, began, { flops, peer: q.owner === this.#recorder.rank ? kv.owner : q.owner }, lasted);
+      if (name !== "decode") this.#kernels.tuner?.saw(this.#attendShape, name, flops, lasted);
+    };
     this.#used.add(kernelName(name, this.#attendShape));
     return name === "decode"
       ? await this.#attendPieces(hop, pipeline, q, kv, seen, into, report, start)

@@ -3,6 +3,7 @@ import type { DType } from "../tensor/dtype.ts";
 import type { Visibility } from "../layout/visibility.ts";
 import { Pace } from "./pace.ts";
 import type { Shaders } from "./shaders.ts";
+import { Tuner } from "./tuner.ts";
 
 /** How four stored elements look in WGSL, and how they become a vec4f. f16 is unpacked by a core builtin: no `shader-f16` needed. */
 const STORAGE: Readonly<Record<DType, { readonly type: string; readonly unpack: string }>> = {
@@ -61,6 +62,11 @@ export function tileKernelsOf(device: DeviceFacts): readonly TileKernelName[] {
 /** The attention kernels: tiles of many query rows, or split-KV for single ones. */
 export type KernelName = TileKernelName | "decode";
 
+/** The kernels of many query rows that suit a device, the one it would choose first. */
+export function suitingTileKernels(device: DeviceFacts): readonly TileKernelName[] {
+  return tileKernelsOf(device).filter((name) => TILE_KERNELS[name].suits(device));
+}
+
 /** Which kernel suits a mask on a device: split-KV where no sequence has more than one query row here, else tiles. */
 export function chooseKernel(seen: Visibility, device: DeviceFacts): KernelName {
   if (seen.views.length > 0 && seen.views.every((view) => view.rows === 1)) return "decode";
@@ -105,6 +111,8 @@ export class Kernels {
   readonly pace = new Pace();
   /** Pipelines that have run: some drivers (lavapipe) compile at the first dispatch. */
   readonly ran = new WeakSet<GPUComputePipeline>();
+  /** Finds the fastest kernel of those that suit; undefined where the first of them is always taken. */
+  readonly tuner: Tuner | undefined;
   /** Seconds spent compiling so far. */
   compileSeconds = 0;
   readonly #device: GPUDevice;
@@ -113,8 +121,12 @@ export class Kernels {
 
   readonly #blocking: boolean;
 
-  /** `blocking` compiles on the calling thread: in Node, Dawn spins an idle thread while it waits, so that four waiting ranks took 8.3 s on two cores where four blocked ones took 3.1 s. */
-  constructor(device: GPUDevice, shaders: Shaders, blocking = false) {
+  /**
+   * `tune` tries the kernels that suit the device on the work itself and keeps the fastest (see Tuner).
+   * `blocking` compiles on the calling thread: in Node, Dawn spins an idle thread while it waits, so that four waiting ranks took 8.3 s on two cores where four blocked ones took 3.1 s.
+   */
+  constructor(device: GPUDevice, shaders: Shaders, blocking = false, tune = false) {
+    this.tuner = tune ? new Tuner() : undefined;
     this.#device = device;
     this.#shaders = shaders;
     this.#blocking = blocking;

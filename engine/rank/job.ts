@@ -47,6 +47,8 @@ export interface RankSetup {
   readonly size: number;
   readonly backend: Backend;
   readonly shaders: Shaders;
+  /** Whether kernels are tried on the work itself; where it is not said, on hardware alone. */
+  readonly tune?: boolean;
   readonly link: Link | undefined;
   readonly ports: readonly (MessagePort | undefined)[];
   readonly pulse: MessagePort;
