@@ -1,0 +1,105 @@
+/** Chapter 3: partial results of disjoint keys, merged; and what goes wrong with other ways to do it. */
+import { block } from "../../../../engine/layout/shards.ts";
+import { visibility } from "../../../../engine/layout/visibility.ts";
+import { reference } from "../../../../engine/reference/attention.ts";
+import { difference } from "../../../../engine/reference/error.ts";
+import { decode, type DType, encode } from "../../../../engine/tensor/dtype.ts";
+import type { CpuPartial } from "../../../../engine/cpu/attention.ts";
+import { copyOf, Desk, type Partial, small } from "./small.ts";
+
+/** Tokens of the figure. */
+export const TOKENS = 48;
+
+/** What one part of the keys gives for the row. */
+export interface Part {
+  readonly from: number;
+  readonly to: number;
+  /** Keys that the row sees. */
+  readonly seen: number;
+  readonly lse: number;
+  /** First element of O. */
+  readonly out: number;
+  /** exp(LSE_s - LSE): its share of the result. */
+  readonly weight: number;
+}
+
+/** A way to store partial results, and its error over all rows. */
+export interface Stored {
+  readonly name: string;
+  readonly rms: number;
+  readonly max: number;
+}
+
+/** One row's parts and their merge. */
+export interface Merging {
+  readonly parts: readonly Part[];
+  readonly out: number;
+  readonly lse: number;
+  readonly exact: { readonly out: number; readonly lse: number };
+  /** First element of O when each pair is merged by the bare formula, in the chosen order. */
+  readonly unguarded: number;
+  readonly stored: readonly Stored[];
+  /** Distance from an LSE to the next larger bf16 number: at the merged LSE, and at that of a long context of equal scores. */
+  readonly spacing: { readonly here: number; readonly long: number };
+}
+
+/** Tokens of the long context. */
+export const LONG = 128_000;
+
+const round = (x: Float32Array, type: DType) => decode(encode(x, type), type);
+
+const WAYS: readonly { readonly name: string; readonly store: (part: Partial) => Partial }[] = [
+  { name: "O in f32, LSE in f32", store: (part) => part },
+  { name: "O in bf16, LSE in f32", store: ({ o, lse }) => ({ o: round(o, "bf16"), lse }) },
+  { name: "O in f32, LSE in bf16", store: ({ o, lse }) => ({ o, lse: round(lse, "bf16") }) },
+];
+
+/** `count` parts of the keys of 48 tokens; the row's parts are merged in order, or from the last to the first. */
+export async function merging(seed: number, count: number, row: number, backwards: boolean): Promise<Merging> {
+  const input = small(seed, [{ new: TOKENS, cached: 0 }]);
+  const desk = new Desk(input);
+  const bounds = Array.from({ length: count + 1 }, (_, i) => Math.round((i * TOKENS) / count));
+  const ranges = bounds.slice(1).map((end, i) => ({ start: bounds[i], end }));
+  const order = <T>(list: readonly T[]) => (backwards ? list.toReversed() : list);
+  const one = block([[{ start: row, end: row + 1 }]]);
+  const partials = await Promise.all(ranges.map((keys) => desk.attend(one, block([[keys]]))));
+  const copies = partials.map(copyOf);
+  const merged = copyOf(await desk.merge(order(partials)));
+  const exactRow = reference(input, [row]);
+  const all = block([[{ start: 0, end: TOKENS }]]);
+  const every: CpuPartial[] = await Promise.all(ranges.map((keys) => desk.attend(all, block([[keys]]))));
+  const exact = reference(input);
+  const stored = await Promise.all(WAYS.map(async ({ name, store }): Promise<Stored> => {
+    const { rms, max } = difference((await desk.merge(every, store)).o, exact.out);
+    return { name, rms, max };
+  }));
+  return {
+    parts: ranges.map(({ start, end }, i) => ({ from: start, to: end, seen: visibility(one, block([[ranges[i]]]), true).pairs, lse: copies[i].lse[0], out: copies[i].o[0], weight: Math.exp(copies[i].lse[0] - merged.lse[0]) })),
+    out: merged.o[0],
+    lse: merged.lse[0],
+    exact: { out: exactRow.out[0], lse: exactRow.lse[0] },
+    unguarded: unguarded(order(copies)),
+    stored,
+    spacing: { here: spacing(Math.abs(merged.lse[0])), long: spacing(Math.log(LONG)) },
+  };
+}
+
+/** Distance between the bf16 numbers around a positive one. */
+function spacing(value: number): number {
+  const bits = new Uint16Array(encode(Float32Array.of(value), "bf16"));
+  const next = decode(Uint16Array.of(bits[0] + 1).buffer, "bf16")[0];
+  return next - decode(bits.buffer, "bf16")[0];
+}
+
+/** The first element of O by the formula as it is written, two at a time, with nothing said about rows without keys. */
+function unguarded(parts: readonly Partial[]): number {
+  let [out, lse] = [parts[0].o[0], parts[0].lse[0]];
+  for (const part of parts.slice(1)) {
+    const max = Math.max(lse, part.lse[0]);
+    const [a, b] = [Math.exp(lse - max), Math.exp(part.lse[0] - max)];
+    out = (a * out + b * part.o[0]) / (a + b);
+    lse = max + Math.log(a + b);
+  }
+  return out;
+}
+
