@@ -1,5 +1,6 @@
 /** What a chapter of Learn is: controls, a model that the engine computes from them, and prose bound to it. */
 import { html, type TemplateResult } from "lit";
+import type { Slow } from "./models/slow.ts";
 
 /** One thing that the reader can change. Numbers are a slider over `values`, words a list. */
 export interface Control<V extends number | string = number | string> {
@@ -40,8 +41,8 @@ export interface Chapter<C extends Controls = Controls, M = unknown> {
   readonly id: string;
   readonly title: string;
   readonly controls: C;
-  /** Everything that the chapter shows, computed by the engine. */
-  model(state: State<C>): Promise<M>;
+  /** Everything that the chapter shows, computed by the engine; `slow` computes what takes longer than a frame. */
+  model(state: State<C>, slow: Slow): Promise<M>;
   render(page: Page<C, M>): TemplateResult;
   onward(page: Page<C, M>): readonly Onward[];
 }

@@ -25,7 +25,7 @@ export const figureStyle = css`
   }
   .controls {
     display: grid;
-    grid-template-columns: repeat(auto-fit, minmax(168px, 1fr));
+    grid-template-columns: repeat(auto-fit, minmax(144px, 1fr));
     gap: 8px 24px;
     margin-bottom: 16px;
     padding-bottom: 12px;
@@ -70,10 +70,10 @@ export const figureStyle = css`
     margin-top: 12px;
     color: var(--ink-2);
   }
-  figure > p .v, td .v {
+  figure > p .v:not(.wrong) {
     color: var(--ink);
   }
-  figure table + table, figure ringside-scroll + ringside-scroll {
+  figure > * + ringside-scroll, figure > * + table {
     margin-top: 16px;
   }
   .pair {
@@ -85,7 +85,7 @@ export const figureStyle = css`
   .pair > * {
     min-width: 0;
   }
-  .pair h3, .one h3 {
+  .pair h3 {
     margin: 0 0 4px;
     font-size: 13px;
     line-height: 20px;
@@ -106,9 +106,9 @@ export const figureStyle = css`
     background: repeating-linear-gradient(-45deg, var(--wait) 0 2px, transparent 2px 5px);
     box-shadow: inset 0 0 0 1px var(--wait);
   }
-  tr.now > *, td.now {
+  tr.now > * {
     background: var(--sunken);
-    box-shadow: inset 0 0 0 1px var(--rule);
+    font-weight: 600;
   }
   tr.later > * {
     color: var(--ink-2);
@@ -231,9 +231,10 @@ export const figureStyle = css`
     stroke-width: 0.04;
   }
   .mask .row, i.row {
-    fill: none;
+    fill: var(--paper);
     stroke: var(--accent);
-    stroke-width: 0.16;
+    stroke-width: 2px;
+    vector-effect: non-scaling-stroke;
   }
   i.row {
     box-shadow: inset 0 0 0 2px var(--accent);
@@ -243,10 +244,11 @@ export const figureStyle = css`
     stroke: var(--paper);
     stroke-width: 0.3;
   }
-  [data-lit].tile, .mask [data-lit] {
+  .mask [data-lit] {
     outline: none;
-    stroke: var(--accent);
-    stroke-width: 0.18;
+    stroke: var(--ink);
+    stroke-width: 2px;
+    vector-effect: non-scaling-stroke;
   }
   /* Parts of one whole. */
   .whole {
@@ -265,6 +267,10 @@ export const figureStyle = css`
     font-size: 11px;
     font-weight: 700;
     box-shadow: inset -1px 0 0 var(--paper);
+  }
+  .whole > .current {
+    outline: 2px solid var(--ink);
+    outline-offset: -2px;
   }
   .whole.thin {
     height: 20px;
@@ -380,7 +386,7 @@ export const figureStyle = css`
     cursor: pointer;
   }
   ringside-timeline {
-    margin: 0 -8px;
+    margin: 16px -8px 0;
   }
   @media print {
     .controls input, .controls select {

@@ -3,6 +3,7 @@ import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { shared } from "../../elements/style.ts";
 import { readPlace, writePlace } from "./address.ts";
+import { fromWorker } from "./ask.ts";
 import { type AnyState, type Control, type Page, settled, valuesOf } from "./chapter.ts";
 import { chapters } from "./chapters.ts";
 import { lightTogether } from "./light.ts";
@@ -101,7 +102,7 @@ export class RingsideLearn extends LitElement {
     const asked = ++this.#asked;
     const [chapter, state] = [this._chapter, this._state];
     try {
-      const model = await chapters[chapter].model(state);
+      const model = await chapters[chapter].model(state, fromWorker);
       if (asked !== this.#asked) return;
       this._shown = { chapter, state, model };
       this._failure = "";
@@ -113,7 +114,7 @@ export class RingsideLearn extends LitElement {
   protected override updated(): void {
     if (!this.#focus || this._shown?.chapter !== this._chapter) return;
     this.#focus = false;
-    const title = this.renderRoot.querySelector<HTMLElement>("#title");
+    const title = this.renderRoot.querySelector<HTMLElement>("#chapter");
     title?.focus({ preventScroll: true });
     this.renderRoot.querySelector(".page")?.scrollTo({ top: 0 });
     this.scrollIntoView({ block: "start" });
@@ -135,9 +136,9 @@ export class RingsideLearn extends LitElement {
   #article({ chapter, state, model }: Shown): TemplateResult {
     const { title, render, onward } = chapters[chapter];
     const page: Page<never, unknown> = { model, state: state as never, controls: (...names: string[]) => html`<div class="controls">${names.map((name) => this.#control(name))}</div>` };
-    return html`<article aria-labelledby="title">
+    return html`<article aria-labelledby="chapter">
       <p class="where">Chapter ${chapter + 1} of ${chapters.length}</p>
-      <h2 id="title" tabindex="-1">${title}</h2>
+      <h2 id="chapter" tabindex="-1">${title}</h2>
       ${render(page as never)}
       <section class="onward" aria-label="Try it">${onward(page as never).map(({ href, label, words }) => html`<p><a class="button" href=${href}>${label}</a><span>${words}</span></p>`)}</section>
       <nav class="turn" aria-label="Previous and next chapter">
@@ -155,9 +156,9 @@ export class RingsideLearn extends LitElement {
     const value = this._state[name];
     const say = (control as Control).say ?? String;
     if (typeof control.initial === "string")
-      return html`<label><span>${control.label}</span><select id=${name} .value=${live(value)} @change=${(event: Event) => this.#set(name, (event.target as HTMLSelectElement).value)}>
+      return html`<label><span>${control.label}</span><select .value=${live(value)} @change=${(event: Event) => this.#set(name, (event.target as HTMLSelectElement).value)}>
         ${values.map((one) => html`<option value=${one} ?selected=${one === value}>${say(one)}</option>`)}</select></label>`;
-    return html`<label><span>${control.label}<output for=${name}>${say(value)}</output></span><input id=${name} type="range" min="0" max=${values.length - 1} step="1" .value=${live(String(values.indexOf(value)))} aria-valuetext=${say(value)} ?disabled=${values.length < 2}
+    return html`<label><span>${control.label}<output>${say(value)}</output></span><input type="range" min="0" max=${values.length - 1} step="1" .value=${live(String(values.indexOf(value)))} aria-valuetext=${say(value)} ?disabled=${values.length < 2}
       @input=${(event: Event) => this.#set(name, values[Number((event.target as HTMLInputElement).value)])} /></label>`;
   }
 

@@ -59,14 +59,14 @@ export const learnStyle = css`
     font-size: 16px;
     line-height: 26px;
   }
-  #title {
+  #chapter {
     margin-bottom: 16px;
     font-size: 30px;
     line-height: 40px;
     letter-spacing: -0.015em;
     text-wrap: balance;
   }
-  #title:focus-visible {
+  #chapter:focus-visible {
     outline-offset: 6px;
   }
   article > p, article > .prose > p, article > ul {
@@ -85,6 +85,7 @@ export const learnStyle = css`
     margin-bottom: 8px;
   }
   article > .lead {
+    max-width: 60ch;
     font-size: 18px;
     line-height: 28px;
   }
@@ -218,18 +219,20 @@ export const learnStyle = css`
     }
   }
   @media screen and (max-width: 640px) {
-    .contents li a:not([aria-current]) {
-      min-width: 32px;
-      justify-content: center;
+    .contents a {
+      display: grid;
+      place-items: center;
+      min-width: 40px;
+      min-height: 40px;
       font-size: 0;
     }
-    .contents li a::before {
+    .contents a::before {
       font-size: 14px;
     }
     .page {
       padding: 16px 16px 40px;
     }
-    #title {
+    #chapter {
       font-size: 25px;
       line-height: 32px;
     }

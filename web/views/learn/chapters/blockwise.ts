@@ -1,6 +1,6 @@
 /** Chapter 2: attention block by block. */
 import { html, svg, type TemplateResult } from "lit";
-import { formatBytes, formatCount, formatShare } from "../../../format.ts";
+import { formatBytes, formatCount, formatFlops, formatShare } from "../../../format.ts";
 import { type Chapter, range, slider, v } from "../chapter.ts";
 import { type Blocks, blocks } from "../models/blocks.ts";
 import { inLab } from "../onward.ts";
@@ -44,6 +44,14 @@ export const blockwise: Chapter<typeof controls, Blocks> = {
               <tbody>${reads.map(({ from, to, seen, lse, out }, i) => html`<tr class=${seen === 0 ? "later" : ""}><th scope="row"><span data-v="tile.${i}">${from}–${to - 1}</span></th><td>${seen}</td><td><span data-v="lse.${i}">${seen === 0 ? "skipped" : say(lse)}</span></td><td><span data-v="out.${i}">${seen === 0 ? "" : say(out)}</span></td></tr>`)}
               <tr class="sum"><th scope="row">float64</th><td>${row + 1}</td><td><span data-v="exact.lse">${say(exact.lse)}</span></td><td><span data-v="exact.out">${say(exact.out)}</span></td></tr></tbody>
             </table></ringside-scroll>
+            <table>
+              <caption>Work</caption>
+              <tbody><tr><th scope="row">Pairs that are seen</th><td><span data-v="pairs">${formatCount(pairs)}</span></td></tr>
+              <tr><th scope="row">Pairs in computed tiles</th><td><span data-v="computed">${formatCount(computed)}</span></td></tr>
+              <tr><th scope="row">FLOPs of the seen pairs</th><td><span data-v="flops">${formatFlops(model.flops)}</span></td></tr>
+              <tr><th scope="row">All scores at once</th><td><span data-v="scores">${formatBytes(model.scoreBytes)}</span></td></tr>
+              <tr><th scope="row">Scores of a tile</th><td><span data-v="tile">${formatBytes(model.tileBytes)}</span></td></tr></tbody>
+            </table>
           </div>
         </div>
       </figure>
@@ -59,6 +67,6 @@ function mask({ tiles, reads }: Blocks, size: number, row: number): TemplateResu
   const n = reads.length;
   return html`<svg class="mask" viewBox="0 0 ${n} ${n}" role="img" aria-label="Causal mask of ${n} by ${n} tiles: below the diagonal all seen, on it cut, above it skipped. Row ${row} lies in tile row ${Math.floor(row / size) + 1}.">
     ${tiles.map(({ row: r, column: c, kind }) => svg`<rect class="tile ${kind}" data-v="tile.${c}" x=${c} y=${r} width="1" height="1"></rect>`)}
-    <rect class="row" x="0.08" y=${Math.min(n - 0.16, (row + 0.5) / size - 0.04)} width=${Math.max(0.1, Math.min(n, (row + 1) / size) - 0.08)} height="0.08"></rect>
+    <rect class="row" x="0.08" y=${row / size} width=${(row + 1) / size - 0.08} height=${1 / size}></rect>
   </svg>`;
 }

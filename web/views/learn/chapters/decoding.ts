@@ -1,12 +1,13 @@
 /** Chapter 7: decode and conversations. */
 import { html, type TemplateResult } from "lit";
+import { TABLE_7 } from "../../../../engine/plan/index.ts";
 import { formatCount, formatError, formatTime } from "../../../format.ts";
 import { onRankColour, rankColour } from "../../../palette.ts";
 import "../../../elements/scroll.ts";
 import { type Chapter, range, slider, v } from "../chapter.ts";
-import { last } from "../memo.ts";
-import { CONTEXT, type Room, rooms } from "../models/capacity.ts";
-import { conversation, type Step } from "../models/conversation.ts";
+import { CONTEXT, type Room } from "../models/capacity.ts";
+import { TP } from "../models/cluster.ts";
+import type { Step } from "../models/conversation.ts";
 import { inConversation, inPlanner } from "../onward.ts";
 import { plural } from "../say.ts";
 
@@ -26,15 +27,15 @@ export interface Decoding {
   readonly rooms: readonly Room[];
 }
 
-const steps = last((ranks: number, turns: number, prompt: number, reply: number) => conversation(7, ranks, turns, prompt, reply));
-const room = last(() => rooms());
-
 /** Algorithm 4 and the persistent cache. */
 export const decoding: Chapter<typeof controls, Decoding> = {
   id: "decode",
   title: "Decode and conversations",
   controls,
-  model: async ({ ranks, turns, prompt, reply }) => ({ steps: await steps(ranks, turns, prompt, reply), rooms: await room() }),
+  model: async ({ ranks, turns, prompt, reply }, slow) => {
+    const [steps, rooms] = await Promise.all([slow.conversation(7, ranks, turns, prompt, reply), slow.rooms()]);
+    return { steps, rooms };
+  },
   render({ model, state, controls: draw }) {
     const { ranks, step } = state;
     const done = model.steps.slice(0, step);
@@ -51,7 +52,7 @@ export const decoding: Chapter<typeof controls, Decoding> = {
       <p>A decode step has one new token a sequence. Its query must meet all cached keys, which lie on all ranks. One query row is far smaller than the cache, so decode is always pass-Q: Algorithm 4 sends the queries of a batch round the ring with the ids of their sequences, each rank attends to its own part of those sequences’ KV, and an All2All takes the partial results home.</p>
       <p>The new token’s key and value must be kept by some rank. If one rank kept them all, its cache would grow with every reply and be full while the others have room. So the ranks take turns: the sequences of a batch are dealt to the ranks in a circle, and the deal shifts by one each step. Here a token goes to a rank that holds fewest of its sequence, which keeps to the same circle and also repairs what prompts left uneven.</p>
       <figure aria-labelledby="fig">
-        <figcaption id="fig">A conversation on ${ranks} ranks, computed in this page <small>One sequence, one head. Bars are tokens in each rank’s cache, after each step exactly checked against float64.</small></figcaption>
+        <figcaption id="fig">A conversation on ${ranks} ranks, computed in this page <small>One sequence, one head. Bars are tokens in each rank’s cache, and every step’s output is compared with float64.</small></figcaption>
         ${draw("ranks", "turns", "prompt", "reply", "step")}
         ${story(model.steps, step, ranks)}
         <ringside-scroll label="Tokens on each rank"><table>
@@ -68,13 +69,13 @@ export const decoding: Chapter<typeof controls, Decoding> = {
       <h3>What goes wrong: one token is not enough work</h3>
       <p>The ring needs the same number of queries on every rank, so they are padded to a multiple of <var>N</var>. ${idle === 0 ? html`In this step nothing is padded.` : html`This step computes ${v("rows", plural(now.rows, "query row"))} for ${v("T", plural(now.fresh, "token"))}.`} Each hop attends to a part of the cache in microseconds, which hides no transfer, and the All2All comes on top. More ranks make a decode step slower, not faster. The planner’s figures for Llama 3 405B, one sequence of ${formatCount(CONTEXT)} tokens, on the paper’s hosts of eight GPUs:</p>
       <figure aria-labelledby="rooms">
-        <figcaption id="rooms">Decode and room for KV <small>TTIT is the time to each further token. Room is the tokens of KV cache that fit beside the weights.</small></figcaption>
+        <figcaption id="rooms">Decode and room for KV <small>TTIT is the time to each further token. Measured is the paper’s Table 7, for the layouts that it has. Room is the tokens of KV cache that fit beside the weights.</small></figcaption>
         <ringside-scroll label="Decode and room for KV"><table>
-          <thead><tr><th scope="col">Hosts</th><th scope="col">TTIT</th><td></td><th scope="col">Room, tokens</th><td></td></tr></thead>
-          <tbody>${model.rooms.map(({ ranks: hosts, ttit, tokens }) => html`<tr><th scope="row">CP${hosts}</th><td><span data-v="ttit.${hosts}">${formatTime(ttit)}</span></td>${plain(ttit, Math.max(...model.rooms.map((r) => r.ttit)), `ttit.${hosts}`)}<td><span data-v="room.${hosts}">${formatCount(tokens)}</span></td>${plain(tokens, all.tokens, `room.${hosts}`)}</tr>`)}</tbody>
+          <thead><tr><th scope="col">Hosts</th><th scope="col">TTIT</th><td></td><th scope="col">measured</th><th scope="col">Room, tokens</th><td></td></tr></thead>
+          <tbody>${model.rooms.map(({ ranks: hosts, ttit, tokens }) => html`<tr><th scope="row">CP${hosts}</th><td><span data-v="ttit.${hosts}">${formatTime(ttit)}</span></td>${plain(ttit, Math.max(...model.rooms.map((r) => r.ttit)), `ttit.${hosts}`)}<td><span data-v="measured.${hosts}">${paper(hosts)}</span></td><td><span data-v="room.${hosts}">${formatCount(tokens)}</span></td>${plain(tokens, all.tokens, `room.${hosts}`)}</tr>`)}</tbody>
         </table></ringside-scroll>
       </figure>
-      <p>One host takes ${v("ttit.1", formatTime(alone.ttit))} a token and two take ${v("ttit.2", formatTime(two.ttit))}. In return room grows with the ranks: ${v("room.1", formatCount(alone.tokens))} tokens on one host, ${v(`room.${all.ranks}`, formatCount(all.tokens))} on ${all.ranks}. The paper’s advice follows: context parallelism is for prefill, and for caches that fit nowhere else; a serving system that separates prefill from decode can use each where it is good.</p>
+      <p>One host takes ${v("ttit.1", formatTime(alone.ttit))} a token and two take ${v("ttit.2", formatTime(two.ttit))}; the paper measured ${v("measured.1", paper(1))} and ${v("measured.2", paper(2))}. In return room grows with the ranks: ${v("room.1", formatCount(alone.tokens))} tokens on one host, ${v(`room.${all.ranks}`, formatCount(all.tokens))} on ${all.ranks}. The paper’s advice follows: context parallelism is for prefill, and for caches that fit nowhere else; a serving system that separates prefill from decode can use each where it is good.</p>
       <h3>A conversation in the paper’s letters</h3>
       <p>The first prompt is a full prefill: <var>P</var> = 0, miss rate 1, pass-KV. Each further prompt is a partial prefill with <var>P</var> growing and <var>T</var> small, where Algorithm 5 decides anew each time (chapter 6). Each token of the reply is a decode step. All of it runs on one cache that is dealt once and never moved.</p>`;
   },
@@ -83,6 +84,12 @@ export const decoding: Chapter<typeof controls, Decoding> = {
     inPlanner({ step: "decode", cp: state.ranks, cached: CONTEXT, variant: "pass-q" }, `Decode at ${formatCount(CONTEXT)} tokens on ${plural(state.ranks, "host")}.`),
   ],
 };
+
+/** The paper's TTIT on hosts of its own. */
+function paper(hosts: number): string {
+  const row = TABLE_7.find(({ cp, tp }) => cp === hosts && tp === TP);
+  return row === undefined ? "–" : formatTime(row.ttit / 1e3);
+}
 
 /** The steps as a strip: a prefill as wide as its tokens, a decoded token in the colour of its rank. */
 function story(steps: readonly Step[], done: number, ranks: number): TemplateResult {

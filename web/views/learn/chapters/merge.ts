@@ -3,7 +3,7 @@ import { html } from "lit";
 import { formatCount, formatError, formatShare } from "../../../format.ts";
 import { onRankColour, rankColour } from "../../../palette.ts";
 import { type Chapter, choice, range, slider, v } from "../chapter.ts";
-import { LONG, type Merging, merging, TOKENS } from "../models/merge.ts";
+import { COUNTS, LONG, type Merging, merging, ROWS, type Stored, TOKENS } from "../models/merge.ts";
 import { D } from "../models/small.ts";
 import { inLab } from "../onward.ts";
 import { plural, say } from "../say.ts";
@@ -11,22 +11,29 @@ import "../../../elements/scroll.ts";
 
 const controls = {
   parts: slider("Parts of the keys", [2, 3, 4, 6, 8], 4),
-  row: slider("Query row", range(0, TOKENS - 1), 29),
+  row: slider("Query row", range(0, TOKENS - 1), 21),
   order: choice("Order of merging", { first: "first part first", last: "last part first" }, "last"),
   seed: slider("Seed", range(1, 20), 4),
 };
 
+/** One row's parts, and what 16 bits cost. */
+export interface MergePage {
+  readonly row: Merging;
+  readonly stored: readonly Stored[];
+}
+
 /** Equation 4. */
-export const merge: Chapter<typeof controls, Merging> = {
+export const merge: Chapter<typeof controls, MergePage> = {
   id: "merge",
   title: "Merging partial results",
   controls,
-  model: ({ seed, parts, row, order }) => merging(seed, parts, row, order === "last"),
+  model: async ({ seed, parts, row, order }, slow) => ({ row: await merging(seed, parts, row, order === "last"), stored: await slow.storing(1) }),
   render({ model, state, controls: draw }) {
-    const { parts, out, lse, exact, unguarded, stored, spacing } = model;
+    const { parts, out, lse, exact, unguarded, spacing } = model.row;
     const heaviest = parts.reduce((best, part, i) => (part.weight > parts[best].weight ? i : best), 0);
     const empty = parts.filter(({ seen }) => seen === 0).length;
-    const [f32, o16, lse16] = stored;
+    const [f32, o16, , , lse16] = model.stored;
+    const most = COUNTS.length - 1;
     return html`
       <p class="lead">Two machines that hold different keys can each attend to their own, and join the results afterwards. The join needs one number a row beside the output.</p>
       <p>Let part <var>s</var> of the keys give a query row the output <var>O<sub>s</sub></var>, already divided by its sum, and LSE<sub><var>s</var></sub>, the logarithm of that sum (chapter 1). exp(LSE<sub><var>s</var></sub>) is the total weight that part <var>s</var> has before the division. So the attention over all parts is their mean, weighted by it. The paper’s Eq. 4 says so with the largest LSE subtracted:</p>
@@ -45,17 +52,17 @@ export const merge: Chapter<typeof controls, Merging> = {
       </figure>
       <p>Row ${v("row", String(state.row))} takes most from part ${v(`weight.${heaviest}`, String(heaviest))}: ${v(`weight.${heaviest}`, formatShare(parts[heaviest].weight))}, with an LSE of ${v(`lse.${heaviest}`, say(parts[heaviest].lse))}. The merged output is ${v("out", say(out))} and float64 says ${v("exact.out", say(exact.out))}. The merge is exact, and associative: any order and any grouping will do. So partial results can be folded in as they come.</p>
       <h3>Rows that see no key</h3>
-      <p>${empty === 0 ? html`Here every part has a key that row ${v("row", String(state.row))} sees. Move the row up: under a causal mask early rows see nothing of late parts.` : html`Row ${v("row", String(state.row))} sees nothing of ${v("empty", plural(empty, "part"))}. That is no error: it is what a causal mask does to early rows.`} Such a part has LSE = −∞ and <var>O</var> = 0, and must weigh nothing. The formula as it is written does not always grant that. When what is held and what comes are both empty, it computes exp(−∞ − (−∞)), and exp of NaN is NaN. ${Number.isNaN(unguarded)
+      <p>${empty === 0 ? html`Here every part has a key that row ${v("row", String(state.row))} sees. Move the row up: under a causal mask early rows see nothing of late parts.` : html`Row ${v("row", String(state.row))} sees nothing of ${v("empty", plural(empty, "part"))}. That is no error: it is what a causal mask does to early rows.`} Such a part has LSE = −∞ and <var>O</var> = 0, and must weigh nothing. The formula as it is written does not always grant that. When what is held and what comes are both empty, the largest LSE is −∞, and −∞ − (−∞) is NaN. ${Number.isNaN(unguarded)
         ? html`Merged from the last part, this row meets two empty parts first, and its output is <b class="v wrong" data-v="unguarded">${say(unguarded)}</b> for good.`
         : html`Merge from the last part an early row to see it.`} The guard is one line: a part without keys has weight 0. This engine carries −3·10<sup>38</sup> inside shaders in place of −∞, and tells the caller −∞.</p>
       <h3>What may travel in 16 bits</h3>
-      <p>A partial output may be rounded to bf16 and costs no more than rounding the result once. An LSE may not. It stands in an exponent, where an absolute error becomes a relative error of the weight, and bf16 numbers lie ${v("spacing", say(spacing.here))} apart at this row’s LSE. At the LSE of ${formatCount(LONG)} equal keys they lie ${v("spacing.long", say(spacing.long))} apart. Over all ${TOKENS} rows:</p>
+      <p>Below, ${ROWS} tokens are merged from 2 to 16 parts, folded one by one as they would arrive, with something rounded to bf16 on the way.</p>
       <figure aria-labelledby="stored">
-        <figcaption id="stored">Error of the merged output against float64, by how partial results are stored</figcaption>
-        <table><thead><tr><th scope="col">Partial results</th><th scope="col">Root mean square</th><th scope="col">Largest</th></tr></thead>
-          <tbody>${[f32, o16, lse16].map(({ name, rms, max }, i) => html`<tr><th scope="row">${name}</th><td><span data-v="rms.${i}">${formatError(rms)}</span></td><td>${formatError(max)}</td></tr>`)}</tbody></table>
+        <figcaption id="stored">Error of the merged output against float64 <small>root mean square over ${ROWS} rows, by number of parts</small></figcaption>
+        <ringside-scroll label="Error of the merged output"><table><thead><tr><th scope="col">Stored</th>${COUNTS.map((count) => html`<th scope="col">${count}</th>`)}</tr></thead>
+          <tbody>${model.stored.map(({ name, rms }, i) => html`<tr><th scope="row">${name}</th>${rms.map((error, j) => html`<td><span data-v="rms.${i}.${j}">${formatError(error)}</span></td>`)}</tr>`)}</tbody></table></ringside-scroll>
       </figure>
-      <p>With ${v("parts", plural(parts.length, "part"))}, an LSE in bf16 makes the error ${v("ratio", say(lse16.rms / o16.rms))} times that of an output in bf16, and ${v("rms.0", formatError(f32.rms))} in f32 becomes ${v("rms.2", formatError(lse16.rms))}. One LSE goes with <var>D</var> output elements, so f32 for it costs next to nothing.</p>`;
+      <p>A partial output that travels in bf16 costs ${v(`rms.1.${most}`, formatError(o16.rms[most]))} with ${COUNTS[most]} parts, about what it costs with two: rounding errors of parts average out. An LSE kept in bf16 costs ${v(`rms.4.${most}`, formatError(lse16.rms[most]))}, ${v("ratio", say(lse16.rms[most] / o16.rms[most]))} times as much, and grows with every part. It stands in an exponent, where an absolute error becomes a relative error of a weight, and bf16 numbers lie ${v("spacing", say(spacing.here))} apart at this row’s LSE. At the LSE of ${formatCount(LONG)} equal keys they lie ${v("spacing.long", say(spacing.long))} apart: a weight off by up to half of that. In f32 throughout the error is ${v(`rms.0.${most}`, formatError(f32.rms[most]))}. One LSE goes with <var>D</var> output elements, so f32 for it costs next to nothing.</p>`;
   },
   onward: ({ state }) => [inLab({ N: state.parts, T: 256, P: 0, seed: state.seed, variant: "pass-q", wire: "bf16" }, "pass-Q sends partial results home in f32 and merges them there; the check shows what remains.")],
 };

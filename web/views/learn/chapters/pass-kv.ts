@@ -21,7 +21,7 @@ const controls = {
   rank: slider("Rank to follow", ({ ranks }) => range(0, Number(ranks) - 1), 2),
   fresh: slider("New tokens T", [500, 1000, 2000, 3000, 4000, 6400, 8000, 12_800, 16_000, 32_000, 64_000, 128_000], 3000, formatCount),
   cached: slider("Cached tokens P", [0, 8000, 32_000, 64_000, 125_000, 250_000, 1_000_000], 125_000, formatCount),
-  fabric: choice("Network", { gtt: "400 Gb/s RDMA a GPU", gti: "100 Gb/s TCP a GPU" }, "gtt"),
+  fabric: choice("Network of a GPU", { gtt: "RDMA, 400 Gb/s", gti: "TCP, 100 Gb/s" }, "gtt"),
 };
 
 /** A small real run, and a large one in virtual time. */
@@ -72,14 +72,14 @@ export const passKv: Chapter<typeof controls, PassKv> = {
       <p>A rank starts to send its chunk before it attends to it. While attention runs, the next chunk arrives, so a transfer costs time only where it takes longer than the attention beside it. That part is called exposed. Attention grows with <var>T</var>(<var>T</var>+<var>P</var>), the KV message only with <var>T</var>+<var>P</var>. So <var>T</var> decides, and <var>P</var> does not. With <var>C</var> the attention rate of a rank, BW the bandwidth of its link, <var>N</var><sub>H</sub> and <var>N</var><sub>KV</sub> the numbers of query and KV heads and <var>e</var> the bytes of an element, pass-KV is hidden from here on (Eq. 2):</p>
       <p class="formula"><var>T</var> ≥ <var>N</var> <var>C</var> <var>N</var><sub>KV</sub> <var>e</var> / (2 <var>N</var><sub>H</sub> BW) = ${v("ranks", String(ranks))} · ${v("C", `${formatCount(setting.flops / 1e12)} TFLOP/s`)} · ${setting.kvHeads} · ${setting.bytes} / (2 · ${setting.heads} · ${v("BW", formatRate(setting.bandwidth))}) = ${v("border", `${formatCount(border)} tokens`)}</p>
       <figure aria-labelledby="overlap">
-        <figcaption id="overlap">One layer of Llama 3 405B on ${plural(ranks, "host")}, in virtual time <small>The engine’s ring program over a simulated cluster: one of eight GPUs of each host (${setting.heads} query heads, ${setting.kvHeads} KV head), peak rates, no latency.</small></figcaption>
+        <figcaption id="overlap">One layer of Llama 3 405B on ${plural(ranks, "host")}, in virtual time <small>The engine’s ring program over a simulated cluster: one of eight GPUs of each host (${setting.heads} query heads, ${setting.kvHeads} KV head), peak rates, no latency. All ranks are alike; two are drawn.</small></figcaption>
         ${draw("fresh", "cached", "ranks", "fabric")}
         <ringside-timeline .heading=${`pass-KV: ${formatTime(model.large.end)} a layer`} .spans=${model.large.spans} .ranks=${ranks} .shown=${Math.min(ranks, 2)}></ringside-timeline>
-        <table><thead><tr><th scope="col">At each hop</th><th scope="col">Amount</th><th scope="col">Time</th><td></td></tr></thead><tbody>
+        <ringside-scroll label="Attention and transfer at each hop"><table><thead><tr><th scope="col">At each hop</th><th scope="col">Amount</th><th scope="col">Time</th><td></td></tr></thead><tbody>
           <tr><th scope="row">Attention</th><td>${formatCount(fresh / ranks)} × ${formatCount((fresh + cached) / ranks)} pairs</td><td><span data-v="attend">${formatTime(e.attend)}</span></td>${bar(e.attend, e.attend, e.sendKv, "attend")}</tr>
           <tr><th scope="row">KV message</th><td><span data-v="kv">${formatBytes(e.kvBytes)}</span></td><td><span data-v="send">${formatTime(e.sendKv)}</span></td>${bar(e.sendKv, e.attend, e.sendKv, "send", "transfer")}</tr>
           <tr class="sum"><th scope="row">Exposed, all hops</th><td>${plural(ranks - 1, "transfer")}</td><td><span data-v="exposed">${formatTime(e.exposedKv)}</span></td><td></td></tr>
-        </tbody></table>
+        </tbody></table></ringside-scroll>
       </figure>
       <p>With <var>T</var> = ${v("fresh", formatCount(fresh))} and <var>P</var> = ${v("cached", formatCount(cached))}, a hop’s attention takes ${v("attend", formatTime(e.attend))} and its message of ${v("kv", formatBytes(e.kvBytes))} takes ${v("send", formatTime(e.sendKv))}. ${hidden
         ? html`<var>T</var> reaches Eq. 2’s ${v("border", formatCount(border))}, so the ring costs nothing beyond attention.`

@@ -19,7 +19,7 @@ const controls = {
   fresh: slider("New tokens T", [1, 10, 100, 320, 640, 1280, 2000, 3200, 4160, 6400, 12_800, 32_000, 64_000, 128_000], 1280, formatCount),
   cached: slider("Cached tokens P", [0, 1000, 8000, 32_000, 64_000, 115_200, 126_720, 250_000, 1_000_000], 126_720, formatCount),
   ranks: slider("Ranks N", range(2, 16), 4),
-  fabric: choice("Network", { gtt: "400 Gb/s RDMA a GPU", gti: "100 Gb/s TCP a GPU" }, "gtt"),
+  fabric: choice("Network of a GPU", { gtt: "RDMA, 400 Gb/s", gti: "TCP, 100 Gb/s" }, "gtt"),
   hop: slider("Hop", range(0, 3), 1),
 };
 

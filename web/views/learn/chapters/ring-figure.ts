@@ -3,7 +3,7 @@ import { html, svg, type TemplateResult } from "lit";
 import { onRankColour, rankColour } from "../../../palette.ts";
 import type { Meeting } from "../models/ring.ts";
 
-const R = 104;
+const R = 112;
 
 /** `what` is the chunk's letters: "KV" or "Q". */
 export function ringFigure(meetings: readonly Meeting[], ranks: number, hop: number, what: string): TemplateResult {
@@ -21,7 +21,7 @@ export function ringFigure(meetings: readonly Meeting[], ranks: number, hop: num
       return svg`<path class="arc" d="M${x0} ${y0}A${R} ${R} 0 0 1 ${x1} ${y1}"></path><path class="head" transform="translate(${x} ${y}) rotate(${(middle * 180) / Math.PI + 90})" d="M-5 -5L6 0L-5 5Z"></path>`;
     })}
     ${now.map(({ rank, owner }) => {
-      const [[x, y], [lx, ly]] = [at(rank), at(rank, R - 42)];
+      const [[x, y], [lx, ly]] = [at(rank), at(rank, 58)];
       return svg`<g data-v="owner.${owner}"><circle class="seat" cx=${x} cy=${y} r="25"></circle><circle cx=${x} cy=${y} r="20" fill=${rankColour(owner, ranks)}></circle><text x=${x} y=${y} fill=${onRankColour(owner, ranks)}>${what}${owner}</text></g><text class="label" x=${lx} y=${ly}>rank ${rank}</text>`;
     })}
     <text class="label" x="150" y="150">hop ${hop}</text>

@@ -30,7 +30,7 @@ export const softmax: Chapter<typeof controls, RunningSoftmax> = {
       <p>The largest score is known only at the end. So keep a running one, and three things in all: the maximum <var>m</var>, the sum of weights <var>ℓ</var>, and the weighted sum of values. When a new score raises the maximum, what is held is multiplied by exp(<var>m</var><sub>before</sub> − <var>m</var><sub>now</sub>):</p>
       <p class="formula"><var>m</var>′ = max(<var>m</var>, <var>s<sub>j</sub></var>), &ensp; <var>ℓ</var>′ = <var>ℓ</var> exp(<var>m</var> − <var>m</var>′) + exp(<var>s<sub>j</sub></var> − <var>m</var>′)</p>
       <figure aria-labelledby="fig">
-        <figcaption id="fig">One query, ${KEYS} keys, read one after the other <small>Dots are scores, the line is the maximum so far, bars are the weights as they are held now. The table has the same numbers.</small></figcaption>
+        <figcaption id="fig">One query, ${KEYS} keys, read one after the other <small>Dots are scores, the line is the maximum so far, bars are the weights as they are held now.</small></figcaption>
         ${draw("read", "shift", "seed")}
         ${columns(reads, i)}
         ${table(reads, i)}
@@ -61,14 +61,14 @@ function columns(reads: readonly Read[], i: number): TemplateResult {
     const weight = j > i ? 0 : Math.exp(score - reads[i].max);
     return html`<div class=${state}>
       <div class="plot"><i class="dot" data-v="score.${j}" style="bottom:${up(score)}%"></i>${j > i ? nothing : html`<i class="max" data-v="max.${j}" style="bottom:${up(max)}%"></i>`}</div>
-      <div class="plot low"><i class="bar" data-v="weight.${j}" style="height:${100 * weight}%"></i></div>${j + 1}</div>`;
+      <div class="plot low"><i class="bar" data-v="held.${j}" style="height:${100 * weight}%"></i></div>${j + 1}</div>`;
   })}</div>`;
 }
 
 function table(reads: readonly Read[], i: number): TemplateResult {
   return html`<ringside-scroll label="What is held after each key"><table>
-    <thead><tr><th scope="col">Key</th><th scope="col">Score</th><th scope="col">Maximum m</th><th scope="col">Rescale</th><th scope="col">Weight</th><th scope="col">Sum ℓ</th><th scope="col">LSE</th><th scope="col">Output</th></tr></thead>
-    <tbody>${reads.map((read, j) => html`<tr class=${j === i ? "now" : j > i ? "later" : ""}><th scope="row">${j + 1}</th><td><span data-v="score.${j}">${say(read.score)}</span></td>${j > i ? html`<td>·</td><td>·</td><td>·</td><td>·</td><td>·</td><td>·</td>` : (["max", "rescale", "weight", "sum", "lse", "out"] as const).map((what) => html`<td><span data-v="${what}.${j}">${say(read[what])}</span></td>`)}</tr>`)}</tbody>
+    <thead><tr><th scope="col">Key</th><th scope="col">Score</th><th scope="col">Maximum m</th><th scope="col">Rescale</th><th scope="col">Weight</th><th scope="col">Sum ℓ</th><th scope="col">LSE</th><th scope="col">Output</th><th scope="col">Held now</th></tr></thead>
+    <tbody>${reads.map((read, j) => html`<tr class=${j === i ? "now" : j > i ? "later" : ""}><th scope="row">${j + 1}</th><td><span data-v="score.${j}">${say(read.score)}</span></td>${j > i ? html`<td></td><td></td><td></td><td></td><td></td><td></td><td></td>` : (["max", "rescale", "weight", "sum", "lse", "out"] as const).map((what) => html`<td><span data-v="${what}.${j}">${say(read[what])}</span></td>`)}${j > i ? nothing : html`<td><span data-v="held.${j}">${say(Math.exp(read.score - reads[i].max))}</span></td>`}</tr>`)}</tbody>
   </table></ringside-scroll>`;
 }
 

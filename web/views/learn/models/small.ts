@@ -57,10 +57,9 @@ export class Desk {
     return await this.#device.attend(0, queries, this.#device.loadKeys(keyChunk(0, kv, this.#input, this.#shape)), into);
   }
 
-  /** Merges partial results in the order given (Eq. 4), after `store` has said how each is sent. */
-  async merge(parts: readonly CpuPartial[], store: (part: CpuPartial) => Partial = (part) => part): Promise<CpuPartial> {
-    const [own, ...rest] = parts.map((part) => ({ block: part.block, ...store({ ...part, o: part.o.slice(), lse: part.lse.slice() }) }));
-    return await this.#device.merge({ block: own.block, o: own.o.slice(), lse: own.lse.slice() }, rest.map((part, i) => parcel(i + 1, part)));
+  /** Merges partial results in the order given (Eq. 4). */
+  async merge([own, ...rest]: readonly CpuPartial[]): Promise<CpuPartial> {
+    return await this.#device.merge({ ...own, o: own.o.slice(), lse: own.lse.slice() }, rest.map((part, i) => parcel(i + 1, part)));
   }
 }
 
