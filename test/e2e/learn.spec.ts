@@ -19,7 +19,8 @@ import { say } from "../../web/views/learn/say.ts";
 const heading = (page: Page, name: string) => page.getByRole("heading", { level: 2, name, exact: true });
 const row = (page: Page, table: string | RegExp, name: string | RegExp) => page.getByRole("table", { name: table }).getByRole("row", { name });
 /** Every place where a value of the model stands. */
-const value = (page: Page, key: string) => page.locator(`article [data-v="${key}"]`);
+const value = (page: Page, key: string) => page.locator(`article :is(b, span)[data-v="${key}"]`);
+const slider = (page: Page, name: string) => page.getByRole("slider", { name, exact: true });
 
 async function opens(page: Page, query: string, title: string): Promise<void> {
   await page.goto(`?${query}#learn`);
@@ -35,9 +36,9 @@ async function says(page: Page, key: string, text: string, places = 1): Promise<
   }).toPass({ timeout: 10_000 });
 }
 
-async function slides(slider: Locator, to: "End" | "Home" | "ArrowRight" | "ArrowLeft", presses = 1): Promise<void> {
-  await slider.focus();
-  for (let i = 0; i < presses; i++) await slider.press(to);
+async function slides(at: Locator, to: "End" | "Home" | "ArrowRight" | "ArrowLeft", presses = 1): Promise<void> {
+  await at.focus();
+  for (let i = 0; i < presses; i++) await at.press(to);
 }
 
 let thrown: Error[] = [];
@@ -63,7 +64,7 @@ test("from the rail: seven numbered chapters, next and back, with the focus on w
   await expect(heading(page, chapters[5].title)).toBeFocused();
   await page.reload();
   await expect(heading(page, chapters[5].title)).toBeVisible();
-  await page.getByRole("link", { name: "Lab" }).click();
+  await page.getByRole("link", { name: "Lab", exact: true }).click();
   await expect(page.getByLabel("New tokens T"), "the Lab's own state is left alone").toHaveValue("77");
 });
 
@@ -73,11 +74,11 @@ test("1, softmax: every read is the engine's; a shift breaks f32 without a maxim
   const truth = reference(small(3, [{ new: 1, cached: 7 }]));
   await says(page, "exact.lse", say(truth.lse[0]));
   await says(page, "exact.out", say(exact.out), 2);
-  for (const what of ["score", "lse", "out"] as const) await says(page, `${what}.3`, say(reads[3][what]), what === "score" ? 2 : 3);
+  for (const what of ["score", "lse", "out"] as const) await says(page, `${what}.3`, say(reads[3][what]), 2);
   await says(page, "naive.out", say(naive.out));
-  await slides(page.getByLabel("Keys read"), "ArrowRight", 4);
-  await says(page, "lse.7", say(reads[7].lse), 3);
-  await slides(page.getByLabel("Added to every score"), "End");
+  await slides(slider(page, "Keys read"), "ArrowRight", 4);
+  await says(page, "lse.7", say(reads[7].lse), 2);
+  await slides(slider(page, "Added to every score"), "End");
   await says(page, "naive.out", "NaN");
   await says(page, "exact.out", say(truth.out[0]), 2);
   await expect(page).toHaveURL(/softmax\.read=8.*softmax\.shift=1000/);
@@ -92,7 +93,7 @@ test("2, blocks: the row's partial results, the tiles and the work", async ({ pa
   await says(page, "computed", formatCount(computed), 2);
   await says(page, "scores", formatBytes(scoreBytes), 2);
   await expect(page.getByRole("img", { name: /^Causal mask of 3 by 3 tiles/ })).toBeVisible();
-  await slides(page.getByLabel("Query row to follow"), "Home");
+  await slides(slider(page, "Query row to follow"), "Home");
   await says(page, "keys", "1");
 });
 
@@ -118,7 +119,7 @@ test("4, shards: both layouts and the padding", async ({ page }) => {
   }
   await says(page, "rows", `${message.rows} rows`);
   await says(page, "tokens", message.tokens.join(", "));
-  await slides(page.getByLabel("Cached tokens P"), "End");
+  await slides(slider(page, "Cached tokens P"), "End");
   const cached = sharding(3, 50, 256, 13);
   await expect(row(page, /^Query-key pairs/, /^Busiest over mean/)).toContainText(say(cached.contiguous.imbalance));
 });
@@ -129,12 +130,12 @@ test("5, the ring: a real run hop by hop, and Eq. 2 where waiting ends", async (
   await says(page, "error", formatError(out.max));
   for (const { hop, lse } of meetings.filter(({ rank }) => rank === 2)) await says(page, `lse.${hop}`, say(lse));
   await expect(page.getByRole("img", { name: "The ring at hop 1: rank 0 has KV of rank 3, rank 1 has KV of rank 0, rank 2 has KV of rank 1, rank 3 has KV of rank 2." })).toBeVisible();
-  await slides(page.getByLabel("Hop"), "End");
+  await slides(slider(page, "Hop"), "End");
   await expect(page.getByRole("img", { name: /^The ring at hop 3: rank 0 has KV of rank 1/ })).toBeVisible();
   const setting = settingOf("gtt", 4, 3000, 125_000);
   await says(page, "exposed", formatTime(exposure(setting).exposedKv), 2);
   await expect(value(page, "border").first()).toContainText(formatCount(hiddenKv(setting)));
-  await slides(page.getByLabel("New tokens T"), "ArrowRight");
+  await slides(slider(page, "New tokens T"), "ArrowRight");
   await says(page, "exposed", "0 s");
   await expect(page.getByText("so the ring costs nothing beyond attention")).toBeVisible();
 });
@@ -144,7 +145,7 @@ test("6, pass-Q: messages, borders and what the rules say to the reader's own st
     await opens(page, `learn=pass-q&pass-q.fresh=${fresh}&pass-q.cached=${cached}&pass-q.ranks=${ranks}`, chapters[5].title);
     const setting = settingOf("gtt", ranks, fresh, cached);
     const { kv, q } = await versus("gtt", ranks, fresh, cached);
-    await says(page, "eq5", formatShare(smallerQueriesAll2All(setting)).replace(/^-.*/, (text) => text), 1).catch(() => {});
+    await expect(value(page, "eq5").first()).toHaveText(formatShare(smallerQueriesAll2All(setting)));
     for (const rule of ["alg1", "alg5"] as const) await says(page, `rule.${rule}`, choose({ ...setting, rule }).variant === "pass-kv" ? "pass-KV" : "pass-Q", 2);
     await says(page, "exposed.kv", formatTime(exposure(setting).exposedKv), 2);
     await says(page, "exposed.q", formatTime(exposure(setting).exposedQ), 2);
@@ -164,7 +165,7 @@ test("7, decode: caches of every step, and the planner's figures", async ({ page
     await says(page, `room.${ranks}`, formatCount(tokens));
     await says(page, `ttit.${ranks}`, formatTime(ttit));
   }
-  await slides(page.getByLabel("Steps done"), "End");
+  await slides(slider(page, "Steps done"), "End");
   await says(page, "step", "20");
   for (const k of [0, 1, 2, 3]) await says(page, `held.${k}`, String(steps[19].held[k]));
 });
@@ -172,7 +173,7 @@ test("7, decode: caches of every step, and the planner's figures", async ({ page
 test("hovering a number lights the same number elsewhere", async ({ page }) => {
   await opens(page, "learn=merge", chapters[2].title);
   await value(page, "weight.0").last().hover();
-  const places = await value(page, "weight.0").count();
+  const places = await page.locator('article [data-v="weight.0"]').count();
   expect(places).toBeGreaterThanOrEqual(3);
   await expect(page.locator('article [data-v="weight.0"][data-lit]')).toHaveCount(places);
   await page.getByRole("heading", { name: "Rows that see no key" }).hover();
@@ -211,10 +212,10 @@ test("by keyboard alone: to a chapter, through its controls, and on", async ({ p
   await tabTo(page.getByRole("navigation", { name: "Chapters", exact: true }).getByRole("link", { name: chapters[2].title }));
   await page.keyboard.press("Enter");
   await expect(heading(page, chapters[2].title)).toBeFocused();
-  await tabTo(page.getByLabel("Parts of the keys"));
+  await tabTo(slider(page, "Parts of the keys"));
   await page.keyboard.press("End");
-  await expect(page.getByLabel("Parts of the keys")).toHaveAttribute("aria-valuetext", "8");
-  await expect(row(page, "", "Merged").or(page.getByRole("row", { name: /^7 42–47/ }))).toHaveCount(2);
+  await expect(slider(page, "Parts of the keys")).toHaveAttribute("aria-valuetext", "8");
+  await expect(page.getByRole("row", { name: /^7 42–47/ })).toBeVisible();
   await tabTo(page.getByRole("link", { name: "Next" }));
   await page.keyboard.press("Enter");
   await expect(heading(page, chapters[3].title)).toBeFocused();

@@ -44,7 +44,7 @@ export const figureStyle = css`
     justify-content: space-between;
     gap: 8px;
   }
-  output {
+  .controls b {
     color: var(--ink);
     font-weight: 600;
     white-space: nowrap;

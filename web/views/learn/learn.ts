@@ -158,7 +158,7 @@ export class RingsideLearn extends LitElement {
     if (typeof control.initial === "string")
       return html`<label><span>${control.label}</span><select .value=${live(value)} @change=${(event: Event) => this.#set(name, (event.target as HTMLSelectElement).value)}>
         ${values.map((one) => html`<option value=${one} ?selected=${one === value}>${say(one)}</option>`)}</select></label>`;
-    return html`<label><span>${control.label}<output>${say(value)}</output></span><input type="range" min="0" max=${values.length - 1} step="1" .value=${live(String(values.indexOf(value)))} aria-valuetext=${say(value)} ?disabled=${values.length < 2}
+    return html`<label><span>${control.label}<b aria-hidden="true">${say(value)}</b></span><input type="range" min="0" max=${values.length - 1} step="1" .value=${live(String(values.indexOf(value)))} aria-valuetext=${say(value)} ?disabled=${values.length < 2}
       @input=${(event: Event) => this.#set(name, values[Number((event.target as HTMLInputElement).value)])} /></label>`;
   }
 

@@ -85,7 +85,7 @@ export const passQ: Chapter<typeof controls, PassQ> = {
         </table></ringside-scroll>
         <ringside-scroll label="Both variants, a layer"><table>
           <caption>Both variants <small>one layer, times of one rank</small></caption>
-          <thead><tr><th scope="col"></th><th scope="col">Message</th><th scope="col">Transfer</th><th scope="col">Attention</th><th scope="col">All2All</th><th scope="col">Exposed</th></tr></thead>
+          <thead><tr><th scope="col">Variant</th><th scope="col">Message</th><th scope="col">Transfer</th><th scope="col">Attention</th><th scope="col">All2All</th><th scope="col">Exposed</th></tr></thead>
           <tbody>
             <tr><th scope="row">pass-KV</th><td><span data-v="kv">${formatBytes(t.kvBytes)}</span></td><td>${formatTime(t.sendKv)}</td><td>${formatTime(t.attend)}</td><td>none</td><td><span data-v="exposed.kv">${formatTime(t.exposedKv)}</span></td></tr>
             <tr><th scope="row">pass-Q</th><td><span data-v="q">${formatBytes(t.qBytes)}</span></td><td>${formatTime(t.sendQ)}</td><td>${formatTime(t.attend)}</td><td><span data-v="all2all">${formatTime(t.all2all)}</span></td><td><span data-v="exposed.q">${formatTime(t.exposedQ)}</span></td></tr>
