@@ -388,6 +388,18 @@ export const figureStyle = css`
   ringside-timeline {
     margin: 16px -8px 0;
   }
+  @media screen and (max-width: 640px) {
+    figure {
+      padding: 12px;
+    }
+    figure th, figure td {
+      padding-left: 8px;
+    }
+    td.meter {
+      width: auto;
+      min-width: 36px;
+    }
+  }
   @media print {
     .controls input, .controls select {
       display: none;

@@ -128,14 +128,16 @@ export class RingsideLearn extends LitElement {
     const shown = this._shown;
     return html`
       <nav class="contents" aria-label="Chapters"><h2>Learn</h2><ol>${chapters.map(({ title }, i) => html`<li>${this.#link(i, title, { current: i === this._chapter })}</li>`)}</ol></nav>
-      <div class="page">${shown === undefined ? html`<p class="quiet" role="status">${this._failure === "" ? "Computing the chapter …" : nothing}</p>` : this.#article(shown)}
-        ${this._failure === "" ? nothing : html`<p class="failed" role="alert">The figures could not be computed: ${this._failure}. Change a control to try again.</p>`}</div>
+      <div class="page">
+        ${this._failure === "" ? nothing : html`<p class="failed" role="alert">“${chapters[this._chapter].title}” could not be computed: ${this._failure}. Open it again, or change a control, to try again.</p>`}
+        ${shown === undefined ? html`<p class="quiet" role="status">${this._failure === "" ? "Computing the chapter …" : nothing}</p>` : this.#article(shown)}
+      </div>
     `;
   }
 
   #article({ chapter, state, model }: Shown): TemplateResult {
     const { title, render, onward } = chapters[chapter];
-    const page: Page<never, unknown> = { model, state: state as never, controls: (...names: string[]) => html`<div class="controls">${names.map((name) => this.#control(name))}</div>` };
+    const page: Page<never, unknown> = { model, state: state as never, controls: (...names: string[]) => html`<div class="controls">${names.map((name) => this.#control(name, chapter, state))}</div>` };
     return html`<article aria-labelledby="chapter">
       <p class="where">Chapter ${chapter + 1} of ${chapters.length}</p>
       <h2 id="chapter" tabindex="-1">${title}</h2>
@@ -148,12 +150,12 @@ export class RingsideLearn extends LitElement {
     </article>`;
   }
 
-  /** A control of the open chapter. It says what is asked, while the figures may still show what was asked before. */
-  #control(name: string): TemplateResult {
-    const control = chapters[this._chapter].controls[name];
-    if (control === undefined) return html``;
-    const values = valuesOf(control, this._state);
-    const value = this._state[name];
+  /** A control of the chapter that is shown. In the open one it says what is asked, while the figures may still show what was asked before. */
+  #control(name: string, chapter: number, shown: AnyState): TemplateResult {
+    const control = chapters[chapter].controls[name];
+    const state = chapter === this._chapter ? this._state : shown;
+    const values = valuesOf(control, state);
+    const value = state[name];
     const say = (control as Control).say ?? String;
     if (typeof control.initial === "string")
       return html`<label><span>${control.label}</span><select .value=${live(value)} @change=${(event: Event) => this.#set(name, (event.target as HTMLSelectElement).value)}>

@@ -6,7 +6,7 @@ import { type Chapter, choice, range, slider, v } from "../chapter.ts";
 import { COUNTS, LONG, type Merging, merging, ROWS, type Stored, TOKENS } from "../models/merge.ts";
 import { D } from "../models/small.ts";
 import { inLab } from "../onward.ts";
-import { plural, say } from "../say.ts";
+import { plural, say, times } from "../say.ts";
 import "../../../elements/scroll.ts";
 
 const controls = {
@@ -62,7 +62,7 @@ export const merge: Chapter<typeof controls, MergePage> = {
         <ringside-scroll label="Error of the merged output"><table><thead><tr><th scope="col">Stored</th>${COUNTS.map((count) => html`<th scope="col">${count}</th>`)}</tr></thead>
           <tbody>${model.stored.map(({ name, rms }, i) => html`<tr><th scope="row">${name}</th>${rms.map((error, j) => html`<td><span data-v="rms.${i}.${j}">${formatError(error)}</span></td>`)}</tr>`)}</tbody></table></ringside-scroll>
       </figure>
-      <p>A partial output that travels in bf16 costs ${v(`rms.1.${most}`, formatError(o16.rms[most]))} with ${COUNTS[most]} parts, about what it costs with two: rounding errors of parts average out. An LSE kept in bf16 costs ${v(`rms.4.${most}`, formatError(lse16.rms[most]))}, ${v("ratio", say(lse16.rms[most] / o16.rms[most]))} times as much, and grows with every part. It stands in an exponent, where an absolute error becomes a relative error of a weight, and bf16 numbers lie ${v("spacing", say(spacing.here))} apart at this row’s LSE. At the LSE of ${formatCount(LONG)} equal keys they lie ${v("spacing.long", say(spacing.long))} apart: a weight off by up to half of that. In f32 throughout the error is ${v(`rms.0.${most}`, formatError(f32.rms[most]))}. One LSE goes with <var>D</var> output elements, so f32 for it costs next to nothing.</p>`;
+      <p>A partial output that travels in bf16 costs ${v(`rms.1.${most}`, formatError(o16.rms[most]))} with ${COUNTS[most]} parts, about what it costs with two: rounding errors of parts average out. An LSE kept in bf16 costs ${v(`rms.4.${most}`, formatError(lse16.rms[most]))}, ${v("ratio", times(lse16.rms[most] / o16.rms[most]))} as much, and grows with every part. It stands in an exponent, where an absolute error becomes a relative error of a weight, and bf16 numbers lie ${v("spacing", say(spacing.here))} apart at this row’s LSE. At the LSE of ${formatCount(LONG)} equal keys they lie ${v("spacing.long", say(spacing.long))} apart: a weight off by up to half of that. In f32 throughout the error is ${v(`rms.0.${most}`, formatError(f32.rms[most]))}. One LSE goes with <var>D</var> output elements, so f32 for it costs next to nothing.</p>`;
   },
   onward: ({ state }) => [inLab({ N: state.parts, T: 256, P: 0, seed: state.seed, variant: "pass-q", wire: "bf16" }, "pass-Q sends partial results home in f32 and merges them there; the check shows what remains.")],
 };
