@@ -170,6 +170,17 @@ test("7, decode: caches of every step, and the planner's figures", async ({ page
   for (const k of [0, 1, 2, 3]) await says(page, `held.${k}`, String(steps[19].held[k]));
 });
 
+test("on paper: every number of the controls, no chapter's list, nothing cut", async ({ page }) => {
+  await opens(page, "learn=ring", chapters[4].title);
+  await page.emulateMedia({ media: "print" });
+  await page.setViewportSize({ width: 794, height: 1123 });
+  await expect(page.getByRole("navigation", { name: "Chapters", exact: true })).toBeHidden();
+  await expect(slider(page, "Hop")).toBeHidden();
+  await expect(page.getByText("Rank to follow")).toBeVisible();
+  await expect(page.getByText("the ring’s steps are smaller, and run beside attention")).toBeVisible();
+  expect(await page.evaluate(() => [document.documentElement.scrollHeight > 1123, document.documentElement.scrollWidth <= 794]), "it runs over pages, not out of them").toEqual([true, true]);
+});
+
 test("hovering a number lights the same number elsewhere", async ({ page }) => {
   await opens(page, "learn=merge", chapters[2].title);
   await value(page, "weight.0").last().hover();

@@ -276,8 +276,12 @@ export const figureStyle = css`
     height: 20px;
     margin-bottom: 4px;
   }
+  .pair .whole.thin {
+    max-width: 320px;
+  }
   .whole > .cached {
-    box-shadow: inset -1px 0 0 var(--paper), inset 0 -4px 0 var(--paper);
+    font-weight: 400;
+    color: var(--ink-2);
   }
   .named {
     display: grid;
@@ -401,8 +405,14 @@ export const figureStyle = css`
     }
   }
   @media print {
-    .controls input, .controls select {
+    .controls input {
       display: none;
+    }
+    .controls select {
+      padding: 0;
+      border: 0;
+      appearance: none;
+      font-weight: 600;
     }
     figure, .whole > *, td.meter i, .plot i, .legend i, .disc {
       print-color-adjust: exact;

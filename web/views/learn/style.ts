@@ -120,6 +120,9 @@ export const learnStyle = css`
     outline-offset: 1px;
     border-radius: 2px;
   }
+  .disc[data-lit] {
+    border-radius: 9px;
+  }
   .onward {
     display: grid;
     gap: 8px;

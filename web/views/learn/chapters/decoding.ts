@@ -71,7 +71,7 @@ export const decoding: Chapter<typeof controls, Decoding> = {
       <figure aria-labelledby="rooms">
         <figcaption id="rooms">Decode and room for KV <small>TTIT is the time to each further token. Measured is the paper’s Table 7, for the layouts that it has. Room is the tokens of KV cache that fit beside the weights.</small></figcaption>
         <ringside-scroll label="Decode and room for KV"><table>
-          <thead><tr><th scope="col">Hosts</th><th scope="col">TTIT</th><td></td><th scope="col">measured</th><th scope="col">Room, tokens</th><td></td></tr></thead>
+          <thead><tr><th scope="col">Hosts</th><th scope="col">TTIT</th><td></td><th scope="col">Measured</th><th scope="col">Room, tokens</th><td></td></tr></thead>
           <tbody>${model.rooms.map(({ ranks: hosts, ttit, tokens }) => html`<tr><th scope="row">CP${hosts}</th><td><span data-v="ttit.${hosts}">${formatTime(ttit)}</span></td>${plain(ttit, Math.max(...model.rooms.map((r) => r.ttit)), `ttit.${hosts}`)}<td><span data-v="measured.${hosts}">${paper(hosts)}</span></td><td><span data-v="room.${hosts}">${formatCount(tokens)}</span></td>${plain(tokens, all.tokens, `room.${hosts}`)}</tr>`)}</tbody>
         </table></ringside-scroll>
       </figure>

@@ -16,8 +16,8 @@ import { ringFigure, schedule } from "./ring-figure.ts";
 const [FRESH, CACHED] = [16, 112];
 
 const controls = {
-  fresh: slider("New tokens T", [1, 10, 100, 320, 640, 1280, 2000, 3200, 4160, 6400, 12_800, 32_000, 64_000, 128_000], 1280, formatCount),
-  cached: slider("Cached tokens P", [0, 1000, 8000, 32_000, 64_000, 115_200, 126_720, 250_000, 1_000_000], 126_720, formatCount),
+  fresh: slider("New tokens T", [1, 2, 5, 10, 20, 50, 100, 200, 320, 500, 640, 1000, 1280, 2000, 2500, 3200, 4000, 4160, 5000, 6400, 8000, 10_000, 12_800, 16_000, 20_000, 32_000, 38_400, 64_000, 76_800, 102_400, 115_200, 128_000], 1280, formatCount),
+  cached: slider("Cached tokens P", [0, 1000, 2000, 4000, 8000, 12_800, 16_000, 25_600, 32_000, 51_200, 64_000, 89_600, 115_200, 121_600, 123_840, 124_800, 126_720, 250_000, 500_000, 1_000_000], 126_720, formatCount),
   ranks: slider("Ranks N", range(2, 16), 4),
   fabric: choice("Network of a GPU", { gtt: "RDMA, 400 Gb/s", gti: "TCP, 100 Gb/s" }, "gtt"),
   hop: slider("Hop", range(0, 3), 1),

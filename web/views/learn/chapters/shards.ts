@@ -12,7 +12,7 @@ const controls = {
   ranks: slider("Ranks N", range(2, 8), 4),
   fresh: slider("New tokens T", [16, 24, 32, 50, 64, 100, 128], 64),
   cached: slider("Cached tokens P", [0, 16, 32, 64, 128, 256], 0),
-  second: slider("Second sequence, tokens", [0, 5, 9, 13, 30], 0),
+  second: slider("Second sequence", [0, 5, 9, 13, 30], 0),
 };
 
 /** Head-tail sharding beside contiguous shards. */
@@ -66,7 +66,7 @@ function half(name: string, layout: Layout, fresh: number, cached: number): Temp
   const runs = layout.ranges.flatMap((ranges, rank) => ranges.map((one) => ({ ...one, rank }))).sort((a, b) => a.start - b.start);
   const columns = cached + fresh;
   return html`<div><h3>${name}</h3>
-    <div class="whole thin" role="img" aria-label="${name}: ${runs.map(({ start, end, rank }) => `tokens ${start} to ${end - 1} on rank ${rank}`).join(", ")}">${runs.map(({ start, end, rank }) => html`<div data-v="${prefix}.pairs.${rank}" style="flex:${end - start} 0 0;background:${rankColour(rank, ranks)};color:${onRankColour(rank, ranks)}">${rank}</div>`)}</div>
+    <div class="whole thin" role="img" aria-label="${name}: ${runs.map(({ start, end, rank }) => `tokens ${start} to ${end - 1} on rank ${rank}`).join(", ")}">${cached > 0 ? html`<div class="cached" style="flex:${cached} 0 0">cached</div>` : nothing}${runs.map(({ start, end, rank }) => html`<div data-v="${prefix}.pairs.${rank}" style="flex:${end - start} 0 0;background:${rankColour(rank, ranks)};color:${onRankColour(rank, ranks)}">${rank}</div>`)}</div>
     <svg class="mask wide" viewBox="0 0 ${columns} ${fresh}" preserveAspectRatio="none" style="aspect-ratio:${columns <= fresh * 1.5 ? `${columns}/${fresh}` : "1.5"}" role="img" aria-label="${name}: causal mask of ${fresh} queries and ${columns} keys, ${layout.pairs.map((pairs, k) => `${pairs} pairs on rank ${k}`).join(", ")}">
       ${runs.map(({ start, end, rank }) => svg`<path data-v="${prefix}.pairs.${rank}" d=${stairs(start, end, cached)} fill=${rankColour(rank, ranks)}></path>`)}
       ${cached > 0 ? svg`<line x1=${cached} x2=${cached} y1="0" y2=${fresh} stroke="var(--paper)" stroke-width=${columns / 160}></line>` : nothing}
