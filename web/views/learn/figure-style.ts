@@ -120,9 +120,6 @@ export const figureStyle = css`
   .wrong {
     color: var(--bad);
   }
-  .good {
-    color: var(--good);
-  }
   td .disc, th .disc {
     min-width: 16px;
     height: 16px;
@@ -238,11 +235,6 @@ export const figureStyle = css`
   }
   i.row {
     box-shadow: inset 0 0 0 2px var(--accent);
-  }
-  .mask .lines {
-    fill: none;
-    stroke: var(--paper);
-    stroke-width: 0.3;
   }
   .mask [data-lit] {
     outline: none;
@@ -381,14 +373,6 @@ export const figureStyle = css`
     top: 54px;
     color: var(--ink-2);
   }
-  details {
-    margin-top: 12px;
-  }
-  summary {
-    color: var(--ink-2);
-    font-size: var(--small);
-    cursor: pointer;
-  }
   ringside-timeline {
     margin: 16px -8px 0;
   }
@@ -416,10 +400,6 @@ export const figureStyle = css`
     }
     figure, .whole > *, td.meter i, .plot i, .legend i, .disc {
       print-color-adjust: exact;
-    }
-    details::details-content {
-      content-visibility: visible;
-      height: auto;
     }
   }
 `;

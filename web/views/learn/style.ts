@@ -69,7 +69,7 @@ export const learnStyle = css`
   #chapter:focus-visible {
     outline-offset: 6px;
   }
-  article > p, article > .prose > p, article > ul {
+  article > p {
     max-width: 65ch;
     margin-bottom: 16px;
   }
@@ -77,12 +77,6 @@ export const learnStyle = css`
     margin: 32px 0 8px;
     font-size: 18px;
     line-height: 24px;
-  }
-  article > ul {
-    padding-left: 24px;
-  }
-  article > ul li {
-    margin-bottom: 8px;
   }
   article > .lead {
     max-width: 60ch;

@@ -91,10 +91,8 @@ export const passQ: Chapter<typeof controls, PassQ> = {
             <tr><th scope="row">pass-Q</th><td><span data-v="q">${formatBytes(t.qBytes)}</span></td><td>${formatTime(t.sendQ)}</td><td>${formatTime(t.attend)}</td><td><span data-v="all2all">${formatTime(t.all2all)}</span></td><td><span data-v="exposed.q">${formatTime(t.exposedQ)}</span></td></tr>
           </tbody>
         </table></ringside-scroll>
-        <div class="stack">
-          <ringside-timeline .heading=${`pass-KV: ${formatTime(kv.end)} a layer`} .spans=${kv.spans} .ranks=${ranks} .shown=${1} .end=${end}></ringside-timeline>
-          <ringside-timeline .heading=${`pass-Q: ${formatTime(q.end)} a layer`} .spans=${q.spans} .ranks=${ranks} .shown=${1} .end=${end}></ringside-timeline>
-        </div>
+        <ringside-timeline .heading=${`pass-KV: ${formatTime(kv.end)} a layer`} .spans=${kv.spans} .ranks=${ranks} .shown=${1} .end=${end}></ringside-timeline>
+        <ringside-timeline .heading=${`pass-Q: ${formatTime(q.end)} a layer`} .spans=${q.spans} .ranks=${ranks} .shown=${1} .end=${end}></ringside-timeline>
       </figure>
       <p>${smallerQ ? html`The Q message is the smaller one, by ${v("ratio", times(t.kvBytes / t.qBytes))}.` : html`The KV message is the smaller one, by ${v("ratio", times(t.qBytes / t.kvBytes))}.`} Exposed are ${v("exposed.kv", formatTime(t.exposedKv))} in pass-KV and ${v("exposed.q", formatTime(t.exposedQ))} in pass-Q, All2All included. Algorithm 1, which does not count the All2All, says ${v("rule.alg1", name[alg1.variant])}; Algorithm 5, which does, says ${v("rule.alg5", name[alg5.variant])}. Its reason: ${alg5.reason.split(":")[0]}.</p>
       <h3>Rules are rules</h3>

@@ -3,7 +3,7 @@ import { block, type Range } from "../../../../engine/layout/shards.ts";
 import { visibility } from "../../../../engine/layout/visibility.ts";
 import { reference } from "../../../../engine/reference/attention.ts";
 import { difference } from "../../../../engine/reference/error.ts";
-import { decode, type DType, encode } from "../../../../engine/tensor/dtype.ts";
+import { decode, encode } from "../../../../engine/tensor/dtype.ts";
 import { copyOf, Desk, type Partial, small } from "./small.ts";
 
 /** Tokens of the figure. */
@@ -29,8 +29,9 @@ export interface Stored {
   readonly rms: readonly number[];
 }
 
-/** Numbers of parts whose errors are compared, and the tokens that they are parts of. */
+/** Numbers of parts whose errors are compared. */
 export const COUNTS: readonly number[] = [2, 4, 8, 16];
+/** The tokens that they are parts of. */
 export const ROWS = 128;
 
 /** One row's parts and their merge. */
@@ -48,11 +49,11 @@ export interface Merging {
 /** Tokens of the long context. */
 export const LONG = 128_000;
 
-const round = (x: Float32Array, type: DType) => decode(encode(x, type), type);
+const bf16 = (x: Float32Array) => decode(encode(x, "bf16"), "bf16");
 
 const asIs = (part: Partial) => part;
-const roundO = ({ o, lse }: Partial): Partial => ({ o: round(o, "bf16"), lse });
-const roundLse = ({ o, lse }: Partial): Partial => ({ o, lse: round(lse, "bf16") });
+const roundO = ({ o, lse }: Partial): Partial => ({ o: bf16(o), lse });
+const roundLse = ({ o, lse }: Partial): Partial => ({ o, lse: bf16(lse) });
 
 /** `sent` is done to each part, `kept` to what is held after each merge. */
 const WAYS: readonly { readonly name: string; readonly sent: (part: Partial) => Partial; readonly kept: (part: Partial) => Partial }[] = [

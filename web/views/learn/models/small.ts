@@ -10,16 +10,16 @@ import { Recorder } from "../../../../engine/trace/clock.ts";
 /** Head dimension of the small tensors. */
 export const D = 16;
 
-/** Q, K and V of some sequences, one query head and one KV head unless said. */
+/** Q, K and V of some sequences, one head. */
 export type Small = ReferenceInput & { readonly causal: boolean };
 
 /** Seeded inputs of sequences. */
-export function small(seed: number, sequences: readonly Sequence[], heads = 1, kvHeads = 1): Small {
+export function small(seed: number, sequences: readonly Sequence[]): Small {
   const rows = sequences.reduce((sum, s) => sum + s.new, 0);
   const keys = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
   return {
-    q: seededRows(seed, "q", 0, rows, heads * D), k: seededRows(seed, "k", 0, keys, kvHeads * D), v: seededRows(seed, "v", 0, keys, kvHeads * D),
-    sequences, heads, kvHeads, headDim: D, causal: true,
+    q: seededRows(seed, "q", 0, rows, D), k: seededRows(seed, "k", 0, keys, D), v: seededRows(seed, "v", 0, keys, D),
+    sequences, heads: 1, kvHeads: 1, headDim: D, causal: true,
   };
 }
 
