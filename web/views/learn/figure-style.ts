@@ -73,7 +73,7 @@ export const figureStyle = css`
   figure > p .v:not(.wrong) {
     color: var(--ink);
   }
-  figure > * + ringside-scroll, figure > * + table {
+  figure > * + ringside-scroll, figure > * + table, .pair ringside-scroll + table {
     margin-top: 16px;
   }
   .pair {
