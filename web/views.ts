@@ -41,4 +41,12 @@ export const views: readonly View[] = [
     render: () => html`<ringside-planner></ringside-planner>`,
     whole: true,
   },
+  {
+    id: "learn",
+    title: "Learn",
+    icon: "M12 6C10 4.5 7 4 3 4v14c4 0 7 .5 9 2c2-1.5 5-2 9-2V4c-4 0-7 .5-9 2v14",
+    load: () => import("./views/learn/learn.ts"),
+    render: () => html`<ringside-learn></ringside-learn>`,
+    whole: true,
+  },
 ];

@@ -150,6 +150,28 @@ export class RingsideRail extends LitElement {
           clip-path: inset(50%);
           white-space: nowrap;
         }
+        nav {
+          min-width: 0;
+          overflow-x: auto;
+        }
+      }
+      /* Room for the drawings of all views, and for nothing else. */
+      @media (max-width: 480px) {
+        header {
+          gap: 4px;
+          padding: 4px 8px;
+        }
+        h1 span, a span {
+          position: absolute;
+          width: 1px;
+          height: 1px;
+          overflow: hidden;
+          clip-path: inset(50%);
+          white-space: nowrap;
+        }
+        a, .theme {
+          padding: 6px;
+        }
       }
     `,
   ];

@@ -1,0 +1,55 @@
+/** The cluster that chapters 5 to 7 speak of, Llama 3 405B on the paper's hosts, and its ring over virtual time. */
+import { findCluster, findModel } from "../../../../engine/plan/index.ts";
+import { type RankTime, simulateRing } from "../../../../engine/plan/simulate.ts";
+import { type Choice, choose, exposure, type Setting } from "../../../../engine/policy/index.ts";
+import type { Span, Variant } from "../../../engine.ts";
+
+const model = findModel("llama3-405b");
+/** GPUs of a host, which is one context-parallel rank of eight rings. */
+export const TP = 8;
+
+/** The paper's two fabrics. */
+export type FabricName = "gtt" | "gti";
+
+/** One layer's attention of one GPU: its heads, its peak rate and its port's line rate, as Eq. 1 to 5 are first read. */
+export function settingOf(fabric: FabricName, ranks: number, fresh: number, cached: number): Required<Setting> {
+  const cluster = findCluster(fabric);
+  return { new: fresh, cached, ranks, heads: model.heads / TP, kvHeads: model.kvHeads / TP, headDim: model.headDim, bytes: 2, flops: cluster.accelerator.bf16, bandwidth: cluster.fabric.line };
+}
+
+/** A variant's ring over virtual time. */
+export interface Simulated {
+  readonly spans: readonly Span[];
+  readonly ranks: readonly RankTime[];
+  /** Seconds until the last rank is done. */
+  readonly end: number;
+}
+
+/** Runs the engine's ring program in virtual time: rates alone, no latency, no host work. */
+export async function simulated(setting: Required<Setting>, variant: Variant): Promise<Simulated> {
+  const e = exposure(setting);
+  const spans: Span[] = [];
+  const flops = e.attend * setting.flops;
+  const ranks = await simulateRing({
+    ranks: setting.ranks, variant, attend: () => e.attend, flops: () => flops, message: variant === "pass-kv" ? e.kvBytes : e.qBytes,
+    parcel: e.all2allBytes / Math.max(1, setting.ranks - 1), wire: () => ({ rate: setting.bandwidth, latency: 0 }), exchange: () => e.all2all,
+    merge: 0, hopOverhead: 0, overlap: true, start: () => 0, onSpan: (span) => void spans.push(span),
+  });
+  return { spans, ranks, end: Math.max(...ranks.map(({ end }) => end)) };
+}
+
+/** Both variants, with what the rules say. */
+export interface Versus {
+  readonly setting: Required<Setting>;
+  readonly kv: Simulated;
+  readonly q: Simulated;
+  /** Algorithm 1 and Algorithm 5 with these rates, and the rule refitted to the paper's Table 4. */
+  readonly choices: readonly Choice[];
+}
+
+/** pass-KV beside pass-Q for a step. */
+export async function versus(fabric: FabricName, ranks: number, fresh: number, cached: number): Promise<Versus> {
+  const setting = settingOf(fabric, ranks, fresh, cached);
+  const [kv, q] = [await simulated(setting, "pass-kv"), await simulated(setting, "pass-q")];
+  return { setting, kv, q, choices: (["alg1", "alg5", "refitted"] as const).map((rule) => choose({ ...setting, rule })) };
+}

@@ -1,0 +1,70 @@
+/** Chapters 5 and 6: a real ring of ranks in this thread, watched hop by hop. */
+import { attendInProcess } from "../../../../engine/cluster/in-process.ts";
+import { CpuAttention, type CpuKeys, type CpuPartial, type CpuRows } from "../../../../engine/cpu/attention.ts";
+import { shard } from "../../../../engine/layout/shards.ts";
+import { visibility } from "../../../../engine/layout/visibility.ts";
+import { reference } from "../../../../engine/reference/attention.ts";
+import { type Difference, difference } from "../../../../engine/reference/error.ts";
+import type { Variant } from "../../../engine.ts";
+import { copyOf, D, type Small, small } from "./small.ts";
+
+/** What a rank did at a hop. */
+export interface Meeting {
+  readonly rank: number;
+  readonly hop: number;
+  /** The rank that first owned the visiting chunk. */
+  readonly owner: number;
+  /** Query-key pairs seen. */
+  readonly pairs: number;
+  /** In pass-KV, of the rank's last token: its LSE and first element of O so far, and keys seen at this hop. */
+  readonly lse: number;
+  readonly out: number;
+  readonly keys: number;
+}
+
+/** A run. */
+export interface RingRun {
+  readonly meetings: readonly Meeting[];
+  readonly out: Difference;
+  /** Each rank's last token (its position), and float64's values for it. */
+  readonly last: readonly { readonly token: number; readonly lse: number; readonly out: number }[];
+  /** Bytes of one ring message, f32. */
+  readonly message: number;
+}
+
+/** Runs a small seeded experiment of one head over `ranks` ranks. */
+export async function ringRun(seed: number, ranks: number, fresh: number, cached: number, variant: Variant): Promise<RingRun> {
+  const sequences = [{ new: fresh, cached }];
+  const input: Small = small(seed, sequences);
+  const blocks = shard(sequences, ranks);
+  const meetings: Meeting[] = [];
+  class Watched extends CpuAttention {
+    readonly #rank: number;
+    constructor(rank: number, ...rest: ConstructorParameters<typeof CpuAttention>) {
+      super(...rest);
+      this.#rank = rank;
+    }
+    override async attend(hop: number, q: CpuRows, kv: CpuKeys, into?: CpuPartial): Promise<CpuPartial> {
+      const partial = await super.attend(hop, q, kv, into);
+      const { o, lse } = copyOf(partial);
+      const { pairs, ends, views } = visibility(q.block, kv.block, true);
+      const row = lastRow(q.block.runs);
+      meetings.push({ rank: this.#rank, hop, owner: variant === "pass-kv" ? kv.owner : q.owner, pairs, lse: lse[row], out: o[row * D], keys: ends[row] - (views[0]?.first ?? 0) });
+      return partial;
+    }
+  }
+  const run = await attendInProcess({ ...input, variant }, ranks, (shape, recorder) => new Watched(recorder.rank, shape, recorder));
+  const exact = reference(input);
+  const last = blocks.queries.map(({ runs }) => {
+    const end = runs[runs.length - 1];
+    const token = end.start + end.length - 1;
+    return { token, lse: exact.lse[token - cached], out: exact.out[(token - cached) * D] };
+  });
+  const rows = variant === "pass-kv" ? 2 * blocks.keys[0].rows : blocks.queries[0].rows;
+  return { meetings: meetings.sort((a, b) => a.rank - b.rank || a.hop - b.hop), out: difference(run.out, exact.out), last, message: rows * D * 4 };
+}
+
+function lastRow(runs: readonly { readonly row: number; readonly length: number }[]): number {
+  const end = runs[runs.length - 1];
+  return end === undefined ? 0 : end.row + end.length - 1;
+}

@@ -1,0 +1,71 @@
+/** Small seeded tensors, and the engine's attention on parts of them in this thread. */
+import { keyChunk, queryChunk } from "../../../../engine/cluster/scatter.ts";
+import { CpuAttention, type CpuPartial } from "../../../../engine/cpu/attention.ts";
+import type { Block, Sequence } from "../../../../engine/layout/shards.ts";
+import { type ReferenceInput } from "../../../../engine/reference/attention.ts";
+import { publicLse, rankChunk, type RankChunk, type Shape } from "../../../../engine/ring/chunk.ts";
+import { seededRows } from "../../../../engine/tensor/seeded.ts";
+import { Recorder } from "../../../../engine/trace/clock.ts";
+
+/** Head dimension of the small tensors. */
+export const D = 16;
+
+/** Q, K and V of some sequences, one head. */
+export type Small = ReferenceInput & { readonly causal: boolean };
+
+/** Seeded inputs of sequences. */
+export function small(seed: number, sequences: readonly Sequence[]): Small {
+  const rows = sequences.reduce((sum, s) => sum + s.new, 0);
+  const keys = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
+  return {
+    q: seededRows(seed, "q", 0, rows, D), k: seededRows(seed, "k", 0, keys, D), v: seededRows(seed, "v", 0, keys, D),
+    sequences, heads: 1, kvHeads: 1, headDim: D, causal: true,
+  };
+}
+
+/** The shape of a small experiment. */
+export function shapeOf({ heads, kvHeads, headDim, causal }: Small): Shape {
+  return { heads, kvHeads, headDim, scale: 1 / Math.sqrt(headDim), causal, q: "f32", kv: "f32" };
+}
+
+/** O `[rows, H, D]` and LSE `[rows, H]`, -Infinity where a row sees no key. */
+export interface Partial {
+  readonly o: Float32Array;
+  readonly lse: Float32Array;
+}
+
+/** A copy of what a device holds, with -Infinity for no key. */
+export function copyOf({ o, lse }: CpuPartial): Partial {
+  return { o: o.slice(), lse: publicLse(lse.slice()) };
+}
+
+/** attend and merge of plain TypeScript over blocks of one small experiment. */
+export class Desk {
+  readonly #input: Small;
+  readonly #shape: Shape;
+  readonly #device: CpuAttention;
+
+  constructor(input: Small) {
+    this.#input = input;
+    this.#shape = shapeOf(input);
+    this.#device = new CpuAttention(this.#shape, new Recorder(0, 0));
+  }
+
+  /** Attention of a block of queries to a block of keys; with `into`, merged into that by the same kernel. */
+  async attend(q: Block, kv: Block, into?: CpuPartial): Promise<CpuPartial> {
+    const queries = this.#device.loadQueries(queryChunk(0, q, this.#input, this.#shape));
+    return await this.#device.attend(0, queries, this.#device.loadKeys(keyChunk(0, kv, this.#input, this.#shape)), into);
+  }
+
+  /** Merges partial results in the order given (Eq. 4). */
+  async merge([own, ...rest]: readonly CpuPartial[]): Promise<CpuPartial> {
+    return await this.#device.merge({ ...own, o: own.o.slice(), lse: own.lse.slice() }, rest.map((part, i) => parcel(i + 1, part)));
+  }
+}
+
+function parcel(owner: number, { block, o, lse }: CpuPartial): RankChunk {
+  const data = new Float32Array(o.length + lse.length);
+  data.set(o);
+  data.set(lse, o.length);
+  return rankChunk(owner, block, data.buffer);
+}
