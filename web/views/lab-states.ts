@@ -62,12 +62,13 @@ const during: Readonly<Record<Step, string>> = {
   checking: "while the result was checked",
 };
 
-/** After a failure: the error whole, and what to do. */
-export function failed({ failure, step }: RunState): TemplateResult {
+/** After a failure: the error whole, what to do, and the button that does it. */
+export function failed({ failure, step }: RunState, restart: () => void): TemplateResult {
   return html`<section class="card bad" aria-labelledby="failed">
     <h2 id="failed" class="title">${failure!.title}</h2>
     <p class="quiet">${step === undefined ? nothing : `This happened ${during[step]}.`}</p>
     <p class="message">${failure!.message}</p>
     <p>${failure!.advice}</p>
+    <p class="again"><button class="button" @click=${restart}>Restart</button></p>
   </section>`;
 }
