@@ -1,6 +1,5 @@
 /** The merge inspector: one token and head from hop to hop, beside float64, and what the wire's type costs. */
 import { html, nothing, type TemplateResult } from "lit";
-import { live } from "lit/directives/live.js";
 import { disc } from "../../elements/disc.ts";
 import { formatCount, formatError, formatShare } from "../../format.ts";
 import { mergeFigure } from "./figure.ts";
@@ -15,8 +14,13 @@ export function mergeInspector(stepper: Stepper, walk: Walk, offGrid: () => void
   const { hops: exact, problem } = stepper.exact;
   const story = mergeStory(walk, token, head, exact);
   const { T, H, D, P, N } = experiment;
-  const number = (label: string, value: number, most: number, set: (value: number) => void) => html`<label>${label} <input type="number" min="0" max=${most} .value=${live(String(value))} aria-label="${label}, 0 to ${most}"
-    @change=${(event: Event) => set(Math.max(0, Math.min(most, Math.floor(Number((event.target as HTMLInputElement).value)) || 0)))} /></label>`;
+  const number = (label: string, value: number, most: number, set: (value: number) => void) => html`<label>${label} <input type="number" min="0" max=${most} .value=${String(value)} aria-label="${label}, 0 to ${most}"
+    @change=${({ target }: Event & { target: HTMLInputElement }) => {
+      const within = Math.max(0, Math.min(most, Math.floor(Number(target.value)) || 0));
+      // What was typed stays until it is done, whatever ranks tell meanwhile.
+      target.value = String(within);
+      set(within);
+    }} /></label>`;
   return html`<section class="merge" aria-labelledby="merge">
     <div class="bar-top"><h2 id="merge" class="title">Merge inspector</h2>
       <div class="choose" role="group" aria-label="What is looked at">

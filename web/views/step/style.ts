@@ -51,6 +51,10 @@ export const stepStyle = css`
     border-radius: var(--radius);
     background: var(--raised);
   }
+  /* What is only read out stays within the box that scrolls. */
+  th {
+    position: relative;
+  }
   .ranks {
     width: auto;
   }
@@ -283,8 +287,8 @@ export const stepStyle = css`
   }
   @media (max-width: 480px) {
     .break > div {
-      right: auto;
-      left: 0;
+      position: static;
+      margin-top: 8px;
     }
   }
 `;
