@@ -34,7 +34,7 @@ const saying: Readonly<Record<Step, (experiment: Experiment, own: OwnData | unde
 };
 
 /** While it runs: its steps, with the progress of the one under way. */
-export function progress({ step, experiment, own, progress: at }: RunState, backend: Backend): TemplateResult {
+export function progress({ step, experiment, own, halted, progress: at }: RunState, backend: Backend): TemplateResult {
   const shown = steps.filter((name) => name !== "compiling" || backend === "webgpu");
   const current = shown.indexOf(step!);
   const unit = step === "attending" ? "hops of all ranks" : "rows";
@@ -48,6 +48,7 @@ export function progress({ step, experiment, own, progress: at }: RunState, back
           ${at === undefined
             ? html`<progress aria-label=${saying[name](experiment!, own)}></progress>`
             : html`<progress aria-label=${saying[name](experiment!, own)} value=${at.done} max=${at.total}></progress><small>${formatCount(at.done)} of ${formatCount(at.total)} ${unit}</small>`}
+          ${halted && step === "attending" ? html`<a href="#step">its ranks halt: go on in Step</a>` : nothing}
         </span>` : nothing}
       </li>`)}
     </ol>

@@ -155,6 +155,23 @@ test("a halted rank says what it holds, has sent and awaits, and nobody goes on 
   });
 });
 
+test("over a slow link a halted rank says when what it sent has left", async () => {
+  await using({ ranks: 2, backend: "cpu", link: { bandwidth: 1e4, latency: 0.05 } }, async (cluster) => {
+    const told: boolean[] = [];
+    const halted = new Set<number>();
+    const controller = new AbortController();
+    const attending = cluster.attend({ ...small, variant: "pass-q", signal: controller.signal, onHalt(halt) {
+      halted.add(halt.rank);
+      if (halt.rank === 0) told.push(halt.mail.sent[0].delivered);
+    } });
+    attending.catch(() => {});
+    await until(() => halted.size === 2 && told.includes(true), "the chunk that has left");
+    assert.equal(told[0], false);
+    controller.abort();
+    await assert.rejects(attending, { name: "AbortError" });
+  });
+});
+
 test("only the watched rows travel", async () => {
   await using({ ranks: 3, backend: "cpu" }, async (cluster) => {
     for (const variant of VARIANTS) {
@@ -170,6 +187,7 @@ test("only the watched rows travel", async () => {
         });
       }
     }
+    await assert.rejects(cluster.attend({ ...small, watch: [1] }), InputError);
     await assert.rejects(cluster.attend({ ...small, watch: [50], onHalt: (halt) => halt.leave() }), InputError);
   });
 });

@@ -45,14 +45,14 @@ export function rankTable(stepper: Stepper, walk: Walk, live: boolean): Template
 }
 
 /** What a rank does now, in a few words. */
-function nowOf(walk: Walk, rank: number, live: boolean): string {
+function nowOf(walk: Walk, rank: number, live: boolean): string | TemplateResult {
   const how = standing(walk, rank);
   if (how === "end") return "done";
   if (!live) return "ended";
   if (how === "unheard") return "starting";
   if (how === "halted") return "halted";
   const wait = waitsFor(walk, rank);
-  return wait === undefined ? "under way" : `waits for ${wait}`;
+  return wait === undefined ? "under way" : html`waits for ${disc(wait, walk.experiment.N)}`;
 }
 
 function keys(stepper: Stepper, walk: Walk, live: boolean, event: KeyboardEvent): void {
