@@ -7,10 +7,10 @@ export interface ExactRow {
   readonly lse: Float64Array;
 }
 
-/** Partials after a hop: over the keys that it adds, and over those seen so far; `sent`: of operands rounded as the wire does. */
+/** Partials after a hop: over the keys that it adds, and over those seen so far; of the operands as they are given, and as the wire rounds them. */
 export interface ExactHop {
-  readonly alone: { readonly true: ExactRow; readonly sent: ExactRow };
-  readonly soFar: { readonly true: ExactRow; readonly sent: ExactRow };
+  readonly alone: { readonly given: ExactRow; readonly sent: ExactRow };
+  readonly soFar: { readonly given: ExactRow; readonly sent: ExactRow };
 }
 
 type Engine = Pick<Awaited<ReturnType<typeof loadEngine>>, "reference" | "encode" | "decode">;
@@ -21,6 +21,6 @@ export function exactHops(input: Input, row: number, hops: readonly (readonly Ke
   const { variant, wire, q, k, v } = input;
   const rounded = (x: Float32Array) => (wire === "f32" ? x : decode(encode(x, wire), wire));
   const sent = variant === "pass-q" ? { ...input, q: rounded(q) } : { ...input, k: rounded(k), v: rounded(v) };
-  const both = (keys: readonly KeyRun[]) => ({ true: reference(input, [row], keys), sent: reference(sent, [row], keys) });
+  const both = (keys: readonly KeyRun[]) => ({ given: reference(input, [row], keys), sent: reference(sent, [row], keys) });
   return hops.map((keys, j) => ({ alone: both(keys), soFar: both(hops.slice(0, j + 1).flat()) }));
 }

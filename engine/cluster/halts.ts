@@ -1,7 +1,7 @@
 /** The ports over which the ranks of one run ask for leave, and what they say in terms of the caller's tensors. */
 import { offsets } from "../layout/shards.ts";
 import type { Fault, HaltState, Watch } from "../rank/job.ts";
-import type { HaltPost, Leave } from "../rank/halt.ts";
+import type { HaltPost, Leave } from "../rank/leave.ts";
 import { publicLse } from "../ring/chunk.ts";
 import type { AttendInput, Halt, Made } from "./types.ts";
 

@@ -2,7 +2,7 @@
 import type { Block, Run } from "../layout/shards.ts";
 import type { Ring } from "../ring/contract.ts";
 import type { RankChunk } from "../ring/chunk.ts";
-import type { Fault, HaltState, Held, MailState, Watch } from "./job.ts";
+import type { HaltState, Held, MailState, Watch } from "./job.ts";
 import type { Device } from "./run.ts";
 
 /** What is read of a device's handle. */
@@ -12,12 +12,12 @@ interface OfBlock {
 }
 
 /** A ring that can say what was sent and what is awaited. */
-export interface MailRing extends Ring<RankChunk> {
+interface MailRing extends Ring<RankChunk> {
   readonly mail: MailState;
 }
 
 /** What a rank asks for leave; the promise settles with it, or with the end of the run. */
-export type AskLeave = (state: HaltState) => Promise<void>;
+type AskLeave = (state: HaltState) => Promise<void>;
 
 /**
  * A ring and a device that halt, for a program that takes them for the ones given. After each attention and merge the watched
@@ -88,63 +88,11 @@ function heldOf({ owner, block }: OfBlock): Held {
 }
 
 /** The runs of a block that hold watched tokens, each with its first row in the block. */
-export function watched(block: Block, watch: Watch): Run[] {
+function watched(block: Block, watch: Watch): Run[] {
   if (watch === undefined) return [...block.runs];
   return block.runs.flatMap((run) => watch.flatMap(({ sequence, start, length }) => {
     const first = Math.max(run.start, start);
     const end = Math.min(run.start + run.length, start + length);
     return sequence === run.sequence && end > first ? [{ sequence, start: first, length: end - first, row: run.row + first - run.start }] : [];
   }));
-}
-
-/** What whoever watches answers: leave for that halt, or a fault to strike with. */
-export interface Leave {
-  /** Number of the halt, from 1. */
-  readonly halt: number;
-  readonly strike?: Fault["kind"];
-}
-
-/** What a rank posts: a halt, or its messages where they changed since. */
-export type HaltPost = { readonly halt: number; readonly state: HaltState } | { readonly halt: number; readonly mail: MailState };
-
-/** A rank's end of the port over which it asks for leave. */
-export class LeavePort {
-  readonly #port: MessagePort;
-  #halts = 0;
-  #waiting: { readonly resolve: () => void; readonly reject: (reason: unknown) => void } | undefined;
-  #failed: { readonly reason: unknown } | undefined;
-
-  constructor(port: MessagePort, strike: (kind: Fault["kind"]) => void) {
-    this.#port = port;
-    port.onmessage = ({ data }: MessageEvent<Leave>) => {
-      if (data.halt !== this.#halts || this.#waiting === undefined) return;
-      if (data.strike !== undefined) return strike(data.strike);
-      this.#waiting.resolve();
-      this.#waiting = undefined;
-    };
-  }
-
-  /** Posts a halt and waits for leave; what it hands out is given away. */
-  ask(state: HaltState): Promise<void> {
-    if (this.#failed !== undefined) return Promise.reject(this.#failed.reason);
-    const waits = new Promise<void>((resolve, reject) => (this.#waiting = { resolve, reject }));
-    this.#port.postMessage({ halt: ++this.#halts, state } satisfies HaltPost, state.made === undefined ? [] : [state.made.data]);
-    return waits;
-  }
-
-  /** Tells how messages stand, where the rank is halted. */
-  tell(mail: MailState): void {
-    if (this.#waiting !== undefined) this.#port.postMessage({ halt: this.#halts, mail } satisfies HaltPost);
-  }
-
-  /** Rejects what waits, now and later. */
-  fail(reason: unknown): void {
-    this.#failed ??= { reason };
-    this.#waiting?.reject(reason);
-    this.#waiting = undefined;
-  }
-
-  close(): void {
-    this.#port.close();
-  }
 }

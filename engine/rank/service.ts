@@ -12,8 +12,9 @@ import { bytesPer } from "../tensor/dtype.ts";
 import { now, Recorder } from "../trace/clock.ts";
 import type { PagePool } from "../layout/page-pool.ts";
 import { type CachedRows, KvCache } from "./cache.ts";
-import { halting, LeavePort } from "./halt.ts";
+import { halting } from "./halt.ts";
 import { type AttendJob, type AttendOutcome, type CacheSetup, endOf, type Fault, type Job, type Opened, type Pulse, type RankSetup, type StepJob } from "./job.ts";
+import { LeavePort } from "./leave.ts";
 import { Mesh, MeshRing } from "./mesh.ts";
 import { type Device, exposedWaits, runAttend, runStep } from "./run.ts";
 

@@ -165,7 +165,7 @@ export function mergeStory(walk: Walk, row: number, head: number, exact: readonl
   if (home === undefined || keys === undefined) return undefined;
   const passQ = experiment.variant === "pass-q";
   const of = (row: ExactRow) => headOf(row, 0, head, experiment);
-  const last = exact && of(exact[exact.length - 1].soFar.true);
+  const last = exact && of(exact[exact.length - 1].soFar.given);
   let soFar: Row | undefined;
   let before = 0;
   const hops = keys.map(({ owner, rank, runs }, hop): MergeHop => {
@@ -178,7 +178,7 @@ export function mergeStory(walk: Walk, row: number, head: number, exact: readonl
     const weight = passQ ? share : share - before;
     before = share;
     const same = passQ ? exact![hop].alone : exact![hop].soFar;
-    const [truth, sent] = [of(same.true), of(same.sent)];
+    const [truth, sent] = [of(same.given), of(same.sent)];
     const off = (a: Row, b: Row): Off => ({ out: largest(a.out, b.out), lse: a.lse === b.lse ? 0 : Math.abs(a.lse - b.lse) });
     return { ...fixed, partial, soFar, weight, away: distance(soFar.out, last.out), error: { all: off(partial, truth), wire: off(sent, truth), rest: off(partial, sent) } };
   });

@@ -8,8 +8,8 @@ export const stepStyle = css`
   }
   .walk {
     display: grid;
-    grid-template-columns: minmax(0, 9fr) minmax(0, 13fr);
-    gap: 32px 48px;
+    grid-template-columns: minmax(0, 10fr) minmax(0, 13fr);
+    gap: 32px;
     max-width: 1520px;
   }
   .walk > * {
@@ -65,22 +65,22 @@ export const stepStyle = css`
   }
   .ranks thead th {
     height: 24px;
-    min-width: 36px;
+    min-width: 32px;
   }
   .ranks th:first-child {
     padding-left: 0;
     text-align: left;
   }
   .ranks .now {
-    padding: 0 8px;
+    padding: 0 4px;
     text-align: left;
     color: var(--ink-2);
-    min-width: 88px;
+    min-width: 80px;
   }
   .cell {
     display: grid;
     place-items: center;
-    width: 36px;
+    width: 32px;
     height: 32px;
     margin: 0 auto;
     padding: 0;
