@@ -6,7 +6,7 @@ export type { Fault } from "./rank/job.ts";
 export type { Sequence } from "./layout/shards.ts";
 export { check, type Check } from "./reference/check.ts";
 export { difference, type Difference, F32_TOLERANCE, type Tolerance } from "./reference/error.ts";
-export { reference, type ReferenceInput, type ReferenceOutput } from "./reference/attention.ts";
+export { type KeyRun, reference, type ReferenceInput, type ReferenceOutput } from "./reference/attention.ts";
 export { decode, type DType, encode } from "./tensor/dtype.ts";
 export { readNpy, writeNpy } from "./tensor/npy.ts";
 export { readSafetensors, writeSafetensors } from "./tensor/safetensors.ts";

@@ -1,7 +1,8 @@
 /** A worker of the page for the long arithmetic: makes the seeded inputs or reads the visitor's, and compares a result with float64 attention. */
 import type { Check, Inputs, Request, Response } from "./check.ts";
 import { loadEngine } from "./engine.ts";
-import type { Experiment } from "./experiment.ts";
+import { exactHops } from "./exact.ts";
+import { type Experiment, OFF_GRID } from "./experiment.ts";
 import { type OwnFiles, sayFiles, shapeFields } from "./own/data.ts";
 import { readOwn } from "./own/tensors.ts";
 import { rowsToCheck } from "./rows.ts";
@@ -24,13 +25,17 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
       return;
     }
     const input = { q, k, v, sequences: [{ new: T, cached: P }], heads: H, kvHeads: Hkv, headDim: D, causal };
+    if (data.kind === "partials") {
+      reply({ kind: "partials", hops: exactHops({ ...input, variant, wire }, data.row, data.hops, { reference, encode, decode }) });
+      return;
+    }
     let tolerance = toleranceOf(wire);
     let lseTolerance = tolerance;
     const rows = rowsToCheck(data.experiment);
     const group = Math.max(1, Math.min(16, Math.ceil(rows.length / 50)));
     const groups = Array.from({ length: Math.ceil(rows.length / group) }, (_, i) => rows.slice(i * group, (i + 1) * group));
-    // Own numbers are rounded on a 16-bit wire, where seeded ones are exact: the engine's own bar is twice what one such pass costs, plus 1e-3 (reference/check.ts).
-    const rounds = data.files !== undefined && wire !== "f32";
+    // Own numbers are rounded on a 16-bit wire, where seeded ones are exact unless multiplied: the engine's own bar is twice what one such pass costs, plus 1e-3 (reference/check.ts).
+    const rounds = (data.files !== undefined || data.experiment.offGrid === true) && wire !== "f32";
     const progress = (group: number) => reply({ kind: "progress", done: groups.slice(0, group).reduce((sum, some) => sum + some.length, 0), total: rows.length });
     const exacts: ReturnType<typeof reference>[] = [];
     if (rounds) {
@@ -75,7 +80,13 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
 async function inputsOf(experiment: Experiment, files: OwnFiles | undefined): Promise<Inputs> {
   const { seededRows, readNpy, readSafetensors, InputError } = await loadEngine();
   const { seed, T, P, H, Hkv, D } = experiment;
-  if (files === undefined) return { q: seededRows(seed, "q", 0, T, H * D), k: seededRows(seed, "k", 0, T + P, Hkv * D), v: seededRows(seed, "v", 0, T + P, Hkv * D) };
+  if (files === undefined) {
+    const rows = (tensor: "q" | "k" | "v", count: number, columns: number) => {
+      const values = seededRows(seed, tensor, 0, count, columns);
+      return experiment.offGrid ? values.map((x) => x * OFF_GRID) : values;
+    };
+    return { q: rows("q", T, H * D), k: rows("k", T + P, Hkv * D), v: rows("v", T + P, Hkv * D) };
+  }
   const { facts, ...inputs } = await readOwn(files, { readNpy, readSafetensors, InputError });
   const other = shapeFields.filter((field) => facts.shape[field] !== experiment[field]).map((field) => `${field} = ${facts.shape[field]}, expected ${field} = ${experiment[field]}`);
   if (other.length > 0) throw new InputError(`${sayFiles(files)}: found ${other.join("; ")} as when they were chosen; choose them again`);

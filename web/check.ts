@@ -1,5 +1,6 @@
 /** Asks a worker of the page for inputs and for the check against float64, so that the main thread stays free. */
-import type { Tolerance } from "./engine.ts";
+import type { KeyRun, Tolerance } from "./engine.ts";
+import type { ExactHop } from "./exact.ts";
 import type { Experiment } from "./experiment.ts";
 import type { OwnFacts, OwnFiles } from "./own/data.ts";
 
@@ -30,7 +31,8 @@ export interface Check {
 export type Request =
   | { readonly kind: "read"; readonly files: OwnFiles }
   | { readonly kind: "inputs"; readonly experiment: Experiment; readonly files?: OwnFiles }
-  | { readonly kind: "check"; readonly experiment: Experiment; readonly files?: OwnFiles; readonly out: Float32Array; readonly lse: Float32Array };
+  | { readonly kind: "check"; readonly experiment: Experiment; readonly files?: OwnFiles; readonly out: Float32Array; readonly lse: Float32Array }
+  | { readonly kind: "partials"; readonly experiment: Experiment; readonly files?: OwnFiles; readonly row: number; readonly hops: readonly (readonly KeyRun[])[] };
 
 /** What it answers. */
 export type Response =
@@ -38,6 +40,7 @@ export type Response =
   | { readonly kind: "inputs"; readonly inputs: Inputs }
   | { readonly kind: "progress"; readonly done: number; readonly total: number }
   | { readonly kind: "checked"; readonly check: Check }
+  | { readonly kind: "partials"; readonly hops: readonly ExactHop[] }
   | { readonly kind: "failed"; readonly name: string; readonly message: string };
 
 type Progress = (done: number, total: number) => void;
@@ -58,6 +61,12 @@ export async function makeInputs(experiment: Experiment, files: OwnFiles | undef
 export async function checkResult(experiment: Experiment, files: OwnFiles | undefined, out: Float32Array, lse: Float32Array, signal: AbortSignal, onProgress: Progress): Promise<Check> {
   const answer = await ask({ kind: "check", experiment, files, out, lse }, signal, onProgress);
   return (answer as Extract<Response, { kind: "checked" }>).check;
+}
+
+/** Float64 partials of one row of Q, hop by hop, over the keys that each hop adds. */
+export async function exactPartials(experiment: Experiment, files: OwnFiles | undefined, row: number, hops: readonly (readonly KeyRun[])[], signal: AbortSignal): Promise<readonly ExactHop[]> {
+  const answer = await ask({ kind: "partials", experiment, files, row, hops }, signal);
+  return (answer as Extract<Response, { kind: "partials" }>).hops;
 }
 
 /** One request to a worker of its own, which ends with the answer or with the signal. */

@@ -2,6 +2,7 @@
 export type {
   AdapterFacts, AttendInput, AttendResult, Backend, ClusterFace, ClusterOptions, DType, Kind, Lane, Link, RankTraffic, Report, Span, Times, Tolerance, Variant,
 } from "../engine/browser.ts";
+export type { Halt, Held, KeyRun, Mail, MailState, Made, Message } from "../engine/browser.ts";
 export type { Fault, Session as CacheSession, SessionRows, StepReport, StepResult } from "../engine/browser.ts";
 
 /** Loads the engine: a chunk of its own, so that the page is there before it. */

@@ -25,10 +25,15 @@ export interface Experiment {
   readonly link: Link | null;
   readonly causal: boolean;
   readonly backend: Backend;
+  /** True where the seeded inputs are multiplied by OFF_GRID. Seeded values are exact in 16 bits; these are not, so that a 16-bit wire has something to round. */
+  readonly offGrid?: true;
 }
 
+/** Factor of inputs that 16 bits cannot hold. */
+export const OFF_GRID = 1.1;
+
 /** A field of the form. The link is two of them. */
-export type Field = "N" | "T" | "P" | "H" | "Hkv" | "D" | "variant" | "causal" | "wire" | "bandwidth" | "latency" | "seed" | "backend";
+export type Field = "N" | "T" | "P" | "H" | "Hkv" | "D" | "variant" | "causal" | "wire" | "bandwidth" | "latency" | "seed" | "grid" | "backend";
 
 /** What stands in each field, as typed. */
 export type Draft = Readonly<Record<Field, string>>;
@@ -53,6 +58,7 @@ export const names: Readonly<Record<Field, string>> = {
   bandwidth: "Link bandwidth",
   latency: "Link latency",
   seed: "Seed",
+  grid: "Seeded values",
   backend: "Back-end",
 };
 
@@ -63,6 +69,7 @@ export const choices = {
   variant: { "pass-q": "pass-Q", "pass-kv": "pass-KV" },
   causal: { "1": "causal", "0": "full" },
   wire: { f32: "f32", f16: "f16", bf16: "bf16" },
+  grid: { on: "as they are", off: `times ${OFF_GRID}` },
   backend: { webgpu: "WebGPU", cpu: "plain TypeScript" },
 } as const satisfies Partial<Record<Field, Record<string, string>>>;
 
@@ -85,7 +92,7 @@ export function draftOf(experiment: Experiment): Draft {
     H: formatCount(experiment.H), Hkv: formatCount(experiment.Hkv), D: formatCount(experiment.D),
     variant: experiment.variant, causal: experiment.causal ? "1" : "0", wire: experiment.wire,
     bandwidth: link === null ? "off" : formatRate(link.bandwidth), latency: formatSeconds(link?.latency ?? 0),
-    seed: String(experiment.seed), backend: experiment.backend,
+    seed: String(experiment.seed), grid: experiment.offGrid ? "off" : "on", backend: experiment.backend,
   };
 }
 
@@ -128,19 +135,21 @@ export function read(draft: Draft): Reading {
   const variant = one("variant");
   const wire = one("wire");
   const causal = one("causal") === "1";
+  const offGrid = one("grid") === "off";
   const backend = one("backend");
   if (problems.size > 0) return { problems: new Map(fields.flatMap((field) => (problems.has(field) ? [[field, problems.get(field)!]] : []))) };
-  return { problems, experiment: { seed, T, P, H, Hkv, D, N, variant, wire, link: off ? null : { bandwidth, latency }, causal, backend } };
+  return { problems, experiment: { seed, T, P, H, Hkv, D, N, variant, wire, link: off ? null : { bandwidth, latency }, causal, backend, ...(offGrid ? { offGrid } : {}) } };
 }
 
 const plain = ["seed", "T", "P", "H", "Hkv", "D", "N", "variant", "wire", "causal", "backend"] as const;
 
 /** The query of the page's address for an experiment: `seed=1&T=512&…&link=50000000000,0`. */
 export function toQuery(experiment: Experiment): string {
-  const { link, causal, ...rest } = experiment;
+  const { link, causal, offGrid, ...rest } = experiment;
   const query = new URLSearchParams();
   for (const key of plain) query.set(key, key === "causal" ? (causal ? "1" : "0") : String(rest[key]));
   query.set("link", link === null ? "off" : `${link.bandwidth},${link.latency}`);
+  if (offGrid) query.set("grid", "off");
   return query.toString().replaceAll("%2C", ",");
 }
 
@@ -152,6 +161,7 @@ export function fromQuery(query: string): Draft {
     const value = given.get(key);
     if (value !== null) draft[key] = tidy(key, value);
   }
+  draft.grid = given.get("grid") ?? "on";
   const link = given.get("link");
   if (link !== null) {
     const [bandwidth, latency = "0"] = link.split(",");

@@ -33,7 +33,14 @@ export interface RunState {
   /** Seconds for the kernels, compiled before the run so that it is the ring's time that is measured; 0 where they were there. */
   readonly compile?: number;
   readonly check?: Check;
+  /** True where the ranks halted at hop boundaries: times then say how long somebody looked. */
+  readonly halted?: true;
   readonly failure?: Failure;
+}
+
+/** Makes runs halt: what is asked of the ranks for an experiment. */
+export interface Halting {
+  begin(experiment: Experiment, own: OwnData | undefined): Pick<AttendInput, "onHalt" | "watch">;
 }
 
 /** Runs one experiment at a time and keeps its ranks for the next one of the same cluster. Tells of each change with a "change" event. */
@@ -55,13 +62,14 @@ export class Runner extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Runs an experiment on a back-end, on seeded inputs or on own ones; resolves when it is done, failed or cancelled. */
-  async run(experiment: Experiment, backend: Backend, own?: OwnData): Promise<void> {
+  /** Runs an experiment on a back-end, on seeded inputs or on own ones, with halts where asked; resolves when it is done, failed or cancelled. */
+  async run(experiment: Experiment, backend: Backend, own?: OwnData, halting?: Halting): Promise<void> {
     if (this.#abort !== undefined) return;
     const abort = new AbortController();
     const { signal } = abort;
     this.#abort = abort;
-    let kept: Partial<RunState> = { own };
+    let kept: Partial<RunState> = { own, ...(halting && { halted: true }) };
+    const halts = halting?.begin(experiment, own);
     const enter = (step: Step, more: Partial<RunState> = {}) => this.#set({ phase: step, step, experiment, ...kept, ...more });
     try {
       enter("inputs");
@@ -75,7 +83,7 @@ export class Runner extends EventTarget {
       enter("attending", { progress: { done: 0, total: experiment.N ** 2 } });
       const { T, P, H, Hkv, D, variant, wire, causal } = experiment;
       const result = await attend(cluster, {
-        ...inputs, sequences: [{ new: T, cached: P }], heads: H, kvHeads: Hkv, headDim: D, variant, causal, wireDtype: wire, signal,
+        ...inputs, sequences: [{ new: T, cached: P }], heads: H, kvHeads: Hkv, headDim: D, variant, causal, wireDtype: wire, signal, ...halts,
         onProgress: (done, total) => !signal.aborted && enter("attending", { progress: { done, total } }),
       });
       kept = { ...kept, result };
@@ -149,6 +157,7 @@ export function failureOf(error: unknown, backend: Backend, own = false): Failur
   const elsewhere = backend === "webgpu" ? ", or choose plain TypeScript in place of WebGPU" : "";
   if (name === "LimitError") return { title: "The device cannot hold this experiment", message, advice: "Take fewer new tokens or more ranks." };
   if (name === "InputError") return { title: "The engine refuses this input", message, advice: own ? "Choose other files, or change the part of the sentence that the message names." : "Change the part of the sentence that the message names." };
+  if (/GPU device was lost/.test(message)) return { title: "A GPU device was lost", message, advice: `Restart ends every rank and gives each a new device${elsewhere}.` };
   if (name === "RankError") return { title: "A rank failed", message, advice: `Run again starts every rank anew${elsewhere}.` };
   return { title: "The run failed", message, advice: `Run again starts every rank anew${elsewhere}.` };
 }

@@ -4,7 +4,7 @@ import type { Backend } from "./engine.ts";
 import { defaults, type Draft, draftOf, type Experiment, type Field, fromQuery, read, type Reading, same, tidied, toQuery } from "./experiment.ts";
 import { type OwnData, shapeFields } from "./own/data.ts";
 import { Intake } from "./own/intake.ts";
-import { Runner, type RunState } from "./run.ts";
+import { type Halting, Runner, type RunState } from "./run.ts";
 
 /** Fires "change" whenever anything of it changed. Views read it and call its methods; they hold no state of the experiment themselves. */
 export class Session extends EventTarget {
@@ -15,6 +15,10 @@ export class Session extends EventTarget {
   #runner = new Runner();
   /** What the sentence said of the shape before own data fixed it. */
   #before: Partial<Draft> = {};
+  /** What the open view has in the address beside the experiment. */
+  aside: Readonly<Record<string, string>> = {};
+  /** Set by a view that steps through: runs that begin while it is there halt. */
+  halting: Halting | undefined;
   /** The visitor's own files, which no address can carry. */
   readonly own = new Intake((data) => this.#fit(data));
 
@@ -96,7 +100,7 @@ export class Session extends EventTarget {
     if (experiment === undefined || this.running) return;
     this.#write(experiment);
     if (this.#adapter === undefined) this.#adapter = await probeAdapter();
-    await this.#runner.run(experiment, this.backend, data);
+    await this.#runner.run(experiment, this.backend, data, this.halting);
   }
 
   /** Cancels the run under way. */
@@ -142,12 +146,18 @@ export class Session extends EventTarget {
     this.#changed();
   }
 
+  /** Puts what a view shows into the address, beside the experiment. */
+  note(aside: Readonly<Record<string, string>>): void {
+    this.aside = aside;
+    if (this.#reading.experiment !== undefined) this.#write(this.#reading.experiment);
+  }
+
   #changed(): void {
     this.dispatchEvent(new Event("change"));
   }
 
   #write(experiment: Experiment): void {
-    history.replaceState(null, "", `?${toQuery(experiment)}${location.hash}`);
+    history.replaceState(null, "", `?${toQuery(experiment)}${Object.entries(this.aside).map(([key, value]) => `&${key}=${encodeURIComponent(value)}`).join("")}${location.hash}`);
     this.#search = location.search;
   }
 }

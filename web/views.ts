@@ -14,6 +14,8 @@ export interface View {
   readonly render: (session: Session) => TemplateResult;
   /** True where the view brings its own sentence, timeline and status, in place of the Lab's. */
   readonly whole?: boolean;
+  /** True where the timeline is left out until there is something to draw. */
+  readonly tall?: boolean;
 }
 
 /** In the order of the rail; the first is what the page opens with. */
@@ -24,6 +26,14 @@ export const views: readonly View[] = [
     icon: "M9 3h6M10 3v6l-5 9a2 2 0 0 0 2 3h10a2 2 0 0 0 2-3l-5-9V3M7.5 15h9",
     load: () => import("./views/lab.ts"),
     render: (session) => html`<ringside-lab .session=${session}></ringside-lab>`,
+  },
+  {
+    id: "step",
+    title: "Step",
+    icon: "M5 5v14M9 12h9M14 8l4 4l-4 4M21.5 5v14",
+    load: () => import("./views/step/step.ts"),
+    render: (session) => html`<ringside-step .session=${session}></ringside-step>`,
+    tall: true,
   },
   {
     id: "conversation",

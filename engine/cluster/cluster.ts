@@ -9,6 +9,7 @@ import type { AttendJob, AttendOutcome, Opened } from "../rank/job.ts";
 import { now } from "../trace/clock.ts";
 import { timesOf } from "../trace/summary.ts";
 import type { DeviceLimits } from "../gpu/device.ts";
+import { haltPorts } from "./halts.ts";
 import { requireFits } from "./limits.ts";
 import { Monitor } from "./monitor.ts";
 import type { Platform } from "./platform.ts";
@@ -96,12 +97,14 @@ export class Cluster implements ClusterFace {
       const blocks = shard(sequences, this.size);
       const { fault } = this.options;
       const { id, origin } = this.newJob();
+      const halts = input.onHalt && haltPorts(this.size, input, input.onHalt, (reason) => this.#fail(reason));
       const outcomes = await this.all(id, input, (rank) => {
         const q = queryChunk(rank, blocks.queries[rank], input, shape);
         const kv = keyChunk(rank, blocks.keys[rank], input, shape);
-        const job: AttendJob = { id, origin, variant, shape, q, kv, fault: fault?.step === undefined ? fault : undefined };
-        return this.service(rank).attend(Comlink.transfer(job, [q.data, kv.data]));
-      });
+        const port = halts?.ports[rank];
+        const job: AttendJob = { id, origin, variant, shape, q, kv, fault: fault?.step === undefined ? fault : undefined, halt: port && { port, watch: halts!.watch } };
+        return this.service(rank).attend(Comlink.transfer(job, [q.data, kv.data, ...(port === undefined ? [] : [port])]));
+      }, halts === undefined).finally(() => halts?.close());
       const total = now() - origin;
       const rows = sequences.reduce((sum, s) => sum + s.new, 0);
       const out = new Float32Array(rows * heads * headDim);

@@ -1,6 +1,6 @@
 /** Watches the ranks' signs of life and finds, within a bounded time, who failed and what was awaited. */
 import { RankError } from "../errors.ts";
-import type { Mail, Pulse } from "../rank/job.ts";
+import { endOf, type Mail, type Pulse } from "../rank/job.ts";
 import { now } from "../trace/clock.ts";
 
 /** The last pulse of every rank. */
@@ -44,7 +44,7 @@ export class Monitor {
       const mail = waiter.awaiting.find((m) => m.peer === rank);
       if (mail !== undefined) return new RankError(rank, mail.hop, `${mailName(mail)} by rank ${waiter.rank}`, how);
     }
-    return phase === "idle" ? new RankError(rank, undefined, undefined, how) : new RankError(rank, hop, `the end of ${phase}`, how);
+    return phase === "idle" ? new RankError(rank, undefined, undefined, how) : new RankError(rank, hop, endOf(phase), how);
   }
 
   /** Forgets silence from before a job began, or while this thread itself was held up. */
@@ -83,9 +83,9 @@ export class Monitor {
       const late = waiter.at - delivered.at;
       return late > this.#patience ? new RankError(waiter.rank, mail.hop, name, `what rank ${mail.peer} sent ${late.toFixed(1)} s ago never came`) : undefined;
     }
-    // A sender that computes, has messages on its link, or itself waits for an earlier one, is not at fault.
+    // A sender that is halted, computes, has messages on its link, or itself waits for an earlier one, is not at fault.
     const computing = sender.phase !== "idle" && sender.awaiting.length === 0;
-    if (computing || sender.sending > 0 || sender.awaiting.some((m) => m.hop < mail.hop)) return undefined;
+    if (sender.phase === "halt" || computing || sender.sending > 0 || sender.awaiting.some((m) => m.hop < mail.hop)) return undefined;
     return new RankError(waiter.rank, mail.hop, name, `waited ${this.#patience.toFixed(1)} s, and rank ${mail.peer} has not sent it (it is ${sender.phase}, hop ${sender.hop})`);
   }
 }

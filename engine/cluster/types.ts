@@ -1,7 +1,7 @@
 /** What a cluster takes and gives: the public face of the engine. */
 import type { Sequence } from "../layout/shards.ts";
 import type { AdapterFacts } from "../gpu/device.ts";
-import type { Backend, Fault, Link, RankTraffic } from "../rank/job.ts";
+import type { Backend, Fault, HaltState, Held, Link, Mail, MailState, Message, RankTraffic } from "../rank/job.ts";
 import type { Variant } from "../ring/contract.ts";
 import type { Choice } from "../policy/index.ts";
 import type { DType } from "../tensor/dtype.ts";
@@ -9,7 +9,7 @@ import type { Span } from "../trace/span.ts";
 import type { Times } from "../trace/summary.ts";
 import type { Session } from "./session.ts";
 
-export type { AdapterFacts, Backend, Link, RankTraffic, Times, Variant };
+export type { AdapterFacts, Backend, Held, Link, Mail, MailState, Message, RankTraffic, Times, Variant };
 
 /** How a cluster is started. */
 export interface ClusterOptions {
@@ -116,6 +116,41 @@ export interface AttendInput {
   readonly signal?: AbortSignal;
   /** Called as ranks finish hops: hops done of all ranks together, and their total (N x N). */
   readonly onProgress?: (done: number, total: number) => void;
+  /**
+   * Makes the run halt: each rank before the attention of each hop and, in pass-Q, before its All2All and its merge. Called
+   * with a rank's state when it halts, again when its messages change while it is halted, and once at its end. It goes on
+   * when it has `leave()`; the result is the same to the last bit as that of a run that does not halt.
+   */
+  readonly onHalt?: (halt: Halt) => void;
+  /** Rows of Q whose partial results halts hand out; default all. */
+  readonly watch?: readonly number[];
+}
+
+/** What a hop's attention, or pass-Q's merge, made of the watched rows. */
+export interface Made {
+  readonly kind: "attend" | "merge";
+  readonly hop: number;
+  /** Whose queries it answers. */
+  readonly queries: Held;
+  /** The keys that it attended to; undefined for a merge. */
+  readonly keys?: Held;
+  /** Rows of Q that `out` and `lse` are of. */
+  readonly rows: readonly number[];
+  /** f32 `[rows, H, D]`: in pass-KV over the keys of this hop and those before, in pass-Q over those of this hop alone. */
+  readonly out: Float32Array;
+  /** f32 `[rows, H]`, natural log, -Infinity where a row saw no key. */
+  readonly lse: Float32Array;
+}
+
+/** A rank that halts. */
+export interface Halt extends Omit<HaltState, "made"> {
+  readonly rank: number;
+  /** What this rank's last attention or merge made. */
+  readonly made?: Made;
+  /** Lets it go on; at its `end` it waits for nobody. Does nothing the second time. */
+  leave(): void;
+  /** Makes the rank fail on purpose while it is halted. */
+  strike(kind: Fault["kind"]): void;
 }
 
 /** The facts of a run, as `--json` prints them. */

@@ -39,6 +39,10 @@ export function validateAttend(input: AttendInput): void {
   if (input.variant !== undefined && input.variant !== "pass-kv" && input.variant !== "pass-q" && input.variant !== "auto") {
     throw new InputError(`variant: found ${JSON.stringify(input.variant)}, expected "pass-kv", "pass-q" or "auto"`);
   }
+  if (input.watch !== undefined && input.onHalt === undefined) throw new InputError("watch: found rows to watch but no onHalt to hand them to, expected both or neither");
+  for (const row of input.watch ?? []) {
+    if (!Number.isInteger(row) || row < 0 || row >= fresh) throw new InputError(`watch: found row ${row}, expected rows of Q, whole numbers from 0 to ${fresh - 1}`);
+  }
   const q = largest("q", input.q);
   const k = largest("k", input.k);
   const v = largest("v", input.v);

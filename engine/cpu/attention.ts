@@ -3,7 +3,7 @@ import type { Attention } from "../ring/contract.ts";
 import type { Block } from "../layout/shards.ts";
 import { PAGE } from "../layout/pages.ts";
 import { visibility } from "../layout/visibility.ts";
-import { NO_KEYS, type RankChunk, rankChunk, type Shape } from "../ring/chunk.ts";
+import { NO_KEYS, type RankChunk, rankChunk, type Rows, type Shape } from "../ring/chunk.ts";
 import { decode } from "../tensor/dtype.ts";
 import type { Recorder } from "../trace/clock.ts";
 
@@ -123,6 +123,15 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuKeys, CpuP
     }
     if (arrived.length > 0) this.#recorder.add("device", "merge", 0, start, { bytes: (arrived.length + 1) * rows * (D + 1) * 4 });
     return Promise.resolve(own);
+  }
+
+  copy(_hop: number, { o, lse }: CpuPartial, rows: readonly Rows[]): Promise<ArrayBuffer> {
+    const { heads, headDim } = this.#shape;
+    const some = (from: Float32Array, width: number) => rows.flatMap(({ row, length }) => [from.subarray(row * width, (row + length) * width)]);
+    const parts = [...some(o, heads * headDim), ...some(lse, heads)];
+    const data = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+    parts.reduce((at, part) => (data.set(part, at), at + part.length), 0);
+    return Promise.resolve(data.buffer);
   }
 
   result(partial: CpuPartial): Promise<ArrayBuffer> {

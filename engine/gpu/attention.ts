@@ -3,7 +3,7 @@ import type { Attention } from "../ring/contract.ts";
 import { PAGE } from "../layout/pages.ts";
 import { type Block, bySequence, type Run } from "../layout/shards.ts";
 import { type Visibility, visibility } from "../layout/visibility.ts";
-import { type RankChunk, rankChunk, type Shape } from "../ring/chunk.ts";
+import { type RankChunk, rankChunk, type Rows, type Shape } from "../ring/chunk.ts";
 import { bytesPer } from "../tensor/dtype.ts";
 import { now, type Recorder } from "../trace/clock.ts";
 import { type Gpu, requireStorage } from "./device.ts";
@@ -229,6 +229,32 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     this.#release(params);
   }
 
+  /** Reads some rows of a partial back; it stays on the device as it is. */
+  async copy(hop: number, partial: GpuPartial, rows: readonly Rows[]): Promise<ArrayBuffer> {
+    const { device } = this.#gpu;
+    const start = now();
+    const lseRow = this.#shape.heads * 4;
+    const oRow = lseRow * this.#shape.headDim;
+    const count = rows.reduce((sum, { length }) => sum + length, 0);
+    const bytes = count * (oRow + lseRow);
+    if (bytes === 0) return new ArrayBuffer(0);
+    const staging = this.#take(bytes, MAP_READ | COPY_DST);
+    const encoder = device.createCommandEncoder();
+    let at = 0;
+    for (const { row, length } of rows) {
+      encoder.copyBufferToBuffer(partial.o, row * oRow, staging, at * oRow, length * oRow);
+      encoder.copyBufferToBuffer(partial.lse, row * lseRow, staging, count * oRow + at * lseRow, length * lseRow);
+      at += length;
+    }
+    device.queue.submit([encoder.finish()]);
+    await this.#gpu.wait(staging.mapAsync(READ, 0, bytes));
+    const data = staging.getMappedRange(0, bytes).slice(0);
+    staging.unmap();
+    this.#release(staging);
+    this.#recorder.add("host", "download", hop, start, { bytes });
+    return data;
+  }
+
   /** Takes the final result off the device. */
   async result(partial: GpuPartial): Promise<ArrayBuffer> {
     return await this.#download(0, partial);
@@ -363,19 +389,8 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
 
   /** Reads O and LSE back and gives their buffers to the pool. */
   async #download(hop: number, partial: GpuPartial): Promise<ArrayBuffer> {
-    const { device } = this.#gpu;
-    const start = now();
-    const [oBytes, lseBytes] = this.#partialBytes(partial.block);
-    const staging = this.#take(oBytes + lseBytes, MAP_READ | COPY_DST);
-    const encoder = device.createCommandEncoder();
-    encoder.copyBufferToBuffer(partial.o, 0, staging, 0, oBytes);
-    encoder.copyBufferToBuffer(partial.lse, 0, staging, oBytes, lseBytes);
-    device.queue.submit([encoder.finish()]);
-    await this.#gpu.wait(staging.mapAsync(READ, 0, oBytes + lseBytes));
-    const data = staging.getMappedRange(0, oBytes + lseBytes).slice(0);
-    staging.unmap();
-    this.#release(staging, partial.o, partial.lse);
-    this.#recorder.add("host", "download", hop, start, { bytes: data.byteLength });
+    const data = await this.copy(hop, partial, [{ row: 0, length: partial.block.rows }]);
+    this.#release(partial.o, partial.lse);
     return data;
   }
 }

@@ -4,6 +4,7 @@ import type { Variant } from "../ring/contract.ts";
 import type { Shaders } from "../gpu/shaders.ts";
 import type { Span, Kind } from "../trace/span.ts";
 import type { DType } from "../tensor/dtype.ts";
+import type { Run } from "../layout/shards.ts";
 import type { CachedRows } from "./cache.ts";
 import type { RankChunk, Shape } from "../ring/chunk.ts";
 
@@ -69,7 +70,12 @@ export interface Job {
 /** One attention on this rank's shard. */
 export interface AttendJob extends Job {
   readonly kv: RankChunk;
+  /** Where given, the rank halts (see halt.ts) and waits at this port for leave. */
+  readonly halt?: { readonly port: MessagePort; readonly watch: Watch };
 }
+
+/** Tokens whose partial results a halted rank hands out; undefined: all. */
+export type Watch = readonly Omit<Run, "row">[] | undefined;
 
 /** One step of a session: rows appended to this rank's cache, then attention of the new queries to all that is cached. */
 export interface StepJob extends Job {
@@ -114,6 +120,40 @@ export interface Mail {
   readonly peer: number;
 }
 
+/** A message with what it carries. */
+export interface Message extends Mail {
+  /** The rank that first held the chunk, or whose queries a parcel answers. */
+  readonly owner: number;
+  readonly bytes: number;
+}
+
+/** What a rank has sent, has received, and awaits in one job. */
+export interface MailState {
+  /** `delivered`: it has left this rank's link. */
+  readonly sent: readonly (Message & { readonly delivered: boolean })[];
+  readonly received: readonly Message[];
+  readonly awaiting: readonly Mail[];
+}
+
+/** Rows that an attention reads: the rank that first held them, and which tokens they are. */
+export interface Held {
+  readonly owner: number;
+  readonly runs: readonly Run[];
+}
+
+/** What a rank tells when it halts. */
+export interface HaltState {
+  /** What it does when it has leave: the attention of `hop`, pass-Q's All2All, its merge, or nothing any more. */
+  readonly next: "attend" | "all2all" | "merge" | "end";
+  readonly hop: number;
+  /** What the attention of `hop` reads. */
+  readonly queries?: Held;
+  readonly keys?: Held;
+  /** What the attention or merge before made: O `[rows, H, D]`, then LSE `[rows, H]`, f32, of the watched tokens in `runs`. */
+  readonly made?: { readonly kind: "attend" | "merge"; readonly hop: number; readonly queries: Held; readonly keys?: Held; readonly runs: readonly Run[]; readonly data: ArrayBuffer };
+  readonly mail: MailState;
+}
+
 /** A rank's sign of life, sent when its state changes and twice a second. */
 export interface Pulse {
   readonly rank: number;
@@ -122,7 +162,7 @@ export interface Pulse {
   /** When this rank's thread last came back from being held up (a pipeline compiled on it, say): what lay waiting then is not late. */
   readonly resumed: number;
   readonly job: number | undefined;
-  readonly phase: Kind | "idle";
+  readonly phase: Kind | "idle" | "halt";
   readonly hop: number;
   /** Hops whose attention is done. */
   readonly done: number;
@@ -131,4 +171,9 @@ export interface Pulse {
   readonly delivered: readonly (Mail & { readonly at: number })[];
   /** Messages still on this rank's link. */
   readonly sending: number;
+}
+
+/** What ends a phase, for an error that says what was awaited. */
+export function endOf(phase: Pulse["phase"]): string {
+  return phase === "halt" ? "leave to go on" : `the end of ${phase}`;
 }

@@ -4,7 +4,7 @@ import { tokens } from "../layout/shards.ts";
 import { ownerAt, type Ring } from "../ring/contract.ts";
 import { now, type Recorder } from "../trace/clock.ts";
 import type { RankChunk } from "../ring/chunk.ts";
-import type { Fault, Link, Mail, RankTraffic } from "./job.ts";
+import type { Fault, Link, Mail, MailState, Message, RankTraffic } from "./job.ts";
 import { Mailbox } from "./mailbox.ts";
 
 /** A message between two ranks. */
@@ -114,6 +114,7 @@ export class MeshRing implements Ring<RankChunk> {
   readonly #fault: { readonly fault: Fault; readonly strike: () => void } | undefined;
   readonly #sent = { ring: { messages: 0, bytes: 0 }, all2all: { messages: 0, bytes: 0 } };
   readonly #sends: Promise<void>[] = [];
+  readonly #letters = { sent: [] as Message[], received: [] as Message[] };
   #received = 0;
   #padding = 0;
 
@@ -147,6 +148,16 @@ export class MeshRing implements Ring<RankChunk> {
     return arrived;
   }
 
+  get mail(): MailState {
+    const { awaiting, delivered } = this.#mesh.state(this.#job);
+    const done = (m: Message) => delivered.some(({ kind, hop, peer }) => kind === m.kind && peer === m.peer && hop >= m.hop);
+    return {
+      sent: this.#letters.sent.map((m) => ({ ...m, delivered: done(m) })),
+      received: [...this.#letters.received],
+      awaiting: awaiting.map(({ kind, hop, peer }) => ({ kind, hop, peer })),
+    };
+  }
+
   /** Resolves when all that this rank sent has been delivered. */
   async flushed(): Promise<void> {
     await Promise.all(this.#sends);
@@ -176,6 +187,7 @@ export class MeshRing implements Ring<RankChunk> {
     const { bytes } = chunk;
     this.#sent[kind].messages += 1;
     this.#sent[kind].bytes += bytes;
+    this.#letters.sent.push({ kind, hop, peer: to, owner: chunk.owner, bytes });
     const sent = this.#mesh.send(to, { job: this.#job, kind, hop, chunk }).then(
       () => this.#recorder.add("send", kind === "ring" ? "send" : "all2all", hop, start, { bytes, peer: to }),
       (reason) => this.#mesh.box(this.#job).fail(new RankError(this.rank, hop, undefined, `could not send to rank ${to}: ${reason}`)),
@@ -188,6 +200,7 @@ export class MeshRing implements Ring<RankChunk> {
     this.#mesh.onChange();
     const { sentAt, arrivedAt, chunk } = await taken;
     this.#received += chunk.bytes;
+    this.#letters.received.push({ kind, hop, peer: from, owner: chunk.owner, bytes: chunk.bytes });
     this.#recorder.add("receive", kind === "ring" ? "receive" : "all2all", hop, sentAt, { bytes: chunk.bytes, peer: from }, arrivedAt - sentAt);
     this.#mesh.onChange();
     return chunk;

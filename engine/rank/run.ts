@@ -5,13 +5,15 @@ import { passKv } from "../ring/pass-kv.ts";
 import { passQ } from "../ring/pass-q.ts";
 import type { Span } from "../trace/span.ts";
 import type { KvCache } from "./cache.ts";
-import type { RankChunk } from "../ring/chunk.ts";
+import type { RankChunk, Rows } from "../ring/chunk.ts";
 import type { AttendJob, StepJob } from "./job.ts";
 
 /** A back-end of the contract that can hand out its final result and give its memory back. */
 export interface Device<Q, KV, P> extends Attention<RankChunk, Q, KV, P> {
   /** Names of the attention kernels that ran. */
   readonly used: readonly string[];
+  /** O and LSE of some rows of a partial, which stays as it is, as one buffer (see RankChunk). */
+  copy(hop: number, partial: P, rows: readonly Rows[]): Promise<ArrayBuffer>;
   /** O and LSE as one buffer (see RankChunk). */
   result(partial: P): Promise<ArrayBuffer>;
   /** `failed`: work may still be under way. */

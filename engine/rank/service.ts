@@ -12,7 +12,9 @@ import { bytesPer } from "../tensor/dtype.ts";
 import { now, Recorder } from "../trace/clock.ts";
 import type { PagePool } from "../layout/page-pool.ts";
 import { type CachedRows, KvCache } from "./cache.ts";
-import type { AttendJob, AttendOutcome, CacheSetup, Job, Opened, Pulse, RankSetup, StepJob } from "./job.ts";
+import { halting } from "./halt.ts";
+import { type AttendJob, type AttendOutcome, type CacheSetup, endOf, type Fault, type Job, type Opened, type Pulse, type RankSetup, type StepJob } from "./job.ts";
+import { LeavePort } from "./leave.ts";
 import { Mesh, MeshRing } from "./mesh.ts";
 import { type Device, exposedWaits, runAttend, runStep } from "./run.ts";
 
@@ -40,6 +42,8 @@ interface Running {
   phase: Pulse["phase"];
   hop: number;
   done: number;
+  /** Called when a message of this job comes or goes. */
+  readonly onMail: () => void;
 }
 
 /** The service that a worker exposes. One job at a time. */
@@ -63,7 +67,10 @@ export class RankService {
   async open(setup: RankSetup): Promise<Opened> {
     this.#setup = setup;
     this.#mesh = new Mesh(setup.rank, setup.size, setup.ports, setup.link);
-    this.#mesh.onChange = () => this.#pulse();
+    this.#mesh.onChange = () => {
+      this.#pulse();
+      this.#running?.onMail();
+    };
     let ticked = now();
     this.#timer = setInterval(() => {
       if (now() - ticked > (2 * PULSE) / 1000) this.#resumed = now();
@@ -80,7 +87,7 @@ export class RankService {
     gpu.device.onuncapturederror = ({ error }) => this.#running?.fail(new RankError(setup.rank, this.#running.hop, undefined, `the GPU refused: ${error.message}`));
     gpu.device.lost.then(({ reason, message }) => {
       this.#lost = `its GPU device was lost (${reason}${message && `: ${message}`})`;
-      this.#running?.fail(new RankError(setup.rank, this.#running.hop, `the end of ${this.#running.phase}`, this.#lost));
+      this.#running?.fail(new RankError(setup.rank, this.#running.hop, endOf(this.#running.phase), this.#lost));
     });
     const { maxStorageBufferBindingSize, maxBufferSize } = gpu.device.limits;
     return { adapter: gpu.facts, timestamps: gpu.timestamps, limits: { maxStorageBufferBindingSize, maxBufferSize } };
@@ -88,7 +95,13 @@ export class RankService {
 
   /** Runs one attention on this rank's shard. */
   attend(job: AttendJob): Promise<AttendOutcome> {
-    return this.#run(job, (ring, device) => runAttend(job, ring, device));
+    if (job.halt === undefined) return this.#run(job, (ring, device) => runAttend(job, ring, device));
+    const { port, watch } = job.halt;
+    const leave = new LeavePort(port, (kind) => this.#strike(kind));
+    return this.#run(job, (ring, device) => {
+      const halted = halting(ring, device, (state) => this.#halted(state.hop, () => leave.ask(state)), watch);
+      return runAttend(job, halted.ring, halted.device);
+    }, leave);
   }
 
   /** Makes room for a session's cache. Errors: LimitError. */
@@ -153,7 +166,7 @@ export class RankService {
   }
 
   /** Runs one job, with its spans, its traffic, its faults and its end. */
-  async #run(job: Job, program: (ring: MeshRing, device: AnyDevice) => Promise<ArrayBuffer>): Promise<AttendOutcome> {
+  async #run(job: Job, program: (ring: MeshRing, device: AnyDevice) => Promise<ArrayBuffer>, leave?: LeavePort): Promise<AttendOutcome> {
     const { rank } = this.#setup!;
     const mesh = this.#mesh!;
     if (this.#lost !== undefined) throw new RankError(rank, undefined, undefined, this.#lost);
@@ -166,7 +179,7 @@ export class RankService {
     const ring = new MeshRing(mesh, job.id, recorder, fault?.rank === rank ? { fault, strike: () => this.#strike(fault.kind) } : undefined);
     try {
       const failed = new Promise<never>((_, fail) => {
-        const running: Running = { id: job.id, fail, phase: "upload", hop: 0, done: 0 };
+        const running: Running = { id: job.id, fail, phase: "upload", hop: 0, done: 0, onMail: () => leave?.tell(ring.mail) };
         this.#running = running;
         recorder.onBegin = (phase, hop) => {
           if (phase === "attend") running.done = hop;
@@ -174,7 +187,10 @@ export class RankService {
           this.#pulse();
         };
       });
-      failed.catch((reason) => mesh.box(job.id).fail(reason));
+      failed.catch((reason) => {
+        mesh.box(job.id).fail(reason);
+        leave?.fail(reason);
+      });
       const data = await Promise.race([program(ring, device), failed]);
       await ring.flushed();
       this.#running!.done = mesh.size;
@@ -186,16 +202,27 @@ export class RankService {
       throw this.#named(error);
     } finally {
       mesh.end(job.id);
+      leave?.close();
       this.#running = undefined;
       this.#pulse();
     }
+  }
+
+  /** Waits for leave, and says so to whoever watches: a rank that is halted is not at fault. */
+  async #halted(hop: number, wait: () => Promise<void>): Promise<void> {
+    const running = this.#running!;
+    const { phase } = running;
+    Object.assign(running, { phase: "halt", hop });
+    this.#pulse();
+    await wait();
+    running.phase = phase;
   }
 
   /** The error with this rank's name, unless it is one that needs none. */
   #named(error: unknown): unknown {
     if (error instanceof InputError || error instanceof RankError || (error instanceof DOMException && error.name === "AbortError")) return error;
     const { hop, phase } = this.#running!;
-    return new RankError(this.#setup!.rank, hop, `the end of ${phase}`, this.#lost ?? (error instanceof Error ? error.message : String(error)));
+    return new RankError(this.#setup!.rank, hop, endOf(phase), this.#lost ?? (error instanceof Error ? error.message : String(error)));
   }
 
   /** Ends a job where it waits or at its next hop. */
@@ -218,7 +245,7 @@ export class RankService {
     this.#setup?.pulse.close();
   }
 
-  #strike(kind: "exit" | "drop" | "lose-device"): void {
+  #strike(kind: Fault["kind"]): void {
     if (kind === "exit") this.#platform.exit();
     if (kind === "lose-device") this.#gpu?.gpu.device.destroy();
   }

@@ -1,5 +1,5 @@
 /** Float64 attention: the oracle that every path is checked against. */
-import type { Sequence } from "../layout/shards.ts";
+import type { Run, Sequence } from "../layout/shards.ts";
 
 /** What the oracle reads: shapes as in AttendInput. */
 export interface ReferenceInput {
@@ -20,8 +20,14 @@ export interface ReferenceOutput {
   readonly lse: Float64Array;
 }
 
-/** Attention by the textbook formula, softmax with its true maximum, one query row and head at a time; memory O(T). */
-export function reference(input: ReferenceInput, rows?: readonly number[]): ReferenceOutput {
+/** Tokens of the keys, by sequence and position. */
+export type KeyRun = Pick<Run, "sequence" | "start" | "length">;
+
+/**
+ * Attention by the textbook formula, softmax with its true maximum, one query row and head at a time; memory O(T).
+ * With `held`, the partial attention over those keys alone: O = 0 and LSE = -Infinity for a row that sees none of them.
+ */
+export function reference(input: ReferenceInput, rows?: readonly number[], held?: readonly KeyRun[]): ReferenceOutput {
   const { q, k, v, heads, kvHeads, headDim: D, causal = true } = input;
   const scale = input.scale ?? 1 / Math.sqrt(D);
   const group = heads / kvHeads;
@@ -30,12 +36,13 @@ export function reference(input: ReferenceInput, rows?: readonly number[]): Refe
   const lse = new Float64Array(places.length * heads);
   const scores = new Float64Array(Math.max(0, ...input.sequences.map((s) => s.new + s.cached)));
   places.forEach((row, place) => {
-    const { first, keys } = seenBy(row, input.sequences, causal);
+    const { sequence, first, keys } = seenBy(row, input.sequences, causal);
+    const ranges = held === undefined ? [{ from: 0, to: keys }] : held.filter((run) => run.sequence === sequence).map(({ start, length }) => ({ from: start, to: Math.min(keys, start + length) }));
     for (let h = 0; h < heads; h++) {
       const kvHead = Math.floor(h / group);
       const qAt = (row * heads + h) * D;
       let max = -Infinity;
-      for (let j = 0; j < keys; j++) {
+      for (const { from, to } of ranges) for (let j = from; j < to; j++) {
         const kAt = ((first + j) * kvHeads + kvHead) * D;
         let dot = 0;
         for (let d = 0; d < D; d++) dot += q[qAt + d] * k[kAt + d];
@@ -44,7 +51,7 @@ export function reference(input: ReferenceInput, rows?: readonly number[]): Refe
       }
       const at = (place * heads + h) * D;
       let sum = 0;
-      for (let j = 0; j < keys; j++) {
+      for (const { from, to } of ranges) for (let j = from; j < to; j++) {
         const weight = Math.exp(scores[j] - max);
         const vAt = ((first + j) * kvHeads + kvHead) * D;
         sum += weight;
@@ -57,11 +64,11 @@ export function reference(input: ReferenceInput, rows?: readonly number[]): Refe
   return { out, lse };
 }
 
-function seenBy(row: number, sequences: readonly Sequence[], causal: boolean): { first: number; keys: number } {
+function seenBy(row: number, sequences: readonly Sequence[], causal: boolean): { sequence: number; first: number; keys: number } {
   let first = 0;
   let t = row;
-  for (const s of sequences) {
-    if (t < s.new) return { first, keys: causal ? s.cached + t + 1 : s.cached + s.new };
+  for (const [sequence, s] of sequences.entries()) {
+    if (t < s.new) return { sequence, first, keys: causal ? s.cached + t + 1 : s.cached + s.new };
     t -= s.new;
     first += s.cached + s.new;
   }

@@ -1,5 +1,5 @@
 /** What ranks send each other: rows of Q, of K and V, or a partial result, with the block that says which tokens they are. */
-import type { Block } from "../layout/shards.ts";
+import type { Block, Run } from "../layout/shards.ts";
 import type { Chunk } from "./contract.ts";
 import type { DType } from "../tensor/dtype.ts";
 
@@ -16,6 +16,9 @@ export interface RankChunk extends Chunk {
 export function rankChunk(owner: number, block: Block, data: ArrayBuffer): RankChunk {
   return { owner, block, data, bytes: data.byteLength };
 }
+
+/** Adjacent rows of a block. */
+export type Rows = Pick<Run, "row" | "length">;
 
 /** What one attention computes, and how its operands are stored. */
 export interface Shape {

@@ -1,5 +1,5 @@
 /** The shell: rail on the left, the experiment on top, the view's stage in the middle, the timeline at the bottom. */
-import { css, html, LitElement, type TemplateResult } from "lit";
+import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { until } from "lit/directives/until.js";
 import { formatBytes, formatError } from "../format.ts";
 import { Session } from "../session.ts";
@@ -50,7 +50,7 @@ export class RingsideApp extends LitElement {
       <ringside-rail .current=${this._view.id}></ringside-rail>
       <div class="head"><ringside-sentence .session=${session} .draft=${session.draft} .state=${session.state} .adapter=${session.adapter}></ringside-sentence></div>
       <main aria-label=${this._view.title}>${this.#stage()}</main>
-      <aside aria-label="Timeline"><ringside-timeline .spans=${result?.report.spans ?? none} .ranks=${ranks} .note=${note}></ringside-timeline></aside>
+      ${this._view.tall && result === undefined ? nothing : html`<aside aria-label="Timeline"><ringside-timeline .spans=${result?.report.spans ?? none} .ranks=${ranks} .note=${note}></ringside-timeline></aside>`}
       <p class="unseen" role="status">${this.#news()}</p>
     `;
   }

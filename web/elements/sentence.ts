@@ -209,7 +209,7 @@ export class RingsideSentence extends LitElement {
         <span>wire ${this.#choice("wire")},</span>
         <span>link ${this.#text("bandwidth", { list: "links", numeric: false })}${off ? "," : nothing}</span>
         ${off ? nothing : html`<span>after ${this.#text("latency", { numeric: false })},</span>`}
-        ${this.session.own.data === undefined ? html`<span>seed ${this.#text("seed")},</span>` : html`<span class="files">inputs from <b>${sayFiles(this.session.own.data.files)}</b>,</span>`}
+        ${this.session.own.data === undefined ? html`<span>seed ${this.#text("seed")},</span> ${this.draft.grid === "on" ? nothing : html`<span>values ${this.#choice("grid")},</span>`}` : html`<span class="files">inputs from <b>${sayFiles(this.session.own.data.files)}</b>,</span>`}
         <span>on ${this.#choice("backend")}</span>
       </p>
       <datalist id="links"><option value="off"></option><option value="100 MB/s"></option><option value="1 GB/s"></option><option value="12.5 GB/s"></option><option value="50 GB/s"></option><option value="400 GB/s"></option></datalist>

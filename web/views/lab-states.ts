@@ -34,7 +34,7 @@ const saying: Readonly<Record<Step, (experiment: Experiment, own: OwnData | unde
 };
 
 /** While it runs: its steps, with the progress of the one under way. */
-export function progress({ step, experiment, own, progress: at }: RunState, backend: Backend): TemplateResult {
+export function progress({ step, experiment, own, halted, progress: at }: RunState, backend: Backend): TemplateResult {
   const shown = steps.filter((name) => name !== "compiling" || backend === "webgpu");
   const current = shown.indexOf(step!);
   const unit = step === "attending" ? "hops of all ranks" : "rows";
@@ -48,6 +48,7 @@ export function progress({ step, experiment, own, progress: at }: RunState, back
           ${at === undefined
             ? html`<progress aria-label=${saying[name](experiment!, own)}></progress>`
             : html`<progress aria-label=${saying[name](experiment!, own)} value=${at.done} max=${at.total}></progress><small>${formatCount(at.done)} of ${formatCount(at.total)} ${unit}</small>`}
+          ${halted && step === "attending" ? html`<a href="#step">its ranks halt: go on in Step</a>` : nothing}
         </span>` : nothing}
       </li>`)}
     </ol>
@@ -62,12 +63,13 @@ const during: Readonly<Record<Step, string>> = {
   checking: "while the result was checked",
 };
 
-/** After a failure: the error whole, and what to do. */
-export function failed({ failure, step }: RunState): TemplateResult {
+/** After a failure: the error whole, what to do, and the button that does it. */
+export function failed({ failure, step }: RunState, restart: () => void): TemplateResult {
   return html`<section class="card bad" aria-labelledby="failed">
     <h2 id="failed" class="title">${failure!.title}</h2>
     <p class="quiet">${step === undefined ? nothing : `This happened ${during[step]}.`}</p>
     <p class="message">${failure!.message}</p>
     <p>${failure!.advice}</p>
+    <p class="again"><button class="button" @click=${restart}>Restart</button></p>
   </section>`;
 }

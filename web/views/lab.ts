@@ -37,7 +37,7 @@ export class RingsideLab extends LitElement {
       <ringside-own .session=${this.session}></ringside-own>
       ${state.phase === "empty" ? preview(reading.experiment, backend) : nothing}
       ${running && result === undefined ? progress(state, backend) : nothing}
-      ${state.phase === "failed" ? failed(state) : nothing}
+      ${state.phase === "failed" ? failed(state, () => void this.session.run()) : nothing}
       ${state.phase === "cancelled" && result === undefined ? html`<section class="card" aria-labelledby="cancelled"><h2 id="cancelled" class="title">Cancelled</h2><p>The run was stopped ${state.step === "attending" ? "while the ring was turning" : "before the ring began"}; its ranks have ended. Nothing of it is kept.</p></section>` : nothing}
       ${result === undefined || experiment === undefined ? nothing : html`<div class="result">
         <div class="first">

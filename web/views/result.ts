@@ -13,7 +13,7 @@ import { all2allOf, hopsOf } from "../timeline/hops.ts";
 import { sayTolerance } from "../tolerance.ts";
 
 /** Pass or fail in words, with the largest errors of O and LSE. */
-export function verdict({ check, step, phase }: RunState): TemplateResult {
+export function verdict({ check, step, phase, halted }: RunState): TemplateResult {
   if (check === undefined) {
     return html`<section aria-labelledby="verdict"><h2 id="verdict" class="title">Not checked</h2>
       <p>${phase === "cancelled" ? "The check against float64 was cancelled" : `The check against float64 did not finish${step === "checking" ? "" : " yet"}`}; the result below stands unchecked.</p></section>`;
@@ -28,7 +28,7 @@ export function verdict({ check, step, phase }: RunState): TemplateResult {
     </dl>
     <p class="quiet">Allowed: ${sayAllowed(check)} for each of the ${all ? "" : "checked "}elements. ${all
       ? `All ${formatCount(check.of)} rows were checked.`
-      : html`<b>Checked ${formatCount(check.rows)} of ${formatCount(check.of)} rows</b>, evenly spaced: all of them would take this page minutes.`}</p>
+      : html`<b>Checked ${formatCount(check.rows)} of ${formatCount(check.of)} rows</b>, evenly spaced: all of them would take this page minutes.`}${halted ? " Its ranks halted (Step): times of this run have the halts in them." : nothing}</p>
   </section>`;
 }
 

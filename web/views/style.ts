@@ -41,6 +41,9 @@ export const labStyle = css`
     overflow-wrap: anywhere;
     white-space: pre-wrap;
   }
+  .again {
+    margin-top: 16px;
+  }
   .sizes, .errors {
     display: flex;
     flex-wrap: wrap;

@@ -19,7 +19,8 @@ const experiments: fc.Arbitrary<Experiment> = fc.record({
   link: fc.option(fc.record({ bandwidth: fc.integer({ min: 1, max: 1e9 }).map((n) => n * 1e3), latency: fc.integer({ min: 0, max: 1e6 }).map((us) => us / 1e6) }, { noNullPrototype: true })),
   causal: fc.boolean(),
   backend: fc.constantFrom("webgpu", "cpu"),
-}, { noNullPrototype: true }).map((e) => ({ ...e, H: e.H * e.Hkv }));
+  offGrid: fc.constantFrom(undefined, true as const),
+}, { noNullPrototype: true }).map(({ offGrid, ...e }) => (offGrid ? { ...e, offGrid } : e)).map((e) => ({ ...e, H: e.H * e.Hkv }));
 
 test("an experiment survives its address and its sentence", () => {
   fc.assert(fc.property(experiments, (experiment) => {

@@ -1,0 +1,98 @@
+/** A run that halts: before each attention, All2All and merge a rank tells what it holds and waits for leave. The programs know nothing of it. */
+import type { Block, Run } from "../layout/shards.ts";
+import type { Ring } from "../ring/contract.ts";
+import type { RankChunk } from "../ring/chunk.ts";
+import type { HaltState, Held, MailState, Watch } from "./job.ts";
+import type { Device } from "./run.ts";
+
+/** What is read of a device's handle. */
+interface OfBlock {
+  readonly owner: number;
+  readonly block: Block;
+}
+
+/** A ring that can say what was sent and what is awaited. */
+interface MailRing extends Ring<RankChunk> {
+  readonly mail: MailState;
+}
+
+/** What a rank asks for leave; the promise settles with it, or with the end of the run. */
+type AskLeave = (state: HaltState) => Promise<void>;
+
+/**
+ * A ring and a device that halt, for a program that takes them for the ones given. After each attention and merge the watched
+ * rows of its partial are copied and stay on the device, so that the result is the same to the last bit as without a halt.
+ */
+export function halting<Q extends OfBlock, KV extends OfBlock, P extends { readonly block: Block }>(
+  ring: MailRing,
+  device: Device<Q, KV, P>,
+  ask: AskLeave,
+  watch: Watch,
+): { ring: Ring<RankChunk>; device: Device<Q, KV, P> } {
+  const last = ring.size - 1;
+  let made: HaltState["made"];
+  const halt = async (next: HaltState["next"], hop: number, reads: { queries?: Held; keys?: Held } = {}) => {
+    const state: HaltState = { next, hop, ...reads, made, mail: ring.mail };
+    made = undefined;
+    await ask(state);
+  };
+  const look = async (partial: P, of: Omit<NonNullable<HaltState["made"]>, "runs" | "data">) => {
+    const rows = watched(partial.block, watch);
+    let row = 0;
+    const runs = rows.map((run) => ({ ...run, row: (row += run.length) - run.length }));
+    made = { ...of, runs, data: await device.copy(of.hop, partial, rows) };
+  };
+  return {
+    ring: {
+      rank: ring.rank,
+      size: ring.size,
+      shift: (hop, chunk) => ring.shift(hop, chunk),
+      async allToAll(parcels) {
+        if (last > 0) await halt("all2all", last);
+        return await ring.allToAll(parcels);
+      },
+    },
+    device: {
+      get used() {
+        return device.used;
+      },
+      loadQueries: (chunk, hop) => device.loadQueries(chunk, hop),
+      loadKeys: (chunk, hop) => device.loadKeys(chunk, hop),
+      async attend(hop, q, kv, into) {
+        const reads = { queries: heldOf(q), keys: heldOf(kv) };
+        await halt("attend", hop, reads);
+        const partial = await device.attend(hop, q, kv, into);
+        await look(partial, { kind: "attend", hop, ...reads });
+        return partial;
+      },
+      unload: (hop, partial, owner) => device.unload(hop, partial, owner),
+      async merge(own, arrived) {
+        if (arrived.length === 0) return await device.merge(own, arrived);
+        await halt("merge", last);
+        const merged = await device.merge(own, arrived);
+        await look(merged, { kind: "merge", hop: last, queries: { owner: ring.rank, runs: merged.block.runs } });
+        return merged;
+      },
+      copy: (hop, partial, rows) => device.copy(hop, partial, rows),
+      async result(partial) {
+        await halt("end", last);
+        return await device.result(partial);
+      },
+      dispose: (failed) => device.dispose(failed),
+    },
+  };
+}
+
+function heldOf({ owner, block }: OfBlock): Held {
+  return { owner, runs: block.runs };
+}
+
+/** The runs of a block that hold watched tokens, each with its first row in the block. */
+function watched(block: Block, watch: Watch): Run[] {
+  if (watch === undefined) return [...block.runs];
+  return block.runs.flatMap((run) => watch.flatMap(({ sequence, start, length }) => {
+    const first = Math.max(run.start, start);
+    const end = Math.min(run.start + run.length, start + length);
+    return sequence === run.sequence && end > first ? [{ sequence, start: first, length: end - first, row: run.row + first - run.start }] : [];
+  }));
+}

@@ -1,0 +1,54 @@
+/** The port over which a halted rank asks for leave, and what goes over it. */
+import type { Fault, HaltState, MailState } from "./job.ts";
+
+/** What whoever watches answers: leave for that halt, or a fault to strike with. */
+export interface Leave {
+  /** Number of the halt, from 1. */
+  readonly halt: number;
+  readonly strike?: Fault["kind"];
+}
+
+/** What a rank posts: a halt, or its messages where they changed since. */
+export type HaltPost = { readonly halt: number; readonly state: HaltState } | { readonly halt: number; readonly mail: MailState };
+
+/** A rank's end of the port over which it asks for leave. */
+export class LeavePort {
+  readonly #port: MessagePort;
+  #halts = 0;
+  #waiting: { readonly resolve: () => void; readonly reject: (reason: unknown) => void } | undefined;
+  #failed: { readonly reason: unknown } | undefined;
+
+  constructor(port: MessagePort, strike: (kind: Fault["kind"]) => void) {
+    this.#port = port;
+    port.onmessage = ({ data }: MessageEvent<Leave>) => {
+      if (data.halt !== this.#halts || this.#waiting === undefined) return;
+      if (data.strike !== undefined) return strike(data.strike);
+      this.#waiting.resolve();
+      this.#waiting = undefined;
+    };
+  }
+
+  /** Posts a halt and waits for leave; what it hands out is given away. */
+  ask(state: HaltState): Promise<void> {
+    if (this.#failed !== undefined) return Promise.reject(this.#failed.reason);
+    const waits = new Promise<void>((resolve, reject) => (this.#waiting = { resolve, reject }));
+    this.#port.postMessage({ halt: ++this.#halts, state } satisfies HaltPost, state.made === undefined ? [] : [state.made.data]);
+    return waits;
+  }
+
+  /** Tells how messages stand, where the rank is halted. */
+  tell(mail: MailState): void {
+    if (this.#waiting !== undefined) this.#port.postMessage({ halt: this.#halts, mail } satisfies HaltPost);
+  }
+
+  /** Rejects what waits, now and later. */
+  fail(reason: unknown): void {
+    this.#failed ??= { reason };
+    this.#waiting?.reject(reason);
+    this.#waiting = undefined;
+  }
+
+  close(): void {
+    this.#port.close();
+  }
+}

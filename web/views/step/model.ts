@@ -1,0 +1,215 @@
+/** A run that halts, as arithmetic: its stages, where each rank stands, and what a token's partial results come to hop by hop. */
+import type { Halt, KeyRun, Made } from "../../engine.ts";
+import type { ExactHop, ExactRow } from "../../exact.ts";
+import type { Experiment } from "../../experiment.ts";
+
+/** A place at which ranks halt. */
+export interface Stage {
+  /** In the address: "0" is before the attention of hop 0. */
+  readonly id: string;
+  readonly name: string;
+  readonly next: Halt["next"];
+  readonly hop: number;
+}
+
+/** The stages of a rank, in order. */
+export function stagesOf({ N, variant }: Pick<Experiment, "N" | "variant">): Stage[] {
+  const hops = Array.from({ length: N }, (_, hop): Stage => ({ id: String(hop), name: `hop ${hop}`, next: "attend", hop }));
+  const exchange: Stage[] = variant === "pass-q" && N > 1 ? [{ id: "all2all", name: "All2All", next: "all2all", hop: N - 1 }, { id: "merge", name: "merge", next: "merge", hop: N - 1 }] : [];
+  return [...hops, ...exchange, { id: "end", name: "end", next: "end", hop: N - 1 }];
+}
+
+/** A run that halts or halted. */
+export interface Walk {
+  readonly experiment: Experiment;
+  readonly stages: readonly Stage[];
+  /** What rank k told at stage i: `log[k][i]`. */
+  readonly log: readonly Halt[][];
+  /** How many stages each rank has been let go from. */
+  readonly left: number[];
+  /** The rows of Q whose partials travel; undefined: all. */
+  readonly watch: readonly number[] | undefined;
+}
+
+/** Where a rank stands: halted at its last stage, on its way to the next one, at its end, or not heard of. */
+export function standing({ log, left, stages }: Walk, rank: number): "halted" | "going" | "end" | "unheard" {
+  const reached = log[rank].length;
+  if (reached === 0) return "unheard";
+  if (reached === stages.length) return "end";
+  return left[rank] < reached ? "halted" : "going";
+}
+
+/** The rank that a rank on its way waits for, as far as the others' halts say: the one behind it, which has not begun the hop whose transfer is next. */
+export function waitsFor(walk: Walk, rank: number): number | undefined {
+  const { log, experiment: { N } } = walk;
+  if (standing(walk, rank) !== "going") return undefined;
+  const stage = walk.stages[log[rank].length - 1];
+  const before = (rank + N - 1) % N;
+  if (stage.next === "attend" && stage.hop < N - 1) return log[before].length <= stage.hop ? before : undefined;
+  // A parcel leaves when its sender has leave for the All2All.
+  const late = stage.next === "all2all" ? log.findIndex((_, s) => s !== rank && walk.left[s] < N + 1) : -1;
+  return late < 0 ? undefined : late;
+}
+
+/** Bytes of all partials of a run: each row at each hop and, in pass-Q, merged. */
+export function partialBytes({ T, H, D, N, variant }: Experiment, rows = T): number {
+  return rows * (N + (variant === "pass-q" && N > 1 ? 1 : 0)) * H * (D + 1) * 4;
+}
+
+/** Bytes of partials that the page keeps of one run. */
+export const KEPT = 2 ** 26;
+
+/** The rows that travel: all where they fit, else one token's. */
+export function watchOf(experiment: Experiment, token: number): readonly number[] | undefined {
+  return partialBytes(experiment) <= KEPT ? undefined : [Math.min(token, experiment.T - 1)];
+}
+
+/** The rank that holds a new token's query; undefined until it has told. */
+export function homeOf({ log, experiment: { P } }: Walk, row: number): number | undefined {
+  const home = log.findIndex(([first]) => first?.queries?.runs.some(({ start, length }) => start <= P + row && P + row < start + length));
+  return home < 0 ? undefined : home;
+}
+
+/** The keys of each hop of a rank's queries, as the ranks hold them: those of hop j at place j; undefined until all have told. */
+export function keysByHop({ log, experiment: { N, variant } }: Walk, home: number): readonly { readonly owner: number; readonly rank: number; readonly runs: readonly KeyRun[] }[] | undefined {
+  const held = log.map(([first]) => first?.keys?.runs);
+  if (held.includes(undefined)) return undefined;
+  return Array.from({ length: N }, (_, hop) => {
+    const owner = variant === "pass-q" ? (home + hop) % N : (home - hop + N) % N;
+    return { owner, rank: variant === "pass-q" ? owner : home, runs: held[owner]! };
+  });
+}
+
+/** Keys of some runs that a new token sees. */
+export function visible({ P, causal }: Pick<Experiment, "P" | "causal">, row: number, runs: readonly KeyRun[]): number {
+  return runs.reduce((sum, { start, length }) => sum + (causal ? Math.min(length, Math.max(0, P + row + 1 - start)) : length), 0);
+}
+
+/** O `[D]` and LSE of one row and head. */
+export interface Row {
+  readonly out: ArrayLike<number>;
+  readonly lse: number;
+}
+
+/** One head of a row. */
+export function headOf({ out, lse }: { readonly out: Float32Array | Float64Array; readonly lse: Float32Array | Float64Array }, place: number, head: number, { H, D }: Pick<Experiment, "H" | "D">): Row {
+  const at = place * H + head;
+  return { out: out.subarray(at * D, (at + 1) * D), lse: lse[at] };
+}
+
+/** One head of a row of a partial that was handed out; undefined where the row is not in it. */
+export function rowOf(made: Made | undefined, row: number, head: number, shape: Pick<Experiment, "H" | "D">): Row | undefined {
+  const place = made?.rows.indexOf(row) ?? -1;
+  return place < 0 ? undefined : headOf(made!, place, head, shape);
+}
+
+/** Eq. 4 for two partials, in float64. */
+export function merged(a: Row | undefined, b: Row): Row {
+  if (a === undefined || a.lse === -Infinity) return b;
+  if (b.lse === -Infinity) return a;
+  const top = Math.max(a.lse, b.lse);
+  const [of, and] = [Math.exp(a.lse - top), Math.exp(b.lse - top)];
+  return { out: Array.from(a.out, (x, d) => (of * x + and * b.out[d]) / (of + and)), lse: top + Math.log(of + and) };
+}
+
+/** Euclidean distance of two outputs. */
+export function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  return Math.hypot(...Array.from(a, (x, d) => x - b[d]));
+}
+
+/** Largest difference of two outputs. */
+export function largest(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  return Array.from(a).reduce((max, x, d) => Math.max(max, Math.abs(x - b[d])), 0);
+}
+
+/** An error of O and of LSE. */
+export interface Off {
+  readonly out: number;
+  readonly lse: number;
+}
+
+/** What one hop did to a token and head. */
+export interface MergeHop {
+  readonly hop: number;
+  /** Whose keys it adds, on which rank, and how many of them the token sees. */
+  readonly owner: number;
+  readonly rank: number;
+  readonly seen: number;
+  /** What the rank handed out: in pass-KV over all keys so far, in pass-Q over this hop's alone. */
+  readonly partial?: Row;
+  /** Over all keys so far: in pass-KV the partial, in pass-Q the partials merged here. */
+  readonly soFar?: Row;
+  /** Of the final sum of exponentials, what this hop's keys carry. */
+  readonly weight?: number;
+  /** Distance of O so far to float64's final O. */
+  readonly away?: number;
+  /** The partial against float64 over the same keys: in all, what the wire's rounding costs, and what remains. */
+  readonly error?: { readonly all: Off; readonly wire: Off; readonly rest: Off };
+}
+
+/** A token and head from hop to hop. */
+export interface MergeStory {
+  readonly home: number;
+  readonly hops: readonly MergeHop[];
+  /** What the run gave in the end, in pass-Q by the home rank's merge. */
+  readonly final?: Row;
+  /** What float64 gives. */
+  readonly exact?: Row;
+}
+
+/** Tells it; `exact` are float64's partials of the row, where they are there. */
+export function mergeStory(walk: Walk, row: number, head: number, exact: readonly ExactHop[] | undefined): MergeStory | undefined {
+  const { experiment, log } = walk;
+  const home = homeOf(walk, row);
+  const keys = home === undefined ? undefined : keysByHop(walk, home);
+  if (home === undefined || keys === undefined) return undefined;
+  const passQ = experiment.variant === "pass-q";
+  const of = (row: ExactRow) => headOf(row, 0, head, experiment);
+  const last = exact && of(exact[exact.length - 1].soFar.given);
+  let soFar: Row | undefined;
+  let before = 0;
+  const hops = keys.map(({ owner, rank, runs }, hop): MergeHop => {
+    const partial = rowOf(log[rank][hop + 1]?.made, row, head, experiment);
+    const fixed = { hop, owner, rank, seen: visible(experiment, row, runs) };
+    if (partial === undefined) return fixed;
+    soFar = passQ ? merged(soFar, partial) : partial;
+    if (last === undefined) return { ...fixed, partial, soFar };
+    const share = Math.exp(partial.lse - last.lse);
+    const weight = passQ ? share : share - before;
+    before = share;
+    const same = passQ ? exact![hop].alone : exact![hop].soFar;
+    const [truth, sent] = [of(same.given), of(same.sent)];
+    const off = (a: Row, b: Row): Off => ({ out: largest(a.out, b.out), lse: a.lse === b.lse ? 0 : Math.abs(a.lse - b.lse) });
+    return { ...fixed, partial, soFar, weight, away: distance(soFar.out, last.out), error: { all: off(partial, truth), wire: off(sent, truth), rest: off(partial, sent) } };
+  });
+  const final = rowOf(log[home][walk.stages.length - 1]?.made, row, head, experiment);
+  return { home, hops, final, exact: last };
+}
+
+/** An f32 with just the digits that tell it from its neighbours. */
+export function sayF32(x: number): string {
+  if (!Number.isFinite(x)) return x === -Infinity ? "−∞" : String(x);
+  for (let digits = 1; digits < 9; digits++) if (Math.fround(Number(x.toPrecision(digits))) === x) return tidy(x.toPrecision(digits));
+  return tidy(x.toPrecision(9));
+}
+
+/** A float64 with ten digits. */
+export function sayF64(x: number): string {
+  return Number.isFinite(x) ? tidy(x.toPrecision(10)) : "−∞";
+}
+
+function tidy(digits: string): string {
+  return digits.replace("-", "−").replace("e−", "e-");
+}
+
+/** Ranges of positions in words: "0–63 and 448–511". */
+export function sayRuns(runs: readonly KeyRun[]): string {
+  const joined: { start: number; end: number }[] = [];
+  for (const { start, length } of runs) {
+    const last = joined.at(-1);
+    if (last?.end === start) last.end += length;
+    else if (length > 0) joined.push({ start, end: start + length });
+  }
+  const said = joined.map(({ start, end }) => (end - start === 1 ? String(start) : `${start}–${end - 1}`));
+  return said.length === 0 ? "none" : [...(said.length > 2 ? [said.slice(0, -1).join(", ")] : said.slice(0, -1)), said.at(-1)].join(" and ");
+}

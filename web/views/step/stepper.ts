@@ -1,0 +1,190 @@
+/** Lets the ranks of a halting run go on, keeps what they tell, and knows which rank, hop, token and head are looked at. */
+import { exactPartials } from "../../check.ts";
+import type { Halt } from "../../engine.ts";
+import type { ExactHop } from "../../exact.ts";
+import type { Experiment } from "../../experiment.ts";
+import type { OwnData } from "../../own/data.ts";
+import type { Halting } from "../../run.ts";
+import type { Session } from "../../session.ts";
+import { homeOf, keysByHop, stagesOf, standing, type Walk, watchOf } from "./model.ts";
+
+/** What is looked at. */
+export interface Selection {
+  readonly rank: number;
+  /** Id of a stage; undefined: wherever the rank stands. */
+  readonly hop: string | undefined;
+  readonly token: number;
+  readonly head: number;
+  /** First dimension of the excerpts. */
+  readonly dim: number;
+}
+
+/** Fires "change" whenever anything of it changed. It outlives the view's element: a run stays halted while another view is open. */
+export class Stepper extends EventTarget implements Halting {
+  readonly session: Session;
+  #walk: Walk | undefined;
+  #own: OwnData | undefined;
+  /** The stage up to which each rank goes on by itself. */
+  #goals: number[] = [];
+  #selection: Selection;
+  #exact: { readonly walk: Walk; readonly row: number; hops?: readonly ExactHop[]; problem?: string; readonly abort: AbortController } | undefined;
+
+  constructor(session: Session) {
+    super();
+    this.session = session;
+    this.#selection = readSelection(location.search);
+    session.addEventListener("change", () => this.#changed());
+  }
+
+  /** The run that halts or halted last. */
+  get walk(): Walk | undefined {
+    return this.#walk;
+  }
+
+  /** True where the page's last run is the one that halted here. */
+  get current(): boolean {
+    return this.#walk !== undefined && this.session.state.experiment === this.#walk.experiment;
+  }
+
+  /** True while ranks can be let go. */
+  get live(): boolean {
+    return this.current && this.session.running && this.session.state.phase === "attending";
+  }
+
+  /** What is looked at, within the bounds of the run, or else of the sentence. */
+  get selection(): Selection & { readonly stage: number } {
+    const walk = this.#walk;
+    const experiment = walk?.experiment ?? this.session.reading.experiment;
+    const { rank, hop, token, head, dim } = this.#selection;
+    const within = (value: number, most: number) => Math.max(0, Math.min(value, most));
+    const stages = walk?.stages ?? (experiment === undefined ? [] : stagesOf(experiment));
+    const own = within(rank, (experiment?.N ?? 1) - 1);
+    const asked = stages.findIndex(({ id }) => id === hop);
+    return {
+      rank: own, hop, token: within(token, (experiment?.T ?? 1) - 1), head: within(head, (experiment?.H ?? 1) - 1), dim: within(dim, (experiment?.D ?? 4) - 4),
+      stage: asked >= 0 ? asked : Math.max(0, (walk?.log[own].length ?? 0) - 1),
+    };
+  }
+
+  /** Float64's partials of the token, its problem, or neither while it is worked out. */
+  get exact(): { readonly hops?: readonly ExactHop[]; readonly problem?: string } {
+    return this.#exact ?? {};
+  }
+
+  /** Looks at something else; the address follows. */
+  select(change: Partial<Selection>): void {
+    const { stage: _, ...now } = this.selection;
+    this.#selection = { ...now, ...change };
+    this.session.note(this.address);
+    this.#changed();
+  }
+
+  /** What is looked at, as the address has it: what is left out is 0, or the rank's own place. */
+  get address(): Readonly<Record<string, string>> {
+    const { hop, ...numbers } = this.#selection;
+    return Object.fromEntries([...Object.entries(numbers).flatMap(([key, value]) => (value === 0 ? [] : [[key, String(value)]])), ...(hop === undefined ? [] : [["hop", hop]])]);
+  }
+
+  begin(experiment: Experiment, own: OwnData | undefined): { onHalt: (halt: Halt) => void; watch: readonly number[] | undefined } {
+    const watch = watchOf(experiment, this.#selection.token);
+    const walk: Walk = { experiment, stages: stagesOf(experiment), log: Array.from({ length: experiment.N }, () => []), left: new Array<number>(experiment.N).fill(0), watch };
+    this.#walk = walk;
+    this.#own = own;
+    this.#goals = walk.left.map(() => 0);
+    this.#forget();
+    return { watch, onHalt: (halt) => this.#walk === walk && this.#take(walk, halt) };
+  }
+
+  /** Lets the ranks that are furthest behind go on by one hop. */
+  stepAll(): void {
+    const { log, stages } = this.#walk!;
+    const behind = Math.min(...log.map((own) => own.length - 1));
+    this.#go(() => Math.min(behind + 1, stages.length - 1));
+  }
+
+  /** Lets one rank go on by one hop. */
+  stepRank(rank: number): void {
+    const { log } = this.#walk!;
+    this.#go((goal, k) => (k === rank ? log[k].length : goal));
+  }
+
+  /** Lets every rank go on until it halts at a stage. */
+  runTo(stage: number): void {
+    this.#go(() => stage);
+  }
+
+  /** Lets every rank go on to its end. */
+  runToEnd(): void {
+    this.#go(() => Infinity);
+  }
+
+  /** Makes a halted rank fail on purpose. */
+  strike(rank: number, kind: "exit" | "lose-device"): void {
+    this.#walk!.log[rank].at(-1)!.strike(kind);
+  }
+
+  #go(goal: (now: number, rank: number) => number): void {
+    const walk = this.#walk!;
+    this.#goals = this.#goals.map((now, rank) => Math.max(now, goal(now, rank)));
+    for (let rank = 0; rank < walk.log.length; rank++) this.#leave(walk, rank);
+    this.#changed();
+  }
+
+  #leave(walk: Walk, rank: number): void {
+    const stage = walk.log[rank].length - 1;
+    if (standing(walk, rank) !== "halted" || stage >= this.#goals[rank]) return;
+    walk.left[rank] = stage + 1;
+    walk.log[rank][stage].leave();
+  }
+
+  #take(walk: Walk, halt: Halt): void {
+    walk.log[halt.rank][walk.stages.findIndex(({ next, hop }) => next === halt.next && hop === halt.hop)] = halt;
+    this.#leave(walk, halt.rank);
+    this.#changed();
+  }
+
+  #forget(): void {
+    this.#exact?.abort.abort();
+    this.#exact = undefined;
+  }
+
+  /** Asks for float64's partials of the token as soon as it is known which rank holds which keys: once a token and run. */
+  #ask(): void {
+    const walk = this.#walk;
+    if (walk === undefined) return;
+    const row = this.selection.token;
+    if (this.#exact?.walk === walk && this.#exact.row === row) return;
+    const home = homeOf(walk, row);
+    const keys = home === undefined ? undefined : keysByHop(walk, home);
+    if (keys === undefined) return;
+    this.#forget();
+    const asked: NonNullable<Stepper["exact"]> & { walk: Walk; row: number; abort: AbortController; hops?: readonly ExactHop[]; problem?: string } = { walk, row, abort: new AbortController() };
+    this.#exact = asked;
+    exactPartials(walk.experiment, this.#own?.files, row, keys.map(({ runs }) => runs), asked.abort.signal).then(
+      (hops) => (asked.hops = hops),
+      (error: unknown) => (asked.problem = error instanceof Error ? error.message : String(error)),
+    ).then(() => this.#exact === asked && this.dispatchEvent(new Event("change")));
+  }
+
+  #changed(): void {
+    this.#ask();
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+/** What an address asks to look at. */
+export function readSelection(search: string): Selection {
+  const query = new URLSearchParams(search);
+  const whole = (key: string) => {
+    const value = Number(query.get(key) ?? 0);
+    return Number.isSafeInteger(value) && value >= 0 ? value : 0;
+  };
+  return { rank: whole("rank"), hop: query.get("hop") ?? undefined, token: whole("token"), head: whole("head"), dim: whole("dim") };
+}
+
+let only: Stepper | undefined;
+
+/** The stepper of the page's session. */
+export function stepperOf(session: Session): Stepper {
+  return (only ??= new Stepper(session));
+}
