@@ -123,7 +123,7 @@ export const timelineStyle = css`
   .hatch {
     fill: var(--wait);
   }
-  .strip, .inside, .active {
+  .strip, .inside, .active, .lit, .cursor {
     pointer-events: none;
   }
   .inside {
@@ -131,10 +131,17 @@ export const timelineStyle = css`
     font-size: 10px;
     font-weight: 700;
   }
-  .active {
+  .active, .lit {
     fill: none;
     stroke: var(--accent);
     stroke-width: 2;
+  }
+  .lit {
+    stroke-opacity: 0.7;
+  }
+  .cursor {
+    stroke: var(--ink);
+    stroke-width: 1.5;
   }
   .details {
     display: flex;
