@@ -49,7 +49,7 @@ export class RingsideApp extends LitElement {
     const note = phase === "empty" ? "Nothing has run yet: each span of a run is drawn here as it was measured." : session.running ? "Spans are drawn when the ranks have answered." : "This run ended before there was anything to draw.";
     return html`
       <ringside-rail .current=${this._view.id}></ringside-rail>
-      <div class="head"><ringside-sentence .session=${session} .draft=${session.draft} .state=${session.state} .adapter=${session.adapter}></ringside-sentence></div>
+      <div class="head"><ringside-sentence .session=${session} .draft=${session.draft} .state=${session.state} .other=${session.other} .adapter=${session.adapter}></ringside-sentence></div>
       <main aria-label=${this._view.title}>${this.#stage()}</main>
       <aside aria-label="Timeline">${this.#timelines(ranks, note)}</aside>
       <p class="unseen" role="status">${this.#news()}</p>

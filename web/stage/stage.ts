@@ -170,7 +170,8 @@ export class RingsideStage extends LitElement {
     const most = Math.max(1, ...[main, other].flatMap((one) => one?.links.map(({ bytes }) => bytes) ?? []));
     return html`<section aria-labelledby="stage" @keydown=${this.#key}>
       <header>
-        <h2 id="stage">${compare ? "pass-KV beside pass-Q" : html`${names[main.report.variant]} <small>${sayCheck(session.state)}</small>`}</h2>
+        <h2 id="stage">${compare ? "pass-KV beside pass-Q" : names[main.report.variant]}</h2>
+        ${compare ? nothing : html`<p class="checked">${sayCheck(session.state)}</p>`}
         <ringside-transport .player=${this.#player} .selection=${session.selection} .motion=${main.motion} @step=${(event: CustomEvent<1 | -1>) => this.#step(event.detail)} @moved=${this.#moved}></ringside-transport>
         <div class="tools">
           <button class="button" aria-pressed=${String(compare)} @click=${() => void session.comparing(!compare)}>Compare ${names["pass-kv"]} and ${names["pass-q"]}</button>
@@ -180,12 +181,12 @@ export class RingsideStage extends LitElement {
       </header>
       ${this._problem === "" ? nothing : html`<p class="stale" role="alert">${this._problem}</p>`}
       ${compare ? html`
-        <div class="pair">${pair.map((one, i) => html`<div class="pane"><h3>${names[i === 0 ? "pass-kv" : "pass-q"]} ${one === undefined ? nothing : html`<small>${sayCheck(one.state)}</small>`}</h3>${one === undefined ? this.#pending() : this.#ring(one)}</div>`)}</div>
+        <div class="pair">${pair.map((one, i) => html`<div class="pane"><div class="name"><h3>${names[i === 0 ? "pass-kv" : "pass-q"]}</h3>${one === undefined ? nothing : html`<p class="checked">${sayCheck(one.state)}</p>`}</div>${one === undefined ? this.#pending() : this.#ring(one)}</div>`)}</div>
         ${other === undefined ? nothing : this.#compared(pair as [Shown, Shown])}
         <div class="pair">${pair.map((one) => html`<div class="pane">${one === undefined ? nothing : this.#facts(one, most)}</div>`)}</div>` : html`<div class="single">${this.#ring(main)}<div class="pane">${this.#facts(main, most)}</div></div>`}
       <details @toggle=${(event: ToggleEvent) => (this._table = event.newState === "open")}>
         <summary>Hop by hop, as a table</summary>
-        ${this._table ? html`<div class=${compare ? "pair" : ""}>${[main, other].map((one) => (one === undefined ? nothing : html`<div class="pane">${hopByHop(one.motion, one.report.variant, session.selection, (hop) => this.#go(hop))}</div>`))}</div>` : nothing}
+        ${this._table ? html`<div class=${compare ? "pair" : ""}>${[main, other].map((one) => (one === undefined ? nothing : html`<div class="pane">${hopByHop(one.motion, one.report.variant, compare ? `, ${names[one.report.variant]}` : "", session.selection, (hop) => this.#go(hop))}</div>`))}</div>` : nothing}
       </details>
     </section>`;
   }
@@ -198,14 +199,15 @@ export class RingsideStage extends LitElement {
   #facts({ report, motion, mask, naive, links, work, flops }: Shown, most: number): TemplateResult {
     const { selection } = this.session;
     const name = names[report.variant];
+    const of = this.session.compare ? `, ${name}` : "";
     return html`
       <div class="masks">
         <section><h3>Mask <small>who computes which block, at which hop</small></h3><ringside-mask class="ran" .mask=${mask} .motion=${motion} .flops=${flops} .name=${`Mask of ${name}`} .selection=${selection}></ringside-mask></section>
         ${report.ranks === 1 ? nothing : html`<section><h3>Contiguous shares instead <small>not run</small></h3><ringside-mask .mask=${naive} .flops=${flops} .name=${`Mask of ${name} with contiguous shares`} .selection=${selection}></ringside-mask></section>`}
       </div>
       <div class="tables">
-        ${workTable(work, naive, flops, selection)}
-        ${linkTable(links, report, most, selection)}
+        ${workTable(work, naive, flops, of, selection)}
+        ${linkTable(links, report, most, of, selection)}
       </div>`;
   }
 

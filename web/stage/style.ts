@@ -20,8 +20,15 @@ export const stageStyle = css`
   #stage {
     font-size: 18px;
   }
-  #stage small {
-    margin-left: 8px;
+  .checked {
+    margin-left: -12px;
+    font-size: var(--small);
+    color: var(--ink-2);
+  }
+  .name {
+    display: flex;
+    align-items: baseline;
+    gap: 24px;
   }
   .tools {
     display: flex;
@@ -171,6 +178,11 @@ export const transportStyle = css`
   .buttons {
     display: flex;
     gap: 4px;
+  }
+  [aria-disabled="true"] {
+    color: var(--ink-2);
+    border-color: var(--rule);
+    cursor: default;
   }
   .square {
     width: 32px;

@@ -43,13 +43,13 @@ export class RingsideTransport extends LitElement {
     const share = end > from ? (time - from) / (end - from) : 0;
     const where = moment?.name ?? sayHops(this.motion, time);
     return html`<div class="buttons" role="group" aria-label="Play the run">
-        <button class="button square" aria-label="Step back" title="Step back to the hop before (←)" ?disabled=${time <= from} @click=${() => this.#step(-1)}>${icon("M15 5l-8 7 8 7zM6 5v14")}</button>
+        <button class="button square" aria-label="Step back" title="Step back to the hop before (←)" aria-disabled=${String(time <= from)} @click=${() => this.#step(-1)}>${icon("M15 5l-8 7 8 7zM6 5v14")}</button>
         <button class="button square" aria-label=${player.playing ? "Pause" : "Play"} title="${player.playing ? "Pause" : "Play"} (space)" @click=${() => { player.toggle(); this.dispatchEvent(new CustomEvent("moved")); }}>${icon(player.playing ? "M8 5v14M16 5v14" : "M8 5l10 7-10 7z")}</button>
-        <button class="button square" aria-label="Step forward" title="Step to the next hop (→)" ?disabled=${time >= end} @click=${() => this.#step(1)}>${icon("M9 5l8 7-8 7zM18 5v14")}</button>
+        <button class="button square" aria-label="Step forward" title="Step to the next hop (→)" aria-disabled=${String(time >= end)} @click=${() => this.#step(1)}>${icon("M9 5l8 7-8 7zM18 5v14")}</button>
       </div>
       <label class="slider"><span class="unseen">Moment of the run</span><span class="stops" aria-hidden="true">${player.moments.map(({ at }) => html`<i style="left:${end > from ? (100 * (at - from)) / (end - from) : 0}%"></i>`)}</span>
         <input type="range" min="0" max=${FINE} step="1" .value=${live(String(Math.round(share * FINE)))} aria-valuetext="${formatTime(time)}, ${where}" @input=${this.#scrub} /></label>
-      <output class="time"><b>${formatTime(time)}</b> <span>${where}</span></output>
+      <p class="time"><b>${formatTime(time)}</b> <span>${where}</span></p>
       <label class="speed"><span class="unseen">Speed</span><select aria-label="Speed" .value=${live(String(player.speed))} @change=${(event: Event) => (player.speed = Number((event.target as HTMLSelectElement).value))}>
         ${speeds.map((speed) => html`<option value=${speed} ?selected=${speed === player.speed}>${speed} ×</option>`)}</select></label>`;
   }
