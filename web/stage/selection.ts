@@ -27,7 +27,7 @@ export function factsOf({ rank, kind, lane, hop, peer }: Pick<Span, "rank" | "ki
   if (kind === "send") return { rank, hop, owner: ownerAt(rank, hop, ranks), link: rank };
   if (kind === "receive" && peer !== undefined) return { rank, hop, owner: ownerAt(peer, hop, ranks), link: peer };
   if (kind === "all2all") return { rank, hop: ranks, owner: lane === "send" ? peer : rank };
-  return kind === "wait" ? { rank, hop } : { rank };
+  return { rank, hop };
 }
 
 /** Fires "pick" when what is lit changes, "time" when the moment shown does. */

@@ -79,6 +79,10 @@ export const stageStyle = css`
     gap: 16px 40px;
     align-items: start;
   }
+  /* Half a page is wide enough for one mask whose numbers can be read. */
+  .pair .masks {
+    grid-template-columns: minmax(0, 1fr);
+  }
   .masks > *, .tables > * {
     min-width: 0;
   }
