@@ -2,6 +2,7 @@
 import { type Check, checkResult, makeInputs } from "./check.ts";
 import { type AttendInput, type AttendResult, type Backend, type ClusterFace, loadEngine } from "./engine.ts";
 import type { Experiment } from "./experiment.ts";
+import { nextTask } from "./next-task.ts";
 import type { OwnData } from "./own/data.ts";
 
 /** The steps of a run, in order. */
@@ -120,7 +121,10 @@ export class Runner extends EventTarget {
         onProgress: (done, total) => !signal.aborted && enter("attending", { progress: { done, total } }),
       });
       kept = { ...kept, result };
+      // Putting the result together, drawing it, and copying it for the check: each is a task of its own.
+      await nextTask();
       enter("checking");
+      await nextTask();
       const check = await checkResult(experiment, own?.files, result.out, result.lse, signal, (done, total) => enter("checking", { progress: { done, total } }));
       this.#abort = undefined;
       this.#set({ phase: "done", experiment, ...kept, check });

@@ -103,8 +103,9 @@ export class Cluster implements ClusterFace {
       const outcomes = await this.all(id, input, (rank, stopped) => {
         const answer = turn.then(async () => {
           await turns.next();
-          stopped.throwIfAborted();
           const q = queryChunk(rank, blocks.queries[rank], input, shape);
+          await turns.next();
+          stopped.throwIfAborted();
           const kv = keyChunk(rank, blocks.keys[rank], input, shape);
           const job: AttendJob = { id, origin, variant, shape, q, kv, fault: fault?.step === undefined ? fault : undefined };
           return { outcome: this.service(rank).attend(Comlink.transfer(job, [q.data, kv.data])) };

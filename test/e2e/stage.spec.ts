@@ -114,7 +114,9 @@ test("work per rank, bytes per link and the table of hops are the report's", asy
   expect(work[ranks][1]).toBe(`${((Math.max(...done) * ranks) / done.reduce((a, b) => a + b, 0)).toFixed(2)} ×`);
   expect(Number(work[ranks][2].split(" ")[0])).toBeGreaterThan(1.1);
   await page.getByText("Hop by hop, as a table").click();
-  const hops = await rows(page.getByRole("table", { name: /^Who attends to what/ }));
+  const table = page.getByRole("table", { name: /^Who attends to what/ });
+  await expect(table).toBeVisible();
+  const hops = await rows(table);
   for (const { rank, hop, peer } of spans.filter(({ kind }) => kind === "attend")) expect(hops[hop][rank + 1]).toMatch(new RegExp(`^${peer}\\s`));
   await page.getByRole("button", { name: "2", exact: true }).click();
   await expect(page).toHaveURL(/&hop=2$/);
@@ -168,7 +170,7 @@ test("a click on the timeline goes to that moment, and its cursor follows the st
   await page.getByRole("img", { name: /^rank 0, hop 2, attend/ }).click();
   await expect.poll(() => time(page)).toBeGreaterThan(before);
   const cursor = page.locator("ringside-timeline .cursor");
-  const at = async () => Number(/translate\(([-\d.]+)/.exec((await cursor.getAttribute("transform"))!)![1]);
+  const at = async () => Number(/translateX\(([-\d.]+)/.exec((await cursor.getAttribute("style"))!)![1]);
   const there = await at();
   await page.getByRole("button", { name: "Step forward" }).click();
   await expect.poll(at).toBeGreaterThan(there);

@@ -4,6 +4,7 @@ import { Follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
 import type { Mask, MaskBlock, MaskChunk } from "../engine.ts";
 import { formatCount, formatFlops } from "../format.ts";
+import { nextTask } from "../next-task.ts";
 import { onRankColour, rankColour } from "../palette.ts";
 import { hopsAt, type Motion, type Progress } from "./motion.ts";
 import type { Facts, Selection } from "./selection.ts";
@@ -35,6 +36,12 @@ export class RingsideMask extends LitElement {
     this._at = -1;
     new Follow(this, () => this.selection, ["pick"]);
     new Follow(this, () => this.selection, ["time"], () => this.#states().flat().join() !== this.#shown && this.requestUpdate());
+  }
+
+  /** Each mask is drawn in a task of its own: hundreds of blocks take a while. */
+  protected override async scheduleUpdate(): Promise<void> {
+    if (!this.hasUpdated) await nextTask();
+    super.scheduleUpdate();
   }
 
   protected override willUpdate(changed: PropertyValues<this>): void {

@@ -67,6 +67,7 @@ export const timelineStyle = css`
     font-size: 16px;
   }
   .plot {
+    position: relative;
     overflow: clip;
   }
   svg {
@@ -139,9 +140,15 @@ export const timelineStyle = css`
   .lit {
     stroke-opacity: 0.7;
   }
+  /* A layer of its own, so that a run that plays does not paint the lanes again. */
   .cursor {
-    stroke: var(--ink);
-    stroke-width: 1.5;
+    position: absolute;
+    top: 0;
+    bottom: 0;
+    left: -1px;
+    width: 1.5px;
+    background: var(--ink);
+    will-change: transform;
   }
   .details {
     display: flex;

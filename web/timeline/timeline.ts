@@ -4,6 +4,7 @@ import { Follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
 import type { Span } from "../engine.ts";
 import { formatTime } from "../format.ts";
+import { nextTask } from "../next-task.ts";
 import { lanes, onRankColour, rankColour, timeKind, timeKinds } from "../palette.ts";
 import { factsOf, type Selection } from "../stage/selection.ts";
 import { type Layout, layOut, type Placed } from "./layout.ts";
@@ -54,6 +55,7 @@ export class RingsideTimeline extends LitElement {
   declare _table: boolean;
 
   #layout: Layout = { ranks: [], spans: [], height: 0 };
+  #drawn: readonly Span[] | undefined;
   #end = 1;
   #ringStart = 0;
   #drag: { readonly x: number; readonly from: number; readonly to: number } | undefined;
@@ -84,6 +86,13 @@ export class RingsideTimeline extends LitElement {
 
   protected override firstUpdated(): void {
     this.#resize.observe(this.renderRoot.querySelector(".plot")!);
+  }
+
+  /** Another run's hundreds of spans are drawn in a task of their own. */
+  protected override async scheduleUpdate(): Promise<void> {
+    if (this.spans !== this.#drawn) await nextTask();
+    this.#drawn = this.spans;
+    super.scheduleUpdate();
   }
 
   protected override willUpdate(changed: PropertyValues<this>): void {
@@ -169,16 +178,16 @@ export class RingsideTimeline extends LitElement {
   }
 
   #moveCursor(): void {
-    const cursor = this.renderRoot.querySelector(".cursor");
+    const cursor = this.renderRoot.querySelector<HTMLElement>(".cursor");
     if (cursor === null) this.requestUpdate();
-    else cursor.setAttribute("transform", `translate(${this.#cursor})`);
+    else cursor.style.transform = this.#cursor;
   }
 
   /** Where the moment of the selection lies; out of sight where the part shown does not hold it. */
-  get #cursor(): number {
+  get #cursor(): string {
     const time = this.selection?.time;
     const scale = this.#scale;
-    return time === undefined || time < scale.from || time > scale.to ? -100 : toX(scale, time);
+    return `translateX(${time === undefined || time < scale.from || time > scale.to ? -100 : toX(scale, time).toFixed(1)}px)`;
   }
 
   /** Makes a span the one whose details are shown, and what is lit everywhere. */
@@ -288,8 +297,8 @@ export class RingsideTimeline extends LitElement {
       <g clip-path="url(#clip)">${this.#layout.spans.map((placed, index) => this.#span(placed, index, scale))}</g>
       ${this.selection?.facts === undefined ? nothing : this.#layout.spans.map((placed, index) => (index !== this._active && this.selection!.lights(factsOf(placed.span, this.ranks)) ? this.#outline(placed, scale, "lit") : nothing))}
       ${this.#layout.spans[this._active] === undefined ? nothing : this.#outline(this.#layout.spans[this._active], scale, "active")}
-      ${empty || this.selection === undefined ? nothing : svg`<path class="cursor" d="M0 0V${height + 4}" transform="translate(${this.#cursor})" />`}
-    </svg>`;
+    </svg>
+    ${empty || this.selection === undefined ? nothing : html`<i class="cursor" style="transform:${this.#cursor}"></i>`}`;
   }
 
   #ticks(scale: Scale): ReturnType<typeof ticks> {
