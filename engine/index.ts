@@ -3,6 +3,7 @@ export { InputError, LimitError, RankError } from "./errors.ts";
 export { NoAdapterError } from "./gpu/device.ts";
 export type * from "./cluster/types.ts";
 export type { Fault } from "./rank/job.ts";
+export { type Dealing, type Mask, type MaskBlock, type MaskChunk, maskOf } from "./ring/mask.ts";
 export type { Sequence } from "./layout/shards.ts";
 export { check, type Check } from "./reference/check.ts";
 export { difference, type Difference, F32_TOLERANCE, type Tolerance } from "./reference/error.ts";

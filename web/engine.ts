@@ -1,9 +1,12 @@
-/** The page's one door to the engine: its types now, its code when a run needs it. */
+/** The page's one door to the engine: its types and the arithmetic of its layout now, the rest of its code when a run needs it. */
 export type {
   AdapterFacts, AttendInput, AttendResult, Backend, ClusterFace, ClusterOptions, DType, Kind, Lane, Link, RankTraffic, Report, Span, Times, Tolerance, Variant,
 } from "../engine/browser.ts";
 export type { Halt, Held, KeyRun, Mail, MailState, Made, Message } from "../engine/browser.ts";
 export type { Fault, Session as CacheSession, SessionRows, StepReport, StepResult } from "../engine/browser.ts";
+
+export { type Dealing, type Mask, type MaskBlock, type MaskChunk, maskOf } from "../engine/ring/mask.ts";
+export { ownerAt } from "../engine/ring/contract.ts";
 
 /** Loads the engine: a chunk of its own, so that the page is there before it. */
 export const loadEngine = () => import("../engine/browser.ts");

@@ -2,6 +2,7 @@
 import { type Check, checkResult, makeInputs } from "./check.ts";
 import { type AttendInput, type AttendResult, type Backend, type ClusterFace, loadEngine } from "./engine.ts";
 import type { Experiment } from "./experiment.ts";
+import { nextTask } from "./next-task.ts";
 import type { OwnData } from "./own/data.ts";
 
 /** The steps of a run, in order. */
@@ -43,11 +44,52 @@ export interface Halting {
   begin(experiment: Experiment, own: OwnData | undefined): Pick<AttendInput, "onHalt" | "watch">;
 }
 
-/** Runs one experiment at a time and keeps its ranks for the next one of the same cluster. Tells of each change with a "change" event. */
+/** The ranks of the page, kept for the next run of the same cluster. */
+export class Ranks {
+  #cluster: { readonly key: string; readonly face: ClusterFace; readonly warm: Set<string> } | undefined;
+
+  /** Ranks for an experiment: those that are there, where they fit it. */
+  async of({ N, link }: Experiment, backend: Backend, signal: AbortSignal): Promise<ClusterFace> {
+    const key = JSON.stringify([N, link, backend]);
+    if (this.#cluster?.key === key) return this.#cluster.face;
+    await this.dispose();
+    const { Cluster } = await loadEngine();
+    const face = await Cluster.start({ ranks: N, backend, ...(link === null ? {} : { link }), signal });
+    this.#cluster = { key, face, warm: new Set() };
+    signal.throwIfAborted();
+    return face;
+  }
+
+  /** Compiles the kernels of an experiment, by a run of a few tokens, on ranks that have not yet; resolves to the seconds that took. */
+  async warm({ N, D, variant, wire, causal }: Experiment, signal: AbortSignal): Promise<number> {
+    const key = `${D} ${variant} ${wire}`;
+    if (this.#cluster === undefined || this.#cluster.warm.has(key)) return 0;
+    const few = () => new Float32Array(2 * N * D);
+    const { report } = await attend(this.#cluster.face, {
+      q: few(), k: few(), v: few(), sequences: [{ new: 2 * N, cached: 0 }], heads: 1, kvHeads: 1, headDim: D, variant, causal, wireDtype: wire, signal,
+    });
+    this.#cluster.warm.add(key);
+    return report.times.compile;
+  }
+
+  /** Ends them. */
+  async dispose(): Promise<void> {
+    const cluster = this.#cluster;
+    this.#cluster = undefined;
+    await cluster?.face.dispose();
+  }
+}
+
+/** Runs one experiment at a time. Tells of each change with a "change" event. */
 export class Runner extends EventTarget {
+  readonly #ranks: Ranks;
   #state: RunState = { phase: "empty" };
   #abort: AbortController | undefined;
-  #cluster: { readonly key: string; readonly face: ClusterFace; readonly warm: Set<string> } | undefined;
+
+  constructor(ranks: Ranks) {
+    super();
+    this.#ranks = ranks;
+  }
 
   get state(): RunState {
     return this.#state;
@@ -75,10 +117,10 @@ export class Runner extends EventTarget {
       enter("inputs");
       const inputs = await makeInputs(experiment, own?.files, signal);
       enter("starting");
-      const cluster = await this.#ranks(experiment, backend, signal);
+      const cluster = await this.#ranks.of(experiment, backend, signal);
       if (backend === "webgpu") {
         enter("compiling");
-        kept = { ...kept, compile: await this.#warm(cluster, experiment, signal) };
+        kept = { ...kept, compile: await this.#ranks.warm(experiment, signal) };
       }
       enter("attending", { progress: { done: 0, total: experiment.N ** 2 } });
       const { T, P, H, Hkv, D, variant, wire, causal } = experiment;
@@ -87,14 +129,17 @@ export class Runner extends EventTarget {
         onProgress: (done, total) => !signal.aborted && enter("attending", { progress: { done, total } }),
       });
       kept = { ...kept, result };
+      // Putting the result together, drawing it, and copying it for the check: each is a task of its own.
+      await nextTask();
       enter("checking");
+      await nextTask();
       const check = await checkResult(experiment, own?.files, result.out, result.lse, signal, (done, total) => enter("checking", { progress: { done, total } }));
       this.#abort = undefined;
       this.#set({ phase: "done", experiment, ...kept, check });
     } catch (error) {
       const { step } = this.#state;
       // A cancelled or failed cluster may hold half a run: the next one starts anew.
-      if (step !== "checking") await this.#dispose();
+      if (step !== "checking") await this.#ranks.dispose();
       this.#abort = undefined;
       if (signal.aborted) this.#set({ phase: "cancelled", experiment, step, ...kept });
       else this.#set({ phase: "failed", experiment, step, ...kept, failure: failureOf(error, backend, own !== undefined) });
@@ -106,39 +151,9 @@ export class Runner extends EventTarget {
     this.#abort?.abort();
   }
 
-  /** Ends every rank. */
-  async dispose(): Promise<void> {
-    this.cancel();
-    await this.#dispose();
-  }
-
-  async #dispose(): Promise<void> {
-    const cluster = this.#cluster;
-    this.#cluster = undefined;
-    await cluster?.face.dispose();
-  }
-
-  async #ranks({ N, link }: Experiment, backend: Backend, signal: AbortSignal): Promise<ClusterFace> {
-    const key = JSON.stringify([N, link, backend]);
-    if (this.#cluster?.key === key) return this.#cluster.face;
-    await this.#dispose();
-    const { Cluster } = await loadEngine();
-    const face = await Cluster.start({ ranks: N, backend, ...(link === null ? {} : { link }), signal });
-    this.#cluster = { key, face, warm: new Set() };
-    signal.throwIfAborted();
-    return face;
-  }
-
-  /** Compiles the kernels of an experiment, by a run of a few tokens, on ranks that have not yet; resolves to the seconds that took. */
-  async #warm(cluster: ClusterFace, { N, D, variant, wire, causal }: Experiment, signal: AbortSignal): Promise<number> {
-    const key = `${D} ${variant} ${wire}`;
-    if (this.#cluster === undefined || this.#cluster.warm.has(key)) return 0;
-    const few = () => new Float32Array(2 * N * D);
-    const { report } = await attend(cluster, {
-      q: few(), k: few(), v: few(), sequences: [{ new: 2 * N, cached: 0 }], heads: 1, kvHeads: 1, headDim: D, variant, causal, wireDtype: wire, signal,
-    });
-    this.#cluster.warm.add(key);
-    return report.times.compile;
+  /** Forgets the last run, where none is under way. */
+  clear(): void {
+    if (this.#abort === undefined && this.#state.phase !== "empty") this.#set({ phase: "empty" });
   }
 }
 

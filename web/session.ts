@@ -4,7 +4,8 @@ import type { Backend } from "./engine.ts";
 import { defaults, type Draft, draftOf, type Experiment, type Field, fromQuery, read, type Reading, same, tidied, toQuery } from "./experiment.ts";
 import { type OwnData, shapeFields } from "./own/data.ts";
 import { Intake } from "./own/intake.ts";
-import { type Halting, Runner, type RunState } from "./run.ts";
+import { type Halting, Ranks, Runner, type RunState } from "./run.ts";
+import { Selection } from "./stage/selection.ts";
 
 /** Fires "change" whenever anything of it changed. Views read it and call its methods; they hold no state of the experiment themselves. */
 export class Session extends EventTarget {
@@ -12,7 +13,12 @@ export class Session extends EventTarget {
   #search = location.search;
   #reading: Reading;
   #adapter: Adapter | undefined;
-  #runner = new Runner();
+  #ranks = new Ranks();
+  #runner = new Runner(this.#ranks);
+  /** Runs the other variant on the same input, on the same ranks. */
+  #second = new Runner(this.#ranks);
+  #compare: boolean;
+  #hop: number | undefined;
   /** What the sentence said of the shape before own data fixed it. */
   #before: Partial<Draft> = {};
   /** What the open view has in the address beside the experiment. */
@@ -21,22 +27,30 @@ export class Session extends EventTarget {
   halting: Halting | undefined;
   /** The visitor's own files, which no address can carry. */
   readonly own = new Intake((data) => this.#fit(data));
+  /** What is pointed at and when, on the stage and on the timelines. */
+  readonly selection = new Selection();
 
   constructor() {
     super();
     this.#draft = fromQuery(location.search);
     this.#reading = read(this.#draft);
+    [this.#compare, this.#hop] = shownIn(location.search);
+    this.#second.addEventListener("change", () => this.#changed());
     this.#runner.addEventListener("change", () => this.#changed());
     this.own.addEventListener("change", () => this.#changed());
     addEventListener("popstate", () => {
       // Going to another view changes the hash alone, and leaves what is being typed.
       if (location.search !== this.#search) {
         this.own.use(undefined);
+        [this.#compare, this.#hop] = shownIn(location.search);
         this.#take(fromQuery(location.search));
       }
       this.#search = location.search;
     });
-    addEventListener("pagehide", () => void this.#runner.dispose());
+    addEventListener("pagehide", () => {
+      this.cancel();
+      void this.#ranks.dispose();
+    });
     void probeAdapter().then((adapter) => {
       this.#adapter = adapter;
       this.#changed();
@@ -60,13 +74,32 @@ export class Session extends EventTarget {
     return this.#runner.state;
   }
 
+  /** The other variant's run on the same input. */
+  get other(): RunState {
+    return this.#second.state;
+  }
+
   get running(): boolean {
-    return this.#runner.running;
+    return this.#runner.running || this.#second.running;
+  }
+
+  /** True where both variants are run and shown beside each other. */
+  get compare(): boolean {
+    return this.#compare;
+  }
+
+  /** The hop at which the stage opens, where the address names one; N is the All2All. */
+  get hop(): number | undefined {
+    return this.#hop;
   }
 
   /** Where a run would be computed now: WebGPU only where there is an adapter. */
   get backend(): Backend {
-    return this.#adapter?.webgpu === false ? "cpu" : (this.#reading.experiment?.backend ?? "webgpu");
+    return this.#reading.experiment?.backend === "cpu" ? "cpu" : this.#usable;
+  }
+
+  get #usable(): Backend {
+    return this.#adapter?.webgpu === false ? "cpu" : "webgpu";
   }
 
   /** True where the visitor's files say what stands in a field. */
@@ -100,12 +133,39 @@ export class Session extends EventTarget {
     if (experiment === undefined || this.running) return;
     this.#write(experiment);
     if (this.#adapter === undefined) this.#adapter = await probeAdapter();
+    this.selection.clear();
+    this.#second.clear();
     await this.#runner.run(experiment, this.backend, data, this.halting);
+    await this.#runOther();
   }
 
   /** Cancels the run under way. */
   cancel(): void {
     this.#runner.cancel();
+    this.#second.cancel();
+  }
+
+  /** Shows both variants on the same input, and runs the one that has not been; or shows one alone. */
+  async comparing(on: boolean): Promise<void> {
+    this.#compare = on;
+    if (!on) this.#second.cancel();
+    this.#rewrite();
+    this.#changed();
+    await this.#runOther();
+  }
+
+  /** Notes in the address at which hop the stage stands. */
+  standAt(hop: number | undefined): void {
+    if (hop === this.#hop) return;
+    this.#hop = hop;
+    this.#rewrite();
+  }
+
+  /** Runs the other variant where both are to be shown and it has not been run, on what was run last. */
+  async #runOther(): Promise<void> {
+    const { phase, experiment, own } = this.state;
+    if (!this.#compare || this.halting !== undefined || phase !== "done" || experiment === undefined || this.running || this.other.phase === "done") return;
+    await this.#second.run({ ...experiment, variant: experiment.variant === "pass-q" ? "pass-kv" : "pass-q" }, experiment.backend === "webgpu" ? this.#usable : "cpu", own);
   }
 
   /** Goes back to seeded inputs, of the shape that the sentence said before. */
@@ -157,7 +217,20 @@ export class Session extends EventTarget {
   }
 
   #write(experiment: Experiment): void {
-    history.replaceState(null, "", `?${toQuery(experiment)}${Object.entries(this.aside).map(([key, value]) => `&${key}=${encodeURIComponent(value)}`).join("")}${location.hash}`);
+    const shown = { ...(this.#compare && { compare: "1" }), ...(this.#hop !== undefined && { hop: String(this.#hop) }), ...this.aside };
+    history.replaceState(null, "", `?${toQuery(experiment)}${Object.entries(shown).map(([key, value]) => `&${key}=${encodeURIComponent(value)}`).join("")}${location.hash}`);
     this.#search = location.search;
   }
+
+  /** Writes what is shown of the experiment that the sentence says, where it can be read. */
+  #rewrite(): void {
+    if (this.#reading.experiment !== undefined) this.#write(this.#reading.experiment);
+  }
+}
+
+/** What an address says of how a run is shown: both variants or one, and the hop. */
+function shownIn(query: string): [compare: boolean, hop: number | undefined] {
+  const given = new URLSearchParams(query);
+  const hop = given.get("hop");
+  return [given.get("compare") === "1", hop !== null && /^\d{1,2}$/.test(hop) ? Number(hop) : undefined];
 }

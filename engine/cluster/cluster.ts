@@ -16,6 +16,7 @@ import type { Platform } from "./platform.ts";
 import { chooseVariant, Rates } from "./rates.ts";
 import { keyChunk, queryChunk, scatterResult } from "./scatter.ts";
 import { Session } from "./session.ts";
+import { Turns } from "./turns.ts";
 import type { AdapterFacts, AttendInput, AttendResult, Backend, ClusterFace, ClusterOptions, Report, SessionOptions, Variant } from "./types.ts";
 import { validateAttend } from "./validate.ts";
 import { endRanks, meshPorts, seconds, startRank, STOP_SECONDS, type WorkerRank } from "./worker-rank.ts";
@@ -87,6 +88,7 @@ export class Cluster implements ClusterFace {
   }
 
   async attend(input: AttendInput): Promise<AttendResult> {
+    const turns = new Turns();
     validateAttend(input);
     return await this.exclusive(async () => {
       const { heads, kvHeads, headDim, sequences, wireDtype = "f32", causal = true } = input;
@@ -98,18 +100,30 @@ export class Cluster implements ClusterFace {
       const { fault } = this.options;
       const { id, origin } = this.newJob();
       const halts = input.onHalt && haltPorts(this.size, input, input.onHalt, (reason) => this.#fail(reason));
-      const outcomes = await this.all(id, input, (rank) => {
-        const q = queryChunk(rank, blocks.queries[rank], input, shape);
-        const kv = keyChunk(rank, blocks.keys[rank], input, shape);
-        const port = halts?.ports[rank];
-        const job: AttendJob = { id, origin, variant, shape, q, kv, fault: fault?.step === undefined ? fault : undefined, halt: port && { port, watch: halts!.watch } };
-        return this.service(rank).attend(Comlink.transfer(job, [q.data, kv.data, ...(port === undefined ? [] : [port])]));
+      // One rank after the other, so that the thread is free in between; a rank begins as soon as it has its part.
+      let turn: Promise<unknown> = Promise.resolve();
+      const outcomes = await this.all(id, input, (rank, stopped) => {
+        const answer = turn.then(async () => {
+          await turns.next();
+          const q = queryChunk(rank, blocks.queries[rank], input, shape);
+          await turns.next();
+          stopped.throwIfAborted();
+          const kv = keyChunk(rank, blocks.keys[rank], input, shape);
+          const port = halts?.ports[rank];
+          const job: AttendJob = { id, origin, variant, shape, q, kv, fault: fault?.step === undefined ? fault : undefined, halt: port && { port, watch: halts!.watch } };
+          return { outcome: this.service(rank).attend(Comlink.transfer(job, [q.data, kv.data, ...(port === undefined ? [] : [port])])) };
+        });
+        turn = answer;
+        return answer.then(({ outcome }) => outcome);
       }, halts === undefined).finally(() => halts?.close());
       const total = now() - origin;
       const rows = sequences.reduce((sum, s) => sum + s.new, 0);
       const out = new Float32Array(rows * heads * headDim);
       const lse = new Float32Array(rows * heads);
-      outcomes.forEach(({ data }, rank) => scatterResult(data, blocks.queries[rank], sequences, shape, out, lse));
+      for (const [rank, { data }] of outcomes.entries()) {
+        await turns.next();
+        scatterResult(data, blocks.queries[rank], sequences, shape, out, lse);
+      }
       return { out, lse, report: this.report(outcomes, { variant, choice, wireDtype, sequences, shape, total }) };
     });
   }
@@ -179,9 +193,10 @@ export class Cluster implements ClusterFace {
 
   /**
    * Runs one job on every rank; at the first fault the others are told to stop, and the fault is thrown. `typical`: whether
-   * its rates say something of later prefills (a decode's do not: its messages are all latency).
+   * its rates say something of later prefills (a decode's do not: its messages are all latency). `stopped` fires before
+   * the ranks are told to stop: what was not given to a rank by then must not be.
    */
-  async all(id: number, { signal, onProgress }: JobOptions, run: (rank: number) => Promise<AttendOutcome>, typical = true): Promise<AttendOutcome[]> {
+  async all(id: number, { signal, onProgress }: JobOptions, run: (rank: number, stopped: AbortSignal) => Promise<AttendOutcome>, typical = true): Promise<AttendOutcome[]> {
     signal?.throwIfAborted();
     this.#monitor.rest();
     const hops = this.size * this.size;
@@ -195,13 +210,15 @@ export class Cluster implements ClusterFace {
       const done = this.#monitor.done(id);
       if (done !== told) onProgress?.((told = done), hops);
     }, WATCH);
-    const running = this.#ranks.map((_, rank) => run(rank));
+    const stopped = new AbortController();
+    const running = this.#ranks.map((_, rank) => run(rank, stopped.signal));
     try {
       const outcomes = await Promise.race([Promise.all(running), failed]);
       if (told !== hops) onProgress?.(hops, hops);
       if (typical) this.rates.add(outcomes.flatMap((o) => o.spans), this.size);
       return outcomes;
     } catch (error) {
+      stopped.abort(error);
       for (const { service } of this.#ranks) service.cancel(id, "another rank failed, or the experiment was cancelled").catch(() => {});
       // The ranks that live stop at once; a cluster with one that does not cannot be used again.
       const settled = Promise.allSettled(running.filter((_, rank) => !this.#dead.has(rank))).then(() => true);

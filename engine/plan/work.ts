@@ -6,7 +6,7 @@ import { all2allTime } from "./collectives.ts";
 import { attentionFlops, causalPairs } from "./flops.ts";
 import type { GpuHeads } from "./heads.ts";
 import type { Model } from "./models.ts";
-import { pairsBetween } from "./pairs.ts";
+import { pairsBetween } from "../layout/pairs.ts";
 import type { Rates, Wire } from "./rates.ts";
 import type { RingWork } from "./simulate.ts";
 import { kvMessage, parcel, qMessage } from "./traffic.ts";

@@ -88,6 +88,7 @@ test("TTFT against context: the points are plans, the paper's beside them, and o
   await expect(chart.getByRole("row", { name: /^128,000/ })).toContainText(formatTime(tp16.seconds));
   expect(await saved(page, "TTFT chart as CSV")).toContain(`16,8,1000000,${million.seconds},pass-kv,true,77,headline.1m.cp16\n`);
   expect(await saved(page, "TTFT chart as SVG")).toMatch(/^<svg [\s\S]*CP16[\s\S]*<\/svg>$/);
+  for (const chart of ["TTFT chart", "Policy map"]) expect((await saved(page, `${chart} as PNG`)).slice(1, 4)).toBe("PNG");
   await point.click();
   await settled(page);
   await expect(field(page, "Context-parallel ranks CP")).toHaveValue("16");

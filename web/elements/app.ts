@@ -1,6 +1,7 @@
 /** The shell: rail on the left, the experiment on top, the view's stage in the middle, the timeline at the bottom. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { until } from "lit/directives/until.js";
+import { choices } from "../experiment.ts";
 import { formatBytes, formatError } from "../format.ts";
 import { Session } from "../session.ts";
 import { type View, views } from "../views.ts";
@@ -48,16 +49,31 @@ export class RingsideApp extends LitElement {
     const note = phase === "empty" ? "Nothing has run yet: each span of a run is drawn here as it was measured." : session.running ? "Spans are drawn when the ranks have answered." : "This run ended before there was anything to draw.";
     return html`
       <ringside-rail .current=${this._view.id}></ringside-rail>
-      <div class="head"><ringside-sentence .session=${session} .draft=${session.draft} .state=${session.state} .adapter=${session.adapter}></ringside-sentence></div>
+      <div class="head"><ringside-sentence .session=${session} .draft=${session.draft} .state=${session.state} .other=${session.other} .adapter=${session.adapter}></ringside-sentence></div>
       <main aria-label=${this._view.title}>${this.#stage()}</main>
-      ${this._view.tall && result === undefined ? nothing : html`<aside aria-label="Timeline"><ringside-timeline .spans=${result?.report.spans ?? none} .ranks=${ranks} .note=${note}></ringside-timeline></aside>`}
+      ${this._view.tall && result === undefined ? nothing : html`<aside aria-label="Timeline">${this.#timelines(ranks, note)}</aside>`}
       <p class="unseen" role="status">${this.#news()}</p>
     `;
   }
 
+  /** The run's timeline; both variants' to one scale, where both are shown. */
+  #timelines(ranks: number, note: string): TemplateResult {
+    const { state, other, compare, selection } = this.#session;
+    const reports = [state, ...(compare ? [other] : [])].flatMap(({ result }) => (result === undefined ? [] : [result.report]));
+    if (reports.length < 2) return html`<ringside-timeline .spans=${reports[0]?.spans ?? none} .ranks=${ranks} .note=${note} .selection=${selection}></ringside-timeline>`;
+    const end = Math.max(...reports.flatMap(({ spans }) => spans.map(({ start, duration }) => start + duration)));
+    return html`<div class="two">${[...reports].sort((a, b) => a.variant.localeCompare(b.variant)).map(({ variant, spans }) => html`<ringside-timeline .heading=${`Timeline of ${choices.variant[variant]}`} .spans=${spans} .ranks=${ranks} .end=${end} .selection=${selection}></ringside-timeline>`)}</div>`;
+  }
+
   /** What a screen reader hears as a run goes on: its steps, not its every hop. */
   #news(): string {
-    const { phase, check, failure, experiment, result } = this.#session.state;
+    const { state, other, compare } = this.#session;
+    const { phase, check, failure, experiment, result } = state;
+    if (compare && phase === "done" && other.phase !== "empty") {
+      const name = choices.variant[other.experiment!.variant];
+      if (other.phase === "failed") return `${name} failed: ${other.failure?.message}`;
+      return other.phase === "done" ? `Both variants have run; ${name} ${other.check?.pass ? "passed" : "failed the check"}.` : other.phase === "cancelled" ? `${name} was cancelled.` : `${name} runs on the same input.`;
+    }
     switch (phase) {
       case "empty":
         return "";
@@ -98,7 +114,7 @@ export class RingsideApp extends LitElement {
       }
       main {
         grid-area: stage;
-        padding: 24px;
+        padding: 16px 24px 24px;
         min-width: 0;
       }
       aside {
@@ -107,6 +123,13 @@ export class RingsideApp extends LitElement {
         padding: 0 24px;
         border-top: 1px solid var(--rule);
         background: var(--paper);
+      }
+      @media (min-width: 1200px) {
+        .two {
+          display: grid;
+          grid-template-columns: repeat(2, minmax(0, 1fr));
+          gap: 0 32px;
+        }
       }
       .whole {
         display: grid;
@@ -127,7 +150,7 @@ export class RingsideApp extends LitElement {
           overflow-y: auto;
         }
         aside {
-          max-height: 46dvh;
+          max-height: 40dvh;
           overflow-y: auto;
         }
       }

@@ -152,11 +152,13 @@ export const sentenceStyle = css`
 
 /** `<ringside-sentence .session>`; draft, state and adapter are given too, so that it renders when they change. */
 export class RingsideSentence extends LitElement {
-  static override properties = { session: { attribute: false }, draft: { attribute: false }, state: { attribute: false }, adapter: { attribute: false } };
+  static override properties = { session: { attribute: false }, draft: { attribute: false }, state: { attribute: false }, other: { attribute: false }, adapter: { attribute: false } };
 
   declare session: Session;
   declare draft: Draft;
   declare state: RunState;
+  /** The other variant's run. */
+  declare other: RunState;
   declare adapter: Adapter | undefined;
 
   #text(field: Field, options: { readonly list?: string; readonly numeric?: boolean } = {}): TemplateResult {

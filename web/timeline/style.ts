@@ -67,6 +67,7 @@ export const timelineStyle = css`
     font-size: 16px;
   }
   .plot {
+    position: relative;
     overflow: clip;
   }
   svg {
@@ -123,7 +124,7 @@ export const timelineStyle = css`
   .hatch {
     fill: var(--wait);
   }
-  .strip, .inside, .active {
+  .strip, .inside, .active, .lit, .cursor {
     pointer-events: none;
   }
   .inside {
@@ -131,10 +132,23 @@ export const timelineStyle = css`
     font-size: 10px;
     font-weight: 700;
   }
-  .active {
+  .active, .lit {
     fill: none;
     stroke: var(--accent);
     stroke-width: 2;
+  }
+  .lit {
+    stroke-opacity: 0.7;
+  }
+  /* A layer of its own, so that a run that plays does not paint the lanes again. */
+  .cursor {
+    position: absolute;
+    top: 0;
+    bottom: 0;
+    left: -1px;
+    width: 1.5px;
+    background: var(--ink);
+    will-change: transform;
   }
   .details {
     display: flex;

@@ -1,9 +1,12 @@
 /** The timeline: swim lanes per rank for the spans of any run, real, planned or remote. */
 import { html, LitElement, nothing, type PropertyValues, svg, type TemplateResult } from "lit";
+import { Follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
 import type { Span } from "../engine.ts";
 import { formatTime } from "../format.ts";
+import { nextTask } from "../next-task.ts";
 import { lanes, onRankColour, rankColour, timeKind, timeKinds } from "../palette.ts";
+import { factsOf, type Selection } from "../stage/selection.ts";
 import { type Layout, layOut, type Placed } from "./layout.ts";
 import { type Scale, ticks, toSeconds, toX } from "./scale.ts";
 import { timelineStyle } from "./style.ts";
@@ -13,7 +16,7 @@ import { describe, sayAmount, sayKind, sayPeer } from "./words.ts";
 const axis = 24;
 const right = 16;
 
-/** `<ringside-timeline .spans .ranks>`: hover or focus a span for its details; arrow keys walk, + and - zoom, 0 shows all. */
+/** `<ringside-timeline .spans .ranks .selection>`: hover or focus a span for its details; arrow keys walk, + and - zoom, 0 shows all. */
 export class RingsideTimeline extends LitElement {
   static override properties = {
     spans: { attribute: false },
@@ -22,6 +25,7 @@ export class RingsideTimeline extends LitElement {
     heading: { type: String },
     end: { type: Number },
     shown: { type: Number },
+    selection: { attribute: false },
     _width: { state: true },
     _active: { state: true },
     _from: { state: true },
@@ -41,6 +45,8 @@ export class RingsideTimeline extends LitElement {
   declare end: number;
   /** How many of the ranks are drawn, from rank 0; 0 means all. */
   declare shown: number;
+  /** What is lit here and elsewhere, and the moment at which a cursor stands; clicking on the lanes goes to a moment. */
+  declare selection: Selection | undefined;
   declare _width: number;
   /** Index of the span whose details are shown, or -1. */
   declare _active: number;
@@ -49,6 +55,7 @@ export class RingsideTimeline extends LitElement {
   declare _table: boolean;
 
   #layout: Layout = { ranks: [], spans: [], height: 0 };
+  #drawn: readonly Span[] | undefined;
   #end = 1;
   #ringStart = 0;
   #drag: { readonly x: number; readonly from: number; readonly to: number } | undefined;
@@ -67,6 +74,9 @@ export class RingsideTimeline extends LitElement {
     this._from = 0;
     this._to = 1;
     this._table = false;
+    new Follow(this, () => this.selection, ["pick"]);
+    // A run that is played moves the cursor alone.
+    new Follow(this, () => this.selection, ["time"], () => this.#moveCursor());
   }
 
   override disconnectedCallback(): void {
@@ -76,6 +86,13 @@ export class RingsideTimeline extends LitElement {
 
   protected override firstUpdated(): void {
     this.#resize.observe(this.renderRoot.querySelector(".plot")!);
+  }
+
+  /** Another run's hundreds of spans are drawn in a task of their own. */
+  protected override async scheduleUpdate(): Promise<void> {
+    if (this.spans !== this.#drawn) await nextTask();
+    this.#drawn = this.spans;
+    super.scheduleUpdate();
   }
 
   protected override willUpdate(changed: PropertyValues<this>): void {
@@ -160,6 +177,37 @@ export class RingsideTimeline extends LitElement {
     return best;
   }
 
+  #moveCursor(): void {
+    const cursor = this.renderRoot.querySelector<HTMLElement>(".cursor");
+    if (cursor === null) this.requestUpdate();
+    else cursor.style.transform = this.#cursor;
+  }
+
+  /** Where the moment of the selection lies; out of sight where the part shown does not hold it. */
+  get #cursor(): string {
+    const time = this.selection?.time;
+    const scale = this.#scale;
+    return `translateX(${time === undefined || time < scale.from || time > scale.to ? -100 : toX(scale, time).toFixed(1)}px)`;
+  }
+
+  /** Makes a span the one whose details are shown, and what is lit everywhere. */
+  #activate(index: number): void {
+    this._active = index;
+    this.selection?.point(factsOf(this.#layout.spans[index].span, this.ranks));
+  }
+
+  #leave(): void {
+    this.selection?.point(undefined);
+  }
+
+  #release(event: PointerEvent): void {
+    const moved = this.#drag !== undefined && Math.abs(event.clientX - this.#drag.x) > 3;
+    this.#drag = undefined;
+    const x = event.clientX - (event.currentTarget as SVGElement).getBoundingClientRect().left;
+    const scale = this.#scale;
+    if (!moved && event.button === 0 && this.selection?.time !== undefined && x >= scale.left && x <= scale.left + scale.width) this.selection.seek(toSeconds(scale, x));
+  }
+
   #point(event: PointerEvent): void {
     if (this.#drag !== undefined) {
       const perPixel = (this.#drag.to - this.#drag.from) / this.#scale.width;
@@ -168,12 +216,13 @@ export class RingsideTimeline extends LitElement {
       return;
     }
     const index = (event.target as SVGElement).dataset.span;
-    if (index !== undefined) this._active = Number(index);
+    if (index !== undefined) this.#activate(Number(index));
+    else this.#leave();
   }
 
   #focused(event: FocusEvent): void {
     const index = (event.target as SVGElement).dataset.span;
-    if (index !== undefined) this._active = Number(index);
+    if (index !== undefined) this.#activate(Number(index));
   }
 
   #grab(event: PointerEvent): void {
@@ -237,8 +286,8 @@ export class RingsideTimeline extends LitElement {
     const summary = empty ? `Empty lanes of ${this.ranks} ranks` : `${this.heading} of ${this.ranks} ranks${this.shown > 0 && this.shown < this.ranks ? `, the first ${this.shown} drawn` : ""}, ${this.spans.length} spans, ${formatTime(this._from)} to ${formatTime(this._to)}. Arrow keys walk through the spans.`;
     return html`<svg role="group" aria-label=${summary} width=${this._width} height=${height + 4} class=${this._to - this._from < this.#end ? "pan" : ""}
       @keydown=${this.#key} @pointerover=${this.#point} @pointermove=${(event: PointerEvent) => this.#drag && this.#point(event)}
-      @pointerdown=${this.#grab} @pointerup=${() => (this.#drag = undefined)} @pointercancel=${() => (this.#drag = undefined)}
-      @focusin=${this.#focused} @wheel=${this.#wheel}>
+      @pointerdown=${this.#grab} @pointerup=${this.#release} @pointercancel=${() => (this.#drag = undefined)} @pointerleave=${this.#leave}
+      @focusin=${this.#focused} @focusout=${this.#leave} @wheel=${this.#wheel}>
       <defs>
         <pattern id="hatch" width="4" height="4" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="1.6" height="4" class="hatch" /></pattern>
         <clipPath id="clip"><rect x=${scale.left} y="0" width=${scale.width} height=${height} /></clipPath>
@@ -246,8 +295,10 @@ export class RingsideTimeline extends LitElement {
       ${empty ? nothing : this.#ticks(scale).ticks.map(({ at }) => svg`<line class="grid" x1=${toX(scale, at)} x2=${toX(scale, at)} y1="0" y2=${height + 4} />`)}
       ${this.#layout.ranks.map((rank) => this.#rank(rank.rank, rank.y, rank.lanes, scale))}
       <g clip-path="url(#clip)">${this.#layout.spans.map((placed, index) => this.#span(placed, index, scale))}</g>
-      ${this.#outline(scale)}
-    </svg>`;
+      ${this.selection?.facts === undefined ? nothing : this.#layout.spans.map((placed, index) => (index !== this._active && this.selection!.lights(factsOf(placed.span, this.ranks)) ? this.#outline(placed, scale, "lit") : nothing))}
+      ${this.#layout.spans[this._active] === undefined ? nothing : this.#outline(this.#layout.spans[this._active], scale, "active")}
+    </svg>
+    ${empty || this.selection === undefined ? nothing : html`<i class="cursor" style="transform:${this.#cursor}"></i>`}`;
   }
 
   #ticks(scale: Scale): ReturnType<typeof ticks> {
@@ -292,13 +343,11 @@ export class RingsideTimeline extends LitElement {
       ${owned && width > 16 && height >= 16 ? svg`<text class="inside" x=${Math.max(scale.left, x1) + 5} y=${y + 11.5}>${span.peer}</text>` : nothing}` as TemplateResult;
   }
 
-  #outline(scale: Scale): TemplateResult | typeof nothing {
-    const placed = this.#layout.spans[this._active];
-    if (placed === undefined) return nothing;
+  #outline(placed: Placed, scale: Scale, how: "active" | "lit"): TemplateResult | typeof nothing {
     const x1 = Math.max(scale.left, toX(scale, placed.span.start));
     const x2 = Math.min(scale.left + scale.width, toX(scale, placed.span.start + placed.span.duration));
     if (x2 < x1) return nothing;
-    return svg`<rect class="active" x=${x1 - 1.5} y=${placed.y - 1.5} width=${Math.max(1, x2 - x1) + 3} height=${placed.height + 3} rx="3" />` as TemplateResult;
+    return svg`<rect class=${how} x=${x1 - 1.5} y=${placed.y - 1.5} width=${Math.max(1, x2 - x1) + 3} height=${placed.height + 3} rx="3" />` as TemplateResult;
   }
 
   #details(): TemplateResult {

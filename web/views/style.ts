@@ -3,6 +3,9 @@ import { css } from "lit";
 
 /** Cards for its states, two columns for its result. */
 export const labStyle = css`
+  ringside-own {
+    margin-bottom: 12px;
+  }
   .title {
     font-size: 18px;
     font-weight: 600;

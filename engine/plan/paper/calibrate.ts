@@ -3,7 +3,7 @@ import { attentionFlops, causalPairs } from "../flops.ts";
 import { findCluster } from "../clusters.ts";
 import { headsPerGpu } from "../heads.ts";
 import { findModel } from "../models.ts";
-import { pairsBetween } from "../pairs.ts";
+import { pairsBetween } from "../../layout/pairs.ts";
 import type { Parameters } from "../parameters.ts";
 import { plan } from "../plan.ts";
 import { shard } from "../../layout/shards.ts";

@@ -14,7 +14,7 @@ import { headsPerGpu, tpSizes } from "../../../engine/plan/heads.ts";
 import { jitterFactor } from "../../../engine/plan/jitter.ts";
 import { kvBytesPerToken, memoryOf, RESERVE, weightBytes } from "../../../engine/plan/memory.ts";
 import { attentionWeights, ffnWeights, findModel, weightCount } from "../../../engine/plan/models.ts";
-import { pairsBetween } from "../../../engine/plan/pairs.ts";
+import { pairsBetween } from "../../../engine/layout/pairs.ts";
 import { type Parameters, PARAMETERS, PROVENANCE } from "../../../engine/plan/parameters.ts";
 import { ratesOf } from "../../../engine/plan/rates.ts";
 import { kvMessage, parcel, qMessage } from "../../../engine/plan/traffic.ts";

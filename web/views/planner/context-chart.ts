@@ -1,11 +1,12 @@
 /** TTFT against context: context parallelism over several N beside tensor parallelism over several hosts, with the paper's points. */
 import { html, LitElement, nothing, svg, type TemplateResult } from "lit";
 import { download } from "../../elements/download.ts";
+import { savePicture, svgText } from "../../elements/picture.ts";
 import "../../elements/scroll.ts";
 import { shared } from "../../elements/style.ts";
 import { formatCount, formatTime } from "../../format.ts";
 import { chartStyle } from "./chart-style.ts";
-import { csv, svgText } from "./exports.ts";
+import { csv } from "./exports.ts";
 import { axes, type LogScale, path, place, sayTick, sayTokens, spread } from "./plot.ts";
 import type { Curve, CurvePoint, Curves, PaperPoint } from "./requests.ts";
 import type { Question } from "./state.ts";
@@ -102,8 +103,8 @@ export class RingsideContextChart extends LitElement {
     this.renderRoot.querySelector<SVGElement>(`[data-point="${next}"]`)?.focus();
   }
 
-  #save(kind: "svg" | "csv"): void {
-    if (kind === "svg") download("ringside-ttft.svg", svgText(this.renderRoot.querySelector<SVGSVGElement>(".plot > svg")!, "TTFT against context", [`Simulated by Ringside: ${this.question.model}, ${this.question.accelerator} over ${this.question.fabric}; ○ does not fit in memory.`, this.curves.paper.length === 0 ? "" : "Paper: ◆ predicted by the model, ◇ calibrated on."]), "image/svg+xml");
+  #save(kind: "svg" | "png" | "csv"): void {
+    if (kind !== "csv") void savePicture("ringside-ttft", kind, svgText([this.renderRoot.querySelector<SVGSVGElement>(".plot > svg")!], "TTFT against context", [`Simulated by Ringside: ${this.question.model}, ${this.question.accelerator} over ${this.question.fabric}; ○ does not fit in memory.`, this.curves.paper.length === 0 ? "" : "Paper: ◆ predicted by the model, ◇ calibrated on."]));
     else
       download("ringside-ttft.csv", csv([
         ["cp", "tp", "context (tokens)", "ttft (s)", "variant", "fits", "paper (s)", "paper's cell"],
@@ -122,7 +123,7 @@ export class RingsideContextChart extends LitElement {
     const marks = few ? contexts.filter((_, i) => i % 2 === 0) : contexts;
     return html`<figure aria-labelledby="title">
       <div class="head"><h2 id="title">TTFT against context <small>full prefill, one sequence; the faster variant of each</small></h2>
-        <span class="buttons"><button class="button" @click=${() => this.#save("svg")} aria-label="TTFT chart as SVG">SVG</button><button class="button" @click=${() => this.#save("csv")} aria-label="TTFT chart as CSV">CSV</button></span></div>
+        <span class="buttons"><button class="button" @click=${() => this.#save("svg")} aria-label="TTFT chart as SVG">SVG</button><button class="button" @click=${() => this.#save("png")} aria-label="TTFT chart as PNG">PNG</button><button class="button" @click=${() => this.#save("csv")} aria-label="TTFT chart as CSV">CSV</button></span></div>
       <ul class="legend" aria-label="Key of the TTFT chart">
         <li>${sample(svg`<line class="line" x1="0" x2="24" y1="6" y2="6" />`)}CP ranks of ${this.question.tp} GPUs</li>
         ${curves.some(({ tp }) => tp !== this.question.tp) ? html`<li>${sample(svg`<line class="line tp" x1="0" x2="24" y1="6" y2="6" />`)}tensor parallel over hosts</li>` : nothing}

@@ -2,13 +2,14 @@
 import { html, LitElement, nothing, svg, type SVGTemplateResult, type TemplateResult } from "lit";
 import { NEAR_TIE, type PaperReport, TABLE_4 } from "../../../engine/plan/index.ts";
 import { download } from "../../elements/download.ts";
+import { savePicture, svgText } from "../../elements/picture.ts";
 import "../../elements/scroll.ts";
 import { shared } from "../../elements/style.ts";
 import { formatCount, formatShare, formatTime } from "../../format.ts";
 import { type Border, bordersOf, ruleNames, saysAt } from "./borders.ts";
 import { chartStyle } from "./chart-style.ts";
 import { sample } from "./context-chart.ts";
-import { csv, svgText } from "./exports.ts";
+import { csv } from "./exports.ts";
 import { axes, type LogScale, path, place, sayTokens, valueAt } from "./plot.ts";
 import type { Grid } from "./requests.ts";
 import { MAP, MOST, onPaper, type Question } from "./state.ts";
@@ -88,9 +89,9 @@ export class RingsidePolicyMap extends LitElement {
     this.renderRoot.querySelector<SVGElement>(`[data-point="${next}"]`)?.focus();
   }
 
-  #save(kind: "svg" | "csv"): void {
-    if (kind === "svg") {
-      download("ringside-policy.svg", svgText(this.renderRoot.querySelector<SVGSVGElement>(".plot > svg")!, "Policy map", [`Simulated by Ringside: ${this.question.model}, ${this.question.accelerator} over ${this.question.fabric}, CP${this.question.cp} × TP${this.question.tp}.`, this.#measured ? "Table 4: ● pass-KV measured faster, ○ pass-Q measured faster." : ""]), "image/svg+xml");
+  #save(kind: "svg" | "png" | "csv"): void {
+    if (kind !== "csv") {
+      void savePicture("ringside-policy", kind, svgText([this.renderRoot.querySelector<SVGSVGElement>(".plot > svg")!], "Policy map", [`Simulated by Ringside: ${this.question.model}, ${this.question.accelerator} over ${this.question.fabric}, CP${this.question.cp} × TP${this.question.tp}.`, this.#measured ? "Table 4: ● pass-KV measured faster, ○ pass-Q measured faster." : ""]));
       return;
     }
     const { tokens, misses, lead, fits } = this.grid;
@@ -106,7 +107,7 @@ export class RingsidePolicyMap extends LitElement {
     const onMap = here !== undefined && here[0] >= x.from && here[0] <= x.to && here[1] >= y.from;
     return html`<figure aria-labelledby="title">
       <div class="head"><h2 id="title">Policy map <small>pass-KV or pass-Q on CP${cp} × TP${tp}, by the planner’s rates</small></h2>
-        <span class="buttons"><button class="button" @click=${() => this.#save("svg")} aria-label="Policy map as SVG">SVG</button><button class="button" @click=${() => this.#save("csv")} aria-label="Policy map as CSV">CSV</button></span></div>
+        <span class="buttons"><button class="button" @click=${() => this.#save("svg")} aria-label="Policy map as SVG">SVG</button><button class="button" @click=${() => this.#save("png")} aria-label="Policy map as PNG">PNG</button><button class="button" @click=${() => this.#save("csv")} aria-label="Policy map as CSV">CSV</button></span></div>
       <ul class="legend" aria-label="Key of the policy map">
         ${borders.map(({ rule, name }) => html`<li>${sample(svg`<line class="border ${rule}" x1="0" x2="24" y1="6" y2="6" />`)}${name}</li>`)}
         <li>${sample(svg`<rect class="region-q" x="2" width="20" height="12" />`)}simulated: pass-Q faster</li>

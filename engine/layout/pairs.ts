@@ -1,5 +1,5 @@
-/** Query-key pairs between two blocks, counted in closed form: what layout's visibility counts row by row. */
-import type { Block, Run } from "../layout/shards.ts";
+/** Query-key pairs between two blocks, counted in closed form: what visibility counts row by row. */
+import type { Block, Run } from "./shards.ts";
 
 /** Pairs that the queries of `q` see in `kv` under the causal mask by absolute position; O(runs x runs), independent of lengths. */
 export function pairsBetween(q: Block, kv: Block): number {
