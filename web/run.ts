@@ -3,6 +3,7 @@ import { type Check, checkResult, makeInputs } from "./check.ts";
 import { type AttendInput, type AttendResult, type Backend, type ClusterFace, loadEngine } from "./engine.ts";
 import type { Experiment } from "./experiment.ts";
 import type { OwnData } from "./own/data.ts";
+import { sayVariant, variants } from "./variants.ts";
 
 /** The steps of a run, in order. */
 export const steps = ["inputs", "starting", "compiling", "attending", "checking"] as const;
@@ -111,7 +112,7 @@ export class Runner extends EventTarget {
   }
 
   async #ranks({ N, link }: Experiment, backend: Backend, signal: AbortSignal): Promise<ClusterFace> {
-    const key = JSON.stringify([N, link, backend]);
+    const key = JSON.stringify([N, link, backend, variants.stamp]);
     if (this.#cluster?.key === key) return this.#cluster.face;
     await this.#dispose();
     const { Cluster } = await loadEngine();
@@ -146,7 +147,8 @@ async function attend(cluster: ClusterFace, input: AttendInput & { readonly sign
 export function failureOf(error: unknown, backend: Backend, own = false): Failure {
   const message = error instanceof Error ? error.message : String(error);
   const name = error instanceof Error ? error.name : "";
-  const elsewhere = backend === "webgpu" ? ", or choose plain TypeScript in place of WebGPU" : "";
+  const used = backend === "webgpu" ? variants.inUse : [];
+  const elsewhere = backend === "webgpu" ? `, or choose plain TypeScript in place of WebGPU${used.length === 0 ? "" : `. In place of shipped kernels, runs use ${used.map((v) => `${sayVariant(v)} (${v.kernel})`).join(" and ")}: go back to the shipped if it is at fault`}` : "";
   if (name === "LimitError") return { title: "The device cannot hold this experiment", message, advice: "Take fewer new tokens or more ranks." };
   if (name === "InputError") return { title: "The engine refuses this input", message, advice: own ? "Choose other files, or change the part of the sentence that the message names." : "Change the part of the sentence that the message names." };
   if (name === "RankError") return { title: "A rank failed", message, advice: `Run again starts every rank anew${elsewhere}.` };

@@ -41,4 +41,12 @@ export const views: readonly View[] = [
     render: () => html`<ringside-planner></ringside-planner>`,
     whole: true,
   },
+  {
+    id: "shaders",
+    title: "Shaders",
+    icon: "M8 6l-5 6 5 6M16 6l5 6-5 6M14 4l-4 16",
+    load: () => import("./views/shaders/shaders.ts"),
+    render: () => html`<ringside-shaders></ringside-shaders>`,
+    whole: true,
+  },
 ];

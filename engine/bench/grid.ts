@@ -89,14 +89,15 @@ export async function checkKernels(bench: Bench, shapes: readonly Heads[], signa
   return checks;
 }
 
-/** Runs one case on one device, all its ranks in turns, and compares it with float64; `oracles` keeps what was computed for the next kernel. */
-export async function checkCase(bench: Bench, kernel: KernelName | undefined, c: GridCase, oracles: Map<string, ReferenceOutput>): Promise<CaseResult> {
+/** Runs one case on one device, all its ranks in turns, and compares it with float64; `oracles` keeps what was computed for the next kernel; `take` gets LSE. */
+export async function checkCase(bench: Bench, kernel: KernelName | undefined, c: GridCase, oracles: Map<string, ReferenceOutput>, take?: (lse: Float32Array) => void): Promise<CaseResult> {
   const { wire = { dtype: "f32", variant: "pass-q" } } = c;
   const input = { ...inputOf(c), variant: wire.variant, wireDtype: wire.dtype };
   const key = JSON.stringify(c);
   const exact = oracles.get(key) ?? reference(input);
   oracles.set(key, exact);
   const result = await attendInProcess(input, c.ranks, (shape, recorder) => new GpuAttention(bench.gpu, bench.kernels, bench.pool, shape, recorder, kernel));
+  take?.(result.lse);
   const { out, lse, passed } = check(input, result, exact);
   const batch = c.sequences.map((s) => `${s.new}:${s.cached}`).join(",");
   const label = `T:P ${batch}, ${c.causal ? "causal" : "full"}, heads ${c.heads}/${c.kvHeads}, D ${c.headDim}, N ${c.ranks}${wire.dtype === "f32" ? "" : `, ${wire.variant} in ${wire.dtype}`}`;

@@ -7,6 +7,7 @@ import type { Shaders } from "../gpu/shaders.ts";
 import type { ReferenceOutput } from "../reference/attention.ts";
 import { type Difference, difference } from "../reference/error.ts";
 import { operandsOf, timeAttention } from "./attention-run.ts";
+import { bounded, ENDLESS, MOST_TURNS } from "./bounded.ts";
 import { type CaseResult, checkCase, type GridCase, SINGLE, TILES } from "./grid.ts";
 import { type Heads, HEADS, inputOfMeasured, measuredAt } from "./inputs.ts";
 import { mergeRig } from "./measure-merge.ts";
@@ -77,13 +78,21 @@ export class Trials {
   /** A text's own pipelines on this device; those of the last text are kept. */
   #with(name: string, text: string): Bench {
     if (this.#own?.name !== name || this.#own.text !== text) {
-      this.#own = { name, text, bench: { ...this.#shipped, kernels: new Kernels(this.gpu.device, { ...this.#texts, [name]: text } as Shaders) } };
+      this.#own = { name, text, bench: this.#bench(name, text) };
     }
     return this.#own.bench;
   }
 
+  #bench(name: string, text: string): Bench {
+    return { ...this.#shipped, kernels: new Kernels(this.gpu.device, { ...this.#texts, [name]: text } as Shaders) };
+  }
+
   /** Compiles a text as it stands, then as the grid's experiments need it, and holds its bindings against what the host gives. Resolves to what is said of it. */
   async compile(name: string, text: string, progress: TrialProgress = () => {}): Promise<readonly Message[]> {
+    return await this.#guarded(() => this.#compile(name, text, progress));
+  }
+
+  async #compile(name: string, text: string, progress: TrialProgress): Promise<readonly Message[]> {
     const shapes: (AttendShape | undefined)[] = attentionKernel(name) === undefined ? [undefined] : shapesOf(casesOf(name));
     progress(0, shapes.length, "as it stands");
     const messages = [...(await this.#messages(text, ""))];
@@ -95,6 +104,30 @@ export class Trials {
       if (wrong.length > 0) return [...messages, ...wrong];
     }
     return messages;
+  }
+
+  /**
+   * Runs a text that compiles with its loops bounded, on the first head shape of its grid. Resolves to why it is not to be run without bounds, if so;
+   * `unbounded`: the text cannot be bounded, so whoever waits for it has to be ready to give up.
+   */
+  async ends(name: string, text: string, signal?: AbortSignal, progress: TrialProgress = () => {}): Promise<{ readonly endless?: string; readonly unbounded?: string }> {
+    const [first] = casesOf(name);
+    const cases = casesOf(name).filter((c) => c.headDim === first.headDim && c.wire === undefined);
+    if (text === this.#texts[name] || cases.length === 0) return {};
+    const code = bounded(text);
+    const errors = code === undefined ? [about("no f32 output to tell by")] : (await this.#messages(code, "")).filter(({ kind }) => kind === "error");
+    if (code === undefined || errors.length > 0) return { unbounded: errors[0].message };
+    const bench = this.#bench(name, code);
+    return await this.#guarded(async () => {
+      for (const [i, c] of cases.entries()) {
+        signal?.throwIfAborted();
+        progress(i, cases.length, "with bounded loops");
+        let cut = false;
+        const { label } = await checkCase(bench, attentionKernel(name), c, this.#oracles, (lse) => (cut = lse.some((x) => x > ENDLESS / 2 && x < ENDLESS * 2)));
+        if (cut) return { endless: `a loop took more than ${MOST_TURNS} turns, in an experiment of few tokens (${label}): it seems to have no end, and was cut off` };
+      }
+      return {};
+    });
   }
 
   /** Checks a text on the grid; undefined where the grid does not run such a kernel. Stops at nothing: every case is told of. */
@@ -153,7 +186,7 @@ export class Trials {
       return HEADS.map((heads) => {
         const shape = measuredAt(size, heads).find(({ mask }) => mask === (kernel === "decode" ? "decode" : "causal"))!;
         const operands = operandsOf(inputOfMeasured(shape));
-        const label = `${kernel === "decode" ? "decode" : "causal prefill"}, T ${shape.tokens}, P ${shape.cached}, heads ${heads.heads}/${heads.kvHeads}, D ${heads.headDim}`;
+        const label = `${kernel === "decode" ? "decode" : "causal prefill"}, T ${shape.tokens}${shape.cached === 0 ? "" : `, P ${shape.cached}`}, heads ${heads.heads}/${heads.kvHeads}, D ${heads.headDim}`;
         return { label, dispose: () => {}, run: async (bench, take) => (await timeAttention(bench, operands, kernel, take)).device };
       });
     }

@@ -96,7 +96,7 @@ export function declarationsOf(text: string): Declarations {
 }
 
 /** The text with comments as spaces, so that places stay. */
-function withoutComments(text: string): string {
+export function withoutComments(text: string): string {
   let bare = "";
   for (let at = 0; at < text.length;) {
     const end = text.startsWith("//", at) ? endOfLine(text, at) : text.startsWith("/*", at) ? endOfBlock(text, at) : at;

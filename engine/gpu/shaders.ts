@@ -9,6 +9,9 @@ export const shaderUrls = {
   merge: new URL("../../shaders/merge.wgsl", import.meta.url),
 };
 
+/** Every kernel's name. */
+export const kernelNames: readonly string[] = Object.keys(shaderUrls);
+
 /** WGSL texts by kernel name. */
 export type Shaders = Readonly<Record<keyof typeof shaderUrls, string>>;
 
