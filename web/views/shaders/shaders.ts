@@ -185,7 +185,8 @@ export class RingsideShaders extends LitElement {
       </form>
       <button class="button" @click=${() => this.#export({ kernel, name: variant?.name, text: store.draft })}>Export .wgsl</button>
       <button class="button" ?disabled=${!store.edited} @click=${() => store.revert()}>Revert</button>
-      <p id="keepable" class="quiet" role=${this._refused === "" ? nothing : "alert"}>${this._refused !== "" ? html`<span class="wrong">${this._refused}</span>` : store.notice !== "" ? store.notice : unkeepable ?? (wrong ? "It fails the check: wherever it is used, that is said." : "It passed: it can be kept for the runs of all views.")}</p>
+      ${variant === undefined || store.edited ? nothing : html`<button class="button" aria-pressed=${variants.chosen(kernel) === variant ? "true" : "false"} @click=${() => variants.choose(kernel, variants.chosen(kernel) === variant ? undefined : variant.name)}>${variants.chosen(kernel) === variant ? "✓ Used in runs" : "Use in runs"}</button>`}
+      <p id="keepable" class="quiet" role=${this._refused === "" ? nothing : "alert"}>${this._refused !== "" ? html`<span class="wrong">${this._refused}</span>` : store.notice !== "" ? store.notice : variant !== undefined && !store.edited ? `Kept${variants.chosen(kernel) === variant ? ", and used by the runs of all views" : ""}${variant.check.passed ? "." : ": it fails the check."}` : unkeepable ?? (wrong ? "It fails the check: wherever it is used, that is said." : "It passed: it can be kept for the runs of all views.")}</p>
     </div>`;
   }
 

@@ -2,6 +2,7 @@
 import type { CaseResult } from "../../../engine/bench/grid.ts";
 import { isRun, readTexts, tileKernelOf } from "../../../engine/bench/texts.ts";
 import type { Message, TrialTime } from "../../../engine/bench/trial.ts";
+import { probeAdapter } from "../../adapter.ts";
 import { fingerprint, type KernelVariant, type Variants } from "../../variants.ts";
 import { Bench, type Device, type Phase } from "./ask.ts";
 
@@ -72,13 +73,17 @@ export class Store extends EventTarget {
       this.#changed();
       return;
     }
-    this.#bench ??= new Bench(this.texts);
+    const bench = (this.#bench ??= new Bench(this.texts));
+    let access: Access;
     try {
-      this.access = { kind: "open", device: await this.#bench.open() };
+      const { webgpu, name } = await probeAdapter();
+      access = webgpu ? { kind: "open", device: await bench.open() } : { kind: "none", why: name };
     } catch (error) {
-      if (this.#bench === undefined) return; // the view was left meanwhile
-      this.access = { kind: "none", why: error instanceof Error ? error.message : String(error) };
+      access = { kind: "none", why: error instanceof Error ? error.message : String(error) };
     }
+    // The view may have been left meanwhile.
+    if (this.#bench !== bench) return;
+    this.access = access;
     // Without an address that says otherwise: the kernel that runs here.
     if (this.#kernel === undefined) this.#open(this.access.kind === "open" ? this.access.device.tileKernel : tileKernelOf({ subgroupSize: undefined }), undefined);
     this.#changed();
