@@ -49,8 +49,9 @@ const WIRES = [{ dtype: "bf16", variant: "pass-q" }, { dtype: "f16", variant: "p
 const EMPTY = { sequences: [{ new: 1, cached: 0 }, { new: 0, cached: 5 }], causal: true, ranks: 8 };
 /** Two results that are each within the bar of float64 lie within twice that of one another. */
 const APART = { absolute: 4e-6, relative: 2e-5 };
-/** Tokens of what is timed. */
-const SIZES = { software: 512, hardware: 8192 };
+/** Tokens of what is timed: twice as many until the shipped kernel takes long enough for any clock, in seconds. */
+const SIZES = { least: 512, most: 8192 };
+const LONG_ENOUGH = 0.02;
 
 /** The cases that a kernel's text has to pass. */
 export function casesOf(name: string): readonly GridCase[] {
@@ -152,7 +153,7 @@ export class Trials {
     const benches = [this.#shipped, this.#with(name, text)];
     return await this.#guarded(async () => {
       const times: TrialTime[] = [];
-      const all = this.#measured(name);
+      const all = await this.#measured(name, signal, (what) => progress(0, 1, what));
       for (const [i, { label, run, dispose }] of all.entries()) {
         let round = 0;
         const turn = async (bench: Bench, take?: (data: ArrayBuffer) => void) => {
@@ -172,25 +173,26 @@ export class Trials {
     });
   }
 
-  /** Gives the device back. */
-  async dispose(): Promise<void> {
-    await Promise.all([this.#shipped, this.#own?.bench].map((bench) => bench?.kernels.settled()));
-    this.#shipped.pool.destroy();
-    this.gpu.device.destroy();
-  }
-
-  #measured(name: string): readonly Measurement[] {
-    const size = this.gpu.facts.software ? SIZES.software : SIZES.hardware;
+  async #measured(name: string, signal: AbortSignal | undefined, progress: (what: string) => void): Promise<readonly Measurement[]> {
     const kernel = attentionKernel(name);
-    if (kernel !== undefined) {
-      return HEADS.map((heads) => {
+    const measurements: Measurement[] = [];
+    for (const heads of kernel === undefined ? [] : HEADS) {
+      for (let size = SIZES.least;; size *= 2) {
+        signal?.throwIfAborted();
         const shape = measuredAt(size, heads).find(({ mask }) => mask === (kernel === "decode" ? "decode" : "causal"))!;
         const operands = operandsOf(inputOfMeasured(shape));
         const label = `${kernel === "decode" ? "decode" : "causal prefill"}, T ${shape.tokens}${shape.cached === 0 ? "" : `, P ${shape.cached}`}, heads ${heads.heads}/${heads.kvHeads}, D ${heads.headDim}`;
-        return { label, dispose: () => {}, run: async (bench, take) => (await timeAttention(bench, operands, kernel, take)).device };
-      });
+        progress(label);
+        const run: Measurement["run"] = async (bench, take) => (await timeAttention(bench, operands, kernel, take)).device;
+        // The first run compiles with some drivers, and clocks rise.
+        await run(this.#shipped);
+        if (size < SIZES.most && (await run(this.#shipped)) < LONG_ENOUGH) continue;
+        measurements.push({ label, run, dispose: () => {} });
+        break;
+      }
     }
-    return roleOf(name) === "merge" ? [2, 8].map((parts) => mergeRig(this.#shipped, size, parts)) : [];
+    if (roleOf(name) === "merge") measurements.push(...[2, 8].map((parts) => mergeRig(this.#shipped, this.gpu.facts.software ? SIZES.least : SIZES.most, parts)));
+    return measurements;
   }
 
   /** What the compiler says of a text; `at` is added to each message. */

@@ -16,7 +16,7 @@ const go = (page: Page) => page.getByRole("button", { name: "Compile, check and 
 const heading = (page: Page, name: string | RegExp) => page.getByRole("heading", { name });
 const kernel = (page: Page) => page.getByRole("combobox", { name: "Kernel" });
 const table = (page: Page, name: string | RegExp) => page.getByRole("table", { name });
-const keptRow = (page: Page, name: string) => table(page, /^Kept texts/).getByRole("row", { name: new RegExp(`^${name} `) });
+const keptRow = (page: Page, name: string) => table(page, /^Kept variants/).getByRole("row", { name: new RegExp(`^${name} `) });
 
 async function opens(page: Page, query = ""): Promise<void> {
   await page.goto(`${query}#shaders`);
@@ -89,7 +89,7 @@ test("an error is told at its line, in the editor and in a table, and such a tex
   await expect(page.locator(".cm-lintRange-error")).toHaveText("params.column");
   await expect(page.locator(".cm-lint-marker-error")).toHaveCount(1);
   await expect(page.getByRole("status")).toHaveText(/It does not compile/);
-  await page.getByRole("button", { name: `Go to line ${line}` }).click();
+  await page.getByRole("button", { name: `Go to line ${line}:` }).click();
   await expect(editor(page)).toBeFocused();
   await expect(page.locator(".cm-activeLine")).toContainText("params.column;");
   await expect(page.getByRole("button", { name: "Keep", exact: true })).toBeDisabled();
@@ -122,7 +122,7 @@ test("a renamed variable passes the grid and is timed; kept and chosen, the Lab'
   }
   await page.getByText(`All ${casesOf(name).length} cases of the grid`).click();
   await expect(table(page, /^Grid/).locator("tbody tr")).toHaveCount(casesOf(name).length);
-  await page.getByRole("textbox", { name: "Name of the text" }).fill("renamed");
+  await page.getByRole("textbox", { name: "Name of the variant" }).fill("renamed");
   await page.keyboard.press("Enter");
   await expect(keptRow(page, "renamed")).toContainText("passed");
   await expect(page).toHaveURL(/text=renamed/);
@@ -169,7 +169,7 @@ test("a dropped scale fails the grid, is not timed, and is kept only marked as f
   await expect(page.getByText("Not timed: what a wrong kernel takes says nothing.")).toBeVisible();
   await expect(table(page, /^Cases that failed/).getByRole("row", { name: /D 64.*failed/ }).first()).toBeVisible();
   await expect(table(page, /^Time/)).toHaveCount(0);
-  await page.getByRole("textbox", { name: "Name of the text" }).fill("no scale");
+  await page.getByRole("textbox", { name: "Name of the variant" }).fill("no scale");
   await page.getByRole("button", { name: "Keep, marked as failing" }).click();
   await expect(keptRow(page, "no scale")).toContainText(/fails \d+ of/);
   await page.getByRole("button", { name: "Use in runs" }).click();
@@ -188,9 +188,9 @@ test("kept texts are opened by address, renamed, exported, deleted and brought b
   await go(page).click();
   await expect(heading(page, /^Passed/)).toBeVisible(LONG);
   expect(await saved(page, page.getByRole("button", { name: "Export .wgsl" }))).toEqual({ name: "merge.wgsl", text });
-  await page.getByRole("textbox", { name: "Name of the text" }).fill("a b");
+  await page.getByRole("textbox", { name: "Name of the variant" }).fill("a b");
   await page.getByRole("button", { name: "Keep", exact: true }).click();
-  await expect(page).toHaveURL(/\?seed=9&kernel=merge&text=a\+b#shaders$/);
+  await expect(page).toHaveURL(/\?seed=9&kernel=merge&text=a\+b&.*#shaders$/);
   await page.reload();
   await expect(editor(page)).toContainText("share_of", { timeout: 30_000 });
   await page.getByRole("combobox", { name: "Text" }).selectOption("as shipped");
@@ -301,12 +301,12 @@ for (const [colorScheme, width] of [["light", 1280], ["dark", 390]] as const) {
     await page.emulateMedia({ colorScheme });
     await page.setViewportSize({ width, height: 844 });
     await opens(page, "?kernel=merge");
-    await write(page, edited("merge", "if (i % params.columns == 0u)", "if (i % params.columns == 0)"));
+    await write(page, edited("merge", "if (i % params.columns == 0u)", "if (i % params.columns == 0i)"));
     await expect(heading(page, /^It does not compile/)).toBeVisible(LONG);
     await clean(page);
     await write(page, `${texts.merge}// the same\n`);
     await expect(heading(page, /^Passed/)).toBeVisible(LONG);
-    await page.getByRole("textbox", { name: "Name of the text" }).fill("the same");
+    await page.getByRole("textbox", { name: "Name of the variant" }).fill("the same");
     await page.keyboard.press("Enter");
     await expect(keptRow(page, "the same")).toBeVisible();
     await page.getByText(/^All \d+ cases of the grid/).click();

@@ -31,7 +31,7 @@ export class RingsideKernels extends LitElement {
         display: flex;
         flex-wrap: wrap;
         gap: 0 8px;
-        max-width: 280px;
+        max-width: 400px;
         padding-left: 16px;
         font-size: var(--small);
         line-height: 16px;

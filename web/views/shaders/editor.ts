@@ -107,7 +107,7 @@ export class RingsideWgsl extends LitElement {
         lineNumbers(), highlightActiveLineGutter(), highlightActiveLine(), history(), drawSelection(), bracketMatching(), wgsl(), indentUnit.of("  "), lintGutter(), marks,
         // Escape, then Tab, leaves: CodeMirror's own way out of the Tab that indents.
         keymap.of([...defaultKeymap, ...historyKeymap, indentWithTab]),
-        EditorView.contentAttributes.of({ "aria-label": this.label, "aria-describedby": "way-out", autocapitalize: "off", spellcheck: "false" }),
+        EditorView.contentAttributes.of({ "aria-label": this.label, "aria-describedby": "way-out", tabindex: "0", autocapitalize: "off", spellcheck: "false" }),
         EditorView.updateListener.of((update) => {
           if (update.docChanged) this.dispatchEvent(new CustomEvent("edit", { detail: update.state.doc.toString() }));
         }),

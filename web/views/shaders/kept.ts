@@ -21,10 +21,10 @@ export interface KeptActions {
 export function keptTable(store: Store, variants: Variants, actions: KeptActions, naming: KernelVariant | undefined, wrongName: string, deleted: KernelVariant | undefined): TemplateResult {
   const { all } = variants;
   return html`<section aria-labelledby="kept">
-    <h2 id="kept">Kept texts <small>in this browser, at most ${MOST.variants}; those that are ticked take the place of the shipped ones in every run of this page</small></h2>
+    <h2 id="kept">Kept variants <small>in this browser, at most ${MOST.variants}; those that are ticked take the place of the shipped ones in every run of this page</small></h2>
     ${variants.problem === undefined ? nothing : html`<p class="stale">${variants.problem}</p>`}
     ${deleted === undefined ? nothing : html`<p class="stale">“${deleted.name}” of ${deleted.kernel} was deleted. <button class="button" @click=${actions.undelete}>Bring it back</button></p>`}
-    ${all.length === 0 ? html`<p class="quiet">None yet. A text that compiles and was checked can be kept under a name.</p>` : html`<ringside-scroll label="Kept texts"><table class="kept" aria-labelledby="kept">
+    ${all.length === 0 ? html`<p class="quiet">None yet. A text that compiles and was checked can be kept under a name.</p>` : html`<ringside-scroll label="Kept variants"><table class="kept" aria-labelledby="kept">
       <thead><tr><th scope="col">Name</th><th scope="col">Kernel</th><th scope="col">Check</th><th scope="col">Time over shipped</th><th scope="col">Runs use it</th><td></td></tr></thead>
       <tbody>${all.map((v) => row(store, variants, actions, v, naming === v, wrongName))}</tbody>
     </table></ringside-scroll>`}

@@ -180,7 +180,7 @@ export class RingsideShaders extends LitElement {
     const wrong = own !== undefined && failuresOf(own) > 0;
     return html`<div class="actions">
       <form class="keep" @submit=${this.#keep} aria-label="Keep">
-        <input aria-label="Name of the text" placeholder="name" maxlength=${MOST.name} autocomplete="off" .value=${live(variant?.name ?? "")} ?disabled=${unkeepable !== undefined} aria-describedby="keepable" aria-invalid=${this._refused === "" ? nothing : "true"} @input=${() => (this._refused = "")} />
+        <input aria-label="Name of the variant" placeholder="name" maxlength=${MOST.name} autocomplete="off" .value=${live(variant?.name ?? "")} ?disabled=${unkeepable !== undefined} aria-describedby="keepable" aria-invalid=${this._refused === "" ? nothing : "true"} @input=${() => (this._refused = "")} />
         <button class="button" ?disabled=${unkeepable !== undefined}>${wrong ? "Keep, marked as failing" : "Keep"}</button>
       </form>
       <button class="button" @click=${() => this.#export({ kernel, name: variant?.name, text: store.draft })}>Export .wgsl</button>

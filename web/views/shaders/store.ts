@@ -53,6 +53,7 @@ export class Store extends EventTarget {
     super();
     this.#variants = variants;
     variants.addEventListener("change", () => {
+      this.notice = "";
       // What was open may have been deleted, here or in another tab.
       if (this.#kernel !== undefined && this.#variant !== undefined && variants.find(this.#kernel, this.#variant) === undefined) this.#open(this.#kernel, undefined, this.draft);
       this.#changed();

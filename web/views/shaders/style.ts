@@ -34,6 +34,7 @@ export const shadersStyle = css`
   }
   .told {
     display: grid;
+    grid-template-columns: minmax(0, 1fr);
     gap: 32px;
     align-content: start;
     min-width: 0;
@@ -41,6 +42,7 @@ export const shadersStyle = css`
   }
   .trial {
     display: grid;
+    grid-template-columns: minmax(0, 1fr);
     gap: 16px;
     min-width: 0;
   }
