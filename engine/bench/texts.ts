@@ -34,10 +34,13 @@ export function attentionKernel(name: string): KernelName | undefined {
 /** Whether runs of the engine use a kernel at all, so that a text in its place means something to them. */
 export const isRun = (name: string): boolean => Object.hasOwn(shaderUrls, name);
 
-/** The kernel of many query rows that a device uses when none is named. */
+/** The kernel of many query rows that a device takes first when none is named. */
 export function tileKernelOf(device: DeviceFacts): TileKernelName {
   return (Object.keys(TILE_KERNELS) as TileKernelName[]).find((name) => TILE_KERNELS[name].suits(device))!;
 }
+
+/** The kernel of many query rows that runs everywhere, and whose header the others refer to. */
+export const tileKernelOfAll = (Object.keys(TILE_KERNELS) as TileKernelName[]).at(-1)!;
 
 /** Whether a device is one that a kernel was made for. */
 export function suits(name: string, device: DeviceFacts): boolean {

@@ -8,7 +8,7 @@ export interface Binding {
   /** Address space with its access: "uniform", "storage, read", "storage, read_write"; "handle" for textures and samplers. */
   readonly kind: string;
   readonly type: string;
-  /** The comment on its line, else its shape from the header's "Shapes:", else nothing. */
+  /** The comment on its line, else its shape from the header's "Shapes:", else what another text says of one of that name. */
   readonly what: string;
   /** From 1. */
   readonly line: number;
@@ -61,15 +61,18 @@ export interface Declarations {
 /** Attributes before a declaration, such as `@group(0) @binding(1)`; an argument may hold one pair of parentheses. */
 const ATTRIBUTES = String.raw`((?:@\w+\s*(?:\((?:[^()]|\([^()]*\))*\)\s*)?)+)`;
 
-/** Reads a text. */
-export function declarationsOf(text: string): Declarations {
+/** The end of a line that the host rewrites. */
+export const SPECIALISED = /\/\/\s*specialise(?::|\s*$)/;
+
+/** Reads a text. What it says nothing of itself is as `like` says of the binding of that name: a kernel's header may refer to another's. */
+export function declarationsOf(text: string, like?: Declarations): Declarations {
   const bare = withoutComments(text);
   const lines = text.split("\n");
   const lineAt = (at: number) => text.slice(0, at).split("\n").length;
   /** The comment that ends the line on which a declaration ends. */
   const said = (end: number) => {
     const comment = /\/\/\s*(.*)$/.exec(lines[lineAt(end - 1) - 1])?.[1].trim() ?? "";
-    return comment === "specialise" ? "" : comment;
+    return comment.replace(/^specialise(?:: |$)/, "");
   };
   const shapes = shapesOf(text);
   const found = (pattern: string) => [...bare.matchAll(new RegExp(pattern, "g"))].map((match) => {
@@ -80,11 +83,11 @@ export function declarationsOf(text: string): Declarations {
   const bindings = found(`${ATTRIBUTES}var\\s*(?:<([^>]*)>)?\\s*(\\w+)\\s*:\\s*([^;=]+);`).flatMap(({ parts: [, attributes, space = "handle", name, type], line, what }): Binding[] => {
     const [group, binding] = ["group", "binding"].map((attribute) => Number(new RegExp(`@${attribute}\\s*\\(\\s*(\\d+)`).exec(attributes)?.[1] ?? NaN));
     if (Number.isNaN(group) || Number.isNaN(binding)) return [];
-    return [{ group, binding, name, kind: spaced(space), type: spaced(type), what: what || (shapes.get(name) ?? ""), line }];
+    return [{ group, binding, name, kind: spaced(space), type: spaced(type), what: what || (shapes.get(name) ?? like?.bindings.find((b) => b.name === name)?.what ?? ""), line }];
   });
   const constants = found(String.raw`(?<![\w.])(const|override|alias)\s+(\w+)\s*(?::\s*[^=;]+)?(?:=\s*([^;]+))?;`).flatMap(({ parts: [, kind, name, value = ""], start, line, what }): Constant[] =>
     // Those within functions are theirs alone.
-    /^\s/.test(lines[start - 1]) ? [] : [{ kind: kind as Constant["kind"], name, value: spaced(value), specialised: /\/\/\s*specialise\s*$/.test(lines[line - 1]), what, line }]);
+    /^\s/.test(lines[start - 1]) ? [] : [{ kind: kind as Constant["kind"], name, value: spaced(value), specialised: SPECIALISED.test(lines[line - 1]), what, line }]);
   const memory = found(String.raw`var\s*<\s*workgroup\s*>\s*(\w+)\s*:\s*([^;=]+);`).map(({ parts: [, name, type], line, what }) => ({ name, type: spaced(type), what, line }));
   const structs = [...bare.matchAll(/(?<!\w)struct\s+(\w+)\s*\{([^}]*)\}/g)].map(({ 1: name, 2: body, index }): Struct => ({
     name, line: lineAt(index), members: [...body.matchAll(/(\w+)\s*:\s*([^,]+?)\s*(?:,|$)/g)].map(([, member, type]) => ({ name: member, type: spaced(type) })),

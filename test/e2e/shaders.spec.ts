@@ -60,13 +60,13 @@ test.afterEach(() => expect(thrown, "errors that the page did not catch").toEqua
 test("from the rail: the kernel that this adapter runs is open, and its table is what its text declares", async ({ page }) => {
   await page.goto("");
   await page.getByRole("link", { name: "Shaders" }).click();
-  await expect(page.getByText("This adapter runs it for many query rows.")).toBeVisible({ timeout: 30_000 });
+  await expect(page.getByText("This adapter’s first choice for many query rows.")).toBeVisible({ timeout: 30_000 });
   const names = await kernel(page).getByRole("option").allInnerTexts();
   expect(names.sort()).toEqual(Object.keys(texts).sort());
   for (const name of [await kernel(page).inputValue(), "decode", "merge"]) {
     await kernel(page).selectOption(name);
     await expect(page).toHaveURL(new RegExp(`kernel=${name}#shaders$`));
-    const { bindings, constants, entries } = declarationsOf(texts[name]);
+    const { bindings, constants, entries } = declarationsOf(texts[name], declarationsOf(texts.attend));
     const rows = table(page, /^Bindings/).locator("tbody tr");
     await expect(rows).toHaveCount(bindings.length);
     for (const [i, b] of bindings.entries()) await expect(rows.nth(i)).toContainText(`${b.name}${b.group}${b.binding}${b.kind}${b.type}${b.what}`);
@@ -81,17 +81,17 @@ test("from the rail: the kernel that this adapter runs is open, and its table is
 
 test("an error is told at its line, in the editor and in a table, and such a text is not kept", async ({ page }) => {
   await opens(page, "?kernel=merge");
-  const text = edited("merge", "let row = i / params.columns;", "let row = i / params.column;");
+  const text = edited("merge", "var top: f32 = NONE;", "var top: f32 = params.none;");
   await write(page, text);
-  const line = lineOf(text, "let row =");
+  const line = lineOf(text, "var top: f32");
   await expect(heading(page, `It does not compile: 1 error, the first at line ${line}`)).toBeVisible(LONG);
-  await expect(table(page, "What the compiler says").getByRole("row", { name: /struct member column not found/ })).toBeVisible();
-  await expect(page.locator(".cm-lintRange-error")).toHaveText("params.column");
+  await expect(table(page, "What the compiler says").getByRole("row", { name: /struct member none not found/ })).toBeVisible();
+  await expect(page.locator(".cm-lintRange-error")).toHaveText("params.none");
   await expect(page.locator(".cm-lint-marker-error")).toHaveCount(1);
   await expect(page.getByRole("status")).toHaveText(/It does not compile/);
   await page.getByRole("button", { name: `Go to line ${line}:` }).click();
   await expect(editor(page)).toBeFocused();
-  await expect(page.locator(".cm-activeLine")).toContainText("params.column;");
+  await expect(page.locator(".cm-activeLine")).toContainText("params.none;");
   await expect(page.getByRole("button", { name: "Keep", exact: true })).toBeDisabled();
   await expect(page.getByText("A text that does not compile is not kept.")).toBeVisible();
   await expect(page.locator(".changed-line")).toHaveCount(1);
@@ -163,7 +163,7 @@ test("a renamed variable passes the grid and is timed; kept and chosen, the Lab'
 
 test("a dropped scale fails the grid, is not timed, and is kept only marked as failing, which every view says", async ({ page }) => {
   await opens(page, "?kernel=decode");
-  await write(page, edited("decode", "s *= params.scale * LOG2E;", "s *= LOG2E;"));
+  await write(page, edited("decode", "params.scale * LOG2E", "LOG2E"));
   const all = casesOf("decode").length;
   await expect(heading(page, new RegExp(`^Failed: \\d+ of ${all} cases differ from float64`))).toBeVisible(LONG);
   await expect(page.getByText("Not timed: what a wrong kernel takes says nothing.")).toBeVisible();
@@ -213,7 +213,7 @@ test("kept texts are opened by address, renamed, exported, deleted and brought b
 
 test("a loop without end, a device that is lost, a worker that falls silent: each ends in an error, and the next trial works", async ({ page }) => {
   await opens(page, "?kernel=merge");
-  await write(page, edited("merge", "  let all = params.rows", "  while (true) {}\n  let all = params.rows"));
+  await write(page, edited("merge", "    var top: f32 = NONE;", "    while (true) {}\n    var top: f32 = NONE;"));
   await expect(heading(page, "A loop without end")).toBeVisible(LONG);
   await expect(page.getByText(/a loop took more than 8192 turns/)).toBeVisible();
   await expect(page.getByRole("button", { name: "Keep", exact: true })).toBeDisabled();
@@ -279,7 +279,7 @@ test("by keyboard alone: into the editor, out of it again, a trial stopped", asy
   await page.keyboard.press("ControlOrMeta+Home");
   await page.keyboard.press("Tab");
   await expect(editor(page)).toBeFocused();
-  await expect(page.locator(".cm-line").first()).toHaveText(/^ {2}\/\/ Merges/);
+  await expect(page.locator(".cm-line").first()).toHaveText(/^ {2}\/\/ /);
   await page.keyboard.press("ControlOrMeta+z");
   await expect(page.getByText("edited", { exact: true })).toHaveCount(0);
   await page.keyboard.press("Escape");
@@ -301,7 +301,7 @@ for (const [colorScheme, width] of [["light", 1280], ["dark", 390]] as const) {
     await page.emulateMedia({ colorScheme });
     await page.setViewportSize({ width, height: 844 });
     await opens(page, "?kernel=merge");
-    await write(page, edited("merge", "if (i % params.columns == 0u)", "if (i % params.columns == 0i)"));
+    await write(page, edited("merge", "var top: f32 = NONE;", "var top: i32 = NONE;"));
     await expect(heading(page, /^It does not compile/)).toBeVisible(LONG);
     await clean(page);
     await write(page, `${texts.merge}// the same\n`);

@@ -14,7 +14,7 @@ async function trials(): Promise<Trials> {
 }
 
 function edited(name: string, from: string | RegExp, to: string): string {
-  const text = texts[name].replace(from, to);
+  const text = typeof from === "string" ? texts[name].replaceAll(from, to) : texts[name].replace(from, to);
   assert.notEqual(text, texts[name], `${name} has no ${from}`);
   return text;
 }
@@ -44,10 +44,10 @@ test("what the host counts on is asked for: its lines, the entry point, every bi
   const t = await trials();
   const said = async (text: string) => errors(await t.compile("merge", text)).map(({ message }) => message).join("\n");
   assert.match(await said(edited("merge", "fn merge", "fn merged")), /found merged, expected the entry point merge/);
-  assert.match(await said(edited("merge", "if (i % params.columns == 0u) { lse[row] =", "if (i % params.columns == 0u) { let unused =")), /the host's bindings .* do not fit/s);
-  const without = edited("merge", /@group\(0\) @binding\(4\).*\n/, "").replace(/ {4}if \(i % params\.columns.*\n/, "");
+  assert.match(await said(edited("merge", "{ lse[row] =", "{ let unused =")), /the host's bindings .* do not fit/s);
+  const without = edited("merge", /@group\(0\) @binding\(4\).*\n/, "").replace(/ {4}if \([^)]*\) \{ lse\[row\] = .*\n/, "");
   assert.match(await said(without), /binding 4 \(lse\) is missing/);
-  assert.match(errors(await t.compile("decode", edited("decode", "alias Q4", "alias Q5").replaceAll(": Q4", ": Q5").replaceAll("<Q4>", "<Q5>"))).map(({ message }) => message).join(), /the host replaces it/);
+  assert.match(errors(await t.compile("decode", edited("decode", "alias Q4 = ", "alias Q4="))).map(({ message }) => message).join(), /the host replaces it/);
 });
 
 test("a text that compiles as it stands and not for another head size is refused, and says for which", async () => {
@@ -71,7 +71,7 @@ test("a renamed variable passes the grid and is timed beside the shipped text; a
     assert.deepEqual(errors(await t.compile(name, text)), []);
     return (await t.check(name, text))!.filter(({ passed }) => !passed);
   };
-  assert.equal((await failing("decode", edited("decode", "s *= params.scale * LOG2E;", "s *= LOG2E;"))).length >= cases.length - 1, true);
+  assert.equal((await failing("decode", edited("decode", "params.scale * LOG2E", "LOG2E"))).length >= cases.length - 1, true);
   assert.ok((await failing("decode", edited("decode", "i < count; i += GROUPS", "i + 1u < count; i += GROUPS"))).length > 0);
 });
 
@@ -104,7 +104,7 @@ test("every shipped kernel compiles with its loops bounded, and computes the sam
   const endings = ["while (true) {}", "loop { if (params.rows == 4294967295u) { break; } }", "for (var n: u32 = 0u; n < 2u; n += 0u) { let m = n; }"];
   for (const ending of endings) {
     // Beside the result, which stays right: only the bound can tell.
-    const found = await t.ends("merge", edited("merge", "  let all = params.rows", `  ${ending}\n  let all = params.rows`));
+    const found = await t.ends("merge", edited("merge", "    var top: f32 = NONE;", `    ${ending}\n    var top: f32 = NONE;`));
     assert.match(found.endless ?? "", /a loop took more than 8192 turns/, ending);
   }
   assert.match((await t.ends("decode", edited("decode", "i < count; i += GROUPS", "i < count; i += 0u"))).endless ?? "", /seems to have no end/);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import test from "node:test";
-import { readTexts, textUrls } from "../../../engine/bench/texts.ts";
+import { readTexts, textUrls, tileKernelOfAll } from "../../../engine/bench/texts.ts";
 import { type Binding, declarationsOf } from "../../../engine/gpu/reflect.ts";
 import { testGpu } from "../../gpu.ts";
 
@@ -15,7 +15,7 @@ test("every file of shaders/ is known by name", async () => {
 });
 
 for (const [name, text] of Object.entries(texts)) {
-  const { bindings, entries, enables } = declarationsOf(text);
+  const { bindings, entries, enables } = declarationsOf(text, declarationsOf(texts[tileKernelOfAll]));
 
   test(`${name}: each line that declares a binding is found, with what it is`, () => {
     const lines = text.split("\n");
@@ -23,7 +23,7 @@ for (const [name, text] of Object.entries(texts)) {
     assert.deepEqual(bindings.map(({ line }) => line), declared);
     for (const { group, binding, name: own, kind, type, what, line } of bindings) {
       assert.ok(lines[line - 1].startsWith(`@group(${group}) @binding(${binding}) var<${kind}> ${own}: ${type};`), lines[line - 1]);
-      assert.notEqual(what, "", `${own} has no comment and no shape in the header`);
+      assert.notEqual(what, "", `${own} has no comment, no shape in the header, and none in that of ${tileKernelOfAll}`);
     }
   });
 
@@ -77,6 +77,8 @@ test("comments, odd spacing, expressions, overrides; a text that is broken is re
 enable f16, subgroups;
 @id(3) override WIDE: u32 = 8u; // how wide
 override LEFT_OPEN: f32;
+const QUADS: u32 = 2u; // specialise: fours of heads
+const D = 64u; // specialise
 @binding(2)  @group( 1 )
   var <storage , read_write>  b : array< vec4<f32> ,4u* 2u > ;
 @group(0) @binding(0) var t: texture_2d<f32>; // a picture
@@ -92,6 +94,7 @@ fn go() {
     [0, 1, "a", "storage, read", "array<f32>", "[n, 4]"],
     [1, 2, "b", "storage, read_write", "array< vec4<f32>, 4u* 2u >", "[m]"],
   ]);
-  assert.deepEqual(constants.map(({ kind, name, value, what }) => [kind, name, value, what]), [["override", "WIDE", "8u", "how wide"], ["override", "LEFT_OPEN", "", ""]]);
+  assert.deepEqual(constants.map(({ kind, name, value, what }) => [kind, name, value, what]), [["override", "WIDE", "8u", "how wide"], ["override", "LEFT_OPEN", "", ""], ["const", "QUADS", "2u", "fours of heads"], ["const", "D", "64u", ""]]);
+  assert.deepEqual(constants.map(({ specialised }) => specialised), [false, false, true, true]);
   assert.deepEqual(entries.map(({ name, workgroupSize }) => [name, workgroupSize]), [["go", ["WIDE * (2u + 1u)", "4"]]]);
 });

@@ -13,7 +13,7 @@ export type Phase = (typeof phases)[number];
 export interface Device {
   readonly adapter: AdapterFacts;
   readonly clock: "GPU timestamps" | "host clock";
-  /** The kernel of many query rows that it uses. */
+  /** The kernel of many query rows that it takes first. */
   readonly tileKernel: string;
   /** Kernels that it is not one for. */
   readonly unsuited: readonly string[];

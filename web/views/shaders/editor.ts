@@ -6,11 +6,12 @@ import { EditorState, type Range, StateEffect, StateField } from "@codemirror/st
 import { Decoration, type DecorationSet, drawSelection, EditorView, highlightActiveLine, highlightActiveLineGutter, keymap, lineNumbers } from "@codemirror/view";
 import { css, html, LitElement, type PropertyValues, type TemplateResult } from "lit";
 import type { Message } from "../../../engine/bench/trial.ts";
+import { SPECIALISED } from "../../../engine/gpu/reflect.ts";
 import { shared } from "../../elements/style.ts";
 import { changedLines } from "./changes.ts";
 import { wgsl } from "./wgsl.ts";
 
-const SPECIALISED = Decoration.line({ class: "host-line", attributes: { title: "The host rewrites this line for other head sizes and storage types" } });
+const REWRITTEN = Decoration.line({ class: "host-line", attributes: { title: "The host rewrites this line for other head sizes and storage types" } });
 const CHANGED = Decoration.line({ class: "changed-line" });
 const setBase = StateEffect.define<string>();
 
@@ -27,7 +28,7 @@ const marks = StateField.define<{ readonly base: string; readonly set: Decoratio
     for (let n = 1; n <= doc.lines; n++) {
       const line = doc.line(n);
       if (changed.has(n)) ranges.push(CHANGED.range(line.from));
-      if (/\/\/\s*specialise\s*$/.test(line.text)) ranges.push(SPECIALISED.range(line.from));
+      if (SPECIALISED.test(line.text)) ranges.push(REWRITTEN.range(line.from));
     }
     return { base, set: Decoration.set(ranges, true) };
   },

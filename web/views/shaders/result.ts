@@ -77,7 +77,7 @@ function verdict(trial: Trial): TemplateResult {
       : trial.state === "stopped" ? html`<p class="quiet">The trial was stopped before its end.</p>`
       : trial.cases === null ? html`<p class="quiet">This kernel measures what an adapter can do at most, for “ringside bench”: it computes nothing that a reference could check, and is not timed here.</p>`
       : html`<dl class="errors">
-        ${(trial.times ?? []).map(({ label, ratio }) => html`<div><dt>Time over shipped, ${short(label)}</dt><dd>${ratio.median.toFixed(2)} ×</dd></div>`)}
+        ${(trial.times ?? []).map(({ label, ratio }) => html`<div class=${ratio.min <= 1 && ratio.max >= 1 ? "minor" : ""}><dt>Time over shipped, ${short(label)}</dt><dd>${ratio.median.toFixed(2)} × <small>${ratio.min.toFixed(2)} to ${ratio.max.toFixed(2)}</small></dd></div>`)}
         <div class="minor"><dt>Largest error of O</dt><dd>${worst("out")}</dd></div>
         <div class="minor"><dt>Largest error of LSE</dt><dd>${worst("lse")}</dd></div>
       </dl>

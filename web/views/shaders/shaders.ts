@@ -1,7 +1,7 @@
 /** The Shaders view: the WGSL that runs beside what it declares; edited, it is compiled, checked, timed beside the shipped text, kept for the other views or exported. */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
-import { isRun, roleOf } from "../../../engine/bench/texts.ts";
+import { isRun, roleOf, tileKernelOfAll } from "../../../engine/bench/texts.ts";
 import { type Declarations, declarationsOf } from "../../../engine/gpu/reflect.ts";
 import { TILE_KERNELS, type TileKernelName } from "../../../engine/gpu/kernels.ts";
 import { badgeStyle } from "../../elements/badge.ts";
@@ -67,7 +67,7 @@ export class RingsideShaders extends LitElement {
   #go = (line: number, column = 1) => this.renderRoot.querySelector<RingsideWgsl>("ringside-wgsl")?.goTo(line, column);
 
   #declarations(text: string): Declarations {
-    if (this.#declared?.text !== text) this.#declared = { text, declarations: declarationsOf(text) };
+    if (this.#declared?.text !== text) this.#declared = { text, declarations: declarationsOf(text, declarationsOf(store.texts![tileKernelOfAll])) };
     return this.#declared.declarations;
   }
 
@@ -167,7 +167,7 @@ export class RingsideShaders extends LitElement {
     const role = roleOf(kernel);
     if (role === "tiles") {
       const { what, tileRows } = TILE_KERNELS[kernel as TileKernelName];
-      const here = access.kind !== "open" ? "" : access.device.tileKernel === kernel ? " This adapter runs it for many query rows." : access.device.unsuited.includes(kernel) ? ` Not for this adapter, which runs ${access.device.tileKernel}.` : ` This adapter runs ${access.device.tileKernel} in its place.`;
+      const here = access.kind !== "open" ? "" : access.device.tileKernel === kernel ? " This adapter’s first choice for many query rows." : access.device.unsuited.includes(kernel) ? ` Not for this adapter, whose first choice is ${access.device.tileKernel}.` : ` This adapter’s first choice is ${access.device.tileKernel}.`;
       return `${what}; the host gives tiles of ${tileRows} packed rows.${here}`;
     }
     if (role === "pieces") return "Split-KV attention: runs where no sequence has more than one query row on a rank, as in decode.";

@@ -1,6 +1,6 @@
 /** The view's state in one place: which kernel and text are open, what was typed, how its trial goes, and the address that leads back to it. */
 import type { CaseResult } from "../../../engine/bench/grid.ts";
-import { isRun, readTexts, tileKernelOf } from "../../../engine/bench/texts.ts";
+import { isRun, readTexts, tileKernelOfAll } from "../../../engine/bench/texts.ts";
 import type { Message, TrialTime } from "../../../engine/bench/trial.ts";
 import { probeAdapter } from "../../adapter.ts";
 import { fingerprint, type KernelVariant, type Variants } from "../../variants.ts";
@@ -86,7 +86,7 @@ export class Store extends EventTarget {
     if (this.#bench !== bench) return;
     this.access = access;
     // Without an address that says otherwise: the kernel that runs here.
-    if (this.#kernel === undefined) this.#open(this.access.kind === "open" ? this.access.device.tileKernel : tileKernelOf({ subgroupSize: undefined }), undefined);
+    if (this.#kernel === undefined) this.#open(this.access.kind === "open" ? this.access.device.tileKernel : tileKernelOfAll, undefined);
     this.#changed();
   }
 

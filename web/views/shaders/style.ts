@@ -133,7 +133,15 @@ export const shadersStyle = css`
     accent-color: var(--accent);
   }
   .acts {
-    white-space: nowrap;
+    display: flex;
+    gap: 8px;
+    font-size: var(--small);
+    line-height: 20px;
+  }
+  .errors dd small {
+    font-size: var(--small);
+    letter-spacing: 0;
+    color: var(--ink-2);
   }
   h2 small {
     font-weight: 400;
