@@ -1,6 +1,7 @@
 /** The engine's public face, the same in every runtime; `browser.ts`, `deno.ts` and `node.ts` add the cluster. */
 export { InputError, LimitError, RankError } from "./errors.ts";
 export { NoAdapterError } from "./gpu/device.ts";
+export { kernelNames } from "./gpu/shaders.ts";
 export type * from "./cluster/types.ts";
 export type { Fault } from "./rank/job.ts";
 export { type Dealing, type Mask, type MaskBlock, type MaskChunk, maskOf } from "./ring/mask.ts";

@@ -36,15 +36,15 @@ struct Params {
   first_tile: u32,
 }
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<Q4>;
-@group(0) @binding(2) var<storage, read> k: array<KV4>;
-@group(0) @binding(3) var<storage, read> v: array<KV4>;
-@group(0) @binding(4) var<storage, read> tiles: array<vec4u>;
-@group(0) @binding(5) var<storage, read> ends: array<u32>;
-@group(0) @binding(6) var<storage, read_write> o: array<vec4f>;
-@group(0) @binding(7) var<storage, read_write> lse: array<f32>;
-@group(0) @binding(8) var<storage, read> pages: array<u32>;
+@group(0) @binding(0) var<uniform> params: Params; // the experiment's numbers
+@group(0) @binding(1) var<storage, read> q: array<Q4>; // queries [rows, H, D]
+@group(0) @binding(2) var<storage, read> k: array<KV4>; // keys [pages * PAGE, Hkv, D]
+@group(0) @binding(3) var<storage, read> v: array<KV4>; // values [pages * PAGE, Hkv, D]
+@group(0) @binding(4) var<storage, read> tiles: array<vec4u>; // [tiles]: first packed row, packed rows, first key, end of keys
+@group(0) @binding(5) var<storage, read> ends: array<u32>; // [rows]: end of the keys that a row sees
+@group(0) @binding(6) var<storage, read_write> o: array<vec4f>; // O [rows, H, D]
+@group(0) @binding(7) var<storage, read_write> lse: array<f32>; // LSE [rows, H]
+@group(0) @binding(8) var<storage, read> pages: array<u32>; // page table: where each page of keys lies
 
 var<workgroup> exchange: array<f32, 256>; // [32 rows][8 threads]: a row's maxima, at the end its sums
 var<workgroup> weights: array<vec4f, 256>; // [32 rows][8 threads]: exp(score - maximum) of 4 keys each

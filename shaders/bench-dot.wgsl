@@ -13,8 +13,8 @@ struct Params {
   seed: f32,
 }
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@group(0) @binding(0) var<uniform> params: Params; // how long to compute
+@group(0) @binding(1) var<storage, read_write> out: array<f32>; // the sums, so that they are computed [invocations]
 
 @compute @workgroup_size(64)
 fn ceiling(@builtin(global_invocation_id) id: vec3u) {

@@ -35,14 +35,14 @@ struct Params {
   scale: f32,
 }
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<Q4>;
-@group(0) @binding(2) var<storage, read> k: array<KV4>;
-@group(0) @binding(3) var<storage, read> v: array<KV4>;
-@group(0) @binding(4) var<storage, read> pieces: array<vec4u>;
-@group(0) @binding(5) var<storage, read> pages: array<u32>;
-@group(0) @binding(6) var<storage, read_write> o: array<vec4f>;
-@group(0) @binding(7) var<storage, read_write> lse: array<f32>;
+@group(0) @binding(0) var<uniform> params: Params; // the experiment's numbers
+@group(0) @binding(1) var<storage, read> q: array<Q4>; // queries [rows, H, D]
+@group(0) @binding(2) var<storage, read> k: array<KV4>; // keys [pages * PAGE, Hkv, D]
+@group(0) @binding(3) var<storage, read> v: array<KV4>; // values [pages * PAGE, Hkv, D]
+@group(0) @binding(4) var<storage, read> pieces: array<vec4u>; // [pieces]: query row, first key, end of keys, slot
+@group(0) @binding(5) var<storage, read> pages: array<u32>; // page table: where each page of keys lies
+@group(0) @binding(6) var<storage, read_write> o: array<vec4f>; // O of the pieces [slots, rows, H, D]
+@group(0) @binding(7) var<storage, read_write> lse: array<f32>; // LSE of the pieces [slots, rows, H]
 
 // Four heads of this workgroup as a mat4x4f: column h is head h's.
 var<workgroup> query: array<mat4x4f, QUADS * V4>;

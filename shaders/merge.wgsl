@@ -15,11 +15,11 @@ struct Params {
   columns: u32,
 }
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> parts_o: array<vec4f>;
-@group(0) @binding(2) var<storage, read> parts_lse: array<f32>;
-@group(0) @binding(3) var<storage, read_write> o: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> lse: array<f32>;
+@group(0) @binding(0) var<uniform> params: Params; // how much there is to merge
+@group(0) @binding(1) var<storage, read> parts_o: array<vec4f>; // O of the parts [S, rows, D]
+@group(0) @binding(2) var<storage, read> parts_lse: array<f32>; // LSE of the parts [S, rows]
+@group(0) @binding(3) var<storage, read_write> o: array<vec4f>; // merged O [rows, D]
+@group(0) @binding(4) var<storage, read_write> lse: array<f32>; // merged LSE [rows]
 
 @compute @workgroup_size(64)
 fn merge(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grid: vec3u) {

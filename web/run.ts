@@ -4,6 +4,7 @@ import { type AttendInput, type AttendResult, type Backend, type ClusterFace, lo
 import type { Experiment } from "./experiment.ts";
 import { nextTask } from "./next-task.ts";
 import type { OwnData } from "./own/data.ts";
+import { sayVariant, variants } from "./variants.ts";
 
 /** The steps of a run, in order. */
 export const steps = ["inputs", "starting", "compiling", "attending", "checking"] as const;
@@ -50,7 +51,7 @@ export class Ranks {
 
   /** Ranks for an experiment: those that are there, where they fit it. */
   async of({ N, link }: Experiment, backend: Backend, signal: AbortSignal): Promise<ClusterFace> {
-    const key = JSON.stringify([N, link, backend]);
+    const key = JSON.stringify([N, link, backend, variants.stamp]);
     if (this.#cluster?.key === key) return this.#cluster.face;
     await this.dispose();
     const { Cluster } = await loadEngine();
@@ -169,7 +170,8 @@ async function attend(cluster: ClusterFace, input: AttendInput & { readonly sign
 export function failureOf(error: unknown, backend: Backend, own = false): Failure {
   const message = error instanceof Error ? error.message : String(error);
   const name = error instanceof Error ? error.name : "";
-  const elsewhere = backend === "webgpu" ? ", or choose plain TypeScript in place of WebGPU" : "";
+  const used = backend === "webgpu" ? variants.inUse : [];
+  const elsewhere = backend === "webgpu" ? `, or choose plain TypeScript in place of WebGPU${used.length === 0 ? "" : `. In place of shipped kernels, runs use ${used.map((v) => `${sayVariant(v)} (${v.kernel})`).join(" and ")}: go back to the shipped if it is at fault`}` : "";
   if (name === "LimitError") return { title: "The device cannot hold this experiment", message, advice: "Take fewer new tokens or more ranks." };
   if (name === "InputError") return { title: "The engine refuses this input", message, advice: own ? "Choose other files, or change the part of the sentence that the message names." : "Change the part of the sentence that the message names." };
   if (/GPU device was lost/.test(message)) return { title: "A GPU device was lost", message, advice: `Restart ends every rank and gives each a new device${elsewhere}.` };

@@ -6,6 +6,7 @@ import { type OwnData, shapeFields } from "./own/data.ts";
 import { Intake } from "./own/intake.ts";
 import { type Halting, Ranks, Runner, type RunState } from "./run.ts";
 import { Selection } from "./stage/selection.ts";
+import { variants } from "./variants.ts";
 
 /** Fires "change" whenever anything of it changed. Views read it and call its methods; they hold no state of the experiment themselves. */
 export class Session extends EventTarget {
@@ -38,6 +39,7 @@ export class Session extends EventTarget {
     this.#second.addEventListener("change", () => this.#changed());
     this.#runner.addEventListener("change", () => this.#changed());
     this.own.addEventListener("change", () => this.#changed());
+    variants.addEventListener("change", () => this.#changed());
     addEventListener("popstate", () => {
       // Going to another view changes the hash alone, and leaves what is being typed.
       if (location.search !== this.#search) {

@@ -52,6 +52,14 @@ export const views: readonly View[] = [
     whole: true,
   },
   {
+    id: "shaders",
+    title: "Shaders",
+    icon: "M8 6l-5 6 5 6M16 6l5 6-5 6M14 4l-4 16",
+    load: () => import("./views/shaders/shaders.ts"),
+    render: () => html`<ringside-shaders></ringside-shaders>`,
+    whole: true,
+  },
+  {
     id: "learn",
     title: "Learn",
     icon: "M12 6C10 4.5 7 4 3 4v14c4 0 7 .5 9 2c2-1.5 5-2 9-2V4c-4 0-7 .5-9 2v14",

@@ -4,7 +4,10 @@ import { type KernelName, suitingTileKernels } from "../gpu/kernels.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { attendInProcess } from "../cluster/in-process.ts";
 import { check } from "../reference/check.ts";
-import { reference } from "../reference/attention.ts";
+import { reference, type ReferenceOutput } from "../reference/attention.ts";
+import type { Difference } from "../reference/error.ts";
+import type { Variant } from "../ring/contract.ts";
+import type { DType } from "../tensor/dtype.ts";
 import { operandsOf, timeAttention } from "./attention-run.ts";
 import { type Heads, inputOf } from "./inputs.ts";
 import type { Bench } from "./open.ts";
@@ -21,15 +24,31 @@ export interface KernelCheck {
   readonly compile: readonly { readonly headDim: number; readonly pipeline: number; readonly firstRun: number }[];
 }
 
-interface Case {
+/** A batch of the grid. */
+export interface Case {
   readonly sequences: readonly Sequence[];
   readonly causal: boolean;
   /** N, by pass-Q: its merge kernel is checked with it. */
   readonly ranks: number;
 }
 
+/** A batch with its heads; `wire`: the type of what travels, by the variant that sends it (default f32 by pass-Q). */
+export interface GridCase extends Case, Heads {
+  readonly wire?: { readonly dtype: DType; readonly variant: Variant };
+}
+
+/** How a kernel did on one case. */
+export interface CaseResult {
+  readonly label: string;
+  readonly out: Difference;
+  readonly lse: Difference;
+  readonly passed: boolean;
+  /** Whether merge.wgsl ran. */
+  readonly merged: boolean;
+}
+
 /** Ragged lengths, several KV tiles, a batch, a mask without a diagonal; the last two take merging. */
-const TILES: readonly Case[] = [
+export const TILES: readonly Case[] = [
   { sequences: [{ new: 77, cached: 0 }], causal: true, ranks: 1 },
   { sequences: [{ new: 50, cached: 0 }], causal: false, ranks: 1 },
   { sequences: [{ new: 19, cached: 90 }], causal: true, ranks: 1 },
@@ -37,7 +56,7 @@ const TILES: readonly Case[] = [
 ];
 
 /** One query row a sequence, more keys than a piece holds. */
-const SINGLE: readonly Case[] = [
+export const SINGLE: readonly Case[] = [
   { sequences: [{ new: 1, cached: 599 }], causal: true, ranks: 1 },
   { sequences: [{ new: 1, cached: 0 }, { new: 1, cached: 300 }], causal: true, ranks: 2 },
 ];
@@ -50,7 +69,7 @@ export function kernelsOf(bench: Bench): readonly KernelName[] {
 /** Checks every kernel that suits the device on every head shape. */
 export async function checkKernels(bench: Bench, shapes: readonly Heads[], signal?: AbortSignal): Promise<KernelCheck[]> {
   const checks: KernelCheck[] = [];
-  const oracles = new Map<string, ReturnType<typeof reference>>();
+  const oracles = new Map<string, ReferenceOutput>();
   for (const kernel of kernelsOf(bench)) {
     const failed: string[] = [];
     const worst = { out: 0, lse: 0 };
@@ -59,20 +78,29 @@ export async function checkKernels(bench: Bench, shapes: readonly Heads[], signa
     const cases = shapes.flatMap((heads) => (kernel === "decode" ? SINGLE : TILES).map((c) => ({ ...heads, ...c })));
     for (const c of cases) {
       signal?.throwIfAborted();
-      const input = { ...inputOf(c), variant: "pass-q" as const };
-      const key = JSON.stringify(c);
-      const exact = oracles.get(key) ?? reference(input);
-      oracles.set(key, exact);
-      const result = await attendInProcess(input, c.ranks, (shape, recorder) => new GpuAttention(bench.gpu, bench.kernels, bench.pool, shape, recorder, kernel));
-      const { out, lse, passed } = check(input, result, exact);
+      const { label, out, lse, passed } = await checkCase(bench, kernel, c, oracles);
       worst.out = Math.max(worst.out, out.max);
       worst.lse = Math.max(worst.lse, lse.max);
-      const batch = c.sequences.map((s) => `${s.new}:${s.cached}`).join(",");
-      if (!passed) failed.push(`T:P ${batch}, ${c.causal ? "causal" : "full"}, heads ${c.heads}/${c.kvHeads}, D ${c.headDim}, N ${c.ranks}: out off by ${out.max}, lse by ${lse.max}`);
+      if (!passed) failed.push(`${label}: out off by ${out.max}, lse by ${lse.max}`);
     }
     checks.push({ kernel, cases: cases.length, failed, worst, passed: failed.length === 0, compile });
   }
   return checks;
+}
+
+/** Runs one case on one device, all its ranks in turns, and compares it with float64; `oracles` keeps what was computed for the next kernel; `take` gets LSE. */
+export async function checkCase(bench: Bench, kernel: KernelName | undefined, c: GridCase, oracles: Map<string, ReferenceOutput>, take?: (lse: Float32Array) => void): Promise<CaseResult> {
+  const { wire = { dtype: "f32", variant: "pass-q" } } = c;
+  const input = { ...inputOf(c), variant: wire.variant, wireDtype: wire.dtype };
+  const key = JSON.stringify(c);
+  const exact = oracles.get(key) ?? reference(input);
+  oracles.set(key, exact);
+  const result = await attendInProcess(input, c.ranks, (shape, recorder) => new GpuAttention(bench.gpu, bench.kernels, bench.pool, shape, recorder, kernel));
+  take?.(result.lse);
+  const { out, lse, passed } = check(input, result, exact);
+  const batch = c.sequences.map((s) => `${s.new}:${s.cached}`).join(",");
+  const label = `T:P ${batch}, ${c.causal ? "causal" : "full"}, heads ${c.heads}/${c.kvHeads}, D ${c.headDim}, N ${c.ranks}${wire.dtype === "f32" ? "" : `, ${wire.variant} in ${wire.dtype}`}`;
+  return { label, out, lse, passed, merged: result.spans.some((span) => span.kind === "merge") };
 }
 
 /** Compiles a kernel and runs it once on one token. */

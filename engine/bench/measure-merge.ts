@@ -1,7 +1,9 @@
 /** The merge kernel: bytes a second over stacked partial results. */
 import { GpuAttention, type GpuPartial } from "../gpu/attention.ts";
-import { rankChunk } from "../ring/chunk.ts";
+import type { Gpu } from "../gpu/device.ts";
+import { type RankChunk, rankChunk } from "../ring/chunk.ts";
 import { block } from "../layout/shards.ts";
+import { seededRows } from "../tensor/seeded.ts";
 import { Recorder } from "../trace/clock.ts";
 import { deviceSeconds } from "./attention-run.ts";
 import type { Ceilings } from "./ceilings.ts";
@@ -23,38 +25,62 @@ export interface MergeFigures extends Heads {
 /** Numbers of partial results: two ranks', eight ranks'. */
 const PARTS = [2, 8];
 
-// GPUBufferUsage's values.
-const COPY_SRC = 0x4, COPY_DST = 0x8, STORAGE = 0x80;
+// GPUBufferUsage's and GPUMapMode's values.
+const MAP_READ = 0x1, READ = 0x1, COPY_SRC = 0x4, COPY_DST = 0x8, STORAGE = 0x80;
 
 /** Measures merges of as many rows as each size has tokens. */
 export async function measureMerge(bench: Bench, ceilings: Ceilings, sizes: readonly number[], repeats: number, signal: AbortSignal): Promise<MergeFigures[]> {
   const figures: MergeFigures[] = [];
   for (const rows of sizes) {
-    const heads = HEADS[0];
-    const oBytes = rows * heads.heads * heads.headDim * 4;
-    const lseBytes = rows * heads.heads * 4;
-    const own: GpuPartial = { block: block([[{ start: 0, end: rows }]]), o: buffer(bench, oBytes), lse: buffer(bench, lseBytes) };
-    const arrived = rankChunk(1, own.block, new ArrayBuffer(oBytes + lseBytes));
+    const rigs = PARTS.map((parts) => mergeRig(bench, rows, parts));
     try {
-      const runs = await interleave(PARTS, repeats + 1, (parts) => timeMerge(bench, own, Array(parts - 1).fill(arrived), heads), signal);
-      PARTS.forEach((parts, i) => {
+      const runs = await interleave(rigs, repeats + 1, (rig) => rig.run(bench), signal);
+      rigs.forEach(({ parts, bytes }, i) => {
         const seconds = repeatsOf(runs[i].slice(1)); // the first compiles
-        const bytes = (parts + 1) * (oBytes + lseBytes);
-        figures.push({ ...heads, rows, parts, bytes, seconds, bytesPerSecond: bytes / seconds.median, ofCopyKernel: bytes / seconds.median / ceilings.copy.kernel.max });
+        figures.push({ ...HEADS[0], rows, parts, bytes, seconds, bytesPerSecond: bytes / seconds.median, ofCopyKernel: bytes / seconds.median / ceilings.copy.kernel.max });
       });
     } finally {
-      own.o.destroy();
-      own.lse.destroy();
+      for (const rig of rigs) rig.dispose();
     }
   }
   return figures;
 }
 
-function buffer({ gpu }: Bench, size: number): GPUBuffer {
-  return gpu.device.createBuffer({ size, usage: STORAGE | COPY_SRC | COPY_DST });
+/** A merge of `parts` partial results of `rows` rows at the first of the measured head shapes; `run` resolves to the device's seconds, and `take` gets O and LSE as one buffer. */
+export function mergeRig({ gpu }: Bench, rows: number, parts: number) {
+  const heads = HEADS[0];
+  const oBytes = rows * heads.heads * heads.headDim * 4;
+  const lseBytes = rows * heads.heads * 4;
+  const buffer = (size: number) => gpu.device.createBuffer({ size, usage: STORAGE | COPY_SRC | COPY_DST });
+  const own: GpuPartial = { block: block([[{ start: 0, end: rows }]]), o: buffer(oBytes), lse: buffer(lseBytes) };
+  const partOf = (seed: number) => {
+    const data = new Float32Array((oBytes + lseBytes) / 4);
+    data.set(seededRows(seed, "v", 0, rows, heads.heads * heads.headDim));
+    data.set(seededRows(seed, "q", 0, rows, heads.heads), oBytes / 4);
+    return data;
+  };
+  const part = partOf(7);
+  const arrived = Array<RankChunk>(parts - 1).fill(rankChunk(1, own.block, partOf(8).buffer));
+  return {
+    label: `merge of ${parts} parts, ${rows} rows, H ${heads.heads}, D ${heads.headDim}`,
+    parts,
+    bytes: (parts + 1) * (oBytes + lseBytes),
+    run: async (bench: Bench, take?: (data: ArrayBuffer) => void): Promise<number> => {
+      // The result lands in `own`: every run begins from the same.
+      gpu.device.queue.writeBuffer(own.o, 0, part, 0, oBytes / 4);
+      gpu.device.queue.writeBuffer(own.lse, 0, part, oBytes / 4);
+      const seconds = await timeMerge(bench, own, arrived, heads);
+      take?.(await read(gpu, [own.o, own.lse]));
+      return seconds;
+    },
+    dispose: () => {
+      own.o.destroy();
+      own.lse.destroy();
+    },
+  };
 }
 
-async function timeMerge({ gpu, kernels, pool }: Bench, own: GpuPartial, arrived: Parameters<GpuAttention["merge"]>[1], heads: Heads): Promise<number> {
+async function timeMerge({ gpu, kernels, pool }: Bench, own: GpuPartial, arrived: readonly RankChunk[], heads: Heads): Promise<number> {
   const recorder = new Recorder(0, 0);
   const device = new GpuAttention(gpu, kernels, pool, shapeOf({ ...heads, sequences: [] }), recorder);
   let failed = true;
@@ -65,4 +91,17 @@ async function timeMerge({ gpu, kernels, pool }: Bench, own: GpuPartial, arrived
   } finally {
     device.dispose(failed);
   }
+}
+
+/** The contents of buffers, one after the other. */
+async function read({ device, wait }: Gpu, buffers: readonly GPUBuffer[]): Promise<ArrayBuffer> {
+  const size = buffers.reduce((sum, b) => sum + b.size, 0);
+  const staging = device.createBuffer({ size, usage: MAP_READ | COPY_DST });
+  const encoder = device.createCommandEncoder();
+  buffers.reduce((at, b) => (encoder.copyBufferToBuffer(b, 0, staging, at, b.size), at + b.size), 0);
+  device.queue.submit([encoder.finish()]);
+  await wait(staging.mapAsync(READ));
+  const data = staging.getMappedRange().slice(0);
+  staging.destroy();
+  return data;
 }

@@ -1,21 +1,22 @@
 /** The micro-kernels: their texts, compiled for a device, and one dispatch timed. */
 import type { Gpu } from "../gpu/device.ts";
 
-const urls = {
+/** Where the micro-kernels lie, by name. */
+export const microUrls = {
   dot: new URL("../../shaders/bench-dot.wgsl", import.meta.url),
   fma: new URL("../../shaders/bench-fma.wgsl", import.meta.url),
   copy: new URL("../../shaders/bench-copy.wgsl", import.meta.url),
 };
 
 /** The micro-kernels by name. */
-export type MicroName = keyof typeof urls;
+export type MicroName = keyof typeof microUrls;
 
 /** WGSL texts by name. */
 export type MicroShaders = Readonly<Record<MicroName, string>>;
 
 /** Reads the texts. */
 export async function readMicroShaders(read: (url: URL) => Promise<string>): Promise<MicroShaders> {
-  return Object.fromEntries(await Promise.all(Object.entries(urls).map(async ([name, url]) => [name, await read(url)] as const))) as MicroShaders;
+  return Object.fromEntries(await Promise.all(Object.entries(microUrls).map(async ([name, url]) => [name, await read(url)] as const))) as MicroShaders;
 }
 
 /** A kernel's text with its element type replaced; throws when a line is missing. */

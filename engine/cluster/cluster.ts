@@ -1,7 +1,7 @@
 /** Starts ranks in workers, gives them work, gathers what they make, watches over them, replaces and ends them. */
 import * as Comlink from "comlink";
 import { InputError, RankError } from "../errors.ts";
-import type { Shaders } from "../gpu/shaders.ts";
+import { replaced, sayKernels, type Shaders } from "../gpu/shaders.ts";
 import { shard } from "../layout/shards.ts";
 import { type Choice } from "../policy/index.ts";
 import type { Shape } from "../ring/chunk.ts";
@@ -76,7 +76,7 @@ export class Cluster implements ClusterFace {
     validateOptions(options);
     options.signal?.throwIfAborted();
     const { ranks: size, backend = "webgpu", link, signal } = options;
-    const shaders = { ...(await platform.shaders()), ...options.shaders };
+    const shaders = replaced(await platform.shaders(), options.shaders);
     const monitor = new Monitor(size, options.timeout ?? DEFAULT_TIMEOUT, platform.compileSeconds);
     const ranks = meshPorts(size).map((ports, rank) => startRank(platform, { rank, size, backend, shaders, link, tune: tuneOf(options), ports }, monitor, signal));
     try {
@@ -242,7 +242,7 @@ export class Cluster implements ClusterFace {
       adapter: this.adapter,
       backend: this.backend,
       runtime: this.#platform.runtime,
-      kernel: [...new Set(outcomes.flatMap((o) => o.kernels))].join(" + "),
+      kernel: sayKernels(outcomes.flatMap((o) => o.kernels), spans.some((s) => s.kind === "merge"), this.options.shaders),
       clock: this.backend === "webgpu" && this.#timestamps ? "gpu-timestamps" : "host",
       variant,
       ...(choice && { choice }),
@@ -300,7 +300,7 @@ export function shapeOf(input: Pick<AttendInput, "heads" | "kvHeads" | "headDim"
 
 /** A kernel text that was given is to run, not to be passed over for a faster one. */
 function tuneOf({ tune, shaders }: ClusterOptions): boolean | undefined {
-  return tune ?? (shaders === undefined ? undefined : false);
+  return tune ?? (Object.keys(shaders ?? {}).length === 0 ? undefined : false);
 }
 
 function validateOptions({ ranks, backend, link, timeout, fault }: ClusterOptions): void {

@@ -1,6 +1,7 @@
 /** What a cluster takes and gives: the public face of the engine. */
 import type { Sequence } from "../layout/shards.ts";
 import type { AdapterFacts } from "../gpu/device.ts";
+import type { Replacements } from "../gpu/shaders.ts";
 import type { Backend, Fault, HaltState, Held, Link, Mail, MailState, Message, RankTraffic } from "../rank/job.ts";
 import type { Variant } from "../ring/contract.ts";
 import type { Choice } from "../policy/index.ts";
@@ -21,8 +22,8 @@ export interface ClusterOptions {
   readonly link?: Link;
   /** Seconds after a fault (a dead rank, a chunk that never comes) within which a run fails; default 5. */
   readonly timeout?: number;
-  /** WGSL texts by name, in place of the shipped ones. */
-  readonly shaders?: Readonly<Record<string, string>>;
+  /** WGSL texts by kernel name, in place of the shipped ones; `report.kernel` says by what name, or that, a kernel's text was replaced. */
+  readonly shaders?: Replacements;
   /** Whether each rank tries the kernels that suit its device on the work itself and keeps the fastest. Default: on a GPU yes, on a software adapter no (which is fastest there is known). */
   readonly tune?: boolean;
   /** Makes a rank fail on purpose. */

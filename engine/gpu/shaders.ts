@@ -1,4 +1,5 @@
 /** Where the WGSL texts lie. Reading them differs by platform (a file, or a fetch), so each platform brings its own reader. */
+import { InputError } from "../errors.ts";
 
 /** The kernels by name. */
 export const shaderUrls = {
@@ -10,8 +11,35 @@ export const shaderUrls = {
   merge: new URL("../../shaders/merge.wgsl", import.meta.url),
 };
 
+/** Every kernel's name. */
+export const kernelNames: readonly string[] = Object.keys(shaderUrls);
+
 /** WGSL texts by kernel name. */
 export type Shaders = Readonly<Record<keyof typeof shaderUrls, string>>;
+
+/** A text in place of a shipped one, with what reports call it. */
+export interface NamedText {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** Texts in place of shipped ones, by kernel name. */
+export type Replacements = Readonly<Record<string, string | NamedText>>;
+
+/** The shipped texts with those that replace them. Errors: InputError for a name that no kernel has. */
+export function replaced(shipped: Shaders, by: Replacements = {}): Shaders {
+  for (const kernel of Object.keys(by)) {
+    if (!Object.hasOwn(shipped, kernel)) throw new InputError(`shaders: found a text for "${kernel}", expected one of ${Object.keys(shipped).join(", ")}`);
+  }
+  return { ...shipped, ...Object.fromEntries(Object.entries(by).map(([kernel, given]) => [kernel, typeof given === "string" ? given : given.text])) };
+}
+
+/** What reports call the kernels that ran (`used`, as kernelName gives them): one whose text was replaced says so. `merged`: merge.wgsl ran. */
+export function sayKernels(used: readonly string[], merged: boolean, by: Replacements = {}): string {
+  const note = (kernel: string) => (Object.hasOwn(by, kernel) ? ` · ${typeof by[kernel] === "string" ? "a text given in place of the shipped one" : by[kernel].name}` : "");
+  const all = [...new Set(used)].map((name) => `${name}${note(name.split(":")[0])}`);
+  return [...all, ...(merged && note("merge") !== "" ? [`merge${note("merge")}`] : [])].join(" + ");
+}
 
 /** Reads every kernel's text. */
 export async function readShaders(read: (url: URL) => Promise<string>): Promise<Shaders> {

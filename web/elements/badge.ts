@@ -2,8 +2,9 @@
 import { css, html, type TemplateResult } from "lit";
 import type { Adapter } from "../adapter.ts";
 import type { RunState } from "../run.ts";
+import "./kernels.ts";
 
-/** Says the adapter of a run where one is shown, else what the browser offers. A fall-back is said aloud. */
+/** Says the adapter of a run where one is shown, else what the browser offers. A fall-back is said aloud, and so are kernels of the visitor's own. */
 export function badge(adapter: Adapter | undefined, backend: string, state: RunState): TemplateResult {
   const ran = state.phase === "done" ? state.result?.report : undefined;
   if (adapter === undefined) return html`<p class="badge"><span class="lamp"></span><span>looking for an adapter …</span></p>`;
@@ -13,7 +14,7 @@ export function badge(adapter: Adapter | undefined, backend: string, state: RunS
   }
   if (backend === "cpu") return html`<p class="badge"><span class="lamp soft"></span><span><b>Plain TypeScript</b> on the CPU, as chosen</span></p>`;
   const name = ran?.backend === "webgpu" ? ran.adapter.name : adapter.name;
-  return html`<p class="badge"><span class="lamp ${adapter.software ? "soft" : "hard"}"></span><span><b>${adapter.software ? "Software adapter" : "GPU"}</b> ${name}</span></p>`;
+  return html`<p class="badge"><span class="lamp ${adapter.software ? "soft" : "hard"}"></span><span><b>${adapter.software ? "Software adapter" : "GPU"}</b> ${name}</span></p><ringside-kernels></ringside-kernels>`;
 }
 
 /** For the element that shows it. */

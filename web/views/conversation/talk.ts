@@ -4,6 +4,7 @@ import { type Backend, type CacheSession, type ClusterFace, type Fault, loadEngi
 import { formatCount } from "../../format.ts";
 import { type Failure, failureOf } from "../../run.ts";
 import { CHECK_BUDGET } from "../../rows.ts";
+import { variants } from "../../variants.ts";
 import { checkTurn, makeRows, type TurnOutput, type TurnRows } from "./ask.ts";
 import { continues, type Conversation, lengthsOf, rowsOfTurn, type Step, stepsOf } from "./model.ts";
 
@@ -53,6 +54,8 @@ export class Talk extends EventTarget {
   #abort: AbortController | undefined;
   #cluster: { readonly key: string; readonly face: ClusterFace } | undefined;
   #session: CacheSession | undefined;
+  /** The kernels that it began with: with others it begins anew. */
+  #kernels = variants.stamp;
   /** True after a failure or a cancel: ranks may have died, and are replaced before the next step. */
   #doubtful = false;
   /** Rows and outputs of the turn under way. */
@@ -80,7 +83,7 @@ export class Talk extends EventTarget {
   /** True where a run would go on from what was done, and not begin anew. */
   continues(next: Conversation | undefined, backend: Backend): boolean {
     const { conversation, backend: before } = this.#state;
-    return conversation !== undefined && next !== undefined && this.#session !== undefined && before === backend && continues(conversation, next, this.turnsBegun);
+    return conversation !== undefined && next !== undefined && this.#session !== undefined && before === backend && this.#kernels === variants.stamp && continues(conversation, next, this.turnsBegun);
   }
 
   /** The step that comes next, where it goes on. */
@@ -159,8 +162,9 @@ export class Talk extends EventTarget {
   async #begin(conversation: Conversation, backend: Backend, signal: AbortSignal): Promise<void> {
     this.#state = nothing;
     this.#set({ phase: "starting", conversation, backend });
+    this.#kernels = variants.stamp;
     const { N, H, Hkv, D, link, wire, capacity } = conversation;
-    const key = JSON.stringify([N, link, backend]);
+    const key = JSON.stringify([N, link, backend, variants.stamp]);
     if (this.#cluster?.key !== key || this.#doubtful) await this.#dispose();
     else await this.#close();
     if (this.#cluster === undefined) {

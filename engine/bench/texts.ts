@@ -1,0 +1,48 @@
+/** The kernels whose texts can be read and tried: everything in shaders/, and what each is to the engine. */
+import { type DeviceFacts, type KernelName, TILE_KERNELS, type TileKernelName } from "../gpu/kernels.ts";
+import { shaderUrls } from "../gpu/shaders.ts";
+import { microUrls } from "./micro.ts";
+
+/** Where the texts lie, by name. */
+export const textUrls: Readonly<Record<string, URL>> = {
+  ...shaderUrls,
+  ...Object.fromEntries(Object.entries(microUrls).map(([name, url]) => [`bench-${name}`, url])),
+};
+
+/** Reads every text. */
+export async function readTexts(read: (url: URL) => Promise<string>): Promise<Readonly<Record<string, string>>> {
+  return Object.fromEntries(await Promise.all(Object.entries(textUrls).map(async ([name, url]) => [name, await read(url)] as const)));
+}
+
+/** What a kernel is to the engine. `ceiling`: a micro-kernel of `ringside bench`; `unknown`: nothing here knows how to run it. */
+export type Role = "tiles" | "pieces" | "merge" | "ceiling" | "unknown";
+
+/** The role of a kernel by its name. */
+export function roleOf(name: string): Role {
+  if (Object.hasOwn(TILE_KERNELS, name)) return "tiles";
+  if (name === "decode") return "pieces";
+  if (name === "merge") return "merge";
+  return name.startsWith("bench-") ? "ceiling" : "unknown";
+}
+
+/** The attention kernel of that name, if it is one. */
+export function attentionKernel(name: string): KernelName | undefined {
+  const role = roleOf(name);
+  return role === "tiles" || role === "pieces" ? (name as KernelName) : undefined;
+}
+
+/** Whether runs of the engine use a kernel at all, so that a text in its place means something to them. */
+export const isRun = (name: string): boolean => Object.hasOwn(shaderUrls, name);
+
+/** The kernel of many query rows that a device takes first when none is named. */
+export function tileKernelOf(device: DeviceFacts): TileKernelName {
+  return (Object.keys(TILE_KERNELS) as TileKernelName[]).find((name) => TILE_KERNELS[name].suits(device))!;
+}
+
+/** The kernel of many query rows that runs everywhere, and whose header the others refer to. */
+export const tileKernelOfAll = (Object.keys(TILE_KERNELS) as TileKernelName[]).at(-1)!;
+
+/** Whether a device is one that a kernel was made for. */
+export function suits(name: string, device: DeviceFacts): boolean {
+  return roleOf(name) === "tiles" ? TILE_KERNELS[name as TileKernelName].suits(device) : true;
+}

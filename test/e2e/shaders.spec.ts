@@ -1,0 +1,320 @@
+// The Shaders view, as a person uses it: by role and label, on the built page, with the Chromium and the adapter that the set-up found.
+import { readFile } from "node:fs/promises";
+import { AxeBuilder } from "@axe-core/playwright";
+import { expect, type Locator, type Page, test, type Worker } from "@playwright/test";
+import { readTexts } from "../../engine/bench/texts.ts";
+import { casesOf } from "../../engine/bench/trial.ts";
+import { declarationsOf } from "../../engine/gpu/reflect.ts";
+
+const texts = await readTexts((url) => readFile(url, "utf8"));
+/** A trial compiles for every head size of the grid, which a software adapter on a busy machine takes its time for. */
+const LONG = { timeout: 100_000 };
+test.describe.configure({ timeout: 240_000 });
+
+const editor = (page: Page) => page.getByRole("textbox", { name: /^WGSL of / });
+const go = (page: Page) => page.getByRole("button", { name: "Compile, check and time" });
+const heading = (page: Page, name: string | RegExp) => page.getByRole("heading", { name });
+const kernel = (page: Page) => page.getByRole("combobox", { name: "Kernel" });
+const table = (page: Page, name: string | RegExp) => page.getByRole("table", { name });
+const keptRow = (page: Page, name: string) => table(page, /^Kept variants/).getByRole("row", { name: new RegExp(`^${name} `) });
+
+async function opens(page: Page, query = ""): Promise<void> {
+  await page.goto(`${query}#shaders`);
+  await expect(editor(page)).toBeVisible({ timeout: 30_000 });
+  await expect(page.getByText(/Software adapter|^GPU/).first()).toBeVisible({ timeout: 30_000 });
+}
+
+/** Puts a whole text in the place of what the editor holds, as a paste does. */
+async function write(page: Page, text: string): Promise<void> {
+  await editor(page).click();
+  await page.keyboard.press("ControlOrMeta+a");
+  await page.keyboard.insertText(text);
+}
+
+function edited(name: string, from: string, to: string): string {
+  const text = texts[name].replaceAll(from, to);
+  expect(text, `${name} has no ${from}`).not.toBe(texts[name]);
+  return text;
+}
+
+const lineOf = (text: string, part: string) => text.split("\n").findIndex((line) => line.includes(part)) + 1;
+
+async function saved(page: Page, button: Locator): Promise<{ name: string; text: string }> {
+  const [download] = await Promise.all([page.waitForEvent("download"), button.click()]);
+  return { name: download.suggestedFilename(), text: await readFile(await download.path(), "utf8") };
+}
+
+/** The worker that has the bench's device. */
+async function benchWorker(page: Page): Promise<Worker> {
+  for (const worker of page.workers()) if (await worker.evaluate(() => "GPUDevice" in self).catch(() => false)) return worker;
+  throw new Error("the bench has no worker");
+}
+
+let thrown: Error[] = [];
+test.beforeEach(({ page }) => {
+  thrown = [];
+  page.on("pageerror", (error) => thrown.push(error));
+});
+test.afterEach(() => expect(thrown, "errors that the page did not catch").toEqual([]));
+
+test("from the rail: the kernel that this adapter runs is open, and its table is what its text declares", async ({ page }) => {
+  await page.goto("");
+  await page.getByRole("link", { name: "Shaders" }).click();
+  await expect(page.getByText("This adapter’s first choice for many query rows.")).toBeVisible({ timeout: 30_000 });
+  const names = await kernel(page).getByRole("option").allInnerTexts();
+  expect(names.sort()).toEqual(Object.keys(texts).sort());
+  for (const name of [await kernel(page).inputValue(), "decode", "merge"]) {
+    await kernel(page).selectOption(name);
+    await expect(page).toHaveURL(new RegExp(`kernel=${name}#shaders$`));
+    const { bindings, constants, entries } = declarationsOf(texts[name], declarationsOf(texts.attend));
+    const rows = table(page, /^Bindings/).locator("tbody tr");
+    await expect(rows).toHaveCount(bindings.length);
+    for (const [i, b] of bindings.entries()) await expect(rows.nth(i)).toContainText(`${b.name}${b.group}${b.binding}${b.kind}${b.type}${b.what}`);
+    await expect(table(page, /^Constants and overrides/).locator("tbody tr")).toHaveCount(constants.length);
+    await expect(table(page, /^Workgroup/)).toHaveAccessibleName(new RegExp(`entry point ${entries[0].name}, size ${entries[0].workgroupSize.join(" × ")}`));
+    expect((await editor(page).innerText()).split("\n")[0]).toBe(texts[name].split("\n")[0]);
+  }
+  await table(page, /^Bindings/).getByRole("button", { name: "parts_lse" }).click();
+  await expect(editor(page)).toBeFocused();
+  await expect(page.locator(".cm-activeLine")).toContainText("var<storage, read> parts_lse");
+});
+
+test("an error is told at its line, in the editor and in a table, and such a text is not kept", async ({ page }) => {
+  await opens(page, "?kernel=merge");
+  const text = edited("merge", "var top: f32 = NONE;", "var top: f32 = params.none;");
+  await write(page, text);
+  const line = lineOf(text, "var top: f32");
+  await expect(heading(page, `It does not compile: 1 error, the first at line ${line}`)).toBeVisible(LONG);
+  await expect(table(page, "What the compiler says").getByRole("row", { name: /struct member none not found/ })).toBeVisible();
+  await expect(page.locator(".cm-lintRange-error")).toHaveText("params.none");
+  await expect(page.locator(".cm-lint-marker-error")).toHaveCount(1);
+  await expect(page.getByRole("status")).toHaveText(/It does not compile/);
+  await page.getByRole("button", { name: `Go to line ${line}:` }).click();
+  await expect(editor(page)).toBeFocused();
+  await expect(page.locator(".cm-activeLine")).toContainText("params.none;");
+  await expect(page.getByRole("button", { name: "Keep", exact: true })).toBeDisabled();
+  await expect(page.getByText("A text that does not compile is not kept.")).toBeVisible();
+  await expect(page.locator(".changed-line")).toHaveCount(1);
+  // The bindings that the host gives: one that is not used is none of the pipeline's.
+  await write(page, edited("merge", "let part = parts_lse[s * params.rows + row];", "let part = 0.0;").replace("top = max(top, parts_lse[s * params.rows + row]);", "top = 0.0;"));
+  await expect(table(page, "What the compiler says")).toContainText("declared but not used is not part of a pipeline", LONG);
+  await page.getByRole("button", { name: "Revert" }).click();
+  await expect(page.locator(".cm-lintRange-error")).toHaveCount(0);
+  await expect(heading(page, "The shipped text")).toBeVisible();
+});
+
+test("a renamed variable passes the grid and is timed; kept and chosen, the Lab's report names it, also after a reload, until the way back", async ({ page }) => {
+  await opens(page);
+  const name = await kernel(page).inputValue();
+  const text = edited(name, "kv_head", "head_of_kv");
+  await write(page, text);
+  await expect(page.getByText("edited", { exact: true })).toBeVisible();
+  await expect(heading(page, `Passed: all ${casesOf(name).length} cases agree with float64`)).toBeVisible(LONG);
+  const times = table(page, /^Time/);
+  await expect(times).toHaveAccessibleName(/medians of 9 rounds in turns, by (GPU timestamps|the host’s clock), on .*software/);
+  await expect(times.locator("tbody tr")).toHaveCount(2);
+  for (const row of await times.locator("tbody tr").all()) {
+    const [shipped, own, ratio, , apart] = await row.getByRole("cell").allInnerTexts();
+    expect(shipped).toMatch(/^[\d.,]+ m?s$/);
+    expect(own).toMatch(/^[\d.,]+ m?s$/);
+    expect(Number(ratio)).toBeGreaterThan(0.1);
+    expect(apart).toBe("0");
+  }
+  await page.getByText(`All ${casesOf(name).length} cases of the grid`).click();
+  await expect(table(page, /^Grid/).locator("tbody tr")).toHaveCount(casesOf(name).length);
+  await page.getByRole("textbox", { name: "Name of the variant" }).fill("renamed");
+  await page.keyboard.press("Enter");
+  await expect(keptRow(page, "renamed")).toContainText("passed");
+  await expect(page).toHaveURL(/text=renamed/);
+  await page.getByRole("checkbox", { name: `Runs use renamed in place of ${name}` }).check();
+
+  const small = "?seed=7&T=64&P=32&H=4&Hkv=2&D=16&N=2&wire=f32&link=off";
+  const fact = page.getByRole("term").filter({ hasText: /^Kernel$/ }).locator("xpath=following-sibling::dd");
+  const run = async () => {
+    await page.getByRole("button", { name: "Run", exact: true }).click();
+    await expect(heading(page, "Passed: O and LSE agree with float64")).toBeVisible({ timeout: 60_000 });
+  };
+  await page.goto(small);
+  await expect(page.getByRole("note", { name: "Kernels of your own" })).toContainText(`${name} · your variant renamed`);
+  await run();
+  await expect(fact).toContainText(`${name}: `);
+  await expect(fact).toContainText("· your variant renamed");
+  expect(JSON.parse((await saved(page, page.getByRole("button", { name: "Report as JSON" }))).text).kernel).toContain("· your variant renamed");
+  await page.reload();
+  await run();
+  await expect(fact).toContainText("· your variant renamed");
+
+  await page.goto("?H=4&Hkv=2&D=16&N=2&wire=f32&link=off&turns=33.2&prefills=pass-kv#conversation");
+  await expect(page.getByRole("note", { name: "Kernels of your own" })).toBeVisible();
+  await page.getByRole("button", { name: "Run", exact: true }).click();
+  await expect(heading(page, /^Passed/)).toBeVisible({ timeout: 90_000 });
+  const { steps } = JSON.parse((await saved(page, page.getByRole("button", { name: "Report as JSON" }))).text);
+  expect(steps[0].kernel).toContain("· your variant renamed");
+
+  await page.getByRole("link", { name: "Lab" }).click();
+  await page.getByRole("button", { name: "Use the shipped" }).click();
+  await expect(page.getByRole("note", { name: "Kernels of your own" })).toHaveCount(0);
+  await run();
+  await expect(fact).not.toContainText("variant");
+  await opens(page, `?kernel=${name}&text=renamed`);
+  await expect(page.getByRole("combobox", { name: "Text" })).toHaveValue("renamed");
+  await expect(page.getByRole("checkbox")).not.toBeChecked();
+});
+
+test("a dropped scale fails the grid, is not timed, and is kept only marked as failing, which every view says", async ({ page }) => {
+  await opens(page, "?kernel=decode");
+  await write(page, edited("decode", "params.scale * LOG2E", "LOG2E"));
+  const all = casesOf("decode").length;
+  await expect(heading(page, new RegExp(`^Failed: \\d+ of ${all} cases differ from float64`))).toBeVisible(LONG);
+  await expect(page.getByText("Not timed: what a wrong kernel takes says nothing.")).toBeVisible();
+  await expect(table(page, /^Cases that failed/).getByRole("row", { name: /D 64.*failed/ }).first()).toBeVisible();
+  await expect(table(page, /^Time/)).toHaveCount(0);
+  await page.getByRole("textbox", { name: "Name of the variant" }).fill("no scale");
+  await page.getByRole("button", { name: "Keep, marked as failing" }).click();
+  await expect(keptRow(page, "no scale")).toContainText(/fails \d+ of/);
+  await page.getByRole("button", { name: "Use in runs" }).click();
+  await page.getByRole("link", { name: "Lab" }).click();
+  await expect(page.getByRole("note", { name: "Kernels of your own" })).toContainText("decode · your variant no scale, which fails the check");
+});
+
+test("kept texts are opened by address, renamed, exported, deleted and brought back; what is typed survives another view", async ({ page }) => {
+  await opens(page, "?seed=9&kernel=merge&text=of+no+such+name");
+  await expect(page.getByText("No variant “of no such name” of merge is kept in this browser: shown is the shipped text.")).toBeVisible();
+  const text = edited("merge", "weight", "share_of");
+  await write(page, text);
+  await page.getByRole("link", { name: "Planner" }).click();
+  await page.getByRole("link", { name: "Shaders" }).click();
+  await expect(editor(page)).toContainText("share_of", { timeout: 30_000 });
+  await go(page).click();
+  await expect(heading(page, /^Passed/)).toBeVisible(LONG);
+  expect(await saved(page, page.getByRole("button", { name: "Export .wgsl" }))).toEqual({ name: "merge.wgsl", text });
+  await page.getByRole("textbox", { name: "Name of the variant" }).fill("a b");
+  await page.getByRole("button", { name: "Keep", exact: true }).click();
+  await expect(page).toHaveURL(/\?seed=9&kernel=merge&text=a\+b&.*#shaders$/);
+  await page.reload();
+  await expect(editor(page)).toContainText("share_of", { timeout: 30_000 });
+  await page.getByRole("combobox", { name: "Text" }).selectOption("as shipped");
+  await expect(editor(page)).not.toContainText("share_of");
+  await page.getByRole("button", { name: "a b", exact: true }).click();
+  await expect(editor(page)).toContainText("share_of");
+  await page.getByRole("button", { name: "Rename a b" }).click();
+  await expect(page.getByRole("textbox", { name: "New name of a b" })).toBeFocused();
+  await page.keyboard.press("ControlOrMeta+a");
+  await page.keyboard.type("c");
+  await page.keyboard.press("Enter");
+  await expect(keptRow(page, "c")).toBeVisible();
+  await expect(page).toHaveURL(/text=c#/);
+  expect(await saved(page, page.getByRole("button", { name: "Export c" }))).toEqual({ name: "merge-c.wgsl", text });
+  await page.getByRole("button", { name: "Delete c" }).click();
+  await expect(page.getByText("None yet.")).toBeVisible();
+  await page.getByRole("button", { name: "Bring it back" }).click();
+  await expect(keptRow(page, "c")).toBeVisible();
+});
+
+test("a loop without end, a device that is lost, a worker that falls silent: each ends in an error, and the next trial works", async ({ page }) => {
+  await opens(page, "?kernel=merge");
+  await write(page, edited("merge", "    var top: f32 = NONE;", "    while (true) {}\n    var top: f32 = NONE;"));
+  await expect(heading(page, "A loop without end")).toBeVisible(LONG);
+  await expect(page.getByText(/a loop took more than 8192 turns/)).toBeVisible();
+  await expect(page.getByRole("button", { name: "Keep", exact: true })).toBeDisabled();
+
+  await page.getByRole("button", { name: "Revert" }).click();
+  const worker = await benchWorker(page);
+  await worker.evaluate(() => {
+    const { createCommandEncoder } = GPUDevice.prototype;
+    GPUDevice.prototype.createCommandEncoder = function (...args) {
+      GPUDevice.prototype.createCommandEncoder = createCommandEncoder;
+      this.destroy();
+      return createCommandEncoder.apply(this, args);
+    };
+  });
+  await go(page).click();
+  await expect(heading(page, "The device was lost")).toBeVisible(LONG);
+  await go(page).click();
+  await expect(heading(page, /^Passed/)).toBeVisible(LONG);
+
+  await (await benchWorker(page)).evaluate(() => {
+    const tell = self.postMessage.bind(self);
+    let silent = false;
+    self.postMessage = ((told: { readonly kind: string; readonly phase?: string }) => {
+      silent ||= told.phase === "check";
+      if (!silent) tell(told);
+    }) as typeof self.postMessage;
+  });
+  const began = Date.now();
+  await go(page).click();
+  await expect(heading(page, "The text did not come to an end")).toBeVisible(LONG);
+  expect(Date.now() - began).toBeLessThan(90_000);
+  await expect(page.getByText(/no answer in time \(60 s at compile|no answer in time \(20 s at check/)).toBeVisible();
+  await go(page).click();
+  await expect(heading(page, /^Passed/)).toBeVisible(LONG);
+});
+
+test("without WebGPU the text and its table are there, and why nothing runs", async ({ page }) => {
+  await page.addInitScript(() => Object.defineProperty(Navigator.prototype, "gpu", { value: undefined }));
+  await page.goto("#shaders");
+  await expect(heading(page, "Nothing runs here")).toBeVisible({ timeout: 15_000 });
+  await expect(page.getByText("this browser has no WebGPU", { exact: true })).toBeVisible();
+  await expect(go(page)).toBeDisabled();
+  await expect(kernel(page)).toHaveValue("attend");
+  await expect(table(page, /^Bindings/).locator("tbody tr")).toHaveCount(declarationsOf(texts.attend).bindings.length);
+  await write(page, edited("attend", "params: Params", "numbers: Params"));
+  await expect(table(page, /^Bindings/)).toContainText("numbers");
+  await expect(page.getByRole("button", { name: "Keep", exact: true })).toBeDisabled();
+  await clean(page);
+});
+
+test("by keyboard alone: into the editor, out of it again, a trial stopped", async ({ page }) => {
+  await opens(page, "?kernel=merge");
+  const focused = (locator: Locator) => locator.evaluateAll((all) => all.some((element) => (element.getRootNode() as ShadowRoot).activeElement === element));
+  const tabTo = async (locator: Locator) => {
+    for (let i = 0; i < 30; i++) {
+      await page.keyboard.press("Tab");
+      if (await focused(locator)) return;
+    }
+    throw new Error(`Tab does not reach ${locator}`);
+  };
+  await tabTo(editor(page));
+  await expect(editor(page)).toHaveAccessibleDescription(/Esc, then Tab, leaves the editor/);
+  await page.keyboard.press("ControlOrMeta+Home");
+  await page.keyboard.press("Tab");
+  await expect(editor(page)).toBeFocused();
+  await expect(page.locator(".cm-line").first()).toHaveText(/^ {2}\/\/ /);
+  await page.keyboard.press("ControlOrMeta+z");
+  await expect(page.getByText("edited", { exact: true })).toHaveCount(0);
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("Tab");
+  await expect(editor(page)).not.toBeFocused();
+  await page.keyboard.press("Shift+Tab");
+  await expect(editor(page)).toBeFocused();
+  await go(page).focus();
+  await page.keyboard.press("Enter");
+  const stop = page.getByRole("button", { name: "Stop" });
+  await expect(stop).toBeFocused();
+  await page.keyboard.press("Enter");
+  await expect(go(page)).toBeFocused();
+  await expect(heading(page, "Stopped")).toBeVisible();
+});
+
+for (const [colorScheme, width] of [["light", 1280], ["dark", 390]] as const) {
+  test(`axe finds nothing in the ${colorScheme} theme at ${width} pixels: an error, a pass, a kept text`, async ({ page }) => {
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize({ width, height: 844 });
+    await opens(page, "?kernel=merge");
+    await write(page, edited("merge", "var top: f32 = NONE;", "var top: i32 = NONE;"));
+    await expect(heading(page, /^It does not compile/)).toBeVisible(LONG);
+    await clean(page);
+    await write(page, `${texts.merge}// the same\n`);
+    await expect(heading(page, /^Passed/)).toBeVisible(LONG);
+    await page.getByRole("textbox", { name: "Name of the variant" }).fill("the same");
+    await page.keyboard.press("Enter");
+    await expect(keptRow(page, "the same")).toBeVisible();
+    await page.getByText(/^All \d+ cases of the grid/).click();
+    await clean(page);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than the screen").toBeLessThanOrEqual(width);
+  });
+}
+
+async function clean(page: Page): Promise<void> {
+  expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({ id, at: nodes.map(({ target, failureSummary }) => [target, failureSummary]) }))).toEqual([]);
+}
