@@ -96,8 +96,8 @@ function requireFault({ rank, hop, kind }: Fault, ranks: number, variant: Varian
 }
 
 /** Where the adapter came from, as the launcher tells it; nothing where no adapter is used. */
-export function adapterSource(backend: Backend): string | undefined {
-  return backend === "cpu" ? undefined : process.env.RINGSIDE_ADAPTER_SOURCE;
+export function adapterSource(backend: Backend | "remote"): string | undefined {
+  return backend !== "webgpu" ? undefined : process.env.RINGSIDE_ADAPTER_SOURCE;
 }
 
 function document(report: Report, checked: Check | undefined) {
