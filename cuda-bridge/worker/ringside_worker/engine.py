@@ -117,8 +117,10 @@ class Engine:
         self.team.close()
 
     def free(self, device: torch.device | None = None) -> int:
-        """Bytes that a run may take on this process's device, or on the host."""
-        found = int(memory.free_on(device or self.device) * memory.MARGIN)
+        """Bytes that a run may take on this process's device, or on the host; processes that share a host's memory have a part each."""
+        device = device or self.device
+        sharing = sum(d["kind"] == "cpu" and d["host"] == self.devices[self.rank]["host"] for d in self.devices) if device.type == "cpu" else 1
+        found = int(memory.free_on(device) * memory.MARGIN) // max(1, sharing)
         return found if self._limit is None else min(found, self._limit)
 
     def _perform(self, method: str, p: dict, inputs: dict, listener: Listener, slice_flops: float) -> tuple[dict, dict]:

@@ -13,7 +13,7 @@ def reference(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, ends: torch.Ten
     grouped = q.to(torch.float64).view(T, Hkv, H // Hkv, D) * scale
     top = torch.full((T, Hkv, H // Hkv), -torch.inf, dtype=torch.float64, device=q.device)
     total, out = torch.zeros_like(top), torch.zeros_like(grouped)
-    tile = max(1, (1 << 24) // (T * H))
+    tile = max(1, (1 << 24) // max(1, T * H))
     for s in range(0, k.shape[0], tile):
         keys, values = k[s : s + tile].to(torch.float64), v[s : s + tile].to(torch.float64)
         scores = torch.einsum("thgd,shd->thgs", grouped, keys)
