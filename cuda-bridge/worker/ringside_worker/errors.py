@@ -1,11 +1,10 @@
-"""What a run can end in besides a result; `code` is for programs, `message` for people."""
+"""What a run can end in besides a result; `code` is for programs (the protocol's), `message` for people."""
 
 
 class Refused(Exception):
     """
-    A run that was not done. Codes: "bad-input", "does-not-fit" (details: need, have in bytes, whatFits), "wrong-ranks"
-    (details: ranks, processes), "no-session", "cache-full" (details: need, have in tokens), "rank-error" (a rank failed; the
-    worker is ready for the next run), "rank-lost" (a process is gone; the worker has to be started again).
+    A run that was not done, or that failed. Codes: "bad-input"; "does-not-fit" (details: need and have in bytes, fits in words); "unknown-session";
+    "worker-failed" (a kernel or a rank failed; the worker is ready for the next run); "rank-died" (a process is gone or silent; the worker has to be started again).
     """
 
     def __init__(self, code: str, message: str, details: dict | None = None):
