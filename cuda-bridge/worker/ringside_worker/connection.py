@@ -62,6 +62,7 @@ class Connection:
         limits = server.limits
         self.outbox = Outbox(socket.send, limits.frame_bytes, limits.window)
         self.outbox.on_delivered = server.wake
+        self.outbox.on_overflow = lambda: self.end(Ended("time-limit", "the client does not read what it is sent", CLOSE_STALLED))
         self.streams = Streams(limits.frame_bytes, limits.window)
         self.calls: dict[int, Call] = {}
         self.heard = time.monotonic()
@@ -79,8 +80,6 @@ class Connection:
             async for data in self._socket:
                 self.heard = time.monotonic()
                 self._text(data) if isinstance(data, str) else self._binary(data)
-                if self.outbox.overflown:
-                    raise Ended("time-limit", "the client does not read what it is sent", CLOSE_STALLED)
         except Ended as ended:
             await self.end(ended)
         except ConnectionClosed:
@@ -98,6 +97,8 @@ class Connection:
 
     async def _end(self, ended: Ended) -> None:
         self._server.log(f"{self.name} is closed: {ended.code}: {ended.message}")
+        for call in self.calls.values():
+            call.stop.set()
         self.outbox.message({"type": "error", "code": ended.code, "message": ended.message[:4000]})
         await self.outbox.flush(1)
         try:

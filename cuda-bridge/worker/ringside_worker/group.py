@@ -58,7 +58,7 @@ class Group:
         self._answer: asyncio.Future | None = None
         self._emit: Callable[[dict], None] = lambda event: None
         self._run = 0
-        self._ending = False
+        self._watching: asyncio.Task | None = None
         self.facts: dict = {}
         #: Set when a process has ended by itself; `start` clears it.
         self.died = asyncio.Event()
@@ -76,7 +76,6 @@ class Group:
     async def start(self) -> dict:
         """Starts the processes; what rank 0 says of the machine. Raises Died."""
         loop = asyncio.get_running_loop()
-        self._ending = False
         self._death = None
         self.died.clear()
         self._answer = loop.create_future()
@@ -151,7 +150,7 @@ class Group:
 
     async def end(self) -> None:
         """Lets the engine end in order, in bounded time."""
-        self._ending = True
+        self._look_away()
         if self._link is not None:
             try:
                 await asyncio.get_running_loop().run_in_executor(None, self._link.send, {"close": True})
@@ -162,7 +161,7 @@ class Group:
 
     async def kill(self) -> None:
         """Ends the processes now; a run in progress ends with Died."""
-        self._ending = True
+        self._look_away()
         for child in self._children:
             try:
                 os.killpg(child.pid, signal.SIGKILL)
@@ -176,6 +175,11 @@ class Group:
         self._death = self._death or Died("the compute processes were ended")
         self._settle(self._answer, self._death)
 
+    def _look_away(self) -> None:
+        """These processes may end now."""
+        if self._watching is not None:
+            self._watching.cancel()
+
     async def _gone(self, seconds: float) -> None:
         """Until all have ended, or the time is over."""
         for _ in range(int(seconds / 0.02)):
@@ -184,11 +188,11 @@ class Group:
             await asyncio.sleep(0.02)
 
     async def _watch(self, children: list[subprocess.Popen]) -> None:
-        """Says who died, unless it was told to."""
-        while not self._ending:
+        """Says who died."""
+        while True:
             for rank, child in enumerate(children):
                 status = child.poll()
-                if status is not None and not self._ending:
+                if status is not None:
                     how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
                     # What the process said last is still on its way.
                     await asyncio.sleep(0.1)

@@ -34,6 +34,8 @@ class Outbox:
         self._moved = time.monotonic()
         self._sending = False
         self.overflown = False
+        #: Called when a client leaves too much unread.
+        self.on_overflow = lambda: None
         #: Called when a result has been delivered whole or given up.
         self.on_delivered = lambda: None
 
@@ -46,7 +48,9 @@ class Outbox:
         return not (self._messages or self._deliveries or self._sending)
 
     def message(self, message: dict) -> None:
-        """Puts a message in line. News of a call's progress takes the place of older news that has not gone out."""
+        """Puts a message in line. News of a call's progress takes the place of older news that has not gone out. Too much, and all of it is dropped: the connection has to end."""
+        if self.overflown and "id" in message:
+            return
         text = write_message(message)
         newest = (message["type"], message["id"]) if message["type"] == "progress" else None
         if newest is not None and self._messages and self._messages[-1][1] == newest:
@@ -55,8 +59,12 @@ class Outbox:
             self._moved = time.monotonic()
         self._messages.append((text, newest))
         self._waiting += len(text)
-        self.overflown |= self._waiting > MOST_WAITING
         self._news.set()
+        if self._waiting > MOST_WAITING:
+            self._messages.clear()
+            self._waiting = 0
+            self.overflown = True
+            self.on_overflow()
 
     def result(self, call: int, value: dict, tensors: list[tuple[dict, Block]]) -> None:
         """A call's result, and its tensors after it. Takes the blocks over."""

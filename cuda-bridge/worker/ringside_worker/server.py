@@ -106,6 +106,8 @@ class Server:
                 self.line.leave(call)
                 connection.fail(call, Refusal("shutting-down", why))
         await asyncio.gather(*(connection.end(Ended("shutting-down", why, CLOSE_GOING)) for connection in list(self._connections)))
+        if self.line.running is not None:
+            self._group.cancel()
         await self._group.end()
 
     def _task_ended(self, task: asyncio.Task) -> None:
@@ -397,8 +399,8 @@ class Server:
             await asyncio.sleep(min(0.25, limits.stall_seconds / 4))
             now = time.monotonic()
             for connection in list(self._connections):
-                if connection.outbox.overflown or connection.outbox.stalled(limits.stall_seconds):
-                    connection.end(Ended("time-limit", f"the client has taken nothing for {limits.stall_seconds:g} s, or much less than it was sent", CLOSE_STALLED))
+                if connection.outbox.stalled(limits.stall_seconds):
+                    connection.end(Ended("time-limit", f"the client has taken nothing for {limits.stall_seconds:g} s", CLOSE_STALLED))
                 elif not connection.calls and connection.outbox.idle and now - connection.heard > limits.idle_seconds:
                     connection.end(Ended("time-limit", f"no message for {limits.idle_seconds:g} s", CLOSE_STALLED))
                 for call in list(connection.calls.values()):
