@@ -81,13 +81,24 @@ class Connection:
                 self.heard = time.monotonic()
                 self._text(data) if isinstance(data, str) else self._binary(data)
         except Ended as ended:
-            await self.end(ended)
+            self.end(ended)
+            await self._pass_over()
         except ConnectionClosed:
             pass
         finally:
+            if self._ending is not None:
+                await self._ending
             sending.cancel()
             self._server.forget(self)
             self.outbox.give_up()
+
+    async def _pass_over(self) -> None:
+        """What was under way when the connection ended: unread it would keep the client's goodbye from being read."""
+        try:
+            async for _ in self._socket:
+                pass
+        except ConnectionClosed:
+            pass
 
     def end(self, ended: Ended) -> asyncio.Task:
         """Says why, and closes, in bounded time. The first reason counts."""

@@ -77,7 +77,14 @@ class FakeEngine:
         }
 
     def run(self, method: str, params: dict, inputs: dict, emit: Callable, cancelled: Callable) -> tuple[dict, dict]:
-        return {"attend": self.attend, "session.open": self.open, "session.prefill": self.step, "session.decode": self.step, "session.close": self.shut, "session.evict": self.evict}[method](params, inputs, emit, cancelled)
+        methods = {"attend": self.attend, "session.open": self.open, "session.prefill": self.step, "session.decode": self.step, "session.close": self.shut, "session.evict": self.evict}
+        try:
+            return methods[method](params, inputs, emit, cancelled)
+        except (KeyError, IndexError, ValueError, MemoryError) as error:
+            # Of what a fuzzer made up; anything else is a failure of the compute process.
+            if params.get("seed") in MISCHIEF.values():
+                raise
+            raise Refused("bad-input", f"{type(error).__name__}: {error}") from None
 
     def attend(self, params: dict, inputs: dict, emit: Callable, cancelled: Callable) -> tuple[dict, dict]:
         seed, heads, kv_heads, dim = params.get("seed"), params["heads"], params["kvHeads"], params["headDim"]
@@ -90,6 +97,8 @@ class FakeEngine:
             time.sleep(0.01)
         rows_q = sum(sequence["new"] for sequence in params["sequences"])
         rows_k = rows_q + sum(sequence["cached"] for sequence in params["sequences"])
+        if max(rows_k * heads * dim, sum((sequence["new"] + sequence["cached"]) * sequence["new"] for sequence in params["sequences"]) * heads) > 1 << 24:
+            raise Refused("does-not-fit", "too much for a test")
         if seed == MISCHIEF["large"]:
             return {}, {"out": numpy.zeros(params["rows"][0][0], dtype=numpy.float32)}
         if inputs:
@@ -153,6 +162,8 @@ class FakeEngine:
         for entry in params["batch"]:
             old, t = held.get(entry["sequence"], {"k": [], "v": []}), entry["new"]
             p = sum(len(part) for part in old["k"])
+            if t * (t + p) * shape["heads"] > 1 << 24:
+                raise Refused("does-not-fit", "too much for a test")
             if inputs:
                 q, k, v = (widen(inputs[name])[at : at + t] for name in "qkv")
             else:
