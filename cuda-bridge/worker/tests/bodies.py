@@ -229,5 +229,9 @@ def layered(engine) -> dict:
     return engine.run("layer", {"tokens": 500, "ranks": engine.world, "tp": 2, "model": model, "dtype": "f32", "variant": "pass-kv"}, {}, quiet, never)[0]
 
 
+def benched(engine) -> dict:
+    return engine.run("bench", {"quick": True}, {}, quiet, never)[0]
+
+
 def whoami(engine) -> dict:
     return {"facts": engine.facts(), "errors": attend_errors(engine, ranks=engine.world), "elastic": "TORCHELASTIC_RUN_ID" in os.environ, "seeded": [t.shape[0] for t in seeded(attend_params())]}
