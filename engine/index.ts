@@ -1,5 +1,5 @@
 /** The engine's public face, the same in every runtime; `browser.ts`, `deno.ts` and `node.ts` add the cluster. */
-export { InputError, LimitError, RankError } from "./errors.ts";
+export { InputError, LimitError, RankError, type RemoteCode, RemoteError } from "./errors.ts";
 export { NoAdapterError } from "./gpu/device.ts";
 export { kernelNames } from "./gpu/shaders.ts";
 export type * from "./cluster/types.ts";
@@ -14,6 +14,6 @@ export { readNpy, writeNpy } from "./tensor/npy.ts";
 export { readSafetensors, writeSafetensors } from "./tensor/safetensors.ts";
 export { seededRows } from "./tensor/seeded.ts";
 export * from "./policy/index.ts";
-export type { Session } from "./cluster/session.ts";
+export type { SessionFace as Session } from "./cluster/types.ts";
 export { chromeTrace } from "./trace/perfetto.ts";
 export type { Kind, Lane, Span } from "./trace/span.ts";

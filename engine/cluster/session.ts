@@ -7,24 +7,17 @@ import { type Block, block, count, type Range } from "../layout/shards.ts";
 import type { Choice } from "../policy/index.ts";
 import type { CachedRows } from "../rank/cache.ts";
 import { publicLse, rankChunk } from "../ring/chunk.ts";
-import type { Fault, StepJob } from "../rank/job.ts";
+import type { StepJob } from "../rank/job.ts";
 import { encode } from "../tensor/dtype.ts";
 import { now } from "../trace/clock.ts";
-import { type Cluster, type JobOptions, shapeOf } from "./cluster.ts";
+import { type Cluster, shapeOf } from "./cluster.ts";
 import { chooseVariant } from "./rates.ts";
 import { packSnapshot, type Snapshot, unpackSnapshot } from "./snapshot.ts";
-import type { SessionOptions, SessionOutput, SessionRows, StepReport, StepResult, Variant } from "./types.ts";
+import type { SessionFace, SessionOptions, SessionOutput, SessionRows, StepOptions, StepReport, StepResult, Variant } from "./types.ts";
 import { validateHeads, validateRows } from "./validate.ts";
 
 /** Tokens that a rank's cache holds by default. */
 const DEFAULT_CAPACITY = 16_384;
-
-/** How one step may differ from its session, be watched and cancelled. */
-export interface StepOptions extends JobOptions {
-  readonly variant?: Variant | "auto";
-  /** Makes a rank fail on purpose in this step. */
-  readonly fault?: Fault;
-}
 
 type Options = Required<Omit<SessionOptions, "scale" | "rates">> & Pick<SessionOptions, "scale" | "rates">;
 
@@ -32,7 +25,7 @@ type Options = Required<Omit<SessionOptions, "scale" | "rates">> & Pick<SessionO
  * A session. One step at a time; a step that fails or is cancelled leaves every rank's cache as it was. What is cached is
  * also kept here, as bytes, so that a rank that dies can be replaced (`cluster.repair()`) without loss.
  */
-export class Session {
+export class Session implements SessionFace {
   readonly options: Options;
   readonly #cluster: Cluster;
   readonly #id: number;

@@ -8,7 +8,7 @@ import type { Choice } from "../policy/index.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Span } from "../trace/span.ts";
 import type { Times } from "../trace/summary.ts";
-import type { Session } from "./session.ts";
+import type { RemoteOptions, RemoteRun } from "../../cuda-bridge/client/types.ts";
 
 export type { AdapterFacts, Backend, Held, Link, Mail, MailState, Message, RankTraffic, Times, Variant };
 
@@ -28,6 +28,8 @@ export interface ClusterOptions {
   readonly tune?: boolean;
   /** Makes a rank fail on purpose. */
   readonly fault?: Fault;
+  /** A native worker that computes in place of ranks here; `backend`, `shaders`, `fault` and `timeout` are refused beside it. */
+  readonly remote?: RemoteOptions;
   readonly signal?: AbortSignal;
 }
 
@@ -157,13 +159,13 @@ export interface Halt extends Omit<HaltState, "made"> {
 /** The facts of a run, as `--json` prints them. */
 export interface Report {
   readonly adapter: AdapterFacts;
-  readonly backend: Backend;
+  readonly backend: Backend | "remote";
   /** "deno", "node" or "browser". */
   readonly runtime: string;
   /** Name of the attention kernel that ran, with its storage types. */
   readonly kernel: string;
-  /** What times the attend and merge spans: "gpu-timestamps" or "host". */
-  readonly clock: "gpu-timestamps" | "host";
+  /** What times the attend and merge spans; "cuda-events" on a remote GPU. */
+  readonly clock: "gpu-timestamps" | "cuda-events" | "host";
   readonly variant: Variant;
   /** Why, where the variant was chosen by rule. */
   readonly choice?: Choice;
@@ -177,6 +179,8 @@ export interface Report {
   /** Seconds. */
   readonly times: Times;
   readonly spans: readonly Span[];
+  /** Where it ran, if not here. */
+  readonly remote?: RemoteRun;
 }
 
 /** O, LSE and the facts of the run. */
@@ -188,6 +192,38 @@ export interface AttendResult {
   readonly report: Report;
 }
 
+/** How one step of a session may differ from its session, be watched and cancelled. */
+export interface StepOptions {
+  readonly variant?: Variant | "auto";
+  /** Makes a rank fail on purpose in this step. */
+  readonly fault?: Fault;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** The face of a session: a conversation's KV cache on the ranks. A step that fails or is cancelled leaves every rank's cache as it was. */
+export interface SessionFace {
+  /** Tokens that each rank can hold (whole pages), and pages in use on each. */
+  readonly capacity: { readonly tokensPerRank: number; readonly pageTokens: number; readonly pagesUsed: readonly number[]; readonly pages: number };
+  /** Every sequence's tokens on every rank. */
+  readonly tokens: readonly { readonly sequence: number; readonly perRank: readonly number[] }[];
+  readonly disposed: boolean;
+  /** Steps done. */
+  readonly steps: number;
+  /** Appends rows to some sequences, new ones included, in one fused ring pass; O and LSE of the new rows. */
+  prefill(batch: readonly SessionRows[], options?: StepOptions): Promise<StepResult>;
+  /** Appends one row to each of some sequences that have rows already: batched ring pass-Q decode (Algorithm 4). */
+  decode(batch: readonly SessionRows[], options?: Omit<StepOptions, "variant">): Promise<StepResult>;
+  /** Forgets a sequence and frees its pages. */
+  drop(sequence: number): Promise<void>;
+  /** All that the ranks have cached, as bytes. A session on a remote worker has none: InputError. */
+  snapshot(): Promise<Uint8Array>;
+  /** Puts the cache back to a snapshot. A session on a remote worker cannot: InputError. */
+  restore(bytes: Uint8Array): Promise<void>;
+  /** Gives the ranks' memory back. */
+  dispose(): Promise<void>;
+}
+
 /** The face of a running cluster. */
 export interface ClusterFace {
   readonly size: number;
@@ -195,7 +231,7 @@ export interface ClusterFace {
   /** Exact attention of one fused batch over the ring. Errors: InputError, LimitError, RankError, AbortError. */
   attend(input: AttendInput): Promise<AttendResult>;
   /** Opens a conversation with a KV cache that stays on the ranks. Errors: InputError, LimitError, RankError. */
-  session(options: SessionOptions): Promise<Session>;
+  session(options: SessionOptions): Promise<SessionFace>;
   /** Replaces dead ranks and restores what they had cached; resolves to the ranks replaced. */
   repair(): Promise<number[]>;
   /** Ends every worker and gives back every port and buffer. */

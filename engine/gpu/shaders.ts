@@ -9,6 +9,7 @@ export const shaderUrls = {
   "attend-shared": new URL("../../shaders/attend-shared.wgsl", import.meta.url),
   decode: new URL("../../shaders/decode.wgsl", import.meta.url),
   merge: new URL("../../shaders/merge.wgsl", import.meta.url),
+  seeded: new URL("../../shaders/seeded.wgsl", import.meta.url),
 };
 
 /** Every kernel's name. */
