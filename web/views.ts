@@ -41,4 +41,12 @@ export const views: readonly View[] = [
     render: () => html`<ringside-planner></ringside-planner>`,
     whole: true,
   },
+  {
+    id: "remote",
+    title: "Remote",
+    icon: "M4 4h16v6H4zM4 14h16v6H4zM8 7h.01M8 17h.01M12 7h5M12 17h5",
+    load: () => import("./views/remote/remote.ts"),
+    render: (session) => html`<ringside-remote .session=${session}></ringside-remote>`,
+    whole: true,
+  },
 ];
