@@ -1,7 +1,6 @@
 /** Ringside in Deno. */
-import { Cluster as AnyCluster } from "./cluster/cluster.ts";
 import type { Platform } from "./cluster/platform.ts";
-import type { ClusterFace, ClusterOptions } from "./cluster/types.ts";
+import { startOn } from "./cluster/start.ts";
 import { readShaders } from "./gpu/shaders.ts";
 import { webWorker } from "./cluster/web-worker.ts";
 export * from "./index.ts";
@@ -13,9 +12,8 @@ export const platform: Platform = {
   startWorker: () => webWorker(new Worker(new URL("./rank/worker-web.ts", import.meta.url), { type: "module" })),
   shaders: () => readShaders(async (url) => await (await fetch(url)).text()),
   threadGpu: () => Promise.resolve({ gpu: navigator.gpu, blockingCompile: false }),
+  bridge: () => import("../cuda-bridge/client/deno.ts"),
 };
 
 /** Ring attention on Deno's module workers. */
-export const Cluster = {
-  start: (options: ClusterOptions): Promise<ClusterFace> => AnyCluster.start(platform, options),
-};
+export const Cluster = { start: startOn(platform) };

@@ -50,9 +50,12 @@ export class RemoteError extends Error {
   readonly code: RemoteCode;
   /** The worker's address. */
   readonly address: string;
+  /** What was wrong, without what to do about it. */
+  readonly what: string;
   constructor(code: RemoteCode, address: string, what: string, todo: string) {
     super(`${address}: ${what}; ${todo}`);
     this.code = code;
     this.address = address;
+    this.what = what;
   }
 }

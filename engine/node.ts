@@ -2,9 +2,8 @@
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import { readFile } from "node:fs/promises";
 import { Worker } from "node:worker_threads";
-import { Cluster as AnyCluster } from "./cluster/cluster.ts";
 import type { Platform } from "./cluster/platform.ts";
-import type { ClusterFace, ClusterOptions } from "./cluster/types.ts";
+import { startOn } from "./cluster/start.ts";
 import { readShaders } from "./gpu/shaders.ts";
 import { doze } from "./rank/doze.ts";
 export * from "./index.ts";
@@ -29,9 +28,8 @@ export const platform: Platform = {
   },
   shaders: () => readShaders((url) => readFile(url, "utf8")),
   threadGpu: async () => ({ gpu: (dawn ??= (await import("webgpu")).create([])), wait: doze, blockingCompile: true }),
+  bridge: () => import("../cuda-bridge/client/node.ts"),
 };
 
 /** Ring attention on worker threads, with Dawn as their WebGPU. */
-export const Cluster = {
-  start: (options: ClusterOptions): Promise<ClusterFace> => AnyCluster.start(platform, options),
-};
+export const Cluster = { start: startOn(platform) };

@@ -1,5 +1,5 @@
 /** What the bridge's client takes and gives: a connection to a native worker, its calls, and the verification of rows. */
-import type { AttendInput, AttendResult, Link, Report, SessionFace, SessionOptions, Variant } from "../../engine/cluster/types.ts";
+import type { AttendInput, AttendResult, ClusterFace, ClusterOptions, Link, Report, SessionFace, SessionOptions, Variant } from "../../engine/cluster/types.ts";
 import type { Sequence } from "../../engine/layout/shards.ts";
 import type { DType } from "../../engine/tensor/dtype.ts";
 import type { Span } from "../../engine/trace/span.ts";
@@ -181,6 +181,22 @@ export interface Remote {
   health(watch?: Watch): Promise<Readonly<Record<string, unknown>>>;
   /** Ends what runs, and the connection. */
   close(): Promise<void>;
+}
+
+/** A worker in the place of a cluster: `Cluster.start({ remote, ranks })`. */
+export interface RemoteClusterFace extends ClusterFace {
+  /** The connection, with what a cluster here has no use for: seeded runs, layer, bench, facts. */
+  readonly remote: Remote;
+}
+
+/** The client on one platform: what `browser.ts`, `deno.ts` and `node.ts` export. */
+export interface Bridge {
+  /** Reaches a worker. Errors: InputError for bad options; RemoteError; the signal's reason. */
+  connect(options: RemoteOptions): Promise<Remote>;
+  /** Computes rows again from the seed, in float64 or on this machine's GPU, and compares. Errors: InputError; the signal's reason. */
+  verifyRows(input: VerifyInput): Promise<Verification>;
+  /** `Cluster.start` with `remote`. */
+  startRemote(options: ClusterOptions): Promise<RemoteClusterFace>;
 }
 
 /** Rows that a worker computed, to be computed again here. */

@@ -1,5 +1,6 @@
 /** What differs between a browser, Deno and Node for a cluster: starting a worker and reading a file. */
 import type { Endpoint } from "comlink";
+import type { Bridge } from "../../cuda-bridge/client/types.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { Shaders } from "../gpu/shaders.ts";
 
@@ -31,4 +32,6 @@ export interface Platform {
   shaders(): Promise<Shaders>;
   /** WebGPU for the caller's own thread; where it is missing, only ranks have devices. */
   threadGpu?(): Promise<ThreadGpu>;
+  /** The client of remote workers, loaded when one is asked for; where it is missing, there are only ranks here. */
+  bridge?(): Promise<Bridge>;
 }

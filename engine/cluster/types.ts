@@ -126,8 +126,8 @@ export interface Report {
   readonly runtime: string;
   /** Name of the attention kernel that ran, with its storage types. */
   readonly kernel: string;
-  /** What times the attend and merge spans: "gpu-timestamps" or "host". */
-  readonly clock: "gpu-timestamps" | "host";
+  /** What times the attend and merge spans; "cuda-events" on a remote GPU. */
+  readonly clock: "gpu-timestamps" | "cuda-events" | "host";
   readonly variant: Variant;
   /** Why, where the variant was chosen by rule. */
   readonly choice?: Choice;

@@ -105,6 +105,11 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     return { block, owner: chunk.owner, k: { buffer, size: half }, v: { buffer, offset: valuesAt, size: half }, pages };
   }
 
+  /** Keys and values that lie on the device already, f32 `[rows, Hkv, D]` each, a sequence's rows from a multiple of 4 on; a last group of 4 is loaded whole. */
+  keysAt(block: Block, k: GPUBufferBinding, v: GPUBufferBinding): GpuKeys {
+    return { block, owner: this.#recorder.rank, k, v, pages: this.#inOrder(Math.ceil(block.rows / PAGE)) };
+  }
+
   async attend(hop: number, q: GpuQueries, kv: GpuKeys, into?: GpuPartial): Promise<GpuPartial> {
     const { headDim, heads, causal } = this.#shape;
     const seen = visibility(q.block, kv.block, causal);

@@ -112,6 +112,10 @@ export class Kernels {
     return this.#get("merge", "merge", () => this.#shaders.merge);
   }
 
+  seeded(): Promise<GPUComputePipeline> {
+    return this.#get("seeded", "seeded", () => this.#shaders.seeded);
+  }
+
   #get(key: string, entryPoint: string, text: () => string): Promise<GPUComputePipeline> {
     let pipeline = this.#pipelines.get(key);
     if (pipeline === undefined) {

@@ -6,6 +6,7 @@ export const shaderUrls = {
   "attend-subgroup4": new URL("../../shaders/attend-subgroup4.wgsl", import.meta.url),
   decode: new URL("../../shaders/decode.wgsl", import.meta.url),
   merge: new URL("../../shaders/merge.wgsl", import.meta.url),
+  seeded: new URL("../../shaders/seeded.wgsl", import.meta.url),
 };
 
 /** WGSL texts by kernel name. */

@@ -27,7 +27,8 @@ import { InputError } from "../errors.ts";
 /** The tensors that experiments take, each with numbers of its own. */
 export type SeededTensor = "q" | "k" | "v";
 
-const IDS: Readonly<Record<SeededTensor, number>> = { q: 0, k: 1, v: 2 };
+/** Their numbers in the recipe. */
+export const SEEDED_IDS: Readonly<Record<SeededTensor, number>> = { q: 0, k: 1, v: 2 };
 const GOLDEN = 0x9e3779b9;
 const LIMIT = 2 ** 32;
 
@@ -41,13 +42,21 @@ export function seededRows(seed: number, tensor: SeededTensor, firstRow: number,
   requireWhole("firstRow", firstRow, LIMIT);
   requireWhole("rows", rows, LIMIT - firstRow);
   requireWhole("columns", columns, LIMIT);
-  const key = mix(mix(seed + GOLDEN) + IDS[tensor]);
+  const key = seededKey(seed, tensor);
   const out = new Float32Array(rows * columns);
-  for (let r = 0, i = 0; r < rows; r++) {
-    const rowKey = mix(key ^ (firstRow + r));
-    for (let c = 0; c < columns; c++) out[i++] = bell(mix((rowKey ^ Math.imul(c, GOLDEN)) + key));
-  }
+  for (let r = 0; r < rows; r++) seededPart(out, r * columns, key, firstRow + r, 0, columns);
   return out;
+}
+
+/** The key of a seeded tensor, from which its values follow. */
+export function seededKey(seed: number, tensor: SeededTensor): number {
+  return mix(mix(seed + GOLDEN) + SEEDED_IDS[tensor]);
+}
+
+/** Writes columns `first` to `first + columns - 1` of one row to `out` from `at` on: part of a row, without the rest of it. */
+export function seededPart(out: Float32Array | Float64Array, at: number, key: number, row: number, first: number, columns: number): void {
+  const rowKey = mix(key ^ row);
+  for (let c = first; c < first + columns; c++) out[at++] = bell(mix((rowKey ^ Math.imul(c, GOLDEN)) + key));
 }
 
 function mix(x: number): number {
@@ -56,8 +65,10 @@ function mix(x: number): number {
   return x ^ (x >>> 16);
 }
 
+/** Two sums of two fields side by side, then their sum. */
 function bell(bits: number): number {
-  return ((bits & 63) + ((bits >>> 6) & 63) + ((bits >>> 12) & 63) + ((bits >>> 18) & 63) - 126) / 32;
+  const pairs = (bits & 0x3f03f) + ((bits >>> 6) & 0x3f03f);
+  return ((pairs & 0xfff) + (pairs >>> 12) - 126) / 32;
 }
 
 function requireWhole(what: string, found: number, limit: number): void {

@@ -12,7 +12,7 @@ const SOURCES = ["engine", "web", "test", "cuda-bridge", "shaders"];
 const IGNORED = new Set(["node_modules", "dist", "setup", "__pycache__", ".venv"]);
 /** Files that a program or test reads at run time, by an address relative to its own file. */
 const DATA = /\.(wgsl|json|npy|safetensors|txt|csv)$/;
-const DATA_FOLDERS = ["shaders", "engine", "test"];
+const DATA_FOLDERS = ["shaders", "engine", "test", "cuda-bridge"];
 
 const dist = path.join(root, "dist");
 const stampFile = path.join(dist, ".stamp");

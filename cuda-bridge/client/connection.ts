@@ -1,0 +1,455 @@
+/** One socket to a worker: hello, calls, tensors, signs of life. It ends once and for all; `remote.ts` makes the next. */
+import { elements, showShape } from "../../engine/tensor/tensor.ts";
+import { bytesPer } from "../../engine/tensor/dtype.ts";
+import type { Span } from "../../engine/trace/span.ts";
+import { type RemoteCode, RemoteError } from "../../engine/errors.ts";
+import { type ErrorMessage, errorOf, errorOfClose, remoteError } from "./errors.ts";
+import { HEAD_BYTES, readFrame, writeFrame } from "./frames.ts";
+import type { ClientPlatform } from "./platform.ts";
+import type { Complaint } from "./schema.ts";
+import { Incoming, Outgoing, type TensorRef, type Upload } from "./streams.ts";
+import type { Facts, Limits, Watch } from "./types.ts";
+
+/** The protocol that this client speaks. */
+export const PROTOCOL = 1;
+/** Seconds that a worker has to confirm a cancellation before it is done without. */
+const CANCEL_SECONDS = 2;
+/** Seconds that a socket has to close. */
+const CLOSE_SECONDS = 1;
+/** Longest text message taken, in characters. */
+const MOST_TEXT = 2 ** 26;
+
+/** What the worker said at the beginning. */
+export interface Welcome {
+  readonly protocol: number;
+  readonly facts: Facts;
+  readonly limits: Limits;
+  readonly capabilities: readonly string[];
+}
+
+/** How a connection is opened. */
+export interface OpenOptions {
+  readonly platform: ClientPlatform;
+  readonly complaint: Complaint;
+  readonly address: string;
+  readonly token: string;
+  readonly connectSeconds: number;
+  readonly idleSeconds: number;
+  readonly signal?: AbortSignal;
+}
+
+/** What a call asks for. */
+export interface CallRequest {
+  readonly method: string;
+  readonly params: Readonly<Record<string, unknown>>;
+  /** Tensors that go with it, by name: `params.tensors`. */
+  readonly uploads?: Readonly<Record<string, Upload>>;
+  /** Shapes of the tensors that the result must bring, by name. */
+  readonly shapes?: Readonly<Record<string, readonly number[]>>;
+  readonly watch?: Watch;
+}
+
+/** What a call ended with. */
+export interface CallResult {
+  readonly value: Readonly<Record<string, unknown>>;
+  readonly tensors: Readonly<Record<string, Float32Array<ArrayBuffer>>>;
+  readonly spans: readonly Span[];
+}
+
+interface Call {
+  readonly id: number;
+  readonly request: CallRequest;
+  readonly spans: Span[];
+  readonly settle: (error: unknown, result?: CallResult) => void;
+  readonly outgoing: Outgoing[];
+  /** When it was sent, or the worker last took some of its tensors. */
+  sentAt: number;
+  /** Whether the worker has said anything of it. */
+  answered: boolean;
+  ranSince: number | undefined;
+  cancelled: { readonly reason: unknown } | undefined;
+  result: { readonly value: CallResult["value"]; readonly tensors: Readonly<Record<string, Incoming>> } | undefined;
+}
+
+type Message = { readonly type: string; readonly id?: number } & Readonly<Record<string, unknown>>;
+
+/** Seconds of a clock that only goes forward. */
+const seconds = () => performance.now() / 1000;
+
+/** An open connection. */
+export class Connection {
+  /** Resolves when it has ended, with why. */
+  readonly ended: Promise<RemoteError>;
+  #end: (why: RemoteError) => void = () => {};
+  #over: RemoteError | undefined;
+  #welcome: Welcome | undefined;
+  #greeted: () => void = () => {};
+  #farewell: RemoteError | undefined;
+  readonly #socket: WebSocket;
+  readonly #options: OpenOptions;
+  readonly #calls = new Map<number, Call>();
+  /** Calls that ended here before the worker said so: what it still says of them is not wanted. */
+  readonly #abandoned = new Set<number>();
+  readonly #incoming = new Map<number, Incoming>();
+  readonly #spent = new Set<number>();
+  readonly #outgoing = new Map<number, Outgoing>();
+  #ids = 0;
+  #streams = 0;
+  #heard = seconds();
+  #probe: { readonly id: number; cancelled: boolean } | undefined;
+  #clock: ReturnType<typeof setInterval> | undefined;
+
+  private constructor(socket: WebSocket, options: OpenOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    this.ended = new Promise((resolve) => (this.#end = resolve));
+    socket.binaryType = "arraybuffer";
+    socket.addEventListener("message", ({ data }: MessageEvent<unknown>) => this.#hear(data));
+    socket.addEventListener("close", ({ code, reason }) => this.#finish(this.#farewell ?? errorOfClose(code, reason, this.#options.address)));
+  }
+
+  /** Opens a socket and says hello. Errors: RemoteError; the signal's reason. */
+  static async open(options: OpenOptions): Promise<Connection> {
+    const { platform, address, token, connectSeconds, signal } = options;
+    signal?.throwIfAborted();
+    const Socket = await platform.webSocket();
+    let socket: WebSocket;
+    try {
+      socket = new Socket(address, ["ringside-1"]);
+    } catch (error) {
+      throw remoteError("unreachable", address, `no connection can be opened from here (${(error as Error).message})`);
+    }
+    const connection = new Connection(socket, options);
+    let abort = () => {};
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        let opened = false;
+        abort = () => reject(signal!.reason);
+        signal?.addEventListener("abort", abort, { once: true });
+        timer = setTimeout(() => reject(remoteError("connect-timeout", address, `${opened ? "the worker did not say welcome" : "nobody answered"} within ${connectSeconds} s`)), connectSeconds * 1000);
+        connection.#greeted = resolve;
+        socket.addEventListener("open", () => {
+          opened = true;
+          if (socket.protocol !== "ringside-1") return reject(remoteError("bad-reply", address, `found a server that does not speak ringside-1 (it chose ${JSON.stringify(socket.protocol)})`));
+          connection.#send({ type: "hello", protocol: PROTOCOL, token, client: `ringside in ${platform.runtime}` });
+        });
+        // An error event comes before the close; it alone may say why a connection was refused.
+        socket.addEventListener("error", (event) => {
+          const { message } = event as Event & { message?: string };
+          if (!opened) reject(remoteError(/\b403\b/.test(message ?? "") ? "bad-origin" : "unreachable", address, `the connection was refused${message ? ` (${message.replaceAll(token, "(the token)")})` : ""}`));
+        });
+        void connection.ended.then((why) => reject(opened ? why : remoteError("unreachable", address, "the connection was refused")));
+      });
+      return connection;
+    } catch (error) {
+      connection.#finish(error instanceof RemoteError ? error : remoteError("closed", address, "connecting was cancelled"), 1000);
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  /** What the worker said at the beginning. */
+  get welcome(): Welcome {
+    return this.#welcome!;
+  }
+
+  /** Why it has ended, if it has. */
+  get over(): RemoteError | undefined {
+    return this.#over;
+  }
+
+  /** Makes a call. Errors: those of errorOf; RemoteError "lost" where the connection ends before the call does; the signal's reason. */
+  async call(request: CallRequest): Promise<CallResult> {
+    const { method, params, uploads = {}, watch = {} } = request;
+    watch.signal?.throwIfAborted();
+    if (this.#over !== undefined) throw this.#over;
+    const { limits } = this.welcome;
+    const refs: Record<string, TensorRef> = {};
+    for (const [name, { dtype, shape, data }] of Object.entries(uploads)) {
+      if (data.byteLength > limits.tensorBytes) throw remoteError("too-large", this.#options.address, `${name}: found ${data.byteLength} bytes, expected at most ${limits.tensorBytes}`);
+      refs[name] = { stream: ++this.#streams, dtype, shape, bytes: data.byteLength };
+    }
+    const id = ++this.#ids;
+    let abort = () => {};
+    try {
+      return await new Promise<CallResult>((resolve, reject) => {
+        const now = seconds();
+        const call: Call = {
+          id, request, spans: [], outgoing: [], sentAt: now, answered: false, ranSince: undefined, cancelled: undefined, result: undefined,
+          settle: (error, result) => (result === undefined ? reject(error) : resolve(result)),
+        };
+        abort = () => this.#cancel(call, watch.signal!.reason);
+        watch.signal?.addEventListener("abort", abort, { once: true });
+        this.#calls.set(id, call);
+        this.#watchClock();
+        const tensors = Object.keys(refs).length === 0 ? {} : { tensors: refs };
+        this.#send({ type: "call", id, method, params: { ...params, ...tensors } });
+        for (const ref of Object.values(refs)) {
+          const out = new Outgoing(ref.bytes, limits.window, now);
+          this.#outgoing.set(ref.stream, out);
+          call.outgoing.push(out);
+        }
+        void this.#upload(call, Object.keys(refs).map((name, i) => ({ stream: refs[name].stream, bytes: new Uint8Array(uploads[name].data), out: call.outgoing[i] })));
+      });
+    } finally {
+      watch.signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  /** Ends it, and what runs on it. */
+  async close(): Promise<void> {
+    this.#finish(remoteError("closed", this.#options.address, "the connection was closed here"), 1000);
+    if (this.#socket.readyState === 3) return;
+    await Promise.race([
+      new Promise((resolve) => this.#socket.addEventListener("close", resolve, { once: true })),
+      new Promise((resolve) => setTimeout(resolve, CLOSE_SECONDS * 1000)),
+    ]);
+    // A peer that is gone does not answer the closing; Node's sockets can do without.
+    (this.#socket as { terminate?: () => void }).terminate?.();
+  }
+
+  async #upload(call: Call, parts: readonly { readonly stream: number; readonly bytes: Uint8Array; readonly out: Outgoing }[]): Promise<void> {
+    const most = this.welcome.limits.frameBytes - HEAD_BYTES;
+    for (const { stream, bytes, out } of parts) {
+      out.since = seconds();
+      while (out.sent < out.bytes) {
+        if (this.#calls.get(call.id) !== call || call.cancelled !== undefined) return;
+        const n = Math.min(most, out.leave);
+        if (n <= 0) {
+          await out.more();
+          continue;
+        }
+        if (!out.waits) out.since = seconds();
+        this.#socket.send(writeFrame(stream, out.sent, bytes.subarray(out.sent, out.sent + n)));
+        out.sent += n;
+      }
+    }
+  }
+
+  /** Tells the worker, and waits a moment for its word: the next call is then not behind this one. */
+  #cancel(call: Call, reason: unknown): void {
+    if (call.cancelled !== undefined) return;
+    call.cancelled = { reason };
+    for (const out of call.outgoing) out.wake();
+    if (call.result !== undefined) return this.#settle(call, reason);
+    this.#send({ type: "cancel", id: call.id });
+    setTimeout(() => {
+      if (this.#calls.get(call.id) !== call) return;
+      this.#abandoned.add(call.id);
+      this.#settle(call, reason);
+    }, CANCEL_SECONDS * 1000);
+  }
+
+  #settle(call: Call, error: unknown, result?: CallResult): void {
+    this.#calls.delete(call.id);
+    for (const out of call.outgoing) out.wake();
+    for (const tensor of Object.values(call.result?.tensors ?? {})) tensor.discard();
+    if (this.#calls.size === 0) {
+      clearInterval(this.#clock);
+      this.#clock = undefined;
+    }
+    call.settle(call.cancelled === undefined ? error : call.cancelled.reason, call.cancelled === undefined ? result : undefined);
+  }
+
+  /** The end: nothing is heard or sent after it. */
+  #finish(why: RemoteError, closeCode?: number): void {
+    if (this.#over !== undefined) return;
+    this.#over = why;
+    for (const call of [...this.#calls.values()]) this.#settle(call, remoteError(why.code, this.#options.address, `${why.what}, while ${call.request.method} was under way: its result is unknown`));
+    clearInterval(this.#clock);
+    this.#incoming.clear();
+    if (closeCode !== undefined) this.#socket.close(closeCode === 1000 ? 1000 : closeCode);
+    this.#end(why);
+  }
+
+  /** Ends the connection over what a worker must not say. */
+  #refuse(what: string, closeCode = 4400): void {
+    this.#finish(remoteError("bad-reply", this.#options.address, what), closeCode);
+  }
+
+  #send(message: unknown): void {
+    if (this.#socket.readyState === 1) this.#socket.send(JSON.stringify(message));
+  }
+
+  #hear(data: unknown): void {
+    if (this.#over !== undefined) return;
+    this.#heard = seconds();
+    if (data instanceof ArrayBuffer) return this.#hearFrame(data);
+    if (typeof data !== "string" || data.length > MOST_TEXT) return this.#refuse(`found a message of ${typeof data === "string" ? `${data.length} characters` : "an unknown kind"}, expected at most ${MOST_TEXT} characters of JSON`);
+    let message: Message;
+    try {
+      message = JSON.parse(data);
+    } catch {
+      return this.#refuse(`found no JSON: ${JSON.stringify(data.slice(0, 60))}`);
+    }
+    const complaint = this.#options.complaint("serverMessage", message);
+    if (complaint !== undefined) return this.#refuse(`found a message that the protocol does not allow: ${complaint}`);
+    if (this.#welcome === undefined && message.type !== "welcome" && message.type !== "error") return this.#refuse(`found ${message.type} before welcome`);
+    this.#handle(message);
+  }
+
+  #handle(message: Message): void {
+    const { address, token } = this.#options;
+    if (message.type === "welcome") {
+      if (this.#welcome !== undefined) return this.#refuse("found a second welcome");
+      const welcome = message as unknown as Welcome;
+      if (welcome.protocol !== PROTOCOL) return this.#finish(remoteError("bad-version", address, `the worker speaks protocol ${welcome.protocol}, this client ${PROTOCOL}`), 4406);
+      this.#welcome = welcome;
+      return this.#greeted();
+    }
+    if (message.type === "ack") {
+      const { stream, received } = message as unknown as { stream: number; received: number };
+      if (this.#outgoing.get(stream)?.acknowledge(received, this.#heard) !== true) return this.#refuse(`found an ack of ${received} bytes of stream ${stream}, which were not sent`);
+      return;
+    }
+    if (message.type === "error" && message.id === undefined) {
+      const error = errorOf(message as unknown as ErrorMessage, address, token);
+      this.#farewell = error instanceof RemoteError ? error : remoteError("worker-failed", address, error.message);
+      // The worker closes after it; one that does not is not waited for.
+      setTimeout(() => this.#finish(this.#farewell!, 1000), CLOSE_SECONDS * 1000);
+      return;
+    }
+    const id = message.id!;
+    if (id === this.#probe?.id) return this.#probed(message);
+    const call = this.#calls.get(id);
+    if (call === undefined) {
+      if (!this.#abandoned.has(id)) return this.#refuse(`found ${message.type} of call ${id}, which ${id <= this.#ids ? "has ended" : "was never made"}`);
+      if (message.type === "result") for (const ref of Object.values(message.tensors as Record<string, TensorRef>)) this.#expect(ref)?.discard();
+      if (message.type === "result" || message.type === "error") this.#abandoned.delete(id);
+      return;
+    }
+    call.answered = true;
+    const { onQueued, onProgress, onSpans } = call.request.watch ?? {};
+    if (message.type === "queued") {
+      const place = message.place as number;
+      if (place === 0) call.ranSince ??= this.#heard;
+      onQueued?.(place);
+    } else if (message.type === "progress") {
+      onProgress?.(message.done as number, message.total as number, message.note as string | undefined);
+    } else if (message.type === "spans") {
+      const spans = message.spans as Span[];
+      for (const span of spans) call.spans.push(span);
+      onSpans?.(spans);
+    } else if (message.type === "error") this.#settle(call, errorOf(message as unknown as ErrorMessage, address, token));
+    else this.#result(call, message as unknown as { value: CallResult["value"]; tensors: Record<string, TensorRef> });
+  }
+
+  #result(call: Call, { value, tensors }: { readonly value: CallResult["value"]; readonly tensors: Readonly<Record<string, TensorRef>> }): void {
+    const { method, shapes = {} } = call.request;
+    if (call.result !== undefined) return this.#refuse(`found a second result of call ${call.id}`);
+    for (const name of new Set([...Object.keys(shapes), ...Object.keys(tensors)])) {
+      const [wanted, found] = [shapes[name], tensors[name]];
+      const right = wanted !== undefined && found !== undefined && found.dtype === "f32" && showShape(found.shape) === showShape(wanted) && found.bytes === elements(wanted)! * bytesPer("f32");
+      if (!right) return this.#refuse(`found ${found === undefined ? "no tensor" : `${found.dtype} ${showShape(found.shape)} of ${found.bytes} bytes`} as ${name} of ${method}, expected ${wanted === undefined ? "none" : `f32 ${showShape(wanted)}`}`);
+    }
+    const incoming: Record<string, Incoming> = {};
+    for (const [name, ref] of Object.entries(tensors)) {
+      const expected = this.#expect(ref);
+      if (expected === undefined) return;
+      incoming[name] = expected;
+    }
+    call.result = { value, tensors: incoming };
+    if (call.cancelled !== undefined) this.#settle(call, call.cancelled.reason);
+    else this.#complete(call);
+  }
+
+  #expect(ref: TensorRef): Incoming | undefined {
+    if (this.#spent.has(ref.stream)) {
+      this.#refuse(`found stream ${ref.stream} used twice`);
+      return undefined;
+    }
+    this.#spent.add(ref.stream);
+    const incoming = new Incoming(ref, this.welcome.limits.window, this.#heard);
+    if (ref.bytes > 0) this.#incoming.set(ref.stream, incoming);
+    return incoming;
+  }
+
+  #complete(call: Call): void {
+    const { value, tensors } = call.result!;
+    if (!Object.values(tensors).every((t) => t.done)) return;
+    const values = Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, t.values()]));
+    this.#settle(call, undefined, { value, tensors: values, spans: call.spans });
+  }
+
+  #hearFrame(bytes: ArrayBuffer): void {
+    if (this.#welcome === undefined) return this.#refuse("found a frame before welcome");
+    if (bytes.byteLength > this.welcome.limits.frameBytes) return this.#refuse(`found a frame of ${bytes.byteLength} bytes, expected at most ${this.welcome.limits.frameBytes}`);
+    const frame = readFrame(bytes);
+    if (typeof frame === "string") return this.#refuse(frame);
+    const incoming = this.#incoming.get(frame.stream);
+    if (incoming === undefined) return this.#refuse(`found a frame of stream ${frame.stream}, which carries nothing now`);
+    const received = incoming.take(frame.offset, frame.payload, this.#heard);
+    if (typeof received === "string") return this.#refuse(received);
+    if (received !== undefined) this.#send({ type: "ack", stream: frame.stream, received });
+    if (!incoming.done) return;
+    this.#incoming.delete(frame.stream);
+    for (const call of this.#calls.values()) if (call.result !== undefined && Object.values(call.result.tensors).includes(incoming)) this.#complete(call);
+  }
+
+  /** Looks after what may hang, while calls are open. */
+  #watchClock(): void {
+    if (this.#clock !== undefined) return;
+    const { idleSeconds } = this.#options;
+    const period = Math.min(1, idleSeconds / 10);
+    let last = (this.#heard = seconds());
+    this.#clock = setInterval(() => {
+      const now = seconds();
+      // A thread that was held up, or a machine that slept, has heard nobody: that is not the worker's silence.
+      const heldUp = now - last > period + idleSeconds / 3;
+      last = now;
+      if (heldUp) {
+        this.#heard = now;
+        for (const tensor of this.#incoming.values()) tensor.since = now;
+        for (const call of this.#calls.values()) {
+          call.sentAt = now;
+          for (const out of call.outgoing) out.since = now;
+        }
+        return;
+      }
+      const silence = now - this.#heard;
+      if (silence > idleSeconds) return this.#finish(remoteError("silent", this.#options.address, `no sign of life for ${silence.toFixed(1)} s`), 4408);
+      if (silence > idleSeconds / 3 && this.#probe === undefined) this.#askForLife();
+      for (const call of [...this.#calls.values()]) this.#watchCall(call, now);
+    }, period * 1000);
+  }
+
+  #watchCall(call: Call, now: number): void {
+    const { idleSeconds, address } = this.#options;
+    const { method } = call.request;
+    const uploading = call.outgoing.find((out) => out.waits);
+    const stalled = Object.values(call.result?.tensors ?? {}).some((t) => !t.done && now - Math.max(t.since, ...Object.values(call.result!.tensors).map((other) => other.since)) > idleSeconds);
+    const fail = (code: RemoteCode, what: string) => {
+      if (call.result === undefined) {
+        this.#send({ type: "cancel", id: call.id });
+        this.#abandoned.add(call.id);
+      }
+      this.#settle(call, remoteError(code, address, `${method}: ${what}`));
+    };
+    if (stalled) fail("silent", `the bytes of its result stopped coming for ${idleSeconds} s`);
+    else if (uploading !== undefined) {
+      call.sentAt = now;
+      if (now - uploading.since > idleSeconds) fail("silent", `the worker took no byte of its tensors for ${idleSeconds} s`);
+    } else if (!call.answered && now - call.sentAt > idleSeconds) fail("silent", `the worker did not say anything of it for ${idleSeconds} s`);
+    else if (call.result === undefined && call.ranSince !== undefined && now - call.ranSince > this.welcome.limits.runSeconds + idleSeconds) {
+      fail("time-limit", `the worker's own limit of ${this.welcome.limits.runSeconds} s has passed without an end`);
+    }
+  }
+
+  /** A health call, as a page's WebSocket cannot ping. Whatever is said to it is a sign of life; it does not wait in the line. */
+  #askForLife(): void {
+    this.#probe = { id: ++this.#ids, cancelled: false };
+    this.#send({ type: "call", id: this.#probe.id, method: "health", params: {} });
+  }
+
+  #probed(message: Message): void {
+    const probe = this.#probe!;
+    if (message.type === "queued" && !probe.cancelled) {
+      probe.cancelled = true;
+      this.#send({ type: "cancel", id: probe.id });
+    }
+    if (message.type === "result" || message.type === "error") this.#probe = undefined;
+  }
+}

@@ -1,0 +1,70 @@
+/** The worker's error messages, and its ways of closing, as the engine's errors. */
+import { InputError, LimitError, RankError, type RemoteCode, RemoteError } from "../../engine/errors.ts";
+
+/** An `error` message of the protocol. */
+export interface ErrorMessage {
+  readonly code: string;
+  readonly message: string;
+  readonly id?: number;
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+const TODO: Readonly<Record<RemoteCode, string>> = {
+  unreachable: "see that the worker runs (python -m ringside_worker), that host and port are right, and, from a page, that the worker allows its origin (--allow-origin)",
+  "connect-timeout": "see that host and port are right and that no firewall drops the connection",
+  lost: "nothing was run again: start it once more, and a new connection is made",
+  silent: "see whether the worker still lives, and start it once more",
+  "bad-reply": "client and worker do not understand each other: use the same version of both",
+  closed: "connect again",
+  "session-gone": "its cache went with the connection: open a new session",
+  "bad-hello": "use the same version of client and worker",
+  "bad-token": "use the token that the worker printed when it last started",
+  "bad-version": "use the same version of client and worker",
+  "bad-origin": "start the worker with --allow-origin and this page's origin",
+  "too-many-connections": "close another one, or start the worker with a higher --max-connections",
+  "bad-message": "client and worker do not understand each other: use the same version of both",
+  "bad-frame": "client and worker do not understand each other: use the same version of both",
+  "too-large": "send less at once, or start the worker with a higher limit",
+  "queue-full": "try again when one of the waiting runs is done",
+  "unknown-session": "open a new session",
+  cancelled: "start it once more",
+  "time-limit": "make the run smaller, or start the worker with a higher --max-seconds",
+  "worker-failed": "see what the worker printed; it may have to be started again",
+  "shutting-down": "start the worker again",
+};
+
+/** What is said to do about a code. */
+export function remoteError(code: RemoteCode, address: string, what: string): RemoteError {
+  return new RemoteError(code, address, what.replace(/[.;]\s*$/, ""), TODO[code]);
+}
+
+/** The error that an `error` message stands for. A worker that repeats the token is not quoted on it. */
+export function errorOf({ code, message, details = {} }: ErrorMessage, address: string, token: string): Error {
+  const text = token === "" ? message : message.replaceAll(token, "(the token)");
+  const { need, have, fits, rank, hop, awaited } = details;
+  const whole = (x: unknown): x is number => Number.isSafeInteger(x) && (x as number) >= 0;
+  if (code === "bad-input") return new InputError(`${address}: ${text}`);
+  if (code === "does-not-fit" && whole(need) && whole(have)) {
+    const error = new LimitError("memory (bytes)", have, need);
+    error.message = `${address}: ${text}${typeof fits === "string" && !text.includes(fits) ? `; what would fit: ${fits}` : ""}`;
+    return error;
+  }
+  if (code === "rank-died" && whole(rank)) return new RankError(rank, whole(hop) ? hop : undefined, typeof awaited === "string" ? awaited : undefined, `${address}: ${text}`);
+  return remoteError(Object.hasOwn(TODO, code) ? code as RemoteCode : "worker-failed", address, `${code}: ${text}`);
+}
+
+/** The error that a close code stands for, where no `error` message said why before. */
+export function errorOfClose(code: number, reason: string, address: string): RemoteError {
+  const said = reason === "" ? `close code ${code}` : `close code ${code}: ${reason}`;
+  const known: Readonly<Record<number, [RemoteCode, string]>> = {
+    1001: ["shutting-down", "the worker is shutting down"],
+    1009: ["too-large", "a message was too large"],
+    4400: ["bad-message", "the worker refused a message or frame"],
+    4401: ["bad-token", "the worker refused the token"],
+    4406: ["bad-version", "the worker speaks another version of the protocol"],
+    4408: ["silent", "the worker ended the connection as idle or stalled"],
+    4429: ["too-many-connections", "the worker has as many connections as it allows"],
+  };
+  const [name, what] = known[code] ?? ["lost", "the connection was lost"];
+  return remoteError(name, address, `${what} (${said})`);
+}

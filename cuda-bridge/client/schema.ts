@@ -1,0 +1,37 @@
+/** The messages' schema, and the validation of messages by it. */
+import { dereference, type Schema, validate } from "@cfworker/json-schema";
+
+const url = new URL("../protocol/messages.schema.json", import.meta.url);
+
+/** Which side sends a message. */
+export type Side = "clientMessage" | "serverMessage";
+
+/** Says in words why a message is not what the schema allows, or undefined where it is. */
+export type Complaint = (side: Side, message: unknown) => string | undefined;
+
+/** Reads the schema with a platform's reader. */
+export async function readSchema(read: (url: URL) => Promise<string>): Promise<Complaint> {
+  const root = JSON.parse(await read(url)) as Schema & { readonly $defs: Record<string, Schema> };
+  const lookup = dereference(root);
+  const named = { clientMessage: new Map<string, Schema>(), serverMessage: new Map<string, Schema>() };
+  for (const side of ["clientMessage", "serverMessage"] as const) {
+    for (const { $ref } of root.$defs[side].oneOf!) {
+      const name = $ref!.replace("#/$defs/", "");
+      named[side].set(name, root.$defs[name]);
+    }
+  }
+  // A message's type names its schema, so that a complaint is about that one and not about all that it is not.
+  return (side, message) => {
+    const type = (message as { type?: unknown } | null)?.type;
+    const schema = typeof type === "string" ? named[side].get(type) : undefined;
+    if (schema === undefined) return `type: found ${show(type)}, expected ${[...named[side].keys()].join(", ")}`;
+    const { valid, errors } = validate(message, schema, "2020-12", lookup);
+    if (valid) return undefined;
+    const { instanceLocation, error } = errors.at(-1)!;
+    return `${type}${instanceLocation.slice(1)}: ${error}`;
+  };
+}
+
+function show(value: unknown): string {
+  return (JSON.stringify(value) ?? "nothing").slice(0, 60);
+}

@@ -1,0 +1,132 @@
+/** A conversation's KV cache on a worker's ranks. It lives as long as the connection that opened it. */
+import { InputError } from "../../engine/errors.ts";
+import type { SessionFace, SessionOutput, SessionRows, StepOptions, StepReport, StepResult } from "../../engine/cluster/types.ts";
+import { validateHeads, validateRows } from "../../engine/cluster/validate.ts";
+import { encode } from "../../engine/tensor/dtype.ts";
+import type { Connection } from "./connection.ts";
+import { remoteError } from "./errors.ts";
+import { defined, type RemoteClient, shapesOf } from "./remote.ts";
+import { stepReportOf } from "./report.ts";
+import type { RemoteSessionOptions, Watch } from "./types.ts";
+
+/** Tokens that a rank's cache holds by default, as in the engine's sessions. */
+const DEFAULT_CAPACITY = 16_384;
+
+/** Opens a session. Errors: as Remote's calls. */
+export async function openSession(client: RemoteClient, options: RemoteSessionOptions): Promise<RemoteSession> {
+  const { ranks, heads, kvHeads, headDim, scale, wireDtype: dtype = "f32", capacity = DEFAULT_CAPACITY, variant = "auto", rates, link, signal } = options;
+  validateHeads(heads, kvHeads, headDim);
+  const connection = await client.reach(signal, 0);
+  const params = defined({ ranks, heads, kvHeads, headDim, dtype, capacity, variant, scale, link, rates });
+  const { value } = await client.call({ method: "session.open", params, watch: { signal } }, connection);
+  const { session, capacity: granted } = value as { session?: unknown; capacity?: unknown };
+  if (!Number.isSafeInteger(session) || !Number.isSafeInteger(granted)) throw remoteError("bad-reply", client.address, `session.open: found ${JSON.stringify(value).slice(0, 60)}, expected a session's number and capacity`);
+  return new RemoteSession(client, connection, session as number, granted as number, { ...options, wireDtype: dtype });
+}
+
+type Options = RemoteSessionOptions & Required<Pick<RemoteSessionOptions, "wireDtype">>;
+
+/** See SessionFace; pages are one token each here, as the worker counts its room in tokens. */
+export class RemoteSession implements SessionFace {
+  readonly #client: RemoteClient;
+  readonly #connection: Connection;
+  readonly #number: number;
+  readonly #room: number;
+  readonly #options: Options;
+  #tokens: StepReport["tokens"] = [];
+  #steps = 0;
+  #disposed = false;
+
+  constructor(client: RemoteClient, connection: Connection, number: number, room: number, options: Options) {
+    this.#client = client;
+    this.#connection = connection;
+    this.#number = number;
+    this.#room = room;
+    this.#options = options;
+  }
+
+  get capacity() {
+    const used = Array.from({ length: this.#options.ranks }, (_, rank) => this.#tokens.reduce((sum, t) => sum + t.perRank[rank], 0));
+    return { tokensPerRank: this.#room, pageTokens: 1, pages: this.#room, pagesUsed: used };
+  }
+
+  get tokens(): StepReport["tokens"] {
+    return this.#tokens;
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  get steps(): number {
+    return this.#steps;
+  }
+
+  async prefill(batch: readonly SessionRows[], options: StepOptions & Watch = {}): Promise<StepResult> {
+    if (options.variant !== undefined) throw new InputError("prefill: found a variant for one step, expected the session's: a remote session has one for all its steps");
+    return await this.#step("session.prefill", batch, options);
+  }
+
+  async decode(batch: readonly SessionRows[], options: Omit<StepOptions, "variant"> & Watch = {}): Promise<StepResult> {
+    return await this.#step("session.decode", batch, options);
+  }
+
+  async drop(sequence: number): Promise<void> {
+    const { value } = await this.#call("session.evict", { sequence });
+    this.#tokens = Array.isArray(value.tokens) ? value.tokens as StepReport["tokens"] : this.#tokens.filter((t) => t.sequence !== sequence);
+  }
+
+  snapshot(): Promise<Uint8Array> {
+    return Promise.reject(new InputError("snapshot: found a session on a remote worker, whose cache does not leave it; expected one on ranks here"));
+  }
+
+  restore(): Promise<void> {
+    return Promise.reject(new InputError("restore: found a session on a remote worker, whose cache cannot be set; expected one on ranks here"));
+  }
+
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    const closing = this.#connection.over === undefined ? this.#call("session.close", {}) : undefined;
+    this.#disposed = true;
+    await closing;
+  }
+
+  async #step(method: "session.prefill" | "session.decode", batch: readonly SessionRows[], options: StepOptions & Watch): Promise<StepResult> {
+    if (options.fault !== undefined) throw new InputError("fault: found one for a remote session, expected none: its ranks do not fail on purpose");
+    const { heads, kvHeads, headDim, wireDtype } = this.#options;
+    const lengths = batch.map((rows) => validateRows(rows, { heads, kvHeads, headDim, wireDtype }));
+    const tokens = lengths.reduce((sum, n) => sum + n, 0);
+    const tensor = (name: "q" | "k" | "v", h: number) => ({ dtype: wireDtype, shape: [tokens, h, headDim], data: encode(joined(batch.map((rows) => rows[name])), wireDtype) });
+    const result = await this.#call(method, { batch: batch.map(({ sequence }, i) => ({ sequence, new: lengths[i] })), output: "full" }, {
+      uploads: { q: tensor("q", heads), k: tensor("k", kvHeads), v: tensor("v", kvHeads) },
+      shapes: shapesOf("full", tokens, heads, headDim, 0),
+      watch: options,
+    });
+    const report = stepReportOf(result, this.#client.address, this.#client.facts, this.#client.platform.runtime);
+    this.#tokens = report.tokens;
+    this.#steps++;
+    let at = 0;
+    const outputs = batch.map(({ sequence }, i): SessionOutput => {
+      const [from, to] = [at * heads, (at += lengths[i]) * heads];
+      return { sequence, out: result.tensors.out.subarray(from * headDim, to * headDim), lse: result.tensors.lse.subarray(from, to) };
+    });
+    return { outputs, report };
+  }
+
+  async #call(method: string, params: Record<string, unknown>, more: Pick<Parameters<RemoteClient["call"]>[0], "uploads" | "shapes" | "watch"> = {}) {
+    if (this.#disposed) throw new InputError("session: it was disposed, expected an open one");
+    const { over } = this.#connection;
+    if (over !== undefined) throw remoteError("session-gone", this.#client.address, `session ${this.#number} is gone with its connection (${over.what})`);
+    return await this.#client.call({ method, params: { session: this.#number, ...params }, ...more }, this.#connection);
+  }
+}
+
+function joined(parts: readonly Float32Array[]): Float32Array {
+  const out = new Float32Array(parts.reduce((sum, p) => sum + p.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}

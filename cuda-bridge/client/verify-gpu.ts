@@ -1,0 +1,120 @@
+/** Rows of a seeded attention on this machine's GPU: keys and values are made there tile by tile, and attended to by the ring's own kernels. */
+import { GpuAttention, type GpuPartial } from "../../engine/gpu/attention.ts";
+import { openDevice } from "../../engine/gpu/device.ts";
+import { Kernels } from "../../engine/gpu/kernels.ts";
+import { Pool } from "../../engine/gpu/pool.ts";
+import { NoAdapterError } from "../../engine/gpu/device.ts";
+import { type Block, offsets, type Run } from "../../engine/layout/shards.ts";
+import { publicLse, rankChunk, type Shape } from "../../engine/ring/chunk.ts";
+import { SEEDED_IDS, seededRows, type SeededTensor } from "../../engine/tensor/seeded.ts";
+import { now, Recorder } from "../../engine/trace/clock.ts";
+import type { ClientPlatform } from "./platform.ts";
+import { keysOf } from "./recompute.ts";
+import type { Row, VerifyInput } from "./types.ts";
+import type { Sink } from "./verify.ts";
+
+/** Bytes of K, and of V, that one tile may take. */
+const TILE_BYTES = 2 ** 24;
+/** Most keys of a tile: enough that a submission is not all overhead. */
+const MOST_KEYS = 16_384;
+// GPUBufferUsage's values (WebGPU specification): Node has no such global.
+const COPY_DST = 0x8, UNIFORM = 0x40, STORAGE = 0x80;
+const MAX_GROUPS = 65535;
+
+/** Computes the rows, f32. All heads of a row's token are computed, as the kernels pack a GQA group. Errors: NoAdapterError, the signal's reason. */
+export async function onGpu(platform: ClientPlatform, input: VerifyInput, rows: readonly (readonly [index: number, row: Row])[], sink: Sink): Promise<void> {
+  if (rows.length === 0) return;
+  const { threadGpu, shaders } = await platform.engine();
+  if (threadGpu === undefined) throw new NoAdapterError(`the runtime ${platform.runtime} gives this thread no GPU: verify with "float64"`);
+  const { gpu: own, wait, blockingCompile } = await threadGpu();
+  const gpu = await openDevice(own, wait);
+  const kernels = new Kernels(gpu.device, await shaders(), blockingCompile);
+  const pool = new Pool(gpu.device);
+  try {
+    const lost = gpu.device.lost.then(({ reason, message }) => {
+      if (reason !== "destroyed") throw new Error(`verification: the GPU device was lost (${message || "no reason given"})`);
+      return new Promise<never>(() => {});
+    });
+    // A submission that the device refuses leaves wrong numbers, not an exception.
+    const refused = new Promise<never>((_, reject) => gpu.device.onuncapturederror = ({ error }) => reject(new Error(`verification: the GPU refused: ${error.message}`)));
+    await Promise.race([sweep(input, rows, sink, gpu, kernels, pool), lost, refused]);
+  } finally {
+    await kernels.settled();
+    pool.destroy();
+    gpu.device.destroy();
+  }
+}
+
+async function sweep(input: VerifyInput, rows: readonly (readonly [index: number, row: Row])[], sink: Sink, gpu: Awaited<ReturnType<typeof openDevice>>, kernels: Kernels, pool: Pool): Promise<void> {
+  const { seed, sequences, heads, kvHeads, headDim: D, causal = true, dtype = "f32", signal } = input;
+  const { device } = gpu;
+  const scale = input.scale ?? 1 / Math.sqrt(D);
+  const tokens = [...new Set(rows.map(([, [token]]) => token))].sort((a, b) => a - b);
+  const newStarts = offsets(sequences.map((s) => s.new));
+  const allStarts = offsets(sequences.map((s) => s.new + s.cached));
+  const runs = tokens.map((token, row): Run => {
+    const { sequence } = keysOf(input, token);
+    return { sequence, start: sequences[sequence].cached + token - newStarts[sequence], length: 1, row };
+  });
+  const block: Block = { runs, rows: tokens.length };
+  const q = new Float32Array(tokens.length * heads * D);
+  tokens.forEach((token, i) => q.set(seededRows(seed, "q", token, 1, heads * D), i * heads * D));
+
+  // sqrt(sum p^2) is in the LSE of twice the scores; only the 16-bit bar asks for it.
+  const scales = dtype === "f32" ? [scale] : [scale, 2 * scale];
+  const passes = scales.map((s) => {
+    const shape: Shape = { heads, kvHeads, headDim: D, scale: s, causal, q: "f32", kv: "f32" };
+    const attention = new GpuAttention(gpu, kernels, pool, shape, new Recorder(0, now()));
+    return { attention, queries: attention.loadQueries(rankChunk(0, block, q.slice().buffer), 0), partial: undefined as GpuPartial | undefined };
+  });
+  const width = kvHeads * D;
+  const fit = Math.floor(Math.min(TILE_BYTES, device.limits.maxStorageBufferBindingSize) / (width * 4));
+  const tileKeys = Math.max(4, Math.floor(Math.min(MOST_KEYS, fit) / 4) * 4);
+  const [k, v] = ["k", "v"].map(() => pool.take(tileKeys * width * 4, STORAGE | COPY_DST));
+  const params = pool.take(32, UNIFORM | COPY_DST);
+  const pipeline = await kernels.seeded();
+  const groups = { k: bind(device, pipeline, params, k), v: bind(device, pipeline, params, v) };
+  const make = (tensor: SeededTensor & ("k" | "v"), first: number, count: number) => {
+    device.queue.writeBuffer(params, 0, Uint32Array.of(seed, SEEDED_IDS[tensor], first, count, width));
+    const encoder = device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, groups[tensor]);
+    pass.dispatchWorkgroups(Math.min(MAX_GROUPS, Math.ceil((count * width) / 64)));
+    pass.end();
+    device.queue.submit([encoder.finish()]);
+  };
+
+  for (const sequence of new Set(runs.map((run) => run.sequence))) {
+    const seen = rows.filter(([, [token]]) => keysOf(input, token).sequence === sequence).map(([, [token]]) => keysOf(input, token).keys);
+    const last = Math.max(...seen);
+    for (let first = 0; first < last; first += tileKeys) {
+      signal?.throwIfAborted();
+      const count = Math.min(tileKeys, last - first);
+      // The kernels load whole groups of 4: the rows past the end are some other tokens', which nobody sees.
+      const whole = Math.ceil(count / 4) * 4;
+      make("k", allStarts[sequence] + first, whole);
+      make("v", allStarts[sequence] + first, whole);
+      const keys: Block = { runs: [{ sequence, start: first, length: count, row: 0 }], rows: whole };
+      for (const pass of passes) pass.partial = await pass.attention.attend(0, pass.queries, pass.attention.keysAt(keys, { buffer: k }, { buffer: v }), pass.partial);
+      sink.pairs(seen.reduce((sum, n) => sum + Math.max(0, Math.min(count, n - first)), 0));
+    }
+  }
+
+  const [main, twice] = await Promise.all(passes.map(async ({ attention, partial }) => {
+    const data = await attention.result(partial!);
+    const out = new Float32Array(data, 0, tokens.length * heads * D);
+    return { out, lse: publicLse(new Float32Array(data, out.byteLength, tokens.length * heads)) };
+  }));
+  const places = new Map(tokens.map((token, i) => [token, i]));
+  for (const [index, [token, head]] of rows) {
+    const at = places.get(token)! * heads + head;
+    const lse = main.lse[at];
+    sink.row({ index, keys: keysOf(input, token).keys, out: Float64Array.from(main.out.subarray(at * D, (at + 1) * D)), lse, spread: twice === undefined ? 1 : Math.exp(twice.lse[at] / 2 - lse) });
+  }
+  for (const { attention } of passes) attention.dispose(false);
+}
+
+function bind(device: GPUDevice, pipeline: GPUComputePipeline, params: GPUBuffer, values: GPUBuffer): GPUBindGroup {
+  return device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries: [{ binding: 0, resource: { buffer: params } }, { binding: 1, resource: { buffer: values } }] });
+}

@@ -1,0 +1,415 @@
+/** The client against a fake worker: what it does with good ones, slow ones, silent ones, and those that talk nonsense. */
+import assert from "node:assert/strict";
+import test from "node:test";
+import { writeFrame } from "../../../cuda-bridge/client/frames.ts";
+import type { Remote, RemoteOptions, SeededInput } from "../../../cuda-bridge/client/types.ts";
+import { InputError, LimitError, RankError, RemoteError } from "../../../engine/errors.ts";
+import { seededRows } from "../../../engine/tensor/seeded.ts";
+import type { Span } from "../../../engine/trace/span.ts";
+import { client, fakeWorker, LIMITS, type Peer, runValue, TOKEN } from "./fake-worker.ts";
+
+const RUN: SeededInput = { seed: 1, sequences: [{ new: 8, cached: 0 }], heads: 2, kvHeads: 1, headDim: 16, ranks: 2 };
+const SPAN: Span = { rank: 0, lane: "device", kind: "attend", hop: 0, start: 0, duration: 1, bytes: 0, flops: 5 };
+const ROWS = { ...RUN, rows: [[0, 0], [7, 1]] as const };
+/** O of ROWS as a worker might send it. */
+const OUT = seededRows(9, "q", 0, 2, 16);
+const LSE = Float32Array.of(1, -Infinity);
+const refs = (out = 1, lse = 2) => ({ out: { stream: out, dtype: "f32", shape: [2, 16], bytes: 128 }, lse: { stream: lse, dtype: "f32", shape: [2], bytes: 8 } });
+const bytes = (x: Float32Array) => new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
+
+/** Runs `use` on a remote whose worker is `serve`; at the end nothing that the client said was against the schema, and no token leaked. */
+async function withWorker(serve: (peer: Peer, n: number) => Promise<void>, use: (remote: Remote, peers: Peer[]) => Promise<void>, options: Partial<RemoteOptions> = {}): Promise<void> {
+  const worker = await fakeWorker(serve);
+  try {
+    const remote = await client.connect({ url: worker.url, token: TOKEN, idleSeconds: 1, connectSeconds: 5, ...options });
+    try {
+      await use(remote, worker.peers);
+    } finally {
+      await remote.close();
+    }
+    assert.deepEqual(worker.peers.flatMap((p) => p.complaints), []);
+  } finally {
+    await worker.close();
+  }
+}
+
+/** Expects a RemoteError of this code that names the address, says what to do, and keeps the token. */
+async function fails(promise: Promise<unknown>, code: string, message = /./): Promise<void> {
+  await assert.rejects(promise, (error: Error) => {
+    assert.ok(error instanceof RemoteError, `${error.name}: ${error.message}`);
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, /^ws:\/\/127\.0\.0\.1:\d+: .*; .+/);
+    assert.match(error.message, message);
+    assert.ok(!`${error.message} ${error.stack}`.includes(TOKEN), "the token is in the error");
+    return true;
+  });
+}
+
+test("a seeded call: its place, progress and spans as they come, and rows in frames of any size", () =>
+  withWorker(async (peer) => {
+    await peer.greet();
+    const { id, method, params } = await peer.call();
+    assert.deepEqual([method, params.rows, params.output, params.seed], ["attend", [[0, 0], [7, 1]], "rows", 1]);
+    peer.say({ type: "queued", id, place: 2 });
+    peer.say({ type: "queued", id, place: 0 });
+    peer.say({ type: "progress", id, done: 1, total: 4, note: "hop 0" });
+    peer.say({ type: "spans", id, spans: [SPAN] });
+    peer.say({ type: "spans", id, spans: [{ ...SPAN, hop: 1 }] });
+    peer.say({ type: "result", id, value: runValue(), tensors: refs() });
+    peer.socket.send(writeFrame(2, 0, bytes(LSE)));
+    for (const [from, to] of [[0, 1], [1, 64], [64, 128]]) peer.socket.send(writeFrame(1, from, bytes(OUT).subarray(from, to)));
+    const last = await peer.hears((m) => m.type === "ack" && m.stream === 1 && m.received === 128);
+    assert.ok(last);
+  }, async (remote) => {
+    assert.equal(remote.state, "open");
+    assert.equal(remote.facts.devices[0].name, "a fake");
+    const told: unknown[] = [];
+    const { out, lse, report } = await remote.attendSeeded({ ...ROWS, onQueued: (place) => told.push(place), onProgress: (...p) => told.push(p), onSpans: (s) => told.push(s.length) });
+    assert.deepEqual(told, [2, 0, [1, 4, "hop 0"], 1, 1]);
+    assert.deepEqual([out, lse], [OUT, LSE]);
+    assert.deepEqual(report.spans.map((s) => s.hop), [0, 1]);
+    assert.deepEqual([report.backend, report.adapter.name, report.kernel, report.remote.simulated, report.remote.address], ["remote", "a fake", "flash-cpu", true, remote.address]);
+  }));
+
+test("own tensors go up within the window, whole, and only as fast as they are acknowledged", () => {
+  const heads = 4, T = 40;
+  const [q, k] = [seededRows(1, "q", 0, T, heads * 16), seededRows(1, "k", 0, T, 16)];
+  return withWorker(async (peer) => {
+    await peer.greet();
+    const { id, params } = await peer.call();
+    const got = new Map<number, Uint8Array[]>();
+    let seen = 0;
+    for (const [name, x] of [["q", q], ["k", k], ["v", k]] as const) {
+      const { stream, bytes: size } = params.tensors[name];
+      assert.equal(size, x.byteLength);
+      let received = 0;
+      while (received < size) {
+        await new Promise((resolve) => setTimeout(resolve, 20)); // a slow reader
+        const underWay = peer.frames.slice(seen).reduce((sum, f) => sum + f.length - 16, 0);
+        assert.ok(underWay <= LIMITS.window, `${underWay} bytes unacknowledged`);
+        for (; seen < peer.frames.length; seen++) {
+          const frame = peer.frames[seen];
+          assert.ok(frame.length <= LIMITS.frameBytes);
+          const head = new DataView(frame.buffer, frame.byteOffset);
+          if (head.getUint32(4, true) !== stream) break;
+          assert.equal(Number(head.getBigUint64(8, true)), received);
+          got.set(stream, [...(got.get(stream) ?? []), frame.subarray(16)]);
+          received += frame.length - 16;
+        }
+        peer.say({ type: "ack", stream, received });
+      }
+      assert.deepEqual(Buffer.concat(got.get(stream)!), Buffer.from(x.buffer));
+    }
+    peer.say({ type: "queued", id, place: 0 });
+    peer.say({ type: "result", id, value: runValue(), tensors: { out: { stream: 1, dtype: "f32", shape: [T, heads, 16], bytes: T * heads * 64 }, lse: { stream: 2, dtype: "f32", shape: [T, heads], bytes: T * heads * 4 } } });
+    // What comes down is acknowledged at every quarter of the window.
+    for (let at = 0; at < T * heads * 64; at += 512) peer.socket.send(writeFrame(1, at, new Uint8Array(512)));
+    await peer.hears((m) => m.type === "ack" && m.stream === 1 && m.received === 1024);
+    peer.socket.send(writeFrame(2, 0, new Uint8Array(T * heads * 4)));
+  }, async (remote) => {
+    const result = await remote.attend({ q, k, v: k, sequences: [{ new: T, cached: 0 }], heads, kvHeads: 1, headDim: 16, ranks: 2 });
+    assert.equal(result.out.length, T * heads * 16);
+  }, { idleSeconds: 10 });
+});
+
+test("errors of the protocol become the engine's", async () => {
+  const said: [Record<string, unknown>, (error: Error) => boolean][] = [
+    [{ code: "bad-input", message: "heads: found 3" }, (e) => e instanceof InputError && !(e instanceof LimitError)],
+    [{ code: "does-not-fit", message: "too much", details: { need: 10, have: 5, fits: "4 tokens" } }, (e) => e instanceof LimitError && e.need === 10 && e.have === 5 && /too much; what would fit: 4 tokens/.test(e.message)],
+    [{ code: "rank-died", message: "gone", details: { rank: 3 } }, (e) => e instanceof RankError && e.rank === 3],
+    [{ code: "rank-died", message: "gone" }, (e) => e instanceof RemoteError && e.code === "worker-failed"],
+    [{ code: "queue-full", message: "4 wait" }, (e) => e instanceof RemoteError && e.code === "queue-full"],
+    [{ code: "worker-failed", message: `it said ${TOKEN}` }, (e) => e instanceof RemoteError && !e.message.includes(TOKEN)],
+    [{ code: "time-limit", message: "60 s" }, (e) => e instanceof RemoteError && e.code === "time-limit"],
+  ];
+  await withWorker(async (peer) => {
+    await peer.greet();
+    for (const [n, [error]] of said.entries()) peer.say({ type: "error", id: (await peer.call(n)).id, ...error });
+  }, async (remote) => {
+    for (const [error, right] of said) await assert.rejects(remote.attendSeeded(RUN), (e: Error) => right(e) && e.message.startsWith(remote.address) || e instanceof RankError, JSON.stringify(error));
+    assert.equal(remote.state, "open");
+  });
+});
+
+test("a signal cancels on the worker, before, during and after; a worker that does not confirm is not waited for", () =>
+  withWorker(async (peer) => {
+    await peer.greet();
+    const first = await peer.call();
+    await peer.hears((m) => m.type === "cancel" && m.id === first.id);
+    peer.say({ type: "error", id: first.id, code: "cancelled", message: "as you wish" });
+    // The second is never confirmed in time, and its result comes when nobody wants it.
+    const second = await peer.call(1);
+    await peer.hears((m) => m.type === "cancel" && m.id === second.id);
+    const third = await peer.call(2);
+    peer.say({ type: "result", id: second.id, value: runValue(), tensors: refs(1, 2) });
+    peer.socket.send(writeFrame(1, 0, bytes(OUT)));
+    peer.socket.send(writeFrame(2, 0, bytes(LSE)));
+    peer.say({ type: "result", id: third.id, value: runValue(), tensors: {} });
+  }, async (remote) => {
+    const reason = new DOMException("enough", "AbortError");
+    await assert.rejects(remote.attendSeeded({ ...ROWS, signal: AbortSignal.abort(reason) }), reason);
+    for (const least of [0, 1.5]) {
+      const controller = new AbortController();
+      const start = performance.now();
+      setTimeout(() => controller.abort(reason), 50);
+      await assert.rejects(remote.attendSeeded({ ...ROWS, signal: controller.signal }), reason);
+      const took = (performance.now() - start) / 1000;
+      assert.ok(took >= least && took < least + 4, `${took} s`);
+    }
+    await remote.attendSeeded(RUN);
+    assert.equal(remote.state, "open");
+  }, { idleSeconds: 20 }));
+
+test("silence: a worker that never answers, one that forgets a call, one whose bytes stop", async () => {
+  const stops = async (peer: Peer) => {
+    await peer.greet();
+    const { id } = await peer.call();
+    peer.say({ type: "result", id, value: runValue(), tensors: refs() });
+    peer.socket.send(writeFrame(1, 0, bytes(OUT).subarray(0, 64)));
+    for (let n = 1;; n++) peer.say({ type: "result", id: (await peer.call(n)).id, value: {}, tensors: {} });
+  };
+  const forgets = async (peer: Peer) => {
+    await peer.greet();
+    for (let n = 1;; n++) peer.say({ type: "result", id: (await peer.call(n)).id, value: {}, tensors: {} });
+  };
+  const start = performance.now();
+  await withWorker((peer) => peer.greet(), (remote) => fails(remote.attendSeeded(RUN), "silent", /no sign of life for 1\.\d s, while attend was under way/));
+  await withWorker(forgets, (remote) => fails(remote.attendSeeded(RUN), "silent", /did not say anything of it for 1 s/));
+  await withWorker(stops, (remote) => fails(remote.attendSeeded(ROWS), "silent", /the bytes of its result stopped coming for 1 s/));
+  assert.ok(performance.now() - start < 15_000);
+});
+
+test("a long run of a live worker outlasts the idle limit: its health is asked for, in line or not", () =>
+  withWorker(async (peer, n) => {
+    await peer.greet();
+    assert.equal(n, 0);
+    const { id } = await peer.call();
+    peer.say({ type: "queued", id, place: 0 });
+    setTimeout(() => peer.say({ type: "result", id, value: runValue(), tensors: {} }), 4000);
+    for (let i = 1;; i++) {
+      const probe = await peer.call(i);
+      assert.equal(probe.method, "health");
+      if (i % 2 === 0) peer.say({ type: "result", id: probe.id, value: {}, tensors: {} });
+      else {
+        peer.say({ type: "queued", id: probe.id, place: 1 });
+        await peer.hears((m) => m.type === "cancel" && m.id === probe.id);
+        peer.say({ type: "error", id: probe.id, code: "cancelled", message: "cancelled" });
+      }
+    }
+  }, async (remote, peers) => {
+    await remote.attendSeeded(RUN);
+    assert.ok(peers[0].heard.filter((m) => m.method === "health").length >= 3);
+  }));
+
+test("a run beyond the worker's own limit ends here too", () =>
+  withWorker(async (peer) => {
+    await peer.greet({ limits: { ...LIMITS, runSeconds: 0.5 } });
+    const { id } = await peer.call();
+    peer.say({ type: "queued", id, place: 0 });
+    for (let n = 1;; n++) peer.say({ type: "result", id: (await peer.call(n)).id, value: {}, tensors: {} });
+  }, (remote) => fails(remote.attendSeeded(RUN), "time-limit")));
+
+test("nonsense ends the connection with what was found, and every call on it", async () => {
+  const result = (peer: Peer, id: number, tensors: unknown) => peer.say({ type: "result", id, value: runValue(), tensors });
+  const cases: [RegExp, (peer: Peer, id: number) => void][] = [
+    [/found no JSON: "\{nonsense"/, (peer) => peer.socket.send("{nonsense")],
+    [/type: found "dance", expected welcome, queued/, (peer) => peer.say({ type: "dance" })],
+    [/type: found nothing/, (peer) => peer.say(null)],
+    [/progress\/done/, (peer, id) => peer.say({ type: "progress", id, done: -1, total: 1 })],
+    [/spans\/spans/, (peer, id) => peer.say({ type: "spans", id, spans: [{ ...SPAN, lane: "moon" }] })],
+    [/queued of call 77, which was never made/, (peer) => peer.say({ type: "queued", id: 77, place: 0 })],
+    [/second welcome/, (peer) => void peer.greet()],
+    [/ack of 5 bytes of stream 1, which were not sent/, (peer) => peer.say({ type: "ack", stream: 1, received: 5 })],
+    [/found no tensor as lse of attend, expected f32 \[2\]/, (peer, id) => result(peer, id, { out: refs().out })],
+    [/found f32 \[3, 16\] of 192 bytes as out/, (peer, id) => result(peer, id, { ...refs(), out: { ...refs().out, shape: [3, 16], bytes: 192 } })],
+    [/of 129 bytes as out/, (peer, id) => result(peer, id, { ...refs(), out: { ...refs().out, bytes: 129 } })],
+    [/stream 1 used twice/, (peer, id) => result(peer, id, refs(1, 1))],
+    [/frame of stream 9, which carries nothing now/, (peer) => peer.socket.send(writeFrame(9, 0, Uint8Array.of(1)))],
+    [/frame of 3 bytes/, (peer) => peer.socket.send(Uint8Array.of(1, 2, 3))],
+    [/begins with 0x/, (peer) => peer.socket.send(new Uint8Array(64))],
+    [/frame of 2000 bytes, expected at most 1040/, (peer) => peer.socket.send(new Uint8Array(2000))],
+    [/found a frame at byte 64, expected byte 0/, (peer, id) => (result(peer, id, refs()), peer.socket.send(writeFrame(1, 64, Uint8Array.of(1))))],
+    [/beyond the tensor's 8/, (peer, id) => (result(peer, id, refs()), peer.socket.send(writeFrame(2, 0, new Uint8Array(9))))],
+    [/second result of call 1/, (peer, id) => (result(peer, id, refs()), result(peer, id, refs(3, 4)))],
+    [/the report's kernel: found nothing/, (peer, id) => {
+      peer.say({ type: "result", id, value: runValue({ kernel: undefined }), tensors: refs() });
+      peer.socket.send(writeFrame(1, 0, bytes(OUT)));
+      peer.socket.send(writeFrame(2, 0, bytes(LSE)));
+    }],
+  ];
+  for (const [message, talk] of cases) {
+    await withWorker(async (peer) => {
+      await peer.greet();
+      talk(peer, (await peer.call()).id);
+    }, (remote) => fails(remote.attendSeeded(ROWS), "bad-reply", message), { idleSeconds: 10 });
+  }
+});
+
+test("a result that comes again, when its call has ended", () =>
+  withWorker(async (peer) => {
+    await peer.greet();
+    const { id } = await peer.call();
+    peer.say({ type: "result", id, value: runValue(), tensors: {} });
+    const second = await peer.call(1);
+    assert.equal(second.id, id + 1);
+    peer.say({ type: "result", id, value: runValue(), tensors: {} });
+  }, async (remote) => {
+    await remote.attendSeeded(RUN);
+    await fails(remote.attendSeeded(RUN), "bad-reply", /result of call 1, which has ended.*while attend was under way/);
+  }));
+
+test("a connection dropped in a frame: the call ends and is not run again; the next call makes a new connection", () => {
+  const states: string[] = [];
+  return withWorker(async (peer, n) => {
+    await peer.greet();
+    const { id } = await peer.call();
+    if (n === 0) {
+      peer.say({ type: "result", id, value: runValue(), tensors: refs() });
+      peer.socket.send(writeFrame(1, 0, bytes(OUT).subarray(0, 64)), () => peer.socket.terminate());
+    } else peer.say({ type: "result", id, value: runValue({ kernel: "another" }), tensors: {} });
+  }, async (remote, peers) => {
+    await fails(remote.attendSeeded(ROWS), "lost", /while attend was under way: its result is unknown; nothing was run again/);
+    assert.equal(remote.state, "lost");
+    assert.equal(peers.length, 1);
+    assert.equal((await remote.attendSeeded(RUN)).report.kernel, "another");
+    assert.equal(peers.length, 2);
+    await remote.close();
+    assert.equal(remote.state, "closed");
+    await fails(remote.attendSeeded(RUN), "closed");
+    assert.deepEqual(states.map((s) => s.split(" ")[0]), ["lost", "open", "closed"]);
+  }, { onState: (state, why = "") => states.push(`${state} ${why}`), idleSeconds: 10 });
+});
+
+test("a worker that comes back late is reached; one that does not is given up, and a signal ends the waiting", async () => {
+  const serve = async (peer: Peer, n: number) => {
+    await peer.greet();
+    const { id } = await peer.call();
+    peer.say({ type: "result", id, value: runValue({ kernel: `connection ${n}` }), tensors: {} });
+  };
+  const worker = await fakeWorker(serve);
+  const remote = await client.connect({ url: worker.url, token: TOKEN, retrySeconds: 1.5 });
+  try {
+    await worker.close();
+    const start = performance.now();
+    await fails(remote.attendSeeded(RUN), "unreachable");
+    assert.ok(performance.now() - start > 500 && performance.now() - start < 8000);
+    const reason = new DOMException("enough", "AbortError");
+    await assert.rejects(remote.attendSeeded({ ...RUN, signal: AbortSignal.timeout(100) }), { name: "TimeoutError" });
+    await assert.rejects(remote.attendSeeded({ ...RUN, signal: AbortSignal.abort(reason) }), reason);
+    let back: Awaited<ReturnType<typeof fakeWorker>> | undefined;
+    setTimeout(async () => (back = await fakeWorker(serve, { port: worker.port })), 300);
+    const results = await Promise.all([remote.attendSeeded(RUN), remote.health().catch(() => undefined)]);
+    assert.equal(results[0].report.kernel, "connection 0");
+    await remote.close();
+    await back!.close();
+  } finally {
+    await remote.close();
+    await worker.close();
+  }
+});
+
+test("a session is gone with its connection, and says so", () =>
+  withWorker(async (peer, n) => {
+    await peer.greet();
+    if (n > 0) return;
+    const open = await peer.call();
+    assert.deepEqual([open.method, open.params.dtype, open.params.capacity], ["session.open", "bf16", 64]);
+    peer.say({ type: "result", id: open.id, value: { session: 7, capacity: 64 }, tensors: {} });
+    const { id, params } = await peer.call(1);
+    assert.deepEqual([params.session, params.batch, params.tensors.q.bytes], [7, [{ sequence: 3, new: 2 }], 2 * 2 * 16 * 2]);
+    const report = { step: 0, mode: "prefill", batch: [{ sequence: 3, new: 2, cached: 0 }], missRate: 1, paddingBytes: 0, tokens: [{ sequence: 3, perRank: [1, 1] }] };
+    peer.say({ type: "result", id, value: { ...runValue({ dtype: "bf16" }), ...report }, tensors: { out: { stream: 1, dtype: "f32", shape: [2, 2, 16], bytes: 256 }, lse: { stream: 2, dtype: "f32", shape: [2, 2], bytes: 16 } } });
+    peer.socket.send(writeFrame(2, 0, new Uint8Array(16)));
+    peer.socket.send(writeFrame(1, 0, new Uint8Array(256)));
+    const evict = await peer.call(2);
+    assert.equal(evict.method, "session.evict");
+    peer.socket.terminate();
+  }, async (remote) => {
+    const session = await remote.session({ ranks: 2, heads: 2, kvHeads: 1, headDim: 16, wireDtype: "bf16", capacity: 64 });
+    const batch = [{ sequence: 3, q: new Float32Array(64), k: new Float32Array(32), v: new Float32Array(32) }];
+    const { outputs, report } = await session.prefill(batch);
+    assert.deepEqual([outputs[0].out.length, outputs[0].lse.length, report.mode, session.tokens, session.steps], [64, 4, "prefill", [{ sequence: 3, perRank: [1, 1] }], 1]);
+    assert.deepEqual(session.capacity, { tokensPerRank: 64, pageTokens: 1, pages: 64, pagesUsed: [1, 1] });
+    await assert.rejects(session.prefill(batch, { variant: "pass-q" }), InputError);
+    await assert.rejects(session.snapshot(), InputError);
+    await fails(session.drop(3), "lost");
+    await fails(session.prefill(batch), "session-gone", /session 7 is gone with its connection.*open a new session/);
+    await session.dispose();
+    await assert.rejects(session.decode(batch), /it was disposed/);
+  }, { idleSeconds: 10 }));
+
+test("connecting: refused, unanswered, wrong token, wrong version, another server, and a cancelled one", async () => {
+  const attempt = (url: string, more: Partial<RemoteOptions> = {}) => client.connect({ url, token: TOKEN, connectSeconds: 1, ...more });
+  const gone = await fakeWorker(() => Promise.resolve());
+  await gone.close();
+  await fails(attempt(gone.url), "unreachable", /see that the worker runs/);
+  const cases: [string, RegExp, (peer: Peer) => Promise<void>, { protocol?: string | false }?][] = [
+    ["connect-timeout", /did not say welcome within 1 s/, () => Promise.resolve()],
+    ["bad-token", /wrong token.*use the token that the worker printed/, async (peer) => {
+      await peer.hears((m) => m.type === "hello");
+      peer.say({ type: "error", code: "bad-token", message: `wrong token: found ${TOKEN}` });
+      peer.socket.close(4401);
+    }],
+    ["bad-token", /close code 4401/, async (peer) => {
+      await peer.hears((m) => m.type === "hello");
+      peer.socket.close(4401);
+    }],
+    ["bad-version", /speaks protocol 2, this client 1/, (peer) => peer.greet({ protocol: 2 })],
+    ["too-many-connections", /4429/, (peer) => Promise.resolve(peer.socket.close(4429))],
+    ["bad-reply", /found queued before welcome/, (peer) => Promise.resolve(peer.say({ type: "queued", id: 1, place: 0 }))],
+    ["bad-reply", /welcome\/facts/, (peer) => peer.greet({ facts: {} })],
+  ];
+  for (const [code, message, serve, options] of cases) {
+    const worker = await fakeWorker(serve, options);
+    try {
+      await fails(attempt(worker.url), code, message);
+    } finally {
+      await worker.close();
+    }
+  }
+  const slow = await fakeWorker(() => Promise.resolve());
+  try {
+    const reason = new DOMException("enough", "AbortError");
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(reason), 100);
+    await assert.rejects(attempt(slow.url, { signal: controller.signal, connectSeconds: 20 }), reason);
+    await assert.rejects(attempt(slow.url, { signal: AbortSignal.abort(reason) }), reason);
+  } finally {
+    await slow.close();
+  }
+});
+
+test("bad options are refused before anything is sent, without the secret", async () => {
+  const attempt = (options: Partial<RemoteOptions>) => client.connect({ url: "ws://127.0.0.1:1", token: TOKEN, ...options });
+  for (const [options, message] of [
+    [{ url: "nonsense" }, /remote address: found "nonsense", expected one such as ws:/],
+    [{ url: "http://127.0.0.1:8787" }, /found "http:", expected ws:/],
+    [{ url: `ws://127.0.0.1:1/?token=${TOKEN}` }, /a token does not belong in an address/],
+    [{ url: `ws://me:${TOKEN}@127.0.0.1:1` }, /found a user/],
+    [{ url: `ws://127.0.0.1:1/#${TOKEN}` }, /fragment/],
+    [{ token: "" }, /token: found none/],
+    [{ token: `${TOKEN}\n` }, /token: found a blank/],
+    [{ token: "x".repeat(257) }, /more than 256/],
+    [{ idleSeconds: 0 }, /idleSeconds: found 0/],
+    [{ connectSeconds: NaN }, /connectSeconds: found NaN/],
+  ] as const) {
+    await assert.rejects(attempt(options), (error: Error) => {
+      assert.ok(error instanceof InputError && message.test(error.message), `${error.name}: ${error.message}`);
+      assert.ok(!error.message.includes(TOKEN));
+      return true;
+    });
+  }
+});
+
+test("bad calls are refused before they are sent", () =>
+  withWorker((peer) => peer.greet(), async (remote, peers) => {
+    for (const [input, message] of [
+      [{ ...RUN, output: "rows" }, /expected rows named/],
+      [{ ...RUN, rows: [[0, 0]], output: "none" }, /expected rows named/],
+      [{ ...RUN, heads: 3, kvHeads: 2 }, /H a multiple of Hkv/],
+      [{ ...RUN, seed: -1 }, /attend: call\/params\/seed|attend: .*seed/],
+      [{ ...RUN, ranks: 0 }, /ranks/],
+    ] as const) await assert.rejects(remote.attendSeeded(input as SeededInput), (e: Error) => e instanceof InputError && message.test(e.message));
+    await assert.rejects(remote.layer({ tokens: 0, ranks: 1 }), InputError);
+    assert.deepEqual(peers[0].heard.map((m) => m.type), ["hello"]);
+  }));
