@@ -1,0 +1,1 @@
+"""Ringside's native worker: context-parallel attention with PyTorch on GPUs or CPUs."""

@@ -1,0 +1,242 @@
+"""The compute processes as the server sees them: started, asked for one run at a time, watched, killed, started again."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+from .link import Block, Link
+
+#: How long the processes may take to find each other and to check their kernels.
+START_SECONDS = 300
+#: How long they may take to end when asked.
+END_SECONDS = 4
+COMMAND = (sys.executable, "-m", "ringside_worker.compute")
+
+
+class RunRefused(Exception):
+    """The engine ended a run with this code; it is ready for the next."""
+
+    def __init__(self, code: str, message: str, details: dict):
+        super().__init__(message)
+        self.code, self.message, self.details = code, message, details
+
+
+class RunCancelled(Exception):
+    """The engine ended a run as it was told to; it is ready for the next."""
+
+
+class Died(Exception):
+    """A compute process ended, or has to. `rank`: which, where that is known."""
+
+    def __init__(self, message: str, rank: int | None = None):
+        super().__init__(message)
+        self.rank = rank
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Group:
+    """
+    `processes`: how many to start here, over gloo or NCCL on this host; 0 under torchrun, which has started the other ranks: then this one is rank 0 of
+    theirs and cannot be started again alone. `command` starts a compute process. `options` are those of Engine.start.
+    """
+
+    def __init__(self, processes: int, options: dict, command: tuple[str, ...] = COMMAND):
+        self._processes, self._options, self._command = processes, options, command
+        self._children: list[subprocess.Popen] = []
+        self._link: Link | None = None
+        self._answer: asyncio.Future | None = None
+        self._emit: Callable[[dict], None] = lambda event: None
+        self._run = 0
+        self._watching: asyncio.Task | None = None
+        self.facts: dict = {}
+        #: Set when a process has ended by itself; `start` clears it.
+        self.died = asyncio.Event()
+        self._death: Died | None = None
+
+    @property
+    def restartable(self) -> bool:
+        return self._processes > 0
+
+    @property
+    def pids(self) -> list[int]:
+        """By rank."""
+        return [child.pid for child in self._children]
+
+    async def start(self) -> dict:
+        """Starts the processes; what rank 0 says of the machine. Raises Died."""
+        loop = asyncio.get_running_loop()
+        self._death = None
+        self.died.clear()
+        self._answer = loop.create_future()
+        ours, theirs = socket.socketpair()
+        self._link = Link(ours)
+        ranks = max(1, self._processes)
+        port = free_port()
+        self._children = []
+        for rank in range(ranks):
+            env = dict(os.environ)
+            if self._processes > 1:
+                env |= {"RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+                env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
+            arguments = [*self._command, json.dumps(self._options)] + ([str(theirs.fileno())] if rank == 0 else [])
+            # A session of its own: Ctrl-C reaches the server alone. A pipe as standard input: it closes when the server is gone.
+            self._children.append(
+                subprocess.Popen(
+                    arguments, env=env, stdin=subprocess.PIPE, stdout=sys.stderr, start_new_session=True, pass_fds=[theirs.fileno()] if rank == 0 else []
+                )
+            )
+        theirs.close()
+        answer, link = self._answer, self._link
+        threading.Thread(target=self._read, args=(loop, link, answer), daemon=True).start()
+        self._watching = asyncio.create_task(self._watch(list(self._children)))
+        try:
+            await asyncio.wait({answer}, timeout=START_SECONDS)
+            if not answer.done():
+                raise Died(f"the compute processes were not ready within {START_SECONDS} s")
+            self.facts = answer.result()["ready"]
+        except BaseException:
+            await self.kill()
+            raise
+        return self.facts
+
+    async def run(self, method: str, params: dict, inputs: list[tuple[dict, Block]], emit: Callable[[dict], None]) -> tuple[dict, list[tuple[dict, Block]]]:
+        """
+        One run. `inputs`: descriptions `{name, dtype, shape, bytes}` with their bytes; likewise what comes back beside the value, which the caller closes.
+        `emit` is called on the event loop. Raises RunRefused, RunCancelled, Died. One at a time.
+        """
+        if self._death is not None:
+            raise self._death
+        loop = asyncio.get_running_loop()
+        self._run += 1
+        self._answer, self._emit = loop.create_future(), emit
+        message = {"run": self._run, "method": method, "params": params, "inputs": [described for described, _ in inputs]}
+        try:
+            await loop.run_in_executor(None, self._link.send, message, [block for _, block in inputs])
+        except OSError:
+            pass  # The watch says who died.
+        answer = await self._answer
+        if "done" in answer:
+            return answer["value"], list(zip(answer["tensors"], answer["blocks"], strict=True))
+        if "cancelled" in answer:
+            raise RunCancelled
+        if "refused" in answer:
+            if answer["code"] == "rank-lost":
+                raise Died(answer["message"], answer["details"].get("rank"))
+            raise RunRefused(answer["code"], answer["message"], answer["details"])
+        raise Died(f"the compute process failed: {answer['message']}")
+
+    def cancel(self) -> None:
+        """Tells the engine to end its run soon."""
+        link, number = self._link, self._run
+
+        def tell() -> None:
+            try:
+                link.send({"cancel": number})
+            except OSError:
+                pass
+
+        asyncio.get_running_loop().run_in_executor(None, tell)
+
+    async def end(self) -> None:
+        """Lets the engine end in order, in bounded time."""
+        self._look_away()
+        if self._link is not None:
+            try:
+                await asyncio.get_running_loop().run_in_executor(None, self._link.send, {"close": True})
+            except OSError:
+                pass
+        await self._gone(END_SECONDS)
+        await self.kill()
+
+    async def kill(self) -> None:
+        """Ends the processes now; a run in progress ends with Died."""
+        self._look_away()
+        for child in self._children:
+            try:
+                os.killpg(child.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        await self._gone(END_SECONDS)
+        for child in self._children:
+            child.stdin.close()
+        if self._link is not None:
+            self._link.close()
+        self._death = self._death or Died("the compute processes were ended")
+        self._settle(self._answer, self._death)
+
+    def _look_away(self) -> None:
+        """These processes may end now."""
+        if self._watching is not None:
+            self._watching.cancel()
+
+    async def _gone(self, seconds: float) -> None:
+        """Until all have ended, or the time is over."""
+        for _ in range(int(seconds / 0.02)):
+            if all(child.poll() is not None for child in self._children):
+                return
+            await asyncio.sleep(0.02)
+
+    async def _watch(self, children: list[subprocess.Popen]) -> None:
+        """Says who died."""
+        while True:
+            for rank, child in enumerate(children):
+                status = child.poll()
+                if status is not None:
+                    how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+                    # What the process said last is still on its way.
+                    await asyncio.sleep(0.1)
+                    self._death = Died(f"the compute process of rank {rank} ended {how}", rank)
+                    self.died.set()
+                    self._settle(self._answer, self._death)
+                    return
+            await asyncio.sleep(0.05)
+
+    @staticmethod
+    def _settle(future: asyncio.Future | None, outcome: dict | Exception) -> bool:
+        if future is None or future.done():
+            return False
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+        return True
+
+    def _read(self, loop: asyncio.AbstractEventLoop, link: Link, started: asyncio.Future) -> None:
+        """In a thread of its own: what rank 0 says. It hands over one message at a time, so that a busy event loop holds back the engine."""
+        while (received := link.receive()) is not None:
+            message, fds = received
+            message["blocks"] = [Block(tensor["bytes"], fd) for tensor, fd in zip(message.get("tensors", []), fds, strict=True)]
+            handled = threading.Event()
+            try:
+                loop.call_soon_threadsafe(self._hear, message, started, handled)
+            except RuntimeError:
+                return
+            handled.wait()
+
+    def _hear(self, message: dict, started: asyncio.Future, handled: threading.Event) -> None:
+        try:
+            if "ready" in message:
+                self._settle(started, message)
+            elif "failed" in message:
+                self._settle(started, Died(message["failed"]))
+            elif "emit" in message:
+                if message["emit"] == self._run and not self._answer.done():
+                    self._emit(message["event"])
+            else:
+                number = next(message[key] for key in ("done", "refused", "cancelled", "crashed") if key in message)
+                if number != self._run or not self._settle(self._answer, message):
+                    for block in message["blocks"]:
+                        block.close()
+        finally:
+            handled.set()

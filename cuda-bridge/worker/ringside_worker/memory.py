@@ -1,0 +1,61 @@
+"""What memory there is for a run, and the refusal of one that would not fit."""
+
+from pathlib import Path
+
+import torch
+
+from .errors import Refused
+
+MARGIN = 0.95
+"""Share of what is free that a run may take: allocators round up."""
+
+
+def free_on(device: torch.device) -> int:
+    """Bytes free on a device: of a GPU, what its driver and this process's allocator have; of the host, what Linux and its control group say."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    found = [_meminfo("MemAvailable")]
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        if limit != "max":
+            found.append(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+    except (OSError, ValueError):
+        pass
+    return max(0, min(found))
+
+
+def total_on(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else _meminfo("MemTotal")
+
+
+def _meminfo(name: str) -> int:
+    try:
+        line = next(row for row in Path("/proc/meminfo").read_text().splitlines() if row.startswith(name + ":"))
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration):
+        return 1 << 33
+
+
+def require(need: dict[str, int], have: int, where: str, fits: str) -> None:
+    """Raises Refused "does-not-fit" unless the sum of `need` fits."""
+    total = sum(need.values())
+    if total > have:
+        largest = ", ".join(f"{name} {text(size)}" for name, size in sorted(need.items(), key=lambda item: -item[1]) if size > 0)
+        raise Refused("does-not-fit", f"memory on {where}: needs {text(total)} ({largest}), found {text(have)} free; {fits}", {"need": total, "have": have, "fits": fits})
+
+
+def largest_that(fits, most: int) -> int:
+    """The largest n <= most for which `fits(n)`, 0 if none; `fits` is monotonous."""
+    low, high = 0, most + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def text(bytes: float) -> str:
+    for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if bytes >= size:
+            return f"{bytes / size:.3g} {unit}"
+    return f"{bytes:.0f} B"

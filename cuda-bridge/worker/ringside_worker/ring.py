@@ -1,0 +1,35 @@
+"""
+The ring programs, as the paper has them: Algorithms 2, 3 and 4 on rank k.
+
+Each is a generator that yields between bounded pieces of attention, where a run can be cancelled; every rank yields equally often. What they are written
+against: a ring (`shift`, `arrived`, `home`, `all_to_all`; exchange.py) and a device (`attend`; device.py).
+"""
+
+
+def owner_at(rank: int, hop: int, size: int) -> int:
+    """The rank that first owned what rank k holds at step j: s = (k - j) mod N."""
+    return (rank - hop) % size
+
+
+def pass_kv(ring, device, q, kv):
+    """Fused varseq ring pass-KV partial prefill (Algorithm 2): queries stay, KV goes round. Returns the merged (O, LSE) of `q`."""
+    total = ring.home(ring.rank)
+    for hop in range(ring.size):
+        ring.shift(hop, kv)
+        yield from device.attend(hop, q, kv, total)
+        kv = ring.arrived(hop, kv)
+    return total.finish()
+
+
+def pass_q(ring, device, q, kv):
+    """Fused varseq ring pass-Q partial prefill (Algorithm 3): KV stays, queries go round, partial results go home in one All2All."""
+    for hop in range(ring.size):
+        ring.shift(hop, q)
+        yield from device.attend(hop, q, kv, ring.home(q.owner))
+        q = ring.arrived(hop, q)
+    total = yield from ring.all_to_all()
+    return total.finish()
+
+
+decode = pass_q
+"""Batched ring pass-Q decode (Algorithm 4) is Algorithm 3 on one-token queries: the block of a chunk says which sequence each of its rows belongs to."""

@@ -1,0 +1,148 @@
+"""Runs one attention job on the ranks of this process, and brings rank 0 what was asked for of its output."""
+
+import time
+from typing import Callable
+
+import torch
+
+from .device import Device, Pacer, Work
+from .errors import Cancelled, Refused
+from .exchange import Chunk, Simulated, WorldRing
+from .job import Job
+from .merge import Accumulator
+from .ring import pass_kv, pass_q
+from .spans import SimulatedTimeline, Timeline, times_of
+from .team import CANCEL, ERROR, GO
+
+
+class Listener:
+    """Spans and progress on their way to the client. Ranks other than 0 keep their spans for the next meeting."""
+
+    def __init__(self, emit: Callable[[dict], None] | None, cancelled: Callable[[], bool] | None):
+        self._emit, self._cancelled = emit, cancelled
+        self.all: list[dict] = []
+        self.outbox: list[dict] = []
+        self.done = 0
+
+    def put(self, span: dict) -> None:
+        self.outbox.append(span)
+
+    def progress(self, done: int, total: int, note: str) -> None:
+        if self._emit is not None:
+            self._emit({"type": "progress", "done": done, "total": total, "note": note})
+
+    def flush(self, others: list[dict] = []) -> None:
+        """On rank 0: sends on what has come."""
+        spans, self.outbox = [*self.outbox, *others], []
+        self.all += spans
+        for i in range(0, len(spans), 500):
+            if self._emit is not None:
+                self._emit({"type": "spans", "spans": spans[i : i + 500]})
+
+    def is_cancelled(self) -> bool:
+        return self._cancelled is not None and self._cancelled()
+
+
+class Run:
+    """
+    One ring pass. `make_queries(k)` and `make_keys(k)` give the operands of rank k (keys: a Chunk, or what has `keys` and `owner`); they and the buffers are
+    made before the ranks agree to begin, so that none fails later for want of memory. Afterwards `totals[k]` has O and LSE of the ranks of this process.
+    """
+
+    def __init__(self, context, job: Job, hold: int, listener: Listener, make_queries, make_keys, link: dict | None, slice_flops: float, note: str):
+        self.job, self.context, self.listener, self._note = job, context, listener, note
+        clock, device, merger = context.clock, context.device, context.merger
+        ranks = range(job.ranks) if context.team.world == 1 else [context.team.rank]
+        self.simulated = context.team.world == 1 and job.ranks > 1
+        self.timeline = SimulatedTimeline(clock, job.ranks, link, listener.put) if context.team.world == 1 else Timeline(clock, listener.put)
+        pairs = slice_flops / (4 * job.head_dim * job.heads)
+        work, pacer = Work(job, int(pairs)), Pacer(clock, slice_flops)
+        # A short run meets only before and after: its hops may be shorter than a meeting.
+        self._meets = job.flops / job.ranks > 2 * slice_flops
+        self.devices = {k: Device(k, job, work, context.kernels, self.timeline, pacer, self._hop_done) for k in ranks}
+        self.totals: dict[int, Accumulator] = {}
+        for k in ranks:
+            rows = job.queries[k].rows
+            o = torch.empty(rows, job.heads, job.head_dim, dtype=torch.float32, device=device)
+            lse = torch.empty(rows, job.heads, dtype=torch.float32, device=device)
+            self.totals[k] = Accumulator(o, lse, merger, hold, self.devices[k].merging)
+        if context.team.world == 1:
+            exchange = Simulated(job, [self.totals[k] for k in ranks], self.timeline)
+            self.rings, self._traffic = {k: exchange.rings[k] for k in ranks}, exchange.traffic
+        else:
+            k = context.team.rank
+            self.rings = {k: WorldRing(job, k, self.totals[k], self.timeline, context.team, merger, self.devices[k].merging)}
+            self._traffic = [self.rings[k].traffic]
+        program = pass_kv if job.variant == "pass-kv" else pass_q
+        self._programs = {k: program(self.rings[k], self.devices[k], make_queries(k), make_keys(k)) for k in ranks}
+
+    def go(self) -> dict:
+        """Runs; returns {"perRank", "times", "seconds"} on rank 0. All ranks have agreed before. Errors: Cancelled, Refused."""
+        team, listener = self.context.team, self.listener
+        if self.context.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        if team.world > 1:
+            team.meet(GO, 0, [])
+        started = time.perf_counter()
+        self.context.clock.start()
+        if team.world == 1:
+            self._together()
+        else:
+            self._alone(next(iter(self._programs)))
+        seconds = time.perf_counter() - started
+        end = self.timeline.end
+        shared = team.share({"traffic": [t.json() for t in self._traffic], "spans": listener.outbox, "end": end, "used": sorted(self.context.kernels.used)})
+        if team.world > 1:
+            listener.outbox = [] if team.rank else [s for other in shared for s in other["spans"]]
+        listener.flush()
+        total = max(other["end"] for other in shared)
+        return {"perRank": [t for other in shared for t in other["traffic"]], "times": times_of(listener.all, total), "seconds": seconds, "used": sorted({u for other in shared for u in other["used"]})}
+
+    def _together(self) -> None:
+        """Simulated ranks take turns, piece by piece."""
+        live = dict(self._programs)
+        try:
+            while live:
+                for k in list(live):
+                    try:
+                        next(live[k])
+                    except StopIteration:
+                        del live[k]
+                    if self.listener.is_cancelled():
+                        raise Cancelled()
+                    self.listener.flush()
+            self.timeline.drain(everything=True)
+        finally:
+            for program in self._programs.values():
+                program.close()
+
+    def _alone(self, rank: int) -> None:
+        """This process's rank, with a meeting after every piece."""
+        program, ring, error, ended = self._programs[rank], self.rings[rank], None, False
+        while not ended:
+            try:
+                next(program)
+            except StopIteration:
+                ended = True
+                self.timeline.drain(everything=True)
+            except Exception as found:
+                error, ended = found, not self._meets
+            if not self._meets and not ended:
+                continue
+            if isinstance(error, Refused) and error.code == "rank-died":
+                raise error
+            flag = ERROR if error is not None else CANCEL if self.listener.is_cancelled() else GO
+            worst, done, others = self.context.team.meet(flag, self.listener.done, self.listener.outbox)
+            if self.context.team.rank == 0:
+                self.listener.progress(done, self.job.ranks**2, self._note)
+                self.listener.flush(others)
+            if worst != GO:
+                ring.drain()
+                program.close()
+                self.context.team.agree(error or (Cancelled() if worst == CANCEL else None))
+                raise Cancelled()
+
+    def _hop_done(self, hops: int) -> None:
+        self.listener.done += hops
+        if self.context.team.world == 1:
+            self.listener.progress(self.listener.done, self.job.ranks**2, self._note)

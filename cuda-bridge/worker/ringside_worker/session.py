@@ -1,0 +1,147 @@
+"""
+Sessions: a KV cache that stays sharded over the ranks, and what a step appends to it.
+
+Every process keeps the same books (which rank holds which positions of which sequence) and the rows of its own ranks. Rows are written beyond what a sequence
+has and count only once a step is kept, so a step that fails or is cancelled leaves nothing.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from .errors import Refused
+from .exchange import Chunk
+from .job import Job, Shape
+from .layout import Range, count, deal_decode, deal_prefill, equal_blocks, joined, packed, padded
+from .memory import text
+
+
+@dataclass
+class Rows:
+    """K and V of one sequence on one rank: `[2, room, Hkv, D]`, of which the first `length` rows count."""
+
+    data: torch.Tensor
+    length: int = 0
+
+
+@dataclass
+class Cache:
+    """One rank's rows of a session, as the ring programs read them: `keys` counts sequences in the order of `batch`."""
+
+    owner: int
+    rows: dict[int, Rows] = field(default_factory=dict)
+    batch: list[int] = field(default_factory=list)
+
+    def keys(self, sequence: int, k0: int, k1: int) -> tuple[torch.Tensor, torch.Tensor]:
+        data = self.rows[self.batch[sequence]].data
+        return data[0, k0:k1], data[1, k0:k1]
+
+
+class Session:
+    """One session on one process."""
+
+    def __init__(self, number: int, shape: Shape, capacity: int, variant: str, link: dict | None, rates: dict | None, ranks: list[int]):
+        self.number, self.shape, self.capacity, self.variant, self.link, self.rates = number, shape, capacity, variant, link, rates
+        self.caches = {k: Cache(k) for k in ranks}
+        self.ranges: dict[int, list[tuple[Range, ...]]] = {}
+        self.steps = 0
+
+    def held(self, sequence: int) -> list[int]:
+        """The ranks' tokens of a sequence."""
+        return [count(r) for r in self.ranges.get(sequence, [()] * self.shape.ranks)]
+
+    def tokens(self) -> list[dict]:
+        return [{"sequence": s, "perRank": self.held(s)} for s in sorted(self.ranges)]
+
+    def lengths(self, batch: list[dict]) -> list[tuple[int, int]]:
+        """(T, P) of each sequence of a batch, checked."""
+        numbers = [b["sequence"] for b in batch]
+        if len(set(numbers)) != len(numbers):
+            raise Refused("bad-input", f"batch: found sequences {numbers}, expected each once")
+        return [(b["new"], sum(self.held(b["sequence"]))) for b in batch]
+
+    def plan(self, mode: str, batch: list[dict], variant: str) -> tuple[Job, list[list[tuple[Range, ...]]]]:
+        """The job of a step, and what each rank appends: `appended[k][i]`."""
+        ranks, sequences = self.shape.ranks, self.lengths(batch)
+        numbers = [b["sequence"] for b in batch]
+        if mode == "decode":
+            for number, (T, P) in zip(numbers, sequences):
+                if T != 1 or P == 0:
+                    raise Refused("bad-input", f"decode: sequence {number}: found {T} new and {P} cached tokens, expected 1 new token of a sequence that has some; prefill it first")
+            owners = deal_decode([self.held(n) for n in numbers], self.steps)
+            appended = [[((P, P + 1),) if owners[i] == k else () for i, (_, P) in enumerate(sequences)] for k in range(ranks)]
+            rows = max(sum(count(r) for r in own) for own in appended)
+            queries, variant = [packed(own, rows) for own in appended], "pass-q"
+        else:
+            dealt = [deal_prefill(T, P, self.held(n)) for n, (T, P) in zip(numbers, sequences)]
+            appended = [[d[k] for d in dealt] for k in range(ranks)]
+            queries = equal_blocks(appended)
+        after = [[joined([*self.ranges.get(n, [()] * ranks)[k], *appended[k][i]]) for i, n in enumerate(numbers)] for k in range(ranks)]
+        most = max(sum(count(r) for s, own in self.ranges.items() for r in [own[k]]) + sum(count(r) for r in appended[k]) for k in range(ranks))
+        if most > self.capacity:
+            e = self.shape.kv_bytes
+            fits = f"the session was opened for {self.capacity} tokens a rank: evict a sequence, or open one with more capacity"
+            raise Refused("does-not-fit", f"KV cache: needs {most} tokens on a rank ({text(most * e)}), found room for {self.capacity}; {fits}", {"need": most * e, "have": self.capacity * e, "fits": fits})
+        lengths = [max(count(own[i]) for own in after) for i in range(len(numbers))]
+        keys = [padded(own, lengths) for own in after]
+        return Job(**vars(self.shape), causal=True, variant=variant, sequences=sequences, queries=queries, keys=keys), appended
+
+    def growth(self, numbers: list[int], appended) -> int:
+        """Bytes that this process's caches will take more."""
+        e = self.shape.kv_bytes
+        return sum(self._room(k, n, count(appended[k][i])) * e for k in self.caches for i, n in enumerate(numbers) if self._room(k, n, count(appended[k][i])))
+
+    def reserve(self, numbers: list[int], appended, device: torch.device) -> None:
+        """Makes room for a step's rows."""
+        for k, cache in self.caches.items():
+            cache.batch = list(numbers)
+            for i, n in enumerate(numbers):
+                room, old = self._room(k, n, count(appended[k][i])), cache.rows.get(n)
+                if room:
+                    data = torch.empty(2, room, self.shape.kv_heads, self.shape.head_dim, dtype=self.shape.dtype, device=device)
+                    if old is not None:
+                        data[:, : old.length] = old.data[:, : old.length]
+                    cache.rows[n] = Rows(data, 0 if old is None else old.length)
+                elif old is None:
+                    cache.rows[n] = Rows(torch.empty(2, 0, self.shape.kv_heads, self.shape.head_dim, dtype=self.shape.dtype, device=device))
+
+    def fresh(self, rank: int, i: int, appended) -> torch.Tensor:
+        """Where the step's rows of the batch's i-th sequence go on a rank: a view `[2, n, Hkv, D]`."""
+        rows = self.caches[rank].rows[self.caches[rank].batch[i]]
+        return rows.data[:, rows.length : rows.length + count(appended[rank][i])]
+
+    def message(self, rank: int, job: Job, out: torch.Tensor) -> Chunk:
+        """Fills `out` with the rows that pass-KV sends."""
+        cache, block = self.caches[rank], job.keys[rank]
+        for i, own in enumerate(block.ranges):
+            n = count(own)
+            out[:, block.first[i] : block.first[i] + n] = cache.rows[cache.batch[i]].data[:, :n]
+        return Chunk(rank, block, out)
+
+    def keep(self, numbers: list[int], appended) -> None:
+        """The step counts."""
+        for i, n in enumerate(numbers):
+            before = self.ranges.get(n, [()] * self.shape.ranks)
+            self.ranges[n] = [joined([*before[k], *appended[k][i]]) for k in range(self.shape.ranks)]
+            for k, cache in self.caches.items():
+                cache.rows[n].length += count(appended[k][i])
+        self.steps += 1
+
+    def drop_empty(self) -> None:
+        """After a step that did not count: sequences that it would have begun."""
+        for cache in self.caches.values():
+            for n in [n for n in cache.rows if n not in self.ranges]:
+                del cache.rows[n]
+
+    def evict(self, sequence: int) -> None:
+        if sequence not in self.ranges:
+            raise Refused("bad-input", f"evict: found sequence {sequence}, expected one of {sorted(self.ranges) or 'none'}")
+        del self.ranges[sequence]
+        for cache in self.caches.values():
+            cache.rows.pop(sequence, None)
+
+    def _room(self, rank: int, number: int, more: int) -> int:
+        """Rows to make room for, 0 if there is enough: half as much again as a sequence has, so that decode seldom copies it."""
+        old = self.caches[rank].rows.get(number)
+        length, room = (0, 0) if old is None else (old.length, old.data.shape[1])
+        return 0 if length + more <= room else min(self.capacity, max(length + more, room + room // 2))

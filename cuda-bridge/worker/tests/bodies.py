@@ -1,0 +1,228 @@
+"""What rank 0 does in the tests of several processes; each returns something for JSON."""
+
+import os
+import threading
+import time
+
+import numpy as np
+import torch
+from checks import attend_errors, attend_params, errors, expected, seeded
+from ringside_worker.engine import Cancelled, Refused
+from ringside_worker.seeded import seeded_rows
+
+
+def quiet(event: dict) -> None:
+    pass
+
+
+def never() -> bool:
+    return False
+
+
+BATCHES = [
+    [(24, 0)],
+    [(37, 0)],
+    [(5, 43)],
+    [(1, 64)],
+    [(8, 0), (8, 0)],
+    [(13, 7), (0, 9), (1, 0), (30, 2)],
+]
+
+
+def sweep(engine) -> dict:
+    """Every program on fused, odd and partial batches, grouped heads and types; the largest errors."""
+    worst = [0.0, 0.0]
+    for batch in BATCHES:
+        sequences = [{"new": T, "cached": P} for T, P in batch]
+        for variant in ("pass-kv", "pass-q"):
+            for causal in (True, False):
+                found = attend_errors(engine, sequences=sequences, variant=variant, causal=causal, ranks=engine.world)
+                worst = [max(a, b) for a, b in zip(worst, found)]
+    for heads, kv_heads, dim in ((4, 4, 16), (8, 1, 64), (16, 2, 128)):
+        for variant in ("pass-kv", "pass-q"):
+            found = attend_errors(engine, heads=heads, kvHeads=kv_heads, headDim=dim, variant=variant, ranks=engine.world)
+            worst = [max(a, b) for a, b in zip(worst, found)]
+    sixteen = attend_errors(engine, sequences=[{"new": 200, "cached": 0}], dtype="bf16", variant="pass-q", ranks=engine.world)
+    return {"out": worst[0], "lse": worst[1], "bf16": sixteen}
+
+
+def given(engine) -> dict:
+    """Own tensors, sampled rows, and the report of a run with its spans."""
+    p = attend_params(sequences=[{"new": 21, "cached": 10}, {"new": 9, "cached": 0}], ranks=engine.world, variant="pass-q")
+    del p["seed"]
+    generator = torch.Generator().manual_seed(3)
+    q, k, v = torch.randn(30, 4, 32, generator=generator), torch.randn(40, 2, 32, generator=generator), torch.randn(40, 2, 32, generator=generator)
+    inputs, events = {"q": q.numpy(), "k": k.numpy(), "v": v}, []
+    report, tensors = engine.run("attend", p, inputs, events.append, never)
+    rows = [[0, 0], [29, 3], [20, 1], [21, 2], [7, 0]]
+    _, sampled = engine.run("attend", {**p, "output": "rows", "rows": rows}, inputs, quiet, never)
+    at = tuple(np.array(rows).T)
+    same = bool(np.array_equal(sampled["out"], tensors["out"][at]) and np.array_equal(sampled["lse"], tensors["lse"][at]))
+    spans = [s for e in events if e["type"] == "spans" for s in e["spans"]]
+    return {"errors": errors(p, tensors, (q, k, v)), "same": same, "report": report, "spans": spans, "progress": [e for e in events if e["type"] == "progress"]}
+
+
+def conversation(engine) -> dict:
+    """A session of prefills and decodes, held against one full prefill of everything; then eviction."""
+    H, Hkv, D, N = 4, 2, 32, engine.world
+    worst, tokens = 0.0, None
+    for variant, ranks in (("pass-kv", N), ("pass-q", N)) if N > 1 else (("pass-kv", 3), ("pass-q", 3), ("auto", 4), ("pass-kv", 1)):
+        value, _ = engine.run("session.open", {"ranks": ranks, "heads": H, "kvHeads": Hkv, "headDim": D, "dtype": "f32", "capacity": 300, "variant": variant}, {}, quiet, never)
+        session, lengths = value["session"], {3: 0, 8: 0}
+        steps = [("prefill", {3: 25, 8: 9}), ("prefill", {3: 1}), ("decode", {8: 1, 3: 1}), ("decode", {3: 1}), ("prefill", {8: 17, 3: 40}), ("decode", {3: 1, 8: 1}), ("decode", {8: 1})]
+        for mode, batch in steps:
+            p = {"session": session, "batch": [{"sequence": s, "new": n} for s, n in batch.items()], "output": "full", "seed": 11}
+            report, tensors = engine.run(f"session.{mode}", p, {}, quiet, never)
+            at = 0
+            for s, n in batch.items():
+                P = lengths[s]
+                q = seeded_rows(11 + s, "q", P, torch.empty(n, H, D))
+                k, v = (seeded_rows(11 + s, name, 0, torch.empty(P + n, Hkv, D)) for name in "kv")
+                o, lse = expected({"headDim": D, "causal": True, "sequences": [{"new": n, "cached": P}]}, q, k, v)
+                worst = max(worst, np.abs(tensors["out"][at : at + n] - o.numpy()).max(), np.abs(tensors["lse"][at : at + n] - lse.numpy()).max())
+                at, lengths[s] = at + n, P + n
+            tokens = report["tokens"]
+            for row in tokens:
+                assert max(row["perRank"]) - min(row["perRank"]) <= 1, tokens
+                assert sum(row["perRank"]) == lengths[row["sequence"]], tokens
+        after, _ = engine.run("session.evict", {"session": session, "sequence": 3}, {}, quiet, never)
+        assert [row["sequence"] for row in after["tokens"]] == [8]
+        engine.run("session.close", {"session": session}, {}, quiet, never)
+    try:
+        engine.run("session.evict", {"session": session, "sequence": 8}, {}, quiet, never)
+        code = "none"
+    except Refused as error:
+        code = error.code
+    return {"worst": float(worst), "closed": code}
+
+
+def cancelling(engine) -> dict:
+    """Cancels a long run and a session's step from another thread; the next run and the session's next step must be right."""
+    asked = threading.Event()
+
+    def cancelled_after(method: str, p: dict) -> float:
+        began, at = threading.Event(), []
+
+        def see(event: dict) -> None:
+            if event["type"] == "spans":
+                began.set()
+
+        def ask() -> None:
+            began.wait(30)
+            time.sleep(0.2)
+            at.append(time.monotonic())
+            asked.set()
+
+        asked.clear()
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            engine.run(method, p, {}, see, asked.is_set)
+        except Cancelled:
+            return time.monotonic() - at[0]
+        raise AssertionError("ended before it was cancelled")
+
+    ranks = engine.world if engine.world > 1 else 4
+    out = {"attend": [], "worst": 0.0}
+    for variant in ("pass-kv", "pass-q"):
+        long = attend_params(sequences=[{"new": 40000, "cached": 0}], heads=8, kvHeads=1, headDim=64, ranks=ranks, variant=variant, output="none")
+        out["attend"].append(cancelled_after("attend", long))
+        out["worst"] = max(out["worst"], *attend_errors(engine, ranks=ranks, variant=variant))
+    value, _ = engine.run("session.open", {"ranks": ranks, "heads": 8, "kvHeads": 1, "headDim": 64, "dtype": "f32", "capacity": 60000, "variant": "pass-kv"}, {}, quiet, never)
+    step = {"session": value["session"], "output": "full", "seed": 1}
+    engine.run("session.prefill", {**step, "batch": [{"sequence": 1, "new": 10}]}, {}, quiet, never)
+    out["step"] = cancelled_after("session.prefill", {**step, "batch": [{"sequence": 1, "new": 40000}, {"sequence": 2, "new": 5}]})
+    report, tensors = engine.run("session.prefill", {**step, "batch": [{"sequence": 1, "new": 10}]}, {}, quiet, never)
+    q = seeded_rows(2, "q", 10, torch.empty(10, 8, 64))
+    k, v = (seeded_rows(2, name, 0, torch.empty(20, 1, 64)) for name in "kv")
+    o, _ = expected({"headDim": 64, "causal": True, "sequences": [{"new": 10, "cached": 10}]}, q, k, v)
+    out["worst"] = max(out["worst"], float(np.abs(tensors["out"] - o.numpy()).max()))
+    out["tokens"] = report["tokens"]
+    return out
+
+
+def refused(engine) -> list:
+    """What is refused, by code; the run after each must be right."""
+    cases = [
+        ("attend", attend_params(ranks=engine.world, sequences=[{"new": 1 << 28, "cached": 0}], output="none"), {}),
+        ("attend", attend_params(ranks=3 if engine.world > 1 else 0), {}),
+        ("attend", attend_params(ranks=engine.world, heads=3), {}),
+        ("attend", attend_params(ranks=engine.world, output="rows", rows=[[24, 0]]), {}),
+        ("attend", {k: v for k, v in attend_params(ranks=engine.world).items() if k != "seed"}, {"q": np.zeros((24, 4, 32), np.float32)}),
+        ("session.open", {"ranks": engine.world, "heads": 4, "kvHeads": 2, "headDim": 32, "dtype": "f32", "capacity": 1 << 40, "variant": "pass-kv"}, {}),
+        ("session.decode", {"session": 99, "batch": [{"sequence": 1, "new": 1}], "output": "none", "seed": 1}, {}),
+    ]
+    out = []
+    for method, p, inputs in cases:
+        try:
+            engine.run(method, p, inputs, quiet, never)
+            out.append(["none", "", {}])
+        except Refused as error:
+            out.append([error.code, str(error), error.details])
+        assert max(attend_errors(engine, ranks=engine.world)) < 1e-5
+    return out
+
+
+def full_cache(engine) -> list:
+    """A step beyond the session's capacity is refused and the session stays as it was."""
+    value, _ = engine.run("session.open", {"ranks": engine.world, "heads": 4, "kvHeads": 2, "headDim": 32, "dtype": "f32", "capacity": 10, "variant": "pass-kv"}, {}, quiet, never)
+    step = {"session": value["session"], "output": "none", "seed": 1}
+    engine.run("session.prefill", {**step, "batch": [{"sequence": 1, "new": 4}]}, {}, quiet, never)
+    try:
+        engine.run("session.prefill", {**step, "batch": [{"sequence": 1, "new": 10 * engine.world}]}, {}, quiet, never)
+        code, details = "none", {}
+    except Refused as error:
+        code, details = error.code, error.details
+    report, _ = engine.run("session.prefill", {**step, "batch": [{"sequence": 1, "new": 2}]}, {}, quiet, never)
+    return [code, details, report["tokens"]]
+
+
+def sabotage(engine) -> None:
+    """Makes the kernels of this process fail at the third long call of each run."""
+    attend, calls = engine.kernels.attend, []
+
+    def fails(q, k, v, causal, scale):
+        calls.append(q.shape[0])
+        if q.shape[2] == 64 and len(calls) % 3 == 0:
+            raise RuntimeError("sabotaged")
+        return attend(q, k, v, causal, scale)
+
+    engine.kernels.attend = fails
+
+
+def failing(engine) -> list:
+    """A kernel that fails on one rank mid-run ends the run on all, and the next run is right."""
+    out = []
+    for variant in ("pass-kv", "pass-q"):
+        p = attend_params(sequences=[{"new": 4000, "cached": 0}], heads=8, kvHeads=1, headDim=64, ranks=engine.world, variant=variant, output="none")
+        try:
+            engine.run("attend", p, {}, quiet, never)
+            out.append("none")
+        except Refused as error:
+            out.append(error.code)
+        out.append(max(attend_errors(engine, ranks=engine.world, variant=variant)))
+    return out
+
+
+def losing(engine) -> list:
+    """Says that it is in a run that takes long, and how that ended."""
+    p = attend_params(sequences=[{"new": 200000, "cached": 0}], heads=8, kvHeads=1, headDim=64, ranks=engine.world, output="none")
+    said = []
+
+    def see(event: dict) -> None:
+        if event["type"] == "spans" and not said:
+            said.append(True)
+            print("RUNNING", flush=True)
+
+    out = []
+    for _ in range(2):
+        started = time.monotonic()
+        try:
+            engine.run("attend", p, {}, see, never)
+            out.append(["none", 0])
+        except Refused as error:
+            out.append([error.code, time.monotonic() - started])
+    return out
+
+
+def whoami(engine) -> dict:
+    return {"facts": engine.facts(), "errors": attend_errors(engine, ranks=engine.world), "elastic": "TORCHELASTIC_RUN_ID" in os.environ, "seeded": [t.shape[0] for t in seeded(attend_params())]}

@@ -1,0 +1,17 @@
+"""One process of a worker under test: rank 0 runs the function of bodies.py named on the command line and prints its result as JSON, the others serve."""
+
+import json
+import sys
+
+import bodies
+from ringside_worker.engine import Engine
+
+name, options = sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
+engine = Engine.start(device="cpu", **options)
+if engine.rank == 1 and name == "failing":
+    bodies.sabotage(engine)
+if engine.rank != 0:
+    engine.serve()
+else:
+    print("RESULT " + json.dumps(getattr(bodies, name)(engine)), flush=True)
+    engine.close()

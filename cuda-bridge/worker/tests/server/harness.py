@@ -1,0 +1,205 @@
+"""What the server's tests share: a worker process of their own, and a small client that checks every message it gets against the schema."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from ringside_worker.wire import HEAD, read_frame, read_message, write_frame, write_message
+
+HERE = Path(__file__).parent
+WORKER = HERE.parents[1]
+EXAMPLES = WORKER.parent / "protocol" / "examples"
+#: A slow machine is no failure.
+PATIENCE = 60
+
+
+class Worker:
+    """A worker process. `fake`: its compute processes are fake_compute.py's."""
+
+    def __init__(self, *arguments: str, fake: bool = True, env: dict | None = None, json_line: bool = True):
+        self._log = tempfile.TemporaryFile("w+")
+        program = [str(HERE / "fake_worker.py")] if fake else ["-m", "ringside_worker"]
+        clean = {name: value for name, value in os.environ.items() if name not in ("RINGSIDE_TOKEN", "RANK", "WORLD_SIZE", "MASTER_ADDR")}
+        self.process = subprocess.Popen(
+            [sys.executable, *program, "--listen", "127.0.0.1:0", *(["--json"] if json_line else []), *arguments],
+            cwd=WORKER, env=clean | (env or {}), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, text=True,
+        )
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait(PATIENCE)
+            raise AssertionError(f"the worker did not start: status {self.process.returncode}\n{self.log()}")
+        self.said = json.loads(line) if json_line else {"line": line}
+        self.address, self.token = self.said.get("address"), self.said.get("token")
+
+    def log(self) -> str:
+        self._log.seek(0)
+        return self._log.read()
+
+    def client(self, **options: object) -> "Client":
+        return Client(self.address, self.token, **options)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(PATIENCE)
+        finally:
+            self.process.kill()
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.stop()
+        self.process.stdout.close()
+        self._log.close()
+
+
+class Client:
+    """A connection. With `token=None` no hello is sent."""
+
+    def __init__(self, address: str, token: str | None, **options: object):
+        self._context = connect(address, **{"subprotocols": ["ringside-1"], "compression": None, "max_size": None, "close_timeout": 1, **options})
+        self.socket = self._context.__enter__()
+        self.heard: list[dict] = []
+        self.number = self.stream = 0
+        self.close_code: int | None = None
+        self._streams: dict[int, bytearray] = {}
+        if token is not None:
+            self.send({"type": "hello", "protocol": 1, "token": token, "client": "a test"})
+            self.welcome = self.expect("welcome")
+
+    def send(self, message: dict) -> None:
+        self.socket.send(write_message(message))
+
+    def receive(self, timeout: float = PATIENCE) -> dict | bytes:
+        """The next message or frame. ConnectionClosed once there is none."""
+        data = self.socket.recv(timeout)
+        if isinstance(data, bytes):
+            return data
+        message = read_message(data, "serverMessage")
+        self.heard.append(message)
+        return message
+
+    def expect(self, kind: str, number: int | None = None) -> dict:
+        """The next message of this type (and of this call); others are passed over."""
+        while True:
+            message = self.receive()
+            if isinstance(message, dict) and message["type"] == kind and message.get("id") == number:
+                return message
+
+    def call(self, method: str, params: dict) -> int:
+        self.number += 1
+        self.send({"type": "call", "id": self.number, "method": method, "params": params})
+        return self.number
+
+    def tensor(self, array: numpy.ndarray) -> dict:
+        self.stream += 1
+        return {"stream": self.stream, "dtype": {2: "f16", 4: "f32"}[array.itemsize], "shape": list(array.shape), "bytes": array.nbytes}
+
+    def upload(self, tensor: dict, array: numpy.ndarray) -> None:
+        """All its frames, with regard to the window. Acknowledgements of others are lost on the way."""
+        data, sent, leave = array.tobytes(), 0, self.welcome["limits"]["window"]
+        payload = self.welcome["limits"]["frameBytes"] - HEAD.size
+        while sent < len(data):
+            if sent == leave:
+                message = self.receive()
+                if isinstance(message, dict) and message["type"] == "ack" and message["stream"] == tensor["stream"]:
+                    leave = message["received"] + self.welcome["limits"]["window"]
+                assert not (isinstance(message, dict) and message["type"] == "error"), message
+                continue
+            part = data[sent : min(sent + payload, leave)]
+            self.socket.send(write_frame(tensor["stream"], sent, part))
+            sent += len(part)
+
+    def end(self, number: int) -> dict:
+        """A call's result or error, whichever comes."""
+        while True:
+            message = self.receive()
+            if isinstance(message, dict) and message["type"] in ("result", "error") and message.get("id") == number:
+                return message
+
+    def result(self, number: int) -> tuple[dict, dict[str, numpy.ndarray]]:
+        """A call's value and tensors, acknowledged as the protocol says."""
+        end = self.end(number)
+        assert end["type"] == "result", end
+        tensors = {name: (tensor, bytearray()) for name, tensor in end["tensors"].items()}
+        by_stream = {tensor["stream"]: (tensor, data) for tensor, data in tensors.values()}
+        while any(len(data) < tensor["bytes"] for tensor, data in tensors.values()):
+            frame = self.receive()
+            if isinstance(frame, dict):
+                continue
+            stream, offset, payload = read_frame(frame, self.welcome["limits"]["frameBytes"])
+            tensor, data = by_stream[stream]
+            assert offset == len(data)
+            data += payload
+            self.send({"type": "ack", "stream": stream, "received": len(data)})
+        return end["value"], {name: numpy.frombuffer(data, dtype="<f4").reshape(tensor["shape"]) for name, (tensor, data) in tensors.items()}
+
+    def health(self) -> dict:
+        return self.result(self.call("health", {}))[0]
+
+    def closed(self) -> tuple[int, str | None]:
+        """The close code, and the code of the error before it; waits for both."""
+        error = None
+        try:
+            while True:
+                message = self.receive()
+                if isinstance(message, dict) and message["type"] == "error" and "id" not in message:
+                    error = message["code"]
+        except ConnectionClosed as closed:
+            return (closed.rcvd.code if closed.rcvd else 1006), error
+
+    def close(self) -> None:
+        self._context.__exit__(None, None, None)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def attend(**changes: object) -> dict:
+    """Parameters of a small attend; a value of None takes a field out."""
+    params = {"sequences": [{"new": 8, "cached": 4}], "heads": 4, "kvHeads": 2, "headDim": 16, "variant": "pass-kv", "causal": True, "dtype": "f32", "ranks": 2, "output": "full", "seed": 1} | changes
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def lasting(seconds: float, **changes: object) -> dict:
+    """Of an attend that takes so long."""
+    return attend(link={"bandwidth": 1e9, "latency": seconds}, **changes)
+
+
+SESSION = {"ranks": 2, "heads": 4, "kvHeads": 2, "headDim": 16, "dtype": "f32", "capacity": 64, "variant": "auto"}
+
+
+def prefill(session: int, new: int = 8, **changes: object) -> dict:
+    return {"session": session, "batch": [{"sequence": 0, "new": new}], "output": "full", "seed": 1} | changes
+
+
+def alive(pid: int) -> bool:
+    """Does this process run? A zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(pids: list[int], seconds: float = 20) -> bool:
+    """Have all of them ended, within so many seconds?"""
+    end = time.monotonic() + seconds
+    while any(alive(pid) for pid in pids):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True

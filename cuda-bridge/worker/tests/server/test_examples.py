@@ -1,0 +1,60 @@
+"""The recorded examples of the protocol: each message and frame is judged as it says. The client's tests read the same files."""
+
+import json
+
+import pytest
+from harness import EXAMPLES
+
+from ringside_worker.wire import BadFrame, BadMessage, Inbound, Streams, read_message
+
+MESSAGES = [
+    pytest.param(side, example, id=f"{side}: {example['name']}")
+    for side in ("client", "server")
+    for example in json.loads((EXAMPLES / f"{side}-messages.json").read_text())["examples"]
+]
+FRAMES = json.loads((EXAMPLES / "frames.json").read_text())
+
+
+@pytest.mark.parametrize(("side", "example"), MESSAGES)
+def test_message(side, example):
+    text = example["text"] if "text" in example else json.dumps(example["message"])
+    if example["verdict"] == "good":
+        assert read_message(text, f"{side}Message") == example["message"]
+        return
+    with pytest.raises(BadMessage) as refused:
+        read_message(text, f"{side}Message")
+    assert refused.value.field == example["field"]
+    assert "found" in str(refused.value) and "expected" in str(refused.value) and len(str(refused.value)) < 400
+
+
+class Endless:
+    """A buffer that takes bytes anywhere, for tensors that no test allocates."""
+
+    def __setitem__(self, where, data):
+        self.last = bytes(data)
+
+
+@pytest.mark.parametrize("example", FRAMES["examples"], ids=lambda example: example["name"])
+def test_frame(example):
+    streams = Streams(FRAMES["frameBytes"], 1 << 20)
+    for stream, state in FRAMES["streams"].items():
+        streams.named([int(stream)])
+        if not state.get("ended"):
+            inbound = streams.open[int(stream)] = Inbound(int(stream), state["bytes"], Endless())
+            inbound.received = state["received"]
+    frame = bytes.fromhex(example["hex"])
+    if example["verdict"] == "bad":
+        with pytest.raises(BadFrame, match="found"):
+            streams.take(frame)
+    elif example["verdict"] == "dropped":
+        assert streams.take(frame) is None
+    else:
+        inbound = streams.take(frame)
+        assert inbound.stream == example["stream"]
+        assert inbound.received == example["offset"] + len(example["payload"]) // 2
+        assert inbound.buffer.last == bytes.fromhex(example["payload"])
+
+
+def test_both_verdicts_are_there():
+    verdicts = [example["verdict"] for _, example in (param.values for param in MESSAGES)]
+    assert verdicts.count("good") > 20 and verdicts.count("bad") > 40

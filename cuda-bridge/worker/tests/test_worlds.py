@@ -1,0 +1,95 @@
+"""Workers of 1, 2 and 4 processes over gloo: every algorithm against float64, and everything that can go wrong between processes."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+import worlds
+
+BAR = 2e-6
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_every_program_is_right(world):
+    found = worlds.run(world, "sweep")
+    assert found["out"] <= BAR and found["lse"] <= BAR
+    assert max(found["bf16"]) <= 0.03
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_own_tensors_sampled_rows_and_the_report(world):
+    found = worlds.run(world, "given")
+    assert max(found["errors"]) <= BAR and found["same"]
+    report, spans = found["report"], found["spans"]
+    assert report["processes"] == world and report["simulated"] is False and report["backend"] == "gloo" and report["link"] is None
+    for k, traffic in enumerate(report["perRank"]):
+        assert traffic["rank"] == k and traffic["ring"]["messages"] == traffic["all2all"]["messages"] == world - 1
+        assert traffic["bytesSent"] == traffic["bytesReceived"] == traffic["ring"]["bytes"] + traffic["all2all"]["bytes"]
+    assert {s["rank"] for s in spans} == set(range(world))
+    for k in range(world):
+        assert [s["hop"] for s in spans if s["rank"] == k and s["kind"] == "attend"] == list(range(world))
+        assert [s["peer"] for s in spans if s["rank"] == k and s["kind"] == "attend"] == [(k - j) % world for j in range(world)]
+        assert sum(s["kind"] == "receive" for s in spans if s["rank"] == k) == world - 1
+    assert found["progress"][-1]["done"] == found["progress"][-1]["total"] == world * world
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_a_session_equals_one_full_prefill(world):
+    found = worlds.run(world, "conversation")
+    assert found == {"worst": found["worst"], "closed": "unknown-session"} and found["worst"] <= BAR
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_a_cancelled_run_ends_within_a_second_and_leaves_the_worker_ready(world):
+    found = worlds.run(world, "cancelling", slice_seconds=0.05)
+    assert max(found["attend"]) < 1 and found["step"] < 1
+    assert found["worst"] <= BAR
+    assert [row["sequence"] for row in found["tokens"]] == [1] and sum(found["tokens"][0]["perRank"]) == 20
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_what_does_not_fit_or_is_wrong_is_refused(world):
+    found = worlds.run(world, "refused", memory_limit=1 << 31)
+    assert [row[0] for row in found] == ["does-not-fit", "bad-input", "bad-input", "bad-input", "bad-input", "does-not-fit", "unknown-session"]
+    code, message, details = found[0]
+    assert details["need"] > details["have"] > 0 and "new tokens would" in details["fits"] and "found" in message
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_full_cache_refuses_the_step_and_keeps_the_session(world):
+    code, details, tokens = worlds.run(world, "full_cache")
+    assert code == "does-not-fit" and details["need"] > details["have"]
+    assert sum(tokens[0]["perRank"]) == 6
+
+
+def test_a_rank_that_fails_ends_the_run_on_all():
+    found = worlds.run(2, "failing", slice_seconds=0.002)
+    assert found[0] == found[2] == "worker-failed"
+    assert max(found[1], found[3]) <= BAR
+
+
+@pytest.mark.parametrize("victim", [1, 2])
+def test_a_killed_rank_is_an_error_in_bounded_time(victim):
+    processes = worlds.start(3, "losing", timeout=8, slice_seconds=0.05)
+    try:
+        assert processes[0].stdout.readline().strip() == "RUNNING"
+        killed = time.monotonic()
+        processes[victim].kill()
+        (first, seconds), (second, again) = worlds.result(processes)
+        assert first == second == "rank-died"
+        assert time.monotonic() - killed < 40 and again < 1
+    finally:
+        for p in processes:
+            p.kill()
+
+
+def test_torchrun_starts_a_worker():
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--master-addr", "127.0.0.1", "--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--nproc-per-node", "2", str(worlds.HERE / "rank.py"), "whoami"]
+    out = subprocess.run(command, env=worlds.environment(), capture_output=True, text=True, timeout=90)
+    line = next((row for row in out.stdout.splitlines() if "RESULT " in row), None)
+    assert line is not None, out.stderr
+    found = json.loads(line.split("RESULT ", 1)[1])
+    assert found["elastic"] and found["facts"]["processes"] == 2 and found["facts"]["backend"] == "gloo" and len(found["facts"]["devices"]) == 2
+    assert max(found["errors"]) <= BAR

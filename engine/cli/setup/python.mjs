@@ -1,0 +1,101 @@
+// Finds the Python that runs the native worker (cuda-bridge/worker), or makes a virtual environment for it: .venv in the project's folder, with PyTorch for CPUs.
+//
+// RINGSIDE_PYTHON names a Python that has everything already, and then no other is tried. `node engine/cli/setup/python.mjs` prints the one that would be
+// used, `--install` makes it first. What is installed is known by a stamp: the hash of requirements.txt, written last, so that a broken-off install is gone on with.
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import process from "node:process";
+import { isMain, onPath, root, run, runMain, SetupError, since } from "./common.mjs";
+
+const OLDEST = [3, 11];
+const requirements = path.join(root, "cuda-bridge", "worker", "requirements.txt");
+const venv = path.join(root, ".venv");
+const venvPython = process.platform === "win32" ? path.join(venv, "Scripts", "python.exe") : path.join(venv, "bin", "python");
+const stampFile = path.join(venv, ".ringside-stamp");
+const INSTALL_LIMIT_MS = 15 * 60_000;
+/** PyPI's PyTorch for Linux carries CUDA (3 GB); this index has it without, and is asked only where there is no NVIDIA driver. */
+const CPU_INDEX = "https://download.pytorch.org/whl/cpu";
+
+const stamp = () => createHash("sha256").update(readFileSync(requirements)).digest("hex");
+const installed = () => existsSync(venvPython) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp();
+
+/** Runs a few lines of Python; what they print, or undefined where it is no Python that answers in time. */
+async function ask(python, code) {
+  const { code: status, out } = await run(python, ["-c", code], { output: "capture", limitMs: 60_000 });
+  return status === 0 ? out.trim() : undefined;
+}
+
+const MODULES = ["torch", "numpy", "websockets", "jsonschema", "pytest", "pytest_timeout", "hypothesis"];
+const missingModules = (python) => ask(python, `import importlib.util as u; print(" ".join(m for m in ${JSON.stringify(MODULES)} if u.find_spec(m) is None))`);
+
+/**
+ * The Python that runs the worker and its tests, or why there is none and what to do. Installs nothing; takes less than a second.
+ * @returns {Promise<{python: string, reason?: undefined} | {python?: undefined, reason: string}>}
+ */
+export async function findWorkerPython() {
+  const named = process.env.RINGSIDE_PYTHON;
+  if (named) {
+    const missing = await missingModules(named);
+    if (missing === undefined) return { reason: `RINGSIDE_PYTHON: "${named}" is not a Python that runs` };
+    return missing === "" ? { python: named } : { reason: `RINGSIDE_PYTHON: ${named} lacks ${missing}; expected all of cuda-bridge/worker/requirements.txt` };
+  }
+  if (installed()) return { python: venvPython };
+  return { reason: "the worker's Python is not set up: run `node engine/cli/setup/python.mjs --install` (or `npm test`), or name a Python that has cuda-bridge/worker/requirements.txt in RINGSIDE_PYTHON" };
+}
+
+/** A Python that is new enough to make the environment with. */
+async function basePython() {
+  const seen = [];
+  for (const name of ["python3", "python3.13", "python3.12", "python3.11", "python"]) {
+    const file = onPath(name) ?? onPath(`${name}.exe`);
+    const version = file && await ask(file, "import sys; print(*sys.version_info[:2])");
+    if (!version) continue;
+    const [major, minor] = version.split(" ").map(Number);
+    if (major === OLDEST[0] && minor >= OLDEST[1]) return file;
+    seen.push(`${file} is ${major}.${minor}`);
+  }
+  throw new SetupError(`no Python of ${OLDEST.join(".")} or newer was found on PATH${seen.length ? ` (${seen.join(", ")})` : ""}. Debian, Ubuntu: apt-get install python3 python3-venv`);
+}
+
+/**
+ * The Python of `findWorkerPython`, made first where it is not there: .venv, and into it requirements.txt. Says in a line what it does.
+ * @returns {Promise<string>}
+ * @throws {SetupError} what is missing and how to get it
+ */
+export async function installWorkerPython() {
+  const found = await findWorkerPython();
+  if (found.python) return found.python;
+  if (process.env.RINGSIDE_PYTHON) throw new SetupError(found.reason);
+  const start = performance.now();
+  if (await ask(venvPython, "import pip") === undefined) {
+    const base = await basePython();
+    console.log(`worker   ${base} -m venv .venv ...`);
+    rmSync(venv, { recursive: true, force: true });
+    const { code, out, err } = await run(base, ["-m", "venv", venv], { output: "capture", limitMs: INSTALL_LIMIT_MS });
+    if (code !== 0) {
+      rmSync(venv, { recursive: true, force: true });
+      throw new SetupError(`${base} -m venv ended with status ${code}. Debian, Ubuntu: apt-get install python3-venv. It said:\n${(out + err).trim()}`);
+    }
+  }
+  console.log("worker   pip install -r cuda-bridge/worker/requirements.txt (PyTorch and the rest, about 1 GB; minutes) ...");
+  const cpuOnly = process.platform === "linux" && !existsSync("/dev/nvidiactl") ? ["--extra-index-url", CPU_INDEX] : [];
+  const args = ["-m", "pip", "install", "--retries", "0", "--disable-pip-version-check", "--progress-bar", "off", "--quiet", ...cpuOnly, "-r", requirements];
+  const { code, timedOut } = await run(venvPython, args, { limitMs: INSTALL_LIMIT_MS });
+  if (code !== 0) throw new SetupError(`pip ${timedOut ? `took longer than ${INSTALL_LIMIT_MS / 60_000} minutes` : `ended with status ${code}`}: what it said is above. It needs the network (PyPI, or the index that pip's settings name) and about 2 GB of disk; run again, and it goes on where it was.`);
+  const missing = await missingModules(venvPython);
+  if (missing !== "") throw new SetupError(`pip ended well, but ${missing ?? "a Python that runs"} is missing in .venv: remove it and run again`);
+  writeFileSync(stampFile, stamp());
+  console.log(`worker   Python is set up in ${since(start)}`);
+  return venvPython;
+}
+
+if (isMain(import.meta.url)) {
+  runMain(async (args) => {
+    if (args.some((arg) => arg !== "--install")) throw new SetupError(`found "${args.join(" ")}", expected --install or nothing`, 2);
+    if (args.length) await installWorkerPython();
+    const { python, reason } = await findWorkerPython();
+    if (!python) throw new SetupError(reason);
+    console.log(python);
+  });
+}
