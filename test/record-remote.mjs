@@ -3,8 +3,8 @@
 // Starts a worker of four gloo processes on the CPU, runs the experiment below in both variants, verifies rows as the page does, and writes the page's own file.
 import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
+import os from "node:os";
 import path from "node:path";
-import process from "node:process";
 import { createInterface } from "node:readline";
 import { build } from "../engine/cli/setup/build.mjs";
 import { root } from "../engine/cli/setup/common.mjs";
@@ -50,7 +50,7 @@ try {
     laps.push({ ...lap, verification: { rows: checked.map(rowOf), of: rows.length, tolerance, seconds } });
   }
   await remote.close();
-  const text = writeRun({ format: "ringside-remote-run", version: 1, provenance: { date, worker: `python ${args.join(" ")}`, client: "test/record-remote.mjs, with the bridge's client in Node; the second of two runs" }, facts: remote.facts, experiment, laps });
+  const text = writeRun({ format: "ringside-remote-run", version: 1, provenance: { date, worker: `python ${args.join(" ")}`, client: "test/record-remote.mjs, with the bridge's client in Node; the second of two runs" }, facts: { ...remote.facts, platform: `${os.type()}, ${os.machine()}` }, experiment, laps });
   const file = path.join(root, "web", "views", "remote", "runs", "cpu-4-ranks.json");
   writeFileSync(file, text);
   console.log(`${file}: ${text.length} bytes`);
