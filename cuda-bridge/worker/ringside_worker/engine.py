@@ -320,6 +320,12 @@ class Engine:
         elif method == "attend" and p["variant"] == "auto":
             shape = Shape.of(p, self.world)
             wanted, rates, link, sequences = "auto", p.get("rates"), p.get("link"), [(s["new"], s["cached"]) for s in p["sequences"]]
+        elif method == "layer" and p["variant"] == "auto":
+            from .layer import LINK, LLAMA, Sizes
+
+            sizes, link = Sizes.of({**LLAMA, **p.get("model", {})}, p.get("tp", 8)), p.get("link", LINK)
+            shape = Shape.of({"heads": sizes.heads, "kvHeads": sizes.kv_heads, "headDim": sizes.dim, "dtype": p["dtype"], "ranks": p["ranks"]}, self.world)
+            wanted, rates, sequences = "auto", None, [(p["tokens"], p.get("cached", 0))]
         else:
             return {}
         if wanted != "auto":

@@ -224,5 +224,14 @@ def losing(engine) -> list:
     return out
 
 
+def layered(engine) -> dict:
+    model = {"dModel": 64, "heads": 8, "kvHeads": 2, "headDim": 16, "ffn": 96, "layers": 3}
+    return engine.run("layer", {"tokens": 500, "ranks": engine.world, "tp": 2, "model": model, "dtype": "f32", "variant": "pass-kv"}, {}, quiet, never)[0]
+
+
+def benched(engine) -> dict:
+    return engine.run("bench", {"quick": True}, {}, quiet, never)[0]
+
+
 def whoami(engine) -> dict:
     return {"facts": engine.facts(), "errors": attend_errors(engine, ranks=engine.world), "elastic": "TORCHELASTIC_RUN_ID" in os.environ, "seeded": [t.shape[0] for t in seeded(attend_params())]}
