@@ -20,11 +20,14 @@ export async function readSchema(read: (url: URL) => Promise<string>): Promise<C
       named[side].set(name, root.$defs[name]);
     }
   }
-  // A message's type names its schema, so that a complaint is about that one and not about all that it is not.
+  // A message's type, and a call's method, name its schema, so that a complaint is about that one and not about all that it is not.
   return (side, message) => {
-    const type = (message as { type?: unknown } | null)?.type;
-    const schema = typeof type === "string" ? named[side].get(type) : undefined;
-    if (schema === undefined) return `type: found ${show(type)}, expected ${[...named[side].keys()].join(", ")}`;
+    const { type, method } = (message ?? {}) as { type?: unknown; method?: unknown };
+    const of = typeof type === "string" ? named[side].get(type) : undefined;
+    if (of === undefined) return `type: found ${show(type)}, expected ${[...named[side].keys()].join(", ")}`;
+    const methods = of.oneOf?.map((call) => (call.properties!.method as Schema).const as string);
+    const schema = methods === undefined ? of : of.oneOf![methods.indexOf(method as string)];
+    if (schema === undefined) return `${type}/method: found ${show(method)}, expected ${methods!.join(", ")}`;
     const { valid, errors } = validate(message, schema, "2020-12", lookup);
     if (valid) return undefined;
     const { instanceLocation, error } = errors.at(-1)!;

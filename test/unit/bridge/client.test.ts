@@ -24,6 +24,9 @@ async function withWorker(serve: (peer: Peer, n: number) => Promise<void>, use: 
     const remote = await client.connect({ url: worker.url, token: TOKEN, idleSeconds: 1, connectSeconds: 5, ...options });
     try {
       await use(remote, worker.peers);
+    } catch (error) {
+      console.error(worker.peers.flatMap((p) => p.complaints));
+      throw error;
     } finally {
       await remote.close();
     }
@@ -85,7 +88,7 @@ test("own tensors go up within the window, whole, and only as fast as they are a
       let received = 0;
       while (received < size) {
         await new Promise((resolve) => setTimeout(resolve, 20)); // a slow reader
-        const underWay = peer.frames.slice(seen).reduce((sum, f) => sum + f.length - 16, 0);
+        const underWay = peer.frames.slice(seen).filter((f) => f[4] === stream).reduce((sum, f) => sum + f.length - 16, 0);
         assert.ok(underWay <= LIMITS.window, `${underWay} bytes unacknowledged`);
         for (; seen < peer.frames.length; seen++) {
           const frame = peer.frames[seen];
@@ -283,13 +286,13 @@ test("a connection dropped in a frame: the call ends and is not run again; the n
 test("a worker that comes back late is reached; one that does not is given up, and a signal ends the waiting", async () => {
   const serve = async (peer: Peer, n: number) => {
     await peer.greet();
-    const { id } = await peer.call();
-    peer.say({ type: "result", id, value: runValue({ kernel: `connection ${n}` }), tensors: {} });
+    for (let i = 0;; i++) peer.say({ type: "result", id: (await peer.call(i)).id, value: runValue({ kernel: `connection ${n}` }), tensors: {} });
   };
   const worker = await fakeWorker(serve);
   const remote = await client.connect({ url: worker.url, token: TOKEN, retrySeconds: 1.5 });
   try {
     await worker.close();
+    while (remote.state === "open") await new Promise((resolve) => setTimeout(resolve, 10));
     const start = performance.now();
     await fails(remote.attendSeeded(RUN), "unreachable");
     assert.ok(performance.now() - start > 500 && performance.now() - start < 8000);
@@ -298,7 +301,7 @@ test("a worker that comes back late is reached; one that does not is given up, a
     await assert.rejects(remote.attendSeeded({ ...RUN, signal: AbortSignal.abort(reason) }), reason);
     let back: Awaited<ReturnType<typeof fakeWorker>> | undefined;
     setTimeout(async () => (back = await fakeWorker(serve, { port: worker.port })), 300);
-    const results = await Promise.all([remote.attendSeeded(RUN), remote.health().catch(() => undefined)]);
+    const results = await Promise.all([remote.attendSeeded(RUN), remote.health()]);
     assert.equal(results[0].report.kernel, "connection 0");
     await remote.close();
     await back!.close();
@@ -407,7 +410,7 @@ test("bad calls are refused before they are sent", () =>
       [{ ...RUN, output: "rows" }, /expected rows named/],
       [{ ...RUN, rows: [[0, 0]], output: "none" }, /expected rows named/],
       [{ ...RUN, heads: 3, kvHeads: 2 }, /H a multiple of Hkv/],
-      [{ ...RUN, seed: -1 }, /attend: call\/params\/seed|attend: .*seed/],
+      [{ ...RUN, seed: -1 }, /attend: call\/params\/seed/],
       [{ ...RUN, ranks: 0 }, /ranks/],
     ] as const) await assert.rejects(remote.attendSeeded(input as SeededInput), (e: Error) => e instanceof InputError && message.test(e.message));
     await assert.rejects(remote.layer({ tokens: 0, ranks: 1 }), InputError);

@@ -25,12 +25,14 @@ export const FACTS: Facts = {
 // deno-lint-ignore no-explicit-any -- a test looks into messages as it likes
 type Message = any;
 
+class Gone extends Error {}
+
 /** One connection as the worker sees it. */
 export class Peer {
   readonly socket: WebSocket;
   readonly heard: Message[] = [];
   readonly frames: Uint8Array[] = [];
-  /** Complaints of the schema about what the client sent. */
+  /** Complaints of the schema about what the client sent, and what went wrong in playing the worker. */
   readonly complaints: string[] = [];
   #wake: () => void = () => {};
 
@@ -69,7 +71,7 @@ export class Peer {
     for (;;) {
       const found = look();
       if (found !== undefined) return found;
-      if (this.socket.readyState > 1) throw new Error("the client is gone");
+      if (this.socket.readyState > 1) throw new Gone();
       await new Promise<void>((resolve) => (this.#wake = resolve));
     }
   }
@@ -96,7 +98,7 @@ export async function fakeWorker(serve: (peer: Peer, n: number) => Promise<void>
   server.on("connection", (socket) => {
     const peer = new Peer(socket);
     peers.push(peer);
-    serve(peer, peers.length - 1).catch(() => {});
+    serve(peer, peers.length - 1).catch((error) => error instanceof Gone || peer.complaints.push(String(error)));
   });
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
