@@ -125,7 +125,7 @@ def tell(options: argparse.Namespace, address: str, token: str, source: str | No
     devices = {}
     for device in facts["devices"]:
         devices[device["name"]] = devices.get(device["name"], 0) + 1
-    chosen = ", ".join(kernel["name"] for kernel in facts["kernels"] if kernel.get("chosen")) or "none"
+    chosen = ", ".join(sorted({kernel["name"].split(",")[0] for kernel in facts["kernels"] if kernel.get("chosen")})) or "none"
     print(f"address: {address}")
     print(f"token:   {token if source is None else f'that of {source}'}")
     print(f"machine: {', '.join(f'{count} x {name}' for name, count in devices.items())}; {facts['processes']} processes, {facts['backend']}; torch {facts['torch']}; kernel {chosen}", flush=True)

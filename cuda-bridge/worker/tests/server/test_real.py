@@ -1,0 +1,149 @@
+"""The server with the real engine: one process, several over gloo, and torchrun's."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy
+import pytest
+from fake_compute import attention, seeded
+from harness import PATIENCE, SESSION, WORKER, Client, Worker, attend, gone, prefill
+
+BIG = {"sequences": [{"new": 65536, "cached": 0}], "heads": 8, "kvHeads": 2, "headDim": 128, "output": "none", "dtype": "f32"}
+
+
+@pytest.fixture(scope="module", params=[1, 4], ids=["one process", "four over gloo"])
+def real(request):
+    with Worker("--processes", str(request.param), "--device", "cpu", fake=False) as worker:
+        worker.processes = request.param
+        yield worker
+        assert worker.process.poll() is None, worker.log()
+
+
+def check(tensors, q, k, v, bar=2e-6):
+    out, lse = attention(q, k, v, True, q.shape[2] ** -0.5)
+    numpy.testing.assert_allclose(tensors["out"], out, atol=bar, rtol=1e-5)
+    numpy.testing.assert_allclose(tensors["lse"], lse, atol=bar, rtol=1e-5)
+
+
+def inputs(new, keys, seed=1, first=0, heads=4, kv_heads=2, dim=16):
+    return seeded(seed, 0, first, new, heads, dim), seeded(seed, 1, 0, keys, kv_heads, dim), seeded(seed, 2, 0, keys, kv_heads, dim)
+
+
+@pytest.mark.parametrize("variant", ["pass-kv", "pass-q"])
+def test_attend_against_float64(real, variant):
+    with real.client() as client:
+        value, tensors = client.result(client.call("attend", attend(variant=variant, ranks=4, sequences=[{"new": 61, "cached": 20}])))
+        check(tensors, *inputs(61, 81))
+        assert (value["variant"], value["ranks"], value["processes"], value["simulated"]) == (variant, 4, real.processes, real.processes == 1)
+        ranks = {span["rank"] for message in client.heard if message["type"] == "spans" for span in message["spans"]}
+        assert ranks == {0, 1, 2, 3}
+
+
+def test_own_bf16_tensors(real):
+    """Values of the seeded tensors are exact in bf16: its upper half of f32's bytes."""
+    q, k, v = inputs(40, 40)
+    with real.client() as client:
+        described, halves = {}, {}
+        for name, array in (("q", q), ("k", k), ("v", v)):
+            halves[name] = (array.astype(numpy.float32).view(numpy.uint32) >> 16).astype(numpy.uint16)
+            described[name] = client.tensor(halves[name]) | {"dtype": "bf16"}
+        number = client.call("attend", attend(seed=None, tensors=described, ranks=4, sequences=[{"new": 40, "cached": 0}], dtype="bf16"))
+        for name, half in halves.items():
+            client.upload(described[name], half)
+        _, tensors = client.result(number)
+        check(tensors, q, k, v, 2e-2)
+
+
+def test_a_session(real):
+    with real.client() as client:
+        session = client.result(client.call("session.open", SESSION | {"ranks": 4}))[0]["session"]
+        parts = [client.result(client.call(method, prefill(session, new)))[1] for method, new in (("session.prefill", 24), ("session.prefill", 7), ("session.decode", 1))]
+        check({name: numpy.concatenate([part[name] for part in parts]) for name in ("out", "lse")}, *inputs(32, 32))
+        error = client.end(client.call("session.prefill", prefill(session, 4000)))
+        assert error["code"] == "does-not-fit", error
+        assert client.result(client.call("session.evict", {"session": session, "sequence": 0}))
+        assert client.result(client.call("session.close", {"session": session}))
+
+
+def test_a_number_of_ranks_that_the_processes_are_not(real):
+    with real.client() as client:
+        end = client.end(client.call("attend", attend(ranks=3, output="none")))
+        assert end["type"] == "result" if real.processes == 1 else end["code"] == "bad-input", end
+
+
+def test_cancel_within_a_second_and_no_harm_done(real):
+    with real.client() as client:
+        number = client.call("attend", attend(**BIG, ranks=4))
+        client.expect("queued", number)
+        time.sleep(1)
+        begun = time.monotonic()
+        client.send({"type": "cancel", "id": number})
+        assert client.end(number)["code"] == "cancelled"
+        # A second on a quiet machine; the server answers after 0.8 s even when the engine does not.
+        assert time.monotonic() - begun < 3
+        _, tensors = client.result(client.call("attend", attend(ranks=4)))
+        check(tensors, *inputs(8, 12))
+        assert not gone(real.said["ranks"], 0), "the engine was killed"
+
+
+def test_a_rank_killed_mid_run(real):
+    with real.client() as client:
+        pids = real.said["ranks"]
+        number = client.call("attend", attend(**BIG, ranks=4))
+        client.expect("queued", number)
+        time.sleep(0.5)
+        os.kill(pids[-1], signal.SIGKILL)
+        error = client.end(number)
+        assert (error["code"], error["details"]) == ("rank-died", {"rank": len(pids) - 1}), error
+        _, tensors = client.result(client.call("attend", attend(ranks=4)))
+        check(tensors, *inputs(8, 12))
+        assert gone(pids)
+
+
+# ---- torchrun -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def torchrun():
+    """Two ranks on this host, as on a machine of two GPUs."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "ringside_worker", "--listen", "127.0.0.1:0", "--device", "cpu", "--json"]
+    env = {name: value for name, value in os.environ.items() if name != "RINGSIDE_TOKEN"} | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=WORKER, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        yield process, json.loads(process.stdout.readline())
+    finally:
+        process.stdout.close()
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+
+
+def test_torchrun(torchrun):
+    process, said = torchrun
+    assert (said["facts"]["processes"], said["facts"]["backend"]) == (2, "gloo")
+    with Client(said["address"], said["token"]) as client:
+        value, tensors = client.result(client.call("attend", attend(ranks=2)))
+        check(tensors, *inputs(8, 12))
+        assert value["processes"] == 2
+    process.terminate()
+    process.wait(PATIENCE)
+    assert gone([said["pid"], *said["ranks"]])
+
+
+def test_torchrun_with_compute_that_dies(torchrun):
+    """Its other ranks cannot be joined again: the call ends, the worker says so and ends, and torchrun ends the rest."""
+    process, said = torchrun
+    with Client(said["address"], said["token"]) as client:
+        number = client.call("attend", attend(**BIG, ranks=2))
+        client.expect("queued", number)
+        os.kill(said["ranks"][0], signal.SIGKILL)
+        assert client.end(number)["code"] == "rank-died"
+        assert client.closed() == (1001, "shutting-down")
+    assert process.wait(PATIENCE) != 0
+    assert gone([said["pid"]])
