@@ -6,9 +6,11 @@ import fc from "fast-check";
 import { readSchema } from "../../../cuda-bridge/client/schema.ts";
 import { findModel, plan } from "../../../engine/plan/index.ts";
 import { readAddress, startCommand } from "../../../web/views/remote/address.ts";
+import { apart, sayApart } from "../../../web/views/remote/apart.ts";
 import { isCheck, readCheck } from "../../../web/views/remote/check-document.ts";
-import { apart, clusterOf, compareAttention, compareLayer, type Figure, measuredRing, modelOf, nearest, planOf, printedRing, printedTtft, sayApart } from "../../../web/views/remote/compare.ts";
+import { clusterOf, compareAttention, compareLayer, type Figure, measuredRing, modelOf, nearest, planOf, printedRing, printedTtft } from "../../../web/views/remote/compare.ts";
 import { connectionFailure, runFailure } from "../../../web/views/remote/failure.ts";
+import { readLayer } from "../../../web/views/remote/layer-report.ts";
 import { defaults, draftOf, type Experiment, fromLab, fromQuery, MOST, presets, read, same, toQuery, variantsOf, withPreset } from "../../../web/views/remote/model.ts";
 import { layerInput, TP } from "../../../web/views/remote/params.ts";
 import { MOST_BYTES, NotARun, parse, readRun, type RecordedRun, writeRun } from "../../../web/views/remote/record.ts";
@@ -102,12 +104,17 @@ test("the paper's figures stand beside the experiments that they are of, and no 
 
 test("a layer's terms stand beside the planner's, and its TTFT beside the paper's", async () => {
   const experiment = { ...defaults, work: "layer", N: 16, T: 1_000_000, link: null } as Experiment;
-  const terms = new Map([["attention", { name: "attention", seconds: 0.25 }], ["allreduce", { name: "allreduce", seconds: 0.01, origin: "modelled" }]]);
-  const { figures, on } = await compareLayer(experiment, "pass-kv", terms, { name: "TTFT", seconds: 80, origin: "derived" }, "h100-hbm2e");
+  const term = (name: string, seconds: number, how = "measured") => ({ term: name, seconds, how, flops: 0 });
+  const value = { terms: [term("norm 1", 0.001), term("qkv product", 0.02), term("attention", 0.25), term("exposed communication", 0.003, "modelled"), term("up product", 0.03), term("TP all-reduce", 0.01, "modelled"), term("of a newer worker", 1)], layerSeconds: 0.634, ttft: 80, notes: ["a note", 7] };
+  const report = readLayer(value);
+  assert.deepEqual([...report.terms].map(([id, { seconds, how }]) => [id, seconds, how]), [["pointwise", 0.001, "measured"], ["gemm", 0.05, "measured"], ["attention", 0.25, "measured"], ["exposed", 0.003, "modelled"], ["allreduce", 0.01, "modelled"]]);
+  assert.deepEqual([report.notes, readLayer({}).ttft, readLayer({ terms: "none", ttft: "soon" }).terms.size], [["a note"], undefined, 0]);
+  const { figures, on } = await compareLayer(experiment, "pass-kv", report, "h100-hbm2e");
   const { plan: planned } = await planOf(experiment, "pass-kv", "h100-hbm2e");
   const of = (id: string): Figure => figures.find((figure) => figure.id === id)!;
   assert.deepEqual([of("attention").measured, of("attention").planned], [0.25, planned!.layer.breakdown.attention]);
-  assert.equal(of("allreduce").origin, "modelled");
+  assert.deepEqual([of("layer").measured, of("layer").planned], [0.634, planned!.layer.seconds]);
+  assert.deepEqual([of("allreduce").origin, of("gemm").origin], ["modelled", undefined]);
   assert.deepEqual([of("ttft").measured, of("ttft").planned, of("ttft").paper?.value], [80, planned!.seconds, 77]);
   assert.match(of("ttft").label, /126 layers/);
   assert.match(on, /^h100-hbm2e over Grand Teton/);
@@ -224,13 +231,29 @@ test("each error of the client is told with what to do", () => {
 });
 
 test("the GPU check's document is read as it is, bounded, and says whether a GPU made it", () => {
-  const document = { check: "ringside_worker.gpu_check", date: "2026-11-23T04:00:00Z", gpu: false, device: "a CPU", bars: [{ name: "ring at N = 8", measured: 1.01, bar: 1.03, pass: true }, { name: "rate", measured: null, bar: "70 %" }], ring: [{ ranks: 2, seconds: 0.123456 }, { ranks: 4, seconds: 0.2, error: { max: 1e-3 } }] };
-  assert.ok(isCheck(document) && !isCheck({ check: "other" }) && !isCheck(null));
-  const read = readCheck(document);
-  assert.deepEqual([read.gpu, read.device, read.bars.map(({ pass }) => pass)], [false, "a CPU", [true, undefined]]);
-  assert.deepEqual(read.figures.find(({ name }) => name === "ring"), { name: "ring", columns: ["ranks", "seconds", "error.max"], rows: [["2", "0.1235", "–"], ["4", "0.2", "0.001"]] });
-  fc.assert(fc.property(fc.jsonValue(), (value) => {
-    const { figures, bars } = readCheck({ check: "ringside_worker.gpu_check", bars: value, more: value });
-    assert.ok(figures.length <= 60 && bars.length <= 500);
+  const { facts: machine } = readRun(parse(shippedText), complain);
+  const document = {
+    what: "ringside_worker.gpu_check", version: 1, date: "2026-11-23T04:00:00+00:00", ranOnGpu: false, note: "not run on a GPU", machine,
+    bars: [{ name: "ring at N = 8", sense: "at most", bar: 1.03, found: 1.01, passed: true }, { name: "rate", sense: "at least", bar: 0.7, found: null, passed: null, why: "not run on a GPU" }],
+    ceilings: { product: { n: 8192, dtype: "bf16", seconds: 0.0015, rate: 7e14 }, copy: { bytes: 1e9, seconds: 0.001, rate: 2e12 } },
+    attention: [{ tokens: 128_000, flops: 6.7e13, single: { seconds: 0.12, rate: 5.6e14, error: 1e-3 }, rings: [{ ranks: 8, deviceSeconds: 0.121, ofSingle: 1.0083, error: 2e-3 }] }],
+    passQ: [{ new: 1280, cached: 126_720, ranks: 4, "pass-kv": { seconds: 0.002 }, "pass-q": { seconds: 0.001 }, faster: "pass-q", paper: { faster: "pass-q" } }],
+    decode: [{ context: 128_000, batch: 1, ranks: 1, op: 42.79e-6, paper: { op: 38.9e-6 } }], layer: [{ tokens: 128_000, ranks: 4, layerSeconds: 0.09, ttft: 11, paper: 10.95 }], skipped: [{ what: "1M", why: "the time budget" }],
+  };
+  assert.ok(isCheck(document) && !isCheck({ what: "other" }) && !isCheck(null));
+  const read = readCheck(document, complain);
+  assert.deepEqual([read.gpu, read.facts, read.bars.map(({ passed: met, why }) => [met, why]), read.skipped], [false, machine, [[true, ""], [undefined, "not run on a GPU"]], ["1M: the time budget"]]);
+  assert.deepEqual(read.figures.map(({ name, rows }) => [name, ...rows.map((row) => row.join(" | "))]), [
+    ["Ceilings", "Matrix product, bf16 | 8,192³ | 1.50 ms | 700 TFLOP/s", "Copy | 1.00 GB | 1.00 ms | 2.00 TB/s"],
+    ["Attention of 128,000 tokens", "One kernel call | 120 ms | 560 TFLOP/s | 1 | 1.0e-3", "Ring, N = 8 | 121 ms | 554 TFLOP/s | 1.008 | 2.0e-3"],
+    ["Both variants at the miss rates of Table 4", "1,280 | 126,720 | 4 | 2.00 ms | 1.00 ms | pass-Q | pass-Q"],
+    ["Decode of Table 8: one attention op", "128,000 | 1 | 1 | 42.8 µs | 38.9 µs | +10.0 %"],
+    ["Layer mode, and the TTFT that follows", "128,000 | 4 | 90.0 ms | 11.0 s | 10.9 s | +0.5 %"],
+  ]);
+  assert.throws(() => readCheck({ ...document, version: 2 }, complain), /version: found 2/);
+  assert.throws(() => readCheck({ ...document, machine: {} }, complain), /machine, as the bridge's messages have it/);
+  fc.assert(fc.property(fc.constantFrom("bars", "ceilings", "attention", "passQ", "decode", "layer", "skipped", "date", "note"), fc.jsonValue(), (key, value) => {
+    const { figures, bars } = readCheck({ ...document, [key]: value }, complain);
+    assert.ok(figures.length <= 300 && bars.length <= 200);
   }));
 });

@@ -1,20 +1,24 @@
 /** The document of `ringside_worker.gpu_check`, read without trust: what it ran on, its bars, and its figures as tables. */
-import { NotARun } from "./record.ts";
+import { formatBytes, formatCount, formatError, formatFlops, formatTime } from "../../format.ts";
+import type { Facts } from "./bridge.ts";
+import { agree, type Complaint, LIMITS, NotARun } from "./record.ts";
+import { apart, sayApart } from "./apart.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
 /** A bar that the check holds itself to. */
 export interface Bar {
   readonly name: string;
-  readonly measured: string;
-  readonly bar: string;
-  /** Undefined where it was not measured. */
-  readonly pass: boolean | undefined;
+  readonly found: number | undefined;
+  readonly sense: string;
+  readonly bar: number;
+  /** Undefined where it could not be judged; `why` says why. */
+  readonly passed: boolean | undefined;
+  readonly why: string;
 }
 
-/** A table of figures: a list of the document whose items have like fields. */
+/** A table of figures, as people read them. */
 export interface Figures {
-  /** Path in the document: "ring.128000". */
   readonly name: string;
   readonly columns: readonly string[];
   readonly rows: readonly (readonly string[])[];
@@ -23,72 +27,79 @@ export interface Figures {
 /** The document as it is shown. */
 export interface CheckDocument {
   /** ISO 8601. */
-  readonly date?: string;
-  readonly device?: string;
-  /** Whether a GPU computed it. */
+  readonly date: string;
   readonly gpu: boolean;
+  readonly note: string;
+  readonly facts: Facts;
   readonly bars: readonly Bar[];
   readonly figures: readonly Figures[];
+  readonly skipped: readonly string[];
 }
 
-/** Bounds on what is shown of a document. */
-const MOST = { depth: 6, tables: 60, rows: 500, columns: 24 };
+/** Most rows of a list that are read. */
+const MOST = 200;
 
 const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value);
+const object = (value: unknown): Json => (isObject(value) ? value : {});
+const list = (value: unknown): readonly Json[] => (Array.isArray(value) ? value.filter(isObject).slice(0, MOST) : []);
+const number = (value: unknown): number | undefined => (typeof value === "number" && Number.isFinite(value) ? value : undefined);
+const text = (value: unknown): string => (typeof value === "string" ? value.slice(0, 300) : "");
+const say = (value: unknown, format: (value: number) => string): string => (number(value) === undefined ? "–" : format(number(value)!));
 
 /** Whether a file is such a document. */
-export function isCheck(json: unknown): boolean {
-  return isObject(json) && json.check === "ringside_worker.gpu_check";
+export function isCheck(json: unknown): json is Json {
+  return isObject(json) && json.what === "ringside_worker.gpu_check";
 }
 
-/** Reads one. Errors: NotARun. */
-export function readCheck(json: unknown): CheckDocument {
-  if (!isObject(json)) throw new NotARun("the file: expected an object");
-  const bars = Array.isArray(json.bars) ? json.bars.filter(isObject).slice(0, MOST.rows).map(readBar) : [];
-  const figures: Figures[] = [];
-  const { bars: _bars, ...rest } = json;
-  collect("", rest, figures, 0);
-  return { ...(typeof json.date === "string" ? { date: json.date.slice(0, 40) } : {}), ...(typeof json.device === "string" ? { device: json.device.slice(0, 200) } : {}), gpu: json.gpu === true, bars, figures };
-}
-
-function readBar(bar: Json): Bar {
-  return { name: say(bar.name), measured: say(bar.measured), bar: say(bar.bar), pass: typeof bar.pass === "boolean" ? bar.pass : undefined };
-}
-
-/** Lists of objects become tables, fields of an object a table of two columns, and what lies deeper tables of its own. */
-function collect(name: string, value: unknown, out: Figures[], depth: number): void {
-  if (depth > MOST.depth || out.length >= MOST.tables) return;
-  if (Array.isArray(value)) {
-    const rows = value.filter(isObject).slice(0, MOST.rows).map(flat);
-    const columns = [...new Set(rows.flatMap((row) => [...row.keys()]))].slice(0, MOST.columns);
-    if (rows.length > 0) out.push({ name, columns, rows: rows.map((row) => columns.map((column) => row.get(column) ?? "–")) });
-    return;
-  }
-  if (!isObject(value)) return;
-  const plain = Object.entries(value).filter(([, v]) => !isObject(v) && !(Array.isArray(v) && v.some(isObject)));
-  if (plain.length > 0) out.push({ name: name === "" ? "Run" : name, columns: ["", ""], rows: plain.slice(0, MOST.rows).map(([key, v]) => [key, say(v)]) });
-  for (const [key, v] of Object.entries(value)) if (isObject(v) || (Array.isArray(v) && v.some(isObject))) collect(name === "" ? key : `${name}.${key}`, v, out, depth + 1);
-}
-
-/** Fields of an item, those of an object within it by path. */
-function flat(item: Json): Map<string, string> {
-  const out = new Map<string, string>();
-  const walk = (prefix: string, value: Json, depth: number) => {
-    for (const [key, v] of Object.entries(value)) {
-      if (isObject(v) && depth < 2) walk(`${prefix}${key}.`, v, depth + 1);
-      else out.set(`${prefix}${key}`, say(v));
-    }
+/** Reads one. Errors: NotARun. Figures that are not there are not shown. */
+export function readCheck(json: Json, complain: Complaint): CheckDocument {
+  if (json.version !== 1) throw new NotARun(`version: found ${JSON.stringify(json.version)}, expected 1; a newer worker may have written it`);
+  agree(complain, { type: "welcome", protocol: 1, facts: json.machine, limits: LIMITS, capabilities: [] }, "machine");
+  const bars = list(json.bars).map((bar): Bar => ({ name: text(bar.name), found: number(bar.found), sense: text(bar.sense), bar: number(bar.bar) ?? NaN, passed: typeof bar.passed === "boolean" ? bar.passed : undefined, why: text(bar.why) }));
+  return {
+    date: text(json.date), gpu: json.ranOnGpu === true, note: text(json.note), facts: json.machine as Facts, bars,
+    figures: [ceilings(object(json.ceilings)), ...list(json.attention).map(attention), passQ(list(json.passQ)), decode(list(json.decode)), layers(list(json.layer))].filter(({ rows }) => rows.length > 0),
+    skipped: list(json.skipped).map(({ what, why }) => `${text(what)}: ${text(why)}`),
   };
-  walk("", item, 0);
-  return out;
 }
 
-/** A value in a few characters; numbers with four digits. */
-function say(value: unknown): string {
-  if (typeof value === "number") return Number.isInteger(value) ? value.toLocaleString("en-US") : String(Number(value.toPrecision(4)));
-  if (typeof value === "string") return value.length > 200 ? `${value.slice(0, 199)}…` : value;
-  if (value === undefined || value === null) return "–";
-  if (typeof value === "boolean") return value ? "yes" : "no";
-  const text = Array.isArray(value) ? value.map(say).join(", ") : JSON.stringify(value);
-  return text.length > 200 ? `${text.slice(0, 199)}…` : text;
+function ceilings({ product, copy }: Json): Figures {
+  const [p, c] = [object(product), object(copy)];
+  return {
+    name: "Ceilings", columns: ["", "Size", "Time", "Rate"],
+    rows: [...(number(p.rate) === undefined ? [] : [[`Matrix product, ${text(p.dtype)}`, `${say(p.n, formatCount)}³`, say(p.seconds, formatTime), say(p.rate, (rate) => `${formatFlops(rate)}/s`)]]), ...(number(c.rate) === undefined ? [] : [["Copy", say(c.bytes, formatBytes), say(c.seconds, formatTime), say(c.rate, (rate) => `${formatBytes(rate)}/s`)]])],
+  };
+}
+
+function attention(row: Json): Figures {
+  const single = isObject(row.single) ? row.single : undefined;
+  return {
+    name: `Attention of ${say(row.tokens, formatCount)} tokens`, columns: ["", "Device time", "Rate", "Of one call", "Largest error"],
+    rows: [
+      ...(single === undefined ? [] : [["One kernel call", say(single.seconds, formatTime), say(single.rate, (rate) => `${formatFlops(rate)}/s`), "1", say(single.error, formatError)]]),
+      ...list(row.rings).map((ring) => [`Ring, N = ${say(ring.ranks, formatCount)}`, say(ring.deviceSeconds, formatTime), say(row.flops, (flops) => say(ring.deviceSeconds, (seconds) => `${formatFlops(flops / seconds)}/s`)), say(ring.ofSingle, (share) => share.toFixed(3)), say(ring.error, formatError)]),
+    ],
+  };
+}
+
+function passQ(rows: readonly Json[]): Figures {
+  const faster = (name: unknown) => (name === "pass-q" ? "pass-Q" : name === "pass-kv" ? "pass-KV" : "–");
+  return {
+    name: "Both variants at the miss rates of Table 4", columns: ["New", "Cached", "Ranks", "pass-KV, one layer’s ring", "pass-Q", "Faster here", "Faster in the paper"],
+    rows: rows.map((row) => [say(row.new, formatCount), say(row.cached, formatCount), say(row.ranks, formatCount), say(object(row["pass-kv"]).seconds, formatTime), say(object(row["pass-q"]).seconds, formatTime), faster(row.faster), faster(object(row.paper).faster)]),
+  };
+}
+
+function decode(rows: readonly Json[]): Figures {
+  return {
+    name: "Decode of Table 8: one attention op", columns: ["Context", "Sequences", "Ranks", "Here", "Paper", "Differs"],
+    rows: rows.map((row) => [say(row.context, formatCount), say(row.batch, formatCount), say(row.ranks, formatCount), say(row.op, formatTime), say(object(row.paper).op, formatTime), sayApart(apart(number(row.op), number(object(row.paper).op)))]),
+  };
+}
+
+function layers(rows: readonly Json[]): Figures {
+  return {
+    name: "Layer mode, and the TTFT that follows", columns: ["Tokens", "Ranks", "One layer", "TTFT", "Paper", "Differs"],
+    rows: rows.map((row) => [say(row.tokens, formatCount), say(row.ranks, formatCount), say(row.layerSeconds, formatTime), say(row.ttft, formatTime), say(row.paper, formatTime), sayApart(apart(number(row.ttft), number(row.paper)))]),
+  };
 }

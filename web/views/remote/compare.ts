@@ -3,6 +3,7 @@ import { ACCELERATORS, type Cell, CELLS, type Cluster, clusterFromJson, CLUSTERS
 import type { Span, Variant } from "../../engine.ts";
 import { formatCount } from "../../format.ts";
 import type { Experiment } from "./model.ts";
+import type { LayerReport, LayerTerm } from "./layer-report.ts";
 import { SMALL_MODEL, TP } from "./params.ts";
 
 /** One figure of the comparison, in seconds or FLOP/s. What is not known is not there. */
@@ -31,14 +32,8 @@ export interface Comparison {
   /** What the planner planned on: "h200 over the experiment's link". */
   readonly on: string;
   readonly notes: readonly string[];
-}
-
-/** A term of a report, in seconds. */
-export interface Term {
-  readonly name: string;
-  readonly seconds: number;
-  /** Said where the machine did not time it: "modelled", "derived". */
-  readonly origin?: string;
+  /** What the worker notes of its own figures. */
+  readonly said: readonly string[];
 }
 
 /** The hardware row whose GPU a device's name says, or nothing where none is near: a CPU, an older card. */
@@ -159,38 +154,24 @@ export async function compareAttention(experiment: Experiment, variant: Variant,
   const model: Partial<Record<RingTerm, number>> = planned === undefined ? {} : plannedRing(planned, flops);
   const paper = printedRing(experiment, variant);
   const figures = (Object.keys(ringLabels) as RingTerm[]).map((id): Figure => ({ id, label: ringLabels[id], unit: id === "rate" ? "FLOP/s" : "s", measured: measured[id], planned: model[id], paper: paper[id] }));
-  return { figures: figures.filter(({ measured: m, planned: p, paper: q }) => m !== undefined || p !== undefined || q !== undefined), on, notes };
+  return { figures: figures.filter(({ measured: m, planned: p, paper: q }) => m !== undefined || p !== undefined || q !== undefined), on, notes, said: [] };
 }
 
-/** Which of the planner's kinds a layer's term is, by its name. */
-const layerTerms: readonly (readonly [id: keyof Plan["breakdown"], label: string])[] = [
-  ["attention", "Attention and merge"], ["gemm", "Matrix products"], ["exposed", "Ring, not hidden"], ["all2all", "All2All"], ["allreduce", "All-reduce"], ["launch", "Launches and host"],
-];
+const layerLabels: Readonly<Record<LayerTerm, string>> = {
+  attention: "Attention and merge", gemm: "Matrix products", pointwise: "Norms, RoPE, gate", exposed: "Ring and All2All, not hidden", allreduce: "All-reduce of the TP group",
+};
 
-/** Measured beside planned beside printed, for one variant's layer and the TTFT of its model. `terms` by the planner's kinds, of one layer. */
-export async function compareLayer(experiment: Experiment, variant: Variant, terms: ReadonlyMap<string, Term>, ttft: Term | undefined, accelerator: string): Promise<Comparison> {
+/** Measured beside planned beside printed, for one variant's layer and the TTFT of its model. */
+export async function compareLayer(experiment: Experiment, variant: Variant, { terms, seconds, ttft, notes: said }: LayerReport, accelerator: string): Promise<Comparison> {
   const { plan: planned, on, notes } = await planOf(experiment, variant, accelerator);
-  const breakdown = planned?.layer.breakdown;
-  const figures: Figure[] = layerTerms.map(([id, label]) => {
+  const b = planned?.layer.breakdown;
+  const model: Partial<Record<LayerTerm, number>> = b === undefined ? {} : { attention: b.attention, gemm: b.gemm, exposed: b.exposed + b.all2all, allreduce: b.allreduce };
+  const figures = (Object.keys(layerLabels) as LayerTerm[]).map((id): Figure => {
     const term = terms.get(id);
-    return { id, label, unit: "s", measured: term?.seconds, origin: term?.origin, planned: breakdown?.[id] };
+    return { id, label: layerLabels[id], unit: "s", measured: term?.seconds, planned: model[id], ...(term === undefined || term.how === "measured" ? {} : { origin: term.how }) };
   });
-  const known = new Set<string>(layerTerms.map(([id]) => id));
-  for (const [id, { name, seconds, origin }] of terms) if (!known.has(id)) figures.push({ id, label: name, unit: "s", measured: seconds, origin, planned: id === "layer" ? planned?.layer.seconds : undefined });
-  const layers = modelOf(experiment).layers;
-  figures.push({ id: "ttft", label: `TTFT of ${formatCount(layers)} layers`, unit: "s", measured: ttft?.seconds, origin: ttft?.origin, planned: planned?.seconds, paper: printedTtft(experiment, variant) });
-  return { figures: figures.filter(({ measured, planned: p, paper }) => (measured ?? 0) > 0 || (p ?? 0) > 0 || paper !== undefined), on, notes };
-}
-
-/** How much more one figure is than another, as a share: 0.1 is 10 % more. Undefined where there is nothing to compare with. */
-export function apart(figure: number | undefined, than: number | undefined): number | undefined {
-  return figure === undefined || than === undefined || !(than > 0) ? undefined : figure / than - 1;
-}
-
-/** A difference in words: "+12.3 %", "−4 %", "× 1,200" where a percentage would be a number of thousands. */
-export function sayApart(share: number | undefined): string {
-  if (share === undefined) return "–";
-  if (share >= 9.995) return `× ${formatCount(Math.round(share + 1))}`;
-  const text = (100 * share).toFixed(1);
-  return `${Number(text) > 0 ? "+" : Number(text) < 0 ? "−" : "±"}${text.replace("-", "")} %`;
+  if ((b?.launch ?? 0) > 0) figures.push({ id: "launch", label: "Host work of ring and cache", unit: "s", planned: b!.launch });
+  figures.push({ id: "layer", label: "One layer", unit: "s", measured: seconds, planned: planned?.layer.seconds });
+  figures.push({ id: "ttft", label: `TTFT of ${formatCount(modelOf(experiment).layers)} layers`, unit: "s", measured: ttft, planned: planned?.seconds, paper: printedTtft(experiment, variant), ...(ttft === undefined ? {} : { origin: "derived from one layer" }) });
+  return { figures: figures.filter(({ measured, planned: p, paper }) => measured !== undefined || (p ?? 0) > 0 || paper !== undefined), on, notes, said };
 }

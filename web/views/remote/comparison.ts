@@ -4,7 +4,8 @@ import { ACCELERATORS } from "../../../engine/plan/index.ts";
 import "../../elements/scroll.ts";
 import { formatTime } from "../../format.ts";
 import { sayRate, sayVariant } from "../planner/words.ts";
-import { apart, type Comparison, type Figure, sayApart } from "./compare.ts";
+import { apart, sayApart } from "./apart.ts";
+import type { Comparison, Figure } from "./compare.ts";
 import type { Variant } from "../../engine.ts";
 
 /** What the tables need to know besides their figures. */
@@ -28,7 +29,7 @@ export function comparison(all: readonly { readonly variant: Variant; readonly c
     <p class="quiet">${against.nearest === undefined ? html`<b>No row of the planner is a ${against.device}</b>: what it plans for another machine shows how far apart they are, and is no measure of either.` : `The row nearest to ${against.device} is ${against.nearest}.`}</p>
     ${all.map(({ variant, comparison: one }) => table(variant, one, against.recorded))}
     <ul class="sources quiet">
-      <li><b>Measured</b>: spans of the ${against.recorded ? "recorded " : ""}run on ${against.device}, of the rank that took longest for each.</li>
+      <li><b>Measured</b>: the ${against.recorded ? "recorded " : ""}run on ${against.device}, of the rank that took longest for each${all[0]?.comparison.said.length ? html`; ${[...new Set(all.flatMap(({ comparison: { said } }) => said))].join("; ")}` : nothing}.</li>
       <li><b>Planned</b>: the planner’s simulation on ${all[0]?.comparison.on ?? "–"}${notes.length === 0 ? "" : `; ${notes.join("; ")}`}.</li>
       <li><b>Paper</b>: ${cells.length === 0 ? "arXiv 2411.01783 prints no figure for this experiment" : `arXiv 2411.01783, ${cells.join("; ")}, on H100 96 GB over Grand Teton’s fabric`}.</li>
       <li>Differences are of the measured figure: +10 % is a tenth more than planned or printed.</li>

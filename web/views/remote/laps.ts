@@ -51,7 +51,7 @@ function card(lap: AnyLap, experiment: Experiment, fits: (tokens: number) => Tem
       : phase === "waiting" || phase === "received" || phase === "cancelled" ? html`<p class="quiet">${phase === "cancelled" ? (spans.length > 0 ? `Cancelled; the ${formatCount(spans.length)} spans that had come stand below.` : "Cancelled before anything came.") : `${doing(lap)[0].toUpperCase()}${doing(lap).slice(1)}.`}</p>` : nothing}
     ${failure === undefined ? nothing : html`<div class="bad"><h3>${failure.title}</h3><p class="message">${failure.message}</p>${failure.fits === undefined ? nothing : fits(failure.fits)}<p>${failure.advice}</p></div>`}
     ${seconds === undefined ? nothing : html`<dl class="figures">
-      ${total === undefined ? nothing : html`<div><dt>On the machine</dt><dd>${formatTime(total)}</dd></div>`}
+      ${total === undefined ? nothing : html`<div><dt>${experiment.work === "layer" ? "One layer" : "On the machine"}</dt><dd>${formatTime(total)}</dd></div>`}
       <div class="minor"><dt>Call to answer</dt><dd>${formatTime(seconds)}</dd></div>
       ${verification === undefined || verification.rows.length === 0 ? nothing : html`<div class="minor"><dt>Largest error of O</dt><dd>${formatError(worstOf(verification.rows)!.out)}</dd></div>`}
     </dl>`}
@@ -59,10 +59,11 @@ function card(lap: AnyLap, experiment: Experiment, fits: (tokens: number) => Tem
   </section>`;
 }
 
-/** The report's own total, where it gives one. */
+/** Seconds of the ring, or of a layer, where the report gives them. */
 export function totalOf({ value }: Pick<AnyLap, "value">): number | undefined {
   const times = value?.times as { readonly total?: unknown } | undefined;
-  return typeof times?.total === "number" ? times.total : undefined;
+  const total = value?.layerSeconds ?? times?.total;
+  return typeof total === "number" ? total : undefined;
 }
 
 function verdict({ verification, phase }: AnyLap): TemplateResult | typeof nothing {

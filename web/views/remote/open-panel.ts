@@ -31,8 +31,8 @@ function chosen(store: Store, event: Event): void {
 export function recordedBanner(opened: Opened, close: () => void): TemplateResult {
   const button = html`<button class="button" @click=${close}>Close the ${opened.kind === "run" ? "recorded run" : "document"}</button>`;
   if (opened.kind === "check") {
-    const { date, device } = opened.check;
-    return html`<aside class="banner" aria-label="Provenance"><div><b class="tag">GPU check</b> <b>${opened.name}</b>${date === undefined ? nothing : `, ${sayDate(date)}`}${device === undefined ? nothing : `, ${device}`}</div>${button}</aside>`;
+    const { date, facts } = opened.check;
+    return html`<aside class="banner" aria-label="Provenance"><div><b class="tag">GPU check</b> <b>${opened.name}</b>, ${sayDate(date)}, ${sayMachine(facts)}; torch ${facts.torch}${facts.cuda === undefined ? "" : `, CUDA ${facts.cuda}`}${facts.driver === undefined ? "" : `, driver ${facts.driver}`}.</div>${button}</aside>`;
   }
   const { provenance, facts } = opened.run;
   return html`<aside class="banner" aria-label="Provenance"><div><b class="tag">Recorded</b> <b>${sayDate(provenance.date)}</b> on ${sayMachine(facts)}; torch ${facts.torch}, Python ${facts.python}. Worker: <code>${provenance.worker}</code>. By: ${provenance.client}. Nothing runs now.</div>${button}</aside>`;

@@ -44,6 +44,6 @@ export async function openShipped(id: string, signal: AbortSignal): Promise<Open
 
 async function readText(text: string, name: string): Promise<Opened> {
   const json = parse(text);
-  const { isCheck, readCheck } = await import("./check-document.ts");
-  return isCheck(json) ? { kind: "check", name, check: readCheck(json) } : { kind: "run", name, run: readRun(json, await loadComplaint()) };
+  const [{ isCheck, readCheck }, complain] = await Promise.all([import("./check-document.ts"), loadComplaint()]);
+  return isCheck(json) ? { kind: "check", name, check: readCheck(json, complain) } : { kind: "run", name, run: readRun(json, complain) };
 }

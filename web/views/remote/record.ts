@@ -110,9 +110,10 @@ export function readRun(json: unknown, complain: Complaint): RecordedRun {
 }
 
 /** Limits that a welcome must have and a file has not. */
-const LIMITS = { frameBytes: 1024, tensorBytes: 0, runSeconds: 1, queue: 0, connections: 1, window: 1024 };
+export const LIMITS = { frameBytes: 1024, tensorBytes: 0, runSeconds: 1, queue: 0, connections: 1, window: 1024 };
 
-function agree(complain: Complaint, message: unknown, place: string): void {
+/** Holds a part of a file to the schema of the message that it is a part of. Errors: NotARun. */
+export function agree(complain: Complaint, message: unknown, place: string): void {
   const complaint = complain("serverMessage", message);
   if (complaint !== undefined) throw new NotARun(`${place}, as the bridge's messages have it: ${complaint}`);
 }

@@ -119,12 +119,12 @@ export class RingsideRemote extends LitElement {
     const key = JSON.stringify([stage.experiment, this.#store!.accelerator, stage.recorded, ended.map(({ variant, spans, seconds }) => [variant, spans.length, seconds])]);
     if (this.#comparing === key) return;
     this.#comparing = key;
-    const [{ compareAttention, compareLayer, nearest }, show, { layerTerms, ttftOf }] = await Promise.all([import("./compare.ts"), import("./comparison.ts"), import("./layer-report.ts")]);
+    const [{ compareAttention, compareLayer, nearest }, show, { readLayer }] = await Promise.all([import("./compare.ts"), import("./comparison.ts"), import("./layer-report.ts")]);
     const near = nearest(stage.facts.devices[0]);
     const accelerator = this.#store!.accelerator ?? near ?? "h100-hbm2e";
     const all = await Promise.all(ended.map(async ({ variant, spans, value }) => ({
       variant,
-      comparison: stage.experiment.work === "attend" ? await compareAttention(stage.experiment, variant, spans, accelerator) : await compareLayer(stage.experiment, variant, layerTerms(value!), ttftOf(value!), accelerator),
+      comparison: stage.experiment.work === "attend" ? await compareAttention(stage.experiment, variant, spans, accelerator) : await compareLayer(stage.experiment, variant, readLayer(value!), accelerator),
     })));
     if (this.#comparing === key) this._compared = { key, all, show, nearest: near, accelerator };
   }
@@ -160,7 +160,7 @@ export class RingsideRemote extends LitElement {
         <div class="result">
           <div class="first">
             <ringside-remote-connect .store=${store}></ringside-remote-connect>
-            ${shown.kind === "run" ? html`${machine(shown.run.facts, undefined)}` : wire.phase === "connected" || wire.phase === "reconnecting" ? machine(wire.facts, wire.limits) : stage !== undefined ? machine(stage.facts, undefined) : nothing}
+            ${shown.kind === "run" ? machine(shown.run.facts, undefined) : shown.kind === "check" ? machine(shown.check.facts, undefined) : wire.phase === "connected" || wire.phase === "reconnecting" ? machine(wire.facts, wire.limits) : stage !== undefined ? machine(stage.facts, undefined) : nothing}
             ${chooser(store)}
           </div>
           <div class="second">${shown.kind === "check" ? checkPanel(shown.check) : stage === undefined ? html`${this.#preview()}${wire.phase === "connected" ? nothing : html`<ringside-remote-start></ringside-remote-start>`}` : this.#results(stage)}</div>
