@@ -96,7 +96,7 @@ test("the paper's figures stand beside the experiments that they are of, and no 
   assert.equal(printedRing({ ...defaults, N: 1, T: 8000 }, "pass-kv").rate?.value, 540e12);
   const layer = { ...defaults, work: "layer", T: 128_000 } as Experiment;
   const seconds = (more: Partial<Experiment>, variant: "pass-kv" | "pass-q" = "pass-kv") => printedTtft({ ...layer, ...more }, variant)?.value;
-  assert.deepEqual([1, 2, 4, 8, 16].map((N) => seconds({ N })), [42.01, 21.042, 10.95, 5.85, 3.8].map((s) => s));
+  assert.deepEqual([1, 2, 4, 8, 16].map((N) => seconds({ N })), [42.01, 21.042, 10.95, 5.85, 3.8]);
   assert.equal(seconds({ N: 16, T: 1_000_000 }), 77);
   assert.equal(seconds({ N: 4, T: 3200, P: 124_800 }, "pass-q"), 1.04643);
   assert.deepEqual([seconds({ N: 3 }), seconds({ model: "small" }), seconds({}, "pass-q")], [undefined, undefined, undefined]);
@@ -135,7 +135,7 @@ test("the planner's row is the one whose GPU the device is; a full mask and a CP
 });
 
 test("differences have their sign, and are factors where percentages would be thousands", () => {
-  assert.deepEqual([apart(1.1, 1), apart(0.96, 1), apart(1, 1), apart(2000, 1), apart(undefined, 1), apart(1, 0)].map(sayApart), ["+10.0 %", "−4.0 %", "±0.0 %", "× 2,000", "–", "–"]);
+  assert.deepEqual([apart(1.1, 1), apart(0.96, 1), apart(1, 1), apart(2000, 1), apart(1, 40), apart(0, 1), apart(undefined, 1), apart(1, 0)].map(sayApart), ["+10.0 %", "−4.0 %", "±0.0 %", "× 2,000", "÷ 40", "÷ ∞", "–", "–"]);
 });
 
 test("a run comes back from its file, with errors that are infinite too", () => {
@@ -226,7 +226,7 @@ test("each error of the client is told with what to do", () => {
   const error = (name: string, more: object = {}) => Object.assign(new Error("the message"), { name, ...more });
   assert.deepEqual(connectionFailure(error("RemoteError", { code: "bad-token" }), "ws://h:1", "http://page"), { title: "The worker refuses this token", message: "the message", advice: "It prints a fresh token each time it starts: copy it again.", field: "token" });
   assert.match(connectionFailure(error("RemoteError", { code: "unreachable" }), "ws://h:1", "http://page").advice, /http:\/\/page/);
-  assert.deepEqual([runFailure(error("LimitError", { largestT: 4096 })).fits, runFailure(error("InputError")).title, runFailure(error("RankError")).title, runFailure("thrown").message], [4096, "The machine refuses this experiment", "A rank of the machine failed", "thrown"]);
+  assert.deepEqual([runFailure(Object.assign(new Error("memory on cpu: needs 4 GB, found 1 GB free; about 4096 new tokens would"), { name: "LimitError" })).fits, runFailure(error("LimitError")).fits, runFailure(error("InputError")).title, runFailure(error("RankError")).title, runFailure("thrown").message], [4096, undefined, "The machine refuses this experiment", "A rank of the machine failed", "thrown"]);
   assert.match(runFailure(error("RemoteError", { code: "lost" })).title, /ended with the connection/);
 });
 

@@ -135,7 +135,7 @@ export function printedRing(experiment: Experiment, variant: Variant): Partial<R
 }
 
 function printed({ paper, unit, table, label }: Cell): Printed {
-  return { value: paper * (unit === "ms" ? 1e-3 : unit === "µs" ? 1e-6 : 1), table, label };
+  return { value: paper / (unit === "ms" ? 1e3 : unit === "µs" ? 1e6 : 1), table, label };
 }
 
 /** The paper's TTFT for a layer's step, where it prints one: of several the first, tables before the headline. Table 4's row without cached tokens ran against a persistent cache, as no run here does. */

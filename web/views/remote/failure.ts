@@ -11,13 +11,15 @@ export interface Failure {
   readonly fits?: number;
 }
 
-/** An error of the client: RemoteError has a code of the protocol, LimitError what would fit. */
+/** An error of the client: RemoteError has a code of the protocol. */
 interface Known {
   readonly name: string;
   readonly message: string;
   readonly code?: string;
-  readonly largestT?: number;
 }
+
+/** How the worker says what would fit: the protocol has it in words. */
+const WOULD_FIT = /(?:about )?(\d+) new tokens would/;
 
 const connecting: Readonly<Record<string, Omit<Failure, "message">>> = {
   "bad-token": { title: "The worker refuses this token", advice: "It prints a fresh token each time it starts: copy it again.", field: "token" },
@@ -37,8 +39,11 @@ export function connectionFailure(error: unknown, address: string, page: string)
 
 /** Why a run came to nothing. */
 export function runFailure(error: unknown): Failure {
-  const { name, message, code, largestT } = known(error);
-  if (name === "LimitError" || code === "does-not-fit") return { title: "It does not fit this machine", message, advice: "Take fewer tokens, more processes or a 16-bit type.", ...(largestT === undefined ? {} : { fits: largestT }) };
+  const { name, message, code } = known(error);
+  if (name === "LimitError" || code === "does-not-fit") {
+    const fits = Number(WOULD_FIT.exec(message)?.[1] ?? 0);
+    return { title: "It does not fit this machine", message, advice: "Take fewer tokens, more processes or a 16-bit type.", ...(fits > 0 ? { fits } : {}) };
+  }
   if (name === "InputError" || code === "bad-input") return { title: "The machine refuses this experiment", message, advice: "Change the part of the sentence that the message names." };
   if (name === "RankError" || code === "rank-died") return { title: "A rank of the machine failed", message, advice: "Run again once the worker is back; where it runs it says what happened." };
   if (code === "time-limit") return { title: "The run took longer than the worker allows", message, advice: "Take fewer tokens, or start the worker with a larger limit." };

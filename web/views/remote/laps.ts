@@ -35,11 +35,11 @@ export function doing({ phase, place, progress }: AnyLap): string {
 }
 
 /** Both cards side by side. */
-export function laps(all: readonly AnyLap[], experiment: Experiment, fits: (tokens: number) => TemplateResult | typeof nothing): TemplateResult {
-  return html`<div class="laps ${all.length === 1 ? "one" : ""}">${all.map((lap) => card(lap, experiment, fits))}</div>`;
+export function laps(all: readonly AnyLap[], experiment: Experiment, recorded: boolean, fits: (tokens: number) => TemplateResult | typeof nothing): TemplateResult {
+  return html`<div class="laps ${all.length === 1 ? "one" : ""}">${all.map((lap) => card(lap, experiment, recorded, fits))}</div>`;
 }
 
-function card(lap: AnyLap, experiment: Experiment, fits: (tokens: number) => TemplateResult | typeof nothing): TemplateResult {
+function card(lap: AnyLap, experiment: Experiment, recorded: boolean, fits: (tokens: number) => TemplateResult | typeof nothing): TemplateResult {
   const { variant, phase, progress, seconds, verification, pairs, failure, spans } = lap;
   const name = sayVariant(variant);
   const busy = ["sent", "queued", "running", "verifying"].includes(phase);
@@ -55,7 +55,7 @@ function card(lap: AnyLap, experiment: Experiment, fits: (tokens: number) => Tem
       <div class="minor"><dt>Call to answer</dt><dd>${formatTime(seconds)}</dd></div>
       ${verification === undefined || verification.rows.length === 0 ? nothing : html`<div class="minor"><dt>Largest error of O</dt><dd>${formatError(worstOf(verification.rows)!.out)}</dd></div>`}
     </dl>`}
-    ${verification === undefined ? nothing : html`${said(verification, experiment)}${rowsChart(name, verification, experiment.T)}`}
+    ${verification === undefined ? nothing : html`${said(verification, experiment, recorded)}${rowsChart(name, verification, experiment.T)}`}
   </section>`;
 }
 
@@ -74,10 +74,10 @@ function verdict({ verification, phase }: AnyLap): TemplateResult | typeof nothi
 }
 
 /** What was verified and which row is worst. */
-function said({ rows, of, tolerance, seconds }: Verification, { T, P }: Experiment): TemplateResult {
+function said({ rows, of, tolerance, seconds }: Verification, { T, P }: Experiment, recorded: boolean): TemplateResult {
   const worst = worstOf(rows);
   const lse = rows.reduce((most, row) => Math.max(most, row.lse), 0);
-  return html`<p class="quiet">${worst === undefined ? `${of} rows of O are recomputed here in float64, from seeded keys and values that never travelled.` : html`${rows.length} of ${of} rows recomputed here in float64${seconds === undefined ? "" : ` in ${formatTime(seconds)}`}, each over its keys among ${formatCount(T + P)}, which never travelled. Worst: token ${formatCount(worst.token)}, head ${worst.head}; of LSE at most ${formatError(lse)}${tolerance === undefined ? "" : `; allowed: ${tolerance}`}.`}</p>`;
+  return html`<p class="quiet">${worst === undefined ? `${of} rows of O are recomputed here in float64, from seeded keys and values that never travelled.` : html`${rows.length} of ${of} rows recomputed ${recorded ? "then" : "here"} in float64${seconds === undefined ? "" : ` in ${formatTime(seconds)}`}, each over its keys among ${formatCount(T + P)}, which never travelled. Worst: token ${formatCount(worst.token)}, head ${worst.head}; of LSE at most ${formatError(lse)}${tolerance === undefined ? "" : `. Allowed: ${tolerance}`}.`}</p>`;
 }
 
 /** What was run, for the head of the results. */

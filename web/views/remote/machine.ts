@@ -46,10 +46,13 @@ function sayDevices({ devices }: Facts): TemplateResult {
 /** Each kernel's self-check against float64, and which one runs. */
 function kernels({ kernels: all }: Facts): TemplateResult | typeof nothing {
   if (all.length === 0) return nothing;
+  // Worker names end in what a kernel was checked with; what all have in common stands once, above.
+  const names = all.map(({ name }) => name.split(", "));
+  const common = names[0].length - names[0].findLastIndex((part, i) => i === 0 || names.some((other) => other.at(i - names[0].length) !== part)) - 1;
   return html`<ringside-scroll label="Kernels"><table class="kernels">
-    <caption>Kernels <small>each checked itself against float64 when the worker started</small></caption>
+    <caption>Kernels <small>each checked against float64 when the worker started${common > 0 ? `: ${names[0].slice(-common).join(", ")}` : ""}</small></caption>
     <thead><tr><th scope="col">Kernel</th><th scope="col">Self-check</th><th scope="col">Largest error</th></tr></thead>
-    <tbody>${all.map(({ name, ok, maxError, reason, chosen }) => html`<tr class=${chosen ? "chosen" : ""}><th scope="row">${name}${chosen ? html` <b class="picked">runs</b>` : nothing}${reason === undefined ? nothing : html`<small>${reason}</small>`}</th>
+    <tbody>${all.map(({ ok, maxError, reason, chosen }, i) => html`<tr class=${chosen ? "chosen" : ""}><th scope="row">${names[i].slice(0, names[i].length - common).join(", ")}${chosen ? html` <b class="picked">runs</b>` : nothing}${reason === undefined ? nothing : html`<small>${reason}</small>`}</th>
       <td>${ok ? html`<span class="good">passed</span>` : html`<span class="wrong">not used</span>`}</td><td>${maxError === undefined ? "–" : formatError(maxError)}</td></tr>`)}</tbody>
   </table></ringside-scroll>`;
 }

@@ -35,7 +35,7 @@ export function recordedBanner(opened: Opened, close: () => void): TemplateResul
     return html`<aside class="banner" aria-label="Provenance"><div><b class="tag">GPU check</b> <b>${opened.name}</b>, ${sayDate(date)}, ${sayMachine(facts)}; torch ${facts.torch}${facts.cuda === undefined ? "" : `, CUDA ${facts.cuda}`}${facts.driver === undefined ? "" : `, driver ${facts.driver}`}.</div>${button}</aside>`;
   }
   const { provenance, facts } = opened.run;
-  return html`<aside class="banner" aria-label="Provenance"><div><b class="tag">Recorded</b> <b>${sayDate(provenance.date)}</b> on ${sayMachine(facts)}; torch ${facts.torch}, Python ${facts.python}. Worker: <code>${provenance.worker}</code>. By: ${provenance.client}. Nothing runs now.</div>${button}</aside>`;
+  return html`<aside class="banner" aria-label="Provenance"><div><b class="tag">Recorded</b> <b>${sayDate(provenance.date)}</b> on ${sayMachine(facts)}; torch ${facts.torch}, Python ${facts.python}. Worker: <code>${provenance.worker}</code>. Recorded by ${provenance.client}. Nothing runs now.</div>${button}</aside>`;
 }
 
 /** "23 November 2026, 04:12 UTC". */

@@ -199,7 +199,7 @@ export class RingsideRemote extends LitElement {
     return html`
       <div>${store.stale ? html`<p class="stale">The sentence has changed since this run: <button class="link" @click=${() => store.use(stage.experiment)}>back to what ran</button></p>` : nothing}
       <p class="quiet what">${heading(stage.experiment)}${stage.recorded ? "" : `, on ${store.runner.job!.address}`}</p>
-      ${laps(stage.laps, stage.experiment, (fits) => this.#fits(fits))}
+      ${laps(stage.laps, stage.experiment, stage.recorded, (fits) => this.#fits(fits))}
       ${ended && !stage.recorded && !store.runner.running ? html`<p class="actions"><button class="button" @click=${this.#save}>Save this run</button></p>` : nothing}</div>
       ${compared === undefined ? nothing : compared.show.comparison(compared.all, { accelerator: compared.accelerator, nearest: compared.nearest, device: stage.facts.devices[0]?.name ?? "no named device", recorded: stage.recorded, choose: (row) => store.planOn(row === compared.nearest ? undefined : row) })}`;
   }

@@ -26,7 +26,7 @@ export function rowsChart(name: string, { rows, of }: Verification, tokens: numb
   return html`<figure aria-label="Verified rows of ${name}: ${said}">
     <svg viewBox="0 0 ${width} ${height}" role="img" aria-label=${said}>
       ${powers.map((power) => svg`<line class="grid" x1=${left} x2=${width - right} y1=${y(10 ** power)} y2=${y(10 ** power)} /><text class="tick" x=${left - 6} y=${y(10 ** power) + 4} text-anchor="end">${power === floor ? "≤" : ""}${power === 0 ? "1" : `1e${power}`}</text>`)}
-      ${allowed === undefined ? nothing : svg`<line class="bar-line" x1=${left} x2=${width - right} y1=${y(allowed)} y2=${y(allowed)} /><text class="bar-name" x=${width - right} y=${y(allowed) - 4} text-anchor="end">allowed ${formatError(allowed)}</text>`}
+      ${allowed === undefined ? nothing : svg`<line class="bar-line" x1=${left} x2=${width - right} y1=${y(allowed)} y2=${y(allowed)} /><text class="bar-name" x=${width - right} y=${y(allowed) - 4} text-anchor="end">allowed in the worst row ${formatError(allowed)}</text>`}
       ${rows.map((row) => svg`<circle class=${row.pass ? "row" : "row off"} cx=${x(row.token, tokens)} cy=${y(row.out)} r=${row === worst ? 4 : 3}><title>token ${row.token}, head ${row.head}: O ${formatError(row.out)}, LSE ${formatError(row.lse)}</title></circle>`)}
       ${worst === undefined ? nothing : svg`<circle class="worst" cx=${x(worst.token, tokens)} cy=${y(worst.out)} r="7" />`}
       <text class="tick" x=${left} y=${height - 6}>token 0</text><text class="tick" x=${width - right} y=${height - 6} text-anchor="end">${formatCount(tokens - 1)}</text>
