@@ -9,7 +9,7 @@ import { readAddress, startCommand } from "../../../web/views/remote/address.ts"
 import { apart, sayApart } from "../../../web/views/remote/apart.ts";
 import { isCheck, readCheck } from "../../../web/views/remote/check-document.ts";
 import { clusterOf, compareAttention, compareLayer, type Figure, measuredRing, modelOf, nearest, planOf, printedRing, printedTtft } from "../../../web/views/remote/compare.ts";
-import { connectionFailure, runFailure } from "../../../web/views/remote/failure.ts";
+import { connectionFailure, lostFailure, runFailure } from "../../../web/views/remote/failure.ts";
 import { readLayer } from "../../../web/views/remote/layer-report.ts";
 import { defaults, draftOf, type Experiment, fromLab, fromQuery, MOST, presets, read, same, toQuery, variantsOf, withPreset } from "../../../web/views/remote/model.ts";
 import { layerInput, TP } from "../../../web/views/remote/params.ts";
@@ -227,6 +227,7 @@ test("each error of the client is told with what to do", () => {
   assert.deepEqual(connectionFailure(error("RemoteError", { code: "bad-token" }), "ws://h:1", "http://page"), { title: "The worker refuses this token", message: "the message", advice: "It prints a fresh token each time it starts: copy it again.", field: "token" });
   assert.match(connectionFailure(error("RemoteError", { code: "unreachable" }), "ws://h:1", "http://page").advice, /http:\/\/page/);
   assert.deepEqual([runFailure(Object.assign(new Error("memory on cpu: needs 4 GB, found 1 GB free; about 4096 new tokens would"), { name: "LimitError" })).fits, runFailure(error("LimitError")).fits, runFailure(error("InputError")).title, runFailure(error("RankError")).title, runFailure("thrown").message], [4096, undefined, "The machine refuses this experiment", "A rank of the machine failed", "thrown"]);
+  assert.deepEqual([lostFailure("close code 1006", error("RemoteError")).message, lostFailure(undefined, error("RemoteError")).message], ["close code 1006", "the message"]);
   assert.match(runFailure(error("RemoteError", { code: "lost" })).title, /ended with the connection/);
 });
 

@@ -34,7 +34,12 @@ const connecting: Readonly<Record<string, Omit<Failure, "message">>> = {
 export function connectionFailure(error: unknown, address: string, page: string): Failure {
   const { message, code } = known(error);
   if (code !== undefined && Object.hasOwn(connecting, code)) return { ...connecting[code], message };
-  return { title: `No worker answers at ${address}`, message, field: "address", advice: `Is it running there, and was it started for pages from ${page}? A browser does not tell a page whether nothing listens or the page was refused; the worker says so where it runs.` };
+  return { title: `No worker answers at ${address}`, message, field: "address", advice: `This page is ${page}. A browser does not tell a page whether nothing listens there or the page was refused: the worker says so where it runs.` };
+}
+
+/** Why a connection was lost, when it could not be had again. */
+export function lostFailure(why: string | undefined, error: unknown): Failure {
+  return { title: "The connection was lost", message: why ?? known(error).message, advice: "It was tried again and the worker did not answer. One that was started anew has another token.", field: "address" };
 }
 
 /** Why a run came to nothing. */

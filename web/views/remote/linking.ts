@@ -1,7 +1,7 @@
 /** The connection as the view knows it: where to, in which state, and what became of the last attempt, told to people. */
 import { readAddress } from "./address.ts";
 import { type Facts, type Limits, loadClient, type Remote } from "./bridge.ts";
-import { connectionFailure, type Failure } from "./failure.ts";
+import { connectionFailure, type Failure, lostFailure } from "./failure.ts";
 
 /** Where the connection stands. */
 export type Link =
@@ -102,8 +102,7 @@ export class Linking extends EventTarget {
       this.#abort?.abort();
       void remote.close();
       this.#remote = undefined;
-      const { message, ...failure } = connectionFailure(error, this.#address, location.origin);
-      this.#set({ phase: "lost", failure: { ...failure, title: "The connection was lost", message: why === undefined ? message : `${why}. ${message}` } });
+      this.#set({ phase: "lost", failure: lostFailure(why, error) });
     }
   }
 

@@ -84,8 +84,8 @@ export interface Preset {
   readonly why: string;
 }
 
-const onCpu = { H: 4, Hkv: 1, D: 64, N: 4, dtype: "f32", link: { bandwidth: 100e6, latency: 0.001 }, rows: 64 } as const;
-const onGpu = { P: 0, H: 16, Hkv: 1, D: 128, N: 8, dtype: "bf16", link: PAPER_LINK, rows: 64 } as const;
+const onCpu = { ways: "both", H: 4, Hkv: 1, D: 64, N: 4, dtype: "f32", link: { bandwidth: 100e6, latency: 0.001 }, rows: 64 } as const;
+const onGpu = { ways: "both", P: 0, H: 16, Hkv: 1, D: 128, N: 8, dtype: "bf16", link: PAPER_LINK, rows: 64 } as const;
 
 /** By size; the paper's K is 1,000. */
 export const presets: readonly Preset[] = [
