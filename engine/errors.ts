@@ -42,7 +42,7 @@ export class RankError extends Error {
 export type RemoteCode =
   | "unreachable" | "connect-timeout" | "lost" | "silent" | "bad-reply" | "closed" | "session-gone"
   | "bad-hello" | "bad-token" | "bad-version" | "bad-origin" | "too-many-connections" | "bad-message" | "bad-frame" | "too-large"
-  | "queue-full" | "unknown-session" | "cancelled" | "time-limit" | "worker-failed" | "shutting-down";
+  | "queue-full" | "unknown-session" | "too-many-sessions" | "cancelled" | "time-limit" | "worker-failed" | "shutting-down";
 
 /** A remote worker that could not be reached, was lost, or failed. Never holds the token. */
 export class RemoteError extends Error {

@@ -4,10 +4,10 @@ import { bytesPer } from "../../engine/tensor/dtype.ts";
 import type { Span } from "../../engine/trace/span.ts";
 import { type RemoteCode, RemoteError } from "../../engine/errors.ts";
 import { type ErrorMessage, errorOf, errorOfClose, remoteError } from "./errors.ts";
-import { HEAD_BYTES, readFrame, writeFrame } from "./frames.ts";
+import { HEAD_BYTES, writeFrame } from "./frames.ts";
 import type { ClientPlatform } from "./platform.ts";
 import type { Complaint } from "./schema.ts";
-import { Incoming, Outgoing, type TensorRef, type Upload } from "./streams.ts";
+import { Inbox, type Incoming, Outgoing, type TensorRef, type Upload } from "./streams.ts";
 import type { Facts, Limits, Watch } from "./types.ts";
 
 /** The protocol that this client speaks. */
@@ -90,13 +90,12 @@ export class Connection {
   readonly #calls = new Map<number, Call>();
   /** Calls that ended here before the worker said so: what it still says of them is not wanted. */
   readonly #abandoned = new Set<number>();
-  readonly #incoming = new Map<number, Incoming>();
-  readonly #spent = new Set<number>();
+  #inbox = new Inbox(0, 0);
   readonly #outgoing = new Map<number, Outgoing>();
   #ids = 0;
   #streams = 0;
   #heard = seconds();
-  #probe: { readonly id: number; cancelled: boolean } | undefined;
+  #probe: number | undefined;
   #clock: ReturnType<typeof setInterval> | undefined;
 
   private constructor(socket: WebSocket, options: OpenOptions) {
@@ -234,8 +233,9 @@ export class Connection {
     if (call.cancelled !== undefined) return;
     call.cancelled = { reason };
     for (const out of call.outgoing) out.wake();
-    if (call.result !== undefined) return this.#settle(call, reason);
     this.#send({ type: "cancel", id: call.id });
+    // A result whose tensors are still coming: the worker stops them.
+    if (call.result !== undefined) return this.#settle(call, reason);
     setTimeout(() => {
       if (this.#calls.get(call.id) !== call) return;
       this.#abandoned.add(call.id);
@@ -246,7 +246,7 @@ export class Connection {
   #settle(call: Call, error: unknown, result?: CallResult): void {
     this.#calls.delete(call.id);
     for (const out of call.outgoing) out.wake();
-    for (const tensor of Object.values(call.result?.tensors ?? {})) tensor.discard();
+    for (const tensor of Object.values(call.result?.tensors ?? {})) this.#inbox.drop(tensor);
     if (this.#calls.size === 0) {
       clearInterval(this.#clock);
       this.#clock = undefined;
@@ -260,7 +260,6 @@ export class Connection {
     this.#over = why;
     for (const call of [...this.#calls.values()]) this.#settle(call, remoteError(why.code, this.#options.address, `${why.what}, while ${call.request.method} was under way: its result is unknown`));
     clearInterval(this.#clock);
-    this.#incoming.clear();
     if (closeCode !== undefined) this.#socket.close(closeCode === 1000 ? 1000 : closeCode);
     this.#end(why);
   }
@@ -298,6 +297,7 @@ export class Connection {
       const welcome = message as unknown as Welcome;
       if (welcome.protocol !== PROTOCOL) return this.#finish(remoteError("bad-version", address, `the worker speaks protocol ${welcome.protocol}, this client ${PROTOCOL}`), 4406);
       this.#welcome = welcome;
+      this.#inbox = new Inbox(welcome.limits.frameBytes, welcome.limits.window);
       return this.#greeted();
     }
     if (message.type === "ack") {
@@ -313,11 +313,14 @@ export class Connection {
       return;
     }
     const id = message.id!;
-    if (id === this.#probe?.id) return this.#probed(message);
+    if (id === this.#probe) {
+      if (message.type === "result" || message.type === "error") this.#probe = undefined;
+      return;
+    }
     const call = this.#calls.get(id);
     if (call === undefined) {
       if (!this.#abandoned.has(id)) return this.#refuse(`found ${message.type} of call ${id}, which ${id <= this.#ids ? "has ended" : "was never made"}`);
-      if (message.type === "result") for (const ref of Object.values(message.tensors as Record<string, TensorRef>)) this.#expect(ref)?.discard();
+      if (message.type === "result") for (const tensor of Object.values(this.#expect(message.tensors as Record<string, TensorRef>) ?? {})) this.#inbox.drop(tensor);
       if (message.type === "result" || message.type === "error") this.#abandoned.delete(id);
       return;
     }
@@ -345,26 +348,22 @@ export class Connection {
       const right = wanted !== undefined && found !== undefined && found.dtype === "f32" && showShape(found.shape) === showShape(wanted) && found.bytes === elements(wanted)! * bytesPer("f32");
       if (!right) return this.#refuse(`found ${found === undefined ? "no tensor" : `${found.dtype} ${showShape(found.shape)} of ${found.bytes} bytes`} as ${name} of ${method}, expected ${wanted === undefined ? "none" : `f32 ${showShape(wanted)}`}`);
     }
-    const incoming: Record<string, Incoming> = {};
-    for (const [name, ref] of Object.entries(tensors)) {
-      const expected = this.#expect(ref);
-      if (expected === undefined) return;
-      incoming[name] = expected;
-    }
+    const incoming = this.#expect(tensors);
+    if (incoming === undefined) return;
     call.result = { value, tensors: incoming };
     if (call.cancelled !== undefined) this.#settle(call, call.cancelled.reason);
     else this.#complete(call);
   }
 
-  #expect(ref: TensorRef): Incoming | undefined {
-    if (this.#spent.has(ref.stream)) {
-      this.#refuse(`found stream ${ref.stream} used twice`);
-      return undefined;
+  /** The tensors of a result, from now on expected; undefined where the connection ended over them. */
+  #expect(tensors: Readonly<Record<string, TensorRef>>): Record<string, Incoming> | undefined {
+    const expected: Record<string, Incoming> = {};
+    for (const [name, ref] of Object.entries(tensors).sort(([, a], [, b]) => a.stream - b.stream)) {
+      const incoming = this.#inbox.name(ref, this.#heard);
+      if (incoming === undefined) return void this.#refuse(`found stream ${ref.stream}, expected a number greater than all before`);
+      expected[name] = incoming;
     }
-    this.#spent.add(ref.stream);
-    const incoming = new Incoming(ref, this.welcome.limits.window, this.#heard);
-    if (ref.bytes > 0) this.#incoming.set(ref.stream, incoming);
-    return incoming;
+    return expected;
   }
 
   #complete(call: Call): void {
@@ -376,16 +375,12 @@ export class Connection {
 
   #hearFrame(bytes: ArrayBuffer): void {
     if (this.#welcome === undefined) return this.#refuse("found a frame before welcome");
-    if (bytes.byteLength > this.welcome.limits.frameBytes) return this.#refuse(`found a frame of ${bytes.byteLength} bytes, expected at most ${this.welcome.limits.frameBytes}`);
-    const frame = readFrame(bytes);
-    if (typeof frame === "string") return this.#refuse(frame);
-    const incoming = this.#incoming.get(frame.stream);
-    if (incoming === undefined) return this.#refuse(`found a frame of stream ${frame.stream}, which carries nothing now`);
-    const received = incoming.take(frame.offset, frame.payload, this.#heard);
-    if (typeof received === "string") return this.#refuse(received);
-    if (received !== undefined) this.#send({ type: "ack", stream: frame.stream, received });
+    const taken = this.#inbox.take(bytes, this.#heard);
+    if (typeof taken === "string") return this.#refuse(taken);
+    if (taken === undefined) return;
+    const { incoming, received } = taken;
+    if (received !== undefined) this.#send({ type: "ack", stream: incoming.ref.stream, received });
     if (!incoming.done) return;
-    this.#incoming.delete(frame.stream);
     for (const call of this.#calls.values()) if (call.result !== undefined && Object.values(call.result.tensors).includes(incoming)) this.#complete(call);
   }
 
@@ -402,7 +397,7 @@ export class Connection {
       last = now;
       if (heldUp) {
         this.#heard = now;
-        for (const tensor of this.#incoming.values()) tensor.since = now;
+        for (const tensor of this.#inbox.open) tensor.since = now;
         for (const call of this.#calls.values()) {
           call.sentAt = now;
           for (const out of call.outgoing) out.since = now;
@@ -422,10 +417,8 @@ export class Connection {
     const uploading = call.outgoing.find((out) => out.waits);
     const stalled = Object.values(call.result?.tensors ?? {}).some((t) => !t.done && now - Math.max(t.since, ...Object.values(call.result!.tensors).map((other) => other.since)) > idleSeconds);
     const fail = (code: RemoteCode, what: string) => {
-      if (call.result === undefined) {
-        this.#send({ type: "cancel", id: call.id });
-        this.#abandoned.add(call.id);
-      }
+      this.#send({ type: "cancel", id: call.id });
+      if (call.result === undefined) this.#abandoned.add(call.id);
       this.#settle(call, remoteError(code, address, `${method}: ${what}`));
     };
     if (stalled) fail("silent", `the bytes of its result stopped coming for ${idleSeconds} s`);
@@ -438,18 +431,9 @@ export class Connection {
     }
   }
 
-  /** A health call, as a page's WebSocket cannot ping. Whatever is said to it is a sign of life; it does not wait in the line. */
+  /** A health call, as a page's WebSocket cannot ping: the worker answers it at once, whatever runs. */
   #askForLife(): void {
-    this.#probe = { id: ++this.#ids, cancelled: false };
-    this.#send({ type: "call", id: this.#probe.id, method: "health", params: {} });
-  }
-
-  #probed(message: Message): void {
-    const probe = this.#probe!;
-    if (message.type === "queued" && !probe.cancelled) {
-      probe.cancelled = true;
-      this.#send({ type: "cancel", id: probe.id });
-    }
-    if (message.type === "result" || message.type === "error") this.#probe = undefined;
+    this.#probe = ++this.#ids;
+    this.#send({ type: "call", id: this.#probe, method: "health", params: {} });
   }
 }

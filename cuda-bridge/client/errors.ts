@@ -10,7 +10,7 @@ export interface ErrorMessage {
 }
 
 const TODO: Readonly<Record<RemoteCode, string>> = {
-  unreachable: "see that the worker runs (python -m ringside_worker), that host and port are right, and, from a page, that the worker allows its origin (--allow-origin)",
+  unreachable: "see that the worker runs (python -m ringside_worker), that host and port are right, and, from a page, that the worker allows its origin (--origin)",
   "connect-timeout": "see that host and port are right and that no firewall drops the connection",
   lost: "nothing was run again: start it once more, and a new connection is made",
   silent: "see whether the worker still lives, and start it once more",
@@ -20,15 +20,16 @@ const TODO: Readonly<Record<RemoteCode, string>> = {
   "bad-hello": "use the same version of client and worker",
   "bad-token": "use the token that the worker printed when it last started",
   "bad-version": "use the same version of client and worker",
-  "bad-origin": "start the worker with --allow-origin and this page's origin",
-  "too-many-connections": "close another one, or start the worker with a higher --max-connections",
+  "bad-origin": "start the worker with --origin and this page's origin",
+  "too-many-connections": "close another one, or start the worker with --limit connections=N",
   "bad-message": "client and worker do not understand each other: use the same version of both",
   "bad-frame": "client and worker do not understand each other: use the same version of both",
-  "too-large": "send less at once, or start the worker with a higher limit",
+  "too-large": "send or ask for less at once, or start the worker with --limit tensor-bytes=N",
   "queue-full": "try again when one of the waiting runs is done",
   "unknown-session": "open a new session",
+  "too-many-sessions": "close another one, or start the worker with --limit sessions=N",
   cancelled: "start it once more",
-  "time-limit": "make the run smaller, or start the worker with a higher --max-seconds",
+  "time-limit": "make the run smaller, or start the worker with --limit run-seconds=S",
   "worker-failed": "see what the worker printed; it may have to be started again",
   "shutting-down": "start the worker again",
 };

@@ -1,5 +1,6 @@
 /** Tensors on their way: what has come, what may go. */
 import type { DType } from "../../engine/tensor/dtype.ts";
+import { readFrame } from "./frames.ts";
 
 /** A tensor as messages name it. */
 export interface TensorRef {
@@ -23,27 +24,13 @@ export class Incoming {
   /** When the last of them did, in seconds. */
   since: number;
   readonly ref: TensorRef;
-  /** Where they go; undefined once nobody wants them any more. */
-  #data: Uint8Array<ArrayBuffer> | undefined;
+  readonly #data: Uint8Array<ArrayBuffer>;
   #acknowledged = 0;
-  readonly #window: number;
 
-  constructor(ref: TensorRef, window: number, since: number) {
+  constructor(ref: TensorRef, since: number) {
     this.ref = ref;
     this.since = since;
-    this.#window = window;
     this.#data = new Uint8Array(ref.bytes);
-  }
-
-  /** Takes a frame; returns what to acknowledge, if anything, or in words what is wrong with it. */
-  take(offset: number, payload: Uint8Array, now: number): number | undefined | string {
-    if (offset !== this.at) return `stream ${this.ref.stream}: found a frame at byte ${offset}, expected byte ${this.at}`;
-    if (offset + payload.length > this.ref.bytes) return `stream ${this.ref.stream}: found ${payload.length} bytes at byte ${offset}, beyond the tensor's ${this.ref.bytes}`;
-    this.#data?.set(payload, offset);
-    this.at += payload.length;
-    this.since = now;
-    if (this.at < this.ref.bytes && this.at - this.#acknowledged < this.#window / 4) return undefined;
-    return (this.#acknowledged = this.at);
   }
 
   get done(): boolean {
@@ -52,12 +39,71 @@ export class Incoming {
 
   /** The values; f32, as all results are. */
   values(): Float32Array<ArrayBuffer> {
-    return new Float32Array(this.#data!.buffer);
+    return new Float32Array(this.#data.buffer);
   }
 
-  /** Lets the bytes go; what still comes is counted and dropped. */
-  discard(): void {
-    this.#data = undefined;
+  /** Takes the next bytes; returns what to acknowledge, if anything. */
+  put(payload: Uint8Array, now: number, window: number): number | undefined {
+    this.#data.set(payload, this.at);
+    this.at += payload.length;
+    this.since = now;
+    if (!this.done && this.at - this.#acknowledged < window / 4) return undefined;
+    return (this.#acknowledged = this.at);
+  }
+}
+
+/** A frame that was taken: its tensor, and what to acknowledge, if anything. */
+export interface Taken {
+  readonly incoming: Incoming;
+  readonly received: number | undefined;
+}
+
+/** All tensors that come on one connection. Stream numbers grow, so that what was never named is known from what has ended. */
+export class Inbox {
+  readonly #open = new Map<number, Incoming>();
+  /** Streams that nobody wants any more: what still comes is dropped. */
+  readonly #dropped = new Set<number>();
+  #highest = 0;
+  readonly #frameBytes: number;
+  readonly #window: number;
+
+  constructor(frameBytes: number, window: number) {
+    this.#frameBytes = frameBytes;
+    this.#window = window;
+  }
+
+  get open(): Iterable<Incoming> {
+    return this.#open.values();
+  }
+
+  /** Expects a tensor; undefined where its number is not greater than all before. */
+  name(ref: TensorRef, now: number): Incoming | undefined {
+    if (ref.stream <= this.#highest) return undefined;
+    this.#highest = ref.stream;
+    const incoming = new Incoming(ref, now);
+    if (ref.bytes > 0) this.#open.set(ref.stream, incoming);
+    return incoming;
+  }
+
+  /** Lets what has not come yet go unheard. */
+  drop({ ref: { stream } }: Incoming): void {
+    if (this.#open.delete(stream)) this.#dropped.add(stream);
+  }
+
+  /** Takes a frame: undefined where nobody wants it, or in words what is wrong with it. */
+  take(bytes: ArrayBuffer, now: number): Taken | undefined | string {
+    if (bytes.byteLength > this.#frameBytes) return `found a frame of ${bytes.byteLength} bytes, expected at most ${this.#frameBytes}`;
+    const frame = readFrame(bytes);
+    if (typeof frame === "string") return frame;
+    const { stream, offset, payload } = frame;
+    const incoming = this.#open.get(stream);
+    if (incoming === undefined) return this.#dropped.has(stream) ? undefined : `found a frame of stream ${stream}, which ${stream > 0 && stream <= this.#highest ? "has come whole" : "no result has named"}`;
+    const { at, ref } = incoming;
+    if (offset !== at) return `stream ${stream}: found a frame at byte ${offset}, expected byte ${at}`;
+    if (offset + payload.length > ref.bytes) return `stream ${stream}: found ${payload.length} bytes at byte ${offset}, beyond the tensor's ${ref.bytes}`;
+    const received = incoming.put(payload, now, this.#window);
+    if (incoming.done) this.#open.delete(stream);
+    return { incoming, received };
   }
 }
 

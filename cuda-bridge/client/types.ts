@@ -42,7 +42,7 @@ export interface Facts {
   readonly notes?: readonly string[];
 }
 
-/** What the worker allows: bytes of a frame, of a tensor, and of a stream under way; seconds of a run; calls waiting; connections. */
+/** What the worker allows: bytes of a frame, of a tensor, and of a stream under way; seconds of a run; calls waiting; connections; sessions. */
 export interface Limits {
   readonly frameBytes: number;
   readonly tensorBytes: number;
@@ -50,6 +50,7 @@ export interface Limits {
   readonly queue: number;
   readonly connections: number;
   readonly window: number;
+  readonly sessions?: number;
 }
 
 /** How a call is watched and cancelled. */

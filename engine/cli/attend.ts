@@ -1,6 +1,8 @@
 /** `ringside attend`: O and LSE of one's own Q, K and V over a ring of ranks. */
-import { Cluster } from "../cluster/cluster.ts";
-import type { AttendInput, Backend, Report, Variant } from "../cluster/types.ts";
+import { sampleRows } from "../../cuda-bridge/client/sample.ts";
+import type { RemoteOptions, Row, Verification, VerifyInput } from "../../cuda-bridge/client/types.ts";
+import { startOn } from "../cluster/start.ts";
+import type { AttendInput, Backend, ClusterOptions, Report, Variant } from "../cluster/types.ts";
 import { validateAttend } from "../cluster/validate.ts";
 import { InputError } from "../errors.ts";
 import type { Fault } from "../rank/job.ts";
@@ -9,12 +11,15 @@ import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
 import { checkOutputs, type Command, type Io, writeOutputs } from "./io.ts";
 import { choiceOption, faultOption, linkOption, numberOption, parseOptions, ratesOption, sequencesOption, wholeOption } from "./options.ts";
-import { naming, readTensors, sequencesFor } from "./tensors.ts";
+import { bridgeOf, describeRemote, describeVerification, REMOTE_HELP, REMOTE_OPTIONS, remoteOption, verificationDocument, watchOf } from "./remote.ts";
+import { type Seeded, seededOption, seededTensors } from "./seeded.ts";
+import { naming, readTensors, sequencesFor, type Tensors } from "./tensors.ts";
 import { table } from "./table.ts";
 
 const HELP = `ringside attend: exact attention over a ring of simulated ranks
 
   ringside attend --q Q.npy --k K.npy --v V.npy        or --tensors F.safetensors (tensors q, k, v)
+  ringside attend --seed S --shape T[:P],H,Hkv,D       seeded inputs: the same numbers here and on a remote worker
 
   q [sum T, H, D]; k, v [sum (T+P), Hkv, D], each sequence's cached rows before its new rows.
   .npy: little-endian f4 or f2, C order. safetensors: F32, F16 or BF16.
@@ -37,6 +42,13 @@ const HELP = `ringside attend: exact attention over a ring of simulated ranks
   --runtime R            node (default) or deno
   --fault rank=R,hop=J[,kind=exit|drop|lose-device]    make a rank fail on purpose
 
+  With seeded inputs:
+  --verify-rows N        compute N rows of O and LSE again, in float64, keys and values made tile by tile; exit status 1 if one is off
+  --verify-with W        float64 (default), or webgpu: f32 on this machine's GPU
+
+  On a remote worker, where --wire-dtype is how Q, K and V are held and computed. Seeded inputs are made there, and no tensor moves but the rows
+  verified, or O and LSE where --out, --lse or --check ask for them:
+${REMOTE_HELP}
   Exit status: 0 done, 1 the check or the run failed, 2 bad input or usage.
 `;
 
@@ -47,45 +59,110 @@ export const attend: Command = async (argv, io) => {
     ranks: { type: "string" }, variant: { type: "string" }, sequences: { type: "string" }, "no-causal": { type: "boolean" }, scale: { type: "string" },
     "wire-dtype": { type: "string" }, link: { type: "string" }, backend: { type: "string" }, timeout: { type: "string" }, rates: { type: "string" },
     out: { type: "string" }, lse: { type: "string" }, trace: { type: "string" }, check: { type: "boolean" }, json: { type: "boolean" },
-    fault: { type: "string" }, help: { type: "boolean", short: "h" },
+    fault: { type: "string" }, seed: { type: "string" }, shape: { type: "string" }, "verify-rows": { type: "string" }, "verify-with": { type: "string" },
+    ...REMOTE_OPTIONS, help: { type: "boolean", short: "h" },
   });
   if (o.help) {
     io.stdout(HELP);
     return 0;
   }
-  const ranks = wholeOption("--ranks", o.ranks, 1, 64) ?? 4;
+  const remote = await remoteOption(o, { "--backend": o.backend, "--timeout": o.timeout, "--fault": o.fault });
+  const ranks = wholeOption("--ranks", o.ranks, 1, remote === undefined ? 64 : 1024) ?? 4;
   const variant = choiceOption("--variant", o.variant, ["pass-kv", "pass-q", "auto"]) ?? "pass-kv";
   const wireDtype = choiceOption("--wire-dtype", o["wire-dtype"], ["f32", "f16", "bf16"]) ?? "f32";
-  const backend = choiceOption("--backend", o.backend, ["webgpu", "cpu"]) ?? "webgpu";
+  const backend = choiceOption("--backend", o.backend, ["webgpu", "cpu"]) ?? (remote === undefined ? "webgpu" : undefined);
   const [link, fault, scale, timeout] = [linkOption(o.link), faultOption(o.fault), numberOption("--scale", o.scale), numberOption("--timeout", o.timeout)];
-  if (fault !== undefined) requireFault(fault, ranks, variant, backend);
+  if (fault !== undefined) requireFault(fault, ranks, variant, backend!);
   const given = sequencesOption(o.sequences);
+  const seeded = seededOption(o.seed, o.shape, given);
+  const verifyRows = wholeOption("--verify-rows", o["verify-rows"], 1, 4096);
+  const how = choiceOption("--verify-with", o["verify-with"], ["float64", "webgpu"]);
+  const files = (["q", "k", "v", "tensors"] as const).find((name) => o[name] !== undefined);
+  if (seeded !== undefined && files !== undefined) throw new InputError(`--seed: found beside --${files}, expected seeded inputs or files`);
+  if (verifyRows !== undefined && seeded === undefined) throw new InputError("--verify-rows: found without --seed and --shape, expected seeded inputs, which can be made again row by row; use --check for files");
+  if (how !== undefined && verifyRows === undefined) throw new InputError("--verify-with: found without --verify-rows, expected how many rows too");
+  if (o.check && remote !== undefined && wireDtype !== "f32") throw new InputError(`--check: found beside --remote and --wire-dtype ${wireDtype}, whose kernels round more than what travels; expected --verify-rows with seeded inputs, or --wire-dtype f32`);
   await checkOutputs({ "--out": o.out, "--lse": o.lse, "--trace": o.trace });
-  const tensors = await readTensors(o);
-  const sequences = sequencesFor(tensors, given);
 
   const { signal } = io;
-  const input: AttendInput = { ...tensors, sequences, variant, wireDtype, causal: !o["no-causal"], scale, rates: ratesOption(o.rates), signal, onProgress: progress(io) };
+  const rows = seeded && verifyRows && sampleRows(seeded, ranks, verifyRows);
+  const options = { variant, wireDtype, causal: !o["no-causal"], scale, rates: ratesOption(o.rates), signal };
+  // Nothing of a seeded remote run is needed here but the rows to verify, unless the whole of it is asked for.
+  const away = remote !== undefined && seeded !== undefined && !o.check && o.out === undefined && o.lse === undefined ? { ...options, seeded, ranks, link, rows: rows || undefined } : undefined;
+  const run = away !== undefined ? await runSeeded(io, remote!, away) : await runHere(io, { ranks, backend, link, timeout, fault, remote, signal }, options, seeded === undefined ? await fromFiles(o, given) : fromSeed(seeded), o.check ?? false);
+  const { result, tensors, checked } = run;
+  // Ranks here compute in f32, and a 16-bit wire rounds nothing of what is seeded.
+  const verified = rows && seeded ? await verify(io, { ...seeded, ...options, dtype: remote === undefined ? "f32" : wireDtype, with: how }, rows, tensors === undefined ? result : picked(result, rows, seeded)) : undefined;
+  // The check holds the thread: a Ctrl-C of that time is heard only now, and must not leave files.
+  await new Promise((resolve) => setTimeout(resolve));
+  signal.throwIfAborted();
+  const outputs: [string, Uint8Array | string][] = [];
+  if (o.out !== undefined) outputs.push([o.out, writeNpy([tensors!.queryRows, tensors!.heads, tensors!.headDim], result.out)]);
+  if (o.lse !== undefined) outputs.push([o.lse, writeNpy([tensors!.queryRows, tensors!.heads], result.lse)]);
+  if (o.trace !== undefined) outputs.push([o.trace, chromeTrace(result.report.spans, `ringside attend ${result.report.variant}, ${ranks} ranks`)]);
+  await writeOutputs(outputs);
+  io.stdout(o.json ? `${JSON.stringify(document(result.report, checked, verified), null, 2)}\n` : describe(result.report, checked, verified));
+  return checked?.passed === false || verified?.passed === false ? 1 : 0;
+};
+
+type Options = Pick<AttendInput, "variant" | "wireDtype" | "causal" | "scale" | "rates" | "signal">;
+
+/** What a run gave; tensors and the check's verdict where they are here. */
+interface Ran {
+  readonly result: { readonly out: Float32Array; readonly lse: Float32Array; readonly report: Report };
+  readonly tensors?: Tensors;
+  readonly checked?: Check;
+}
+
+async function fromFiles(o: Parameters<typeof readTensors>[0], given: AttendInput["sequences"] | undefined) {
+  const tensors = await readTensors(o);
+  return { tensors, sequences: sequencesFor(tensors, given) };
+}
+
+function fromSeed(seeded: Seeded) {
+  return { tensors: seededTensors(seeded), sequences: seeded.sequences };
+}
+
+/** With tensors that are here: on ranks here, or sent to a worker. */
+async function runHere(io: Io, where: ClusterOptions, options: Options, { tensors, sequences }: ReturnType<typeof fromSeed>, checking: boolean): Promise<Ran> {
+  const input: AttendInput = { ...tensors, ...options, sequences, ...(where.remote === undefined ? { onProgress: progress(io) } : watchOf(io)) };
   naming(tensors.names, () => validateAttend(input)); // before ranks are started, and with the files' names
-  const cluster = await Cluster.start(io.platform, { ranks, backend, link, timeout, fault, signal });
+  const cluster = await startOn(io.platform)(where);
   try {
     const result = await cluster.attend(input);
-    const checked = o.check ? check({ ...input, variant: result.report.variant }, result) : undefined;
-    // The check holds the thread: a Ctrl-C of that time is heard only now, and must not leave files.
-    await new Promise((resolve) => setTimeout(resolve));
-    signal.throwIfAborted();
-    const files: [string, Uint8Array | string][] = [];
-    const { heads, headDim, queryRows } = tensors;
-    if (o.out !== undefined) files.push([o.out, writeNpy([queryRows, heads, headDim], result.out)]);
-    if (o.lse !== undefined) files.push([o.lse, writeNpy([queryRows, heads], result.lse)]);
-    if (o.trace !== undefined) files.push([o.trace, chromeTrace(result.report.spans, `ringside attend ${result.report.variant}, ${ranks} ranks`)]);
-    await writeOutputs(files);
-    io.stdout(o.json ? `${JSON.stringify(document(result.report, checked), null, 2)}\n` : describe(result.report, checked));
-    return checked?.passed === false ? 1 : 0;
+    return { result, tensors, checked: checking ? check({ ...input, variant: result.report.variant }, result) : undefined };
   } finally {
     await cluster.dispose();
   }
-};
+}
+
+/** Seeded, on a worker: only the rows to verify come back. */
+async function runSeeded(io: Io, remote: RemoteOptions, { seeded, wireDtype: dtype, ...rest }: Options & { readonly seeded: Seeded; readonly ranks: number; readonly link: ClusterOptions["link"]; readonly rows: readonly Row[] | undefined }): Promise<Ran> {
+  const worker = await (await bridgeOf(io.platform)).connect({ ...remote, signal: io.signal });
+  try {
+    return { result: await worker.attendSeeded({ ...seeded, ...rest, dtype, ...watchOf(io) }) };
+  } finally {
+    await worker.close();
+  }
+}
+
+async function verify(io: Io, batch: Omit<VerifyInput, "rows" | "out" | "lse">, rows: readonly Row[], { out, lse }: { readonly out: Float32Array; readonly lse: Float32Array }): Promise<Verification> {
+  const { verifyRows } = await bridgeOf(io.platform);
+  const line = (text: string) => io.watched && io.stderr(`\r\x1b[K${text}`);
+  let done = 0;
+  try {
+    return await verifyRows({ ...batch, rows, out, lse, onRow: () => line(`verified ${++done} of ${rows.length} rows`) });
+  } finally {
+    line("");
+  }
+}
+
+/** Some rows of a whole result. */
+function picked({ out, lse }: Ran["result"], rows: readonly Row[], { heads, headDim }: Seeded) {
+  const some = new Float32Array(rows.length * headDim);
+  rows.forEach(([token, head], i) => some.set(out.subarray((token * heads + head) * headDim, (token * heads + head + 1) * headDim), i * headDim));
+  return { out: some, lse: Float32Array.from(rows, ([token, head]) => lse[token * heads + head]) };
+}
 
 /** A fault that cannot strike would let a run pass that was to fail. */
 function requireFault({ rank, hop, kind }: Fault, ranks: number, variant: Variant | "auto", backend: Backend): void {
@@ -100,7 +177,7 @@ export function adapterSource(backend: Backend | "remote"): string | undefined {
   return backend !== "webgpu" ? undefined : process.env.RINGSIDE_ADAPTER_SOURCE;
 }
 
-function document(report: Report, checked: Check | undefined) {
+function document(report: Report, checked: Check | undefined, verified: Verification | undefined) {
   const { spans: _, ...facts } = report;
   const error = checked && {
     out: { max: checked.out.max, rms: checked.out.rms },
@@ -108,7 +185,7 @@ function document(report: Report, checked: Check | undefined) {
     tolerance: checked.tolerance,
     passed: checked.passed,
   };
-  return { ...facts, adapterSource: adapterSource(report.backend) ?? null, ...(error && { error }) };
+  return { ...facts, adapterSource: adapterSource(report.backend) ?? null, ...(error && { error }), ...(verified && { verified: verificationDocument(verified) }) };
 }
 
 /** Hops done, on a line that overwrites itself. */
@@ -116,7 +193,7 @@ export function progress({ watched, stderr }: Io): ((done: number, total: number
   return watched ? (done, total) => stderr(`\r${done} of ${total} hops${done === total ? "\r\x1b[K" : ""}`) : undefined;
 }
 
-function describe(report: Report, checked: Check | undefined): string {
+function describe(report: Report, checked: Check | undefined, verified: Verification | undefined): string {
   const { shape, times } = report;
   const batch = shape.sequences.map((s) => `${s.new} new + ${s.cached} cached`).join(", ");
   const ms = (s: number) => (s * 1000).toFixed(1);
@@ -124,6 +201,7 @@ function describe(report: Report, checked: Check | undefined): string {
     `${report.variant} on ${report.ranks} ranks (${report.runtime}): ${batch} tokens; heads ${shape.heads}/${shape.kvHeads}, D ${shape.headDim}, wire ${report.wireDtype}`,
     `adapter: ${report.adapter.name}${report.adapter.software ? " (software)" : ""}${adapterSource(report.backend) === undefined ? "" : `; ${adapterSource(report.backend)}`}`,
     `kernel:  ${report.kernel}; clock: ${report.clock}`,
+    ...(report.remote === undefined ? [] : describeRemote(report.remote)),
     ...(report.choice === undefined ? [] : [`chosen:  ${report.choice.reason}`]),
     "",
     table(["rank", "bytes sent", "bytes received", "messages", "padding bytes"], report.perRank.map((r) => [r.rank, r.bytesSent, r.bytesReceived, r.messages, r.paddingBytes])),
@@ -131,5 +209,6 @@ function describe(report: Report, checked: Check | undefined): string {
     `ms: compile ${ms(times.compile)}, upload ${ms(times.upload)}, attend ${ms(times.attend)}, exposed exchange ${ms(times.exchange)}, merge ${ms(times.merge)}, total ${ms(times.total)} (each of the slowest rank)`,
   ];
   if (checked !== undefined) lines.push(`against float64: out max ${checked.out.max.toExponential(2)}, rms ${checked.out.rms.toExponential(2)}; lse max ${checked.lse.max.toExponential(2)}: ${checked.passed ? "passed" : "FAILED"}`);
+  if (verified !== undefined) lines.push(describeVerification(verified));
   return `${lines.join("\n")}\n`;
 }

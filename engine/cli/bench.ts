@@ -2,11 +2,14 @@
 import { type Part, PARTS, runBench } from "../bench/bench.ts";
 import type { BenchDocument } from "../bench/document.ts";
 import { allFigures, circumstances } from "../bench/tables.ts";
+import type { RemoteOptions } from "../../cuda-bridge/client/types.ts";
 import { InputError } from "../errors.ts";
 import { adapterSource } from "./attend.ts";
-import type { Command } from "./io.ts";
+import type { Command, Io } from "./io.ts";
+import { bridgeOf, REMOTE_HELP, REMOTE_OPTIONS, remoteOption, watchOf } from "./remote.ts";
 import { choiceOption, parseOptions, wholeOption } from "./options.ts";
 import { table } from "./table.ts";
+import { sayValue } from "./value.ts";
 
 const HELP = `ringside bench: times the kernels on the adapter at hand, after each has passed a check against float64
 
@@ -19,6 +22,9 @@ const HELP = `ringside bench: times the kernels on the adapter at hand, after ea
   --backend webgpu       the one back-end with kernels to time
   --runtime R            node (default) or deno
 
+  On a remote worker, all of its ceilings, single calls, rings and layer (cuda-bridge/README.md), in place of the above but --json:
+${REMOTE_HELP}  --quick                without the largest sizes
+
   Measures multiply-add rates and copy bandwidth by micro-kernels; each kernel on full, causal, partial-prefill and decode
   shapes; the merge; the ring on 1, 2, 4 and 8 ranks. Compile time is apart.
 
@@ -28,15 +34,19 @@ const HELP = `ringside bench: times the kernels on the adapter at hand, after ea
 const LEAST_SIZE = 16, MOST_SIZE = 131072, MOST_REPEATS = 100;
 
 /** The command. */
-export const bench: Command = async (argv, { stdout, stderr, watched, platform, signal }) => {
+export const bench: Command = async (argv, io) => {
+  const { stdout, stderr, watched, platform, signal } = io;
   const o = parseOptions(argv, {
     sizes: { type: "string" }, repeats: { type: "string" }, peers: { type: "boolean" }, only: { type: "string" }, json: { type: "boolean" },
-    backend: { type: "string" }, help: { type: "boolean", short: "h" },
+    backend: { type: "string" }, quick: { type: "boolean" }, ...REMOTE_OPTIONS, help: { type: "boolean", short: "h" },
   });
   if (o.help) {
     stdout(HELP);
     return 0;
   }
+  const remote = await remoteOption(o, { "--backend": o.backend, "--sizes": o.sizes, "--repeats": o.repeats, "--only": o.only, "--peers": o.peers });
+  if (remote !== undefined) return await benchRemote(io, remote, o.quick ?? false, o.json ?? false);
+  if (o.quick) throw new InputError("--quick: found without --remote, expected --sizes for kernels here");
   choiceOption("--backend", o.backend, ["webgpu"]);
   const repeats = wholeOption("--repeats", o.repeats, 1, MOST_REPEATS) ?? 5;
   const sizes = sizesOption(o.sizes);
@@ -52,6 +62,18 @@ export const bench: Command = async (argv, { stdout, stderr, watched, platform, 
   stdout(o.json ? `${JSON.stringify(document, null, 2)}\n` : describe(document));
   return document.passed ? 0 : 1;
 };
+
+/** The worker's own benchmark; status 1 where a bar that it could judge is missed. */
+async function benchRemote(io: Io, remote: RemoteOptions, quick: boolean, json: boolean): Promise<number> {
+  const worker = await (await bridgeOf(io.platform)).connect({ ...remote, signal: io.signal });
+  try {
+    const { value } = await worker.bench({ quick, signal: io.signal, ...watchOf(io, "parts") });
+    io.stdout(json ? `${JSON.stringify({ address: worker.address, facts: worker.facts, ...value }, null, 2)}\n` : `${worker.address}: ${worker.facts.devices.map((d) => d.name).join(", ")}\n\n${sayValue(value)}\n`);
+    return Array.isArray(value.bars) && value.bars.some((bar: { passed?: unknown } | null) => bar?.passed === false) ? 1 : 0;
+  } finally {
+    await worker.close();
+  }
+}
 
 function partsOption(text: string | undefined): Set<Part> {
   const parts = text?.split(",").map((part) => choiceOption("--only", part.trim(), PARTS)!);

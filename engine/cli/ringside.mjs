@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // `ringside`: starts the command line proper (main.ts) in Node or in Deno, with the environment in which that runtime has a WebGPU adapter.
 //
-// It knows two options, --runtime (which it takes out) and --backend cpu (no adapter is needed then); all else is main.ts's.
+// It knows --runtime, which it takes out, and when no adapter is needed: with --backend cpu, and with --remote unless rows are verified on this GPU. All else is main.ts's.
 // A process of its own, because a Vulkan driver is chosen by environment variables that are read when a process starts.
 import { spawn } from "node:child_process";
 import os from "node:os";
@@ -27,7 +27,8 @@ function takeOption(args, name) {
 
 function needsAdapter(args) {
   if (!NEED_ADAPTER.has(args[0]) || args.includes("--help") || args.includes("-h")) return false;
-  return takeOption([...args], "--backend") !== "cpu";
+  if (takeOption([...args], "--verify-with") === "webgpu") return true;
+  return takeOption([...args], "--backend") !== "cpu" && takeOption([...args], "--remote") === undefined;
 }
 
 async function main(args) {

@@ -1,5 +1,5 @@
 /** `ringside session`: a conversation from a script of steps over one's own tensors, checked against one full prefill. */
-import { Cluster } from "../cluster/cluster.ts";
+import { startOn } from "../cluster/start.ts";
 import type { SessionRows, StepReport } from "../cluster/types.ts";
 import { InputError, RankError } from "../errors.ts";
 import { offsets } from "../layout/shards.ts";
@@ -11,6 +11,7 @@ import type { Span } from "../trace/span.ts";
 import { adapterSource } from "./attend.ts";
 import { checkOutputs, type Command, readInput, writeOutputs } from "./io.ts";
 import { choiceOption, faultOption, linkOption, numberOption, parseOptions, ratesOption, wholeOption } from "./options.ts";
+import { describeRemote, REMOTE_HELP, REMOTE_OPTIONS, remoteOption } from "./remote.ts";
 import { table } from "./table.ts";
 import { readTensors } from "./tensors.ts";
 
@@ -34,7 +35,7 @@ const HELP = `ringside session: a conversation on a KV cache that stays on the r
   --timeout S            seconds from a fault to its error (5)
   --fault rank=R,step=S,hop=J[,kind=exit|drop|lose-device]   a rank fails on purpose; it is replaced, and the step done again
   --out O.npy --lse L.npy --trace T.json --check --json --runtime node|deno
-
+${REMOTE_HELP}
   Exit status: 0 done, 1 the check or the run failed, 2 bad input or usage.
 `;
 
@@ -50,19 +51,22 @@ export const session: Command = async (argv, io) => {
     q: { type: "string" }, k: { type: "string" }, v: { type: "string" }, tensors: { type: "string" }, script: { type: "string" },
     ranks: { type: "string" }, variant: { type: "string" }, "wire-dtype": { type: "string" }, scale: { type: "string" }, capacity: { type: "string" },
     link: { type: "string" }, rates: { type: "string" }, backend: { type: "string" }, timeout: { type: "string" }, fault: { type: "string" },
-    out: { type: "string" }, lse: { type: "string" }, trace: { type: "string" }, check: { type: "boolean" }, json: { type: "boolean" }, help: { type: "boolean", short: "h" },
+    out: { type: "string" }, lse: { type: "string" }, trace: { type: "string" }, check: { type: "boolean" }, json: { type: "boolean" },
+    ...REMOTE_OPTIONS, help: { type: "boolean", short: "h" },
   });
   if (o.help) {
     io.stdout(HELP);
     return 0;
   }
-  const ranks = wholeOption("--ranks", o.ranks, 1, 64) ?? 4;
+  const remote = await remoteOption(o, { "--backend": o.backend, "--timeout": o.timeout, "--fault": o.fault });
+  const ranks = wholeOption("--ranks", o.ranks, 1, remote === undefined ? 64 : 1024) ?? 4;
   const variant = choiceOption("--variant", o.variant, ["auto", "pass-kv", "pass-q"]) ?? "auto";
   const wireDtype = choiceOption("--wire-dtype", o["wire-dtype"], ["f32", "f16", "bf16"]) ?? "f32";
-  const backend = choiceOption("--backend", o.backend, ["webgpu", "cpu"]) ?? "webgpu";
+  const backend = choiceOption("--backend", o.backend, ["webgpu", "cpu"]) ?? (remote === undefined ? "webgpu" : undefined);
   const [link, fault, scale, timeout] = [linkOption(o.link), faultOption(o.fault, "session"), numberOption("--scale", o.scale), numberOption("--timeout", o.timeout)];
   const rates = ratesOption(o.rates);
   const capacity = wholeOption("--capacity", o.capacity, 1);
+  if (o.check && remote !== undefined && wireDtype !== "f32") throw new InputError(`--check: found beside --remote and --wire-dtype ${wireDtype}, whose kernels round more than what is cached; expected --wire-dtype f32`);
   if (o.script === undefined) throw new InputError("--script: not given, expected a .json file");
   await checkOutputs({ "--out": o.out, "--lse": o.lse, "--trace": o.trace });
   const script = readScript(new TextDecoder().decode(await readInput("--script", o.script)), o.script);
@@ -87,7 +91,7 @@ export const session: Command = async (argv, io) => {
   const reports: StepReport[] = [];
   const recovered: { step: number; replaced: readonly number[]; error: string }[] = [];
 
-  const cluster = await Cluster.start(io.platform, { ranks, backend, link, timeout, fault, signal: io.signal });
+  const cluster = await startOn(io.platform)({ ranks, backend, link, timeout, fault, remote, signal: io.signal });
   try {
     const pages = consumed.reduce((sum, n) => sum + Math.ceil(Math.ceil(n / ranks) / PAGE), 0);
     const talk = await cluster.session({ heads, kvHeads, headDim, scale, wireDtype, variant, rates, capacity: capacity ?? Math.max(1, pages) * PAGE });
@@ -120,14 +124,15 @@ export const session: Command = async (argv, io) => {
     if (o.lse !== undefined) files.push([o.lse, writeNpy([total, heads], lse)]);
     if (o.trace !== undefined) files.push([o.trace, chromeTrace(endToEnd(reports), `ringside session, ${ranks} ranks`)]);
     await writeOutputs(files);
-    const { adapter, runtime, kernel, clock } = reports[0];
+    const { adapter, runtime, kernel, clock, backend: computed, remote: ran } = reports[0];
+    const source = adapterSource(computed);
     const error = checked && { out: { max: checked.out.max, rms: checked.out.rms }, lse: { max: checked.lse.max, rms: checked.lse.rms }, tolerance: checked.tolerance, passed: checked.passed };
     const verdict = checked && `against one full prefill in float64: out max ${checked.out.max.toExponential(2)}, lse max ${checked.lse.max.toExponential(2)}: ${checked.passed ? "passed" : "FAILED"}`;
     if (o.json) {
-      const document = { adapter, adapterSource: adapterSource(backend) ?? null, backend, runtime, clock, ranks, wireDtype, shape: { heads, kvHeads, headDim }, capacity: talk.capacity, steps: reports.map(stepDocument), recovered, ...(error && { error }) };
+      const document = { adapter, adapterSource: source ?? null, backend: computed, runtime, clock, ranks, wireDtype, shape: { heads, kvHeads, headDim }, capacity: talk.capacity, steps: reports.map(stepDocument), recovered, ...(error && { error }), ...(ran && { remote: ran }) };
       io.stdout(`${JSON.stringify(document, null, 2)}\n`);
     } else {
-      io.stdout(`${ranks} ranks (${runtime}); adapter: ${adapter.name}${adapter.software ? " (software)" : ""}${adapterSource(backend) === undefined ? "" : `; ${adapterSource(backend)}`}; kernel: ${kernel}; clock: ${clock}\n\n${stepTable(reports)}\n${verdict === undefined ? "" : `\n${verdict}\n`}`);
+      io.stdout(`${ranks} ranks (${runtime}); adapter: ${adapter.name}${adapter.software ? " (software)" : ""}${source === undefined ? "" : `; ${source}`}; kernel: ${kernel}; clock: ${clock}\n${(ran === undefined ? [] : describeRemote(ran)).map((line) => `${line}\n`).join("")}\n${stepTable(reports)}\n${verdict === undefined ? "" : `\n${verdict}\n`}`);
     }
     await talk.dispose();
     return checked?.passed === false ? 1 : 0;

@@ -60,7 +60,7 @@ export function naming(names: Tensors["names"], checks: () => void): void {
 }
 
 /** The batch: as given, with row counts that match exactly, or one sequence whose cached rows are those that K has more than Q. */
-export function sequencesFor(tensors: Tensors, given: readonly Sequence[] | undefined): readonly Sequence[] {
+export function sequencesFor(tensors: Pick<Tensors, "queryRows" | "keyRows" | "names">, given: readonly Sequence[] | undefined): readonly Sequence[] {
   const { queryRows, keyRows, names } = tensors;
   if (given === undefined) {
     if (keyRows < queryRows) throw new InputError(`${names.k}: found ${keyRows} rows, expected at least the ${queryRows} rows of ${names.q} (K holds cached and new tokens)`);

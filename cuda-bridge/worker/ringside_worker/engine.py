@@ -28,13 +28,16 @@ from .ops import Kernels
 from .run import Listener, Run
 from .session import Session
 from .spans import CudaClock, HostClock
-from .team import Team
+from .team import CANCEL, GO, Team
 from .tensors import Inputs, check_rows, deliver, gather, operands
 
 __all__ = ["Cancelled", "Engine", "Refused"]
 
 FIRST_RATE = {"cuda": 2e14, "cpu": 2e10}
 """FLOP/s of attention that the first slices reckon with; then what was measured."""
+
+WINDOW = {"cuda": 1 << 27, "cpu": 1 << 22}
+"""Elements of inputs made between two looks at `cancelled`."""
 
 
 class Engine:
@@ -89,6 +92,8 @@ class Engine:
             return bench(self, params.get("quick", False), emit, cancelled), {}
         if method not in self._METHODS:
             raise Refused("bad-input", f"method: found {method!r}, expected one of {', '.join(self._METHODS)}, bench, health")
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)  # a setting of each thread
         params = {**params, **self._chosen(method, params)}
         slice_flops = self.rate * self._slice
         if self.world > 1:
@@ -128,12 +133,10 @@ class Engine:
             return self._METHODS[method](self, p, inputs, listener, slice_flops)
         except (Refused, Cancelled):
             raise
-        except torch.OutOfMemoryError as error:
-            raise Refused("does-not-fit", f"memory ran out on rank {self.rank} though the plan fitted: {str(error).splitlines()[0]}", {"need": 0, "have": self.free(), "fits": "a smaller run"}) from error
         except Exception as error:
             raise Refused("worker-failed", f"rank {self.rank}: {type(error).__name__}: {error}") from error
 
-    def _together(self, prepare: Callable):
+    def together(self, prepare: Callable):
         """What every rank can do by itself, then whether all could. Errors are everybody's."""
         error, made = None, None
         try:
@@ -147,41 +150,59 @@ class Engine:
         def prepare():
             job = Job.of_attend(p, self.world)
             rows = check_rows(job, p)
-            given = Inputs.of_attend(job, p.get("seed"), inputs, lambda: self._look(listener))
+            given = Inputs.of_attend(job, p.get("seed"), inputs)
             hold = self._fit(job, p["output"], lambda n: Job.of_attend({**p, "sequences": scaled(p["sequences"], n)}, self.world))
-            self.kernels.ready(job.dtype, job.heads, job.kv_heads, job.head_dim)
-            self.kernels.used = set()
+            self.warm(job, hold)
             listener.progress(0, job.ranks**2, "inputs")
             queries, keys = operands(job, self.device)
-            made = {k: (queries(k), keys(k)) for k in self._mine(job.ranks)}
-            for k, (q, kv) in made.items():
-                given.fill(q.data, "q", q.block, True)
-                given.fill(kv.data[0], "k", kv.block, False)
-                given.fill(kv.data[1], "v", kv.block, False)
+            made = {k: (queries(k), keys(k)) for k in self.mine(job.ranks)}
             run = Run(self, job, hold, listener, lambda k: made[k][0], lambda k: made[k][1], p.get("link"), slice_flops, "hops")
             return job, rows, given, made, run
 
-        job, rows, given, made, run = self._together(prepare)
+        job, rows, given, made, run = self.together(prepare)
 
         def parts(rank: int):
             q, kv = made[rank] if rank in made else tuple(make(rank) for make in operands(job, torch.device("meta")))
             return [(q.data, "q", q.block, True), (kv.data[0], "k", kv.block, False), (kv.data[1], "v", kv.block, False)]
 
+        self._fill(listener, given, {k: parts(k) for k in made}, max(job.queries[0].rows, job.keys[0].rows))
         deliver(self.team, given, parts)
         result = run.go()
         tensors = gather(self.team, job, run.totals, p["output"], rows)
         return self._report(job, p, run, result), tensors
 
+    def _fill(self, listener: Listener, given: Inputs, parts: dict[int, list], rows: int) -> None:
+        """Makes the rows of this process's ranks, in windows of the `rows` that any part of any rank has; between two a cancellation is seen by all."""
+        error, width = None, sum(out[0].numel() for own in parts.values() for out, _, _, _ in own if len(out))
+        step = max(1, WINDOW[self.device.type] // max(1, max(self.team.share(width))))
+        for low in range(0, rows, step):
+            self.team.go_on(CANCEL if listener.is_cancelled() else GO, error)
+            try:
+                for own in parts.values():
+                    for out, name, block, new_only in own:
+                        given.fill(out, name, block, new_only, (low, low + step))
+            except Exception as found:
+                error = found
+        self.team.go_on(GO, error)
+
+    def warm(self, job: Job, hold: int) -> None:
+        """Self-check and compilation, so that neither falls into the run."""
+        self.kernels.ready(job.dtype, job.heads, job.kv_heads, job.head_dim)
+        if self.merger.how == "fused":
+            q, k = (torch.zeros(64, heads, job.head_dim, dtype=job.dtype, device=self.device) for heads in (job.heads, job.kv_heads))
+            self.merger.ready(*self.kernels.attend(q, k, k, True, job.scale), hold, (torch.float32, *([job.dtype] if self.world > 1 and job.variant == "pass-q" else [])))
+        self.kernels.used = set()
+
     def _open(self, p: dict, inputs: dict, listener: Listener, slice_flops: float) -> tuple[dict, dict]:
         def prepare() -> Session:
             shape = Shape.of(p, self.world)
-            mine = self._mine(shape.ranks)
+            mine = self.mine(shape.ranks)
             fits = f"{self.free() // (len(mine) * shape.kv_bytes)} tokens a rank would"
             memory.require({"kv cache": p["capacity"] * shape.kv_bytes * len(mine)}, self.free(), self._where(), fits)
             self.kernels.ready(shape.dtype, shape.heads, shape.kv_heads, shape.head_dim)
             return Session(self._last + 1, shape, p["capacity"], p["variant"], p.get("link"), p.get("rates"), mine)
 
-        session = self._together(prepare)
+        session = self.together(prepare)
         self._last = session.number
         self._sessions[session.number] = session
         return {"session": session.number, "capacity": session.capacity}, {}
@@ -193,16 +214,13 @@ class Engine:
         def prepare():
             job, appended = session.plan(mode, p["batch"], p.get("variant", "pass-kv"))
             rows = check_rows(job, p)
-            given = Inputs.of_step(job, p.get("seed"), numbers, inputs, lambda: self._look(listener))
+            given = Inputs.of_step(job, p.get("seed"), numbers, inputs)
             hold = self._fit(job, p["output"], None, session.growth(numbers, appended))
-            self.kernels.used = set()
+            self.warm(job, hold)
             session.reserve(numbers, appended, self.device)
             queries, keys = operands(job, self.device)
             made = {k: queries(k) for k in session.caches}
             messages = {k: keys(k).data if job.variant == "pass-kv" else None for k in session.caches}
-            for k, q in made.items():
-                for out, name, block, new_only in parts_of(job, appended, k, q.data, lambda i: session.fresh(k, i, appended)):
-                    given.fill(out, name, block, new_only)
 
             def keys_of(k: int):
                 return session.caches[k] if job.variant == "pass-q" else session.message(k, job, messages[k])
@@ -213,7 +231,7 @@ class Engine:
             return job, appended, rows, given, made, begin
 
         try:
-            job, appended, rows, given, made, begin = self._together(prepare)
+            job, appended, rows, given, made, begin = self.together(prepare)
 
             def parts(rank: int):
                 shape = (2, 0, job.kv_heads, job.head_dim)
@@ -222,10 +240,11 @@ class Engine:
                 q = torch.empty(job.queries[rank].rows, job.heads, job.head_dim, dtype=job.dtype, device="meta")
                 return parts_of(job, appended, rank, q, lambda i: torch.empty(2, count(appended[rank][i]), *shape[2:], dtype=job.dtype, device="meta"))
 
+            self._fill(listener, given, {k: parts(k) for k in made}, max(job.queries[0].rows, *(count(r) for own in appended for r in own)))
             deliver(self.team, given, parts)
-            run = self._together(begin)
+            run = self.together(begin)
             result = run.go()
-            tensors = self._together(lambda: gather(self.team, job, run.totals, p["output"], rows))
+            tensors = self.together(lambda: gather(self.team, job, run.totals, p["output"], rows))
         except BaseException:
             session.drop_empty()
             raise
@@ -250,7 +269,7 @@ class Engine:
 
     def _evict(self, p, inputs, listener, slice_flops):
         session = self._session(p)
-        self._together(lambda: session.evict(p["sequence"]))
+        self.together(lambda: session.evict(p["sequence"]))
         return {"tokens": session.tokens()}, {}
 
     def _close(self, p, inputs, listener, slice_flops):
@@ -280,19 +299,15 @@ class Engine:
             raise Refused("unknown-session", f"session: found {p['session']}, expected one of {sorted(self._sessions) or 'none'}")
         return session
 
-    def _mine(self, ranks: int) -> list[int]:
+    def mine(self, ranks: int) -> list[int]:
         return list(range(ranks)) if self.world == 1 else [self.rank]
 
     def _where(self) -> str:
         return f"{self.device} of rank {self.rank}" if self.world > 1 else str(self.device)
 
-    def _look(self, listener: Listener) -> None:
-        if listener.is_cancelled():
-            raise Cancelled()
-
     def _fit(self, job: Job, output: str, smaller, more: int = 0) -> int:
         """How many partials may be held, or Refused with what would fit. `smaller(n)`: the job with n of every 1,000 new tokens."""
-        local = len(self._mine(job.ranks))
+        local = len(self.mine(job.ranks))
         host = need_on_host(job, output) if self.rank == 0 else 0
 
         def takes(j: Job, hold: int) -> dict[str, int]:
@@ -355,7 +370,7 @@ class Engine:
             "processes": self.world,
             "simulated": run.simulated,
             "backend": self.team.backend,
-            "device": self._device_name(),
+            "device": self.device_name(),
             "kernel": " + ".join(result["used"]) + f" {str(job.dtype).removeprefix('torch.')}",
             "merge": self.merger.how,
             "clock": self.clock.name,
@@ -372,7 +387,7 @@ class Engine:
             "notes": notes,
         }
 
-    def _device_name(self) -> str:
+    def device_name(self) -> str:
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
 
     def _measure_rates(self) -> None:

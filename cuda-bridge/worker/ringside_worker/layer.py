@@ -217,11 +217,10 @@ def layer(engine, p: dict, listener: Listener, slice_flops: float) -> dict:
         hold = next((h for h in HOLDS if sum(takes(job, h).values()) <= have), 1)
         if sum(takes(job, hold).values()) > have:
             require(takes(job, 1), have, str(engine.device), f"about {largest_that(lambda n: sum(takes(job_of(max(1, n)), 1).values()) <= have, T)} new tokens would")
-        engine.kernels.ready(job.dtype, job.heads, job.kv_heads, job.head_dim)
-        engine.kernels.used = set()
+        engine.warm(job, hold)
         work = Layer(engine, sizes, job, seed, use_fp8, look)
         made = {}
-        for k in engine._mine(ranks):
+        for k in engine.mine(ranks):
             q = torch.zeros(job.queries[k].rows, job.heads, job.head_dim, dtype=job.dtype, device=engine.device)
             kv = torch.zeros(2, job.keys[k].rows, job.kv_heads, job.head_dim, dtype=job.dtype, device=engine.device)
             fill_cached(kv, job, k, seed)
@@ -233,7 +232,7 @@ def layer(engine, p: dict, listener: Listener, slice_flops: float) -> dict:
             work._marks.clear()
         return sizes, job, hold, check, use_fp8, work, made
 
-    sizes, job, hold, check, use_fp8, work, made = engine._together(prepare)
+    sizes, job, hold, check, use_fp8, work, made = engine.together(prepare)
     listener.progress(0, 3, "norm, Q K V product, RoPE")
 
     def before():
@@ -242,11 +241,11 @@ def layer(engine, p: dict, listener: Listener, slice_flops: float) -> dict:
             work.before(k, q, kv)
         return work.seconds()
 
-    pre = engine._together(before)
+    pre = engine.together(before)
     shifted = Shifted(listener._emit, listener._cancelled)
     lead = max(engine.team.share(sum(max(pre[t].values()) for t in PRE if t in pre)))
     shifted.shift = lead
-    run = engine._together(lambda: Run(engine, job, hold, shifted, lambda k: Chunk(k, job.queries[k], made[k][0]), lambda k: Chunk(k, job.keys[k], made[k][1]), link, slice_flops, "ring"))
+    run = engine.together(lambda: Run(engine, job, hold, shifted, lambda k: Chunk(k, job.queries[k], made[k][0]), lambda k: Chunk(k, job.keys[k], made[k][1]), link, slice_flops, "ring"))
     ring = run.go()
     listener.progress(2, 3, "output product, feed-forward")
     work._marks.clear()
@@ -257,7 +256,7 @@ def layer(engine, p: dict, listener: Listener, slice_flops: float) -> dict:
             work.after(k, run.totals[k].o)
         return work.seconds()
 
-    post = engine._together(after)
+    post = engine.together(after)
     gathered = engine.team.share({"pre": keyed(pre), "post": keyed(post)})
     seconds = {term: max(s for g in gathered for s in g["pre" if term in PRE else "post"].get(term, {"0": 0.0}).values()) for term in (*PRE, *POST)}
     put_spans(listener, job, work, seconds, lead, lead + ring["times"]["total"])
@@ -305,11 +304,10 @@ def report(engine, p: dict, model: dict, sizes: Sizes, job: Job, ring: dict, run
     activations = rows * sizes.d * job.dtype.itemsize
     allreduce = 2 * (2 * (tp - 1) / tp * activations / HOST_BUS + 10e-6) if tp > 1 else 0.0
     wire = "measured" if engine.world > 1 else "modelled"
-    attended = times["attend"] + times["merge"]
     measured = [{"term": t, "seconds": seconds[t], "flops": flops.get(t, 0), "how": "measured"} for t in PRE]
     measured += [
-        {"term": "attention", "seconds": attended, "flops": job.flops / ranks, "how": "measured"},
-        {"term": "exposed communication", "seconds": max(0.0, times["total"] - attended), "flops": 0, "how": wire},
+        {"term": "attention", "seconds": times["total"] - times["exchange"], "flops": job.flops / ranks, "how": "measured"},
+        {"term": "exposed communication", "seconds": times["exchange"], "flops": 0, "how": wire},
     ]
     measured += [{"term": t, "seconds": seconds[t], "flops": flops.get(t, 0), "how": "measured"} for t in POST]
     measured.append({"term": "TP all-reduce", "seconds": allreduce, "flops": 0, "how": "modelled"})
@@ -336,7 +334,7 @@ def report(engine, p: dict, model: dict, sizes: Sizes, job: Job, ring: dict, run
         "simulated": run.simulated,
         "processes": engine.world,
         "backend": engine.team.backend,
-        "device": engine._device_name(),
+        "device": engine.device_name(),
         "kernel": " + ".join(ring["used"]),
         "clock": engine.clock.name,
         "link": link if engine.world == 1 else None,

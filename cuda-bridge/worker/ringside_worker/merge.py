@@ -37,6 +37,7 @@ class Merger:
 
     def __init__(self, device: torch.device, fused: bool | None = None):
         self.how, self.note = "plain", None
+        self._ready: set[tuple] = set()
         self._weights, self._combine = weights, combine
         if fused if fused is not None else device.type == "cuda":
             try:
@@ -66,6 +67,17 @@ class Merger:
                 self._combine(out, os, ws)
                 lse.copy_(merged)
             fresh = False
+
+    def ready(self, o: torch.Tensor, lse: torch.Tensor, hold: int, outs: tuple[torch.dtype, ...]) -> None:
+        """Compiles what merges of partials like (o, lse) will need, lest a run's first merge does; `outs`: the types they are merged into."""
+        for out in outs if self.how == "fused" else ():
+            key = (o.dtype, out, o.shape[1] == 1, hold)
+            if key not in self._ready:
+                self._ready.add(key)
+                for n in (g for g in GROUPS if g <= hold) if out == torch.float32 else (2,):
+                    into, sums = torch.empty_like(o, dtype=out), torch.empty_like(lse)
+                    for fresh in (True, False):
+                        self.merge(into, sums, [(o, lse)] * n, fresh)
 
     def _check(self, device: torch.device) -> None:
         generator = torch.Generator().manual_seed(1)

@@ -146,7 +146,7 @@ class Kernels:
             return self._few(q, k, v, scale)
         kind = "one-key" if S == 1 else "square" if causal else "full" if T > 8 else "few"
         o, lse = self._call(kind, q[None], k[None], v[None], causal and S > 1, scale)
-        return o[0], lse[0]
+        return o[0].contiguous(), lse[0].contiguous()  # of one layout, whatever the op, for the fused merge; O is already, in every op here
 
     def _few(self, q, k, v, scale):
         """Flash-Decoding: the keys in pieces that are a batch, so that few queries fill the device; pieces of equal length are a view of k and v."""

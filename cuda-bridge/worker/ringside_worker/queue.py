@@ -14,7 +14,7 @@ class Call(Protocol):
 
 
 class Line:
-    """`limit`: how many may wait. `may_run(owner)`: may a call of this connection start now?"""
+    """`limit`: how many may wait beside the one that runs. `may_run(owner)`: may a call of this connection start now?"""
 
     def __init__(self, limit: int, may_run: Callable[[object], bool] = lambda owner: True):
         self.limit = limit
@@ -25,7 +25,7 @@ class Line:
 
     @property
     def full(self) -> bool:
-        return len(self.waiting) >= self.limit
+        return len(self.waiting) + (self.running is not None) > self.limit
 
     def join(self, call: Call) -> None:
         self.waiting.append(call)

@@ -22,8 +22,6 @@ from .wire import PROTOCOL, SUBPROTOCOL, check_facts
 
 #: A cancelled run is over for its client after this, whatever the engine does: the protocol says a second.
 CANCEL_SECONDS = 0.8
-#: An engine that is not ready by then is ended and started again.
-KILL_SECONDS = 5
 CAPABILITIES = ["attend", "session", "layer", "bench"]
 #: The engine's codes, as the protocol names them.
 CODES = {"no-session": "unknown-session", "wrong-ranks": "bad-input", "cache-full": "does-not-fit", "rank-error": "worker-failed"}
@@ -299,9 +297,9 @@ class Server:
         await asyncio.wait({run}, timeout=CANCEL_SECONDS)
         if not run.done():
             self._end(call, why)
-            await asyncio.wait({run}, timeout=KILL_SECONDS)
+            await asyncio.wait({run}, timeout=self.limits.kill_seconds)
         if not run.done():
-            self.log(f"the compute processes did not stop within {CANCEL_SECONDS + KILL_SECONDS:g} s and are killed")
+            self.log(f"the compute processes did not stop within {CANCEL_SECONDS + self.limits.kill_seconds:g} s and are killed")
             await self._group.kill()
         return why
 

@@ -101,6 +101,13 @@ class Team:
                     others.append(span(int(rank), LANES[int(lane)], KINDS[int(kind)], int(hop), start, duration, int(bytes), flops, None if peer < 0 else int(peer)))
         return int(max(r[0] for r in rows)), int(sum(r[1] for r in rows)), others
 
+    def go_on(self, flag: int, error: Exception | None) -> None:
+        """A meeting for work that is not a ring: ends it on all when rank 0 is asked to cancel, or when one has an error."""
+        flag = ERROR if error is not None else flag
+        worst = flag if self.world == 1 else self.meet(flag, 0, [])[0]
+        if worst != GO:
+            self.agree(error or (Cancelled() if worst == CANCEL else None))
+
     def send(self, tensor: torch.Tensor, to: int) -> None:
         self.guarded("send", dist.send, tensor.contiguous().view(torch.uint8), to, group=self._control)
 

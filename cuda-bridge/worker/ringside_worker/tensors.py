@@ -25,30 +25,41 @@ class Inputs:
     given ones are rank 0's `given` tensors.
     """
 
-    def __init__(self, job: Job, seeds: dict[str, list[tuple[int, int]]] | None, given: dict[str, torch.Tensor] | None, look=lambda: None):
-        self._job, self._seeds, self._given, self._look = job, seeds, given, look
+    def __init__(self, job: Job, seeds: dict[str, list[tuple[int, int]]] | None, given: dict[str, torch.Tensor] | None):
+        self._job, self._seeds, self._given = job, seeds, given
 
     @classmethod
-    def of_attend(cls, job: Job, seed: int | None, inputs: dict, look=lambda: None) -> "Inputs":
+    def of_attend(cls, job: Job, seed: int | None, inputs: dict) -> "Inputs":
         """Rows count along the first axis of the whole batch."""
         seeds = None
         if seed is not None:
             q = [at - P for at, (_, P) in zip(offsets(T for T, _ in job.sequences), job.sequences)]
             kv = offsets(T + P for T, P in job.sequences)
             seeds = {"q": [(seed, at) for at in q], "k": [(seed, at) for at in kv], "v": [(seed, at) for at in kv]}
-        return cls(job, seeds, checked(job, inputs, sum(T + P for T, P in job.sequences)) if seed is None and inputs else None, look)
+        return cls(job, seeds, checked(job, inputs, sum(T + P for T, P in job.sequences)) if seed is None and inputs else None)
 
     @classmethod
-    def of_step(cls, job: Job, seed: int | None, numbers: list[int], inputs: dict, look=lambda: None) -> "Inputs":
+    def of_step(cls, job: Job, seed: int | None, numbers: list[int], inputs: dict) -> "Inputs":
         """New rows only; sequence i's are rows P .. P+T-1 of the tensors seeded by (seed + i) mod 2^32."""
         seeds = None if seed is None else {name: [((seed + n) % 2**32, 0) for n in numbers] for name in "qkv"}
-        return cls(job, seeds, checked(job, inputs, job.new) if seed is None and inputs else None, look)
+        return cls(job, seeds, checked(job, inputs, job.new) if seed is None and inputs else None)
 
-    def fill(self, out: torch.Tensor, tensor: str, block: Block, new_only: bool) -> None:
-        """Writes a block's rows of a tensor into `out` `[rows, heads, D]`. `new_only`: the given tensor has the T new rows of each sequence, not P + T."""
+    @property
+    def seeded(self) -> bool:
+        return self._seeds is not None
+
+    def fill(self, out: torch.Tensor, tensor: str, block: Block, new_only: bool, window: tuple[int, int] | None = None) -> None:
+        """
+        Writes a block's rows of a tensor into `out` `[rows, heads, D]`, or those of a window of its rows. `new_only`: the given tensor has the T new rows
+        of each sequence, not P + T.
+        """
         starts = offsets((T if new_only else T + P) for T, P in self._job.sequences)
+        low, high = window or (0, block.rows)
         for i, start, end, row in block.runs():
-            self._look()
+            first, last = max(row, low), min(row + end - start, high)
+            if first >= last:
+                continue
+            start, end, row = start + first - row, start + last - row, first
             if self._seeds is not None:
                 seed, first = self._seeds[tensor][i]
                 seeded_rows(seed, tensor, first + start, out[row : row + end - start])
@@ -87,7 +98,7 @@ def operands(job: Job, device: torch.device) -> tuple[Chunk, Chunk]:
 
 def deliver(team, inputs: Inputs, parts) -> None:
     """Rank 0 sends given inputs to the other processes. `parts(rank)`: (out tensor or its shape and type, tensor's name, block, new_only) of that rank's, in order."""
-    if team.world == 1 or inputs._seeds is not None:
+    if team.world == 1 or inputs.seeded:
         return
     if team.rank == 0:
         for rank in range(1, team.world):

@@ -124,13 +124,13 @@ def cancelling(engine) -> dict:
     ranks = engine.world if engine.world > 1 else 4
     out = {"attend": [], "worst": 0.0}
     for variant in ("pass-kv", "pass-q"):
-        long = attend_params(sequences=[{"new": 40000, "cached": 0}], heads=8, kvHeads=1, headDim=64, ranks=ranks, variant=variant, output="none")
+        long = attend_params(sequences=[{"new": 16000, "cached": 0}], heads=8, kvHeads=1, headDim=64, ranks=ranks, variant=variant, output="none")
         out["attend"].append(cancelled_after("attend", long))
         out["worst"] = max(out["worst"], *attend_errors(engine, ranks=ranks, variant=variant))
-    value, _ = engine.run("session.open", {"ranks": ranks, "heads": 8, "kvHeads": 1, "headDim": 64, "dtype": "f32", "capacity": 60000, "variant": "pass-kv"}, {}, quiet, never)
+    value, _ = engine.run("session.open", {"ranks": ranks, "heads": 8, "kvHeads": 1, "headDim": 64, "dtype": "f32", "capacity": 20000, "variant": "pass-kv"}, {}, quiet, never)
     step = {"session": value["session"], "output": "full", "seed": 1}
     engine.run("session.prefill", {**step, "batch": [{"sequence": 1, "new": 10}]}, {}, quiet, never)
-    out["step"] = cancelled_after("session.prefill", {**step, "batch": [{"sequence": 1, "new": 40000}, {"sequence": 2, "new": 5}]})
+    out["step"] = cancelled_after("session.prefill", {**step, "batch": [{"sequence": 1, "new": 16000}, {"sequence": 2, "new": 5}]})
     report, tensors = engine.run("session.prefill", {**step, "batch": [{"sequence": 1, "new": 10}]}, {}, quiet, never)
     q = seeded_rows(2, "q", 10, torch.empty(10, 8, 64))
     k, v = (seeded_rows(2, name, 0, torch.empty(20, 1, 64)) for name in "kv")

@@ -1,4 +1,4 @@
-"""One process of a worker under test: rank 0 runs the function of bodies.py named on the command line and prints its result as JSON, the others serve."""
+"""One process of a worker under test: rank 0 runs the functions of bodies.py named on the command line and prints their results as JSON, the others serve."""
 
 import json
 import sys
@@ -13,5 +13,5 @@ if engine.rank == 1 and name == "failing":
 if engine.rank != 0:
     engine.serve()
 else:
-    print("RESULT " + json.dumps(getattr(bodies, name)(engine)), flush=True)
+    print("RESULT " + json.dumps({body: getattr(bodies, body)(engine) for body in name.split(",")}), flush=True)
     engine.close()

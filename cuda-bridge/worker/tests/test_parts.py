@@ -180,7 +180,7 @@ def test_merge_over_the_grid(fused):
     merger = Merger(CPU, fused)
     if fused and merger.how != "fused":
         pytest.fail(f"torch.compile does not work here: {merger.note}")
-    for rows, heads, dim, parts in ((256, 4, 32, 2),) if fused else ((256, 4, 32, 2), (700, 8, 64, 11)):
+    for rows, heads, dim, parts in ((256, 4, 32, 3),) if fused else ((256, 4, 32, 2), (700, 8, 64, 11)):
         generator = torch.Generator().manual_seed(rows)
         os = [torch.randn(rows, heads, dim, generator=generator) for _ in range(parts)]
         lses = [torch.randn(rows, heads, generator=generator) * 30 for _ in range(parts)]

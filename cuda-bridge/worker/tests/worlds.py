@@ -43,4 +43,5 @@ def result(processes: list[subprocess.Popen], timeout: float = 90):
 
 
 def run(world: int, name: str, **options):
-    return result(start(world, name, **options))
+    """What one body returned."""
+    return result(start(world, name, **options))[name]

@@ -1,20 +1,23 @@
-// `npm test`: installs what is missing, then types and lint, the build, the adapters, the unit tests in Node and in Deno, and the page's tests in a Chromium.
+// `npm test`: installs what is missing, then types and lint, the build, the adapters, the native worker's tests in Python, the unit tests in Node and in Deno, and the page's tests in a Chromium.
 //
 // Every stage runs even if one before it failed. A runtime without a WebGPU adapter, a stage without a single test and a stage that outlives its limit are failures.
+// Where no Python can be set up, the worker's tests are not run, which is said at the end; with CI=true that is a failure.
 // The last line is `N passed, N failed`, summed over the stages.
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { describe, findAdapter, findChromium } from "./adapter.mjs";
 import { build } from "./build.mjs";
 import { denoPath, endOnSignal, root, run, runMain, SetupError, since } from "./common.mjs";
 import { install } from "./install.mjs";
+import { installWorkerPython } from "./python.mjs";
 
-const STAGES = ["check", "build", "adapters", "unit-node", "unit-deno", "e2e"];
+/** The worker before the units: some of those start one. */
+const STAGES = ["check", "build", "adapters", "worker", "unit-node", "unit-deno", "e2e"];
 const STAGE_LIMIT_MS = 10 * 60_000;
 const USAGE = `usage: npm test -- [--only STAGE[,STAGE]] [TEXT ...]
   --only   ${STAGES.join(", ")}
-  TEXT     of the unit and e2e tests, only files whose path has it`;
+  TEXT     of the worker, unit and e2e tests, only files whose path has it`;
 
 function readOptions(args) {
   let only = STAGES;
@@ -54,6 +57,10 @@ const COUNTS = {
   deno: (out) => {
     const last = out.split("\n").findLast((line) => /\d+ passed.*\| \d+ failed/.test(line)) ?? "";
     return { passed: number(last, /(\d+) passed/), failed: number(last, /(\d+) failed/), skipped: number(last, /(\d+) ignored/) };
+  },
+  pytest: (out) => {
+    const last = out.split("\n").findLast((line) => /\b(passed|failed|errors?|skipped)\b.* in [\d.]+s/.test(line)) ?? "";
+    return { passed: number(last, /(\d+) passed/), failed: number(last, /(\d+) failed/) + number(last, /(\d+) error/), skipped: number(last, /(\d+) skipped/) };
   },
   playwright: (out) => ({
     passed: number(out, /^ +(\d+) passed\b/m),
@@ -129,6 +136,21 @@ const stages = {
     ["a WebGPU adapter for Deno", async () => describe(await findAdapter("deno"))],
     ["a WebGPU adapter in Chromium", async () => describe(await findChromium({ webgpu: true }))],
   ]),
+  worker: async (texts) => {
+    const files = testFiles("cuda-bridge/worker/tests", ".py", texts).filter((file) => path.basename(file).startsWith("test_"));
+    if (!files.length) throw new SetupError(NO_FILE);
+    let python;
+    try {
+      python = await installWorkerPython();
+    } catch (error) {
+      if (!(error instanceof SetupError) || process.env.CI === "true") throw error;
+      console.log(error.message);
+      const tests = files.reduce((sum, file) => sum + (readFileSync(path.join(root, file), "utf8").match(/^def test_/gm) ?? []).length, 0);
+      return { passed: 0, failed: 0, skipped: tests, warning: `THE NATIVE WORKER WAS NOT TESTED: ${error.message}` };
+    }
+    console.log(`Python: ${python}`);
+    return runTests(COUNTS.pytest, python, ["-m", "pytest", "--quiet", "--timeout", "120", "--color", "no", "-p", "no:cacheprovider", ...files], plain(process.env));
+  },
   "unit-node": async (texts) => {
     await build();
     const files = testFiles("dist/test/unit", ".test.js", texts);
@@ -154,7 +176,7 @@ runMain(async (args) => {
   const begin = performance.now();
   await install();
   const total = { passed: 0, failed: 0, skipped: 0 };
-  const lines = [];
+  const lines = [], warnings = [];
   for (const name of STAGES.filter((stage) => only.includes(stage))) {
     console.log(`\n== ${name}`);
     const start = performance.now();
@@ -166,11 +188,13 @@ runMain(async (args) => {
       counts = { passed: 0, failed: 1, skipped: 0 };
     }
     for (const key of Object.keys(total)) total[key] += counts[key];
+    if (counts.warning) warnings.push(counts.warning);
     const line = `${name.padEnd(10)} ${counts.passed} passed, ${counts.failed} failed${counts.skipped ? `, ${counts.skipped} skipped` : ""}, ${since(start)}`;
     lines.push(line);
     console.log(`== ${line}`);
   }
   console.log(`\n${lines.join("\n")}\nall        in ${since(begin)}${total.skipped ? `, ${total.skipped} skipped` : ""}\n`);
+  for (const warning of warnings) console.log(`${warning}\n`);
   console.log(`${total.passed} passed, ${total.failed} failed`);
   return total.failed ? 1 : 0;
 });

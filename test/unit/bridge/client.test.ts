@@ -163,6 +163,23 @@ test("a signal cancels on the worker, before, during and after; a worker that do
     assert.equal(remote.state, "open");
   }, { idleSeconds: 20 }));
 
+test("a result whose tensors are coming is cancelled too: the worker is told, and what still comes is dropped", () => {
+  const controller = new AbortController();
+  return withWorker(async (peer) => {
+    await peer.greet();
+    const { id } = await peer.call();
+    peer.say({ type: "result", id, value: runValue(), tensors: refs() });
+    peer.socket.send(writeFrame(1, 0, bytes(OUT).subarray(0, 64)));
+    setTimeout(() => controller.abort(), 100);
+    await peer.hears((m) => m.type === "cancel" && m.id === id);
+    peer.socket.send(writeFrame(1, 64, bytes(OUT).subarray(64)));
+    peer.say({ type: "result", id: (await peer.call(1)).id, value: runValue(), tensors: {} });
+  }, async (remote) => {
+    await assert.rejects(remote.attendSeeded({ ...ROWS, signal: controller.signal }), { name: "AbortError" });
+    await remote.attendSeeded(RUN);
+  });
+});
+
 test("silence: a worker that never answers, one that forgets a call, one whose bytes stop", async () => {
   const stops = async (peer: Peer) => {
     await peer.greet();
@@ -182,7 +199,7 @@ test("silence: a worker that never answers, one that forgets a call, one whose b
   assert.ok(performance.now() - start < 15_000);
 });
 
-test("a long run of a live worker outlasts the idle limit: its health is asked for, in line or not", () =>
+test("a long run of a live worker outlasts the idle limit: its health is asked for", () =>
   withWorker(async (peer, n) => {
     await peer.greet();
     assert.equal(n, 0);
@@ -192,12 +209,7 @@ test("a long run of a live worker outlasts the idle limit: its health is asked f
     for (let i = 1;; i++) {
       const probe = await peer.call(i);
       assert.equal(probe.method, "health");
-      if (i % 2 === 0) peer.say({ type: "result", id: probe.id, value: {}, tensors: {} });
-      else {
-        peer.say({ type: "queued", id: probe.id, place: 1 });
-        await peer.hears((m) => m.type === "cancel" && m.id === probe.id);
-        peer.say({ type: "error", id: probe.id, code: "cancelled", message: "cancelled" });
-      }
+      peer.say({ type: "result", id: probe.id, value: {}, tensors: {} });
     }
   }, async (remote, peers) => {
     await remote.attendSeeded(RUN);
@@ -226,11 +238,12 @@ test("nonsense ends the connection with what was found, and every call on it", a
     [/found no tensor as lse of attend, expected f32 \[2\]/, (peer, id) => result(peer, id, { out: refs().out })],
     [/found f32 \[3, 16\] of 192 bytes as out/, (peer, id) => result(peer, id, { ...refs(), out: { ...refs().out, shape: [3, 16], bytes: 192 } })],
     [/of 129 bytes as out/, (peer, id) => result(peer, id, { ...refs(), out: { ...refs().out, bytes: 129 } })],
-    [/stream 1 used twice/, (peer, id) => result(peer, id, refs(1, 1))],
-    [/frame of stream 9, which carries nothing now/, (peer) => peer.socket.send(writeFrame(9, 0, Uint8Array.of(1)))],
+    [/found stream 1, expected a number greater than all before/, (peer, id) => result(peer, id, refs(1, 1))],
+    [/frame of stream 9, which no result has named/, (peer) => peer.socket.send(writeFrame(9, 0, Uint8Array.of(1)))],
     [/frame of 3 bytes/, (peer) => peer.socket.send(Uint8Array.of(1, 2, 3))],
     [/begins with 0x/, (peer) => peer.socket.send(new Uint8Array(64))],
     [/frame of 2000 bytes, expected at most 1040/, (peer) => peer.socket.send(new Uint8Array(2000))],
+    [/frame of stream 2, which has come whole/, (peer, id) => (result(peer, id, refs()), peer.socket.send(writeFrame(2, 0, bytes(LSE))), peer.socket.send(writeFrame(2, 8, Uint8Array.of(1))))],
     [/found a frame at byte 64, expected byte 0/, (peer, id) => (result(peer, id, refs()), peer.socket.send(writeFrame(1, 64, Uint8Array.of(1))))],
     [/beyond the tensor's 8/, (peer, id) => (result(peer, id, refs()), peer.socket.send(writeFrame(2, 0, new Uint8Array(9))))],
     [/second result of call 1/, (peer, id) => (result(peer, id, refs()), result(peer, id, refs(3, 4)))],

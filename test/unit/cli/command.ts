@@ -96,7 +96,7 @@ export async function readOutput(folder: string, name: string): Promise<Tensor> 
 }
 
 /** The project's folder, from test/ (Deno) and from dist/test/ (Node) alike. */
-function findRoot(): string {
+export function findRoot(): string {
   let folder = path.dirname(fileURLToPath(import.meta.url));
   while (!existsSync(path.join(folder, "package.json"))) folder = path.dirname(folder);
   return folder;

@@ -57,6 +57,8 @@ def attention(q: numpy.ndarray, k: numpy.ndarray, v: numpy.ndarray, causal: bool
 class FakeEngine:
     @classmethod
     def start(cls, **options: object) -> "FakeEngine":
+        if os.environ.get("FAKE_START") == "fails":
+            raise RuntimeError("no CUDA device")
         engine = cls()
         engine.rank = int(os.environ.get("RANK", 0))
         engine.world = int(os.environ.get("WORLD_SIZE", 1))

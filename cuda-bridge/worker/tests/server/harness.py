@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from ringside_worker.wire import HEAD, read_frame, read_message, write_frame, wr
 HERE = Path(__file__).parent
 WORKER = HERE.parents[1]
 EXAMPLES = WORKER.parent / "protocol" / "examples"
+README = (WORKER.parent / "README.md").read_text("utf-8")
 #: A slow machine is no failure.
 PATIENCE = 60
 
@@ -25,13 +28,13 @@ PATIENCE = 60
 class Worker:
     """A worker process. `fake`: its compute processes are fake_compute.py's."""
 
-    def __init__(self, *arguments: str, fake: bool = True, env: dict | None = None, json_line: bool = True):
+    def __init__(self, *arguments: str, fake: bool = True, env: dict | None = None, json_line: bool = True, cwd: Path = WORKER):
         self._log = tempfile.TemporaryFile("w+")
         program = [str(HERE / "fake_worker.py")] if fake else ["-m", "ringside_worker"]
         clean = {name: value for name, value in os.environ.items() if name not in ("RINGSIDE_TOKEN", "RANK", "WORLD_SIZE", "MASTER_ADDR")}
         self.process = subprocess.Popen(
-            [sys.executable, *program, "--listen", "127.0.0.1:0", *(["--json"] if json_line else []), *arguments],
-            cwd=WORKER, env=clean | (env or {}), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, text=True,
+            [sys.executable, *program, *([] if "--listen" in arguments else ["--listen", "127.0.0.1:0"]), *(["--json"] if json_line else []), *arguments],
+            cwd=cwd, env=clean | (env or {}), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, text=True,
         )
         line = self.process.stdout.readline()
         if not line:
@@ -167,6 +170,12 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def readme_commands(word: str) -> list[list[str]]:
+    """The command lines of cuda-bridge/README.md that have a word."""
+    lines = [line for block in re.findall(r"^```sh\n(.*?)^```$", README, re.M | re.S) for line in block.splitlines()]
+    return [shlex.split(line) for line in lines if word in line]
 
 
 def attend(**changes: object) -> dict:

@@ -79,8 +79,8 @@ def test_a_rank_of_several_dies():
         assert client.result(client.call("attend", attend()))
 
 
-def test_compute_that_does_not_hear_cancel_is_killed(own):
-    with own.client() as client:
+def test_compute_that_does_not_hear_cancel_is_killed():
+    with Worker("--limit", "kill-seconds=0.5") as own, own.client() as client:
         number = client.call("attend", lasting(60, seed=MISCHIEF["deaf"]))
         client.expect("progress", number)
         begun = time.monotonic()

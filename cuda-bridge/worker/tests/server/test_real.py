@@ -10,9 +10,11 @@ import time
 import numpy
 import pytest
 from fake_compute import attention, seeded
-from harness import PATIENCE, SESSION, WORKER, Client, Worker, attend, gone, prefill
+from harness import PATIENCE, SESSION, WORKER, Client, Worker, attend, gone, prefill, readme_commands
 
-BIG = {"sequences": [{"new": 65536, "cached": 0}], "heads": 8, "kvHeads": 2, "headDim": 128, "output": "none", "dtype": "f32"}
+from ringside_worker.group import free_port
+
+BIG = {"sequences": [{"new": 32768, "cached": 0}], "heads": 8, "kvHeads": 2, "headDim": 128, "output": "none", "dtype": "f32"}
 
 
 @pytest.fixture(scope="module", params=[1, 4], ids=["one process", "four over gloo"])
@@ -87,12 +89,13 @@ def test_cancel_within_a_second_and_no_harm_done(real):
         assert time.monotonic() - begun < 3
         _, tensors = client.result(client.call("attend", attend(ranks=4)))
         check(tensors, *inputs(8, 12))
-        assert not gone(real.said["ranks"], 0), "the engine was killed"
+        assert not gone(real.said["ranks"], 0), real.log()
 
 
 def test_a_rank_killed_mid_run(real):
     with real.client() as client:
         pids = real.said["ranks"]
+        assert not gone(pids, 0), "the engine was killed before"
         number = client.call("attend", attend(**BIG, ranks=4))
         client.expect("queued", number)
         time.sleep(0.5)
@@ -107,21 +110,52 @@ def test_a_rank_killed_mid_run(real):
 # ---- torchrun -------------------------------------------------------------------------------------------------------------------------
 
 
+def start_torchrun(command, ranks, **changes):
+    """A command of the README for torchrun, with so many ranks here in place of GPUs."""
+    assert command[0] == "torchrun" and command[-2:] == ["-m", "ringside_worker"]
+    words = [changes.get(word, word) for word in command[1:]]
+    words[words.index("--nproc-per-node") + 1] = str(ranks)
+    env = {name: value for name, value in os.environ.items() if name != "RINGSIDE_TOKEN"} | {"OMP_NUM_THREADS": "1"}
+    arguments = [sys.executable, "-m", "torch.distributed.run", *words, "--listen", "127.0.0.1:0", "--device", "cpu", "--json"]
+    return subprocess.Popen(arguments, cwd=WORKER, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def kill_all(process):
+    process.stdout.close()
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
 @pytest.fixture
 def torchrun():
     """Two ranks on this host, as on a machine of two GPUs."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "ringside_worker", "--listen", "127.0.0.1:0", "--device", "cpu", "--json"]
-    env = {name: value for name, value in os.environ.items() if name != "RINGSIDE_TOKEN"} | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=WORKER, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    [command] = readme_commands("--standalone")
+    process = start_torchrun(command, 2)
     try:
         yield process, json.loads(process.stdout.readline())
     finally:
-        process.stdout.close()
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        process.wait()
+        kill_all(process)
+
+
+def test_torchrun_on_two_hosts():
+    """Both on this one, a process each."""
+    port = str(free_port())
+    hosts = [start_torchrun(command, 1, HOST0="127.0.0.1", **{"29500": port}) for command in readme_commands("--node-rank")]
+    try:
+        said = json.loads(hosts[0].stdout.readline())
+        with Client(said["address"], said["token"]) as client:
+            _, tensors = client.result(client.call("attend", attend(ranks=2, variant="pass-q")))
+            check(tensors, *inputs(8, 12))
+        hosts[0].terminate()
+        for host in hosts:
+            host.wait(PATIENCE)
+        assert hosts[1].stdout.read() == ""
+    finally:
+        for host in hosts:
+            kill_all(host)
 
 
 def test_torchrun(torchrun):
