@@ -52,6 +52,14 @@ export const views: readonly View[] = [
     whole: true,
   },
   {
+    id: "remote",
+    title: "Remote",
+    icon: "M4 4h16v6H4zM4 14h16v6H4zM8 7h.01M8 17h.01M12 7h5M12 17h5",
+    load: () => import("./views/remote/remote.ts"),
+    render: (session) => html`<ringside-remote .session=${session}></ringside-remote>`,
+    whole: true,
+  },
+  {
     id: "shaders",
     title: "Shaders",
     icon: "M8 6l-5 6 5 6M16 6l5 6-5 6M14 4l-4 16",

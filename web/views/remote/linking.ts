@@ -1,0 +1,145 @@
+/** The connection as the view knows it: where to, in which state, and what became of the last attempt, told to people. */
+import { readAddress } from "./address.ts";
+import { type Facts, type Limits, loadClient, type Remote } from "./bridge.ts";
+import { connectionFailure, type Failure, lostFailure } from "./failure.ts";
+
+/** Where the connection stands. */
+export type Link =
+  | { readonly phase: "idle" }
+  | { readonly phase: "connecting" }
+  | { readonly phase: "connected"; readonly facts: Facts; readonly limits: Limits; readonly capabilities: readonly string[] }
+  | { readonly phase: "reconnecting"; readonly facts: Facts; readonly limits: Limits }
+  | { readonly phase: "refused"; readonly failure: Failure }
+  | { readonly phase: "lost"; readonly failure: Failure };
+
+const ADDRESS = "ringside-remote-address";
+const TOKEN = "ringside-remote-token";
+const DEFAULT = "ws://127.0.0.1:8787";
+
+/** Fires "change" with each change of it. The token is in memory, and in the tab's session storage only while `keep` is ticked. */
+export class Linking extends EventTarget {
+  #state: Link = { phase: "idle" };
+  #address = DEFAULT;
+  #token = "";
+  #keep = false;
+  #abort: AbortController | undefined;
+  #remote: Remote | undefined;
+
+  constructor() {
+    super();
+    const token = stored(TOKEN);
+    if (token !== null) [this.#address, this.#token, this.#keep] = [stored(ADDRESS) ?? DEFAULT, token, true];
+  }
+
+  get state(): Link {
+    return this.#state;
+  }
+
+  get address(): string {
+    return this.#address;
+  }
+
+  get token(): string {
+    return this.#token;
+  }
+
+  get keep(): boolean {
+    return this.#keep;
+  }
+
+  /** The machine, while it is connected. */
+  get remote(): Remote | undefined {
+    return this.#state.phase === "connected" ? this.#remote : undefined;
+  }
+
+  /** Notes what is being typed. */
+  type(field: "address" | "token", text: string): void {
+    if (field === "address") this.#address = text;
+    else this.#token = text.trim();
+    this.#store();
+  }
+
+  setKeep(keep: boolean): void {
+    this.#keep = keep;
+    this.#store();
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** Connects; resolves when that is done or refused. */
+  async connect(address: string, token: string): Promise<void> {
+    this.disconnect();
+    [this.#address, this.#token] = [address.trim(), token.trim()];
+    const read = readAddress(address, location);
+    if ("failure" in read) return this.#set({ phase: "refused", failure: read.failure });
+    this.#address = read.address;
+    this.#store();
+    const abort = new AbortController();
+    this.#abort = abort;
+    this.#set({ phase: "connecting" });
+    try {
+      const { connect } = await loadClient();
+      const remote = await connect({ url: read.address, token: this.#token, signal: abort.signal, onState: (state, why) => !abort.signal.aborted && state === "lost" && void this.#again(abort.signal, why) });
+      if (abort.signal.aborted) return void remote.close();
+      this.#remote = remote;
+      this.#there();
+    } catch (error) {
+      if (!abort.signal.aborted) this.#set({ phase: "refused", failure: connectionFailure(error, read.address, location.origin) });
+    }
+  }
+
+  /** Tries to reach a worker again whose connection was lost; its own patience ends that. */
+  async #again(signal: AbortSignal, why: string | undefined): Promise<void> {
+    const remote = this.#remote;
+    // Lost before it was whole: connecting tells of that itself. Calls under way end by themselves, and one attempt is enough.
+    if (remote === undefined || this.#state.phase === "reconnecting") return;
+    const { facts, limits } = remote;
+    this.#set({ phase: "reconnecting", facts, limits });
+    try {
+      await remote.health({ signal });
+      if (!signal.aborted) this.#there();
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#abort?.abort();
+      void remote.close();
+      this.#remote = undefined;
+      this.#set({ phase: "lost", failure: lostFailure(why, error) });
+    }
+  }
+
+  #there(): void {
+    const { facts, limits, capabilities } = this.#remote!;
+    this.#set({ phase: "connected", facts, limits, capabilities });
+  }
+
+  /** Ends the connection or the attempt. */
+  disconnect(): void {
+    this.#abort?.abort();
+    void this.#remote?.close();
+    this.#remote = undefined;
+    if (this.#state.phase !== "idle") this.#set({ phase: "idle" });
+  }
+
+  #set(state: Link): void {
+    this.#state = state;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  #store(): void {
+    try {
+      if (this.#keep) {
+        sessionStorage.setItem(ADDRESS, this.#address);
+        sessionStorage.setItem(TOKEN, this.#token);
+      } else for (const key of [ADDRESS, TOKEN]) sessionStorage.removeItem(key);
+    } catch {
+      // Storage may be off; then the tab keeps nothing, which is what happens without the tick.
+    }
+  }
+}
+
+function stored(key: string): string | null {
+  try {
+    return sessionStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}

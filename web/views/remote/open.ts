@@ -1,0 +1,49 @@
+/** Opens what was saved: a run, the document of the GPU check, or the run that ships with the page. */
+import { loadComplaint } from "./bridge.ts";
+import type { CheckDocument } from "./check-document.ts";
+import { MOST_BYTES, NotARun, parse, readRun, type RecordedRun } from "./record.ts";
+
+/** A file that the stage shows. */
+export type Opened =
+  | { readonly kind: "run"; readonly name: string; readonly run: RecordedRun; readonly shipped?: string }
+  | { readonly kind: "check"; readonly name: string; readonly check: CheckDocument };
+
+/** A run that ships with the page. */
+export interface Shipped {
+  /** In the address: `run=ID`. */
+  readonly id: string;
+  readonly title: string;
+  readonly url: string;
+}
+
+/** Made by `test/record-remote.mjs` with a real worker. */
+export const shipped: readonly Shipped[] = [{ id: "cpu-4-ranks", title: "4 gloo ranks on a CPU", url: new URL("./runs/cpu-4-ranks.json", import.meta.url).href }];
+
+/** The shipped run of that name. */
+export function shippedOf(id: string): Shipped | undefined {
+  return shipped.find((run) => run.id === id);
+}
+
+/** Reads a file. Errors: NotARun. */
+export async function openFile(file: File, signal: AbortSignal): Promise<Opened> {
+  if (file.size > MOST_BYTES) throw new NotARun(`the file, bytes: found ${file.size}, expected at most ${MOST_BYTES}`);
+  const text = await file.text();
+  signal.throwIfAborted();
+  return await readText(text, file.name);
+}
+
+/** Loads a run that ships. Errors: NotARun for an unknown name, or one that cannot be loaded. */
+export async function openShipped(id: string, signal: AbortSignal): Promise<Opened> {
+  const known = shippedOf(id);
+  if (known === undefined) throw new NotARun(`run: found ${id}, expected ${shipped.map((run) => run.id).join(" or ")}`);
+  const answer = await fetch(known.url, { signal });
+  if (!answer.ok) throw new NotARun(`${known.url}: the page’s server answered ${answer.status}`);
+  const opened = await readText(await answer.text(), known.title);
+  return opened.kind === "run" ? { ...opened, shipped: id } : opened;
+}
+
+async function readText(text: string, name: string): Promise<Opened> {
+  const json = parse(text);
+  const [{ isCheck, readCheck }, complain] = await Promise.all([import("./check-document.ts"), loadComplaint()]);
+  return isCheck(json) ? { kind: "check", name, check: readCheck(json, complain) } : { kind: "run", name, run: readRun(json, complain) };
+}

@@ -1,0 +1,30 @@
+/** An experiment as the bridge's client takes it. */
+import type { Model } from "../../../engine/plan/index.ts";
+import type { LayerInput, SeededBatch, SeededInput } from "../../../cuda-bridge/client/types.ts";
+import type { Variant } from "../../engine.ts";
+import type { Experiment } from "./model.ts";
+
+/** GPUs of a rank in the paper's layout; the machine computes the share of one. */
+export const TP = 8;
+
+/** A transformer whose layer a CPU computes in seconds; of one GPU of eight: 2 query heads, 1 KV head. */
+export const SMALL_MODEL: Model = {
+  name: "a small model", layers: 16, width: 1024, heads: 16, kvHeads: 8, headDim: 64, ffn: 4096, ffnMatrices: 3, vocabulary: 32_000, tied: false, ffnPrecision: "bf16", source: "made for this page", notes: [],
+};
+
+/** What both sides make from the seed. */
+export function batchOf({ T, P, H, Hkv, D, causal, dtype, seed }: Experiment): SeededBatch {
+  return { seed, sequences: [{ new: T, cached: P }], heads: H, kvHeads: Hkv, headDim: D, causal, dtype };
+}
+
+/** A seeded attention of one variant. */
+export function attendInput(experiment: Experiment, variant: Variant): SeededInput {
+  const { N, link } = experiment;
+  return { ...batchOf(experiment), ranks: N, variant, ...(link === null ? {} : { link }) };
+}
+
+/** A layer of one variant: one GPU of a group of eight. */
+export function layerInput({ T, P, N, dtype, link, seed, model }: Experiment, variant: Variant): LayerInput {
+  const { width: dModel, heads, kvHeads, headDim, ffn, layers } = SMALL_MODEL;
+  return { tokens: T, cached: P, ranks: N, variant, dtype, seed, tp: TP, ...(link === null ? {} : { link }), ...(model === "small" ? { model: { dModel, heads, kvHeads, headDim, ffn, layers } } : {}) };
+}

@@ -1,0 +1,243 @@
+/** The Remote view: an experiment on a real machine, its timeline as it comes, rows of it recomputed here, and the same figures planned and printed. */
+import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { download } from "../../elements/download.ts";
+import { shared } from "../../elements/style.ts";
+import { loadEngine, type Span, type Variant } from "../../engine.ts";
+import { formatBytes, formatCount, formatFlops, formatShare } from "../../format.ts";
+import type { Session } from "../../session.ts";
+import "../../timeline/timeline.ts";
+import { sayVariant } from "../planner/words.ts";
+import { labStyle } from "../style.ts";
+import { checkPanel } from "./check-panel.ts";
+import type { Comparison } from "./compare.ts";
+import { RingsideRemoteConnect } from "./connect.ts";
+import { type AnyLap, doing, heading, laps } from "./laps.ts";
+import { machine } from "./machine.ts";
+import { type Experiment, variantsOf } from "./model.ts";
+import { chooser, recordedBanner } from "./open-panel.ts";
+import { type RecordedRun, writeRun } from "./record.ts";
+import "./sentence.ts";
+import "./start.ts";
+import { type Store, storeOf } from "./store.ts";
+import { remoteStyle } from "./style.ts";
+import { passed } from "./verification.ts";
+
+const none: readonly Span[] = [];
+/** Spans of one variant that are drawn: so many that drawing them stays under a tenth of a second. */
+const SPANS = 1200;
+
+/** What the stage shows of a run, live or recorded. */
+interface Stage {
+  readonly experiment: Experiment;
+  readonly facts: RecordedRun["facts"];
+  readonly laps: readonly AnyLap[];
+  readonly recorded: boolean;
+}
+
+/** `<ringside-remote .session>`. While it is on the page, a file may be dropped anywhere on it. */
+export class RingsideRemote extends LitElement {
+  static override properties = { session: { attribute: false }, _compared: { state: true }, _over: { state: true } };
+
+  declare session: Session;
+  /** The comparison of each variant that has ended, and what it was made of. */
+  declare _compared: { readonly key: unknown; readonly all: readonly { readonly variant: Variant; readonly comparison: Comparison }[]; readonly show: typeof import("./comparison.ts"); readonly nearest: string | undefined; readonly accelerator: string } | undefined;
+  declare _over: boolean;
+  #store: Store | undefined;
+  #frame = 0;
+  /** Spans and rows come faster than a screen shows them: one update a frame. */
+  #update = () => {
+    if (this.#frame === 0) this.#frame = requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.requestUpdate();
+    });
+  };
+  #dragged = (event: DragEvent) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = "copy";
+    this._over = true;
+  };
+  #left = (event: DragEvent) => {
+    // Null: out of the window, and not from one element to the next.
+    if (event.relatedTarget === null) this._over = false;
+  };
+  #dropped = (event: DragEvent) => {
+    const file = event.dataTransfer?.files[0];
+    if (file === undefined) return;
+    event.preventDefault();
+    this._over = false;
+    void this.#store!.open(file);
+  };
+
+  constructor() {
+    super();
+    this._over = false;
+    this._compared = undefined;
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    for (const kind of ["dragenter", "dragover"] as const) addEventListener(kind, this.#dragged);
+    addEventListener("dragleave", this.#left);
+    addEventListener("drop", this.#dropped);
+    this.#store?.addEventListener("change", this.#update);
+    this.#store?.sync();
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    for (const kind of ["dragenter", "dragover"] as const) removeEventListener(kind, this.#dragged);
+    removeEventListener("dragleave", this.#left);
+    removeEventListener("drop", this.#dropped);
+    this.#store?.removeEventListener("change", this.#update);
+  }
+
+  protected override willUpdate(): void {
+    if (this.#store === undefined) {
+      this.#store = storeOf(this.session);
+      this.#store.sync();
+      this.#store.addEventListener("change", this.#update);
+    }
+    void this.#compare();
+  }
+
+  /** What is on the stage, or nothing where nothing has run and no file is open. */
+  get #stage(): Stage | undefined {
+    const { shown, runner } = this.#store!;
+    if (shown.kind === "run") return { experiment: shown.run.experiment, facts: shown.run.facts, laps: shown.run.laps.map((lap) => ({ ...lap, phase: "done" as const })), recorded: true };
+    return shown.kind === "live" && runner.job !== undefined ? { ...runner.job, recorded: false } : undefined;
+  }
+
+  /** Compares what has ended with the planner and the paper; loads the planner when it is first needed. */
+  async #compare(): Promise<void> {
+    const stage = this.#stage;
+    const ended = stage?.laps.filter(({ value }) => value !== undefined) ?? [];
+    if (stage === undefined || ended.length === 0) {
+      this._compared = undefined;
+      return;
+    }
+    const key = JSON.stringify([stage.experiment, this.#store!.accelerator, stage.recorded, ended.map(({ variant, spans, seconds }) => [variant, spans.length, seconds])]);
+    if (this.#comparing === key) return;
+    this.#comparing = key;
+    const [{ compareAttention, compareLayer, nearest }, show, { readLayer }] = await Promise.all([import("./compare.ts"), import("./comparison.ts"), import("./layer-report.ts")]);
+    const near = nearest(stage.facts.devices[0]);
+    const accelerator = this.#store!.accelerator ?? near ?? "h100-hbm2e";
+    const all = await Promise.all(ended.map(async ({ variant, spans, value }) => ({
+      variant,
+      comparison: stage.experiment.work === "attend" ? await compareAttention(stage.experiment, variant, spans, accelerator) : await compareLayer(stage.experiment, variant, readLayer(value!), accelerator),
+    })));
+    if (this.#comparing === key) this._compared = { key, all, show, nearest: near, accelerator };
+  }
+
+  #comparing: string | undefined;
+
+  /** The run on the stage as a file. */
+  #save(): void {
+    const { job } = this.#store!.runner;
+    if (job === undefined) return;
+    const done = job.laps.flatMap(({ variant, seconds, value, spans, verification }) => (value === undefined || seconds === undefined ? [] : [{ variant, seconds, value, spans, ...(verification === undefined ? {} : { verification }) }]));
+    const run: RecordedRun = {
+      format: "ringside-remote-run", version: 1,
+      provenance: { date: job.date.toISOString(), worker: job.facts.worker, client: `the Remote view in ${navigator.userAgent}` },
+      facts: job.facts, experiment: job.experiment, laps: done,
+    };
+    download(`ringside-remote-${job.experiment.work}-${job.experiment.T}.json`, writeRun(run));
+  }
+
+  async #trace(stage: Stage, { variant, spans }: AnyLap): Promise<void> {
+    const { chromeTrace } = await loadEngine();
+    download(`ringside-remote-${variant}.json`, chromeTrace(spans, `ringside ${heading(stage.experiment)}, ${variant}`));
+  }
+
+  protected override render(): TemplateResult {
+    const store = this.#store!;
+    const { shown, wire } = store;
+    const stage = this.#stage;
+    return html`
+      <div class="top"><ringside-remote-sentence .store=${store}></ringside-remote-sentence></div>
+      <div class="stage ${this._over ? "over" : ""}">
+        ${shown.kind === "live" ? nothing : recordedBanner(shown, () => store.close())}
+        <div class="result">
+          <div class="first">
+            <ringside-remote-connect .store=${store}></ringside-remote-connect>
+            ${shown.kind === "run" ? machine(shown.run.facts, undefined) : shown.kind === "check" ? machine(shown.check.facts, undefined) : wire.phase === "connected" || wire.phase === "reconnecting" ? machine(wire.facts, wire.limits) : stage !== undefined ? machine(stage.facts, undefined) : nothing}
+            ${chooser(store)}
+          </div>
+          <div class="second">${shown.kind === "check" ? checkPanel(shown.check) : stage === undefined ? html`${this.#preview()}${wire.phase === "connected" ? nothing : html`<ringside-remote-start></ringside-remote-start>`}` : this.#results(stage)}</div>
+        </div>
+      </div>
+      <section class="time" aria-label="Timelines">${this.#timelines(stage)}</section>
+      <p class="unseen" role="status">${this.#news(stage)}</p>
+    `;
+  }
+
+  #preview(): TemplateResult {
+    const { experiment } = this.#store!.reading;
+    if (experiment === undefined) return html`<section class="card"><h2 class="title">Nothing to send yet</h2><p>Correct the marked parts of the sentence.</p></section>`;
+    const { work, T, P, H, Hkv, D, N, dtype, causal, rows } = experiment;
+    const pairs = causal ? T * P + (T * (T + 1)) / 2 : T * (T + P);
+    const size = dtype === "f32" ? 4 : 2;
+    return html`<section class="card" aria-labelledby="empty">
+      <h2 id="empty" class="title">${work === "attend" ? "The same experiment on a real machine" : "One layer, and from it the time to the first token"}</h2>
+      <p class="prose">${work === "attend"
+        ? html`The worker makes Q, K and V from the seed, so nothing travels there. It computes ${variantsOf(experiment).length === 2 ? "pass-KV, then pass-Q" : sayVariant(variantsOf(experiment)[0])} on ${N} ${N === 1 ? "rank" : "ranks"}, its spans come back as they happen, and ${rows === 0 ? "no row is verified" : html`${formatCount(rows)} rows of O come back to be recomputed on this page in float64`}.`
+        : "The worker computes one GPU’s share of a transformer layer under tensor parallelism of eight, with its ring, and derives the TTFT of all layers from it. What it measured and what it modelled are told apart."} Connect a worker to run it, or open a recorded run.</p>
+      ${work === "layer" ? nothing : html`<dl class="sizes">
+        <div><dt>Attention</dt><dd>${formatFlops(4 * D * H * pairs)}</dd></div>
+        <div><dt>K and V</dt><dd>${formatBytes(2 * (T + P) * Hkv * D * size)}</dd></div>
+        <div><dt>Q</dt><dd>${formatBytes(T * H * D * size)}</dd></div>
+        <div><dt>Miss rate T/(T+P)</dt><dd>${formatShare(T / (T + P))}</dd></div>
+        <div><dt>Over the network</dt><dd>${formatBytes(rows * (D + 1) * 4 * variantsOf(experiment).length)} and spans</dd></div>
+      </dl>`}
+    </section>`;
+  }
+
+  #results(stage: Stage): TemplateResult {
+    const store = this.#store!;
+    const compared = this._compared;
+    const ended = stage.laps.some(({ value }) => value !== undefined);
+    return html`
+      <div>${store.stale ? html`<p class="stale">The sentence has changed since this run: <button class="link" @click=${() => store.use(stage.experiment)}>back to what ran</button></p>` : nothing}
+      <p class="quiet what">${heading(stage.experiment)}${stage.recorded ? "" : `, on ${store.runner.job!.address}`}</p>
+      ${laps(stage.laps, stage.experiment, stage.recorded, (fits) => this.#fits(fits))}
+      ${ended && !stage.recorded && !store.runner.running ? html`<p class="actions"><button class="button" @click=${this.#save}>Save this run</button></p>` : nothing}</div>
+      ${compared === undefined ? nothing : compared.show.comparison(compared.all, { accelerator: compared.accelerator, nearest: compared.nearest, device: stage.facts.devices[0]?.name ?? "no named device", recorded: stage.recorded, choose: (row) => store.planOn(row === compared.nearest ? undefined : row) })}`;
+  }
+
+  /** What would fit, and a button that takes it, where it says how many tokens. */
+  #fits(tokens: number): TemplateResult {
+    const store = this.#store!;
+    return html`<p><button class="button" @click=${() => store.edit("T", String(tokens))}>Take ${formatCount(tokens)} new tokens</button></p>`;
+  }
+
+  #timelines(stage: Stage | undefined): TemplateResult {
+    const drawn = stage?.laps.filter(({ spans, phase }) => spans.length > 0 || !["waiting"].includes(phase)) ?? [];
+    if (stage === undefined || drawn.length === 0) return html`<ringside-timeline .spans=${none} .ranks=${Math.min(2, this.#store!.reading.experiment?.N ?? 2)} .note=${"Spans of a remote run are drawn here as they arrive, and those of a recorded run as they were measured."}></ringside-timeline>`;
+    const end = Math.max(...drawn.map(({ spans }) => spans.reduce((last, { start, duration }) => Math.max(last, start + duration), 0)));
+    return html`<div class="times ${drawn.length === 1 ? "one" : ""}">${drawn.map((lap) => {
+      const { N } = stage.experiment;
+      const shown = Math.min(N, Math.max(1, Math.floor((SPANS * N) / Math.max(1, lap.spans.length))));
+      const spans = shown === N ? lap.spans : lap.spans.filter(({ rank }) => rank < shown);
+      return html`<div><ringside-timeline .heading=${`${sayVariant(lap.variant)}${stage.recorded ? ", recorded" : ""}${shown < N ? `, ${shown} of ${N} ranks` : ""}`} .spans=${spans} .ranks=${N} .shown=${shown} .end=${end} .note=${`${doing(lap)[0].toUpperCase()}${doing(lap).slice(1)}: no span has come yet.`}></ringside-timeline>
+        ${lap.value === undefined || lap.spans.length === 0 ? nothing : html`<p class="trace"><button class="button" @click=${() => this.#trace(stage, lap)}>Trace of ${sayVariant(lap.variant)} for Perfetto</button></p>`}</div>`;
+    })}</div>`;
+  }
+
+  /** What a screen reader hears: the steps, not every span or row. */
+  #news(stage: Stage | undefined): string {
+    const store = this.#store!;
+    if (store.opening !== undefined) return `Opening ${store.opening}.`;
+    if (store.problem !== undefined) return `${store.problem.title}: ${store.problem.message}`;
+    if (stage === undefined) return RingsideRemoteConnect.news(store);
+    if (stage.recorded) return "A recorded run is shown.";
+    const words = stage.laps.filter(({ phase }) => phase !== "waiting").map((lap) => {
+      const done = lap.verification === undefined ? undefined : passed(lap.verification);
+      return `${sayVariant(lap.variant)}: ${lap.failure !== undefined ? lap.failure.title : done === undefined ? (lap.phase === "running" ? "running" : doing(lap)) : done ? "rows verified" : "rows differ from float64"}.`;
+    });
+    return [store.wire.phase === "connected" ? "" : RingsideRemoteConnect.news(store), ...words].filter((word) => word !== "").join(" ");
+  }
+
+  static override styles = [shared, labStyle, remoteStyle];
+}
+
+customElements.define("ringside-remote", RingsideRemote);

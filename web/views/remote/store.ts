@@ -1,0 +1,219 @@
+/** The view's state in one place: the experiment as typed, the connection, the run under way, what is shown, and the address that reproduces it. */
+import type { Session } from "../../session.ts";
+import type { Failure } from "./failure.ts";
+import { type Link as Wire, Linking } from "./linking.ts";
+import { type Draft, draftOf, type Experiment, type Field, fromLab, fromQuery, presets, read, type Reading, same, tidy, toQuery, withPreset } from "./model.ts";
+import { type Opened, openFile, openShipped, shippedOf } from "./open.ts";
+import { Runner } from "./runner.ts";
+
+/** What the stage shows: what this page runs or ran, or a file. */
+export type Shown = { readonly kind: "live" } | Opened;
+
+/** Fires "change" whenever anything of it changed. It outlives the view's element: another view may be opened while a run goes on. */
+export class Store extends EventTarget {
+  readonly link = new Linking();
+  readonly runner = new Runner();
+  readonly #page: Session;
+  #draft: Draft;
+  #reading: Reading;
+  #search = location.search;
+  #shown: Shown = { kind: "live" };
+  #opening: { readonly what: string; readonly abort: AbortController } | undefined;
+  #problem: Failure | undefined;
+  #accelerator: string | undefined;
+
+  constructor(page: Session) {
+    super();
+    this.#page = page;
+    this.#draft = fromQuery(location.search);
+    this.#reading = read(this.#draft);
+    this.#accelerator = new URLSearchParams(location.search).get("against") ?? undefined;
+    this.link.addEventListener("change", () => this.#changed());
+    this.runner.addEventListener("change", () => this.#changed());
+    addEventListener("popstate", () => this.sync());
+    addEventListener("pagehide", () => this.link.disconnect());
+    this.#openOfAddress();
+  }
+
+  get draft(): Draft {
+    return this.#draft;
+  }
+
+  get reading(): Reading {
+    return this.#reading;
+  }
+
+  get wire(): Wire {
+    return this.link.state;
+  }
+
+  get shown(): Shown {
+    return this.#shown;
+  }
+
+  /** A file that is being read. */
+  get opening(): string | undefined {
+    return this.#opening?.what;
+  }
+
+  /** Why the last file was refused. */
+  get problem(): Failure | undefined {
+    return this.#problem;
+  }
+
+  /** The hardware row that was chosen to plan on; undefined: the nearest. */
+  get accelerator(): string | undefined {
+    return this.#accelerator;
+  }
+
+  /** The Lab's experiment, where the Lab has one that can be sent. */
+  get lab(): Experiment | undefined {
+    const { experiment } = this.#page.reading;
+    if (experiment === undefined) return undefined;
+    const taken = fromLab(experiment);
+    return read(draftOf(taken)).experiment === undefined ? undefined : taken;
+  }
+
+  /** True where what is shown was run for another experiment than what is now typed. */
+  get stale(): boolean {
+    const { job } = this.runner;
+    return this.#shown.kind === "live" && job !== undefined && !same(job.experiment, this.#reading.experiment);
+  }
+
+  /** Takes over what the address says now: another view may have changed it, or a step back was taken. */
+  sync(): void {
+    if (location.search === this.#search) return;
+    this.#search = location.search;
+    this.#accelerator = new URLSearchParams(location.search).get("against") ?? undefined;
+    this.#take(fromQuery(location.search));
+    this.#openOfAddress();
+  }
+
+  /** Notes what is being typed; it is read when it is done. */
+  type(field: Field, text: string): void {
+    this.#draft = { ...this.#draft, [field]: text };
+  }
+
+  edit(field: Field, text: string): void {
+    this.type(field, text);
+    this.#take(Object.fromEntries(Object.entries(this.#draft).map(([name, value]) => [name, tidy(name as Field, value)])) as Record<Field, string>);
+    this.#write();
+  }
+
+  /** Puts an experiment into the sentence. */
+  use(experiment: Experiment): void {
+    this.#take(draftOf(experiment));
+    this.#write();
+  }
+
+  usePreset(id: string): void {
+    const preset = presets.find((p) => p.id === id);
+    if (preset === undefined) return;
+    const now = this.#reading.experiment ?? read({ ...draftOf(read(fromQuery("")).experiment!), work: this.#draft.work }).experiment;
+    if (now !== undefined) this.use(withPreset(now, preset));
+  }
+
+  /** Plans on another hardware row; undefined: on the nearest. */
+  planOn(accelerator: string | undefined): void {
+    this.#accelerator = accelerator;
+    this.#write();
+    this.#changed();
+  }
+
+  /** Runs what the sentence says; does nothing while a field cannot be read, nothing is connected or a run is under way. */
+  async run(): Promise<void> {
+    const { experiment } = this.#reading;
+    const { remote } = this.link;
+    if (experiment === undefined || remote === undefined || this.runner.running) return;
+    this.#show({ kind: "live" });
+    await this.runner.run(experiment, remote);
+  }
+
+  /** Opens a file that was dropped or chosen; what is refused changes nothing but the message. */
+  async open(file: File): Promise<void> {
+    await this.#open(file.name, (signal) => openFile(file, signal));
+  }
+
+  /** Opens the run that ships with the page. */
+  async openShipped(id: string): Promise<void> {
+    await this.#open(shippedOf(id)?.title ?? id, (signal) => openShipped(id, signal));
+  }
+
+  /** Shows a document that the machine answered with. */
+  show(opened: Opened): void {
+    this.#problem = undefined;
+    this.#show(opened);
+  }
+
+  /** Back to what this page runs. */
+  close(): void {
+    this.#opening?.abort.abort();
+    this.#opening = undefined;
+    this.#problem = undefined;
+    this.#show({ kind: "live" });
+  }
+
+  async #open(what: string, load: (signal: AbortSignal) => Promise<Opened>): Promise<void> {
+    this.#opening?.abort.abort();
+    const abort = new AbortController();
+    this.#opening = { what, abort };
+    this.#problem = undefined;
+    this.#changed();
+    try {
+      const opened = await load(abort.signal);
+      if (abort.signal.aborted) return;
+      this.#opening = undefined;
+      this.#show(opened);
+    } catch (error) {
+      if (abort.signal.aborted) return;
+      this.#opening = undefined;
+      this.#problem = { title: `${what} cannot be opened`, message: error instanceof Error ? error.message : String(error), advice: "What is shown stays as it was." };
+      this.#changed();
+    }
+  }
+
+  #openOfAddress(): void {
+    const id = new URLSearchParams(location.search).get("run");
+    const open = this.#shown.kind === "run" ? this.#shown.shipped : undefined;
+    if (id === null ? open !== undefined : id !== open) void (id === null ? this.close() : this.openShipped(id));
+  }
+
+  #show(shown: Shown): void {
+    this.#shown = shown;
+    if (shown.kind === "run") this.#take(draftOf(shown.run.experiment));
+    this.#write();
+    this.#changed();
+  }
+
+  #take(draft: Draft): void {
+    this.#draft = draft;
+    this.#reading = read(draft);
+    this.#changed();
+  }
+
+  #write(): void {
+    const { experiment } = this.#reading;
+    if (experiment === undefined) return;
+    const query = new URLSearchParams(toQuery(experiment, location.search));
+    const shipped = this.#shown.kind === "run" ? this.#shown.shipped : undefined;
+    for (const [key, value] of [["run", shipped], ["against", this.#accelerator]] as const) {
+      if (value === undefined) query.delete(key);
+      else query.set(key, value);
+    }
+    history.replaceState(null, "", `?${query.toString().replaceAll("%2C", ",")}${location.hash}`);
+    this.#search = location.search;
+  }
+
+  #changed(): void {
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+const stores = new WeakMap<Session, Store>();
+
+/** The store of the page. */
+export function storeOf(page: Session): Store {
+  const found = stores.get(page) ?? new Store(page);
+  stores.set(page, found);
+  return found;
+}
