@@ -266,6 +266,8 @@ class Server:
             return refusal.code
         inputs = [(described, block) for described, _, block in call.inputs]
         run = asyncio.create_task(self._group.run(call.method, params, inputs, lambda event: self._event(call, event)))
+        # When the server stops, nobody waits for it any more.
+        run.add_done_callback(lambda task: task.cancelled() or task.exception())
         late = await self._ended(call, run)
         try:
             value, tensors = await run
@@ -274,7 +276,8 @@ class Server:
         except RunRefused as refused:
             refusal = Refusal(CODES.get(refused.code, refused.code), refused.message, refused.details)
         except Died as died:
-            refusal = Refusal("rank-died" if died.rank is not None else "worker-failed", f"{died}; the worker starts its compute processes again, and all sessions are lost. Send the call again, or a smaller one")
+            next_step = "starts its compute processes again, and all sessions are lost: send the call again, or a smaller one" if self._group.restartable else "ends, since torchrun's other ranks cannot be joined again"
+            refusal = Refusal("rank-died" if died.rank is not None else "worker-failed", f"{died}; the worker {next_step}")
             if died.rank is not None:
                 refusal.details = {"rank": died.rank}
             self._end(call, refusal)

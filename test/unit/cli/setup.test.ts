@@ -51,6 +51,12 @@ test("this runtime has an adapter, and a shader computes on it", async () => {
   }
 });
 
+test("the worker's Python: one that is named and cannot run is refused, and no other is taken in its place", () => {
+  const script = path.join(findRoot(), "engine", "cli", "setup", "python.mjs");
+  const { status, stdout, stderr } = spawnSync("node", [script, "--install"], { encoding: "utf8", env: { ...process.env, RINGSIDE_PYTHON: "/no/such/python" }, timeout: 60_000 });
+  assert.deepEqual([status, stdout, stderr], [1, "", 'ringside: RINGSIDE_PYTHON: "/no/such/python" is not a Python that runs\n']);
+});
+
 test("an unknown runtime is refused with status 2 and one line", () => {
   for (const args of [["--runtime", "foo", "attend"], ["selftest", "--runtime=foo"], ["--runtime"]]) {
     const { status, stdout, stderr } = ringside(args);

@@ -63,8 +63,8 @@ def test_a_taken_port():
     assert status == 2 and "address already in use" in error
 
 
-def test_compute_that_does_not_start():
-    status, error = refused("--listen", "127.0.0.1:0", "--device", "cuda", env={"FAKE_START": "fails"})
+def test_compute_that_does_not_start(tmp_path):
+    status, error = refused("--listen", "127.0.0.1:0", "--device", "cuda", env={"FAKE_FAILS_IF": str(tmp_path)})
     assert status == 2 and "the compute processes cannot be started: RuntimeError: no CUDA device" in error
 
 

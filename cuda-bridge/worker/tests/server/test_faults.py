@@ -77,6 +77,18 @@ def test_a_rank_of_several_dies():
         assert (error["code"], error["details"]) == ("rank-died", {"rank": 2})
         assert gone(own.said["ranks"])
         assert client.result(client.call("attend", attend()))
+        own.process.kill()
+
+
+def test_compute_that_cannot_be_started_again_ends_the_worker(tmp_path):
+    flag = tmp_path / "flag"
+    with Worker(env={"FAKE_FAILS_IF": str(flag)}) as own, own.client() as client:
+        flag.touch()
+        number = client.call("attend", attend(seed=MISCHIEF["crash"]))
+        assert client.end(number)["code"] == "rank-died"
+        assert client.closed() == (1001, "shutting-down")
+        assert own.process.wait(30) == 1
+        assert "cannot be started: RuntimeError: no CUDA device" in own.log()
 
 
 def test_compute_that_does_not_hear_cancel_is_killed():
@@ -224,7 +236,7 @@ def test_an_orderly_end(own, number):
         assert {client.end(running)["code"], client.end(waiting)["code"]} == {"shutting-down"}
         assert client.closed() == (1001, "shutting-down")
         assert idle.closed() == (1001, "shutting-down")
-        assert own.process.wait(30) == 0
+        assert own.process.wait(30) == 0 and "Traceback" not in own.log()
         assert time.monotonic() - begun < 20
         assert gone(own.said["ranks"])
 

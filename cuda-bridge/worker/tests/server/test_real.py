@@ -71,6 +71,14 @@ def test_a_session(real):
         assert client.result(client.call("session.close", {"session": session}))
 
 
+def test_layer(real):
+    model = {"dModel": 128, "heads": 16, "kvHeads": 8, "headDim": 16, "ffn": 256, "layers": 2}
+    with real.client() as client:
+        value, tensors = client.result(client.call("layer", {"tokens": 512, "ranks": 4, "variant": "pass-kv", "dtype": "f32", "tp": 8, "model": model}))
+        assert value and tensors == {}
+        assert any(message["type"] == "spans" for message in client.heard)
+
+
 def test_a_number_of_ranks_that_the_processes_are_not(real):
     with real.client() as client:
         end = client.end(client.call("attend", attend(ranks=3, output="none")))
