@@ -38,6 +38,12 @@ export class RingsideKernels extends LitElement {
         color: var(--ink-2);
         overflow-wrap: anywhere;
       }
+      @media (min-width: 900px) {
+        p {
+          justify-content: flex-end;
+          text-align: right;
+        }
+      }
       a, button {
         color: var(--accent);
       }

@@ -131,8 +131,12 @@ export class RingsideRail extends LitElement {
           width: 24px;
           height: 24px;
         }
+        nav {
+          min-width: 0;
+        }
         ul {
           display: flex;
+          flex-wrap: wrap;
         }
         a, .theme {
           width: auto;

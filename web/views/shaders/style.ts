@@ -47,8 +47,12 @@ export const shadersStyle = css`
     min-width: 0;
   }
   .errors {
-    gap: 8px 32px;
+    gap: 8px 24px;
     margin: 8px 0;
+  }
+  .errors dd {
+    font-size: 22px;
+    line-height: 32px;
   }
   .actions {
     display: flex;
