@@ -1,4 +1,4 @@
-// Finds the Python that runs the native worker (cuda-bridge/worker), or makes a virtual environment for it: .venv in the project's folder, with PyTorch for CPUs.
+// Finds the Python that runs the native worker (cuda-bridge/worker), or makes a virtual environment for it: .venv in the project's folder, with the PyTorch that pip's settings lead to.
 //
 // RINGSIDE_PYTHON names a Python that has everything already, and then no other is tried. `node engine/cli/setup/python.mjs` prints the one that would be
 // used, `--install` makes it first. What is installed is known by a stamp: the hash of requirements.txt, written last, so that a broken-off install is gone on with.
@@ -14,8 +14,6 @@ const venv = path.join(root, ".venv");
 const venvPython = process.platform === "win32" ? path.join(venv, "Scripts", "python.exe") : path.join(venv, "bin", "python");
 const stampFile = path.join(venv, ".ringside-stamp");
 const INSTALL_LIMIT_MS = 15 * 60_000;
-/** PyPI's PyTorch for Linux carries CUDA (3 GB); this index has it without, and is asked only where there is no NVIDIA driver. */
-const CPU_INDEX = "https://download.pytorch.org/whl/cpu";
 
 const stamp = () => createHash("sha256").update(readFileSync(requirements)).digest("hex");
 const installed = () => existsSync(venvPython) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp();
@@ -78,9 +76,8 @@ export async function installWorkerPython() {
       throw new SetupError(`${base} -m venv ended with status ${code}. Debian, Ubuntu: apt-get install python3-venv. It said:\n${(out + err).trim()}`);
     }
   }
-  console.log("worker   pip install -r cuda-bridge/worker/requirements.txt (PyTorch and the rest, about 1 GB; minutes) ...");
-  const cpuOnly = process.platform === "linux" && !existsSync("/dev/nvidiactl") ? ["--extra-index-url", CPU_INDEX] : [];
-  const args = ["-m", "pip", "install", "--retries", "0", "--disable-pip-version-check", "--progress-bar", "off", "--quiet", ...cpuOnly, "-r", requirements];
+  console.log("worker   pip install -r cuda-bridge/worker/requirements.txt (PyTorch and the rest: 1 GB, or 4 where the index has only the build with CUDA; minutes) ...");
+  const args = ["-m", "pip", "install", "--retries", "0", "--disable-pip-version-check", "--progress-bar", "off", "--quiet", "-r", requirements];
   const { code, timedOut } = await run(venvPython, args, { limitMs: INSTALL_LIMIT_MS });
   if (code !== 0) throw new SetupError(`pip ${timedOut ? `took longer than ${INSTALL_LIMIT_MS / 60_000} minutes` : `ended with status ${code}`}: what it said is above. It needs the network (PyPI, or the index that pip's settings name) and about 2 GB of disk; run again, and it goes on where it was.`);
   const missing = await missingModules(venvPython);

@@ -50,9 +50,9 @@ export async function realWorker(...options: string[]): Promise<RealWorker> {
   };
 }
 
-/** A test that needs a worker. Without a Python it is skipped, said above; with CI=true it fails. */
+/** A test that needs a worker. Without a Python it is skipped, said above; with RINGSIDE_WORKER=required it fails. */
 export function workerTest(name: string, run: () => Promise<void>): void {
-  const skip = python === undefined && process.env.CI !== "true" ? `no native worker: ${reason}` : false;
+  const skip = python === undefined && process.env.RINGSIDE_WORKER !== "required" ? `no native worker: ${reason}` : false;
   test(name, { skip }, async () => {
     if (python === undefined) throw new Error(`no native worker: ${reason}`);
     await run();
