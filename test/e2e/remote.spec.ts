@@ -191,7 +191,7 @@ test.describe("with a worker", () => {
       await connect(page, limited);
       await button(page, "Run").click();
       await expect(lap(page, "pass-KV").getByRole("heading", { name: "It does not fit this machine" })).toBeVisible({ timeout: 15_000 });
-      await expect(lap(page, "pass-KV")).toContainText(/needs .* 200000000|needs .*200 MB|200 MB/);
+      await expect(lap(page, "pass-KV")).toContainText(/needs [\d.]+ GB .*found 200 MB free/);
       const take = button(page, /^Take [\d,]+ new tokens$/);
       const tokens = (await take.innerText()).match(/[\d,]+/)![0];
       await take.click();
@@ -334,6 +334,8 @@ test("the recorded run needs no machine, is marked, and has a link of its own", 
   await button(page, "Close the recorded run").click();
   await expect(banner).toHaveCount(0);
   await expect(page).not.toHaveURL(/run=/);
+  await button(page, "Recorded: 4 gloo ranks on a CPU").click();
+  await expect(terms(page, "pass-Q"), "what was closed opens again, whole").toBeVisible();
 });
 
 test("files that are none are refused with what was found; the GPU check's document is shown", async ({ page }) => {
@@ -344,6 +346,16 @@ test("files that are none are refused with what was found; the GPU check's docum
   await expect(page.getByRole("alert")).toContainText("found no JSON");
   await open("other.json", JSON.stringify({ format: "other" }));
   await expect(page.getByRole("alert")).toContainText('format: found "other", expected "ringside-remote-run"');
+  const { facts } = JSON.parse(await readFile("web/views/remote/runs/cpu-4-ranks.json", "utf8"));
+  await open("check.json", JSON.stringify({
+    what: "ringside_worker.gpu_check", version: 1, date: "2026-11-23T04:00:00+00:00", ranOnGpu: false, note: "not run on a GPU: tiny sizes on a CPU", machine: facts, skipped: [],
+    bars: [{ name: "one call over the product", sense: "at least", bar: 0.7, found: null, passed: null, why: "not run on a GPU" }], attention: [{ tokens: 640, flops: 1e9, single: { seconds: 0.002, rate: 5e11, error: 1e-3 }, rings: [{ ranks: 8, deviceSeconds: 0.004, ofSingle: 2, error: 1e-3 }] }],
+  }));
+  await expect(page.getByRole("alert")).toHaveCount(0);
+  await expect(page.getByRole("heading", { name: "GPU check not run on a GPU" })).toBeVisible();
+  await expect(page.getByRole("table", { name: "Bars" }).getByRole("row", { name: /^one call/ })).toContainText("at least 0.7");
+  await expect(page.getByRole("table", { name: "Attention of 640 tokens" }).getByRole("row", { name: /^Ring, N = 8/ })).toContainText("2.000");
+  await clean(page, "a GPU check");
 });
 
 for (const colorScheme of ["light", "dark"] as const) {

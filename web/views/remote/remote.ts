@@ -114,6 +114,7 @@ export class RingsideRemote extends LitElement {
     const ended = stage?.laps.filter(({ value }) => value !== undefined) ?? [];
     if (stage === undefined || ended.length === 0) {
       this._compared = undefined;
+      this.#comparing = undefined;
       return;
     }
     const key = JSON.stringify([stage.experiment, this.#store!.accelerator, stage.recorded, ended.map(({ variant, spans, seconds }) => [variant, spans.length, seconds])]);
@@ -217,11 +218,20 @@ export class RingsideRemote extends LitElement {
     return html`<div class="times ${drawn.length === 1 ? "one" : ""}">${drawn.map((lap) => {
       const { N } = stage.experiment;
       const shown = Math.min(N, Math.max(1, Math.floor((SPANS * N) / Math.max(1, lap.spans.length))));
-      const spans = shown === N ? lap.spans : lap.spans.filter(({ rank }) => rank < shown);
+      const spans = shown === N ? lap.spans : this.#first(lap.spans, shown);
       return html`<div><ringside-timeline .heading=${`${sayVariant(lap.variant)}${stage.recorded ? ", recorded" : ""}${shown < N ? `, ${shown} of ${N} ranks` : ""}`} .spans=${spans} .ranks=${N} .shown=${shown} .end=${end} .note=${`${doing(lap)[0].toUpperCase()}${doing(lap).slice(1)}: no span has come yet.`}></ringside-timeline>
         ${lap.value === undefined || lap.spans.length === 0 ? nothing : html`<p class="trace"><button class="button" @click=${() => this.#trace(stage, lap)}>Trace of ${sayVariant(lap.variant)} for Perfetto</button></p>`}</div>`;
     })}</div>`;
   }
+
+  /** Spans of the first ranks; the same list each time, or the timeline would begin anew with every update. */
+  #first(spans: readonly Span[], ranks: number): readonly Span[] {
+    const known = this.#firsts.get(spans) ?? spans.filter(({ rank }) => rank < ranks);
+    this.#firsts.set(spans, known);
+    return known;
+  }
+
+  #firsts = new WeakMap<readonly Span[], readonly Span[]>();
 
   /** What a screen reader hears: the steps, not every span or row. */
   #news(stage: Stage | undefined): string {
