@@ -315,6 +315,8 @@ test("one rank: no link, no other way to deal, and nothing breaks", async ({ pag
 
 for (const colorScheme of ["light", "dark"] as const) {
   test(`axe finds nothing in the ${colorScheme} theme: stage, comparison, table of hops, narrow`, async ({ page }) => {
+    // Three looks at a page of a thousand drawn things.
+    test.setTimeout(120_000);
     await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
     const clean = async (state: string) => expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({ id, at: nodes.map(({ target }) => target) })), state).toEqual([]);
     await runs(page, `${query}&hop=1`);
