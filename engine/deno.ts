@@ -1,6 +1,6 @@
 /** Ringside in Deno. */
 import type { Platform } from "./cluster/platform.ts";
-import { startOn } from "./cluster/start.ts";
+import { startOn, verifyOn } from "./cluster/start.ts";
 import { readShaders } from "./gpu/shaders.ts";
 import { webWorker } from "./cluster/web-worker.ts";
 export * from "./index.ts";
@@ -17,3 +17,6 @@ export const platform: Platform = {
 
 /** Ring attention on Deno's module workers. */
 export const Cluster = { start: startOn(platform) };
+
+/** Computes sampled rows of a seeded run again, and compares. */
+export const verifyRows = verifyOn(platform);

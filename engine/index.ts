@@ -15,3 +15,5 @@ export * from "./policy/index.ts";
 export type { SessionFace as Session } from "./cluster/types.ts";
 export { chromeTrace } from "./trace/perfetto.ts";
 export type { Kind, Lane, Span } from "./trace/span.ts";
+export { sampleRows } from "../cuda-bridge/client/sample.ts";
+export type { Facts, Remote, RemoteClusterFace, RemoteOptions, RemoteRun, Row, RowCheck, SeededBatch, SeededInput, SeededResult, Verification, VerifyInput } from "../cuda-bridge/client/types.ts";

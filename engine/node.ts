@@ -3,7 +3,7 @@ import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import { readFile } from "node:fs/promises";
 import { Worker } from "node:worker_threads";
 import type { Platform } from "./cluster/platform.ts";
-import { startOn } from "./cluster/start.ts";
+import { startOn, verifyOn } from "./cluster/start.ts";
 import { readShaders } from "./gpu/shaders.ts";
 import { doze } from "./rank/doze.ts";
 export * from "./index.ts";
@@ -33,3 +33,6 @@ export const platform: Platform = {
 
 /** Ring attention on worker threads, with Dawn as their WebGPU. */
 export const Cluster = { start: startOn(platform) };
+
+/** Computes sampled rows of a seeded run again, and compares. */
+export const verifyRows = verifyOn(platform);

@@ -1,7 +1,7 @@
 /** `ringside attend`: O and LSE of one's own Q, K and V over a ring of ranks. */
 import { sampleRows } from "../../cuda-bridge/client/sample.ts";
 import type { RemoteOptions, Row, Verification, VerifyInput } from "../../cuda-bridge/client/types.ts";
-import { startOn } from "../cluster/start.ts";
+import { bridgeOf, startOn, verifyOn } from "../cluster/start.ts";
 import type { AttendInput, Backend, ClusterOptions, Report, Variant } from "../cluster/types.ts";
 import { validateAttend } from "../cluster/validate.ts";
 import { InputError } from "../errors.ts";
@@ -11,7 +11,7 @@ import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
 import { checkOutputs, type Command, type Io, writeOutputs } from "./io.ts";
 import { choiceOption, faultOption, linkOption, numberOption, parseOptions, ratesOption, sequencesOption, wholeOption } from "./options.ts";
-import { bridgeOf, describeRemote, describeVerification, REMOTE_HELP, REMOTE_OPTIONS, remoteOption, verificationDocument, watchOf } from "./remote.ts";
+import { describeRemote, describeVerification, REMOTE_HELP, REMOTE_OPTIONS, remoteOption, verificationDocument, watchOf } from "./remote.ts";
 import { type Seeded, seededOption, seededTensors } from "./seeded.ts";
 import { naming, readTensors, sequencesFor, type Tensors } from "./tensors.ts";
 import { table } from "./table.ts";
@@ -147,11 +147,10 @@ async function runSeeded(io: Io, remote: RemoteOptions, { seeded, wireDtype: dty
 }
 
 async function verify(io: Io, batch: Omit<VerifyInput, "rows" | "out" | "lse">, rows: readonly Row[], { out, lse }: { readonly out: Float32Array; readonly lse: Float32Array }): Promise<Verification> {
-  const { verifyRows } = await bridgeOf(io.platform);
   const line = (text: string) => io.watched && io.stderr(`\r\x1b[K${text}`);
   let done = 0;
   try {
-    return await verifyRows({ ...batch, rows, out, lse, onRow: () => line(`verified ${++done} of ${rows.length} rows`) });
+    return await verifyOn(io.platform)({ ...batch, rows, out, lse, onRow: () => line(`verified ${++done} of ${rows.length} rows`) });
   } finally {
     line("");
   }

@@ -1,7 +1,6 @@
 /** The options by which a command runs on a remote worker, and what is said of such a run. */
 import process from "node:process";
-import type { Bridge, RemoteOptions, RemoteRun, Verification } from "../../cuda-bridge/client/types.ts";
-import type { Platform } from "../cluster/platform.ts";
+import type { RemoteOptions, RemoteRun, Verification } from "../../cuda-bridge/client/types.ts";
 import { InputError } from "../errors.ts";
 import { type Io, readInput } from "./io.ts";
 
@@ -28,12 +27,6 @@ export async function remoteOption(o: { readonly remote?: string; readonly token
   const found = token ?? (file === undefined ? process.env.RINGSIDE_TOKEN : new TextDecoder().decode(await readInput("--token-file", file)).trim());
   if (found === undefined) throw new InputError("--remote: found no token, expected --token-file FILE, RINGSIDE_TOKEN in the environment, or --token: the worker printed it when it started");
   return { url, token: found };
-}
-
-/** The platform's client. */
-export async function bridgeOf(platform: Platform): Promise<Bridge> {
-  if (platform.bridge === undefined) throw new InputError(`--remote: found the runtime ${platform.runtime}, expected one with a client`);
-  return await platform.bridge();
 }
 
 /** Progress of a call on a line that overwrites itself; nothing where nobody watches. */

@@ -1,5 +1,5 @@
 /** Starts ranks here, or reaches the worker that computes in their place. */
-import type { RemoteClusterFace, RemoteOptions } from "../../cuda-bridge/client/types.ts";
+import type { Bridge, RemoteClusterFace, RemoteOptions } from "../../cuda-bridge/client/types.ts";
 import { InputError } from "../errors.ts";
 import { Cluster } from "./cluster.ts";
 import type { Platform } from "./platform.ts";
@@ -13,10 +13,18 @@ export interface Start {
 
 /** The platform's. */
 export function startOn(platform: Platform): Start {
-  const start = async (options: ClusterOptions): Promise<ClusterFace> => {
-    if (options.remote === undefined) return await Cluster.start(platform, options);
-    if (platform.bridge === undefined) throw new InputError(`remote: found the runtime ${platform.runtime}, expected one with a client of remote workers`);
-    return await (await platform.bridge()).startRemote(options);
-  };
+  const start = async (options: ClusterOptions): Promise<ClusterFace> =>
+    options.remote === undefined ? await Cluster.start(platform, options) : await (await bridgeOf(platform)).startRemote(options);
   return start as Start;
+}
+
+/** The platform's client of remote workers, loaded now. */
+export async function bridgeOf(platform: Platform): Promise<Bridge> {
+  if (platform.bridge === undefined) throw new InputError(`remote: found the runtime ${platform.runtime}, expected one with a client of remote workers`);
+  return await platform.bridge();
+}
+
+/** `verifyRows` of the platform's client, which is loaded at its first use. */
+export function verifyOn(platform: Platform): Bridge["verifyRows"] {
+  return async (input) => await (await bridgeOf(platform)).verifyRows(input);
 }
