@@ -12,7 +12,6 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable
 
 from .errors import Cancelled, Refused
 from .link import Block, Link

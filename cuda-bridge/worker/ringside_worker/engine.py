@@ -66,6 +66,8 @@ class Engine:
         chosen = torch.device(kind, local) if kind == "cuda" else torch.device("cpu")
         if kind == "cuda":
             torch.cuda.set_device(chosen)
+        elif world > 1 and "OMP_NUM_THREADS" not in os.environ:  # processes of a host would each take all its cores
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", world))))
         engine = cls(Team(rank, world, chosen, timeout), chosen, memory_limit, slice_seconds, flex)
         engine.kernels.ready(torch.bfloat16 if kind == "cuda" else torch.float32, 16, 1, 128)
         engine._measure_rates()
@@ -151,15 +153,15 @@ class Engine:
             job = Job.of_attend(p, self.world)
             rows = check_rows(job, p)
             given = Inputs.of_attend(job, p.get("seed"), inputs)
-            hold = self._fit(job, p["output"], lambda n: Job.of_attend({**p, "sequences": scaled(p["sequences"], n)}, self.world))
+            hold, planned = self._fit(job, p["output"], lambda n: Job.of_attend({**p, "sequences": scaled(p["sequences"], n)}, self.world))
             self.warm(job, hold)
             listener.progress(0, job.ranks**2, "inputs")
             queries, keys = operands(job, self.device)
             made = {k: (queries(k), keys(k)) for k in self.mine(job.ranks)}
             run = Run(self, job, hold, listener, lambda k: made[k][0], lambda k: made[k][1], p.get("link"), slice_flops, "hops")
-            return job, rows, given, made, run
+            return job, rows, given, made, run, planned
 
-        job, rows, given, made, run = self.together(prepare)
+        job, rows, given, made, run, planned = self.together(prepare)
 
         def parts(rank: int):
             q, kv = made[rank] if rank in made else tuple(make(rank) for make in operands(job, torch.device("meta")))
@@ -169,7 +171,7 @@ class Engine:
         deliver(self.team, given, parts)
         result = run.go()
         tensors = gather(self.team, job, run.totals, p["output"], rows)
-        return self._report(job, p, run, result), tensors
+        return self._report(job, p, run, result, planned), tensors
 
     def _fill(self, listener: Listener, given: Inputs, parts: dict[int, list], rows: int) -> None:
         """Makes the rows of this process's ranks, in windows of the `rows` that any part of any rank has; between two a cancellation is seen by all."""
@@ -215,7 +217,7 @@ class Engine:
             job, appended = session.plan(mode, p["batch"], p.get("variant", "pass-kv"))
             rows = check_rows(job, p)
             given = Inputs.of_step(job, p.get("seed"), numbers, inputs)
-            hold = self._fit(job, p["output"], None, session.growth(numbers, appended))
+            hold, planned = self._fit(job, p["output"], None, session.growth(numbers, appended))
             self.warm(job, hold)
             session.reserve(numbers, appended, self.device)
             queries, keys = operands(job, self.device)
@@ -228,10 +230,10 @@ class Engine:
             def begin() -> Run:
                 return Run(self, job, hold, listener, lambda k: made[k], keys_of, session.link, slice_flops, "hops")
 
-            return job, appended, rows, given, made, begin
+            return job, appended, rows, given, made, begin, planned
 
         try:
-            job, appended, rows, given, made, begin = self.together(prepare)
+            job, appended, rows, given, made, begin, planned = self.together(prepare)
 
             def parts(rank: int):
                 shape = (2, 0, job.kv_heads, job.head_dim)
@@ -259,7 +261,7 @@ class Engine:
             "paddingBytes": sum(t["paddingBytes"] for t in result["perRank"]),
             "tokens": session.tokens(),
         }
-        return {**self._report(job, {**p, "link": session.link, "dtype": p.get("dtype")}, run, result), **more}, tensors
+        return {**self._report(job, {**p, "link": session.link}, run, result, planned), **more}, tensors
 
     def _prefill(self, p, inputs, listener, slice_flops):
         return self._step("prefill", p, inputs, listener, slice_flops)
@@ -305,13 +307,13 @@ class Engine:
     def _where(self) -> str:
         return f"{self.device} of rank {self.rank}" if self.world > 1 else str(self.device)
 
-    def _fit(self, job: Job, output: str, smaller, more: int = 0) -> int:
-        """How many partials may be held, or Refused with what would fit. `smaller(n)`: the job with n of every 1,000 new tokens."""
+    def _fit(self, job: Job, output: str, smaller, more: int = 0) -> tuple[int, int]:
+        """How many partials may be held and the bytes that this takes, or Refused with what would fit. `smaller(n)`: the job with n of every 1,000 new tokens."""
         local = len(self.mine(job.ranks))
         host = need_on_host(job, output) if self.rank == 0 else 0
 
         def takes(j: Job, hold: int) -> dict[str, int]:
-            return {**need(j, local, hold, output, smaller is None), "cache": more, **({"result": need_on_host(j, output)} if self.device.type == "cpu" and self.rank == 0 else {})}
+            return {**need(j, local, hold, smaller is None), "cache": more, **({"result": need_on_host(j, output)} if self.device.type == "cpu" and self.rank == 0 else {})}
 
         have = self.free()
         for hold in HOLDS:
@@ -325,7 +327,7 @@ class Engine:
             memory.require(takes(job, 1), have, self._where(), fits)
         if self.device.type == "cuda" and host:
             memory.require({"result": host}, self.free(torch.device("cpu")), "the host", 'ask for output "rows" in place of "full"')
-        return hold
+        return hold, sum(takes(job, hold).values())
 
     def _chosen(self, method: str, p: dict) -> dict:
         """Resolves variant "auto" on rank 0 (Algorithm 5): C and BW as given, or C as measured and BW of the link model or of the real wire."""
@@ -350,7 +352,7 @@ class Engine:
         variant, why = policy.choose(new, cached, shape.ranks, shape.heads, shape.kv_heads, shape.dtype.itemsize, rates["flops"] if rates else self.rate, bandwidth)
         return {"variant": variant, "choice": why}
 
-    def _report(self, job: Job, p: dict, run: Run, result: dict) -> dict:
+    def _report(self, job: Job, p: dict, run: Run, result: dict, planned: int) -> dict:
         """The facts of a run. On rank 0 the measured rate becomes what the next slices reckon with."""
         attends = [s for s in run.listener.all if s["kind"] == "attend"]
         seconds = sum(s["duration"] for s in attends)
@@ -382,7 +384,8 @@ class Engine:
             "times": result["times"],
             "wallSeconds": result["seconds"],
             "flops": job.flops,
-            "peakMemoryBytes": torch.cuda.max_memory_allocated() if self.device.type == "cuda" else None,
+            **({"peakMemoryBytes": torch.cuda.max_memory_allocated()} if self.device.type == "cuda" else {}),
+            "plannedBytes": planned,
             "link": link if run.simulated else None,
             "notes": notes,
         }

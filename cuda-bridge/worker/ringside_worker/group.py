@@ -32,11 +32,11 @@ class RunCancelled(Exception):
 
 
 class Died(Exception):
-    """A compute process ended, or has to. `rank`: which, where that is known."""
+    """A compute process ended, or has to. `rank`: which, where that is known. `code`: the protocol's."""
 
-    def __init__(self, message: str, rank: int | None = None):
+    def __init__(self, message: str, rank: int | None = None, code: str = "worker-failed"):
         super().__init__(message)
-        self.rank = rank
+        self.rank, self.code = rank, code
 
 
 def free_port() -> int:
@@ -130,9 +130,17 @@ class Group:
             return answer["value"], list(zip(answer["tensors"], answer["blocks"], strict=True))
         if "cancelled" in answer:
             raise RunCancelled
+        if answer.get("code") in ("rank-died", "worker-failed") or "crashed" in answer:
+            # A rank sees that another is gone before the system tells its parent: which one, and how it ended, says more than a broken connection.
+            try:
+                await asyncio.wait_for(self.died.wait(), 0.5)
+            except TimeoutError:
+                pass
+            if self._death is not None:
+                raise self._death
         if "refused" in answer:
-            if answer["code"] == "rank-lost":
-                raise Died(answer["message"], answer["details"].get("rank"))
+            if answer["code"] == "rank-died":
+                raise Died(answer["message"], code="rank-died")
             raise RunRefused(answer["code"], answer["message"], answer["details"])
         raise Died(f"the compute process failed: {answer['message']}")
 
@@ -196,7 +204,7 @@ class Group:
                     how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
                     # What the process said last is still on its way.
                     await asyncio.sleep(0.1)
-                    self._death = Died(f"the compute process of rank {rank} ended {how}", rank)
+                    self._death = Died(f"the compute process of rank {rank} ended {how}", rank, "rank-died")
                     self.died.set()
                     self._settle(self._answer, self._death)
                     return

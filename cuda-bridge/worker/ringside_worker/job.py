@@ -78,7 +78,7 @@ class Job(Shape):
         return 4.0 * self.head_dim * self.heads * pairs
 
 
-def need(job: Job, local: int, hold: int, output: str, cached: bool = False) -> dict[str, int]:
+def need(job: Job, local: int, hold: int, cached: bool = False) -> dict[str, int]:
     """Bytes that a process with `local` of the job's ranks takes, by what for. `cached`: keys lie in a session's cache already."""
     e, H, D = job.dtype.itemsize, job.heads, job.head_dim
     rows, key_rows = job.queries[0].rows, job.keys[0].rows

@@ -174,6 +174,8 @@ class Layer:
         raise AssertionError("a rank's new tokens are among its keys")
 
     def _timed(self, rank: int, term: str, work):
+        if len(self._marks) > 16:  # at most a few tiles ahead of the device, so that a cancelled run ends soon
+            self._engine.clock.wait(self._marks[-16][3])
         a = self._engine.clock.mark()
         result = work()
         self._marks.append((rank, term, a, self._engine.clock.mark()))
@@ -211,7 +213,7 @@ def layer(engine, p: dict, listener: Listener, slice_flops: float) -> dict:
         def takes(j: Job, hold: int) -> dict[str, int]:
             e, tile = j.dtype.itemsize, min(TILE, max(1, j.queries[0].rows))
             making = 4 * max(2 * sizes.f, (sizes.heads + 2 * sizes.kv_heads) * sizes.dim) * sizes.d
-            return {**need(j, local, hold, "none"), "weights": sizes.weights * (1 if use_fp8 else e) + 2 * making, "activations": tile * (6 * sizes.d + 6 * sizes.f) * max(2, e) + 48 * min(tile * sizes.d, 1 << 22)}
+            return {**need(j, local, hold), "weights": sizes.weights * (1 if use_fp8 else e) + 2 * making, "activations": tile * (6 * sizes.d + 6 * sizes.f) * max(2, e) + 48 * min(tile * sizes.d, 1 << 22)}
 
         have = engine.free()
         hold = next((h for h in HOLDS if sum(takes(job, h).values()) <= have), 1)
@@ -260,7 +262,7 @@ def layer(engine, p: dict, listener: Listener, slice_flops: float) -> dict:
     gathered = engine.team.share({"pre": keyed(pre), "post": keyed(post)})
     seconds = {term: max(s for g in gathered for s in g["pre" if term in PRE else "post"].get(term, {"0": 0.0}).values()) for term in (*PRE, *POST)}
     put_spans(listener, job, work, seconds, lead, lead + ring["times"]["total"])
-    listener.flush()
+    listener.flush(everything=True)
     listener.progress(3, 3, "done")
     return report(engine, p, model, sizes, job, ring, run, seconds, link, check, use_fp8)
 

@@ -15,11 +15,16 @@ from .spans import SimulatedTimeline, Timeline, times_of
 from .team import CANCEL, ERROR, GO
 
 
+OFTEN = 0.05
+"""Seconds between two messages of spans, or of progress."""
+
+
 class Listener:
-    """Spans and progress on their way to the client. Ranks other than 0 keep their spans for the next meeting."""
+    """Spans and progress on their way to the client, some at a time. Ranks other than 0 keep their spans for the next meeting."""
 
     def __init__(self, emit: Callable[[dict], None] | None, cancelled: Callable[[], bool] | None):
         self._emit, self._cancelled = emit, cancelled
+        self._sent = {"spans": 0.0, "progress": 0.0}
         self.all: list[dict] = []
         self.outbox: list[dict] = []
         self.done = 0
@@ -28,16 +33,26 @@ class Listener:
         self.outbox.append(span)
 
     def progress(self, done: int, total: int, note: str) -> None:
-        if self._emit is not None:
+        if self._emit is not None and (done in (0, total) or self._due("progress")):
             self._emit({"type": "progress", "done": done, "total": total, "note": note})
 
-    def flush(self, others: list[dict] = []) -> None:
-        """On rank 0: sends on what has come."""
-        spans, self.outbox = [*self.outbox, *others], []
+    def flush(self, others: list[dict] = [], everything: bool = False) -> None:
+        """On rank 0: sends on what has come, if the last time is a while ago."""
+        self.outbox += others
+        if not (everything or self._due("spans")):
+            return
+        spans, self.outbox = self.outbox, []
         self.all += spans
         for i in range(0, len(spans), 500):
             if self._emit is not None:
                 self._emit({"type": "spans", "spans": spans[i : i + 500]})
+
+    def _due(self, what: str) -> bool:
+        now = time.monotonic()
+        if now - self._sent[what] < OFTEN:
+            return False
+        self._sent[what] = now
+        return True
 
     def is_cancelled(self) -> bool:
         return self._cancelled is not None and self._cancelled()
@@ -94,7 +109,8 @@ class Run:
         shared = team.share({"traffic": [t.json() for t in self._traffic], "spans": listener.outbox, "end": end, "used": sorted(self.context.kernels.used)})
         if team.world > 1:
             listener.outbox = [] if team.rank else [s for other in shared for s in other["spans"]]
-        listener.flush()
+        if team.rank == 0:
+            listener.flush(everything=True)
         total = max(other["end"] for other in shared)
         return {"perRank": [t for other in shared for t in other["traffic"]], "times": times_of(listener.all, total), "seconds": seconds, "used": sorted({u for other in shared for u in other["used"]})}
 

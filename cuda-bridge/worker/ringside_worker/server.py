@@ -23,8 +23,6 @@ from .wire import PROTOCOL, SUBPROTOCOL, check_facts
 #: A cancelled run is over for its client after this, whatever the engine does: the protocol says a second.
 CANCEL_SECONDS = 0.8
 CAPABILITIES = ["attend", "session", "layer", "bench"]
-#: The engine's codes, as the protocol names them.
-CODES = {"no-session": "unknown-session", "wrong-ranks": "bad-input", "cache-full": "does-not-fit", "rank-error": "worker-failed"}
 
 
 @dataclass
@@ -274,12 +272,10 @@ class Server:
         except RunCancelled:
             refusal = late or Refusal("cancelled", "cancelled")
         except RunRefused as refused:
-            refusal = Refusal(CODES.get(refused.code, refused.code), refused.message, refused.details)
+            refusal = Refusal(refused.code, refused.message, refused.details)
         except Died as died:
             next_step = "starts its compute processes again, and all sessions are lost: send the call again, or a smaller one" if self._group.restartable else "ends, since torchrun's other ranks cannot be joined again"
-            refusal = Refusal("rank-died" if died.rank is not None else "worker-failed", f"{died}; the worker {next_step}")
-            if died.rank is not None:
-                refusal.details = {"rank": died.rank}
+            refusal = Refusal(died.code, f"{died}; the worker {next_step}", None if died.rank is None else {"rank": died.rank})
             self._end(call, refusal)
             await self._restart(str(died))
         else:

@@ -131,7 +131,7 @@ class FakeEngine:
         if seed == MISCHIEF["refuse"]:
             raise Refused("does-not-fit", "the run needs 9 bytes, and 3 are free", {"need": 9, "have": 3, "fits": "1 token"})
         if seed == MISCHIEF["lost"]:
-            raise Refused("rank-lost", "rank 1 is silent for 30 s", {"rank": 1})
+            raise Refused("rank-died", "rank 1 is silent for 30 s")
         if seed == MISCHIEF["spans"]:
             span = {"rank": 0, "lane": "device", "kind": "attend", "hop": 0, "start": 0.0, "duration": 0.001, "bytes": 0, "flops": 0}
             for _ in range(1000):
@@ -154,7 +154,7 @@ class FakeEngine:
     def step(self, params: dict, inputs: dict, emit: Callable, cancelled: Callable) -> tuple[dict, dict]:
         """Prefill and decode alike."""
         if params["session"] not in self.sessions:
-            raise Refused("no-session", f"found session {params['session']}")
+            raise Refused("unknown-session", f"found session {params['session']}")
         session = self.sessions[params["session"]]
         shape, held = session["params"], session["rows"]
         self.misbehave(params.get("seed"), emit)
@@ -183,7 +183,7 @@ class FakeEngine:
 
     def shut(self, params: dict, *_: object) -> tuple[dict, dict]:
         if self.sessions.pop(params["session"], None) is None:
-            raise Refused("no-session", f"found session {params['session']}")
+            raise Refused("unknown-session", f"found session {params['session']}")
         return {"closed": params["session"], "left": len(self.sessions)}, {}
 
     def serve(self) -> None:

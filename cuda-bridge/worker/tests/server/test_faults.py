@@ -4,13 +4,11 @@ import os
 import signal
 import socket
 import struct
-import threading
 import time
 
-import numpy
 import pytest
 from fake_compute import MISCHIEF
-from harness import SESSION, Client, Worker, alive, attend, gone, lasting, prefill
+from harness import SESSION, Worker, alive, attend, gone, lasting, prefill
 from websockets.exceptions import ConnectionClosed
 
 from ringside_worker.wire import write_frame, write_message

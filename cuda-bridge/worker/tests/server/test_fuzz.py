@@ -1,12 +1,14 @@
 """Whatever arrives, the worker answers or closes in bounded time, with messages of the schema, and goes on serving others."""
 
 import json
+import socket
 import struct
 
 import pytest
 from harness import EXAMPLES, Client, Worker
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_faults import raw
 from websockets.exceptions import ConnectionClosed
 
 from ringside_worker.wire import write_frame
@@ -101,8 +103,6 @@ def test_any_frames_into_an_upload(fuzzed, data):
 @FUZZ
 @given(st.binary(max_size=2000) | st.builds(lambda head, body: b"GET / HTTP/1.1\r\n" + head + b"\r\n\r\n" + body, st.binary(max_size=200), st.binary(max_size=200)))
 def test_any_bytes_on_the_socket(fuzzed, data):
-    import socket
-
     worker, witness = fuzzed
     host, port = worker.address.removeprefix("ws://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
@@ -120,8 +120,6 @@ def test_any_bytes_on_the_socket(fuzzed, data):
 @given(st.binary(max_size=3000))
 def test_any_bytes_after_the_upgrade(fuzzed, data):
     """WebSocket frames themselves, broken: after a good hello."""
-    from test_faults import raw
-
     worker, witness = fuzzed
     connection = raw(worker)
     connection.settimeout(10)

@@ -109,7 +109,7 @@ def test_a_rank_killed_mid_run(real):
         time.sleep(0.5)
         os.kill(pids[-1], signal.SIGKILL)
         error = client.end(number)
-        assert (error["code"], error["details"]) == ("rank-died", {"rank": len(pids) - 1}), error
+        assert (error["code"], error.get("details")) == ("rank-died", {"rank": len(pids) - 1}), real.log()
         _, tensors = client.result(client.call("attend", attend(ranks=4)))
         check(tensors, *inputs(8, 12))
         assert gone(pids)
