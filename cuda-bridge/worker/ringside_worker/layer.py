@@ -7,7 +7,6 @@ is not there, so the all-reduce between them is the one term that no machine of 
 ranks one after the other; a term's time is that of the rank that took longest.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +15,7 @@ import torch.nn.functional as F
 from . import fp8
 from .errors import Cancelled, Refused
 from .exchange import Chunk
-from .job import DTYPES, HOLDS, Job, need
+from .job import HOLDS, Job, need
 from .memory import largest_that, require, text
 from .run import Listener, Run
 from .seeded import seeded_rows

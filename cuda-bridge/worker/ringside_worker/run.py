@@ -7,7 +7,7 @@ import torch
 
 from .device import Device, Pacer, Work
 from .errors import Cancelled, Refused
-from .exchange import Chunk, Simulated, WorldRing
+from .exchange import Simulated, WorldRing
 from .job import Job
 from .merge import Accumulator
 from .ring import pass_kv, pass_q
