@@ -242,8 +242,10 @@ test("the GPU check's document is read as it is, bounded, and says whether a GPU
     decode: [{ context: 128_000, batch: 1, ranks: 1, op: 42.79e-6, paper: { op: 38.9e-6 } }], layer: [{ tokens: 128_000, ranks: 4, layerSeconds: 0.09, ttft: 11, paper: 10.95 }], skipped: [{ what: "1M", why: "the time budget" }],
   };
   assert.ok(isCheck(document) && !isCheck({ what: "other" }) && !isCheck(null));
-  const read = readCheck(document, complain);
-  assert.deepEqual([read.gpu, read.facts, read.bars.map(({ passed: met, why }) => [met, why]), read.skipped], [false, machine, [[true, ""], [undefined, "not run on a GPU"]], ["1M: the time budget"]]);
+  const read = readCheck({ ...document, ranOnGpu: true }, complain);
+  const without = readCheck(document, complain);
+  assert.deepEqual([without.gpu, without.figures.flatMap(({ name, rows }) => (/Table/.test(name) ? rows.map((row) => row.slice(-2)) : []))], [false, [["pass-Q", "–"], ["–", "–"]]]);
+  assert.deepEqual([read.gpu, read.facts, read.bars.map(({ passed: met, why }) => [met, why]), read.skipped], [true, machine, [[true, ""], [undefined, "not run on a GPU"]], ["1M: the time budget"]]);
   assert.deepEqual(read.figures.map(({ name, rows }) => [name, ...rows.map((row) => row.join(" | "))]), [
     ["Ceilings", "Matrix product, bf16 | 8,192³ | 1.50 ms | 700 TFLOP/s", "Copy | 1.00 GB | 1.00 ms | 2.00 TB/s"],
     ["Attention of 128,000 tokens", "One kernel call | 120 ms | 560 TFLOP/s | 1 | 1.0e-3", "Ring, N = 8 | 121 ms | 554 TFLOP/s | 1.008 | 2.0e-3"],

@@ -6,7 +6,7 @@ import type { Bar, CheckDocument, Figures } from "./check-document.ts";
 /** All of it. */
 export function checkPanel({ gpu, note, bars, figures, skipped }: CheckDocument): TemplateResult {
   return html`<section aria-labelledby="check"><h2 id="check" class="title">GPU check ${gpu ? nothing : html`<small class="wrong">not run on a GPU</small>`}</h2>
-    ${gpu ? nothing : html`<p class="stale"><b>Not run on a GPU.</b> ${note === "" ? "Its times say that the check works, and nothing of how fast a GPU is." : `${note[0].toUpperCase()}${note.slice(1)}.`}</p>`}
+    ${gpu ? nothing : html`<p class="stale"><b>${note === "" ? "Not run on a GPU: its times say that the check works, and nothing of how fast a GPU is" : `${note[0].toUpperCase()}${note.slice(1)}`}.</b></p>`}
     ${bars.length === 0 ? html`<p class="quiet">It names no bars.</p>` : html`<ringside-scroll label="Bars"><table class="bars">
       <caption>Bars</caption>
       <thead><tr><th scope="col">Bar</th><th scope="col">Found</th><th scope="col">Wanted</th><th scope="col">Met</th></tr></thead>
