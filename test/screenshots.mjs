@@ -14,7 +14,7 @@ import { root } from "../engine/cli/setup/common.mjs";
 const LARGEST = 200_000;
 /** A run whose transfers take about as long as its attention, so that the timeline shows both overlap and exposed waits. */
 const PICTURES = [
-  { file: "docs/lab.png", scheme: "light", address: "?seed=1&T=512&P=512&H=8&Hkv=2&D=64&N=4&variant=pass-kv&wire=bf16&link=3e6,0.001" },
+  { file: "docs/lab.png", scheme: "light", address: "?seed=1&T=512&P=512&H=8&Hkv=2&D=64&N=4&variant=pass-kv&wire=bf16&link=3e6,0.001&hop=1" },
 ];
 
 const outDir = mkdtempSync(path.join(os.tmpdir(), "ringside-page-"));
