@@ -27,7 +27,7 @@ try {
   console.log(describe(found));
   browser = await chromium.launch({ executablePath: found.path, env: found.env, args: CHROMIUM_ARGS, headless: true });
   for (const { file, scheme, address } of PICTURES) {
-    const page = await browser.newPage({ viewport: { width: 1200, height: 860 }, colorScheme: scheme });
+    const page = await browser.newPage({ viewport: { width: 1200, height: 1000 }, colorScheme: scheme });
     await page.goto(`http://127.0.0.1:${server.httpServer.address().port}/${address}`);
     // Twice: the second run's pipelines are compiled.
     for (let run = 0; run < 2; run++) {
