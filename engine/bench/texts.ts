@@ -14,14 +14,15 @@ export async function readTexts(read: (url: URL) => Promise<string>): Promise<Re
   return Object.fromEntries(await Promise.all(Object.entries(textUrls).map(async ([name, url]) => [name, await read(url)] as const)));
 }
 
-/** What a kernel is to the engine. `ceiling`: a micro-kernel of `ringside bench`; `unknown`: nothing here knows how to run it. */
-export type Role = "tiles" | "pieces" | "merge" | "ceiling" | "unknown";
+/** What a kernel is to the engine. `inputs` makes seeded tensors; `ceiling`: a micro-kernel of `ringside bench`; `unknown`: nothing here knows how to run it. */
+export type Role = "tiles" | "pieces" | "merge" | "inputs" | "ceiling" | "unknown";
 
 /** The role of a kernel by its name. */
 export function roleOf(name: string): Role {
   if (Object.hasOwn(TILE_KERNELS, name)) return "tiles";
   if (name === "decode") return "pieces";
   if (name === "merge") return "merge";
+  if (name === "seeded") return "inputs";
   return name.startsWith("bench-") ? "ceiling" : "unknown";
 }
 
@@ -32,7 +33,7 @@ export function attentionKernel(name: string): KernelName | undefined {
 }
 
 /** Whether runs of the engine use a kernel at all, so that a text in its place means something to them. */
-export const isRun = (name: string): boolean => Object.hasOwn(shaderUrls, name);
+export const isRun = (name: string): boolean => Object.hasOwn(shaderUrls, name) && roleOf(name) !== "inputs";
 
 /** The kernel of many query rows that a device takes first when none is named. */
 export function tileKernelOf(device: DeviceFacts): TileKernelName {

@@ -172,6 +172,7 @@ export class RingsideShaders extends LitElement {
     }
     if (role === "pieces") return "Split-KV attention: runs where no sequence has more than one query row on a rank, as in decode.";
     if (role === "merge") return "Merges partial results (Eq. 4): the pieces of decode, and pass-Q’s parcels.";
+    if (role === "inputs") return "Makes seeded tensors on the GPU, for the rows of a remote run that are verified there. No run of this page uses it.";
     return isRun(kernel) ? "" : "A micro-kernel of “ringside bench”: what the adapter can do at most. No run of this page uses it.";
   }
 
