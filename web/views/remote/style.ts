@@ -74,7 +74,7 @@ export const remoteStyle = css`
     font-size: 13px;
   }
   .banner > div {
-    flex: 1;
+    flex: 1 1 320px;
     min-width: 0;
     overflow-wrap: anywhere;
   }
