@@ -219,7 +219,7 @@ export class Session extends EventTarget {
   }
 
   #write(experiment: Experiment): void {
-    const shown = { ...(this.#compare && { compare: "1" }), ...(this.#hop !== undefined && { hop: String(this.#hop) }), ...this.aside };
+    const shown = { ...(this.#compare && { compare: "1" }), ...(this.#hop !== undefined && !("hop" in this.aside) && { hop: String(this.#hop) }), ...this.aside };
     history.replaceState(null, "", `?${toQuery(experiment)}${Object.entries(shown).map(([key, value]) => `&${key}=${encodeURIComponent(value)}`).join("")}${location.hash}`);
     this.#search = location.search;
   }
