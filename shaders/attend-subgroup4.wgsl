@@ -18,7 +18,7 @@ fn unpack_kv(x: KV4) -> vec4f { return x; } // specialise
 
 const PAGE: u32 = 64u;
 const V4: u32 = D / 4u;
-const KEYS: u32 = 32u;
+const KEYS: u32 = 16u;
 const NONE: f32 = -3e38;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
@@ -83,29 +83,17 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
     let at_b = row_of(base + 4u + lane, last) * stride + head;
     let at_c = row_of(base + 8u + lane, last) * stride + head;
     let at_d = row_of(base + 12u + lane, last) * stride + head;
-    let at_e = row_of(base + 16u + lane, last) * stride + head;
-    let at_f = row_of(base + 20u + lane, last) * stride + head;
-    let at_g = row_of(base + 24u + lane, last) * stride + head;
-    let at_h = row_of(base + 28u + lane, last) * stride + head;
 
     var s_a: mat4x4f = mat4x4f();
     var s_b: mat4x4f = mat4x4f();
     var s_c: mat4x4f = mat4x4f();
     var s_d: mat4x4f = mat4x4f();
-    var s_e: mat4x4f = mat4x4f();
-    var s_f: mat4x4f = mat4x4f();
-    var s_g: mat4x4f = mat4x4f();
-    var s_h: mat4x4f = mat4x4f();
     for (var d: u32 = 0u; d < V4; d++) {
       let rows = mat4x4f(unpack_q(q[q_at.x + d]), unpack_q(q[q_at.y + d]), unpack_q(q[q_at.z + d]), unpack_q(q[q_at.w + d]));
       s_a += transpose(spread(unpack_kv(k[at_a + d]))) * rows;
       s_b += transpose(spread(unpack_kv(k[at_b + d]))) * rows;
       s_c += transpose(spread(unpack_kv(k[at_c + d]))) * rows;
       s_d += transpose(spread(unpack_kv(k[at_d + d]))) * rows;
-      s_e += transpose(spread(unpack_kv(k[at_e + d]))) * rows;
-      s_f += transpose(spread(unpack_kv(k[at_f + d]))) * rows;
-      s_g += transpose(spread(unpack_kv(k[at_g + d]))) * rows;
-      s_h += transpose(spread(unpack_kv(k[at_h + d]))) * rows;
     }
 
     let keys = base + vec4u(0u, 1u, 2u, 3u);
@@ -113,30 +101,18 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
     s_b = masked(s_b, keys + 4u, end, scale);
     s_c = masked(s_c, keys + 8u, end, scale);
     s_d = masked(s_d, keys + 12u, end, scale);
-    s_e = masked(s_e, keys + 16u, end, scale);
-    s_f = masked(s_f, keys + 20u, end, scale);
-    s_g = masked(s_g, keys + 24u, end, scale);
-    s_h = masked(s_h, keys + 28u, end, scale);
     var higher: vec4f = m;
     higher = max(higher, top(s_a));
     higher = max(higher, top(s_b));
     higher = max(higher, top(s_c));
     higher = max(higher, top(s_d));
-    higher = max(higher, top(s_e));
-    higher = max(higher, top(s_f));
-    higher = max(higher, top(s_g));
-    higher = max(higher, top(s_h));
     let alpha = exp2(m - higher);
     m = higher;
     let p_a = weights(s_a, m);
     let p_b = weights(s_b, m);
     let p_c = weights(s_c, m);
     let p_d = weights(s_d, m);
-    let p_e = weights(s_e, m);
-    let p_f = weights(s_f, m);
-    let p_g = weights(s_g, m);
-    let p_h = weights(s_h, m);
-    sum = sum * alpha + total(p_a) + total(p_b) + total(p_c) + total(p_d) + total(p_e) + total(p_f) + total(p_g) + total(p_h);
+    sum = sum * alpha + total(p_a) + total(p_b) + total(p_c) + total(p_d);
 
     for (var d: u32 = 0u; d < V4; d++) {
       let held = acc[d];
@@ -144,11 +120,7 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
         + spread(unpack_kv(v[at_a + d])) * p_a
         + spread(unpack_kv(v[at_b + d])) * p_b
         + spread(unpack_kv(v[at_c + d])) * p_c
-        + spread(unpack_kv(v[at_d + d])) * p_d
-        + spread(unpack_kv(v[at_e + d])) * p_e
-        + spread(unpack_kv(v[at_f + d])) * p_f
-        + spread(unpack_kv(v[at_g + d])) * p_g
-        + spread(unpack_kv(v[at_h + d])) * p_h;
+        + spread(unpack_kv(v[at_d + d])) * p_d;
     }
   }
 

@@ -43,7 +43,7 @@ export interface DeviceFacts {
 
 /** The kernels of many query rows, the most special first; the last one suits every device. A new one is a file in shaders/ and a row here. */
 export const TILE_KERNELS = {
-  "attend-subgroup4": { tileRows: 16, what: "subgroups of 4, 4x32 scores a lane", suits: ({ subgroupSize }) => subgroupSize === 4, runs: ({ subgroupSize }) => subgroupSize === 4 },
+  "attend-subgroup4": { tileRows: 16, what: "subgroups of 4, 4x16 scores a lane", suits: ({ subgroupSize }) => subgroupSize === 4, runs: ({ subgroupSize }) => subgroupSize === 4 },
   "attend-lanes": { tileRows: 32, what: "lanes by themselves, 4x16 scores a lane", suits: ({ facts }) => facts.software },
   "attend-shared": { tileRows: 64, what: "8x8 threads, 8x8 scores, 16 KiB of workgroup memory", suits: ({ facts }) => !facts.software },
   attend: { tileRows: 32, what: "8x8 threads, 4x4 scores", suits: () => true },
