@@ -284,6 +284,9 @@ test("the build works as plain files below any path, without special headers", a
   const folder = fileURLToPath(new URL("../../web/dist/", import.meta.url));
   const types: Record<string, string> = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".wgsl": "text/plain" };
   const base = "/some/where/deep/";
+  const [elsewhere, refused]: string[][] = [[], []];
+  page.on("request", (request) => /^(https?:\/\/127\.0\.0\.1:|data:|blob:)/.test(request.url()) || elsewhere.push(request.url()));
+  page.on("response", (response) => response.ok() || refused.push(response.url()));
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, "http://localhost");
     const file = pathname === base ? "index.html" : pathname.slice(base.length);
@@ -297,6 +300,13 @@ test("the build works as plain files below any path, without special headers", a
   try {
     await runs(page, `http://127.0.0.1:${(server.address() as AddressInfo).port}${base}${small}`);
     await expect(fact(page, "Back-end")).toHaveText("WebGPU");
+    for (const title of ["Step", "Conversation", "Planner", "Remote", "Shaders", "Learn"]) {
+      await page.getByRole("navigation").getByRole("link", { name: title }).first().click();
+      await expect(page.getByRole("main", { name: title })).toBeVisible();
+      await expect(page.getByText(`Loading ${title} …`)).toHaveCount(0);
+    }
+    expect(elsewhere, "asked of another place").toEqual([]);
+    expect(refused, "files that are not there").toEqual([]);
   } finally {
     server.close();
   }

@@ -1,4 +1,4 @@
-/** Real native workers for tests: `python -m ringside_worker` on this machine's CPU. Where no Python can run it, tests say so aloud, and fail in CI. */
+/** Real native workers for tests: `python -m ringside_worker` on this machine's CPU. Where no Python can run it, tests say so aloud, and fail with RINGSIDE_WORKER=required. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import path from "node:path";
