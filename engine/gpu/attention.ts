@@ -142,31 +142,33 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   async #attendTiles(tileRows: number, pipeline: GPUComputePipeline, q: GpuQueries, kv: GpuKeys, seen: Visibility, into: GpuPartial | undefined, report: Report, start: number): Promise<GpuPartial> {
     const { heads, kvHeads, scale } = this.#shape;
     const partial = into ?? this.#partial(q.block);
-    const tiles = tilesOf(seen, heads / kvHeads, tileRows);
-    const count = tiles.length / 4;
-    const flops = 4 * this.#shape.headDim * heads * seen.pairs;
-    const tileBuffer = this.#upload(tiles, INPUT);
+    const segments = Array.from({ length: segmentsOf(seen) }, (_, segment) => tilesOf(seen, heads / kvHeads, tileRows, segment));
+    const flopsATile = (4 * this.#shape.headDim * heads * seen.pairs) / Math.max(1, segments.reduce((sum, tiles) => sum + tiles.length / 4, 0));
     const ends = this.#upload(seen.ends, INPUT);
-    const bindings = [q.buffer, kv.k, kv.v, tileBuffer, ends, partial.o, partial.lse, kv.pages];
     let [began, ended] = [Infinity, 0];
     // Two submissions are under way at a time: the device goes from one to the next without waiting for the host.
     let before: Promise<void> | undefined;
-    for (let first = 0; first < count || first === 0;) {
-      const some = Math.min(count - first, this.#kernels.pace.tiles(flops / Math.max(1, count)));
-      const params = this.#upload(paramsOf([heads, kvHeads, first + some, into === undefined ? 0 : 1], scale, first), UNIFORM | COPY_DST);
-      const run = this.#run(pipeline, [params, ...bindings], gridOf(some, kvHeads), (at, lasted) => {
-        this.#kernels.pace.saw((flops * some) / Math.max(1, count), lasted);
-        [began, ended] = [Math.min(began, at), at + lasted];
-        this.#release(params);
-      }, start);
-      run.catch(() => {}); // awaited below, unless the one before fails first
-      await before;
-      before = run;
-      first += Math.max(1, some);
+    const tileBuffers = segments.map((tiles) => this.#upload(tiles, INPUT));
+    for (const [segment, tiles] of segments.entries()) {
+      const count = tiles.length / 4;
+      const bindings = [q.buffer, kv.k, kv.v, tileBuffers[segment], ends, partial.o, partial.lse, kv.pages];
+      for (let first = 0; first < count || first === 0;) {
+        const some = Math.min(count - first, this.#kernels.pace.tiles(flopsATile));
+        const params = this.#upload(paramsOf([heads, kvHeads, first + some, into === undefined && segment === 0 ? 0 : 1], scale, first), UNIFORM | COPY_DST);
+        const run = this.#run(pipeline, [params, ...bindings], gridOf(some, kvHeads), (at, lasted) => {
+          this.#kernels.pace.saw(flopsATile * some, lasted);
+          [began, ended] = [Math.min(began, at), at + lasted];
+          this.#release(params);
+        }, start);
+        run.catch(() => {}); // awaited below, unless the one before fails first
+        await before;
+        before = run;
+        first += Math.max(1, some);
+      }
     }
     await before;
     report(began, ended - began);
-    this.#release(tileBuffer, ends);
+    this.#release(...tileBuffers, ends);
     return partial;
   }
 
@@ -400,15 +402,28 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   }
 }
 
-/** Tiles of a kernel of many query rows: (first packed row, packed rows, first key, end of keys), four u32 each. */
-export function tilesOf(seen: Visibility, group: number, tileRows: number): Uint32Array<ArrayBuffer> {
+/**
+ * Most keys that a workgroup of a tile kernel goes through; more are further dispatches, merged in the epilogue. Mesa's llvmpipe ends a shader's
+ * loops after 65,535 turns in all, in silence: at D 256 that is some 8,000 keys.
+ */
+const SEGMENT_KEYS = 4096;
+
+/** Into how many segments of keys an attention is divided, at least one. */
+export function segmentsOf(seen: Visibility): number {
+  return seen.views.reduce((most, view) => Math.max(most, Math.ceil((seen.ends[view.row + view.rows - 1] - view.first) / SEGMENT_KEYS)), 1);
+}
+
+/** Tiles of a kernel of many query rows for one segment of the keys: (first packed row, packed rows, first key, end of keys), four u32 each. The first segment has every row. */
+export function tilesOf(seen: Visibility, group: number, tileRows: number, segment = 0): Uint32Array<ArrayBuffer> {
   const tiles: number[] = [];
   for (const view of seen.views) {
+    const firstKey = view.first + segment * SEGMENT_KEYS;
     const packed = view.rows * group;
     for (let at = 0; at < packed; at += tileRows) {
       const rows = Math.min(tileRows, packed - at);
       const lastToken = view.row + Math.floor((at + rows - 1) / group);
-      tiles.push(view.row * group + at, rows, view.first, seen.ends[lastToken]);
+      const end = seen.ends[lastToken];
+      if (segment === 0 || end > firstKey) tiles.push(view.row * group + at, rows, firstKey, Math.min(end, firstKey + SEGMENT_KEYS));
     }
   }
   return new Uint32Array(tiles);
