@@ -9,7 +9,7 @@ export interface ErrorMessage {
   readonly details?: Readonly<Record<string, unknown>>;
 }
 
-const TODO: Readonly<Record<RemoteCode, string>> = {
+const ADVICE: Readonly<Record<RemoteCode, string>> = {
   unreachable: "see that the worker runs (python -m ringside_worker), that host and port are right, and, from a page, that the worker allows its origin (--origin)",
   "connect-timeout": "see that host and port are right and that no firewall drops the connection",
   lost: "nothing was run again: start it once more, and a new connection is made",
@@ -36,7 +36,7 @@ const TODO: Readonly<Record<RemoteCode, string>> = {
 
 /** What is said to do about a code. */
 export function remoteError(code: RemoteCode, address: string, what: string): RemoteError {
-  return new RemoteError(code, address, what.replace(/[.;]\s*$/, ""), TODO[code]);
+  return new RemoteError(code, address, what.replace(/[.;]\s*$/, ""), ADVICE[code]);
 }
 
 /** The error that an `error` message stands for. A worker that repeats the token is not quoted on it. */
@@ -51,7 +51,7 @@ export function errorOf({ code, message, details = {} }: ErrorMessage, address: 
     return error;
   }
   if (code === "rank-died" && whole(rank)) return new RankError(rank, whole(hop) ? hop : undefined, typeof awaited === "string" ? awaited : undefined, `${address}: ${text}`);
-  return remoteError(Object.hasOwn(TODO, code) ? code as RemoteCode : "worker-failed", address, `${code}: ${text}`);
+  return remoteError(Object.hasOwn(ADVICE, code) ? code as RemoteCode : "worker-failed", address, `${code}: ${text}`);
 }
 
 /** The error that a close code stands for, where no `error` message said why before. */
