@@ -15,6 +15,8 @@ from .server import Server
 from .wire import BadMessage, check_limits
 
 VERSION = "0.1.0"
+#: How long after a dead rank's connections broke the server knows of it at the latest.
+DEATH_SECONDS = 1.0
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -86,7 +88,7 @@ async def serve(options: argparse.Namespace, command: tuple[str, ...]) -> int:
 
     ending: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, end_on, number, ending)
+        asyncio.get_running_loop().add_signal_handler(number, end_on, number, ending, joined)
     group = Group(0 if joined else options.processes, engine_options(options), command)
     server = Server(group, token, origins, limits)
     starting = asyncio.create_task(server.start(host, port, tls))
@@ -103,6 +105,9 @@ async def serve(options: argparse.Namespace, command: tuple[str, ...]) -> int:
         raise Refusal(f"--listen {options.listen}: {error}") from None
     tell(options, f"{'wss' if tls else 'ws'}://{f'[{host}]' if ':' in host else host}:{port}", token, source, group)
     await asyncio.wait({ending, server.broken}, return_when=asyncio.FIRST_COMPLETED)
+    if joined and not server.broken.done():
+        # torchrun also ends a rank because another died, often before this one has seen that: a client is told which it was.
+        await asyncio.wait({server.broken}, timeout=DEATH_SECONDS)
     why = server.broken.result() if server.broken.done() else "the worker was told to end"
     if server.broken.done():
         print(f"ringside worker: {why}", file=sys.stderr, flush=True)
@@ -110,10 +115,12 @@ async def serve(options: argparse.Namespace, command: tuple[str, ...]) -> int:
     return 1 if server.broken.done() else 0
 
 
-def end_on(number: int, ending: asyncio.Future) -> None:
-    """The first signal ends the worker in order, the second at once: its compute processes end with it."""
+def end_on(number: int, ending: asyncio.Future, joined: bool) -> None:
+    """The first signal ends the worker in order, the second at once: its compute processes end with it. torchrun passes on a Ctrl-C that came here too, and kills by itself what stays."""
     if ending.done():
-        os._exit(128 + number)
+        if not joined:
+            os._exit(128 + number)
+        return
     ending.set_result(signal.Signals(number).name)
 
 

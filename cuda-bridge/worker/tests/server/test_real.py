@@ -185,6 +185,8 @@ def test_torchrun_with_compute_that_dies(torchrun):
         number = client.call("attend", attend(**BIG, ranks=2))
         client.expect("queued", number)
         os.kill(said["ranks"][0], signal.SIGKILL)
+        # As torchrun does when the other rank ended first.
+        os.kill(said["pid"], signal.SIGTERM)
         assert client.end(number)["code"] == "rank-died"
         assert client.closed() == (1001, "shutting-down")
     assert process.wait(PATIENCE) != 0
