@@ -8,9 +8,6 @@ import { readShaders } from "./gpu/shaders.ts";
 import { doze } from "./rank/doze.ts";
 export * from "./index.ts";
 
-// Kept as long as the process lives: it aborts when Dawn is collected while a device lives.
-let dawn: GPU | undefined;
-
 /** This runtime. */
 export const platform: Platform = {
   runtime: "node",
@@ -27,7 +24,7 @@ export const platform: Platform = {
     };
   },
   shaders: () => readShaders((url) => readFile(url, "utf8")),
-  threadGpu: async () => ({ gpu: (dawn ??= (await import("webgpu")).create([])), wait: doze, blockingCompile: true }),
+  threadGpu: async () => ({ gpu: (await import("./rank/dawn.ts")).openDawn(), wait: doze, blockingCompile: true }),
   bridge: () => import("../cuda-bridge/client/node.ts"),
 };
 

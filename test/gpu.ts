@@ -6,9 +6,6 @@ import { Pool } from "../engine/gpu/pool.ts";
 import { readShaders } from "../engine/gpu/shaders.ts";
 
 let opened: Promise<{ gpu: Gpu; kernels: Kernels; pool: Pool }> | undefined;
-/** Keeps Dawn reachable as long as devices live (it aborts otherwise). */
-export let keep: unknown;
-
 /** One device for all tests of a file. */
 export function testGpu(): Promise<{ gpu: Gpu; kernels: Kernels; pool: Pool }> {
   return (opened ??= open());
@@ -16,9 +13,7 @@ export function testGpu(): Promise<{ gpu: Gpu; kernels: Kernels; pool: Pool }> {
 
 async function open() {
   const own = (globalThis.navigator as Navigator | undefined)?.gpu;
-  const dawn = own === undefined ? (await import("webgpu")).create([]) : undefined;
-  keep = dawn;
-  const gpu = await openDevice(own ?? dawn);
+  const gpu = await openDevice(own ?? (await import("../engine/rank/dawn.ts")).openDawn());
   const shaders = await readShaders((url) => readFile(url, "utf8"));
   return { gpu, kernels: new Kernels(gpu.device, shaders), pool: new Pool(gpu.device) };
 }

@@ -5,6 +5,7 @@ import { keyChunk, queryChunk } from "../cluster/scatter.ts";
 import { shard } from "../layout/shards.ts";
 import type { RankChunk, Shape } from "../ring/chunk.ts";
 import type { FixedInput } from "../cluster/in-process.ts";
+import type { DType } from "../tensor/dtype.ts";
 import { Recorder } from "../trace/clock.ts";
 import type { Kind, Span } from "../trace/span.ts";
 import { shapeOf } from "./inputs.ts";
@@ -27,9 +28,9 @@ export interface Timed {
   readonly kernel: string;
 }
 
-/** Lays an experiment's tensors out for one rank. */
-export function operandsOf(input: FixedInput): Operands {
-  const shape = shapeOf(input);
+/** Lays an experiment's tensors out for one rank, keys and values as `kv`. */
+export function operandsOf(input: FixedInput, kv: DType = "f32"): Operands {
+  const shape = { ...shapeOf(input), kv };
   const { queries, keys } = shard(input.sequences, 1);
   return { shape, q: queryChunk(0, queries[0], input, shape), kv: keyChunk(0, keys[0], input, shape) };
 }

@@ -21,7 +21,8 @@ export function barsOf({ adapter, kernels, ring, peers, coldStart }: Pick<BenchD
   const chosen = kernels.filter((k) => k.chosen);
   return [
     // A software adapter's multiply-adds cost next to nothing beside its loads; its kernels are held against a peer instead.
-    ...atLeast("prefill: share of the f32 multiply-add rate, best shape", 0.5, adapter.software ? [] : best(chosen.filter((k) => k.shape.mask === "causal" || k.shape.mask === "full").map((k) => k.ofMultiplyAdd))),
+    ...atLeast("prefill: share of the f32 multiply-add rate, best shape", 0.5, adapter.software ? [] : best(chosen.filter((k) => isPrefill(k) && k.ofMatrix === undefined).map((k) => k.ofMultiplyAdd))),
+    ...atLeast("prefill on matrix units: share of their f16 rate, best shape", 0.35, best(kernels.filter(isPrefill).flatMap((k) => k.ofMatrix ?? []))),
     ...atLeast("decode: share of the copying kernel's bandwidth", 0.6, chosen.filter((k) => k.shape.mask === "decode").map((k) => k.ofCopyKernel)),
     ...atMost(`ring, N = 8, ${RING_TOKENS} tokens and up: summed attention over the single call's`, 1.08, eight.map((r) => r.ofSingleCall)),
     ...atMost(`ring, N = 8, ${RING_TOKENS} tokens and up: merge over attention and merge`, 0.03, eight.map((r) => r.mergeShare)),
@@ -39,5 +40,7 @@ function atMost(what: string, bar: number, found: readonly number[]): Bar[] {
   const worst = Math.max(...found);
   return found.length === 0 ? [] : [{ what, sense: "at most", bar, found: worst, met: worst <= bar }];
 }
+
+const isPrefill = ({ shape }: BenchDocument["kernels"][number]) => shape.mask === "causal" || shape.mask === "full";
 
 const best = (found: readonly number[]) => (found.length === 0 ? [] : [Math.max(...found)]);

@@ -18,6 +18,8 @@ export interface Ceilings {
   readonly f32: ArithmeticCeiling;
   /** undefined: the adapter has no shader-f16. */
   readonly f16: ArithmeticCeiling | undefined;
+  /** Products of subgroup matrices, f16 into f32, in FLOP/s; undefined: the device has none that attend-matrix.wgsl could use. */
+  readonly matrix?: Repeats | undefined;
   /** Bytes per second read and written, each counted. */
   readonly copy: {
     /** A kernel that copies a vec4f an element. */
@@ -31,6 +33,8 @@ export interface Ceilings {
 
 /** Floating-point operations of an invocation's turn: see the shaders. */
 const FLOPS_A_TURN = { dot: 132, fma: 256 } as const;
+/** The same of a workgroup of bench-matrix.wgsl, and the elements that it writes. */
+const MATRIX_FLOPS_A_TURN = 4 * 65536, MATRIX_ELEMENTS = 4 * 2048;
 const GROUP = 64;
 /** A dispatch is made this long: long enough for a software adapter's workers to start, far from any watchdog. */
 const TARGET_SECONDS = 0.03;
@@ -51,12 +55,16 @@ export async function measureCeilings(gpu: Gpu, half: Gpu | undefined, shaders: 
     const single = await arithmetic(gpu, shaders, (text) => text, rigs);
     const halves = half === undefined ? undefined : await arithmetic(half, shaders, asHalf, rigs);
     const copy = await copies(gpu, shaders, rigs);
-    const runs = [single.dot, single.fma, copy.kernel, copy.command, ...(halves === undefined ? [] : [halves.dot, halves.fma])];
-    const [dot, fma, kernel, command, halfDot, halfFma] = (await interleave(runs, REPEATS, (run) => run(), signal)).map(repeatsOf);
+    const matrices = gpu.matrices ? await products(gpu, shaders, rigs) : undefined;
+    const runs = { dot: single.dot, fma: single.fma, kernel: copy.kernel, command: copy.command, halfDot: halves?.dot, halfFma: halves?.fma, matrices };
+    const names = (Object.keys(runs) as (keyof typeof runs)[]).filter((name) => runs[name] !== undefined);
+    const seen = await interleave(names, REPEATS, (name) => runs[name]!(), signal);
+    const { dot, fma, kernel, command, halfDot, halfFma, matrices: matrix } = Object.fromEntries(names.map((name, i) => [name, repeatsOf(seen[i])])) as Record<keyof typeof runs, Repeats>;
     const ceiling = (a: Repeats, b: Repeats): ArithmeticCeiling => ({ flopsPerSecond: Math.max(a.max, b.max), dot: a, fma: b });
     return {
       f32: ceiling(dot, fma),
       f16: halves === undefined ? undefined : ceiling(halfDot, halfFma),
+      matrix,
       copy: { kernel, command, bytes: copy.bytes },
     };
   } finally {
@@ -74,20 +82,37 @@ async function arithmetic(gpu: Gpu, shaders: MicroShaders, adapt: (text: string)
   rigs.push(watch, { dispose: () => [params, out].forEach((b) => b.destroy()) });
   const made = async (name: "dot" | "fma"): Promise<Run> => {
     const pipeline = await compileMicro(gpu, `bench-${name}`, adapt(shaders[name]));
-    const timed = async (turns: number) => {
-      const words = new Uint32Array([turns, 0, 0, 0]);
-      new Float32Array(words.buffer)[1] = 0.01;
-      gpu.device.queue.writeBuffer(params, 0, words);
-      return await watch.dispatch(pipeline, [params, out], groups);
-    };
-    let turns = 64;
-    await timed(turns); // some drivers compile at the first dispatch
-    for (let took = await timed(turns); took < TARGET_SECONDS / 2 && turns < 2 ** 24; took = await timed(turns)) {
-      turns = Math.ceil(turns * Math.min(16, Math.max(1.5, TARGET_SECONDS / Math.max(took, 1e-6))));
-    }
-    return async () => (turns * groups * GROUP * FLOPS_A_TURN[name]) / (await timed(turns));
+    return await longEnough(gpu, params, () => watch.dispatch(pipeline, [params, out], groups), groups * GROUP * FLOPS_A_TURN[name]);
   };
   return { dot: await made("dot"), fma: await made("fma") };
+}
+
+/** Products of matrices. */
+async function products(gpu: Gpu, shaders: MicroShaders, rigs: { dispose(): void }[]): Promise<Run> {
+  const watch = new Stopwatch(gpu);
+  // 15 workgroups for each of the processors of the largest GPUs.
+  const groups = 2048;
+  const params = gpu.device.createBuffer({ size: 16, usage: UNIFORM | COPY_DST });
+  const out = gpu.device.createBuffer({ size: groups * MATRIX_ELEMENTS * 4, usage: STORAGE });
+  rigs.push(watch, { dispose: () => [params, out].forEach((b) => b.destroy()) });
+  const pipeline = await compileMicro(gpu, "bench-matrix", shaders.matrix);
+  return await longEnough(gpu, params, () => watch.dispatch(pipeline, [params, out], groups), groups * MATRIX_FLOPS_A_TURN);
+}
+
+/** A run of as many turns, written to `params`, as fill the target time; `flops` is one turn's. */
+async function longEnough(gpu: Gpu, params: GPUBuffer, dispatch: () => Promise<number>, flops: number): Promise<Run> {
+  const timed = async (turns: number) => {
+    const words = new Uint32Array([turns, 0, 0, 0]);
+    new Float32Array(words.buffer)[1] = 0.01;
+    gpu.device.queue.writeBuffer(params, 0, words);
+    return await dispatch();
+  };
+  let turns = 64;
+  await timed(turns); // some drivers compile at the first dispatch
+  for (let took = await timed(turns); took < TARGET_SECONDS / 2 && turns < 2 ** 24; took = await timed(turns)) {
+    turns = Math.ceil(turns * Math.min(16, Math.max(1.5, TARGET_SECONDS / Math.max(took, 1e-6))));
+  }
+  return async () => (turns * flops) / (await timed(turns));
 }
 
 /** Copies of a buffer that no cache holds. */

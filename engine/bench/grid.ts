@@ -12,9 +12,14 @@ import { operandsOf, timeAttention } from "./attention-run.ts";
 import { type Heads, inputOf } from "./inputs.ts";
 import type { Bench } from "./open.ts";
 
+/** Types of keys and values that are measured. */
+export type StoredType = "f32" | "f16";
+
 /** How one kernel did on the grid. */
 export interface KernelCheck {
   readonly kernel: KernelName;
+  /** The stored type of keys and values. */
+  readonly kv: StoredType;
   readonly cases: number;
   readonly failed: readonly string[];
   /** Largest differences from float64. */
@@ -61,21 +66,29 @@ export const SINGLE: readonly Case[] = [
   { sequences: [{ new: 1, cached: 0 }, { new: 1, cached: 300 }], causal: true, ranks: 2 },
 ];
 
-/** The kernels that suit a device, the one it would choose first. */
-export function kernelsOf(bench: Bench): readonly KernelName[] {
-  return [...suitingTileKernels(bench.gpu), "decode"];
+/** What is measured on a device: f16 beside f32 where it has matrix units, which take nothing else. */
+export function storedTypes({ gpu }: Bench): readonly StoredType[] {
+  return gpu.matrices ? ["f32", "f16"] : ["f32"];
+}
+
+/** The kernels that suit a device and a shape, the one it would choose first. */
+export function kernelsOf(bench: Bench, headDim: number, kv: StoredType): readonly KernelName[] {
+  return [...suitingTileKernels(bench.gpu, { headDim, q: "f32", kv }), "decode"];
 }
 
 /** Checks every kernel that suits the device on every head shape. */
 export async function checkKernels(bench: Bench, shapes: readonly Heads[], signal?: AbortSignal): Promise<KernelCheck[]> {
   const checks: KernelCheck[] = [];
   const oracles = new Map<string, ReferenceOutput>();
-  for (const kernel of kernelsOf(bench)) {
+  const all = storedTypes(bench).flatMap((kv) => [...new Set(shapes.flatMap(({ headDim }) => kernelsOf(bench, headDim, kv)))].map((kernel) => ({ kernel, kv })));
+  for (const { kernel, kv } of all) {
     const failed: string[] = [];
     const worst = { out: 0, lse: 0 };
     const compile: KernelCheck["compile"][number][] = [];
-    for (const { headDim } of shapes) compile.push({ headDim, ...(await compiled(bench, kernel, headDim)) });
-    const cases = shapes.flatMap((heads) => (kernel === "decode" ? SINGLE : TILES).map((c) => ({ ...heads, ...c })));
+    const taken = shapes.filter(({ headDim }) => kernelsOf(bench, headDim, kv).includes(kernel));
+    for (const { headDim } of taken) compile.push({ headDim, ...(await compiled(bench, kernel, headDim, kv)) });
+    const wire = kv === "f32" ? {} : { wire: { dtype: kv, variant: "pass-kv" as const } };
+    const cases = taken.flatMap((heads) => (kernel === "decode" ? SINGLE : TILES).map((c) => ({ ...heads, ...c, ...wire })));
     for (const c of cases) {
       signal?.throwIfAborted();
       const { label, out, lse, passed } = await checkCase(bench, kernel, c, oracles);
@@ -83,7 +96,7 @@ export async function checkKernels(bench: Bench, shapes: readonly Heads[], signa
       worst.lse = Math.max(worst.lse, lse.max);
       if (!passed) failed.push(`${label}: out off by ${out.max}, lse by ${lse.max}`);
     }
-    checks.push({ kernel, cases: cases.length, failed, worst, passed: failed.length === 0, compile });
+    checks.push({ kernel, kv, cases: cases.length, failed, worst, passed: failed.length === 0, compile });
   }
   return checks;
 }
@@ -104,9 +117,9 @@ export async function checkCase(bench: Bench, kernel: KernelName | undefined, c:
 }
 
 /** Compiles a kernel and runs it once on one token. */
-async function compiled(bench: Bench, kernel: KernelName, headDim: number): Promise<{ pipeline: number; firstRun: number }> {
+async function compiled(bench: Bench, kernel: KernelName, headDim: number, kv: StoredType): Promise<{ pipeline: number; firstRun: number }> {
   const before = bench.kernels.compileSeconds;
-  const { wall } = await timeAttention(bench, operandsOf(inputOf({ heads: 1, kvHeads: 1, headDim, causal: true, sequences: [{ new: 1, cached: 0 }] })), kernel);
+  const { wall } = await timeAttention(bench, operandsOf(inputOf({ heads: 1, kvHeads: 1, headDim, causal: true, sequences: [{ new: 1, cached: 0 }] }), kv), kernel);
   const pipeline = bench.kernels.compileSeconds - before;
   return { pipeline, firstRun: Math.max(0, wall - pipeline) };
 }

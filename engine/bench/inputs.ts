@@ -4,6 +4,7 @@ import type { Shape } from "../ring/chunk.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { shard } from "../layout/shards.ts";
 import { visibility } from "../layout/visibility.ts";
+import { bytesPer, type DType } from "../tensor/dtype.ts";
 import { seededRows } from "../tensor/seeded.ts";
 
 /** H, Hkv, D. */
@@ -66,7 +67,7 @@ export function flopsOf({ heads, headDim, causal, tokens, cached }: Measured): n
   return 4 * headDim * heads * visibility(queries[0], keys[0], causal).pairs;
 }
 
-/** Bytes that an attention must move at least, f32: Q, K and V read once, O and LSE written once. */
-export function bytesOf({ heads, kvHeads, headDim, tokens, cached }: Measured): number {
-  return 4 * (2 * tokens * heads * headDim + tokens * heads + 2 * (tokens + cached) * kvHeads * headDim);
+/** Bytes that an attention must move at least: Q (f32), K and V (`kv`) read once, O and LSE (f32) written once. */
+export function bytesOf({ heads, kvHeads, headDim, tokens, cached }: Measured, kv: DType = "f32"): number {
+  return 4 * (2 * tokens * heads * headDim + tokens * heads) + bytesPer(kv) * 2 * (tokens + cached) * kvHeads * headDim;
 }

@@ -3,7 +3,7 @@ import { visibility } from "../layout/visibility.ts";
 import { chooseKernel, type KernelName } from "../gpu/kernels.ts";
 import { timeAttention, type Operands, operandsOf } from "./attention-run.ts";
 import type { Ceilings } from "./ceilings.ts";
-import { kernelsOf } from "./grid.ts";
+import { kernelsOf, type StoredType, storedTypes } from "./grid.ts";
 import { bytesOf, flopsOf, type Heads, HEADS, inputOfMeasured, type Measured, measuredAt } from "./inputs.ts";
 import type { Bench } from "./open.ts";
 import { interleave, ratio, type Repeats, repeatsOf } from "./stats.ts";
@@ -15,7 +15,7 @@ export interface KernelFigures {
   readonly name: string;
   /** Whether it is the one that this device uses when none is named. */
   readonly chosen: boolean;
-  readonly shape: Measured & { readonly dtype: "f32" };
+  readonly shape: Measured & { readonly dtype: StoredType };
   /** 4 D a visible pair and query head. */
   readonly flops: number;
   /** Bytes that must move at least. */
@@ -28,6 +28,8 @@ export interface KernelFigures {
   readonly bytesPerSecond: number;
   /** Shares of the measured multiply-add rate and of the copying kernel's and the copy command's bandwidth. */
   readonly ofMultiplyAdd: number;
+  /** Share of the measured rate of matrix products, of the kernel that uses them. */
+  readonly ofMatrix?: number | undefined;
   readonly ofCopyKernel: number;
   readonly ofCopyCommand: number;
 }
@@ -37,28 +39,31 @@ export async function measureKernels(bench: Bench, ceilings: Ceilings, sizes: re
   const figures: KernelFigures[] = [];
   for (const size of sizes) {
     for (const heads of HEADS) {
-      progress(`kernels at ${size} tokens, heads ${heads.heads}/${heads.kvHeads}, D ${heads.headDim}`);
-      figures.push(...(await atSize(bench, ceilings, size, heads, repeats, signal)));
+      for (const kv of storedTypes(bench)) {
+        progress(`kernels at ${size} tokens, heads ${heads.heads}/${heads.kvHeads}, D ${heads.headDim}${kv === "f32" ? "" : `, K and V ${kv}`}`);
+        figures.push(...(await atSize(bench, ceilings, size, heads, kv, repeats, signal)));
+      }
     }
   }
   return figures;
 }
 
-async function atSize(bench: Bench, ceilings: Ceilings, size: number, heads: Heads, repeats: number, signal: AbortSignal): Promise<KernelFigures[]> {
+async function atSize(bench: Bench, ceilings: Ceilings, size: number, heads: Heads, kv: StoredType, repeats: number, signal: AbortSignal): Promise<KernelFigures[]> {
   const variants = measuredAt(size, heads).flatMap((shape) => {
-    const operands = operandsOf(inputOfMeasured(shape));
-    return kernelsOf(bench).filter((kernel) => (kernel === "decode") === (shape.mask === "decode")).map((kernel) => ({ shape, kernel, operands }));
+    const operands = operandsOf(inputOfMeasured(shape), kv);
+    return kernelsOf(bench, shape.headDim, kv).filter((kernel) => (kernel === "decode") === (shape.mask === "decode")).map((kernel) => ({ shape, kernel, operands }));
   });
   await interleave(variants, 1, ({ operands, kernel }) => timeAttention(bench, operands, kernel), signal); // buffers are made, clocks rise
   const runs = await interleave(variants, repeats, ({ operands, kernel }) => timeAttention(bench, operands, kernel), signal);
   return variants.map(({ shape, kernel, operands }, i): KernelFigures => {
     const seconds = repeatsOf(runs[i].map((run) => run.device));
-    const [flops, bytes] = [flopsOf(shape), bytesOf(shape)];
+    const [flops, bytes] = [flopsOf(shape), bytesOf(shape, kv)];
     const [flopsPerSecond, bytesPerSecond] = [ratio(flops, seconds.median) ?? NaN, ratio(bytes, seconds.median) ?? NaN];
     return {
-      kernel, name: runs[i][0].kernel, chosen: kernel === chosenFor(bench, operands), shape: { ...shape, dtype: "f32" }, flops, bytes,
+      kernel, name: runs[i][0].kernel, chosen: kernel === chosenFor(bench, operands), shape: { ...shape, dtype: kv }, flops, bytes,
       seconds, wallSeconds: repeatsOf(runs[i].map((run) => run.wall)), flopsPerSecond, bytesPerSecond,
       ofMultiplyAdd: flopsPerSecond / ceilings.f32.flopsPerSecond,
+      ofMatrix: kernel === "attend-matrix" && ceilings.matrix !== undefined ? flopsPerSecond / ceilings.matrix.max : undefined,
       ofCopyKernel: bytesPerSecond / ceilings.copy.kernel.max,
       ofCopyCommand: bytesPerSecond / ceilings.copy.command.max,
     };
@@ -66,5 +71,5 @@ async function atSize(bench: Bench, ceilings: Ceilings, size: number, heads: Hea
 }
 
 function chosenFor({ gpu }: Bench, { shape, q, kv }: Operands): KernelName {
-  return chooseKernel(visibility(q.block, kv.block, shape.causal), gpu);
+  return chooseKernel(visibility(q.block, kv.block, shape.causal), gpu, shape);
 }

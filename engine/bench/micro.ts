@@ -5,6 +5,7 @@ import type { Gpu } from "../gpu/device.ts";
 export const microUrls = {
   dot: new URL("../../shaders/bench-dot.wgsl", import.meta.url),
   fma: new URL("../../shaders/bench-fma.wgsl", import.meta.url),
+  matrix: new URL("../../shaders/bench-matrix.wgsl", import.meta.url),
   copy: new URL("../../shaders/bench-copy.wgsl", import.meta.url),
 };
 

@@ -16,10 +16,13 @@ const giga = (rate: number) => digits(rate / 1e9);
 const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
 const headsOf = ({ heads, kvHeads, headDim }: Heads) => `${heads}/${kvHeads}, ${headDim}`;
 
+/** Keys and values are f32 where nothing is said. */
+const typeOf = (kv: "f32" | "f16" = "f32") => (kv === "f32" ? "" : `, K and V ${kv}`);
+
 /** The ceilings. */
 export function ceilingFigures({ ceilings }: BenchDocument): Figures | undefined {
   if (ceilings === null) return undefined;
-  const { f32, f16, copy } = ceilings;
+  const { f32, f16, matrix, copy } = ceilings;
   return {
     title: "What the adapter can do at most",
     header: ["micro-kernel", "best G/s", "median", "least"],
@@ -30,6 +33,7 @@ export function ceilingFigures({ ceilings }: BenchDocument): Figures | undefined
         ["f16, dots of vec4, FLOP", giga(f16.dot.max), giga(f16.dot.median), giga(f16.dot.min)],
         ["f16, vec4 multiply-add, FLOP", giga(f16.fma.max), giga(f16.fma.median), giga(f16.fma.min)],
       ]),
+      ...(matrix === undefined ? [] : [["f16 matrix products into f32, FLOP", giga(matrix.max), giga(matrix.median), giga(matrix.min)]]),
       ["copy by a kernel, bytes", giga(copy.kernel.max), giga(copy.kernel.median), giga(copy.kernel.min)],
       ["copy command, bytes", giga(copy.command.max), giga(copy.command.median), giga(copy.command.min)],
     ],
@@ -41,7 +45,7 @@ export function compileFigures({ checks }: BenchDocument): Figures {
   return {
     title: "Compile time, apart from all times below (ms)",
     header: ["kernel", "D", "pipeline", "first run", "checked cases", "largest error of O"],
-    rows: checks.flatMap((c) => c.compile.map(({ headDim, pipeline, firstRun }) => [c.kernel, String(headDim), ms(pipeline), ms(firstRun), String(c.cases), c.worst.out.toExponential(1)])),
+    rows: checks.flatMap((c) => c.compile.map(({ headDim, pipeline, firstRun }) => [`${c.kernel}${typeOf(c.kv)}`, String(headDim), ms(pipeline), ms(firstRun), String(c.cases), c.worst.out.toExponential(1)])),
   };
 }
 
@@ -51,8 +55,8 @@ export function kernelFigures({ kernels }: BenchDocument): Figures {
     title: "Attention (* is what is used when no kernel is named)",
     header: ["mask", "T", "P", "H/Hkv, D", "kernel", "ms", "GFLOP/s", "of ceiling", "GB/s", "of copy kernel"],
     rows: kernels.map((k) => [
-      k.shape.mask, String(k.shape.tokens), String(k.shape.cached), headsOf(k.shape), `${k.kernel}${k.chosen ? " *" : ""}`,
-      ms(k.seconds.median), giga(k.flopsPerSecond), percent(k.ofMultiplyAdd), giga(k.bytesPerSecond), percent(k.ofCopyKernel),
+      k.shape.mask, String(k.shape.tokens), String(k.shape.cached), headsOf(k.shape), `${k.kernel}${typeOf(k.shape.dtype)}${k.chosen ? " *" : ""}`,
+      ms(k.seconds.median), giga(k.flopsPerSecond), k.ofMatrix === undefined ? percent(k.ofMultiplyAdd) : `${percent(k.ofMatrix)} of matrix`, giga(k.bytesPerSecond), percent(k.ofCopyKernel),
     ]),
   };
 }

@@ -1,5 +1,5 @@
 /** The kernels whose texts can be read and tried: everything in shaders/, and what each is to the engine. */
-import { type DeviceFacts, type KernelName, TILE_KERNELS, type TileKernelName } from "../gpu/kernels.ts";
+import { type DeviceFacts, type KernelName, suitingTileKernels, TILE_KERNELS, type TileKernelName } from "../gpu/kernels.ts";
 import { shaderUrls } from "../gpu/shaders.ts";
 import { microUrls } from "./micro.ts";
 
@@ -35,9 +35,9 @@ export function attentionKernel(name: string): KernelName | undefined {
 /** Whether runs of the engine use a kernel at all, so that a text in its place means something to them. */
 export const isRun = (name: string): boolean => Object.hasOwn(shaderUrls, name) && roleOf(name) !== "inputs";
 
-/** The kernel of many query rows that a device takes first when none is named. */
+/** The kernel of many query rows that a device takes first when none is named, on f32. */
 export function tileKernelOf(device: DeviceFacts): TileKernelName {
-  return (Object.keys(TILE_KERNELS) as TileKernelName[]).find((name) => TILE_KERNELS[name].suits(device))!;
+  return suitingTileKernels(device, { headDim: 128, q: "f32", kv: "f32" })[0];
 }
 
 /** The kernel of many query rows that runs everywhere, and whose header the others refer to. */

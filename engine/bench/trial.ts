@@ -1,6 +1,6 @@
 /** A text in place of a shipped kernel, on trial: compiled, checked on the grid against float64, timed in turns with the shipped one on the same device. */
 import type { Gpu } from "../gpu/device.ts";
-import { type AttendShape, kernelName, Kernels, specialise } from "../gpu/kernels.ts";
+import { type AttendShape, kernelName, Kernels, specialise, TILE_KERNELS, type TileKernel, type TileKernelName } from "../gpu/kernels.ts";
 import { Pool } from "../gpu/pool.ts";
 import { declarationsOf } from "../gpu/reflect.ts";
 import type { Shaders } from "../gpu/shaders.ts";
@@ -8,7 +8,7 @@ import type { ReferenceOutput } from "../reference/attention.ts";
 import { type Difference, difference } from "../reference/error.ts";
 import { operandsOf, timeAttention } from "./attention-run.ts";
 import { bounded, ENDLESS, MOST_TURNS } from "./bounded.ts";
-import { type CaseResult, checkCase, type GridCase, SINGLE, TILES } from "./grid.ts";
+import { type CaseResult, checkCase, type GridCase, SINGLE, type StoredType, TILES } from "./grid.ts";
 import { type Heads, HEADS, inputOfMeasured, measuredAt } from "./inputs.ts";
 import { mergeRig } from "./measure-merge.ts";
 import type { Bench } from "./open.ts";
@@ -58,7 +58,14 @@ export function casesOf(name: string): readonly GridCase[] {
   const role = roleOf(name);
   const own = role === "tiles" ? TILES : role === "pieces" ? SINGLE : role === "merge" ? [...TILES.filter((c) => c.ranks > 1), ...SINGLE, EMPTY] : [];
   const wired = role === "merge" || own.length === 0 ? [] : WIRES.map((wire) => ({ ...HEADS[1], ...own[own.length - 1], wire }));
-  return [...SHAPES.flatMap((heads) => own.map((c) => ({ ...heads, ...c }))), ...wired];
+  const cases: GridCase[] = [...SHAPES.flatMap((heads) => own.map((c) => ({ ...heads, ...c }))), ...wired];
+  return storedAs(name) === "f32" ? cases : cases.filter(({ wire }) => wire === undefined).map((c) => ({ ...c, wire: WIRES[1] }));
+}
+
+/** The type of keys and values that a kernel is tried and timed with. */
+function storedAs(name: string): StoredType {
+  const kernel: TileKernel | undefined = TILE_KERNELS[name as TileKernelName];
+  return kernel?.takes?.({ headDim: HEADS[0].headDim, q: "f32", kv: "f32" }) ?? true ? "f32" : "f16";
 }
 
 /** One device with the shipped kernels on it. A device that is lost, or refuses what it is given, fails the step under way. */
@@ -180,7 +187,7 @@ export class Trials {
       for (let size = SIZES.least;; size *= 2) {
         signal?.throwIfAborted();
         const shape = measuredAt(size, heads).find(({ mask }) => mask === (kernel === "decode" ? "decode" : "causal"))!;
-        const operands = operandsOf(inputOfMeasured(shape));
+        const operands = operandsOf(inputOfMeasured(shape), storedAs(name));
         const label = `${kernel === "decode" ? "decode" : "causal prefill"}, T ${shape.tokens}${shape.cached === 0 ? "" : `, P ${shape.cached}`}, heads ${heads.heads}/${heads.kvHeads}, D ${heads.headDim}`;
         progress(label);
         const run: Measurement["run"] = async (bench, take) => (await timeAttention(bench, operands, kernel, take)).device;

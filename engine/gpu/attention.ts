@@ -79,8 +79,8 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   }
 
   #choose(seen: Visibility, flops: number): KernelName {
-    const name = chooseKernel(seen, this.#gpu);
-    return name === "decode" ? name : this.#kernels.tuner?.pick(this.#attendShape, suitingTileKernels(this.#gpu), flops) ?? name;
+    const name = chooseKernel(seen, this.#gpu, this.#attendShape);
+    return name === "decode" ? name : this.#kernels.tuner?.pick(this.#attendShape, suitingTileKernels(this.#gpu, this.#attendShape), flops) ?? name;
   }
 
   get #attendShape(): AttendShape {

@@ -26,6 +26,8 @@ export interface Gpu {
   readonly timestamps: boolean;
   /** Lanes of every subgroup, where they are always as many and the device can use them. */
   readonly subgroupSize: number | undefined;
+  /** Whether it multiplies the subgroup matrices of attend-matrix.wgsl and has the workgroup memory for them. */
+  readonly matrices: boolean;
   /** Awaits the device's answer, in the way that suits the runtime. */
   readonly wait: <T>(answer: Promise<T>) => Promise<T>;
 }
@@ -52,17 +54,38 @@ export async function openDevice(gpu: GPU | undefined, wait: Gpu["wait"] = (answ
     );
   }
   const timestamps = adapter.features.has("timestamp-query");
-  const { maxStorageBufferBindingSize, maxBufferSize } = adapter.limits;
-  const device = await adapter.requestDevice({
-    requiredFeatures: (["timestamp-query", "subgroups"] as const).filter((feature) => adapter.features.has(feature)),
-    requiredLimits: { maxStorageBufferBindingSize, maxBufferSize },
-  });
   const { subgroupMinSize, subgroupMaxSize } = adapter.info;
   const subgroupSize = adapter.features.has("subgroups") && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : undefined;
+  const { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize } = adapter.limits;
+  const matrices = hasMatrices(adapter, subgroupSize);
+  const device = await adapter.requestDevice({
+    requiredFeatures: [...["timestamp-query", "subgroups"].filter((feature) => adapter.features.has(feature)), ...(matrices ? MATRIX_FEATURES : [])] as GPUFeatureName[],
+    requiredLimits: { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize },
+  });
   const { vendor, architecture, description } = adapter.info;
   const name = [description || adapter.info.device, [vendor, architecture].filter(Boolean).join(" ")].filter(Boolean).join(", ") || "unnamed adapter";
   const software = SOFTWARE.test(`${name} ${adapter.info.device}`) || (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter === true;
-  return { device, timestamps, subgroupSize, wait, facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() } };
+  return { device, timestamps, subgroupSize, matrices, wait, facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() } };
+}
+
+/** What attend-matrix.wgsl enables. */
+const MATRIX_FEATURES = ["shader-f16", "chromium-experimental-subgroup-matrix"];
+/** Its workgroup memory at D 128, in bytes. */
+const MATRIX_MEMORY = 32768;
+
+/** A product that an adapter's matrix units do, as the draft of the feature lists them (gpuweb, proposals/subgroup-matrix.md). */
+interface MatrixConfig {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly componentType: string;
+  readonly resultType: string;
+}
+
+function hasMatrices({ features, limits, info }: GPUAdapter, subgroupSize: number | undefined): boolean {
+  const configs = (info as { subgroupMatrixConfigs?: Iterable<MatrixConfig> }).subgroupMatrixConfigs ?? [];
+  return MATRIX_FEATURES.every((feature) => features.has(feature)) && subgroupSize === 32 && limits.maxComputeWorkgroupStorageSize >= MATRIX_MEMORY &&
+    [...configs].some(({ M, N, K, componentType, resultType }) => M === 16 && N === 16 && K === 16 && componentType === "f16" && resultType === "f32");
 }
 
 /** Throws LimitError when a storage buffer of `need` bytes is more than the device gives; `largestT` says what would fit. */

@@ -23,12 +23,14 @@ export const pieceQuads = (group = PIECE_HEADS): number => Math.ceil(Math.min(gr
 export const MERGE_COLUMNS = 4;
 
 /** A kernel of many query rows: what its tiles are, and which devices it is for. */
-interface TileKernel {
+export interface TileKernel {
   /** Query rows (packed over the GQA group) of one workgroup. */
   readonly tileRows: number;
   readonly what: string;
   /** Whether a device is the kind that it was made for. */
   readonly suits: (device: DeviceFacts) => boolean;
+  /** Whether it takes this head size and these storage types; all of them where this is not said. */
+  readonly takes?: (shape: AttendShape) => boolean;
   /** Whether a device can run it; every one where this is not said. */
   readonly runs?: (device: DeviceFacts) => boolean;
 }
@@ -37,6 +39,8 @@ interface TileKernel {
 export interface DeviceFacts {
   /** Lanes of every subgroup, where they are always as many and the feature is on. */
   readonly subgroupSize: number | undefined;
+  /** Whether it has matrix units as attend-matrix.wgsl wants them. */
+  readonly matrices: boolean;
   /** Whether it emulates a GPU on the CPU. */
   readonly facts: { readonly software: boolean };
 }
@@ -45,6 +49,13 @@ export interface DeviceFacts {
 export const TILE_KERNELS = {
   "attend-subgroup4": { tileRows: 16, what: "subgroups of 4, 4x16 scores a lane", suits: ({ subgroupSize }) => subgroupSize === 4, runs: ({ subgroupSize }) => subgroupSize === 4 },
   "attend-lanes": { tileRows: 32, what: "lanes by themselves, 4x16 scores a lane", suits: ({ facts }) => facts.software },
+  "attend-matrix": {
+    tileRows: 64,
+    what: "matrix units, 16x16x16 in f16, 64x32 scores",
+    suits: ({ matrices }) => matrices,
+    runs: ({ matrices }) => matrices,
+    takes: ({ headDim, kv }) => kv === "f16" && headDim % 16 === 0 && headDim <= 128,
+  },
   "attend-shared": { tileRows: 64, what: "8x8 threads, 8x8 scores, 16 KiB of workgroup memory", suits: ({ facts }) => !facts.software },
   attend: { tileRows: 32, what: "8x8 threads, 4x4 scores", suits: () => true },
 } as const satisfies Record<string, TileKernel>;
@@ -52,9 +63,12 @@ export const TILE_KERNELS = {
 /** Kernels of many query rows. */
 export type TileKernelName = keyof typeof TILE_KERNELS;
 
-/** The kernels of many query rows that a device can run; those that suit it come first. */
-export function tileKernelsOf(device: DeviceFacts): readonly TileKernelName[] {
-  const able = (Object.keys(TILE_KERNELS) as TileKernelName[]).filter((name) => (TILE_KERNELS[name] as TileKernel).runs?.(device) ?? true);
+/** The kernels of many query rows that a device can run on a shape; those that suit it come first. */
+export function tileKernelsOf(device: DeviceFacts, shape: AttendShape): readonly TileKernelName[] {
+  const able = (Object.keys(TILE_KERNELS) as TileKernelName[]).filter((name) => {
+    const { runs, takes } = TILE_KERNELS[name] as TileKernel;
+    return (runs?.(device) ?? true) && (takes?.(shape) ?? true);
+  });
   const suits = (name: TileKernelName) => Number(TILE_KERNELS[name].suits(device));
   return able.sort((a, b) => suits(b) - suits(a));
 }
@@ -62,15 +76,15 @@ export function tileKernelsOf(device: DeviceFacts): readonly TileKernelName[] {
 /** The attention kernels: tiles of many query rows, or split-KV for single ones. */
 export type KernelName = TileKernelName | "decode";
 
-/** The kernels of many query rows that suit a device, the one it would choose first. */
-export function suitingTileKernels(device: DeviceFacts): readonly TileKernelName[] {
-  return tileKernelsOf(device).filter((name) => TILE_KERNELS[name].suits(device));
+/** The kernels of many query rows that suit a device and a shape, the one it would choose first. */
+export function suitingTileKernels(device: DeviceFacts, shape: AttendShape): readonly TileKernelName[] {
+  return tileKernelsOf(device, shape).filter((name) => TILE_KERNELS[name].suits(device));
 }
 
-/** Which kernel suits a mask on a device: split-KV where no sequence has more than one query row here, else tiles. */
-export function chooseKernel(seen: Visibility, device: DeviceFacts): KernelName {
+/** Which kernel suits a mask and a shape on a device: split-KV where no sequence has more than one query row here, else tiles. */
+export function chooseKernel(seen: Visibility, device: DeviceFacts, shape: AttendShape): KernelName {
   if (seen.views.length > 0 && seen.views.every((view) => view.rows === 1)) return "decode";
-  return tileKernelsOf(device)[0];
+  return tileKernelsOf(device, shape)[0];
 }
 
 /** Which attention kernel: head size and storage types. */

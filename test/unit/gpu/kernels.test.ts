@@ -6,7 +6,8 @@ import { shaderUrls } from "../../../engine/gpu/shaders.ts";
 import { shard } from "../../../engine/layout/shards.ts";
 import { visibility } from "../../../engine/layout/visibility.ts";
 
-const device = (subgroupSize: number | undefined, software: boolean) => ({ subgroupSize, facts: { software } });
+const device = (subgroupSize: number | undefined, software: boolean, matrices = false) => ({ subgroupSize, matrices, facts: { software } });
+const single = { headDim: 64, q: "f32", kv: "f32" } as const;
 
 const seen = (sequences: readonly { new: number; cached: number }[]) => {
   const { queries, keys } = shard(sequences, 1);
@@ -15,17 +16,26 @@ const seen = (sequences: readonly { new: number; cached: number }[]) => {
 
 test("many query rows: the kernel made for the device, else the general one", () => {
   const many = seen([{ new: 8, cached: 5 }]);
-  assert.equal(chooseKernel(many, device(4, true)), "attend-subgroup4");
-  assert.equal(chooseKernel(many, device(undefined, true)), "attend-lanes");
-  assert.equal(chooseKernel(many, device(8, true)), "attend-lanes");
-  for (const size of [undefined, 8, 16, 32, 64, 128]) assert.equal(chooseKernel(many, device(size, false)), "attend-shared", `subgroups of ${size}`);
+  assert.equal(chooseKernel(many, device(4, true), single), "attend-subgroup4");
+  assert.equal(chooseKernel(many, device(undefined, true), single), "attend-lanes");
+  assert.equal(chooseKernel(many, device(8, true), single), "attend-lanes");
+  for (const size of [undefined, 8, 16, 32, 64, 128]) assert.equal(chooseKernel(many, device(size, false), single), "attend-shared", `subgroups of ${size}`);
+});
+
+test("matrix units: for f16 keys and values, and head sizes of whole matrices that fit", () => {
+  const many = seen([{ new: 8, cached: 5 }]);
+  const choice = (headDim: number, kv: "f32" | "f16" | "bf16") => chooseKernel(many, device(32, false, true), { headDim, q: "f32", kv });
+  for (const D of [16, 64, 80, 128]) assert.equal(choice(D, "f16"), "attend-matrix", `D ${D}`);
+  for (const D of [20, 72, 144, 256]) assert.equal(choice(D, "f16"), "attend-shared", `D ${D}`);
+  for (const kv of ["f32", "bf16"] as const) assert.equal(choice(64, kv), "attend-shared", kv);
+  assert.equal(chooseKernel(many, device(32, false), { headDim: 64, q: "f32", kv: "f16" }), "attend-shared");
 });
 
 test("single query rows: split-KV on every device", () => {
   for (const d of [device(4, true), device(32, false), device(undefined, false)]) {
-    assert.equal(chooseKernel(seen([{ new: 1, cached: 9 }]), d), "decode");
-    assert.equal(chooseKernel(seen([{ new: 1, cached: 9 }, { new: 1, cached: 0 }]), d), "decode");
-    assert.notEqual(chooseKernel(seen([{ new: 1, cached: 9 }, { new: 2, cached: 0 }]), d), "decode");
+    assert.equal(chooseKernel(seen([{ new: 1, cached: 9 }]), d, single), "decode");
+    assert.equal(chooseKernel(seen([{ new: 1, cached: 9 }, { new: 1, cached: 0 }]), d, single), "decode");
+    assert.notEqual(chooseKernel(seen([{ new: 1, cached: 9 }, { new: 2, cached: 0 }]), d, single), "decode");
   }
 });
 

@@ -47,7 +47,7 @@ test("on a device: every call is exact, whichever kernel is tried", async () => 
   const rows = (name: "q" | "k" | "v", heads: number) => seededRows(3, name, 0, T, heads * D);
   const input = { q: rows("q", 2), k: rows("k", 1), v: rows("v", 1), heads: 2, kvHeads: 1, headDim: D, sequences: [{ new: T, cached: 0 }], variant: "pass-kv" as const };
   const used = new Set<string>();
-  const candidates = suitingTileKernels(gpu);
+  const candidates = suitingTileKernels(gpu, shape);
   for (let i = 0; i < 2 * candidates.length + 1; i++) {
     const devices: GpuAttention[] = [];
     const result = await attendInProcess(input, 1, (s, recorder) => devices[devices.push(new GpuAttention(gpu, kernels, pool, s, recorder)) - 1]);

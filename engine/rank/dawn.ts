@@ -1,0 +1,10 @@
+/** Dawn, Node's WebGPU. */
+import { create } from "webgpu";
+
+// Kept as long as the thread lives: the process aborts when it is collected while a device lives.
+let dawn: GPU | undefined;
+
+/** This thread's, made once. Subgroup matrices, still an experiment of Dawn's, are behind its switch for unsafe features. */
+export function openDawn(): GPU {
+  return (dawn ??= create(["enable-dawn-features=allow_unsafe_apis"]));
+}
