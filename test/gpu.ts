@@ -6,6 +6,7 @@ import { Pool } from "../engine/gpu/pool.ts";
 import { readShaders } from "../engine/gpu/shaders.ts";
 
 let opened: Promise<{ gpu: Gpu; kernels: Kernels; pool: Pool }> | undefined;
+
 /** One device for all tests of a file. */
 export function testGpu(): Promise<{ gpu: Gpu; kernels: Kernels; pool: Pool }> {
   return (opened ??= open());

@@ -52,7 +52,8 @@ export const TILE_KERNELS = {
   "attend-matrix": {
     tileRows: 64,
     what: "matrix units, 16x16x16 in f16, 64x32 scores",
-    suits: ({ matrices }) => matrices,
+    // No choice of its own before it has passed its grid on hardware: `ringside bench` checks and measures it where it can run.
+    suits: () => false,
     runs: ({ matrices }) => matrices,
     takes: ({ headDim, kv }) => kv === "f16" && headDim % 16 === 0 && headDim <= 128,
   },

@@ -21,7 +21,6 @@ function ringside(args: string[], env: Record<string, string | undefined> = {}) 
 /** WebGPU's numbers for buffer usages; Node has no global with their names. */
 const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, STORAGE = 128;
 
-// Dawn aborts the process when this object is collected while a device lives.
 const gpu: GPU = "Deno" in globalThis ? navigator.gpu : (await import("../../../engine/rank/dawn.ts")).openDawn();
 
 test("this runtime has an adapter, and a shader computes on it", async () => {

@@ -1,7 +1,7 @@
 /** Which kernel a device and a mask get. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chooseKernel, kernelName, TILE_KERNELS } from "../../../engine/gpu/kernels.ts";
+import { chooseKernel, kernelName, suitingTileKernels, TILE_KERNELS, tileKernelsOf } from "../../../engine/gpu/kernels.ts";
 import { shaderUrls } from "../../../engine/gpu/shaders.ts";
 import { shard } from "../../../engine/layout/shards.ts";
 import { visibility } from "../../../engine/layout/visibility.ts";
@@ -22,13 +22,15 @@ test("many query rows: the kernel made for the device, else the general one", ()
   for (const size of [undefined, 8, 16, 32, 64, 128]) assert.equal(chooseKernel(many, device(size, false), single), "attend-shared", `subgroups of ${size}`);
 });
 
-test("matrix units: for f16 keys and values, and head sizes of whole matrices that fit", () => {
+test("matrix units: for f16 keys and values, and head sizes of whole matrices that fit; never chosen by itself", () => {
   const many = seen([{ new: 8, cached: 5 }]);
-  const choice = (headDim: number, kv: "f32" | "f16" | "bf16") => chooseKernel(many, device(32, false, true), { headDim, q: "f32", kv });
-  for (const D of [16, 64, 80, 128]) assert.equal(choice(D, "f16"), "attend-matrix", `D ${D}`);
-  for (const D of [20, 72, 144, 256]) assert.equal(choice(D, "f16"), "attend-shared", `D ${D}`);
-  for (const kv of ["f32", "bf16"] as const) assert.equal(choice(64, kv), "attend-shared", kv);
-  assert.equal(chooseKernel(many, device(32, false), { headDim: 64, q: "f32", kv: "f16" }), "attend-shared");
+  const able = (headDim: number, kv: "f32" | "f16" | "bf16", matrices = true) => tileKernelsOf(device(32, false, matrices), { headDim, q: "f32", kv }).includes("attend-matrix");
+  for (const D of [16, 64, 80, 128]) assert.ok(able(D, "f16"), `D ${D}`);
+  for (const D of [20, 72, 144, 256]) assert.ok(!able(D, "f16"), `D ${D}`);
+  for (const kv of ["f32", "bf16"] as const) assert.ok(!able(64, kv), kv);
+  assert.ok(!able(64, "f16", false));
+  assert.equal(chooseKernel(many, device(32, false, true), { headDim: 64, q: "f32", kv: "f16" }), "attend-shared");
+  assert.deepEqual(suitingTileKernels(device(32, false, true), { headDim: 64, q: "f32", kv: "f16" }), ["attend-shared", "attend"]);
 });
 
 test("single query rows: split-KV on every device", () => {
