@@ -197,6 +197,7 @@ test("Perfetto: a blocked window, one that never answers and one that is closed 
   await expect(page.getByText("ui.perfetto.dev did not answer within 20 s")).toContainText("Or save the trace (“Trace for Perfetto”)");
   await popup.close();
   const [second] = await Promise.all([page.waitForEvent("popup"), button.click()]);
+  await second.waitForLoadState();
   await second.close();
   await expect(page.getByText("was closed before it took the trace")).toBeVisible();
   await page.evaluate(() => (globalThis.open = () => null));

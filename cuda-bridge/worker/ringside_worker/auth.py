@@ -79,6 +79,8 @@ def tls_context(cert: str | None, key: str | None) -> ssl.SSLContext | None:
         raise Refusal("--cert and --key: found one of them, expected both")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Tickets of TLS 1.3 come while a client's first message leaves; one that reads and writes in two threads, with a Python that does not lock between them, loses it.
+    context.num_tickets = 0
     try:
         context.load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as error:
