@@ -71,10 +71,10 @@ export function storedTypes({ gpu }: Bench): readonly StoredType[] {
   return gpu.matrices ? ["f32", "f16"] : ["f32"];
 }
 
-/** The kernels that suit a device and a shape, the one it would choose first; and the one of matrix units wherever it can run. */
+/** The kernels that suit a device and a shape, whatever the work, the one it would choose first; and the one of matrix units wherever it can run. */
 export function kernelsOf({ gpu }: Bench, headDim: number, kv: StoredType): readonly KernelName[] {
   const shape = { headDim, q: "f32", kv } as const;
-  return [...suitingTileKernels(gpu, shape), ...tileKernelsOf(gpu, shape).filter((name) => name === "attend-matrix"), "decode"];
+  return [...suitingTileKernels(gpu, shape, Infinity), ...tileKernelsOf(gpu, shape).filter((name) => name === "attend-matrix"), "decode"];
 }
 
 /** Checks every kernel that suits the device on every head shape. */

@@ -60,7 +60,7 @@ async function atSize(bench: Bench, ceilings: Ceilings, size: number, heads: Hea
     const [flops, bytes] = [flopsOf(shape), bytesOf(shape, kv)];
     const [flopsPerSecond, bytesPerSecond] = [ratio(flops, seconds.median) ?? NaN, ratio(bytes, seconds.median) ?? NaN];
     return {
-      kernel, name: runs[i][0].kernel, chosen: kernel === chosenFor(bench, operands), shape: { ...shape, dtype: kv }, flops, bytes,
+      kernel, name: runs[i][0].kernel, chosen: kernel === chosenFor(bench, operands, flops), shape: { ...shape, dtype: kv }, flops, bytes,
       seconds, wallSeconds: repeatsOf(runs[i].map((run) => run.wall)), flopsPerSecond, bytesPerSecond,
       ofMultiplyAdd: flopsPerSecond / ceilings.f32.flopsPerSecond,
       ofMatrix: kernel === "attend-matrix" && ceilings.matrix !== undefined ? flopsPerSecond / ceilings.matrix.max : undefined,
@@ -70,6 +70,6 @@ async function atSize(bench: Bench, ceilings: Ceilings, size: number, heads: Hea
   });
 }
 
-function chosenFor({ gpu }: Bench, { shape, q, kv }: Operands): KernelName {
-  return chooseKernel(visibility(q.block, kv.block, shape.causal), gpu, shape);
+function chosenFor({ gpu }: Bench, { shape, q, kv }: Operands, work: number): KernelName {
+  return chooseKernel(visibility(q.block, kv.block, shape.causal), gpu, shape, work);
 }

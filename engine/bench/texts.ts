@@ -43,7 +43,7 @@ export function tileKernelOf(device: DeviceFacts): TileKernelName {
 /** The kernel of many query rows that runs everywhere, and whose header the others refer to. */
 export const tileKernelOfAll = (Object.keys(TILE_KERNELS) as TileKernelName[]).at(-1)!;
 
-/** Whether a device is one that a kernel was made for. */
+/** Whether a device is one that a kernel was made for, whatever its work. */
 export function suits(name: string, device: DeviceFacts): boolean {
-  return roleOf(name) === "tiles" ? TILE_KERNELS[name as TileKernelName].suits(device) : true;
+  return roleOf(name) === "tiles" ? TILE_KERNELS[name as TileKernelName].suits(device, Infinity) : true;
 }

@@ -79,8 +79,10 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   }
 
   #choose(seen: Visibility, flops: number): KernelName {
-    const name = chooseKernel(seen, this.#gpu, this.#attendShape);
-    return name === "decode" ? name : this.#kernels.tuner?.pick(this.#attendShape, suitingTileKernels(this.#gpu, this.#attendShape), flops) ?? name;
+    const shape = this.#attendShape;
+    const work = this.#kernels.asked(shape, flops);
+    const name = chooseKernel(seen, this.#gpu, shape, work);
+    return name === "decode" ? name : this.#kernels.tuner?.pick(shape, suitingTileKernels(this.#gpu, shape, work), flops) ?? name;
   }
 
   get #attendShape(): AttendShape {

@@ -27,8 +27,8 @@ export interface TileKernel {
   /** Query rows (packed over the GQA group) of one workgroup. */
   readonly tileRows: number;
   readonly what: string;
-  /** Whether a device is the kind that it was made for. */
-  readonly suits: (device: DeviceFacts) => boolean;
+  /** Whether a device is the kind that it was made for, and has enough to do (FLOPs, see `chooseKernel`) to be worth its compilation. */
+  readonly suits: (device: DeviceFacts, work: number) => boolean;
   /** Whether it takes this head size and these storage types; all of them where this is not said. */
   readonly takes?: (shape: AttendShape) => boolean;
   /** Whether a device can run it; every one where this is not said. */
@@ -45,8 +45,17 @@ export interface DeviceFacts {
   readonly facts: { readonly software: boolean };
 }
 
+/** FLOPs from which attend-subgroup4-rows8 saves SwiftShader what it takes longer to compile: a seventh of some 4 s, against half a second. */
+const ROWS8_WORK = 2e10;
+
 /** The kernels of many query rows, the most special first; the last one suits every device. A new one is a file in shaders/ and a row here. */
 export const TILE_KERNELS = {
+  "attend-subgroup4-rows8": {
+    tileRows: 32,
+    what: "subgroups of 4, 8x16 scores a lane",
+    suits: ({ subgroupSize }, work) => subgroupSize === 4 && work >= ROWS8_WORK,
+    runs: ({ subgroupSize }) => subgroupSize === 4,
+  },
   "attend-subgroup4": { tileRows: 16, what: "subgroups of 4, 4x16 scores a lane", suits: ({ subgroupSize }) => subgroupSize === 4, runs: ({ subgroupSize }) => subgroupSize === 4 },
   "attend-lanes": { tileRows: 32, what: "lanes by themselves, 4x16 scores a lane", suits: ({ facts }) => facts.software },
   "attend-matrix": {
@@ -64,28 +73,31 @@ export const TILE_KERNELS = {
 /** Kernels of many query rows. */
 export type TileKernelName = keyof typeof TILE_KERNELS;
 
-/** The kernels of many query rows that a device can run on a shape; those that suit it come first. */
-export function tileKernelsOf(device: DeviceFacts, shape: AttendShape): readonly TileKernelName[] {
+/** The kernels of many query rows that a device can run on a shape; those that suit it and its work come first. */
+export function tileKernelsOf(device: DeviceFacts, shape: AttendShape, work = 0): readonly TileKernelName[] {
   const able = (Object.keys(TILE_KERNELS) as TileKernelName[]).filter((name) => {
     const { runs, takes } = TILE_KERNELS[name] as TileKernel;
     return (runs?.(device) ?? true) && (takes?.(shape) ?? true);
   });
-  const suits = (name: TileKernelName) => Number(TILE_KERNELS[name].suits(device));
+  const suits = (name: TileKernelName) => Number(TILE_KERNELS[name].suits(device, work));
   return able.sort((a, b) => suits(b) - suits(a));
 }
 
 /** The attention kernels: tiles of many query rows, or split-KV for single ones. */
 export type KernelName = TileKernelName | "decode";
 
-/** The kernels of many query rows that suit a device and a shape, the one it would choose first. */
-export function suitingTileKernels(device: DeviceFacts, shape: AttendShape): readonly TileKernelName[] {
-  return tileKernelsOf(device, shape).filter((name) => TILE_KERNELS[name].suits(device));
+/** The kernels of many query rows that suit a device, its work and a shape, the one it would choose first. */
+export function suitingTileKernels(device: DeviceFacts, shape: AttendShape, work = 0): readonly TileKernelName[] {
+  return tileKernelsOf(device, shape, work).filter((name) => TILE_KERNELS[name].suits(device, work));
 }
 
-/** Which kernel suits a mask and a shape on a device: split-KV where no sequence has more than one query row here, else tiles. */
-export function chooseKernel(seen: Visibility, device: DeviceFacts, shape: AttendShape): KernelName {
+/**
+ * Which kernel suits a mask and a shape on a device: split-KV where no sequence has more than one query row here, else tiles.
+ * `work`: FLOPs that the device was asked for with this shape so far, this call's included.
+ */
+export function chooseKernel(seen: Visibility, device: DeviceFacts, shape: AttendShape, work = 0): KernelName {
   if (seen.views.length > 0 && seen.views.every((view) => view.rows === 1)) return "decode";
-  return tileKernelsOf(device, shape)[0];
+  return tileKernelsOf(device, shape, work)[0];
 }
 
 /** Which attention kernel: head size and storage types. */
@@ -133,6 +145,7 @@ export class Kernels {
   readonly #device: GPUDevice;
   readonly #shaders: Shaders;
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
+  readonly #work = new Map<string, number>();
 
   readonly #blocking: boolean;
 
@@ -145,6 +158,14 @@ export class Kernels {
     this.#device = device;
     this.#shaders = shaders;
     this.#blocking = blocking;
+  }
+
+  /** Takes in that a call of so many FLOPs is asked for; all that were with its head size and types. */
+  asked({ headDim, q, kv }: AttendShape, flops: number): number {
+    const key = [headDim, q, kv].join(" ");
+    const work = (this.#work.get(key) ?? 0) + flops;
+    this.#work.set(key, work);
+    return work;
   }
 
   attend(name: KernelName, shape: AttendShape): Promise<GPUComputePipeline> {

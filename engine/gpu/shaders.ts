@@ -5,6 +5,7 @@ import { InputError } from "../errors.ts";
 export const shaderUrls = {
   attend: new URL("../../shaders/attend.wgsl", import.meta.url),
   "attend-subgroup4": new URL("../../shaders/attend-subgroup4.wgsl", import.meta.url),
+  "attend-subgroup4-rows8": new URL("../../shaders/attend-subgroup4-rows8.wgsl", import.meta.url),
   "attend-lanes": new URL("../../shaders/attend-lanes.wgsl", import.meta.url),
   "attend-shared": new URL("../../shaders/attend-shared.wgsl", import.meta.url),
   "attend-matrix": new URL("../../shaders/attend-matrix.wgsl", import.meta.url),

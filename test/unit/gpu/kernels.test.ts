@@ -1,10 +1,12 @@
 /** Which kernel a device and a mask get. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chooseKernel, kernelName, suitingTileKernels, TILE_KERNELS, tileKernelsOf } from "../../../engine/gpu/kernels.ts";
+import { chooseKernel, kernelName, Kernels, suitingTileKernels, TILE_KERNELS, tileKernelsOf } from "../../../engine/gpu/kernels.ts";
 import { shaderUrls } from "../../../engine/gpu/shaders.ts";
 import { shard } from "../../../engine/layout/shards.ts";
 import { visibility } from "../../../engine/layout/visibility.ts";
+import { testGpu } from "../../gpu.ts";
+import { testPlatform } from "../../platform.ts";
 
 const device = (subgroupSize: number | undefined, software: boolean, matrices = false) => ({ subgroupSize, matrices, facts: { software } });
 const single = { headDim: 64, q: "f32", kv: "f32" } as const;
@@ -20,6 +22,23 @@ test("many query rows: the kernel made for the device, else the general one", ()
   assert.equal(chooseKernel(many, device(undefined, true), single), "attend-lanes");
   assert.equal(chooseKernel(many, device(8, true), single), "attend-lanes");
   for (const size of [undefined, 8, 16, 32, 64, 128]) assert.equal(chooseKernel(many, device(size, false), single), "attend-shared", `subgroups of ${size}`);
+});
+
+test("eight rows a lane: where subgroups have four lanes, and the work is worth its compilation", () => {
+  const many = seen([{ new: 8, cached: 5 }]);
+  assert.equal(chooseKernel(many, device(4, true), single, 1e10), "attend-subgroup4");
+  assert.equal(chooseKernel(many, device(4, true), single, 1e11), "attend-subgroup4-rows8");
+  assert.deepEqual(suitingTileKernels(device(4, true), single, 1e11).slice(0, 2), ["attend-subgroup4-rows8", "attend-subgroup4"]);
+  assert.equal(chooseKernel(many, device(8, true), single, 1e11), "attend-lanes");
+  assert.equal(chooseKernel(many, device(32, false), single, 1e11), "attend-shared");
+});
+
+test("a device's work is counted by head size and types", async () => {
+  const { gpu } = await testGpu();
+  const kernels = new Kernels(gpu.device, await (await testPlatform()).shaders());
+  assert.equal(kernels.asked(single, 1e10), 1e10);
+  assert.equal(kernels.asked({ ...single, group: 8 }, 2e10), 3e10);
+  assert.equal(kernels.asked({ ...single, headDim: 128 }, 1), 1);
 });
 
 test("matrix units: for f16 keys and values, and head sizes of whole matrices that fit; never chosen by itself", () => {
@@ -44,7 +63,7 @@ test("single query rows: split-KV on every device", () => {
 test("every kernel of the table has its text, and the last row suits every device", () => {
   for (const name of Object.keys(TILE_KERNELS)) assert.ok(name in shaderUrls, name);
   const last = Object.values(TILE_KERNELS).at(-1)!;
-  assert.ok(last.suits(device(undefined, false)) && last.suits(device(4, true)));
+  assert.ok(last.suits(device(undefined, false), 0) && last.suits(device(4, true), 0));
 });
 
 test("decode is compiled for fours of heads as the group needs them", () => {
