@@ -19,8 +19,8 @@ export interface InProcessResult {
 /** An experiment whose variant is not left to a rule. */
 export type FixedInput = Omit<AttendInput, "variant"> & { readonly variant?: Variant };
 
-/** Runs one experiment over `size` ranks whose devices `open` makes. The input is taken as valid. */
-export async function attendInProcess<Q, KV, P>(input: FixedInput, size: number, open: (shape: Shape, recorder: Recorder) => Device<Q, KV, P>): Promise<InProcessResult> {
+/** Runs one experiment over `size` ranks whose devices `open` makes, each for its own KV chunk. The input is taken as valid. */
+export async function attendInProcess<Q, KV, P>(input: FixedInput, size: number, open: (shape: Shape, recorder: Recorder, kv: RankChunk) => Device<Q, KV, P>): Promise<InProcessResult> {
   const { heads, kvHeads, headDim, sequences, variant = "pass-kv", wireDtype = "f32", causal = true } = input;
   const scale = input.scale ?? 1 / Math.sqrt(headDim);
   const shape: Shape = { heads, kvHeads, headDim, scale, causal, q: variant === "pass-q" ? wireDtype : "f32", kv: variant === "pass-kv" ? wireDtype : "f32" };
@@ -29,7 +29,7 @@ export async function attendInProcess<Q, KV, P>(input: FixedInput, size: number,
   const results = await Promise.all(localRings<RankChunk>(size).map((ring, rank) => {
     const q = queryChunk(rank, blocks.queries[rank], input, shape);
     const kv = keyChunk(rank, blocks.keys[rank], input, shape);
-    return runAttend({ variant, q, kv }, ring, open(shape, recorders[rank]));
+    return runAttend({ variant, q, kv }, ring, open(shape, recorders[rank], kv));
   }));
   const rows = sequences.reduce((sum, s) => sum + s.new, 0);
   const out = new Float32Array(rows * heads * headDim);

@@ -39,6 +39,12 @@ const READ = 0x1;
 const INPUT = STORAGE | COPY_DST;
 const OUTPUT = STORAGE | COPY_SRC | COPY_DST;
 
+/** What was loaded for the attention of a hop. */
+interface Arrival {
+  readonly hop: number;
+  readonly buffer: GPUBuffer;
+}
+
 /** Gets a pass's start and length on the shared clock, in seconds. */
 type Report = (start: number, duration: number) => void;
 
@@ -52,7 +58,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   readonly #pool: Pool;
   readonly #shape: Shape;
   readonly #recorder: Recorder;
-  readonly #arrivals = { queries: [] as GPUBuffer[], keys: [] as GPUBuffer[] };
+  readonly #arrivals = { queries: [] as Arrival[], keys: [] as Arrival[] };
   readonly #held = new Set<GPUBuffer>();
   readonly #used = new Set<string>();
   #ordered: { readonly pages: number; readonly table: GPUBuffer } | undefined;
@@ -91,7 +97,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
 
   loadQueries(chunk: RankChunk, hop: number): GpuQueries {
     const start = now();
-    const buffer = this.#arrival("queries", chunk.bytes, chunk.block.rows);
+    const buffer = this.#arrival("queries", hop, chunk.bytes, chunk.block.rows);
     this.#write(buffer, 0, chunk.data, 0, chunk.bytes);
     this.#recorder.add("host", "upload", hop, start, { bytes: chunk.bytes });
     return { block: chunk.block, owner: chunk.owner, buffer };
@@ -105,7 +111,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const half = Math.max(block.rows * row, 16);
     const alignment = this.#gpu.device.limits.minStorageBufferOffsetAlignment;
     const valuesAt = Math.ceil(half / alignment) * alignment;
-    const buffer = this.#arrival("keys", valuesAt + half, chunk.block.rows);
+    const buffer = this.#arrival("keys", hop, valuesAt + half, chunk.block.rows);
     for (const { from, to, rows } of moves) {
       this.#write(buffer, to * row, chunk.data, from * row, rows * row);
       this.#write(buffer, valuesAt + to * row, chunk.data, (chunk.block.rows + from) * row, rows * row);
@@ -301,13 +307,13 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     return this.#ordered.table;
   }
 
-  /** Arrivals of a kind alternate between two buffers: one is attended to while the next is filled. */
-  #arrival(kind: "queries" | "keys", bytes: number, rows: number): GPUBuffer {
+  /** Arrivals of two hops are held, each a buffer or, in slices, several: one hop's are attended to while the next one's are filled. */
+  #arrival(kind: "queries" | "keys", hop: number, bytes: number, rows: number): GPUBuffer {
     this.#require(bytes, rows);
     const arrivals = this.#arrivals[kind];
-    if (arrivals.length === 2) this.#release(arrivals.shift()!);
+    while (arrivals.length > 0 && arrivals[0].hop < hop - 1) this.#release(arrivals.shift()!.buffer);
     const buffer = this.#take(bytes, INPUT);
-    arrivals.push(buffer);
+    arrivals.push({ hop, buffer });
     return buffer;
   }
 
@@ -323,7 +329,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   }
 
   #require(bytes: number, rows: number): void {
-    requireStorage(this.#gpu.device, bytes, (have) => Math.floor((have / Math.max(1, bytes)) * rows));
+    requireStorage(this.#gpu.limits, bytes, (have) => Math.floor((have / Math.max(1, bytes)) * rows));
   }
 
   #take(bytes: number, usage: GPUBufferUsageFlags): GPUBuffer {

@@ -22,6 +22,8 @@ export interface DeviceLimits {
 /** A device with what is worth knowing about it. */
 export interface Gpu {
   readonly device: GPUDevice;
+  /** What it was opened with: all that the adapter offers. */
+  readonly limits: DeviceLimits;
   readonly facts: AdapterFacts;
   readonly timestamps: boolean;
   /** Lanes of every subgroup, where they are always as many and the device can use them. */
@@ -65,7 +67,7 @@ export async function openDevice(gpu: GPU | undefined, wait: Gpu["wait"] = (answ
   const { vendor, architecture, description } = adapter.info;
   const name = [description || adapter.info.device, [vendor, architecture].filter(Boolean).join(" ")].filter(Boolean).join(", ") || "unnamed adapter";
   const software = SOFTWARE.test(`${name} ${adapter.info.device}`) || (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter === true;
-  return { device, timestamps, subgroupSize, matrices, wait, facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() } };
+  return { device, limits: { maxStorageBufferBindingSize, maxBufferSize }, timestamps, subgroupSize, matrices, wait, facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() } };
 }
 
 /** What attend-matrix.wgsl enables. */
@@ -89,9 +91,9 @@ function hasMatrices({ features, limits, info }: GPUAdapter, subgroupSize: numbe
 }
 
 /** Throws LimitError when a storage buffer of `need` bytes is more than the device gives; `largestT` says what would fit. */
-export function requireStorage(device: GPUDevice, need: number, largestT: (have: number) => number): void {
+export function requireStorage(limits: DeviceLimits, need: number, largestT: (have: number) => number): void {
   for (const limit of ["maxStorageBufferBindingSize", "maxBufferSize"] as const) {
-    const have = device.limits[limit];
+    const have = limits[limit];
     if (need > have) throw new LimitError(`${limit} (bytes)`, have, need, largestT(have));
   }
 }

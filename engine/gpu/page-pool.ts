@@ -19,7 +19,7 @@ export class GpuPagePool implements PagePool<GpuKeys> {
   /** `rowBytes`: of one row of K. Errors: LimitError when the pool is more than the device gives. */
   constructor(gpu: Gpu, pages: number, rowBytes: number) {
     const size = Math.max(16, pages * PAGE * rowBytes);
-    requireStorage(gpu.device, size, (have) => Math.floor(have / rowBytes));
+    requireStorage(gpu.limits, size, (have) => Math.floor(have / rowBytes));
     this.#gpu = gpu;
     this.#rowBytes = rowBytes;
     const usage = STORAGE | COPY_DST | COPY_SRC;

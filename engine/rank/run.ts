@@ -52,10 +52,12 @@ async function resultOf<P>(device: Pick<Device<unknown, unknown, P>, "result" | 
 /** Spans in which the device waited for a chunk: from the end of a hop's attention to the arrival that the next hop needs. */
 export function exposedWaits(spans: readonly Span[]): Span[] {
   const arrivals = new Map(spans.filter((s) => s.kind === "receive").map((s) => [s.hop, s]));
-  return spans.filter((s) => s.kind === "attend").flatMap((attend) => {
-    const arrival = arrivals.get(attend.hop);
+  const ends = new Map<number, number>();
+  // A hop's attention may be several spans: one for each slice.
+  for (const { kind, hop, start, duration } of spans) if (kind === "attend") ends.set(hop, Math.max(ends.get(hop) ?? -Infinity, start + duration));
+  return [...ends].flatMap(([hop, start]) => {
+    const arrival = arrivals.get(hop);
     if (arrival === undefined) return [];
-    const start = attend.start + attend.duration;
     const duration = arrival.start + arrival.duration - start;
     return duration > 0 ? [{ ...arrival, lane: "device", kind: "wait", start, duration } satisfies Span] : [];
   });

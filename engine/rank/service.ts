@@ -8,6 +8,7 @@ import { type Gpu, openDevice } from "../gpu/device.ts";
 import { GpuPagePool } from "../gpu/page-pool.ts";
 import { Kernels } from "../gpu/kernels.ts";
 import { Pool } from "../gpu/pool.ts";
+import { sliceRows } from "../gpu/slice-rows.ts";
 import { bytesPer } from "../tensor/dtype.ts";
 import { now, Recorder } from "../trace/clock.ts";
 import type { PagePool } from "../layout/page-pool.ts";
@@ -17,6 +18,7 @@ import { type AttendJob, type AttendOutcome, type CacheSetup, endOf, type Fault,
 import { LeavePort } from "./leave.ts";
 import { Mesh, MeshRing } from "./mesh.ts";
 import { type Device, exposedWaits, runAttend, runStep } from "./run.ts";
+import { sliced } from "./sliced.ts";
 
 /** What differs between a Web Worker and a Node worker thread. */
 export interface RankPlatform {
@@ -84,22 +86,23 @@ export class RankService {
     this.#opening = openDevice(this.#platform.gpu(), this.#platform.wait);
     const gpu = await this.#opening;
     this.#gpu = { gpu, kernels: new Kernels(gpu.device, setup.shaders, this.#platform.blockingCompile, setup.tune ?? !gpu.facts.software), pool: new Pool(gpu.device) };
-    gpu.device.onuncapturederror = ({ error }) => this.#running?.fail(new RankError(setup.rank, this.#running.hop, undefined, `the GPU refused: ${error.message}`));
+    gpu.device.onuncapturederror = ({ error }) => this.#running?.fail(new RankError(setup.rank, this.#running.hop, undefined, refusalOf(error)));
     gpu.device.lost.then(({ reason, message }) => {
       this.#lost = `its GPU device was lost (${reason}${message && `: ${message}`})`;
       this.#running?.fail(new RankError(setup.rank, this.#running.hop, endOf(this.#running.phase), this.#lost));
     });
-    const { maxStorageBufferBindingSize, maxBufferSize } = gpu.device.limits;
-    return { adapter: gpu.facts, timestamps: gpu.timestamps, limits: { maxStorageBufferBindingSize, maxBufferSize } };
+    return { adapter: gpu.facts, timestamps: gpu.timestamps, limits: gpu.limits };
   }
 
-  /** Runs one attention on this rank's shard. */
-  attend(job: AttendJob): Promise<AttendOutcome> {
-    if (job.halt === undefined) return this.#run(job, (ring, device) => runAttend(job, ring, device));
+  /** Runs one attention on this rank's shard, in slices where its chunks are larger than the device's buffers. Errors: LimitError. */
+  async attend(job: AttendJob): Promise<AttendOutcome> {
+    const most = this.#gpu && sliceRows(job.shape, job.variant, this.#setup!.size, job.kv.block, this.#gpu.gpu.limits);
+    const fitting = (device: AnyDevice): AnyDevice => (most === undefined ? device : sliced(device, job.shape, most));
+    if (job.halt === undefined) return await this.#run(job, (ring, device) => runAttend(job, ring, fitting(device)));
     const { port, watch } = job.halt;
     const leave = new LeavePort(port, (kind) => this.#strike(kind));
-    return this.#run(job, (ring, device) => {
-      const halted = halting(ring, device, (state) => this.#halted(state.hop, () => leave.ask(state)), watch);
+    return await this.#run(job, (ring, device) => {
+      const halted = halting(ring, fitting(device), (state) => this.#halted(state.hop, () => leave.ask(state)), watch);
       return runAttend(job, halted.ring, halted.device);
     }, leave);
   }
@@ -257,4 +260,11 @@ export class RankService {
       { rank: this.#setup!.rank, at: now(), resumed: this.#resumed, job: running?.id, phase: running?.phase ?? "idle", hop: running?.hop ?? 0, done: running?.done ?? 0, awaiting, delivered, sending } satisfies Pulse,
     );
   }
+}
+
+/** What the GPU refused, and what to do where it has no memory left; Node has no such class by a global name. */
+function refusalOf(error: GPUError): string {
+  return error.constructor.name === "GPUOutOfMemoryError"
+    ? `the GPU has too little memory left for this experiment: take fewer tokens, or end what else uses it (${error.message})`
+    : `the GPU refused: ${error.message}`;
 }

@@ -55,7 +55,7 @@ export interface Motion {
   /** Each chunk's own journey, by owner, in order of time. */
   readonly journeys: readonly (readonly Flight[])[];
   readonly parcels: readonly Flight[];
-  /** Attend, wait and merge of each rank in order of time. */
+  /** Attend, wait and merge of each rank in order of time; the attention of a hop is one span, from its first to its last. */
   readonly devices: readonly (readonly Span[])[];
   readonly moments: readonly Moment[];
 }
@@ -69,13 +69,30 @@ export function motionOf({ spans, ranks }: Pick<Report, "spans" | "ranks">): Mot
     return { kind: parcel ? "parcel" : "chunk", from, to, owner: parcel ? to : ownerAt(from, hop, ranks), hop: parcel ? ranks : hop, start, end: start + span.duration, bytes };
   };
   const flights = received.map(flight);
-  const devices = Array.from({ length: ranks }, (_, rank) => spans.filter((span) => span.rank === rank && span.lane === "device" && ["attend", "wait", "merge"].includes(timeKind(span))).sort((a, b) => a.start - b.start));
+  const devices = Array.from({ length: ranks }, (_, rank) => wholeHops(spans.filter((span) => span.rank === rank && span.lane === "device" && ["attend", "wait", "merge"].includes(timeKind(span))).sort((a, b) => a.start - b.start)));
   const of = [...devices.flat(), ...received];
   const from = of.length === 0 ? 0 : Math.min(...of.map(({ start }) => start));
   const end = of.length === 0 ? 0 : Math.max(...of.map(({ start, duration }) => start + duration));
   const parcels = flights.filter(({ kind }) => kind === "parcel");
   const journeys = Array.from({ length: ranks }, (_, owner) => flights.filter((f) => f.kind === "chunk" && f.owner === owner));
   return { ranks, from, end, journeys, parcels, devices, moments: momentsOf(devices.flat(), parcels, ranks, from, end) };
+}
+
+/** One rank's spans in order of time, with those of a hop's attention (it may have been cut into slices) made one. */
+function wholeHops(spans: readonly Span[]): Span[] {
+  const whole: Span[] = [];
+  const hops = new Map<number, number>();
+  for (const span of spans) {
+    const at = span.kind === "attend" ? hops.get(span.hop) : undefined;
+    if (at === undefined) {
+      if (span.kind === "attend") hops.set(span.hop, whole.length);
+      whole.push(span);
+    } else {
+      const first = whole[at];
+      whole[at] = { ...first, duration: Math.max(first.duration, span.start + span.duration - first.start), flops: first.flops + span.flops };
+    }
+  }
+  return whole;
 }
 
 /** Every chunk's place at `time`, in the order of owners, then the parcels that are under way. */

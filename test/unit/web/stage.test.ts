@@ -84,6 +84,23 @@ test("a run of the engine: blocks of the mask, spans and bytes say the same", as
   }
 });
 
+test("attention in several spans a hop is under way from the first to the end of the last", () => {
+  const whole = run(3, "pass-kv");
+  const halves = ({ start, duration, flops }: Span) => [{ start, duration: 0.4 * duration, flops: 0.4 * flops }, { start: start + 0.5 * duration, duration: 0.5 * duration, flops: 0.6 * flops }];
+  const motion = motionOf({ ranks: 3, spans: whole.spans.flatMap((span) => (span.kind === "attend" ? halves(span).map((half) => ({ ...span, ...half })) : [span])) });
+  for (const { rank, hop, start } of whole.spans.filter(({ kind }) => kind === "attend")) {
+    for (const share of [0.1, 0.45, 0.75]) {
+      const { kind, share: found } = doingAt(motion, start + 10 * share)[rank];
+      assert.ok(kind === "attend" && Math.abs(found! - share) < 1e-9);
+      assert.equal(hopsAt(motion, start + 10 * share)[rank][hop], "now");
+    }
+    assert.equal(hopsAt(motion, start + 10.001)[rank][hop], "done");
+  }
+  const flops = (spans: readonly Span[]) => workOf(spans, 3).map(Math.round);
+  assert.deepEqual(flops(motion.devices.flat()), flops(whole.spans));
+  assert.deepEqual(motion.moments.map(({ name }) => name), motionOf(whole).moments.map(({ name }) => name));
+});
+
 test("links and outcomes are the ranks' own counts", () => {
   const { spans, ranks } = run(4, "pass-q");
   const perRank = Array.from({ length: 4 }, (_, rank) => ({ rank, bytesSent: 210, bytesReceived: 210, messages: 6, ring: { messages: 3, bytes: 150 }, all2all: { messages: 3, bytes: 60 }, paddingBytes: 0 }));

@@ -1,0 +1,62 @@
+/** How many rows of queries and of keys one slice may have, so that every buffer of an attention is one that the device gives. */
+import { LimitError } from "../errors.ts";
+import type { Block } from "../layout/shards.ts";
+import { cut, longest } from "../layout/slices.ts";
+import type { Shape } from "../ring/chunk.ts";
+import type { Variant } from "../ring/contract.ts";
+import { bytesPer } from "../tensor/dtype.ts";
+import type { DeviceLimits } from "./device.ts";
+import { PIECE_KEYS } from "./kernels.ts";
+
+/** Most rows of one slice, at least one each. */
+export interface SliceRows {
+  readonly queries: number;
+  /** Rows of queries where no sequence has more than one of them: decode.wgsl makes a partial for each piece of their keys. */
+  readonly singles: number;
+  /** Rows of keys, each sequence's counted to a multiple of `KEYS_STEP`. */
+  readonly keys: number;
+}
+
+/** On the device each sequence's keys begin at a multiple of this (see `aligned`). */
+export const KEYS_STEP = 4;
+
+/** Bytes to a multiple of which the place of V in a buffer of K and V is rounded up: the most that a device may ask for. */
+const OFFSET = 256;
+
+/** Bytes by which a buffer stays under the largest: SwiftShader has no memory for one of exactly its limit, 1 GiB. */
+const SPARE = 256;
+
+/** Bytes of one row of Q, of K, of O and of LSE. */
+function rowBytes({ heads, kvHeads, headDim, q, kv }: Shape): { q: number; k: number; o: number; lse: number } {
+  return { q: heads * headDim * bytesPer(q), k: kvHeads * headDim * bytesPer(kv), o: heads * headDim * 4, lse: heads * 4 };
+}
+
+/** Partials that a merge stacks: in pass-Q those of all ranks. */
+const stacked = (variant: Variant, ranks: number): number => (variant === "pass-q" ? ranks : 1);
+
+/** Throws LimitError where even slices of one row are more than a device gives. */
+export function requireRow(shape: Shape, variant: Variant, ranks: number, limits: DeviceLimits): void {
+  const { q, k, o, lse } = rowBytes(shape);
+  // Where a single row's keys are cut, the partial of a piece and what there was are two.
+  const need = Math.max(q, o * Math.max(stacked(variant, ranks), 2), 2 * Math.ceil((KEYS_STEP * k) / OFFSET) * OFFSET);
+  for (const [name, bytes] of [["maxStorageBufferBindingSize", need], ["maxBufferSize", Math.max(need, o + lse) + SPARE]] as const) {
+    if (bytes > limits[name]) throw new LimitError(`${name} (bytes, for a single row on ${ranks === 1 ? "one rank" : `${ranks} ranks`})`, limits[name], bytes);
+  }
+}
+
+/** The rows that a slice may have in a ring of `ranks`, where a rank's KV chunk is `kv`. Errors: as requireRow's. */
+export function sliceRows(shape: Shape, variant: Variant, ranks: number, kv: Block, limits: DeviceLimits): SliceRows {
+  requireRow(shape, variant, ranks, limits);
+  // K and V share a buffer, which the pool may hand out again as one binding.
+  const largest = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize - SPARE);
+  const { q, k, o, lse } = rowBytes(shape);
+  // Results are read back as O and LSE in one buffer, which is no binding.
+  const queries = Math.min(Math.floor(largest / Math.max(q, o * stacked(variant, ranks))), Math.floor((limits.maxBufferSize - SPARE) / (o + lse)));
+  const half = Math.floor(largest / 2 / OFFSET) * OFFSET;
+  // No more pieces of keys than a single row's partials of them fit, beside what there was.
+  const pieces = Math.floor(largest / o) - 1;
+  const keys = Math.floor(Math.min(half / k, pieces * PIECE_KEYS) / KEYS_STEP) * KEYS_STEP;
+  const continued = (variant === "pass-kv" && ranks > 1) || cut(kv, keys, { step: KEYS_STEP }).length > 1;
+  const slots = Math.max(1, Math.ceil(Math.min(longest(kv), keys) / PIECE_KEYS));
+  return { queries, singles: Math.min(queries, Math.floor(largest / (o * (slots + (continued ? 1 : 0))))), keys };
+}
