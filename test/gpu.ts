@@ -12,9 +12,13 @@ export function testGpu(): Promise<{ gpu: Gpu; kernels: Kernels; pool: Pool }> {
   return (opened ??= open());
 }
 
+/** The runtime's own WebGPU, or Dawn in Node. */
+export async function runtimeGpu(): Promise<GPU> {
+  return (globalThis.navigator as Navigator | undefined)?.gpu ?? (await import("../engine/rank/dawn.ts")).openDawn();
+}
+
 async function open() {
-  const own = (globalThis.navigator as Navigator | undefined)?.gpu;
-  const gpu = await openDevice(own ?? (await import("../engine/rank/dawn.ts")).openDawn());
+  const gpu = await openDevice(await runtimeGpu());
   const shaders = await readShaders((url) => readFile(url, "utf8"));
   return { gpu, kernels: new Kernels(gpu.device, shaders), pool: new Pool(gpu.device) };
 }
