@@ -172,7 +172,7 @@ export function failureOf(error: unknown, backend: Backend, own = false): Failur
   const name = error instanceof Error ? error.name : "";
   const used = backend === "webgpu" ? variants.inUse : [];
   const elsewhere = backend === "webgpu" ? `, or choose plain TypeScript in place of WebGPU${used.length === 0 ? "" : `. In place of shipped kernels, runs use ${used.map((v) => `${sayVariant(v)} (${v.kernel})`).join(" and ")}: go back to the shipped if it is at fault`}` : "";
-  if (name === "LimitError") return { title: "The device cannot hold this experiment", message, advice: "Take fewer new tokens or more ranks." };
+  if (name === "LimitError") return { title: "The device cannot hold this experiment", message, advice: "Take fewer heads or a smaller head size." };
   if (name === "InputError") return { title: "The engine refuses this input", message, advice: own ? "Choose other files, or change the part of the sentence that the message names." : "Change the part of the sentence that the message names." };
   if (/GPU device was lost/.test(message)) return { title: "A GPU device was lost", message, advice: `Restart ends every rank and gives each a new device${elsewhere}.` };
   if (name === "RankError") return { title: "A rank failed", message, advice: `Run again starts every rank anew${elsewhere}.` };

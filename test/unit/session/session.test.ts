@@ -215,7 +215,8 @@ test("500 mixed steps: buffers, pages and heap do not grow", async () => {
       if (i === 149) [early, heap] = [await held(), process.memoryUsage().heapUsed];
     }
     const late = await held();
-    late.forEach((now, rank) => assert.ok(now.buffers <= early[rank].buffers + 3 && now.bytes <= early[rank].bytes + 32_768, `rank ${rank}: ${JSON.stringify(early[rank])}, then ${JSON.stringify(now)}`));
+    // How many buffers a step needs at once depends on timing, and on the variant that measured rates choose: up to some 27 here. One left behind in each step would be 350 more.
+    late.forEach((now, rank) => assert.ok(now.buffers <= early[rank].buffers + 8 && now.bytes <= early[rank].bytes + 65_536, `rank ${rank}: ${JSON.stringify(early[rank])}, then ${JSON.stringify(now)}`));
     assert.equal(talk.session.tokens.length, 1);
     const grown = process.memoryUsage().heapUsed - heap;
     assert.ok(grown < 64e6, `the heap grew by ${grown} bytes in 350 steps`);
