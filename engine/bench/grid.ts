@@ -1,6 +1,6 @@
 /** The correctness grid that a kernel passes before it is timed: the shapes that are measured, in small, against float64. */
 import { GpuAttention } from "../gpu/attention.ts";
-import { type KernelName, suitingTileKernels, tileKernelsOf } from "../gpu/kernels.ts";
+import { isPieceKernel, type KernelName, suitingPieceKernels, suitingTileKernels, tileKernelsOf } from "../gpu/kernels.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { attendInProcess } from "../cluster/in-process.ts";
 import { check } from "../reference/check.ts";
@@ -74,7 +74,7 @@ export function storedTypes({ gpu }: Bench): readonly StoredType[] {
 /** The kernels that suit a device and a shape, whatever the work, the one it would choose first; and the one of matrix units wherever it can run. */
 export function kernelsOf({ gpu }: Bench, headDim: number, kv: StoredType): readonly KernelName[] {
   const shape = { headDim, q: "f32", kv } as const;
-  return [...suitingTileKernels(gpu, shape, Infinity), ...tileKernelsOf(gpu, shape).filter((name) => name === "attend-matrix"), "decode"];
+  return [...suitingTileKernels(gpu, shape, Infinity), ...tileKernelsOf(gpu, shape).filter((name) => name === "attend-matrix"), ...suitingPieceKernels(gpu)];
 }
 
 /** Checks every kernel that suits the device on every head shape. */
@@ -89,7 +89,7 @@ export async function checkKernels(bench: Bench, shapes: readonly Heads[], signa
     const taken = shapes.filter(({ headDim }) => kernelsOf(bench, headDim, kv).includes(kernel));
     for (const { headDim } of taken) compile.push({ headDim, ...(await compiled(bench, kernel, headDim, kv)) });
     const wire = kv === "f32" ? {} : { wire: { dtype: kv, variant: "pass-kv" as const } };
-    const cases = taken.flatMap((heads) => (kernel === "decode" ? SINGLE : TILES).map((c) => ({ ...heads, ...c, ...wire })));
+    const cases = taken.flatMap((heads) => (isPieceKernel(kernel) ? SINGLE : TILES).map((c) => ({ ...heads, ...c, ...wire })));
     for (const c of cases) {
       signal?.throwIfAborted();
       const { label, out, lse, passed } = await checkCase(bench, kernel, c, oracles);

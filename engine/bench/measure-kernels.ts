@@ -1,6 +1,6 @@
 /** Each kernel on each shape: times, rates, and what share of the adapter's ceiling that is. */
 import { visibility } from "../layout/visibility.ts";
-import { chooseKernel, type KernelName } from "../gpu/kernels.ts";
+import { chooseKernel, isPieceKernel, type KernelName } from "../gpu/kernels.ts";
 import { timeAttention, type Operands, operandsOf } from "./attention-run.ts";
 import type { Ceilings } from "./ceilings.ts";
 import { kernelsOf, type StoredType, storedTypes } from "./grid.ts";
@@ -51,7 +51,7 @@ export async function measureKernels(bench: Bench, ceilings: Ceilings, sizes: re
 async function atSize(bench: Bench, ceilings: Ceilings, size: number, heads: Heads, kv: StoredType, repeats: number, signal: AbortSignal): Promise<KernelFigures[]> {
   const variants = measuredAt(size, heads).flatMap((shape) => {
     const operands = operandsOf(inputOfMeasured(shape), kv);
-    return kernelsOf(bench, shape.headDim, kv).filter((kernel) => (kernel === "decode") === (shape.mask === "decode")).map((kernel) => ({ shape, kernel, operands }));
+    return kernelsOf(bench, shape.headDim, kv).filter((kernel) => isPieceKernel(kernel) === (shape.mask === "decode")).map((kernel) => ({ shape, kernel, operands }));
   });
   await interleave(variants, 1, ({ operands, kernel }) => timeAttention(bench, operands, kernel), signal); // buffers are made, clocks rise
   const runs = await interleave(variants, repeats, ({ operands, kernel }) => timeAttention(bench, operands, kernel), signal);

@@ -186,9 +186,9 @@ export class Trials {
     for (const heads of kernel === undefined ? [] : HEADS) {
       for (let size = SIZES.least;; size *= 2) {
         signal?.throwIfAborted();
-        const shape = measuredAt(size, heads).find(({ mask }) => mask === (kernel === "decode" ? "decode" : "causal"))!;
+        const shape = measuredAt(size, heads).find(({ mask }) => mask === (roleOf(name) === "pieces" ? "decode" : "causal"))!;
         const operands = operandsOf(inputOfMeasured(shape), storedAs(name));
-        const label = `${kernel === "decode" ? "decode" : "causal prefill"}, T ${shape.tokens}${shape.cached === 0 ? "" : `, P ${shape.cached}`}, heads ${heads.heads}/${heads.kvHeads}, D ${heads.headDim}`;
+        const label = `${roleOf(name) === "pieces" ? "decode" : "causal prefill"}, T ${shape.tokens}${shape.cached === 0 ? "" : `, P ${shape.cached}`}, heads ${heads.heads}/${heads.kvHeads}, D ${heads.headDim}`;
         progress(label);
         const run: Measurement["run"] = async (bench, take) => (await timeAttention(bench, operands, kernel, take)).device;
         // The first run compiles with some drivers, and clocks rise.

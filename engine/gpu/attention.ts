@@ -7,7 +7,7 @@ import { type RankChunk, rankChunk, type Rows, type Shape } from "../ring/chunk.
 import { bytesPer } from "../tensor/dtype.ts";
 import { now, type Recorder } from "../trace/clock.ts";
 import { type Gpu, requireStorage } from "./device.ts";
-import { type AttendShape, chooseKernel, kernelName, type KernelName, type Kernels, MERGE_COLUMNS, PIECE_HEADS, PIECE_KEYS, suitingTileKernels, TILE_KERNELS } from "./kernels.ts";
+import { type AttendShape, chooseKernel, isPieceKernel, kernelName, type KernelName, type Kernels, MERGE_COLUMNS, PIECE_HEADS, PIECE_KEYS, suitingTileKernels, TILE_KERNELS } from "./kernels.ts";
 import type { Pool } from "./pool.ts";
 
 /** Queries on the device. */
@@ -88,7 +88,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const shape = this.#attendShape;
     const work = this.#kernels.asked(shape, flops);
     const name = chooseKernel(seen, this.#gpu, shape, work);
-    return name === "decode" ? name : this.#kernels.tuner?.pick(shape, suitingTileKernels(this.#gpu, shape, work), flops) ?? name;
+    return isPieceKernel(name) ? name : this.#kernels.tuner?.pick(shape, suitingTileKernels(this.#gpu, shape, work), flops) ?? name;
   }
 
   get #attendShape(): AttendShape {
@@ -138,10 +138,10 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const start = this.#recorder.begin(this.#kernels.ran.has(pipeline) ? "attend" : "compile", hop);
     const report: Report = (began, lasted) => {
       this.#recorder.add("device", "attend", hop, began, { flops, peer: q.owner === this.#recorder.rank ? kv.owner : q.owner }, lasted);
-      if (name !== "decode") this.#kernels.tuner?.saw(this.#attendShape, name, flops, lasted);
+      if (!isPieceKernel(name)) this.#kernels.tuner?.saw(this.#attendShape, name, flops, lasted);
     };
     this.#used.add(kernelName(name, this.#attendShape));
-    return name === "decode"
+    return isPieceKernel(name)
       ? await this.#attendPieces(hop, pipeline, q, kv, seen, into, report, start)
       : await this.#attendTiles(TILE_KERNELS[name].tileRows, pipeline, q, kv, seen, into, report, start);
   }
@@ -180,7 +180,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     return partial;
   }
 
-  /** decode.wgsl: single query rows, their keys split in pieces, then merge.wgsl over the pieces and what there was. */
+  /** A kernel of single query rows: their keys split in pieces, then merge.wgsl over the pieces and what there was. */
   async #attendPieces(hop: number, pipeline: GPUComputePipeline, q: GpuQueries, kv: GpuKeys, seen: Visibility, into: GpuPartial | undefined, report: Report, start: number): Promise<GpuPartial> {
     const { heads, kvHeads, scale } = this.#shape;
     const { pieces, slots } = piecesOf(seen);

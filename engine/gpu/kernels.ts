@@ -35,6 +35,12 @@ export interface TileKernel {
   readonly runs?: (device: DeviceFacts) => boolean;
 }
 
+/** A kernel of single query rows, split-KV. */
+export interface PieceKernel {
+  /** Whether a device is the kind that it was made for. */
+  readonly suits: (device: DeviceFacts) => boolean;
+}
+
 /** What the choice of a kernel depends on. */
 export interface DeviceFacts {
   /** Lanes of every subgroup, where they are always as many and the feature is on. */
@@ -83,8 +89,25 @@ export function tileKernelsOf(device: DeviceFacts, shape: AttendShape, work = 0)
   return able.sort((a, b) => suits(b) - suits(a));
 }
 
+/** The kernels of single query rows, the most special first; the last one suits every device. */
+export const PIECE_KERNELS = {
+  "decode-subgroup4": { suits: ({ subgroupSize }) => subgroupSize === 4 },
+  decode: { suits: () => true },
+} as const satisfies Record<string, PieceKernel>;
+
+/** Kernels of single query rows. */
+export type PieceKernelName = keyof typeof PIECE_KERNELS;
+
+/** The kernels of single query rows that suit a device, the one it takes first. */
+export function suitingPieceKernels(device: DeviceFacts): readonly PieceKernelName[] {
+  return (Object.keys(PIECE_KERNELS) as PieceKernelName[]).filter((name) => PIECE_KERNELS[name].suits(device));
+}
+
 /** The attention kernels: tiles of many query rows, or split-KV for single ones. */
-export type KernelName = TileKernelName | "decode";
+export type KernelName = TileKernelName | PieceKernelName;
+
+/** Whether a kernel is one of single query rows. */
+export const isPieceKernel = (name: string): name is PieceKernelName => Object.hasOwn(PIECE_KERNELS, name);
 
 /** The kernels of many query rows that suit a device, its work and a shape, the one it would choose first. */
 export function suitingTileKernels(device: DeviceFacts, shape: AttendShape, work = 0): readonly TileKernelName[] {
@@ -96,7 +119,7 @@ export function suitingTileKernels(device: DeviceFacts, shape: AttendShape, work
  * `work`: FLOPs that the device was asked for with this shape so far, this call's included.
  */
 export function chooseKernel(seen: Visibility, device: DeviceFacts, shape: AttendShape, work = 0): KernelName {
-  if (seen.views.length > 0 && seen.views.every((view) => view.rows === 1)) return "decode";
+  if (seen.views.length > 0 && seen.views.every((view) => view.rows === 1)) return suitingPieceKernels(device)[0];
   return tileKernelsOf(device, shape, work)[0];
 }
 
@@ -111,7 +134,7 @@ export interface AttendShape {
 
 /** The name a report gives a kernel. */
 export function kernelName(name: KernelName, shape: AttendShape): string {
-  const what = name === "decode" ? `split-KV, ${PIECE_KEYS} keys and ${4 * pieceQuads(shape.group)} heads a workgroup` : TILE_KERNELS[name].what;
+  const what = isPieceKernel(name) ? `split-KV, ${PIECE_KEYS} keys and ${4 * pieceQuads(shape.group)} heads a workgroup` : TILE_KERNELS[name].what;
   return `${name}: ${what} (D ${shape.headDim}, q ${shape.q}, kv ${shape.kv})`;
 }
 
@@ -124,7 +147,7 @@ export function specialise(text: string, shape: AttendShape): string {
     [/^fn unpack_q\(.*$/m, `fn unpack_q(x: Q4) -> vec4f { return ${STORAGE[shape.q].unpack}; }`],
     [/^fn unpack_kv\(.*$/m, `fn unpack_kv(x: KV4) -> vec4f { return ${STORAGE[shape.kv].unpack}; }`],
   ];
-  // Of decode.wgsl alone.
+  // Of the kernels of single query rows alone.
   const quads = text.replace(/^const QUADS: u32 = \d+u;/m, `const QUADS: u32 = ${pieceQuads(shape.group)}u;`);
   return lines.reduce((source, [line, replacement]) => {
     if (!line.test(source)) throw new Error(`attention kernel: no line matches ${line}; the host replaces it`);
@@ -169,7 +192,7 @@ export class Kernels {
   }
 
   attend(name: KernelName, shape: AttendShape): Promise<GPUComputePipeline> {
-    return this.#get(kernelName(name, shape), name === "decode" ? "decode" : "attend", () => specialise(this.#shaders[name], shape));
+    return this.#get(kernelName(name, shape), isPieceKernel(name) ? "decode" : "attend", () => specialise(this.#shaders[name], shape));
   }
 
   /** Resolves when nothing is being compiled any more: a Node worker that ends while Dawn owes it an answer takes the process down. */

@@ -10,6 +10,7 @@ export const shaderUrls = {
   "attend-shared": new URL("../../shaders/attend-shared.wgsl", import.meta.url),
   "attend-matrix": new URL("../../shaders/attend-matrix.wgsl", import.meta.url),
   decode: new URL("../../shaders/decode.wgsl", import.meta.url),
+  "decode-subgroup4": new URL("../../shaders/decode-subgroup4.wgsl", import.meta.url),
   merge: new URL("../../shaders/merge.wgsl", import.meta.url),
   seeded: new URL("../../shaders/seeded.wgsl", import.meta.url),
 };

@@ -5,7 +5,7 @@ import { bench } from "../../../engine/cli/bench.ts";
 import type { BenchDocument } from "../../../engine/bench/document.ts";
 import type { Repeats } from "../../../engine/bench/stats.ts";
 import { InputError } from "../../../engine/errors.ts";
-import { TILE_KERNELS, type TileKernel } from "../../../engine/gpu/kernels.ts";
+import { suitingPieceKernels, TILE_KERNELS, type TileKernel } from "../../../engine/gpu/kernels.ts";
 import { call, platform, runtime } from "../cli/command.ts";
 import { testGpu } from "../../gpu.ts";
 
@@ -21,11 +21,12 @@ test("bench --json: every kernel that suits is checked and measured, beside the 
   const d = JSON.parse(stdout) as BenchDocument;
   const { gpu } = await testGpu();
   const tiles = Object.entries(TILE_KERNELS).filter(([, kernel]: [string, TileKernel]) => kernel.suits(gpu, Infinity) && kernel.takes === undefined).map(([name]) => name);
+  const pieces = suitingPieceKernels(gpu);
   assert.deepEqual([d.runtime, d.sizes, d.repeats, d.passed, d.adapter.name, d.peers], [runtime, [64], 1, true, gpu.facts.name, []]);
   assert.ok(!Number.isNaN(Date.parse(d.date)));
   assert.equal(d.notes.some((note) => note.startsWith("a software adapter")), d.adapter.software);
 
-  assert.deepEqual(d.checks.map((c) => c.kernel), [...tiles, "decode"]);
+  assert.deepEqual(d.checks.map((c) => c.kernel), [...tiles, ...pieces]);
   for (const c of d.checks) {
     assert.deepEqual([c.passed, c.failed], [true, []]);
     assert.ok(c.cases >= 4 && c.compile.length === 2);
@@ -38,7 +39,7 @@ test("bench --json: every kernel that suits is checked and measured, beside the 
 
   const of = (mask: string) => d.kernels.filter((k) => k.shape.mask === mask);
   for (const mask of ["full", "causal", "partial"]) assert.deepEqual(of(mask).map((k) => k.kernel), [...tiles, ...tiles], mask);
-  assert.deepEqual(of("decode").map((k) => [k.kernel, k.chosen, k.shape.cached]), [["decode", true, 1023], ["decode", true, 1023]]);
+  assert.deepEqual(of("decode").map((k) => [k.kernel, k.chosen, k.shape.cached]), [...pieces, ...pieces].map((name) => [name, name === pieces[0], 1023]));
   for (const k of d.kernels) {
     measured(k.seconds, 1, k.name);
     measured(k.wallSeconds, 1, k.name);

@@ -1,7 +1,7 @@
 /** Which kernel a device and a mask get. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chooseKernel, kernelName, Kernels, suitingTileKernels, TILE_KERNELS, tileKernelsOf } from "../../../engine/gpu/kernels.ts";
+import { chooseKernel, isPieceKernel, kernelName, Kernels, PIECE_KERNELS, suitingTileKernels, TILE_KERNELS, tileKernelsOf } from "../../../engine/gpu/kernels.ts";
 import { shaderUrls } from "../../../engine/gpu/shaders.ts";
 import { shard } from "../../../engine/layout/shards.ts";
 import { visibility } from "../../../engine/layout/visibility.ts";
@@ -53,15 +53,15 @@ test("matrix units: for f16 keys and values, and head sizes of whole matrices th
 });
 
 test("single query rows: split-KV on every device", () => {
-  for (const d of [device(4, true), device(32, false), device(undefined, false)]) {
-    assert.equal(chooseKernel(seen([{ new: 1, cached: 9 }]), d, single), "decode");
-    assert.equal(chooseKernel(seen([{ new: 1, cached: 9 }, { new: 1, cached: 0 }]), d, single), "decode");
-    assert.notEqual(chooseKernel(seen([{ new: 1, cached: 9 }, { new: 2, cached: 0 }]), d, single), "decode");
+  for (const [d, name] of [[device(4, true), "decode-subgroup4"], [device(32, false), "decode"], [device(undefined, false), "decode"]] as const) {
+    assert.equal(chooseKernel(seen([{ new: 1, cached: 9 }]), d, single), name);
+    assert.equal(chooseKernel(seen([{ new: 1, cached: 9 }, { new: 1, cached: 0 }]), d, single), name);
+    assert.ok(!isPieceKernel(chooseKernel(seen([{ new: 1, cached: 9 }, { new: 2, cached: 0 }]), d, single)));
   }
 });
 
 test("every kernel of the table has its text, and the last row suits every device", () => {
-  for (const name of Object.keys(TILE_KERNELS)) assert.ok(name in shaderUrls, name);
+  for (const name of [...Object.keys(TILE_KERNELS), ...Object.keys(PIECE_KERNELS)]) assert.ok(name in shaderUrls, name);
   const last = Object.values(TILE_KERNELS).at(-1)!;
   assert.ok(last.suits(device(undefined, false), 0) && last.suits(device(4, true), 0));
 });
