@@ -1,5 +1,5 @@
 // Split-KV attention for few query rows (decode) on devices whose subgroups have four lanes (SwiftShader): no workgroup
-// memory and no barrier, which cost such a device more than the attention. A workgroup is one subgroup.
+// memory and no barrier, which are dear there. A workgroup is one subgroup.
 //
 // Contract, shapes, grid and pieces: as decode.wgsl's.
 //

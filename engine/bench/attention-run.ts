@@ -1,8 +1,9 @@
 /** One attention call on a device, timed: inputs are on the device before it begins, the result stays there. */
 import { GpuAttention } from "../gpu/attention.ts";
-import type { KernelName } from "../gpu/kernels.ts";
+import { chooseKernel, type KernelName } from "../gpu/kernels.ts";
 import { keyChunk, queryChunk } from "../cluster/scatter.ts";
 import { shard } from "../layout/shards.ts";
+import { visibility } from "../layout/visibility.ts";
 import type { RankChunk, Shape } from "../ring/chunk.ts";
 import type { FixedInput } from "../cluster/in-process.ts";
 import type { DType } from "../tensor/dtype.ts";
@@ -40,8 +41,15 @@ export function deviceSeconds(spans: readonly Span[], ...kinds: Kind[]): number 
   return spans.reduce((sum, s) => (s.lane === "device" && kinds.includes(s.kind) ? sum + s.duration : sum), 0);
 }
 
-/** Runs a call with kernel `only`, or the one that the device chooses. `take` is called with O and LSE as one buffer, after the time is taken. */
-export async function timeAttention({ gpu, kernels, pool }: Bench, { shape, q, kv }: Operands, only?: KernelName, take?: (data: ArrayBuffer) => void): Promise<Timed> {
+/** The kernel that a device takes for a call when it was asked for nothing before. */
+export function kernelOfCall({ gpu }: Bench, { shape, q, kv }: Operands): KernelName {
+  const seen = visibility(q.block, kv.block, shape.causal);
+  return chooseKernel(seen, gpu, shape, 4 * shape.headDim * shape.heads * seen.pairs);
+}
+
+/** Runs a call with kernel `only`, or `kernelOfCall`'s, whatever ran before. `take` is called with O and LSE as one buffer, after the time is taken. */
+export async function timeAttention(bench: Bench, operands: Operands, only: KernelName = kernelOfCall(bench, operands), take?: (data: ArrayBuffer) => void): Promise<Timed> {
+  const [{ gpu, kernels, pool }, { shape, q, kv }] = [bench, operands];
   const recorder = new Recorder(0, 0);
   const device = new GpuAttention(gpu, kernels, pool, shape, recorder, only);
   let failed = true;

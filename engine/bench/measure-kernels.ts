@@ -1,7 +1,6 @@
 /** Each kernel on each shape: times, rates, and what share of the adapter's ceiling that is. */
-import { visibility } from "../layout/visibility.ts";
-import { chooseKernel, isPieceKernel, type KernelName } from "../gpu/kernels.ts";
-import { timeAttention, type Operands, operandsOf } from "./attention-run.ts";
+import { isPieceKernel, type KernelName } from "../gpu/kernels.ts";
+import { kernelOfCall, operandsOf, timeAttention } from "./attention-run.ts";
 import type { Ceilings } from "./ceilings.ts";
 import { kernelsOf, type StoredType, storedTypes } from "./grid.ts";
 import { bytesOf, flopsOf, type Heads, HEADS, inputOfMeasured, type Measured, measuredAt } from "./inputs.ts";
@@ -13,7 +12,7 @@ export interface KernelFigures {
   readonly kernel: KernelName;
   /** With its tiles and types. */
   readonly name: string;
-  /** Whether it is the one that this device uses when none is named. */
+  /** Whether it is the one that this device takes for this call when none is named and nothing ran before. */
   readonly chosen: boolean;
   readonly shape: Measured & { readonly dtype: StoredType };
   /** 4 D a visible pair and query head. */
@@ -60,7 +59,7 @@ async function atSize(bench: Bench, ceilings: Ceilings, size: number, heads: Hea
     const [flops, bytes] = [flopsOf(shape), bytesOf(shape, kv)];
     const [flopsPerSecond, bytesPerSecond] = [ratio(flops, seconds.median) ?? NaN, ratio(bytes, seconds.median) ?? NaN];
     return {
-      kernel, name: runs[i][0].kernel, chosen: kernel === chosenFor(bench, operands, flops), shape: { ...shape, dtype: kv }, flops, bytes,
+      kernel, name: runs[i][0].kernel, chosen: kernel === kernelOfCall(bench, operands), shape: { ...shape, dtype: kv }, flops, bytes,
       seconds, wallSeconds: repeatsOf(runs[i].map((run) => run.wall)), flopsPerSecond, bytesPerSecond,
       ofMultiplyAdd: flopsPerSecond / ceilings.f32.flopsPerSecond,
       ofMatrix: kernel === "attend-matrix" && ceilings.matrix !== undefined ? flopsPerSecond / ceilings.matrix.max : undefined,
@@ -68,8 +67,4 @@ async function atSize(bench: Bench, ceilings: Ceilings, size: number, heads: Hea
       ofCopyCommand: bytesPerSecond / ceilings.copy.command.max,
     };
   });
-}
-
-function chosenFor({ gpu }: Bench, { shape, q, kv }: Operands, work: number): KernelName {
-  return chooseKernel(visibility(q.block, kv.block, shape.causal), gpu, shape, work);
 }

@@ -2,7 +2,7 @@
 import type { Variant } from "../cluster/types.ts";
 import { GpuAttention } from "../gpu/attention.ts";
 import { attendInProcess } from "../cluster/in-process.ts";
-import { deviceSeconds } from "./attention-run.ts";
+import { deviceSeconds, kernelOfCall, operandsOf } from "./attention-run.ts";
 import { type Heads, HEADS, inputOf } from "./inputs.ts";
 import type { Bench } from "./open.ts";
 import { interleave, median, type Repeats, repeatsOf } from "./stats.ts";
@@ -62,10 +62,12 @@ export async function measureRing(bench: Bench, sizes: readonly number[], repeat
   for (const tokens of sizes) {
     progress(`rings at ${tokens} tokens`);
     const input = inputOf({ ...heads, causal: true, sequences: [{ new: tokens, cached: 0 }] });
+    // One kernel for all: what is measured is the ring's own cost.
+    const kernel = kernelOfCall(bench, operandsOf(input));
     const run = async ({ ranks, variant }: (typeof variants)[number]) => {
       const turns = new Turns();
       const start = performance.now();
-      const { spans } = await attendInProcess({ ...input, variant }, ranks, (shape, recorder) => new TurnTaking(turns, bench.gpu, bench.kernels, bench.pool, shape, recorder));
+      const { spans } = await attendInProcess({ ...input, variant }, ranks, (shape, recorder) => new TurnTaking(turns, bench.gpu, bench.kernels, bench.pool, shape, recorder, kernel));
       return { attend: deviceSeconds(spans, "attend"), merge: deviceSeconds(spans, "merge"), wall: (performance.now() - start) / 1000 };
     };
     const runs = (await interleave(variants, repeats + 1, run, signal)).map((all) => all.slice(1)); // the first makes buffers
