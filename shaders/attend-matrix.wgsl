@@ -1,18 +1,18 @@
-// Blockwise attention on matrix units, for 16-bit keys and values: a workgroup of four subgroups of 32 attends 64 packed rows
+// Blockwise attention on matrix units, for keys and values in f16: a workgroup of four subgroups of 32 attends 64 packed rows
 // to 32 keys at a time; a subgroup has 16 of the rows, and its products are of 16 x 16 x 16, f16 times f16 into f32.
 //
-// Q stays in left matrices and O in result matrices from the first key to the last. K and V go through workgroup memory as
-// f16; the scores come back through it, since no lane can see the elements of a matrix. Weights are taken against a maximum
-// that is let lag: O is rescaled (through memory, too) only where a row's maximum has risen by more than LAZY, so that no
-// weight is above 2^LAZY, and is divided once, at the end. A row of Q is divided by a power of two near its largest element
-// before it is rounded to f16, so that no f32 is too large for it.
+// Q stays in left matrices and O in result matrices from the first key to the last. K and V go through workgroup memory, the
+// next ones on their way to registers while these are used; the scores come back through it, since no lane can see the
+// elements of a matrix. Weights are taken against a maximum that is let lag: O is rescaled (through memory, too) only where
+// a row's maximum has risen by more than LAZY, so that no weight is above 2^LAZY, and is divided once, at the end. A row of
+// Q is divided by a power of two near its largest element before it is rounded to f16, so that no f32 is too large for it.
 //
 // Weights are rounded to f16, and queries where they are f32: a kernel for results that 16-bit keys and values have rounded
-// already. Not run on hardware: a test runs it with its matrix products written out (test/unit/gpu/matrix.ts).
+// already.
 //
-// Contract, shapes, pages and tiles: as attend.wgsl's, with tiles of 64 packed rows, D a multiple of 16 up to 128, and keys
-// and values whose magnitude f16 can hold. 32 KiB of workgroup memory at D 128.
-// The lines marked `specialise` are replaced by the host for other head sizes and storage types.
+// Contract, shapes, pages and tiles: as attend.wgsl's, with tiles of 64 packed rows, and D a multiple of 16 up to 128.
+// The lines marked `specialise` are replaced by the host for other head sizes and storage types; the loops marked `unroll`
+// are written out by it on hardware, since what they index is kept in registers only then.
 
 enable f16;
 enable subgroups;
@@ -20,15 +20,16 @@ enable chromium_experimental_subgroup_matrix;
 
 const D: u32 = 64u; // specialise
 alias Q4 = vec4f; // specialise
-alias KV4 = vec4f; // specialise
+alias KV4 = vec2u; // specialise
 fn unpack_q(x: Q4) -> vec4f { return x; } // specialise
-fn unpack_kv(x: KV4) -> vec4f { return x; } // specialise
+fn unpack_kv(x: KV4) -> vec4f { return vec4f(unpack2x16float(x.x), unpack2x16float(x.y)); } // specialise
 
 const PAGE: u32 = 64u;
 const V4: u32 = D / 4u;
 const THREADS: u32 = 128u;
 const ROWS: u32 = 64u;
 const KEYS: u32 = 32u;
+const LOADS: u32 = KEYS * V4 / THREADS; // vec4 of K, and of V, that a thread brings
 const M: u32 = 16u; // rows, columns and depth of a matrix
 const STEPS: u32 = D / M;
 const BLOCKS: u32 = KEYS / M;
@@ -61,8 +62,8 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>; // LSE [rows, H]
 @group(0) @binding(8) var<storage, read> pages: array<u32>; // page table: where each page of keys lies
 
-// Q first; then K in the first KEYS rows and V in the others.
-var<workgroup> operands: array<vec4<f16>, ROWS * OPERAND>;
+// Q first, 64 rows at a time; then K in the first KEYS rows and V in the others.
+var<workgroup> operands: array<vec4<f16>, 2u * KEYS * OPERAND>;
 // Scores [row][key]; and 16 columns of O on their way in and out.
 var<workgroup> scores: array<vec4f, ROWS * SCORE>;
 var<workgroup> weights: array<vec4<f16>, ROWS * WEIGHT>;
@@ -113,7 +114,7 @@ fn attend(
   let scale = params.scale * LOG2E * magnitude;
   workgroupBarrier();
   var query: array<subgroup_matrix_left<f16, 16, 16>, STEPS>;
-  for (var d: u32 = 0u; d < STEPS; d++) {
+  for (var d: u32 = 0u; d < STEPS; d++) { // unroll
     query[d] = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&operands, first_row * OPERAND + d * 4u, OPERAND);
   }
 
@@ -121,30 +122,49 @@ fn attend(
   var sum: f32 = 0.0;
   var acc: array<subgroup_matrix_result<f32, 16, 16>, STEPS>;
 
+  var next_k: array<KV4, LOADS> = array<KV4, LOADS>();
+  var next_v: array<KV4, LOADS> = array<KV4, LOADS>();
+  for (var n: u32 = 0u; n < LOADS; n++) { // unroll
+    let i = n * THREADS + thread;
+    let place = (row_of(tile.z + i / V4, tile.w - 1u) * params.kv_heads + kv_head) * V4 + i % V4;
+    next_k[n] = k[place];
+    next_v[n] = v[place];
+  }
+
   for (var base: u32 = tile.z; base < tile.w; base += KEYS) {
     workgroupBarrier();
     if (thread == 0u) { atomicStore(&risen, 0u); }
-    for (var i: u32 = thread; i < KEYS * V4; i += THREADS) {
-      let place = (row_of(base + i / V4, tile.w - 1u) * params.kv_heads + kv_head) * V4 + i % V4;
-      operands[(i / V4) * OPERAND + i % V4] = vec4<f16>(unpack_kv(k[place]));
-      operands[(KEYS + i / V4) * OPERAND + i % V4] = vec4<f16>(unpack_kv(v[place]));
+    for (var n: u32 = 0u; n < LOADS; n++) { // unroll
+      let i = n * THREADS + thread;
+      operands[(i / V4) * OPERAND + i % V4] = bitcast<vec4<f16>>(next_k[n]);
+      operands[(KEYS + i / V4) * OPERAND + i % V4] = bitcast<vec4<f16>>(next_v[n]);
     }
     workgroupBarrier();
+    for (var n: u32 = 0u; n < LOADS; n++) { // unroll
+      let i = n * THREADS + thread;
+      let place = (row_of(base + KEYS + i / V4, tile.w - 1u) * params.kv_heads + kv_head) * V4 + i % V4;
+      next_k[n] = k[place];
+      next_v[n] = v[place];
+    }
 
     var block: array<subgroup_matrix_result<f32, 16, 16>, BLOCKS>;
-    for (var t: u32 = 0u; t < BLOCKS; t++) { block[t] = subgroup_matrix_result<f32, 16, 16>(); }
-    for (var d: u32 = 0u; d < STEPS; d++) {
-      for (var t: u32 = 0u; t < BLOCKS; t++) {
+    for (var t: u32 = 0u; t < BLOCKS; t++) { // unroll
+      block[t] = subgroup_matrix_result<f32, 16, 16>();
+    }
+    for (var d: u32 = 0u; d < STEPS; d++) { // unroll
+      for (var t: u32 = 0u; t < BLOCKS; t++) { // unroll
         let keys = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&operands, t * M * OPERAND + d * 4u, OPERAND);
         block[t] = subgroupMatrixMultiplyAccumulate(query[d], keys, block[t]);
       }
     }
-    for (var t: u32 = 0u; t < BLOCKS; t++) { subgroupMatrixStore<row_major>(&scores, first_row * SCORE + t * 4u, block[t], SCORE); }
+    for (var t: u32 = 0u; t < BLOCKS; t++) { // unroll
+      subgroupMatrixStore<row_major>(&scores, first_row * SCORE + t * 4u, block[t], SCORE);
+    }
     workgroupBarrier();
 
     var s: array<vec4f, KEYS / 8u>;
     var higher: f32 = NONE;
-    for (var c: u32 = 0u; c < KEYS / 8u; c++) {
+    for (var c: u32 = 0u; c < KEYS / 8u; c++) { // unroll
       let keys = base + (c * 2u + side) * 4u + vec4u(0u, 1u, 2u, 3u);
       s[c] = select(vec4f(NONE), scores[row * SCORE + c * 2u + side] * scale, keys < vec4u(end));
       higher = max(higher, largest(s[c]));
@@ -157,7 +177,7 @@ fn attend(
       let alpha = select(1.0, exp2(m - higher), rises);
       m = select(m, higher, rises);
       sum *= alpha;
-      for (var d: u32 = 0u; d < STEPS; d++) {
+      for (var d: u32 = 0u; d < STEPS; d++) { // unroll
         subgroupMatrixStore<row_major>(&scores, first_row * SCORE, acc[d], SCORE);
         workgroupBarrier();
         for (var c: u32 = side; c < 4u; c += 2u) { scores[row * SCORE + c] *= alpha; }
@@ -166,7 +186,7 @@ fn attend(
         workgroupBarrier();
       }
     }
-    for (var c: u32 = 0u; c < KEYS / 8u; c++) {
+    for (var c: u32 = 0u; c < KEYS / 8u; c++) { // unroll
       // Weights of masked scores are 0: exp2(s - m) alone is 1 on a row that has seen no key yet.
       let p = select(vec4f(0.0), exp2(s[c] - m), s[c] > vec4f(0.5 * NONE));
       sum += dot(p, vec4f(1.0));
@@ -174,9 +194,9 @@ fn attend(
     }
     workgroupBarrier();
 
-    for (var t: u32 = 0u; t < BLOCKS; t++) {
+    for (var t: u32 = 0u; t < BLOCKS; t++) { // unroll
       let p = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&weights, first_row * WEIGHT + t * 4u, WEIGHT);
-      for (var d: u32 = 0u; d < STEPS; d++) {
+      for (var d: u32 = 0u; d < STEPS; d++) { // unroll
         let values = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&operands, (KEYS + t * M) * OPERAND + d * 4u, OPERAND);
         acc[d] = subgroupMatrixMultiplyAccumulate(p, values, acc[d]);
       }
@@ -204,7 +224,7 @@ fn attend(
     gain = gain * select(0.0, now / both, any);
     result = select(NONE, most + log(both), any);
   }
-  for (var d: u32 = 0u; d < STEPS; d++) {
+  for (var d: u32 = 0u; d < STEPS; d++) { // unroll
     subgroupMatrixStore<row_major>(&scores, first_row * SCORE, acc[d], SCORE);
     workgroupBarrier();
     for (var c: u32 = side; c < 4u; c += 2u) {

@@ -1,13 +1,15 @@
-// Blockwise attention with online softmax for GPUs: a workgroup of 8 x 8 threads attends 64 packed rows to 64 keys at a
-// time through 16 KiB of workgroup memory, as a matrix product would.
+// Blockwise attention with online softmax for GPUs: a workgroup of 8 x 16 threads attends 128 packed rows to 64 keys at a
+// time through 28 KiB of workgroup memory, as two matrix products would.
 //
-// A thread holds scores of 8 rows x 8 keys, then 8 rows x every eighth column of O, all in registers. Slices of Q and K go
+// A thread holds scores of 8 rows x 8 keys, and 8 rows x every eighth column of O, all in registers. Slices of Q and K go
 // through workgroup memory turned (element by element, rows side by side), so that 4 loads of vec4 feed 64 multiply-adds;
-// the weights go through the same memory, and each value that is loaded meets 8 rows. O is rescaled only where a row's
-// maximum moved, and divided once, at the end.
+// weights, of half the keys at a time, and slices of V go through it too, 6 loads for 128. Each slice is on its way to
+// registers while the one before it is used, and neighbouring threads load neighbouring memory. O is rescaled only where a
+// row's maximum moved, and divided once, at the end.
 //
-// Contract, shapes, pages and tiles: as attend.wgsl's, with tiles of 64 packed rows.
-// The lines marked `specialise` are replaced by the host for other head sizes and storage types.
+// Contract, shapes, pages and tiles: as attend.wgsl's, with tiles of 128 packed rows.
+// The lines marked `specialise` are replaced by the host for other head sizes and storage types; the loops marked `unroll`
+// are written out by it on hardware, since what they index is kept in registers only then.
 
 const D: u32 = 64u; // specialise
 alias Q4 = vec4f; // specialise
@@ -18,8 +20,13 @@ fn unpack_kv(x: KV4) -> vec4f { return x; } // specialise
 const PAGE: u32 = 64u;
 const V4: u32 = D / 4u;
 const COLUMNS: u32 = (V4 + 7u) / 8u;
+const ROWS: u32 = 128u;
 const KEYS: u32 = 64u;
-const SLICE: u32 = 4u; // vec4 of a row that one slice takes
+const YS: u32 = ROWS / 8u; // threads along the rows; 8 are along the keys
+const THREADS: u32 = 8u * YS;
+const FOURS: u32 = ROWS / 4u; // fours of rows
+const SLICE: u32 = 4u; // vec4 of a row that one slice of Q and K takes
+const V_KEYS: u32 = select(select(8u, 16u, V4 <= 32u), 32u, V4 <= 16u); // keys of one slice of V
 const NONE: f32 = -3e38;
 const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
@@ -43,16 +50,23 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(8) var<storage, read> pages: array<u32>;
 
-// In turn: a slice of Q [element][16 fours of rows] and of K [element][16 fours of keys]; rows' maxima [thread.x][16 fours
-// of rows]; weights [key][16 fours of rows].
-var<workgroup> shared4: array<vec4f, 1024>;
-
-const K_AT: u32 = SLICE * 4u * 16u;
+// Where the tile's rows of Q begin, and this turn's keys and values, in vec4.
+var<workgroup> row_at: array<u32, ROWS>;
+var<workgroup> key_at: array<u32, KEYS>;
+// In turn: a slice of Q [element][fours of rows] and of K [element][fours of keys]; a slice of V [key][column].
+const STEP: u32 = THREADS / SLICE; // rows between those that a thread brings
+const K_AT: u32 = SLICE * 4u * FOURS;
+var<workgroup> slice4: array<vec4f, max(K_AT + SLICE * 64u, V_KEYS * V4)>;
+// In turn: rows' maxima [thread.x][fours of rows]; weights [key][fours of rows].
+var<workgroup> weights4: array<vec4f, max(KEYS / 2u, 8u) * FOURS>;
 
 fn row_of(key: u32, last: u32) -> u32 {
   let at = min(key, last);
   return pages[at / PAGE] * PAGE + at % PAGE;
 }
+
+// Turned elements of a row's vec4 `c` lie in the four of rows `four`, moved so that four neighbouring c are in different banks.
+fn moved(four: u32, c: u32) -> u32 { return four ^ ((c % 4u) * 2u); }
 
 // The vec4 of thread x's columns; past the end the last one, which is not stored.
 fn column_of(c: u32, x: u32) -> u32 { return min(c * 8u + x, V4 - 1u); }
@@ -93,7 +107,7 @@ fn weights(s: mat4x4f, m: vec4f) -> mat4x4f {
 // Four keys' weights of four rows, turned.
 fn store(key: u32, rows: u32, p: mat4x4f) {
   let t = transpose(p);
-  for (var i: u32 = 0u; i < 4u; i++) { shared4[(key + i) * 16u + rows] = t[i]; }
+  for (var i: u32 = 0u; i < 4u; i++) { weights4[(key + i) * FOURS + rows] = t[i]; }
 }
 
 struct Rows {
@@ -113,7 +127,7 @@ fn rows_of(tile: vec4u, first: u32, kv_head: u32) -> Rows {
   return Rows(at, own, select(vec4u(0u), vec4u(ends[token.x], ends[token.y], ends[token.z], ends[token.w]), own));
 }
 
-@compute @workgroup_size(8, 8)
+@compute @workgroup_size(8, YS)
 fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_id) thread: vec3u, @builtin(local_invocation_index) lane: u32) {
   let index = params.first_tile + group.z * grid.x + group.x;
   var tile: vec4u = vec4u(0u);
@@ -121,12 +135,11 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
   let kv_head = group.y;
   let group_size = params.heads / params.kv_heads;
   let scale = params.scale * LOG2E;
-  // This thread's rows are fours y and y + 8, its keys fours x and x + 8: neighbours read neighbouring memory.
+  // This thread's rows are fours y and y + YS, its keys fours x and x + 8: neighbours read neighbouring memory.
   let low = rows_of(tile, thread.y * 4u, kv_head);
-  let high = rows_of(tile, thread.y * 4u + 32u, kv_head);
-  // The row that this thread brings to workgroup memory.
+  let high = rows_of(tile, thread.y * 4u + ROWS / 2u, kv_head);
   let brought = tile.x + select(0u, lane, lane < tile.y);
-  let q_at = ((brought / group_size) * params.heads + kv_head * group_size + brought % group_size) * V4;
+  row_at[lane] = ((brought / group_size) * params.heads + kv_head * group_size + brought % group_size) * V4;
 
   var m_low: vec4f = vec4f(NONE);
   var m_high: vec4f = vec4f(NONE);
@@ -137,59 +150,61 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
 
   for (var base: u32 = tile.z; base < tile.w; base += KEYS) {
     let last = tile.w - 1u;
-    let k_at = (row_of(base + lane, last) * params.kv_heads + kv_head) * V4;
+    for (var i: u32 = lane; i < KEYS; i += THREADS) { key_at[i] = (row_of(base + i, last) * params.kv_heads + kv_head) * V4; }
     var s_ll: mat4x4f = mat4x4f();
     var s_lh: mat4x4f = mat4x4f();
     var s_hl: mat4x4f = mat4x4f();
     var s_hh: mat4x4f = mat4x4f();
+    workgroupBarrier();
+    var next_q: Four = load_q(0u, lane);
+    var next_k: Four = load_k(0u, lane);
     for (var slice: u32 = 0u; slice < V4; slice += SLICE) {
       workgroupBarrier();
-      for (var d: u32 = 0u; d < SLICE; d++) {
-        var x: vec4f = vec4f(0.0);
-        var y: vec4f = vec4f(0.0);
-        if (slice + d < V4) {
-          x = unpack_q(q[q_at + slice + d]);
-          y = unpack_kv(k[k_at + slice + d]);
-        }
-        for (var i: u32 = 0u; i < 4u; i++) {
-          shared4[(d * 4u + i) * 16u + lane / 4u][lane % 4u] = x[i];
-          shared4[K_AT + (d * 4u + i) * 16u + lane / 4u][lane % 4u] = y[i];
-        }
-      }
+      store_qk(lane, next_q, next_k);
       workgroupBarrier();
-      for (var d: u32 = 0u; d < SLICE * 4u; d++) {
-        let q_low = shared4[d * 16u + thread.y];
-        let q_high = shared4[d * 16u + thread.y + 8u];
-        let k_low = shared4[K_AT + d * 16u + thread.x];
-        let k_high = shared4[K_AT + d * 16u + thread.x + 8u];
-        s_ll += outer(q_low, k_low);
-        s_lh += outer(q_low, k_high);
-        s_hl += outer(q_high, k_low);
-        s_hh += outer(q_high, k_high);
+      if (slice + SLICE < V4) {
+        next_q = load_q(slice + SLICE, lane);
+        next_k = load_k(slice + SLICE, lane);
+      }
+      for (var c: u32 = 0u; c < SLICE; c++) {
+        let q_low = c * 4u * FOURS + moved(thread.y, c);
+        let q_high = c * 4u * FOURS + moved(thread.y + YS, c);
+        let k_low = K_AT + c * 64u + moved(thread.x, c);
+        let k_high = K_AT + c * 64u + moved(thread.x + 8u, c);
+        for (var e: u32 = 0u; e < 4u; e++) { // unroll
+          let q0 = slice4[q_low + e * FOURS];
+          let q1 = slice4[q_high + e * FOURS];
+          let k0 = slice4[k_low + e * 16u];
+          let k1 = slice4[k_high + e * 16u];
+          s_ll += outer(q0, k0);
+          s_lh += outer(q0, k1);
+          s_hl += outer(q1, k0);
+          s_hh += outer(q1, k1);
+        }
       }
     }
+    var next_v: Four = load_v(0u, lane);
     let keys = base + thread.x * 4u + vec4u(0u, 1u, 2u, 3u);
     s_ll = masked(s_ll, keys, low.end, scale);
     s_lh = masked(s_lh, keys + 32u, low.end, scale);
     s_hl = masked(s_hl, keys, high.end, scale);
     s_hh = masked(s_hh, keys + 32u, high.end, scale);
 
-    workgroupBarrier();
-    shared4[thread.x * 16u + thread.y] = max(top(s_ll), top(s_lh));
-    shared4[thread.x * 16u + thread.y + 8u] = max(top(s_hl), top(s_hh));
+    weights4[thread.x * FOURS + thread.y] = max(top(s_ll), top(s_lh));
+    weights4[thread.x * FOURS + thread.y + YS] = max(top(s_hl), top(s_hh));
     workgroupBarrier();
     var higher_low: vec4f = m_low;
     var higher_high: vec4f = m_high;
     for (var i: u32 = 0u; i < 8u; i++) {
-      higher_low = max(higher_low, shared4[i * 16u + thread.y]);
-      higher_high = max(higher_high, shared4[i * 16u + thread.y + 8u]);
+      higher_low = max(higher_low, weights4[i * FOURS + thread.y]);
+      higher_high = max(higher_high, weights4[i * FOURS + thread.y + YS]);
     }
     if (any(higher_low > m_low) || any(higher_high > m_high)) {
       let alpha_low = exp2(m_low - higher_low);
       let alpha_high = exp2(m_high - higher_high);
       sum_low *= alpha_low;
       sum_high *= alpha_high;
-      for (var c: u32 = 0u; c < COLUMNS; c++) {
+      for (var c: u32 = 0u; c < COLUMNS; c++) { // unroll
         acc_low[c] = by_row(acc_low[c], alpha_low);
         acc_high[c] = by_row(acc_high[c], alpha_high);
       }
@@ -204,33 +219,42 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
     sum_high += total(s_hl) + total(s_hh);
 
     workgroupBarrier();
-    store(thread.x * 4u, thread.y, s_ll);
-    store(thread.x * 4u + 32u, thread.y, s_lh);
-    store(thread.x * 4u, thread.y + 8u, s_hl);
-    store(thread.x * 4u + 32u, thread.y + 8u, s_hh);
-    workgroupBarrier();
-    for (var j: u32 = 0u; j < min(KEYS, tile.w - base); j++) {
-      let row = (row_of(base + j, last) * params.kv_heads + kv_head) * V4;
-      let p_low = shared4[j * 16u + thread.y];
-      let p_high = shared4[j * 16u + thread.y + 8u];
-      for (var c: u32 = 0u; c < COLUMNS; c++) {
-        let value = unpack_kv(v[row + column_of(c, thread.x)]);
-        acc_low[c] += outer(p_low, value);
-        acc_high[c] += outer(p_high, value);
+    for (var side: u32 = 0u; side < 2u; side++) {
+      if (side == 0u) {
+        store(thread.x * 4u, thread.y, s_ll);
+        store(thread.x * 4u, thread.y + YS, s_hl);
+      } else {
+        store(thread.x * 4u, thread.y, s_lh);
+        store(thread.x * 4u, thread.y + YS, s_hh);
+      }
+      for (var first: u32 = 0u; first < KEYS / 2u; first += V_KEYS) {
+        store_v(lane, next_v);
+        workgroupBarrier();
+        if (side * (KEYS / 2u) + first + V_KEYS < KEYS) { next_v = load_v(side * (KEYS / 2u) + first + V_KEYS, lane); }
+        for (var j: u32 = 0u; j < V_KEYS; j++) {
+          let p_low = weights4[(first + j) * FOURS + thread.y];
+          let p_high = weights4[(first + j) * FOURS + thread.y + YS];
+          for (var c: u32 = 0u; c < COLUMNS; c++) { // unroll
+            let value = slice4[j * V4 + column_of(c, thread.x)];
+            acc_low[c] += outer(p_low, value);
+            acc_high[c] += outer(p_high, value);
+          }
+        }
+        workgroupBarrier();
       }
     }
   }
 
   // The threads of a row each saw other keys: their sums together are the row's.
   workgroupBarrier();
-  shared4[thread.x * 16u + thread.y] = sum_low;
-  shared4[thread.x * 16u + thread.y + 8u] = sum_high;
+  weights4[thread.x * FOURS + thread.y] = sum_low;
+  weights4[thread.x * FOURS + thread.y + YS] = sum_high;
   workgroupBarrier();
   sum_low = vec4f(0.0);
   sum_high = vec4f(0.0);
   for (var i: u32 = 0u; i < 8u; i++) {
-    sum_low += shared4[i * 16u + thread.y];
-    sum_high += shared4[i * 16u + thread.y + 8u];
+    sum_low += weights4[i * FOURS + thread.y];
+    sum_high += weights4[i * FOURS + thread.y + YS];
   }
   // Every thread of a row reads what was there before the first of them writes.
   let held_low = vec4f(lse[low.at.x], lse[low.at.y], lse[low.at.z], lse[low.at.w]);
@@ -238,12 +262,9 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
   storageBarrier();
   let end_low = ended(m_low, sum_low, held_low);
   let end_high = ended(m_high, sum_high, held_high);
-  for (var c: u32 = 0u; c < COLUMNS; c++) {
-    let column = c * 8u + thread.x;
-    if (column < V4) {
-      put(low, column, acc_low[c], end_low);
-      put(high, column, acc_high[c], end_high);
-    }
+  for (var c: u32 = 0u; c < COLUMNS; c++) { // unroll
+    put(low, c * 8u + thread.x, acc_low[c], end_low);
+    put(high, c * 8u + thread.x, acc_high[c], end_high);
   }
   if (thread.x == 0u) {
     for (var i: u32 = 0u; i < 4u; i++) {
@@ -251,6 +272,61 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
       if (high.own[i]) { lse[high.at[i]] = end_high.lse[i]; }
     }
   }
+}
+
+struct Four {
+  a: vec4f,
+  b: vec4f,
+  c: vec4f,
+  d: vec4f,
+}
+
+// This thread's part of vec4 `slice` to `slice + SLICE` of the rows of Q; beyond a row's end zeros.
+fn load_q(slice: u32, lane: u32) -> Four {
+  let inside = slice + lane % SLICE < V4;
+  let row = lane / SLICE;
+  let column = min(slice + lane % SLICE, V4 - 1u);
+  let x = Four(unpack_q(q[row_at[row] + column]), unpack_q(q[row_at[row + STEP] + column]), unpack_q(q[row_at[row + 2u * STEP] + column]), unpack_q(q[row_at[row + 3u * STEP] + column]));
+  return Four(select(vec4f(0.0), x.a, inside), select(vec4f(0.0), x.b, inside), select(vec4f(0.0), x.c, inside), select(vec4f(0.0), x.d, inside));
+}
+
+fn load_k(slice: u32, lane: u32) -> Four {
+  let row = lane / SLICE;
+  let column = min(slice + lane % SLICE, V4 - 1u);
+  return Four(unpack_kv(k[key_at[row] + column]), unpack_kv(k[key_at[row + STEP] + column]), vec4f(0.0), vec4f(0.0));
+}
+
+fn load_v(first: u32, lane: u32) -> Four {
+  let i = min(lane + THREADS * vec4u(0u, 1u, 2u, 3u), vec4u(V_KEYS * V4 - 1u));
+  let place = vec4u(key_at[first + i.x / V4], key_at[first + i.y / V4], key_at[first + i.z / V4], key_at[first + i.w / V4]) + i % V4;
+  return Four(unpack_kv(v[place.x]), unpack_kv(v[place.y]), unpack_kv(v[place.z]), unpack_kv(v[place.w]));
+}
+
+fn store_qk(lane: u32, x: Four, y: Four) {
+  let row = lane / SLICE;
+  let c = lane % SLICE;
+  turn(0u, FOURS, row, c, x.a);
+  turn(0u, FOURS, row + STEP, c, x.b);
+  turn(0u, FOURS, row + 2u * STEP, c, x.c);
+  turn(0u, FOURS, row + 3u * STEP, c, x.d);
+  turn(K_AT, 16u, row, c, y.a);
+  turn(K_AT, 16u, row + STEP, c, y.b);
+}
+
+fn store_v(lane: u32, x: Four) {
+  let i = min(lane + THREADS * vec4u(0u, 1u, 2u, 3u), vec4u(V_KEYS * V4 - 1u));
+  slice4[i.x] = x.a;
+  slice4[i.y] = x.b;
+  slice4[i.z] = x.c;
+  slice4[i.w] = x.d;
+}
+
+fn turn(at: u32, fours: u32, row: u32, c: u32, x: vec4f) {
+  let place = at + c * 4u * fours + moved(row / 4u, c);
+  slice4[place][row % 4u] = x.x;
+  slice4[place + fours][row % 4u] = x.y;
+  slice4[place + 2u * fours][row % 4u] = x.z;
+  slice4[place + 3u * fours][row % 4u] = x.w;
 }
 
 struct End {
@@ -275,6 +351,7 @@ fn ended(m: vec4f, sum: vec4f, held: vec4f) -> End {
 }
 
 fn put(rows: Rows, column: u32, acc: mat4x4f, end: End) {
+  if (column >= V4) { return; }
   let place = rows.at * V4 + column;
   var merged: mat4x4f = by_row(acc, end.gain);
   if (params.merge == 1u) { merged += by_row(mat4x4f(o[place.x], o[place.y], o[place.z], o[place.w]), end.keep); }

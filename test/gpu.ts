@@ -20,5 +20,5 @@ export async function runtimeGpu(): Promise<GPU> {
 async function open() {
   const gpu = await openDevice(await runtimeGpu());
   const shaders = await readShaders((url) => readFile(url, "utf8"));
-  return { gpu, kernels: new Kernels(gpu.device, shaders), pool: new Pool(gpu.device) };
+  return { gpu, kernels: new Kernels(gpu, shaders), pool: new Pool(gpu.device) };
 }

@@ -28,7 +28,7 @@ export async function onGpu(platform: ClientPlatform, input: VerifyInput, rows: 
   if (threadGpu === undefined) throw new NoAdapterError(`the runtime ${platform.runtime} gives this thread no GPU: verify with "float64"`);
   const { gpu: own, wait, blockingCompile } = await threadGpu();
   const gpu = await openDevice(own, wait);
-  const kernels = new Kernels(gpu.device, await shaders(), blockingCompile);
+  const kernels = new Kernels(gpu, await shaders(), blockingCompile);
   const pool = new Pool(gpu.device);
   try {
     const lost = gpu.device.lost.then(({ reason, message }) => {

@@ -57,6 +57,7 @@ export async function timeAttention(bench: Bench, operands: Operands, only: Kern
     const queries = device.loadQueries(q, 0);
     const keys = device.loadKeys(kv, 0);
     await gpu.wait(gpu.device.queue.onSubmittedWorkDone());
+    await bench.warmth?.up();
     const start = performance.now();
     const partial = await device.attend(0, queries, keys);
     const wall = (performance.now() - start) / 1000;

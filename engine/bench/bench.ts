@@ -19,6 +19,7 @@ import { measureRing } from "./measure-ring.ts";
 import { readMicroShaders } from "./micro.ts";
 import type { PeersReport } from "./peer-types.ts";
 import { measurePeers, projectRoot } from "./peers.ts";
+import { Warmth } from "./warm.ts";
 
 /** What can be measured, besides the ceilings. */
 export const PARTS = ["kernels", "merge", "ring", "reach", "peers"] as const;
@@ -51,8 +52,9 @@ export async function runBench(platform: Platform, { parts, repeats, adapterSour
   const before = os.loadavg()[0];
   const date = new Date().toISOString();
   const gpu = await openDevice(own, wait);
-  const kernels = new Kernels(gpu.device, await platform.shaders(), blockingCompile);
-  const bench = { gpu, kernels, pool: new Pool(gpu.device) };
+  const kernels = new Kernels(gpu, await platform.shaders(), blockingCompile);
+  const micro = await readMicroShaders((url) => readFile(url, "utf8"));
+  const bench = { gpu, kernels, pool: new Pool(gpu.device), warmth: await Warmth.of(gpu, micro) };
   const { device, facts, timestamps } = gpu;
   const lost = device.lost.then(({ reason, message }) => {
     if (reason !== "destroyed") throw new Error(`the GPU device was lost (${message || "no reason given"})`);
@@ -74,7 +76,7 @@ export async function runBench(platform: Platform, { parts, repeats, adapterSour
     progress("ceilings");
     const half = await openHalf(own!, gpu);
     if (half === undefined) notes.push("no shader-f16 on this adapter: no f16 ceiling");
-    const ceilings = await measureCeilings(gpu, half, await readMicroShaders((url) => readFile(url, "utf8")), signal);
+    const ceilings = await measureCeilings(gpu, half, micro, signal);
     if (half !== undefined && half !== gpu) half.device.destroy();
     const figures = parts.has("kernels") ? await measureKernels(bench, ceilings, sizes, repeats, signal, progress) : [];
     progress("merge");
@@ -89,6 +91,7 @@ export async function runBench(platform: Platform, { parts, repeats, adapterSour
   } finally {
     await kernels.settled();
     bench.pool.destroy();
+    bench.warmth?.dispose();
     device.destroy();
   }
 

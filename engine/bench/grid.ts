@@ -1,6 +1,6 @@
 /** The correctness grid that a kernel passes before it is timed: the shapes that are measured, in small, against float64. */
 import { GpuAttention } from "../gpu/attention.ts";
-import { isPieceKernel, type KernelName, suitingPieceKernels, suitingTileKernels, tileKernelsOf } from "../gpu/kernels.ts";
+import { isPieceKernel, type KernelName, type MergeKernelName, suitingPieceKernels, suitingTileKernels } from "../gpu/kernels.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { attendInProcess } from "../cluster/in-process.ts";
 import { check } from "../reference/check.ts";
@@ -71,10 +71,10 @@ export function storedTypes({ gpu }: Bench): readonly StoredType[] {
   return gpu.matrices ? ["f32", "f16"] : ["f32"];
 }
 
-/** The kernels that suit a device and a shape, whatever the work, the one it would choose first; and the one of matrix units wherever it can run. */
+/** The kernels that suit a device and a shape, whatever the work, the one it would choose first. */
 export function kernelsOf({ gpu }: Bench, headDim: number, kv: StoredType): readonly KernelName[] {
   const shape = { headDim, q: "f32", kv } as const;
-  return [...suitingTileKernels(gpu, shape, Infinity), ...tileKernelsOf(gpu, shape).filter((name) => name === "attend-matrix"), ...suitingPieceKernels(gpu)];
+  return [...suitingTileKernels(gpu, shape, Infinity), ...suitingPieceKernels(gpu, shape)];
 }
 
 /** Checks every kernel that suits the device on every head shape. */
@@ -103,7 +103,7 @@ export async function checkKernels(bench: Bench, shapes: readonly Heads[], signa
 }
 
 /** Runs one case on one device, all its ranks in turns, and compares it with float64; `oracles` keeps what was computed for the next kernel; `take` gets LSE. */
-export async function checkCase(bench: Bench, kernel: KernelName | undefined, c: GridCase, oracles: Map<string, ReferenceOutput>, take?: (lse: Float32Array) => void): Promise<CaseResult> {
+export async function checkCase(bench: Bench, kernel: KernelName | MergeKernelName | undefined, c: GridCase, oracles: Map<string, ReferenceOutput>, take?: (lse: Float32Array) => void): Promise<CaseResult> {
   const { wire = { dtype: "f32", variant: "pass-q" } } = c;
   const input = { ...inputOf(c), variant: wire.variant, wireDtype: wire.dtype };
   const key = JSON.stringify(c);

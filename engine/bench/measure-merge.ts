@@ -1,6 +1,7 @@
 /** The merge kernel: bytes a second over stacked partial results. */
 import { GpuAttention, type GpuPartial } from "../gpu/attention.ts";
 import type { Gpu } from "../gpu/device.ts";
+import type { MergeKernelName } from "../gpu/kernels.ts";
 import { type RankChunk, rankChunk } from "../ring/chunk.ts";
 import { block } from "../layout/shards.ts";
 import { seededRows } from "../tensor/seeded.ts";
@@ -46,8 +47,8 @@ export async function measureMerge(bench: Bench, ceilings: Ceilings, sizes: read
   return figures;
 }
 
-/** A merge of `parts` partial results of `rows` rows at the first of the measured head shapes; `run` resolves to the device's seconds, and `take` gets O and LSE as one buffer. */
-export function mergeRig({ gpu }: Bench, rows: number, parts: number) {
+/** A merge of `parts` partial results of `rows` rows at the first of the measured head shapes; by `kernel` where one is named; `run` resolves to the device's seconds, and `take` gets O and LSE as one buffer. */
+export function mergeRig({ gpu }: Bench, rows: number, parts: number, kernel?: MergeKernelName) {
   const heads = HEADS[0];
   const oBytes = rows * heads.heads * heads.headDim * 4;
   const lseBytes = rows * heads.heads * 4;
@@ -69,7 +70,7 @@ export function mergeRig({ gpu }: Bench, rows: number, parts: number) {
       // The result lands in `own`: every run begins from the same.
       gpu.device.queue.writeBuffer(own.o, 0, part, 0, oBytes / 4);
       gpu.device.queue.writeBuffer(own.lse, 0, part, oBytes / 4);
-      const seconds = await timeMerge(bench, own, arrived, heads);
+      const seconds = await timeMerge(bench, own, arrived, heads, kernel);
       take?.(await read(gpu, [own.o, own.lse]));
       return seconds;
     },
@@ -80,11 +81,12 @@ export function mergeRig({ gpu }: Bench, rows: number, parts: number) {
   };
 }
 
-async function timeMerge({ gpu, kernels, pool }: Bench, own: GpuPartial, arrived: readonly RankChunk[], heads: Heads): Promise<number> {
+async function timeMerge({ gpu, kernels, pool, warmth }: Bench, own: GpuPartial, arrived: readonly RankChunk[], heads: Heads, kernel: MergeKernelName | undefined): Promise<number> {
   const recorder = new Recorder(0, 0);
-  const device = new GpuAttention(gpu, kernels, pool, shapeOf({ ...heads, sequences: [] }), recorder);
+  const device = new GpuAttention(gpu, kernels, pool, shapeOf({ ...heads, sequences: [] }), recorder, kernel);
   let failed = true;
   try {
+    await warmth?.up();
     await device.merge(own, arrived);
     failed = false;
     return deviceSeconds(recorder.spans, "merge");

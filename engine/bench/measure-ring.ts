@@ -6,6 +6,7 @@ import { deviceSeconds, kernelOfCall, operandsOf } from "./attention-run.ts";
 import { type Heads, HEADS, inputOf } from "./inputs.ts";
 import type { Bench } from "./open.ts";
 import { interleave, median, type Repeats, repeatsOf } from "./stats.ts";
+import type { Warmth } from "./warm.ts";
 
 /** One causal prefill over N ranks in one thread, on one device. */
 export interface RingFigures extends Heads {
@@ -15,7 +16,7 @@ export interface RingFigures extends Heads {
   /** Of all ranks and hops, on the device. */
   readonly attendSeconds: Repeats;
   readonly mergeSeconds: Repeats;
-  /** The whole run: uploads, hand-overs and read-backs too. */
+  /** The whole run: uploads, hand-overs and read-backs too, but not what warms a GPU up between them. */
   readonly wallSeconds: Repeats;
   /** Summed attention over the single call's (N = 1): the median of each round's own ratio. */
   readonly ofSingleCall: number;
@@ -39,18 +40,26 @@ class Turns {
 /** A rank's device that takes turns with the other ranks'. */
 class TurnTaking extends GpuAttention {
   readonly #turns: Turns;
+  readonly #warmth: Warmth | undefined;
 
-  constructor(turns: Turns, ...given: ConstructorParameters<typeof GpuAttention>) {
+  constructor(turns: Turns, warmth: Warmth | undefined, ...given: ConstructorParameters<typeof GpuAttention>) {
     super(...given);
     this.#turns = turns;
+    this.#warmth = warmth;
   }
 
   override attend(...given: Parameters<GpuAttention["attend"]>): ReturnType<GpuAttention["attend"]> {
-    return this.#turns.take(() => super.attend(...given));
+    return this.#turns.take(async () => {
+      await this.#warmth?.up();
+      return await super.attend(...given);
+    });
   }
 
   override merge(...given: Parameters<GpuAttention["merge"]>): ReturnType<GpuAttention["merge"]> {
-    return this.#turns.take(() => super.merge(...given));
+    return this.#turns.take(async () => {
+      await this.#warmth?.up();
+      return await super.merge(...given);
+    });
   }
 }
 
@@ -66,9 +75,9 @@ export async function measureRing(bench: Bench, sizes: readonly number[], repeat
     const kernel = kernelOfCall(bench, operandsOf(input));
     const run = async ({ ranks, variant }: (typeof variants)[number]) => {
       const turns = new Turns();
-      const start = performance.now();
-      const { spans } = await attendInProcess({ ...input, variant }, ranks, (shape, recorder) => new TurnTaking(turns, bench.gpu, bench.kernels, bench.pool, shape, recorder, kernel));
-      return { attend: deviceSeconds(spans, "attend"), merge: deviceSeconds(spans, "merge"), wall: (performance.now() - start) / 1000 };
+      const [start, warming] = [performance.now(), bench.warmth?.seconds ?? 0];
+      const { spans } = await attendInProcess({ ...input, variant }, ranks, (shape, recorder) => new TurnTaking(turns, bench.warmth, bench.gpu, bench.kernels, bench.pool, shape, recorder, kernel));
+      return { attend: deviceSeconds(spans, "attend"), merge: deviceSeconds(spans, "merge"), wall: (performance.now() - start) / 1000 - ((bench.warmth?.seconds ?? 0) - warming) };
     };
     const runs = (await interleave(variants, repeats + 1, run, signal)).map((all) => all.slice(1)); // the first makes buffers
     const single = runs[0];

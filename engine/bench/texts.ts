@@ -1,5 +1,5 @@
 /** The kernels whose texts can be read and tried: everything in shaders/, and what each is to the engine. */
-import { type DeviceFacts, isPieceKernel, type KernelName, PIECE_KERNELS, suitingTileKernels, TILE_KERNELS, type TileKernelName } from "../gpu/kernels.ts";
+import { type DeviceFacts, isMergeKernel, isPieceKernel, type KernelName, PIECE_KERNELS, suitingTileKernels, TILE_KERNELS, type TileKernelName } from "../gpu/kernels.ts";
 import { shaderUrls } from "../gpu/shaders.ts";
 import { microUrls } from "./micro.ts";
 
@@ -21,7 +21,7 @@ export type Role = "tiles" | "pieces" | "merge" | "inputs" | "ceiling" | "unknow
 export function roleOf(name: string): Role {
   if (Object.hasOwn(TILE_KERNELS, name)) return "tiles";
   if (isPieceKernel(name)) return "pieces";
-  if (name === "merge") return "merge";
+  if (isMergeKernel(name)) return "merge";
   if (name === "seeded") return "inputs";
   return name.startsWith("bench-") ? "ceiling" : "unknown";
 }
@@ -45,5 +45,5 @@ export const tileKernelOfAll = (Object.keys(TILE_KERNELS) as TileKernelName[]).a
 
 /** Whether a device is one that a kernel was made for, whatever its work. */
 export function suits(name: string, device: DeviceFacts): boolean {
-  return isPieceKernel(name) ? PIECE_KERNELS[name].suits(device) : roleOf(name) === "tiles" ? TILE_KERNELS[name as TileKernelName].suits(device, Infinity) : true;
+  return name === "merge-parts" ? !device.facts.software : isPieceKernel(name) ? PIECE_KERNELS[name].suits(device) : roleOf(name) === "tiles" ? TILE_KERNELS[name as TileKernelName].suits(device, Infinity) : true;
 }

@@ -1,6 +1,6 @@
 /** A text in place of a shipped kernel, on trial: compiled, checked on the grid against float64, timed in turns with the shipped one on the same device. */
 import type { Gpu } from "../gpu/device.ts";
-import { type AttendShape, kernelName, Kernels, specialise, TILE_KERNELS, type TileKernel, type TileKernelName } from "../gpu/kernels.ts";
+import { type AttendShape, isMergeKernel, type KernelName, kernelName, Kernels, type MergeKernelName, specialise, TILE_KERNELS, type TileKernel, type TileKernelName } from "../gpu/kernels.ts";
 import { Pool } from "../gpu/pool.ts";
 import { declarationsOf } from "../gpu/reflect.ts";
 import type { Shaders } from "../gpu/shaders.ts";
@@ -80,7 +80,7 @@ export class Trials {
   constructor(gpu: Gpu, texts: Readonly<Record<string, string>>) {
     this.gpu = gpu;
     this.#texts = texts;
-    this.#shipped = { gpu, kernels: new Kernels(gpu.device, texts as Shaders), pool: new Pool(gpu.device) };
+    this.#shipped = { gpu, kernels: new Kernels(gpu, texts as Shaders), pool: new Pool(gpu.device) };
   }
 
   /** A text's own pipelines on this device; those of the last text are kept. */
@@ -92,7 +92,7 @@ export class Trials {
   }
 
   #bench(name: string, text: string): Bench {
-    return { ...this.#shipped, kernels: new Kernels(this.gpu.device, { ...this.#texts, [name]: text } as Shaders) };
+    return { ...this.#shipped, kernels: new Kernels(this.gpu, { ...this.#texts, [name]: text } as Shaders) };
   }
 
   /** Compiles a text as it stands, then as the grid's experiments need it, and holds its bindings against what the host gives. Resolves to what is said of it. */
@@ -131,7 +131,7 @@ export class Trials {
         signal?.throwIfAborted();
         progress(i, cases.length, "with bounded loops");
         let cut = false;
-        const { label } = await checkCase(bench, attentionKernel(name), c, this.#oracles, (lse) => (cut = lse.some((x) => x > ENDLESS / 2 && x < ENDLESS * 2)));
+        const { label } = await checkCase(bench, runKernel(name), c, this.#oracles, (lse) => (cut = lse.some((x) => x > ENDLESS / 2 && x < ENDLESS * 2)));
         if (cut) return { endless: `a loop took more than ${MOST_TURNS} turns, in an experiment of few tokens (${label}): it seems to have no end, and was cut off` };
       }
       return {};
@@ -148,7 +148,7 @@ export class Trials {
       for (const c of cases) {
         signal?.throwIfAborted();
         progress(results.length, cases.length, `D ${c.headDim}`);
-        results.push(await checkCase(bench, attentionKernel(name), c, this.#oracles));
+        results.push(await checkCase(bench, runKernel(name), c, this.#oracles));
       }
       if (roleOf(name) === "merge" && !results.every(({ merged }) => merged)) throw new Error("the grid did not run merge.wgsl in every case of its check");
       return results;
@@ -198,7 +198,10 @@ export class Trials {
         break;
       }
     }
-    if (roleOf(name) === "merge") measurements.push(...[2, 8].map((parts) => mergeRig(this.#shipped, this.gpu.facts.software ? SIZES.least : SIZES.most, parts)));
+    if (isMergeKernel(name)) {
+      const [rows, parts] = name === "merge-parts" ? [1, [64, 512]] : [this.gpu.facts.software ? SIZES.least : SIZES.most, [2, 8]];
+      measurements.push(...parts.map((n) => mergeRig(this.#shipped, rows, n, name)));
+    }
     return measurements;
   }
 
@@ -237,7 +240,7 @@ export class Trials {
     let pipeline: GPUComputePipeline;
     try {
       pipeline = kernel !== undefined ? await kernels.attend(kernel, shape!)
-        : roleOf(name) === "merge" ? await kernels.merge()
+        : isMergeKernel(name) ? await kernels.merge(name)
         : await device.createComputePipelineAsync({ layout: "auto", compute: { module: device.createShaderModule({ code }), entryPoint } });
     } catch (error) {
       return [{ ...about(`${error instanceof Error ? error.message : String(error)}${at}`), line: own.entries.find((entry) => entry.name === entryPoint)!.line, column: 1 }];
@@ -277,6 +280,9 @@ interface Measurement {
   readonly run: (bench: Bench, take?: (data: ArrayBuffer) => void) => Promise<number>;
   readonly dispose: () => void;
 }
+
+/** What a device is told to run so that a text of that name runs, if it is one of its kernels. */
+const runKernel = (name: string): KernelName | MergeKernelName | undefined => (isMergeKernel(name) ? name : attentionKernel(name));
 
 /** The head sizes and types that a grid asks for, each once. */
 function shapesOf(cases: readonly GridCase[]): AttendShape[] {

@@ -7,7 +7,7 @@ import { type RankChunk, rankChunk, type Rows, type Shape } from "../ring/chunk.
 import { bytesPer } from "../tensor/dtype.ts";
 import { now, type Recorder } from "../trace/clock.ts";
 import { type Gpu, requireStorage } from "./device.ts";
-import { type AttendShape, chooseKernel, isPieceKernel, kernelName, type KernelName, type Kernels, MERGE_COLUMNS, PIECE_HEADS, PIECE_KEYS, suitingTileKernels, TILE_KERNELS } from "./kernels.ts";
+import { type AttendShape, chooseKernel, chooseMerge, isMergeKernel, isPieceKernel, kernelName, type KernelName, type Kernels, MERGE_COLUMNS, type MergeKernelName, PIECE_HEADS, PIECE_KERNELS, PIECE_KEYS, type PieceKernel, suitingTileKernels, TILE_KERNELS } from "./kernels.ts";
 import type { Pool } from "./pool.ts";
 
 /** Queries on the device. */
@@ -45,8 +45,17 @@ interface Arrival {
   readonly buffer: GPUBuffer;
 }
 
+/** Columns that a workgroup of merge-parts.wgsl merges: its COLUMNS. */
+const MERGE_PARTS_COLUMNS = 8;
+
 /** Gets a pass's start and length on the shared clock, in seconds. */
 type Report = (start: number, duration: number) => void;
+
+/** One dispatch of a pass. */
+interface Dispatch {
+  readonly bindings: readonly (GPUBuffer | GPUBufferBinding)[];
+  readonly groups: readonly [number, number, number];
+}
 
 /** Dispatches take at most this many workgroups along one side (the default limit). */
 const MAX_GROUPS = 65535;
@@ -70,10 +79,12 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   /** When the last pass was seen to have ended: where the host's clock serves, the next one did not begin before. */
   #lastDone = 0;
   readonly #only: KernelName | undefined;
+  readonly #onlyMerge: MergeKernelName | undefined;
 
-  /** `only` makes every attention use that kernel, whatever suits: for tests and measurements. */
-  constructor(gpu: Gpu, kernels: Kernels, pool: Pool, shape: Shape, recorder: Recorder, only?: KernelName) {
-    this.#only = only;
+  /** `only` makes every attention, or every merge, use that kernel, whatever suits: for tests and measurements. */
+  constructor(gpu: Gpu, kernels: Kernels, pool: Pool, shape: Shape, recorder: Recorder, only?: KernelName | MergeKernelName) {
+    if (isMergeKernel(only)) this.#onlyMerge = only;
+    else this.#only = only;
     this.#gpu = gpu;
     this.#kernels = kernels;
     this.#pool = pool;
@@ -142,15 +153,21 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     };
     this.#used.add(kernelName(name, this.#attendShape));
     return isPieceKernel(name)
-      ? await this.#attendPieces(hop, pipeline, q, kv, seen, into, report, start)
-      : await this.#attendTiles(TILE_KERNELS[name].tileRows, pipeline, q, kv, seen, into, report, start);
+      ? await this.#attendPieces(hop, PIECE_KERNELS[name], pipeline, q, kv, seen, into, report, start)
+      : await this.#attendTiles(hop, TILE_KERNELS[name].tileRows, pipeline, q, kv, seen, into, report, start);
   }
 
   /** A kernel of tiles: many query rows, merged in its epilogue. */
-  async #attendTiles(tileRows: number, pipeline: GPUComputePipeline, q: GpuQueries, kv: GpuKeys, seen: Visibility, into: GpuPartial | undefined, report: Report, start: number): Promise<GpuPartial> {
+  async #attendTiles(hop: number, tileRows: number, pipeline: GPUComputePipeline, q: GpuQueries, kv: GpuKeys, seen: Visibility, into: GpuPartial | undefined, report: Report, start: number): Promise<GpuPartial> {
     const { heads, kvHeads, scale } = this.#shape;
+    const all = tilesOf(seen, heads / kvHeads, tileRows).length / 4;
+    const spread = this.#gpu.facts.software ? 1 : spreadOf(all * kvHeads, longestView(seen));
+    if (spread > 1 && this.#kernels.pace.tiles((4 * this.#shape.headDim * heads * seen.pairs) / all) >= all) {
+      return await this.#attendSpread(hop, spread, tileRows, pipeline, q, kv, seen, into, report, start);
+    }
     const partial = into ?? this.#partial(q.block);
-    const segments = Array.from({ length: segmentsOf(seen) }, (_, segment) => tilesOf(seen, heads / kvHeads, tileRows, segment));
+    const keys = this.#gpu.facts.software ? SEGMENT_KEYS : GPU_SEGMENT_KEYS;
+    const segments = Array.from({ length: segmentsOf(seen, keys) }, (_, segment) => tilesOf(seen, heads / kvHeads, tileRows, segment, keys));
     const flopsATile = (4 * this.#shape.headDim * heads * seen.pairs) / Math.max(1, segments.reduce((sum, tiles) => sum + tiles.length / 4, 0));
     const ends = this.#upload(seen.ends, INPUT);
     let [began, ended] = [Infinity, 0];
@@ -163,7 +180,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
       for (let first = 0; first < count || first === 0;) {
         const some = Math.min(count - first, this.#kernels.pace.tiles(flopsATile));
         const params = this.#upload(paramsOf([heads, kvHeads, first + some, into === undefined && segment === 0 ? 0 : 1], scale, first), UNIFORM | COPY_DST);
-        const run = this.#run(pipeline, [params, ...bindings], gridOf(some, kvHeads), (at, lasted) => {
+        const run = this.#run(pipeline, [{ bindings: [params, ...bindings], groups: gridOf(some, kvHeads) }], (at, lasted) => {
           this.#kernels.pace.saw(flopsATile * some, lasted);
           [began, ended] = [Math.min(began, at), at + lasted];
           this.#release(params);
@@ -180,10 +197,41 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     return partial;
   }
 
-  /** A kernel of single query rows: their keys split in pieces, then merge.wgsl over the pieces and what there was. */
-  async #attendPieces(hop: number, pipeline: GPUComputePipeline, q: GpuQueries, kv: GpuKeys, seen: Visibility, into: GpuPartial | undefined, report: Report, start: number): Promise<GpuPartial> {
+  /** Few tiles on a device that many would fill: as many times as many, each for a part of the keys; then a merge. */
+  async #attendSpread(hop: number, spread: number, tileRows: number, pipeline: GPUComputePipeline, q: GpuQueries, kv: GpuKeys, seen: Visibility, into: GpuPartial | undefined, report: Report, start: number): Promise<GpuPartial> {
     const { heads, kvHeads, scale } = this.#shape;
-    const { pieces, slots } = piecesOf(seen);
+    const keys = Math.ceil(longestView(seen) / spread / PAGE) * PAGE;
+    const ends = this.#upload(seen.ends, INPUT);
+    // Each has buffers of its own: dispatches that write to the same one would wait for each other.
+    const dispatches = Array.from({ length: spread }, (_, part) => {
+      const tiles = tilesOf(seen, heads / kvHeads, tileRows, part, keys, true);
+      const count = tiles.length / 4;
+      const partial = this.#partial(q.block);
+      const [params, buffer] = [this.#upload(paramsOf([heads, kvHeads, count, 0], scale), UNIFORM | COPY_DST), this.#upload(tiles, INPUT)];
+      return { partial, held: [params, buffer], bindings: [params, q.buffer, kv.k, kv.v, buffer, ends, partial.o, partial.lse, kv.pages], groups: gridOf(count, kvHeads) };
+    });
+    await this.#run(pipeline, dispatches, report, start);
+    this.#release(ends, ...dispatches.flatMap(({ held }) => held));
+    const partials = [...dispatches.map(({ partial }) => partial), ...(into === undefined ? [] : [into])];
+    const merged = partials.pop()!;
+    const [oBytes, lseBytes] = this.#partialBytes(q.block);
+    const parts = partials.length + 1;
+    const [partsO, partsLse] = [this.#take(oBytes * parts, INPUT), this.#take(lseBytes * parts, INPUT)];
+    await this.#mergeParts(hop, parts, partsO, partsLse, merged, (encoder) => {
+      for (const [i, { o, lse }] of [...partials, merged].entries()) {
+        encoder.copyBufferToBuffer(o, 0, partsO, oBytes * i, oBytes);
+        encoder.copyBufferToBuffer(lse, 0, partsLse, lseBytes * i, lseBytes);
+      }
+    });
+    this.#release(partsO, partsLse, ...partials.flatMap(({ o, lse }) => [o, lse]));
+    return merged;
+  }
+
+  /** A kernel of single query rows: their keys split in pieces, then merge.wgsl over the pieces and what there was. */
+  async #attendPieces(hop: number, kernel: PieceKernel, pipeline: GPUComputePipeline, q: GpuQueries, kv: GpuKeys, seen: Visibility, into: GpuPartial | undefined, report: Report, start: number): Promise<GpuPartial> {
+    const { heads, kvHeads, scale } = this.#shape;
+    const across = kvHeads * Math.ceil(heads / kvHeads / PIECE_HEADS);
+    const { pieces, slots } = piecesOf(seen, kernel.pieceKeys?.(longestView(seen), seen.views.length * across));
     const count = pieces.length / 4;
     const [oBytes, lseBytes] = this.#partialBytes(q.block);
     const parts = slots + (into === undefined ? 0 : 1);
@@ -192,8 +240,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const partsLse = this.#take(lseBytes * parts, OUTPUT);
     const params = this.#upload(paramsOf([heads, kvHeads, count, q.block.rows], scale), UNIFORM | COPY_DST);
     const pieceBuffer = this.#upload(pieces, INPUT);
-    const quads = kvHeads * Math.ceil(heads / kvHeads / PIECE_HEADS);
-    await this.#run(pipeline, [params, q.buffer, kv.k, kv.v, pieceBuffer, kv.pages, partsO, partsLse], gridOf(count, quads), report, start, (encoder) => {
+    await this.#run(pipeline, [{ bindings: [params, q.buffer, kv.k, kv.v, pieceBuffer, kv.pages, partsO, partsLse], groups: gridOf(count, across) }], report, start, (encoder) => {
       if (into === undefined) return;
       encoder.copyBufferToBuffer(into.o, 0, partsO, oBytes * slots, oBytes);
       encoder.copyBufferToBuffer(into.lse, 0, partsLse, lseBytes * slots, lseBytes);
@@ -232,15 +279,17 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
 
   /** merge.wgsl over stacked parts, into `merged`. */
   async #mergeParts(hop: number, parts: number, partsO: GPUBuffer, partsLse: GPUBuffer, merged: GpuPartial, before?: (encoder: GPUCommandEncoder) => void): Promise<void> {
-    const pipeline = await this.#compiled(hop, () => this.#kernels.merge());
-    const start = this.#recorder.begin(this.#kernels.ran.has(pipeline) ? "merge" : "compile", hop);
     const { heads, headDim } = this.#shape;
     const rows = merged.block.rows * heads;
+    const columns = headDim / 4;
+    const name = this.#onlyMerge ?? chooseMerge(this.#gpu, parts, rows, columns);
+    const pipeline = await this.#compiled(hop, () => this.#kernels.merge(name));
+    const start = this.#recorder.begin(this.#kernels.ran.has(pipeline) ? "merge" : "compile", hop);
     const [oBytes, lseBytes] = this.#partialBytes(merged.block);
-    const params = this.#upload(new Uint32Array([parts, rows, headDim / 4, 0]), UNIFORM | COPY_DST);
-    const groups = Math.min(MAX_GROUPS, Math.ceil((rows * Math.ceil(headDim / 4 / MERGE_COLUMNS)) / 64));
+    const params = this.#upload(new Uint32Array([parts, rows, columns, 0]), UNIFORM | COPY_DST);
+    const groups: [number, number, number] = name === "merge-parts" ? [rows, Math.ceil(columns / MERGE_PARTS_COLUMNS), 1] : [Math.min(MAX_GROUPS, Math.ceil((rows * Math.ceil(columns / MERGE_COLUMNS)) / 64)), 1, 1];
     const report: Report = (began, lasted) => this.#recorder.add("device", "merge", hop, began, { bytes: (oBytes + lseBytes) * parts }, lasted);
-    await this.#run(pipeline, [params, partsO, partsLse, merged.o, merged.lse], [groups, 1, 1], report, start, before);
+    await this.#run(pipeline, [{ bindings: [params, partsO, partsLse, merged.o, merged.lse], groups }], report, start, before);
     this.#release(params);
   }
 
@@ -359,15 +408,12 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   /** One submission with one compute pass; resolves when the device has done it. `report` gets the pass's start and length on the shared clock. */
   async #run(
     pipeline: GPUComputePipeline,
-    bindings: readonly (GPUBuffer | GPUBufferBinding)[],
-    groups: readonly [number, number, number],
+    dispatches: readonly Dispatch[],
     report: Report,
     start: number,
     before?: (encoder: GPUCommandEncoder) => void,
   ): Promise<void> {
     const { device } = this.#gpu;
-    const entries = bindings.map((b, binding) => ({ binding, resource: "buffer" in b ? b : { buffer: b } }));
-    const bindGroup = device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
     const encoder = device.createCommandEncoder();
     before?.(encoder);
     const ticks = this.#ticks;
@@ -375,8 +421,11 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
       ticks && { timestampWrites: { querySet: ticks.set, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 } },
     );
     pass.setPipeline(pipeline);
-    pass.setBindGroup(0, bindGroup);
-    if (groups[0] > 0) pass.dispatchWorkgroups(...groups);
+    for (const { bindings, groups } of dispatches) {
+      const entries = bindings.map((b, binding) => ({ binding, resource: "buffer" in b ? b : { buffer: b } }));
+      pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
+      if (groups[0] > 0) pass.dispatchWorkgroups(...groups);
+    }
     pass.end();
     if (ticks === undefined) {
       device.queue.submit([encoder.finish()]);
@@ -415,34 +464,55 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
  * loops after 65,535 turns in all, in silence: at D 256 that is some 8,000 keys.
  */
 const SEGMENT_KEYS = 4096;
+/** The same on hardware, where nothing of the kind is known: as many as keep a submission of a single tile short. */
+const GPU_SEGMENT_KEYS = 65536;
 
-/** Into how many segments of keys an attention is divided, at least one. */
-export function segmentsOf(seen: Visibility): number {
-  return seen.views.reduce((most, view) => Math.max(most, Math.ceil((seen.ends[view.row + view.rows - 1] - view.first) / SEGMENT_KEYS)), 1);
+/** Keys that the row of the longest view sees. */
+function longestView(seen: Visibility): number {
+  return seen.views.reduce((most, view) => Math.max(most, seen.ends[view.row + view.rows - 1] - view.first), 0);
 }
 
-/** Tiles of a kernel of many query rows for one segment of the keys: (first packed row, packed rows, first key, end of keys), four u32 each. The first segment has every row. */
-export function tilesOf(seen: Visibility, group: number, tileRows: number, segment = 0): Uint32Array<ArrayBuffer> {
+/** Into how many segments of `keys` keys an attention is divided, at least one. */
+export function segmentsOf(seen: Visibility, keys = SEGMENT_KEYS): number {
+  return Math.max(1, Math.ceil(longestView(seen) / keys));
+}
+
+/** Workgroups of tiles that fill a GPU: two for each of the largest ones' processors. */
+const FILL = 256;
+/** Fewest keys that are worth a workgroup of their own. */
+const SPREAD_KEYS = 256;
+
+/** Into how many parts keys are divided, to be attended to side by side, where tiles alone give a GPU `workgroups` workgroups, and the longest has `keys` keys. */
+export function spreadOf(workgroups: number, keys: number): number {
+  return workgroups === 0 ? 1 : Math.max(1, Math.min(8, Math.ceil(FILL / workgroups), Math.floor(keys / SPREAD_KEYS)));
+}
+
+/**
+ * Tiles of a kernel of many query rows for one segment of `keys` keys: (first packed row, packed rows, first key, end of keys), four u32 each.
+ * The first segment has every row; the others those that see keys of theirs, or `every` one.
+ */
+export function tilesOf(seen: Visibility, group: number, tileRows: number, segment = 0, keys = SEGMENT_KEYS, every = segment === 0): Uint32Array<ArrayBuffer> {
   const tiles: number[] = [];
   for (const view of seen.views) {
-    const firstKey = view.first + segment * SEGMENT_KEYS;
+    const firstKey = view.first + segment * keys;
     const packed = view.rows * group;
-    for (let at = 0; at < packed; at += tileRows) {
+    // The last rows see most keys: they begin first, so that none of them is left alone at the end.
+    for (let at = Math.floor((packed - 1) / tileRows) * tileRows; at >= 0; at -= tileRows) {
       const rows = Math.min(tileRows, packed - at);
       const lastToken = view.row + Math.floor((at + rows - 1) / group);
       const end = seen.ends[lastToken];
-      if (segment === 0 || end > firstKey) tiles.push(view.row * group + at, rows, firstKey, Math.min(end, firstKey + SEGMENT_KEYS));
+      if (every || end > firstKey) tiles.push(view.row * group + at, rows, firstKey, Math.min(Math.max(end, firstKey), firstKey + keys));
     }
   }
   return new Uint32Array(tiles);
 }
 
 /** Pieces of decode.wgsl: (query row, first key, end of keys, slot), four u32 each; every row has all slots, empty ones too. */
-export function piecesOf(seen: Visibility): { pieces: Uint32Array<ArrayBuffer>; slots: number } {
+export function piecesOf(seen: Visibility, pieceKeys: number = PIECE_KEYS): { pieces: Uint32Array<ArrayBuffer>; slots: number } {
   const rows = seen.views.flatMap((view) => Array.from({ length: view.rows }, (_, i) => ({ row: view.row + i, first: view.first, end: seen.ends[view.row + i] })));
-  const slots = rows.reduce((most, { first, end }) => Math.max(most, Math.ceil((end - first) / PIECE_KEYS)), 1);
+  const slots = rows.reduce((most, { first, end }) => Math.max(most, Math.ceil((end - first) / pieceKeys)), 1);
   const pieces = rows.flatMap(({ row, first, end }) => Array.from({ length: slots }, (_, slot) =>
-    [row, Math.min(end, first + slot * PIECE_KEYS), Math.min(end, first + (slot + 1) * PIECE_KEYS), slot]));
+    [row, Math.min(end, first + slot * pieceKeys), Math.min(end, first + (slot + 1) * pieceKeys), slot]));
   return { pieces: new Uint32Array(pieces.flat()), slots };
 }
 

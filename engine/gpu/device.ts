@@ -28,6 +28,8 @@ export interface Gpu {
   readonly timestamps: boolean;
   /** Lanes of every subgroup, where they are always as many and the device can use them. */
   readonly subgroupSize: number | undefined;
+  /** Fewest lanes that a subgroup may have, where the device can use them and shaders are told which one they are in. */
+  readonly leastSubgroup: number | undefined;
   /** Whether it multiplies the subgroup matrices of attend-matrix.wgsl and has the workgroup memory for them. */
   readonly matrices: boolean;
   /** Awaits the device's answer, in the way that suits the runtime. */
@@ -58,6 +60,7 @@ export async function openDevice(gpu: GPU | undefined, wait: Gpu["wait"] = (answ
   const timestamps = adapter.features.has("timestamp-query");
   const { subgroupMinSize, subgroupMaxSize } = adapter.info;
   const subgroupSize = adapter.features.has("subgroups") && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : undefined;
+  const leastSubgroup = adapter.features.has("subgroups") && gpu!.wgslLanguageFeatures?.has("subgroup_id") ? subgroupMinSize : undefined;
   const { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize } = adapter.limits;
   const matrices = hasMatrices(adapter, subgroupSize);
   const device = await adapter.requestDevice({
@@ -67,7 +70,7 @@ export async function openDevice(gpu: GPU | undefined, wait: Gpu["wait"] = (answ
   const { vendor, architecture, description } = adapter.info;
   const name = [description || adapter.info.device, [vendor, architecture].filter(Boolean).join(" ")].filter(Boolean).join(", ") || "unnamed adapter";
   const software = SOFTWARE.test(`${name} ${adapter.info.device}`) || (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter === true;
-  return { device, limits: { maxStorageBufferBindingSize, maxBufferSize }, timestamps, subgroupSize, matrices, wait, facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() } };
+  return { device, limits: { maxStorageBufferBindingSize, maxBufferSize }, timestamps, subgroupSize, leastSubgroup, matrices, wait, facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() } };
 }
 
 /** What attend-matrix.wgsl enables. */
@@ -81,13 +84,13 @@ interface MatrixConfig {
   readonly N: number;
   readonly K: number;
   readonly componentType: string;
-  readonly resultType: string;
+  readonly resultComponentType: string;
 }
 
 function hasMatrices({ features, limits, info }: GPUAdapter, subgroupSize: number | undefined): boolean {
   const configs = (info as { subgroupMatrixConfigs?: Iterable<MatrixConfig> }).subgroupMatrixConfigs ?? [];
   return MATRIX_FEATURES.every((feature) => features.has(feature)) && subgroupSize === 32 && limits.maxComputeWorkgroupStorageSize >= MATRIX_MEMORY &&
-    [...configs].some(({ M, N, K, componentType, resultType }) => M === 16 && N === 16 && K === 16 && componentType === "f16" && resultType === "f32");
+    [...configs].some(({ M, N, K, componentType, resultComponentType }) => M === 16 && N === 16 && K === 16 && componentType === "f16" && resultComponentType === "f32");
 }
 
 /** Throws LimitError when a storage buffer of `need` bytes is more than the device gives; `largestT` says what would fit. */

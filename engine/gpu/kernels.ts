@@ -4,6 +4,7 @@ import type { Visibility } from "../layout/visibility.ts";
 import { Pace } from "./pace.ts";
 import type { Shaders } from "./shaders.ts";
 import { Tuner } from "./tuner.ts";
+import { unrolled } from "./unroll.ts";
 
 /** How four stored elements look in WGSL, and how they become a vec4f. f16 is unpacked by a core builtin: no `shader-f16` needed. */
 const STORAGE: Readonly<Record<DType, { readonly type: string; readonly unpack: string }>> = {
@@ -37,14 +38,21 @@ export interface TileKernel {
 
 /** A kernel of single query rows, split-KV. */
 export interface PieceKernel {
+  readonly what: (shape: AttendShape) => string;
   /** Whether a device is the kind that it was made for. */
   readonly suits: (device: DeviceFacts) => boolean;
+  /** Whether a device can run it on a shape; every one where this is not said. */
+  readonly runs?: (device: DeviceFacts, shape: AttendShape) => boolean;
+  /** Keys of a piece where the row that sees most sees `keys`, and `beside` workgroups attend to pieces of the same keys; PIECE_KEYS where this is not said. */
+  readonly pieceKeys?: (keys: number, beside: number) => number;
 }
 
 /** What the choice of a kernel depends on. */
 export interface DeviceFacts {
   /** Lanes of every subgroup, where they are always as many and the feature is on. */
   readonly subgroupSize: number | undefined;
+  /** Fewest lanes that a subgroup may have, where the feature is on and shaders are told which subgroup they are in. */
+  readonly leastSubgroup: number | undefined;
   /** Whether it has matrix units as attend-matrix.wgsl wants them. */
   readonly matrices: boolean;
   /** Whether it emulates a GPU on the CPU. */
@@ -67,12 +75,11 @@ export const TILE_KERNELS = {
   "attend-matrix": {
     tileRows: 64,
     what: "matrix units, 16x16x16 in f16, 64x32 scores",
-    // No choice of its own before it has passed its grid on hardware: `ringside bench` checks and measures it where it can run.
-    suits: () => false,
+    suits: ({ matrices }) => matrices,
     runs: ({ matrices }) => matrices,
     takes: ({ headDim, kv }) => kv === "f16" && headDim % 16 === 0 && headDim <= 128,
   },
-  "attend-shared": { tileRows: 64, what: "8x8 threads, 8x8 scores, 16 KiB of workgroup memory", suits: ({ facts }) => !facts.software },
+  "attend-shared": { tileRows: 128, what: "8x16 threads, 8x8 scores, 28 KiB of workgroup memory", suits: ({ facts }) => !facts.software },
   attend: { tileRows: 32, what: "8x8 threads, 4x4 scores", suits: () => true },
 } as const satisfies Record<string, TileKernel>;
 
@@ -89,18 +96,39 @@ export function tileKernelsOf(device: DeviceFacts, shape: AttendShape, work = 0)
   return able.sort((a, b) => suits(b) - suits(a));
 }
 
+/** Lanes that share a key in decode-subgroups.wgsl: its LANES. */
+const keyLanes = (headDim: number): number => 2 ** Math.max(0, Math.ceil(Math.log2(headDim / 16)));
+
+/** Workgroups that keep a GPU's processors reading: some eight for each of the largest one's. */
+const PIECES = 1024;
+
+const ofFixedPieces = ({ group }: AttendShape) => `split-KV, ${PIECE_KEYS} keys and ${4 * pieceQuads(group)} heads a workgroup`;
+
 /** The kernels of single query rows, the most special first; the last one suits every device. */
 export const PIECE_KERNELS = {
-  "decode-subgroup4": { suits: ({ subgroupSize }) => subgroupSize === 4 },
-  decode: { suits: () => true },
+  "decode-subgroup4": { what: ofFixedPieces, suits: ({ subgroupSize }) => subgroupSize === 4, runs: ({ subgroupSize }) => subgroupSize === 4 },
+  "decode-subgroups": {
+    what: ({ headDim, group }) => `split-KV, ${keyLanes(headDim)} lanes a key and ${4 * pieceQuads(group)} heads a workgroup`,
+    suits: ({ facts }) => !facts.software,
+    runs: ({ leastSubgroup }, { headDim }) => leastSubgroup !== undefined && leastSubgroup >= keyLanes(headDim),
+    pieceKeys: (keys, beside) => Math.max(64, Math.ceil((keys * beside) / PIECES / 64) * 64),
+  },
+  decode: { what: ofFixedPieces, suits: () => true },
 } as const satisfies Record<string, PieceKernel>;
 
 /** Kernels of single query rows. */
 export type PieceKernelName = keyof typeof PIECE_KERNELS;
 
-/** The kernels of single query rows that suit a device, the one it takes first. */
-export function suitingPieceKernels(device: DeviceFacts): readonly PieceKernelName[] {
-  return (Object.keys(PIECE_KERNELS) as PieceKernelName[]).filter((name) => PIECE_KERNELS[name].suits(device));
+/** The kernels of single query rows that a device can run on a shape; those that suit it come first. */
+export function pieceKernelsOf(device: DeviceFacts, shape: AttendShape): readonly PieceKernelName[] {
+  const able = (Object.keys(PIECE_KERNELS) as PieceKernelName[]).filter((name) => (PIECE_KERNELS[name] as PieceKernel).runs?.(device, shape) ?? true);
+  const suits = (name: PieceKernelName) => Number(PIECE_KERNELS[name].suits(device));
+  return able.sort((a, b) => suits(b) - suits(a));
+}
+
+/** The kernels of single query rows that suit a device and a shape, the one it would choose first. */
+export function suitingPieceKernels(device: DeviceFacts, shape: AttendShape): readonly PieceKernelName[] {
+  return pieceKernelsOf(device, shape).filter((name) => PIECE_KERNELS[name].suits(device));
 }
 
 /** The attention kernels: tiles of many query rows, or split-KV for single ones. */
@@ -119,8 +147,19 @@ export function suitingTileKernels(device: DeviceFacts, shape: AttendShape, work
  * `work`: FLOPs that the device was asked for with this shape so far, this call's included.
  */
 export function chooseKernel(seen: Visibility, device: DeviceFacts, shape: AttendShape, work = 0): KernelName {
-  if (seen.views.length > 0 && seen.views.every((view) => view.rows === 1)) return suitingPieceKernels(device)[0];
+  if (seen.views.length > 0 && seen.views.every((view) => view.rows === 1)) return pieceKernelsOf(device, shape)[0];
   return tileKernelsOf(device, shape, work)[0];
+}
+
+/** Kernels that merge partial results. */
+export type MergeKernelName = "merge" | "merge-parts";
+
+/** Whether a name is one of theirs. */
+export const isMergeKernel = (name: string | undefined): name is MergeKernelName => name === "merge" || name === "merge-parts";
+
+/** Which kernel merges `parts` partial results of `rows` rows (a token and head) of `columns` vec4: on GPUs many parts of few rows are shared out. */
+export function chooseMerge(device: DeviceFacts, parts: number, rows: number, columns: number): MergeKernelName {
+  return !device.facts.software && parts > 8 && rows * columns <= 8192 ? "merge-parts" : "merge";
 }
 
 /** Which attention kernel: head size and storage types. */
@@ -134,7 +173,7 @@ export interface AttendShape {
 
 /** The name a report gives a kernel. */
 export function kernelName(name: KernelName, shape: AttendShape): string {
-  const what = isPieceKernel(name) ? `split-KV, ${PIECE_KEYS} keys and ${4 * pieceQuads(shape.group)} heads a workgroup` : TILE_KERNELS[name].what;
+  const what = isPieceKernel(name) ? PIECE_KERNELS[name].what(shape) : TILE_KERNELS[name].what;
   return `${name}: ${what} (D ${shape.headDim}, q ${shape.q}, kv ${shape.kv})`;
 }
 
@@ -171,14 +210,17 @@ export class Kernels {
   readonly #work = new Map<string, number>();
 
   readonly #blocking: boolean;
+  readonly #written: (text: string) => string;
 
   /**
    * `tune` tries the kernels that suit the device on the work itself and keeps the fastest (see Tuner).
    * `blocking` compiles on the calling thread: in Node, Dawn spins an idle thread while it waits, so that four waiting ranks took 8.3 s on two cores where four blocked ones took 3.1 s.
    */
-  constructor(device: GPUDevice, shaders: Shaders, blocking = false, tune = false) {
+  constructor({ device, facts }: { readonly device: GPUDevice; readonly facts: DeviceFacts["facts"] }, shaders: Shaders, blocking = false, tune = false) {
     this.tuner = tune ? new Tuner() : undefined;
     this.#device = device;
+    // What hardware gains by it, a software adapter would pay in compilation.
+    this.#written = facts.software ? (text) => text : unrolled;
     this.#shaders = shaders;
     this.#blocking = blocking;
   }
@@ -192,7 +234,7 @@ export class Kernels {
   }
 
   attend(name: KernelName, shape: AttendShape): Promise<GPUComputePipeline> {
-    return this.#get(kernelName(name, shape), isPieceKernel(name) ? "decode" : "attend", () => specialise(this.#shaders[name], shape));
+    return this.#get(kernelName(name, shape), isPieceKernel(name) ? "decode" : "attend", () => this.#written(specialise(this.#shaders[name], shape)));
   }
 
   /** Resolves when nothing is being compiled any more: a Node worker that ends while Dawn owes it an answer takes the process down. */
@@ -201,8 +243,8 @@ export class Kernels {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 
-  merge(): Promise<GPUComputePipeline> {
-    return this.#get("merge", "merge", () => this.#shaders.merge);
+  merge(name: MergeKernelName): Promise<GPUComputePipeline> {
+    return this.#get(name, "merge", () => this.#shaders[name]);
   }
 
   seeded(): Promise<GPUComputePipeline> {

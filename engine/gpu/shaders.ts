@@ -11,7 +11,9 @@ export const shaderUrls = {
   "attend-matrix": new URL("../../shaders/attend-matrix.wgsl", import.meta.url),
   decode: new URL("../../shaders/decode.wgsl", import.meta.url),
   "decode-subgroup4": new URL("../../shaders/decode-subgroup4.wgsl", import.meta.url),
+  "decode-subgroups": new URL("../../shaders/decode-subgroups.wgsl", import.meta.url),
   merge: new URL("../../shaders/merge.wgsl", import.meta.url),
+  "merge-parts": new URL("../../shaders/merge-parts.wgsl", import.meta.url),
   seeded: new URL("../../shaders/seeded.wgsl", import.meta.url),
 };
 

@@ -9,5 +9,5 @@ let dawn: GPU | undefined;
  * Its timestamps come in steps of 65.5 us unless it is told that nobody here has to be kept from measuring.
  */
 export function openDawn(): GPU {
-  return (dawn ??= create(["enable-dawn-features=allow_unsafe_apis", "disable-dawn-features=timestamp_quantization"]));
+  return (dawn ??= create(["enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia", "disable-dawn-features=timestamp_quantization"]));
 }

@@ -85,7 +85,7 @@ export class RankService {
     }
     this.#opening = openDevice(this.#platform.gpu(), this.#platform.wait);
     const gpu = await this.#opening;
-    this.#gpu = { gpu, kernels: new Kernels(gpu.device, setup.shaders, this.#platform.blockingCompile, setup.tune ?? !gpu.facts.software), pool: new Pool(gpu.device) };
+    this.#gpu = { gpu, kernels: new Kernels(gpu, setup.shaders, this.#platform.blockingCompile, setup.tune ?? !gpu.facts.software), pool: new Pool(gpu.device) };
     gpu.device.onuncapturederror = ({ error }) => this.#running?.fail(new RankError(setup.rank, this.#running.hop, undefined, refusalOf(error)));
     gpu.device.lost.then(({ reason, message }) => {
       this.#lost = `its GPU device was lost (${reason}${message && `: ${message}`})`;

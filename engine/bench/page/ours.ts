@@ -8,6 +8,6 @@ import type { Bench } from "../open.ts";
 /** Opens the page's device. */
 export async function openOurs(): Promise<Bench> {
   const gpu = await openDevice(navigator.gpu);
-  const kernels = new Kernels(gpu.device, await readShaders(async (url) => await (await fetch(url)).text()));
+  const kernels = new Kernels(gpu, await readShaders(async (url) => await (await fetch(url)).text()));
   return { gpu, kernels, pool: new Pool(gpu.device) };
 }

@@ -21,7 +21,7 @@ test("bench --json: every kernel that suits is checked and measured, beside the 
   const d = JSON.parse(stdout) as BenchDocument;
   const { gpu } = await testGpu();
   const tiles = Object.entries(TILE_KERNELS).filter(([, kernel]: [string, TileKernel]) => kernel.suits(gpu, Infinity) && kernel.takes === undefined).map(([name]) => name);
-  const pieces = suitingPieceKernels(gpu);
+  const pieces = suitingPieceKernels(gpu, { headDim: 128, q: "f32", kv: "f32" });
   assert.deepEqual([d.runtime, d.sizes, d.repeats, d.passed, d.adapter.name, d.peers], [runtime, [64], 1, true, gpu.facts.name, []]);
   assert.ok(!Number.isNaN(Date.parse(d.date)));
   assert.equal(d.notes.some((note) => note.startsWith("a software adapter")), d.adapter.software);

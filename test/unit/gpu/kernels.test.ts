@@ -8,7 +8,7 @@ import { visibility } from "../../../engine/layout/visibility.ts";
 import { testGpu } from "../../gpu.ts";
 import { testPlatform } from "../../platform.ts";
 
-const device = (subgroupSize: number | undefined, software: boolean, matrices = false) => ({ subgroupSize, matrices, facts: { software } });
+const device = (subgroupSize: number | undefined, software: boolean, matrices = false) => ({ subgroupSize, leastSubgroup: subgroupSize, matrices, facts: { software } });
 const single = { headDim: 64, q: "f32", kv: "f32" } as const;
 
 const seen = (sequences: readonly { new: number; cached: number }[]) => {
@@ -35,25 +35,26 @@ test("eight rows a lane: where subgroups have four lanes, and the work is worth 
 
 test("a device's work is counted by head size and types", async () => {
   const { gpu } = await testGpu();
-  const kernels = new Kernels(gpu.device, await (await testPlatform()).shaders());
+  const kernels = new Kernels(gpu, await (await testPlatform()).shaders());
   assert.equal(kernels.asked(single, 1e10), 1e10);
   assert.equal(kernels.asked({ ...single, group: 8 }, 2e10), 3e10);
   assert.equal(kernels.asked({ ...single, headDim: 128 }, 1), 1);
 });
 
-test("matrix units: for f16 keys and values, and head sizes of whole matrices that fit; never chosen by itself", () => {
+test("matrix units: for f16 keys and values, and head sizes of whole matrices that fit", () => {
   const many = seen([{ new: 8, cached: 5 }]);
   const able = (headDim: number, kv: "f32" | "f16" | "bf16", matrices = true) => tileKernelsOf(device(32, false, matrices), { headDim, q: "f32", kv }).includes("attend-matrix");
   for (const D of [16, 64, 80, 128]) assert.ok(able(D, "f16"), `D ${D}`);
   for (const D of [20, 72, 144, 256]) assert.ok(!able(D, "f16"), `D ${D}`);
   for (const kv of ["f32", "bf16"] as const) assert.ok(!able(64, kv), kv);
   assert.ok(!able(64, "f16", false));
-  assert.equal(chooseKernel(many, device(32, false, true), { headDim: 64, q: "f32", kv: "f16" }), "attend-shared");
-  assert.deepEqual(suitingTileKernels(device(32, false, true), { headDim: 64, q: "f32", kv: "f16" }), ["attend-shared", "attend"]);
+  assert.equal(chooseKernel(many, device(32, false, true), { headDim: 64, q: "f32", kv: "f16" }), "attend-matrix");
+  assert.equal(chooseKernel(many, device(32, false, true), single), "attend-shared");
+  assert.deepEqual(suitingTileKernels(device(32, false, true), { headDim: 64, q: "f32", kv: "f16" }), ["attend-matrix", "attend-shared", "attend"]);
 });
 
 test("single query rows: split-KV on every device", () => {
-  for (const [d, name] of [[device(4, true), "decode-subgroup4"], [device(32, false), "decode"], [device(undefined, false), "decode"]] as const) {
+  for (const [d, name] of [[device(4, true), "decode-subgroup4"], [device(32, false), "decode-subgroups"], [device(4, false), "decode-subgroup4"], [device(undefined, false), "decode"]] as const) {
     assert.equal(chooseKernel(seen([{ new: 1, cached: 9 }]), d, single), name);
     assert.equal(chooseKernel(seen([{ new: 1, cached: 9 }, { new: 1, cached: 0 }]), d, single), name);
     assert.ok(!isPieceKernel(chooseKernel(seen([{ new: 1, cached: 9 }, { new: 2, cached: 0 }]), d, single)));

@@ -21,7 +21,7 @@ const text = shaders["attend-matrix"];
 async function bench(from = "", to = "") {
   const { gpu, pool } = await testGpu();
   assert.ok(text.includes(from), `the kernel has no ${from}`);
-  return { gpu, pool, kernels: new Kernels(gpu.device, { ...shaders, "attend-matrix": writtenOut(text.replace(from, to)) }) };
+  return { gpu, pool, kernels: new Kernels(gpu, { ...shaders, "attend-matrix": writtenOut(text.replace(from, to)) }) };
 }
 
 const f16 = { dtype: "f16", variant: "pass-kv" } as const;

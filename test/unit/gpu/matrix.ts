@@ -52,6 +52,7 @@ fn multiply_add(l: Left, r: Right, sum: Result) -> Result {
 export function writtenOut(text: string): string {
   const code = text
     .replace(/^enable .*$/gm, "")
+    .replace(/bitcast<vec4<f16>>\(/g, "(")
     .replace(/vec4<f16>\(/g, "halves4(")
     .replace(/array<vec4<f16>,/g, "array<vec2u,")
     .replace(/subgroupMatrixLoad<subgroup_matrix_right<[^>]*>, (row|col)_major>\(&(\w+), ([^;]*)\);/g, (_, major, name, where) => `right_${name}(${where}, ${major === "col"});`)

@@ -42,7 +42,7 @@ test("small calls try nothing and say nothing; head sizes are apart", () => {
 
 test("on a device: every call is exact, whichever kernel is tried", async () => {
   const { gpu, pool } = await testGpu();
-  const kernels = new Kernels(gpu.device, await (await testPlatform()).shaders(), true, true);
+  const kernels = new Kernels(gpu, await (await testPlatform()).shaders(), true, true);
   const [T, D] = [640, 64];
   const rows = (name: "q" | "k" | "v", heads: number) => seededRows(3, name, 0, T, heads * D);
   const input = { q: rows("q", 2), k: rows("k", 1), v: rows("v", 1), heads: 2, kvHeads: 1, headDim: D, sequences: [{ new: T, cached: 0 }], variant: "pass-kv" as const };

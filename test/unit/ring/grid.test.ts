@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { CpuAttention } from "../../../engine/cpu/attention.ts";
 import { GpuAttention } from "../../../engine/gpu/attention.ts";
-import { isPieceKernel, type KernelName, suitingPieceKernels, tileKernelsOf } from "../../../engine/gpu/kernels.ts";
+import { isPieceKernel, type KernelName, pieceKernelsOf, tileKernelsOf } from "../../../engine/gpu/kernels.ts";
 import type { Shape } from "../../../engine/ring/chunk.ts";
 import { attendInProcess, type FixedInput } from "../../../engine/cluster/in-process.ts";
 import type { Device } from "../../../engine/rank/run.ts";
@@ -54,7 +54,7 @@ test("every kernel that this device can run passes, where it is chosen and where
   const names = tileKernelsOf(device, { headDim: 80, q: "f32", kv: "f32" });
   // D 80 (no multiple of a kernel's columns), f32 and bf16: a kernel's own arithmetic; the grid above covers the rest with the kernel of choice.
   const cases = grid().filter((c, i) => c.headDim === 80 && c.wireDtype !== "f16" && i % 2 === 0);
-  for (const name of [...names, ...suitingPieceKernels(device)]) await hold(await gpu(name), cases.filter((c) => !isPieceKernel(name) || c.sequences.every((s) => s.new <= 31)));
+  for (const name of [...names, ...pieceKernelsOf(device, { headDim: 80, q: "f32", kv: "f32" })]) await hold(await gpu(name), cases.filter((c) => !isPieceKernel(name) || c.sequences.every((s) => s.new <= 31)));
 });
 
 test("the plain TypeScript back-end passes the grid", async () => await hold(cpu));

@@ -1,0 +1,56 @@
+/** Brings a GPU's clocks up before something is timed: one that had nothing to do for a moment runs at a fraction of them. */
+import type { Gpu } from "../gpu/device.ts";
+import { compileMicro, type MicroShaders, Stopwatch } from "./micro.ts";
+
+/** Multiply-adds until they take as long as they do at best. */
+export class Warmth {
+  /** Seconds of the host spent on it so far. */
+  seconds = 0;
+  readonly #run: () => Promise<number>;
+  #best = Infinity;
+  readonly #dispose: () => void;
+
+  private constructor(run: () => Promise<number>, dispose: () => void) {
+    this.#run = run;
+    this.#dispose = dispose;
+  }
+
+  /** For a device; undefined on a software adapter, which has no clocks of its own. */
+  static async of(gpu: Gpu, shaders: MicroShaders): Promise<Warmth | undefined> {
+    if (gpu.facts.software) return undefined;
+    const watch = new Stopwatch(gpu);
+    const params = gpu.device.createBuffer({ size: 16, usage: UNIFORM | COPY_DST });
+    const out = gpu.device.createBuffer({ size: GROUPS * 64 * 4, usage: STORAGE });
+    const words = new Uint32Array([TURNS, 0, 0, 0]);
+    new Float32Array(words.buffer)[1] = 0.01;
+    gpu.device.queue.writeBuffer(params, 0, words);
+    const pipeline = await compileMicro(gpu, "bench-fma", shaders.fma);
+    const warmth = new Warmth(() => watch.dispatch(pipeline, [params, out], GROUPS), () => {
+      watch.dispose();
+      params.destroy();
+      out.destroy();
+    });
+    for (const start = performance.now(); performance.now() - start < FIRST_MS;) warmth.#best = Math.min(warmth.#best, await warmth.#run());
+    return warmth;
+  }
+
+  /** Resolves when a run takes at most a twentieth longer than the best one did, or after a second. */
+  async up(): Promise<void> {
+    const start = performance.now();
+    for (let took = Infinity; took > 1.05 * this.#best && performance.now() - start < MOST_MS;) {
+      took = await this.#run();
+      this.#best = Math.min(this.#best, took);
+    }
+    this.seconds += (performance.now() - start) / 1000;
+  }
+
+  dispose(): void {
+    this.#dispose();
+  }
+}
+
+// GPUBufferUsage's values.
+const COPY_DST = 0x8, UNIFORM = 0x40, STORAGE = 0x80;
+/** A run of a few milliseconds on the fastest GPUs of today: 2,048 workgroups of 64, 256 FLOPs a turn. */
+const GROUPS = 2048, TURNS = 4096;
+const FIRST_MS = 500, MOST_MS = 1000;
