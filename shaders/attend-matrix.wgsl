@@ -80,7 +80,7 @@ fn row_of(key: u32, last: u32) -> u32 {
 
 fn largest(x: vec4f) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(THREADS)
 fn attend(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) grid: vec3u,

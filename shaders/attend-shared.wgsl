@@ -3,9 +3,9 @@
 //
 // A thread holds scores of 8 rows x 8 keys, and 8 rows x every eighth column of O, all in registers. Slices of Q and K go
 // through workgroup memory turned (element by element, rows side by side), so that 4 loads of vec4 feed 64 multiply-adds;
-// weights, of half the keys at a time, and slices of V go through it too, 6 loads for 128. Each slice is on its way to
-// registers while the one before it is used, and neighbouring threads load neighbouring memory. O is rescaled only where a
-// row's maximum moved, and divided once, at the end.
+// weights, of half the keys at a time, and slices of V go through it too, 6 loads for 128. A slice of Q and K is on its way
+// to registers while the one before it is used, and neighbouring threads load neighbouring memory. O is rescaled only where
+// a row's maximum moved, and divided once, at the end.
 //
 // Contract, shapes, pages and tiles: as attend.wgsl's, with tiles of 128 packed rows.
 // The lines marked `specialise` are replaced by the host for other head sizes and storage types; the loops marked `unroll`
@@ -53,11 +53,11 @@ struct Params {
 // Where the tile's rows of Q begin, and this turn's keys and values, in vec4.
 var<workgroup> row_at: array<u32, ROWS>;
 var<workgroup> key_at: array<u32, KEYS>;
-// In turn: a slice of Q [element][fours of rows] and of K [element][fours of keys]; a slice of V [key][column].
 const STEP: u32 = THREADS / SLICE; // rows between those that a thread brings
+// In turn: a slice of Q [element][fours of rows] and of K [element][fours of keys]; a slice of V [key][column].
 const K_AT: u32 = SLICE * 4u * FOURS;
 var<workgroup> slice4: array<vec4f, max(K_AT + SLICE * 64u, V_KEYS * V4)>;
-// In turn: rows' maxima [thread.x][fours of rows]; weights [key][fours of rows].
+// In turn: rows' maxima, later sums [thread.x][fours of rows]; weights of half the keys [key][fours of rows].
 var<workgroup> weights4: array<vec4f, max(KEYS / 2u, 8u) * FOURS>;
 
 fn row_of(key: u32, last: u32) -> u32 {
@@ -183,7 +183,6 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
         }
       }
     }
-    var next_v: Four = load_v(0u, lane);
     let keys = base + thread.x * 4u + vec4u(0u, 1u, 2u, 3u);
     s_ll = masked(s_ll, keys, low.end, scale);
     s_lh = masked(s_lh, keys + 32u, low.end, scale);
@@ -228,9 +227,8 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
         store(thread.x * 4u, thread.y + YS, s_hh);
       }
       for (var first: u32 = 0u; first < KEYS / 2u; first += V_KEYS) {
-        store_v(lane, next_v);
+        store_v(lane, load_v(side * (KEYS / 2u) + first, lane));
         workgroupBarrier();
-        if (side * (KEYS / 2u) + first + V_KEYS < KEYS) { next_v = load_v(side * (KEYS / 2u) + first + V_KEYS, lane); }
         for (var j: u32 = 0u; j < V_KEYS; j++) {
           let p_low = weights4[(first + j) * FOURS + thread.y];
           let p_high = weights4[(first + j) * FOURS + thread.y + YS];

@@ -88,7 +88,7 @@ fn over_group(x: f32) -> f32 {
 // Where key `i` lies, in vec4.
 fn place_of(i: u32, kv_head: u32) -> u32 { return ((pages[i / PAGE] * PAGE + i % PAGE) * params.kv_heads + kv_head) * V4; }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(THREADS)
 fn decode(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) grid: vec3u,
@@ -117,8 +117,10 @@ fn decode(
   workgroupBarrier();
 
   let last = max(piece.z, 1u) - 1u;
-  // Where the next key lies is found while this one is loaded; keys past the end are loaded, but weigh nothing.
-  var next: u32 = place_of(min(piece.y + own, last), kv_head);
+  // The next key and value are on their way while this one is used; those past the end are loaded, but weigh nothing.
+  let first = place_of(min(piece.y + own, last), kv_head);
+  var next_key: mat4x4f = key_at(first, lane);
+  var next_value: mat4x4f = value_at(first, lane);
   var m: array<f32, HEADS> = array<f32, HEADS>();
   var sum: array<f32, HEADS> = array<f32, HEADS>();
   var acc: array<mat4x4f, HEADS> = array<mat4x4f, HEADS>();
@@ -126,9 +128,11 @@ fn decode(
     m[h] = NONE;
   }
   for (var base: u32 = piece.y; base < piece.z; base += GROUPS) {
-    let key = key_at(next, lane);
-    let value = value_at(next, lane);
-    next = place_of(min(base + GROUPS + own, last), kv_head);
+    let key = next_key;
+    let value = next_value;
+    let next = place_of(min(base + GROUPS + own, last), kv_head);
+    next_key = key_at(next, lane);
+    next_value = value_at(next, lane);
     let seen = base + own < piece.z;
     var s: array<f32, HEADS> = array<f32, HEADS>();
     var rises: bool = false;

@@ -1,6 +1,6 @@
 /** The correctness grid that a kernel passes before it is timed: the shapes that are measured, in small, against float64. */
 import { GpuAttention } from "../gpu/attention.ts";
-import { isPieceKernel, type KernelName, type MergeKernelName, suitingPieceKernels, suitingTileKernels } from "../gpu/kernels.ts";
+import { isPieceKernel, type KernelName, type MergeKernelName, suitingPieceKernels, suitingTileKernels, tileKernelsOf } from "../gpu/kernels.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { attendInProcess } from "../cluster/in-process.ts";
 import { check } from "../reference/check.ts";
@@ -71,10 +71,10 @@ export function storedTypes({ gpu }: Bench): readonly StoredType[] {
   return gpu.matrices ? ["f32", "f16"] : ["f32"];
 }
 
-/** The kernels that suit a device and a shape, whatever the work, the one it would choose first. */
+/** The kernels that suit a device and a shape, whatever the work, the one it would choose first; and the one of matrix units wherever it can run. */
 export function kernelsOf({ gpu }: Bench, headDim: number, kv: StoredType): readonly KernelName[] {
   const shape = { headDim, q: "f32", kv } as const;
-  return [...suitingTileKernels(gpu, shape, Infinity), ...suitingPieceKernels(gpu, shape)];
+  return [...suitingTileKernels(gpu, shape, Infinity), ...tileKernelsOf(gpu, shape).filter((name) => name === "attend-matrix"), ...suitingPieceKernels(gpu, shape)];
 }
 
 /** Checks every kernel that suits the device on every head shape. */

@@ -1,6 +1,6 @@
 /** A text in place of a shipped kernel, on trial: compiled, checked on the grid against float64, timed in turns with the shipped one on the same device. */
 import type { Gpu } from "../gpu/device.ts";
-import { type AttendShape, isMergeKernel, type KernelName, kernelName, Kernels, type MergeKernelName, specialise, TILE_KERNELS, type TileKernel, type TileKernelName } from "../gpu/kernels.ts";
+import { type AttendShape, type DeviceFacts, isMergeKernel, isPieceKernel, type KernelName, kernelName, Kernels, type MergeKernelName, pieceKernelsOf, specialise, TILE_KERNELS, type TileKernel, type TileKernelName } from "../gpu/kernels.ts";
 import { Pool } from "../gpu/pool.ts";
 import { declarationsOf } from "../gpu/reflect.ts";
 import type { Shaders } from "../gpu/shaders.ts";
@@ -53,12 +53,13 @@ const APART = { absolute: 4e-6, relative: 2e-5 };
 const SIZES = { least: 512, most: 8192 };
 const LONG_ENOUGH = 0.02;
 
-/** The cases that a kernel's text has to pass. */
-export function casesOf(name: string): readonly GridCase[] {
+/** The cases that a kernel's text has to pass, of those that a device can run it on; all of them without one. */
+export function casesOf(name: string, device?: DeviceFacts): readonly GridCase[] {
   const role = roleOf(name);
   const own = role === "tiles" ? TILES : role === "pieces" ? SINGLE : role === "merge" ? [...TILES.filter((c) => c.ranks > 1), ...SINGLE, EMPTY] : [];
   const wired = role === "merge" || own.length === 0 ? [] : WIRES.map((wire) => ({ ...HEADS[1], ...own[own.length - 1], wire }));
-  const cases: GridCase[] = [...SHAPES.flatMap((heads) => own.map((c) => ({ ...heads, ...c }))), ...wired];
+  const able = ({ headDim }: GridCase) => device === undefined || !isPieceKernel(name) || pieceKernelsOf(device, { headDim, q: "f32", kv: "f32" }).includes(name);
+  const cases = [...SHAPES.flatMap((heads) => own.map((c): GridCase => ({ ...heads, ...c }))), ...wired].filter(able);
   return storedAs(name) === "f32" ? cases : cases.filter(({ wire }) => wire === undefined).map((c) => ({ ...c, wire: WIRES[1] }));
 }
 
@@ -101,7 +102,7 @@ export class Trials {
   }
 
   async #compile(name: string, text: string, progress: TrialProgress): Promise<readonly Message[]> {
-    const shapes: (AttendShape | undefined)[] = attentionKernel(name) === undefined ? [undefined] : shapesOf(casesOf(name));
+    const shapes: (AttendShape | undefined)[] = attentionKernel(name) === undefined ? [undefined] : shapesOf(casesOf(name, this.gpu));
     progress(0, shapes.length, "as it stands");
     const messages = [...(await this.#messages(text, ""))];
     if (messages.some(({ kind }) => kind === "error")) return messages;
@@ -119,8 +120,8 @@ export class Trials {
    * `unbounded`: the text cannot be bounded, so whoever waits for it has to be ready to give up.
    */
   async ends(name: string, text: string, signal?: AbortSignal, progress: TrialProgress = () => {}): Promise<{ readonly endless?: string; readonly unbounded?: string }> {
-    const [first] = casesOf(name);
-    const cases = casesOf(name).filter((c) => c.headDim === first.headDim && c.wire === undefined);
+    const [first] = casesOf(name, this.gpu);
+    const cases = casesOf(name, this.gpu).filter((c) => c.headDim === first.headDim && c.wire === undefined);
     if (text === this.#texts[name] || cases.length === 0) return {};
     const code = bounded(text);
     const errors = code === undefined ? [about("no f32 output to tell by")] : (await this.#messages(code, "")).filter(({ kind }) => kind === "error");
@@ -140,7 +141,7 @@ export class Trials {
 
   /** Checks a text on the grid; undefined where the grid does not run such a kernel. Stops at nothing: every case is told of. */
   async check(name: string, text: string, signal?: AbortSignal, progress: TrialProgress = () => {}): Promise<readonly CaseResult[] | undefined> {
-    const cases = casesOf(name);
+    const cases = casesOf(name, this.gpu);
     if (cases.length === 0) return undefined;
     const bench = this.#with(name, text);
     return await this.#guarded(async () => {
@@ -150,7 +151,7 @@ export class Trials {
         progress(results.length, cases.length, `D ${c.headDim}`);
         results.push(await checkCase(bench, runKernel(name), c, this.#oracles));
       }
-      if (roleOf(name) === "merge" && !results.every(({ merged }) => merged)) throw new Error("the grid did not run merge.wgsl in every case of its check");
+      if (roleOf(name) === "merge" && !results.every(({ merged }) => merged)) throw new Error("the grid did not run the merge kernel in every case of its check");
       return results;
     });
   }
@@ -183,7 +184,7 @@ export class Trials {
   async #measured(name: string, signal: AbortSignal | undefined, progress: (what: string) => void): Promise<readonly Measurement[]> {
     const kernel = attentionKernel(name);
     const measurements: Measurement[] = [];
-    for (const heads of kernel === undefined ? [] : HEADS) {
+    for (const heads of kernel === undefined ? [] : HEADS.filter(({ headDim }) => casesOf(name, this.gpu).some((c) => c.headDim === headDim))) {
       for (let size = SIZES.least;; size *= 2) {
         signal?.throwIfAborted();
         const shape = measuredAt(size, heads).find(({ mask }) => mask === (roleOf(name) === "pieces" ? "decode" : "causal"))!;

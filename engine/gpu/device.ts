@@ -30,6 +30,8 @@ export interface Gpu {
   readonly subgroupSize: number | undefined;
   /** Fewest lanes that a subgroup may have, where the device can use them and shaders are told which one they are in. */
   readonly leastSubgroup: number | undefined;
+  /** Workgroup memory, in bytes. */
+  readonly workgroupMemory: number;
   /** Whether it multiplies the subgroup matrices of attend-matrix.wgsl and has the workgroup memory for them. */
   readonly matrices: boolean;
   /** Awaits the device's answer, in the way that suits the runtime. */
@@ -70,7 +72,7 @@ export async function openDevice(gpu: GPU | undefined, wait: Gpu["wait"] = (answ
   const { vendor, architecture, description } = adapter.info;
   const name = [description || adapter.info.device, [vendor, architecture].filter(Boolean).join(" ")].filter(Boolean).join(", ") || "unnamed adapter";
   const software = SOFTWARE.test(`${name} ${adapter.info.device}`) || (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter === true;
-  return { device, limits: { maxStorageBufferBindingSize, maxBufferSize }, timestamps, subgroupSize, leastSubgroup, matrices, wait, facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() } };
+  return { device, limits: { maxStorageBufferBindingSize, maxBufferSize }, timestamps, subgroupSize, leastSubgroup, workgroupMemory: maxComputeWorkgroupStorageSize, matrices, wait, facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() } };
 }
 
 /** What attend-matrix.wgsl enables. */

@@ -28,7 +28,7 @@ export interface TileKernel {
   /** Query rows (packed over the GQA group) of one workgroup. */
   readonly tileRows: number;
   readonly what: string;
-  /** Whether a device is the kind that it was made for, and has enough to do (FLOPs, see `chooseKernel`) to be worth its compilation. */
+  /** Whether a device that can run it is the kind that it was made for, and has enough to do (FLOPs, see `chooseKernel`) to be worth its compilation. */
   readonly suits: (device: DeviceFacts, work: number) => boolean;
   /** Whether it takes this head size and these storage types; all of them where this is not said. */
   readonly takes?: (shape: AttendShape) => boolean;
@@ -53,6 +53,8 @@ export interface DeviceFacts {
   readonly subgroupSize: number | undefined;
   /** Fewest lanes that a subgroup may have, where the feature is on and shaders are told which subgroup they are in. */
   readonly leastSubgroup: number | undefined;
+  /** Workgroup memory, in bytes. */
+  readonly workgroupMemory: number;
   /** Whether it has matrix units as attend-matrix.wgsl wants them. */
   readonly matrices: boolean;
   /** Whether it emulates a GPU on the CPU. */
@@ -75,11 +77,12 @@ export const TILE_KERNELS = {
   "attend-matrix": {
     tileRows: 64,
     what: "matrix units, 16x16x16 in f16, 64x32 scores",
-    suits: ({ matrices }) => matrices,
+    // No choice of its own before this text has passed its grid on hardware: `ringside bench` checks and measures it where it can run.
+    suits: () => false,
     runs: ({ matrices }) => matrices,
     takes: ({ headDim, kv }) => kv === "f16" && headDim % 16 === 0 && headDim <= 128,
   },
-  "attend-shared": { tileRows: 128, what: "8x16 threads, 8x8 scores, 28 KiB of workgroup memory", suits: ({ facts }) => !facts.software },
+  "attend-shared": { tileRows: 128, what: "8x16 threads, 8x8 scores, 28 KiB of workgroup memory", suits: ({ facts }) => !facts.software, runs: ({ workgroupMemory }) => workgroupMemory >= 32768 },
   attend: { tileRows: 32, what: "8x8 threads, 4x4 scores", suits: () => true },
 } as const satisfies Record<string, TileKernel>;
 
@@ -99,8 +102,8 @@ export function tileKernelsOf(device: DeviceFacts, shape: AttendShape, work = 0)
 /** Lanes that share a key in decode-subgroups.wgsl: its LANES. */
 const keyLanes = (headDim: number): number => 2 ** Math.max(0, Math.ceil(Math.log2(headDim / 16)));
 
-/** Workgroups that keep a GPU's processors reading: some eight for each of the largest one's. */
-const PIECES = 1024;
+/** Workgroups that keep a GPU's processors reading: some four for each of the largest ones'. */
+const PIECES = 512;
 
 const ofFixedPieces = ({ group }: AttendShape) => `split-KV, ${PIECE_KEYS} keys and ${4 * pieceQuads(group)} heads a workgroup`;
 

@@ -27,7 +27,7 @@ test("roles follow the engine's tables; every kernel that runs use has a grid", 
   assert.equal(roleOf(tileKernelOf(gpu)), "tiles");
   assert.ok(suits(tileKernelOf(gpu), gpu) && suits("attend", gpu));
   assert.deepEqual(Object.keys(textUrls).map((name) => [name, roleOf(name), casesOf(name).length > 0]).filter(([, role]) => role !== "tiles"), [
-    ["decode", "pieces", true], ["decode-subgroup4", "pieces", true], ["merge", "merge", true], ["seeded", "inputs", false], ["bench-dot", "ceiling", false], ["bench-fma", "ceiling", false], ["bench-matrix", "ceiling", false], ["bench-copy", "ceiling", false],
+    ["decode", "pieces", true], ["decode-subgroup4", "pieces", true], ["decode-subgroups", "pieces", true], ["merge", "merge", true], ["merge-parts", "merge", true], ["seeded", "inputs", false], ["bench-dot", "ceiling", false], ["bench-fma", "ceiling", false], ["bench-matrix", "ceiling", false], ["bench-copy", "ceiling", false],
   ]);
 });
 

@@ -8,7 +8,7 @@ import { visibility } from "../../../engine/layout/visibility.ts";
 import { testGpu } from "../../gpu.ts";
 import { testPlatform } from "../../platform.ts";
 
-const device = (subgroupSize: number | undefined, software: boolean, matrices = false) => ({ subgroupSize, leastSubgroup: subgroupSize, matrices, facts: { software } });
+const device = (subgroupSize: number | undefined, software: boolean, matrices = false) => ({ subgroupSize, leastSubgroup: subgroupSize, workgroupMemory: 32768, matrices, facts: { software } });
 const single = { headDim: 64, q: "f32", kv: "f32" } as const;
 
 const seen = (sequences: readonly { new: number; cached: number }[]) => {
@@ -22,6 +22,7 @@ test("many query rows: the kernel made for the device, else the general one", ()
   assert.equal(chooseKernel(many, device(undefined, true), single), "attend-lanes");
   assert.equal(chooseKernel(many, device(8, true), single), "attend-lanes");
   for (const size of [undefined, 8, 16, 32, 64, 128]) assert.equal(chooseKernel(many, device(size, false), single), "attend-shared", `subgroups of ${size}`);
+  assert.equal(chooseKernel(many, { ...device(32, false), workgroupMemory: 16384 }, single), "attend");
 });
 
 test("eight rows a lane: where subgroups have four lanes, and the work is worth its compilation", () => {
@@ -41,16 +42,15 @@ test("a device's work is counted by head size and types", async () => {
   assert.equal(kernels.asked({ ...single, headDim: 128 }, 1), 1);
 });
 
-test("matrix units: for f16 keys and values, and head sizes of whole matrices that fit", () => {
+test("matrix units: for f16 keys and values, and head sizes of whole matrices that fit; never chosen by itself", () => {
   const many = seen([{ new: 8, cached: 5 }]);
   const able = (headDim: number, kv: "f32" | "f16" | "bf16", matrices = true) => tileKernelsOf(device(32, false, matrices), { headDim, q: "f32", kv }).includes("attend-matrix");
   for (const D of [16, 64, 80, 128]) assert.ok(able(D, "f16"), `D ${D}`);
   for (const D of [20, 72, 144, 256]) assert.ok(!able(D, "f16"), `D ${D}`);
   for (const kv of ["f32", "bf16"] as const) assert.ok(!able(64, kv), kv);
   assert.ok(!able(64, "f16", false));
-  assert.equal(chooseKernel(many, device(32, false, true), { headDim: 64, q: "f32", kv: "f16" }), "attend-matrix");
-  assert.equal(chooseKernel(many, device(32, false, true), single), "attend-shared");
-  assert.deepEqual(suitingTileKernels(device(32, false, true), { headDim: 64, q: "f32", kv: "f16" }), ["attend-matrix", "attend-shared", "attend"]);
+  assert.equal(chooseKernel(many, device(32, false, true), { headDim: 64, q: "f32", kv: "f16" }), "attend-shared");
+  assert.deepEqual(suitingTileKernels(device(32, false, true), { headDim: 64, q: "f32", kv: "f16" }), ["attend-shared", "attend"]);
 });
 
 test("single query rows: split-KV on every device", () => {
