@@ -1,16 +1,36 @@
 /**
  * Writes the figures of docs/speed.md from the results that ship: `node dist/engine/bench/docs.js`, or `deno run -A engine/bench/docs.ts`.
- * A block of that page between `<!-- figures: NAME -->` and `<!-- end -->` shows engine/bench/results/NAME.json; a test holds the two together.
+ * A block of that page between `<!-- figures: NAME -->` and `<!-- end -->` shows engine/bench/results/NAME.json, one of `trial: NAME` engine/bench/trials/NAME.json;
+ * a test holds page and results together.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import type { KernelName } from "../gpu/kernels.ts";
 import type { BenchDocument } from "./document.ts";
+import type { KernelCheck } from "./grid.ts";
+import type { KernelFigures } from "./measure-kernels.ts";
 import { projectRoot } from "./peers.ts";
 import { allFigures, circumstances, type Figures } from "./tables.ts";
 
 const BLOCK = /^<!-- figures: ([\w-]+) -->\n[\s\S]*?^<!-- end -->$/gm;
+const TRIAL = /^<!-- trial: ([\w-]+) -->\n[\s\S]*?^<!-- end -->$/gm;
+
+/** Kernels timed one by one on a GPU: a file of engine/bench/trials. Seconds, FLOP/s, bytes/s. */
+export interface TrialDocument {
+  readonly what: string;
+  readonly date: string;
+  readonly gpu: string;
+  readonly driver: string;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly clock: string;
+  readonly notes: readonly string[];
+  readonly ceilings: { readonly f32FlopsPerSecond: number; readonly f16FlopsPerSecond: number; readonly matrixFlopsPerSecond: number; readonly copyBytesPerSecond: number };
+  /** All passed. */
+  readonly checks: readonly Pick<KernelCheck, "kernel" | "kv" | "cases" | "worst">[];
+  readonly times: readonly { readonly kernel: KernelName; readonly form: string; readonly shape: KernelFigures["shape"]; readonly seconds: number; readonly flops: number; readonly bytes: number }[];
+}
 
 /** The page, and the names of the results that it shows. */
 export async function readSpeedPage(): Promise<{ readonly file: string; readonly text: string; readonly shown: readonly string[] }> {
@@ -26,7 +46,37 @@ export async function withFigures(text: string): Promise<string> {
     const file = path.join(projectRoot(), "engine", "bench", "results", `${name}.json`);
     blocks.set(name, markdown(JSON.parse(await readFile(file, "utf8")) as BenchDocument));
   }
-  return text.replace(BLOCK, (_, name: string) => `<!-- figures: ${name} -->\n\n${blocks.get(name)}\n\n<!-- end -->`);
+  const trials = new Map<string, string>();
+  for (const [, name] of text.matchAll(TRIAL)) trials.set(name, trialMarkdown(await readTrial(name)));
+  return text
+    .replace(BLOCK, (_, name: string) => `<!-- figures: ${name} -->\n\n${blocks.get(name)}\n\n<!-- end -->`)
+    .replace(TRIAL, (_, name: string) => `<!-- trial: ${name} -->\n\n${trials.get(name)}\n\n<!-- end -->`);
+}
+
+/** engine/bench/trials/NAME.json. */
+export async function readTrial(name: string): Promise<TrialDocument> {
+  return JSON.parse(await readFile(path.join(projectRoot(), "engine", "bench", "trials", `${name}.json`), "utf8")) as TrialDocument;
+}
+
+/** Kernels timed one by one, in Markdown. */
+function trialMarkdown({ what, date, gpu, driver, versions, clock, notes, ceilings, checks, times }: TrialDocument): string {
+  const share = (a: number, b: number) => `${((100 * a) / b).toFixed(1)} %`;
+  const facts = [
+    `${gpu}, driver ${driver}; ${Object.entries(versions).map((v) => v.join(" ")).join(", ")}; ${date}: ${what}`,
+    `clock: ${clock}`,
+    `ceilings: f32 ${(ceilings.f32FlopsPerSecond / 1e12).toFixed(1)}, f16 ${(ceilings.f16FlopsPerSecond / 1e12).toFixed(1)}, matrix products ${(ceilings.matrixFlopsPerSecond / 1e12).toFixed(0)} TFLOP/s; copy by a kernel ${(ceilings.copyBytesPerSecond / 1e12).toFixed(2)} TB/s`,
+    ...notes,
+  ];
+  const timed: Figures = {
+    title: "Times",
+    header: ["kernel", "form", "mask", "T", "P", "H/Hkv, D", "K, V", "ms", "TFLOP/s", "GB/s", "of its ceiling"],
+    rows: times.map(({ kernel, form, shape: { mask, tokens, cached, heads, kvHeads, headDim, dtype }, seconds, flops, bytes }) => [
+      kernel, form, mask, String(tokens), String(cached), `${heads}/${kvHeads}, ${headDim}`, dtype, (seconds * 1e3).toPrecision(3), (flops / seconds / 1e12).toPrecision(3), (bytes / seconds / 1e9).toFixed(0),
+      mask === "decode" ? `${share(bytes / seconds, ceilings.copyBytesPerSecond)} of the copy` : `${share(flops / seconds, kernel === "attend-matrix" ? ceilings.matrixFlopsPerSecond : ceilings.f32FlopsPerSecond)} of ${kernel === "attend-matrix" ? "matrix products" : "f32"}`,
+    ]),
+  };
+  const checked: Figures = { title: "Checks", header: ["kernel", "K, V", "cases", "largest error of O"], rows: checks.map((c) => [c.kernel, c.kv, String(c.cases), c.worst.out.toExponential(1)]) };
+  return [facts.map((line) => `- ${line}`).join("\n"), tableOf(timed), `**${checked.title}**, all passed`, tableOf(checked)].join("\n\n");
 }
 
 /** One run in Markdown. */

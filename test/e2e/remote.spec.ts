@@ -358,6 +358,21 @@ test("files that are none are refused with what was found; the GPU check's docum
   await clean(page, "a GPU check");
 });
 
+test("the GPU check that ships: where it was made, its bars, and a link of its own", async ({ page }) => {
+  const file = JSON.parse(await readFile("cuda-bridge/results/h200.json", "utf8"));
+  await page.goto("#remote");
+  await button(page, "Recorded: GPU check on an NVIDIA H200").click();
+  await expect(page.getByRole("complementary", { name: "Provenance" })).toContainText("NVIDIA H200");
+  await expect(page.getByRole("heading", { name: "GPU check", exact: true })).toBeVisible();
+  await expect(page.getByRole("table", { name: "Bars" }).getByRole("row")).toHaveCount(file.bars.length + 1);
+  await expect(page.getByRole("table", { name: "Bars" }).getByText("met", { exact: true })).toHaveCount(file.bars.filter((bar: { passed: boolean }) => bar.passed).length);
+  await expect(page.getByRole("heading", { name: "Left out" })).toBeVisible();
+  await expect(page).toHaveURL(/run=h200-check/);
+  await page.reload();
+  await expect(page.getByRole("heading", { name: "GPU check", exact: true })).toBeVisible();
+  await clean(page, "the GPU check that ships");
+});
+
 for (const colorScheme of ["light", "dark"] as const) {
   test(`axe finds nothing in the ${colorScheme} theme: empty, and the recorded run`, async ({ page }) => {
     await page.emulateMedia({ colorScheme });

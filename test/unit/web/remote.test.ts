@@ -231,6 +231,12 @@ test("each error of the client is told with what to do", () => {
   assert.match(runFailure(error("RemoteError", { code: "lost" })).title, /ended with the connection/);
 });
 
+test("the GPU check that ships was made on a GPU, met its bars, and says what it left out", async () => {
+  const check = readCheck(parse(await readFile(repository("cuda-bridge/results/h200.json"), "utf8")) as Record<string, unknown>, complain);
+  assert.deepEqual([check.gpu, check.facts.devices.map(({ name }) => name), check.bars.map(({ passed: met }) => met)], [true, ["NVIDIA H200"], [true, true, true]]);
+  assert.equal(check.skipped.length, 2);
+});
+
 test("the GPU check's document is read as it is, bounded, and says whether a GPU made it", () => {
   const { facts: machine } = readRun(parse(shippedText), complain);
   const document = {

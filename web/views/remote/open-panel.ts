@@ -7,7 +7,7 @@ import type { Store } from "./store.ts";
 /** The button that chooses a file, and the runs that ship. */
 export function chooser(store: Store): TemplateResult {
   const { opening, problem, shown } = store;
-  const open = shown.kind === "run" ? shown.shipped : undefined;
+  const open = shown.kind === "live" ? undefined : shown.shipped;
   return html`<section aria-labelledby="open" class="open"><h2 id="open">Without a machine</h2>
     <p class="quiet">A recorded run, or the document that <code>ringside_worker.gpu_check</code> writes; drop it anywhere here.</p>
     <p class="actions">

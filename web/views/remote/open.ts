@@ -6,9 +6,9 @@ import { MOST_BYTES, NotARun, parse, readRun, type RecordedRun } from "./record.
 /** A file that the stage shows. */
 export type Opened =
   | { readonly kind: "run"; readonly name: string; readonly run: RecordedRun; readonly shipped?: string }
-  | { readonly kind: "check"; readonly name: string; readonly check: CheckDocument };
+  | { readonly kind: "check"; readonly name: string; readonly check: CheckDocument; readonly shipped?: string };
 
-/** A run that ships with the page. */
+/** A run, or a GPU check, that ships with the page. */
 export interface Shipped {
   /** In the address: `run=ID`. */
   readonly id: string;
@@ -16,8 +16,11 @@ export interface Shipped {
   readonly url: string;
 }
 
-/** Made by `test/record-remote.mjs` with a real worker. */
-export const shipped: readonly Shipped[] = [{ id: "cpu-4-ranks", title: "4 gloo ranks on a CPU", url: new URL("./runs/cpu-4-ranks.json", import.meta.url).href }];
+/** The run was made by `test/record-remote.mjs` with a real worker, the check by `ringside_worker.gpu_check`. */
+export const shipped: readonly Shipped[] = [
+  { id: "cpu-4-ranks", title: "4 gloo ranks on a CPU", url: new URL("./runs/cpu-4-ranks.json", import.meta.url).href },
+  { id: "h200-check", title: "GPU check on an NVIDIA H200", url: new URL("../../../cuda-bridge/results/h200.json", import.meta.url).href },
+];
 
 /** The shipped run of that name. */
 export function shippedOf(id: string): Shipped | undefined {
@@ -38,8 +41,7 @@ export async function openShipped(id: string, signal: AbortSignal): Promise<Open
   if (known === undefined) throw new NotARun(`run: found ${id}, expected ${shipped.map((run) => run.id).join(" or ")}`);
   const answer = await fetch(known.url, { signal });
   if (!answer.ok) throw new NotARun(`${known.url}: the page’s server answered ${answer.status}`);
-  const opened = await readText(await answer.text(), known.title);
-  return opened.kind === "run" ? { ...opened, shipped: id } : opened;
+  return { ...(await readText(await answer.text(), known.title)), shipped: id };
 }
 
 async function readText(text: string, name: string): Promise<Opened> {

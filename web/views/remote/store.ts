@@ -174,7 +174,7 @@ export class Store extends EventTarget {
 
   #openOfAddress(): void {
     const id = new URLSearchParams(location.search).get("run");
-    const open = this.#shown.kind === "run" ? this.#shown.shipped : undefined;
+    const open = this.#shown.kind === "live" ? undefined : this.#shown.shipped;
     if (id === null ? open !== undefined : id !== open) void (id === null ? this.close() : this.openShipped(id));
   }
 
@@ -195,7 +195,7 @@ export class Store extends EventTarget {
     const { experiment } = this.#reading;
     if (experiment === undefined) return;
     const query = new URLSearchParams(toQuery(experiment, location.search));
-    const shipped = this.#shown.kind === "run" ? this.#shown.shipped : undefined;
+    const shipped = this.#shown.kind === "live" ? undefined : this.#shown.shipped;
     for (const [key, value] of [["run", shipped], ["against", this.#accelerator]] as const) {
       if (value === undefined) query.delete(key);
       else query.set(key, value);
