@@ -4,13 +4,14 @@ import { compileMicro, type MicroShaders, Stopwatch } from "./micro.ts";
 
 /** Multiply-adds until they take as long as they do at best. */
 export class Warmth {
-  /** Seconds of the host spent on it so far. */
+  /** Seconds of the host spent on `up` so far. */
   seconds = 0;
   readonly #run: () => Promise<number>;
   #best = Infinity;
   readonly #dispose: () => void;
 
-  private constructor(run: () => Promise<number>, dispose: () => void) {
+  /** `run` resolves to the seconds that the same work took. */
+  constructor(run: () => Promise<number>, dispose: () => void = () => {}) {
     this.#run = run;
     this.#dispose = dispose;
   }
@@ -30,8 +31,13 @@ export class Warmth {
       params.destroy();
       out.destroy();
     });
-    for (const start = performance.now(); performance.now() - start < FIRST_MS;) warmth.#best = Math.min(warmth.#best, await warmth.#run());
+    await warmth.begin(FIRST_MS);
     return warmth;
+  }
+
+  /** Learns for some time how fast it can be. */
+  async begin(ms: number): Promise<void> {
+    for (const start = performance.now(); performance.now() - start < ms;) this.#best = Math.min(this.#best, await this.#run());
   }
 
   /** Resolves when a run takes at most a twentieth longer than the best one did, or after a second. */

@@ -97,9 +97,11 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
 
   #choose(seen: Visibility, flops: number): KernelName {
     const shape = this.#attendShape;
+    // Single query rows are few operations, and gain nothing by a kernel of many rows.
+    const first = chooseKernel(seen, this.#gpu, shape);
+    if (isPieceKernel(first)) return first;
     const work = this.#kernels.asked(shape, flops);
-    const name = chooseKernel(seen, this.#gpu, shape, work);
-    return isPieceKernel(name) ? name : this.#kernels.tuner?.pick(shape, suitingTileKernels(this.#gpu, shape, work), flops) ?? name;
+    return this.#kernels.tuner?.pick(shape, suitingTileKernels(this.#gpu, shape, work), flops) ?? chooseKernel(seen, this.#gpu, shape, work);
   }
 
   get #attendShape(): AttendShape {
