@@ -10,10 +10,10 @@ import torch
 from . import memory
 
 
-def driver() -> str | None:
-    """The NVIDIA kernel driver's version."""
+def driver(file: str = "/proc/driver/nvidia/version") -> str | None:
+    """The NVIDIA kernel driver's version, as in "NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build"."""
     try:
-        found = re.search(r"Kernel Module[^\d]*([\d.]+)", Path("/proc/driver/nvidia/version").read_text())
+        found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", Path(file).read_text())
         return found.group(1) if found else None
     except OSError:
         return None

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ringside_worker import layout, memory, ops, policy
 from ringside_worker.engine import Engine, Refused
+from ringside_worker.facts import driver
 from ringside_worker.merge import Accumulator, Merger, combine, weights
 from ringside_worker.reference import reference
 from ringside_worker.seeded import seeded_rows
@@ -354,3 +355,11 @@ def test_facts_say_what_was_chosen(engine):
     found = engine.facts()
     assert found["backend"] == "single" and found["devices"][0]["kind"] == "cpu" and found["devices"][0]["memoryBytes"] > 1e8
     assert any(k["chosen"] and k["ok"] and k["maxError"] < 2e-5 for k in found["kernels"])
+
+
+@pytest.mark.parametrize("line", ["NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build  (root@host)", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023"])
+def test_the_driver_is_its_version_and_no_number_beside(tmp_path, line):
+    file = tmp_path / "version"
+    file.write_text(f"{line}\nGCC version:  gcc version 12.3.0\n")
+    assert driver(str(file)) == next(word for word in line.split() if word[0].isdigit() and word.count(".") == 2)
+    assert driver(str(tmp_path / "none")) is None
