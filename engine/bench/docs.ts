@@ -1,6 +1,6 @@
 /**
  * Writes the figures of docs/speed.md from the results that ship: `node dist/engine/bench/docs.js`, or `deno run -A engine/bench/docs.ts`.
- * A block of that page between `<!-- figures: NAME -->` and `<!-- end -->` shows engine/bench/results/NAME.json, one of `trial: NAME` engine/bench/trials/NAME.json;
+ * A block of that page between `<!-- figures: NAME -->` and `<!-- end -->` shows engine/bench/results/NAME.json, one of `timings: NAME` engine/bench/timings/NAME.json;
  * a test holds page and results together.
  */
 import { readFile, writeFile } from "node:fs/promises";
@@ -15,10 +15,10 @@ import { projectRoot } from "./peers.ts";
 import { allFigures, circumstances, type Figures } from "./tables.ts";
 
 const BLOCK = /^<!-- figures: ([\w-]+) -->\n[\s\S]*?^<!-- end -->$/gm;
-const TRIAL = /^<!-- trial: ([\w-]+) -->\n[\s\S]*?^<!-- end -->$/gm;
+const TIMINGS = /^<!-- timings: ([\w-]+) -->\n[\s\S]*?^<!-- end -->$/gm;
 
-/** Kernels timed one by one on a GPU: a file of engine/bench/trials. Seconds, FLOP/s, bytes/s. */
-export interface TrialDocument {
+/** Kernels timed one by one on a GPU: a file of engine/bench/timings. Seconds, FLOP/s, bytes/s. */
+interface Timings {
   readonly what: string;
   readonly date: string;
   readonly gpu: string;
@@ -46,20 +46,20 @@ export async function withFigures(text: string): Promise<string> {
     const file = path.join(projectRoot(), "engine", "bench", "results", `${name}.json`);
     blocks.set(name, markdown(JSON.parse(await readFile(file, "utf8")) as BenchDocument));
   }
-  const trials = new Map<string, string>();
-  for (const [, name] of text.matchAll(TRIAL)) trials.set(name, trialMarkdown(await readTrial(name)));
+  const timings = new Map<string, string>();
+  for (const [, name] of text.matchAll(TIMINGS)) timings.set(name, timingsMarkdown(await readTimings(name)));
   return text
     .replace(BLOCK, (_, name: string) => `<!-- figures: ${name} -->\n\n${blocks.get(name)}\n\n<!-- end -->`)
-    .replace(TRIAL, (_, name: string) => `<!-- trial: ${name} -->\n\n${trials.get(name)}\n\n<!-- end -->`);
+    .replace(TIMINGS, (_, name: string) => `<!-- timings: ${name} -->\n\n${timings.get(name)}\n\n<!-- end -->`);
 }
 
-/** engine/bench/trials/NAME.json. */
-export async function readTrial(name: string): Promise<TrialDocument> {
-  return JSON.parse(await readFile(path.join(projectRoot(), "engine", "bench", "trials", `${name}.json`), "utf8")) as TrialDocument;
+/** engine/bench/timings/NAME.json. */
+async function readTimings(name: string): Promise<Timings> {
+  return JSON.parse(await readFile(path.join(projectRoot(), "engine", "bench", "timings", `${name}.json`), "utf8")) as Timings;
 }
 
 /** Kernels timed one by one, in Markdown. */
-function trialMarkdown({ what, date, gpu, driver, versions, clock, notes, ceilings, checks, times }: TrialDocument): string {
+function timingsMarkdown({ what, date, gpu, driver, versions, clock, notes, ceilings, checks, times }: Timings): string {
   const share = (a: number, b: number) => `${((100 * a) / b).toFixed(1)} %`;
   const facts = [
     `${gpu}, driver ${driver}; ${Object.entries(versions).map((v) => v.join(" ")).join(", ")}; ${date}: ${what}`,

@@ -154,7 +154,7 @@ class Engine:
             rows = check_rows(job, p)
             given = Inputs.of_attend(job, p.get("seed"), inputs)
             hold, planned = self._fit(job, p["output"], lambda n: Job.of_attend({**p, "sequences": scaled(p["sequences"], n)}, self.world))
-            listener.progress(0, job.ranks**2, "checking and compiling kernels: minutes on a GPU the first time, seconds later")
+            listener.progress(0, job.ranks**2, "checking and compiling kernels: a minute or more on a GPU the first time, seconds later")
             self.warm(job, hold)
             listener.progress(0, job.ranks**2, "inputs")
             queries, keys = operands(job, self.device)
