@@ -2,13 +2,13 @@
 import type { Platform } from "./cluster/platform.ts";
 import { startOn, verifyOn } from "./cluster/start.ts";
 import { readShaders } from "./gpu/shaders.ts";
-import { webWorker } from "./cluster/web-worker.ts";
+import { SILENCE, webWorker } from "./cluster/web-worker.ts";
 export * from "./index.ts";
 
 /** This runtime. */
 export const platform: Platform = {
   runtime: "deno",
-  compileSeconds: 30, // lavapipe compiles within a first dispatch, which Deno awaits on the worker's thread
+  silence: SILENCE, // lavapipe compiles within a first dispatch, which Deno awaits on the worker's thread
   startWorker: () => webWorker(new Worker(new URL("./rank/worker-web.ts", import.meta.url), { type: "module" })),
   shaders: () => readShaders(async (url) => await (await fetch(url)).text()),
   threadGpu: () => Promise.resolve({ gpu: navigator.gpu, blockingCompile: false }),

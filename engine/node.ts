@@ -11,16 +11,18 @@ export * from "./index.ts";
 /** This runtime. */
 export const platform: Platform = {
   runtime: "node",
-  compileSeconds: 120, // compiled on the workers' threads (see Kernels); a worker's end is told here, not guessed
+  silence: 120, // kernels compile on the workers' threads (see Kernels)
   startWorker() {
     const worker = new Worker(new URL("./rank/worker-node.js", import.meta.url), { execArgv: [] });
+    worker.unref(); // a cluster keeps the process alive only while it works (see Ranks)
     return {
       endpoint: nodeEndpoint(worker),
       onDeath(listener) {
         worker.on("error", (error: Error) => listener(`its worker broke: ${error.message}`));
         worker.on("exit", (code) => listener(`its worker ended (status ${code})`));
       },
-      terminate: () => void worker.terminate(),
+      terminate: async () => void (await worker.terminate()),
+      giveUp() {}, // ended by force in the middle of Dawn's work, it would take the process down
     };
   },
   shaders: () => readShaders((url) => readFile(url, "utf8")),

@@ -1,25 +1,25 @@
-/** Watches the ranks' signs of life and finds, within a bounded time, who failed and what was awaited. */
+/** Watches the ranks' signs of life: who is silent, who waits long for what, and what a rank that failed was at. */
 import { RankError } from "../errors.ts";
-import { endOf, type Mail, type Pulse } from "../rank/job.ts";
+import { endOf, type Mail, type Progress, type Pulse } from "../rank/job.ts";
 import { now } from "../trace/clock.ts";
+
+/** A message that a rank has awaited for long. */
+export interface Suspicion {
+  readonly waiter: number;
+  readonly mail: Mail;
+}
 
 /** The last pulse of every rank. */
 export class Monitor {
   readonly #pulses: Pulse[];
   /** When each rank's pulse last came, by this thread's clock. */
   readonly #seen: number[];
-  /** Seconds of silence or of vain waiting that count as a fault. */
-  readonly #patience: number;
-  readonly #compileSeconds: number;
-  #lastCheck = now();
+  #lastLook = now();
 
-  /** `timeout`: seconds from a fault to the error, of which a part is kept for stopping the other ranks; `compileSeconds`: silence allowed while a rank compiles (see Platform). */
-  constructor(size: number, timeout: number, compileSeconds: number) {
-    const at = now();
-    this.#compileSeconds = Math.max(compileSeconds, 0.7 * timeout);
-    this.#patience = 0.7 * timeout;
-    this.#seen = new Array(size).fill(at);
-    this.#pulses = Array.from({ length: size }, (_, rank) => ({ rank, at, resumed: at, job: undefined, phase: "idle", hop: 0, done: 0, awaiting: [], delivered: [], sending: 0 }));
+  constructor(size: number) {
+    this.#seen = new Array(size).fill(now());
+    this.#pulses = new Array(size);
+    for (let rank = 0; rank < size; rank++) this.replace(rank);
   }
 
   put(pulse: Pulse): void {
@@ -32,13 +32,13 @@ export class Monitor {
     return this.#pulses.reduce((sum, p) => sum + (p.job === job ? p.done : 0), 0);
   }
 
-  /** Where a rank was when last heard of. */
-  last(rank: number): Pulse {
-    return this.#pulses[rank];
+  /** Whether every rank has compiled for a job and waits for leave to begin. */
+  compiled(job: number): boolean {
+    return this.#pulses.every((p) => p.job === job && p.phase === "barrier");
   }
 
-  /** The error of a dead rank, with the hop it was at and what was awaited of it. */
-  dead(rank: number, how: string): RankError {
+  /** The error of a rank that failed, with the hop it was at and what was awaited of it. */
+  failed(rank: number, how: string): RankError {
     const { hop, phase } = this.#pulses[rank];
     for (const waiter of this.#pulses) {
       const mail = waiter.awaiting.find((m) => m.peer === rank);
@@ -47,47 +47,59 @@ export class Monitor {
     return phase === "idle" ? new RankError(rank, undefined, undefined, how) : new RankError(rank, hop, endOf(phase), how);
   }
 
-  /** Forgets silence from before a job began, or while this thread itself was held up. */
-  rest(): void {
-    this.#seen.fill(now());
-    this.#lastCheck = now();
+  /** Forgets what a rank was at: another takes its place. */
+  replace(rank: number): void {
+    this.put({ rank, at: now(), job: undefined, phase: "idle", hop: 0, done: 0, awaiting: [], sending: 0 });
   }
 
-  /** The fault there is, if any. Called a few times a second while a job runs. */
-  check(job: number): RankError | undefined {
+  /** Begins to listen: nobody heard what was said before. */
+  listen(): void {
+    this.#lastLook = now();
+    this.#seen.fill(this.#lastLook);
+  }
+
+  /** Ranks that have said nothing for `limit` seconds, with how long. A thread that was itself held up has heard nobody: that is not their silence. */
+  silent(limit: number): { readonly rank: number; readonly seconds: number }[] {
     const at = now();
-    // A thread that was itself held up has heard nobody: that is not the ranks' silence.
-    if (at - this.#lastCheck > this.#patience / 2) this.#seen.fill(at);
-    this.#lastCheck = at;
-    const allowed = this.#pulses.some((p) => p.phase === "compile") ? this.#compileSeconds : this.#patience;
-    for (const pulse of this.#pulses) {
-      const silent = at - this.#seen[pulse.rank];
-      if (silent > allowed) return this.dead(pulse.rank, `no sign of life for ${silent.toFixed(1)} s`);
-    }
-    for (const pulse of this.#pulses) {
-      if (pulse.job !== job) continue;
-      for (const mail of pulse.awaiting) {
-        const fault = pulse.at - Math.max(mail.since, pulse.resumed) > this.#patience ? this.#undelivered(pulse, mail) : undefined;
-        if (fault !== undefined) return fault;
-      }
-    }
-    return undefined;
+    if (at - this.#lastLook > limit / 2) this.#seen.fill(at);
+    this.#lastLook = at;
+    return this.#seen.flatMap((seen, rank) => (at - seen > limit ? [{ rank, seconds: at - seen }] : []));
   }
 
-  /** Why what a rank awaits is not coming, if its sender has nothing to do any more or says it was delivered. */
-  #undelivered(waiter: Pulse, mail: Mail): RankError | undefined {
-    const sender = this.#pulses[mail.peer];
-    const delivered = sender.delivered.find((d) => d.peer === waiter.rank && d.kind === mail.kind && d.hop >= mail.hop);
-    const name = `${mailName(mail)} from rank ${mail.peer}`;
-    if (delivered !== undefined) {
-      const late = waiter.at - delivered.at;
-      return late > this.#patience ? new RankError(waiter.rank, mail.hop, name, `what rank ${mail.peer} sent ${late.toFixed(1)} s ago never came`) : undefined;
-    }
-    // A sender that is halted, computes, has messages on its link, or itself waits for an earlier one, is not at fault.
-    const computing = sender.phase !== "idle" && sender.awaiting.length === 0;
-    if (sender.phase === "halt" || computing || sender.sending > 0 || sender.awaiting.some((m) => m.hop < mail.hop)) return undefined;
-    return new RankError(waiter.rank, mail.hop, name, `waited ${this.#patience.toFixed(1)} s, and rank ${mail.peer} has not sent it (it is ${sender.phase}, hop ${sender.hop})`);
+  /** Messages of a job that were awaited for more than `limit` seconds, whose sender does not say that it is busy. */
+  suspicions(job: number, limit: number): Suspicion[] {
+    return this.#pulses.flatMap(({ rank: waiter, job: own, at, awaiting }) =>
+      own !== job ? [] : awaiting.filter((mail) => at - mail.since > limit && !this.#busy(mail)).map((mail) => ({ waiter, mail }))
+    );
   }
+
+  /** A sender that is halted, computes, has messages on its link, or itself waits for an earlier one, is not at fault. */
+  #busy({ peer, hop }: Mail): boolean {
+    const { phase, awaiting, sending } = this.#pulses[peer];
+    const computing = phase !== "idle" && awaiting.length === 0;
+    return phase === "halt" || phase === "barrier" || computing || sending > 0 || awaiting.some((m) => m.hop < hop);
+  }
+}
+
+/**
+ * Why a message does not come, by what its sender and then its waiter say, each of its own messages; undefined if it still may.
+ * The waiter speaks last: what was delivered before its answer lies in its mailbox.
+ */
+export async function convict(
+  { waiter, mail }: Suspicion,
+  waited: number,
+  ask: (rank: number) => Promise<Progress>,
+): Promise<RankError | undefined> {
+  const sender = await ask(mail.peer);
+  const sent = sender.sent.find((m) => m.peer === waiter && m.kind === mail.kind && m.hop === mail.hop);
+  if (sender.state === "ahead" || sent?.delivered === false) return undefined;
+  // A rank sends before it waits at the same hop, so one that waits at this hop or a later one has passed it.
+  const passed = sender.state === "ended" || sender.awaiting.some((m) => m.hop >= mail.hop);
+  if (sent === undefined && !passed) return undefined;
+  const { awaiting } = await ask(waiter);
+  if (!awaiting.some((m) => m.peer === mail.peer && m.kind === mail.kind && m.hop === mail.hop)) return undefined;
+  const how = sent === undefined ? `has not sent it (it ${sender.state === "ended" ? "has ended its part" : "waits for others"})` : "sent it, but it never came";
+  return new RankError(waiter, mail.hop, `${mailName(mail)} from rank ${mail.peer}`, `waited ${waited.toFixed(1)} s, and rank ${mail.peer} ${how}`);
 }
 
 function mailName(mail: Mail): string {

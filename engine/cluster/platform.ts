@@ -10,7 +10,13 @@ export interface RankWorker {
   readonly endpoint: Endpoint;
   /** Called once when the worker ends or breaks by itself, with what is known of why. */
   onDeath(listener: (how: string) => void): void;
-  terminate(): void;
+  /** A Web Lock that the worker holds as long as it lives, and what is called when it has said something, so that it holds it. */
+  readonly lock?: string;
+  heard?(): void;
+  /** Ends a worker that has closed. */
+  terminate(): void | Promise<void>;
+  /** Lets go of a worker that does not answer: ends it where that is safe. */
+  giveUp(): void;
 }
 
 /** A runtime's WebGPU for the caller's own thread, as RankPlatform is for a rank's. */
@@ -26,8 +32,8 @@ export interface ThreadGpu {
 /** One runtime. */
 export interface Platform {
   readonly runtime: "browser" | "deno" | "node";
-  /** Seconds that a rank may be silent while one compiles: 0 where compiling leaves a worker's thread free. */
-  readonly compileSeconds: number;
+  /** Seconds of a rank's silence that count as its end. Long where a worker's end is noticed in itself: threads are held while kernels compile. */
+  readonly silence: number;
   startWorker(): RankWorker;
   shaders(): Promise<Shaders>;
   /** WebGPU for the caller's own thread; where it is missing, only ranks have devices. */

@@ -10,8 +10,10 @@ import { publicLse, rankChunk } from "../ring/chunk.ts";
 import type { StepJob } from "../rank/job.ts";
 import { encode } from "../tensor/dtype.ts";
 import { now } from "../trace/clock.ts";
-import { type Cluster, shapeOf } from "./cluster.ts";
+import { asyncDispose } from "./dispose.ts";
 import { chooseVariant } from "./rates.ts";
+import { reportOf, type Shared } from "./report.ts";
+import { shapeOf } from "./shape.ts";
 import { packSnapshot, type Snapshot, unpackSnapshot } from "./snapshot.ts";
 import type { SessionFace, SessionOptions, SessionOutput, SessionRows, StepOptions, StepReport, StepResult, Variant } from "./types.ts";
 import { validateHeads, validateRows } from "./validate.ts";
@@ -27,7 +29,7 @@ type Options = Required<Omit<SessionOptions, "scale" | "rates">> & Pick<SessionO
  */
 export class Session implements SessionFace {
   readonly options: Options;
-  readonly #cluster: Cluster;
+  readonly #cluster: Shared;
   readonly #id: number;
   /** What each rank's cache holds, page by page: the same bookkeeping as on the rank. */
   #pages: Pages[];
@@ -36,9 +38,13 @@ export class Session implements SessionFace {
   #steps = 0;
   /** Whether the cluster's planned fault has struck: what is tried again after a repair must go through. */
   #struck = false;
-  #disposed = false;
+  /** Ranks whose cache is not what the log says: replaced ones, and all of them while a snapshot is restored. */
+  readonly #stale = new Set<number>();
+  /** Aborts when the session is disposed. */
+  readonly #end = new AbortController();
+  #closed: Promise<void> | undefined;
 
-  private constructor(cluster: Cluster, id: number, options: Options) {
+  private constructor(cluster: Shared, id: number, options: Options) {
     this.#cluster = cluster;
     this.#id = id;
     this.options = options;
@@ -47,13 +53,18 @@ export class Session implements SessionFace {
   }
 
   /** Opens the caches on a cluster's ranks; called by `Cluster.session`. */
-  static async open(cluster: Cluster, id: number, given: SessionOptions): Promise<Session> {
+  static async open(cluster: Shared, id: number, given: SessionOptions): Promise<Session> {
     const { heads, kvHeads, headDim } = given;
     validateHeads(heads, kvHeads, headDim);
     const options: Options = { ...given, wireDtype: given.wireDtype ?? "f32", capacity: given.capacity ?? DEFAULT_CAPACITY, variant: given.variant ?? "auto" };
     if (!Number.isSafeInteger(options.capacity) || options.capacity < 1) throw new InputError(`capacity: found ${given.capacity} tokens, expected a whole number of at least 1`);
     const session = new Session(cluster, id, options);
-    await Promise.all(session.#pages.map((_, rank) => session.#openCache(rank)));
+    try {
+      await Promise.all(session.#pages.map((_, rank) => session.#openCache(rank)));
+    } catch (error) {
+      await cluster.ranks.tell((service) => service.closeCache(id));
+      throw error;
+    }
     return session;
   }
 
@@ -70,7 +81,7 @@ export class Session implements SessionFace {
   }
 
   get disposed(): boolean {
-    return this.#disposed;
+    return this.#closed !== undefined;
   }
 
   /** Steps done. */
@@ -80,7 +91,7 @@ export class Session implements SessionFace {
 
   /** Appends rows to some sequences, new ones included, in one fused ring pass; O and LSE of the new rows. */
   async prefill(batch: readonly SessionRows[], options: StepOptions = {}): Promise<StepResult> {
-    return await this.#cluster.exclusive(async () => {
+    return await this.#exclusive("prefill", async () => {
       const lengths = this.#checked(batch);
       const dealt = batch.map(({ sequence }, i) => dealPrefill(lengths[i], this.#length(sequence), this.#held(sequence)));
       const ranges = this.#pages.map((_, rank) => dealt.map((d) => d[rank]));
@@ -90,12 +101,12 @@ export class Session implements SessionFace {
       const wanted = options.variant ?? this.options.variant;
       const choice = wanted === "auto" ? chooseVariant(this.#cluster, { ...this.options, sequences }) : undefined;
       return await this.#step("prefill", batch, ranges, queries, choice?.variant ?? (wanted as Variant), choice, options);
-    });
+    }, options.signal);
   }
 
   /** Appends one row to each of some sequences that have rows already: batched ring pass-Q decode (Algorithm 4). */
   async decode(batch: readonly SessionRows[], options: Omit<StepOptions, "variant"> = {}): Promise<StepResult> {
-    return await this.#cluster.exclusive(async () => {
+    return await this.#exclusive("decode", async () => {
       const lengths = this.#checked(batch);
       batch.forEach(({ sequence }, i) => {
         if (lengths[i] !== 1) throw new InputError(`decode: sequence ${sequence}: found ${lengths[i]} rows, expected 1; prefill appends more`);
@@ -110,55 +121,85 @@ export class Session implements SessionFace {
       const rows = Math.max(...ranges.map((own) => own.reduce((sum, r) => sum + count(r), 0)));
       const queries = ranges.map((own): Block => ({ runs: block(own).runs, rows }));
       return await this.#step("decode", batch, ranges, queries, "pass-q", undefined, options);
-    });
+    }, options.signal);
   }
 
   /** Forgets a sequence and frees its pages. */
   async drop(sequence: number): Promise<void> {
-    await this.#cluster.exclusive(async () => {
-      this.#requireOpen();
-      if (this.#length(sequence) === 0) throw new InputError(`drop: found sequence ${sequence}, expected one of ${this.tokens.map((t) => t.sequence).join(", ") || "none"}`);
-      await this.#cluster.tell((service) => service.drop(this.#id, sequence));
+    await this.#exclusive("drop", async () => {
+      const held = this.tokens.map((t) => t.sequence);
+      if (!held.includes(sequence)) throw new InputError(`drop: found sequence ${sequence}, expected one of ${held.join(", ") || "none"}`);
       for (const pages of this.#pages) pages.drop(sequence);
       this.#log = this.#log.map((log) => log.filter((rows) => rows.sequence !== sequence));
+      await this.#cluster.ranks.tell((service) => service.drop(this.#id, sequence));
     });
   }
 
   /** All that the ranks have cached, read from them, as bytes. Errors: RankError. */
   async snapshot(): Promise<Uint8Array> {
-    return await this.#cluster.exclusive(async () => {
-      this.#requireOpen();
-      const ranks = await Promise.all(this.#pages.map((_, rank) => this.#cluster.service(rank).copyCache(this.#id)));
-      return packSnapshot({ ...this.#identity(), steps: this.#steps, ranks });
+    return await this.#exclusive("snapshot", async () => {
+      const ranks = await this.#cluster.ranks.askAll((service) => service.copyCache(this.#id));
+      return await packSnapshot({ ...this.#identity(), steps: this.#steps, ranks });
     });
   }
 
-  /** Puts the cache back to a snapshot of a session of the same shape and ranks. Errors: InputError and LimitError before anything changes; RankError. */
+  /**
+   * Puts the cache back to a snapshot of a session of the same shape and ranks. Errors: InputError and LimitError before anything changes; RankError,
+   * after which the session is what it was.
+   */
   async restore(bytes: Uint8Array): Promise<void> {
-    await this.#cluster.exclusive(async () => {
-      this.#requireOpen();
-      const snapshot = unpackSnapshot(bytes, this.#identity());
+    await this.#exclusive("restore", async () => {
+      const snapshot = await unpackSnapshot(bytes, this.#identity());
       const pages = this.#empty();
       snapshot.ranks.forEach((rows, rank) => {
         for (const { sequence, ranges } of rows) this.#take(pages[rank], rank, sequence, ranges);
       });
+      const before = [this.#pages, this.#log, this.#steps] as const;
+      const everyRank = [...pages.keys()];
       [this.#pages, this.#log, this.#steps] = [pages, snapshot.ranks.map((rows) => [...rows]), snapshot.steps];
-      await Promise.all(pages.map((_, rank) => this.#fill(rank)));
+      try {
+        await this.refill(everyRank);
+      } catch (error) {
+        [this.#pages, this.#log, this.#steps] = before;
+        for (const rank of everyRank) this.#stale.add(rank);
+        throw error;
+      }
     });
   }
 
-  /** Gives the ranks' memory back. */
-  async dispose(): Promise<void> {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    this.#log = [];
-    await this.#cluster.tell((service) => service.closeCache(this.#id));
+  /** Gives the ranks' memory back; a step that is under way is cancelled. */
+  dispose(): Promise<void> {
+    return this.#closed ??= (async () => {
+      this.#end.abort(new DOMException("the session was disposed", "AbortError"));
+      await this.#cluster.ranks.idle();
+      this.#log = [];
+      await this.#cluster.ranks.tell((service) => service.closeCache(this.#id));
+    })();
   }
 
-  /** Fills the caches of ranks that were replaced, from the log of what was appended; called by `Cluster.repair`. */
-  async reload(ranks: readonly number[]): Promise<void> {
-    if (this.#disposed) return;
-    for (const rank of ranks) await this.#fill(rank);
+  [asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  /** Fills the caches of `ranks`, and of those that are not what the log says, from the log of what was appended; called by `Cluster.repair` too. */
+  async refill(ranks: readonly number[] = []): Promise<void> {
+    if (this.disposed) return;
+    for (const rank of ranks) this.#stale.add(rank);
+    for (const rank of [...this.#stale]) {
+      await this.#openCache(rank);
+      await this.#cluster.ranks.ask(rank, (service) => service.fillCache(this.#id, this.#log[rank]));
+      this.#stale.delete(rank);
+    }
+  }
+
+  /** One thing at a time on the cluster, on caches that are what the log says. */
+  async #exclusive<T>(what: string, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    this.#requireOpen();
+    return await this.#cluster.ranks.exclusive(what, async () => {
+      this.#requireOpen();
+      await this.refill();
+      return await work();
+    }, this.#stop(signal));
   }
 
   async #step(mode: StepReport["mode"], batch: readonly SessionRows[], ranges: Range[][][], queries: readonly Block[], variant: Variant, choice: Choice | undefined, options: StepOptions): Promise<StepResult> {
@@ -175,37 +216,44 @@ export class Session implements SessionFace {
     const appends = ranges.map((own) => batch.flatMap((rows, i) => (count(own[i]) === 0 ? [] : [this.#cached(rows, own[i], before[i])])));
     const sequences = batch.map((b) => b.sequence);
     const lengths = sequences.map((s) => Math.max(...this.#held(s)));
-    const { id, origin } = this.#cluster.newJob();
+    const { id, origin } = this.#cluster.ranks.newJob();
     const step = this.#steps;
     const planned = this.#cluster.options.fault;
     const strikes = planned?.step === step && !this.#struck;
     if (strikes) this.#struck = true;
     const fault = options.fault ?? (strikes ? planned : undefined);
+    let done = false;
     try {
-      const outcomes = await this.#cluster.all(id, options, (rank) => {
+      const outcomes = await this.#cluster.ranks.run(id, { ...options, signal: this.#stop(options.signal) }, (rank) => {
         const q = rankChunk(rank, named(queries[rank], sequences), encode(gatherQueries(queries[rank], batch, before, heads * headDim), shape.q));
         const copies = appends[rank].map((rows) => ({ ...rows, data: rows.data.slice(0) }));
         const job: StepJob = { id, origin, variant, shape, q, session: this.#id, appends: copies, sequences, lengths, fault };
-        return this.#cluster.service(rank).step(Comlink.transfer(job, [q.data, ...copies.map((c) => c.data)]));
-      }, mode === "prefill");
+        return this.#cluster.ranks.service(rank).step(Comlink.transfer(job, [q.data, ...copies.map((c) => c.data)]));
+      }, () => this.#cluster.ranks.tell((service) => service.settle(this.#id, false)));
       const total = now() - origin;
-      for (const pages of this.#pages) pages.commit();
-      appends.forEach((rows, rank) => this.#log[rank].push(...rows));
-      this.#steps++;
-      await this.#cluster.tell((service) => service.settle(this.#id, true));
       const perSequence = batch.map((b, i) => ({ sequence: b.sequence, new: b.q.length / (heads * headDim), cached: before[i] }));
       const outputs = batch.map((b, i): SessionOutput => ({ sequence: b.sequence, out: new Float32Array(b.q.length), lse: new Float32Array(perSequence[i].new * heads) }));
       outcomes.forEach(({ data }, rank) => scatter(data, queries[rank], before, outputs, heads, headDim));
-      const facts = this.#cluster.report(outcomes, { variant, choice, wireDtype, sequences: perSequence, shape: { ...shape, heads, kvHeads, headDim }, total });
+      for (const pages of this.#pages) pages.commit();
+      appends.forEach((rows, rank) => this.#log[rank].push(...rows));
+      this.#steps++;
+      done = true;
+      await this.#cluster.ranks.tell((service) => service.settle(this.#id, true));
+      if (mode === "prefill") this.#cluster.rates.add(outcomes.flatMap((o) => o.spans), this.#cluster.size);
+      const facts = reportOf(this.#cluster, outcomes, { variant, choice, wireDtype, sequences: perSequence, shape: { ...shape, heads, kvHeads, headDim }, total });
       const fresh = perSequence.reduce((sum, s) => sum + s.new, 0);
       const all = perSequence.reduce((sum, s) => sum + s.new + s.cached, 0);
       const paddingBytes = facts.perRank.reduce((sum, r) => sum + r.paddingBytes, 0);
       return { outputs, report: { ...facts, step, mode, batch: perSequence, missRate: fresh / all, paddingBytes, tokens: this.tokens } };
     } catch (error) {
-      for (const pages of this.#pages) pages.rollback();
-      await this.#cluster.tell((service) => service.settle(this.#id, false));
+      if (!done) for (const pages of this.#pages) pages.rollback();
       throw error;
     }
+  }
+
+  /** The caller's signal, and the end of this session. */
+  #stop(signal: AbortSignal | undefined): AbortSignal {
+    return signal === undefined ? this.#end.signal : AbortSignal.any([signal, this.#end.signal]);
   }
 
   /** Takes room in a rank's bookkeeping. Throws LimitError naming rank, have and need in tokens. */
@@ -220,7 +268,6 @@ export class Session implements SessionFace {
 
   /** Checks a batch and returns its rows a sequence. */
   #checked(batch: readonly SessionRows[]): number[] {
-    this.#requireOpen();
     if (batch.length === 0) throw new InputError("batch: found no sequence, expected at least one");
     const seen = new Set<number>();
     return batch.map((rows) => {
@@ -232,7 +279,7 @@ export class Session implements SessionFace {
   }
 
   #requireOpen(): void {
-    if (this.#disposed) throw new InputError("session: it was disposed, expected an open one");
+    if (this.disposed) throw new InputError("session: it was disposed, expected an open one: open another");
   }
 
   #cached(rows: SessionRows, ranges: readonly Range[], from: number): CachedRows {
@@ -262,12 +309,8 @@ export class Session implements SessionFace {
 
   async #openCache(rank: number): Promise<void> {
     const { kvHeads, headDim, wireDtype } = this.options;
-    await this.#cluster.service(rank).openCache({ session: this.#id, pages: this.#pages[rank].capacity, width: kvHeads * headDim, dtype: wireDtype });
-  }
-
-  async #fill(rank: number): Promise<void> {
-    await this.#openCache(rank);
-    await this.#cluster.service(rank).fillCache(this.#id, this.#log[rank]);
+    const setup = { session: this.#id, pages: this.#pages[rank].capacity, width: kvHeads * headDim, dtype: wireDtype };
+    await this.#cluster.ranks.ask(rank, (service) => service.openCache(setup));
   }
 
   #identity(): Omit<Snapshot, "steps" | "ranks"> {

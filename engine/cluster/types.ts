@@ -20,7 +20,7 @@ export interface ClusterOptions {
   readonly backend?: Backend;
   /** Default: as fast as messages between workers are. */
   readonly link?: Link;
-  /** Seconds after a fault (a dead rank, a chunk that never comes) within which a run fails; default 5. */
+  /** Seconds after a fault (a chunk that never comes) within which a run fails on a quiet machine; default 5. See `report.timeout`. */
   readonly timeout?: number;
   /** WGSL texts by kernel name, in place of the shipped ones; `report.kernel` says by what name, or that, a kernel's text was replaced. */
   readonly shaders?: Replacements;
@@ -175,6 +175,8 @@ export interface Report {
   readonly scale: number;
   readonly shape: { readonly heads: number; readonly kvHeads: number; readonly headDim: number; readonly sequences: readonly Sequence[] };
   readonly link: Link | null;
+  /** Seconds from a fault to its error: as asked for, and as used, longer where the machine was slow when the cluster started. None on a remote worker. */
+  readonly timeout?: { readonly asked: number; readonly used: number };
   readonly perRank: readonly RankTraffic[];
   /** Seconds. */
   readonly times: Times;
@@ -232,7 +234,7 @@ export interface ClusterFace {
   attend(input: AttendInput): Promise<AttendResult>;
   /** Opens a conversation with a KV cache that stays on the ranks. Errors: InputError, LimitError, RankError. */
   session(options: SessionOptions): Promise<SessionFace>;
-  /** Replaces dead ranks and restores what they had cached; resolves to the ranks replaced. */
+  /** Replaces dead ranks and restores what they had cached, before anything else may begin; resolves to the ranks replaced. */
   repair(): Promise<number[]>;
   /** Ends every worker and gives back every port and buffer. */
   dispose(): Promise<void>;

@@ -1,17 +1,35 @@
 /** A Web Worker (browser, Deno) as a cluster sees it. */
 import type { RankWorker } from "./platform.ts";
 
-/** Wraps a started worker. A worker that closes itself makes no event: its silence is noticed instead. */
+/** Web Locks, which contexts that are not secure lack. */
+const locks = (navigator as { locks?: LockManager }).locks;
+
+/** Seconds of silence that count as a worker's end (see Platform): without locks silence is the only sign of it. */
+export const SILENCE = locks === undefined ? 15 : 120;
+
+/** Wraps a started worker. One that closes itself makes no event: it lets go of its lock instead, which is noticed at once. */
 export function webWorker(worker: Worker): RankWorker {
+  const listeners: ((how: string) => void)[] = [];
+  const died = (how: string) => {
+    for (const listener of listeners) listener(how);
+  };
+  worker.addEventListener("error", (event) => {
+    event.preventDefault();
+    died(event.message ? `its worker broke: ${event.message}` : "its worker's script could not be loaded");
+  });
+  worker.addEventListener("messageerror", () => died("its worker sent a message that cannot be read"));
+  const lock = locks && `ringside rank ${crypto.randomUUID()}`;
+  let asked = false;
   return {
     endpoint: worker,
-    onDeath(listener) {
-      worker.addEventListener("error", (event) => {
-        event.preventDefault();
-        listener(event.message ? `its worker broke: ${event.message}` : "its worker's script could not be loaded");
-      });
-      worker.addEventListener("messageerror", () => listener("its worker sent a message that cannot be read"));
+    onDeath: (listener) => void listeners.push(listener),
+    lock,
+    heard() {
+      if (locks === undefined || asked) return;
+      asked = true;
+      locks.request(lock!, () => died("its worker ended")).catch(() => {});
     },
     terminate: () => worker.terminate(),
+    giveUp: () => worker.terminate(),
   };
 }

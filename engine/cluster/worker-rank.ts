@@ -1,55 +1,47 @@
 /** One rank's worker as the cluster holds it: started, connected, ended. */
 import * as Comlink from "comlink";
-import { RankError } from "../errors.ts";
 import type { Opened, Pulse, RankSetup } from "../rank/job.ts";
 import type { RankService } from "../rank/service.ts";
 import "../rank/transfer-errors.ts";
-import type { Monitor } from "./monitor.ts";
 import type { Platform, RankWorker } from "./platform.ts";
-
-/** The most seconds a rank may take to open its device. */
-const OPEN_SECONDS = 60;
-/** Seconds that ranks are given to stop or to end. */
-export const STOP_SECONDS = 1;
 
 /** A worker with the service in it. */
 export interface WorkerRank {
   readonly worker: RankWorker;
   readonly service: Comlink.Remote<RankService>;
-  readonly pulse: MessagePort;
   readonly opened: Promise<Opened>;
+  /** Resolves when the worker has ended by itself, with what is known of why. */
+  readonly died: Promise<string>;
+  /** Hears nothing more of it. */
+  mute(): void;
 }
 
-/** Starts a worker and opens its rank; `opened` rejects when it dies, takes too long, or `signal` aborts. */
-export function startRank(platform: Platform, setup: Omit<RankSetup, "pulse">, monitor: Monitor, signal: AbortSignal | undefined): WorkerRank {
+/** Starts a worker and opens its rank; `onPulse` gets its signs of life. */
+export function startRank(platform: Platform, setup: Omit<RankSetup, "pulse" | "lock">, onPulse: (pulse: Pulse) => void): WorkerRank {
   const worker = platform.startWorker();
   const { port1: pulse, port2 } = new MessageChannel();
   const service = Comlink.wrap<RankService>(worker.endpoint);
-  pulse.onmessage = ({ data }: MessageEvent<Pulse>) => monitor.put(data);
+  pulse.onmessage = ({ data }: MessageEvent<Pulse>) => {
+    worker.heard?.();
+    onPulse(data);
+  };
+  // Node: a cluster that nobody uses must not keep a process alive.
+  (pulse as { unref?: () => void }).unref?.();
   const given = [...setup.ports.filter((p) => p !== undefined), port2];
-  const opened = new Promise<Opened>((resolve, reject) => {
-    const abort = () => reject(signal!.reason);
-    const timer = setTimeout(() => reject(new RankError(setup.rank, undefined, "its GPU device", `did not open within ${OPEN_SECONDS} s`)), OPEN_SECONDS * 1000);
-    signal?.addEventListener("abort", abort);
-    worker.onDeath((how) => reject(monitor.dead(setup.rank, how)));
-    service.open(Comlink.transfer({ ...setup, pulse: port2 }, given)).then(resolve, reject).finally(() => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
-    });
-  });
+  const opened = service.open(Comlink.transfer({ ...setup, lock: worker.lock, pulse: port2 }, given));
   opened.catch(() => {});
-  return { worker, service, pulse, opened };
+  return { worker, service, opened, died: new Promise((resolve) => worker.onDeath(resolve)), mute: () => pulse.close() };
 }
 
-/** Closes ranks, then ends their workers: a worker thread that ends while Dawn still owes it an answer takes the process down. */
-export async function endRanks(ranks: readonly WorkerRank[]): Promise<void> {
-  const closing = ranks.map(({ service }) => service.close());
-  await Promise.race([Promise.allSettled(closing), seconds(STOP_SECONDS)]);
-  for (const { worker, service, pulse } of ranks) {
-    pulse.close();
-    service[Comlink.releaseProxy]();
-    worker.terminate();
-  }
+/**
+ * Closes a rank, then ends its worker, however long that takes: a worker thread of Node's that is ended while Dawn still compiles for it takes the
+ * process down. A worker that died has nothing left to close.
+ */
+export async function endRank({ service, worker, died, mute }: WorkerRank): Promise<void> {
+  mute();
+  await Promise.race([service.close().catch(() => {}), died]);
+  service[Comlink.releaseProxy]();
+  await worker.terminate();
 }
 
 /** Resolves after some seconds, without keeping a process alive. */

@@ -39,6 +39,7 @@ const SLICE = 20;
 export class CpuAttention implements Attention<RankChunk, CpuRows, CpuKeys, CpuPartial> {
   readonly #shape: Shape;
   readonly #recorder: Recorder;
+  #abandoned: { readonly reason: unknown } | undefined;
 
   /** Names of the kernels that ran. */
   readonly used = ["plain TypeScript"];
@@ -59,6 +60,7 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuKeys, CpuP
   }
 
   async attend(hop: number, q: CpuRows, kv: CpuKeys, into?: CpuPartial): Promise<CpuPartial> {
+    this.#requireWanted();
     const start = this.#recorder.begin("attend", hop);
     const { heads, kvHeads, headDim: D, causal, scale } = this.#shape;
     const all = q.block.rows * heads;
@@ -73,6 +75,7 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuKeys, CpuP
         for (let h = 0; h < heads; h++) {
           if (performance.now() > sliceEnd) {
             await breathe();
+            this.#requireWanted();
             sliceEnd = performance.now() + SLICE;
           }
           const kvHead = Math.floor(h / (heads / kvHeads));
@@ -138,7 +141,19 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuKeys, CpuP
     return Promise.resolve(concatenated(partial));
   }
 
+  prepare(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  abandon(reason: unknown): void {
+    this.#abandoned ??= { reason };
+  }
+
   dispose(): void {}
+
+  #requireWanted(): void {
+    if (this.#abandoned !== undefined) throw this.#abandoned.reason;
+  }
 }
 
 function rowIn(row: number, pages: Uint32Array | undefined): number {

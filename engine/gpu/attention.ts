@@ -7,8 +7,9 @@ import { type RankChunk, rankChunk, type Rows, type Shape } from "../ring/chunk.
 import { bytesPer } from "../tensor/dtype.ts";
 import { now, type Recorder } from "../trace/clock.ts";
 import { type Gpu, requireStorage } from "./device.ts";
-import { type AttendShape, chooseKernel, chooseMerge, isMergeKernel, isPieceKernel, kernelName, type KernelName, type Kernels, MERGE_COLUMNS, type MergeKernelName, PIECE_HEADS, PIECE_KERNELS, PIECE_KEYS, type PieceKernel, suitingTileKernels, TILE_KERNELS } from "./kernels.ts";
+import { type AttendShape, chooseKernel, chooseMerge, isMergeKernel, isPieceKernel, kernelName, type KernelName, type Kernels, MERGE_COLUMNS, type MergeKernelName, PIECE_HEADS, PIECE_KERNELS, PIECE_KEYS, type PieceKernel, suitingTileKernels, TILE_KERNELS, type TileKernelName } from "./kernels.ts";
 import type { Pool } from "./pool.ts";
+import type { Plan } from "../rank/run.ts";
 
 /** Queries on the device. */
 export interface GpuQueries {
@@ -57,6 +58,9 @@ interface Dispatch {
   readonly groups: readonly [number, number, number];
 }
 
+/** Words of a buffer for a dispatch that computes nothing. */
+const NOTHING = 256;
+
 /** Dispatches take at most this many workgroups along one side (the default limit). */
 const MAX_GROUPS = 65535;
 
@@ -72,6 +76,9 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   readonly #used = new Set<string>();
   #ordered: { readonly pages: number; readonly table: GPUBuffer } | undefined;
   #disposed = false;
+  #abandoned: { readonly reason: unknown } | undefined;
+  /** The kernel of many query rows that this experiment was prepared for. */
+  #prepared: TileKernelName | undefined;
   #ticks: { set: GPUQuerySet; resolved: GPUBuffer } | undefined;
   /** Smallest host minus device clock seen at the end of a pass, in seconds: places device times on the shared clock. */
   #clockOffset = Infinity;
@@ -100,8 +107,51 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     // Single query rows are few operations, and gain nothing by a kernel of many rows.
     const first = chooseKernel(seen, this.#gpu, shape);
     if (isPieceKernel(first)) return first;
+    if (this.#kernels.tuner === undefined && this.#prepared !== undefined) return this.#prepared;
     const work = this.#kernels.asked(shape, flops);
     return this.#kernels.tuner?.pick(shape, suitingTileKernels(this.#gpu, shape, work), flops) ?? chooseKernel(seen, this.#gpu, shape, work);
+  }
+
+  /** Compiles the kernels that a run will use, and runs each once on nothing: some drivers (lavapipe) compile at the first dispatch. */
+  async prepare({ queries, keys, hops, parts }: Plan): Promise<void> {
+    const { heads, kvHeads, headDim, causal } = this.#shape;
+    const shape = this.#attendShape;
+    const seen = visibility(queries, keys, causal);
+    const flops = 4 * headDim * heads * seen.pairs;
+    const first = this.#only ?? chooseKernel(seen, this.#gpu, shape);
+    let names: readonly KernelName[] = [first];
+    let merged = parts;
+    if (isPieceKernel(first)) {
+      const across = kvHeads * Math.ceil(heads / kvHeads / PIECE_HEADS);
+      const { slots } = piecesOf(seen, (PIECE_KERNELS[first] as PieceKernel).pieceKeys?.(longestView(seen), seen.views.length * across));
+      merged = Math.max(merged, slots + (hops > 1 ? 1 : 0));
+    } else if (this.#only === undefined) {
+      const work = this.#kernels.asked(shape, flops * hops);
+      const suiting = suitingTileKernels(this.#gpu, shape, work);
+      names = this.#kernels.tuner === undefined ? suiting.slice(0, 1) : suiting;
+      this.#prepared = suiting[0];
+      // Keys may be spread over workgroups on hardware, and are then merged.
+      if (!this.#gpu.facts.software) merged = Math.max(merged, 2);
+    }
+    for (const name of names) {
+      const piece = isPieceKernel(name);
+      await this.#prepareOne(() => this.#kernels.attend(name, shape), paramsOf([heads, kvHeads, 1, piece ? queries.rows : 0], 0), piece ? 7 : 8);
+    }
+    if (merged === 1) return;
+    const rows = queries.rows * heads;
+    const merge = this.#onlyMerge ?? chooseMerge(this.#gpu, merged, rows, headDim / 4);
+    await this.#prepareOne(() => this.#kernels.merge(merge), new Uint32Array([1, 1, 1, 0]), 4);
+  }
+
+  /** Compiles a pipeline and dispatches it once, on `buffers` buffers of zeros. */
+  async #prepareOne(get: () => Promise<GPUComputePipeline>, params: Uint32Array<ArrayBuffer>, buffers: number): Promise<void> {
+    const pipeline = await this.#compiled(0, get);
+    if (this.#kernels.ran.has(pipeline)) return;
+    const start = this.#recorder.begin("compile", 0);
+    const nothing = Array.from({ length: buffers }, () => this.#upload(new Uint32Array(NOTHING), OUTPUT));
+    const uniform = this.#upload(params, UNIFORM | COPY_DST);
+    await this.#run(pipeline, [{ bindings: [uniform, ...nothing], groups: [1, 1, 1] }], () => this.#recorder.add("host", "compile", 0, start), start);
+    this.#release(uniform, ...nothing);
   }
 
   get #attendShape(): AttendShape {
@@ -328,6 +378,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
 
   /** Gives back what this experiment still holds: to the pool, or, when it failed and the device may still be at work, for good. */
   dispose(failed: boolean): void {
+    if (this.#disposed) return;
     if (failed) this.#pool.drop(...this.#held);
     else this.#pool.give(...this.#held);
     this.#held.clear();
@@ -341,8 +392,14 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     return [...this.#used];
   }
 
+  /** Makes what is under way and what would follow end in `reason`, at its next step. */
+  abandon(reason: unknown): void {
+    this.#abandoned ??= { reason };
+  }
+
   /** A pipeline, with the time it took to compile if it did. */
   async #compiled(hop: number, pipeline: () => Promise<GPUComputePipeline>): Promise<GPUComputePipeline> {
+    if (this.#abandoned !== undefined) throw this.#abandoned.reason;
     const start = this.#recorder.begin("compile", hop);
     const before = this.#kernels.compileSeconds;
     const compiled = await pipeline();
@@ -384,6 +441,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   }
 
   #take(bytes: number, usage: GPUBufferUsageFlags): GPUBuffer {
+    if (this.#abandoned !== undefined) throw this.#abandoned.reason;
     if (this.#disposed) throw new Error("the experiment has ended");
     const buffer = this.#pool.take(bytes, usage);
     this.#held.add(buffer);

@@ -1,5 +1,8 @@
 /** Buffers that are kept and used again: nothing is allocated on a hop after the first. */
 
+/** Most buffers that are kept free. */
+const FREE = 64;
+
 /** Buffers of one device by usage, given out and taken back. */
 export class Pool {
   /** Buffers that exist now, free or given out. */
@@ -29,8 +32,10 @@ export class Pool {
     return made;
   }
 
+  /** Takes buffers back. Those that waited longest are given up where more are free than any experiment needs. */
   give(...buffers: readonly GPUBuffer[]): void {
     this.#free.push(...buffers);
+    if (this.#free.length > FREE) this.drop(...this.#free.splice(0, this.#free.length - FREE));
   }
 
   /** Gives the memory of buffers back that were given out. */

@@ -53,6 +53,8 @@ export interface RankSetup {
   readonly link: Link | undefined;
   readonly ports: readonly (MessagePort | undefined)[];
   readonly pulse: MessagePort;
+  /** A Web Lock to hold as long as this worker lives, so that its end is noticed. */
+  readonly lock?: string;
 }
 
 /** What every job has. */
@@ -113,6 +115,12 @@ export interface Opened {
   readonly limits: DeviceLimits | undefined;
 }
 
+/** How far a job has come on this rank, for whoever finds out why a message does not come. */
+export interface Progress extends MailState {
+  /** "ahead": this rank has not been given it yet. */
+  readonly state: "ahead" | "running" | "ended";
+}
+
 /** A message awaited or delivered. */
 export interface Mail {
   readonly kind: "ring" | "all2all";
@@ -159,18 +167,17 @@ export interface Pulse {
   readonly rank: number;
   /** Seconds on the shared clock. */
   readonly at: number;
-  /** When this rank's thread last came back from being held up (a pipeline compiled on it, say): what lay waiting then is not late. */
-  readonly resumed: number;
   readonly job: number | undefined;
+  /** "barrier": compiled, and waiting for leave to begin. */
   readonly phase: Kind | "idle" | "halt";
   readonly hop: number;
   /** Hops whose attention is done. */
   readonly done: number;
   readonly awaiting: readonly (Mail & { readonly since: number })[];
-  /** Last messages handed to the link's far end, one a peer and kind. */
-  readonly delivered: readonly (Mail & { readonly at: number })[];
   /** Messages still on this rank's link. */
   readonly sending: number;
+  /** Why this rank can do nothing any more, if so. */
+  readonly lost?: string;
 }
 
 /** What ends a phase, for an error that says what was awaited. */

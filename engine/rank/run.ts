@@ -6,7 +6,18 @@ import { passQ } from "../ring/pass-q.ts";
 import type { Span } from "../trace/span.ts";
 import type { KvCache } from "./cache.ts";
 import type { RankChunk, Rows } from "../ring/chunk.ts";
+import type { Block } from "../layout/shards.ts";
 import type { AttendJob, StepJob } from "./job.ts";
+
+/** What a run will ask of a device, as far as its rank knows beforehand. */
+export interface Plan {
+  readonly queries: Block;
+  readonly keys: Block;
+  /** N: so many attentions. */
+  readonly hops: number;
+  /** Partial results that are merged at the end: N in pass-Q, else 1. */
+  readonly parts: number;
+}
 
 /** A back-end of the contract that can hand out its final result and give its memory back. */
 export interface Device<Q, KV, P> extends Attention<RankChunk, Q, KV, P> {
@@ -16,8 +27,12 @@ export interface Device<Q, KV, P> extends Attention<RankChunk, Q, KV, P> {
   copy(hop: number, partial: P, rows: readonly Rows[]): Promise<ArrayBuffer>;
   /** O and LSE as one buffer (see RankChunk). */
   result(partial: P): Promise<ArrayBuffer>;
-  /** `failed`: work may still be under way. */
+  /** `failed`: work may still be under way. Once it was called, further calls do nothing. */
   dispose(failed: boolean): void;
+  /** Compiles what this rank's part of a run needs, from the rows that it holds: `parts` partial results are merged at its end. */
+  prepare(plan: Plan): Promise<void>;
+  /** Makes what is under way, and what would follow, end in `reason`. */
+  abandon(reason: unknown): void;
 }
 
 /** One attention on chunks that this rank was given. */
@@ -25,11 +40,9 @@ export async function runAttend<Q, KV, P>({ variant, q, kv }: Pick<AttendJob, "v
   return await resultOf(device, () => variant === "pass-kv" ? passKv(ring, device, device.loadQueries(q, 0), kv) : passQ(ring, device, q, device.loadKeys(kv, 0)));
 }
 
-/** One step of a session: what is appended stays in the cache until the session keeps or takes back the step. */
+/** One step of a session, whose rows have been appended to the cache. */
 export async function runStep<Q, KV, P>(job: StepJob, ring: Ring<RankChunk>, device: Device<Q, KV, P>, cache: KvCache<KV>): Promise<ArrayBuffer> {
   return await resultOf(device, async () => {
-    cache.pages.begin();
-    for (const rows of job.appends) cache.append(rows);
     const kv = cache.keys(job.sequences);
     if (job.variant === "pass-q") return await decode(ring, device, job.q, kv);
     const own = ring.size === 1 ? job.q : await cache.message(job.sequences, job.lengths);
@@ -49,7 +62,10 @@ async function resultOf<P>(device: Pick<Device<unknown, unknown, P>, "result" | 
   }
 }
 
-/** Spans in which the device waited for a chunk: from the end of a hop's attention to the arrival that the next hop needs. */
+/**
+ * Spans in which the device waited for a chunk: from the end of a hop's attention to the arrival that the next hop needs; `late` until its
+ * sender sent it, `wait` while it was on the link.
+ */
 export function exposedWaits(spans: readonly Span[]): Span[] {
   const arrivals = new Map(spans.filter((s) => s.kind === "receive").map((s) => [s.hop, s]));
   const ends = new Map<number, number>();
@@ -58,7 +74,13 @@ export function exposedWaits(spans: readonly Span[]): Span[] {
   return [...ends].flatMap(([hop, start]) => {
     const arrival = arrivals.get(hop);
     if (arrival === undefined) return [];
-    const duration = arrival.start + arrival.duration - start;
-    return duration > 0 ? [{ ...arrival, lane: "device", kind: "wait", start, duration } satisfies Span] : [];
+    return idleSpans(arrival, start, arrival.start, arrival.start + arrival.duration);
   });
+}
+
+/** A rank's idle time from `start` to `end`, before and after `sentAt`, at which what it awaits was sent. */
+export function idleSpans(of: Span, start: number, sentAt: number, end: number): Span[] {
+  const sent = Math.max(start, Math.min(end, sentAt));
+  const spans: Span[] = [{ ...of, lane: "device", kind: "late", start, duration: sent - start, bytes: 0 }, { ...of, lane: "device", kind: "wait", start: sent, duration: end - sent }];
+  return spans.filter(({ duration }) => duration > 0);
 }

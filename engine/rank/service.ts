@@ -9,14 +9,29 @@ import { GpuPagePool } from "../gpu/page-pool.ts";
 import { Kernels } from "../gpu/kernels.ts";
 import { Pool } from "../gpu/pool.ts";
 import { sliceRows } from "../gpu/slice-rows.ts";
+import type { PagePool } from "../layout/page-pool.ts";
+import type { Block } from "../layout/shards.ts";
 import { bytesPer } from "../tensor/dtype.ts";
 import { now, Recorder } from "../trace/clock.ts";
-import type { PagePool } from "../layout/page-pool.ts";
 import { type CachedRows, KvCache } from "./cache.ts";
+import { deferred } from "./deferred.ts";
 import { halting } from "./halt.ts";
-import { type AttendJob, type AttendOutcome, type CacheSetup, endOf, type Fault, type Job, type Opened, type Pulse, type RankSetup, type StepJob } from "./job.ts";
+import {
+  type AttendJob,
+  type AttendOutcome,
+  type CacheSetup,
+  endOf,
+  type Fault,
+  type Job,
+  type Opened,
+  type Progress,
+  type Pulse,
+  type RankSetup,
+  type StepJob,
+} from "./job.ts";
 import { LeavePort } from "./leave.ts";
-import { Mesh, MeshRing } from "./mesh.ts";
+import { Mesh } from "./mesh.ts";
+import { MeshRing } from "./mesh-ring.ts";
 import { type Device, exposedWaits, runAttend, runStep } from "./run.ts";
 import { sliced } from "./sliced.ts";
 
@@ -30,6 +45,8 @@ export interface RankPlatform {
   readonly blockingCompile: boolean;
   /** Ends this worker at once. */
   exit(): void;
+  /** Takes a Web Lock for as long as this worker lives. */
+  hold?(lock: string): Promise<void>;
 }
 
 /** Milliseconds between signs of life. */
@@ -40,7 +57,13 @@ type AnyDevice = Device<any, any, any>;
 
 interface Running {
   readonly id: number;
+  readonly ring: MeshRing;
+  /** Ends the job where it waits. */
   readonly fail: (reason: unknown) => void;
+  /** Leave to begin, once every rank has compiled. */
+  readonly go: () => void;
+  /** Resolves when nothing of the job is under way any more. */
+  readonly over: Promise<void>;
   phase: Pulse["phase"];
   hop: number;
   done: number;
@@ -54,11 +77,12 @@ export class RankService {
   #setup: RankSetup | undefined;
   #mesh: Mesh | undefined;
   #gpu: { readonly gpu: Gpu; readonly kernels: Kernels; readonly pool: Pool } | undefined;
-  #opening: Promise<Gpu> | undefined;
+  #opening: Promise<Opened> | undefined;
   readonly #caches = new Map<number, KvCache<unknown>>();
   #running: Running | undefined;
   #lost: string | undefined;
-  #resumed = now();
+  /** A planned fault ends this worker: it says nothing more. */
+  #dying = false;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(platform: RankPlatform) {
@@ -66,30 +90,33 @@ export class RankService {
   }
 
   /** Takes this rank's place: connects its ports and opens its device. */
-  async open(setup: RankSetup): Promise<Opened> {
+  open(setup: RankSetup): Promise<Opened> {
+    return this.#opening = this.#open(setup);
+  }
+
+  async #open(setup: RankSetup): Promise<Opened> {
     this.#setup = setup;
     this.#mesh = new Mesh(setup.rank, setup.size, setup.ports, setup.link);
     this.#mesh.onChange = () => {
       this.#pulse();
       this.#running?.onMail();
     };
-    let ticked = now();
-    this.#timer = setInterval(() => {
-      if (now() - ticked > (2 * PULSE) / 1000) this.#resumed = now();
-      ticked = now();
-      this.#pulse();
-    }, PULSE);
+    if (setup.lock !== undefined) await this.#platform.hold!(setup.lock);
+    this.#pulse();
+    this.#timer = setInterval(() => this.#pulse(), PULSE);
     if (setup.backend === "cpu") {
       const name = "none: plain TypeScript on the CPU";
       return { adapter: { name, vendor: "", architecture: "", description: "", software: true, features: [] }, timestamps: false, limits: undefined };
     }
-    this.#opening = openDevice(this.#platform.gpu(), this.#platform.wait);
-    const gpu = await this.#opening;
-    this.#gpu = { gpu, kernels: new Kernels(gpu, setup.shaders, this.#platform.blockingCompile, setup.tune ?? !gpu.facts.software), pool: new Pool(gpu.device) };
+    const gpu = await openDevice(this.#platform.gpu(), this.#platform.wait);
+    const kernels = new Kernels(gpu, setup.shaders, this.#platform.blockingCompile, setup.tune ?? !gpu.facts.software);
+    this.#gpu = { gpu, kernels, pool: new Pool(gpu.device) };
     gpu.device.onuncapturederror = ({ error }) => this.#running?.fail(new RankError(setup.rank, this.#running.hop, undefined, refusalOf(error)));
     gpu.device.lost.then(({ reason, message }) => {
+      if (this.#dying) return;
       this.#lost = `its GPU device was lost (${reason}${message && `: ${message}`})`;
       this.#running?.fail(new RankError(setup.rank, this.#running.hop, endOf(this.#running.phase), this.#lost));
+      this.#pulse();
     });
     return { adapter: gpu.facts, timestamps: gpu.timestamps, limits: gpu.limits };
   }
@@ -98,17 +125,19 @@ export class RankService {
   async attend(job: AttendJob): Promise<AttendOutcome> {
     const most = this.#gpu && sliceRows(job.shape, job.variant, this.#setup!.size, job.kv.block, this.#gpu.gpu.limits);
     const fitting = (device: AnyDevice): AnyDevice => (most === undefined ? device : sliced(device, job.shape, most));
-    if (job.halt === undefined) return await this.#run(job, (ring, device) => runAttend(job, ring, fitting(device)));
+    const keys = job.kv.block;
+    if (job.halt === undefined) return await this.#run(job, fitting, () => keys, (ring, device) => runAttend(job, ring, device));
     const { port, watch } = job.halt;
-    const leave = new LeavePort(port, (kind) => this.#strike(kind));
-    return await this.#run(job, (ring, device) => {
-      const halted = halting(ring, fitting(device), (state) => this.#halted(state.hop, () => leave.ask(state)), watch);
+    const leave = new LeavePort(port, (kind) => void this.#strike(kind));
+    return await this.#run(job, fitting, () => keys, (ring, device) => {
+      const halted = halting(ring, device, (state) => this.#halted(state.hop, () => leave.ask(state)), watch);
       return runAttend(job, halted.ring, halted.device);
     }, leave);
   }
 
   /** Makes room for a session's cache. Errors: LimitError. */
   openCache({ session, pages, width, dtype }: CacheSetup): void {
+    this.#requireDevice();
     const pool = this.#gpu === undefined ? new CpuPagePool(pages, width, dtype) : new GpuPagePool(this.#gpu.gpu, pages, width * bytesPer(dtype));
     this.closeCache(session);
     this.#caches.set(session, new KvCache(this.#setup!.rank, pages, pool as PagePool<unknown>));
@@ -116,7 +145,13 @@ export class RankService {
 
   /** Runs one step of a session; `settle` must follow. */
   step(job: StepJob): Promise<AttendOutcome> {
-    return this.#run(job, (ring, device) => runStep(job, ring, device, this.#cache(job.session)));
+    const cache = this.#cache(job.session);
+    const load = () => {
+      cache.pages.begin();
+      for (const rows of job.appends) cache.append(rows);
+      return cache.pages.view(job.sequences).block;
+    };
+    return this.#run(job, (device) => device, load, (ring, device) => runStep(job, ring, device, cache));
   }
 
   /** Keeps or takes back what the last step appended. */
@@ -133,12 +168,19 @@ export class RankService {
 
   /** All that a session has cached on this rank. */
   async copyCache(session: number): Promise<CachedRows[]> {
-    const rows = await this.#cache(session).copy();
-    return Comlink.transfer(rows, rows.map((r) => r.data));
+    this.#requireDevice();
+    try {
+      const rows = await this.#cache(session).copy();
+      return Comlink.transfer(rows, rows.map((r) => r.data));
+    } catch (error) {
+      this.#requireDevice();
+      throw error;
+    }
   }
 
   /** Fills an empty cache. */
   fillCache(session: number, rows: readonly CachedRows[]): void {
+    this.#requireDevice();
     for (const r of rows) this.#cache(session).append(r);
   }
 
@@ -157,9 +199,20 @@ export class RankService {
     return this.#lost;
   }
 
+  /** How far a job has come here. What lies in this thread's queue is let in first: it has arrived. */
+  async progress(job: number): Promise<Progress> {
+    for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setTimeout(resolve, QUEUE));
+    if (this.#running?.id === job) return { state: "running", ...this.#running.ring.mail };
+    return { state: job > this.#mesh!.ended ? "ahead" : "ended", sent: [], received: [], awaiting: [] };
+  }
+
   /** Buffers and bytes that this rank's pool holds now. */
   held(): { readonly buffers: number; readonly bytes: number } {
     return { buffers: this.#gpu?.pool.count ?? 0, bytes: this.#gpu?.pool.bytes ?? 0 };
+  }
+
+  #requireDevice(): void {
+    if (this.#lost !== undefined) throw new RankError(this.#setup!.rank, undefined, undefined, this.#lost);
   }
 
   #cache(session: number): KvCache<unknown> {
@@ -168,45 +221,85 @@ export class RankService {
     return cache;
   }
 
-  /** Runs one job, with its spans, its traffic, its faults and its end. */
-  async #run(job: Job, program: (ring: MeshRing, device: AnyDevice) => Promise<ArrayBuffer>, leave?: LeavePort): Promise<AttendOutcome> {
+  /**
+   * Runs one job, with its spans, its traffic, its faults and its end: compiles for the keys that `load` gives, waits for leave to begin, runs the
+   * program. It ends only when nothing of it is under way any more.
+   */
+  async #run(
+    job: Job,
+    fitting: (device: AnyDevice) => AnyDevice,
+    load: () => Block,
+    program: (ring: MeshRing, device: AnyDevice) => Promise<ArrayBuffer>,
+    leave?: LeavePort,
+  ): Promise<AttendOutcome> {
+    this.#requireDevice();
     const { rank } = this.#setup!;
     const mesh = this.#mesh!;
-    if (this.#lost !== undefined) throw new RankError(rank, undefined, undefined, this.#lost);
     const recorder = new Recorder(rank, job.origin);
+    const device = fitting(
+      this.#gpu === undefined ? new CpuAttention(job.shape, recorder) : new GpuAttention(this.#gpu.gpu, this.#gpu.kernels, this.#gpu.pool, job.shape, recorder),
+    );
     const compileBefore = this.#gpu?.kernels.compileSeconds ?? 0;
-    const device: AnyDevice = this.#gpu === undefined
-      ? new CpuAttention(job.shape, recorder)
-      : new GpuAttention(this.#gpu.gpu, this.#gpu.kernels, this.#gpu.pool, job.shape, recorder);
     const { fault } = job;
     const ring = new MeshRing(mesh, job.id, recorder, fault?.rank === rank ? { fault, strike: () => this.#strike(fault.kind) } : undefined);
+    const [failed, go, over] = [deferred<never>(), deferred<void>(), deferred<void>()];
+    const running: Running = {
+      id: job.id,
+      ring,
+      fail: failed.reject,
+      go: go.resolve,
+      over: over.promise,
+      phase: "upload",
+      hop: 0,
+      done: 0,
+      onMail: () => leave?.tell(ring.mail),
+    };
+    this.#running = running;
+    recorder.onBegin = (phase, hop) => {
+      if (phase === "attend") running.done = hop;
+      Object.assign(running, { phase, hop });
+      this.#pulse();
+    };
+    failed.promise.catch((reason) => {
+      mesh.traffic(job.id).box.fail(reason);
+      leave?.fail(reason);
+      device.abandon(reason);
+    });
+    const work = (async () => {
+      let data: ArrayBuffer | undefined;
+      try {
+        const keys = load();
+        await device.prepare({ queries: job.q.block, keys, hops: mesh.size, parts: job.variant === "pass-q" ? mesh.size : 1 });
+        if (mesh.size > 1) {
+          const start = recorder.begin("barrier", 0);
+          await Promise.race([go.promise, failed.promise]);
+          recorder.add("device", "barrier", 0, start);
+        }
+        data = await program(ring, device);
+        await ring.flushed();
+        return data;
+      } finally {
+        device.dispose(data === undefined);
+      }
+    })();
     try {
-      const failed = new Promise<never>((_, fail) => {
-        const running: Running = { id: job.id, fail, phase: "upload", hop: 0, done: 0, onMail: () => leave?.tell(ring.mail) };
-        this.#running = running;
-        recorder.onBegin = (phase, hop) => {
-          if (phase === "attend") running.done = hop;
-          Object.assign(running, { phase, hop });
-          this.#pulse();
-        };
-      });
-      failed.catch((reason) => {
-        mesh.box(job.id).fail(reason);
-        leave?.fail(reason);
-      });
-      const data = await Promise.race([program(ring, device), failed]);
-      await ring.flushed();
-      this.#running!.done = mesh.size;
+      const data = await Promise.race([work, failed.promise]);
+      running.done = mesh.size;
       this.#pulse();
       const spans = [...recorder.spans, ...exposedWaits(recorder.spans)];
       const compileSeconds = (this.#gpu?.kernels.compileSeconds ?? 0) - compileBefore;
       return Comlink.transfer({ data, spans, traffic: ring.traffic, compileSeconds, kernels: device.used }, [data]);
     } catch (error) {
+      running.fail(error);
+      if (this.#dying) await new Promise(() => {});
+      // A lost device may owe answers for ever.
+      if (this.#lost === undefined) await work.catch(() => {});
       throw this.#named(error);
     } finally {
       mesh.end(job.id);
       leave?.close();
       this.#running = undefined;
+      over.resolve();
       this.#pulse();
     }
   }
@@ -228,39 +321,72 @@ export class RankService {
     return new RankError(this.#setup!.rank, hop, endOf(phase), this.#lost ?? (error instanceof Error ? error.message : String(error)));
   }
 
-  /** Ends a job where it waits or at its next hop. */
-  cancel(id: number, reason: string): void {
-    if (this.#running?.id === id) this.#running.fail(new DOMException(reason, "AbortError"));
-    else this.#mesh?.end(id);
+  /** Lets a job begin: every rank has compiled. */
+  go(id: number): void {
+    if (this.#running?.id === id) this.#running.go();
+  }
+
+  /** Ends a job where it waits or at its next hop. Resolves when nothing of it is under way here. */
+  async cancel(id: number, reason: string): Promise<void> {
+    if (this.#running?.id !== id) return this.#mesh?.end(id);
+    this.#running.fail(new DOMException(reason, "AbortError"));
+    await this.#running.over;
   }
 
   /** Gives everything back, once the device has given its last answers. */
   async close(): Promise<void> {
-    clearInterval(this.#timer);
-    this.#running?.fail(new DOMException("the cluster was disposed", "AbortError"));
     await this.#opening?.catch(() => {});
+    this.#running?.fail(new DOMException("the cluster was disposed", "AbortError"));
+    await this.#running?.over;
+    clearInterval(this.#timer);
     this.#mesh?.close();
     for (const session of [...this.#caches.keys()]) this.closeCache(session);
     this.#gpu?.pool.destroy();
-    this.#gpu?.gpu.device.destroy();
-    await this.#gpu?.gpu.device.lost;
-    await this.#gpu?.kernels.settled();
+    await this.#letDeviceGo();
     this.#setup?.pulse.close();
   }
 
-  #strike(kind: Fault["kind"]): void {
-    if (kind === "exit") this.#platform.exit();
+  /** A worker thread of Node's that ends while Dawn owes it an answer takes the process down. */
+  async #letDeviceGo(): Promise<void> {
+    this.#gpu?.gpu.device.destroy();
+    await this.#gpu?.gpu.device.lost;
+    await this.#gpu?.kernels.settled();
+  }
+
+  /** Makes this rank fail; resolves only where it goes on. */
+  async #strike(kind: Fault["kind"]): Promise<void> {
     if (kind === "lose-device") this.#gpu?.gpu.device.destroy();
+    if (kind !== "exit") return;
+    this.#dying = true;
+    clearInterval(this.#timer);
+    this.#mesh!.close();
+    await this.#letDeviceGo();
+    this.#platform.exit();
+    await new Promise(() => {});
   }
 
   #pulse(): void {
+    if (this.#dying) return;
     const running = this.#running;
-    const { sending, delivered, awaiting } = this.#mesh!.state(running?.id);
+    const traffic = running && this.#mesh!.traffic(running.id);
     this.#setup!.pulse.postMessage(
-      { rank: this.#setup!.rank, at: now(), resumed: this.#resumed, job: running?.id, phase: running?.phase ?? "idle", hop: running?.hop ?? 0, done: running?.done ?? 0, awaiting, delivered, sending } satisfies Pulse,
+      {
+        rank: this.#setup!.rank,
+        at: now(),
+        job: running?.id,
+        phase: running?.phase ?? "idle",
+        hop: running?.hop ?? 0,
+        done: running?.done ?? 0,
+        awaiting: traffic?.box.awaiting ?? [],
+        sending: traffic?.sending ?? 0,
+        lost: this.#lost,
+      } satisfies Pulse,
     );
   }
 }
+
+/** Milliseconds, twice, in which a thread that can run takes in the messages that lay in its queue. */
+const QUEUE = 20;
 
 /** What the GPU refused, and what to do where it has no memory left; Node has no such class by a global name. */
 function refusalOf(error: GPUError): string {

@@ -61,6 +61,12 @@ export function sliced<Q, KV, P>(device: Device<Q, KV, P>, shape: Shape, most: S
       return joined(parts, shape);
     },
     result: (partial) => together(partial, (own) => device.result(own)),
+    prepare: ({ queries, keys, ...plan }) => {
+      const q = cut(queries, most.queries, { singles: most.singles });
+      const kv = cut(keys, most.keys, { step: KEYS_STEP });
+      return device.prepare({ ...plan, hops: plan.hops * q.length * kv.length, queries: q[0].block, keys: kv[0].block });
+    },
+    abandon: (reason) => device.abandon(reason),
     dispose: (failed) => device.dispose(failed),
   };
 }

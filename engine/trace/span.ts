@@ -3,8 +3,12 @@
 /** Where a span is drawn: the rank's device, its outgoing link, its incoming link, its host. */
 export type Lane = "device" | "send" | "receive" | "host";
 
-/** Kinds of time. `wait` is a rank idle for a message; `all2all` is the exchange of partial results in pass-Q. */
-export type Kind = "compile" | "upload" | "attend" | "merge" | "download" | "send" | "receive" | "wait" | "all2all" | "gemm" | "allreduce" | "launch";
+/**
+ * Kinds of time. A rank that is idle waits for one of three things: `wait`, a message that is on its link; `late`, a sender that has not sent yet;
+ * `barrier`, ranks that still compile. `all2all` is the exchange of partial results in pass-Q.
+ */
+export type Kind =
+  | "compile" | "barrier" | "upload" | "attend" | "merge" | "download" | "send" | "receive" | "wait" | "late" | "all2all" | "gemm" | "allreduce" | "launch";
 
 /** One span of time on one rank. */
 export interface Span {

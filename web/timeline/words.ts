@@ -4,6 +4,8 @@ import { formatBytes, formatCount, formatFlops, formatTime } from "../format.ts"
 
 const doing: Readonly<Record<Span["kind"], string>> = {
   compile: "compile", upload: "upload", attend: "attend", merge: "merge", download: "download", send: "send", receive: "receive",
+  barrier: "waits for others to compile",
+  late: "waits for a late sender",
   wait: "wait", all2all: "All2All", gemm: "GEMM", allreduce: "all-reduce", launch: "launch",
 };
 

@@ -1,7 +1,7 @@
 /** Attention on devices whose buffers hold few rows: exact in slices, no buffer above the limit, and the same bits where one slice is enough. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { shapeOf } from "../../../engine/cluster/cluster.ts";
+import { shapeOf } from "../../../engine/cluster/shape.ts";
 import { haltPorts } from "../../../engine/cluster/halts.ts";
 import { attendInProcess, type FixedInput } from "../../../engine/cluster/in-process.ts";
 import { keyChunk, queryChunk, scatterResult } from "../../../engine/cluster/scatter.ts";
@@ -173,8 +173,10 @@ async function withRanks<T>(size: number, limits: DeviceLimits, use: (run: (inpu
       const shape = shapeOf(input, variant, wireDtype, causal);
       const { queries, keys } = shard(input.sequences, size);
       const job = id++;
-      return await Promise.all(services.map((service, rank) =>
-        service.attend({ id: job, origin: 0, variant, shape, q: queryChunk(rank, queries[rank], input, shape), kv: keyChunk(rank, keys[rank], input, shape), ...more(rank) })));
+      const outcomes = services.map((service, rank) =>
+        service.attend({ id: job, origin: 0, variant, shape, q: queryChunk(rank, queries[rank], input, shape), kv: keyChunk(rank, keys[rank], input, shape), ...more(rank) }));
+      for (const service of services) service.go(job);
+      return await Promise.all(outcomes);
     }, opened);
   } finally {
     for (const service of services) await service.close();

@@ -204,7 +204,7 @@ test("a snapshot is restored byte by byte, by another session too; a damaged one
 
 test("500 mixed steps: buffers, pages and heap do not grow", async () => {
   await talking({ ranks: 2 }, { ...SMALL, capacity: 512, variant: "auto" }, [40_000], async (talk, cluster) => {
-    const held = async () => await Promise.all([0, 1].map((rank) => cluster.service(rank).held()));
+    const held = async () => await cluster.ranks.askAll((service) => service.held());
     let early: { buffers: number; bytes: number }[] = [];
     let heap = 0;
     for (let i = 0; i < 500; i++) {

@@ -107,7 +107,7 @@ test("links and outcomes are the ranks' own counts", () => {
   const motion = motionOf({ spans, ranks });
   const links = linksOf({ perRank, ranks }, motion);
   assert.deepEqual(links, Array.from({ length: 4 }, (_, rank) => ({ rank, to: (rank + 1) % 4, messages: 3, bytes: 150, exchanged: 60, busy: 18 })));
-  assert.deepEqual(outcomeOf({ perRank, times: { compile: 0, upload: 0, attend: 40, exchange: 8, merge: 1, total: 70 } }, motion), { ring: motion.end - 4, attend: 40, exposed: 8, ringBytes: 600, all2allBytes: 240, messages: 24 });
+  assert.deepEqual(outcomeOf({ perRank, times: { compile: 0, barrier: 0, upload: 0, attend: 40, exchange: 8, late: 0, merge: 1, total: 70 } }, motion), { ring: motion.end - 4, attend: 40, exposed: 8, ringBytes: 600, all2allBytes: 240, messages: 24 });
   assert.deepEqual(linksOf({ perRank: perRank.slice(0, 1), ranks: 1 }, motionOf(run(1, "pass-kv"))), []);
   assert.equal(imbalance([1, 1, 4, 2]), 2);
   assert.equal(imbalance([0, 0]), 1);

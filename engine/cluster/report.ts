@@ -1,0 +1,58 @@
+/** The facts of a run, from what its ranks gave. */
+import { sayKernels } from "../gpu/shaders.ts";
+import type { Choice } from "../policy/index.ts";
+import type { AttendOutcome } from "../rank/job.ts";
+import type { Shape } from "../ring/chunk.ts";
+import { timesOf } from "../trace/summary.ts";
+import type { Rates } from "./rates.ts";
+import type { Ranks } from "./ranks.ts";
+import type { AdapterFacts, AttendInput, Backend, ClusterOptions, Report } from "./types.ts";
+
+/** What a cluster's experiments and sessions share. */
+export interface Shared {
+  readonly ranks: Ranks;
+  readonly size: number;
+  /** Rates of attention and links seen so far. */
+  readonly rates: Rates;
+  readonly options: ClusterOptions;
+  readonly adapter: AdapterFacts;
+  readonly backend: Backend;
+  readonly runtime: string;
+  /** Whether every rank's device times its passes. */
+  readonly timestamps: boolean;
+}
+
+/** One run, beside its outcomes. */
+export interface Run extends Pick<Report, "variant" | "wireDtype"> {
+  readonly choice: Choice | undefined;
+  readonly sequences: AttendInput["sequences"];
+  readonly shape: Shape;
+  /** Seconds. */
+  readonly total: number;
+}
+
+/** The report of a run. */
+export function reportOf({ ranks, size, options, adapter, backend, runtime, timestamps }: Shared, outcomes: readonly AttendOutcome[], run: Run): Report {
+  const { variant, choice, wireDtype, sequences, shape } = run;
+  const { heads, kvHeads, headDim, causal, scale } = shape;
+  const spans = outcomes.flatMap((o) => o.spans);
+  return {
+    adapter,
+    backend,
+    runtime,
+    kernel: sayKernels(outcomes.flatMap((o) => o.kernels), spans.some((s) => s.kind === "merge"), options.shaders),
+    clock: backend === "webgpu" && timestamps ? "gpu-timestamps" : "host",
+    variant,
+    ...(choice && { choice }),
+    ranks: size,
+    wireDtype,
+    causal,
+    scale,
+    shape: { heads, kvHeads, headDim, sequences },
+    link: options.link ?? null,
+    timeout: ranks.timeout,
+    perRank: outcomes.map((o) => o.traffic),
+    times: timesOf(spans, run.total),
+    spans,
+  };
+}

@@ -1,0 +1,14 @@
+/** A promise with its ends outside. */
+export interface Deferred<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** One whose rejection nobody has to await. */
+export function deferred<T>(): Deferred<T> {
+  let resolve: Deferred<T>["resolve"], reject: Deferred<T>["reject"];
+  const promise = new Promise<T>((...settle) => ([resolve, reject] = settle));
+  promise.catch(() => {});
+  return { promise, resolve: resolve!, reject: reject! };
+}

@@ -1,0 +1,131 @@
+/** The ring that one job runs over a rank's ports, with its traffic counted and its transfers on the timeline. */
+import { RankError } from "../errors.ts";
+import { tokens } from "../layout/shards.ts";
+import { ownerAt, type Ring } from "../ring/contract.ts";
+import type { RankChunk } from "../ring/chunk.ts";
+import { now, type Recorder } from "../trace/clock.ts";
+import type { Fault, Mail, MailState, Message, RankTraffic } from "./job.ts";
+import type { Arrival, Mesh, Traffic } from "./mesh.ts";
+
+/** A fault that strikes when this rank would send at its hop; what `strike` returns is awaited before the rank goes on. */
+export interface Planned {
+  readonly fault: Fault;
+  readonly strike: () => Promise<void>;
+}
+
+/** One rank's place in one job's ring. */
+export class MeshRing implements Ring<RankChunk> {
+  readonly rank: number;
+  readonly size: number;
+  readonly #mesh: Mesh;
+  readonly #job: number;
+  readonly #traffic: Traffic;
+  readonly #recorder: Recorder;
+  readonly #planned: Planned | undefined;
+  readonly #sent = { ring: { messages: 0, bytes: 0 }, all2all: { messages: 0, bytes: 0 } };
+  readonly #sends: Promise<void>[] = [];
+  readonly #letters = { sent: [] as Message[], received: [] as Message[] };
+  #received = 0;
+  #padding = 0;
+
+  constructor(mesh: Mesh, job: number, recorder: Recorder, planned?: Planned) {
+    this.rank = mesh.rank;
+    this.size = mesh.size;
+    this.#mesh = mesh;
+    this.#job = job;
+    this.#traffic = mesh.traffic(job);
+    this.#recorder = recorder;
+    this.#planned = planned;
+  }
+
+  async shift(hop: number, chunk: RankChunk): Promise<RankChunk> {
+    const previous = (this.rank + this.size - 1) % this.size;
+    this.#padding += (chunk.bytes / Math.max(1, chunk.block.rows)) * (chunk.block.rows - tokens(chunk.block));
+    if (!(this.#strikes(hop) && await this.#struck())) this.#send((this.rank + 1) % this.size, "ring", hop, chunk);
+    const { chunk: arrived } = await this.#receive(previous, "ring", hop);
+    const expected = ownerAt(this.rank, hop + 1, this.size);
+    if (arrived.owner !== expected || arrived.data.byteLength !== arrived.bytes) {
+      const found = `found a chunk of rank ${arrived.owner} with ${arrived.data.byteLength} of ${arrived.bytes} bytes`;
+      throw new RankError(this.rank, hop, `the chunk of rank ${expected} from rank ${previous}`, found);
+    }
+    return arrived;
+  }
+
+  async allToAll(parcels: readonly (RankChunk | undefined)[]): Promise<RankChunk[]> {
+    const hop = this.size - 1;
+    const start = this.#recorder.begin("all2all", hop);
+    const others = parcels.map((_, s) => s).filter((s) => s !== this.rank);
+    if (!(this.#strikes(hop) && await this.#struck())) for (const s of others) this.#send(s, "all2all", hop, parcels[s]!);
+    const arrived = await Promise.all(others.map((s) => this.#receive(s, "all2all", hop)));
+    if (arrived.length === 0) return [];
+    // What came last ended the exchange: until it was sent this rank waited for its sender, then for the link.
+    const last = arrived.reduce((a, b) => (b.arrivedAt > a.arrivedAt ? b : a));
+    const sent = Math.max(start, Math.min(last.sentAt, now()));
+    if (sent > start) this.#recorder.add("device", "late", hop, start, { peer: last.peer }, sent - start);
+    this.#recorder.add("device", "all2all", hop, sent, { bytes: arrived.reduce((sum, { chunk }) => sum + chunk.bytes, 0) });
+    return arrived.map(({ chunk }) => chunk);
+  }
+
+  get mail(): MailState {
+    const { box, delivered } = this.#traffic;
+    const left = (m: Message) => delivered.some(({ kind, hop, peer }) => kind === m.kind && peer === m.peer && hop === m.hop);
+    return {
+      sent: this.#letters.sent.map((m) => ({ ...m, delivered: left(m) })),
+      received: [...this.#letters.received],
+      awaiting: box.awaiting.map(({ kind, hop, peer }) => ({ kind, hop, peer })),
+    };
+  }
+
+  /** Resolves when all that this rank sent has been delivered. */
+  async flushed(): Promise<void> {
+    await Promise.all(this.#sends);
+  }
+
+  get traffic(): RankTraffic {
+    const { ring, all2all } = this.#sent;
+    return {
+      rank: this.rank,
+      bytesSent: ring.bytes + all2all.bytes,
+      bytesReceived: this.#received,
+      messages: ring.messages + all2all.messages,
+      ring: { ...ring },
+      all2all: { ...all2all },
+      paddingBytes: Math.round(this.#padding),
+    };
+  }
+
+  #strikes(hop: number): boolean {
+    return this.#planned?.fault.hop === hop;
+  }
+
+  /** Lets the fault strike; whether what would be sent is lost by it. */
+  async #struck(): Promise<boolean> {
+    await this.#planned!.strike();
+    return this.#planned!.fault.kind === "drop";
+  }
+
+  #send(to: number, kind: Mail["kind"], hop: number, chunk: RankChunk): void {
+    const start = now();
+    const { bytes } = chunk;
+    this.#sent[kind].messages += 1;
+    this.#sent[kind].bytes += bytes;
+    this.#letters.sent.push({ kind, hop, peer: to, owner: chunk.owner, bytes });
+    const sent = this.#mesh.send(to, { job: this.#job, kind, hop, chunk }).then(
+      () => this.#recorder.add("send", kind === "ring" ? "send" : "all2all", hop, start, { bytes, peer: to }),
+      (reason) => this.#traffic.box.fail(new RankError(this.rank, hop, undefined, `could not send to rank ${to}: ${reason}`)),
+    );
+    this.#sends.push(sent);
+  }
+
+  async #receive(from: number, kind: Mail["kind"], hop: number): Promise<Arrival & { readonly peer: number }> {
+    const taken = this.#traffic.box.take({ kind, hop, peer: from }, now());
+    this.#mesh.onChange();
+    const arrival = await taken;
+    const { sentAt, arrivedAt, chunk } = arrival;
+    this.#received += chunk.bytes;
+    this.#letters.received.push({ kind, hop, peer: from, owner: chunk.owner, bytes: chunk.bytes });
+    this.#recorder.add("receive", kind === "ring" ? "receive" : "all2all", hop, sentAt, { bytes: chunk.bytes, peer: from }, arrivedAt - sentAt);
+    this.#mesh.onChange();
+    return { ...arrival, peer: from };
+  }
+}
