@@ -33,7 +33,7 @@ const HELP = `ringside attend: exact attention over a ring of simulated ranks
   --link B,L             a link of B bytes/s and L s latency for each rank
   --backend B            webgpu (default) or cpu (plain TypeScript)
   --rates C,BW           FLOP/s and bytes/s of a rank, for --variant auto (else the smaller message travels)
-  --timeout S            seconds from a fault to its error (5)
+  --timeout S            seconds from a fault to its error on a quiet machine (5); the report says what was used
   --out O.npy            O, f4 [sum T, H, D]
   --lse L.npy            LSE, f4 [sum T, H]
   --trace T.json         timeline as Chrome-trace JSON, for ui.perfetto.dev
@@ -171,6 +171,12 @@ function requireFault({ rank, hop, kind }: Fault, ranks: number, variant: Varian
   if (kind === "lose-device" && backend === "cpu") throw new InputError("--fault kind: found lose-device with --backend cpu, which has no device; expected exit or drop");
 }
 
+/** The limit of a fault's naming, in words. */
+export function sayTimeout({ asked, used }: NonNullable<Report["timeout"]>): string {
+  const times = used / asked;
+  return times < 1.05 ? `${asked} s` : `${asked} s asked for, ${used.toFixed(1)} s used: this machine was ${times.toFixed(1)} times slower than a quiet one`;
+}
+
 /** Where the adapter came from, as the launcher tells it; nothing where no adapter is used. */
 export function adapterSource(backend: Backend | "remote"): string | undefined {
   return backend !== "webgpu" ? undefined : process.env.RINGSIDE_ADAPTER_SOURCE;
@@ -200,12 +206,14 @@ function describe(report: Report, checked: Check | undefined, verified: Verifica
     `${report.variant} on ${report.ranks} ranks (${report.runtime}): ${batch} tokens; heads ${shape.heads}/${shape.kvHeads}, D ${shape.headDim}, wire ${report.wireDtype}`,
     `adapter: ${report.adapter.name}${report.adapter.software ? " (software)" : ""}${adapterSource(report.backend) === undefined ? "" : `; ${adapterSource(report.backend)}`}`,
     `kernel:  ${report.kernel}; clock: ${report.clock}`,
+    ...(report.timeout === undefined ? [] : [`timeout: ${sayTimeout(report.timeout)}`]),
     ...(report.remote === undefined ? [] : describeRemote(report.remote)),
     ...(report.choice === undefined ? [] : [`chosen:  ${report.choice.reason}`]),
     "",
     table(["rank", "bytes sent", "bytes received", "messages", "padding bytes"], report.perRank.map((r) => [r.rank, r.bytesSent, r.bytesReceived, r.messages, r.paddingBytes])),
     "",
-    `ms: compile ${ms(times.compile)}, upload ${ms(times.upload)}, attend ${ms(times.attend)}, exposed exchange ${ms(times.exchange)}, merge ${ms(times.merge)}, total ${ms(times.total)} (each of the slowest rank)`,
+    `ms: compile ${ms(times.compile)}, waiting for others to compile ${ms(times.barrier)}, upload ${ms(times.upload)}, attend ${ms(times.attend)}, ` +
+    `exposed exchange ${ms(times.exchange)}, waiting for late senders ${ms(times.late)}, merge ${ms(times.merge)}, total ${ms(times.total)} (each of the slowest rank)`,
   ];
   if (checked !== undefined) lines.push(`against float64: out max ${checked.out.max.toExponential(2)}, rms ${checked.out.rms.toExponential(2)}; lse max ${checked.lse.max.toExponential(2)}: ${checked.passed ? "passed" : "FAILED"}`);
   if (verified !== undefined) lines.push(describeVerification(verified));

@@ -1,7 +1,9 @@
 /** What a command is given besides its arguments, and how its files are read and written. */
 import { randomBytes } from "node:crypto";
-import { access, constants, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
+import { access, constants, link, readdir, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
+import process from "node:process";
 import { InputError } from "../errors.ts";
 import type { Platform } from "../cluster/platform.ts";
 
@@ -67,19 +69,55 @@ async function placeOf(path: string): Promise<string> {
   return await realpath(path).catch(async () => join(await realpath(dirname(path)), basename(path)));
 }
 
-/** Writes all files or none: each beside its place first, then moved into it. */
+/** Writes all files or none: each beside its place first, then moved into it; what stood there is put back if one cannot be moved. */
 export async function writeOutputs(files: readonly (readonly [path: string, data: Uint8Array | string])[]): Promise<void> {
-  const pending: { path: string; partial: string }[] = [];
+  const pending: { path: string; partial: string; kept: string; moved: boolean; old: boolean }[] = [];
   try {
     for (const [name, data] of files) {
       const path = await placeOf(name);
-      const partial = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.partial`);
-      pending.push({ path, partial });
+      await removeStale(path);
+      const partial = besideOf(path);
+      pending.push({ path, partial, kept: besideOf(path), moved: false, old: false });
       await writeFile(partial, data);
     }
-    for (const { path, partial } of pending) await rename(partial, path);
+    for (const file of pending) {
+      const { path, partial, kept } = file;
+      // A link keeps the old file whole until all are in their places.
+      file.old = await link(path, kept).then(() => true, () => false);
+      await rename(partial, path);
+      file.moved = true;
+    }
   } catch (error) {
-    await Promise.all(pending.map(({ partial }) => rm(partial, { force: true })));
-    throw error;
+    for (const { path, kept, moved, old } of pending) {
+      if (old && moved) await rename(kept, path);
+      else if (moved) await rm(path, { force: true });
+    }
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw new Error(`${files.map(([name]) => name).join(", ")}: cannot be written (${code ?? message}), so none was; expected room for them, and places that may be written to`);
+  } finally {
+    await Promise.all(pending.flatMap(({ partial, kept }) => [rm(partial, { force: true }), rm(kept, { force: true })]));
+  }
+}
+
+/** A name beside a file's that says who is at work on it. */
+function besideOf(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${hostname()}.${process.pid}.${randomBytes(6).toString("hex")}.partial`);
+}
+
+/** Removes what a process of this machine that was killed left beside a file. */
+async function removeStale(path: string): Promise<void> {
+  const begin = `.${basename(path)}.${hostname()}.`;
+  for (const name of await readdir(dirname(path))) {
+    const pid = name.startsWith(begin) && /^(\d+)\.[0-9a-f]{12}\.partial$/.exec(name.slice(begin.length))?.[1];
+    if (pid && !lives(Number(pid))) await rm(join(dirname(path), name), { force: true });
+  }
+}
+
+function lives(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }

@@ -2,6 +2,7 @@
 import process from "node:process";
 import { InputError } from "../errors.ts";
 import type { Platform } from "../cluster/platform.ts";
+import { complain, end, endWithLauncher, overdue, printer } from "./end.ts";
 import type { Command } from "./io.ts";
 
 const COMMANDS: Readonly<Record<string, { readonly load: () => Promise<Command>; readonly what: string }>> = {
@@ -28,7 +29,7 @@ async function platform(): Promise<Platform> {
 async function main(argv: readonly string[]): Promise<number> {
   const [name, ...rest] = argv;
   if (name === undefined || name === "--help" || name === "-h") {
-    (name === undefined ? process.stderr : process.stdout).write(HELP);
+    (name === undefined ? err : out).print(HELP);
     return name === undefined ? 2 : 0;
   }
   if (!Object.hasOwn(COMMANDS, name)) throw new InputError(`found command ${JSON.stringify(name)}, expected ${Object.keys(COMMANDS).join(", ")}`);
@@ -37,24 +38,32 @@ async function main(argv: readonly string[]): Promise<number> {
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
   const command = await COMMANDS[name].load();
-  return await command(rest, {
-    stdout: (text) => void process.stdout.write(text),
-    stderr: (text) => void process.stderr.write(text),
-    watched: process.stderr.isTTY === true,
-    platform: await platform(),
-    signal: controller.signal,
-  });
+  const work = command(rest, { stdout: out.print, stderr: err.print, watched: process.stderr.isTTY === true, platform: await platform(), signal: controller.signal });
+  work.catch(() => {});
+  const ended = await Promise.race([work, overdue(controller.signal)]);
+  if (ended !== "overdue") return ended;
+  // A pipeline that compiles cannot be stopped: nobody who pressed Ctrl-C wants to wait for it.
+  orderly = false;
+  throw controller.signal.reason;
 }
 
+const [out, err] = [printer(process.stdout), printer(process.stderr)];
+let orderly = true;
 let status: number;
+endWithLauncher();
 try {
   status = await main(process.argv.slice(2));
 } catch (error) {
   const { name, message } = error instanceof Error || error instanceof DOMException ? error : new Error(String(error));
-  process.stderr.write(`ringside: ${message}\n`);
-  if (process.env.RINGSIDE_STACK) process.stderr.write(`${(error as Error).stack}\n`);
+  complain(`ringside: ${message}\n`);
+  if (process.env.RINGSIDE_STACK) complain(`${(error as Error).stack}\n`);
   status = error instanceof InputError ? 2 : name === "AbortError" ? 130 : 1;
 }
 // What is printed must be out before the process ends, and workers or a driver's threads must not keep it alive.
-await new Promise((resolve) => process.stdout.write("", resolve));
-process.exit(status);
+const fault = await out.flushed();
+await err.flushed();
+if (fault !== undefined) {
+  complain(`ringside: ${fault}\n`);
+  status ||= 1;
+}
+await end(status, orderly);

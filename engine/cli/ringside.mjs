@@ -40,7 +40,10 @@ async function main(args) {
   if (runtime === "node") await build({ quiet: true });
   const { env } = needsAdapter(args) ? await findAdapter(runtime) : { env: process.env };
 
-  const child = spawn(command[0], [...command.slice(1), ...args], { stdio: "inherit", env: { ...env, DENO_NO_UPDATE_CHECK: "1" } });
+  // The channel tells the child when this process dies, however it does; and this process the child's status, should its runtime break in ending.
+  const child = spawn(command[0], [...command.slice(1), ...args], { stdio: ["inherit", "inherit", "inherit", "ipc"], env: { ...env, DENO_NO_UPDATE_CHECK: "1" } });
+  let told;
+  child.on("message", ({ status }) => (told = status));
   // Ctrl-C at a terminal reaches the child by itself; a second SIGINT could cut its tidying short.
   process.on("SIGINT", () => process.stdin.isTTY || child.kill("SIGINT"));
   for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
@@ -48,7 +51,7 @@ async function main(args) {
     child.on("error", (error) => reject(new SetupError(`${command[0]} could not be started: ${error.message}`)));
     child.on("exit", (...ended) => resolve(ended));
   });
-  return code ?? 128 + os.constants.signals[signal];
+  return told ?? code ?? 128 + os.constants.signals[signal];
 }
 
 try {

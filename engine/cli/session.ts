@@ -8,7 +8,7 @@ import { check } from "../reference/check.ts";
 import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
 import type { Span } from "../trace/span.ts";
-import { adapterSource } from "./attend.ts";
+import { adapterSource, sayTimeout } from "./attend.ts";
 import { checkOutputs, type Command, readInput, writeOutputs } from "./io.ts";
 import { choiceOption, faultOption, linkOption, numberOption, parseOptions, ratesOption, wholeOption } from "./options.ts";
 import { describeRemote, REMOTE_HELP, REMOTE_OPTIONS, remoteOption } from "./remote.ts";
@@ -32,7 +32,7 @@ const HELP = `ringside session: a conversation on a KV cache that stays on the r
   --link B,L             a link of B bytes/s and L s latency for each rank
   --rates C,BW           FLOP/s and bytes/s of a rank for auto (measured on the run)
   --backend B            webgpu (default) or cpu
-  --timeout S            seconds from a fault to its error (5)
+  --timeout S            seconds from a fault to its error on a quiet machine (5); the report says what was used
   --fault rank=R,step=S,hop=J[,kind=exit|drop|lose-device]   a rank fails on purpose; it is replaced, and the step done again
   --out O.npy --lse L.npy --trace T.json --check --json --runtime node|deno
 ${REMOTE_HELP}
@@ -124,15 +124,15 @@ export const session: Command = async (argv, io) => {
     if (o.lse !== undefined) files.push([o.lse, writeNpy([total, heads], lse)]);
     if (o.trace !== undefined) files.push([o.trace, chromeTrace(endToEnd(reports), `ringside session, ${ranks} ranks`)]);
     await writeOutputs(files);
-    const { adapter, runtime, kernel, clock, backend: computed, remote: ran } = reports[0];
+    const { adapter, runtime, kernel, clock, timeout: limit, backend: computed, remote: ran } = reports[0];
     const source = adapterSource(computed);
     const error = checked && { out: { max: checked.out.max, rms: checked.out.rms }, lse: { max: checked.lse.max, rms: checked.lse.rms }, tolerance: checked.tolerance, passed: checked.passed };
     const verdict = checked && `against one full prefill in float64: out max ${checked.out.max.toExponential(2)}, lse max ${checked.lse.max.toExponential(2)}: ${checked.passed ? "passed" : "FAILED"}`;
     if (o.json) {
-      const document = { adapter, adapterSource: source ?? null, backend: computed, runtime, clock, ranks, wireDtype, shape: { heads, kvHeads, headDim }, capacity: talk.capacity, steps: reports.map(stepDocument), recovered, ...(error && { error }), ...(ran && { remote: ran }) };
+      const document = { adapter, adapterSource: source ?? null, backend: computed, runtime, clock, timeout: limit, ranks, wireDtype, shape: { heads, kvHeads, headDim }, capacity: talk.capacity, steps: reports.map(stepDocument), recovered, ...(error && { error }), ...(ran && { remote: ran }) };
       io.stdout(`${JSON.stringify(document, null, 2)}\n`);
     } else {
-      io.stdout(`${ranks} ranks (${runtime}); adapter: ${adapter.name}${adapter.software ? " (software)" : ""}${source === undefined ? "" : `; ${source}`}; kernel: ${kernel}; clock: ${clock}\n${(ran === undefined ? [] : describeRemote(ran)).map((line) => `${line}\n`).join("")}\n${stepTable(reports)}\n${verdict === undefined ? "" : `\n${verdict}\n`}`);
+      io.stdout(`${ranks} ranks (${runtime}); adapter: ${adapter.name}${adapter.software ? " (software)" : ""}${source === undefined ? "" : `; ${source}`}; kernel: ${kernel}; clock: ${clock}${limit === undefined ? "" : `; timeout: ${sayTimeout(limit)}`}\n${(ran === undefined ? [] : describeRemote(ran)).map((line) => `${line}\n`).join("")}\n${stepTable(reports)}\n${verdict === undefined ? "" : `\n${verdict}\n`}`);
     }
     await talk.dispose();
     return checked?.passed === false ? 1 : 0;
@@ -186,9 +186,9 @@ function stepTable(reports: readonly StepReport[]): string {
   const ms = (s: number) => (s * 1000).toFixed(1);
   const rows = reports.map((r) => {
     const d = stepDocument(r);
-    return [d.step, d.mode, d.T, d.P, `${(100 * d.missRate).toFixed(1)} %`, d.variant, d.bytes, d.messages, d.paddingBytes, ms(d.times.attend), ms(d.times.exchange), ms(d.times.total)];
+    return [d.step, d.mode, d.T, d.P, `${(100 * d.missRate).toFixed(1)} %`, d.variant, d.bytes, d.messages, d.paddingBytes, ms(d.times.compile + d.times.barrier), ms(d.times.attend), ms(d.times.exchange), ms(d.times.late), ms(d.times.total)];
   });
-  return table(["step", "mode", "T", "P", "miss", "variant", "bytes", "messages", "padding", "attend ms", "exposed ms", "total ms"], rows);
+  return table(["step", "mode", "T", "P", "miss", "variant", "bytes", "messages", "padding", "compile ms", "attend ms", "exposed ms", "late ms", "total ms"], rows);
 }
 
 /** The steps' spans one after the other. */

@@ -1,4 +1,5 @@
 /** A Web Worker (browser, Deno) as a cluster sees it. */
+import { deferred } from "../rank/deferred.ts";
 import type { RankWorker } from "./platform.ts";
 
 /** Web Locks, which contexts that are not secure lack. */
@@ -19,6 +20,7 @@ export function webWorker(worker: Worker): RankWorker {
   });
   worker.addEventListener("messageerror", () => died("its worker sent a message that cannot be read"));
   const lock = locks && `ringside rank ${crypto.randomUUID()}`;
+  const ended = deferred<void>();
   let asked = false;
   return {
     endpoint: worker,
@@ -27,9 +29,16 @@ export function webWorker(worker: Worker): RankWorker {
     heard() {
       if (locks === undefined || asked) return;
       asked = true;
-      locks.request(lock!, () => died("its worker ended")).catch(() => {});
+      locks.request(lock!, () => {
+        ended.resolve();
+        died("its worker ended");
+      }).catch(ended.resolve);
     },
-    terminate: () => worker.terminate(),
+    async terminate() {
+      worker.terminate();
+      // Deno that ends while its workers still do has crashed.
+      if (asked) await ended.promise;
+    },
     giveUp: () => worker.terminate(),
   };
 }

@@ -1,9 +1,10 @@
 // Builds dist/, the JavaScript that Node runs: TypeScript with its types taken off, shaders and data files beside it. Only when a source has changed.
 //
 // Types are not checked here (`npm run check` does that), so that an unfinished file elsewhere does not keep a program from running.
-// The build goes to a folder of its own and is swapped in when it is whole: two processes may build at once, and none sees half a dist/.
+// Each build is a folder of its own, and dist a link that is pointed at it when it is whole: several processes may build at once, none sees half a
+// build, and what a running command loads later comes from the build that it began with.
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { isMain, root, run, runMain, SetupError, since } from "./common.mjs";
@@ -45,20 +46,27 @@ export function isFresh() {
   return existsSync(stampFile) && readFileSync(stampFile, "utf8") === fingerprint();
 }
 
-function swapIn(made) {
-  const old = made.replace(/local$/, "old.local");
-  for (let attempt = 0;; attempt++) {
-    try {
-      if (existsSync(dist)) renameSync(dist, old);
-      renameSync(made, dist);
-      break;
-    } catch (error) {
-      // Another process swapped its own build in between: take that one out too, a few times.
-      if (attempt === 5) throw error;
-      rmSync(old, { recursive: true, force: true });
-    }
+/** Folders of builds: dist is a link to one of them. */
+const BUILD = /^dist\.[0-9a-f]{16}\.local$/;
+/** Milliseconds after which a build that nobody links to is removed: commands that were started from it load parts of it later. */
+const KEEP = 60 * 60_000;
+
+/** Points dist at a build in one step: a command that starts meanwhile sees the old one or the new one, whole. */
+function swapIn(build) {
+  const link = path.join(root, `dist.${process.pid}.link.local`);
+  rmSync(link, { force: true });
+  symlinkSync(path.basename(build), link, "junction");
+  try {
+    renameSync(link, dist);
+  } catch {
+    // A folder stands there, of a Ringside that had no link; or this system replaces no link by another.
+    rmSync(dist, { recursive: true, force: true });
+    renameSync(link, dist);
   }
-  rmSync(old, { recursive: true, force: true });
+  for (const name of readdirSync(root)) {
+    const folder = path.join(root, name);
+    if (BUILD.test(name) && name !== path.basename(build) && Date.now() - statSync(folder).mtimeMs > KEEP) rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /**
@@ -76,7 +84,8 @@ export async function build({ quiet = false } = {}) {
   const start = performance.now();
   // Taken before the compiler reads: an edit during the build then counts as newer than the build.
   const stamp = fingerprint();
-  const made = path.join(root, `dist.${process.pid}.local`);
+  const made = path.join(root, `dist.${process.pid}.making.local`);
+  const build = path.join(root, `dist.${stamp.slice(0, 16)}.local`);
   try {
     const result = await run(process.execPath, [tsc, "--noCheck", "--outDir", made], { output: "capture" });
     if (result.code !== 0) throw new SetupError(`the TypeScript compiler failed:\n${(result.out + result.err).trim()}`);
@@ -85,7 +94,13 @@ export async function build({ quiet = false } = {}) {
       for (const file of files(folder)) if (DATA.test(file)) cpSync(path.join(root, file), path.join(made, file));
     }
     writeFileSync(path.join(made, ".stamp"), stamp);
-    swapIn(made);
+    try {
+      renameSync(made, build);
+    } catch (error) {
+      // Another process made the same one meanwhile.
+      if (!existsSync(path.join(build, ".stamp"))) throw error;
+    }
+    swapIn(build);
   } finally {
     rmSync(made, { recursive: true, force: true });
   }

@@ -51,6 +51,8 @@ test("timesOf: by kind, of the rank that spent most on it; transfers on the link
     span(0, "device", "wait", 0, 2, 0.25),
     span(1, "device", "wait", 1, 4, 0.5),
     span(1, "device", "all2all", 1, 5, 0.125),
+    span(0, "device", "late", 1, 5, 0.375),
+    span(1, "device", "barrier", 0, 0, 0.875),
     span(1, "send", "all2all", 1, 5, 100),
     span(1, "receive", "all2all", 1, 5, 100),
     span(0, "send", "send", 0, 0, 100),
@@ -62,11 +64,11 @@ test("timesOf: by kind, of the rank that spent most on it; transfers on the link
     span(0, "device", "merge", 1, 6, 0.0625),
     span(0, "host", "download", 1, 6, 100),
   ], 9);
-  assert.deepEqual(times, { compile: 0.75, upload: 0.1 + 0.2, attend: 5, exchange: 0.625, merge: 0.0625, total: 9 });
+  assert.deepEqual(times, { compile: 0.75, barrier: 0.875, upload: 0.1 + 0.2, attend: 5, exchange: 0.625, late: 0.375, merge: 0.0625, total: 9 });
 });
 
 test("timesOf of no span: nothing but the total", () => {
-  assert.deepEqual(timesOf([], 1.5), { compile: 0, upload: 0, attend: 0, exchange: 0, merge: 0, total: 1.5 });
+  assert.deepEqual(timesOf([], 1.5), { compile: 0, barrier: 0, upload: 0, attend: 0, exchange: 0, late: 0, merge: 0, total: 1.5 });
 });
 
 test("a Recorder's spans count from the run's origin, and tell who watches what begins", () => {
