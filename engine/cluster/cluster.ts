@@ -7,7 +7,6 @@ import { requireRow } from "../gpu/slice-rows.ts";
 import { shard } from "../layout/shards.ts";
 import type { AttendJob } from "../rank/job.ts";
 import { now } from "../trace/clock.ts";
-import { asyncDispose } from "./dispose.ts";
 import { haltPorts } from "./halts.ts";
 import type { Platform } from "./platform.ts";
 import { Ranks } from "./ranks.ts";
@@ -131,7 +130,7 @@ export class Cluster implements ClusterFace, Shared {
     await this.ranks.dispose();
   }
 
-  [asyncDispose](): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
 }

@@ -10,7 +10,6 @@ import { publicLse, rankChunk } from "../ring/chunk.ts";
 import type { StepJob } from "../rank/job.ts";
 import { encode } from "../tensor/dtype.ts";
 import { now } from "../trace/clock.ts";
-import { asyncDispose } from "./dispose.ts";
 import { chooseVariant } from "./rates.ts";
 import { reportOf, type Shared } from "./report.ts";
 import { shapeOf } from "./shape.ts";
@@ -177,7 +176,7 @@ export class Session implements SessionFace {
     })();
   }
 
-  [asyncDispose](): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
 

@@ -26,16 +26,13 @@ export class Traffic {
   sending = 0;
   /** When the link has sent all that this job gave it. */
   linkFree = 0;
+  /** The job has ended: what is still on its link is never delivered. */
+  ended = false;
   readonly #delivered: Mail[] = [];
-  readonly #over = new AbortController();
+  readonly #asleep = new Set<() => void>();
 
   get delivered(): readonly Mail[] {
     return this.#delivered;
-  }
-
-  /** Fires when the job has ended: what is still on its link is never delivered. */
-  get over(): AbortSignal {
-    return this.#over.signal;
   }
 
   left(mail: Mail): void {
@@ -44,9 +41,28 @@ export class Traffic {
   }
 
   end(): void {
-    this.#over.abort();
+    this.ended = true;
+    for (const wake of [...this.#asleep]) wake();
+  }
+
+  /** Resolves at `time` of the shared clock, or when the job has ended. */
+  async until(time: number): Promise<void> {
+    for (let left = time - now(); left > 0 && !this.ended; left = time - now()) {
+      await new Promise<void>((resolve) => {
+        const wake = () => {
+          clearTimeout(timer);
+          this.#asleep.delete(wake);
+          resolve();
+        };
+        const timer = setTimeout(wake, Math.min(left * 1000, LONGEST_TIMER));
+        this.#asleep.add(wake);
+      });
+    }
   }
 }
+
+/** The longest that one timer can be set to, in milliseconds. */
+const LONGEST_TIMER = 2 ** 30;
 
 /** All of a rank's ports. Messages of ended jobs are dropped, those of the next one are kept for it. */
 export class Mesh {
@@ -112,9 +128,9 @@ export class Mesh {
     this.onChange();
     if (this.#link !== undefined) {
       traffic.linkFree = Math.max(traffic.linkFree, sentAt) + frame.chunk.bytes / this.#link.bandwidth;
-      await until(traffic.linkFree + this.#link.latency, traffic.over);
+      await traffic.until(traffic.linkFree + this.#link.latency);
     }
-    if (traffic.over.aborted) return;
+    if (traffic.ended) return;
     this.#ports[to]?.postMessage({ ...frame, sentAt } satisfies Frame, [frame.chunk.data]);
     traffic.left({ kind: frame.kind, hop: frame.hop, peer: to });
     this.onChange();
@@ -123,23 +139,5 @@ export class Mesh {
   close(): void {
     this.end(Infinity);
     for (const port of this.#ports) port?.close();
-  }
-}
-
-/** The longest that one timer can be set to. */
-const LONGEST_TIMER = 2 ** 30;
-
-/** Resolves at `time` of the shared clock, or when `over` fires. */
-async function until(time: number, over: AbortSignal): Promise<void> {
-  for (let left = time - now(); left > 0 && !over.aborted; left = time - now()) {
-    await new Promise<void>((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        over.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = setTimeout(done, Math.min(left * 1000, LONGEST_TIMER));
-      over.addEventListener("abort", done);
-    });
   }
 }

@@ -128,7 +128,7 @@ export class RankService {
     const keys = job.kv.block;
     if (job.halt === undefined) return await this.#run(job, fitting, () => keys, (ring, device) => runAttend(job, ring, device));
     const { port, watch } = job.halt;
-    const leave = new LeavePort(port, (kind) => void this.#strike(kind));
+    const leave = new LeavePort(port, (kind) => void this.strike(kind));
     return await this.#run(job, fitting, () => keys, (ring, device) => {
       const halted = halting(ring, device, (state) => this.#halted(state.hop, () => leave.ask(state)), watch);
       return runAttend(job, halted.ring, halted.device);
@@ -241,7 +241,7 @@ export class RankService {
     );
     const compileBefore = this.#gpu?.kernels.compileSeconds ?? 0;
     const { fault } = job;
-    const ring = new MeshRing(mesh, job.id, recorder, fault?.rank === rank ? { fault, strike: () => this.#strike(fault.kind) } : undefined);
+    const ring = new MeshRing(mesh, job.id, recorder, fault?.rank === rank ? { fault, strike: () => this.strike(fault.kind) } : undefined);
     const [failed, go, over] = [deferred<never>(), deferred<void>(), deferred<void>()];
     const running: Running = {
       id: job.id,
@@ -353,8 +353,8 @@ export class RankService {
     await this.#gpu?.kernels.settled();
   }
 
-  /** Makes this rank fail; resolves only where it goes on. */
-  async #strike(kind: Fault["kind"]): Promise<void> {
+  /** Makes this rank fail on purpose; resolves only where it goes on. */
+  async strike(kind: Fault["kind"]): Promise<void> {
     if (kind === "lose-device") this.#gpu?.gpu.device.destroy();
     if (kind !== "exit") return;
     this.#dying = true;

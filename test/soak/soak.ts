@@ -1,0 +1,303 @@
+/** Random scripts of experiments, sessions and faults: every result is exact or a named error, and nothing is lost or left running. */
+import assert from "node:assert/strict";
+import { Cluster } from "../../engine/cluster/cluster.ts";
+import type { Session } from "../../engine/cluster/session.ts";
+import type { Platform } from "../../engine/cluster/platform.ts";
+import type { AttendInput, Backend, SessionOptions, SessionRows, StepResult } from "../../engine/cluster/types.ts";
+import { InputError, LimitError, RankError } from "../../engine/errors.ts";
+import { check } from "../../engine/reference/check.ts";
+import type { DType } from "../../engine/tensor/dtype.ts";
+import { experiment } from "../experiment.ts";
+
+/** A counted stream of choices: one seed, one script. */
+class Dice {
+  #state: number;
+
+  constructor(seed: number) {
+    this.#state = (seed * 2654435761) >>> 0;
+  }
+
+  /** From 0 up to 1. */
+  next(): number {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
+    let x = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
+    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
+    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
+  }
+
+  chance(p: number): boolean {
+    return this.next() < p;
+  }
+
+  whole(from: number, to: number): number {
+    return from + Math.floor(this.next() * (to - from + 1));
+  }
+
+  pick<const T>(of: readonly T[]): T {
+    return of[this.whole(0, of.length - 1)];
+  }
+}
+
+const ROWS = 400;
+const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** One session beside what it should hold. */
+class Talk {
+  readonly options: SessionOptions & { readonly wireDtype: DType };
+  session: Session;
+  held = new Map<number, number>();
+  /** What the caches are, as bytes. */
+  bytes: Uint8Array = new Uint8Array();
+  saved: { readonly bytes: Uint8Array; readonly held: ReadonlyMap<number, number> } | undefined;
+  readonly #inputs: readonly AttendInput[];
+
+  constructor(session: Session, options: Talk["options"]) {
+    this.session = session;
+    this.options = options;
+    this.#inputs = [1, 2, 3].map((seed) => experiment({ ...options, variant: undefined, seed, sequences: [{ new: ROWS, cached: 0 }] }));
+  }
+
+  rows(sequence: number, n: number): SessionRows {
+    const { q, k, v, heads, kvHeads, headDim } = this.#inputs[sequence];
+    const from = this.held.get(sequence) ?? 0;
+    const part = (x: Float32Array, width: number) => x.subarray(from * width, (from + n) * width);
+    return { sequence, q: part(q, heads * headDim), k: part(k, kvHeads * headDim), v: part(v, kvHeads * headDim) };
+  }
+
+  /** Checks a step's results against float64 and counts its rows as held. */
+  done(batch: readonly SessionRows[], { outputs }: StepResult): void {
+    const { heads, kvHeads, headDim, wireDtype } = this.options;
+    for (const { sequence, out, lse } of outputs) {
+      const cached = this.held.get(sequence) ?? 0;
+      const { q } = batch.find((b) => b.sequence === sequence)!;
+      const fresh = q.length / (heads * headDim);
+      const { k, v } = this.#inputs[sequence];
+      const keys = (x: Float32Array) => x.subarray(0, (cached + fresh) * kvHeads * headDim);
+      const input = { heads, kvHeads, headDim, wireDtype, variant: "auto" as const, q, k: keys(k), v: keys(v), sequences: [{ new: fresh, cached }] };
+      const { passed, ...off } = check(input, { out, lse });
+      assert.ok(passed, `sequence ${sequence}, ${fresh} rows after ${cached}: ${JSON.stringify(off)}`);
+      this.held.set(sequence, cached + fresh);
+    }
+  }
+}
+
+/** What a fault may be, and when it strikes. */
+type Strike = "none" | "cancel" | "exit" | "lose-device" | "terminate" | "drop" | "dispose-session" | "beside";
+
+/** One script. `say` gets each step of it; what goes wrong is thrown, with the script so far. */
+export async function soak(given: Platform, backend: Backend, seed: number): Promise<void> {
+  const said: string[] = [];
+  const say = (text: string) => void said.push(text);
+  try {
+    await script(given, backend, new Dice(seed), say);
+  } catch (error) {
+    const wrong = error instanceof Error ? error : new Error(String(error));
+    wrong.message = `${backend}, seed ${seed}: ${wrong.message}\n${said.join("\n")}`;
+    throw wrong;
+  }
+}
+
+async function script(given: Platform, backend: Backend, dice: Dice, say: (text: string) => void): Promise<void> {
+  const size = backend === "cpu" ? dice.pick([1, 2, 4, 8]) : dice.pick([1, 2, 3]);
+  const link = dice.chance(0.3) ? { bandwidth: dice.pick([2e5, 1e7]), latency: dice.pick([0, 0.002]) } : undefined;
+  const spread = backend === "cpu" ? 40 : 900;
+  const workers: { ended: boolean; terminate(): void }[] = [];
+  const platform: Platform = {
+    ...given,
+    startWorker() {
+      const worker = given.startWorker();
+      const one = { ended: false, terminate: () => void worker.terminate() };
+      worker.onDeath(() => (one.ended = true));
+      workers.push(one);
+      const terminate = async () => {
+        await worker.terminate();
+        one.ended = true;
+      };
+      return { ...worker, terminate };
+    },
+  };
+  say(`${size} ranks, link ${JSON.stringify(link)}`);
+  if (dice.chance(0.15)) {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(), dice.next() * 2 * spread);
+    const early = await Cluster.start(platform, { ranks: size, backend, link, signal: controller.signal }).catch(named);
+    say(`a start that is cancelled: ${early instanceof Cluster ? "came first" : early}`);
+    if (early instanceof Cluster) await early.dispose();
+    await gone(workers);
+  }
+  const first = workers.length;
+  const cluster = await Cluster.start(platform, { ranks: size, backend, link, timeout: 1 });
+  const talks: Talk[] = [];
+  const strike = (kind: Strike) => {
+    const rank = dice.whole(0, size - 1);
+    if (kind === "terminate") workers.slice(first).filter((w) => !w.ended)[0]?.terminate();
+    else if (kind === "exit" || kind === "lose-device") void cluster.ranks.service(rank).strike(kind).catch(() => {});
+  };
+
+  /** Brings the cluster back, with other calls and now and then another fault in the middle of it. */
+  const mend = async () => {
+    for (let attempt = 0;; attempt++) {
+      const repairing = cluster.repair();
+      const input = attention();
+      const beside = dice.chance(0.6) ? cluster.attend(input).then((r) => exact(input, r), named) : undefined;
+      const again = dice.chance(0.3) ? cluster.repair().catch(named) : undefined;
+      if (dice.chance(0.15)) setTimeout(() => strike(backend === "cpu" ? "exit" : dice.pick(["exit", "lose-device"])), dice.next() * spread);
+      const replaced = await repairing.catch(named);
+      const also = await beside;
+      await again;
+      say(`repair: ${replaced}${also === undefined ? "" : `; attend beside it: ${also}`}`);
+      if (Array.isArray(replaced) && (await caches().catch(named)) === undefined) return;
+      assert.ok(attempt < 6, "repair did not succeed");
+    }
+  };
+  /** Every session's caches are, to the byte, what they should be. */
+  const caches = async (): Promise<undefined> => {
+    for (const talk of talks) assert.deepEqual(await talk.session.snapshot(), talk.bytes, "a cache that changed");
+  };
+  const attention = () => {
+    const heads = dice.pick([[4, 2], [8, 1], [4, 4]] as const);
+    const sequences = Array.from({ length: dice.whole(1, 2) }, () => ({ new: dice.whole(1, 60), cached: dice.pick([0, 0, dice.whole(1, 50)]) }));
+    const options = { variant: dice.pick(["pass-kv", "pass-q", "auto"] as const), wireDtype: dice.pick(["f32", "f32", "bf16", "f16"] as const), causal: dice.chance(0.8) };
+    return { ...experiment({ sequences, heads: heads[0], kvHeads: heads[1], seed: dice.whole(1, 9) }), ...options } as AttendInput;
+  };
+  const exact = (input: AttendInput, result: { out: Float32Array; lse: Float32Array }) => {
+    assert.ok(check(input, result).passed, "a result that is not exact");
+    return "exact";
+  };
+
+  try {
+    for (let turn = dice.whole(5, 9); turn > 0; turn--) {
+      const kinds: readonly Strike[] = ["none", "none", "none", "none", "cancel", "cancel", "exit", "drop", "beside", "dispose-session", backend === "cpu" ? "terminate" : "lose-device"];
+      const kind = dice.pick(kinds);
+      const talk = talks.length > 0 ? dice.pick(talks) : undefined;
+      const what = talk === undefined ? dice.pick(["open", "attend"] as const) : dice.pick(["open", "attend", "prefill", "prefill", "prefill", "decode", "decode", "snapshot", "restore", "drop"] as const);
+      const controller = new AbortController();
+      const { signal } = controller;
+      const fault = kind === "drop" && size > 1 ? { rank: dice.whole(0, size - 1), hop: dice.whole(0, size - 2), kind: "drop" as const } : undefined;
+      const between = dice.chance(0.3);
+      if (between) strike(kind);
+      if (between && dice.chance(0.5)) await wait(dice.next() * spread);
+      let apply = () => {};
+      const act = async (): Promise<string> => {
+        if (what === "attend") {
+          const input = attention();
+          const { out, lse } = await cluster.attend({ ...input, signal });
+          return exact(input, { out, lse });
+        }
+        if (what === "open" || talk === undefined) {
+          if (talks.length === 2) return "two are open";
+          const options = { heads: 4, kvHeads: 2, headDim: 16, capacity: 192, wireDtype: dice.pick(["f32", "bf16"] as const), variant: dice.pick(["auto", "pass-kv", "pass-q"] as const) };
+          const one = new Talk(await cluster.session(options), options);
+          talks.push(one);
+          one.bytes = await one.session.snapshot();
+          return "opened";
+        }
+        const { session, held } = talk;
+        if (what === "snapshot") {
+          const bytes = await session.snapshot();
+          assert.deepEqual(bytes, talk.bytes);
+          talk.saved = { bytes, held: new Map(held) };
+          return "byte-equal";
+        }
+        if (what === "restore") {
+          if (talk.saved === undefined) return "nothing was saved";
+          const { saved } = talk;
+          await session.restore(saved.bytes);
+          [talk.held, talk.bytes] = [new Map(saved.held), saved.bytes];
+          return "restored";
+        }
+        if (what === "drop") {
+          const sequence = dice.pick([...held.keys(), 0]);
+          if (!held.has(sequence)) return "nothing is held";
+          apply = () => held.delete(sequence);
+          await session.drop(sequence);
+          return "dropped";
+        }
+        const decode = what === "decode" && held.size > 0;
+        const sequences = decode ? [...held.keys()].filter(() => dice.chance(0.8)) : [0, 1, 2].filter(() => dice.chance(0.5));
+        if (sequences.length === 0) sequences.push(decode ? [...held.keys()][0] : 0);
+        const batch = sequences.map((s) => talk.rows(s, decode ? 1 : Math.max(1, dice.whole(1, 50))));
+        const before = talk.bytes;
+        const result = await (decode ? session.decode(batch, { signal, fault }) : session.prefill(batch, { signal, fault }));
+        assert.equal(talk.bytes, before);
+        talk.done(batch, result);
+        apply = () => {};
+        return "exact";
+      };
+      const acting = act().then((ok) => ok, named);
+      if (!between && kind !== "none") await wait(dice.next() * spread);
+      if (!between) strike(kind);
+      if (kind === "cancel") controller.abort();
+      let beside: unknown;
+      if (kind === "beside") beside = await cluster.attend(attention()).then(() => "exact", named);
+      if (kind === "dispose-session" && talk !== undefined) {
+        talks.splice(talks.indexOf(talk), 1);
+        await talk.session.dispose();
+      }
+      const how = await acting;
+      say(`${what}, ${kind}${between ? " before it" : ""}: ${how}${beside === undefined ? "" : `; beside it: ${beside}`}`);
+      apply();
+      // Whatever happened: a snapshot of each session is its model's, after a repair where one is needed; a step that was done changed the model.
+      if (how === "exact" || how === "dropped") {
+        for (const one of talks) if (one === talk) one.bytes = (await one.session.snapshot().catch(named)) as Uint8Array;
+        if (talk !== undefined && talks.includes(talk) && !(talk.bytes instanceof Uint8Array)) {
+          await cluster.repair().catch(named);
+          talk.bytes = await retry(() => talk.session.snapshot(), mendOnly(cluster));
+        }
+      }
+      const still = await caches().catch(named);
+      if (still !== undefined) {
+        assert.doesNotMatch(String(still), /a cache that changed/);
+        await mend();
+      }
+      const input = attention();
+      const second = await cluster.attend(input).catch(named);
+      if (typeof second === "string") await mend();
+      else exact(input, second);
+    }
+    if (backend === "webgpu") {
+      for (const { buffers } of await cluster.ranks.askAll((service) => service.held())) assert.ok(buffers <= 100, `${buffers} buffers on a rank`);
+    }
+    if (dice.chance(0.3)) {
+      const running = cluster.attend(attention()).then(() => "exact", named);
+      await wait(dice.next() * spread);
+      await cluster.dispose();
+      say(`disposed while it attends: ${await running}`);
+    }
+  } finally {
+    await cluster.dispose();
+  }
+  await gone(workers);
+}
+
+/** Repairs until a call goes through. */
+function mendOnly(cluster: Cluster) {
+  return async () => void (await cluster.repair().catch(named));
+}
+
+async function retry<T>(call: () => Promise<T>, mend: () => Promise<void>): Promise<T> {
+  for (let attempt = 0;; attempt++) {
+    try {
+      return await call();
+    } catch (error) {
+      named(error);
+      assert.ok(attempt < 6, `still ${error}`);
+      await mend();
+    }
+  }
+}
+
+/** A named error as text; any other is thrown on. */
+function named(error: unknown): string {
+  if (error instanceof RankError || error instanceof LimitError || error instanceof InputError) return `${error.name}: ${error.message}`;
+  if (error instanceof DOMException && error.name === "AbortError") return `AbortError: ${error.message}`;
+  throw error;
+}
+
+/** Every worker ends. */
+async function gone(workers: readonly { readonly ended: boolean }[]): Promise<void> {
+  for (const end = performance.now() + 60_000; workers.some((w) => !w.ended);) {
+    assert.ok(performance.now() < end, "workers that do not end");
+    await wait(10);
+  }
+}
