@@ -36,6 +36,8 @@ export interface Gpu {
   readonly matrices: boolean;
   /** Awaits the device's answer, in the way that suits the runtime. */
   readonly wait: <T>(answer: Promise<T>) => Promise<T>;
+  /** Resolves when the device owes no answer any more. */
+  readonly answered: () => Promise<void>;
 }
 
 /** Adapters that emulate a GPU on the CPU. */
@@ -69,10 +71,22 @@ export async function openDevice(gpu: GPU | undefined, wait: Gpu["wait"] = (answ
     requiredFeatures: [...["timestamp-query", "subgroups"].filter((feature) => adapter.features.has(feature)), ...(matrices ? MATRIX_FEATURES : [])] as GPUFeatureName[],
     requiredLimits: { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize },
   });
+  const owed = new Set<Promise<unknown>>();
+  const counted = async <T>(answer: Promise<T>): Promise<T> => {
+    owed.add(answer);
+    try {
+      return await wait(answer);
+    } finally {
+      owed.delete(answer);
+    }
+  };
+  const answered = async () => {
+    while (owed.size > 0) await Promise.allSettled(owed);
+  };
   const { vendor, architecture, description } = adapter.info;
   const name = [description || adapter.info.device, [vendor, architecture].filter(Boolean).join(" ")].filter(Boolean).join(", ") || "unnamed adapter";
   const software = SOFTWARE.test(`${name} ${adapter.info.device}`) || (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter === true;
-  return { device, limits: { maxStorageBufferBindingSize, maxBufferSize }, timestamps, subgroupSize, leastSubgroup, workgroupMemory: maxComputeWorkgroupStorageSize, matrices, wait, facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() } };
+  return { device, limits: { maxStorageBufferBindingSize, maxBufferSize }, timestamps, subgroupSize, leastSubgroup, workgroupMemory: maxComputeWorkgroupStorageSize, matrices, wait: counted, answered, facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() } };
 }
 
 /** What attend-matrix.wgsl enables. */

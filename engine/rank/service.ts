@@ -136,7 +136,8 @@ export class RankService {
   }
 
   /** Makes room for a session's cache. Errors: LimitError. */
-  openCache({ session, pages, width, dtype }: CacheSetup): void {
+  async openCache({ session, pages, width, dtype }: CacheSetup): Promise<void> {
+    if (this.#dying) await forEver();
     this.#requireDevice();
     const pool = this.#gpu === undefined ? new CpuPagePool(pages, width, dtype) : new GpuPagePool(this.#gpu.gpu, pages, width * bytesPer(dtype));
     this.closeCache(session);
@@ -168,6 +169,7 @@ export class RankService {
 
   /** All that a session has cached on this rank. */
   async copyCache(session: number): Promise<CachedRows[]> {
+    if (this.#dying) await forEver();
     this.#requireDevice();
     try {
       const rows = await this.#cache(session).copy();
@@ -179,7 +181,8 @@ export class RankService {
   }
 
   /** Fills an empty cache. */
-  fillCache(session: number, rows: readonly CachedRows[]): void {
+  async fillCache(session: number, rows: readonly CachedRows[]): Promise<void> {
+    if (this.#dying) await forEver();
     this.#requireDevice();
     for (const r of rows) this.#cache(session).append(r);
   }
@@ -195,7 +198,8 @@ export class RankService {
   }
 
   /** Why this rank can do nothing any more, if so. */
-  ill(): string | undefined {
+  async ill(): Promise<string | undefined> {
+    if (this.#dying) await forEver();
     return this.#lost;
   }
 
@@ -232,6 +236,7 @@ export class RankService {
     program: (ring: MeshRing, device: AnyDevice) => Promise<ArrayBuffer>,
     leave?: LeavePort,
   ): Promise<AttendOutcome> {
+    if (this.#dying) await forEver();
     this.#requireDevice();
     const { rank } = this.#setup!;
     const mesh = this.#mesh!;
@@ -291,9 +296,8 @@ export class RankService {
       return Comlink.transfer({ data, spans, traffic: ring.traffic, compileSeconds, kernels: device.used }, [data]);
     } catch (error) {
       running.fail(error);
-      if (this.#dying) await new Promise(() => {});
-      // A lost device may owe answers for ever.
-      if (this.#lost === undefined) await work.catch(() => {});
+      if (this.#dying) await forEver();
+      await Promise.race([work.catch(() => {}), this.#lost === undefined ? forEver() : owing()]);
       throw this.#named(error);
     } finally {
       mesh.end(job.id);
@@ -350,6 +354,7 @@ export class RankService {
   async #letDeviceGo(): Promise<void> {
     this.#gpu?.gpu.device.destroy();
     await this.#gpu?.gpu.device.lost;
+    await Promise.race([this.#gpu?.gpu.answered(), owing()]);
     await this.#gpu?.kernels.settled();
   }
 
@@ -362,7 +367,7 @@ export class RankService {
     this.#mesh!.close();
     await this.#letDeviceGo();
     this.#platform.exit();
-    await new Promise(() => {});
+    await forEver();
   }
 
   #pulse(): void {
@@ -387,6 +392,15 @@ export class RankService {
 
 /** Milliseconds, twice, in which a thread that can run takes in the messages that lay in its queue. */
 const QUEUE = 20;
+
+function forEver(): Promise<never> {
+  return new Promise(() => {});
+}
+
+/** A lost device may owe answers for ever: so long they are awaited. */
+function owing(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 3000));
+}
 
 /** What the GPU refused, and what to do where it has no memory left; Node has no such class by a global name. */
 function refusalOf(error: GPUError): string {

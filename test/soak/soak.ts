@@ -1,5 +1,6 @@
 /** Random scripts of experiments, sessions and faults: every result is exact or a named error, and nothing is lost or left running. */
 import assert from "node:assert/strict";
+import process from "node:process";
 import { Cluster } from "../../engine/cluster/cluster.ts";
 import type { Session } from "../../engine/cluster/session.ts";
 import type { Platform } from "../../engine/cluster/platform.ts";
@@ -87,7 +88,10 @@ type Strike = "none" | "cancel" | "exit" | "lose-device" | "terminate" | "drop" 
 /** One script. `say` gets each step of it; what goes wrong is thrown, with the script so far. */
 export async function soak(given: Platform, backend: Backend, seed: number): Promise<void> {
   const said: string[] = [];
-  const say = (text: string) => void said.push(text);
+  const say = (text: string) => {
+    said.push(text);
+    if (process.env.SOAK_ALOUD) console.log(`${backend} ${seed}: ${text}`);
+  };
   try {
     await script(given, backend, new Dice(seed), say);
   } catch (error) {
@@ -224,6 +228,7 @@ async function script(given: Platform, backend: Backend, dice: Dice, say: (text:
         apply = () => {};
         return "exact";
       };
+      say(`${what}, ${kind}${between ? " before it" : ""} ...`);
       const acting = act().then((ok) => ok, named);
       if (!between && kind !== "none") await wait(dice.next() * spread);
       if (!between) strike(kind);
