@@ -14,9 +14,16 @@ export const platform: Platform = {
   silence: 120, // kernels compile on the workers' threads (see Kernels)
   startWorker() {
     const worker = new Worker(new URL("./rank/worker-node.js", import.meta.url), { execArgv: [] });
-    worker.unref(); // a cluster keeps the process alive only while it works (see Ranks)
+    const endpoint = nodeEndpoint(worker);
     return {
-      endpoint: nodeEndpoint(worker),
+      endpoint: {
+        ...endpoint,
+        // Listening keeps the process alive; a cluster is to do so only while it works (see Ranks).
+        addEventListener(...given) {
+          endpoint.addEventListener(...given);
+          worker.unref();
+        },
+      },
       onDeath(listener) {
         worker.on("error", (error: Error) => listener(`its worker broke: ${error.message}`));
         worker.on("exit", (code) => listener(`its worker ended (status ${code})`));

@@ -59,6 +59,8 @@ export class Ranks {
   readonly #ranks: WorkerRank[] = [];
   /** Ranks that can do nothing any more, and why. */
   readonly #faults = new Map<number, string>();
+  /** Ranks that were replaced and are not filled yet: a repair may fail in the middle. */
+  readonly #replaced = new Set<number>();
   readonly #waiting = new Set<Waiting>();
   #look: ReturnType<typeof setInterval> | undefined;
   #looking = 0;
@@ -192,7 +194,7 @@ export class Ranks {
 
   /**
    * Replaces every rank that died, fell silent or lost its device; `refill` then brings the replacements up to date. No other work begins before it
-   * has ended well. Two calls at once are one. Resolves to the ranks replaced. Errors: InputError, RankError, and as start's.
+   * has ended well. Two calls at once are one. Resolves to the ranks replaced since all were whole. Errors: InputError, RankError, and as start's.
    */
   repair(refill: (replaced: readonly number[]) => Promise<void>): Promise<number[]> {
     return this.#repairing ??= this.#repair(refill).finally(() => (this.#repairing = undefined));
@@ -209,9 +211,10 @@ export class Ranks {
           const why = await this.ask(rank, (service) => service.ill());
           if (why !== undefined) this.#faulted(rank, why);
         }));
-        const replaced = [...this.#faults.keys()].sort((a, b) => a - b);
-        if (replaced.length > 0) await this.#replace(replaced);
+        await this.#replace([...this.#faults.keys()]);
+        const replaced = [...this.#replaced].sort((a, b) => a - b);
         await refill(replaced);
+        this.#replaced.clear();
         this.#broken = undefined;
         return replaced;
       } catch (error) {
@@ -291,11 +294,13 @@ export class Ranks {
   }
 
   async #replace(ill: readonly number[]): Promise<void> {
+    if (ill.length === 0) return;
     for (const rank of ill) void this.#retire(this.#ranks[rank]);
     const ports = meshPorts(this.size);
     const living = [...this.#ranks.keys()].filter((rank) => !ill.includes(rank));
     for (const rank of ill) {
       this.#faults.delete(rank);
+      this.#replaced.add(rank);
       this.#start(rank, ports[rank]);
     }
     this.#broken ??= new RankError(ill[0], undefined, undefined, "it was being replaced");

@@ -120,6 +120,34 @@ test("two repairs at once are one, and a rank that dies during a repair is repai
   });
 });
 
+test("a repair that fails half-way leaves nothing out: the next one fills what it had replaced", async () => {
+  let struck: (() => void) | undefined;
+  const watched: Platform = {
+    ...platform,
+    startWorker() {
+      const worker = platform.startWorker();
+      struck?.();
+      struck = undefined;
+      return worker;
+    },
+  };
+  await using({ ranks: 4, backend: "cpu" }, async (cluster) => {
+    const session = await cluster.session(HEADS);
+    await session.prefill([rows(0, 90)]);
+    const before = await session.snapshot();
+    strike(cluster, 2, "exit");
+    await broken(cluster);
+    // Another rank dies as soon as the replacement starts, before it is connected or filled.
+    struck = () => strike(cluster, 1, "exit");
+    const first = await cluster.repair().then(() => undefined, (error) => error);
+    assert.ok(first instanceof RankError, String(first));
+    await assert.rejects(session.snapshot(), RankError);
+    assert.deepEqual(await cluster.repair(), [1, 2]);
+    assert.deepEqual(await session.snapshot(), before);
+    exact(90, 20, await session.prefill([rows(90, 20)]));
+  }, watched);
+});
+
 test("after a fault or a cancel on a slow link the next job finds the link free", async () => {
   const link = { bandwidth: 3e4, latency: 0 };
   for (const variant of ["pass-kv", "pass-q"] as const) {
