@@ -70,6 +70,32 @@ test("a run plays by itself once, is paused, goes on, and ends where its ring en
   expect(Math.abs(await time(page) - end)).toBeLessThan(0.006 * end);
 });
 
+test("after the fourth Run as after the first: Pause holds, and the run is shown as fast as its caption says", async ({ page }) => {
+  const address = query.replace("P=64", "P=16");
+  await runs(page, address);
+  for (let again = 0; again < 3; again++) {
+    await run(page).click();
+    await expect(page.getByRole("button", { name: "Cancel" })).toHaveCount(0, { timeout: 20_000 });
+    await expect(verdict(page)).toBeVisible({ timeout: 20_000 });
+  }
+  await expect(page.getByRole("button", { name: "Pause", exact: true })).toBeVisible();
+  await play(page).click();
+  await expect(page.getByRole("button", { name: "Play", exact: true })).toBeVisible();
+  const stood = Number(await slider(page).inputValue());
+  await page.waitForTimeout(400);
+  expect(Number(await slider(page).inputValue()), "after Pause").toBe(stood);
+  // Four ranks are shown for 10 s at speed 1: how far it comes by the page's own clock.
+  await play(page).click();
+  const measured = await slider(page).evaluate(async (input: HTMLInputElement) => {
+    const [from, began] = [Number(input.value), performance.now()];
+    while (performance.now() - began < 1500) await new Promise(requestAnimationFrame);
+    return { share: (Number(input.value) - from) / 1000, seconds: (performance.now() - began) / 1000 };
+  });
+  const expected = measured.seconds / 10;
+  expect(measured.share / expected, "speed beside what was chosen").toBeGreaterThan(0.6);
+  expect(measured.share / expected, "speed beside what was chosen").toBeLessThan(1.2);
+});
+
 test("what stands on the stage at a moment is what the run's spans say of it", async ({ page }) => {
   await still(page);
   await runs(page, query);

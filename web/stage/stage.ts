@@ -64,6 +64,11 @@ export class RingsideStage extends LitElement {
     this.#player?.pause();
   }
 
+  /** An update that was asked for before the stage left the page comes after it, and must not play: another stage moves the same moment. */
+  protected override shouldUpdate(): boolean {
+    return this.isConnected;
+  }
+
   #shown(state: RunState): Shown | undefined {
     const report = state.result?.report;
     if (report === undefined) return undefined;

@@ -1,5 +1,6 @@
 /** The Lab: what the experiment amounts to, how its run goes, and what came out. */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { Follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
 import { toQuery } from "../experiment.ts";
 import "../own/panel.ts";
@@ -15,20 +16,10 @@ export class RingsideLab extends LitElement {
   static override properties = { session: { attribute: false } };
 
   declare session: Session;
-  #update = () => this.requestUpdate();
 
-  override connectedCallback(): void {
-    super.connectedCallback();
-    this.session?.addEventListener("change", this.#update);
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.session.removeEventListener("change", this.#update);
-  }
-
-  protected override firstUpdated(): void {
-    this.session.addEventListener("change", this.#update);
+  constructor() {
+    super();
+    new Follow(this, () => this.session, ["change"]);
   }
 
   protected override render(): TemplateResult {

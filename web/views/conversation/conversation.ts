@@ -1,6 +1,7 @@
 /** The Conversation view: its settings as a sentence, its turns as a list, the step that is looked at, and that step's timeline. */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { download } from "../../elements/download.ts";
+import { Follow } from "../../elements/follow.ts";
 import { shared } from "../../elements/style.ts";
 import { loadEngine, type Span } from "../../engine.ts";
 import type { Session } from "../../session.ts";
@@ -31,22 +32,20 @@ export class RingsideConversation extends LitElement {
     });
   };
 
-  override connectedCallback(): void {
-    super.connectedCallback();
-    this.#store?.addEventListener("change", this.#update);
-    this.#store?.sync();
+  constructor() {
+    super();
+    new Follow(this, () => this.#store, ["change"], this.#update);
   }
 
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.#store?.removeEventListener("change", this.#update);
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.#store?.sync();
   }
 
   protected override willUpdate(): void {
     if (this.#store !== undefined) return;
     this.#store = storeOf(this.session);
     this.#store.sync();
-    this.#store.addEventListener("change", this.#update);
   }
 
   async #trace(): Promise<void> {

@@ -1,6 +1,7 @@
 /** The Remote view: an experiment on a real machine, its timeline as it comes, rows of it recomputed here, and the same figures planned and printed. */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { download } from "../../elements/download.ts";
+import { Follow } from "../../elements/follow.ts";
 import { shared } from "../../elements/style.ts";
 import { loadEngine, type Span, type Variant } from "../../engine.ts";
 import { formatBytes, formatCount, formatFlops, formatShare } from "../../format.ts";
@@ -73,6 +74,7 @@ export class RingsideRemote extends LitElement {
     super();
     this._over = false;
     this._compared = undefined;
+    new Follow(this, () => this.#store, ["change"], this.#update);
   }
 
   override connectedCallback(): void {
@@ -80,7 +82,6 @@ export class RingsideRemote extends LitElement {
     for (const kind of ["dragenter", "dragover"] as const) addEventListener(kind, this.#dragged);
     addEventListener("dragleave", this.#left);
     addEventListener("drop", this.#dropped);
-    this.#store?.addEventListener("change", this.#update);
     this.#store?.sync();
   }
 
@@ -89,14 +90,12 @@ export class RingsideRemote extends LitElement {
     for (const kind of ["dragenter", "dragover"] as const) removeEventListener(kind, this.#dragged);
     removeEventListener("dragleave", this.#left);
     removeEventListener("drop", this.#dropped);
-    this.#store?.removeEventListener("change", this.#update);
   }
 
   protected override willUpdate(): void {
     if (this.#store === undefined) {
       this.#store = storeOf(this.session);
       this.#store.sync();
-      this.#store.addEventListener("change", this.#update);
     }
     void this.#compare();
   }

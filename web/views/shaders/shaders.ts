@@ -8,6 +8,7 @@ import { badgeStyle } from "../../elements/badge.ts";
 import { download } from "../../elements/download.ts";
 import "../../elements/kernels.ts";
 import { sentenceStyle } from "../../elements/sentence.ts";
+import { Follow } from "../../elements/follow.ts";
 import { shared } from "../../elements/style.ts";
 import { type KernelVariant, MOST, variants } from "../../variants.ts";
 import { labStyle } from "../style.ts";
@@ -48,19 +49,17 @@ export class RingsideShaders extends LitElement {
   constructor() {
     super();
     this._refused = this._wrongName = "";
+    new Follow(this, () => store, ["change"], this.#update);
+    new Follow(this, () => window, ["popstate"], this.#moved);
   }
 
   override connectedCallback(): void {
     super.connectedCallback();
-    store.addEventListener("change", this.#update);
-    addEventListener("popstate", this.#moved);
     void store.begin();
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    store.removeEventListener("change", this.#update);
-    removeEventListener("popstate", this.#moved);
     store.leave();
   }
 
