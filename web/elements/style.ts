@@ -29,6 +29,10 @@ export const shared = css`
     outline-offset: 2px;
     border-radius: 3px;
   }
+  /* A box that scrolls ends at its neighbours: the outline goes inside. */
+  [data-scrolls]:focus-visible {
+    outline-offset: -2px;
+  }
   .unseen {
     position: absolute;
     width: 1px;

@@ -134,8 +134,8 @@ export class RingsideStage extends LitElement {
   #key(event: KeyboardEvent): void {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.composedPath()[0] as Element;
-    // A button takes the space bar, a slider and a list the arrows.
-    if (target.matches("select, input") && event.key !== " ") return;
+    // A button takes the space bar; a slider, a list and a box that scrolls take the arrows.
+    if (target.matches("select, input, [data-scrolls]") && event.key !== " ") return;
     if (target.matches("button, summary, a, select") && event.key === " ") return;
     const player = this.#player!;
     const act: Record<string, () => void> = {

@@ -2,6 +2,7 @@
 import { html, LitElement, nothing, type PropertyValues, svg, type TemplateResult } from "lit";
 import { Follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
+import { Width } from "../elements/width.ts";
 import type { Span } from "../engine.ts";
 import { formatTime } from "../format.ts";
 import { nextTask } from "../next-task.ts";
@@ -59,7 +60,6 @@ export class RingsideTimeline extends LitElement {
   #end = 1;
   #ringStart = 0;
   #drag: { readonly x: number; readonly from: number; readonly to: number } | undefined;
-  #resize = new ResizeObserver(([entry]) => (this._width = Math.max(240, Math.floor(entry.contentRect.width))));
 
   constructor() {
     super();
@@ -74,18 +74,10 @@ export class RingsideTimeline extends LitElement {
     this._from = 0;
     this._to = 1;
     this._table = false;
+    new Width(this, (width) => (this._width = width));
     new Follow(this, () => this.selection, ["pick"]);
     // A run that is played moves the cursor alone.
     new Follow(this, () => this.selection, ["time"], () => this.#moveCursor());
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.#resize.disconnect();
-  }
-
-  protected override firstUpdated(): void {
-    this.#resize.observe(this.renderRoot.querySelector(".plot")!);
   }
 
   /** Another run's hundreds of spans are drawn in a task of their own. */

@@ -3,6 +3,7 @@ import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { ACCELERATORS, FABRICS, type PaperReport, type Sweep, type SweepRow } from "../../../engine/plan/index.ts";
 import { download } from "../../elements/download.ts";
+import { scrolls } from "../../elements/scrolls.ts";
 import { sentenceStyle } from "../../elements/sentence.ts";
 import { shared } from "../../elements/style.ts";
 import type { Variant } from "../../engine.ts";
@@ -202,7 +203,7 @@ export class RingsidePlanner extends LitElement {
     const wrong = this._reading.question === undefined || this._refused !== "";
     return html`
       <div class="top">${this.#form()}</div>
-      <div class="stage">
+      <div class="stage" ${scrolls("Plan and what it rests on")}>
         ${this._parts.plan.failure !== undefined ? html`<section class="bad" aria-labelledby="failed"><h2 id="failed" class="title">The plan failed</h2><p>${this._parts.plan.failure}</p><p>Plan again starts its worker anew.</p></section>` : nothing}
         ${planned === undefined || question === undefined ? this.#pending("plan") : html`${wrong ? html`<p class="stale">Shown is the last question that could be planned: ${sayQuestion(question)}.</p>` : nothing}<div class="columns">
           <div>${headline(question, planned)}
@@ -220,7 +221,7 @@ export class RingsidePlanner extends LitElement {
         ${this.#part("layouts", (sweep: Sweep, asked) => html`<section aria-label="Layouts">${layoutTable(sweep, asked, ({ cp, tp, variant }: SweepRow) => this.#pick({ cp, tp, ...(cp === 1 || this._draft.variant === "auto" ? {} : { variant }) }))}</section>`)}
         ${this.#part("report", (report: PaperReport) => html`<section class="report" aria-labelledby="report"><h2 id="report" class="title">The paper beside the planner <small>Llama 3 405B, Grand Teton (arXiv 2411.01783): every printed figure, what the model says, and whether it was calibrated on it</small></h2>${paperTables(report)}</section>`)}`}
       </div>
-      <section class="foot" aria-label="Simulated timelines">${this.#timelines(planned, question)}</section>
+      <section class="foot" ${scrolls()} aria-label="Simulated timelines">${this.#timelines(planned, question)}</section>
       <p class="unseen" role="status">${this.#news(planned)}</p>
     `;
   }

@@ -2,6 +2,7 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { download } from "../../elements/download.ts";
 import { Follow } from "../../elements/follow.ts";
+import { scrolls } from "../../elements/scrolls.ts";
 import { shared } from "../../elements/style.ts";
 import { loadEngine, type Span, type Variant } from "../../engine.ts";
 import { formatBytes, formatCount, formatFlops, formatShare } from "../../format.ts";
@@ -155,7 +156,7 @@ export class RingsideRemote extends LitElement {
     const stage = this.#stage;
     return html`
       <div class="top"><ringside-remote-sentence .store=${store}></ringside-remote-sentence></div>
-      <div class="stage ${this._over ? "over" : ""}">
+      <div class="stage ${this._over ? "over" : ""}" ${scrolls("Experiment and result")}>
         ${shown.kind === "live" ? nothing : recordedBanner(shown, () => store.close())}
         <div class="result">
           <div class="first">
@@ -166,7 +167,7 @@ export class RingsideRemote extends LitElement {
           <div class="second">${shown.kind === "check" ? checkPanel(shown.check) : stage === undefined ? html`${this.#preview()}${wire.phase === "connected" ? nothing : html`<ringside-remote-start></ringside-remote-start>`}` : this.#results(stage)}</div>
         </div>
       </div>
-      <section class="time" aria-label="Timelines">${this.#timelines(stage)}</section>
+      <section class="time" ${scrolls()} aria-label="Timelines">${this.#timelines(stage)}</section>
       <p class="unseen" role="status">${this.#news(stage)}</p>
     `;
   }
