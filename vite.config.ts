@@ -4,11 +4,26 @@ import { defineConfig } from "vite";
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
+/**
+ * What the page may load: its own files. Styles may stand in elements, as Lit and the editor write them; pictures are drawn from blobs; Remote connects
+ * to any worker that the visitor names. A worker of the page has the policy of its own response, so the server sends it too.
+ */
+const POLICY = [
+  "default-src 'self'", "script-src 'self'", "style-src 'self' 'unsafe-inline'", "img-src 'self' blob:", "connect-src 'self' ws: wss:", "object-src 'none'", "base-uri 'none'", "form-action 'none'",
+].join("; ");
+
 export default defineConfig({
   root: at("web"),
   base: "./",
   // The tokens use light-dark(), which every browser with WebGPU knows: nothing is rewritten for older ones.
   build: { outDir: at("web/dist"), emptyOutDir: true, target: "es2023", cssTarget: ["chrome123", "safari17.5", "firefox120"], assetsInlineLimit: 0 },
+  plugins: [{
+    name: "content-security-policy",
+    apply: "build",
+    transformIndexHtml: () => [{ tag: "meta", attrs: { "http-equiv": "Content-Security-Policy", content: POLICY }, injectTo: "head-prepend" }],
+  }],
+  // A page elsewhere may not frame this one; that can be said in a header alone.
+  preview: { headers: { "Content-Security-Policy": `${POLICY}; frame-ancestors 'none'`, "X-Content-Type-Options": "nosniff" } },
   worker: { format: "es" },
   // The engine and its shaders lie beside web/.
   server: { fs: { allow: [at(".")] } },

@@ -4,7 +4,7 @@ import { until } from "lit/directives/until.js";
 import { choices } from "../experiment.ts";
 import { formatBytes, formatError } from "../format.ts";
 import { Session } from "../session.ts";
-import { type View, views } from "../views.ts";
+import { type View, viewOfAddress } from "../views.ts";
 import "../timeline/timeline.ts";
 import "./rail.ts";
 import { scrolls } from "./scrolls.ts";
@@ -22,13 +22,14 @@ export class RingsideApp extends LitElement {
 
   constructor() {
     super();
-    this._view = this.#viewOfAddress();
+    this._view = viewOfAddress();
     this.#session.addEventListener("change", () => this.requestUpdate());
-    addEventListener("hashchange", () => (this._view = this.#viewOfAddress()));
+    // A hashchange would not come where Back leads to another query too: views write theirs.
+    addEventListener("popstate", () => (this._view = viewOfAddress()));
   }
 
-  #viewOfAddress(): View {
-    return views.find(({ id }) => `#${id}` === location.hash) ?? views[0];
+  protected override updated(): void {
+    document.title = `Ringside · ${this._view.title}`;
   }
 
   #stage(): unknown {

@@ -9,6 +9,7 @@ import { shared } from "../../elements/style.ts";
 import type { Variant } from "../../engine.ts";
 import { formatCount, formatTime } from "../../format.ts";
 import "../../timeline/timeline.ts";
+import { viewOfAddress } from "../../views.ts";
 import "./context-chart.ts";
 import { planCsv, planJson } from "./exports.ts";
 import { layoutTable, MAX_GPUS } from "./layouts.ts";
@@ -54,7 +55,8 @@ export class RingsidePlanner extends LitElement {
   #search = "";
   #work: AbortController | undefined;
   #moved = () => {
-    if (location.search === this.#search) return;
+    // A step of the history that leads to another view is that view's: nothing is written into its address.
+    if (location.search === this.#search || viewOfAddress().id !== "planner") return;
     this.#search = location.search;
     this.#take(location.search);
   };
