@@ -148,6 +148,21 @@ test("work per rank, bytes per link and the table of hops are the report's", asy
   await expect(page).toHaveURL(/&hop=2$/);
 });
 
+test("the All2All has a colour and a hatching of its own, apart from waiting", async ({ page }) => {
+  await still(page);
+  await runs(page, query.replace("pass-kv", "pass-q"));
+  const legend = page.getByRole("list", { name: "Kinds of time" });
+  await expect(legend.getByText("All2All", { exact: true })).toBeVisible();
+  const colourOf = (hatching: string) => page.locator(`ringside-timeline #${hatching} rect`).evaluate((rect) => getComputedStyle(rect).fill);
+  expect(await colourOf("hatch-all2all")).not.toBe(await colourOf("hatch-wait"));
+  const spans = page.getByRole("img", { name: /All2All waits for all ranks/ });
+  await expect(spans).toHaveCount(4);
+  expect(await spans.first().evaluate((rect) => getComputedStyle(rect).fill)).toContain("hatch-all2all");
+  // On the ring too, while the parcels are under way.
+  for (let hop = 0; hop < 5; hop++) await page.getByRole("button", { name: "Step forward" }).click();
+  await expect(ring(page, "pass-Q")).toHaveAttribute("aria-label", /rank \d exchanges partial results/);
+});
+
 test("the mask says of every block what the engine's layout says, and skips what no query sees", async ({ page }) => {
   await still(page);
   await runs(page, query);
@@ -284,7 +299,7 @@ test("pass-KV beside pass-Q with one click: both run on the same input, to one s
   expect(row("Messages").slice(1, 3)).toEqual(["12", "24"]);
   expect(row("Largest error of O")[1]).toMatch(/passed$/);
   expect(row("Largest error of O")[2]).toMatch(/passed$/);
-  expect(Number.parseFloat(row("Exposed exchange")[1]) / (times.exchange * 1000)).toBeGreaterThan(0.99);
+  expect(Number.parseFloat(row("Exposed communication")[1]) / (times.exchange * 1000)).toBeGreaterThan(0.99);
   // Queries: 3 hops of 24 rows of 4 heads by 16; partial results add O and LSE of as many rows, to each other rank.
   const links = await rows(page.getByRole("table", { name: /^Bytes per link/ }).nth(1));
   expect(links[0][1]).toBe(count(3 * 24 * 4 * 16 * 4));

@@ -170,13 +170,14 @@ export class RingsideStage extends LitElement {
     const main = this.#shown(session.state);
     if (main === undefined) return nothing;
     const { compare } = session;
+    const old = session.stale ? "old" : "";
     const other = compare ? this.#shown(session.other) : undefined;
     const pair = main.report.variant === "pass-kv" ? [main, other] : [other, main];
     const most = Math.max(1, ...[main, other].flatMap((one) => one?.links.map(({ bytes }) => bytes) ?? []));
     return html`<section aria-labelledby="stage" @keydown=${this.#key}>
       <header>
         <h2 id="stage">${compare ? "pass-KV beside pass-Q" : names[main.report.variant]}</h2>
-        ${compare ? nothing : html`<p class="checked">${sayCheck(session.state)}</p>`}
+        ${compare ? nothing : html`<p class="checked ${old}">${sayCheck(session.state)}</p>`}
         <ringside-transport .player=${this.#player} .selection=${session.selection} .motion=${main.motion} @step=${(event: CustomEvent<1 | -1>) => this.#step(event.detail)} @moved=${this.#moved}></ringside-transport>
         <div class="tools">
           <button class="button" aria-pressed=${String(compare)} @click=${() => void session.comparing(!compare)}>Compare ${names["pass-kv"]} and ${names["pass-q"]}</button>
@@ -186,7 +187,7 @@ export class RingsideStage extends LitElement {
       </header>
       ${this._problem === "" ? nothing : html`<p class="stale" role="alert">${this._problem}</p>`}
       ${compare ? html`
-        <div class="pair">${pair.map((one, i) => html`<div class="pane"><div class="name"><h3>${names[i === 0 ? "pass-kv" : "pass-q"]}</h3>${one === undefined ? nothing : html`<p class="checked">${sayCheck(one.state)}</p>`}</div>${one === undefined ? this.#pending() : this.#ring(one)}</div>`)}</div>
+        <div class="pair">${pair.map((one, i) => html`<div class="pane"><div class="name"><h3>${names[i === 0 ? "pass-kv" : "pass-q"]}</h3>${one === undefined ? nothing : html`<p class="checked ${old}">${sayCheck(one.state)}</p>`}</div>${one === undefined ? this.#pending() : this.#ring(one)}</div>`)}</div>
         ${other === undefined ? nothing : this.#compared(pair as [Shown, Shown])}
         <div class="pair">${pair.map((one) => html`<div class="pane">${one === undefined ? nothing : this.#facts(one, most)}</div>`)}</div>` : html`<div class="single">${this.#ring(main)}<div class="pane">${this.#facts(main, most)}</div></div>`}
       <details @toggle=${(event: ToggleEvent) => (this._table = event.newState === "open")}>
