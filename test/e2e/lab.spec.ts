@@ -78,6 +78,7 @@ test("without WebGPU it computes in plain TypeScript and says so", async ({ page
   await page.addInitScript(() => Object.defineProperty(Navigator.prototype, "gpu", { value: undefined }));
   await page.goto(small);
   await expect(page.getByText("on the CPU: this browser has no WebGPU")).toBeVisible();
+  await expect(page.getByLabel("Back-end").locator("option:checked")).toHaveText("plain TypeScript (no WebGPU here)");
   await run(page).click();
   await expect(verdict(page)).toBeVisible();
   await expect(fact(page, "Back-end")).toContainText("WebGPU was asked for and is not here");
@@ -135,6 +136,35 @@ test("a run is cancelled in the middle of the ring, and the next one works", asy
   await page.getByLabel("Cached tokens P").fill("0");
   await run(page).click();
   await expect(verdict(page)).toBeVisible({ timeout: 30_000 });
+});
+
+test("while the result is checked, the button says that the check alone is skipped, and how far it is", async ({ page }) => {
+  await page.goto("?T=4096&P=0&H=2&Hkv=2&D=32&N=2&variant=pass-kv&wire=f32&link=off");
+  await run(page).click();
+  const skip = page.getByRole("button", { name: "Skip the check" });
+  await expect(skip).toBeVisible({ timeout: 40_000 });
+  await expect(page.getByText(/^[\d,]+ of 4,096 rows checked$/)).toBeVisible();
+  await expect(page.getByRole("progressbar", { name: "Rows checked against float64" })).toBeVisible();
+  await skip.click();
+  await expect(page.getByRole("heading", { name: "Not checked" })).toBeVisible({ timeout: 3000 });
+  await expect(page.getByText("The check against float64 was skipped; the result below stands unchecked.")).toBeVisible();
+  await expect(page.getByRole("status")).toHaveText("The check was skipped; the result stands unchecked.");
+  await expect(page.getByRole("table", { name: /^Time by kind/ })).toBeVisible();
+});
+
+test("a result loses its green as soon as the sentence says something else, and has it again when that is taken back", async ({ page }) => {
+  await runs(page, small);
+  const marks = [verdict(page), page.getByText("✓ agrees with float64")];
+  const colours = () => Promise.all(marks.map((mark) => mark.evaluate((element) => getComputedStyle(element).color)));
+  const green = await colours();
+  const quiet = await page.getByText("Largest error of O", { exact: true }).evaluate((element) => getComputedStyle(element).color);
+  expect(green).not.toContain(quiet);
+  await page.getByLabel("New tokens T").fill("41");
+  await page.getByLabel("New tokens T").press("Tab");
+  await expect(page.getByText("The sentence has changed since this run")).toBeVisible();
+  expect(await colours()).toEqual([quiet, quiet]);
+  await page.getByRole("link", { name: "back to what ran" }).click();
+  await expect.poll(colours).toEqual(green);
 });
 
 test("what is being typed stays while a run goes on", async ({ page }) => {

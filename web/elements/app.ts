@@ -94,7 +94,7 @@ export class RingsideApp extends LitElement {
       case "failed":
         return `${failure?.title}: ${failure?.message}`;
       case "cancelled":
-        return "Cancelled.";
+        return result === undefined ? "Cancelled." : "The check was skipped; the result stands unchecked.";
     }
   }
 

@@ -73,7 +73,7 @@ export class RingsideConversation extends LitElement {
     return html`
       <div class="top"><ringside-conversation-sentence .store=${store} @seek=${this.#seek}></ringside-conversation-sentence></div>
       <div class="stage" ${scrolls("Turns and steps")}>
-        <div class="result">
+        <div class="result ${store.stale && !running ? "old" : ""}">
           <div class="first">
             ${store.stale && !running ? html`<p class="stale">The conversation has changed since these steps ran: Run begins it anew.</p>` : nothing}
             ${turnTable(store)}

@@ -5,11 +5,11 @@ import { badge, badgeStyle } from "../../elements/badge.ts";
 import { Follow } from "../../elements/follow.ts";
 import { sentenceStyle } from "../../elements/sentence.ts";
 import { shared } from "../../elements/style.ts";
-import { choices as labChoices } from "../../experiment.ts";
+import { backendChoices, choices as labChoices } from "../../experiment.ts";
 import { choices, type Field, names } from "./model.ts";
 import type { Store } from "./store.ts";
 
-const lists = { ...choices, wire: labChoices.wire, backend: labChoices.backend } as const;
+const lists = { ...choices, wire: labChoices.wire } as const;
 
 /** `<ringside-conversation-sentence .store>`: renders whenever the store changed. */
 export class RingsideConversationSentence extends LitElement {
@@ -89,7 +89,7 @@ export class RingsideConversationSentence extends LitElement {
         <span>link ${this.#text("bandwidth", false)}${off ? "," : nothing}</span>
         ${off ? nothing : html`<span>after ${this.#text("latency", false)},</span>`}
         <span>seed ${this.#text("seed")},</span>
-        <span>on ${this.#choice("backend", lists.backend)};</span>
+        <span>on ${this.#choice("backend", backendChoices(store.adapter?.webgpu))};</span>
         <span>${this.#choice("kill", { none: "no rank dies", ...Object.fromEntries(ranksKnown) })}</span>
         ${fields.kill === "none" ? nothing : html`<span>at hop ${this.#text("killHop")}</span> <span>of the ${this.#choice("killMode", lists.killMode)}</span> <span>of turn ${this.#text("killTurn")}</span>`}
       </p>

@@ -203,11 +203,12 @@ export class RingsidePlanner extends LitElement {
     const planned = this._parts.plan.value;
     const question = this._asked;
     const wrong = this._reading.question === undefined || this._refused !== "";
+    const old = wrong || this._parts.plan.key !== keyOf("plan", this._reading.question!);
     return html`
       <div class="top">${this.#form()}</div>
       <div class="stage" ${scrolls("Plan and what it rests on")}>
         ${this._parts.plan.failure !== undefined ? html`<section class="bad" aria-labelledby="failed"><h2 id="failed" class="title">The plan failed</h2><p>${this._parts.plan.failure}</p><p>Plan again starts its worker anew.</p></section>` : nothing}
-        ${planned === undefined || question === undefined ? this.#pending("plan") : html`${wrong ? html`<p class="stale">Shown is the last question that could be planned: ${sayQuestion(question)}.</p>` : nothing}<div class="columns">
+        ${planned === undefined || question === undefined ? this.#pending("plan") : html`${wrong ? html`<p class="stale">Shown is the last question that could be planned: ${sayQuestion(question)}.</p>` : nothing}<div class="columns ${old ? "old" : ""}" aria-busy=${String(old && !wrong)}>
           <div>${headline(question, planned)}
             <p class="actions"><button class="button" @click=${() => download("ringside-plan.json", planJson(question, planned, location.href))}>Plan as JSON</button><button class="button" @click=${() => download("ringside-plan.csv", planCsv(planned), "text/csv")}>Plan as CSV</button></p>
             </div>

@@ -198,7 +198,7 @@ export class RingsideRemote extends LitElement {
     const compared = this._compared;
     const ended = stage.laps.some(({ value }) => value !== undefined);
     return html`
-      <div>${store.stale ? html`<p class="stale">The sentence has changed since this run: <button class="link" @click=${() => store.use(stage.experiment)}>back to what ran</button></p>` : nothing}
+      <div class=${store.stale ? "old" : ""}>${store.stale ? html`<p class="stale">The sentence has changed since this run: <button class="link" @click=${() => store.use(stage.experiment)}>back to what ran</button></p>` : nothing}
       <p class="quiet what">${heading(stage.experiment)}${stage.recorded ? "" : `, on ${store.runner.job!.address}`}</p>
       ${laps(stage.laps, stage.experiment, stage.recorded, (fits) => this.#fits(fits))}
       ${ended && !stage.recorded && !store.runner.running ? html`<p class="actions"><button class="button" @click=${this.#save}>Save this run</button></p>` : nothing}</div>

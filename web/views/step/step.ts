@@ -80,7 +80,7 @@ export class RingsideStep extends LitElement {
       ${!running && walk === undefined ? this.#empty(reading.experiment) : nothing}
       ${walk === undefined || !heard ? nothing : html`
         ${stale && !running ? html`<p class="stale">The sentence has changed since this run: Run steps through what it says now.</p>` : nothing}
-        ${state.result === undefined || running ? nothing : verdict(state)}
+        ${state.result === undefined || running ? nothing : html`<div class=${stale ? "old" : ""}>${verdict(state)}</div>`}
         ${walk.watch === undefined ? nothing : this.#limit(walk)}
         <div class="walk">
           <div class="first">
