@@ -84,6 +84,27 @@ test("without WebGPU it computes in plain TypeScript and says so", async ({ page
   await expect(fact(page, "Back-end")).toContainText("WebGPU was asked for and is not here");
 });
 
+test("counts and rates are read as people write them, in every view", async ({ page }) => {
+  await page.goto(small);
+  const says = async (label: string, text: string, value: string) => {
+    await page.getByLabel(label, { exact: true }).fill(text);
+    await page.getByLabel(label, { exact: true }).press("Tab");
+    await expect(page.getByLabel(label, { exact: true })).toHaveValue(value);
+  };
+  await says("New tokens T", "1k", "1,000");
+  await says("Cached tokens P", "2_048", "2,048");
+  await says("Link bandwidth", "1Gbps", "125 MB/s");
+  await expect(page).toHaveURL(/T=1000&P=2048.*link=125000000,/);
+  await page.goto("#planner");
+  await says("New tokens T", "128k", "128,000");
+  await says("Cached tokens P", "1M", "1,000,000");
+  await page.goto("#remote");
+  await says("New tokens T", "1Mi", "1,048,576");
+  await says("Link bandwidth", "400 Gb/s", "50 GB/s");
+  await page.goto("#conversation");
+  await says("Turn 1, prompt", "1_0", "10");
+});
+
 test("an address restores the experiment, and editing writes it", async ({ page }) => {
   await page.goto("?seed=9&T=1200&P=34&H=16&Hkv=4&D=80&N=3&variant=pass-kv&wire=f16&link=2.5e9,0.000005&causal=0&backend=cpu");
   await expect(page.getByLabel("New tokens T")).toHaveValue("1,200");
