@@ -23,7 +23,7 @@ async function boxes(page: Page): Promise<Box[]> {
         const scrolls = (moves(overflowX) && element.scrollWidth > element.clientWidth) || (moves(overflowY) && element.scrollHeight > element.clientHeight);
         // The editor's text has the focus, and its caret scrolls it.
         const editor = element.querySelector("[contenteditable='true']") !== null;
-        if (scrolls && element.clientWidth > 0 && !editor) {
+        if (scrolls && element.checkVisibility() && !editor) {
           found.push({ at: say(element, path), focusable: element.tabIndex === 0, named: element.hasAttribute("aria-label") || element.hasAttribute("aria-labelledby") });
         }
         if (element.shadowRoot !== null) look(element.shadowRoot, `${path} ${element.localName}`);
@@ -56,9 +56,11 @@ for (const size of SIZES) {
     for (const view of VIEWS) {
       await page.evaluate((hash) => (location.hash = hash), view);
       await expect(page.getByText(/^(Loading|Looking for|Computing the chapter)/)).toHaveCount(0, { timeout: 20_000 });
-      await open(page);
-      // The sizes are told a frame later.
-      await expect.poll(async () => (await boxes(page)).filter(({ focusable, named }) => !focusable || !named), { message: view }).toEqual([]);
+      // Answers still come, and sizes are known a frame later.
+      await expect.poll(async () => {
+        await open(page);
+        return (await boxes(page)).filter(({ focusable, named }) => !focusable || !named);
+      }, { message: view }).toEqual([]);
       seen += (await boxes(page)).length;
     }
     expect(seen, "boxes that scroll").toBeGreaterThan(3);
