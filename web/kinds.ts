@@ -1,6 +1,6 @@
 /**
- * Kinds of span and kinds of time: what each is called, how it is drawn, and which row of a summary counts it. Timeline, stage, legends and tables read these
- * two tables alone: a new kind of span is a row of `spanKinds`, a new kind of time a row of `timeKinds` (and its colour in tokens.css).
+ * Kinds of span and kinds of time: names, colours, hatching, and the row of a summary that counts each. Timeline, stage, legends and tables read
+ * only these two tables. A new kind of span is a row of `spanKinds`; a new kind of time is a row of `timeKinds`, with its colour in tokens.css.
  */
 import type { Kind, Lane, Span, Times } from "./engine.ts";
 

@@ -15,7 +15,8 @@ interface Held {
 
 /** What the page holds after its garbage is collected. */
 async function held(page: Page, cdp: CDPSession): Promise<Held> {
-  // Chromium's style engine keeps what left the page last until the document changes again; each collection runs finalisers that let go of more.
+  // Chromium's style engine keeps what left the page last until the document changes again.
+  // The finalisers of one collection free more for the next.
   for (let i = 0; i < 3; i++) {
     await page.evaluate(() => new Promise<void>((done) => {
       const mark = document.body.appendChild(document.createElement("i"));
@@ -50,7 +51,7 @@ async function changes(page: Page): Promise<void> {
   }
 }
 
-/** What grew, after acts that had all been done before `before` was taken. `views`: how many views that have left the page the browser may hold. */
+/** What grew, after acts that had all been done before `before` was taken. `views`: how many views the browser may hold that have left the page. */
 function bounded(after: Held, before: Held, views = 0): void {
   // The largest view, the Planner with all its answers, has 7,300 nodes and 150 listeners.
   expect(after.nodes, `nodes, ${before.nodes} before`).toBeLessThan(1.1 * before.nodes + 500 + 7500 * views);
@@ -77,6 +78,6 @@ test("thirty-six changes of view hold no more than the first twelve", async ({ p
   await changes(page);
   const before = await held(page, cdp);
   for (let round = 0; round < 3; round++) await changes(page);
-  // Chromium's style engine may hold the last view or two. A view that goes on listening would be held each time it is left: 36,000 nodes and more.
+  // Chromium's style engine may hold the last view or two. A view that goes on listening is held each time it is left: 36,000 nodes and more.
   bounded(await held(page, cdp), before, 2);
 });

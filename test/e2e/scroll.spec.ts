@@ -15,16 +15,18 @@ interface Box {
 async function boxes(page: Page): Promise<Box[]> {
   return await page.evaluate(() => {
     const found: Box[] = [];
-    const say = (element: Element, path: string) => `${path} ${element.localName}${[...element.classList].map((name) => `.${name}`).join("")}`;
+    const say = (element: Element, path: string) => [`${path} ${element.localName}`, ...element.classList].join(".");
     const look = (root: Document | ShadowRoot, path: string): void => {
       for (const element of root.querySelectorAll<HTMLElement>("*")) {
         const { overflowX, overflowY } = getComputedStyle(element);
         const moves = (overflow: string) => overflow === "auto" || overflow === "scroll";
-        const scrolls = (moves(overflowX) && element.scrollWidth > element.clientWidth) || (moves(overflowY) && element.scrollHeight > element.clientHeight);
+        const [wide, tall] = [element.scrollWidth > element.clientWidth, element.scrollHeight > element.clientHeight];
+        const scrolls = (wide && moves(overflowX)) || (tall && moves(overflowY));
         // The editor's text has the focus, and its caret scrolls it.
         const editor = element.querySelector("[contenteditable='true']") !== null;
         if (scrolls && element.checkVisibility() && !editor) {
-          found.push({ at: say(element, path), focusable: element.tabIndex === 0, named: element.hasAttribute("aria-label") || element.hasAttribute("aria-labelledby") });
+          const named = element.hasAttribute("aria-label") || element.hasAttribute("aria-labelledby");
+          found.push({ at: say(element, path), focusable: element.tabIndex === 0, named });
         }
         if (element.shadowRoot !== null) look(element.shadowRoot, `${path} ${element.localName}`);
       }
@@ -75,7 +77,8 @@ test("a table that grows until it scrolls takes the focus, and lets go of it whe
   await expect(page.getByRole("table", { name: /^Bytes per link/ })).toBeVisible({ timeout: 40_000 });
   await expect(region).toHaveCount(0);
   // As another font would: the box keeps its width, and what it holds grows.
-  const widen = (width: string) => page.getByRole("table", { name: /^Bytes per link/ }).evaluate((table, min) => (table.style.minWidth = min), width);
+  const table = page.getByRole("table", { name: /^Bytes per link/ });
+  const widen = (width: string) => table.evaluate((element, min) => (element.style.minWidth = min), width);
   await widen("2000px");
   await expect(region).toBeVisible();
   await region.focus();

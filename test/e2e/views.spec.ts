@@ -19,12 +19,14 @@ async function there(page: Page, view: string): Promise<void> {
 async function violations(page: Page): Promise<string[]> {
   const found: string[] = [];
   await page.exposeFunction("violated", (what: string) => found.push(what));
-  await page.addInitScript(() => addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI, sourceFile }) => (globalThis as unknown as { violated(what: string): void }).violated(`${violatedDirective}: ${blockedURI} in ${sourceFile}`)));
+  await page.addInitScript(() => addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI, sourceFile }) => {
+    (globalThis as unknown as { violated(what: string): void }).violated(`${violatedDirective}: ${blockedURI} in ${sourceFile}`);
+  }));
   page.on("console", (message) => /Content.Security.Policy/i.test(message.text()) && found.push(message.text()));
   return found;
 }
 
-test("page, scripts and workers come with the policy, and the page says it itself where another server leaves it out", async ({ page, request }) => {
+test("page, scripts and workers come with the policy, and the page holds it too, for other servers", async ({ page, request }) => {
   const answer = await request.get("/");
   const header = answer.headers()["content-security-policy"];
   expect(header).toContain("script-src 'self';");
@@ -36,7 +38,8 @@ test("page, scripts and workers come with the policy, and the page says it itsel
   expect(asset.headers()["content-security-policy"]).toBe(header);
   expect(asset.headers()["x-content-type-options"]).toBe("nosniff");
   await page.goto("/");
-  await expect(page.locator("meta[http-equiv='Content-Security-Policy']")).toHaveAttribute("content", header.replace("; frame-ancestors 'none'", ""));
+  const held = page.locator("meta[http-equiv='Content-Security-Policy']");
+  await expect(held).toHaveAttribute("content", header.replace("; frame-ancestors 'none'", ""));
   expect(html).not.toMatch(/<script(?![^>]* src=)|\son\w+=/);
   // It is in force: a script that somebody else put into the page does not run.
   expect(await page.evaluate(() => {
@@ -47,7 +50,7 @@ test("page, scripts and workers come with the policy, and the page says it itsel
   })).toBeUndefined();
 });
 
-test("every view works under the policy: runs on the CPU and on WebGPU, workers, pictures, downloads, the editor, a worker's address", async ({ page }) => {
+test("every view works under the policy: runs, workers, pictures, downloads, Perfetto, the editor, Remote", async ({ page }) => {
   test.setTimeout(120_000);
   const found = await violations(page);
   for (const backend of ["cpu", "webgpu"]) {
@@ -55,7 +58,9 @@ test("every view works under the policy: runs on the CPU and on WebGPU, workers,
     await page.getByRole("button", { name: "Run", exact: true }).click();
     await expect(page.getByRole("heading", { name: "Passed: O and LSE agree with float64" })).toBeVisible({ timeout: 40_000 });
   }
-  for (const name of ["Stage as PNG", "Report as JSON"]) await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name }).click()]);
+  for (const name of ["Stage as PNG", "Report as JSON"]) {
+    await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name }).click()]);
+  }
   const [perfetto] = await Promise.all([page.waitForEvent("popup"), page.getByRole("button", { name: /in Perfetto/ }).click()]);
   await perfetto.close();
   await go(page, "Step");
@@ -100,8 +105,11 @@ test("Back and Forward go through the views, whatever each wrote into the addres
 
 test("what another view writes into the address leaves the Lab's files and typing alone", async ({ page }) => {
   await page.goto(query);
-  const rows = (heads: number) => ({ mimeType: "application/octet-stream", buffer: Buffer.from(writeNpy([8, heads, 16], new Float32Array(8 * heads * 16))) });
-  await page.getByLabel(/^(Use your own|Choose other) files …$/).setInputFiles([{ name: "q.npy", ...rows(2) }, { name: "k.npy", ...rows(1) }, { name: "v.npy", ...rows(1) }]);
+  const file = (name: string, heads: number) => {
+    const bytes = writeNpy([8, heads, 16], new Float32Array(8 * heads * 16));
+    return { name, mimeType: "application/octet-stream", buffer: Buffer.from(bytes) };
+  };
+  await page.getByLabel(/^(Use your own|Choose other) files …$/).setInputFiles([file("q.npy", 2), file("k.npy", 1), file("v.npy", 1)]);
   const own = page.getByRole("form", { name: "Experiment" });
   await expect(own).toContainText("inputs from q.npy, k.npy and v.npy");
   await go(page, "Planner");

@@ -35,7 +35,8 @@ class Scrolls extends AsyncDirective {
     const box = this.#box!;
     const { overflowX, overflowY } = getComputedStyle(box);
     const moves = (overflow: string) => overflow === "auto" || overflow === "scroll";
-    const scrolls = (moves(overflowX) && box.scrollWidth > box.clientWidth) || (moves(overflowY) && box.scrollHeight > box.clientHeight);
+    const [wide, tall] = [box.scrollWidth > box.clientWidth, box.scrollHeight > box.clientHeight];
+    const scrolls = (wide && moves(overflowX)) || (tall && moves(overflowY));
     box.toggleAttribute("data-scrolls", scrolls);
     const set = { tabindex: "0", ...(this.#label === undefined ? {} : { role: "region", "aria-label": this.#label }) };
     for (const [name, value] of Object.entries(set)) {

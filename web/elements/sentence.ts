@@ -202,9 +202,10 @@ export class RingsideSentence extends LitElement {
     const { problems } = this.session.reading;
     const { running } = this.session;
     const off = this.draft.bandwidth === "off";
-    // What there is to cancel then is the check alone: the result is there.
+    // By then the result is there, and only the check can be stopped.
     const checked = [this.state, this.other].find(({ phase }) => phase === "checking");
     const checking = checked === undefined ? undefined : (checked.progress ?? { done: 0, total: checked.experiment!.T });
+    const stop = checking === undefined ? "Cancel" : "Skip the check";
     return html`<form novalidate @submit=${this.#submit} aria-label="Experiment">
       <p class="sentence">
         <span>${this.#text("N")} ranks,</span>
@@ -221,9 +222,11 @@ export class RingsideSentence extends LitElement {
       <datalist id="links"><option value="off"></option><option value="100 MB/s"></option><option value="1 GB/s"></option><option value="12.5 GB/s"></option><option value="50 GB/s"></option><option value="400 GB/s"></option></datalist>
       <div class="run">
         ${running
-          ? html`<button type="button" class="button" @click=${() => this.session.cancel()}>${checking === undefined ? "Cancel" : "Skip the check"}</button>`
+          ? html`<button type="button" class="button" @click=${() => this.session.cancel()}>${stop}</button>`
           : html`<button type="submit" class="button primary">Run</button>`}
-        ${checking === undefined ? nothing : html`<p class="badge checking"><progress aria-label="Rows checked against float64" value=${checking.done} max=${checking.total}></progress><span>${formatCount(checking.done)} of ${formatCount(checking.total)} rows checked</span></p>`}
+        ${checking === undefined ? nothing : html`<p class="badge checking">
+          <progress aria-label="Rows checked against float64" value=${checking.done} max=${checking.total}></progress>
+          <span>${formatCount(checking.done)} of ${formatCount(checking.total)} rows checked</span></p>`}
         ${badge(this.adapter, this.draft.backend, this.state)}
       </div>
       ${problems.size === 0 ? nothing : html`<div class="problems" role="alert"><ul>${[...problems].map(([field, problem]) => html`<li id="problem-${field}">${problem}</li>`)}</ul></div>`}

@@ -191,7 +191,9 @@ export class RingsideMask extends LitElement {
       <path class="blocks" d=${blocks.map((block) => this.#path(block)).join("")} style="fill:${rankColour(rank, this.#ranks)}" />
       ${digits === 0 ? nothing : blocks.map((block) => {
         const { x, y } = this.#place(block);
-        return svg`<text x=${x + (block.full ? 0.5 : 0.33) * cell} y=${y + (block.full ? 0.5 : 0.72) * cell + 0.35 * digits} style="font-size:${digits}px${state === "next" ? "" : `;fill:${onRankColour(rank, this.#ranks)}`}">${hop}</text>`;
+        const fill = state === "next" ? "" : `;fill:${onRankColour(rank, this.#ranks)}`;
+        return svg`<text x=${x + (block.full ? 0.5 : 0.33) * cell} y=${y + (block.full ? 0.5 : 0.72) * cell + 0.35 * digits}
+          style="font-size:${digits}px${fill}">${hop}</text>`;
       })}
     </g>` as TemplateResult;
   }

@@ -77,11 +77,16 @@ export class RingsideRing extends LitElement {
     const stays = this.variant === "pass-q" ? "KV" : "Q";
     const visits = this.variant === "pass-q" ? "Q" : "KV";
     const waiting = kind !== "idle" && timeKinds[kind].waits === true;
+    const band = kind === "idle" || kind === "attend" ? "" : `stroke:var(${timeKinds[kind].colour})`;
     const large = radius >= 26;
     // Two numbers side by side, or else the rank's own alone.
     const both = numberSize(inner, ranks, 13);
     const size = both || numberSize(2 * inner, ranks, 13);
-    const text = (value: string | number, dx: number, dy: number, of: number, small = false) => svg`<text class=${small ? "what" : "number"} x=${(at.x + dx).toFixed(2)} y=${(at.y + dy).toFixed(2)} style="fill:${onRankColour(of, ranks)}${small ? "" : `;font-size:${size.toFixed(1)}px`}">${value}</text>`;
+    const text = (value: string | number, dx: number, dy: number, of: number, small = false) => {
+      const font = small ? "" : `;font-size:${size.toFixed(1)}px`;
+      return svg`<text class=${small ? "what" : "number"} x=${(at.x + dx).toFixed(2)} y=${(at.y + dy).toFixed(2)}
+        style="fill:${onRankColour(of, ranks)}${font}">${value}</text>`;
+    };
     const low = large ? 0 : size / 3;
     return svg`<g class="rank ${kind} ${this.selection.lights(facts) ? "lit" : ""}" @pointerenter=${enter} @pointerleave=${leave} @click=${choose}>
       <title>rank ${rank}: ${sayDoing({ rank, kind, owner, share, hop }, this.variant)}</title>
@@ -91,7 +96,7 @@ export class RingsideRing extends LitElement {
       ${size === 0 ? nothing : text(rank, both > 0 ? -inner / 2 : 0, low, rank)}
       ${large ? text(stays, -inner / 2, 12, rank, true) : nothing}
       ${kind === "attend" && owner !== undefined && both > 0 ? svg`${text(owner, inner / 2, low, owner)}${large ? text(visits, inner / 2, 12, owner, true) : nothing}` : nothing}
-      <circle class="band ${waiting ? "waiting" : ""}" style=${kind === "idle" || kind === "attend" ? "" : `stroke:var(${timeKinds[kind].colour})`} cx=${x} cy=${y} r=${radius} />
+      <circle class="band ${waiting ? "waiting" : ""}" style=${band} cx=${x} cy=${y} r=${radius} />
       ${kind === "attend" ? svg`<path class="over" d=${arcPath(at, radius, share!)} />` : nothing}
     </g>` as TemplateResult;
   }

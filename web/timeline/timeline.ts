@@ -257,9 +257,12 @@ export class RingsideTimeline extends LitElement {
   #legend(): TemplateResult {
     const kinds = new Set(this.spans.map((span) => timeKind(span)));
     // What is not told apart by colour is named.
-    const others = Object.entries(spanKinds).filter(([kind, { time }]) => time === "other" && this.spans.some((span) => span.kind === kind)).map(([, { name }]) => name);
+    const present = new Set<string>(this.spans.map(({ kind }) => kind));
+    const others = Object.entries(spanKinds).filter(([kind, { time }]) => time === "other" && present.has(kind)).map(([, { name }]) => name);
     return html`<ul class="legend" aria-label="Kinds of time">
-      ${(Object.keys(timeKinds) as TimeKind[]).filter((kind) => kinds.has(kind)).map((kind) => html`<li>${swatch(kind)}${kind === "other" ? others.join(", ") : timeKinds[kind].label}</li>`)}
+      ${(Object.keys(timeKinds) as TimeKind[]).filter((kind) => kinds.has(kind)).map((kind) => {
+        return html`<li>${swatch(kind)}${kind === "other" ? others.join(", ") : timeKinds[kind].label}</li>`;
+      })}
       <li><span class="owner"></span>owner of the chunk attended to</li>
     </ul>`;
   }

@@ -35,7 +35,10 @@ export function connectionFailure(error: unknown, address: string, page: string)
   const { name, message, code } = known(error);
   if (code !== undefined && Object.hasOwn(connecting, code)) return { ...connecting[code], message };
   // The client refused it before anything was sent.
-  if (name === "InputError") return message.startsWith("token") ? { title: "This is no token of a worker", message, field: "token", advice: "The worker prints its address and a fresh token each time it starts: copy both." } : { title: "This is no address of a worker", message, field: "address", advice: "The worker prints its address when it starts." };
+  if (name === "InputError") {
+    const field = message.startsWith("token") ? "token" : "address";
+    return { title: `This is no ${field} of a worker`, message, field, advice: "The worker prints its address and a fresh token each time it starts: copy both." };
+  }
   return { title: `No worker answers at ${address}`, message, field: "address", advice: `This page is ${page}. A browser does not tell a page whether nothing listens there or the page was refused: the worker says so where it runs.` };
 }
 
