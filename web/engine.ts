@@ -10,6 +10,7 @@ export type { Fault, Session as CacheSession, SessionRows, StepReport, StepResul
 
 export { type Dealing, type Mask, type MaskBlock, type MaskChunk, maskOf } from "../engine/ring/mask.ts";
 export { ownerAt } from "../engine/ring/contract.ts";
+export { readCount, readRate } from "../engine/quantity.ts";
 
 /** Loads the engine: a chunk of its own, so that the page is there before it. Ranks that are started through it run the visitor's chosen kernels. */
 export async function loadEngine() {

@@ -73,6 +73,11 @@ export const choices = {
   backend: { webgpu: "WebGPU", cpu: "plain TypeScript" },
 } as const satisfies Partial<Record<Field, Record<string, string>>>;
 
+/** The back-ends as the sentence names them here: WebGPU is never said of a browser that computes in plain TypeScript. */
+export function backendChoices(webgpu: boolean | undefined): Readonly<Record<Backend, string>> {
+  return webgpu === false ? { ...choices.backend, webgpu: "plain TypeScript (no WebGPU here)" } : choices.backend;
+}
+
 /** What the page opens with: the design's own sentence. */
 export const defaults: Experiment = {
   seed: 1, T: 512, P: 1536, H: 8, Hkv: 2, D: 64, N: 4,

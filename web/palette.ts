@@ -1,24 +1,5 @@
-/** Colour means a rank or a kind of time, never decoration: which token is whose. */
-import type { Kind, Lane } from "./engine.ts";
-
-/** What a span is counted as. */
-export type TimeKind = "attend" | "transfer" | "wait" | "merge" | "other";
-
-/** The kinds of time in the order of the legend, with what a person reads. */
-export const timeKinds: Readonly<Record<TimeKind, string>> = {
-  attend: "attend",
-  transfer: "transfer",
-  wait: "wait",
-  merge: "merge",
-  other: "compile, upload or download",
-};
-
-/** The kind of time of a span. A device in All2All has sent its own parcels and waits for those of the others. */
-export function timeKind({ kind, lane }: { readonly kind: Kind; readonly lane: Lane }): TimeKind {
-  if (kind === "all2all" && lane === "device") return "wait";
-  if (kind === "attend" || kind === "wait" || kind === "merge") return kind;
-  return kind === "send" || kind === "receive" || kind === "all2all" || kind === "allreduce" ? "transfer" : "other";
-}
+/** Colour means a rank or a kind of time (kinds.ts), never decoration: which is whose, and what the lanes are called. */
+import type { Lane } from "./engine.ts";
 
 /** CSS colour of a rank: Okabe-Ito up to 8 ranks, by position on the ring beyond. */
 export function rankColour(rank: number, ranks: number): string {

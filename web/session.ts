@@ -11,7 +11,8 @@ import { variants } from "./variants.ts";
 /** Fires "change" whenever anything of it changed. Views read it and call its methods; they hold no state of the experiment themselves. */
 export class Session extends EventTarget {
   #draft: Draft;
-  #search = location.search;
+  /** What the address said last. */
+  #said = saidIn(location.search);
   #reading: Reading;
   #adapter: Adapter | undefined;
   #ranks = new Ranks();
@@ -41,13 +42,14 @@ export class Session extends EventTarget {
     this.own.addEventListener("change", () => this.#changed());
     variants.addEventListener("change", () => this.#changed());
     addEventListener("popstate", () => {
-      // Going to another view changes the hash alone, and leaves what is being typed.
-      if (location.search !== this.#search) {
+      // Going to another view changes the hash, or what that view writes into the query, and leaves what is being typed.
+      const said = saidIn(location.search);
+      if (said !== this.#said) {
         this.own.use(undefined);
         [this.#compare, this.#hop] = shownIn(location.search);
         this.#take(fromQuery(location.search));
       }
-      this.#search = location.search;
+      this.#said = said;
     });
     addEventListener("pagehide", () => {
       this.cancel();
@@ -221,13 +223,18 @@ export class Session extends EventTarget {
   #write(experiment: Experiment): void {
     const shown = { ...(this.#compare && { compare: "1" }), ...(this.#hop !== undefined && !("hop" in this.aside) && { hop: String(this.#hop) }), ...this.aside };
     history.replaceState(null, "", `?${toQuery(experiment)}${Object.entries(shown).map(([key, value]) => `&${key}=${encodeURIComponent(value)}`).join("")}${location.hash}`);
-    this.#search = location.search;
+    this.#said = saidIn(location.search);
   }
 
   /** Writes what is shown of the experiment that the sentence says, where it can be read. */
   #rewrite(): void {
     if (this.#reading.experiment !== undefined) this.#write(this.#reading.experiment);
   }
+}
+
+/** What an address says of the experiment and of how its run is shown; what other views wrote is left out. */
+function saidIn(query: string): string {
+  return JSON.stringify([fromQuery(query), shownIn(query)]);
 }
 
 /** What an address says of how a run is shown: both variants or one, and the hop. */

@@ -18,6 +18,11 @@ export interface View {
   readonly tall?: boolean;
 }
 
+/** The view that the address names: the first where it names none. */
+export function viewOfAddress(): View {
+  return views.find(({ id }) => `#${id}` === location.hash) ?? views[0];
+}
+
 /** In the order of the rail; the first is what the page opens with. */
 export const views: readonly View[] = [
   {

@@ -225,12 +225,12 @@ function reasonOf(c: Checked, alternatives: readonly Alternative[], variant: Var
   });
   const rates = `Algorithm 5 with C = ${flopsText(rule.terms.attend === 0 ? 0 : step.rates.tensor)} and BW = ${(step.rates.flow.rate / 1e9).toFixed(1)} GB/s`;
   const hop = `a hop's attention takes ${secondsText(result.attend)}, its transfer ${secondsText(result.transfer)}`;
-  if (alternatives.length === 1) return `${variant} was asked for; ${hop}; ${rates} says ${rule.variant}: ${rule.reason}`;
+  if (alternatives.length === 1) return `${variant} was asked for; ${hop}; ${rates} says ${rule.variant}: ${rule.why}`;
   const [kv, q] = alternatives.map((a) => a.seconds);
   const apart = Math.abs(q - kv) / Math.min(kv, q);
   const near = apart < NEAR_TIE ? ", a near-tie" : "";
   const verdict = rule.variant === variant ? "agrees" : `says ${rule.variant}`;
-  return `simulated: pass-KV ${secondsText(kv)}, pass-Q ${secondsText(q)} (${percentText(apart)} apart${near}); ${hop}; ${rates} ${verdict}: ${rule.reason}`;
+  return `simulated: pass-KV ${secondsText(kv)}, pass-Q ${secondsText(q)} (${percentText(apart)} apart${near}); ${hop}; ${rates} ${verdict}: ${rule.why}`;
 }
 
 function notesOf(input: PlanInput, c: Checked): string[] {

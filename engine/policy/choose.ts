@@ -42,7 +42,9 @@ export interface Choice {
   readonly rule: Rule;
   readonly closeness: Closeness;
   readonly terms: Terms;
-  /** One sentence with the numbers. */
+  /** Which border decided: the rule's comparison in one sentence. */
+  readonly why: string;
+  /** `why`, with the messages and what the rule's rates alone predict as exposed: a simulation beside it gives other seconds. */
   readonly reason: string;
 }
 
@@ -67,7 +69,7 @@ export function choose(setting: Setting & { readonly rule?: Rule; readonly const
     missEq5: smallerQueriesAll2All(s),
     ...exposure(s),
   };
-  if (s.ranks === 1) return { variant: "pass-kv", rule, closeness: "clear", terms: { ...eq, margin: null }, reason: "one rank: nothing travels" };
+  if (s.ranks === 1) return { variant: "pass-kv", rule, closeness: "clear", terms: { ...eq, margin: null }, why: "one rank: nothing travels", reason: "one rank: nothing travels" };
   const judged = rule === "alg1" ? algorithm1(eq) : rule === "alg5" ? algorithm5(eq) : fitted(eq, setting.constants ?? (rule === "fitted" ? PRINTED : REFITTED));
   const size = Math.abs(judged.margin);
   const closeness = size <= ROUNDING ? "tie" : size < NEAR ? "near-tie" : "clear";
@@ -76,7 +78,8 @@ export function choose(setting: Setting & { readonly rule?: Rule; readonly const
   const near = closeness === "clear" ? "" : closeness === "tie" ? " (an exact tie, which >= gives to pass-KV)" : " (a near-tie, within 5 % of the border)";
   const messages = `messages of ${bytesText(eq.kvBytes)} (KV) against ${bytesText(eq.qBytes)} (Q)`;
   const exposed = `predicted exposed ${secondsText(eq.exposedKv)} a layer in pass-KV against ${secondsText(eq.exposedQ)} in pass-Q, All2All of ${secondsText(eq.all2all)} included`;
-  return { variant, rule, closeness, terms: { ...eq, ...judged.terms, margin: judged.margin }, reason: `${judged.why}${near}: ${messages}, ${exposed}` };
+  const why = `${judged.why}${near}`;
+  return { variant, rule, closeness, terms: { ...eq, ...judged.terms, margin: judged.margin }, why, reason: `${why}: ${messages}, ${exposed}` };
 }
 
 type Equations = Omit<Terms, "margin">;
@@ -101,7 +104,7 @@ function byThresholds(t: Equations, miss: number, name: string): Judged {
   const hidden = t.new / t.newEq2 - 1;
   const rate = (t.missRate - miss) / t.missEq1;
   const margin = Math.max(hidden, rate);
-  const tokens = `T = ${countText(t.new)} ${hidden >= 0 ? "reaches" : "is under"} Eq. 2's ${countText(t.newEq2)}`;
+  const tokens = t.newEq2 < 1 ? "Eq. 2 hides pass-KV's ring at any T" : `T = ${countText(t.new)} ${hidden >= 0 ? "reaches" : "is under"} Eq. 2's ${countText(t.newEq2)}`;
   const share = miss > 0 ? `the miss rate ${percentText(t.missRate)} ${rate >= -ROUNDING ? "reaches" : "is under"} ${name}'s ${percentText(miss)}` : `${name} leaves pass-Q no miss rate at this T`;
   return { margin, why: margin < -ROUNDING ? `${tokens} and ${share}` : hidden >= 0 ? tokens : share };
 }

@@ -14,6 +14,7 @@ const passed = "Passed: O and LSE agree with float64";
 
 const run = (page: Page) => page.getByRole("button", { name: "Run", exact: true });
 const cancel = (page: Page) => page.getByRole("button", { name: "Cancel" });
+const skip = (page: Page) => page.getByRole("button", { name: "Skip the check" });
 const verdict = (page: Page) => page.getByRole("heading", { name: passed });
 
 async function runs(page: Page, address: string): Promise<void> {
@@ -78,9 +79,31 @@ test("without WebGPU it computes in plain TypeScript and says so", async ({ page
   await page.addInitScript(() => Object.defineProperty(Navigator.prototype, "gpu", { value: undefined }));
   await page.goto(small);
   await expect(page.getByText("on the CPU: this browser has no WebGPU")).toBeVisible();
+  await expect(page.getByLabel("Back-end").locator("option:checked")).toHaveText("plain TypeScript (no WebGPU here)");
   await run(page).click();
   await expect(verdict(page)).toBeVisible();
   await expect(fact(page, "Back-end")).toContainText("WebGPU was asked for and is not here");
+});
+
+test("counts and rates are read as people write them, in every view", async ({ page }) => {
+  await page.goto(small);
+  const says = async (label: string, text: string, value: string) => {
+    await page.getByLabel(label, { exact: true }).fill(text);
+    await page.getByLabel(label, { exact: true }).press("Tab");
+    await expect(page.getByLabel(label, { exact: true })).toHaveValue(value);
+  };
+  await says("New tokens T", "1k", "1,000");
+  await says("Cached tokens P", "2_048", "2,048");
+  await says("Link bandwidth", "1Gbps", "125 MB/s");
+  await expect(page).toHaveURL(/T=1000&P=2048.*link=125000000,/);
+  await page.goto("#planner");
+  await says("New tokens T", "128k", "128,000");
+  await says("Cached tokens P", "1M", "1,000,000");
+  await page.goto("#remote");
+  await says("New tokens T", "1Mi", "1,048,576");
+  await says("Link bandwidth", "400 Gb/s", "50 GB/s");
+  await page.goto("#conversation");
+  await says("Turn 1, prompt", "1_0", "10");
 });
 
 test("an address restores the experiment, and editing writes it", async ({ page }) => {
@@ -137,6 +160,21 @@ test("a run is cancelled in the middle of the ring, and the next one works", asy
   await expect(verdict(page)).toBeVisible({ timeout: 30_000 });
 });
 
+test("a result loses its green as soon as the sentence says something else, and has it again when that is taken back", async ({ page }) => {
+  await runs(page, small);
+  const marks = [verdict(page), page.getByText("✓ agrees with float64")];
+  const colours = () => Promise.all(marks.map((mark) => mark.evaluate((element) => getComputedStyle(element).color)));
+  const green = await colours();
+  const quiet = await page.getByText("Largest error of O", { exact: true }).evaluate((element) => getComputedStyle(element).color);
+  expect(green).not.toContain(quiet);
+  await page.getByLabel("New tokens T").fill("41");
+  await page.getByLabel("New tokens T").press("Tab");
+  await expect(page.getByText("The sentence has changed since this run")).toBeVisible();
+  expect(await colours()).toEqual([quiet, quiet]);
+  await page.getByRole("link", { name: "back to what ran" }).click();
+  await expect.poll(colours).toEqual(green);
+});
+
 test("what is being typed stays while a run goes on", async ({ page }) => {
   await page.goto("?T=1024&P=512&backend=cpu&N=3");
   await run(page).click();
@@ -144,17 +182,23 @@ test("what is being typed stays while a run goes on", async ({ page }) => {
   await expect(page.getByRole("progressbar", { name: "Check O and LSE against float64" })).toBeVisible({ timeout: 30_000 });
   await expect(page.getByRole("textbox", { name: "Seed" })).toHaveValue("12");
   await expect(page).not.toHaveURL(/seed=12/);
-  await cancel(page).click();
+  await skip(page).click();
   await expect(page).toHaveURL(/seed=12/);
 });
 
-test("the check alone is cancelled: the result stays and is called unchecked", async ({ page }) => {
+test("while the result is checked, the button says that it skips the check alone, and how far that is; the result stays, unchecked", async ({ page }) => {
   await page.goto("?T=400&P=4000&H=8&Hkv=8&D=64&backend=cpu&N=2");
   await run(page).click();
   await expect(page.getByRole("progressbar", { name: "Check O and LSE against float64" })).toBeVisible({ timeout: 30_000 });
+  await expect(page.getByRole("progressbar", { name: "Rows checked against float64" })).toBeVisible();
+  await expect(page.getByText(/^[\d,]+ of 400 rows checked$/)).toBeVisible();
+  await expect(cancel(page)).toHaveCount(0);
   await expect(page.getByRole("table", { name: /^Ranks/ })).toBeVisible();
-  await cancel(page).click();
+  await skip(page).click();
   await expect(page.getByRole("heading", { name: "Not checked" })).toBeVisible();
+  await expect(page.getByText("The check against float64 was skipped; the result below stands unchecked.")).toBeVisible();
+  await expect(page.getByRole("status")).toHaveText("The check was skipped; the result stands unchecked.");
+  await expect(page.getByRole("table", { name: /^Ranks/ })).toBeVisible();
 });
 
 test("a changed sentence is told apart from what is shown", async ({ page }) => {

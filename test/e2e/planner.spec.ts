@@ -38,6 +38,25 @@ test.beforeEach(({ page }) => {
 });
 test.afterEach(() => expect(thrown, "errors that the page did not catch").toEqual([]));
 
+test("scrolled, the lanes stay under the timeline's head", async ({ page }) => {
+  await page.setViewportSize({ width: 1280, height: 720 });
+  await opens(page);
+  const foot = page.getByRole("region", { name: "Simulated timelines" });
+  await foot.evaluate((box) => (box.scrollTop = 90));
+  expect(await foot.evaluate((box) => box.scrollTop)).toBe(90);
+  const over = await page.getByText("Point at a span").first().evaluate((hint) => {
+    const { left, top, width, height } = hint.getBoundingClientRect();
+    const root = hint.getRootNode() as ShadowRoot;
+    const found: string[] = [];
+    for (let x = left + 1; x < left + width; x += 4) for (let y = top + 1; y < top + height; y += 4) {
+      const element = root.elementFromPoint(x, y);
+      if (element !== null && element.closest(".plot") !== null) found.push(`${element.localName} at ${Math.round(x - left)}, ${Math.round(y - top)}`);
+    }
+    return found;
+  });
+  expect(over).toEqual([]);
+});
+
 test("from the rail: the numbers on the page are the engine's, and those of the exports", async ({ page }) => {
   await page.goto("");
   await page.getByRole("link", { name: "Planner" }).click();

@@ -224,6 +224,7 @@ test.describe("with a worker", () => {
     await expect(field(page, "Address")).toHaveAccessibleDescription(/expected ws:\/\/HOST:PORT/);
     await expect(page.getByRole("alert")).not.toContainText("secret");
     await field(page, "Address").fill("127.0.0.1:1");
+    await field(page, "Token").fill("x".repeat(43));
     await button(page, "Connect").click();
     await expect(page.getByRole("alert")).toContainText("No worker answers at ws://127.0.0.1:1", { timeout: 20_000 });
     await expect(field(page, "Address")).toBeFocused();
@@ -309,6 +310,20 @@ test("without a worker: the command that starts one, and what the experiment amo
   await button(page, "The Lab’s").click();
   await expect(field(page, "New tokens T")).toHaveValue("512");
   await expect(page).toHaveURL(/tokens=512&past=1536/);
+});
+
+test("without a token, or with what can be none, nobody is asked: it is said at its field", async ({ page }) => {
+  const sockets: string[] = [];
+  page.on("websocket", (socket) => sockets.push(socket.url()));
+  await page.goto("#remote");
+  for (const [token, found] of [["", "found none"], ["two words", "found a blank"]]) {
+    await field(page, "Token").fill(token);
+    await button(page, "Connect").click();
+    await expect(page.getByRole("alert")).toContainText("This is no token of a worker");
+    await expect(field(page, "Token")).toHaveAccessibleDescription(new RegExp(found));
+    await expect(field(page, "Token")).toBeFocused();
+  }
+  expect(sockets).toEqual([]);
 });
 
 test("the recorded run needs no machine, is marked, and has a link of its own", async ({ page }) => {

@@ -70,6 +70,32 @@ test("a run plays by itself once, is paused, goes on, and ends where its ring en
   expect(Math.abs(await time(page) - end)).toBeLessThan(0.006 * end);
 });
 
+test("after the fourth Run as after the first: Pause holds, and the run is shown as fast as its caption says", async ({ page }) => {
+  const address = query.replace("P=64", "P=16");
+  await runs(page, address);
+  for (let again = 0; again < 3; again++) {
+    await run(page).click();
+    await expect(page.getByRole("button", { name: "Cancel" })).toHaveCount(0, { timeout: 20_000 });
+    await expect(verdict(page)).toBeVisible({ timeout: 20_000 });
+  }
+  await expect(page.getByRole("button", { name: "Pause", exact: true })).toBeVisible();
+  await play(page).click();
+  await expect(page.getByRole("button", { name: "Play", exact: true })).toBeVisible();
+  const stood = Number(await slider(page).inputValue());
+  await page.waitForTimeout(400);
+  expect(Number(await slider(page).inputValue()), "after Pause").toBe(stood);
+  // Four ranks are shown for 10 s at speed 1: how far it comes by the page's own clock.
+  await play(page).click();
+  const measured = await slider(page).evaluate(async (input: HTMLInputElement) => {
+    const [from, began] = [Number(input.value), performance.now()];
+    while (performance.now() - began < 1500) await new Promise(requestAnimationFrame);
+    return { share: (Number(input.value) - from) / 1000, seconds: (performance.now() - began) / 1000 };
+  });
+  const expected = measured.seconds / 10;
+  expect(measured.share / expected, "speed beside what was chosen").toBeGreaterThan(0.6);
+  expect(measured.share / expected, "speed beside what was chosen").toBeLessThan(1.2);
+});
+
 test("what stands on the stage at a moment is what the run's spans say of it", async ({ page }) => {
   await still(page);
   await runs(page, query);
@@ -120,6 +146,21 @@ test("work per rank, bytes per link and the table of hops are the report's", asy
   for (const { rank, hop, peer } of spans.filter(({ kind }) => kind === "attend")) expect(hops[hop][rank + 1]).toMatch(new RegExp(`^${peer}\\s`));
   await page.getByRole("button", { name: "2", exact: true }).click();
   await expect(page).toHaveURL(/&hop=2$/);
+});
+
+test("the All2All has a colour and a hatching of its own, apart from waiting", async ({ page }) => {
+  await still(page);
+  await runs(page, query.replace("pass-kv", "pass-q"));
+  const legend = page.getByRole("list", { name: "Kinds of time" });
+  await expect(legend.getByText("All2All", { exact: true })).toBeVisible();
+  const colourOf = (hatching: string) => page.locator(`ringside-timeline #${hatching} rect`).evaluate((rect) => getComputedStyle(rect).fill);
+  expect(await colourOf("hatch-all2all")).not.toBe(await colourOf("hatch-wait"));
+  const spans = page.getByRole("img", { name: /All2All waits for all ranks/ });
+  await expect(spans).toHaveCount(4);
+  expect(await spans.first().evaluate((rect) => getComputedStyle(rect).fill)).toContain("hatch-all2all");
+  // On the ring too, while the parcels are under way.
+  for (let hop = 0; hop < 5; hop++) await page.getByRole("button", { name: "Step forward" }).click();
+  await expect(ring(page, "pass-Q")).toHaveAttribute("aria-label", /rank \d exchanges partial results/);
 });
 
 test("the mask says of every block what the engine's layout says, and skips what no query sees", async ({ page }) => {
@@ -258,7 +299,7 @@ test("pass-KV beside pass-Q with one click: both run on the same input, to one s
   expect(row("Messages").slice(1, 3)).toEqual(["12", "24"]);
   expect(row("Largest error of O")[1]).toMatch(/passed$/);
   expect(row("Largest error of O")[2]).toMatch(/passed$/);
-  expect(Number.parseFloat(row("Exposed exchange")[1]) / (times.exchange * 1000)).toBeGreaterThan(0.99);
+  expect(Number.parseFloat(row("Exposed communication")[1]) / (times.exchange * 1000)).toBeGreaterThan(0.99);
   // Queries: 3 hops of 24 rows of 4 heads by 16; partial results add O and LSE of as many rows, to each other rank.
   const links = await rows(page.getByRole("table", { name: /^Bytes per link/ }).nth(1));
   expect(links[0][1]).toBe(count(3 * 24 * 4 * 16 * 4));
@@ -291,7 +332,7 @@ test("the stage is saved as SVG and as PNG", async ({ page }) => {
   const [width, height] = [png.readUInt32BE(16), png.readUInt32BE(20)];
   expect(width).toBeGreaterThan(1000);
   const painted = await page.evaluate(async (data) => {
-    const image = await createImageBitmap(await (await fetch(`data:image/png;base64,${data}`)).blob());
+    const image = await createImageBitmap(new Blob([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))]));
     const canvas = new OffscreenCanvas(image.width, image.height);
     const context = canvas.getContext("2d")!;
     context.drawImage(image, 0, 0);

@@ -4,9 +4,10 @@ import { until } from "lit/directives/until.js";
 import { choices } from "../experiment.ts";
 import { formatBytes, formatError } from "../format.ts";
 import { Session } from "../session.ts";
-import { type View, views } from "../views.ts";
+import { type View, viewOfAddress } from "../views.ts";
 import "../timeline/timeline.ts";
 import "./rail.ts";
+import { scrolls } from "./scrolls.ts";
 import "./sentence.ts";
 import { shared } from "./style.ts";
 
@@ -21,13 +22,14 @@ export class RingsideApp extends LitElement {
 
   constructor() {
     super();
-    this._view = this.#viewOfAddress();
+    this._view = viewOfAddress();
     this.#session.addEventListener("change", () => this.requestUpdate());
-    addEventListener("hashchange", () => (this._view = this.#viewOfAddress()));
+    // A hashchange would not come where Back leads to another query too: views write theirs.
+    addEventListener("popstate", () => (this._view = viewOfAddress()));
   }
 
-  #viewOfAddress(): View {
-    return views.find(({ id }) => `#${id}` === location.hash) ?? views[0];
+  protected override updated(): void {
+    document.title = `Ringside · ${this._view.title}`;
   }
 
   #stage(): unknown {
@@ -43,15 +45,15 @@ export class RingsideApp extends LitElement {
 
   protected override render(): TemplateResult {
     const session = this.#session;
-    if (this._view.whole) return html`<ringside-rail .current=${this._view.id}></ringside-rail><main class="whole" aria-label=${this._view.title}>${this.#stage()}</main>`;
+    if (this._view.whole) return html`<ringside-rail .current=${this._view.id}></ringside-rail><main class="whole" ${scrolls()} aria-label=${this._view.title}>${this.#stage()}</main>`;
     const { result, phase, experiment } = session.state;
     const ranks = result?.report.ranks ?? experiment?.N ?? session.reading.experiment?.N ?? 4;
     const note = phase === "empty" ? "Nothing has run yet: each span of a run is drawn here as it was measured." : session.running ? "Spans are drawn when the ranks have answered." : "This run ended before there was anything to draw.";
     return html`
       <ringside-rail .current=${this._view.id}></ringside-rail>
       <div class="head"><ringside-sentence .session=${session} .draft=${session.draft} .state=${session.state} .other=${session.other} .adapter=${session.adapter}></ringside-sentence></div>
-      <main aria-label=${this._view.title}>${this.#stage()}</main>
-      ${this._view.tall && result === undefined ? nothing : html`<aside aria-label="Timeline">${this.#timelines(ranks, note)}</aside>`}
+      <main ${scrolls()} aria-label=${this._view.title}>${this.#stage()}</main>
+      ${this._view.tall && result === undefined ? nothing : html`<aside ${scrolls()} aria-label="Timeline">${this.#timelines(ranks, note)}</aside>`}
       <p class="unseen" role="status">${this.#news()}</p>
     `;
   }
@@ -92,7 +94,7 @@ export class RingsideApp extends LitElement {
       case "failed":
         return `${failure?.title}: ${failure?.message}`;
       case "cancelled":
-        return "Cancelled.";
+        return result === undefined ? "Cancelled." : "The check was skipped; the result stands unchecked.";
     }
   }
 

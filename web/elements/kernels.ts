@@ -1,21 +1,14 @@
 /** Says which of the visitor's kernels runs use in place of the shipped ones, with the way back; nothing where they use none. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { sayVariant, variants } from "../variants.ts";
+import { Follow } from "./follow.ts";
 import { shared } from "./style.ts";
 
 /** `<ringside-kernels>`: renders whenever the choice changed. */
 export class RingsideKernels extends LitElement {
-  #update = () => this.requestUpdate();
-
-  override connectedCallback(): void {
-    super.connectedCallback();
-    variants.addEventListener("change", this.#update);
-    this.requestUpdate();
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    variants.removeEventListener("change", this.#update);
+  constructor() {
+    super();
+    new Follow(this, () => variants, ["change"]);
   }
 
   protected override render(): TemplateResult | typeof nothing {

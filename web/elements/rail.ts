@@ -2,6 +2,7 @@
 import { css, html, LitElement, type TemplateResult } from "lit";
 import { chosenTheme, setTheme, type Theme } from "../theme.ts";
 import { views } from "../views.ts";
+import { scrolls } from "./scrolls.ts";
 import { shared } from "./style.ts";
 
 const themes: readonly Theme[] = ["auto", "light", "dark"];
@@ -33,7 +34,7 @@ export class RingsideRail extends LitElement {
   protected override render(): TemplateResult {
     return html`<header>
       <h1><svg viewBox="0 0 32 32" width="32" height="32" aria-hidden="true"><circle cx="16" cy="16" r="10" /><circle class="dot" cx="16" cy="6" r="4" /><circle class="dot" cx="26" cy="16" r="4" /><circle class="dot" cx="16" cy="26" r="4" /><circle class="dot" cx="6" cy="16" r="4" /></svg><span>Ringside</span></h1>
-      <nav aria-label="Views"><ul>
+      <nav ${scrolls()} aria-label="Views"><ul>
         ${views.map(({ id, title, icon }) => html`<li><a href="#${id}" aria-current=${id === this.current ? "page" : "false"}>${drawing(icon)}<span>${title}</span></a></li>`)}
       </ul></nav>
       <button class="theme" @click=${this.#turn} aria-label="Theme: ${this._theme}" title="Theme: ${this._theme}">${drawing(icons[this._theme], this._theme === "auto")}<span>${this._theme}</span></button>

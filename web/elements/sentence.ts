@@ -2,7 +2,8 @@
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import type { Adapter } from "../adapter.ts";
-import { choices, type Draft, type Field, names } from "../experiment.ts";
+import { backendChoices, choices, type Draft, type Field, names } from "../experiment.ts";
+import { formatCount } from "../format.ts";
 import { sayFiles } from "../own/data.ts";
 import type { RunState } from "../run.ts";
 import type { Session } from "../session.ts";
@@ -171,7 +172,7 @@ export class RingsideSentence extends LitElement {
   }
 
   #choice(field: Choice): TemplateResult {
-    const known = Object.entries<string>(choices[field]);
+    const known = Object.entries<string>(field === "backend" ? backendChoices(this.adapter?.webgpu) : choices[field]);
     const value = this.draft[field];
     const problem = this.session.reading.problems.get(field);
     return html`<span class="choice"><select id=${field} aria-label=${names[field]} title=${names[field]} .value=${live(value)}
@@ -201,6 +202,10 @@ export class RingsideSentence extends LitElement {
     const { problems } = this.session.reading;
     const { running } = this.session;
     const off = this.draft.bandwidth === "off";
+    // By then the result is there, and only the check can be stopped.
+    const checked = [this.state, this.other].find(({ phase }) => phase === "checking");
+    const checking = checked === undefined ? undefined : (checked.progress ?? { done: 0, total: checked.experiment!.T });
+    const stop = checking === undefined ? "Cancel" : "Skip the check";
     return html`<form novalidate @submit=${this.#submit} aria-label="Experiment">
       <p class="sentence">
         <span>${this.#text("N")} ranks,</span>
@@ -217,8 +222,11 @@ export class RingsideSentence extends LitElement {
       <datalist id="links"><option value="off"></option><option value="100 MB/s"></option><option value="1 GB/s"></option><option value="12.5 GB/s"></option><option value="50 GB/s"></option><option value="400 GB/s"></option></datalist>
       <div class="run">
         ${running
-          ? html`<button type="button" class="button" @click=${() => this.session.cancel()}>Cancel</button>`
+          ? html`<button type="button" class="button" @click=${() => this.session.cancel()}>${stop}</button>`
           : html`<button type="submit" class="button primary">Run</button>`}
+        ${checking === undefined ? nothing : html`<p class="badge checking">
+          <progress aria-label="Rows checked against float64" value=${checking.done} max=${checking.total}></progress>
+          <span>${formatCount(checking.done)} of ${formatCount(checking.total)} rows checked</span></p>`}
         ${badge(this.adapter, this.draft.backend, this.state)}
       </div>
       ${problems.size === 0 ? nothing : html`<div class="problems" role="alert"><ul>${[...problems].map(([field, problem]) => html`<li id="problem-${field}">${problem}</li>`)}</ul></div>`}
@@ -240,7 +248,21 @@ export class RingsideSentence extends LitElement {
     this.#focusOnButton = this.shadowRoot?.activeElement?.matches(".run .button") ?? false;
   }
 
-  static override styles = [shared, badgeStyle, sentenceStyle];
+  static override styles = [
+    shared,
+    badgeStyle,
+    sentenceStyle,
+    css`
+      .checking {
+        align-items: center;
+      }
+      .checking progress {
+        width: 96px;
+        height: 6px;
+        accent-color: var(--accent);
+      }
+    `,
+  ];
 }
 
 customElements.define("ringside-sentence", RingsideSentence);

@@ -29,6 +29,10 @@ export const shared = css`
     outline-offset: 2px;
     border-radius: 3px;
   }
+  /* A box that scrolls ends at its neighbours: the outline goes inside. */
+  [data-scrolls]:focus-visible {
+    outline-offset: -2px;
+  }
   .unseen {
     position: absolute;
     width: 1px;
@@ -69,6 +73,10 @@ export const shared = css`
   .button.primary[disabled] {
     background: var(--sunken);
     border-color: var(--rule);
+    color: var(--ink-2);
+  }
+  /* A result of what the sentence said before: it stands, but no longer speaks for the sentence. */
+  .old .good, .old .wrong, .good.old, .wrong.old {
     color: var(--ink-2);
   }
   table {
@@ -127,9 +135,9 @@ export const shared = css`
     border-radius: 2px;
     background: var(--of);
   }
-  .swatch.wait {
-    background: repeating-linear-gradient(-45deg, var(--wait) 0 2px, transparent 2px 4px);
-    box-shadow: inset 0 0 0 1px var(--wait);
+  .swatch.hatched {
+    background: repeating-linear-gradient(-45deg, var(--of) 0 2px, transparent 2px 4px);
+    box-shadow: inset 0 0 0 1px var(--of);
   }
   @media (prefers-reduced-motion: no-preference) {
     .button {

@@ -1,6 +1,7 @@
 /** Where the inputs come from: a seed, or the visitor's own files, which are dropped on the Lab or chosen here. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
+import { Follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
 import "../elements/scroll.ts";
 import { formatBytes, formatCount } from "../format.ts";
@@ -17,7 +18,6 @@ export class RingsideOwn extends LitElement {
   declare _over: boolean;
   #news = "";
   #focus: string | undefined;
-  #update = () => this.requestUpdate();
   #dragged = (event: DragEvent) => {
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
@@ -35,13 +35,17 @@ export class RingsideOwn extends LitElement {
     this.session.own.take([...event.dataTransfer.files]);
   };
 
+  constructor() {
+    super();
+    new Follow(this, () => this.session?.own, ["change"]);
+  }
+
   override connectedCallback(): void {
     super.connectedCallback();
     addEventListener("dragenter", this.#dragged);
     addEventListener("dragover", this.#dragged);
     addEventListener("dragleave", this.#left);
     addEventListener("drop", this.#dropped);
-    this.session?.own.addEventListener("change", this.#update);
   }
 
   override disconnectedCallback(): void {
@@ -50,11 +54,6 @@ export class RingsideOwn extends LitElement {
     removeEventListener("dragover", this.#dragged);
     removeEventListener("dragleave", this.#left);
     removeEventListener("drop", this.#dropped);
-    this.session.own.removeEventListener("change", this.#update);
-  }
-
-  protected override firstUpdated(): void {
-    this.session.own.addEventListener("change", this.#update);
   }
 
   #chosen(event: Event): void {

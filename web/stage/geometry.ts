@@ -13,10 +13,17 @@ const centre = SIZE / 2;
 
 /** Radii and sizes for N ranks: of the circle of ranks, of the chunks' orbit within it, of a rank, of a chunk's side. */
 export function sizes(ranks: number): { readonly ring: number; readonly orbit: number; readonly rank: number; readonly chunk: number } {
-  const rank = Math.min(34, 242 / ranks);
+  const rank = Math.min(34, 360 / ranks);
   const ring = centre - rank - 6;
   const chunk = Math.min(24, 1.1 * rank);
   return { ring, orbit: ring - rank - 0.75 * chunk - 2, rank, chunk };
+}
+
+/** Size in pixels of the bold number of a rank that fits `width`: as large as the largest of `ranks` ranks needs; 0 where it could not be read. */
+export function numberSize(width: number, ranks: number, most: number): number {
+  // A bold digit is 0.7 of its size wide in wide fonts; some room stays on either side.
+  const size = Math.min(most, (0.85 * width) / (0.7 * String(Math.max(0, ranks - 1)).length));
+  return size < 6.5 ? 0 : size;
 }
 
 /** A point at `radius` on the way of `position` ranks round a ring of N; 0 is the top. */

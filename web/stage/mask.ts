@@ -6,6 +6,7 @@ import type { Mask, MaskBlock, MaskChunk } from "../engine.ts";
 import { formatCount, formatFlops } from "../format.ts";
 import { nextTask } from "../next-task.ts";
 import { onRankColour, rankColour } from "../palette.ts";
+import { numberSize } from "./geometry.ts";
 import { hopsAt, type Motion, type Progress } from "./motion.ts";
 import type { Facts, Selection } from "./selection.ts";
 import { imbalance } from "./traffic.ts";
@@ -70,6 +71,11 @@ export class RingsideMask extends LitElement {
     return Math.min(25, (width - side) / this.mask.keys.length);
   }
 
+  /** Size of the numbers in blocks; 0 where they could not be read. */
+  get #digits(): number {
+    return numberSize(this.#cell, this.#ranks, 10);
+  }
+
   #place({ query, key }: MaskBlock): { readonly x: number; readonly y: number } {
     return { x: side + key * this.#cell, y: top + query * this.#cell };
   }
@@ -129,7 +135,7 @@ export class RingsideMask extends LitElement {
 
   #legend(): TemplateResult {
     if (this.motion === undefined) return html`The same work: the busiest rank has ${imbalance(this.mask.pairs).toFixed(2)} × the mean.`;
-    return html`Colour: the rank that computes a block${this.#cell < 11 ? nothing : html`; number: the hop`}. Blank: skipped.`;
+    return html`Colour: the rank that computes a block${this.#digits === 0 ? nothing : html`; number: the hop`}. Blank: skipped.`;
   }
 
   #say(block: MaskBlock): TemplateResult {
@@ -145,8 +151,9 @@ export class RingsideMask extends LitElement {
     const cell = this.#cell;
     const mark = ({ owner }: MaskChunk, x: number, y: number) => {
       const size = Math.min(16, cell - 2);
+      const digits = numberSize(size, this.#ranks, 10);
       return svg`<rect x=${x - size / 2} y=${y - size / 2} width=${size} height=${size} rx=${size / 4} style="fill:${rankColour(owner, this.#ranks)}" />
-        ${size < 10 ? nothing : svg`<text x=${x} y=${y + 3.5} style="fill:${onRankColour(owner, this.#ranks)}">${owner}</text>`}`;
+        ${digits === 0 ? nothing : svg`<text x=${x} y=${y + 0.35 * digits} style="fill:${onRankColour(owner, this.#ranks)};font-size:${digits}px">${owner}</text>`}`;
     };
     const fresh = keys.findIndex(({ cached }) => !cached);
     const label = (x: number, text: string) => svg`<text class="head" x=${x} y="12">${text}</text>`;
@@ -179,11 +186,14 @@ export class RingsideMask extends LitElement {
     const [{ rank, hop }] = blocks;
     const state = states[rank]?.[hop] ?? "done";
     const cell = this.#cell;
+    const digits = this.#digits;
     return svg`<g class=${state}>
       <path class="blocks" d=${blocks.map((block) => this.#path(block)).join("")} style="fill:${rankColour(rank, this.#ranks)}" />
-      ${cell < 11 ? nothing : blocks.map((block) => {
+      ${digits === 0 ? nothing : blocks.map((block) => {
         const { x, y } = this.#place(block);
-        return svg`<text x=${x + (block.full ? 0.5 : 0.33) * cell} y=${y + (block.full ? 0.5 : 0.72) * cell + 3.5} style=${state === "next" ? "" : `fill:${onRankColour(rank, this.#ranks)}`}>${hop}</text>`;
+        const fill = state === "next" ? "" : `;fill:${onRankColour(rank, this.#ranks)}`;
+        return svg`<text x=${x + (block.full ? 0.5 : 0.33) * cell} y=${y + (block.full ? 0.5 : 0.72) * cell + 0.35 * digits}
+          style="font-size:${digits}px${fill}">${hop}</text>`;
       })}
     </g>` as TemplateResult;
   }

@@ -1,7 +1,6 @@
 /** Where every chunk and parcel of a run was at a moment, and what every rank did: from its spans alone. */
 import { ownerAt, type Report, type Span } from "../engine.ts";
-import type { TimeKind } from "../palette.ts";
-import { timeKind } from "../palette.ts";
+import { type TimeKind, timeKind, timeKinds } from "../kinds.ts";
 
 /** A message of the run between two ranks, in seconds since the run began. */
 export interface Flight {
@@ -28,7 +27,7 @@ export interface Place {
 /** What a rank's device does at a moment. */
 export interface Doing {
   readonly rank: number;
-  readonly kind: Extract<TimeKind, "attend" | "wait" | "merge"> | "idle";
+  readonly kind: TimeKind | "idle";
   /** While it attends: the hop, the chunk's owner, and how much of the hop's attention is over. */
   readonly hop?: number;
   readonly owner?: number;
@@ -55,7 +54,7 @@ export interface Motion {
   /** Each chunk's own journey, by owner, in order of time. */
   readonly journeys: readonly (readonly Flight[])[];
   readonly parcels: readonly Flight[];
-  /** Attend, wait and merge of each rank in order of time; the attention of a hop is one span, from its first to its last. */
+  /** What each rank did that the stage shows, in order of time; the attention of a hop is one span, from its first to its last. */
   readonly devices: readonly (readonly Span[])[];
   readonly moments: readonly Moment[];
 }
@@ -69,7 +68,7 @@ export function motionOf({ spans, ranks }: Pick<Report, "spans" | "ranks">): Mot
     return { kind: parcel ? "parcel" : "chunk", from, to, owner: parcel ? to : ownerAt(from, hop, ranks), hop: parcel ? ranks : hop, start, end: start + span.duration, bytes };
   };
   const flights = received.map(flight);
-  const devices = Array.from({ length: ranks }, (_, rank) => wholeHops(spans.filter((span) => span.rank === rank && span.lane === "device" && ["attend", "wait", "merge"].includes(timeKind(span))).sort((a, b) => a.start - b.start)));
+  const devices = Array.from({ length: ranks }, (_, rank) => wholeHops(spans.filter((span) => span.rank === rank && span.lane === "device" && timeKinds[timeKind(span)].doing !== undefined).sort((a, b) => a.start - b.start)));
   const of = [...devices.flat(), ...received];
   const from = of.length === 0 ? 0 : Math.min(...of.map(({ start }) => start));
   const end = of.length === 0 ? 0 : Math.max(...of.map(({ start, duration }) => start + duration));
@@ -114,7 +113,7 @@ export function doingAt({ devices }: Motion, time: number): Doing[] {
     const span = spans.findLast(({ start, duration }) => start <= time && time < start + duration);
     if (span === undefined) return { rank, kind: "idle" };
     const { hop, peer: owner, start, duration } = span;
-    return span.kind === "attend" ? { rank, kind: "attend", hop, owner, share: (time - start) / duration } : { rank, kind: timeKind(span) as "wait" | "merge" };
+    return span.kind === "attend" ? { rank, kind: "attend", hop, owner, share: (time - start) / duration } : { rank, kind: timeKind(span) };
   });
 }
 

@@ -2,9 +2,11 @@
 import { css, html, LitElement, nothing, svg, type TemplateResult } from "lit";
 import { Follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
+import { fillOf, hatchings } from "../elements/swatch.ts";
 import type { Variant } from "../engine.ts";
+import { timeKinds } from "../kinds.ts";
 import { onRankColour, rankColour } from "../palette.ts";
-import { arcPath, onRing, orbitPath, pointOf, SIZE, sizes } from "./geometry.ts";
+import { arcPath, numberSize, onRing, orbitPath, pointOf, SIZE, sizes } from "./geometry.ts";
 import { type Doing, doingAt, type Motion, type Place, placesAt } from "./motion.ts";
 import type { Facts, Selection } from "./selection.ts";
 
@@ -37,7 +39,7 @@ export class RingsideRing extends LitElement {
     const parcels = places.filter(({ kind }) => kind === "parcel");
     const doing = doingAt(motion, time);
     return html`<svg viewBox="0 0 ${SIZE} ${SIZE}" role="group" aria-label=${sayAll(doing, chunks, parcels.length, variant)}>
-      <defs><pattern id="waiting" width="4" height="4" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="1.6" height="4" class="hatch" /></pattern></defs>
+      <defs>${hatchings()}</defs>
       ${motion.ranks < 3 ? nothing : svg`<text class="middle" x=${SIZE / 2} y=${SIZE / 2 - 2}>${variant === "pass-q" ? "Q travels" : "KV travels"}</text><text class="middle" x=${SIZE / 2} y=${SIZE / 2 + 14}>${variant === "pass-q" ? "KV stays" : "Q stays"}</text>`}
       ${motion.ranks === 1 ? nothing : doing.map(({ rank }) => this.#link(rank, chunks))}
       ${doing.map((one) => this.#rank(one))}
@@ -74,17 +76,27 @@ export class RingsideRing extends LitElement {
     const { enter, leave, choose } = this.#about(facts);
     const stays = this.variant === "pass-q" ? "KV" : "Q";
     const visits = this.variant === "pass-q" ? "Q" : "KV";
+    const waiting = kind !== "idle" && timeKinds[kind].waits === true;
+    const band = kind === "idle" || kind === "attend" ? "" : `stroke:var(${timeKinds[kind].colour})`;
     const large = radius >= 26;
-    const text = (value: string | number, dx: number, dy: number, of: number, small = false) => svg`<text class=${small ? "what" : "number"} x=${(at.x + dx).toFixed(2)} y=${(at.y + dy).toFixed(2)} style="fill:${onRankColour(of, ranks)}">${value}</text>`;
+    // Two numbers side by side, or else the rank's own alone.
+    const both = numberSize(inner, ranks, 13);
+    const size = both || numberSize(2 * inner, ranks, 13);
+    const text = (value: string | number, dx: number, dy: number, of: number, small = false) => {
+      const font = small ? "" : `;font-size:${size.toFixed(1)}px`;
+      return svg`<text class=${small ? "what" : "number"} x=${(at.x + dx).toFixed(2)} y=${(at.y + dy).toFixed(2)}
+        style="fill:${onRankColour(of, ranks)}${font}">${value}</text>`;
+    };
+    const low = large ? 0 : size / 3;
     return svg`<g class="rank ${kind} ${this.selection.lights(facts) ? "lit" : ""}" @pointerenter=${enter} @pointerleave=${leave} @click=${choose}>
       <title>rank ${rank}: ${sayDoing({ rank, kind, owner, share, hop }, this.variant)}</title>
       <circle class="ground" cx=${x} cy=${y} r=${radius} />
       <path class="half" d=${half(0)} style="fill:${rankColour(rank, ranks)}" />
-      ${kind === "attend" && owner !== undefined ? svg`<path class="half" d=${half(1)} style="fill:${rankColour(owner, ranks)}" />` : kind === "wait" ? svg`<path class="waits" d=${half(1)} fill="url(#waiting)" />` : nothing}
-      ${radius < 9 ? nothing : text(rank, -inner / 2, large ? 0 : 4, rank)}
+      ${kind === "attend" && owner !== undefined ? svg`<path class="half" d=${half(1)} style="fill:${rankColour(owner, ranks)}" />` : waiting ? svg`<path class="waits" d=${half(1)} style="${fillOf(kind)};stroke:none" />` : nothing}
+      ${size === 0 ? nothing : text(rank, both > 0 ? -inner / 2 : 0, low, rank)}
       ${large ? text(stays, -inner / 2, 12, rank, true) : nothing}
-      ${kind === "attend" && owner !== undefined && radius >= 9 ? svg`${text(owner, inner / 2, large ? 0 : 4, owner)}${large ? text(visits, inner / 2, 12, owner, true) : nothing}` : nothing}
-      <circle class="band" cx=${x} cy=${y} r=${radius} />
+      ${kind === "attend" && owner !== undefined && both > 0 ? svg`${text(owner, inner / 2, low, owner)}${large ? text(visits, inner / 2, 12, owner, true) : nothing}` : nothing}
+      <circle class="band ${waiting ? "waiting" : ""}" style=${band} cx=${x} cy=${y} r=${radius} />
       ${kind === "attend" ? svg`<path class="over" d=${arcPath(at, radius, share!)} />` : nothing}
     </g>` as TemplateResult;
   }
@@ -160,20 +172,12 @@ export class RingsideRing extends LitElement {
         stroke: var(--attend);
         stroke-width: 5;
       }
-      .wait .band {
-        stroke: var(--wait);
+      .band.waiting {
         stroke-opacity: 1;
         stroke-width: 3;
         stroke-dasharray: 4 3;
       }
-      .waits {
-        stroke: none;
-      }
-      .hatch {
-        fill: var(--wait);
-      }
       .merge .band {
-        stroke: var(--merge);
         stroke-opacity: 1;
         stroke-width: 5;
       }
@@ -200,7 +204,7 @@ export class RingsideRing extends LitElement {
 /** What a rank does, in words. */
 export function sayDoing({ rank, kind, owner, hop, share }: Doing, variant: Variant): string {
   if (kind === "attend") return variant === "pass-q" ? `hop ${hop}, attends with the queries of rank ${owner} to its own keys, ${Math.round(100 * share!)} % done` : `hop ${hop}, attends to the keys of rank ${owner}${owner === rank ? ", its own" : ""}, ${Math.round(100 * share!)} % done`;
-  return kind === "wait" ? "waits" : kind === "merge" ? "merges" : "idle";
+  return kind === "idle" ? "idle" : (timeKinds[kind].doing ?? kind);
 }
 
 function sayAll(doing: readonly Doing[], chunks: readonly Place[], parcels: number, variant: Variant): string {

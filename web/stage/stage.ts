@@ -64,6 +64,11 @@ export class RingsideStage extends LitElement {
     this.#player?.pause();
   }
 
+  /** An update that was asked for before the stage left the page comes after it, and must not play: another stage moves the same moment. */
+  protected override shouldUpdate(): boolean {
+    return this.isConnected;
+  }
+
   #shown(state: RunState): Shown | undefined {
     const report = state.result?.report;
     if (report === undefined) return undefined;
@@ -129,8 +134,8 @@ export class RingsideStage extends LitElement {
   #key(event: KeyboardEvent): void {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.composedPath()[0] as Element;
-    // A button takes the space bar, a slider and a list the arrows.
-    if (target.matches("select, input") && event.key !== " ") return;
+    // A button takes the space bar; a slider, a list and a box that scrolls take the arrows.
+    if (target.matches("select, input, [data-scrolls]") && event.key !== " ") return;
     if (target.matches("button, summary, a, select") && event.key === " ") return;
     const player = this.#player!;
     const act: Record<string, () => void> = {
@@ -165,13 +170,14 @@ export class RingsideStage extends LitElement {
     const main = this.#shown(session.state);
     if (main === undefined) return nothing;
     const { compare } = session;
+    const old = session.stale ? "old" : "";
     const other = compare ? this.#shown(session.other) : undefined;
     const pair = main.report.variant === "pass-kv" ? [main, other] : [other, main];
     const most = Math.max(1, ...[main, other].flatMap((one) => one?.links.map(({ bytes }) => bytes) ?? []));
     return html`<section aria-labelledby="stage" @keydown=${this.#key}>
       <header>
         <h2 id="stage">${compare ? "pass-KV beside pass-Q" : names[main.report.variant]}</h2>
-        ${compare ? nothing : html`<p class="checked">${sayCheck(session.state)}</p>`}
+        ${compare ? nothing : html`<p class="checked ${old}">${sayCheck(session.state)}</p>`}
         <ringside-transport .player=${this.#player} .selection=${session.selection} .motion=${main.motion} @step=${(event: CustomEvent<1 | -1>) => this.#step(event.detail)} @moved=${this.#moved}></ringside-transport>
         <div class="tools">
           <button class="button" aria-pressed=${String(compare)} @click=${() => void session.comparing(!compare)}>Compare ${names["pass-kv"]} and ${names["pass-q"]}</button>
@@ -181,7 +187,7 @@ export class RingsideStage extends LitElement {
       </header>
       ${this._problem === "" ? nothing : html`<p class="stale" role="alert">${this._problem}</p>`}
       ${compare ? html`
-        <div class="pair">${pair.map((one, i) => html`<div class="pane"><div class="name"><h3>${names[i === 0 ? "pass-kv" : "pass-q"]}</h3>${one === undefined ? nothing : html`<p class="checked">${sayCheck(one.state)}</p>`}</div>${one === undefined ? this.#pending() : this.#ring(one)}</div>`)}</div>
+        <div class="pair">${pair.map((one, i) => html`<div class="pane"><div class="name"><h3>${names[i === 0 ? "pass-kv" : "pass-q"]}</h3>${one === undefined ? nothing : html`<p class="checked ${old}">${sayCheck(one.state)}</p>`}</div>${one === undefined ? this.#pending() : this.#ring(one)}</div>`)}</div>
         ${other === undefined ? nothing : this.#compared(pair as [Shown, Shown])}
         <div class="pair">${pair.map((one) => html`<div class="pane">${one === undefined ? nothing : this.#facts(one, most)}</div>`)}</div>` : html`<div class="single">${this.#ring(main)}<div class="pane">${this.#facts(main, most)}</div></div>`}
       <details @toggle=${(event: ToggleEvent) => (this._table = event.newState === "open")}>

@@ -4,6 +4,7 @@ import { disc } from "../elements/disc.ts";
 import "../elements/scroll.ts";
 import type { Mask, Report } from "../engine.ts";
 import { formatBytes, formatCount, formatFlops, formatTime } from "../format.ts";
+import { sums, timeKinds } from "../kinds.ts";
 import type { Motion } from "./motion.ts";
 import type { Facts, Selection } from "./selection.ts";
 import { imbalance, type LinkTraffic, type Outcome } from "./traffic.ts";
@@ -75,12 +76,14 @@ export function hopByHop({ devices, ranks }: Motion, variant: Report["variant"],
   </table></ringside-scroll>`;
 }
 
+/** The sums of a report by which variants differ: attention and waiting. */
+const compared = sums.filter(({ kind }) => kind === "attend" || timeKinds[kind].waits);
+
 /** Both variants on the same input: what each cost, and how many times the other's that is. */
 export function comparison(kv: Outcome, q: Outcome, errors: readonly [string, string]): TemplateResult {
   const rows: (readonly [string, (of: Outcome) => number, (value: number) => string])[] = [
     ["Ring, first span to last", ({ ring }) => ring, formatTime],
-    ["Attend, slowest rank", ({ attend }) => attend, formatTime],
-    ["Exposed exchange, slowest rank", ({ exposed }) => exposed, formatTime],
+    ...compared.map(({ key, name }) => [`${name}, slowest rank`, ({ times }: Outcome) => times[key], formatTime] as const),
     ["Sent round the ring, all ranks", ({ ringBytes }) => ringBytes, formatBytes],
     ["Sent in the All2All, all ranks", ({ all2allBytes }) => all2allBytes, formatBytes],
     ["Sent, all ranks", ({ ringBytes, all2allBytes }) => ringBytes + all2allBytes, formatBytes],

@@ -43,10 +43,8 @@ export function imbalance(pairs: Mask["pairs"]): number {
 export interface Outcome {
   /** Seconds from the first span of the ring to its last. */
   readonly ring: number;
-  /** Seconds of attention of the rank with most of it. */
-  readonly attend: number;
-  /** Seconds that the rank which waited longest waited for messages. */
-  readonly exposed: number;
+  /** Seconds by kind, each of the rank that took longest. */
+  readonly times: Report["times"];
   /** Bytes that all ranks sent, round the ring and in the All2All. */
   readonly ringBytes: number;
   readonly all2allBytes: number;
@@ -56,5 +54,5 @@ export interface Outcome {
 /** What a run cost. */
 export function outcomeOf({ perRank, times }: Pick<Report, "perRank" | "times">, { from, end }: Motion): Outcome {
   const sum = (of: (rank: Report["perRank"][number]) => number) => perRank.reduce((total, rank) => total + of(rank), 0);
-  return { ring: end - from, attend: times.attend, exposed: times.exchange, ringBytes: sum(({ ring }) => ring.bytes), all2allBytes: sum(({ all2all }) => all2all.bytes), messages: sum(({ messages }) => messages) };
+  return { ring: end - from, times, ringBytes: sum(({ ring }) => ring.bytes), all2allBytes: sum(({ all2all }) => all2all.bytes), messages: sum(({ messages }) => messages) };
 }

@@ -4,6 +4,7 @@ import { live } from "lit/directives/live.js";
 import { Follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
 import { formatTime } from "../format.ts";
+import { timeKinds } from "../kinds.ts";
 import { doingAt, type Motion } from "./motion.ts";
 import { type Player, speeds } from "./player.ts";
 import type { Selection } from "./selection.ts";
@@ -66,7 +67,8 @@ export function sayHops(motion: Motion, time: number): string {
     return least === most ? `hop ${least}` : `hops ${least}–${most}`;
   }
   if (doing.some(({ kind }) => kind === "merge")) return "merge";
-  return doing.some(({ kind }) => kind === "wait") ? "all wait" : time >= motion.end ? "end" : "between hops";
+  if (doing.some(({ kind }) => kind === "all2all")) return "All2All";
+  return doing.some(({ kind }) => kind !== "idle" && timeKinds[kind].waits) ? "all wait" : time >= motion.end ? "end" : "between hops";
 }
 
 const icon = (path: string): TemplateResult => html`<svg viewBox="0 0 24 24" width="16" height="16" aria-hidden="true"><path d=${path} /></svg>`;

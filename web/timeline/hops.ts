@@ -1,5 +1,6 @@
 /** What each hop cost, from the spans: the table beside the timeline. */
 import type { Span } from "../engine.ts";
+import { waits } from "../kinds.ts";
 
 /** One ring step over all ranks. A cluster is as slow as its slowest rank, so times are the longest of any rank. */
 export interface Hop {
@@ -21,7 +22,7 @@ export function hopsOf(spans: readonly Span[], ranks: number): Hop[] {
     const own = spans.filter((span) => span.hop === hop);
     const of = (kind: Span["kind"]) => own.filter((span) => span.kind === kind);
     return {
-      hop, attend: longest(of("attend"), ranks), transfer: longest(of("send"), ranks), wait: longest(of("wait"), ranks),
+      hop, attend: longest(of("attend"), ranks), transfer: longest(of("send"), ranks), wait: longest(own.filter(waits), ranks),
       bytes: sum(of("send"), "bytes"), flops: sum(of("attend"), "flops"),
     };
   });

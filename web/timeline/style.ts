@@ -15,6 +15,7 @@ export const timelineStyle = css`
   }
   .top, .axis {
     position: sticky;
+    z-index: 1;
     background: var(--paper);
   }
   .top {
@@ -104,25 +105,7 @@ export const timelineStyle = css`
     fill-opacity: 0.045;
   }
   .span {
-    fill: var(--other);
     outline: none;
-  }
-  .attend {
-    fill: var(--attend);
-  }
-  .transfer {
-    fill: var(--transfer);
-  }
-  .merge {
-    fill: var(--merge);
-  }
-  .span.wait {
-    fill: url(#hatch);
-    stroke: var(--wait);
-    stroke-width: 1;
-  }
-  .hatch {
-    fill: var(--wait);
   }
   .strip, .inside, .active, .lit, .cursor {
     pointer-events: none;

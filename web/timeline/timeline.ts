@@ -2,10 +2,13 @@
 import { html, LitElement, nothing, type PropertyValues, svg, type TemplateResult } from "lit";
 import { Follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
+import { fillOf, hatchings, swatch } from "../elements/swatch.ts";
+import { Width } from "../elements/width.ts";
 import type { Span } from "../engine.ts";
 import { formatTime } from "../format.ts";
+import { spanKinds, type TimeKind, timeKind, timeKinds } from "../kinds.ts";
 import { nextTask } from "../next-task.ts";
-import { lanes, onRankColour, rankColour, timeKind, timeKinds } from "../palette.ts";
+import { lanes, onRankColour, rankColour } from "../palette.ts";
 import { factsOf, type Selection } from "../stage/selection.ts";
 import { type Layout, layOut, type Placed } from "./layout.ts";
 import { type Scale, ticks, toSeconds, toX } from "./scale.ts";
@@ -59,7 +62,6 @@ export class RingsideTimeline extends LitElement {
   #end = 1;
   #ringStart = 0;
   #drag: { readonly x: number; readonly from: number; readonly to: number } | undefined;
-  #resize = new ResizeObserver(([entry]) => (this._width = Math.max(240, Math.floor(entry.contentRect.width))));
 
   constructor() {
     super();
@@ -74,18 +76,10 @@ export class RingsideTimeline extends LitElement {
     this._from = 0;
     this._to = 1;
     this._table = false;
+    new Width(this, (width) => (this._width = width));
     new Follow(this, () => this.selection, ["pick"]);
     // A run that is played moves the cursor alone.
     new Follow(this, () => this.selection, ["time"], () => this.#moveCursor());
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.#resize.disconnect();
-  }
-
-  protected override firstUpdated(): void {
-    this.#resize.observe(this.renderRoot.querySelector(".plot")!);
   }
 
   /** Another run's hundreds of spans are drawn in a task of their own. */
@@ -262,9 +256,13 @@ export class RingsideTimeline extends LitElement {
 
   #legend(): TemplateResult {
     const kinds = new Set(this.spans.map((span) => timeKind(span)));
-    const others = ["compile", "upload", "download", "gemm", "launch"].filter((kind) => this.spans.some((span) => span.kind === kind));
+    // What is not told apart by colour is named.
+    const present = new Set<string>(this.spans.map(({ kind }) => kind));
+    const others = Object.entries(spanKinds).filter(([kind, { time }]) => time === "other" && present.has(kind)).map(([, { name }]) => name);
     return html`<ul class="legend" aria-label="Kinds of time">
-      ${Object.entries({ ...timeKinds, other: others.join(", ") }).filter(([kind]) => kinds.has(kind as never)).map(([kind, label]) => html`<li><span class="swatch ${kind}" style="--of:var(--${kind})"></span>${label}</li>`)}
+      ${(Object.keys(timeKinds) as TimeKind[]).filter((kind) => kinds.has(kind)).map((kind) => {
+        return html`<li>${swatch(kind)}${kind === "other" ? others.join(", ") : timeKinds[kind].label}</li>`;
+      })}
       <li><span class="owner"></span>owner of the chunk attended to</li>
     </ul>`;
   }
@@ -289,7 +287,7 @@ export class RingsideTimeline extends LitElement {
       @pointerdown=${this.#grab} @pointerup=${this.#release} @pointercancel=${() => (this.#drag = undefined)} @pointerleave=${this.#leave}
       @focusin=${this.#focused} @focusout=${this.#leave} @wheel=${this.#wheel}>
       <defs>
-        <pattern id="hatch" width="4" height="4" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="1.6" height="4" class="hatch" /></pattern>
+        ${hatchings()}
         <clipPath id="clip"><rect x=${scale.left} y="0" width=${scale.width} height=${height} /></clipPath>
       </defs>
       ${empty ? nothing : this.#ticks(scale).ticks.map(({ at }) => svg`<line class="grid" x1=${toX(scale, at)} x2=${toX(scale, at)} y1="0" y2=${height + 4} />`)}
@@ -338,7 +336,7 @@ export class RingsideTimeline extends LitElement {
     const current = this._active === -1 ? index === 0 : index === this._active;
     const owned = span.kind === "attend" && span.peer !== undefined;
     return svg`
-      <rect class="span ${kind}" data-span=${index} role="img" aria-label=${describe(span)} tabindex=${current ? 0 : -1} x=${x1} y=${y} width=${width} height=${height} rx=${Math.min(2, width / 4, height / 4)} />
+      <rect class="span ${kind}" style=${fillOf(kind)} data-span=${index} role="img" aria-label=${describe(span)} tabindex=${current ? 0 : -1} x=${x1} y=${y} width=${width} height=${height} rx=${Math.min(2, width / 4, height / 4)} />
       ${owned ? svg`<rect class="strip" x=${x1} y=${y + height - 5} width=${width} height="5" style="fill:${rankColour(span.peer!, this.ranks)}" />` : nothing}
       ${owned && width > 16 && height >= 16 ? svg`<text class="inside" x=${Math.max(scale.left, x1) + 5} y=${y + 11.5}>${span.peer}</text>` : nothing}` as TemplateResult;
   }
@@ -357,7 +355,7 @@ export class RingsideTimeline extends LitElement {
     return html`<p class="details">
       <span class="disc" style="background:${rankColour(span.rank, this.ranks)};color:${onRankColour(span.rank, this.ranks)}">${span.rank}</span>
       <span>hop ${span.hop}</span>
-      <span><span class="swatch ${kind}" style="--of:var(--${kind})"></span> <b>${sayKind(span)}</b> ${sayPeer(span)}</span>
+      <span>${swatch(kind)} <b>${sayKind(span)}</b> ${sayPeer(span)}</span>
       <span><b>${formatTime(span.duration)}</b></span>
       <span>from ${formatTime(span.start)} to ${formatTime(span.start + span.duration)}</span>
       <span>${sayAmount(span)}</span>

@@ -1,26 +1,19 @@
 /** A span in words: for its label, its details and the table. */
 import type { Span } from "../engine.ts";
 import { formatBytes, formatCount, formatFlops, formatTime } from "../format.ts";
-
-const doing: Readonly<Record<Span["kind"], string>> = {
-  compile: "compile", upload: "upload", attend: "attend", merge: "merge", download: "download", send: "send", receive: "receive",
-  barrier: "waits for others to compile",
-  late: "waits for a late sender",
-  wait: "wait", all2all: "All2All", gemm: "GEMM", allreduce: "all-reduce", launch: "launch",
-};
+import { spanKinds } from "../kinds.ts";
 
 /** The kind of a span as people write it. */
 export function sayKind(span: Span): string {
-  return doing[span.kind];
+  return spanKinds[span.kind].name;
 }
 
 /** What the span's peer has to do with it, or nothing. */
 export function sayPeer(span: Span): string {
-  if (span.peer === undefined) return "";
-  if (span.kind === "attend") return `chunk of rank ${span.peer}`;
   if (span.kind === "all2all" && span.lane === "device") return "waits for all ranks";
+  if (span.peer === undefined) return "";
   if (span.kind === "all2all") return `${span.lane === "receive" ? "from" : "to"} rank ${span.peer}`;
-  return `${span.kind === "send" ? "to" : span.kind === "wait" ? "for" : "from"} rank ${span.peer}`;
+  return `${spanKinds[span.kind].peer ?? "from rank"} ${span.peer}`;
 }
 
 /** Bytes or work of a span with its rate, or nothing. */

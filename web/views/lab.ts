@@ -1,5 +1,6 @@
 /** The Lab: what the experiment amounts to, how its run goes, and what came out. */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { Follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
 import { toQuery } from "../experiment.ts";
 import "../own/panel.ts";
@@ -15,20 +16,10 @@ export class RingsideLab extends LitElement {
   static override properties = { session: { attribute: false } };
 
   declare session: Session;
-  #update = () => this.requestUpdate();
 
-  override connectedCallback(): void {
-    super.connectedCallback();
-    this.session?.addEventListener("change", this.#update);
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.session.removeEventListener("change", this.#update);
-  }
-
-  protected override firstUpdated(): void {
-    this.session.addEventListener("change", this.#update);
+  constructor() {
+    super();
+    new Follow(this, () => this.session, ["change"]);
   }
 
   protected override render(): TemplateResult {
@@ -41,7 +32,7 @@ export class RingsideLab extends LitElement {
       ${state.phase === "failed" ? failed(state, () => void this.session.run()) : nothing}
       ${state.phase === "cancelled" && result === undefined ? html`<section class="card" aria-labelledby="cancelled"><h2 id="cancelled" class="title">Cancelled</h2><p>The run was stopped ${state.step === "attending" ? "while the ring was turning" : "before the ring began"}; its ranks have ended. Nothing of it is kept.</p></section>` : nothing}
       ${result === undefined || experiment === undefined ? nothing : html`<ringside-stage .session=${this.session}></ringside-stage>
-      <div class="result">
+      <div class="result ${stale ? "old" : ""}">
         <div class="first">
           ${stale ? html`<p class="stale">${state.own === this.session.own.data ? "The sentence has" : "The inputs have"} changed since this run: <a href="?${toQuery(experiment)}" @click=${this.#back}>back to what ran</a></p>` : nothing}
           ${running ? progress(state, backend) : verdict(state)}

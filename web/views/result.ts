@@ -3,11 +3,12 @@ import { html, nothing, type TemplateResult } from "lit";
 import type { Check } from "../check.ts";
 import { disc } from "../elements/disc.ts";
 import "../elements/scroll.ts";
+import { swatch, swatchOf } from "../elements/swatch.ts";
 import type { Report } from "../engine.ts";
 import type { Experiment } from "../experiment.ts";
 import { formatBytes, formatCount, formatError, formatFlops, formatShare, formatTime } from "../format.ts";
+import { sums } from "../kinds.ts";
 import { type OwnData, sayFiles } from "../own/data.ts";
-import type { TimeKind } from "../palette.ts";
 import type { RunState } from "../run.ts";
 import { all2allOf, hopsOf } from "../timeline/hops.ts";
 import { sayTolerance } from "../tolerance.ts";
@@ -16,7 +17,7 @@ import { sayTolerance } from "../tolerance.ts";
 export function verdict({ check, step, phase, halted }: RunState): TemplateResult {
   if (check === undefined) {
     return html`<section aria-labelledby="verdict"><h2 id="verdict" class="title">Not checked</h2>
-      <p>${phase === "cancelled" ? "The check against float64 was cancelled" : `The check against float64 did not finish${step === "checking" ? "" : " yet"}`}; the result below stands unchecked.</p></section>`;
+      <p>${phase === "cancelled" ? "The check against float64 was skipped" : `The check against float64 did not finish${step === "checking" ? "" : " yet"}`}; the result below stands unchecked.</p></section>`;
   }
   const all = check.rows === check.of;
   return html`<section aria-labelledby="verdict">
@@ -55,17 +56,14 @@ export function facts(report: Report, experiment: Experiment, own: OwnData | und
 
 /** Seconds by kind, each with its share of the total as a bar. */
 export function timeTable({ times, clock, backend }: Report, compile: number): TemplateResult {
-  const rows: (readonly [keyof typeof times, string, TimeKind])[] = [
-    ["upload", "Upload", "other"], ["attend", "Attend", "attend"], ["exchange", "Exchange, not hidden", "wait"], ["merge", "Merge", "merge"],
-  ];
   return html`<ringside-scroll label="Time by kind"><table class="times">
     <caption>Time by kind <small>each of the rank that took longest; ${clock === "gpu-timestamps" ? "attend and merge by GPU timestamps" : "by the host’s clock"}</small></caption>
     <thead><tr><th scope="col">Kind</th><th scope="col">Time</th><td></td></tr></thead>
     <tbody>
-      ${rows.map(([key, name, kind]) => html`<tr><th scope="row"><span class="swatch ${kind}" style="--of:var(--${kind})"></span> ${name}</th><td>${formatTime(times[key])}</td>
-        <td class="share" aria-hidden="true"><i class="swatch ${kind}" style="width:${Math.min(100, (100 * times[key]) / times.total)}%;--of:var(--${kind})"></i></td></tr>`)}
+      ${sums.map(({ kind, key, name }) => html`<tr><th scope="row">${swatch(kind)} ${name}</th><td>${formatTime(times[key])}</td>
+        <td class="share" aria-hidden="true"><i class=${swatchOf(kind).names} style="width:${Math.min(100, (100 * times[key]) / times.total)}%;${swatchOf(kind).style}"></i></td></tr>`)}
       <tr><th scope="row">Total</th><td><b>${formatTime(times.total)}</b></td><td></td></tr>
-      ${backend === "cpu" ? nothing : html`<tr class="apart"><th scope="row"><span class="swatch" style="--of:var(--other)"></span> Compile</th><td>${formatTime(compile + times.compile)}</td><td class="share">${times.compile > 0 ? "within the run" : compile > 0 ? "before the run" : "kept from an earlier run"}</td></tr>`}
+      ${backend === "cpu" ? nothing : html`<tr class="apart"><th scope="row">${swatch("other")} Compile</th><td>${formatTime(compile + times.compile)}</td><td class="share">${times.compile > 0 ? "within the run" : compile > 0 ? "before the run" : "kept from an earlier run"}</td></tr>`}
     </tbody>
   </table></ringside-scroll>`;
 }

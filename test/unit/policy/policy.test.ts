@@ -102,6 +102,15 @@ test("decode is pass-Q, full prefill pass-KV, one rank neither; the reason has n
   for (const rule of RULES) assert.match(choose({ ...PEAK, new: 3200, cached: 124800, rule }).reason, /16\.4 MB \(KV\) against 3\.28 MB \(Q\)/);
 });
 
+test("a border under one token is none that a step could be beside: the reason says that Eq. 2 hides at any T", () => {
+  for (const rule of ["alg1", "alg5"] as const) {
+    const { variant, why, reason } = choose({ ...PEAK, flops: 1e9, new: 1, cached: 4095, rule });
+    assert.equal(variant, "pass-kv");
+    assert.equal(why, "Eq. 2 hides pass-KV's ring at any T");
+    assert.ok(reason.startsWith(`${why}: messages of `), reason);
+  }
+});
+
 test("h as printed: -0.738 at T = 1280 and -0.342 at T = 128000; its threshold rises with T", () => {
   near(fittedRule({ new: 1280, cached: 126720 }, PRINTED), -0.738, 2e-3);
   near(fittedRule({ new: 128000, cached: 0 }, PRINTED), -0.342, 2e-3);

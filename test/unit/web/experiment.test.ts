@@ -55,11 +55,14 @@ test("quantities are read with their units and written back the same", () => {
   assert.equal(parseCount("1,536"), 1536);
   assert.equal(parseCount("1 536"), 1536);
   assert.equal(parseCount("1e3"), 1000);
-  assert.equal(Number.isNaN(parseCount("12 apples")), true);
+  for (const text of ["128k", "128K", "128_000", "128,000", "128 000", "128 k", "0.128M", "1.28e5"]) assert.equal(parseCount(text), 128_000, text);
+  assert.equal(parseCount("128Ki"), 131_072);
+  for (const text of ["12 apples", "-1", "1.5", "0.5k1", "", "k", "1__0"]) assert.equal(Number.isNaN(parseCount(text)), true, text);
   assert.equal(parseRate("50 GB/s"), 50e9);
   assert.equal(parseRate("400 Gbit/s"), 50e9);
   assert.equal(parseRate("400Gb/s"), 50e9);
   assert.equal(parseRate("5e10"), 50e9);
+  for (const text of ["1Gbps", "1 Gbit/s", "125MB/s", "125 MBps", "125_000 kB/s", "125,000,000", "0.125G"]) assert.equal(parseRate(text), 1.25e8, text);
   assert.equal(Number.isNaN(parseRate("50 g/s")), true);
   assert.equal(parseSeconds("5 µs"), 5e-6);
   assert.equal(parseSeconds("5 μs"), 5e-6); // Greek mu, as some keyboards have it

@@ -5,7 +5,7 @@ import { attendInProcess } from "../../../engine/cluster/in-process.ts";
 import { CpuAttention } from "../../../engine/cpu/attention.ts";
 import { experiment } from "../../experiment.ts";
 import { maskOf, ownerAt, type Report, type Span, type Variant } from "../../../web/engine.ts";
-import { onRing, pointOf, sizes } from "../../../web/stage/geometry.ts";
+import { numberSize, onRing, pointOf, sizes } from "../../../web/stage/geometry.ts";
 import { doingAt, hopsAt, motionOf, placesAt } from "../../../web/stage/motion.ts";
 import { Player } from "../../../web/stage/player.ts";
 import { factsOf, Selection, touches } from "../../../web/stage/selection.ts";
@@ -60,7 +60,7 @@ for (const variant of ["pass-kv", "pass-q"] as const) {
       }
       const kindsAt = (time: number) => new Set(doingAt(motion, time).map(({ kind }) => kind));
       if (variant === "pass-q") {
-        assert.deepEqual(kindsAt(4 + 12 * N + N + 3.5), new Set(["wait"]));
+        assert.deepEqual(kindsAt(4 + 12 * N + N + 3.5), new Set(["all2all"]));
         assert.deepEqual(kindsAt(4 + 12 * N + N + 5.5), new Set(["merge"]));
       }
       assert.deepEqual(kindsAt(1), new Set(["idle"]));
@@ -107,7 +107,8 @@ test("links and outcomes are the ranks' own counts", () => {
   const motion = motionOf({ spans, ranks });
   const links = linksOf({ perRank, ranks }, motion);
   assert.deepEqual(links, Array.from({ length: 4 }, (_, rank) => ({ rank, to: (rank + 1) % 4, messages: 3, bytes: 150, exchanged: 60, busy: 18 })));
-  assert.deepEqual(outcomeOf({ perRank, times: { compile: 0, barrier: 0, upload: 0, attend: 40, exchange: 8, late: 0, merge: 1, total: 70 } }, motion), { ring: motion.end - 4, attend: 40, exposed: 8, ringBytes: 600, all2allBytes: 240, messages: 24 });
+  const times = { compile: 0, barrier: 0, upload: 0, attend: 40, exchange: 8, late: 0, merge: 1, total: 70 };
+  assert.deepEqual(outcomeOf({ perRank, times }, motion), { ring: motion.end - 4, times, ringBytes: 600, all2allBytes: 240, messages: 24 });
   assert.deepEqual(linksOf({ perRank: perRank.slice(0, 1), ranks: 1 }, motionOf(run(1, "pass-kv"))), []);
   assert.equal(imbalance([1, 1, 4, 2]), 2);
   assert.equal(imbalance([0, 0]), 1);
@@ -169,9 +170,15 @@ test("chunks go clockwise along the orbit, parcels straight across", () => {
   close(pointOf({ ...chunk, share: 1 }, 4), onRing(0, 4, orbit));
   close(pointOf({ ...chunk, share: 0.5 }, 4), onRing(3.5, 4, orbit));
   close(pointOf({ kind: "parcel", owner: 2, from: 0, to: 2, share: 0.5 }, 4), { x: 200, y: 200 });
-  for (const N of [1, 2, 3, 8, 32]) {
+  for (const N of [1, 2, 3, 8, 10, 11, 16, 24, 32]) {
     const { ring, orbit: inner, rank, chunk: side } = sizes(N);
     assert.ok(ring + rank < 200 && inner + side / 2 < ring - rank && inner > 0);
     if (N > 1) assert.ok(2 * ring * Math.sin(Math.PI / N) > 2 * rank, `${N} ranks do not overlap`);
+    if (N > 1) assert.ok(2 * inner * Math.sin(Math.PI / N) > side, `${N} chunks do not overlap`);
+    // The widest bold digits of common fonts are 0.7 of their size.
+    const half = Math.max(4, rank - 5);
+    for (const width of [half, 2 * half, side]) assert.ok(numberSize(width, N, 13) * 0.7 * String(N - 1).length < width, `numbers of ${N} ranks fit ${width}`);
+    assert.ok(numberSize(half, N, 13) > 0 || N > 16, `${N} ranks: both numbers are drawn`);
+    assert.ok(numberSize(2 * half, N, 13) > 0, `${N} ranks: a rank's own number is drawn`);
   }
 });

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { formatBytes, formatError, formatFlops, formatTime } from "../../../web/format.ts";
+import { hatched, spanKinds, sums, timeKind, waits } from "../../../web/kinds.ts";
 import { all2allOf, hopsOf } from "../../../web/timeline/hops.ts";
 import { layOut } from "../../../web/timeline/layout.ts";
 import { ticks, toSeconds, toX } from "../../../web/timeline/scale.ts";
@@ -35,6 +36,17 @@ test("spans that overlap in a lane share its height; those that touch do not", (
   assert.equal(heights[1], heights[3] / 2);
   assert.equal(spans[2].y, spans[1].y + heights[1]);
   assert.deepEqual(ranks.map((rank) => rank.lanes.map(({ lane }) => lane)), [["device", "send", "receive"], ["device", "send", "receive"]]);
+});
+
+test("every kind of span is counted as one kind of time; a device in All2All waits, but not within a hop", () => {
+  for (const [kind, { time, onDevice }] of Object.entries(spanKinds)) {
+    assert.equal(timeKind({ kind: kind as Span["kind"], lane: "host" }), time);
+    assert.equal(timeKind({ kind: kind as Span["kind"], lane: "device" }), onDevice ?? time);
+  }
+  assert.equal(timeKind({ kind: "all2all", lane: "send" }), "transfer");
+  assert.deepEqual(hatched, ["wait", "late", "all2all", "barrier"]);
+  assert.deepEqual(Object.keys(spanKinds).filter((kind) => waits({ kind: kind as Span["kind"] })), ["wait", "late"]);
+  assert.equal(new Set(sums.map(({ key }) => key)).size, sums.length);
 });
 
 test("a hop costs what its slowest rank takes; overlapping transfers are counted once", () => {

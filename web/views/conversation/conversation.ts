@@ -1,6 +1,8 @@
 /** The Conversation view: its settings as a sentence, its turns as a list, the step that is looked at, and that step's timeline. */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { download } from "../../elements/download.ts";
+import { Follow } from "../../elements/follow.ts";
+import { scrolls } from "../../elements/scrolls.ts";
 import { shared } from "../../elements/style.ts";
 import { loadEngine, type Span } from "../../engine.ts";
 import type { Session } from "../../session.ts";
@@ -31,22 +33,20 @@ export class RingsideConversation extends LitElement {
     });
   };
 
-  override connectedCallback(): void {
-    super.connectedCallback();
-    this.#store?.addEventListener("change", this.#update);
-    this.#store?.sync();
+  constructor() {
+    super();
+    new Follow(this, () => this.#store, ["change"], this.#update);
   }
 
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.#store?.removeEventListener("change", this.#update);
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.#store?.sync();
   }
 
   protected override willUpdate(): void {
     if (this.#store !== undefined) return;
     this.#store = storeOf(this.session);
     this.#store.sync();
-    this.#store.addEventListener("change", this.#update);
   }
 
   async #trace(): Promise<void> {
@@ -72,8 +72,8 @@ export class RingsideConversation extends LitElement {
     const note = running ? doing(state) : state.phase === "failed" || state.phase === "cancelled" ? "It ended before there was anything to draw." : "Nothing has run yet: the spans of the step that is looked at are drawn here as they were measured.";
     return html`
       <div class="top"><ringside-conversation-sentence .store=${store} @seek=${this.#seek}></ringside-conversation-sentence></div>
-      <div class="stage">
-        <div class="result">
+      <div class="stage" ${scrolls("Turns and steps")}>
+        <div class="result ${store.stale && !running ? "old" : ""}">
           <div class="first">
             ${store.stale && !running ? html`<p class="stale">The conversation has changed since these steps ran: Run begins it anew.</p>` : nothing}
             ${turnTable(store)}
@@ -91,7 +91,7 @@ export class RingsideConversation extends LitElement {
           </div>
         </div>
       </div>
-      <div class="time">
+      <div class="time" ${scrolls("Timeline of the step")}>
         <ringside-timeline .heading=${done === undefined ? "Timeline" : `Timeline: turn ${done.step.turn + 1}, ${stepName(store, done)}`} .spans=${done?.report.spans ?? none} .ranks=${done?.report.ranks ?? store.reading.conversation?.N ?? 4} .note=${note}></ringside-timeline>
       </div>
       <p class="unseen" role="status">${news(state)}</p>

@@ -2,35 +2,26 @@
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { badge, badgeStyle } from "../../elements/badge.ts";
+import { Follow } from "../../elements/follow.ts";
 import { sentenceStyle } from "../../elements/sentence.ts";
 import { shared } from "../../elements/style.ts";
-import { choices as labChoices } from "../../experiment.ts";
+import { backendChoices, choices as labChoices } from "../../experiment.ts";
 import { choices, type Field, names } from "./model.ts";
 import type { Store } from "./store.ts";
 
-const lists = { ...choices, wire: labChoices.wire, backend: labChoices.backend } as const;
+const lists = { ...choices, wire: labChoices.wire } as const;
 
 /** `<ringside-conversation-sentence .store>`: renders whenever the store changed. */
 export class RingsideConversationSentence extends LitElement {
   static override properties = { store: { attribute: false } };
 
   declare store: Store;
-  #update = () => this.requestUpdate();
   #wasRunning = false;
   #focusOnButton = false;
 
-  override connectedCallback(): void {
-    super.connectedCallback();
-    this.store?.addEventListener("change", this.#update);
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.store.removeEventListener("change", this.#update);
-  }
-
-  protected override firstUpdated(): void {
-    this.store.addEventListener("change", this.#update);
+  constructor() {
+    super();
+    new Follow(this, () => this.store, ["change"]);
   }
 
   #marks(field: string): { readonly invalid: unknown; readonly by: unknown } {
@@ -98,7 +89,7 @@ export class RingsideConversationSentence extends LitElement {
         <span>link ${this.#text("bandwidth", false)}${off ? "," : nothing}</span>
         ${off ? nothing : html`<span>after ${this.#text("latency", false)},</span>`}
         <span>seed ${this.#text("seed")},</span>
-        <span>on ${this.#choice("backend", lists.backend)};</span>
+        <span>on ${this.#choice("backend", backendChoices(store.adapter?.webgpu))};</span>
         <span>${this.#choice("kill", { none: "no rank dies", ...Object.fromEntries(ranksKnown) })}</span>
         ${fields.kill === "none" ? nothing : html`<span>at hop ${this.#text("killHop")}</span> <span>of the ${this.#choice("killMode", lists.killMode)}</span> <span>of turn ${this.#text("killTurn")}</span>`}
       </p>

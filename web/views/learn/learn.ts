@@ -1,6 +1,7 @@
 /** Learn: seven chapters on context-parallel attention, each with figures that the engine computes as the reader changes them. */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
+import { scrolls } from "../../elements/scrolls.ts";
 import { shared } from "../../elements/style.ts";
 import { readPlace, writePlace } from "./address.ts";
 import { fromWorker } from "./ask.ts";
@@ -127,8 +128,8 @@ export class RingsideLearn extends LitElement {
   protected override render(): TemplateResult {
     const shown = this._shown;
     return html`
-      <nav class="contents" aria-label="Chapters"><h2>Learn</h2><ol>${chapters.map(({ title }, i) => html`<li>${this.#link(i, title, { current: i === this._chapter })}</li>`)}</ol></nav>
-      <div class="page">
+      <nav class="contents" ${scrolls()} aria-label="Chapters"><h2>Learn</h2><ol>${chapters.map(({ title }, i) => html`<li>${this.#link(i, title, { current: i === this._chapter })}</li>`)}</ol></nav>
+      <div class="page" ${scrolls("Chapter")}>
         ${this._failure === "" ? nothing : html`<p class="failed" role="alert">“${chapters[this._chapter].title}” could not be computed: ${this._failure}. Open it again, or change a control, to try again.</p>`}
         ${shown === undefined ? html`<p class="quiet" role="status">${this._failure === "" ? "Computing the chapter …" : nothing}</p>` : this.#article(shown)}
       </div>

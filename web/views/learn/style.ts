@@ -93,7 +93,7 @@ export const learnStyle = css`
     border-left: 3px solid var(--rule-strong);
     font-size: 15px;
     line-height: 26px;
-    overflow-x: auto;
+    overflow-wrap: anywhere;
   }
   .formula var, article var {
     font-style: italic;

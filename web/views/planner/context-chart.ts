@@ -4,6 +4,7 @@ import { download } from "../../elements/download.ts";
 import { savePicture, svgText } from "../../elements/picture.ts";
 import "../../elements/scroll.ts";
 import { shared } from "../../elements/style.ts";
+import { Width } from "../../elements/width.ts";
 import { formatCount, formatTime } from "../../format.ts";
 import { chartStyle } from "./chart-style.ts";
 import { csv } from "./exports.ts";
@@ -30,21 +31,12 @@ export class RingsideContextChart extends LitElement {
   declare _width: number;
   /** Index of the point whose details are shown, or -1. */
   declare _active: number;
-  #resize = new ResizeObserver(([entry]) => (this._width = Math.max(240, Math.floor(entry.contentRect.width))));
 
   constructor() {
     super();
     this._width = 640;
+    new Width(this, (width) => (this._width = width));
     this._active = -1;
-  }
-
-  protected override firstUpdated(): void {
-    this.#resize.observe(this.renderRoot.querySelector(".plot")!);
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.#resize.disconnect();
   }
 
   get #places(): Place[] {

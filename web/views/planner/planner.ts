@@ -3,11 +3,13 @@ import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { ACCELERATORS, FABRICS, type PaperReport, type Sweep, type SweepRow } from "../../../engine/plan/index.ts";
 import { download } from "../../elements/download.ts";
+import { scrolls } from "../../elements/scrolls.ts";
 import { sentenceStyle } from "../../elements/sentence.ts";
 import { shared } from "../../elements/style.ts";
 import type { Variant } from "../../engine.ts";
 import { formatCount, formatTime } from "../../format.ts";
 import "../../timeline/timeline.ts";
+import { viewOfAddress } from "../../views.ts";
 import "./context-chart.ts";
 import { planCsv, planJson } from "./exports.ts";
 import { layoutTable, MAX_GPUS } from "./layouts.ts";
@@ -53,7 +55,8 @@ export class RingsidePlanner extends LitElement {
   #search = "";
   #work: AbortController | undefined;
   #moved = () => {
-    if (location.search === this.#search) return;
+    // A step of the history that leads to another view is that view's: nothing is written into its address.
+    if (location.search === this.#search || viewOfAddress().id !== "planner") return;
     this.#search = location.search;
     this.#take(location.search);
   };
@@ -200,11 +203,12 @@ export class RingsidePlanner extends LitElement {
     const planned = this._parts.plan.value;
     const question = this._asked;
     const wrong = this._reading.question === undefined || this._refused !== "";
+    const old = wrong || this._parts.plan.key !== keyOf("plan", this._reading.question!);
     return html`
       <div class="top">${this.#form()}</div>
-      <div class="stage">
+      <div class="stage" ${scrolls("Plan and what it rests on")}>
         ${this._parts.plan.failure !== undefined ? html`<section class="bad" aria-labelledby="failed"><h2 id="failed" class="title">The plan failed</h2><p>${this._parts.plan.failure}</p><p>Plan again starts its worker anew.</p></section>` : nothing}
-        ${planned === undefined || question === undefined ? this.#pending("plan") : html`${wrong ? html`<p class="stale">Shown is the last question that could be planned: ${sayQuestion(question)}.</p>` : nothing}<div class="columns">
+        ${planned === undefined || question === undefined ? this.#pending("plan") : html`${wrong ? html`<p class="stale">Shown is the last question that could be planned: ${sayQuestion(question)}.</p>` : nothing}<div class="columns ${old ? "old" : ""}" aria-busy=${String(old && !wrong)}>
           <div>${headline(question, planned)}
             <p class="actions"><button class="button" @click=${() => download("ringside-plan.json", planJson(question, planned, location.href))}>Plan as JSON</button><button class="button" @click=${() => download("ringside-plan.csv", planCsv(planned), "text/csv")}>Plan as CSV</button></p>
             </div>
@@ -220,7 +224,7 @@ export class RingsidePlanner extends LitElement {
         ${this.#part("layouts", (sweep: Sweep, asked) => html`<section aria-label="Layouts">${layoutTable(sweep, asked, ({ cp, tp, variant }: SweepRow) => this.#pick({ cp, tp, ...(cp === 1 || this._draft.variant === "auto" ? {} : { variant }) }))}</section>`)}
         ${this.#part("report", (report: PaperReport) => html`<section class="report" aria-labelledby="report"><h2 id="report" class="title">The paper beside the planner <small>Llama 3 405B, Grand Teton (arXiv 2411.01783): every printed figure, what the model says, and whether it was calibrated on it</small></h2>${paperTables(report)}</section>`)}`}
       </div>
-      <section class="foot" aria-label="Simulated timelines">${this.#timelines(planned, question)}</section>
+      <section class="foot" ${scrolls()} aria-label="Simulated timelines">${this.#timelines(planned, question)}</section>
       <p class="unseen" role="status">${this.#news(planned)}</p>
     `;
   }

@@ -5,6 +5,7 @@ import { download } from "../../elements/download.ts";
 import { savePicture, svgText } from "../../elements/picture.ts";
 import "../../elements/scroll.ts";
 import { shared } from "../../elements/style.ts";
+import { Width } from "../../elements/width.ts";
 import { formatCount, formatShare, formatTime } from "../../format.ts";
 import { type Border, bordersOf, ruleNames, saysAt } from "./borders.ts";
 import { chartStyle } from "./chart-style.ts";
@@ -29,22 +30,13 @@ export class RingsidePolicyMap extends LitElement {
   declare _active: number;
   /** T and miss rate under the pointer. */
   declare _at: readonly [number, number] | undefined;
-  #resize = new ResizeObserver(([entry]) => (this._width = Math.max(240, Math.floor(entry.contentRect.width))));
 
   constructor() {
     super();
     this._width = 640;
+    new Width(this, (width) => (this._width = width));
     this._active = -1;
     this._at = undefined;
-  }
-
-  protected override firstUpdated(): void {
-    this.#resize.observe(this.renderRoot.querySelector(".plot")!);
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.#resize.disconnect();
   }
 
   get #x(): LogScale {

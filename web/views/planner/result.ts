@@ -2,7 +2,9 @@
 import { html, nothing, type TemplateResult } from "lit";
 import type { Memory, Plan } from "../../../engine/plan/index.ts";
 import "../../elements/scroll.ts";
+import { swatchOf } from "../../elements/swatch.ts";
 import { formatBytes, formatCount, formatShare, formatTime } from "../../format.ts";
+import type { TimeKind } from "../../kinds.ts";
 import type { Planned } from "./requests.ts";
 import type { Question } from "./state.ts";
 import { kinds, sayRate, sayVariant } from "./words.ts";
@@ -34,18 +36,20 @@ export function facts({ plan }: Planned): TemplateResult {
     <dl class="facts">${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl></section>`;
 }
 
+const markOf = (mark: TimeKind | "launch") => (mark === "launch" ? { names: "swatch launch", style: "" } : swatchOf(mark));
+
 /** Seconds by kind: one bar for the whole, and a row a kind for both variants. */
 export function breakdown({ plan, both }: Planned): TemplateResult {
   const columns: readonly Plan[] = both.map((one) => one.plan);
   return html`<section aria-labelledby="breakdown">
     <h2 id="breakdown">Where the time goes</h2>
     <div class="stacks" aria-hidden="true">${columns.map((one) => html`<span>${columns.length > 1 ? sayVariant(one.variant) : ""}</span>
-      <span class="stack" style="width:${(100 * one.seconds) / Math.max(...columns.map(({ seconds }) => seconds))}%">${kinds.filter(([key]) => one.breakdown[key] > 0).map(([key, , colour]) => html`<i class="swatch ${colour} ${key}" style="width:${(100 * one.breakdown[key]) / one.seconds}%;--of:var(--${colour === "launch" ? "rule-strong" : colour})"></i>`)}</span>`)}</div>
+      <span class="stack" style="width:${(100 * one.seconds) / Math.max(...columns.map(({ seconds }) => seconds))}%">${kinds.filter(([key]) => one.breakdown[key] > 0).map(([key, , mark]) => html`<i class=${markOf(mark).names} style="width:${(100 * one.breakdown[key]) / one.seconds}%;${markOf(mark).style}"></i>`)}</span>`)}</div>
     <ringside-scroll label="Time by kind"><table>
       <caption class="unseen">Time by kind</caption>
       <thead><tr><th scope="col">Kind</th>${columns.map((one) => html`<th scope="col">${columns.length === 1 ? "Time" : sayVariant(one.variant)}</th><th scope="col" class="share">Share</th>`)}</tr></thead>
       <tbody>
-        ${kinds.map(([key, label, colour]) => html`<tr><th scope="row"><span class="swatch ${colour} ${key}" style="--of:var(--${colour === "launch" ? "rule-strong" : colour})"></span> ${label}</th>${columns.map((one) => html`<td>${formatTime(one.breakdown[key])}</td><td class="share">${formatShare(one.breakdown[key] / one.seconds)}</td>`)}</tr>`)}
+        ${kinds.map(([key, label, mark]) => html`<tr><th scope="row"><span class=${markOf(mark).names} style=${markOf(mark).style}></span> ${label}</th>${columns.map((one) => html`<td>${formatTime(one.breakdown[key])}</td><td class="share">${formatShare(one.breakdown[key] / one.seconds)}</td>`)}</tr>`)}
         <tr><th scope="row">Total</th>${columns.map((one) => html`<td><b>${formatTime(one.seconds)}</b></td><td class="share">${one.variant === plan.variant && columns.length > 1 ? "planned" : ""}</td>`)}</tr>
       </tbody>
     </table></ringside-scroll>

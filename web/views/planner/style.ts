@@ -142,10 +142,7 @@ export const plannerStyle = css`
     border-radius: 0;
     flex: none;
   }
-  /* Two kinds of transfer and two kinds of host work are told apart by a pattern too. */
-  .swatch.all2all {
-    background: repeating-linear-gradient(90deg, var(--transfer) 0 3px, var(--paper) 3px 4px);
-  }
+  /* Two kinds of host work are told apart by a pattern too. */
   .swatch.launch {
     background: repeating-linear-gradient(0deg, var(--rule-strong) 0 2px, var(--paper) 2px 4px);
   }

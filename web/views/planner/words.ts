@@ -2,6 +2,7 @@
 import type { Breakdown } from "../../../engine/plan/index.ts";
 import type { Variant } from "../../engine.ts";
 import { formatCount, formatFlops } from "../../format.ts";
+import type { TimeKind } from "../../kinds.ts";
 import type { Question } from "./state.ts";
 
 /** "pass-KV" or "pass-Q". */
@@ -26,12 +27,12 @@ export function sayRate(flops: number): string {
   return `${formatFlops(flops)}/s`;
 }
 
-/** The kinds of a breakdown in the order of the page, each with what it is and the kind of time whose colour it has. */
-export const kinds: readonly (readonly [key: keyof Breakdown, label: string, colour: string])[] = [
+/** The kinds of a breakdown in the order of the page, each with what it is and the kind of time whose mark it has; launches have one of their own. */
+export const kinds: readonly (readonly [key: keyof Breakdown, label: string, mark: TimeKind | "launch"])[] = [
   ["attention", "Attention", "attend"],
   ["gemm", "Matrix products", "other"],
   ["exposed", "Ring, not hidden", "wait"],
-  ["all2all", "All2All", "transfer"],
+  ["all2all", "All2All", "all2all"],
   ["allreduce", "All-reduce", "transfer"],
   ["launch", "Launches and host", "launch"],
 ];

@@ -1,6 +1,7 @@
 /** The connection: address and token, and what became of the last attempt. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
+import { Follow } from "../../elements/follow.ts";
 import { shared } from "../../elements/style.ts";
 import { labStyle } from "../style.ts";
 import { sayMachine } from "./machine.ts";
@@ -11,21 +12,11 @@ export class RingsideRemoteConnect extends LitElement {
   static override properties = { store: { attribute: false } };
 
   declare store: Store;
-  #update = () => this.requestUpdate();
   #phase = "";
 
-  override connectedCallback(): void {
-    super.connectedCallback();
-    this.store?.addEventListener("change", this.#update);
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.store.removeEventListener("change", this.#update);
-  }
-
-  protected override firstUpdated(): void {
-    this.store.addEventListener("change", this.#update);
+  constructor() {
+    super();
+    new Follow(this, () => this.store, ["change"]);
   }
 
   protected override updated(): void {

@@ -32,8 +32,13 @@ const connecting: Readonly<Record<string, Omit<Failure, "message">>> = {
 
 /** Why a connection could not be made, or was lost. */
 export function connectionFailure(error: unknown, address: string, page: string): Failure {
-  const { message, code } = known(error);
+  const { name, message, code } = known(error);
   if (code !== undefined && Object.hasOwn(connecting, code)) return { ...connecting[code], message };
+  // The client refused it before anything was sent.
+  if (name === "InputError") {
+    const field = message.startsWith("token") ? "token" : "address";
+    return { title: `This is no ${field} of a worker`, message, field, advice: "The worker prints its address and a fresh token each time it starts: copy both." };
+  }
   return { title: `No worker answers at ${address}`, message, field: "address", advice: `This page is ${page}. A browser does not tell a page whether nothing listens there or the page was refused: the worker says so where it runs.` };
 }
 

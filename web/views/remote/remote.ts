@@ -1,6 +1,8 @@
 /** The Remote view: an experiment on a real machine, its timeline as it comes, rows of it recomputed here, and the same figures planned and printed. */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { download } from "../../elements/download.ts";
+import { Follow } from "../../elements/follow.ts";
+import { scrolls } from "../../elements/scrolls.ts";
 import { shared } from "../../elements/style.ts";
 import { loadEngine, type Span, type Variant } from "../../engine.ts";
 import { formatBytes, formatCount, formatFlops, formatShare } from "../../format.ts";
@@ -73,6 +75,7 @@ export class RingsideRemote extends LitElement {
     super();
     this._over = false;
     this._compared = undefined;
+    new Follow(this, () => this.#store, ["change"], this.#update);
   }
 
   override connectedCallback(): void {
@@ -80,7 +83,6 @@ export class RingsideRemote extends LitElement {
     for (const kind of ["dragenter", "dragover"] as const) addEventListener(kind, this.#dragged);
     addEventListener("dragleave", this.#left);
     addEventListener("drop", this.#dropped);
-    this.#store?.addEventListener("change", this.#update);
     this.#store?.sync();
   }
 
@@ -89,14 +91,12 @@ export class RingsideRemote extends LitElement {
     for (const kind of ["dragenter", "dragover"] as const) removeEventListener(kind, this.#dragged);
     removeEventListener("dragleave", this.#left);
     removeEventListener("drop", this.#dropped);
-    this.#store?.removeEventListener("change", this.#update);
   }
 
   protected override willUpdate(): void {
     if (this.#store === undefined) {
       this.#store = storeOf(this.session);
       this.#store.sync();
-      this.#store.addEventListener("change", this.#update);
     }
     void this.#compare();
   }
@@ -156,7 +156,7 @@ export class RingsideRemote extends LitElement {
     const stage = this.#stage;
     return html`
       <div class="top"><ringside-remote-sentence .store=${store}></ringside-remote-sentence></div>
-      <div class="stage ${this._over ? "over" : ""}">
+      <div class="stage ${this._over ? "over" : ""}" ${scrolls("Experiment and result")}>
         ${shown.kind === "live" ? nothing : recordedBanner(shown, () => store.close())}
         <div class="result">
           <div class="first">
@@ -167,7 +167,7 @@ export class RingsideRemote extends LitElement {
           <div class="second">${shown.kind === "check" ? checkPanel(shown.check) : stage === undefined ? html`${this.#preview()}${wire.phase === "connected" ? nothing : html`<ringside-remote-start></ringside-remote-start>`}` : this.#results(stage)}</div>
         </div>
       </div>
-      <section class="time" aria-label="Timelines">${this.#timelines(stage)}</section>
+      <section class="time" ${scrolls()} aria-label="Timelines">${this.#timelines(stage)}</section>
       <p class="unseen" role="status">${this.#news(stage)}</p>
     `;
   }
@@ -198,7 +198,7 @@ export class RingsideRemote extends LitElement {
     const compared = this._compared;
     const ended = stage.laps.some(({ value }) => value !== undefined);
     return html`
-      <div>${store.stale ? html`<p class="stale">The sentence has changed since this run: <button class="link" @click=${() => store.use(stage.experiment)}>back to what ran</button></p>` : nothing}
+      <div class=${store.stale ? "old" : ""}>${store.stale ? html`<p class="stale">The sentence has changed since this run: <button class="link" @click=${() => store.use(stage.experiment)}>back to what ran</button></p>` : nothing}
       <p class="quiet what">${heading(stage.experiment)}${stage.recorded ? "" : `, on ${store.runner.job!.address}`}</p>
       ${laps(stage.laps, stage.experiment, stage.recorded, (fits) => this.#fits(fits))}
       ${ended && !stage.recorded && !store.runner.running ? html`<p class="actions"><button class="button" @click=${this.#save}>Save this run</button></p>` : nothing}</div>

@@ -2,6 +2,7 @@
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { badgeStyle } from "../../elements/badge.ts";
+import { Follow } from "../../elements/follow.ts";
 import { sentenceStyle } from "../../elements/sentence.ts";
 import { shared } from "../../elements/style.ts";
 import { sayMachine } from "./machine.ts";
@@ -13,22 +14,12 @@ export class RingsideRemoteSentence extends LitElement {
   static override properties = { store: { attribute: false } };
 
   declare store: Store;
-  #update = () => this.requestUpdate();
   #wasRunning = false;
   #focusOnButton = false;
 
-  override connectedCallback(): void {
-    super.connectedCallback();
-    this.store?.addEventListener("change", this.#update);
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.store.removeEventListener("change", this.#update);
-  }
-
-  protected override firstUpdated(): void {
-    this.store.addEventListener("change", this.#update);
+  constructor() {
+    super();
+    new Follow(this, () => this.store, ["change"]);
   }
 
   #marks(field: Field): { readonly invalid: unknown; readonly by: unknown } {

@@ -8,6 +8,8 @@ import { badgeStyle } from "../../elements/badge.ts";
 import { download } from "../../elements/download.ts";
 import "../../elements/kernels.ts";
 import { sentenceStyle } from "../../elements/sentence.ts";
+import { Follow } from "../../elements/follow.ts";
+import { scrolls } from "../../elements/scrolls.ts";
 import { shared } from "../../elements/style.ts";
 import { type KernelVariant, MOST, variants } from "../../variants.ts";
 import { labStyle } from "../style.ts";
@@ -48,19 +50,17 @@ export class RingsideShaders extends LitElement {
   constructor() {
     super();
     this._refused = this._wrongName = "";
+    new Follow(this, () => store, ["change"], this.#update);
+    new Follow(this, () => window, ["popstate"], this.#moved);
   }
 
   override connectedCallback(): void {
     super.connectedCallback();
-    store.addEventListener("change", this.#update);
-    addEventListener("popstate", this.#moved);
     void store.begin();
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    store.removeEventListener("change", this.#update);
-    removeEventListener("popstate", this.#moved);
     store.leave();
   }
 
@@ -104,7 +104,7 @@ export class RingsideShaders extends LitElement {
           <ringside-wgsl .text=${store.draft} .base=${store.shipped} .document=${store.key} .messages=${store.own?.messages ?? none} .label=${`WGSL of ${kernel}`} @edit=${(event: CustomEvent<string>) => store.edit(event.detail)}></ringside-wgsl>
           ${this.#actions(kernel)}
         </section>
-        <div class="told">
+        <div class="told" ${scrolls("Trial and bindings")}>
           <div class="trial">${trialOf(store, this.#go)}</div>
           ${keptTable(store, variants, {
             open: (v) => store.open(v.kernel, v.name),

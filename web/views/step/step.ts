@@ -1,5 +1,6 @@
 /** The Step view: a real run that halts at hop boundaries, all ranks at a glance, one of them in detail, and how a token's partial results merge. */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { Follow } from "../../elements/follow.ts";
 import { shared } from "../../elements/style.ts";
 import type { Experiment } from "../../experiment.ts";
 import { formatBytes, formatCount } from "../../format.ts";
@@ -29,9 +30,13 @@ export class RingsideStep extends LitElement {
     });
   };
 
+  constructor() {
+    super();
+    new Follow(this, () => this.#stepper, ["change"], this.#update);
+  }
+
   #open(): void {
     this.#stepper = stepperOf(this.session);
-    this.#stepper.addEventListener("change", this.#update);
     this.session.halting = this.#stepper;
     this.session.aside = this.#stepper.address;
   }
@@ -43,9 +48,13 @@ export class RingsideStep extends LitElement {
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    this.#stepper?.removeEventListener("change", this.#update);
     this.session.halting = undefined;
     this.session.aside = {};
+  }
+
+  /** An update that was asked for before the view left the page comes after it, and must not make runs halt. */
+  protected override shouldUpdate(): boolean {
+    return this.isConnected;
   }
 
   protected override willUpdate(): void {
@@ -71,7 +80,7 @@ export class RingsideStep extends LitElement {
       ${!running && walk === undefined ? this.#empty(reading.experiment) : nothing}
       ${walk === undefined || !heard ? nothing : html`
         ${stale && !running ? html`<p class="stale">The sentence has changed since this run: Run steps through what it says now.</p>` : nothing}
-        ${state.result === undefined || running ? nothing : verdict(state)}
+        ${state.result === undefined || running ? nothing : html`<div class=${stale ? "old" : ""}>${verdict(state)}</div>`}
         ${walk.watch === undefined ? nothing : this.#limit(walk)}
         <div class="walk">
           <div class="first">
