@@ -125,8 +125,9 @@ function fromSeed(seeded: Seeded) {
 
 /** With tensors that are here: on ranks here, or sent to a worker. */
 async function runHere(io: Io, where: ClusterOptions, options: Options, { tensors, sequences }: ReturnType<typeof fromSeed>, checking: boolean): Promise<Ran> {
-  const input: AttendInput = { ...tensors, ...options, sequences, ...(where.remote === undefined ? { onProgress: progress(io) } : watchOf(io)) };
-  naming(tensors.names, () => validateAttend(input)); // before ranks are started, and with the files' names
+  const { q, k, v, heads, kvHeads, headDim } = tensors;
+  const input: AttendInput = { q, k, v, heads, kvHeads, headDim, ...options, sequences, ...(where.remote === undefined ? { onProgress: progress(io) } : watchOf(io)) };
+  naming(tensors.names, () => validateAttend(input, where.remote === undefined ? "here" : "remote")); // before ranks are started, and with the files' names
   const cluster = await startOn(io.platform)(where);
   try {
     const result = await cluster.attend(input);

@@ -227,7 +227,7 @@ export class Session implements SessionFace {
       if (!Number.isSafeInteger(rows.sequence) || rows.sequence < 0) throw new InputError(`sequence: found ${rows.sequence}, expected a whole number of at least 0`);
       if (seen.has(rows.sequence)) throw new InputError(`batch: found sequence ${rows.sequence} twice, expected each once`);
       seen.add(rows.sequence);
-      return validateRows(rows, this.options);
+      return validateRows(rows, this.options).T;
     });
   }
 

@@ -1,87 +1,194 @@
-/** Checks an experiment before anything is started: every message says what was found and what was expected. */
+/** Checks what a cluster is asked before anything is started: every message says what was found and what was expected. */
 import { InputError } from "../errors.ts";
-import type { DType } from "../tensor/dtype.ts";
-import type { AttendInput, SessionRows } from "./types.ts";
+import { refuseUnknown, sayValue } from "../options.ts";
+import { bytesPer, decode, type DType, encode } from "../tensor/dtype.ts";
+import type { AttendInput, SessionOptions, SessionRows, StepOptions } from "./types.ts";
 
 /** Largest finite f32 with room for the sums that attention makes. */
 const F32_MAX = 1e38;
-/** Largest finite f16. */
-const F16_MAX = 65504;
+/** Workgroups along one axis of a WebGPU grid: kernels have one a head there. */
+const MOST_HEADS = 65_535;
+/** Bytes of a rank's cached K, and of its V: no back-end here holds more in one buffer. */
+const MOST_CACHE = 2 ** 31;
+
+/** No seeded value is as large (engine/tensor/seeded.ts). */
+const SEEDED_MOST = 4;
+
+/** Where a run computes. On a worker ("remote") q, k and v are all held in the wire type. */
+export type Where = "here" | "remote";
+
+const ATTEND = keysOf<AttendInput>({ q: 1, k: 1, v: 1, sequences: 1, heads: 1, kvHeads: 1, headDim: 1, variant: 1, rates: 1, causal: 1, scale: 1, wireDtype: 1, signal: 1, onProgress: 1, onHalt: 1, watch: 1 });
+const SESSION = keysOf<SessionOptions>({ heads: 1, kvHeads: 1, headDim: 1, scale: 1, wireDtype: 1, capacity: 1, variant: 1, rates: 1 });
+const ROWS = keysOf<SessionRows>({ sequence: 1, q: 1, k: 1, v: 1 });
+const STEP = keysOf<StepOptions>({ variant: 1, fault: 1, signal: 1, onProgress: 1 });
+/** What a worker takes beside. */
+const REMOTE = { attend: [...ATTEND, "ranks", "link", "onQueued", "onSpans"], session: [...SESSION, "ranks", "link", "signal"], step: [...STEP, "onQueued", "onSpans"] };
+
+/** Largest magnitudes and number of tokens that a sequence has cached so far. */
+export interface Cached {
+  readonly tokens: number;
+  /** Largest |k|. */
+  readonly k: number;
+  /** Largest |v|. */
+  readonly v: number;
+}
+
+/** A sequence without rows. */
+export const NOTHING_CACHED: Cached = { tokens: 0, k: 0, v: 0 };
 
 /** Throws InputError unless the head counts and head size can be computed. */
 export function validateHeads(heads: number, kvHeads: number, headDim: number): void {
   for (const [name, value] of [["heads (H)", heads], ["KV heads (Hkv)", kvHeads]] as const) {
-    if (!Number.isInteger(value) || value < 1) throw new InputError(`${name}: found ${value}, expected a whole number of at least 1`);
+    if (!Number.isInteger(value) || value < 1 || value > MOST_HEADS) {
+      throw new InputError(`${name}: found ${sayValue(value)}, expected a whole number from 1 to ${MOST_HEADS}, the workgroups of one axis of a WebGPU grid`);
+    }
   }
   if (heads % kvHeads !== 0) throw new InputError(`heads: found H = ${heads} query heads and Hkv = ${kvHeads} KV heads, expected H a multiple of Hkv`);
   if (!Number.isInteger(headDim) || headDim % 4 !== 0 || headDim < 16 || headDim > 256) {
-    throw new InputError(`head dimension: found D = ${headDim}, expected a multiple of 4 from 16 to 256`);
+    throw new InputError(`head dimension: found D = ${sayValue(headDim)}, expected a multiple of 4 from 16 to 256`);
   }
 }
 
-/** Throws InputError unless shapes, sequences and values fit each other and the arithmetic. */
-export function validateAttend(input: AttendInput): void {
-  const { heads, kvHeads, headDim, sequences } = input;
+/** Throws InputError unless options, shapes, sequences and values fit each other and the arithmetic. */
+export function validateAttend(input: AttendInput, where: Where = "here"): void {
+  refuseUnknown("attend", input, where === "remote" ? REMOTE.attend : ATTEND);
+  const { heads, kvHeads, headDim, sequences, wireDtype = "f32", variant = "pass-kv" } = input;
   validateHeads(heads, kvHeads, headDim);
+  if (!Array.isArray(sequences)) throw new InputError(`sequences: found ${sayValue(sequences)}, expected an array such as [{ new: 128, cached: 0 }]`);
   if (sequences.length === 0) throw new InputError("sequences: found none, expected at least one");
-  sequences.forEach((s, i) => {
-    for (const [name, value] of [["new", s.new], ["cached", s.cached]] as const) {
-      if (!Number.isSafeInteger(value) || value < 0) throw new InputError(`sequence ${i}: found ${value} ${name} tokens, expected a whole number of at least 0`);
+  sequences.forEach((s: unknown, i) => {
+    refuseUnknown(`sequence ${i}`, s, ["new", "cached"]);
+    for (const name of ["new", "cached"] as const) {
+      const value = (s as Record<string, unknown>)[name];
+      if (!Number.isSafeInteger(value) || (value as number) < 0) throw new InputError(`sequence ${i}: found ${sayValue(value)} ${name} tokens, expected a whole number of at least 0`);
     }
   });
   const fresh = sequences.reduce((sum, s) => sum + s.new, 0);
   const all = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
   if (fresh === 0) throw new InputError("sequences: found no new token, expected at least one");
-  expectLength("q", input.q, fresh, heads, headDim, "sum of T");
-  expectLength("k", input.k, all, kvHeads, headDim, "sum of T + P");
-  expectLength("v", input.v, all, kvHeads, headDim, "sum of T + P");
-  if (input.scale !== undefined && !Number.isFinite(input.scale)) throw new InputError(`scale: found ${input.scale}, expected a finite number`);
-  if (input.variant !== undefined && input.variant !== "pass-kv" && input.variant !== "pass-q" && input.variant !== "auto") {
-    throw new InputError(`variant: found ${JSON.stringify(input.variant)}, expected "pass-kv", "pass-q" or "auto"`);
-  }
+  expectRows("q", input.q, fresh, heads, headDim, "sum of T");
+  expectRows("k", input.k, all, kvHeads, headDim, "sum of T + P");
+  expectRows("v", input.v, all, kvHeads, headDim, "sum of T + P");
+  validateVariant(variant);
+  validateWire(wireDtype);
+  validateScale(input.scale, where);
+  if (input.causal !== undefined && typeof input.causal !== "boolean") throw new InputError(`causal: found ${sayValue(input.causal)}, expected true or false`);
   if (input.watch !== undefined && input.onHalt === undefined) throw new InputError("watch: found rows to watch but no onHalt to hand them to, expected both or neither");
   for (const row of input.watch ?? []) {
     if (!Number.isInteger(row) || row < 0 || row >= fresh) throw new InputError(`watch: found row ${row}, expected rows of Q, whole numbers from 0 to ${fresh - 1}`);
   }
-  const q = largest("q", input.q);
-  const k = largest("k", input.k);
-  const v = largest("v", input.v);
-  const travelling = { "pass-q": [["q", q]], "pass-kv": [["k", k], ["v", v]], auto: [["q", q], ["k", k], ["v", v]] } as const;
-  validateRange(input.wireDtype ?? "f32", travelling[input.variant ?? "pass-kv"]);
-  if (q * k * headDim * Math.max(1, Math.abs(input.scale ?? 1)) > F32_MAX) {
-    throw new InputError(`q and k: found values up to ${q} and ${k}, whose scores may overflow f32; expected |q| |k| D below ${F32_MAX}: scale them down`);
-  }
-  if (v * all > F32_MAX) throw new InputError(`v: found values up to ${v}, whose sums may overflow f32; expected |v| (T + P) below ${F32_MAX}: scale them down`);
+  const largest = { q: largestOf("q", input.q), k: largestOf("k", input.k), v: largestOf("v", input.v) };
+  const held = where === "remote" || variant === "auto" ? ["q", "k", "v"] as const : variant === "pass-q" ? ["q"] as const : ["k", "v"] as const;
+  for (const name of held) validateHeld(name, largest[name], wireDtype);
+  validateScores("", largest.q, largest.k, headDim, input.scale);
+  validateSums("", largest.v, all);
 }
 
-/** Checks new rows of one sequence and returns how many there are. */
-export function validateRows(rows: SessionRows, options: { readonly heads: number; readonly kvHeads: number; readonly headDim: number; readonly wireDtype: DType }): number {
-  const { heads, kvHeads, headDim, wireDtype } = options;
-  const T = rows.q.length / (heads * headDim);
+/** Throws InputError unless a worker can make these inputs from a seed and attend to them: its seeded values are below 4. */
+export function validateSeeded({ heads, kvHeads, headDim, scale }: Pick<AttendInput, "heads" | "kvHeads" | "headDim" | "scale">): void {
+  validateHeads(heads, kvHeads, headDim);
+  validateScale(scale, "remote");
+  validateScores("", SEEDED_MOST, SEEDED_MOST, headDim, scale);
+}
+
+/** Throws InputError unless a session can be opened so. */
+export function validateSession(options: SessionOptions, where: Where = "here"): void {
+  refuseUnknown("session", options, where === "remote" ? REMOTE.session : SESSION);
+  const { heads, kvHeads, headDim, wireDtype = "f32", capacity } = options;
+  validateHeads(heads, kvHeads, headDim);
+  validateWire(wireDtype);
+  if (options.variant !== undefined) validateVariant(options.variant);
+  validateScale(options.scale, where);
+  if (capacity === undefined) return;
+  if (!Number.isSafeInteger(capacity) || capacity < 1) throw new InputError(`capacity: found ${sayValue(capacity)} tokens, expected a whole number of at least 1`);
+  const rowBytes = kvHeads * headDim * bytesPer(wireDtype);
+  const most = Math.floor(MOST_CACHE / rowBytes);
+  if (where === "here" && capacity > most) {
+    throw new InputError(`capacity: found ${capacity} tokens a rank, expected at most ${most}: a rank's K and its V take ${rowBytes} bytes a token each and at most ${MOST_CACHE} in all`);
+  }
+}
+
+/** Throws InputError unless a step's options are known and its variant, if it has one, is too. */
+export function validateStep(options: StepOptions, where: Where = "here"): void {
+  refuseUnknown("step", options, where === "remote" ? REMOTE.step : STEP);
+  if (options.variant !== undefined) validateVariant(options.variant);
+}
+
+/**
+ * Checks new rows of one sequence against the session's options and against what the sequence has cached: their scores are
+ * with its earlier keys too. Returns T, the largest magnitudes of the rows, and what the sequence has cached after them.
+ */
+export function validateRows(
+  rows: SessionRows,
+  options: Pick<SessionOptions, "heads" | "kvHeads" | "headDim" | "scale"> & { readonly wireDtype: DType },
+  cached: Cached = NOTHING_CACHED,
+): { readonly T: number; readonly largest: Readonly<Record<"q" | "k" | "v", number>>; readonly cached: Cached } {
+  refuseUnknown("rows", rows, ROWS);
+  const { heads, kvHeads, headDim, wireDtype, scale } = options;
+  if (!Number.isSafeInteger(rows.sequence) || rows.sequence < 0) throw new InputError(`sequence: found ${sayValue(rows.sequence)}, expected a whole number of at least 0`);
   const name = `sequence ${rows.sequence}, `;
+  expectArray(`${name}q`, rows.q);
+  const T = rows.q.length / (heads * headDim);
   if (!Number.isInteger(T) || T < 1) throw new InputError(`${name}q: found ${rows.q.length} elements, expected whole rows of ${heads} heads x ${headDim}, at least one`);
-  expectLength(`${name}k`, rows.k, T, kvHeads, headDim, "T");
-  expectLength(`${name}v`, rows.v, T, kvHeads, headDim, "T");
-  const [q, k, v] = (["q", "k", "v"] as const).map((which) => [which, largest(`${name}${which}`, rows[which])] as const);
-  validateRange(wireDtype, [q, k, v]);
-  if (q[1] * k[1] * headDim > F32_MAX) throw new InputError(`${name}q and k: found values up to ${q[1]} and ${k[1]}, whose scores may overflow f32; scale them down`);
-  return T;
+  expectRows(`${name}k`, rows.k, T, kvHeads, headDim, "T");
+  expectRows(`${name}v`, rows.v, T, kvHeads, headDim, "T");
+  const largest = { q: largestOf(`${name}q`, rows.q), k: largestOf(`${name}k`, rows.k), v: largestOf(`${name}v`, rows.v) };
+  for (const which of ["q", "k", "v"] as const) validateHeld(`${name}${which}`, largest[which], wireDtype);
+  const after: Cached = { tokens: cached.tokens + T, k: Math.max(cached.k, largest.k), v: Math.max(cached.v, largest.v) };
+  validateScores(name, largest.q, after.k, headDim, scale);
+  validateSums(name, after.v, after.tokens);
+  return { T, largest, cached: after };
 }
 
-function validateRange(wire: DType, travelling: readonly (readonly [string, number])[]): void {
-  if (!["f32", "f16", "bf16"].includes(wire)) throw new InputError(`wire dtype: found ${JSON.stringify(wire)}, expected f32, f16 or bf16`);
-  for (const [name, max] of travelling) {
-    if (wire === "f16" && max > F16_MAX) throw new InputError(`${name}: found a value of magnitude ${max}, which f16 on the wire cannot hold (at most ${F16_MAX}); use bf16 or f32`);
+/** Throws InputError unless `scale` is undefined or a number that f32 holds; a worker takes positive ones only. */
+export function validateScale(scale: number | undefined, where: Where = "here"): void {
+  if (scale === undefined) return;
+  if (typeof scale !== "number" || !Number.isFinite(scale)) throw new InputError(`scale: found ${sayValue(scale)}, expected a finite number`);
+  if (Math.abs(scale) > F32_MAX) throw new InputError(`scale: found ${scale}, which may overflow f32; expected a magnitude of at most ${F32_MAX}`);
+  if (where === "remote" && scale <= 0) throw new InputError(`scale: found ${scale}, expected a number above 0: a remote worker takes no other`);
+}
+
+/**
+ * Throws InputError if scores of such queries and keys may overflow f32. Kernels multiply by the scale and by log2(e)
+ * before or after the sum over D, so each order must fit.
+ */
+export function validateScores(prefix: string, q: number, k: number, headDim: number, scale = 1 / Math.sqrt(headDim)): void {
+  const by = Math.max(1, 2 * Math.abs(scale));
+  if (q * k * headDim * by > F32_MAX || q * by > F32_MAX) {
+    throw new InputError(`${prefix}q and k: found values up to ${q} and ${k} with a scale of ${scale}, whose scores may overflow f32; expected |q| |k| D and |q|, each times twice the scale, below ${F32_MAX}: scale them down`);
   }
 }
 
-function expectLength(name: string, data: Float32Array, rows: number, heads: number, headDim: number, what: string): void {
+function validateSums(prefix: string, v: number, tokens: number): void {
+  if (v * tokens > F32_MAX) throw new InputError(`${prefix}v: found values up to ${v}, whose sums may overflow f32; expected |v| (T + P) below ${F32_MAX}: scale them down`);
+}
+
+/** Throws InputError where a wire type rounds the largest value of a tensor to infinity. */
+function validateHeld(name: string, max: number, wire: DType): void {
+  if (Number.isFinite(decode(encode(Float32Array.of(max), wire), wire)[0])) return;
+  throw new InputError(`${name}: found a value of magnitude ${max}, which ${wire} on the wire cannot hold (at most ${wire === "f16" ? "65504" : "3.39e38"}); use ${wire === "f16" ? "bf16 or f32" : "f32"}`);
+}
+
+function validateWire(wire: unknown): void {
+  if (!["f32", "f16", "bf16"].includes(wire as string)) throw new InputError(`wire dtype: found ${sayValue(wire)}, expected f32, f16 or bf16`);
+}
+
+function validateVariant(variant: unknown): void {
+  if (!["pass-kv", "pass-q", "auto"].includes(variant as string)) throw new InputError(`variant: found ${sayValue(variant)}, expected "pass-kv", "pass-q" or "auto"`);
+}
+
+function expectArray(name: string, data: unknown): asserts data is Float32Array {
+  if (!(data instanceof Float32Array)) throw new InputError(`${name}: found ${sayValue(data)}, expected a Float32Array`);
+}
+
+function expectRows(name: string, data: Float32Array, rows: number, heads: number, headDim: number, what: string): void {
+  expectArray(name, data);
   if (data.length !== rows * heads * headDim) {
     throw new InputError(`${name}: found ${data.length} elements, expected ${rows} rows (${what}) x ${heads} heads x ${headDim} = ${rows * heads * headDim}`);
   }
 }
 
-function largest(name: string, data: Float32Array): number {
+function largestOf(name: string, data: Float32Array): number {
   let max = 0;
   for (let i = 0; i < data.length; i++) {
     const size = Math.abs(data[i]);
@@ -91,4 +198,9 @@ function largest(name: string, data: Float32Array): number {
     }
   }
   return max;
+}
+
+/** Every field of a type, once: the compiler complains where one is missing or too many. */
+function keysOf<T>(fields: Readonly<Record<keyof T, 1>>): string[] {
+  return Object.keys(fields);
 }
