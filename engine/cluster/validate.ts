@@ -1,11 +1,13 @@
 /** Checks what a cluster is asked before anything is started: every message says what was found and what was expected. */
 import { InputError } from "../errors.ts";
 import { refuseUnknown, sayValue } from "../options.ts";
-import { bytesPer, decode, type DType, encode } from "../tensor/dtype.ts";
+import { bytesPer, type DType } from "../tensor/dtype.ts";
 import type { AttendInput, SessionOptions, SessionRows, StepOptions } from "./types.ts";
 
 /** Largest finite f32 with room for the sums that attention makes. */
 const F32_MAX = 1e38;
+/** Largest finite value of each type: f16's is (2 - 2^-10) 2^15, bf16's (2 - 2^-7) 2^127. */
+const LARGEST: Readonly<Record<DType, number>> = { f32: Infinity, f16: 65504, bf16: 3.3895313892515355e38 };
 /** Workgroups along one axis of a WebGPU grid: kernels have one a head there. */
 const MOST_HEADS = 65_535;
 /** Bytes of a rank's cached K, and of its V: no back-end here holds more in one buffer. */
@@ -39,9 +41,8 @@ export const NOTHING_CACHED: Cached = { tokens: 0, k: 0, v: 0 };
 /** Throws InputError unless the head counts and head size can be computed. */
 export function validateHeads(heads: number, kvHeads: number, headDim: number): void {
   for (const [name, value] of [["heads (H)", heads], ["KV heads (Hkv)", kvHeads]] as const) {
-    if (!Number.isInteger(value) || value < 1 || value > MOST_HEADS) {
-      throw new InputError(`${name}: found ${sayValue(value)}, expected a whole number from 1 to ${MOST_HEADS}, the workgroups of one axis of a WebGPU grid`);
-    }
+    if (!Number.isInteger(value) || value < 1) throw new InputError(`${name}: found ${sayValue(value)}, expected a whole number of at least 1`);
+    if (value > MOST_HEADS) throw new InputError(`${name}: found ${value}, expected at most ${MOST_HEADS}: as many workgroups fit one axis of a WebGPU grid`);
   }
   if (heads % kvHeads !== 0) throw new InputError(`heads: found H = ${heads} query heads and Hkv = ${kvHeads} KV heads, expected H a multiple of Hkv`);
   if (!Number.isInteger(headDim) || headDim % 4 !== 0 || headDim < 16 || headDim > 256) {
@@ -155,7 +156,7 @@ export function validateScale(scale: number | undefined, where: Where = "here"):
 export function validateScores(prefix: string, q: number, k: number, headDim: number, scale = 1 / Math.sqrt(headDim)): void {
   const by = Math.max(1, 2 * Math.abs(scale));
   if (q * k * headDim * by > F32_MAX || q * by > F32_MAX) {
-    throw new InputError(`${prefix}q and k: found values up to ${q} and ${k} with a scale of ${scale}, whose scores may overflow f32; expected |q| |k| D and |q|, each times twice the scale, below ${F32_MAX}: scale them down`);
+    throw new InputError(`${prefix}q and k: found values up to ${q} and ${k}, whose scores may overflow f32; expected |q| |k| D and |q|, each times twice the scale (${scale}), below ${F32_MAX}: scale them down`);
   }
 }
 
@@ -163,10 +164,10 @@ function validateSums(prefix: string, v: number, tokens: number): void {
   if (v * tokens > F32_MAX) throw new InputError(`${prefix}v: found values up to ${v}, whose sums may overflow f32; expected |v| (T + P) below ${F32_MAX}: scale them down`);
 }
 
-/** Throws InputError where a wire type rounds the largest value of a tensor to infinity. */
+/** Throws InputError where a wire type cannot hold the largest value of a tensor. */
 function validateHeld(name: string, max: number, wire: DType): void {
-  if (Number.isFinite(decode(encode(Float32Array.of(max), wire), wire)[0])) return;
-  throw new InputError(`${name}: found a value of magnitude ${max}, which ${wire} on the wire cannot hold (at most ${wire === "f16" ? "65504" : "3.39e38"}); use ${wire === "f16" ? "bf16 or f32" : "f32"}`);
+  if (max <= LARGEST[wire]) return;
+  throw new InputError(`${name}: found a value of magnitude ${max}, which ${wire} on the wire cannot hold (at most ${LARGEST[wire]}); use ${wire === "f16" ? "bf16 or f32" : "f32"}`);
 }
 
 function validateWire(wire: unknown): void {
