@@ -6,13 +6,14 @@ import type { AttendInput, Backend, ClusterOptions, Report, Variant } from "../c
 import { validateAttend } from "../cluster/validate.ts";
 import { InputError } from "../errors.ts";
 import type { Fault } from "../rank/job.ts";
-import { type Check, check } from "../reference/check.ts";
+import type { Check } from "../reference/check.ts";
 import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
 import { checkOutputs, type Command, type Io, writeOutputs } from "./io.ts";
 import { choiceOption, faultOption, linkOption, numberOption, parseOptions, ratesOption, sequencesOption, wholeOption } from "./options.ts";
 import { describeRemote, describeVerification, REMOTE_HELP, REMOTE_OPTIONS, remoteOption, verificationDocument, watchOf } from "./remote.ts";
 import { type Seeded, seededOption, seededTensors } from "./seeded.ts";
+import { checkDocument, checked as checkedAgainst, sayCheck, warnUnderflow } from "./verdict.ts";
 import { naming, readTensors, sequencesFor, type Tensors } from "./tensors.ts";
 import { table } from "./table.ts";
 
@@ -128,13 +129,20 @@ async function runHere(io: Io, where: ClusterOptions, options: Options, { tensor
   const { q, k, v, heads, kvHeads, headDim } = tensors;
   const input: AttendInput = { q, k, v, heads, kvHeads, headDim, ...options, sequences, ...(where.remote === undefined ? { onProgress: progress(io) } : watchOf(io)) };
   naming(tensors.names, () => validateAttend(input, where.remote === undefined ? "here" : "remote")); // before ranks are started, and with the files' names
+  if (tensors.names.q !== tensors.names.k) warnUnderflow(io, stored(tensors, options.variant, where.remote !== undefined), options.wireDtype ?? "f32", headDim);
   const cluster = await startOn(io.platform)(where);
   try {
     const result = await cluster.attend(input);
-    return { result, tensors, checked: checking ? check({ ...input, variant: result.report.variant }, result) : undefined };
+    return { result, tensors, checked: checking ? await checkedAgainst(io, { ...input, variant: result.report.variant, ranks: result.report.ranks }, result) : undefined };
   } finally {
     await cluster.dispose();
   }
+}
+
+/** The tensors that the wire's type stores. Seeded ones are exact in each. */
+function stored({ q, k, v, names }: Tensors, variant: AttendInput["variant"], remote: boolean): [string, Float32Array][] {
+  const all: [string, Float32Array][] = [[names.q, q], [names.k, k], [names.v, v]];
+  return remote || variant === "auto" ? all : variant === "pass-q" ? all.slice(0, 1) : all.slice(1);
 }
 
 /** Seeded, on a worker: only the rows to verify come back. */
@@ -179,13 +187,7 @@ export function adapterSource(backend: Backend | "remote"): string | undefined {
 
 function document(report: Report, checked: Check | undefined, verified: Verification | undefined) {
   const { spans: _, ...facts } = report;
-  const error = checked && {
-    out: { max: checked.out.max, rms: checked.out.rms },
-    lse: { max: checked.lse.max, rms: checked.lse.rms },
-    tolerance: checked.tolerance,
-    passed: checked.passed,
-  };
-  return { ...facts, adapterSource: adapterSource(report.backend) ?? null, ...(error && { error }), ...(verified && { verified: verificationDocument(verified) }) };
+  return { ...facts, adapterSource: adapterSource(report.backend) ?? null, ...(checked && { error: checkDocument(checked) }), ...(verified && { verified: verificationDocument(verified) }) };
 }
 
 /** Hops done, on a line that overwrites itself. */
@@ -208,7 +210,7 @@ function describe(report: Report, checked: Check | undefined, verified: Verifica
     "",
     `ms: compile ${ms(times.compile)}, upload ${ms(times.upload)}, attend ${ms(times.attend)}, exposed exchange ${ms(times.exchange)}, merge ${ms(times.merge)}, total ${ms(times.total)} (each of the slowest rank)`,
   ];
-  if (checked !== undefined) lines.push(`against float64: out max ${checked.out.max.toExponential(2)}, rms ${checked.out.rms.toExponential(2)}; lse max ${checked.lse.max.toExponential(2)}: ${checked.passed ? "passed" : "FAILED"}`);
+  if (checked !== undefined) lines.push(sayCheck("against float64", checked, { ...shape, wireDtype: report.wireDtype }));
   if (verified !== undefined) lines.push(describeVerification(verified));
   return `${lines.join("\n")}\n`;
 }

@@ -1,10 +1,10 @@
 /** `ringside session`: a conversation from a script of steps over one's own tensors, checked against one full prefill. */
 import { startOn } from "../cluster/start.ts";
-import type { SessionRows, StepReport } from "../cluster/types.ts";
+import type { SessionOptions, SessionRows, StepReport } from "../cluster/types.ts";
+import { NOTHING_CACHED, validateRows, validateSession, type Where } from "../cluster/validate.ts";
 import { InputError, RankError } from "../errors.ts";
 import { offsets } from "../layout/shards.ts";
 import { PAGE } from "../layout/pages.ts";
-import { check } from "../reference/check.ts";
 import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
 import type { Span } from "../trace/span.ts";
@@ -14,6 +14,7 @@ import { choiceOption, faultOption, linkOption, numberOption, parseOptions, rate
 import { describeRemote, REMOTE_HELP, REMOTE_OPTIONS, remoteOption } from "./remote.ts";
 import { table } from "./table.ts";
 import { readTensors } from "./tensors.ts";
+import { checkDocument, checked as checkedAgainst, sayCheck, warnUnderflow } from "./verdict.ts";
 
 const HELP = `ringside session: a conversation on a KV cache that stays on the ranks
 
@@ -91,10 +92,13 @@ export const session: Command = async (argv, io) => {
   const reports: StepReport[] = [];
   const recovered: { step: number; replaced: readonly number[]; error: string }[] = [];
 
+  const pages = consumed.reduce((sum, n) => sum + Math.ceil(Math.ceil(n / ranks) / PAGE), 0);
+  const opened: SessionOptions = { heads, kvHeads, headDim, scale, wireDtype, variant, rates, capacity: capacity ?? Math.max(1, pages) * PAGE };
+  validateScript(script, rowsOf, opened, remote === undefined ? "here" : "remote"); // before ranks are started
+  warnUnderflow(io, [[tensors.names.q, q], [tensors.names.k, k], [tensors.names.v, v]], wireDtype, headDim);
   const cluster = await startOn(io.platform)({ ranks, backend, link, timeout, fault, remote, signal: io.signal });
   try {
-    const pages = consumed.reduce((sum, n) => sum + Math.ceil(Math.ceil(n / ranks) / PAGE), 0);
-    const talk = await cluster.session({ heads, kvHeads, headDim, scale, wireDtype, variant, rates, capacity: capacity ?? Math.max(1, pages) * PAGE });
+    const talk = await cluster.session(opened);
     const held = script.rows.map(() => 0);
     for (const [number, step] of script.steps.entries()) {
       const batch = [...step].map(([sequence, n]) => rowsOf(sequence, held[sequence], n));
@@ -117,7 +121,7 @@ export const session: Command = async (argv, io) => {
     }
     const all = (x: Float32Array, width: number) => concatenated(consumed.map((n, i) => x.subarray(starts[i] * width, (starts[i] + n) * width)));
     const checked = o.check
-      ? check({ q: all(q, heads * headDim), k: all(k, kvHeads * headDim), v: all(v, kvHeads * headDim), heads, kvHeads, headDim, scale, wireDtype, variant: wireVariant(reports), sequences: consumed.map((n) => ({ new: n, cached: 0 })) }, { out, lse })
+      ? await checkedAgainst(io, { ranks, q: all(q, heads * headDim), k: all(k, kvHeads * headDim), v: all(v, kvHeads * headDim), heads, kvHeads, headDim, scale, wireDtype, variant: wireVariant(reports), sequences: consumed.map((n) => ({ new: n, cached: 0 })) }, { out, lse })
       : undefined;
     const files: [string, Uint8Array | string][] = [];
     if (o.out !== undefined) files.push([o.out, writeNpy([total, heads, headDim], out)]);
@@ -126,10 +130,9 @@ export const session: Command = async (argv, io) => {
     await writeOutputs(files);
     const { adapter, runtime, kernel, clock, backend: computed, remote: ran } = reports[0];
     const source = adapterSource(computed);
-    const error = checked && { out: { max: checked.out.max, rms: checked.out.rms }, lse: { max: checked.lse.max, rms: checked.lse.rms }, tolerance: checked.tolerance, passed: checked.passed };
-    const verdict = checked && `against one full prefill in float64: out max ${checked.out.max.toExponential(2)}, lse max ${checked.lse.max.toExponential(2)}: ${checked.passed ? "passed" : "FAILED"}`;
+    const verdict = checked && sayCheck("against one full prefill in float64", checked, { heads, headDim, wireDtype });
     if (o.json) {
-      const document = { adapter, adapterSource: source ?? null, backend: computed, runtime, clock, ranks, wireDtype, shape: { heads, kvHeads, headDim }, capacity: talk.capacity, steps: reports.map(stepDocument), recovered, ...(error && { error }), ...(ran && { remote: ran }) };
+      const document = { adapter, adapterSource: source ?? null, backend: computed, runtime, clock, ranks, wireDtype, shape: { heads, kvHeads, headDim }, capacity: talk.capacity, steps: reports.map(stepDocument), recovered, ...(checked && { error: checkDocument(checked) }), ...(ran && { remote: ran }) };
       io.stdout(`${JSON.stringify(document, null, 2)}\n`);
     } else {
       io.stdout(`${ranks} ranks (${runtime}); adapter: ${adapter.name}${adapter.software ? " (software)" : ""}${source === undefined ? "" : `; ${source}`}; kernel: ${kernel}; clock: ${clock}\n${(ran === undefined ? [] : describeRemote(ran)).map((line) => `${line}\n`).join("")}\n${stepTable(reports)}\n${verdict === undefined ? "" : `\n${verdict}\n`}`);
@@ -140,6 +143,21 @@ export const session: Command = async (argv, io) => {
     await cluster.dispose();
   }
 };
+
+/** Checks every step's rows, with what its sequences will have cached by then. Errors: InputError naming the step. */
+function validateScript(script: Script, rowsOf: (sequence: number, from: number, n: number) => SessionRows, options: SessionOptions, where: Where): void {
+  validateSession(options, where);
+  const cached = script.rows.map(() => NOTHING_CACHED);
+  for (const [number, step] of script.steps.entries()) {
+    for (const [sequence, n] of step) {
+      try {
+        ({ cached: cached[sequence] } = validateRows(rowsOf(sequence, cached[sequence].tokens, n), { ...options, wireDtype: options.wireDtype ?? "f32" }, cached[sequence]));
+      } catch (error) {
+        throw error instanceof InputError ? new InputError(`step ${number}, ${error.message}`) : error;
+      }
+    }
+  }
+}
 
 /** Reads and checks a script. Errors: InputError naming the file, the step, what was found and expected. */
 export function readScript(text: string, name: string): Script {
