@@ -12,6 +12,7 @@ import { decode, type DType, encode } from "../../../engine/tensor/dtype.ts";
 import { readNpy } from "../../../engine/tensor/npy.ts";
 import { writeSafetensors } from "../../../engine/tensor/safetensors.ts";
 import { type Case, experiment } from "../../experiment.ts";
+import { expectNoOverlap } from "../trace/overlaps.ts";
 import { call, contents, type Document, inFolder, npyOfHalves, platform, readOutput, runtime, writeTensors } from "./command.ts";
 
 const rounded = (x: Float32Array, dtype: DType): Float32Array => decode(encode(x, dtype), dtype);
@@ -47,7 +48,9 @@ async function attends(folder: string, options: readonly string[], input: Attend
 
 /** Of spans in a trace, those that are none of metadata. */
 async function traceEvents(folder: string): Promise<{ ph: string; name: string; cat: string; pid: number; tid: number; ts: number; dur: number; args: Record<string, number> }[]> {
-  const { traceEvents } = JSON.parse(await readFile(path.join(folder, "t.json"), "utf8"));
+  const text = await readFile(path.join(folder, "t.json"), "utf8");
+  expectNoOverlap(text);
+  const { traceEvents } = JSON.parse(text);
   return traceEvents.filter((e: { ph: string }) => e.ph !== "M");
 }
 
@@ -304,4 +307,12 @@ test("a 16-bit wire that underflows is warned of, by its name and the tensor's; 
       if (warned) assert.match(stderr, /^warning: .*k\.npy: f16 underflow: 86 of 86 vectors of D hold nothing of 6\.1e-5 or more, below which f16 loses digits \(\d+ elements become 0\); scale it up, or use bf16 or f32\n$/);
       else assert.equal(stderr, "", wire);
     }
+  }));
+
+test("the trace of pass-Q on four ranks: its All2All's messages overlap on their links, and none is lost", () =>
+  inFolder(async (folder) => {
+    const trace = path.join(folder, "t.json");
+    await call(attend, ["--seed", "1", "--shape", "128:384,8,2,64", "--backend", "cpu", "--variant", "pass-q", "--trace", trace]);
+    const events = await traceEvents(folder);
+    assert.equal(events.filter((e) => e.cat === "all2all" && e.name.startsWith("all2all")).length >= 12, true);
   }));

@@ -10,6 +10,7 @@ import { policy } from "../../../engine/cli/policy.ts";
 import { InputError } from "../../../engine/errors.ts";
 import type { PaperReport, Plan, Sweep } from "../../../engine/plan/index.ts";
 import type { Choice } from "../../../engine/policy/index.ts";
+import { expectNoOverlap } from "../trace/overlaps.ts";
 
 type Run = (argv: readonly string[], io: { stdout: (text: string) => void; stderr: (text: string) => void }) => Promise<number>;
 
@@ -70,7 +71,9 @@ test("plan takes a config.json, a cluster's JSON, and writes a trace", () =>
     await writeFile(cluster, JSON.stringify({ accelerator: "h200", fabric: "gti", gpusPerHost: 2 }));
     const p = await json<Plan>(plan, "--model", config, "--cluster", cluster, "--cp", "3", "--tp", "2", "--new", "999", "--trace", trace);
     assert.equal(p.hosts, 3);
-    const { traceEvents } = JSON.parse(await readFile(trace, "utf8")) as { traceEvents: { ph: string; cat?: string }[] };
+    const text = await readFile(trace, "utf8");
+    expectNoOverlap(text);
+    const { traceEvents } = JSON.parse(text) as { traceEvents: { ph: string; cat?: string }[] };
     assert.equal(traceEvents.filter((e) => e.cat === "attend").length, 9);
     await writeFile(config, "{");
     await assert.rejects(call(plan, "--model", config, "--new", "5"), refused(/--model .*config\.json: .*expected JSON/));
