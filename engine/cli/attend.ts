@@ -3,7 +3,7 @@ import { sampleRows } from "../../cuda-bridge/client/sample.ts";
 import type { RemoteOptions, Row, Verification, VerifyInput } from "../../cuda-bridge/client/types.ts";
 import { bridgeOf, startOn, verifyOn } from "../cluster/start.ts";
 import type { AttendInput, Backend, ClusterOptions, Report, Variant } from "../cluster/types.ts";
-import { validateAttend } from "../cluster/validate.ts";
+import { validateAttend, validateRun, validateScale, validateSeeded } from "../cluster/validate.ts";
 import { InputError } from "../errors.ts";
 import type { Fault } from "../rank/job.ts";
 import type { Check } from "../reference/check.ts";
@@ -31,7 +31,7 @@ const HELP = `ringside attend: exact attention over a ring of simulated ranks
   --no-causal            every query sees every key of its sequence
   --scale X              of the scores (1/sqrt(D))
   --wire-dtype E         how KV (pass-kv) or Q (pass-q) is stored and sent: f32 (default), f16, bf16
-  --link B,L             a link of B bytes/s and L s latency for each rank
+  --link B,L             a link of B bytes/s and L s latency for each rank, such as 5e7,0.001 or 1Gbps,1e-6
   --backend B            webgpu (default) or cpu (plain TypeScript)
   --rates C,BW           FLOP/s and bytes/s of a rank, for --variant auto (else the smaller message travels)
   --timeout S            seconds from a fault to its error (5)
@@ -67,23 +67,25 @@ export const attend: Command = async (argv, io) => {
     io.stdout(HELP);
     return 0;
   }
+  await checkOutputs({ "--out": o.out, "--lse": o.lse, "--trace": o.trace }, { "--q": o.q, "--k": o.k, "--v": o.v, "--tensors": o.tensors, "--token-file": o["token-file"] });
   const remote = await remoteOption(o, { "--backend": o.backend, "--timeout": o.timeout, "--fault": o.fault });
   const ranks = wholeOption("--ranks", o.ranks, 1, remote === undefined ? 64 : 1024) ?? 4;
   const variant = choiceOption("--variant", o.variant, ["pass-kv", "pass-q", "auto"]) ?? "pass-kv";
   const wireDtype = choiceOption("--wire-dtype", o["wire-dtype"], ["f32", "f16", "bf16"]) ?? "f32";
   const backend = choiceOption("--backend", o.backend, ["webgpu", "cpu"]) ?? (remote === undefined ? "webgpu" : undefined);
   const [link, fault, scale, timeout] = [linkOption(o.link), faultOption(o.fault), numberOption("--scale", o.scale), numberOption("--timeout", o.timeout)];
+  validateScale(scale, remote === undefined ? "here" : "remote", "--scale");
   if (fault !== undefined) requireFault(fault, ranks, variant, backend!);
   const given = sequencesOption(o.sequences);
   const seeded = seededOption(o.seed, o.shape, given);
   const verifyRows = wholeOption("--verify-rows", o["verify-rows"], 1, 4096);
   const how = choiceOption("--verify-with", o["verify-with"], ["float64", "webgpu"]);
+  if (seeded !== undefined && remote !== undefined) validateSeeded({ ...seeded, scale });
   const files = (["q", "k", "v", "tensors"] as const).find((name) => o[name] !== undefined);
   if (seeded !== undefined && files !== undefined) throw new InputError(`--seed: found beside --${files}, expected seeded inputs or files`);
   if (verifyRows !== undefined && seeded === undefined) throw new InputError("--verify-rows: found without --seed and --shape, expected seeded inputs, which can be made again row by row; use --check for files");
   if (how !== undefined && verifyRows === undefined) throw new InputError("--verify-with: found without --verify-rows, expected how many rows too");
   if (o.check && remote !== undefined && wireDtype !== "f32") throw new InputError(`--check: found beside --remote and --wire-dtype ${wireDtype}, whose kernels round more than what travels; expected --verify-rows with seeded inputs, or --wire-dtype f32`);
-  await checkOutputs({ "--out": o.out, "--lse": o.lse, "--trace": o.trace });
 
   const { signal } = io;
   const rows = seeded && verifyRows && sampleRows(seeded, ranks, verifyRows);
@@ -127,6 +129,7 @@ function fromSeed(seeded: Seeded) {
 /** With tensors that are here: on ranks here, or sent to a worker. */
 async function runHere(io: Io, where: ClusterOptions, options: Options, { tensors, sequences }: ReturnType<typeof fromSeed>, checking: boolean): Promise<Ran> {
   const { q, k, v, heads, kvHeads, headDim } = tensors;
+  validateRun({ heads, kvHeads, headDim, ...options }, tokensOf(sequences), where.ranks, where.link, "--link");
   const input: AttendInput = { q, k, v, heads, kvHeads, headDim, ...options, sequences, ...(where.remote === undefined ? { onProgress: progress(io) } : watchOf(io)) };
   naming(tensors.names, () => validateAttend(input, where.remote === undefined ? "here" : "remote")); // before ranks are started, and with the files' names
   if (tensors.names.q !== tensors.names.k) warnUnderflow(io, stored(tensors, options.variant, where.remote !== undefined), options.wireDtype ?? "f32", headDim);
@@ -139,6 +142,10 @@ async function runHere(io: Io, where: ClusterOptions, options: Options, { tensor
   }
 }
 
+function tokensOf(sequences: AttendInput["sequences"]) {
+  return { new: sequences.reduce((sum, s) => sum + s.new, 0), cached: sequences.reduce((sum, s) => sum + s.cached, 0) };
+}
+
 /** The tensors that the wire's type stores. Seeded ones are exact in each. */
 function stored({ q, k, v, names }: Tensors, variant: AttendInput["variant"], remote: boolean): [string, Float32Array][] {
   const all: [string, Float32Array][] = [[names.q, q], [names.k, k], [names.v, v]];
@@ -147,6 +154,7 @@ function stored({ q, k, v, names }: Tensors, variant: AttendInput["variant"], re
 
 /** Seeded, on a worker: only the rows to verify come back. */
 async function runSeeded(io: Io, remote: RemoteOptions, { seeded, wireDtype: dtype, ...rest }: Options & { readonly seeded: Seeded; readonly ranks: number; readonly link: ClusterOptions["link"]; readonly rows: readonly Row[] | undefined }): Promise<Ran> {
+  validateRun({ ...seeded, ...rest, wireDtype: dtype }, tokensOf(seeded.sequences), rest.ranks, rest.link, "--link");
   const worker = await (await bridgeOf(io.platform)).connect({ ...remote, signal: io.signal });
   try {
     return { result: await worker.attendSeeded({ ...seeded, ...rest, dtype, ...watchOf(io) }) };

@@ -51,6 +51,7 @@ export async function plan(argv: readonly string[], io: Pick<Io, "stdout" | "std
     io.stdout(HELP);
     return 0;
   }
+  await checkOutputs({ "--trace": o.trace }, { "--model": o.model, "--cluster": o.cluster });
   const fresh = wholeOption("--new", o.new, 1);
   if (fresh === undefined && !o.decode) throw new InputError("--new: found none, expected the number of new tokens (or --decode with --cached)");
   const ffn = choiceOption("--ffn", o.ffn, ["fp8", "bf16"]);
@@ -78,7 +79,7 @@ export async function plan(argv: readonly string[], io: Pick<Io, "stdout" | "std
     return 0;
   }
   for (const name of ["max-gpus", "ttft"] as const) if (o[name] !== undefined) throw new InputError(`--${name}: found without --sweep, expected it with --sweep only`);
-  await checkOutputs({ "--trace": o.trace });
+
   const cp = wholeOption("--cp", o.cp, 1) ?? 1;
   if (o.trace !== undefined && cp > EVERY_RANK_UP_TO) throw new InputError(`--trace: found --cp ${cp}, expected at most ${EVERY_RANK_UP_TO} ranks: a timeline has each rank's spans`);
   const tp = wholeOption("--tp", o.tp, 1);

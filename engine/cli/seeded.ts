@@ -4,7 +4,7 @@ import { validateHeads } from "../cluster/validate.ts";
 import { InputError } from "../errors.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { seededRows } from "../tensor/seeded.ts";
-import { wholeOption } from "./options.ts";
+import { readTokens, wholeOption } from "./options.ts";
 import { sequencesFor, type Tensors } from "./tensors.ts";
 
 /** What a seeded run is about, without its tensors. */
@@ -14,9 +14,12 @@ export type Seeded = Pick<SeededBatch, "seed" | "sequences" | "heads" | "kvHeads
 export function seededOption(seed: string | undefined, shape: string | undefined, sequences: readonly Sequence[] | undefined): Seeded | undefined {
   if (seed === undefined && shape === undefined) return undefined;
   if (seed === undefined || shape === undefined) throw new InputError(`${seed === undefined ? "--shape" : "--seed"}: found alone, expected --seed S and --shape T[:P],H,Hkv,D together`);
-  const match = /^(\d+)(?::(\d+))?,(\d+),(\d+),(\d+)$/.exec(shape.replaceAll(" ", ""));
-  if (match === null) throw new InputError(`--shape: found ${JSON.stringify(shape)}, expected T[:P],H,Hkv,D such as 131072,16,1,128 or 512:1536,8,2,64`);
-  const [fresh, cached, heads, kvHeads, headDim] = match.slice(1).map((digits) => Number(digits ?? 0));
+  // T, H, Hkv, D, and P where it is given.
+  const parts = /^([^:,]+)(?::([^:,]+))?,([^:,]+),([^:,]+),([^:,]+)$/.exec(shape)?.slice(1) ?? [""];
+  const [fresh, cached, heads, kvHeads, headDim] = parts.map((part) => (part === undefined ? 0 : readTokens(part) ?? NaN));
+  if (![fresh, cached, heads, kvHeads, headDim].every(Number.isSafeInteger)) {
+    throw new InputError(`--shape: found ${JSON.stringify(shape)}, expected T[:P],H,Hkv,D such as 128k,16,1,128 or 512:1536,8,2,64`);
+  }
   validateHeads(heads, kvHeads, headDim);
   if (fresh === 0) throw new InputError("--shape: found T = 0, expected at least one new token");
   const rows = { queryRows: fresh, keyRows: fresh + cached, names: { q: "--shape", k: "--shape", v: "--shape" } };

@@ -1,7 +1,7 @@
 /** `ringside session`: a conversation from a script of steps over one's own tensors, checked against one full prefill. */
 import { startOn } from "../cluster/start.ts";
 import type { SessionOptions, SessionRows, StepReport } from "../cluster/types.ts";
-import { NOTHING_CACHED, validateRows, validateSession, type Where } from "../cluster/validate.ts";
+import { NOTHING_CACHED, validateRows, validateRun, validateScale, validateSession, type Where } from "../cluster/validate.ts";
 import { InputError, RankError } from "../errors.ts";
 import { offsets } from "../layout/shards.ts";
 import { PAGE } from "../layout/pages.ts";
@@ -59,17 +59,19 @@ export const session: Command = async (argv, io) => {
     io.stdout(HELP);
     return 0;
   }
+  const inputs = { "--q": o.q, "--k": o.k, "--v": o.v, "--tensors": o.tensors, "--script": o.script, "--token-file": o["token-file"] };
+  await checkOutputs({ "--out": o.out, "--lse": o.lse, "--trace": o.trace }, inputs);
   const remote = await remoteOption(o, { "--backend": o.backend, "--timeout": o.timeout, "--fault": o.fault });
   const ranks = wholeOption("--ranks", o.ranks, 1, remote === undefined ? 64 : 1024) ?? 4;
   const variant = choiceOption("--variant", o.variant, ["auto", "pass-kv", "pass-q"]) ?? "auto";
   const wireDtype = choiceOption("--wire-dtype", o["wire-dtype"], ["f32", "f16", "bf16"]) ?? "f32";
   const backend = choiceOption("--backend", o.backend, ["webgpu", "cpu"]) ?? (remote === undefined ? "webgpu" : undefined);
   const [link, fault, scale, timeout] = [linkOption(o.link), faultOption(o.fault, "session"), numberOption("--scale", o.scale), numberOption("--timeout", o.timeout)];
+  validateScale(scale, remote === undefined ? "here" : "remote", "--scale");
   const rates = ratesOption(o.rates);
   const capacity = wholeOption("--capacity", o.capacity, 1);
   if (o.check && remote !== undefined && wireDtype !== "f32") throw new InputError(`--check: found beside --remote and --wire-dtype ${wireDtype}, whose kernels round more than what is cached; expected --wire-dtype f32`);
   if (o.script === undefined) throw new InputError("--script: not given, expected a .json file");
-  await checkOutputs({ "--out": o.out, "--lse": o.lse, "--trace": o.trace });
   const script = readScript(new TextDecoder().decode(await readInput("--script", o.script)), o.script);
   const tensors = await readTensors(o);
   const { q, k, v, heads, kvHeads, headDim, queryRows, keyRows } = tensors;
@@ -94,6 +96,7 @@ export const session: Command = async (argv, io) => {
 
   const pages = consumed.reduce((sum, n) => sum + Math.ceil(Math.ceil(n / ranks) / PAGE), 0);
   const opened: SessionOptions = { heads, kvHeads, headDim, scale, wireDtype, variant, rates, capacity: capacity ?? Math.max(1, pages) * PAGE };
+  validateRun({ heads, kvHeads, headDim, wireDtype, variant }, { new: total, cached: 0 }, ranks, link, "--link");
   validateScript(script, rowsOf, opened, remote === undefined ? "here" : "remote"); // before ranks are started
   warnUnderflow(io, [[tensors.names.q, q], [tensors.names.k, k], [tensors.names.v, v]], wireDtype, headDim);
   const cluster = await startOn(io.platform)({ ranks, backend, link, timeout, fault, remote, signal: io.signal });

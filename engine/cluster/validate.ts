@@ -2,7 +2,7 @@
 import { InputError } from "../errors.ts";
 import { refuseUnknown, sayValue } from "../options.ts";
 import { bytesPer, type DType } from "../tensor/dtype.ts";
-import type { AttendInput, SessionOptions, SessionRows, StepOptions } from "./types.ts";
+import type { AttendInput, Link, SessionOptions, SessionRows, StepOptions } from "./types.ts";
 
 /** Largest finite f32 with room for the sums that attention makes. */
 const F32_MAX = 1e38;
@@ -13,6 +13,8 @@ const MOST_HEADS = 65_535;
 /** Bytes of a rank's cached K, and of its V: no back-end here holds more in one buffer. */
 const MOST_CACHE = 2 ** 31;
 
+/** Longest that a simulated link may take for a message, and for a run's. */
+const MOST_SECONDS = 3600;
 /** No seeded value is as large (engine/tensor/seeded.ts). */
 const SEEDED_MOST = 4;
 
@@ -142,11 +144,11 @@ export function validateRows(
 }
 
 /** Throws InputError unless `scale` is undefined or a number that f32 holds; a worker takes positive ones only. */
-export function validateScale(scale: number | undefined, where: Where = "here"): void {
+export function validateScale(scale: number | undefined, where: Where = "here", name = "scale"): void {
   if (scale === undefined) return;
-  if (typeof scale !== "number" || !Number.isFinite(scale)) throw new InputError(`scale: found ${sayValue(scale)}, expected a finite number`);
-  if (Math.abs(scale) > F32_MAX) throw new InputError(`scale: found ${scale}, which may overflow f32; expected a magnitude of at most ${F32_MAX}`);
-  if (where === "remote" && scale <= 0) throw new InputError(`scale: found ${scale}, expected a number above 0: a remote worker takes no other`);
+  if (typeof scale !== "number" || !Number.isFinite(scale)) throw new InputError(`${name}: found ${sayValue(scale)}, expected a finite number`);
+  if (Math.abs(scale) > F32_MAX) throw new InputError(`${name}: found ${scale}, which may overflow f32; expected a magnitude of at most ${F32_MAX}`);
+  if (where === "remote" && scale <= 0) throw new InputError(`${name}: found ${scale}, expected a number above 0: a remote worker takes no other`);
 }
 
 /**
@@ -157,6 +159,36 @@ export function validateScores(prefix: string, q: number, k: number, headDim: nu
   const by = Math.max(1, 2 * Math.abs(scale));
   if (q * k * headDim * by > F32_MAX || q * by > F32_MAX) {
     throw new InputError(`${prefix}q and k: found values up to ${q} and ${k}, whose scores may overflow f32; expected |q| |k| D and |q|, each times twice the scale (${scale}), below ${F32_MAX}: scale them down`);
+  }
+}
+
+/** Throws InputError unless a link can carry a message: `name` is what gave it. What a run takes on it: {@link validateRun}. */
+export function validateLink(link: Link, name = "link"): void {
+  refuseUnknown(name, link, ["bandwidth", "latency"]);
+  const { bandwidth, latency } = link;
+  if (!(bandwidth > 0) || !(latency >= 0)) throw new InputError(`${name}: found ${sayValue(bandwidth)} bytes/s and ${sayValue(latency)} s, expected a bandwidth above 0 and a latency of at least 0`);
+  if (latency > MOST_SECONDS) throw new InputError(`${name}: found a latency of ${latency} s, expected at most ${MOST_SECONDS}: each message takes as long`);
+}
+
+/**
+ * Throws InputError where a rank's messages of one attention of T new and P cached tokens would take hours on a link: N - 1
+ * ring messages, and as many parcels in pass-Q.
+ */
+export function validateRun(
+  { heads, kvHeads, headDim, wireDtype = "f32", variant = "pass-kv" }: Pick<AttendInput, "heads" | "kvHeads" | "headDim" | "wireDtype" | "variant">,
+  tokens: { readonly new: number; readonly cached: number },
+  ranks: number,
+  link: Link | undefined,
+  name = "link",
+): void {
+  if (link === undefined || ranks === 1) return;
+  const fresh = Math.ceil(tokens.new / ranks);
+  const kv = 2 * Math.ceil((tokens.new + tokens.cached) / ranks) * kvHeads * headDim * bytesPer(wireDtype);
+  const q = fresh * heads * (headDim * (bytesPer(wireDtype) + 4) + 4);
+  const bytes = (ranks - 1) * (variant === "pass-kv" ? kv : variant === "pass-q" ? q : Math.min(kv, q));
+  const seconds = bytes / link.bandwidth + (ranks - 1) * link.latency;
+  if (seconds > MOST_SECONDS) {
+    throw new InputError(`${name}: found ${link.bandwidth} bytes/s and ${link.latency} s, on which a rank's ${bytes} bytes in ${ranks - 1} messages take ${seconds.toPrecision(3)} s, expected at most ${MOST_SECONDS} (an hour): use a faster link or fewer tokens`);
   }
 }
 

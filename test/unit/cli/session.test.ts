@@ -96,7 +96,7 @@ test("a step out of f32's range is refused before any rank starts: the step, the
     const refused = async (more: readonly string[], says: RegExp) =>
       await assert.rejects(call(session, [...options, ...more], { platform: { ...platform, ...started } }), (error: unknown) => error instanceof InputError && (assert.match(error.message, says), true));
     await refused(["--scale", "1e36"], /^step 0, sequence 0, q and k: found values up to .*, whose scores may overflow f32/);
-    await refused(["--scale", "1e39"], /^scale: found 1e\+39, which may overflow f32/);
+    await refused(["--scale", "1e39"], /^--scale: found 1e\+39, which may overflow f32/);
     await refused(["--capacity", "1e9"], /^capacity: found 1000000000 tokens a rank, expected at most \d+: /);
     const tensor = (name: "q" | "k" | "v", heads: number) => {
       const data = seededRows(5, name, 0, 170, heads * 16);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { AttendInput, SessionOptions, SessionRows } from "../../../engine/cluster/types.ts";
-import { type Cached, validateAttend, validateHeads, validateRows, validateSeeded, validateSession, validateStep, type Where } from "../../../engine/cluster/validate.ts";
+import { type Cached, validateAttend, validateHeads, validateLink, validateRows, validateRun, validateSeeded, validateSession, validateStep, type Where } from "../../../engine/cluster/validate.ts";
 import { InputError } from "../../../engine/errors.ts";
 
 const D = 16;
@@ -95,4 +95,19 @@ test("a session's capacity is bounded, with the bytes that it would take", () =>
   for (const capacity of [0, 1.5, NaN, "7"]) refused(() => session({ capacity }), /^capacity: found .* tokens, expected a whole number of at least 1$/);
   refused(() => session({ capacity: 1e9 }), /^capacity: found 1000000000 tokens a rank, expected at most 33554432: a rank's K and its V take 64 bytes a token each/);
   session({ capacity: 1e9 }, "remote");
+});
+
+test("a link is bounded by what a run on it would take", () => {
+  const shape = { heads: 8, kvHeads: 2, headDim: 64 };
+  const tokens = { new: 128, cached: 384 };
+  validateLink({ bandwidth: 1e6, latency: 0.002 });
+  validateLink({ bandwidth: Infinity, latency: 0 });
+  for (const link of [{ bandwidth: 0, latency: 0 }, { bandwidth: NaN, latency: 0 }, { bandwidth: 1, latency: -1 }, { bandwidth: 1, latency: 3e6 }, { bandwidth: "1", latency: NaN }, { bandwidth: 1, latency: 0, jitter: 1 }]) {
+    refused(() => validateLink(link as never), /^link: found /);
+  }
+  validateRun(shape, tokens, 4, { bandwidth: 1000, latency: 0.1 });
+  validateRun(shape, tokens, 1, { bandwidth: 1e-3, latency: 0 });
+  refused(() => validateRun(shape, tokens, 4, { bandwidth: 1e-3, latency: 0 }), /^link: found 0\.001 bytes\/s and 0 s, on which a rank's 393216 bytes in 3 messages take 3\.93e\+8 s, expected at most 3600 \(an hour\)/);
+  refused(() => validateRun({ ...shape, variant: "pass-q" }, tokens, 4, { bandwidth: 1e-3, latency: 0 }), /in 3 messages take/);
+  refused(() => validateRun(shape, tokens, 64, { bandwidth: 1e9, latency: 100 }), /in 63 messages take 6\.30e\+3 s/);
 });
