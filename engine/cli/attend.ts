@@ -92,7 +92,7 @@ export const attend: Command = async (argv, io) => {
   const options = { variant, wireDtype, causal: !o["no-causal"], scale, rates: ratesOption(o.rates), signal };
   // Nothing of a seeded remote run is needed here but the rows to verify, unless the whole of it is asked for.
   const away = remote !== undefined && seeded !== undefined && !o.check && o.out === undefined && o.lse === undefined ? { ...options, seeded, ranks, link, rows: rows || undefined } : undefined;
-  const run = away !== undefined ? await runSeeded(io, remote!, away) : await runHere(io, { ranks, backend, link, timeout, fault, remote, signal }, options, seeded === undefined ? await fromFiles(o, given) : fromSeed(seeded), o.check ?? false);
+  const run = away !== undefined ? await runSeeded(io, remote!, away) : await runHere(io, { ranks, backend, link, timeout, fault, remote, signal }, options, seeded === undefined ? await fromFiles(o, given) : await fromSeed(seeded, signal), o.check ?? false);
   const { result, tensors, checked } = run;
   // Ranks here compute in f32, and a 16-bit wire rounds nothing of what is seeded.
   const verified = rows && seeded ? await verify(io, { ...seeded, ...options, dtype: remote === undefined ? "f32" : wireDtype, with: how }, rows, tensors === undefined ? result : picked(result, rows, seeded)) : undefined;
@@ -122,17 +122,17 @@ async function fromFiles(o: Parameters<typeof readTensors>[0], given: AttendInpu
   return { tensors, sequences: sequencesFor(tensors, given) };
 }
 
-function fromSeed(seeded: Seeded) {
-  return { tensors: seededTensors(seeded), sequences: seeded.sequences };
+async function fromSeed(seeded: Seeded, signal: AbortSignal) {
+  return { tensors: await seededTensors(seeded, signal), sequences: seeded.sequences };
 }
 
 /** With tensors that are here: on ranks here, or sent to a worker. */
-async function runHere(io: Io, where: ClusterOptions, options: Options, { tensors, sequences }: ReturnType<typeof fromSeed>, checking: boolean): Promise<Ran> {
+async function runHere(io: Io, where: ClusterOptions, options: Options, { tensors, sequences }: Awaited<ReturnType<typeof fromSeed>>, checking: boolean): Promise<Ran> {
   const { q, k, v, heads, kvHeads, headDim } = tensors;
   validateRun({ heads, kvHeads, headDim, ...options }, tokensOf(sequences), where.ranks, where.link, "--link");
   const input: AttendInput = { q, k, v, heads, kvHeads, headDim, ...options, sequences, ...(where.remote === undefined ? { onProgress: progress(io) } : watchOf(io)) };
   naming(tensors.names, () => validateAttend(input, where.remote === undefined ? "here" : "remote")); // before ranks are started, and with the files' names
-  if (tensors.names.q !== tensors.names.k) warnUnderflow(io, stored(tensors, options.variant, where.remote !== undefined), options.wireDtype ?? "f32", headDim);
+  if (!tensors.names.q.startsWith("seeded")) warnUnderflow(io, stored(tensors, options.variant, where.remote !== undefined), options.wireDtype ?? "f32", headDim);
   const cluster = await startOn(io.platform)(where);
   try {
     const result = await cluster.attend(input);

@@ -1,7 +1,7 @@
 /** `ringside plan`: what a step takes on a cluster that is not here, and sweeps over its layouts. */
 import { InputError } from "../errors.ts";
 import { plan as planned, type Plan, type PlanInput } from "../plan/plan.ts";
-import { sweep, type Sweep } from "../plan/sweep.ts";
+import { MOST_GPUS, sweep, type Sweep } from "../plan/sweep.ts";
 import { EVERY_RANK_UP_TO } from "../plan/work.ts";
 import { bytesText, flopsText, percentText, secondsText } from "../policy/units.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
@@ -40,7 +40,7 @@ const HELP = `ringside plan: what a prefill or a decode step takes on a cluster,
 `;
 
 /** The command. */
-export async function plan(argv: readonly string[], io: Pick<Io, "stdout" | "stderr">): Promise<number> {
+export async function plan(argv: readonly string[], io: Pick<Io, "stdout" | "stderr"> & Partial<Pick<Io, "signal">>): Promise<number> {
   const o = parseOptions(argv, {
     model: { type: "string" }, cluster: { type: "string" }, cp: { type: "string" }, tp: { type: "string" }, new: { type: "string" }, cached: { type: "string" },
     variant: { type: "string" }, batch: { type: "string" }, decode: { type: "boolean" }, persistent: { type: "boolean" }, ffn: { type: "string" }, "kv-bytes": { type: "string" },
@@ -68,13 +68,14 @@ export async function plan(argv: readonly string[], io: Pick<Io, "stdout" | "std
     ...(kvBytes === undefined ? {} : { kvBytes }),
     ...(o.decode ? { decode: true } : {}),
     ...(o.persistent ? { persistent: true } : {}),
+    ...(io.signal === undefined ? {} : { signal: io.signal }),
   };
   if (o.sweep) {
     for (const name of ["cp", "tp", "variant", "slow", "jitter", "every-rank", "trace"] as const)
       if (o[name] !== undefined) throw new InputError(`--sweep: found --${name} too, expected none: a sweep tries every layout and variant`);
     const target = numberOption("--ttft", o.ttft);
     if (target !== undefined && !(target > 0)) throw new InputError(`--ttft: found ${target}, expected a number of seconds above 0`);
-    const found = await sweep({ ...common, maxGpus: wholeOption("--max-gpus", o["max-gpus"], 1, 4096) ?? 128, ...(target === undefined ? {} : { target }) });
+    const found = await sweep({ ...common, maxGpus: wholeOption("--max-gpus", o["max-gpus"], 1, MOST_GPUS, "every layout is simulated") ?? 128, ...(target === undefined ? {} : { target }) });
     io.stdout(o.json ? `${JSON.stringify(found)}\n` : sweepText(found));
     return 0;
   }

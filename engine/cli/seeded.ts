@@ -3,7 +3,8 @@ import type { SeededBatch } from "../../cuda-bridge/client/types.ts";
 import { validateHeads } from "../cluster/validate.ts";
 import { InputError } from "../errors.ts";
 import type { Sequence } from "../layout/shards.ts";
-import { seededRows } from "../tensor/seeded.ts";
+import { seededKey, seededPart } from "../tensor/seeded.ts";
+import { Turns } from "../turns.ts";
 import { readTokens, wholeOption } from "./options.ts";
 import { sequencesFor, type Tensors } from "./tensors.ts";
 
@@ -26,12 +27,22 @@ export function seededOption(seed: string | undefined, shape: string | undefined
   return { seed: wholeOption("--seed", seed, 0, 2 ** 32 - 1)!, sequences: sequencesFor(rows, sequences), heads, kvHeads, headDim };
 }
 
-/** Its tensors, as files would give them. */
-export function seededTensors({ seed, sequences, heads, kvHeads, headDim }: Seeded): Tensors {
+/** Its tensors, as files would give them; Ctrl-C is heard while they are made. */
+export async function seededTensors({ seed, sequences, heads, kvHeads, headDim }: Seeded, signal: AbortSignal): Promise<Tensors> {
   const queryRows = sequences.reduce((sum, s) => sum + s.new, 0);
   const keyRows = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
   const most = Math.max(queryRows * heads, keyRows * kvHeads) * headDim;
   if (most > 2 ** 29) throw new InputError(`--shape: found a tensor of ${most} elements, expected at most ${2 ** 29} where tensors are made on this machine: run it with --remote, and --verify-rows in place of --check, --out and --lse`);
-  const make = (name: "q" | "k" | "v", rows: number, h: number) => seededRows(seed, name, 0, rows, h * headDim);
-  return { q: make("q", queryRows, heads), k: make("k", keyRows, kvHeads), v: make("v", keyRows, kvHeads), heads, kvHeads, headDim, queryRows, keyRows, names: { q: "seeded q", k: "seeded k", v: "seeded v" } };
+  const turns = new Turns(signal);
+  const make = async (name: "q" | "k" | "v", rows: number, h: number) => {
+    const [columns, key] = [h * headDim, seededKey(seed, name)];
+    const out = new Float32Array(rows * columns);
+    for (let row = 0; row < rows; row++) {
+      await turns.next();
+      seededPart(out, row * columns, key, row, 0, columns);
+    }
+    return out;
+  };
+  const [q, k, v] = [await make("q", queryRows, heads), await make("k", keyRows, kvHeads), await make("v", keyRows, kvHeads)];
+  return { q, k, v, heads, kvHeads, headDim, queryRows, keyRows, names: { q: "seeded q", k: "seeded k", v: "seeded v" } };
 }

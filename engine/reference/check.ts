@@ -1,6 +1,7 @@
 /** The check of a result against float64, each element with the bound that its own row allows (bounds.ts). */
 import type { Variant } from "../ring/contract.ts";
 import { decode, type DType, encode } from "../tensor/dtype.ts";
+import { Turns } from "../turns.ts";
 import { allRows, ExactHead, type ReferenceInput } from "./attention.ts";
 import { type Arithmetic, Bounds } from "./bounds.ts";
 
@@ -64,20 +65,15 @@ export async function checkAsync(
 ): Promise<Check> {
   const steps = checking(input, result, { rows });
   const total = (rows ?? allRows(input)).length;
-  let since = performance.now();
+  const turns = new Turns(signal);
+  signal?.throwIfAborted();
   for (;;) {
-    signal?.throwIfAborted();
     const step = steps.next();
     if (step.done) return step.value;
     onProgress?.(step.value, total);
-    if (performance.now() - since < SLICE) continue;
-    await new Promise((resolve) => setTimeout(resolve));
-    since = performance.now();
+    await turns.next();
   }
 }
-
-/** Milliseconds between two pauses; one row takes some milliseconds at 100,000 keys. */
-const SLICE = 30;
 
 /** Every row of a right result. */
 export function expect(input: CheckInput): ExpectedRow[] {
