@@ -1,5 +1,7 @@
 /** `ringside plan`: what a step takes on a cluster that is not here, and sweeps over its layouts. */
 import { InputError } from "../errors.ts";
+import { gemmFlops } from "../plan/flops.ts";
+import { type Model, weightCount } from "../plan/models.ts";
 import { plan as planned, type Plan, type PlanInput } from "../plan/plan.ts";
 import { MOST_GPUS, sweep, type Sweep } from "../plan/sweep.ts";
 import { EVERY_RANK_UP_TO } from "../plan/work.ts";
@@ -97,8 +99,13 @@ export async function plan(argv: readonly string[], io: Pick<Io, "stdout" | "std
   });
   if (o.trace !== undefined) await writeOutputs([[o.trace, chromeTrace(spans!, titleOf(found))]]);
   if (!found.memory.fits) io.stderr(`ringside plan: ${found.memory.summary}\n`);
-  io.stdout(o.json ? `${JSON.stringify(found)}\n` : planText(found));
+  io.stdout(o.json ? `${JSON.stringify({ ...found, model: modelDocument(common.model, kvBytes ?? 2) })}\n` : planText(found));
   return 0;
+}
+
+/** The model as --json has it: all its weights, bytes of KV cache a token in all layers, and FLOPs of the weights a token (Appendix A's 2 W). */
+function modelDocument(model: Model, kvBytes: number) {
+  return { name: model.name, parameters: weightCount(model), kvBytesPerToken: 2 * model.kvHeads * model.headDim * kvBytes * model.layers, flopsPerToken: gemmFlops(model, 1), source: model.source };
 }
 
 function titleOf(p: Plan): string {

@@ -177,6 +177,10 @@ function checked(input: PlanInput): Checked {
   const sum = input.held?.reduce((total, n) => total + whole("held", n, 0, MOST_TOKENS), 0);
   if (input.held !== undefined && (input.held.length !== cp || sum !== cached))
     throw new InputError(`held: found ${input.held.length} ranks with ${sum} tokens together, expected ${cp} ranks with the ${cached} cached tokens`);
+  const { window } = input.model;
+  if (window !== undefined && fresh + cached > window.tokens) {
+    throw new InputError(`model ${input.model.name}: ${window.field} means that layers see a part of ${fresh + cached} tokens; the planner knows full attention only, expected at most ${window.tokens} new and cached tokens`);
+  }
   const { gpusPerHost } = input.cluster;
   const tp = whole("tp", input.tp ?? Math.min(gpusPerHost, input.model.heads), 1, { most: input.model.heads, why: `a GPU has at least one of the ${input.model.heads} query heads of ${input.model.name}` });
   if (tp > gpusPerHost && tp % gpusPerHost !== 0) throw new InputError(`tp ${tp} does not fill hosts of ${gpusPerHost} GPUs; a multiple of ${gpusPerHost} does`);

@@ -48,6 +48,11 @@ test("plan --json: ttft in seconds, variant and reason, breakdown, memory, rates
   assert.ok(p.flopsPerGpu > 4e14 && p.parallelEfficiency > 0.9 && p.parallelEfficiency <= 1);
 });
 
+test("plan --json says what the model is: its weights, KV bytes and FLOPs a token", async () => {
+  const { model } = JSON.parse((await call(plan, "--new", "5", "--model", "llama3-8b", "--kv-bytes", "1", "--json")).stdout) as { model: Record<string, unknown> };
+  assert.deepEqual({ ...model, source: "" }, { name: "llama3-8b", parameters: 8_029_995_008, kvBytesPerToken: 2 * 8 * 128 * 32, flopsPerToken: 2 * 8_029_995_008, source: "" });
+});
+
 test("plan --decode gives ttit; what does not fit is planned all the same, with a line on stderr", async () => {
   const p = await json<Plan>(plan, "--cp", "2", "--tp", "8", "--decode", "--cached", "128000");
   assert.ok(p.ttft === undefined && Math.abs(p.ttit! / 0.06023 - 1) < 0.2);
