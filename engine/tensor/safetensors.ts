@@ -19,6 +19,12 @@ const BITS: Readonly<Record<string, number>> = {
   I64: 64, U64: 64, F64: 64, C64: 64,
 };
 
+/** Levels of a header: its object, an entry's, an entry's list; and some to spare. */
+const MOST_DEPTH = 8;
+/** Tensors of a file, or names in its metadata: the largest checkpoints' shards have some thousands. */
+const MOST_NAMES = 200_000;
+const [QUOTE, BACKSLASH, COLON, OBJECT, OBJECT_END, ARRAY, ARRAY_END] = Array.from('"\\:{}[]', (c) => c.charCodeAt(0));
+
 /** A tensor's entry in the header, checked against its size. */
 interface Entry {
   readonly name: string;
@@ -86,10 +92,10 @@ function readHeader(bytes: Uint8Array, name: string): { header: object; start: n
 }
 
 function parseHeader(bytes: Uint8Array, name: string): object {
+  scanHeader(bytes, name);
   let header: unknown;
   try {
-    // A byte order mark stays, and fails: the format says that a header begins with "{". Of keys that occur twice
-    // JSON.parse keeps the last; where the first had bytes of its own, checkLayout finds the hole.
+    // A byte order mark stays, and fails: the format says that a header begins with "{".
     header = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (error) {
     const why = error instanceof Error ? error.message.replaceAll(/\s+/g, " ") : String(error);
@@ -97,6 +103,41 @@ function parseHeader(bytes: Uint8Array, name: string): object {
   }
   if (!isObject(header)) throw new InputError(`${name}: found the header ${show(header)}, expected a JSON object`);
   return header;
+}
+
+/** One pass over the header's bytes before it is parsed: refuses what nests deeper than any header does, and names that come twice, of which JSON.parse would keep the last. */
+function scanHeader(bytes: Uint8Array, name: string): void {
+  const text = new TextDecoder();
+  // Names seen in each open object; an array has none.
+  const open: (Set<string> | undefined)[] = [];
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i];
+    if (byte === OBJECT || byte === ARRAY) {
+      if (open.length === MOST_DEPTH) throw new InputError(`${name}: found a header that nests deeper than ${MOST_DEPTH} levels at byte ${8 + i}, expected names, objects of dtype, shape and data_offsets, and nothing below them`);
+      open.push(byte === OBJECT ? new Set() : undefined);
+    } else if (byte === OBJECT_END || byte === ARRAY_END) open.pop();
+    else if (byte === QUOTE) {
+      const start = i;
+      for (i++; i < bytes.length && bytes[i] !== QUOTE; i++) if (bytes[i] === BACKSLASH) i++;
+      let next = i + 1;
+      while (bytes[next] === 0x20 || bytes[next] === 0x09 || bytes[next] === 0x0a || bytes[next] === 0x0d) next++;
+      const names = open.at(-1);
+      if (bytes[next] !== COLON || names === undefined) continue;
+      const key = keyOf(text.decode(bytes.subarray(start, i + 1)));
+      if (names.has(key)) throw new InputError(`${name}: found ${show(key)} twice in ${open.length === 1 ? "the header" : "one entry of the header"}, expected each name once`);
+      if (names.size === MOST_NAMES) throw new InputError(`${name}: found more than ${MOST_NAMES} names in ${open.length === 1 ? "the header" : "one entry of the header"}, expected at most as many`);
+      names.add(key);
+    }
+  }
+}
+
+/** A name as JSON reads it; one that JSON refuses is refused when all is parsed. */
+function keyOf(json: string): string {
+  try {
+    return JSON.parse(json) as string;
+  } catch {
+    return json;
+  }
 }
 
 function checkEntry(tensor: string, entry: unknown, file: string): Entry {
