@@ -52,7 +52,7 @@ export function rateOption(name: string, text: string | undefined, read: typeof 
 
 /** One of some words. */
 export function choiceOption<const T extends string>(name: string, text: string | undefined, choices: readonly T[]): T | undefined {
-  if (text !== undefined && !choices.includes(text as T)) throw new InputError(`${name}: found ${JSON.stringify(text)}, expected ${choices.join(" or ")}${didYouMean(text, choices)}`);
+  if (text !== undefined && !choices.includes(text as T)) throw new InputError(`${name}: found ${JSON.stringify(text)}, expected ${choices.join(" or ")}`);
   return text as T | undefined;
 }
 

@@ -12,8 +12,8 @@ const HELP = `ringside policy: pass-KV or pass-Q, and why
   ringside policy --new 3200 --cached 124800 --ranks 4 --heads 128 --kv-heads 8
 
   --new T --cached P --ranks N --heads H --kv-heads Hkv
-  --flops C        compute, FLOP/s (8e14: the paper's H100 at its peak)
-  --bandwidth BW   link, bytes/s (5e10: the paper's GTT at line rate)
+  --flops C        compute, FLOP/s, such as 800T (8e14: the paper's H100 at its peak)
+  --bandwidth BW   link, bytes/s, or 400Gbps (5e10: the paper's GTT at line rate)
   --bytes E        bytes an element (2)
   --head-dim D     (128)
   --rule R         alg1, alg5 (default), fitted (Appendix D's printed constants) or refitted (to Table 4)

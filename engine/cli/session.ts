@@ -30,7 +30,7 @@ const HELP = `ringside session: a conversation on a KV cache that stays on the r
   --wire-dtype E         how KV is cached and sent, and Q sent: f32 (default), f16, bf16
   --scale X              of the scores (1/sqrt(D))
   --capacity T           tokens that each rank's cache holds (what the script needs)
-  --link B,L             a link of B bytes/s and L s latency for each rank
+  --link B,L             a link of B bytes/s and L s latency for each rank, such as 5e7,0.001 or 1Gbps,1e-6
   --rates C,BW           FLOP/s and bytes/s of a rank for auto (measured on the run)
   --backend B            webgpu (default) or cpu
   --timeout S            seconds from a fault to its error (5)

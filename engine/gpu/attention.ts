@@ -98,10 +98,11 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   #choose(seen: Visibility, flops: number): KernelName {
     const shape = this.#attendShape;
     // Single query rows are few operations, and gain nothing by a kernel of many rows.
-    const first = chooseKernel(seen, this.#gpu, shape);
+    const { given } = this.#kernels;
+    const first = chooseKernel(seen, this.#gpu, shape, 0, given);
     if (isPieceKernel(first)) return first;
     const work = this.#kernels.asked(shape, flops);
-    return this.#kernels.tuner?.pick(shape, suitingTileKernels(this.#gpu, shape, work), flops) ?? chooseKernel(seen, this.#gpu, shape, work);
+    return this.#kernels.tuner?.pick(shape, suitingTileKernels(this.#gpu, shape, work), flops) ?? chooseKernel(seen, this.#gpu, shape, work, given);
   }
 
   get #attendShape(): AttendShape {
@@ -284,7 +285,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const { heads, headDim } = this.#shape;
     const rows = merged.block.rows * heads;
     const columns = headDim / 4;
-    const name = this.#onlyMerge ?? chooseMerge(this.#gpu, parts, rows, columns);
+    const name = this.#onlyMerge ?? chooseMerge(this.#gpu, parts, rows, columns, this.#kernels.given);
     const pipeline = await this.#compiled(hop, () => this.#kernels.merge(name));
     const start = this.#recorder.begin(this.#kernels.ran.has(pipeline) ? "merge" : "compile", hop);
     const [oBytes, lseBytes] = this.#partialBytes(merged.block);
