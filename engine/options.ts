@@ -12,7 +12,11 @@ export function refuseUnknown(what: string, given: unknown, known: readonly stri
 }
 
 /** `; did you mean "x"?`, or nothing where no name is near. `show`: how a name is written. */
-export function didYouMean(name: string, known: readonly string[], show: (name: string) => string = (near) => JSON.stringify(near)): string {
+export function didYouMean(
+  name: string,
+  known: readonly string[],
+  show: (name: string) => string = (near) => JSON.stringify(near),
+): string {
   const near = nearest(name, known);
   return near === undefined ? "" : `; did you mean ${show(near)}?`;
 }
@@ -44,7 +48,12 @@ function edits(a: string, b: string): number {
     const row = [i];
     for (let j = 1; j <= b.length; j++) {
       const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
-      row[j] = Math.min(above[j] + 1, row[j - 1] + 1, above[j - 1] + Number(a[i - 1] !== b[j - 1]), swapped ? before[j - 2] + 1 : Infinity);
+      row[j] = Math.min(
+        above[j] + 1,
+        row[j - 1] + 1,
+        above[j - 1] + Number(a[i - 1] !== b[j - 1]),
+        swapped ? before[j - 2] + 1 : Infinity,
+      );
     }
     [before, above] = [above, row];
   }

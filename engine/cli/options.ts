@@ -18,7 +18,11 @@ export function parseOptions<T extends NonNullable<ParseArgsConfig["options"]>>(
     if (code !== "ERR_PARSE_ARGS_UNKNOWN_OPTION") throw new InputError(what);
     const known = Object.keys(options);
     const wanted = /'--?([^'=]*)/.exec(what)?.[1] ?? "";
-    throw new InputError(`${what.replace(/\. To specify.*$/, "")}; known options: ${known.map((name) => `--${name}`).join(", ")}${didYouMean(wanted, known, (name) => `--${name}`)}`);
+    throw new InputError(
+      `${what.replace(/\. To specify.*$/, "")}; known options: ${known.map((name) => `--${name}`).join(", ")}${
+        didYouMean(wanted, known, (name) => `--${name}`)
+      }`,
+    );
   }
 }
 
@@ -31,13 +35,21 @@ export function numberOption(name: string, text: string | undefined): number | u
 }
 
 /** A whole number of at least `least`, such as 131072, 128k or 128_000. `why`: the reason for `most`. */
-export function wholeOption(name: string, text: string | undefined, least: number, most = Number.MAX_SAFE_INTEGER, why?: string): number | undefined {
+export function wholeOption(
+  name: string,
+  text: string | undefined,
+  least: number,
+  most = Number.MAX_SAFE_INTEGER,
+  why?: string,
+): number | undefined {
   if (text === undefined) return undefined;
   const value = readCount(text);
   if (value === undefined) throw new InputError(`${name}: found ${JSON.stringify(text)}, expected a number`);
   if (!Number.isSafeInteger(value) || value < least || value > most) {
     const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
-    throw new InputError(`${name}: found ${JSON.stringify(text)}, expected a whole number ${range}${why === undefined ? "" : `: ${why}`}`);
+    throw new InputError(
+      `${name}: found ${JSON.stringify(text)}, expected a whole number ${range}${why === undefined ? "" : `: ${why}`}`,
+    );
   }
   return value;
 }
@@ -46,13 +58,21 @@ export function wholeOption(name: string, text: string | undefined, least: numbe
 export function rateOption(name: string, text: string | undefined, read: typeof readRate = readRate): number | undefined {
   if (text === undefined) return undefined;
   const value = read(text);
-  if (value === undefined || !(value > 0)) throw new InputError(`${name}: found ${JSON.stringify(text)}, expected a rate above 0, such as ${read === readRate ? "5e10, 50GB/s or 400Gbps" : "8e14 or 800T"}`);
+  if (value === undefined || !(value > 0)) {
+    throw new InputError(
+      `${name}: found ${JSON.stringify(text)}, expected a rate above 0, such as ${
+        read === readRate ? "5e10, 50GB/s or 400Gbps" : "8e14 or 800T"
+      }`,
+    );
+  }
   return value;
 }
 
 /** One of some words. */
 export function choiceOption<const T extends string>(name: string, text: string | undefined, choices: readonly T[]): T | undefined {
-  if (text !== undefined && !choices.includes(text as T)) throw new InputError(`${name}: found ${JSON.stringify(text)}, expected ${choices.join(" or ")}`);
+  if (text !== undefined && !choices.includes(text as T)) {
+    throw new InputError(`${name}: found ${JSON.stringify(text)}, expected ${choices.join(" or ")}`);
+  }
   return text as T | undefined;
 }
 
@@ -72,7 +92,9 @@ export function linkOption(text: string | undefined): Link | undefined {
 export function sequencesOption(text: string | undefined): Sequence[] | undefined {
   return text?.split(",").map((part) => {
     const [fresh, cached, ...rest] = part.split(":").map(readTokens);
-    if (rest.length > 0 || fresh === undefined || cached === undefined) throw new InputError(`--sequences: found ${JSON.stringify(part)}, expected T:P for each sequence, such as 128:0,40:512 or 4k:128k`);
+    if (rest.length > 0 || fresh === undefined || cached === undefined) {
+      throw new InputError(`--sequences: found ${JSON.stringify(part)}, expected T:P for each sequence, such as 128:0,40:512 or 4k:128k`);
+    }
     return { new: fresh, cached };
   });
 }
@@ -89,11 +111,25 @@ export function faultOption(text: string | undefined, where: "run" | "session" =
   const known = where === "run" ? ["rank=R", "hop=J", "kind=K"] : ["rank=R", "step=S", "hop=J", "kind=K"];
   const fields = new Map(text.split(",").map((part) => part.split("=", 2) as [string, string]));
   const unknown = [...fields.keys()].find((name) => !known.some((field) => field.startsWith(`${name}=`)));
-  if (unknown !== undefined) throw new InputError(`--fault: found ${JSON.stringify(unknown)}, expected ${known.join(",")}${didYouMean(unknown, known.map((field) => field.split("=")[0]))}`);
-  if (where === "session" && !fields.has("step")) throw new InputError(`--fault: found ${JSON.stringify(text)}, expected the step that it strikes too: rank=R,step=S,hop=J`);
+  if (unknown !== undefined) {
+    throw new InputError(`--fault: found ${JSON.stringify(unknown)}, expected ${known.join(",")}${
+      didYouMean(
+        unknown,
+        known.map((field) => field.split("=")[0]),
+      )
+    }`);
+  }
+  if (where === "session" && !fields.has("step")) {
+    throw new InputError(`--fault: found ${JSON.stringify(text)}, expected the step that it strikes too: rank=R,step=S,hop=J`);
+  }
   const kind = choiceOption("--fault kind", fields.get("kind"), ["exit", "drop", "lose-device"]) ?? "exit";
   const rank = wholeOption("--fault rank", fields.get("rank") ?? "", 0)!;
-  return { rank, hop: wholeOption("--fault hop", fields.get("hop") ?? "0", 0)!, kind, step: wholeOption("--fault step", fields.get("step"), 0) };
+  return {
+    rank,
+    hop: wholeOption("--fault hop", fields.get("hop") ?? "0", 0)!,
+    kind,
+    step: wholeOption("--fault step", fields.get("step"), 0),
+  };
 }
 
 /** `FLOP_PER_S,BYTES_PER_S` of a rank. */
@@ -101,6 +137,8 @@ export function ratesOption(text: string | undefined): { flops: number; bandwidt
   if (text === undefined) return undefined;
   const [first = "", second = "", ...rest] = text.split(",");
   const [flops, bandwidth] = [readCount(first) ?? NaN, readRate(second) ?? NaN];
-  if (rest.length > 0 || !(flops > 0) || !(bandwidth > 0)) throw new InputError(`--rates: found ${JSON.stringify(text)}, expected FLOP_PER_S,BYTES_PER_S such as 5e14,2.5e10 or 500T,25GB/s`);
+  if (rest.length > 0 || !(flops > 0) || !(bandwidth > 0)) {
+    throw new InputError(`--rates: found ${JSON.stringify(text)}, expected FLOP_PER_S,BYTES_PER_S such as 5e14,2.5e10 or 500T,25GB/s`);
+  }
   return { flops, bandwidth };
 }

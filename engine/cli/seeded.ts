@@ -12,9 +12,17 @@ import { sequencesFor, type Tensors } from "./tensors.ts";
 export type Seeded = Pick<SeededBatch, "seed" | "sequences" | "heads" | "kvHeads" | "headDim">;
 
 /** `--seed S --shape T[:P],H,Hkv,D`, divided by `--sequences` as files are; undefined where neither is given. */
-export function seededOption(seed: string | undefined, shape: string | undefined, sequences: readonly Sequence[] | undefined): Seeded | undefined {
+export function seededOption(
+  seed: string | undefined,
+  shape: string | undefined,
+  sequences: readonly Sequence[] | undefined,
+): Seeded | undefined {
   if (seed === undefined && shape === undefined) return undefined;
-  if (seed === undefined || shape === undefined) throw new InputError(`${seed === undefined ? "--shape" : "--seed"}: found alone, expected --seed S and --shape T[:P],H,Hkv,D together`);
+  if (seed === undefined || shape === undefined) {
+    throw new InputError(
+      `${seed === undefined ? "--shape" : "--seed"}: found alone, expected --seed S and --shape T[:P],H,Hkv,D together`,
+    );
+  }
   // T, H, Hkv, D, and P where it is given.
   const parts = /^([^:,]+)(?::([^:,]+))?,([^:,]+),([^:,]+),([^:,]+)$/.exec(shape)?.slice(1) ?? [""];
   const [fresh, cached, heads, kvHeads, headDim] = parts.map((part) => (part === undefined ? 0 : readTokens(part) ?? NaN));
@@ -32,7 +40,13 @@ export async function seededTensors({ seed, sequences, heads, kvHeads, headDim }
   const queryRows = sequences.reduce((sum, s) => sum + s.new, 0);
   const keyRows = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
   const most = Math.max(queryRows * heads, keyRows * kvHeads) * headDim;
-  if (most > 2 ** 29) throw new InputError(`--shape: found a tensor of ${most} elements, expected at most ${2 ** 29} where tensors are made on this machine: run it with --remote, and --verify-rows in place of --check, --out and --lse`);
+  if (most > 2 ** 29) {
+    throw new InputError(
+      `--shape: found a tensor of ${most} elements, expected at most ${
+        2 ** 29
+      } where tensors are made on this machine: run it with --remote, and --verify-rows in place of --check, --out and --lse`,
+    );
+  }
   const turns = new Turns(signal);
   const make = async (name: "q" | "k" | "v", rows: number, h: number) => {
     const [columns, key] = [h * headDim, seededKey(seed, name)];

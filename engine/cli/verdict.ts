@@ -29,21 +29,34 @@ export function checkDocument({ out, lse, tolerance, passed }: Check) {
 }
 
 /** A line for people; where the check failed, one more for the element that is furthest beyond its bound. */
-export function sayCheck(against: string, { out, lse, passed }: Check, { heads, headDim, wireDtype = "f32" }: Pick<CheckInput, "heads" | "headDim" | "wireDtype">): string {
+export function sayCheck(
+  against: string,
+  { out, lse, passed }: Check,
+  { heads, headDim, wireDtype = "f32" }: Pick<CheckInput, "heads" | "headDim" | "wireDtype">,
+): string {
   const percent = (100 * Math.max(out.worst.share, lse.worst.share)).toFixed(1);
   const share = `at most ${percent} % of what rounding allows${wireDtype === "f32" ? "" : ` the values in ${wireDtype}`}`;
-  const verdict = `${against}: out max ${out.max.toExponential(2)}, rms ${out.rms.toExponential(2)}; lse max ${lse.max.toExponential(2)} (${share})`;
+  const verdict = `${against}: out max ${out.max.toExponential(2)}, rms ${out.rms.toExponential(2)}; lse max ${
+    lse.max.toExponential(2)
+  } (${share})`;
   if (passed) return `${verdict}: passed`;
   const of = out.within ? lse : out;
   const [token, head, column] = of === out
     ? [Math.floor(out.worst.at / (heads * headDim)), Math.floor(out.worst.at / headDim) % heads, `, column ${out.worst.at % headDim}`]
     : [Math.floor(lse.worst.at / heads), lse.worst.at % heads, ""];
   const { found, expected, allowed } = of.worst;
-  return `${verdict}: FAILED\n${of === out ? "O" : "LSE"} of row ${token}, head ${head}${column}: found ${found}, expected ${expected} within ${allowed.toExponential(2)}`;
+  return `${verdict}: FAILED\n${
+    of === out ? "O" : "LSE"
+  } of row ${token}, head ${head}${column}: found ${found}, expected ${expected} within ${allowed.toExponential(2)}`;
 }
 
 /** Warns, a line a tensor, where a wire type underflows what it stores. */
-export function warnUnderflow(io: Io, tensors: readonly (readonly [name: string, data: Float32Array])[], wireDtype: DType, headDim: number): void {
+export function warnUnderflow(
+  io: Io,
+  tensors: readonly (readonly [name: string, data: Float32Array])[],
+  wireDtype: DType,
+  headDim: number,
+): void {
   for (const [name, data] of tensors) {
     const said = sayUnderflow(name, data, wireDtype, headDim);
     if (said !== undefined) io.stderr(`warning: ${said}\n`);

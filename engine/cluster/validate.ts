@@ -21,12 +21,33 @@ const SEEDED_MOST = 4;
 /** Where a run computes. On a worker ("remote") q, k and v are all held in the wire type. */
 export type Where = "here" | "remote";
 
-const ATTEND = keysOf<AttendInput>({ q: 1, k: 1, v: 1, sequences: 1, heads: 1, kvHeads: 1, headDim: 1, variant: 1, rates: 1, causal: 1, scale: 1, wireDtype: 1, signal: 1, onProgress: 1, onHalt: 1, watch: 1 });
+const ATTEND = keysOf<AttendInput>({
+  q: 1,
+  k: 1,
+  v: 1,
+  sequences: 1,
+  heads: 1,
+  kvHeads: 1,
+  headDim: 1,
+  variant: 1,
+  rates: 1,
+  causal: 1,
+  scale: 1,
+  wireDtype: 1,
+  signal: 1,
+  onProgress: 1,
+  onHalt: 1,
+  watch: 1,
+});
 const SESSION = keysOf<SessionOptions>({ heads: 1, kvHeads: 1, headDim: 1, scale: 1, wireDtype: 1, capacity: 1, variant: 1, rates: 1 });
 const ROWS = keysOf<SessionRows>({ sequence: 1, q: 1, k: 1, v: 1 });
 const STEP = keysOf<StepOptions>({ variant: 1, fault: 1, signal: 1, onProgress: 1 });
 /** What a worker takes beside. */
-const REMOTE = { attend: [...ATTEND, "ranks", "link", "onQueued", "onSpans"], session: [...SESSION, "ranks", "link", "signal"], step: [...STEP, "onQueued", "onSpans"] };
+const REMOTE = {
+  attend: [...ATTEND, "ranks", "link", "onQueued", "onSpans"],
+  session: [...SESSION, "ranks", "link", "signal"],
+  step: [...STEP, "onQueued", "onSpans"],
+};
 
 /** Largest magnitudes and number of tokens that a sequence has cached so far. */
 export interface Cached {
@@ -43,10 +64,16 @@ export const NOTHING_CACHED: Cached = { tokens: 0, k: 0, v: 0 };
 /** Throws InputError unless the head counts and head size can be computed. */
 export function validateHeads(heads: number, kvHeads: number, headDim: number): void {
   for (const [name, value] of [["heads (H)", heads], ["KV heads (Hkv)", kvHeads]] as const) {
-    if (!Number.isInteger(value) || value < 1) throw new InputError(`${name}: found ${sayValue(value)}, expected a whole number of at least 1`);
-    if (value > MOST_HEADS) throw new InputError(`${name}: found ${value}, expected at most ${MOST_HEADS}: as many workgroups fit one axis of a WebGPU grid`);
+    if (!Number.isInteger(value) || value < 1) {
+      throw new InputError(`${name}: found ${sayValue(value)}, expected a whole number of at least 1`);
+    }
+    if (value > MOST_HEADS) {
+      throw new InputError(`${name}: found ${value}, expected at most ${MOST_HEADS}: as many workgroups fit one axis of a WebGPU grid`);
+    }
   }
-  if (heads % kvHeads !== 0) throw new InputError(`heads: found H = ${heads} query heads and Hkv = ${kvHeads} KV heads, expected H a multiple of Hkv`);
+  if (heads % kvHeads !== 0) {
+    throw new InputError(`heads: found H = ${heads} query heads and Hkv = ${kvHeads} KV heads, expected H a multiple of Hkv`);
+  }
   if (!Number.isInteger(headDim) || headDim % 4 !== 0 || headDim < 16 || headDim > 256) {
     throw new InputError(`head dimension: found D = ${sayValue(headDim)}, expected a multiple of 4 from 16 to 256`);
   }
@@ -57,13 +84,17 @@ export function validateAttend(input: AttendInput, where: Where = "here"): void 
   refuseUnknown("attend", input, where === "remote" ? REMOTE.attend : ATTEND);
   const { heads, kvHeads, headDim, sequences, wireDtype = "f32", variant = "pass-kv" } = input;
   validateHeads(heads, kvHeads, headDim);
-  if (!Array.isArray(sequences)) throw new InputError(`sequences: found ${sayValue(sequences)}, expected an array such as [{ new: 128, cached: 0 }]`);
+  if (!Array.isArray(sequences)) {
+    throw new InputError(`sequences: found ${sayValue(sequences)}, expected an array such as [{ new: 128, cached: 0 }]`);
+  }
   if (sequences.length === 0) throw new InputError("sequences: found none, expected at least one");
   sequences.forEach((s: unknown, i) => {
     refuseUnknown(`sequence ${i}`, s, ["new", "cached"]);
     for (const name of ["new", "cached"] as const) {
       const value = (s as Record<string, unknown>)[name];
-      if (!Number.isSafeInteger(value) || (value as number) < 0) throw new InputError(`sequence ${i}: found ${sayValue(value)} ${name} tokens, expected a whole number of at least 0`);
+      if (!Number.isSafeInteger(value) || (value as number) < 0) {
+        throw new InputError(`sequence ${i}: found ${sayValue(value)} ${name} tokens, expected a whole number of at least 0`);
+      }
     }
   });
   const fresh = sequences.reduce((sum, s) => sum + s.new, 0);
@@ -75,13 +106,23 @@ export function validateAttend(input: AttendInput, where: Where = "here"): void 
   validateVariant(variant);
   validateWire(wireDtype);
   validateScale(input.scale, where);
-  if (input.causal !== undefined && typeof input.causal !== "boolean") throw new InputError(`causal: found ${sayValue(input.causal)}, expected true or false`);
-  if (input.watch !== undefined && input.onHalt === undefined) throw new InputError("watch: found rows to watch but no onHalt to hand them to, expected both or neither");
+  if (input.causal !== undefined && typeof input.causal !== "boolean") {
+    throw new InputError(`causal: found ${sayValue(input.causal)}, expected true or false`);
+  }
+  if (input.watch !== undefined && input.onHalt === undefined) {
+    throw new InputError("watch: found rows to watch but no onHalt to hand them to, expected both or neither");
+  }
   for (const row of input.watch ?? []) {
-    if (!Number.isInteger(row) || row < 0 || row >= fresh) throw new InputError(`watch: found row ${row}, expected rows of Q, whole numbers from 0 to ${fresh - 1}`);
+    if (!Number.isInteger(row) || row < 0 || row >= fresh) {
+      throw new InputError(`watch: found row ${row}, expected rows of Q, whole numbers from 0 to ${fresh - 1}`);
+    }
   }
   const largest = { q: largestOf("q", input.q), k: largestOf("k", input.k), v: largestOf("v", input.v) };
-  const held = where === "remote" || variant === "auto" ? ["q", "k", "v"] as const : variant === "pass-q" ? ["q"] as const : ["k", "v"] as const;
+  const held = where === "remote" || variant === "auto"
+    ? ["q", "k", "v"] as const
+    : variant === "pass-q"
+    ? ["q"] as const
+    : ["k", "v"] as const;
   for (const name of held) validateHeld(name, largest[name], wireDtype);
   validateScores("", largest.q, largest.k, headDim, input.scale);
   validateSums("", largest.v, all);
@@ -103,11 +144,15 @@ export function validateSession(options: SessionOptions, where: Where = "here"):
   if (options.variant !== undefined) validateVariant(options.variant);
   validateScale(options.scale, where);
   if (capacity === undefined) return;
-  if (!Number.isSafeInteger(capacity) || capacity < 1) throw new InputError(`capacity: found ${sayValue(capacity)} tokens, expected a whole number of at least 1`);
+  if (!Number.isSafeInteger(capacity) || capacity < 1) {
+    throw new InputError(`capacity: found ${sayValue(capacity)} tokens, expected a whole number of at least 1`);
+  }
   const rowBytes = kvHeads * headDim * bytesPer(wireDtype);
   const most = Math.floor(MOST_CACHE / rowBytes);
   if (where === "here" && capacity > most) {
-    throw new InputError(`capacity: found ${capacity} tokens a rank, expected at most ${most}: a rank's K and its V take ${rowBytes} bytes a token each and at most ${MOST_CACHE} in all`);
+    throw new InputError(
+      `capacity: found ${capacity} tokens a rank, expected at most ${most}: a rank's K and its V take ${rowBytes} bytes a token each and at most ${MOST_CACHE} in all`,
+    );
   }
 }
 
@@ -128,11 +173,15 @@ export function validateRows(
 ): { readonly T: number; readonly largest: Readonly<Record<"q" | "k" | "v", number>>; readonly cached: Cached } {
   refuseUnknown("rows", rows, ROWS);
   const { heads, kvHeads, headDim, wireDtype, scale } = options;
-  if (!Number.isSafeInteger(rows.sequence) || rows.sequence < 0) throw new InputError(`sequence: found ${sayValue(rows.sequence)}, expected a whole number of at least 0`);
+  if (!Number.isSafeInteger(rows.sequence) || rows.sequence < 0) {
+    throw new InputError(`sequence: found ${sayValue(rows.sequence)}, expected a whole number of at least 0`);
+  }
   const name = `sequence ${rows.sequence}, `;
   expectArray(`${name}q`, rows.q);
   const T = rows.q.length / (heads * headDim);
-  if (!Number.isInteger(T) || T < 1) throw new InputError(`${name}q: found ${rows.q.length} elements, expected whole rows of ${heads} heads x ${headDim}, at least one`);
+  if (!Number.isInteger(T) || T < 1) {
+    throw new InputError(`${name}q: found ${rows.q.length} elements, expected whole rows of ${heads} heads x ${headDim}, at least one`);
+  }
   expectRows(`${name}k`, rows.k, T, kvHeads, headDim, "T");
   expectRows(`${name}v`, rows.v, T, kvHeads, headDim, "T");
   const largest = { q: largestOf(`${name}q`, rows.q), k: largestOf(`${name}k`, rows.k), v: largestOf(`${name}v`, rows.v) };
@@ -146,9 +195,15 @@ export function validateRows(
 /** Throws InputError unless `scale` is undefined or a number that f32 holds; a worker takes positive ones only. */
 export function validateScale(scale: number | undefined, where: Where = "here", name = "scale"): void {
   if (scale === undefined) return;
-  if (typeof scale !== "number" || !Number.isFinite(scale)) throw new InputError(`${name}: found ${sayValue(scale)}, expected a finite number`);
-  if (Math.abs(scale) > F32_MAX) throw new InputError(`${name}: found ${scale}, which may overflow f32; expected a magnitude of at most ${F32_MAX}`);
-  if (where === "remote" && scale <= 0) throw new InputError(`${name}: found ${scale}, expected a number above 0: a remote worker takes no other`);
+  if (typeof scale !== "number" || !Number.isFinite(scale)) {
+    throw new InputError(`${name}: found ${sayValue(scale)}, expected a finite number`);
+  }
+  if (Math.abs(scale) > F32_MAX) {
+    throw new InputError(`${name}: found ${scale}, which may overflow f32; expected a magnitude of at most ${F32_MAX}`);
+  }
+  if (where === "remote" && scale <= 0) {
+    throw new InputError(`${name}: found ${scale}, expected a number above 0: a remote worker takes no other`);
+  }
 }
 
 /**
@@ -158,7 +213,9 @@ export function validateScale(scale: number | undefined, where: Where = "here", 
 export function validateScores(prefix: string, q: number, k: number, headDim: number, scale = 1 / Math.sqrt(headDim)): void {
   const by = Math.max(1, 2 * Math.abs(scale));
   if (q * k * headDim * by > F32_MAX || q * by > F32_MAX) {
-    throw new InputError(`${prefix}q and k: found values up to ${q} and ${k}, whose scores may overflow f32; expected |q| |k| D and |q|, each times twice the scale (${scale}), below ${F32_MAX}: scale them down`);
+    throw new InputError(
+      `${prefix}q and k: found values up to ${q} and ${k}, whose scores may overflow f32; expected |q| |k| D and |q|, each times twice the scale (${scale}), below ${F32_MAX}: scale them down`,
+    );
   }
 }
 
@@ -166,8 +223,16 @@ export function validateScores(prefix: string, q: number, k: number, headDim: nu
 export function validateLink(link: Link, name = "link"): void {
   refuseUnknown(name, link, ["bandwidth", "latency"]);
   const { bandwidth, latency } = link;
-  if (!(bandwidth > 0) || !(latency >= 0)) throw new InputError(`${name}: found ${sayValue(bandwidth)} bytes/s and ${sayValue(latency)} s, expected a bandwidth above 0 and a latency of at least 0`);
-  if (latency > MOST_SECONDS) throw new InputError(`${name}: found a latency of ${latency} s, expected at most ${MOST_SECONDS}: each message takes as long`);
+  if (!(bandwidth > 0) || !(latency >= 0)) {
+    throw new InputError(
+      `${name}: found ${sayValue(bandwidth)} bytes/s and ${
+        sayValue(latency)
+      } s, expected a bandwidth above 0 and a latency of at least 0`,
+    );
+  }
+  if (latency > MOST_SECONDS) {
+    throw new InputError(`${name}: found a latency of ${latency} s, expected at most ${MOST_SECONDS}: each message takes as long`);
+  }
 }
 
 /**
@@ -175,7 +240,10 @@ export function validateLink(link: Link, name = "link"): void {
  * ring messages, and as many parcels in pass-Q.
  */
 export function validateRun(
-  { heads, kvHeads, headDim, wireDtype = "f32", variant = "pass-kv" }: Pick<AttendInput, "heads" | "kvHeads" | "headDim" | "wireDtype" | "variant">,
+  { heads, kvHeads, headDim, wireDtype = "f32", variant = "pass-kv" }: Pick<
+    AttendInput,
+    "heads" | "kvHeads" | "headDim" | "wireDtype" | "variant"
+  >,
   tokens: { readonly new: number; readonly cached: number },
   ranks: number,
   link: Link | undefined,
@@ -188,26 +256,42 @@ export function validateRun(
   const bytes = (ranks - 1) * (variant === "pass-kv" ? kv : variant === "pass-q" ? q : Math.min(kv, q));
   const seconds = bytes / link.bandwidth + (ranks - 1) * link.latency;
   if (seconds > MOST_SECONDS) {
-    throw new InputError(`${name}: found ${link.bandwidth} bytes/s and ${link.latency} s, on which a rank's ${bytes} bytes in ${ranks - 1} messages take ${seconds.toPrecision(3)} s, expected at most ${MOST_SECONDS} (an hour): use a faster link or fewer tokens`);
+    throw new InputError(
+      `${name}: found ${link.bandwidth} bytes/s and ${link.latency} s, on which a rank's ${bytes} bytes in ${ranks - 1} messages take ${
+        seconds.toPrecision(3)
+      } s, expected at most ${MOST_SECONDS} (an hour): use a faster link or fewer tokens`,
+    );
   }
 }
 
 function validateSums(prefix: string, v: number, tokens: number): void {
-  if (v * tokens > F32_MAX) throw new InputError(`${prefix}v: found values up to ${v}, whose sums may overflow f32; expected |v| (T + P) below ${F32_MAX}: scale them down`);
+  if (v * tokens > F32_MAX) {
+    throw new InputError(
+      `${prefix}v: found values up to ${v}, whose sums may overflow f32; expected |v| (T + P) below ${F32_MAX}: scale them down`,
+    );
+  }
 }
 
 /** Throws InputError where a wire type cannot hold the largest value of a tensor. */
 function validateHeld(name: string, max: number, wire: DType): void {
   if (max <= LARGEST[wire]) return;
-  throw new InputError(`${name}: found a value of magnitude ${max}, which ${wire} on the wire cannot hold (at most ${LARGEST[wire]}); use ${wire === "f16" ? "bf16 or f32" : "f32"}`);
+  throw new InputError(
+    `${name}: found a value of magnitude ${max}, which ${wire} on the wire cannot hold (at most ${LARGEST[wire]}); use ${
+      wire === "f16" ? "bf16 or f32" : "f32"
+    }`,
+  );
 }
 
 function validateWire(wire: unknown): void {
-  if (!["f32", "f16", "bf16"].includes(wire as string)) throw new InputError(`wire dtype: found ${sayValue(wire)}, expected f32, f16 or bf16`);
+  if (!["f32", "f16", "bf16"].includes(wire as string)) {
+    throw new InputError(`wire dtype: found ${sayValue(wire)}, expected f32, f16 or bf16`);
+  }
 }
 
 function validateVariant(variant: unknown): void {
-  if (!["pass-kv", "pass-q", "auto"].includes(variant as string)) throw new InputError(`variant: found ${sayValue(variant)}, expected "pass-kv", "pass-q" or "auto"`);
+  if (!["pass-kv", "pass-q", "auto"].includes(variant as string)) {
+    throw new InputError(`variant: found ${sayValue(variant)}, expected "pass-kv", "pass-q" or "auto"`);
+  }
 }
 
 function expectArray(name: string, data: unknown): asserts data is Float32Array {
@@ -217,7 +301,9 @@ function expectArray(name: string, data: unknown): asserts data is Float32Array 
 function expectRows(name: string, data: Float32Array, rows: number, heads: number, headDim: number, what: string): void {
   expectArray(name, data);
   if (data.length !== rows * heads * headDim) {
-    throw new InputError(`${name}: found ${data.length} elements, expected ${rows} rows (${what}) x ${heads} heads x ${headDim} = ${rows * heads * headDim}`);
+    throw new InputError(
+      `${name}: found ${data.length} elements, expected ${rows} rows (${what}) x ${heads} heads x ${headDim} = ${rows * heads * headDim}`,
+    );
   }
 }
 

@@ -108,7 +108,16 @@ export class ExactHead {
 }
 
 /** Scores of the keys `from` to before `to`; returns the largest. Four keys at a time: an element of q is loaded once for four. */
-function score(q: Float64Array, k: Float32Array, start: number, stride: number, from: number, to: number, scale: number, scores: Float64Array): number {
+function score(
+  q: Float64Array,
+  k: Float32Array,
+  start: number,
+  stride: number,
+  from: number,
+  to: number,
+  scale: number,
+  scores: Float64Array,
+): number {
   const D = q.length;
   let max = -Infinity;
   let j = from;
@@ -138,7 +147,17 @@ function score(q: Float64Array, k: Float32Array, start: number, stride: number, 
 }
 
 /** Adds the values of these keys to `out`, each times exp(score - max), which go to `weights`; returns their sum. */
-function weigh(scores: Float64Array, max: number, v: Float32Array, start: number, stride: number, from: number, to: number, weights: Float64Array, out: Float64Array): number {
+function weigh(
+  scores: Float64Array,
+  max: number,
+  v: Float32Array,
+  start: number,
+  stride: number,
+  from: number,
+  to: number,
+  weights: Float64Array,
+  out: Float64Array,
+): number {
   const D = out.length;
   let sum = 0;
   for (let j = from; j < to; j++) sum += weights[j] = Math.exp(scores[j] - max);

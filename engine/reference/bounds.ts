@@ -77,7 +77,8 @@ export class Bounds {
     for (const { from, to } of head.ranges) {
       for (let j = from; j < to; j++) {
         const p = head.weights[j];
-        const b = perKey * this.#norms[(head.first + j) * kvHeads + kvHead] + perScore * (Math.abs(lse) + lse - head.scores[j]) + 16 * UNIT;
+        const b = perKey * this.#norms[(head.first + j) * kvHeads + kvHead] + perScore * (Math.abs(lse) + lse - head.scores[j]) +
+          16 * UNIT;
         // Near 0 cheap bounds of e^b - 1 and e^-b.
         const grown = p * (b < 1 ? b + b * b : Math.expm1(b));
         most += grown;
@@ -94,7 +95,16 @@ export class Bounds {
 }
 
 /** Adds w_j |v_j - O| of the keys `from` to before `to` to `sum`, four keys at a time. */
-function spread(w: Float64Array, v: Float32Array, start: number, stride: number, from: number, to: number, out: Float64Array, sum: Float64Array): void {
+function spread(
+  w: Float64Array,
+  v: Float32Array,
+  start: number,
+  stride: number,
+  from: number,
+  to: number,
+  out: Float64Array,
+  sum: Float64Array,
+): void {
   const D = out.length;
   let j = from;
   for (; j + 3 < to; j += 4) {

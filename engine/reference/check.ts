@@ -38,7 +38,13 @@ export interface Judged {
   /** Whether every element is within its bound. */
   readonly within: boolean;
   /** The element that uses the largest share of its bound: above 1 it is beyond. `expected` is of the values that were sent. */
-  readonly worst: { readonly at: number; readonly share: number; readonly found: number; readonly expected: number; readonly allowed: number };
+  readonly worst: {
+    readonly at: number;
+    readonly share: number;
+    readonly found: number;
+    readonly expected: number;
+    readonly allowed: number;
+  };
 }
 
 /** Both verdicts, and the bounds in words. */
@@ -61,7 +67,11 @@ export function check(input: CheckInput, result: Result, expected?: readonly Exp
 export async function checkAsync(
   input: CheckInput,
   result: Result,
-  { signal, onProgress, rows }: { readonly signal?: AbortSignal; readonly onProgress?: (done: number, total: number) => void; readonly rows?: readonly number[] } = {},
+  { signal, onProgress, rows }: {
+    readonly signal?: AbortSignal;
+    readonly onProgress?: (done: number, total: number) => void;
+    readonly rows?: readonly number[];
+  } = {},
 ): Promise<Check> {
   const steps = checking(input, result, { rows });
   const total = (rows ?? allRows(input)).length;
@@ -79,12 +89,18 @@ export async function checkAsync(
 export function expect(input: CheckInput): ExpectedRow[] {
   const kept = ({ out, lse }: Values): Values => ({ out: out.slice(), lse: lse.slice() });
   const rows: ExpectedRow[] = [];
-  for (const { place, exact, ways } of expecting(input, allRows(input))) rows.push({ place, exact: kept(exact), ways: ways.map((way) => ({ ...kept(way), allowed: kept(way.allowed) })) });
+  for (const { place, exact, ways } of expecting(input, allRows(input))) {
+    rows.push({ place, exact: kept(exact), ways: ways.map((way) => ({ ...kept(way), allowed: kept(way.allowed) })) });
+  }
   return rows;
 }
 
 /** Judges row by row; yields the rows done. */
-function* checking(input: CheckInput, result: Result, { expected, rows = allRows(input) }: { readonly expected?: readonly ExpectedRow[]; readonly rows?: readonly number[] }): Generator<number, Check> {
+function* checking(
+  input: CheckInput,
+  result: Result,
+  { expected, rows = allRows(input) }: { readonly expected?: readonly ExpectedRow[]; readonly rows?: readonly number[] },
+): Generator<number, Check> {
   const { heads, headDim } = input;
   const [out, lse] = [new Judge(result.out, rows.length * heads * headDim), new Judge(result.lse, rows.length * heads)];
   for (const { place, exact, ways } of expected ?? expecting(input, rows)) {
@@ -106,7 +122,12 @@ function* expecting(input: CheckInput, rows: readonly number[]): Generator<Expec
   const make = (): Values => ({ out: new Float64Array(heads * D), lse: new Float64Array(heads) });
   const own = new ExactHead(input);
   const exact = make();
-  const ways = roundings(input).map((sent) => ({ head: sent === input ? own : new ExactHead(sent), bounds: new Bounds(sent, input), ...(sent === input ? exact : make()), allowed: make() }));
+  const ways = roundings(input).map((sent) => ({
+    head: sent === input ? own : new ExactHead(sent),
+    bounds: new Bounds(sent, input),
+    ...(sent === input ? exact : make()),
+    allowed: make(),
+  }));
   for (const [place, row] of rows.entries()) {
     for (const head of new Set([own, ...ways.map((way) => way.head)])) head.go(row);
     for (let h = 0; h < heads; h++) {
@@ -132,7 +153,10 @@ function roundings(input: CheckInput): readonly ReferenceInput[] {
     const back = decode(encode(x, wireDtype), wireDtype);
     return back.every((value, i) => value === x[i]) ? x : back;
   };
-  const [q, k, v] = [variant === "pass-kv" ? input.q : rounded(input.q), ...(variant === "pass-q" ? [input.k, input.v] : [rounded(input.k), rounded(input.v)])];
+  const [q, k, v] = [
+    variant === "pass-kv" ? input.q : rounded(input.q),
+    ...(variant === "pass-q" ? [input.k, input.v] : [rounded(input.k), rounded(input.v)]),
+  ];
   const same = q === input.q && k === input.k && v === input.v;
   // A session caches rounded keys and values whatever travels, and sends rounded queries in some steps.
   return [same ? input : { ...input, q, k, v }, ...(variant === "auto" && q !== input.q ? [{ ...input, k, v }] : [])];
@@ -170,7 +194,13 @@ class Judge {
   }
 
   verdict(): Judged {
-    return { max: this.#max, rms: Math.sqrt(this.#squares / Math.max(1, this.#found.length)), at: this.#at, within: this.#worst.share <= 1, worst: this.#worst };
+    return {
+      max: this.#max,
+      rms: Math.sqrt(this.#squares / Math.max(1, this.#found.length)),
+      at: this.#at,
+      within: this.#worst.share <= 1,
+      worst: this.#worst,
+    };
   }
 }
 

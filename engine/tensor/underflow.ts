@@ -25,6 +25,8 @@ export function sayUnderflow(name: string, data: Float32Array, dtype: DType, hea
     if (largest < NORMAL[dtype] && off > UNIT[dtype] * largest) lost++;
   }
   if (lost === 0) return undefined;
-  return `${name}: ${dtype} underflow: ${lost} of ${vectors} vectors of D hold nothing of ${NORMAL[dtype].toExponential(1)} or more, below which ${dtype} loses digits`
-    + ` (${flushed} elements become 0); scale it up, or use ${dtype === "f16" ? "bf16 or f32" : "f32"}`;
+  return `${name}: ${dtype} underflow: ${lost} of ${vectors} vectors of D hold nothing of ${
+    NORMAL[dtype].toExponential(1)
+  } or more, below which ${dtype} loses digits` +
+    ` (${flushed} elements become 0); scale it up, or use ${dtype === "f16" ? "bf16 or f32" : "f32"}`;
 }

@@ -32,7 +32,16 @@ export function chromeTrace(spans: readonly Span[], title: string): string {
     const { rank, kind, hop, bytes, flops, peer } = span;
     const { start, end } = nanoseconds(span);
     const args = { hop, bytes, flops, ...(peer === undefined ? {} : { peer }) };
-    return { ph: "X", name: `${kind}, hop ${hop}`, cat: kind, pid: rank, tid: threadOf.get(span)!.tid, ts: start / 1e3, dur: (end - start) / 1e3, args };
+    return {
+      ph: "X",
+      name: `${kind}, hop ${hop}`,
+      cat: kind,
+      pid: rank,
+      tid: threadOf.get(span)!.tid,
+      ts: start / 1e3,
+      dur: (end - start) / 1e3,
+      args,
+    };
   });
   return JSON.stringify({ displayTimeUnit: "ms", otherData: { title }, traceEvents: [...names, ...events] });
 }

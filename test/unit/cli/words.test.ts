@@ -16,7 +16,13 @@ test("help, help of a command, the version, and a command nearly right", () =>
   inFolder(async (folder) => {
     const said = async (...args: string[]) => await ringside(args, folder).ended;
     const { version } = JSON.parse(await readFile(path.join(findRoot(), "package.json"), "utf8")) as { version: string };
-    const [help, attendHelp, asked, wrong, far] = [await said("help"), await said("help", "attend"), await said("--version"), await said("atend"), await said("zebra")];
+    const [help, attendHelp, asked, wrong, far] = [
+      await said("help"),
+      await said("help", "attend"),
+      await said("--version"),
+      await said("atend"),
+      await said("zebra"),
+    ];
     assert.deepEqual([help.status, asked.status, attendHelp.status, wrong.status, far.status], [0, 0, 0, 2, 2]);
     assert.match(help.stdout, /^ringside COMMAND \[options\]/);
     assert.match(attendHelp.stdout, /^ringside attend: /);
@@ -34,17 +40,51 @@ test("counts and rates are read as people write them, in every option", async ()
   assert.deepEqual(ratesOption("500T,400Gbps"), { flops: 5e14, bandwidth: 5e10 });
   assert.deepEqual(sequencesOption("4k:128k, 1:0"), [{ new: 4000, cached: 128_000 }, { new: 1, cached: 0 }]);
   assert.deepEqual(seededOption("1", "128k:1M,16,1,128", undefined)?.sequences, [{ new: 128_000, cached: 1_000_000 }]);
-  for (const shape of ["", "1,2,3", "1:2:3,1,1,16", "1,2,3,4,5", "x,1,1,16", "-1,1,1,16", ",1,1,16", "1.5,1,1,16"]) assert.throws(() => seededOption("1", shape, undefined), InputError, shape);
-  const { stdout } = await call((argv, io) => policy(argv, io), ["--new", "128k", "--ranks", "4", "--heads", "128", "--kv-heads", "8", "--bandwidth", "400Gbps", "--flops", "800T", "--json"]);
-  const plain = await call((argv, io) => policy(argv, io), ["--new", "128000", "--ranks", "4", "--heads", "128", "--kv-heads", "8", "--json"]);
+  for (const shape of ["", "1,2,3", "1:2:3,1,1,16", "1,2,3,4,5", "x,1,1,16", "-1,1,1,16", ",1,1,16", "1.5,1,1,16"]) {
+    assert.throws(() => seededOption("1", shape, undefined), InputError, shape);
+  }
+  const { stdout } = await call((argv, io) => policy(argv, io), [
+    "--new",
+    "128k",
+    "--ranks",
+    "4",
+    "--heads",
+    "128",
+    "--kv-heads",
+    "8",
+    "--bandwidth",
+    "400Gbps",
+    "--flops",
+    "800T",
+    "--json",
+  ]);
+  const plain = await call((argv, io) => policy(argv, io), [
+    "--new",
+    "128000",
+    "--ranks",
+    "4",
+    "--heads",
+    "128",
+    "--kv-heads",
+    "8",
+    "--json",
+  ]);
   assert.equal(stdout, plain.stdout);
-  assert.equal((JSON.parse((await call((argv, io) => plan(argv, io), ["--new", "128k", "--cached", "1_000", "--json"])).stdout) as { new: number }).new, 128_000);
+  assert.equal(
+    (JSON.parse((await call((argv, io) => plan(argv, io), ["--new", "128k", "--cached", "1_000", "--json"])).stdout) as { new: number })
+      .new,
+    128_000,
+  );
 });
 
 test("a scale of 0 for a worker is refused here, before it is asked", async () => {
   const remote = ["--remote", "ws://127.0.0.1:1", "--token", "x", "--scale", "0"];
   for (const [command, more] of [[attend, ["--seed", "1", "--shape", "8,1,1,16"]], [session, ["--script", "none.json"]]] as const) {
-    await assert.rejects(call(command, [...remote, ...more]), (error: unknown) => error instanceof InputError && error.message === "--scale: found 0, expected a number above 0: a remote worker takes no other");
+    await assert.rejects(
+      call(command, [...remote, ...more]),
+      (error: unknown) =>
+        error instanceof InputError && error.message === "--scale: found 0, expected a number above 0: a remote worker takes no other",
+    );
   }
 });
 
@@ -52,6 +92,7 @@ test("a session's script is no output, nor is its tensors' file", () =>
   inFolder(async (folder) => {
     const [script, tensors] = [path.join(folder, "s.json"), path.join(folder, "t.safetensors")];
     for (const [option, file] of [["--script", script], ["--tensors", tensors]] as const) {
-      await assert.rejects(call(session, ["--tensors", tensors, "--script", script, "--out", file]), (error: unknown) => error instanceof InputError && error.message === `--out ${file}: ${option} names the same file, expected different ones`);
+      await assert.rejects(call(session, ["--tensors", tensors, "--script", script, "--out", file]), (error: unknown) =>
+        error instanceof InputError && error.message === `--out ${file}: ${option} names the same file, expected different ones`);
     }
   }));

@@ -43,19 +43,37 @@ test("what it computes is what its text says", async () => {
 
 test("a text that is no kernel is refused by name, whether it would run or not", async () => {
   const { gpu } = await testGpu();
-  for (const [name, text, why] of [
-    ["attend", "this is no WGSL", /the text given for "attend" cannot run: attention kernel: no line matches .*; expected WGSL as in shaders\/attend\.wgsl$/],
-    ["attend", texts.attend.replace("fn row_sum", "fn row_sum("), /"attend" cannot run: it does not compile: line \d+/],
-    ["decode", texts.decode.replace("fn decode", "fun decode"), /"decode" cannot run: it does not compile/],
-    ["merge", "nothing", /"merge" cannot run: it does not compile/],
-  ] as const) {
+  for (
+    const [name, text, why] of [
+      [
+        "attend",
+        "this is no WGSL",
+        /the text given for "attend" cannot run: attention kernel: no line matches .*; expected WGSL as in shaders\/attend\.wgsl$/,
+      ],
+      ["attend", texts.attend.replace("fn row_sum", "fn row_sum("), /"attend" cannot run: it does not compile: line \d+/],
+      ["decode", texts.decode.replace("fn decode", "fun decode"), /"decode" cannot run: it does not compile/],
+      ["merge", "nothing", /"merge" cannot run: it does not compile/],
+    ] as const
+  ) {
     const kernels = new Kernels(gpu, replaced(texts, { [name]: text }));
-    await assert.rejects(kernels.attend("attend", { headDim: 16, q: "f32", kv: "f32" }), (error: unknown) => error instanceof InputError && (assert.match(error.message, why), true));
+    await assert.rejects(
+      kernels.attend("attend", { headDim: 16, q: "f32", kv: "f32" }),
+      (error: unknown) => error instanceof InputError && (assert.match(error.message, why), true),
+    );
   }
-  await assert.rejects(run({ decode: "nothing" }), (error: unknown) => error instanceof InputError && /"decode" cannot run/.test(error.message));
+  await assert.rejects(
+    run({ decode: "nothing" }),
+    (error: unknown) => error instanceof InputError && /"decode" cannot run/.test(error.message),
+  );
 });
 
-const device = (subgroupSize: number | undefined, software: boolean) => ({ subgroupSize, leastSubgroup: subgroupSize, workgroupMemory: 32768, matrices: false, facts: { software } });
+const device = (subgroupSize: number | undefined, software: boolean) => ({
+  subgroupSize,
+  leastSubgroup: subgroupSize,
+  workgroupMemory: 32768,
+  matrices: false,
+  facts: { software },
+});
 const shape = { headDim: 64, q: "f32", kv: "f32" } as const;
 const seen = (fresh: number) => {
   const { queries, keys } = shard([{ new: fresh, cached: 9 }], 1);
@@ -71,10 +89,20 @@ test("the choice: a text that is given goes before what suits the device; one th
     // A text for single rows says nothing of many.
     assert.equal(chooseKernel(seen(8), d, shape, 0, ["decode", "merge"]), chooseKernel(seen(8), d, shape));
   }
-  for (const [rows, name, instead] of [[8, "attend-matrix", "attend-lanes"], [8, "attend-subgroup4", "attend-lanes"], [1, "decode-subgroup4", "decode"]] as const) {
+  for (
+    const [rows, name, instead] of [[8, "attend-matrix", "attend-lanes"], [8, "attend-subgroup4", "attend-lanes"], [
+      1,
+      "decode-subgroup4",
+      "decode",
+    ]] as const
+  ) {
     assert.throws(
       () => chooseKernel(seen(rows), device(undefined, true), shape, 0, [name]),
-      (error: unknown) => error instanceof InputError && error.message.startsWith(`shaders: found a text for "${name}", which this device cannot run on D 64, q f32, kv f32; "${instead}" would run in its place`),
+      (error: unknown) =>
+        error instanceof InputError &&
+        error.message.startsWith(
+          `shaders: found a text for "${name}", which this device cannot run on D 64, q f32, kv f32; "${instead}" would run in its place`,
+        ),
     );
   }
   assert.equal(chooseMerge(device(4, true), 2, 8, 16, ["merge-parts"]), "merge-parts");
@@ -83,5 +111,10 @@ test("the choice: a text that is given goes before what suits the device; one th
 });
 
 test("a name that no kernel has is refused with the nearest", () => {
-  assert.throws(() => replaced(texts, { atend: "" }), (error: unknown) => error instanceof InputError && /^shaders: found a text for "atend", expected one of attend, .*; did you mean "attend"\?$/.test(error.message));
+  assert.throws(
+    () => replaced(texts, { atend: "" }),
+    (error: unknown) =>
+      error instanceof InputError &&
+      /^shaders: found a text for "atend", expected one of attend, .*; did you mean "attend"\?$/.test(error.message),
+  );
 });

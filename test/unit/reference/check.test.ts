@@ -22,9 +22,21 @@ function normal(seed: number, n: number, spread = 1): Float32Array {
 }
 
 /** Scores of standard deviation `scores`, values of `values`; `make` the numbers. */
-function input(scores: number, values: number, { T = 40, P = 56, H = 4, Hkv = 2, D = 64, make = normal as (seed: number, n: number, spread: number) => Float32Array } = {}): FixedInput {
+function input(
+  scores: number,
+  values: number,
+  { T = 40, P = 56, H = 4, Hkv = 2, D = 64, make = normal as (seed: number, n: number, spread: number) => Float32Array } = {},
+): FixedInput {
   const s = Math.sqrt(scores);
-  return { q: make(1, T * H * D, s), k: make(2, (T + P) * Hkv * D, s), v: normal(3, (T + P) * Hkv * D, values), heads: H, kvHeads: Hkv, headDim: D, sequences: [{ new: T, cached: P }] };
+  return {
+    q: make(1, T * H * D, s),
+    k: make(2, (T + P) * Hkv * D, s),
+    v: normal(3, (T + P) * Hkv * D, values),
+    heads: H,
+    kvHeads: Hkv,
+    headDim: D,
+    sequences: [{ new: T, cached: P }],
+  };
 }
 
 // deno-lint-ignore no-explicit-any -- a device's own handles do not matter here
@@ -34,20 +46,34 @@ const SIZES = [[1, 1], [1, 1e-3], [1, 1e3], [30, 1], [1000, 1e-3], [1e4, 1], [1e
 
 async function holds(name: string, open: Open, sizes: readonly (readonly [number, number])[] = SIZES): Promise<void> {
   for (const [scores, values] of sizes) {
-    for (const [variant, ranks, wireDtype] of [["pass-kv", 1, "f32"], ["pass-kv", 4, "f32"], ["pass-q", 4, "f32"], ["pass-kv", 4, "bf16"], ["pass-q", 4, "bf16"], ["pass-kv", 4, "f16"], ["pass-q", 4, "f16"]] as const) {
+    for (
+      const [variant, ranks, wireDtype] of [
+        ["pass-kv", 1, "f32"],
+        ["pass-kv", 4, "f32"],
+        ["pass-q", 4, "f32"],
+        ["pass-kv", 4, "bf16"],
+        ["pass-q", 4, "bf16"],
+        ["pass-kv", 4, "f16"],
+        ["pass-q", 4, "f16"],
+      ] as const
+    ) {
       const one = { ...input(scores, values), variant, wireDtype };
       const { out, lse, passed } = check({ ...one, ranks }, await attendInProcess(one, ranks, open));
       const what = `${name}, scores ${scores}, values ${values}, ${variant}, N ${ranks}, ${wireDtype}`;
       assert.ok(passed, `${what}: ${JSON.stringify([out, lse])}`);
       // Not by far: a bound that is never approached would let faults pass.
-      assert.ok(Math.max(out.worst.share, lse.worst.share) > 0.002, `${what}: uses ${out.worst.share} and ${lse.worst.share} of its bounds`);
+      assert.ok(
+        Math.max(out.worst.share, lse.worst.share) > 0.002,
+        `${what}: uses ${out.worst.share} and ${lse.worst.share} of its bounds`,
+      );
     }
   }
 }
 
 const cpu: Open = (shape, recorder) => new CpuAttention(shape, recorder);
 
-test("right results pass on the plain back-end: scores of 1 to 1e4, values of 1e-3 to 1e3, both variants, each wire", async () => await holds("cpu", cpu));
+test("right results pass on the plain back-end: scores of 1 to 1e4, values of 1e-3 to 1e3, both variants, each wire", async () =>
+  await holds("cpu", cpu));
 
 test("and on the adapter at hand", async () => {
   const { gpu, kernels, pool } = await testGpu();
@@ -120,7 +146,17 @@ test("twenty planted faults fail, at every size of values", () => {
 
 test("faults fail at scores of 30 to 1e4 too, where few keys have the weight", () => {
   // An average, or a mask one short, may leave no trace where one key has all the weight.
-  const names = ["a sign", "a neighbour's row", "a head in another's place", "a lost rank", "a hop merged twice", "LSE in base 2", "one element of O off by 8 bounds", "no mask", "scores times 1.02"];
+  const names = [
+    "a sign",
+    "a neighbour's row",
+    "a head in another's place",
+    "a lost rank",
+    "a hop merged twice",
+    "LSE in base 2",
+    "one element of O off by 8 bounds",
+    "no mask",
+    "scores times 1.02",
+  ];
   for (const scores of [30, 1000, 1e4]) {
     const one = { ...input(scores, 1), ranks: 4 };
     const { out, lse } = reference(one);
@@ -156,11 +192,16 @@ test("a wire's part is what its values suffered: nothing where it holds them, an
     const found = check({ ...one, wireDtype }, { out: Float32Array.from(sent.out), lse: Float32Array.from(sent.lse) });
     assert.ok(found.passed && found.out.max > 1e-5, JSON.stringify(found));
     const true_ = reference(one);
-    assert.ok(!check({ ...one, wireDtype }, { out: Float32Array.from(true_.out), lse: Float32Array.from(true_.lse) }).passed, `${wireDtype}: a wire that rounds nothing passes for one that does`);
+    assert.ok(
+      !check({ ...one, wireDtype }, { out: Float32Array.from(true_.out), lse: Float32Array.from(true_.lse) }).passed,
+      `${wireDtype}: a wire that rounds nothing passes for one that does`,
+    );
     // In a session a row's query may have travelled rounded, or not.
     for (const q of [one.q, held(one.q)]) {
       const way = reference({ ...one, q, k: held(one.k), v: held(one.v) });
-      assert.ok(check({ ...one, wireDtype, variant: "auto" }, { out: Float32Array.from(way.out), lse: Float32Array.from(way.lse) }).passed);
+      assert.ok(
+        check({ ...one, wireDtype, variant: "auto" }, { out: Float32Array.from(way.out), lse: Float32Array.from(way.lse) }).passed,
+      );
     }
   }
 });
@@ -186,13 +227,21 @@ test("checkAsync gives what check gives, of all rows or of some, lets timers thr
   assert.deepEqual(progress, Array.from({ length: 160 }, (_, i) => i + 1));
   assert.ok(ticks > 0, "no timer ran meanwhile");
   const rows = [3, 90];
-  const some = { out: Float32Array.from(rows.flatMap((r) => [...right.out.subarray(r * 256, (r + 1) * 256)])), lse: Float32Array.from(rows.flatMap((r) => [...right.lse.subarray(r * 4, (r + 1) * 4)])) };
+  const some = {
+    out: Float32Array.from(rows.flatMap((r) => [...right.out.subarray(r * 256, (r + 1) * 256)])),
+    lse: Float32Array.from(rows.flatMap((r) => [...right.lse.subarray(r * 4, (r + 1) * 4)])),
+  };
   assert.ok((await checkAsync(one, some, { rows })).passed);
   assert.ok(!(await checkAsync(one, some, { rows: [3, 91] })).passed);
   const stop = new AbortController();
   setTimeout(() => stop.abort(), 20);
   const start = performance.now();
-  await assert.rejects(checkAsync(input(1, 1, { T: 1000, P: 3000 }), { out: new Float32Array(1000 * 256), lse: new Float32Array(4000) }, { signal: stop.signal }), { name: "AbortError" });
+  await assert.rejects(
+    checkAsync(input(1, 1, { T: 1000, P: 3000 }), { out: new Float32Array(1000 * 256), lse: new Float32Array(4000) }, {
+      signal: stop.signal,
+    }),
+    { name: "AbortError" },
+  );
   assert.ok(performance.now() - start < 2000);
 });
 

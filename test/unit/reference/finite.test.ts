@@ -9,7 +9,8 @@ test("O must be finite; LSE finite, or -Infinity where a row sees no key", () =>
   for (const [out, lse] of [[[1, NaN], [0]], [[Infinity], [0]], [[-Infinity], [0]], [[1], [NaN]], [[1], [Infinity]]]) {
     assert.throws(
       () => requireFinite(3, Float32Array.from(out), Float32Array.from(lse)),
-      (error: unknown) => error instanceof RankError && error.rank === 3 && /^rank 3: its (O|LSE) has (NaN|-?Infinity) at element \d/.test(error.message),
+      (error: unknown) =>
+        error instanceof RankError && error.rank === 3 && /^rank 3: its (O|LSE) has (NaN|-?Infinity) at element \d/.test(error.message),
       JSON.stringify([out, lse]),
     );
   }

@@ -13,7 +13,11 @@ type Input = Omit<AttendInput, "variant">;
 /** O and LSE of the keys of each of four ranks, by contiguous quarters of one sequence. */
 function parts(input: Input, ranks = 4) {
   const keys = input.k.length / (input.kvHeads * input.headDim);
-  const held = (rank: number): KeyRun => ({ sequence: 0, start: Math.floor((rank * keys) / ranks), length: Math.floor(((rank + 1) * keys) / ranks) - Math.floor((rank * keys) / ranks) });
+  const held = (rank: number): KeyRun => ({
+    sequence: 0,
+    start: Math.floor((rank * keys) / ranks),
+    length: Math.floor(((rank + 1) * keys) / ranks) - Math.floor((rank * keys) / ranks),
+  });
   return Array.from({ length: ranks }, (_, rank) => reference(input, undefined, [held(rank)]));
 }
 
@@ -41,8 +45,14 @@ const row = (input: Input) => input.heads * input.headDim;
 /** Each fault by name. `allowed`: the bound of an element of O. */
 export const FAULTS: Readonly<Record<string, (input: Input, right: Result, allowed: (at: number) => number) => Result>> = {
   "a sign": (_, { out, lse }) => ({ out: changed(out, 777, -out[777]), lse }),
-  "a neighbour's row": (input, { out, lse }) => ({ out: out.map((x, i) => (Math.floor(i / row(input)) === 9 ? out[i + row(input)] : x)), lse }),
-  "a head in another's place": (input, { out, lse }) => ({ out: out.map((x, i) => (Math.floor(i / input.headDim) === 21 ? out[i + input.headDim] : x)), lse }),
+  "a neighbour's row": (input, { out, lse }) => ({
+    out: out.map((x, i) => (Math.floor(i / row(input)) === 9 ? out[i + row(input)] : x)),
+    lse,
+  }),
+  "a head in another's place": (input, { out, lse }) => ({
+    out: out.map((x, i) => (Math.floor(i / input.headDim) === 21 ? out[i + input.headDim] : x)),
+    lse,
+  }),
   "a lost rank": (input) => merged(parts(input).slice(0, 3), input.headDim),
   "a hop merged twice": (input) => merged([...parts(input), parts(input)[1]], input.headDim),
   "LSE in base 2": (_, { out, lse }) => ({ out, lse: lse.map((x) => x / Math.LN2) }),
@@ -51,10 +61,12 @@ export const FAULTS: Readonly<Record<string, (input: Input, right: Result, allow
   "a NaN": (_, { out, lse }) => ({ out: changed(out, 3, NaN), lse }),
   "an infinite LSE": (_, { out, lse }) => ({ out, lse: changed(lse, 3, Infinity) }),
   "a row left at zero": (input, { out, lse }) => ({ out: out.map((x, i) => (Math.floor(i / row(input)) === 30 ? 0 : x)), lse }),
-  "the mask one key short": (input) => single(reference({ ...input, sequences: [{ new: input.sequences[0].new, cached: input.sequences[0].cached - 1 }] })),
+  "the mask one key short": (input) =>
+    single(reference({ ...input, sequences: [{ new: input.sequences[0].new, cached: input.sequences[0].cached - 1 }] })),
   "no mask": (input) => single(reference({ ...input, causal: false })),
   "scores times 1.02": (input) => single(reference({ ...input, scale: 1.02 / Math.sqrt(input.headDim) })),
-  "the heads of another group": (input) => single(reference({ ...input, q: input.q.map((_, i, q) => q[i - (i % row(input)) + ((i + input.headDim) % row(input))]) })),
+  "the heads of another group": (input) =>
+    single(reference({ ...input, q: input.q.map((_, i, q) => q[i - (i % row(input)) + ((i + input.headDim) % row(input))]) })),
   "two keys exchanged, their values not": (input) => single(reference({ ...input, k: exchanged(input, input.k) })),
   "partials averaged, not weighed": (input) => merged(parts(input), input.headDim, () => 1),
   "merged with weights of base 2": (input) => merged(parts(input), input.headDim, (lse, top) => 2 ** (lse - top)),

@@ -17,10 +17,16 @@ export function expectNoOverlap(trace: string): number {
   const nameOf = ({ pid, tid }: Event) => `rank ${pid}, thread ${tid}`;
   for (const thread of new Set(slices.map(nameOf))) {
     const own = slices.filter((slice) => nameOf(slice) === thread);
-    const sorted = own.map(({ name, ts, dur }) => ({ name, start: Math.round(ts * 1e3), end: Math.round(ts * 1e3) + Math.round(dur * 1e3) })).sort((a, b) => a.start - b.start || a.end - b.end);
+    const sorted = own.map(({ name, ts, dur }) => ({
+      name,
+      start: Math.round(ts * 1e3),
+      end: Math.round(ts * 1e3) + Math.round(dur * 1e3),
+    })).sort((a, b) => a.start - b.start || a.end - b.end);
     for (const [i, slice] of sorted.entries()) {
       const before = sorted[i - 1];
-      if (before !== undefined) assert.ok(before.end <= slice.start, `${thread}: ${JSON.stringify(before)} overlaps ${JSON.stringify(slice)}`);
+      if (before !== undefined) {
+        assert.ok(before.end <= slice.start, `${thread}: ${JSON.stringify(before)} overlaps ${JSON.stringify(slice)}`);
+      }
     }
   }
   return slices.length;
