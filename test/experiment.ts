@@ -11,13 +11,13 @@ export interface Case extends Partial<Omit<FixedInput, "q" | "k" | "v">> {
 
 /** A seeded experiment; by default H/Hkv 4/4, D 16. */
 export function experiment(c: Case): FixedInput {
-  const { heads = 4, kvHeads = 4, headDim = 16, seed = 1 } = c;
+  const { heads = 4, kvHeads = 4, headDim = 16, seed = 1, ...rest } = c;
   const fresh = c.sequences.reduce((sum, s) => sum + s.new, 0);
   const all = c.sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
   // Off the grids of the 16-bit types, so that a 16-bit wire has something to round.
   const tensor = (name: "q" | "k" | "v", rows: number, columns: number) => seededRows(seed, name, 0, rows, columns).map((x) => x * 1.0009765);
   return {
-    ...c,
+    ...rest,
     heads,
     kvHeads,
     headDim,

@@ -17,7 +17,8 @@ export async function loadEngine() {
   const engine = await import("../engine/browser.ts");
   const start = (options: ClusterOptions): Promise<ClusterFace> => {
     const own = Object.entries(variants.shaders).filter(([kernel]) => engine.kernelNames.includes(kernel));
-    return engine.Cluster.start({ ...options, shaders: { ...Object.fromEntries(own), ...options.shaders } });
+    const shaders = options.backend === "cpu" ? undefined : { ...Object.fromEntries(own), ...options.shaders };
+    return engine.Cluster.start({ ...options, shaders });
   };
   return { ...engine, Cluster: { start } };
 }

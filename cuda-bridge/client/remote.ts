@@ -1,7 +1,7 @@
 /** A worker and the way to it: makes calls on a connection, and a new connection when the old one is lost. */
 import { InputError, RemoteError } from "../../engine/errors.ts";
 import type { AttendResult } from "../../engine/cluster/types.ts";
-import { validateAttend, validateHeads } from "../../engine/cluster/validate.ts";
+import { validateAttend, validateSeeded } from "../../engine/cluster/validate.ts";
 import { encode } from "../../engine/tensor/dtype.ts";
 import { checkOptions, readAddress } from "./address.ts";
 import { type CallRequest, type CallResult, Connection } from "./connection.ts";
@@ -65,7 +65,7 @@ export class RemoteClient implements Remote {
 
   async attendSeeded(input: SeededInput): Promise<SeededResult> {
     const { seed, sequences, heads, kvHeads, headDim, ranks, rows, output = rows === undefined ? "none" : "rows", dtype = "f32", causal = true, variant = "pass-kv", scale, link, rates } = input;
-    validateHeads(heads, kvHeads, headDim);
+    validateSeeded(input);
     if ((output === "rows") !== (rows !== undefined)) throw new InputError(`output: found ${JSON.stringify(output)} ${rows === undefined ? "without" : "with"} rows, expected rows named where "rows" are asked for, and only there`);
     const shapes = shapesOf(output, sequences.reduce((sum, s) => sum + s.new, 0), heads, headDim, rows?.length ?? 0);
     const params = defined({ seed, sequences, heads, kvHeads, headDim, ranks, output, rows, dtype, causal, variant, scale, link, rates });
@@ -75,7 +75,7 @@ export class RemoteClient implements Remote {
   }
 
   async attend(input: RemoteAttendInput): Promise<AttendResult & { readonly report: RemoteReport }> {
-    validateAttend(input);
+    validateAttend(input, "remote");
     const { sequences, heads, kvHeads, headDim, ranks, wireDtype: dtype = "f32", causal = true, variant = "pass-kv", scale, link, rates } = input;
     const shapes = shapesOf("full", input.q.length / (heads * headDim), heads, headDim, 0);
     const params = defined({ sequences, heads, kvHeads, headDim, ranks, output: "full", dtype, causal, variant, scale, link, rates });

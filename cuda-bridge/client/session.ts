@@ -94,7 +94,7 @@ export class RemoteSession implements SessionFace {
   async #step(method: "session.prefill" | "session.decode", batch: readonly SessionRows[], options: StepOptions & Watch): Promise<StepResult> {
     if (options.fault !== undefined) throw new InputError("fault: found one for a remote session, expected none: its ranks do not fail on purpose");
     const { heads, kvHeads, headDim, wireDtype } = this.#options;
-    const lengths = batch.map((rows) => validateRows(rows, { heads, kvHeads, headDim, wireDtype }));
+    const lengths = batch.map((rows) => validateRows(rows, { heads, kvHeads, headDim, wireDtype }).T);
     const tokens = lengths.reduce((sum, n) => sum + n, 0);
     const tensor = (name: "q" | "k" | "v", h: number) => ({ dtype: wireDtype, shape: [tokens, h, headDim], data: encode(joined(batch.map((rows) => rows[name])), wireDtype) });
     const result = await this.#call(method, { batch: batch.map(({ sequence }, i) => ({ sequence, new: lengths[i] })), output: "full" }, {

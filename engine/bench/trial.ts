@@ -4,7 +4,7 @@ import { type AttendShape, type DeviceFacts, isMergeKernel, isPieceKernel, type 
 import { Pool } from "../gpu/pool.ts";
 import { declarationsOf } from "../gpu/reflect.ts";
 import type { Shaders } from "../gpu/shaders.ts";
-import type { ReferenceOutput } from "../reference/attention.ts";
+import type { ExpectedRow } from "../reference/check.ts";
 import { type Difference, difference } from "../reference/error.ts";
 import { operandsOf, timeAttention } from "./attention-run.ts";
 import { bounded, ENDLESS, MOST_TURNS } from "./bounded.ts";
@@ -74,7 +74,7 @@ export class Trials {
   readonly gpu: Gpu;
   readonly #texts: Readonly<Record<string, string>>;
   readonly #shipped: Bench;
-  readonly #oracles = new Map<string, ReferenceOutput>();
+  readonly #oracles = new Map<string, readonly ExpectedRow[]>();
   #own: { readonly name: string; readonly text: string; readonly bench: Bench } | undefined;
 
   /** `texts`: every shipped text by name. */

@@ -3,16 +3,17 @@ import { sampleRows } from "../../cuda-bridge/client/sample.ts";
 import type { RemoteOptions, Row, Verification, VerifyInput } from "../../cuda-bridge/client/types.ts";
 import { bridgeOf, startOn, verifyOn } from "../cluster/start.ts";
 import type { AttendInput, Backend, ClusterOptions, Report, Variant } from "../cluster/types.ts";
-import { validateAttend } from "../cluster/validate.ts";
+import { validateAttend, validateRun, validateScale, validateSeeded } from "../cluster/validate.ts";
 import { InputError } from "../errors.ts";
 import type { Fault } from "../rank/job.ts";
-import { type Check, check } from "../reference/check.ts";
+import type { Check } from "../reference/check.ts";
 import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
 import { checkOutputs, type Command, type Io, writeOutputs } from "./io.ts";
 import { choiceOption, faultOption, linkOption, numberOption, parseOptions, ratesOption, sequencesOption, wholeOption } from "./options.ts";
 import { describeRemote, describeVerification, REMOTE_HELP, REMOTE_OPTIONS, remoteOption, verificationDocument, watchOf } from "./remote.ts";
 import { type Seeded, seededOption, seededTensors } from "./seeded.ts";
+import { checkDocument, checked as checkedAgainst, sayCheck, warnUnderflow } from "./verdict.ts";
 import { naming, readTensors, sequencesFor, type Tensors } from "./tensors.ts";
 import { table } from "./table.ts";
 
@@ -30,7 +31,7 @@ const HELP = `ringside attend: exact attention over a ring of simulated ranks
   --no-causal            every query sees every key of its sequence
   --scale X              of the scores (1/sqrt(D))
   --wire-dtype E         how KV (pass-kv) or Q (pass-q) is stored and sent: f32 (default), f16, bf16
-  --link B,L             a link of B bytes/s and L s latency for each rank
+  --link B,L             a link of B bytes/s and L s latency for each rank, such as 5e7,0.001 or 1Gbps,1e-6
   --backend B            webgpu (default) or cpu (plain TypeScript)
   --rates C,BW           FLOP/s and bytes/s of a rank, for --variant auto (else the smaller message travels)
   --timeout S            seconds from a fault to its error on a quiet machine (5); the report says what was used
@@ -66,30 +67,32 @@ export const attend: Command = async (argv, io) => {
     io.stdout(HELP);
     return 0;
   }
+  await checkOutputs({ "--out": o.out, "--lse": o.lse, "--trace": o.trace }, { "--q": o.q, "--k": o.k, "--v": o.v, "--tensors": o.tensors, "--token-file": o["token-file"] });
   const remote = await remoteOption(o, { "--backend": o.backend, "--timeout": o.timeout, "--fault": o.fault });
   const ranks = wholeOption("--ranks", o.ranks, 1, remote === undefined ? 64 : 1024) ?? 4;
   const variant = choiceOption("--variant", o.variant, ["pass-kv", "pass-q", "auto"]) ?? "pass-kv";
   const wireDtype = choiceOption("--wire-dtype", o["wire-dtype"], ["f32", "f16", "bf16"]) ?? "f32";
   const backend = choiceOption("--backend", o.backend, ["webgpu", "cpu"]) ?? (remote === undefined ? "webgpu" : undefined);
   const [link, fault, scale, timeout] = [linkOption(o.link), faultOption(o.fault), numberOption("--scale", o.scale), numberOption("--timeout", o.timeout)];
+  validateScale(scale, remote === undefined ? "here" : "remote", "--scale");
   if (fault !== undefined) requireFault(fault, ranks, variant, backend!);
   const given = sequencesOption(o.sequences);
   const seeded = seededOption(o.seed, o.shape, given);
   const verifyRows = wholeOption("--verify-rows", o["verify-rows"], 1, 4096);
   const how = choiceOption("--verify-with", o["verify-with"], ["float64", "webgpu"]);
+  if (seeded !== undefined && remote !== undefined) validateSeeded({ ...seeded, scale });
   const files = (["q", "k", "v", "tensors"] as const).find((name) => o[name] !== undefined);
   if (seeded !== undefined && files !== undefined) throw new InputError(`--seed: found beside --${files}, expected seeded inputs or files`);
   if (verifyRows !== undefined && seeded === undefined) throw new InputError("--verify-rows: found without --seed and --shape, expected seeded inputs, which can be made again row by row; use --check for files");
   if (how !== undefined && verifyRows === undefined) throw new InputError("--verify-with: found without --verify-rows, expected how many rows too");
   if (o.check && remote !== undefined && wireDtype !== "f32") throw new InputError(`--check: found beside --remote and --wire-dtype ${wireDtype}, whose kernels round more than what travels; expected --verify-rows with seeded inputs, or --wire-dtype f32`);
-  await checkOutputs({ "--out": o.out, "--lse": o.lse, "--trace": o.trace });
 
   const { signal } = io;
   const rows = seeded && verifyRows && sampleRows(seeded, ranks, verifyRows);
   const options = { variant, wireDtype, causal: !o["no-causal"], scale, rates: ratesOption(o.rates), signal };
   // Nothing of a seeded remote run is needed here but the rows to verify, unless the whole of it is asked for.
   const away = remote !== undefined && seeded !== undefined && !o.check && o.out === undefined && o.lse === undefined ? { ...options, seeded, ranks, link, rows: rows || undefined } : undefined;
-  const run = away !== undefined ? await runSeeded(io, remote!, away) : await runHere(io, { ranks, backend, link, timeout, fault, remote, signal }, options, seeded === undefined ? await fromFiles(o, given) : fromSeed(seeded), o.check ?? false);
+  const run = away !== undefined ? await runSeeded(io, remote!, away) : await runHere(io, { ranks, backend, link, timeout, fault, remote, signal }, options, seeded === undefined ? await fromFiles(o, given) : await fromSeed(seeded, signal), o.check ?? false);
   const { result, tensors, checked } = run;
   // Ranks here compute in f32, and a 16-bit wire rounds nothing of what is seeded.
   const verified = rows && seeded ? await verify(io, { ...seeded, ...options, dtype: remote === undefined ? "f32" : wireDtype, with: how }, rows, tensors === undefined ? result : picked(result, rows, seeded)) : undefined;
@@ -119,25 +122,39 @@ async function fromFiles(o: Parameters<typeof readTensors>[0], given: AttendInpu
   return { tensors, sequences: sequencesFor(tensors, given) };
 }
 
-function fromSeed(seeded: Seeded) {
-  return { tensors: seededTensors(seeded), sequences: seeded.sequences };
+async function fromSeed(seeded: Seeded, signal: AbortSignal) {
+  return { tensors: await seededTensors(seeded, signal), sequences: seeded.sequences };
 }
 
 /** With tensors that are here: on ranks here, or sent to a worker. */
-async function runHere(io: Io, where: ClusterOptions, options: Options, { tensors, sequences }: ReturnType<typeof fromSeed>, checking: boolean): Promise<Ran> {
-  const input: AttendInput = { ...tensors, ...options, sequences, ...(where.remote === undefined ? { onProgress: progress(io) } : watchOf(io)) };
-  naming(tensors.names, () => validateAttend(input)); // before ranks are started, and with the files' names
+async function runHere(io: Io, where: ClusterOptions, options: Options, { tensors, sequences }: Awaited<ReturnType<typeof fromSeed>>, checking: boolean): Promise<Ran> {
+  const { q, k, v, heads, kvHeads, headDim } = tensors;
+  validateRun({ heads, kvHeads, headDim, ...options }, tokensOf(sequences), where.ranks, where.link, "--link");
+  const input: AttendInput = { q, k, v, heads, kvHeads, headDim, ...options, sequences, ...(where.remote === undefined ? { onProgress: progress(io) } : watchOf(io)) };
+  naming(tensors.names, () => validateAttend(input, where.remote === undefined ? "here" : "remote")); // before ranks are started, and with the files' names
+  if (!tensors.names.q.startsWith("seeded")) warnUnderflow(io, stored(tensors, options.variant, where.remote !== undefined), options.wireDtype ?? "f32", headDim);
   const cluster = await startOn(io.platform)(where);
   try {
     const result = await cluster.attend(input);
-    return { result, tensors, checked: checking ? check({ ...input, variant: result.report.variant }, result) : undefined };
+    return { result, tensors, checked: checking ? await checkedAgainst(io, { ...input, variant: result.report.variant, ranks: result.report.ranks }, result) : undefined };
   } finally {
     await cluster.dispose();
   }
 }
 
+function tokensOf(sequences: AttendInput["sequences"]) {
+  return { new: sequences.reduce((sum, s) => sum + s.new, 0), cached: sequences.reduce((sum, s) => sum + s.cached, 0) };
+}
+
+/** The tensors that the wire's type stores. Seeded ones are exact in each. */
+function stored({ q, k, v, names }: Tensors, variant: AttendInput["variant"], remote: boolean): [string, Float32Array][] {
+  const all: [string, Float32Array][] = [[names.q, q], [names.k, k], [names.v, v]];
+  return remote || variant === "auto" ? all : variant === "pass-q" ? all.slice(0, 1) : all.slice(1);
+}
+
 /** Seeded, on a worker: only the rows to verify come back. */
 async function runSeeded(io: Io, remote: RemoteOptions, { seeded, wireDtype: dtype, ...rest }: Options & { readonly seeded: Seeded; readonly ranks: number; readonly link: ClusterOptions["link"]; readonly rows: readonly Row[] | undefined }): Promise<Ran> {
+  validateRun({ ...seeded, ...rest, wireDtype: dtype }, tokensOf(seeded.sequences), rest.ranks, rest.link, "--link");
   const worker = await (await bridgeOf(io.platform)).connect({ ...remote, signal: io.signal });
   try {
     return { result: await worker.attendSeeded({ ...seeded, ...rest, dtype, ...watchOf(io) }) };
@@ -183,13 +200,7 @@ export function adapterSource(backend: Backend | "remote"): string | undefined {
 
 function document(report: Report, checked: Check | undefined, verified: Verification | undefined) {
   const { spans: _, ...facts } = report;
-  const error = checked && {
-    out: { max: checked.out.max, rms: checked.out.rms },
-    lse: { max: checked.lse.max, rms: checked.lse.rms },
-    tolerance: checked.tolerance,
-    passed: checked.passed,
-  };
-  return { ...facts, adapterSource: adapterSource(report.backend) ?? null, ...(error && { error }), ...(verified && { verified: verificationDocument(verified) }) };
+  return { ...facts, adapterSource: adapterSource(report.backend) ?? null, ...(checked && { error: checkDocument(checked) }), ...(verified && { verified: verificationDocument(verified) }) };
 }
 
 /** Hops done, on a line that overwrites itself. */
@@ -214,7 +225,7 @@ function describe(report: Report, checked: Check | undefined, verified: Verifica
     `ms: compile ${ms(times.compile)}, waiting for others to compile ${ms(times.barrier)}, upload ${ms(times.upload)}, attend ${ms(times.attend)}, ` +
     `exposed exchange ${ms(times.exchange)}, waiting for late senders ${ms(times.late)}, merge ${ms(times.merge)}, total ${ms(times.total)} (each of the slowest rank)`,
   ];
-  if (checked !== undefined) lines.push(`against float64: out max ${checked.out.max.toExponential(2)}, rms ${checked.out.rms.toExponential(2)}; lse max ${checked.lse.max.toExponential(2)}: ${checked.passed ? "passed" : "FAILED"}`);
+  if (checked !== undefined) lines.push(sayCheck("against float64", checked, { ...shape, wireDtype: report.wireDtype }));
   if (verified !== undefined) lines.push(describeVerification(verified));
   return `${lines.join("\n")}\n`;
 }

@@ -8,7 +8,7 @@ import { InputError } from "../errors.ts";
 import { adapterSource } from "./attend.ts";
 import type { Command, Io } from "./io.ts";
 import { REMOTE_HELP, REMOTE_OPTIONS, remoteOption, watchOf } from "./remote.ts";
-import { choiceOption, parseOptions, wholeOption } from "./options.ts";
+import { choiceOption, parseOptions, readTokens, wholeOption } from "./options.ts";
 import { table } from "./table.ts";
 import { sayValue } from "./value.ts";
 
@@ -84,7 +84,7 @@ function partsOption(text: string | undefined): Set<Part> {
 
 function sizesOption(text: string | undefined): number[] | undefined {
   return text?.split(",").map((part) => {
-    const size = /^\d+$/.test(part.trim()) ? Number(part) : NaN;
+    const size = readTokens(part) ?? NaN;
     if (!(size >= LEAST_SIZE && size <= MOST_SIZE)) throw new InputError(`--sizes: found ${JSON.stringify(part)}, expected whole numbers from ${LEAST_SIZE} to ${MOST_SIZE} with commas between, such as 512,1024`);
     return size;
   });

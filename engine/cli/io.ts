@@ -43,25 +43,37 @@ export async function readInput(option: string, path: string): Promise<Uint8Arra
   }
 }
 
-/** Checks that outputs can be written, before the work: each option's folder exists, and no two name the same file. */
-export async function checkOutputs(outputs: Readonly<Record<string, string | undefined>>): Promise<void> {
-  const seen = new Map<string, string>();
+/** Checks that outputs can be written, before anything is read: each option's folder exists, and none names another output or an input, by whatever link. */
+export async function checkOutputs(outputs: Readonly<Record<string, string | undefined>>, inputs: Readonly<Record<string, string | undefined>> = {}): Promise<void> {
+  // By place, and by device and inode: hard links have places of their own.
+  const taken = new Map<string, string>();
+  for (const [option, path] of Object.entries(inputs)) if (path !== undefined) for (const name of await namesOf(path).catch(() => [])) taken.set(name, option);
   for (const [option, path] of Object.entries(outputs)) {
     if (path === undefined) continue;
+    if (path === "-") throw new InputError(`${option} -: found no file, expected one: stdout carries the report. Write ./- for a file of that name`);
     if (path === "" || /[/\\]$/.test(path)) throw new InputError(`${option} ${path}: found no file name at its end, expected one`);
     const folder = await stat(dirname(path)).catch(() => undefined);
     if (!folder?.isDirectory()) throw new InputError(`${option} ${path}: found no folder ${dirname(path)}, expected one that exists`);
     const target = await stat(path).catch(() => undefined);
     // A device such as /dev/null too: moving a file to its place would replace it.
     if (target !== undefined && !target.isFile()) throw new InputError(`${option} ${path}: found a ${target.isDirectory() ? "folder" : "device"}, expected a file name`);
-    const place = await placeOf(path);
-    const other = seen.get(place);
-    if (other !== undefined) throw new InputError(`${option} ${path}: ${other} names the same file, expected different ones`);
-    seen.set(place, option);
+    const names = await namesOf(path);
+    for (const name of names) {
+      const other = taken.get(name);
+      if (other !== undefined) throw new InputError(`${option} ${path}: ${other} names the same file, expected different ones`);
+      taken.set(name, option);
+    }
+    const [place] = names;
     await access(dirname(place), constants.W_OK).catch(() => {
       throw new InputError(`${option} ${path}: the folder ${dirname(place)} may not be written to, expected one that may`);
     });
   }
+}
+
+/** Where a file is or would be, and which one it is if it exists. */
+async function namesOf(path: string): Promise<string[]> {
+  const found = await stat(path, { bigint: true }).catch(() => undefined);
+  return [await placeOf(path), ...(found === undefined || found.ino === 0n ? [] : [`inode ${found.dev} ${found.ino}`])];
 }
 
 /** Where a file is or would be, links followed: two names of one file have one place, and a link is not replaced by a file. */

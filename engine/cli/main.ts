@@ -1,6 +1,8 @@
 /** The command line: picks the command and the platform, turns errors into one line and an exit status. */
+import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { InputError } from "../errors.ts";
+import { didYouMean } from "../options.ts";
 import type { Platform } from "../cluster/platform.ts";
 import { complain, end, endWithLauncher, overdue, printer } from "./end.ts";
 import type { Command } from "./io.ts";
@@ -19,20 +21,37 @@ const HELP = `ringside COMMAND [options]: context-parallel attention on simulate
 
 ${Object.entries(COMMANDS).map(([name, { what }]) => `  ${name.padEnd(10)} ${what}`).join("\n")}
 
-  ringside COMMAND --help tells more; --runtime deno runs any of them under Deno.
+  ringside COMMAND --help, or ringside help COMMAND, tells more; --runtime deno runs any of them under Deno.
+  ringside --version prints the version.
 `;
+
+/** The version in package.json, from engine/ (Deno) and from dist/engine/ (Node) alike. */
+async function version(): Promise<string> {
+  for (const place of ["../../package.json", "../../../package.json"]) {
+    const text = await readFile(new URL(place, import.meta.url), "utf8").catch(() => undefined);
+    const { name, version } = JSON.parse(text ?? "{}") as { name?: string; version?: string };
+    if (name === "ringside" && version !== undefined) return version;
+  }
+  throw new Error("package.json was not found beside the engine: the installation is not whole");
+}
 
 async function platform(): Promise<Platform> {
   return "Deno" in globalThis ? (await import("../deno.ts")).platform : (await import("../node.ts")).platform;
 }
 
 async function main(argv: readonly string[]): Promise<number> {
-  const [name, ...rest] = argv;
-  if (name === undefined || name === "--help" || name === "-h") {
+  // `help attend` is `attend --help`.
+  const [name, ...rest] = argv[0] === "help" && argv.length > 1 ? [argv[1], "--help"] : argv;
+  if (name === undefined || name === "help" || name === "--help" || name === "-h") {
     (name === undefined ? err : out).print(HELP);
     return name === undefined ? 2 : 0;
   }
-  if (!Object.hasOwn(COMMANDS, name)) throw new InputError(`found command ${JSON.stringify(name)}, expected ${Object.keys(COMMANDS).join(", ")}`);
+  if (name === "--version" || name === "-V" || name === "version") {
+    out.print(`ringside ${await version()}\n`);
+    return 0;
+  }
+  const known = Object.keys(COMMANDS);
+  if (!known.includes(name)) throw new InputError(`found command ${JSON.stringify(name)}, expected ${known.join(", ")}${didYouMean(name, known)}`);
   const controller = new AbortController();
   const stop = () => controller.abort(new DOMException("cancelled", "AbortError"));
   process.on("SIGINT", stop);

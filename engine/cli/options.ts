@@ -4,6 +4,9 @@ import type { Sequence } from "../layout/shards.ts";
 import type { Fault } from "../rank/job.ts";
 import type { Link } from "../cluster/types.ts";
 import { InputError } from "../errors.ts";
+import { didYouMean } from "../options.ts";
+import { readCount, readRate } from "../quantity.ts";
+import { validateLink } from "../cluster/validate.ts";
 
 /** parseArgs whose complaints are InputErrors. No positional arguments. */
 export function parseOptions<T extends NonNullable<ParseArgsConfig["options"]>>(argv: readonly string[], options: T) {
@@ -12,7 +15,14 @@ export function parseOptions<T extends NonNullable<ParseArgsConfig["options"]>>(
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
     const what = message.replaceAll("\n", " ").replace(/\.$/, "");
-    throw new InputError(code === "ERR_PARSE_ARGS_UNKNOWN_OPTION" ? `${what}; known options: ${Object.keys(options).map((name) => `--${name}`).join(", ")}` : what);
+    if (code !== "ERR_PARSE_ARGS_UNKNOWN_OPTION") throw new InputError(what);
+    const known = Object.keys(options);
+    const wanted = /'--?([^'=]*)/.exec(what)?.[1] ?? "";
+    throw new InputError(
+      `${what.replace(/\. To specify.*$/, "")}; known options: ${known.map((name) => `--${name}`).join(", ")}${
+        didYouMean(wanted, known, (name) => `--${name}`)
+      }`,
+    );
   }
 }
 
@@ -24,39 +34,75 @@ export function numberOption(name: string, text: string | undefined): number | u
   return value;
 }
 
-/** A whole number of at least `least`. */
-export function wholeOption(name: string, text: string | undefined, least: number, most = Number.MAX_SAFE_INTEGER): number | undefined {
-  const value = numberOption(name, text);
-  if (value !== undefined && (!Number.isSafeInteger(value) || value < least || value > most)) {
-    throw new InputError(`${name}: found ${JSON.stringify(text)}, expected a whole number ${most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`}`);
+/** A whole number of at least `least`, such as 131072, 128k or 128_000. `why`: the reason for `most`. */
+export function wholeOption(
+  name: string,
+  text: string | undefined,
+  least: number,
+  most = Number.MAX_SAFE_INTEGER,
+  why?: string,
+): number | undefined {
+  if (text === undefined) return undefined;
+  const value = readCount(text);
+  if (value === undefined) throw new InputError(`${name}: found ${JSON.stringify(text)}, expected a number`);
+  if (!Number.isSafeInteger(value) || value < least || value > most) {
+    const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
+    throw new InputError(
+      `${name}: found ${JSON.stringify(text)}, expected a whole number ${range}${why === undefined ? "" : `: ${why}`}`,
+    );
+  }
+  return value;
+}
+
+/** A rate above 0: `readRate` for bytes a second, `readCount` for FLOP/s and other counts. */
+export function rateOption(name: string, text: string | undefined, read: typeof readRate = readRate): number | undefined {
+  if (text === undefined) return undefined;
+  const value = read(text);
+  if (value === undefined || !(value > 0)) {
+    throw new InputError(
+      `${name}: found ${JSON.stringify(text)}, expected a rate above 0, such as ${
+        read === readRate ? "5e10, 50GB/s or 400Gbps" : "8e14 or 800T"
+      }`,
+    );
   }
   return value;
 }
 
 /** One of some words. */
 export function choiceOption<const T extends string>(name: string, text: string | undefined, choices: readonly T[]): T | undefined {
-  if (text !== undefined && !choices.includes(text as T)) throw new InputError(`${name}: found ${JSON.stringify(text)}, expected ${choices.join(" or ")}`);
+  if (text !== undefined && !choices.includes(text as T)) {
+    throw new InputError(`${name}: found ${JSON.stringify(text)}, expected ${choices.join(" or ")}`);
+  }
   return text as T | undefined;
 }
 
-/** `BYTES_PER_S,LATENCY_S` */
+/** `RATE,LATENCY_S` */
 export function linkOption(text: string | undefined): Link | undefined {
   if (text === undefined) return undefined;
-  const parts = text.split(",").map((part) => (part.trim() === "" ? NaN : Number(part)));
-  const [bandwidth, latency] = parts;
-  if (parts.length !== 2 || !(bandwidth > 0) || !(latency >= 0) || !Number.isFinite(latency)) {
-    throw new InputError(`--link: found ${JSON.stringify(text)}, expected BYTES_PER_S,LATENCY_S such as 5e7,0.001`);
+  const [rate = "", seconds = "", ...rest] = text.split(",");
+  const link = { bandwidth: readRate(rate) ?? NaN, latency: seconds.trim() === "" ? NaN : Number(seconds) };
+  if (rest.length > 0 || !(link.bandwidth > 0) || !(link.latency >= 0 && Number.isFinite(link.latency))) {
+    throw new InputError(`--link: found ${JSON.stringify(text)}, expected BYTES_PER_S,LATENCY_S such as 5e7,0.001 or 50GB/s,1e-6`);
   }
-  return { bandwidth, latency };
+  validateLink(link, "--link");
+  return link;
 }
 
 /** `T:P,T:P` */
 export function sequencesOption(text: string | undefined): Sequence[] | undefined {
   return text?.split(",").map((part) => {
-    const match = /^(\d+):(\d+)$/.exec(part.trim());
-    if (match === null) throw new InputError(`--sequences: found ${JSON.stringify(part)}, expected T:P for each sequence, such as 128:0,40:512`);
-    return { new: Number(match[1]), cached: Number(match[2]) };
+    const [fresh, cached, ...rest] = part.split(":").map(readTokens);
+    if (rest.length > 0 || fresh === undefined || cached === undefined) {
+      throw new InputError(`--sequences: found ${JSON.stringify(part)}, expected T:P for each sequence, such as 128:0,40:512 or 4k:128k`);
+    }
+    return { new: fresh, cached };
   });
+}
+
+/** A whole number of at least 0; undefined if `text` is none. */
+export function readTokens(text: string): number | undefined {
+  const value = readCount(text);
+  return value !== undefined && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
 }
 
 /** `rank=2,hop=1,kind=exit`, in a session with its step: `rank=2,step=5,hop=1,kind=exit`. */
@@ -65,17 +111,34 @@ export function faultOption(text: string | undefined, where: "run" | "session" =
   const known = where === "run" ? ["rank=R", "hop=J", "kind=K"] : ["rank=R", "step=S", "hop=J", "kind=K"];
   const fields = new Map(text.split(",").map((part) => part.split("=", 2) as [string, string]));
   const unknown = [...fields.keys()].find((name) => !known.some((field) => field.startsWith(`${name}=`)));
-  if (unknown !== undefined) throw new InputError(`--fault: found ${JSON.stringify(unknown)}, expected ${known.join(",")}`);
-  if (where === "session" && !fields.has("step")) throw new InputError(`--fault: found ${JSON.stringify(text)}, expected the step that it strikes too: rank=R,step=S,hop=J`);
+  if (unknown !== undefined) {
+    throw new InputError(`--fault: found ${JSON.stringify(unknown)}, expected ${known.join(",")}${
+      didYouMean(
+        unknown,
+        known.map((field) => field.split("=")[0]),
+      )
+    }`);
+  }
+  if (where === "session" && !fields.has("step")) {
+    throw new InputError(`--fault: found ${JSON.stringify(text)}, expected the step that it strikes too: rank=R,step=S,hop=J`);
+  }
   const kind = choiceOption("--fault kind", fields.get("kind"), ["exit", "drop", "lose-device"]) ?? "exit";
   const rank = wholeOption("--fault rank", fields.get("rank") ?? "", 0)!;
-  return { rank, hop: wholeOption("--fault hop", fields.get("hop") ?? "0", 0)!, kind, step: wholeOption("--fault step", fields.get("step"), 0) };
+  return {
+    rank,
+    hop: wholeOption("--fault hop", fields.get("hop") ?? "0", 0)!,
+    kind,
+    step: wholeOption("--fault step", fields.get("step"), 0),
+  };
 }
 
 /** `FLOP_PER_S,BYTES_PER_S` of a rank. */
 export function ratesOption(text: string | undefined): { flops: number; bandwidth: number } | undefined {
   if (text === undefined) return undefined;
-  const [flops, bandwidth, ...rest] = text.split(",").map(Number);
-  if (rest.length > 0 || !(flops > 0) || !(bandwidth > 0)) throw new InputError(`--rates: found ${JSON.stringify(text)}, expected FLOP_PER_S,BYTES_PER_S such as 5e14,2.5e10`);
+  const [first = "", second = "", ...rest] = text.split(",");
+  const [flops, bandwidth] = [readCount(first) ?? NaN, readRate(second) ?? NaN];
+  if (rest.length > 0 || !(flops > 0) || !(bandwidth > 0)) {
+    throw new InputError(`--rates: found ${JSON.stringify(text)}, expected FLOP_PER_S,BYTES_PER_S such as 5e14,2.5e10 or 500T,25GB/s`);
+  }
   return { flops, bandwidth };
 }

@@ -22,13 +22,13 @@ const GROUPS: Readonly<Record<keyof PaperReport["errors"], string>> = {
 };
 
 /** The command. */
-export async function paper(argv: readonly string[], io: Pick<Io, "stdout" | "stderr">): Promise<number> {
+export async function paper(argv: readonly string[], io: Pick<Io, "stdout" | "stderr"> & Partial<Pick<Io, "signal">>): Promise<number> {
   const o = parseOptions(argv, { json: { type: "boolean" }, help: { type: "boolean", short: "h" } });
   if (o.help) {
     io.stdout(HELP);
     return 0;
   }
-  const report = await paperReport();
+  const report = await paperReport(undefined, io.signal);
   io.stdout(o.json ? `${JSON.stringify(report)}\n` : paperText(report));
   return 0;
 }

@@ -1,7 +1,9 @@
 /** `ringside plan`: what a step takes on a cluster that is not here, and sweeps over its layouts. */
 import { InputError } from "../errors.ts";
+import { gemmFlops } from "../plan/flops.ts";
+import { type Model, weightCount } from "../plan/models.ts";
 import { plan as planned, type Plan, type PlanInput } from "../plan/plan.ts";
-import { sweep, type Sweep } from "../plan/sweep.ts";
+import { MOST_GPUS, sweep, type Sweep } from "../plan/sweep.ts";
 import { EVERY_RANK_UP_TO } from "../plan/work.ts";
 import { bytesText, flopsText, percentText, secondsText } from "../policy/units.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
@@ -40,7 +42,7 @@ const HELP = `ringside plan: what a prefill or a decode step takes on a cluster,
 `;
 
 /** The command. */
-export async function plan(argv: readonly string[], io: Pick<Io, "stdout" | "stderr">): Promise<number> {
+export async function plan(argv: readonly string[], io: Pick<Io, "stdout" | "stderr"> & Partial<Pick<Io, "signal">>): Promise<number> {
   const o = parseOptions(argv, {
     model: { type: "string" }, cluster: { type: "string" }, cp: { type: "string" }, tp: { type: "string" }, new: { type: "string" }, cached: { type: "string" },
     variant: { type: "string" }, batch: { type: "string" }, decode: { type: "boolean" }, persistent: { type: "boolean" }, ffn: { type: "string" }, "kv-bytes": { type: "string" },
@@ -51,6 +53,7 @@ export async function plan(argv: readonly string[], io: Pick<Io, "stdout" | "std
     io.stdout(HELP);
     return 0;
   }
+  await checkOutputs({ "--trace": o.trace }, { "--model": o.model, "--cluster": o.cluster });
   const fresh = wholeOption("--new", o.new, 1);
   if (fresh === undefined && !o.decode) throw new InputError("--new: found none, expected the number of new tokens (or --decode with --cached)");
   const ffn = choiceOption("--ffn", o.ffn, ["fp8", "bf16"]);
@@ -67,18 +70,19 @@ export async function plan(argv: readonly string[], io: Pick<Io, "stdout" | "std
     ...(kvBytes === undefined ? {} : { kvBytes }),
     ...(o.decode ? { decode: true } : {}),
     ...(o.persistent ? { persistent: true } : {}),
+    ...(io.signal === undefined ? {} : { signal: io.signal }),
   };
   if (o.sweep) {
     for (const name of ["cp", "tp", "variant", "slow", "jitter", "every-rank", "trace"] as const)
       if (o[name] !== undefined) throw new InputError(`--sweep: found --${name} too, expected none: a sweep tries every layout and variant`);
     const target = numberOption("--ttft", o.ttft);
     if (target !== undefined && !(target > 0)) throw new InputError(`--ttft: found ${target}, expected a number of seconds above 0`);
-    const found = await sweep({ ...common, maxGpus: wholeOption("--max-gpus", o["max-gpus"], 1, 4096) ?? 128, ...(target === undefined ? {} : { target }) });
+    const found = await sweep({ ...common, maxGpus: wholeOption("--max-gpus", o["max-gpus"], 1, MOST_GPUS, "every layout is simulated") ?? 128, ...(target === undefined ? {} : { target }) });
     io.stdout(o.json ? `${JSON.stringify(found)}\n` : sweepText(found));
     return 0;
   }
   for (const name of ["max-gpus", "ttft"] as const) if (o[name] !== undefined) throw new InputError(`--${name}: found without --sweep, expected it with --sweep only`);
-  await checkOutputs({ "--trace": o.trace });
+
   const cp = wholeOption("--cp", o.cp, 1) ?? 1;
   if (o.trace !== undefined && cp > EVERY_RANK_UP_TO) throw new InputError(`--trace: found --cp ${cp}, expected at most ${EVERY_RANK_UP_TO} ranks: a timeline has each rank's spans`);
   const tp = wholeOption("--tp", o.tp, 1);
@@ -95,8 +99,13 @@ export async function plan(argv: readonly string[], io: Pick<Io, "stdout" | "std
   });
   if (o.trace !== undefined) await writeOutputs([[o.trace, chromeTrace(spans!, titleOf(found))]]);
   if (!found.memory.fits) io.stderr(`ringside plan: ${found.memory.summary}\n`);
-  io.stdout(o.json ? `${JSON.stringify(found)}\n` : planText(found));
+  io.stdout(o.json ? `${JSON.stringify({ ...found, model: modelDocument(common.model, kvBytes ?? 2) })}\n` : planText(found));
   return 0;
+}
+
+/** The model as --json has it: all its weights, bytes of KV cache a token in all layers, and FLOPs of the weights a token (Appendix A's 2 W). */
+function modelDocument(model: Model, kvBytes: number) {
+  return { name: model.name, parameters: weightCount(model), kvBytesPerToken: 2 * model.kvHeads * model.headDim * kvBytes * model.layers, flopsPerToken: gemmFlops(model, 1), source: model.source };
 }
 
 function titleOf(p: Plan): string {

@@ -1,9 +1,10 @@
 /** `ringside policy`: which variant a rule names for a step, and its terms. */
 import { InputError } from "../errors.ts";
 import { choose, type Choice, RULES } from "../policy/choose.ts";
+import { readCount } from "../quantity.ts";
 import { bytesText, countText, digits, percentText, secondsText } from "../policy/units.ts";
 import type { Io } from "./io.ts";
-import { choiceOption, numberOption, parseOptions, wholeOption } from "./options.ts";
+import { choiceOption, numberOption, parseOptions, rateOption, wholeOption } from "./options.ts";
 import { table } from "./table.ts";
 
 const HELP = `ringside policy: pass-KV or pass-Q, and why
@@ -11,8 +12,8 @@ const HELP = `ringside policy: pass-KV or pass-Q, and why
   ringside policy --new 3200 --cached 124800 --ranks 4 --heads 128 --kv-heads 8
 
   --new T --cached P --ranks N --heads H --kv-heads Hkv
-  --flops C        compute, FLOP/s (8e14: the paper's H100 at its peak)
-  --bandwidth BW   link, bytes/s (5e10: the paper's GTT at line rate)
+  --flops C        compute, FLOP/s, such as 800T (8e14: the paper's H100 at its peak)
+  --bandwidth BW   link, bytes/s, or 400Gbps (5e10: the paper's GTT at line rate)
   --bytes E        bytes an element (2)
   --head-dim D     (128)
   --rule R         alg1, alg5 (default), fitted (Appendix D's printed constants) or refitted (to Table 4)
@@ -50,8 +51,8 @@ function run(argv: readonly string[], io: Pick<Io, "stdout" | "stderr">): number
     kvHeads: needed("kv-heads"),
     ...(headDim === undefined ? {} : { headDim }),
     bytes: numberOption("--bytes", o.bytes) ?? 2,
-    flops: numberOption("--flops", o.flops) ?? 8e14,
-    bandwidth: numberOption("--bandwidth", o.bandwidth) ?? 5e10,
+    flops: rateOption("--flops", o.flops, readCount) ?? 8e14,
+    bandwidth: rateOption("--bandwidth", o.bandwidth) ?? 5e10,
     ...(rule === undefined ? {} : { rule }),
   });
   io.stdout(o.json ? `${JSON.stringify(choice)}\n` : choiceText(choice));

@@ -3,32 +3,60 @@ import type { SeededBatch } from "../../cuda-bridge/client/types.ts";
 import { validateHeads } from "../cluster/validate.ts";
 import { InputError } from "../errors.ts";
 import type { Sequence } from "../layout/shards.ts";
-import { seededRows } from "../tensor/seeded.ts";
-import { wholeOption } from "./options.ts";
+import { seededKey, seededPart } from "../tensor/seeded.ts";
+import { Turns } from "../turns.ts";
+import { readTokens, wholeOption } from "./options.ts";
 import { sequencesFor, type Tensors } from "./tensors.ts";
 
 /** What a seeded run is about, without its tensors. */
 export type Seeded = Pick<SeededBatch, "seed" | "sequences" | "heads" | "kvHeads" | "headDim">;
 
 /** `--seed S --shape T[:P],H,Hkv,D`, divided by `--sequences` as files are; undefined where neither is given. */
-export function seededOption(seed: string | undefined, shape: string | undefined, sequences: readonly Sequence[] | undefined): Seeded | undefined {
+export function seededOption(
+  seed: string | undefined,
+  shape: string | undefined,
+  sequences: readonly Sequence[] | undefined,
+): Seeded | undefined {
   if (seed === undefined && shape === undefined) return undefined;
-  if (seed === undefined || shape === undefined) throw new InputError(`${seed === undefined ? "--shape" : "--seed"}: found alone, expected --seed S and --shape T[:P],H,Hkv,D together`);
-  const match = /^(\d+)(?::(\d+))?,(\d+),(\d+),(\d+)$/.exec(shape.replaceAll(" ", ""));
-  if (match === null) throw new InputError(`--shape: found ${JSON.stringify(shape)}, expected T[:P],H,Hkv,D such as 131072,16,1,128 or 512:1536,8,2,64`);
-  const [fresh, cached, heads, kvHeads, headDim] = match.slice(1).map((digits) => Number(digits ?? 0));
+  if (seed === undefined || shape === undefined) {
+    throw new InputError(
+      `${seed === undefined ? "--shape" : "--seed"}: found alone, expected --seed S and --shape T[:P],H,Hkv,D together`,
+    );
+  }
+  // T, H, Hkv, D, and P where it is given.
+  const parts = /^([^:,]+)(?::([^:,]+))?,([^:,]+),([^:,]+),([^:,]+)$/.exec(shape)?.slice(1) ?? [""];
+  const [fresh, cached, heads, kvHeads, headDim] = parts.map((part) => (part === undefined ? 0 : readTokens(part) ?? NaN));
+  if (![fresh, cached, heads, kvHeads, headDim].every(Number.isSafeInteger)) {
+    throw new InputError(`--shape: found ${JSON.stringify(shape)}, expected T[:P],H,Hkv,D such as 128k,16,1,128 or 512:1536,8,2,64`);
+  }
   validateHeads(heads, kvHeads, headDim);
   if (fresh === 0) throw new InputError("--shape: found T = 0, expected at least one new token");
   const rows = { queryRows: fresh, keyRows: fresh + cached, names: { q: "--shape", k: "--shape", v: "--shape" } };
   return { seed: wholeOption("--seed", seed, 0, 2 ** 32 - 1)!, sequences: sequencesFor(rows, sequences), heads, kvHeads, headDim };
 }
 
-/** Its tensors, as files would give them. */
-export function seededTensors({ seed, sequences, heads, kvHeads, headDim }: Seeded): Tensors {
+/** Its tensors, as files would give them; Ctrl-C is heard while they are made. */
+export async function seededTensors({ seed, sequences, heads, kvHeads, headDim }: Seeded, signal: AbortSignal): Promise<Tensors> {
   const queryRows = sequences.reduce((sum, s) => sum + s.new, 0);
   const keyRows = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
   const most = Math.max(queryRows * heads, keyRows * kvHeads) * headDim;
-  if (most > 2 ** 29) throw new InputError(`--shape: found a tensor of ${most} elements, expected at most ${2 ** 29} where tensors are made on this machine: run it with --remote, and --verify-rows in place of --check, --out and --lse`);
-  const make = (name: "q" | "k" | "v", rows: number, h: number) => seededRows(seed, name, 0, rows, h * headDim);
-  return { q: make("q", queryRows, heads), k: make("k", keyRows, kvHeads), v: make("v", keyRows, kvHeads), heads, kvHeads, headDim, queryRows, keyRows, names: { q: "seeded q", k: "seeded k", v: "seeded v" } };
+  if (most > 2 ** 29) {
+    throw new InputError(
+      `--shape: found a tensor of ${most} elements, expected at most ${
+        2 ** 29
+      } where tensors are made on this machine: run it with --remote, and --verify-rows in place of --check, --out and --lse`,
+    );
+  }
+  const turns = new Turns(signal);
+  const make = async (name: "q" | "k" | "v", rows: number, h: number) => {
+    const [columns, key] = [h * headDim, seededKey(seed, name)];
+    const out = new Float32Array(rows * columns);
+    for (let row = 0; row < rows; row++) {
+      await turns.next();
+      seededPart(out, row * columns, key, row, 0, columns);
+    }
+    return out;
+  };
+  const [q, k, v] = [await make("q", queryRows, heads), await make("k", keyRows, kvHeads), await make("v", keyRows, kvHeads)];
+  return { q, k, v, heads, kvHeads, headDim, queryRows, keyRows, names: { q: "seeded q", k: "seeded k", v: "seeded v" } };
 }

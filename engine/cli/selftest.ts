@@ -1,7 +1,6 @@
 /** `ringside selftest`: is the ring exact on the adapter at hand? Both variants on four ranks hop by hop, then a grid, a line a case. */
 import { Cluster } from "../cluster/cluster.ts";
 import type { AttendInput, Backend } from "../cluster/types.ts";
-import { check } from "../reference/check.ts";
 import { seededRows } from "../tensor/seeded.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Sequence } from "../layout/shards.ts";
@@ -10,6 +9,7 @@ import { adapterSource } from "./attend.ts";
 import type { Command } from "./io.ts";
 import { choiceOption, parseOptions } from "./options.ts";
 import { table } from "./table.ts";
+import { checked, sayCheck } from "./verdict.ts";
 
 const HELP = `ringside selftest [--backend webgpu|cpu] [--runtime node|deno]: checks the ring against float64 on the adapter at hand
 
@@ -42,7 +42,8 @@ const GRID: readonly Case[] = [1, 2, 3, 4].flatMap((ranks): Case[] => [
 ]);
 
 /** The command. */
-export const selftest: Command = async (argv, { stdout, platform, signal }) => {
+export const selftest: Command = async (argv, io) => {
+  const { stdout, platform, signal } = io;
   const options = parseOptions(argv, { backend: { type: "string" }, help: { type: "boolean", short: "h" } });
   if (options.help) {
     stdout(HELP);
@@ -60,17 +61,17 @@ export const selftest: Command = async (argv, { stdout, platform, signal }) => {
         for (const variant of ["pass-kv", "pass-q"] as const) {
           const input = inputOf({ ranks, variant, sequences: one(256, 64), heads: [8, 2], headDim: 16, wireDtype: "f32", causal: true });
           const result = await cluster.attend({ ...input, signal });
-          const { out, lse, passed: fine } = check(input, result);
+          const found = await checked(io, { ...input, ranks }, result);
           stdout(`\n${variant}, 4 ranks, 256 new and 64 cached tokens, heads 8/2, D 16, wire f32; ${result.report.kernel}; clock: ${result.report.clock}\n\n${hops(result.report.spans)}\n\n`);
-          stdout(`largest error against float64: out ${out.max.toExponential(2)}, lse ${lse.max.toExponential(2)} (allowed 2e-6 absolute or 1e-5 relative): ${fine ? "passed" : "FAILED"}\n`);
-          if (fine) passed++;
+          stdout(`${sayCheck("against float64", found, input)}\n`);
+          if (found.passed) passed++;
           else failed++;
         }
         stdout("\n");
       }
       for (const c of GRID.filter((g) => g.ranks === ranks)) {
         const input = inputOf(c);
-        const { out, lse, passed: fine } = check(input, await cluster.attend({ ...input, signal }));
+        const { out, lse, passed: fine } = await checked(io, { ...input, ranks }, await cluster.attend({ ...input, signal }));
         stdout(`${fine ? "ok    " : "FAILED"} ${label(c)}: out ${out.max.toExponential(1)}, lse ${lse.max.toExponential(1)}\n`);
         if (fine) passed++;
         else failed++;

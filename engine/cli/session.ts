@@ -1,10 +1,10 @@
 /** `ringside session`: a conversation from a script of steps over one's own tensors, checked against one full prefill. */
 import { startOn } from "../cluster/start.ts";
-import type { SessionRows, StepReport } from "../cluster/types.ts";
+import type { SessionOptions, SessionRows, StepReport } from "../cluster/types.ts";
+import { NOTHING_CACHED, validateRows, validateRun, validateScale, validateSession, type Where } from "../cluster/validate.ts";
 import { InputError, RankError } from "../errors.ts";
 import { offsets } from "../layout/shards.ts";
 import { PAGE } from "../layout/pages.ts";
-import { check } from "../reference/check.ts";
 import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
 import type { Span } from "../trace/span.ts";
@@ -14,6 +14,7 @@ import { choiceOption, faultOption, linkOption, numberOption, parseOptions, rate
 import { describeRemote, REMOTE_HELP, REMOTE_OPTIONS, remoteOption } from "./remote.ts";
 import { table } from "./table.ts";
 import { readTensors } from "./tensors.ts";
+import { checkDocument, checked as checkedAgainst, sayCheck, warnUnderflow } from "./verdict.ts";
 
 const HELP = `ringside session: a conversation on a KV cache that stays on the ranks
 
@@ -29,7 +30,7 @@ const HELP = `ringside session: a conversation on a KV cache that stays on the r
   --wire-dtype E         how KV is cached and sent, and Q sent: f32 (default), f16, bf16
   --scale X              of the scores (1/sqrt(D))
   --capacity T           tokens that each rank's cache holds (what the script needs)
-  --link B,L             a link of B bytes/s and L s latency for each rank
+  --link B,L             a link of B bytes/s and L s latency for each rank, such as 5e7,0.001 or 1Gbps,1e-6
   --rates C,BW           FLOP/s and bytes/s of a rank for auto (measured on the run)
   --backend B            webgpu (default) or cpu
   --timeout S            seconds from a fault to its error on a quiet machine (5); the report says what was used
@@ -58,17 +59,19 @@ export const session: Command = async (argv, io) => {
     io.stdout(HELP);
     return 0;
   }
+  const inputs = { "--q": o.q, "--k": o.k, "--v": o.v, "--tensors": o.tensors, "--script": o.script, "--token-file": o["token-file"] };
+  await checkOutputs({ "--out": o.out, "--lse": o.lse, "--trace": o.trace }, inputs);
   const remote = await remoteOption(o, { "--backend": o.backend, "--timeout": o.timeout, "--fault": o.fault });
   const ranks = wholeOption("--ranks", o.ranks, 1, remote === undefined ? 64 : 1024) ?? 4;
   const variant = choiceOption("--variant", o.variant, ["auto", "pass-kv", "pass-q"]) ?? "auto";
   const wireDtype = choiceOption("--wire-dtype", o["wire-dtype"], ["f32", "f16", "bf16"]) ?? "f32";
   const backend = choiceOption("--backend", o.backend, ["webgpu", "cpu"]) ?? (remote === undefined ? "webgpu" : undefined);
   const [link, fault, scale, timeout] = [linkOption(o.link), faultOption(o.fault, "session"), numberOption("--scale", o.scale), numberOption("--timeout", o.timeout)];
+  validateScale(scale, remote === undefined ? "here" : "remote", "--scale");
   const rates = ratesOption(o.rates);
   const capacity = wholeOption("--capacity", o.capacity, 1);
   if (o.check && remote !== undefined && wireDtype !== "f32") throw new InputError(`--check: found beside --remote and --wire-dtype ${wireDtype}, whose kernels round more than what is cached; expected --wire-dtype f32`);
   if (o.script === undefined) throw new InputError("--script: not given, expected a .json file");
-  await checkOutputs({ "--out": o.out, "--lse": o.lse, "--trace": o.trace });
   const script = readScript(new TextDecoder().decode(await readInput("--script", o.script)), o.script);
   const tensors = await readTensors(o);
   const { q, k, v, heads, kvHeads, headDim, queryRows, keyRows } = tensors;
@@ -91,10 +94,14 @@ export const session: Command = async (argv, io) => {
   const reports: StepReport[] = [];
   const recovered: { step: number; replaced: readonly number[]; error: string }[] = [];
 
+  const pages = consumed.reduce((sum, n) => sum + Math.ceil(Math.ceil(n / ranks) / PAGE), 0);
+  const opened: SessionOptions = { heads, kvHeads, headDim, scale, wireDtype, variant, rates, capacity: capacity ?? Math.max(1, pages) * PAGE };
+  validateRun({ heads, kvHeads, headDim, wireDtype, variant }, { new: total, cached: 0 }, ranks, link, "--link");
+  validateScript(script, rowsOf, opened, remote === undefined ? "here" : "remote"); // before ranks are started
+  warnUnderflow(io, [[tensors.names.q, q], [tensors.names.k, k], [tensors.names.v, v]], wireDtype, headDim);
   const cluster = await startOn(io.platform)({ ranks, backend, link, timeout, fault, remote, signal: io.signal });
   try {
-    const pages = consumed.reduce((sum, n) => sum + Math.ceil(Math.ceil(n / ranks) / PAGE), 0);
-    const talk = await cluster.session({ heads, kvHeads, headDim, scale, wireDtype, variant, rates, capacity: capacity ?? Math.max(1, pages) * PAGE });
+    const talk = await cluster.session(opened);
     const held = script.rows.map(() => 0);
     for (const [number, step] of script.steps.entries()) {
       const batch = [...step].map(([sequence, n]) => rowsOf(sequence, held[sequence], n));
@@ -117,7 +124,7 @@ export const session: Command = async (argv, io) => {
     }
     const all = (x: Float32Array, width: number) => concatenated(consumed.map((n, i) => x.subarray(starts[i] * width, (starts[i] + n) * width)));
     const checked = o.check
-      ? check({ q: all(q, heads * headDim), k: all(k, kvHeads * headDim), v: all(v, kvHeads * headDim), heads, kvHeads, headDim, scale, wireDtype, variant: wireVariant(reports), sequences: consumed.map((n) => ({ new: n, cached: 0 })) }, { out, lse })
+      ? await checkedAgainst(io, { ranks, q: all(q, heads * headDim), k: all(k, kvHeads * headDim), v: all(v, kvHeads * headDim), heads, kvHeads, headDim, scale, wireDtype, variant: wireVariant(reports), sequences: consumed.map((n) => ({ new: n, cached: 0 })) }, { out, lse })
       : undefined;
     const files: [string, Uint8Array | string][] = [];
     if (o.out !== undefined) files.push([o.out, writeNpy([total, heads, headDim], out)]);
@@ -126,10 +133,9 @@ export const session: Command = async (argv, io) => {
     await writeOutputs(files);
     const { adapter, runtime, kernel, clock, timeout: limit, backend: computed, remote: ran } = reports[0];
     const source = adapterSource(computed);
-    const error = checked && { out: { max: checked.out.max, rms: checked.out.rms }, lse: { max: checked.lse.max, rms: checked.lse.rms }, tolerance: checked.tolerance, passed: checked.passed };
-    const verdict = checked && `against one full prefill in float64: out max ${checked.out.max.toExponential(2)}, lse max ${checked.lse.max.toExponential(2)}: ${checked.passed ? "passed" : "FAILED"}`;
+    const verdict = checked && sayCheck("against one full prefill in float64", checked, { heads, headDim, wireDtype });
     if (o.json) {
-      const document = { adapter, adapterSource: source ?? null, backend: computed, runtime, clock, timeout: limit, ranks, wireDtype, shape: { heads, kvHeads, headDim }, capacity: talk.capacity, steps: reports.map(stepDocument), recovered, ...(error && { error }), ...(ran && { remote: ran }) };
+      const document = { adapter, adapterSource: source ?? null, backend: computed, runtime, clock, timeout: limit, ranks, wireDtype, shape: { heads, kvHeads, headDim }, capacity: talk.capacity, steps: reports.map(stepDocument), recovered, ...(checked && { error: checkDocument(checked) }), ...(ran && { remote: ran }) };
       io.stdout(`${JSON.stringify(document, null, 2)}\n`);
     } else {
       io.stdout(`${ranks} ranks (${runtime}); adapter: ${adapter.name}${adapter.software ? " (software)" : ""}${source === undefined ? "" : `; ${source}`}; kernel: ${kernel}; clock: ${clock}${limit === undefined ? "" : `; timeout: ${sayTimeout(limit)}`}\n${(ran === undefined ? [] : describeRemote(ran)).map((line) => `${line}\n`).join("")}\n${stepTable(reports)}\n${verdict === undefined ? "" : `\n${verdict}\n`}`);
@@ -140,6 +146,21 @@ export const session: Command = async (argv, io) => {
     await cluster.dispose();
   }
 };
+
+/** Checks every step's rows, with what its sequences will have cached by then. Errors: InputError naming the step. */
+function validateScript(script: Script, rowsOf: (sequence: number, from: number, n: number) => SessionRows, options: SessionOptions, where: Where): void {
+  validateSession(options, where);
+  const cached = script.rows.map(() => NOTHING_CACHED);
+  for (const [number, step] of script.steps.entries()) {
+    for (const [sequence, n] of step) {
+      try {
+        ({ cached: cached[sequence] } = validateRows(rowsOf(sequence, cached[sequence].tokens, n), { ...options, wireDtype: options.wireDtype ?? "f32" }, cached[sequence]));
+      } catch (error) {
+        throw error instanceof InputError ? new InputError(`step ${number}, ${error.message}`) : error;
+      }
+    }
+  }
+}
 
 /** Reads and checks a script. Errors: InputError naming the file, the step, what was found and expected. */
 export function readScript(text: string, name: string): Script {

@@ -1,6 +1,5 @@
 /** N ranks on a full mesh of message channels: one experiment at a time, and sessions whose KV caches stay on the ranks. */
 import * as Comlink from "comlink";
-import { InputError } from "../errors.ts";
 import type { DeviceLimits } from "../gpu/device.ts";
 import { replaced } from "../gpu/shaders.ts";
 import { requireRow } from "../gpu/slice-rows.ts";
@@ -17,7 +16,7 @@ import { Session } from "./session.ts";
 import { shapeOf } from "./shape.ts";
 import { Turns } from "./turns.ts";
 import type { AdapterFacts, AttendInput, AttendResult, Backend, ClusterFace, ClusterOptions, SessionOptions, Variant } from "./types.ts";
-import { validateAttend } from "./validate.ts";
+import { validateAttend, validateCluster, validateRun } from "./validate.ts";
 
 /** N ranks, each a worker with a device of its own. */
 export class Cluster implements ClusterFace, Shared {
@@ -47,7 +46,7 @@ export class Cluster implements ClusterFace, Shared {
 
   /** Starts the ranks. Errors: InputError; NoAdapterError where WebGPU has no adapter; RankError; AbortError. */
   static async start(platform: Platform, options: ClusterOptions): Promise<Cluster> {
-    validateOptions(options);
+    validateCluster(options);
     const { ranks: size, backend = "webgpu", link, timeout, signal } = options;
     signal?.throwIfAborted();
     const shaders = replaced(await platform.shaders(), options.shaders);
@@ -63,6 +62,8 @@ export class Cluster implements ClusterFace, Shared {
       const variant: Variant = choice?.variant ?? (input.variant as Variant | undefined) ?? "pass-kv";
       const shape = shapeOf(input, variant, wireDtype, causal);
       if (this.#limits !== undefined) requireRow(shape, variant, this.size, this.#limits);
+      const tokens = { new: sequences.reduce((sum, s) => sum + s.new, 0), cached: sequences.reduce((sum, s) => sum + s.cached, 0) };
+      validateRun({ ...input, variant }, tokens, this.size, this.options.link);
       const blocks = shard(sequences, this.size);
       const { fault } = this.options;
       const { id, origin } = this.ranks.newJob();
@@ -138,16 +139,4 @@ export class Cluster implements ClusterFace, Shared {
 /** A kernel text that was given is to run, not to be passed over for a faster one. */
 function tuneOf({ tune, shaders }: ClusterOptions): boolean | undefined {
   return tune ?? (Object.keys(shaders ?? {}).length === 0 ? undefined : false);
-}
-
-function validateOptions({ ranks, backend, link, timeout, fault }: ClusterOptions): void {
-  if (!Number.isInteger(ranks) || ranks < 1 || ranks > 64) throw new InputError(`ranks: found ${ranks}, expected a whole number from 1 to 64`);
-  if (backend !== undefined && backend !== "webgpu" && backend !== "cpu") throw new InputError(`backend: found ${JSON.stringify(backend)}, expected "webgpu" or "cpu"`);
-  if (link !== undefined && !(link.bandwidth > 0 && link.latency >= 0 && Number.isFinite(link.latency))) {
-    throw new InputError(`link: found ${link.bandwidth} bytes/s and ${link.latency} s, expected a bandwidth above 0 and a latency of at least 0`);
-  }
-  if (timeout !== undefined && !(timeout > 0)) throw new InputError(`timeout: found ${timeout}, expected seconds above 0`);
-  if (fault !== undefined && !(fault.rank >= 0 && fault.rank < ranks && fault.hop >= 0 && fault.hop < ranks)) {
-    throw new InputError(`fault: found rank ${fault.rank}, hop ${fault.hop}, expected both from 0 to ${ranks - 1}`);
-  }
 }

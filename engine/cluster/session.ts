@@ -8,14 +8,14 @@ import type { Choice } from "../policy/index.ts";
 import type { CachedRows } from "../rank/cache.ts";
 import { publicLse, rankChunk } from "../ring/chunk.ts";
 import type { StepJob } from "../rank/job.ts";
-import { encode } from "../tensor/dtype.ts";
+import { decode, type DType, encode } from "../tensor/dtype.ts";
 import { now } from "../trace/clock.ts";
 import { chooseVariant } from "./rates.ts";
 import { reportOf, type Shared } from "./report.ts";
 import { shapeOf } from "./shape.ts";
 import { packSnapshot, type Snapshot, unpackSnapshot } from "./snapshot.ts";
 import type { SessionFace, SessionOptions, SessionOutput, SessionRows, StepOptions, StepReport, StepResult, Variant } from "./types.ts";
-import { validateHeads, validateRows } from "./validate.ts";
+import { type Cached, NOTHING_CACHED, validateRows, validateRun, validateSession, validateStep } from "./validate.ts";
 
 /** Tokens that a rank's cache holds by default. */
 const DEFAULT_CAPACITY = 16_384;
@@ -34,6 +34,8 @@ export class Session implements SessionFace {
   #pages: Pages[];
   /** Everything appended to each rank, in order. */
   #log: CachedRows[][];
+  /** The largest keys and values of each sequence, which later queries meet. */
+  #cachedSoFar = new Map<number, Cached>();
   #steps = 0;
   /** Whether the cluster's planned fault has struck: what is tried again after a repair must go through. */
   #struck = false;
@@ -53,10 +55,8 @@ export class Session implements SessionFace {
 
   /** Opens the caches on a cluster's ranks; called by `Cluster.session`. */
   static async open(cluster: Shared, id: number, given: SessionOptions): Promise<Session> {
-    const { heads, kvHeads, headDim } = given;
-    validateHeads(heads, kvHeads, headDim);
+    validateSession(given);
     const options: Options = { ...given, wireDtype: given.wireDtype ?? "f32", capacity: given.capacity ?? DEFAULT_CAPACITY, variant: given.variant ?? "auto" };
-    if (!Number.isSafeInteger(options.capacity) || options.capacity < 1) throw new InputError(`capacity: found ${given.capacity} tokens, expected a whole number of at least 1`);
     const session = new Session(cluster, id, options);
     try {
       await Promise.all(session.#pages.map((_, rank) => session.#openCache(rank)));
@@ -90,8 +90,9 @@ export class Session implements SessionFace {
 
   /** Appends rows to some sequences, new ones included, in one fused ring pass; O and LSE of the new rows. */
   async prefill(batch: readonly SessionRows[], options: StepOptions = {}): Promise<StepResult> {
+    validateStep(options);
     return await this.#exclusive("prefill", async () => {
-      const lengths = this.#checked(batch);
+      const { lengths, cached } = this.#checked(batch);
       const dealt = batch.map(({ sequence }, i) => dealPrefill(lengths[i], this.#length(sequence), this.#held(sequence)));
       const ranges = this.#pages.map((_, rank) => dealt.map((d) => d[rank]));
       const padding = batch.map((_, i) => Math.max(...ranges.map((own) => count(own[i]))));
@@ -99,14 +100,15 @@ export class Session implements SessionFace {
       const sequences = batch.map(({ sequence }, i) => ({ new: lengths[i], cached: this.#length(sequence) }));
       const wanted = options.variant ?? this.options.variant;
       const choice = wanted === "auto" ? chooseVariant(this.#cluster, { ...this.options, sequences }) : undefined;
-      return await this.#step("prefill", batch, ranges, queries, choice?.variant ?? (wanted as Variant), choice, options);
+      return await this.#step("prefill", batch, ranges, queries, choice?.variant ?? (wanted as Variant), choice, cached, options);
     }, options.signal);
   }
 
   /** Appends one row to each of some sequences that have rows already: batched ring pass-Q decode (Algorithm 4). */
   async decode(batch: readonly SessionRows[], options: Omit<StepOptions, "variant"> = {}): Promise<StepResult> {
+    validateStep(options);
     return await this.#exclusive("decode", async () => {
-      const lengths = this.#checked(batch);
+      const { lengths, cached } = this.#checked(batch);
       batch.forEach(({ sequence }, i) => {
         if (lengths[i] !== 1) throw new InputError(`decode: sequence ${sequence}: found ${lengths[i]} rows, expected 1; prefill appends more`);
         if (this.#length(sequence) === 0) throw new InputError(`decode: sequence ${sequence} has no rows yet, expected some: prefill it first`);
@@ -119,7 +121,7 @@ export class Session implements SessionFace {
       // Queries are padded to the same number on every rank, so to a multiple of N.
       const rows = Math.max(...ranges.map((own) => own.reduce((sum, r) => sum + count(r), 0)));
       const queries = ranges.map((own): Block => ({ runs: block(own).runs, rows }));
-      return await this.#step("decode", batch, ranges, queries, "pass-q", undefined, options);
+      return await this.#step("decode", batch, ranges, queries, "pass-q", undefined, cached, options);
     }, options.signal);
   }
 
@@ -130,6 +132,7 @@ export class Session implements SessionFace {
       if (!held.includes(sequence)) throw new InputError(`drop: found sequence ${sequence}, expected one of ${held.join(", ") || "none"}`);
       for (const pages of this.#pages) pages.drop(sequence);
       this.#log = this.#log.map((log) => log.filter((rows) => rows.sequence !== sequence));
+      this.#cachedSoFar.delete(sequence);
       await this.#cluster.ranks.tell((service) => service.drop(this.#id, sequence));
     });
   }
@@ -153,13 +156,14 @@ export class Session implements SessionFace {
       snapshot.ranks.forEach((rows, rank) => {
         for (const { sequence, ranges } of rows) this.#take(pages[rank], rank, sequence, ranges);
       });
-      const before = [this.#pages, this.#log, this.#steps] as const;
+      const before = [this.#pages, this.#log, this.#steps, this.#cachedSoFar] as const;
       const everyRank = [...pages.keys()];
-      [this.#pages, this.#log, this.#steps] = [pages, snapshot.ranks.map((rows) => [...rows]), snapshot.steps];
+      const cached = largestCached(snapshot.ranks.flat(), this.options.wireDtype);
+      [this.#pages, this.#log, this.#steps, this.#cachedSoFar] = [pages, snapshot.ranks.map((rows) => [...rows]), snapshot.steps, cached];
       try {
         await this.refill(everyRank);
       } catch (error) {
-        [this.#pages, this.#log, this.#steps] = before;
+        [this.#pages, this.#log, this.#steps, this.#cachedSoFar] = before;
         for (const rank of everyRank) this.#stale.add(rank);
         throw error;
       }
@@ -201,10 +205,12 @@ export class Session implements SessionFace {
     }, this.#stop(signal));
   }
 
-  async #step(mode: StepReport["mode"], batch: readonly SessionRows[], ranges: Range[][][], queries: readonly Block[], variant: Variant, choice: Choice | undefined, options: StepOptions): Promise<StepResult> {
+  async #step(mode: StepReport["mode"], batch: readonly SessionRows[], ranges: Range[][][], queries: readonly Block[], variant: Variant, choice: Choice | undefined, cached: readonly Cached[], options: StepOptions): Promise<StepResult> {
     const { wireDtype, heads, kvHeads, headDim } = this.options;
     const shape = { ...shapeOf(this.options, variant, wireDtype, true), kv: wireDtype };
     const before = batch.map(({ sequence }) => this.#length(sequence));
+    const tokens = { new: batch.reduce((sum, { q }) => sum + q.length / (heads * headDim), 0), cached: before.reduce((sum, n) => sum + n, 0) };
+    validateRun({ ...this.options, variant }, tokens, this.#cluster.size, this.#cluster.options.link);
     for (const pages of this.#pages) pages.begin();
     try {
       ranges.forEach((own, rank) => batch.forEach(({ sequence }, i) => this.#take(this.#pages[rank], rank, sequence, own[i])));
@@ -235,6 +241,7 @@ export class Session implements SessionFace {
       outcomes.forEach(({ data }, rank) => scatter(data, queries[rank], before, outputs, heads, headDim));
       for (const pages of this.#pages) pages.commit();
       appends.forEach((rows, rank) => this.#log[rank].push(...rows));
+      batch.forEach(({ sequence }, i) => this.#cachedSoFar.set(sequence, cached[i]));
       this.#steps++;
       done = true;
       await this.#cluster.ranks.tell((service) => service.settle(this.#id, true));
@@ -265,16 +272,17 @@ export class Session implements SessionFace {
     }
   }
 
-  /** Checks a batch and returns its rows a sequence. */
-  #checked(batch: readonly SessionRows[]): number[] {
-    if (batch.length === 0) throw new InputError("batch: found no sequence, expected at least one");
+  /** Checks a batch; the rows of each sequence, and what each has cached after them. */
+  #checked(batch: readonly SessionRows[]): { lengths: number[]; cached: Cached[] } {
+    if (!Array.isArray(batch) || batch.length === 0) throw new InputError("batch: found no sequence, expected an array of at least one");
     const seen = new Set<number>();
-    return batch.map((rows) => {
-      if (!Number.isSafeInteger(rows.sequence) || rows.sequence < 0) throw new InputError(`sequence: found ${rows.sequence}, expected a whole number of at least 0`);
+    const checked = batch.map((rows) => {
+      const found = validateRows(rows, this.options, this.#cachedSoFar.get(rows?.sequence));
       if (seen.has(rows.sequence)) throw new InputError(`batch: found sequence ${rows.sequence} twice, expected each once`);
       seen.add(rows.sequence);
-      return validateRows(rows, this.options);
+      return found;
     });
+    return { lengths: checked.map(({ T }) => T), cached: checked.map(({ cached }) => cached) };
   }
 
   #requireOpen(): void {
@@ -342,3 +350,20 @@ function scatter(data: ArrayBuffer, b: Block, before: readonly number[], outputs
   }
 }
 
+
+/** The largest magnitudes of each sequence's cached rows. */
+function largestCached(rows: readonly CachedRows[], dtype: DType): Map<number, Cached> {
+  const found = new Map<number, Cached>();
+  const largest = (values: Float32Array) => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+  for (const { sequence, ranges, data } of rows) {
+    const values = decode(data, dtype);
+    const { tokens, k, v } = found.get(sequence) ?? NOTHING_CACHED;
+    const half = values.length / 2;
+    found.set(sequence, {
+      tokens: tokens + count(ranges),
+      k: Math.max(k, largest(values.subarray(0, half))),
+      v: Math.max(v, largest(values.subarray(half))),
+    });
+  }
+  return found;
+}

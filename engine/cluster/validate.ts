@@ -1,87 +1,344 @@
-/** Checks an experiment before anything is started: every message says what was found and what was expected. */
+/** Checks what a cluster is asked before anything is started: every message says what was found and what was expected. */
 import { InputError } from "../errors.ts";
-import type { DType } from "../tensor/dtype.ts";
-import type { AttendInput, SessionRows } from "./types.ts";
+import { refuseUnknown, sayValue } from "../options.ts";
+import { bytesPer, type DType } from "../tensor/dtype.ts";
+import type { AttendInput, ClusterOptions, Link, SessionOptions, SessionRows, StepOptions } from "./types.ts";
 
 /** Largest finite f32 with room for the sums that attention makes. */
 const F32_MAX = 1e38;
-/** Largest finite f16. */
-const F16_MAX = 65504;
+/** Largest finite value of each type: f16's is (2 - 2^-10) 2^15, bf16's (2 - 2^-7) 2^127. */
+const LARGEST: Readonly<Record<DType, number>> = { f32: Infinity, f16: 65504, bf16: 3.3895313892515355e38 };
+/** Workgroups along one axis of a WebGPU grid: kernels have one a head there. */
+const MOST_HEADS = 65_535;
+/** Bytes of a rank's cached K, and of its V: no back-end here holds more in one buffer. */
+const MOST_CACHE = 2 ** 31;
+
+/** Longest that a simulated link may take for a message, and for a run's. */
+const MOST_SECONDS = 3600;
+/** No seeded value is as large (engine/tensor/seeded.ts). */
+const SEEDED_MOST = 4;
+
+/** Where a run computes. On a worker ("remote") q, k and v are all held in the wire type. */
+export type Where = "here" | "remote";
+
+const CLUSTER = keysOf<ClusterOptions>({ ranks: 1, backend: 1, link: 1, timeout: 1, shaders: 1, tune: 1, fault: 1, remote: 1, signal: 1 });
+const ATTEND = keysOf<AttendInput>({
+  q: 1,
+  k: 1,
+  v: 1,
+  sequences: 1,
+  heads: 1,
+  kvHeads: 1,
+  headDim: 1,
+  variant: 1,
+  rates: 1,
+  causal: 1,
+  scale: 1,
+  wireDtype: 1,
+  signal: 1,
+  onProgress: 1,
+  onHalt: 1,
+  watch: 1,
+});
+const SESSION = keysOf<SessionOptions>({ heads: 1, kvHeads: 1, headDim: 1, scale: 1, wireDtype: 1, capacity: 1, variant: 1, rates: 1 });
+const ROWS = keysOf<SessionRows>({ sequence: 1, q: 1, k: 1, v: 1 });
+const STEP = keysOf<StepOptions>({ variant: 1, fault: 1, signal: 1, onProgress: 1 });
+/** What a worker takes beside. */
+const REMOTE = {
+  attend: [...ATTEND, "ranks", "link", "onQueued", "onSpans"],
+  session: [...SESSION, "ranks", "link", "signal"],
+  step: [...STEP, "onQueued", "onSpans"],
+};
+
+/** Largest magnitudes and number of tokens that a sequence has cached so far. */
+export interface Cached {
+  readonly tokens: number;
+  /** Largest |k|. */
+  readonly k: number;
+  /** Largest |v|. */
+  readonly v: number;
+}
+
+/** A sequence without rows. */
+export const NOTHING_CACHED: Cached = { tokens: 0, k: 0, v: 0 };
+
+/** Most seconds of a timeout. */
+const MOST_TIMEOUT = 86_400;
+const FAULT_KINDS = ["exit", "drop", "lose-device"];
+
+/** Throws InputError unless a cluster can be started so. */
+export function validateCluster(options: ClusterOptions): void {
+  refuseUnknown("cluster", options, CLUSTER);
+  const { ranks, backend, link, timeout, fault, shaders, tune, signal } = options;
+  if (!Number.isInteger(ranks) || ranks < 1 || ranks > 64) throw new InputError(`ranks: found ${sayValue(ranks)}, expected a whole number from 1 to 64`);
+  if (backend !== undefined && backend !== "webgpu" && backend !== "cpu") {
+    throw new InputError(`backend: found ${sayValue(backend)}, expected "webgpu" or "cpu"`);
+  }
+  if (link !== undefined) validateLink(link);
+  if (timeout !== undefined && !(timeout > 0 && timeout <= MOST_TIMEOUT)) {
+    throw new InputError(`timeout: found ${sayValue(timeout)}, expected seconds above 0, at most ${MOST_TIMEOUT}`);
+  }
+  if (fault !== undefined) {
+    const within = (n: number) => Number.isInteger(n) && n >= 0 && n < ranks;
+    if (!within(fault.rank) || !within(fault.hop)) {
+      throw new InputError(`fault: found rank ${sayValue(fault.rank)}, hop ${sayValue(fault.hop)}, expected both from 0 to ${ranks - 1}`);
+    }
+    if (!FAULT_KINDS.includes(fault.kind)) throw new InputError(`fault: found kind ${sayValue(fault.kind)}, expected ${FAULT_KINDS.join(", ")}`);
+  }
+  if (backend === "cpu" && Object.keys(shaders ?? {}).length > 0) {
+    throw new InputError(`shaders: found ${Object.keys(shaders!).join(", ")} beside backend "cpu", which runs no WGSL; expected backend "webgpu", or no shaders`);
+  }
+  if (tune !== undefined && typeof tune !== "boolean") throw new InputError(`tune: found ${sayValue(tune)}, expected true or false`);
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw new InputError(`signal: found ${sayValue(signal)}, expected an AbortSignal`);
+}
 
 /** Throws InputError unless the head counts and head size can be computed. */
 export function validateHeads(heads: number, kvHeads: number, headDim: number): void {
   for (const [name, value] of [["heads (H)", heads], ["KV heads (Hkv)", kvHeads]] as const) {
-    if (!Number.isInteger(value) || value < 1) throw new InputError(`${name}: found ${value}, expected a whole number of at least 1`);
+    if (!Number.isInteger(value) || value < 1) {
+      throw new InputError(`${name}: found ${sayValue(value)}, expected a whole number of at least 1`);
+    }
+    if (value > MOST_HEADS) {
+      throw new InputError(`${name}: found ${value}, expected at most ${MOST_HEADS}: as many workgroups fit one axis of a WebGPU grid`);
+    }
   }
-  if (heads % kvHeads !== 0) throw new InputError(`heads: found H = ${heads} query heads and Hkv = ${kvHeads} KV heads, expected H a multiple of Hkv`);
+  if (heads % kvHeads !== 0) {
+    throw new InputError(`heads: found H = ${heads} query heads and Hkv = ${kvHeads} KV heads, expected H a multiple of Hkv`);
+  }
   if (!Number.isInteger(headDim) || headDim % 4 !== 0 || headDim < 16 || headDim > 256) {
-    throw new InputError(`head dimension: found D = ${headDim}, expected a multiple of 4 from 16 to 256`);
+    throw new InputError(`head dimension: found D = ${sayValue(headDim)}, expected a multiple of 4 from 16 to 256`);
   }
 }
 
-/** Throws InputError unless shapes, sequences and values fit each other and the arithmetic. */
-export function validateAttend(input: AttendInput): void {
-  const { heads, kvHeads, headDim, sequences } = input;
+/** Throws InputError unless options, shapes, sequences and values fit each other and the arithmetic. */
+export function validateAttend(input: AttendInput, where: Where = "here"): void {
+  refuseUnknown("attend", input, where === "remote" ? REMOTE.attend : ATTEND);
+  const { heads, kvHeads, headDim, sequences, wireDtype = "f32", variant = "pass-kv" } = input;
   validateHeads(heads, kvHeads, headDim);
+  if (!Array.isArray(sequences)) {
+    throw new InputError(`sequences: found ${sayValue(sequences)}, expected an array such as [{ new: 128, cached: 0 }]`);
+  }
   if (sequences.length === 0) throw new InputError("sequences: found none, expected at least one");
-  sequences.forEach((s, i) => {
-    for (const [name, value] of [["new", s.new], ["cached", s.cached]] as const) {
-      if (!Number.isSafeInteger(value) || value < 0) throw new InputError(`sequence ${i}: found ${value} ${name} tokens, expected a whole number of at least 0`);
+  sequences.forEach((s: unknown, i) => {
+    refuseUnknown(`sequence ${i}`, s, ["new", "cached"]);
+    for (const name of ["new", "cached"] as const) {
+      const value = (s as Record<string, unknown>)[name];
+      if (!Number.isSafeInteger(value) || (value as number) < 0) {
+        throw new InputError(`sequence ${i}: found ${sayValue(value)} ${name} tokens, expected a whole number of at least 0`);
+      }
     }
   });
   const fresh = sequences.reduce((sum, s) => sum + s.new, 0);
   const all = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
   if (fresh === 0) throw new InputError("sequences: found no new token, expected at least one");
-  expectLength("q", input.q, fresh, heads, headDim, "sum of T");
-  expectLength("k", input.k, all, kvHeads, headDim, "sum of T + P");
-  expectLength("v", input.v, all, kvHeads, headDim, "sum of T + P");
-  if (input.scale !== undefined && !Number.isFinite(input.scale)) throw new InputError(`scale: found ${input.scale}, expected a finite number`);
-  if (input.variant !== undefined && input.variant !== "pass-kv" && input.variant !== "pass-q" && input.variant !== "auto") {
-    throw new InputError(`variant: found ${JSON.stringify(input.variant)}, expected "pass-kv", "pass-q" or "auto"`);
+  expectRows("q", input.q, fresh, heads, headDim, "sum of T");
+  expectRows("k", input.k, all, kvHeads, headDim, "sum of T + P");
+  expectRows("v", input.v, all, kvHeads, headDim, "sum of T + P");
+  validateVariant(variant);
+  validateWire(wireDtype);
+  validateScale(input.scale, where);
+  if (input.causal !== undefined && typeof input.causal !== "boolean") {
+    throw new InputError(`causal: found ${sayValue(input.causal)}, expected true or false`);
   }
-  if (input.watch !== undefined && input.onHalt === undefined) throw new InputError("watch: found rows to watch but no onHalt to hand them to, expected both or neither");
+  if (input.watch !== undefined && input.onHalt === undefined) {
+    throw new InputError("watch: found rows to watch but no onHalt to hand them to, expected both or neither");
+  }
   for (const row of input.watch ?? []) {
-    if (!Number.isInteger(row) || row < 0 || row >= fresh) throw new InputError(`watch: found row ${row}, expected rows of Q, whole numbers from 0 to ${fresh - 1}`);
+    if (!Number.isInteger(row) || row < 0 || row >= fresh) {
+      throw new InputError(`watch: found row ${row}, expected rows of Q, whole numbers from 0 to ${fresh - 1}`);
+    }
   }
-  const q = largest("q", input.q);
-  const k = largest("k", input.k);
-  const v = largest("v", input.v);
-  const travelling = { "pass-q": [["q", q]], "pass-kv": [["k", k], ["v", v]], auto: [["q", q], ["k", k], ["v", v]] } as const;
-  validateRange(input.wireDtype ?? "f32", travelling[input.variant ?? "pass-kv"]);
-  if (q * k * headDim * Math.max(1, Math.abs(input.scale ?? 1)) > F32_MAX) {
-    throw new InputError(`q and k: found values up to ${q} and ${k}, whose scores may overflow f32; expected |q| |k| D below ${F32_MAX}: scale them down`);
-  }
-  if (v * all > F32_MAX) throw new InputError(`v: found values up to ${v}, whose sums may overflow f32; expected |v| (T + P) below ${F32_MAX}: scale them down`);
+  const largest = { q: largestOf("q", input.q), k: largestOf("k", input.k), v: largestOf("v", input.v) };
+  const held = where === "remote" || variant === "auto"
+    ? ["q", "k", "v"] as const
+    : variant === "pass-q"
+    ? ["q"] as const
+    : ["k", "v"] as const;
+  for (const name of held) validateHeld(name, largest[name], wireDtype);
+  validateScores("", largest.q, largest.k, headDim, input.scale);
+  validateSums("", largest.v, all);
 }
 
-/** Checks new rows of one sequence and returns how many there are. */
-export function validateRows(rows: SessionRows, options: { readonly heads: number; readonly kvHeads: number; readonly headDim: number; readonly wireDtype: DType }): number {
-  const { heads, kvHeads, headDim, wireDtype } = options;
-  const T = rows.q.length / (heads * headDim);
+/** Throws InputError unless a worker can make these inputs from a seed and attend to them: its seeded values are below 4. */
+export function validateSeeded({ heads, kvHeads, headDim, scale }: Pick<AttendInput, "heads" | "kvHeads" | "headDim" | "scale">): void {
+  validateHeads(heads, kvHeads, headDim);
+  validateScale(scale, "remote");
+  validateScores("", SEEDED_MOST, SEEDED_MOST, headDim, scale);
+}
+
+/** Throws InputError unless a session can be opened so. */
+export function validateSession(options: SessionOptions, where: Where = "here"): void {
+  refuseUnknown("session", options, where === "remote" ? REMOTE.session : SESSION);
+  const { heads, kvHeads, headDim, wireDtype = "f32", capacity } = options;
+  validateHeads(heads, kvHeads, headDim);
+  validateWire(wireDtype);
+  if (options.variant !== undefined) validateVariant(options.variant);
+  validateScale(options.scale, where);
+  if (capacity === undefined) return;
+  if (!Number.isSafeInteger(capacity) || capacity < 1) {
+    throw new InputError(`capacity: found ${sayValue(capacity)} tokens, expected a whole number of at least 1`);
+  }
+  const rowBytes = kvHeads * headDim * bytesPer(wireDtype);
+  const most = Math.floor(MOST_CACHE / rowBytes);
+  if (where === "here" && capacity > most) {
+    throw new InputError(
+      `capacity: found ${capacity} tokens a rank, expected at most ${most}: a rank's K and its V take ${rowBytes} bytes a token each and at most ${MOST_CACHE} in all`,
+    );
+  }
+}
+
+/** Throws InputError unless a step's options are known and its variant, if it has one, is too. */
+export function validateStep(options: StepOptions, where: Where = "here"): void {
+  refuseUnknown("step", options, where === "remote" ? REMOTE.step : STEP);
+  if (options.variant !== undefined) validateVariant(options.variant);
+}
+
+/**
+ * Checks new rows of one sequence against the session's options and against what the sequence has cached: their scores are
+ * with its earlier keys too. Returns T, the largest magnitudes of the rows, and what the sequence has cached after them.
+ */
+export function validateRows(
+  rows: SessionRows,
+  options: Pick<SessionOptions, "heads" | "kvHeads" | "headDim" | "scale"> & { readonly wireDtype: DType },
+  cached: Cached = NOTHING_CACHED,
+): { readonly T: number; readonly largest: Readonly<Record<"q" | "k" | "v", number>>; readonly cached: Cached } {
+  refuseUnknown("rows", rows, ROWS);
+  const { heads, kvHeads, headDim, wireDtype, scale } = options;
+  if (!Number.isSafeInteger(rows.sequence) || rows.sequence < 0) {
+    throw new InputError(`sequence: found ${sayValue(rows.sequence)}, expected a whole number of at least 0`);
+  }
   const name = `sequence ${rows.sequence}, `;
-  if (!Number.isInteger(T) || T < 1) throw new InputError(`${name}q: found ${rows.q.length} elements, expected whole rows of ${heads} heads x ${headDim}, at least one`);
-  expectLength(`${name}k`, rows.k, T, kvHeads, headDim, "T");
-  expectLength(`${name}v`, rows.v, T, kvHeads, headDim, "T");
-  const [q, k, v] = (["q", "k", "v"] as const).map((which) => [which, largest(`${name}${which}`, rows[which])] as const);
-  validateRange(wireDtype, [q, k, v]);
-  if (q[1] * k[1] * headDim > F32_MAX) throw new InputError(`${name}q and k: found values up to ${q[1]} and ${k[1]}, whose scores may overflow f32; scale them down`);
-  return T;
+  expectArray(`${name}q`, rows.q);
+  const T = rows.q.length / (heads * headDim);
+  if (!Number.isInteger(T) || T < 1) {
+    throw new InputError(`${name}q: found ${rows.q.length} elements, expected whole rows of ${heads} heads x ${headDim}, at least one`);
+  }
+  expectRows(`${name}k`, rows.k, T, kvHeads, headDim, "T");
+  expectRows(`${name}v`, rows.v, T, kvHeads, headDim, "T");
+  const largest = { q: largestOf(`${name}q`, rows.q), k: largestOf(`${name}k`, rows.k), v: largestOf(`${name}v`, rows.v) };
+  for (const which of ["q", "k", "v"] as const) validateHeld(`${name}${which}`, largest[which], wireDtype);
+  const after: Cached = { tokens: cached.tokens + T, k: Math.max(cached.k, largest.k), v: Math.max(cached.v, largest.v) };
+  validateScores(name, largest.q, after.k, headDim, scale);
+  validateSums(name, after.v, after.tokens);
+  return { T, largest, cached: after };
 }
 
-function validateRange(wire: DType, travelling: readonly (readonly [string, number])[]): void {
-  if (!["f32", "f16", "bf16"].includes(wire)) throw new InputError(`wire dtype: found ${JSON.stringify(wire)}, expected f32, f16 or bf16`);
-  for (const [name, max] of travelling) {
-    if (wire === "f16" && max > F16_MAX) throw new InputError(`${name}: found a value of magnitude ${max}, which f16 on the wire cannot hold (at most ${F16_MAX}); use bf16 or f32`);
+/** Throws InputError unless `scale` is undefined or a number that f32 holds; a worker takes positive ones only. */
+export function validateScale(scale: number | undefined, where: Where = "here", name = "scale"): void {
+  if (scale === undefined) return;
+  if (typeof scale !== "number" || !Number.isFinite(scale)) {
+    throw new InputError(`${name}: found ${sayValue(scale)}, expected a finite number`);
+  }
+  if (Math.abs(scale) > F32_MAX) {
+    throw new InputError(`${name}: found ${scale}, which may overflow f32; expected a magnitude of at most ${F32_MAX}`);
+  }
+  if (where === "remote" && scale <= 0) {
+    throw new InputError(`${name}: found ${scale}, expected a number above 0: a remote worker takes no other`);
   }
 }
 
-function expectLength(name: string, data: Float32Array, rows: number, heads: number, headDim: number, what: string): void {
+/**
+ * Throws InputError if scores of such queries and keys may overflow f32. Kernels multiply by the scale and by log2(e)
+ * before or after the sum over D, so each order must fit.
+ */
+export function validateScores(prefix: string, q: number, k: number, headDim: number, scale = 1 / Math.sqrt(headDim)): void {
+  const by = Math.max(1, 2 * Math.abs(scale));
+  if (q * k * headDim * by > F32_MAX || q * by > F32_MAX) {
+    throw new InputError(
+      `${prefix}q and k: found values up to ${q} and ${k}, whose scores may overflow f32; expected |q| |k| D and |q|, each times twice the scale (${scale}), below ${F32_MAX}: scale them down`,
+    );
+  }
+}
+
+/** Throws InputError unless a link can carry a message: `name` is what gave it. What a run takes on it: {@link validateRun}. */
+export function validateLink(link: Link, name = "link"): void {
+  refuseUnknown(name, link, ["bandwidth", "latency"]);
+  const { bandwidth, latency } = link;
+  if (!(bandwidth > 0) || !(latency >= 0)) {
+    throw new InputError(
+      `${name}: found ${sayValue(bandwidth)} bytes/s and ${
+        sayValue(latency)
+      } s, expected a bandwidth above 0 and a latency of at least 0`,
+    );
+  }
+  if (latency > MOST_SECONDS) {
+    throw new InputError(`${name}: found a latency of ${latency} s, expected at most ${MOST_SECONDS}: each message takes as long`);
+  }
+}
+
+/**
+ * Throws InputError where a rank's messages of one attention of T new and P cached tokens would take hours on a link: N - 1
+ * ring messages, and as many parcels in pass-Q.
+ */
+export function validateRun(
+  { heads, kvHeads, headDim, wireDtype = "f32", variant = "pass-kv" }: Pick<
+    AttendInput,
+    "heads" | "kvHeads" | "headDim" | "wireDtype" | "variant"
+  >,
+  tokens: { readonly new: number; readonly cached: number },
+  ranks: number,
+  link: Link | undefined,
+  name = "link",
+): void {
+  if (link === undefined || ranks === 1) return;
+  const fresh = Math.ceil(tokens.new / ranks);
+  const kv = 2 * Math.ceil((tokens.new + tokens.cached) / ranks) * kvHeads * headDim * bytesPer(wireDtype);
+  const q = fresh * heads * (headDim * (bytesPer(wireDtype) + 4) + 4);
+  const bytes = (ranks - 1) * (variant === "pass-kv" ? kv : variant === "pass-q" ? q : Math.min(kv, q));
+  const seconds = bytes / link.bandwidth + (ranks - 1) * link.latency;
+  if (seconds > MOST_SECONDS) {
+    throw new InputError(
+      `${name}: found ${link.bandwidth} bytes/s and ${link.latency} s, on which a rank's ${bytes} bytes in ${ranks - 1} messages take ${
+        seconds.toPrecision(3)
+      } s, expected at most ${MOST_SECONDS} (an hour): use a faster link or fewer tokens`,
+    );
+  }
+}
+
+function validateSums(prefix: string, v: number, tokens: number): void {
+  if (v * tokens > F32_MAX) {
+    throw new InputError(
+      `${prefix}v: found values up to ${v}, whose sums may overflow f32; expected |v| (T + P) below ${F32_MAX}: scale them down`,
+    );
+  }
+}
+
+/** Throws InputError where a wire type cannot hold the largest value of a tensor. */
+function validateHeld(name: string, max: number, wire: DType): void {
+  if (max <= LARGEST[wire]) return;
+  throw new InputError(
+    `${name}: found a value of magnitude ${max}, which ${wire} on the wire cannot hold (at most ${LARGEST[wire]}); use ${
+      wire === "f16" ? "bf16 or f32" : "f32"
+    }`,
+  );
+}
+
+function validateWire(wire: unknown): void {
+  if (!["f32", "f16", "bf16"].includes(wire as string)) {
+    throw new InputError(`wire dtype: found ${sayValue(wire)}, expected f32, f16 or bf16`);
+  }
+}
+
+function validateVariant(variant: unknown): void {
+  if (!["pass-kv", "pass-q", "auto"].includes(variant as string)) {
+    throw new InputError(`variant: found ${sayValue(variant)}, expected "pass-kv", "pass-q" or "auto"`);
+  }
+}
+
+function expectArray(name: string, data: unknown): asserts data is Float32Array {
+  if (!(data instanceof Float32Array)) throw new InputError(`${name}: found ${sayValue(data)}, expected a Float32Array`);
+}
+
+function expectRows(name: string, data: Float32Array, rows: number, heads: number, headDim: number, what: string): void {
+  expectArray(name, data);
   if (data.length !== rows * heads * headDim) {
-    throw new InputError(`${name}: found ${data.length} elements, expected ${rows} rows (${what}) x ${heads} heads x ${headDim} = ${rows * heads * headDim}`);
+    throw new InputError(
+      `${name}: found ${data.length} elements, expected ${rows} rows (${what}) x ${heads} heads x ${headDim} = ${rows * heads * headDim}`,
+    );
   }
 }
 
-function largest(name: string, data: Float32Array): number {
+function largestOf(name: string, data: Float32Array): number {
   let max = 0;
   for (let i = 0; i < data.length; i++) {
     const size = Math.abs(data[i]);
@@ -91,4 +348,9 @@ function largest(name: string, data: Float32Array): number {
     }
   }
   return max;
+}
+
+/** Every field of a type, once: the compiler complains where one is missing or too many. */
+function keysOf<T>(fields: Readonly<Record<keyof T, 1>>): string[] {
+  return Object.keys(fields);
 }

@@ -105,11 +105,12 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   #choose(seen: Visibility, flops: number): KernelName {
     const shape = this.#attendShape;
     // Single query rows are few operations, and gain nothing by a kernel of many rows.
-    const first = chooseKernel(seen, this.#gpu, shape);
+    const { given } = this.#kernels;
+    const first = chooseKernel(seen, this.#gpu, shape, 0, given);
     if (isPieceKernel(first)) return first;
     if (this.#kernels.tuner === undefined && this.#prepared !== undefined) return this.#prepared;
     const work = this.#kernels.asked(shape, flops);
-    return this.#kernels.tuner?.pick(shape, suitingTileKernels(this.#gpu, shape, work), flops) ?? chooseKernel(seen, this.#gpu, shape, work);
+    return this.#kernels.tuner?.pick(shape, suitingTileKernels(this.#gpu, shape, work), flops) ?? chooseKernel(seen, this.#gpu, shape, work, given);
   }
 
   /** Compiles the kernels that a run will use, and runs each once on nothing: some drivers (lavapipe) compile at the first dispatch. */
@@ -118,7 +119,8 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const shape = this.#attendShape;
     const seen = visibility(queries, keys, causal);
     const flops = 4 * headDim * heads * seen.pairs;
-    const first = this.#only ?? chooseKernel(seen, this.#gpu, shape);
+    const { given, tuner } = this.#kernels;
+    const first = this.#only ?? chooseKernel(seen, this.#gpu, shape, 0, given);
     let names: readonly KernelName[] = [first];
     let merged = parts;
     if (isPieceKernel(first)) {
@@ -127,9 +129,8 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
       merged = Math.max(merged, slots + (hops > 1 ? 1 : 0));
     } else if (this.#only === undefined) {
       const work = this.#kernels.asked(shape, flops * hops);
-      const suiting = suitingTileKernels(this.#gpu, shape, work);
-      names = this.#kernels.tuner === undefined ? suiting.slice(0, 1) : suiting;
-      this.#prepared = suiting[0];
+      this.#prepared = chooseKernel(seen, this.#gpu, shape, work, given) as TileKernelName;
+      names = tuner === undefined ? [this.#prepared] : suitingTileKernels(this.#gpu, shape, work);
       // Keys may be spread over workgroups on hardware, and are then merged.
       if (!this.#gpu.facts.software) merged = Math.max(merged, 2);
     }
@@ -139,7 +140,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     }
     if (merged === 1) return;
     const rows = queries.rows * heads;
-    const merge = this.#onlyMerge ?? chooseMerge(this.#gpu, merged, rows, headDim / 4);
+    const merge = this.#onlyMerge ?? chooseMerge(this.#gpu, merged, rows, headDim / 4, given);
     await this.#prepareOne(() => this.#kernels.merge(merge), new Uint32Array([1, 1, 1, 0]), 4);
   }
 
@@ -334,7 +335,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const { heads, headDim } = this.#shape;
     const rows = merged.block.rows * heads;
     const columns = headDim / 4;
-    const name = this.#onlyMerge ?? chooseMerge(this.#gpu, parts, rows, columns);
+    const name = this.#onlyMerge ?? chooseMerge(this.#gpu, parts, rows, columns, this.#kernels.given);
     const pipeline = await this.#compiled(hop, () => this.#kernels.merge(name));
     const start = this.#recorder.begin(this.#kernels.ran.has(pipeline) ? "merge" : "compile", hop);
     const [oBytes, lseBytes] = this.#partialBytes(merged.block);

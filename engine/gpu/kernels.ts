@@ -1,8 +1,9 @@
 /** Turns the WGSL texts into pipelines for a head size and storage types, once a device. */
+import { InputError } from "../errors.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Visibility } from "../layout/visibility.ts";
 import { Pace } from "./pace.ts";
-import type { Shaders } from "./shaders.ts";
+import type { GivenShaders } from "./shaders.ts";
 import { Tuner } from "./tuner.ts";
 import { unrolled } from "./unroll.ts";
 
@@ -148,10 +149,18 @@ export function suitingTileKernels(device: DeviceFacts, shape: AttendShape, work
 /**
  * Which kernel suits a mask and a shape on a device: split-KV where no sequence has more than one query row here, else tiles.
  * `work`: FLOPs that the device was asked for with this shape so far, this call's included.
+ * `given`: kernels whose text was given in place of the shipped one. One of them runs wherever it can; InputError if none can.
  */
-export function chooseKernel(seen: Visibility, device: DeviceFacts, shape: AttendShape, work = 0): KernelName {
-  if (seen.views.length > 0 && seen.views.every((view) => view.rows === 1)) return pieceKernelsOf(device, shape)[0];
-  return tileKernelsOf(device, shape, work)[0];
+export function chooseKernel(seen: Visibility, device: DeviceFacts, shape: AttendShape, work = 0, given: readonly string[] = []): KernelName {
+  const single = seen.views.length > 0 && seen.views.every((view) => view.rows === 1);
+  const [pieces, tiles] = [pieceKernelsOf(device, shape), tileKernelsOf(device, shape, work)];
+  // Kernels of many rows take single ones too.
+  const wanted = single && given.some(isPieceKernel) ? given.filter(isPieceKernel) : given.filter((name) => Object.hasOwn(TILE_KERNELS, name));
+  const first = single ? pieces[0] : tiles[0];
+  if (wanted.length === 0) return first;
+  const able = [...pieces, ...tiles].find((name) => wanted.includes(name));
+  if (able !== undefined) return able;
+  throw new InputError(`shaders: found a text for "${wanted[0]}", which this device cannot run on D ${shape.headDim}, q ${shape.q}, kv ${shape.kv}; "${first}" would run in its place: leave it out, or give a text for "${first}"`);
 }
 
 /** Kernels that merge partial results. */
@@ -161,7 +170,9 @@ export type MergeKernelName = "merge" | "merge-parts";
 export const isMergeKernel = (name: string | undefined): name is MergeKernelName => name === "merge" || name === "merge-parts";
 
 /** Which kernel merges `parts` partial results of `rows` rows (a token and head) of `columns` vec4: on GPUs many parts of few rows are shared out. */
-export function chooseMerge(device: DeviceFacts, parts: number, rows: number, columns: number): MergeKernelName {
+export function chooseMerge(device: DeviceFacts, parts: number, rows: number, columns: number, given: readonly string[] = []): MergeKernelName {
+  const wanted = given.filter(isMergeKernel);
+  if (wanted.length === 1) return wanted[0];
   return !device.facts.software && parts > 8 && rows * columns <= 8192 ? "merge-parts" : "merge";
 }
 
@@ -205,12 +216,16 @@ export class Kernels {
   readonly ran = new WeakSet<GPUComputePipeline>();
   /** Finds the fastest kernel of those that suit; undefined where the first of them is always taken. */
   readonly tuner: Tuner | undefined;
+  /** Kernels whose text was given in place of the shipped one. */
+  readonly given: NonNullable<GivenShaders["given"]>;
   /** Seconds spent compiling so far. */
   compileSeconds = 0;
   readonly #device: GPUDevice;
-  readonly #shaders: Shaders;
+  readonly #shaders: GivenShaders;
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
   readonly #work = new Map<string, number>();
+
+  #checked: Promise<void> | undefined;
 
   readonly #blocking: boolean;
   readonly #written: (text: string) => string;
@@ -219,8 +234,10 @@ export class Kernels {
    * `tune` tries the kernels that suit the device on the work itself and keeps the fastest (see Tuner).
    * `blocking` compiles on the calling thread: in Node, Dawn spins an idle thread while it waits, so that four waiting ranks took 8.3 s on two cores where four blocked ones took 3.1 s.
    */
-  constructor({ device, facts }: { readonly device: GPUDevice; readonly facts: DeviceFacts["facts"] }, shaders: Shaders, blocking = false, tune = false) {
-    this.tuner = tune ? new Tuner() : undefined;
+  constructor({ device, facts }: { readonly device: GPUDevice; readonly facts: DeviceFacts["facts"] }, shaders: GivenShaders, blocking = false, tune = false) {
+    this.given = shaders.given ?? [];
+    // A text that was given is to run, not to be tried against shipped ones.
+    this.tuner = tune && this.given.length === 0 ? new Tuner() : undefined;
     this.#device = device;
     // What hardware gains by it, a software adapter would pay in compilation.
     this.#written = facts.software ? (text) => text : unrolled;
@@ -236,8 +253,9 @@ export class Kernels {
     return work;
   }
 
-  attend(name: KernelName, shape: AttendShape): Promise<GPUComputePipeline> {
-    return this.#get(kernelName(name, shape), isPieceKernel(name) ? "decode" : "attend", () => this.#written(specialise(this.#shaders[name], shape)));
+  async attend(name: KernelName, shape: AttendShape): Promise<GPUComputePipeline> {
+    if (this.given.length > 0) await this.#checkGiven(shape);
+    return await this.#get(kernelName(name, shape), isPieceKernel(name) ? "decode" : "attend", () => this.#written(specialise(this.#shaders[name], shape)));
   }
 
   /** Resolves when nothing is being compiled any more: a Node worker that ends while Dawn owes it an answer takes the process down. */
@@ -254,6 +272,22 @@ export class Kernels {
     return this.#get("seeded", "seeded", () => this.#shaders.seeded);
   }
 
+  /** Compiles every text that was given, whether it is about to run or not: InputError for one that is no kernel. */
+  #checkGiven(shape: AttendShape): Promise<void> {
+    return (this.#checked ??= (async () => {
+      for (const name of this.given) {
+        const attention = isPieceKernel(name) || Object.hasOwn(TILE_KERNELS, name);
+        try {
+          const code = attention ? specialise(this.#shaders[name], shape) : this.#shaders[name];
+          const errors = await errorsOf(this.#device.createShaderModule({ label: name, code }));
+          if (errors !== undefined) throw new Error(`it does not compile: ${errors}`);
+        } catch (error) {
+          throw new InputError(`shaders: the text given for "${name}" cannot run: ${(error as Error).message}; expected WGSL as in shaders/${name}.wgsl`);
+        }
+      }
+    })());
+  }
+
   #get(key: string, entryPoint: string, text: () => string): Promise<GPUComputePipeline> {
     let pipeline = this.#pipelines.get(key);
     if (pipeline === undefined) {
@@ -266,13 +300,17 @@ export class Kernels {
   async #compile(entryPoint: string, code: string): Promise<GPUComputePipeline> {
     const start = performance.now();
     const module = this.#device.createShaderModule({ label: entryPoint, code });
-    const errors = (await module.getCompilationInfo()).messages.filter((m) => m.type === "error");
-    if (errors.length > 0) {
-      throw new Error(`${entryPoint}.wgsl does not compile: ${errors.map((m) => `line ${m.lineNum}:${m.linePos} ${m.message}`).join("; ")}`);
-    }
+    const errors = await errorsOf(module);
+    if (errors !== undefined) throw new Error(`${entryPoint}.wgsl does not compile: ${errors}`);
     const descriptor: GPUComputePipelineDescriptor = { label: entryPoint, layout: "auto", compute: { module, entryPoint } };
     const pipeline = this.#blocking ? this.#device.createComputePipeline(descriptor) : await this.#device.createComputePipelineAsync(descriptor);
     this.compileSeconds += (performance.now() - start) / 1000;
     return pipeline;
   }
+}
+
+/** What a compiler says is wrong. */
+async function errorsOf(module: GPUShaderModule): Promise<string | undefined> {
+  const errors = (await module.getCompilationInfo()).messages.filter((m) => m.type === "error");
+  return errors.length === 0 ? undefined : errors.map((m) => `line ${m.lineNum}:${m.linePos} ${m.message}`).join("; ");
 }

@@ -39,16 +39,20 @@ export interface Block {
  * chunks one token more, so no rank holds more than ceil(length / N) tokens and no two differ by more than one.
  */
 export function chunks(length: number, ranks: number, offset = 0): Range[] {
+  return Array.from({ length: 2 * ranks }, (_, c) => chunk(c, length, ranks, offset));
+}
+
+/** One of them. */
+function chunk(c: number, length: number, ranks: number, offset: number): Range {
   const small = Math.floor(length / (2 * ranks));
   const larger = length % (2 * ranks);
   const bound = (c: number) => offset + c * small + Math.min(c, larger);
-  return Array.from({ length: 2 * ranks }, (_, c) => ({ start: bound(c), end: bound(c + 1) }));
+  return { start: bound(c), end: bound(c + 1) };
 }
 
 /** The ranges of rank `rank`: chunks C_rank and C_(2N-1-rank), joined where they touch, empty ones left out. */
 export function headTail(length: number, ranks: number, rank: number, offset = 0): Range[] {
-  const all = chunks(length, ranks, offset);
-  return joined([all[rank], all[2 * ranks - 1 - rank]]);
+  return joined([chunk(rank, length, ranks, offset), chunk(2 * ranks - 1 - rank, length, ranks, offset)]);
 }
 
 /** Ascending ranges with empty ones dropped and touching ones joined. */

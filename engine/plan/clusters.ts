@@ -40,6 +40,9 @@ export function findCluster(name: string): Cluster {
   return found;
 }
 
+/** GPUs, or ports, of a host: the largest NVLink domain sold has 576. */
+const MOST_A_HOST = 1024;
+
 const ACCELERATOR_FIELDS = ["bf16", "memory", "memoryRate", "units", "hostLink"] as const;
 
 /**
@@ -51,7 +54,7 @@ export function clusterFromJson(json: unknown, name: string): Cluster {
   const gpusPerHost = json.gpusPerHost === undefined ? 8 : positive(json.gpusPerHost, "gpusPerHost", name);
   const portsPerHost = json.portsPerHost === undefined ? gpusPerHost : positive(json.portsPerHost, "portsPerHost", name);
   for (const [field, value] of Object.entries({ gpusPerHost, portsPerHost }))
-    if (!Number.isInteger(value)) throw new InputError(`cluster ${name}: ${field}: found ${value}, expected a whole number`);
+    if (!Number.isInteger(value) || value > MOST_A_HOST) throw new InputError(`cluster ${name}: ${field}: found ${value}, expected a whole number of at most ${MOST_A_HOST}: no host has more`);
   return { name, accelerator: accelerator(json.accelerator, name), gpusPerHost, portsPerHost, fabric: fabric(json.fabric, name) };
 }
 

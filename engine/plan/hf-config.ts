@@ -1,5 +1,6 @@
 /** Any Hugging Face config.json of a dense decoder-only transformer as a model. */
 import { InputError } from "../errors.ts";
+import { leftOut, refuseUnplanned, windowOf } from "./features.ts";
 import type { FfnPrecision, Model } from "./models.ts";
 
 /** Names that a size has in configs of different families. */
@@ -7,51 +8,100 @@ const FIELDS = {
   layers: ["num_hidden_layers", "n_layer", "num_layers"],
   width: ["hidden_size", "n_embd", "d_model"],
   heads: ["num_attention_heads", "n_head"],
-  ffn: ["intermediate_size", "n_inner", "ffn_dim"],
+  ffn: ["intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"],
   vocabulary: ["vocab_size"],
 } as const;
 
-/** Fields that say a model is not dense GQA attention over the whole context, and why a plan would be wrong. */
-const UNPLANNED: readonly (readonly [field: string, why: string])[] = [
-  ["num_local_experts", "a mixture of experts"],
-  ["num_experts", "a mixture of experts"],
-  ["n_routed_experts", "a mixture of experts"],
-  ["kv_lora_rank", "multi-head latent attention"],
-  ["mamba_d_state", "state-space layers"],
-  ["ssm_cfg", "state-space layers"],
-];
+/** Largest size of a config: no model has a larger layer, head count or vocabulary. */
+const MOST = 2 ** 24;
 
 /** Families whose feed-forward layer has no gate. */
-const UNGATED: readonly string[] = ["gpt2", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2", "mpt", "gpt_bigcode"];
+const UNGATED: readonly string[] = [
+  "gpt2",
+  "gpt_neox",
+  "gptj",
+  "opt",
+  "bloom",
+  "falcon",
+  "phi",
+  "starcoder2",
+  "mpt",
+  "gpt_bigcode",
+  "nemotron",
+];
+/** Activations of layers without a gate; a family that is not known and has one of them may be either. */
+const PLAIN_ACTIVATIONS: readonly string[] = ["relu", "relu2", "gelu", "gelu_new", "gelu_fast", "quick_gelu"];
+/** Families with a gate whose activation doesn't show it. */
+const GATED: readonly string[] = ["gemma", "gemma2", "gemma3", "gemma3_text", "bitnet", "cohere", "cohere2", "glm", "glm4"];
+/** Families whose output head shares the embedding's weights unless the config says otherwise. */
+const TIED: readonly string[] = [
+  "gpt2",
+  "gemma",
+  "gemma2",
+  "gemma3",
+  "gemma3_text",
+  "falcon",
+  "bloom",
+  "opt",
+  "cohere",
+  "cohere2",
+  "gpt_bigcode",
+];
 
 /**
  * Reads a parsed config.json (its `text_config` when it has one). Without `num_key_value_heads` every query head has its own
  * KV head, as in transformers. Errors: InputError naming the fields that are missing, or why the architecture is not planned.
  */
 export function modelFromConfig(config: unknown, name: string): Model {
-  if (!isObject(config)) throw new InputError(`model ${name}: expected a JSON object (a Hugging Face config.json), found ${JSON.stringify(config)?.slice(0, 40)}`);
-  const text = isObject(config.text_config) ? { ...config, ...config.text_config } : config;
-  for (const [field, why] of UNPLANNED) {
-    const value = text[field];
-    if (typeof value === "number" && value > 1) throw new InputError(`model ${name}: ${field} = ${value} means ${why}; the planner knows dense models with grouped-query attention only`);
+  if (!isObject(config)) {
+    throw new InputError(
+      `model ${name}: expected a JSON object (a Hugging Face config.json), found ${JSON.stringify(config)?.slice(0, 40)}`,
+    );
   }
+  const text = isObject(config.text_config) ? { ...config, ...config.text_config } : config;
+  refuseUnplanned(text, name);
+  const family = String(text.model_type);
   const sizes: Partial<Record<keyof typeof FIELDS, number>> = {};
   const missing: string[] = [];
   for (const key of Object.keys(FIELDS) as (keyof typeof FIELDS)[]) {
     const value = FIELDS[key].map((field) => text[field]).find((v) => typeof v === "number");
     if (typeof value === "number") sizes[key] = whole(value, FIELDS[key][0], name);
-    else if (key === "ffn" && text.model_type === "gpt2" && sizes.width !== undefined) sizes.ffn = 4 * sizes.width;
+    else if (key === "ffn" && ["gpt2", "falcon", "bloom"].includes(family) && sizes.width !== undefined) sizes.ffn = 4 * sizes.width;
     else missing.push(FIELDS[key][0]);
   }
-  if (missing.length > 0) throw new InputError(`model ${name}: the config has no ${missing.join(", no ")}; found ${Object.keys(text).slice(0, 12).join(", ") || "nothing"}`);
+  if (missing.length > 0) {
+    throw new InputError(
+      `model ${name}: the config has no ${missing.join(", no ")}; found ${Object.keys(text).slice(0, 12).join(", ") || "nothing"}`,
+    );
+  }
   const { layers, width, heads, ffn, vocabulary } = sizes as Record<keyof typeof FIELDS, number>;
-  const kvHeads = typeof text.num_key_value_heads === "number" ? whole(text.num_key_value_heads, "num_key_value_heads", name) : text.multi_query === true ? 1 : heads;
-  if (heads % kvHeads !== 0) throw new InputError(`model ${name}: num_attention_heads ${heads} is not a multiple of num_key_value_heads ${kvHeads}`);
+  const kvHeads = kvHeadsOf(text, heads, name);
+  if (heads % kvHeads !== 0) {
+    throw new InputError(`model ${name}: num_attention_heads ${heads} is not a multiple of num_key_value_heads ${kvHeads}`);
+  }
   const headDim = typeof text.head_dim === "number" ? whole(text.head_dim, "head_dim", name) : width / heads;
-  if (!Number.isInteger(headDim)) throw new InputError(`model ${name}: there is no head_dim, and hidden_size ${width} is not a multiple of num_attention_heads ${heads}`);
-  const notes: string[] = [];
-  const window = text.sliding_window;
-  if (typeof window === "number" && text.use_sliding_window !== false) notes.push(`sliding_window ${window} is planned as full attention`);
+  if (!Number.isInteger(headDim)) {
+    throw new InputError(
+      `model ${name}: there is no head_dim, and hidden_size ${width} is not a multiple of num_attention_heads ${heads}`,
+    );
+  }
+  const plain = [text.hidden_act, text.activation_function, text.hidden_activation].find((act) =>
+    PLAIN_ACTIVATIONS.includes(String(act))
+  );
+  if (plain !== undefined && !UNGATED.includes(family) && !GATED.includes(family)) {
+    throw new InputError(
+      `model ${name}: hidden_act = ${JSON.stringify(plain)} in the family ${
+        JSON.stringify(text.model_type ?? null)
+      } does not say whether the feed-forward layer has a gate; expected a family that the planner knows: ${
+        [...UNGATED, ...GATED].join(", ")
+      }`,
+    );
+  }
+  const window = windowOf(text, name);
+  const notes: string[] = [
+    ...(window === undefined ? [] : [`${window.field} is planned as full attention, which it is for up to ${window.tokens} tokens`]),
+    ...leftOut(text),
+  ];
   const { precision, note } = ffnPrecision(text.quantization_config);
   if (note !== undefined) notes.push(note);
   return {
@@ -62,24 +112,51 @@ export function modelFromConfig(config: unknown, name: string): Model {
     kvHeads,
     headDim,
     ffn,
-    ffnMatrices: UNGATED.includes(String(text.model_type)) ? 2 : 3,
+    ffnMatrices: UNGATED.includes(family) ? 2 : 3,
     vocabulary,
-    tied: text.tie_word_embeddings === true,
+    tied: typeof text.tie_word_embeddings === "boolean" ? text.tie_word_embeddings : TIED.includes(family),
     ffnPrecision: precision,
     source: name,
     notes,
+    ...(window === undefined ? {} : { window }),
   };
+}
+
+/** Without a number every head has its own, as in transformers; falcon counts them in num_kv_heads, where its decoder is the newer one. */
+function kvHeadsOf(text: Record<string, unknown>, heads: number, name: string): number {
+  for (
+    const field of text.multi_query === true && text.new_decoder_architecture !== true
+      ? ["num_key_value_heads"]
+      : ["num_key_value_heads", "num_kv_heads"]
+  ) {
+    const value = text[field];
+    if (typeof value === "number") return whole(value, field, name);
+    if (value !== undefined && value !== null) {
+      throw new InputError(`model ${name}: ${field}: found ${JSON.stringify(value)}, expected a whole number`);
+    }
+  }
+  return text.multi_query === true ? 1 : heads;
 }
 
 function ffnPrecision(quantization: unknown): { precision: FfnPrecision; note?: string } {
   if (!isObject(quantization)) return { precision: "bf16" };
   const method = String(quantization.quant_method);
-  if (/fp8/.test(method)) return { precision: "fp8" };
-  return { precision: "bf16", note: `quantization ${JSON.stringify(method)} is planned as bf16` };
+  const groups = isObject(quantization.config_groups) ? Object.values(quantization.config_groups) : [];
+  const float8 = groups.length > 0 &&
+    groups.every((group) => isObject(group) && isObject(group.weights) && group.weights.num_bits === 8 && group.weights.type === "float");
+  if (/fp8/.test(method) || float8) {
+    return {
+      precision: "fp8",
+      note: `quantization_config ${JSON.stringify(method)} is planned as fp8 feed-forward weights, all else in bf16`,
+    };
+  }
+  return { precision: "bf16", note: `quantization_config ${JSON.stringify(method)} is planned as bf16` };
 }
 
 function whole(value: number, field: string, name: string): number {
-  if (!Number.isInteger(value) || value < 1) throw new InputError(`model ${name}: ${field}: found ${value}, expected a whole number of at least 1`);
+  if (!Number.isInteger(value) || value < 1 || value > MOST) {
+    throw new InputError(`model ${name}: ${field}: found ${value}, expected a whole number from 1 to ${MOST}`);
+  }
   return value;
 }
 

@@ -29,6 +29,7 @@ export interface LayerInput {
   /** Simulate every rank whatever their number. */
   readonly everyRank?: boolean;
   readonly onSpan?: (span: Span) => void;
+  readonly signal?: AbortSignal;
 }
 
 /** Seconds by kind; they sum to the step. */
@@ -87,6 +88,7 @@ export async function layer(input: LayerInput): Promise<Layer> {
     ...(disturbance?.jitter === undefined ? {} : { jitter: noise(disturbance.jitter) }),
     oneForAll: !everyRank,
     ...(input.onSpan === undefined ? {} : { onSpan: input.onSpan }),
+    ...(input.signal === undefined ? {} : { signal: input.signal }),
   });
   const ends = ranks.map((r) => r.end + sum * slowdown(r.rank) + allreduce);
   const last = ends.reduce((best, end, k) => (end > ends[best] ? k : best), 0);

@@ -27,8 +27,10 @@ export interface Model {
   readonly ffnPrecision: FfnPrecision;
   /** Where the figures are from. */
   readonly source: string;
-  /** What a plan of this model leaves out. */
+  /** What a plan of this model leaves out, each with the config's field. */
   readonly notes: readonly string[];
+  /** Where some layers see a window of the context: planned up to that many tokens. */
+  readonly window?: { readonly tokens: number; readonly field: string };
 }
 
 type Row = readonly [name: string, layers: number, width: number, heads: number, kvHeads: number, headDim: number, ffn: number, vocabulary: number, tied: boolean, repository: string];

@@ -48,6 +48,8 @@ export interface PlanInput {
   readonly everyRank?: boolean;
   /** Keep the spans of one layer. */
   readonly spans?: boolean;
+  /** Ends the simulation with its reason. */
+  readonly signal?: AbortSignal;
 }
 
 /** A variant's predicted time. */
@@ -98,15 +100,17 @@ export const NEAR_TIE = 0.015;
 
 /** Plans one step. Errors: InputError when the layout cannot be or a number is out of range. Not fitting in memory is no error: `memory.fits` says so. */
 export async function plan(input: PlanInput): Promise<Plan> {
+  input.signal?.throwIfAborted();
   const c = checked(input);
   const rates = ratesOf(input.cluster, input.parameters ?? PARAMETERS);
   const sequence: Sequence = { new: c.new, cached: c.cached };
   const heads = headsPerGpu(input.model, c.tp);
   const step: Step = { model: input.model, rates, cp: c.cp, tp: c.tp, heads, kvBytes: c.kvBytes, sequence, batch: c.batch, ...(input.held === undefined ? {} : { held: input.held }), decode: c.decode };
+  const stop = input.signal === undefined ? {} : { signal: input.signal };
   const simulate = async (variant: Variant): Promise<{ variant: Variant; result: Layer; spans: Span[] }> => {
     const spans: Span[] = [];
     const onSpan = input.spans === true ? { onSpan: (span: Span) => void spans.push(span) } : {};
-    const more = { ...(input.disturbance === undefined ? {} : { disturbance: input.disturbance }), everyRank: input.everyRank === true };
+    const more = { ...(input.disturbance === undefined ? {} : { disturbance: input.disturbance }), everyRank: input.everyRank === true, ...stop };
     return { variant, result: await layer({ step, variant, ffn: c.ffn, persistent: c.persistent, ...more, ...onSpan }), spans };
   };
   const head = headTime(input.model, c.tp, c.decode ? Math.ceil(c.batch / c.cp) : c.batch, rates);
@@ -117,7 +121,7 @@ export async function plan(input: PlanInput): Promise<Plan> {
   const best = runs.reduce((a, b) => (b.result.seconds < a.result.seconds ? b : a));
   const seconds = total(best.result);
   const alternatives = runs.map((r) => ({ variant: r.variant, seconds: total(r.result) }));
-  const alone = c.cp === 1 ? seconds : total(await layer({ step: { ...step, cp: 1, held: undefined }, variant: "pass-kv", ffn: c.ffn, persistent: c.persistent }));
+  const alone = c.cp === 1 ? seconds : total(await layer({ step: { ...step, cp: 1, held: undefined }, variant: "pass-kv", ffn: c.ffn, persistent: c.persistent, ...stop }));
   const gpus = c.cp * c.tp;
   const flopsPerGpu = modelFlops(input.model, sequence, c.batch) / seconds / gpus;
   const memory = memoryOf({ model: input.model, tp: c.tp, cp: c.cp, ffn: c.ffn, kvBytes: c.kvBytes, sequence, batch: c.batch, ...(input.held === undefined ? {} : { cachedOnFullest: Math.max(...input.held) }), variant: best.variant, capacity: input.cluster.accelerator.memory });
@@ -164,23 +168,28 @@ interface Checked {
 
 function checked(input: PlanInput): Checked {
   const decode = input.decode === true;
-  const cached = whole("cached", input.cached ?? 0, 0);
-  const fresh = decode ? 1 : whole("new", input.new ?? Number.NaN, 1);
+  const cached = whole("cached", input.cached ?? 0, 0, MOST_TOKENS);
+  const fresh = decode ? 1 : whole("new", input.new ?? Number.NaN, 1, MOST_TOKENS);
   const kvBytes = input.kvBytes ?? 2;
-  if (!(kvBytes > 0)) throw new InputError(`kvBytes: found ${kvBytes}, expected a positive number of bytes an element`);
-  const cp = whole("cp", input.cp ?? 1, 1);
-  const sum = input.held?.reduce((total, n) => total + whole("held", n, 0), 0);
+  if (!(kvBytes > 0 && kvBytes <= 8)) throw new InputError(`kvBytes: found ${kvBytes}, expected a number of bytes an element above 0, at most 8 (f64)`);
+  const each = input.everyRank === true || input.disturbance !== undefined || input.held !== undefined || input.spans === true;
+  const cp = whole("cp", input.cp ?? 1, 1, each ? MOST_RANKS_EACH : MOST_RANKS);
+  const sum = input.held?.reduce((total, n) => total + whole("held", n, 0, MOST_TOKENS), 0);
   if (input.held !== undefined && (input.held.length !== cp || sum !== cached))
     throw new InputError(`held: found ${input.held.length} ranks with ${sum} tokens together, expected ${cp} ranks with the ${cached} cached tokens`);
+  const { window } = input.model;
+  if (window !== undefined && fresh + cached > window.tokens) {
+    throw new InputError(`model ${input.model.name}: ${window.field} means that layers see a part of ${fresh + cached} tokens; the planner knows full attention only, expected at most ${window.tokens} new and cached tokens`);
+  }
   const { gpusPerHost } = input.cluster;
-  const tp = whole("tp", input.tp ?? Math.min(gpusPerHost, input.model.heads), 1);
+  const tp = whole("tp", input.tp ?? Math.min(gpusPerHost, input.model.heads), 1, { most: input.model.heads, why: `a GPU has at least one of the ${input.model.heads} query heads of ${input.model.name}` });
   if (tp > gpusPerHost && tp % gpusPerHost !== 0) throw new InputError(`tp ${tp} does not fill hosts of ${gpusPerHost} GPUs; a multiple of ${gpusPerHost} does`);
   return {
     cp,
     tp,
     new: fresh,
     cached,
-    batch: whole("batch", input.batch ?? 1, 1),
+    batch: whole("batch", input.batch ?? 1, 1, MOST_SEQUENCES),
     kvBytes,
     decode,
     persistent: input.persistent ?? cached > 0,
@@ -189,8 +198,20 @@ function checked(input: PlanInput): Checked {
   };
 }
 
-function whole(name: string, value: number, least: number): number {
+/** A bound with its reason. */
+interface Bound {
+  readonly most: number;
+  readonly why: string;
+}
+
+const MOST_RANKS: Bound = { most: 65_536, why: "each of its hops is simulated" };
+const MOST_RANKS_EACH: Bound = { most: 1_024, why: "every rank is simulated, N x N hops; without --every-rank, --slow, --jitter and a trace one rank may stand for all" };
+const MOST_TOKENS: Bound = { most: 1e12, why: "query-key pairs of more tokens have no digits left in their costs" };
+const MOST_SEQUENCES: Bound = { most: 1e6, why: "no cluster decodes more sequences in a step" };
+
+function whole(name: string, value: number, least: number, { most, why }: Bound): number {
   if (!Number.isSafeInteger(value) || value < least) throw new InputError(`${name}: found ${value}, expected a whole number of at least ${least}`);
+  if (value > most) throw new InputError(`${name}: found ${value}, expected at most ${most}: ${why}`);
   return value;
 }
 

@@ -8,6 +8,7 @@ import type { Attention, Chunk, Ring } from "../ring/contract.ts";
 import { passKv } from "../ring/pass-kv.ts";
 import { passQ } from "../ring/pass-q.ts";
 import type { Kind, Lane, Span } from "../trace/span.ts";
+import { Turns } from "../turns.ts";
 import type { Wire } from "./rates.ts";
 
 /** One layer's ring on a simulated cluster. Times in seconds. */
@@ -46,6 +47,8 @@ export interface RingWork {
   readonly oneForAll?: boolean;
   /** Receives every span when given. */
   readonly onSpan?: (span: Span) => void;
+  /** Ends the simulation with its reason. */
+  readonly signal?: AbortSignal;
 }
 
 /** One rank's time in the ring; the parts sum to `end - start`. Seconds. */
@@ -63,11 +66,18 @@ export interface RankTime {
   readonly launch: number;
 }
 
-/** Runs the ring; resolves to every rank's times (one rank's with `oneForAll`). */
+/** Runs the ring, in turns that leave the thread to others; resolves to every rank's times (one rank's with `oneForAll`). */
 export async function simulateRing(work: RingWork): Promise<RankTime[]> {
   const cluster = new SimulatedCluster(work);
   const ranks = Array.from({ length: work.oneForAll ? 1 : work.ranks }, (_, k) => new SimulatedRank(cluster, k));
-  await Promise.all(ranks.map((rank) => rank.run()));
+  const running: Promise<void>[] = [];
+  for (const rank of ranks) {
+    await cluster.turns.next();
+    const run = rank.run();
+    run.catch(() => {}); // awaited below, unless the simulation is ended before
+    running.push(run);
+  }
+  await Promise.all(running);
   return ranks.map((rank) => rank.time());
 }
 
@@ -88,13 +98,16 @@ interface Operand {
 /** The mailboxes between neighbours and the meeting point of the All2All. */
 class SimulatedCluster {
   readonly work: RingWork;
-  readonly #inbox: (Packet | undefined)[];
+  readonly turns: Turns;
+  /** Packets that a rank has not come for yet: a rank that gave the thread away is behind its neighbour. */
+  readonly #inbox: Packet[][];
   readonly #waiting: (((packet: Packet) => void) | undefined)[];
   readonly #exchange: { rank: number; end: number; resolve: (end: number) => void }[] = [];
 
   constructor(work: RingWork) {
     this.work = work;
-    this.#inbox = new Array<Packet | undefined>(work.ranks);
+    this.turns = new Turns(work.signal);
+    this.#inbox = Array.from({ length: work.oneForAll ? 0 : work.ranks }, () => []);
     this.#waiting = new Array<((packet: Packet) => void) | undefined>(work.ranks);
   }
 
@@ -103,15 +116,13 @@ class SimulatedCluster {
     if (this.work.oneForAll) return Promise.resolve(packet);
     const to = rank + 1 === this.work.ranks ? 0 : rank + 1;
     const taker = this.#waiting[to];
-    if (taker === undefined) this.#inbox[to] = packet;
+    if (taker === undefined) this.#inbox[to].push(packet);
     else {
       this.#waiting[to] = undefined;
       taker(packet);
     }
-    const mine = this.#inbox[rank];
-    if (mine === undefined) return new Promise((resolve) => (this.#waiting[rank] = resolve));
-    this.#inbox[rank] = undefined;
-    return Promise.resolve(mine);
+    const mine = this.#inbox[rank].shift();
+    return mine === undefined ? new Promise((resolve) => (this.#waiting[rank] = resolve)) : Promise.resolve(mine);
   }
 
   /** Resolves to when the parcels of all other ranks are there: the latest end of theirs, given every rank's own. */
@@ -225,7 +236,8 @@ class SimulatedRank implements Attention<Packet, Operand, Operand, Operand>, Rin
       work.onSpan({ rank: this.rank, lane: "send", kind: "send", ...move, peer: next });
       work.onSpan({ rank: next, lane: "receive", kind: "receive", ...move, peer: this.rank });
     }
-    const incoming = this.#cluster.pass(this.rank, packet);
+    const { turns } = this.#cluster;
+    const incoming = turns.due ? turns.rest().then(() => this.#cluster.pass(this.rank, packet)) : this.#cluster.pass(this.rank, packet);
     if (!work.overlap) this.#incoming = incoming;
     return incoming;
   }

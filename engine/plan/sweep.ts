@@ -1,8 +1,12 @@
 /** A sweep: every CP x TP x variant up to a number of GPUs, what fits, and the Pareto front of time against GPUs. */
 import type { Variant } from "../ring/contract.ts";
 import { InputError } from "../errors.ts";
+import { Turns } from "../turns.ts";
 import { tpSizes } from "./heads.ts";
 import { plan, type Plan, type PlanInput } from "./plan.ts";
+
+/** Most GPUs of a sweep. */
+export const MOST_GPUS = 4096;
 
 /** What is swept: a step, and up to how many GPUs. */
 export interface SweepInput extends Omit<PlanInput, "cp" | "tp" | "held" | "variant" | "spans" | "disturbance" | "everyRank"> {
@@ -50,11 +54,13 @@ export function layouts(input: Pick<SweepInput, "model" | "cluster" | "maxGpus">
 
 /** Plans every layout. Errors: InputError when maxGpus is no count, or when nothing fits, saying what comes nearest. */
 export async function sweep(input: SweepInput): Promise<Sweep> {
-  if (!Number.isInteger(input.maxGpus) || input.maxGpus < 1) throw new InputError(`maxGpus: found ${input.maxGpus}, expected a whole number of at least 1`);
+  if (!Number.isInteger(input.maxGpus) || input.maxGpus < 1 || input.maxGpus > MOST_GPUS) throw new InputError(`maxGpus: found ${input.maxGpus}, expected a whole number from 1 to ${MOST_GPUS}: every layout is simulated`);
+  const turns = new Turns(input.signal);
   const rows: SweepRow[] = [];
   let nearest: Plan | undefined;
   for (const { cp, tp } of layouts(input)) {
     for (const variant of cp === 1 ? (["pass-kv"] as const) : (["pass-kv", "pass-q"] as const)) {
+      await turns.next();
       const p = await plan({ ...input, cp, tp, variant });
       if (nearest === undefined || p.memory.total < nearest.memory.total) nearest = p;
       rows.push({ cp, tp, gpus: p.gpus, variant, seconds: p.seconds, fits: p.memory.fits, memory: p.memory.total, flopsPerGpu: p.flopsPerGpu, parallelEfficiency: p.parallelEfficiency, pareto: false });

@@ -11,6 +11,7 @@ import { Pool } from "../gpu/pool.ts";
 import { sliceRows } from "../gpu/slice-rows.ts";
 import type { PagePool } from "../layout/page-pool.ts";
 import type { Block } from "../layout/shards.ts";
+import { requireFinite } from "../reference/finite.ts";
 import { bytesPer } from "../tensor/dtype.ts";
 import { now, Recorder } from "../trace/clock.ts";
 import { type CachedRows, KvCache } from "./cache.ts";
@@ -282,6 +283,7 @@ export class RankService {
         }
         data = await program(ring, device);
         await ring.flushed();
+        requireFiniteRows(rank, data, job);
         return data;
       } finally {
         device.dispose(data === undefined);
@@ -392,6 +394,16 @@ export class RankService {
 
 /** Milliseconds, twice, in which a thread that can run takes in the messages that lay in its queue. */
 const QUEUE = 20;
+
+/** Throws RankError where a row of O or LSE is not finite; padding is nobody's result. */
+function requireFiniteRows(rank: number, data: ArrayBuffer, { q: { block }, shape: { heads, headDim } }: Job): void {
+  const o = new Float32Array(data, 0, block.rows * heads * headDim);
+  const lse = new Float32Array(data, o.byteLength, block.rows * heads);
+  for (const { row, length } of block.runs) {
+    const end = row + length;
+    requireFinite(rank, o.subarray(row * heads * headDim, end * heads * headDim), lse.subarray(row * heads, end * heads));
+  }
+}
 
 function forEver(): Promise<never> {
   return new Promise(() => {});

@@ -27,41 +27,148 @@ export type KeyRun = Pick<Run, "sequence" | "start" | "length">;
  * Attention by the textbook formula, softmax with its true maximum, one query row and head at a time; memory O(T).
  * With `held`, the partial attention over those keys alone: O = 0 and LSE = -Infinity for a row that sees none of them.
  */
-export function reference(input: ReferenceInput, rows?: readonly number[], held?: readonly KeyRun[]): ReferenceOutput {
-  const { q, k, v, heads, kvHeads, headDim: D, causal = true } = input;
-  const scale = input.scale ?? 1 / Math.sqrt(D);
-  const group = heads / kvHeads;
-  const places = rows ?? Array.from({ length: input.sequences.reduce((sum, s) => sum + s.new, 0) }, (_, r) => r);
-  const out = new Float64Array(places.length * heads * D);
-  const lse = new Float64Array(places.length * heads);
-  const scores = new Float64Array(Math.max(0, ...input.sequences.map((s) => s.new + s.cached)));
-  places.forEach((row, place) => {
-    const { sequence, first, keys } = seenBy(row, input.sequences, causal);
-    const ranges = held === undefined ? [{ from: 0, to: keys }] : held.filter((run) => run.sequence === sequence).map(({ start, length }) => ({ from: start, to: Math.min(keys, start + length) }));
+export function reference(input: ReferenceInput, rows: readonly number[] = allRows(input), held?: readonly KeyRun[]): ReferenceOutput {
+  const { heads, headDim: D } = input;
+  const out = new Float64Array(rows.length * heads * D);
+  const lse = new Float64Array(rows.length * heads);
+  const head = new ExactHead(input);
+  rows.forEach((row, place) => {
+    head.go(row, held);
     for (let h = 0; h < heads; h++) {
-      const kvHead = Math.floor(h / group);
-      const qAt = (row * heads + h) * D;
-      let max = -Infinity;
-      for (const { from, to } of ranges) for (let j = from; j < to; j++) {
-        const kAt = ((first + j) * kvHeads + kvHead) * D;
-        let dot = 0;
-        for (let d = 0; d < D; d++) dot += q[qAt + d] * k[kAt + d];
-        scores[j] = dot * scale;
-        if (scores[j] > max) max = scores[j];
-      }
-      const at = (place * heads + h) * D;
-      let sum = 0;
-      for (const { from, to } of ranges) for (let j = from; j < to; j++) {
-        const weight = Math.exp(scores[j] - max);
-        const vAt = ((first + j) * kvHeads + kvHead) * D;
-        sum += weight;
-        for (let d = 0; d < D; d++) out[at + d] += weight * v[vAt + d];
-      }
-      if (sum > 0) for (let d = 0; d < D; d++) out[at + d] /= sum;
-      lse[place * heads + h] = max + Math.log(sum);
+      lse[place * heads + h] = head.attend(h);
+      out.set(head.out, (place * heads + h) * D);
     }
   });
   return { out, lse };
+}
+
+/** Every row of the queries. */
+export function allRows({ sequences }: Pick<ReferenceInput, "sequences">): number[] {
+  return Array.from({ length: sequences.reduce((sum, s) => sum + s.new, 0) }, (_, r) => r);
+}
+
+/** One query row at a time, one head after the other; what is read off it lasts until the next. */
+export class ExactHead {
+  /** O of the last head, D elements. */
+  readonly out: Float64Array;
+  /** Scores and softmax weights of the last head, by key in the row's sequence. */
+  readonly scores: Float64Array;
+  readonly weights: Float64Array;
+  /** Row of K of the sequence's first key. */
+  first = 0;
+  /** The keys that the row sees: `from` to before `to`, relative to the first. */
+  ranges: readonly { readonly from: number; readonly to: number }[] = [];
+  readonly #input: ReferenceInput;
+  readonly #scale: number;
+  readonly #q: Float64Array;
+  #row = 0;
+
+  constructor(input: ReferenceInput) {
+    const longest = Math.max(0, ...input.sequences.map((s) => s.new + s.cached));
+    this.#input = input;
+    this.#scale = input.scale ?? 1 / Math.sqrt(input.headDim);
+    this.#q = new Float64Array(input.headDim);
+    this.out = new Float64Array(input.headDim);
+    this.scores = new Float64Array(longest);
+    this.weights = new Float64Array(longest);
+  }
+
+  /** Goes to a query row. Errors: RangeError for one that the queries don't have. */
+  go(row: number, held?: readonly KeyRun[]): void {
+    const { sequence, first, keys } = seenBy(row, this.#input.sequences, this.#input.causal ?? true);
+    this.#row = row;
+    this.first = first;
+    const parts = held === undefined
+      ? [{ from: 0, to: keys }]
+      : held.filter((run) => run.sequence === sequence).map(({ start, length }) => ({ from: start, to: Math.min(keys, start + length) }));
+    this.ranges = parts.filter(({ from, to }) => from < to);
+  }
+
+  /** Attends one head; returns its LSE. */
+  attend(h: number): number {
+    const { q, k, v, heads, kvHeads, headDim: D } = this.#input;
+    const stride = kvHeads * D;
+    const start = this.first * stride + this.kvHead(h) * D;
+    for (let d = 0, at = (this.#row * heads + h) * D; d < D; d++) this.#q[d] = q[at + d];
+    let max = -Infinity;
+    for (const { from, to } of this.ranges) max = Math.max(max, score(this.#q, k, start, stride, from, to, this.#scale, this.scores));
+    this.out.fill(0);
+    let sum = 0;
+    for (const { from, to } of this.ranges) sum += weigh(this.scores, max, v, start, stride, from, to, this.weights, this.out);
+    if (sum === 0) return -Infinity;
+    for (let d = 0; d < D; d++) this.out[d] /= sum;
+    for (const { from, to } of this.ranges) for (let j = from; j < to; j++) this.weights[j] /= sum;
+    return max + Math.log(sum);
+  }
+
+  /** The KV head that query head `h` reads. */
+  kvHead(h: number): number {
+    return Math.floor(h / (this.#input.heads / this.#input.kvHeads));
+  }
+}
+
+/** Scores of the keys `from` to before `to`; returns the largest. Four keys at a time: an element of q is loaded once for four. */
+function score(
+  q: Float64Array,
+  k: Float32Array,
+  start: number,
+  stride: number,
+  from: number,
+  to: number,
+  scale: number,
+  scores: Float64Array,
+): number {
+  const D = q.length;
+  let max = -Infinity;
+  let j = from;
+  for (; j + 3 < to; j += 4) {
+    const a = start + j * stride, b = a + stride, c = b + stride, e = c + stride;
+    let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (let d = 0; d < D; d++) {
+      const x = q[d];
+      s0 += x * k[a + d];
+      s1 += x * k[b + d];
+      s2 += x * k[c + d];
+      s3 += x * k[e + d];
+    }
+    scores[j] = s0 * scale;
+    scores[j + 1] = s1 * scale;
+    scores[j + 2] = s2 * scale;
+    scores[j + 3] = s3 * scale;
+    max = Math.max(max, scores[j], scores[j + 1], scores[j + 2], scores[j + 3]);
+  }
+  for (; j < to; j++) {
+    let s = 0;
+    for (let d = 0, at = start + j * stride; d < D; d++) s += q[d] * k[at + d];
+    scores[j] = s * scale;
+    max = Math.max(max, scores[j]);
+  }
+  return max;
+}
+
+/** Adds the values of these keys to `out`, each times exp(score - max), which go to `weights`; returns their sum. */
+function weigh(
+  scores: Float64Array,
+  max: number,
+  v: Float32Array,
+  start: number,
+  stride: number,
+  from: number,
+  to: number,
+  weights: Float64Array,
+  out: Float64Array,
+): number {
+  const D = out.length;
+  let sum = 0;
+  for (let j = from; j < to; j++) sum += weights[j] = Math.exp(scores[j] - max);
+  let j = from;
+  for (; j + 3 < to; j += 4) {
+    const a = start + j * stride, b = a + stride, c = b + stride, e = c + stride;
+    const p0 = weights[j], p1 = weights[j + 1], p2 = weights[j + 2], p3 = weights[j + 3];
+    for (let d = 0; d < D; d++) out[d] += p0 * v[a + d] + p1 * v[b + d] + p2 * v[c + d] + p3 * v[e + d];
+  }
+  for (; j < to; j++) for (let d = 0, at = start + j * stride, p = weights[j]; d < D; d++) out[d] += p * v[at + d];
+  return sum;
 }
 
 function seenBy(row: number, sequences: readonly Sequence[], causal: boolean): { sequence: number; first: number; keys: number } {

@@ -1,44 +1,228 @@
-/** The check of a result against float64, with the bar that its storage types allow. */
+/** The check of a result against float64, each element with the bound that its own row allows (bounds.ts). */
 import type { Variant } from "../ring/contract.ts";
 import { decode, type DType, encode } from "../tensor/dtype.ts";
-import { reference, type ReferenceInput, type ReferenceOutput } from "./attention.ts";
-import { type Difference, difference, F32_TOLERANCE, type Tolerance } from "./error.ts";
+import { Turns } from "../turns.ts";
+import { allRows, ExactHead, type ReferenceInput } from "./attention.ts";
+import { type Arithmetic, Bounds } from "./bounds.ts";
 
-/** An experiment with what its wire may have rounded. */
-export interface CheckInput extends ReferenceInput {
+/** An experiment with what its wire may have rounded, and how it was computed. */
+export interface CheckInput extends ReferenceInput, Arithmetic {
+  /** Which operand travels; default "pass-kv". With "auto", a session's, k and v were rounded and each row's query either was or was not. */
   readonly variant?: Variant | "auto";
   readonly wireDtype?: DType;
 }
 
-/** How far O and LSE lie from float64, the bars, and whether both are met. */
+/** A row of Q: O `[H, D]` and LSE `[H]`, in float64. */
+interface Values {
+  readonly out: Float64Array;
+  readonly lse: Float64Array;
+}
+
+/** One row of a right result. */
+export interface ExpectedRow {
+  /** Its place among the rows asked for. */
+  readonly place: number;
+  /** Of the operands as they are. */
+  readonly exact: Values;
+  /** Of the operands as the wire may have rounded them, with what arithmetic may add to each element. */
+  readonly ways: readonly (Values & { readonly allowed: Values })[];
+}
+
+/** How far O, or LSE, lies from float64. */
+export interface Judged {
+  /** Largest and root-mean-square absolute difference. */
+  readonly max: number;
+  readonly rms: number;
+  /** Index of the element that differs most. */
+  readonly at: number;
+  /** Whether every element is within its bound. */
+  readonly within: boolean;
+  /** The element that uses the largest share of its bound: above 1 it is beyond. `expected` is of the values that were sent. */
+  readonly worst: {
+    readonly at: number;
+    readonly share: number;
+    readonly found: number;
+    readonly expected: number;
+    readonly allowed: number;
+  };
+}
+
+/** Both verdicts, and the bounds in words. */
 export interface Check {
-  readonly out: Difference;
-  readonly lse: Difference;
-  readonly tolerance: { readonly out: Tolerance; readonly lse: Tolerance };
+  readonly out: Judged;
+  readonly lse: Judged;
+  readonly tolerance: string;
   readonly passed: boolean;
 }
 
-/** What a wire type alone costs: float64 attention of the rounded operand against that of the true one, largest differences. */
-function wireError(input: CheckInput, exact: ReferenceOutput): { out: number; lse: number } {
-  const { wireDtype = "f32", variant = "pass-kv" } = input;
-  const rounded = (x: Float32Array) => decode(encode(x, wireDtype), wireDtype);
-  const { q, k, v } = input;
-  // "auto" may send either, and a session that does caches rounded keys and values too.
-  const once = reference({ ...input, ...(variant !== "pass-kv" && { q: rounded(q) }), ...(variant !== "pass-q" && { k: rounded(k), v: rounded(v) }) });
-  return { out: difference(once.out, exact.out).max, lse: difference(once.lse, exact.lse).max };
+/** A result to be checked; shapes as in ReferenceOutput. */
+type Result = { readonly out: Float32Array; readonly lse: Float32Array };
+
+/** Compares a result with float64. `expected` saves its computation where several results of the same input are checked. */
+export function check(input: CheckInput, result: Result, expected?: readonly ExpectedRow[]): Check {
+  return last(checking(input, result, { expected }));
 }
 
-/**
- * Compares a result with float64. Bars: f32, 2e-6 absolute or 1e-5 relative; with a 16-bit wire, twice the error of one
- * single-rank pass of the same types, plus 1e-3.
- */
-export function check(input: CheckInput, result: { readonly out: Float32Array; readonly lse: Float32Array }, exact = reference(input)): Check {
-  let tolerance = { out: F32_TOLERANCE, lse: F32_TOLERANCE };
-  if (input.wireDtype === "f16" || input.wireDtype === "bf16") {
-    const once = wireError(input, exact);
-    tolerance = { out: { absolute: 2 * once.out + 1e-3, relative: 0 }, lse: { absolute: 2 * once.lse + 1e-3, relative: 0 } };
+/** The same with pauses, so that the thread hears timers and signals; `rows` checks these rows of Q alone, which `result` holds in their order. */
+export async function checkAsync(
+  input: CheckInput,
+  result: Result,
+  { signal, onProgress, rows }: {
+    readonly signal?: AbortSignal;
+    readonly onProgress?: (done: number, total: number) => void;
+    readonly rows?: readonly number[];
+  } = {},
+): Promise<Check> {
+  const steps = checking(input, result, { rows });
+  const total = (rows ?? allRows(input)).length;
+  const turns = new Turns(signal);
+  signal?.throwIfAborted();
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+    onProgress?.(step.value, total);
+    await turns.next();
   }
-  const out = difference(result.out, exact.out, tolerance.out);
-  const lse = difference(result.lse, exact.lse, tolerance.lse);
-  return { out, lse, tolerance, passed: out.within && lse.within };
+}
+
+/** Every row of a right result. */
+export function expect(input: CheckInput): ExpectedRow[] {
+  const kept = ({ out, lse }: Values): Values => ({ out: out.slice(), lse: lse.slice() });
+  const rows: ExpectedRow[] = [];
+  for (const { place, exact, ways } of expecting(input, allRows(input))) {
+    rows.push({ place, exact: kept(exact), ways: ways.map((way) => ({ ...kept(way), allowed: kept(way.allowed) })) });
+  }
+  return rows;
+}
+
+/** Judges row by row; yields the rows done. */
+function* checking(
+  input: CheckInput,
+  result: Result,
+  { expected, rows = allRows(input) }: { readonly expected?: readonly ExpectedRow[]; readonly rows?: readonly number[] },
+): Generator<number, Check> {
+  const { heads, headDim } = input;
+  const [out, lse] = [new Judge(result.out, rows.length * heads * headDim), new Judge(result.lse, rows.length * heads)];
+  for (const { place, exact, ways } of expected ?? expecting(input, rows)) {
+    const [atOut, atLse] = [place * heads * headDim, place * heads];
+    // A row was computed in one way.
+    const shares = ways.map((way) => Math.max(out.share(atOut, way.out, way.allowed.out), lse.share(atLse, way.lse, way.allowed.lse)));
+    const way = ways[shares.indexOf(Math.min(...shares))];
+    out.take(atOut, exact.out, way.out, way.allowed.out);
+    lse.take(atLse, exact.lse, way.lse, way.allowed.lse);
+    yield place + 1;
+  }
+  const [o, l] = [out.verdict(), lse.verdict()];
+  return { out: o, lse: l, tolerance: sayBounds(input), passed: o.within && l.within };
+}
+
+/** The rows of a right result, each to be read before the next. */
+function* expecting(input: CheckInput, rows: readonly number[]): Generator<ExpectedRow> {
+  const { heads, headDim: D } = input;
+  const make = (): Values => ({ out: new Float64Array(heads * D), lse: new Float64Array(heads) });
+  const own = new ExactHead(input);
+  const exact = make();
+  const ways = roundings(input).map((sent) => ({
+    head: sent === input ? own : new ExactHead(sent),
+    bounds: new Bounds(sent, input),
+    ...(sent === input ? exact : make()),
+    allowed: make(),
+  }));
+  for (const [place, row] of rows.entries()) {
+    for (const head of new Set([own, ...ways.map((way) => way.head)])) head.go(row);
+    for (let h = 0; h < heads; h++) {
+      exact.lse[h] = own.attend(h);
+      exact.out.set(own.out, h * D);
+      for (const { head, bounds, out, lse, allowed } of ways) {
+        if (head !== own) {
+          lse[h] = head.attend(h);
+          out.set(head.out, h * D);
+        }
+        allowed.lse[h] = bounds.take(head, row, h, lse[h]);
+        allowed.out.set(bounds.out, h * D);
+      }
+    }
+    yield { place, exact, ways };
+  }
+}
+
+/** The operands as the wire may have rounded them: one way, or two where either operand may have travelled. */
+function roundings(input: CheckInput): readonly ReferenceInput[] {
+  const { wireDtype = "f32", variant = "pass-kv" } = input;
+  const rounded = (x: Float32Array) => {
+    const back = decode(encode(x, wireDtype), wireDtype);
+    return back.every((value, i) => value === x[i]) ? x : back;
+  };
+  const [q, k, v] = [
+    variant === "pass-kv" ? input.q : rounded(input.q),
+    ...(variant === "pass-q" ? [input.k, input.v] : [rounded(input.k), rounded(input.v)]),
+  ];
+  const same = q === input.q && k === input.k && v === input.v;
+  // A session caches rounded keys and values whatever travels, and sends rounded queries in some steps.
+  return [same ? input : { ...input, q, k, v }, ...(variant === "auto" && q !== input.q ? [{ ...input, k, v }] : [])];
+}
+
+/** Collects what is found beside what is expected. */
+class Judge {
+  readonly #found: Float32Array;
+  #max = 0;
+  #at = 0;
+  #squares = 0;
+  #worst: Judged["worst"] = { at: 0, share: 0, found: 0, expected: 0, allowed: 0 };
+
+  constructor(found: Float32Array, length: number) {
+    if (found.length !== length) throw new RangeError(`comparing ${found.length} elements with ${length}`);
+    this.#found = found;
+  }
+
+  /** The largest share of its bound that an element from `from` on uses. */
+  share(from: number, sent: Float64Array, allowed: Float64Array): number {
+    let most = 0;
+    for (let i = 0; i < sent.length; i++) most = Math.max(most, shareOf(this.#found[from + i], sent[i], allowed[i]));
+    return most;
+  }
+
+  take(from: number, exact: Float64Array, sent: Float64Array, allowed: Float64Array): void {
+    for (let i = 0; i < exact.length; i++) {
+      const found = this.#found[from + i];
+      const off = apart(found, exact[i]);
+      if (off > this.#max) [this.#max, this.#at] = [off, from + i];
+      this.#squares += off * off;
+      const share = shareOf(found, sent[i], allowed[i]);
+      if (share > this.#worst.share) this.#worst = { at: from + i, share, found, expected: sent[i], allowed: allowed[i] };
+    }
+  }
+
+  verdict(): Judged {
+    return {
+      max: this.#max,
+      rms: Math.sqrt(this.#squares / Math.max(1, this.#found.length)),
+      at: this.#at,
+      within: this.#worst.share <= 1,
+      worst: this.#worst,
+    };
+  }
+}
+
+/** Equal infinities agree, and a NaN never does. */
+function apart(found: number, expected: number): number {
+  const off = found === expected ? 0 : Math.abs(found - expected);
+  return Number.isNaN(off) ? Infinity : off;
+}
+
+function shareOf(found: number, expected: number, allowed: number): number {
+  const off = apart(found, expected);
+  return off === 0 ? 0 : off / allowed;
+}
+
+function sayBounds({ wireDtype = "f32", products = "f32" }: CheckInput): string {
+  const wire = wireDtype === "f32" ? "" : ` from the values that were sent, rounded to ${wireDtype}`;
+  return `each element within what ${products === "f32" ? "f32 arithmetic" : "f32 sums of f16 products"} may make of its row${wire}`;
+}
+
+function last<T>(steps: Generator<unknown, T>): T {
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
 }

@@ -3,7 +3,7 @@
  * Format: https://github.com/huggingface/safetensors#format
  */
 import { InputError } from "../errors.ts";
-import { bytesPer, decode, encode, type DType } from "./dtype.ts";
+import { bytesPer, decode, type DType, encode } from "./dtype.ts";
 import { elements, isShape, showShape, type Tensor } from "./tensor.ts";
 
 /** Longest header, in bytes: the reference implementation's limit. */
@@ -12,12 +12,35 @@ const DTYPES: Readonly<Record<string, DType>> = { F32: "f32", F16: "f16", BF16: 
 const NAMES: Readonly<Record<DType, string>> = { f32: "F32", f16: "F16", bf16: "BF16" };
 /** Bits of an element of every dtype of the format: files may hold others beside the tensors that are wanted. */
 const BITS: Readonly<Record<string, number>> = {
-  F4: 4, F6_E2M3: 6, F6_E3M2: 6,
-  BOOL: 8, U8: 8, I8: 8, F8_E5M2: 8, F8_E4M3: 8, F8_E8M0: 8, F8_E5M2FNUZ: 8, F8_E4M3FNUZ: 8,
-  I16: 16, U16: 16, F16: 16, BF16: 16,
-  I32: 32, U32: 32, F32: 32,
-  I64: 64, U64: 64, F64: 64, C64: 64,
+  F4: 4,
+  F6_E2M3: 6,
+  F6_E3M2: 6,
+  BOOL: 8,
+  U8: 8,
+  I8: 8,
+  F8_E5M2: 8,
+  F8_E4M3: 8,
+  F8_E8M0: 8,
+  F8_E5M2FNUZ: 8,
+  F8_E4M3FNUZ: 8,
+  I16: 16,
+  U16: 16,
+  F16: 16,
+  BF16: 16,
+  I32: 32,
+  U32: 32,
+  F32: 32,
+  I64: 64,
+  U64: 64,
+  F64: 64,
+  C64: 64,
 };
+
+/** Levels of a header: its object, an entry's, an entry's list; and some to spare. */
+const MOST_DEPTH = 8;
+/** Tensors of a file, or names in its metadata: the largest checkpoints' shards have some thousands. */
+const MOST_NAMES = 200_000;
+const [QUOTE, BACKSLASH, COLON, OBJECT, OBJECT_END, ARRAY, ARRAY_END] = Array.from('"\\:{}[]', (c) => c.charCodeAt(0));
 
 /** A tensor's entry in the header, checked against its size. */
 interface Entry {
@@ -54,9 +77,17 @@ export function writeSafetensors(tensors: Readonly<Record<string, Tensor>>): Uin
   const sorted = Object.entries(tensors).sort(([a, x], [b, y]) => bytesPer(y.dtype) - bytesPer(x.dtype) || (a < b ? -1 : 1));
   let size = 0;
   const header = sorted.map(([tensor, { shape, dtype, data }]) => {
-    if (tensor === "__metadata__") throw new InputError(`writeSafetensors: found a tensor named "__metadata__", expected another name: the format keeps it for itself`);
+    if (tensor === "__metadata__") {
+      throw new InputError(
+        `writeSafetensors: found a tensor named "__metadata__", expected another name: the format keeps it for itself`,
+      );
+    }
     if (!isShape(shape) || elements(shape) !== data.length) {
-      throw new InputError(`writeSafetensors: tensor ${JSON.stringify(tensor)}: found shape ${showShape(shape)} for ${data.length} elements, expected a shape of as many`);
+      throw new InputError(
+        `writeSafetensors: tensor ${JSON.stringify(tensor)}: found shape ${
+          showShape(shape)
+        } for ${data.length} elements, expected a shape of as many`,
+      );
     }
     const begin = size;
     size += data.length * bytesPer(dtype);
@@ -77,19 +108,29 @@ export function writeSafetensors(tensors: Readonly<Record<string, Tensor>>): Uin
 
 /** The header's JSON object and the first byte after it. */
 function readHeader(bytes: Uint8Array, name: string): { header: object; start: number } {
-  if (bytes.length < 8) throw new InputError(`${name}: truncated: found a .safetensors file of ${bytes.length} bytes, expected at least 8`);
+  if (bytes.length < 8) {
+    throw new InputError(`${name}: truncated: found a .safetensors file of ${bytes.length} bytes, expected at least 8`);
+  }
   const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
-  if (length > MAX_HEADER) throw new InputError(`${name}: found a header length of ${length} bytes, expected at most ${MAX_HEADER}; is it a .safetensors file?`);
+  if (length > MAX_HEADER) {
+    throw new InputError(`${name}: found a header length of ${length} bytes, expected at most ${MAX_HEADER}; is it a .safetensors file?`);
+  }
   const start = 8 + Number(length);
-  if (start > bytes.length) throw new InputError(`${name}: found a header length of ${length} bytes, expected at most the ${bytes.length - 8} that follow; the file is truncated or no .safetensors file`);
+  if (start > bytes.length) {
+    throw new InputError(
+      `${name}: found a header length of ${length} bytes, expected at most the ${
+        bytes.length - 8
+      } that follow; the file is truncated or no .safetensors file`,
+    );
+  }
   return { header: parseHeader(bytes.slice(8, start), name), start };
 }
 
 function parseHeader(bytes: Uint8Array, name: string): object {
+  scanHeader(bytes, name);
   let header: unknown;
   try {
-    // A byte order mark stays, and fails: the format says that a header begins with "{". Of keys that occur twice
-    // JSON.parse keeps the last; where the first had bytes of its own, checkLayout finds the hole.
+    // A byte order mark stays, and fails: the format says that a header begins with "{".
     header = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (error) {
     const why = error instanceof Error ? error.message.replaceAll(/\s+/g, " ") : String(error);
@@ -99,11 +140,65 @@ function parseHeader(bytes: Uint8Array, name: string): object {
   return header;
 }
 
+/** One pass over the header's bytes before it is parsed: refuses what nests deeper than any header does, and names that come twice, of which JSON.parse would keep the last. */
+function scanHeader(bytes: Uint8Array, name: string): void {
+  const text = new TextDecoder();
+  // Names seen in each open object; an array has none.
+  const open: (Set<string> | undefined)[] = [];
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i];
+    if (byte === OBJECT || byte === ARRAY) {
+      if (open.length === MOST_DEPTH) {
+        throw new InputError(
+          `${name}: found a header that nests deeper than ${MOST_DEPTH} levels at byte ${
+            8 + i
+          }, expected names, objects of dtype, shape and data_offsets, and nothing below them`,
+        );
+      }
+      open.push(byte === OBJECT ? new Set() : undefined);
+    } else if (byte === OBJECT_END || byte === ARRAY_END) open.pop();
+    else if (byte === QUOTE) {
+      const start = i;
+      for (i++; i < bytes.length && bytes[i] !== QUOTE; i++) if (bytes[i] === BACKSLASH) i++;
+      let next = i + 1;
+      while (bytes[next] === 0x20 || bytes[next] === 0x09 || bytes[next] === 0x0a || bytes[next] === 0x0d) next++;
+      const names = open.at(-1);
+      if (bytes[next] !== COLON || names === undefined) continue;
+      const key = keyOf(text.decode(bytes.subarray(start, i + 1)));
+      if (names.has(key)) {
+        throw new InputError(
+          `${name}: found ${show(key)} twice in ${open.length === 1 ? "the header" : "one entry of the header"}, expected each name once`,
+        );
+      }
+      if (names.size === MOST_NAMES) {
+        throw new InputError(
+          `${name}: found more than ${MOST_NAMES} names in ${
+            open.length === 1 ? "the header" : "one entry of the header"
+          }, expected at most as many`,
+        );
+      }
+      names.add(key);
+    }
+  }
+}
+
+/** A name as JSON reads it; one that JSON refuses is refused when all is parsed. */
+function keyOf(json: string): string {
+  try {
+    return JSON.parse(json) as string;
+  } catch {
+    return json;
+  }
+}
+
 function checkEntry(tensor: string, entry: unknown, file: string): Entry {
-  const bad = (found: string, expected: string) => new InputError(`${file}: tensor ${show(tensor)}: found ${found}, expected ${expected}`);
+  const bad = (found: string, expected: string) =>
+    new InputError(`${file}: tensor ${show(tensor)}: found ${found}, expected ${expected}`);
   if (!isObject(entry)) throw bad(show(entry), "an object with dtype, shape and data_offsets");
   const { dtype, shape, data_offsets: offsets } = entry as Record<string, unknown>;
-  if (typeof dtype !== "string" || !Object.hasOwn(BITS, dtype)) throw bad(`dtype ${show(dtype)}`, "F32, F16 or BF16 (or another dtype of the format)");
+  if (typeof dtype !== "string" || !Object.hasOwn(BITS, dtype)) {
+    throw bad(`dtype ${show(dtype)}`, "F32, F16 or BF16 (or another dtype of the format)");
+  }
   if (!isShape(shape)) throw bad(`shape ${show(shape)}`, "an array of non-negative whole numbers below 2^53");
   if (!isShape(offsets) || offsets.length !== 2) throw bad(`data_offsets ${show(offsets)}`, "two non-negative whole numbers below 2^53");
   const [begin, end] = offsets;
@@ -111,7 +206,9 @@ function checkEntry(tensor: string, entry: unknown, file: string): Entry {
   const count = elements(shape);
   if (count === undefined) throw bad(`shape ${showShape(shape)}`, "fewer than 2^53 elements");
   const size = (count * BITS[dtype]) / 8;
-  if (end - begin !== size) throw bad(`data_offsets ${show(offsets)}, ${end - begin} bytes`, `${size} bytes for shape ${showShape(shape)} of ${dtype}`);
+  if (end - begin !== size) {
+    throw bad(`data_offsets ${show(offsets)}, ${end - begin} bytes`, `${size} bytes for shape ${showShape(shape)} of ${dtype}`);
+  }
   return { name: tensor, dtype, shape, begin, end };
 }
 
@@ -125,12 +222,20 @@ function checkLayout(entries: readonly Entry[], size: number, file: string): voi
     if (entry.begin > next) throw new InputError(`${at}, expected a begin of ${next}: there is a hole before it`);
     next = entry.end;
   }
-  if (next !== size) throw new InputError(`${file}: found ${size} bytes of data, expected ${next}: there are ${size - next} trailing bytes after the last tensor`);
+  if (next !== size) {
+    throw new InputError(
+      `${file}: found ${size} bytes of data, expected ${next}: there are ${size - next} trailing bytes after the last tensor`,
+    );
+  }
 }
 
 function readTensor(bytes: Uint8Array, start: number, entry: Entry, file: string): Tensor {
   if (!Object.hasOwn(DTYPES, entry.dtype)) {
-    throw new InputError(`${file}: tensor ${show(entry.name)}: found dtype ${entry.dtype}, expected F32, F16 or BF16; save it as one of them, as with x.to(torch.float32)`);
+    throw new InputError(
+      `${file}: tensor ${
+        show(entry.name)
+      }: found dtype ${entry.dtype}, expected F32, F16 or BF16; save it as one of them, as with x.to(torch.float32)`,
+    );
   }
   const dtype = DTYPES[entry.dtype];
   return { shape: entry.shape, dtype, data: decode(bytes.buffer, dtype, bytes.byteOffset + start + entry.begin, elements(entry.shape)) };

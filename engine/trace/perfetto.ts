@@ -3,23 +3,81 @@ import type { Lane, Span } from "./span.ts";
 
 const LANES: readonly Lane[] = ["device", "send", "receive", "host"];
 
-/** One process a rank, one thread a lane; times in microseconds as the format wants. */
+/** Spans of one thread in the trace. */
+interface Thread {
+  readonly rank: number;
+  readonly name: string;
+  readonly tid: number;
+}
+
+/**
+ * One process a rank, a thread a lane; times in microseconds as the format wants. Perfetto drops a slice that overlaps another of
+ * its thread without lying inside it, and messages of one link do overlap: such a lane has several threads, and a span
+ * goes to the first that is free.
+ */
 export function chromeTrace(spans: readonly Span[], title: string): string {
-  const ranks = [...new Set(spans.map((s) => s.rank))].sort((a, b) => a - b);
-  const names = ranks.flatMap((rank) => [
-    { ph: "M", name: "process_name", pid: rank, args: { name: `rank ${rank}` } },
-    { ph: "M", name: "process_sort_index", pid: rank, args: { sort_index: rank } },
-    ...LANES.map((lane, tid) => ({ ph: "M", name: "thread_name", pid: rank, tid, args: { name: lane } })),
-  ]);
-  const events = spans.map(({ rank, lane, kind, hop, start, duration, bytes, flops, peer }) => ({
-    ph: "X",
-    name: `${kind}, hop ${hop}`,
-    cat: kind,
-    pid: rank,
-    tid: LANES.indexOf(lane),
-    ts: start * 1e6,
-    dur: duration * 1e6,
-    args: { hop, bytes, flops, ...(peer === undefined ? {} : { peer }) },
-  }));
+  const { threads, threadOf } = threadsOf(spans);
+  const ranks = [...new Set(threads.map(({ rank }) => rank))];
+  const names = [
+    ...ranks.flatMap((rank) => [
+      { ph: "M", name: "process_name", pid: rank, args: { name: `rank ${rank}` } },
+      { ph: "M", name: "process_sort_index", pid: rank, args: { sort_index: rank } },
+    ]),
+    ...threads.flatMap(({ rank, name, tid }) => [
+      { ph: "M", name: "thread_name", pid: rank, tid, args: { name } },
+      { ph: "M", name: "thread_sort_index", pid: rank, tid, args: { sort_index: tid } },
+    ]),
+  ];
+  const events = spans.map((span) => {
+    const { rank, kind, hop, bytes, flops, peer } = span;
+    const { start, end } = nanoseconds(span);
+    const args = { hop, bytes, flops, ...(peer === undefined ? {} : { peer }) };
+    return {
+      ph: "X",
+      name: `${kind}, hop ${hop}`,
+      cat: kind,
+      pid: rank,
+      tid: threadOf.get(span)!.tid,
+      ts: start / 1e3,
+      dur: (end - start) / 1e3,
+      args,
+    };
+  });
   return JSON.stringify({ displayTimeUnit: "ms", otherData: { title }, traceEvents: [...names, ...events] });
+}
+
+/** Every rank's threads, at least one a lane, and which one each span is on. */
+function threadsOf(spans: readonly Span[]): { threads: Thread[]; threadOf: Map<Span, Thread> } {
+  const threadOf = new Map<Span, Thread>();
+  const threads: Thread[] = [];
+  const byRank = new Map<number, Span[]>();
+  for (const span of spans) {
+    const own = byRank.get(span.rank);
+    if (own === undefined) byRank.set(span.rank, [span]);
+    else own.push(span);
+  }
+  for (const rank of [...byRank.keys()].sort((a, b) => a - b)) {
+    let tid = 0;
+    for (const lane of LANES) {
+      const own: { thread: Thread; free: number }[] = [];
+      const add = () => {
+        own.push({ thread: { rank, name: own.length === 0 ? lane : `${lane} ${own.length + 1}`, tid: tid++ }, free: -Infinity });
+        return own[own.length - 1];
+      };
+      add();
+      for (const span of byRank.get(rank)!.filter((s) => s.lane === lane).sort((a, b) => a.start - b.start)) {
+        const { start, end } = nanoseconds(span);
+        const taken = own.find(({ free }) => free <= start) ?? add();
+        taken.free = end;
+        threadOf.set(span, taken.thread);
+      }
+      threads.push(...own.map(({ thread }) => thread));
+    }
+  }
+  return { threads, threadOf };
+}
+
+/** Whole nanoseconds, which is what Perfetto keeps: what touches in seconds doesn't overlap there. */
+function nanoseconds({ start, duration }: Span): { start: number; end: number } {
+  return { start: Math.round(start * 1e9), end: Math.round((start + duration) * 1e9) };
 }

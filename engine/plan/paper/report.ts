@@ -5,6 +5,7 @@ import { findModel } from "../models.ts";
 import { type Parameters, PARAMETERS, PROVENANCE } from "../parameters.ts";
 import { NEAR_TIE, type Plan, plan } from "../plan.ts";
 import { type Ask, type Cell, type CellGroup, CELLS, table4Ask } from "./cells.ts";
+import { Turns } from "../../turns.ts";
 import { CONTRADICTIONS, type Contradiction, contradictionsOf } from "./contradictions.ts";
 import { TABLE_4 } from "./tables.ts";
 
@@ -62,11 +63,13 @@ export interface PaperReport {
 }
 
 /** Predicts every cell of Tables 2 to 8 and the headline figures. */
-export async function paperReport(parameters: Parameters = PARAMETERS): Promise<PaperReport> {
+export async function paperReport(parameters: Parameters = PARAMETERS, signal?: AbortSignal): Promise<PaperReport> {
+  const turns = new Turns(signal);
   const known = new Map<string, Plan>();
   const answer = async (ask: Ask): Promise<Plan> => {
+    await turns.next();
     const key = keyOf(ask);
-    const found = known.get(key) ?? (await plan({ ...ask, model: findModel("llama3-405b"), cluster: findCluster("gtt"), parameters }));
+    const found = known.get(key) ?? (await plan({ ...ask, model: findModel("llama3-405b"), cluster: findCluster("gtt"), parameters, ...(signal === undefined ? {} : { signal }) }));
     known.set(key, found);
     return found;
   };

@@ -31,16 +31,6 @@ test("--json: status 0, one JSON document on stdout and nothing on stderr, from 
     assert.deepEqual(Object.keys(await contents(folder)), ["f.safetensors", "l.npy", "o.npy", "t.json"]);
   }));
 
-test("a check that fails: status 1, the report and the outputs all the same", () =>
-  inFolder(async (folder) => {
-    // Scores near 1e6 that differ by little: f32 cannot tell them apart as float64 does.
-    const sharp = { ...input, q: input.q.map((x) => 1000 * x), k: input.k.map((x, i) => 300 + x * (i % 3)) };
-    const { status, stdout, stderr } = await ringside(["attend", ...(await writeTensors(folder, sharp)), "--ranks", "2", "--check", "--json", ...OUTPUTS], folder).ended;
-    assert.deepEqual([status, stderr], [1, ""]);
-    assert.equal((JSON.parse(stdout) as Document).error?.passed, false);
-    assert.deepEqual(Object.keys(await contents(folder)), ["k.npy", "l.npy", "o.npy", "q.npy", "t.json", "v.npy"]);
-  }));
-
 test("bad input: status 2, one line on stderr, nothing on stdout, nothing written", () =>
   inFolder(async (folder) => {
     await writeTensors(folder, input);

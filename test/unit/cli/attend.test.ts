@@ -12,7 +12,8 @@ import { decode, type DType, encode } from "../../../engine/tensor/dtype.ts";
 import { readNpy } from "../../../engine/tensor/npy.ts";
 import { writeSafetensors } from "../../../engine/tensor/safetensors.ts";
 import { type Case, experiment } from "../../experiment.ts";
-import { call, contents, type Document, inFolder, npyOfHalves, readOutput, runtime, writeTensors } from "./command.ts";
+import { expectNoOverlap } from "../trace/overlaps.ts";
+import { call, contents, type Document, inFolder, npyOfHalves, platform, readOutput, runtime, writeTensors } from "./command.ts";
 
 const rounded = (x: Float32Array, dtype: DType): Float32Array => decode(encode(x, dtype), dtype);
 
@@ -47,7 +48,9 @@ async function attends(folder: string, options: readonly string[], input: Attend
 
 /** Of spans in a trace, those that are none of metadata. */
 async function traceEvents(folder: string): Promise<{ ph: string; name: string; cat: string; pid: number; tid: number; ts: number; dur: number; args: Record<string, number> }[]> {
-  const { traceEvents } = JSON.parse(await readFile(path.join(folder, "t.json"), "utf8"));
+  const text = await readFile(path.join(folder, "t.json"), "utf8");
+  expectNoOverlap(text);
+  const { traceEvents } = JSON.parse(text);
   return traceEvents.filter((e: { ph: string }) => e.ph !== "M");
 }
 
@@ -217,7 +220,7 @@ test("without --json: a text for people, with the check's verdict", () =>
     assert.match(stdout, /^pass-kv on 2 ranks \((node|deno)\): 37 new \+ 20 cached tokens; heads 4\/2, D 16, wire f32$/m);
     assert.match(stdout, /^adapter: none: plain TypeScript on the CPU \(software\)/m);
     assert.match(stdout, /^ +1 +7424 +7424 +1 +256$/m);
-    assert.match(stdout, /^against float64: out max .*; lse max .*: passed$/m);
+    assert.match(stdout, /^against float64: out max .*; lse max .* \(at most \d+\.\d % of what rounding allows\): passed$/m);
     const unchecked = await call(attend, options);
     assert.doesNotMatch(unchecked.stdout, /float64|passed/);
     assert.equal((JSON.parse((await call(attend, [...options, "--json"])).stdout) as Document).error, undefined);
@@ -275,4 +278,41 @@ test("one rank sends nothing; eight ranks compute the same", () =>
     const one = await attends(folder, [...options, "--ranks", "1"], input);
     assert.deepEqual(one.perRank, [traffic(0, [0, 0], [0, 0], 0)]);
     await attends(folder, [...options, "--ranks", "8", "--variant", "pass-q"], { ...input, variant: "pass-q" });
+  }));
+
+test("a check that fails: status 1, the element that is furthest off, the report and the outputs all the same", () =>
+  inFolder(async (folder) => {
+    const input = experiment(TWO);
+    const tensors = await writeTensors(folder, input);
+    const outputs = ["--out", path.join(folder, "o.npy"), "--lse", path.join(folder, "l.npy"), "--trace", path.join(folder, "t.json")];
+    // A kernel at fault: it takes LSE by a wrong logarithm.
+    const shaders = async () => Object.fromEntries(Object.entries(await platform.shaders()).map(([name, text]) => [name, text.replace("0.6931471805599453", "0.6932")])) as Awaited<ReturnType<typeof platform.shaders>>;
+    const options = [...tensors, "--sequences", "7:5,31:0", "--ranks", "2", "--check", ...outputs];
+    const { status, stdout } = await call(attend, options, { platform: { ...platform, shaders } });
+    assert.equal(status, 1);
+    assert.match(stdout, /^against float64: out max .*; lse max .* \(at most \d{3,}\.\d % of what rounding allows\): FAILED\n(O|LSE) of row \d+, head \d+.*: found .*, expected .* within .*$/m);
+    assert.deepEqual(Object.keys(await contents(folder)), ["k.npy", "l.npy", "o.npy", "q.npy", "t.json", "v.npy"]);
+    const json = await call(attend, [...options, "--json"], { platform: { ...platform, shaders } });
+    assert.deepEqual([json.status, (JSON.parse(json.stdout) as Document).error?.passed], [1, false]);
+  }));
+
+test("a 16-bit wire that underflows is warned of, by its name and the tensor's; the check is of what it holds", () =>
+  inFolder(async (folder) => {
+    const input = experiment(TWO);
+    const tensors = await writeTensors(folder, { ...input, k: input.k.map((x) => x * 1e-9), q: input.q.map((x) => x * 1e9) });
+    for (const [wire, warned] of [["f16", true], ["bf16", false], ["f32", false]] as const) {
+      const { status, stdout, stderr } = await call(attend, [...tensors, ...TWO_OPTIONS, "--ranks", "2", "--backend", "cpu", "--wire-dtype", wire, "--check"]);
+      assert.equal(status, 0);
+      assert.match(stdout, /: passed$/m);
+      if (warned) assert.match(stderr, /^warning: .*k\.npy: f16 underflow: 86 of 86 vectors of D hold nothing of 6\.1e-5 or more, below which f16 loses digits \(\d+ elements become 0\); scale it up, or use bf16 or f32\n$/);
+      else assert.equal(stderr, "", wire);
+    }
+  }));
+
+test("the trace of pass-Q on four ranks: its All2All's messages overlap on their links, and none is lost", () =>
+  inFolder(async (folder) => {
+    const trace = path.join(folder, "t.json");
+    await call(attend, ["--seed", "1", "--shape", "128:384,8,2,64", "--backend", "cpu", "--variant", "pass-q", "--trace", trace]);
+    const events = await traceEvents(folder);
+    assert.equal(events.filter((e) => e.cat === "all2all" && e.name.startsWith("all2all")).length >= 12, true);
   }));

@@ -10,6 +10,7 @@ import { policy } from "../../../engine/cli/policy.ts";
 import { InputError } from "../../../engine/errors.ts";
 import type { PaperReport, Plan, Sweep } from "../../../engine/plan/index.ts";
 import type { Choice } from "../../../engine/policy/index.ts";
+import { expectNoOverlap } from "../trace/overlaps.ts";
 
 type Run = (argv: readonly string[], io: { stdout: (text: string) => void; stderr: (text: string) => void }) => Promise<number>;
 
@@ -47,6 +48,11 @@ test("plan --json: ttft in seconds, variant and reason, breakdown, memory, rates
   assert.ok(p.flopsPerGpu > 4e14 && p.parallelEfficiency > 0.9 && p.parallelEfficiency <= 1);
 });
 
+test("plan --json says what the model is: its weights, KV bytes and FLOPs a token", async () => {
+  const { model } = JSON.parse((await call(plan, "--new", "5", "--model", "llama3-8b", "--kv-bytes", "1", "--json")).stdout) as { model: Record<string, unknown> };
+  assert.deepEqual({ ...model, source: "" }, { name: "llama3-8b", parameters: 8_029_995_008, kvBytesPerToken: 2 * 8 * 128 * 32, flopsPerToken: 2 * 8_029_995_008, source: "" });
+});
+
 test("plan --decode gives ttit; what does not fit is planned all the same, with a line on stderr", async () => {
   const p = await json<Plan>(plan, "--cp", "2", "--tp", "8", "--decode", "--cached", "128000");
   assert.ok(p.ttft === undefined && Math.abs(p.ttit! / 0.06023 - 1) < 0.2);
@@ -70,7 +76,9 @@ test("plan takes a config.json, a cluster's JSON, and writes a trace", () =>
     await writeFile(cluster, JSON.stringify({ accelerator: "h200", fabric: "gti", gpusPerHost: 2 }));
     const p = await json<Plan>(plan, "--model", config, "--cluster", cluster, "--cp", "3", "--tp", "2", "--new", "999", "--trace", trace);
     assert.equal(p.hosts, 3);
-    const { traceEvents } = JSON.parse(await readFile(trace, "utf8")) as { traceEvents: { ph: string; cat?: string }[] };
+    const text = await readFile(trace, "utf8");
+    expectNoOverlap(text);
+    const { traceEvents } = JSON.parse(text) as { traceEvents: { ph: string; cat?: string }[] };
     assert.equal(traceEvents.filter((e) => e.cat === "attend").length, 9);
     await writeFile(config, "{");
     await assert.rejects(call(plan, "--model", config, "--new", "5"), refused(/--model .*config\.json: .*expected JSON/));
@@ -97,6 +105,15 @@ test("plan's bad input", async () => {
     [["--new", "5", "--sweep", "--cp", "3"], /--sweep: found --cp too/],
     [["--new", "5", "--slow", "9=2"], /--slow: found "9=2", expected RANK=FACTOR/],
     [["--new", "5", "--jitter", "2"], /--jitter: found "2"/],
+    [["--new", "5", "--cp", "1e9"], /^cp: found 1000000000, expected at most 65536: each of its hops is simulated$/],
+    [["--new", "5", "--cp", "2k", "--every-rank"], /^cp: found 2000, expected at most 1024: every rank is simulated, N x N hops; /],
+    [["--new", "5", "--cp", "2k", "--jitter", "0.1"], /^cp: found 2000, expected at most 1024: every rank is simulated/],
+    [["--new", "1e15"], /^new: found 1000000000000000, expected at most 1000000000000: /],
+    [["--new", "5", "--cached", "1e15"], /^cached: found 1000000000000000, expected at most /],
+    [["--new", "5", "--batch", "1e9"], /^batch: found 1000000000, expected at most 1000000: /],
+    [["--new", "5", "--tp", "1e9"], /^tp: found 1000000000, expected at most 128: a GPU has at least one of the 128 query heads/],
+    [["--new", "5", "--kv-bytes", "99"], /^kvBytes: found 99, expected a number of bytes an element above 0, at most 8/],
+    [["--new", "5", "--sweep", "--max-gpus", "1e6"], /^--max-gpus: found "1e6", expected a whole number from 1 to 4096: every layout is simulated$/],
     [["--new", "5", "--cp", "300", "--trace", "/tmp/t.json"], /--trace: found --cp 300, expected at most 256/],
   ];
   for (const [argv, message] of bad) await assert.rejects(call(plan, ...argv), refused(message), argv.join(" "));
@@ -124,4 +141,34 @@ test("policy: the choice, its terms, its reason; one rank has no border", async 
 
 test("--help tells each command's options", async () => {
   for (const command of [plan, paper, policy]) assert.match((await call(command, "--help")).stdout, /--json/);
+});
+
+/** Longest that timers waited, in milliseconds, while `work` ran, and when it settled after its signal. */
+async function stopped(work: (signal: AbortSignal) => Promise<unknown>, after: number): Promise<number> {
+  const controller = new AbortController();
+  let aborted = 0;
+  setTimeout(() => {
+    aborted = performance.now();
+    controller.abort(new DOMException("cancelled", "AbortError"));
+  }, after);
+  await assert.rejects(work(controller.signal), { name: "AbortError" });
+  return performance.now() - aborted;
+}
+
+test("a signal ends a plan, a sweep and the paper at once", async () => {
+  const io = (signal: AbortSignal) => ({ stdout: () => {}, stderr: () => {}, signal });
+  // Little waits even where others use the machine; at the command line 0.2 s is the bar.
+  for (const argv of [["--new", "128k", "--cp", "1000", "--every-rank"], ["--sweep", "--new", "128k", "--max-gpus", "4096"]]) {
+    const late = await stopped((signal) => plan(argv, io(signal)), 60);
+    assert.ok(late < 1000, `${argv.join(" ")}: ${late} ms`);
+  }
+  // The paper's cells take some 100 ms in all: it must not begin after its signal.
+  await assert.rejects(paper([], io(AbortSignal.abort())), { name: "AbortError" });
+});
+
+test("a simulation that gives the thread away gives what one that doesn't gives", async () => {
+  // 300 ranks take several turns; as many alike ranks, of which one stands for all, take none.
+  const p = async (...more: string[]) => (await json<Plan>(plan, "--cp", "300", "--new", "120000", ...more)).seconds;
+  const [each, one] = [await p("--every-rank"), await p()];
+  assert.ok(Math.abs(each / one - 1) < 1e-9, `${each} and ${one}`);
 });

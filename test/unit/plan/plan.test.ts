@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
 import { InputError } from "../../../engine/errors.ts";
+import { weightCount } from "../../../engine/plan/models.ts";
 import { type Cluster, clusterFromJson, CLUSTERS, findAccelerator, findCluster, findFabric, findModel, modelFromConfig, MODELS, PARAMETERS, plan, type PlanInput, sweep } from "../../../engine/plan/index.ts";
 
 const model = findModel("llama3-405b");
@@ -205,6 +206,63 @@ test("configs that lack a field or are no dense model say so", () => {
   assert.throws(() => modelFromConfig({ ...CONFIG, kv_lora_rank: 512 }, "c"), refused(/latent attention/));
   assert.throws(() => modelFromConfig({ ...CONFIG, num_attention_heads: 60 }, "c"), refused(/60 is not a multiple of num_key_value_heads 8/));
   assert.throws(() => modelFromConfig([], "c"), refused(/expected a JSON object/));
+});
+
+test("configs of other architectures are refused by the field, whatever their family calls it", () => {
+  const others: readonly (readonly [field: string, more: Record<string, unknown>, means: RegExp])[] = [
+    ["moe_num_experts", { moe_num_experts: 64 }, /mixture of experts/],
+    ["ffn_config.moe_num_experts", { ffn_config: { moe_num_experts: 16 } }, /mixture of experts/],
+    ["n_routed_experts", { n_routed_experts: 256 }, /mixture of experts/],
+    ["layer_types", { layer_types: ["linear_attention", "full_attention"] }, /layers of "linear_attention"/],
+    ["linear_num_key_heads", { linear_num_key_heads: 16 }, /linear attention/],
+    ["hybrid_override_pattern", { hybrid_override_pattern: "M-M*" }, /state-space/],
+    ["ssm_state_size", { ssm_state_size: 128 }, /state-space/],
+    ["block_types", { block_types: ["recurrent", "attention"] }, /layers of "recurrent"/],
+    ["cross_attention_layers", { cross_attention_layers: [3, 8] }, /cross attention/],
+    ["is_encoder_decoder", { is_encoder_decoder: true }, /cross attention/],
+    ["num_key_value_heads_per_layer", { num_key_value_heads_per_layer: [4, 2] }, /differ by layer/],
+    ["num_attention_heads", { num_attention_heads: [64, 32] }, /differ by layer/],
+    ["num_kv_shared_layers", { num_kv_shared_layers: 10 }, /share keys and values/],
+    ["q_lora_rank", { q_lora_rank: 1536 }, /latent attention/],
+  ];
+  for (const [field, more, means] of others) {
+    const pattern = new RegExp(`^model c: ${field.replaceAll(".", "\\.")} = .* means .*${means.source}`);
+    assert.throws(() => modelFromConfig({ ...CONFIG, ...more }, "c"), refused(pattern), field);
+    assert.throws(() => modelFromConfig({ text_config: { ...CONFIG, ...more } }, "c"), refused(new RegExp(means.source)), field);
+  }
+  // Fields that are there and say nothing.
+  const nothing = { num_local_experts: 1, moe_num_experts: 0, n_routed_experts: null, cross_attention_layers: [], is_encoder_decoder: false, ssm_cfg: {}, layer_types: ["full_attention"], num_key_value_heads_per_layer: [8, 8], quantization_config: undefined };
+  assert.equal(modelFromConfig({ ...CONFIG, ...nothing }, "c").layers, 80);
+});
+
+test("windows of attention are planned where the context fits them, and refused by the field where it doesn't", async () => {
+  for (const [field, more] of [["sliding_window", { sliding_window: 4096 }], ["attention_chunk_size", { layer_types: ["chunked_attention", "full_attention"], attention_chunk_size: 4096 }]] as const) {
+    const windowed = modelFromConfig({ ...CONFIG, ...more }, "c");
+    const full = { ...windowed, window: undefined };
+    assert.equal((await plan({ model: windowed, cluster, new: 4000, cached: 96 })).seconds, (await plan({ model: full, cluster, new: 4000, cached: 96 })).seconds);
+    await assert.rejects(plan({ model: windowed, cluster, new: 4000, cached: 97 }), refused(new RegExp(`^model c: ${field} 4096 means that layers see a part of 4097 tokens`)));
+    assert.match((await plan({ model: windowed, cluster, new: 5 })).notes.join(), new RegExp(field));
+  }
+  assert.equal(modelFromConfig({ ...CONFIG, sliding_window: 4096, use_sliding_window: false }, "c").window, undefined);
+  assert.equal(modelFromConfig({ ...CONFIG, sliding_window: 4096, layer_types: ["full_attention"] }, "c").window, undefined);
+  assert.throws(() => modelFromConfig({ ...CONFIG, layer_types: ["sliding_attention"] }, "c"), refused(/no sliding_window or attention_chunk_size says how long/));
+});
+
+test("no gate, Falcon's heads, tied weights: the models' published sizes come out", () => {
+  const nemotron = { model_type: "nemotron", hidden_act: "relu2", hidden_size: 18432, num_attention_heads: 96, num_key_value_heads: 8, head_dim: 192, num_hidden_layers: 96, intermediate_size: 73728, vocab_size: 256000, tie_word_embeddings: false };
+  assert.equal(Math.round(weightCount(modelFromConfig(nemotron, "c")) / 1e9), 341);
+  const falcon = { model_type: "falcon", hidden_size: 8192, num_attention_heads: 128, num_kv_heads: 8, num_hidden_layers: 60, vocab_size: 65024, multi_query: true, new_decoder_architecture: true };
+  assert.deepEqual([modelFromConfig(falcon, "c").kvHeads, Math.round(weightCount(modelFromConfig(falcon, "c")) / 1e9)], [8, 41]);
+  assert.equal(modelFromConfig({ ...falcon, new_decoder_architecture: false }, "c").kvHeads, 1);
+  assert.throws(() => modelFromConfig({ ...CONFIG, model_type: "x", hidden_act: "relu2" }, "c"), refused(/hidden_act = "relu2" in the family "x" does not say whether the feed-forward layer has a gate/));
+});
+
+test("notes name each field that departs and is planned all the same", () => {
+  const notes = modelFromConfig({ ...CONFIG, attn_logit_softcapping: 50, alibi: true, parallel_attn: true, vision_config: { depth: 2 }, quantization_config: { quant_method: "awq" } }, "c").notes;
+  for (const field of ["attn_logit_softcapping", "alibi", "parallel_attn", "vision_config", "quantization_config"]) assert.ok(notes.some((note) => note.startsWith(field)), field);
+  const groups = { quant_method: "compressed-tensors", config_groups: { group_0: { weights: { num_bits: 8, type: "float" } } } };
+  assert.equal(modelFromConfig({ ...CONFIG, quantization_config: groups }, "c").ffnPrecision, "fp8");
+  assert.throws(() => modelFromConfig({ ...CONFIG, num_attention_heads: 1e9 }, "c"), refused(/num_attention_heads: found 1000000000, expected a whole number from 1 to 16777216/));
 });
 
 test("a cluster of one's own: names or objects, and which field is wrong", () => {

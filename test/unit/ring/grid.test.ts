@@ -7,8 +7,7 @@ import { isPieceKernel, type KernelName, pieceKernelsOf, tileKernelsOf } from ".
 import type { Shape } from "../../../engine/ring/chunk.ts";
 import { attendInProcess, type FixedInput } from "../../../engine/cluster/in-process.ts";
 import type { Device } from "../../../engine/rank/run.ts";
-import { check } from "../../../engine/reference/check.ts";
-import { reference } from "../../../engine/reference/attention.ts";
+import { check, expect, type ExpectedRow } from "../../../engine/reference/check.ts";
 import type { Recorder } from "../../../engine/trace/clock.ts";
 import { experiment } from "../../experiment.ts";
 import { testGpu } from "../../gpu.ts";
@@ -25,7 +24,7 @@ async function gpu(only?: KernelName): Promise<Open> {
 const cpu: Open = (shape, recorder) => new CpuAttention(shape, recorder);
 
 /** Oracles are shared between the back-ends: they cost more than what they check. */
-const oracles = new Map<string, { input: FixedInput; exact: ReturnType<typeof reference> }>();
+const oracles = new Map<string, { input: FixedInput; exact: readonly ExpectedRow[] }>();
 
 async function hold(open: Open, cases = grid()): Promise<void> {
   let worst = 0;
@@ -35,12 +34,12 @@ async function hold(open: Open, cases = grid()): Promise<void> {
     let oracle = oracles.get(key);
     if (oracle === undefined) {
       const input = experiment(rest);
-      oracle = { input, exact: reference(input) };
+      oracle = { input, exact: expect(input) };
       oracles.set(key, oracle);
     }
     const found = await attendInProcess(oracle.input, c.ranks, open);
-    const { out, lse, passed, tolerance } = check(oracle.input, found, oracle.exact);
-    assert.ok(passed, `${label(c)}: out off by ${out.max} at ${out.at} (allowed ${tolerance.out.absolute}), lse by ${lse.max} at ${lse.at}`);
+    const { out, lse, passed } = check(oracle.input, found, oracle.exact);
+    assert.ok(passed, `${label(c)}: out off by ${out.max}, ${JSON.stringify(out.worst)}, lse by ${lse.max}, ${JSON.stringify(lse.worst)}`);
     if (c.wireDtype === "f32") worst = Math.max(worst, out.max, lse.max);
     else if (c.ranks === 8 && c.sequences[0].new === 257) assert.ok(out.max > 1e-5, `${label(c)}: a 16-bit wire rounded nothing`);
   }
@@ -61,7 +60,7 @@ test("the plain TypeScript back-end passes the grid", async () => await hold(cpu
 
 test("T = 2,048, D = 128: many tiles and workgroups, both variants", async () => {
   const input = experiment({ sequences: [{ new: 2048, cached: 0 }], heads: 2, kvHeads: 1, headDim: 128 });
-  const exact = reference(input);
+  const exact = expect(input);
   const open = await gpu();
   for (const variant of ["pass-kv", "pass-q"] as const) {
     const { out, lse, passed } = check({ ...input, variant }, await attendInProcess({ ...input, variant }, 4, open), exact);
@@ -82,7 +81,7 @@ test("one rank gives what the kernel alone gives, bit for bit", async () => {
 test("ranks that hold no key of a sequence weigh nothing", async () => {
   // One token over 8 ranks: seven of them hold none of its keys, and attend to an empty block.
   const input = experiment({ sequences: [{ new: 1, cached: 0 }, { new: 0, cached: 5 }], headDim: 16 });
-  const exact = reference(input);
+  const exact = expect(input);
   for (const open of [await gpu(), cpu]) {
     for (const variant of ["pass-kv", "pass-q"] as const) {
       const { passed, out } = check({ ...input, variant }, await attendInProcess({ ...input, variant }, 8, open), exact);

@@ -100,7 +100,7 @@ test("refuses headers that are no JSON object", () => {
   refuses(file("[1, 2]"), /header \[1, 2\], expected a JSON object/);
   refuses(file("null"), /header null/);
   refuses(file("[".repeat(200000) + "]".repeat(200000)), /header/);
-  refuses(file(`{"a": ${"[".repeat(200000)}${"]".repeat(200000)}}`), /tensor "a": found \[an array\], expected an object/);
+  refuses(file(`{"a": ${"[".repeat(200000)}${"]".repeat(200000)}}`), /nests deeper than 8 levels/);
 });
 
 test("refuses entries that do not describe a tensor", () => {
@@ -139,4 +139,24 @@ test("damaged files are read or refused with InputError, nothing else", () => {
   const bytes = writeSafetensors({ q: tensor("f32", [2, 2], 1, 2, 3, 4), k: tensor("bf16", [3], 1, 2, 3), v: tensor("f16", [1], 1) });
   const refused = damage(bytes, 3000, (damaged) => readSafetensors(damaged, "x", ["q", "k", "v"]));
   assert.ok(refused > 3000 && refused < 6000, `${refused}`);
+});
+
+test("a name that comes twice is refused, in the header and in an entry, however it is written", () => {
+  const one = JSON.stringify(entry("F32", [1], 0, 4));
+  refuses(file(`{"a":${one},"a":${one}}`, 4), /found "a" twice in the header, expected each name once$/);
+  refuses(file(`{"a":${one},"\\u0061" :${one}}`, 4), /found "a" twice in the header/);
+  refuses(file(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4],"dtype":"I32"}}`, 4), /found "dtype" twice in one entry of the header/);
+  refuses(file(`{"__metadata__":{"x":"1","x":"2"},"a":${one}}`, 4), /found "x" twice/);
+  // Equal names in different objects, and text that looks like one, are none.
+  readSafetensors(file(`{"__metadata__":{"x":"\\"x\\":{[","y":"x"},"a":${one},"x":{"dtype":"F32","shape":[0],"data_offsets":[4,4]}}`, 4), "f", ["a", "x"]);
+});
+
+test("a header of 20 MB that nests, or has millions of names, is refused at once", () => {
+  const size = 2e7;
+  const start = performance.now();
+  refuses(file(`{"a":${"[".repeat(size / 2)}${"]".repeat(size / 2)}}`), /nests deeper than 8 levels at byte 20, expected /);
+  refuses(file(`${'{"a":'.repeat(size / 6)}1${"}".repeat(size / 6)}`), /nests deeper than 8 levels/);
+  refuses(file("[".repeat(size)), /nests deeper than 8 levels/);
+  refuses(file(`{"a":{${Array.from({ length: 2e6 }, (_, i) => `"${i}":1`).join(",")}}}`), /found more than 200000 names in one entry of the header/);
+  assert.ok(performance.now() - start < 5000, `${performance.now() - start} ms`);
 });

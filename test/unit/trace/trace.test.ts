@@ -5,6 +5,7 @@ import { Recorder } from "../../../engine/trace/clock.ts";
 import { chromeTrace } from "../../../engine/trace/perfetto.ts";
 import type { Kind, Lane, Span } from "../../../engine/trace/span.ts";
 import { timesOf } from "../../../engine/trace/summary.ts";
+import { expectNoOverlap } from "./overlaps.ts";
 
 function span(rank: number, lane: Lane, kind: Kind, hop: number, start: number, duration: number, facts: { bytes?: number; flops?: number; peer?: number } = {}): Span {
   return { rank, lane, kind, hop, start, duration, bytes: 0, flops: 0, ...facts };
@@ -28,7 +29,7 @@ test("chromeTrace: one process a rank, one thread a lane, times in microseconds"
   const sorting = names.filter((e: { name: string }) => e.name === "process_sort_index");
   assert.deepEqual(sorting.map((e: { pid: number; args: object }) => [e.pid, e.args]), [[0, { sort_index: 0 }], [2, { sort_index: 2 }]]);
   const threads = new Map<string, string>(names.filter((e: { name: string }) => e.name === "thread_name").map((e: { pid: number; tid: number; args: { name: string } }) => [`${e.pid} ${e.tid}`, e.args.name]));
-  assert.equal(names.length, processes.length + sorting.length + threads.size);
+  assert.equal(names.length, processes.length + sorting.length + 2 * threads.size);
   const events = trace.traceEvents.filter((e: { ph: string }) => e.ph !== "M");
   assert.deepEqual(events.map((e: { pid: number; tid: number }) => threads.get(`${e.pid} ${e.tid}`)), ["device", "send", "receive", "host"]);
   assert.deepEqual(events.map(({ tid: _, ...e }: { tid: number }) => e), [
@@ -37,6 +38,25 @@ test("chromeTrace: one process a rank, one thread a lane, times in microseconds"
     { ph: "X", name: "receive, hop 0", cat: "receive", pid: 2, ts: 1000, dur: 2500, args: { hop: 0, bytes: 7424, flops: 0, peer: 0 } },
     { ph: "X", name: "compile, hop 1", cat: "compile", pid: 0, ts: 0, dur: 1, args: { hop: 1, bytes: 0, flops: 0 } },
   ]);
+});
+
+test("chromeTrace: messages that overlap on a link are on threads of their own, whatever their order; what touches shares one", () => {
+  const trace = chromeTrace([
+    span(0, "send", "all2all", 3, 0.3, 0.1), span(0, "send", "all2all", 3, 0.1, 0.25), span(0, "send", "all2all", 3, 0.1, 0.1),
+    span(0, "send", "all2all", 3, 0.1 + 0.25, 0.1), span(0, "device", "attend", 0, 0.1, 0.2), span(0, "device", "merge", 0, 0.1 + 0.2, 0.1),
+  ], "");
+  assert.equal(expectNoOverlap(trace), 6);
+  const { traceEvents } = JSON.parse(trace) as { traceEvents: { ph: string; tid: number; name: string; args: { name: string } }[] };
+  assert.deepEqual(traceEvents.filter((e) => e.name === "thread_name").map((e) => [e.tid, e.args.name]), [[0, "device"], [1, "send"], [2, "send 2"], [3, "receive"], [4, "host"]]);
+  assert.deepEqual(traceEvents.filter((e) => e.ph === "X").map((e) => e.tid), [2, 1, 2, 1, 0, 0]);
+  assert.throws(() => expectNoOverlap(JSON.stringify({ traceEvents: [{ ph: "X", pid: 0, tid: 0, ts: 0, dur: 2 }, { ph: "X", pid: 0, tid: 0, ts: 1, dur: 2 }] })), /overlaps/);
+});
+
+test("chromeTrace of random spans: every span is there, and none overlaps another of its thread", () => {
+  let state = 1;
+  const random = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+  const spans = Array.from({ length: 3000 }, () => span(Math.floor(random() * 5), (["device", "send", "receive", "host"] as const)[Math.floor(random() * 4)], "send", 0, random(), random() ** 8));
+  assert.equal(expectNoOverlap(chromeTrace(spans, "")), 3000);
 });
 
 test("chromeTrace of no span is a trace without events", () => {

@@ -1,0 +1,113 @@
+/** What a config.json says that the planner does not know: refused by the field's name, or noted where the plan holds without it. */
+import { InputError } from "../errors.ts";
+
+type Config = Readonly<Record<string, unknown>>;
+
+/** Fields that mean another architecture, by name, and what they mean. Families name the same thing differently, so these are patterns. */
+const UNPLANNED: readonly { readonly field: RegExp; readonly above: number; readonly means: string }[] = [
+  { field: /expert/, above: 1, means: "a mixture of experts" },
+  { field: /^(kv|q)_lora_rank$|^qk_(rope|nope)_head_dim$/, above: 0, means: "multi-head latent attention" },
+  {
+    field: /^mamba|^ssm|state_size$|^hybrid_|^rwkv|^lru_width$|^time_mix|^attn_layer_(period|offset|indices)$|^full_attn_idxs$/,
+    above: 0,
+    means: "state-space or recurrent layers",
+  },
+  { field: /^linear_(num|key|value|conv|attn)|^full_attention_interval$|^lightning_/, above: 0, means: "linear attention" },
+  { field: /cross_att(entio)?n|^is_encoder_decoder$|^(num_)?encoder_layers$/, above: 0, means: "cross attention" },
+  { field: /_per_layer$|^block_configs$/, above: 0, means: "sizes that differ by layer" },
+  { field: /^num_kv_shared_layers$|^use_cla$|^cla_share_factor$/, above: 0, means: "layers that share keys and values" },
+  { field: /^index_(topk|n_heads|head_dim)$|^sparse_attention|^nsa_|^moba_/, above: 0, means: "sparse attention" },
+];
+
+/** Layer types by which attention sees all tokens; a pattern of others is refused. */
+const FULL = new Set(["full_attention", "attention", "global_attention", "global"]);
+/** Layer types whose attention sees a window; planned where the context fits it. */
+const WINDOWED = new Set(["sliding_attention", "chunked_attention", "local_attention", "local"]);
+/** Parts of a config that say nothing of the layers' architecture. */
+const APART =
+  /^(quantization_config|vision_config|audio_config|rope_scaling|rope_parameters|task_specific_params|generation_config|auto_map)$/;
+/** Fields that change a layer by a little that the planner leaves out, when they say something. */
+const LEFT_OUT: readonly (readonly [field: string, what: string])[] = [
+  ["attn_logit_softcapping", "the cap on scores is left out"],
+  ["alibi", "its bias on scores is left out"],
+  ["parallel_attn", "attention and feed-forward side by side are planned one after the other"],
+  ["use_parallel_residual", "attention and feed-forward side by side are planned one after the other"],
+  ["num_nextn_predict_layers", "layers that predict further tokens are left out"],
+  ["vision_config", "only the text model is planned"],
+  ["audio_config", "only the text model is planned"],
+];
+
+/** Throws InputError, naming the field, for what no plan of a dense model with full attention would be right for. */
+export function refuseUnplanned(config: Config, name: string, path = ""): void {
+  const refuse = (field: string, said: string, means: string): never => {
+    throw new InputError(
+      `model ${name}: ${path}${field} = ${said} means ${means}; the planner knows dense models with grouped-query attention only`,
+    );
+  };
+  for (const [field, value] of Object.entries(config)) {
+    const unplanned = UNPLANNED.find((row) => row.field.test(field) && says(value, row.above));
+    if (unplanned !== undefined && !(Array.isArray(value) && unplanned.means.startsWith("sizes") && even(value))) {
+      refuse(field, show(value), unplanned.means);
+    }
+    if (
+      /^(num_attention_heads|num_key_value_heads|num_kv_heads|n_heads?|head_dim|intermediate_size|hidden_size)$/.test(field) &&
+      Array.isArray(value)
+    ) refuse(field, show(value), "sizes that differ by layer");
+    if (/layer_types?$|^layers_block_type$|^block_types$|^layer_pattern$/.test(field) && Array.isArray(value)) {
+      const other = value.find((type) => !FULL.has(String(type)) && !WINDOWED.has(String(type)));
+      if (other !== undefined) {
+        refuse(field, show(value), `layers of ${JSON.stringify(other)}, which is no softmax attention over the cache`);
+      }
+    }
+    if (isConfig(value) && !APART.test(field) && path.length < 40) refuseUnplanned(value, name, `${path}${field}.`);
+  }
+}
+
+/** Tokens beyond which some layers don't see the whole context, and the field that says so. */
+export function windowOf(config: Config, name: string): { readonly tokens: number; readonly field: string } | undefined {
+  const types = Array.isArray(config.layer_types) ? config.layer_types.map(String) : undefined;
+  const windowed = types?.some((type) => WINDOWED.has(type));
+  if (windowed === false) return undefined;
+  const sizes = (["sliding_window", "attention_chunk_size", "sliding_window_size", "local_attention_window"] as const)
+    .flatMap((
+      field,
+    ) => (typeof config[field] === "number" && config[field] > 0 && !(field.startsWith("sliding") && config.use_sliding_window === false)
+      ? [{ tokens: config[field], field: `${field} ${config[field]}` }]
+      : [])
+    );
+  if (sizes.length === 0 && windowed) {
+    throw new InputError(
+      `model ${name}: layer_types = ${
+        show(types)
+      } means windows of attention, and no sliding_window or attention_chunk_size says how long; give it`,
+    );
+  }
+  return sizes.sort((a, b) => a.tokens - b.tokens)[0];
+}
+
+/** Notes on fields that depart from a dense layer by a little, which the plan leaves out. */
+export function leftOut(config: Config): string[] {
+  return LEFT_OUT.flatMap((
+    [field, what],
+  ) => (says(config[field], 0) ? [`${field}${isConfig(config[field]) ? "" : ` ${show(config[field])}`}: ${what}`] : []));
+}
+
+/** Whether a field says something: a number above `above`, true, a text, or a list or object that is not empty. */
+function says(value: unknown, above: number): boolean {
+  if (typeof value === "number") return value > above;
+  if (Array.isArray(value)) return value.length > 0;
+  return isConfig(value) ? Object.keys(value).length > 0 : value === true || (typeof value === "string" && value !== "");
+}
+
+function even(values: readonly unknown[]): boolean {
+  return values.every((value) => typeof value === "number" && value === values[0]);
+}
+
+function show(value: unknown): string {
+  const text = JSON.stringify(value);
+  return text.length > 60 ? `${text.slice(0, 60)}...` : text;
+}
+
+function isConfig(value: unknown): value is Config {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

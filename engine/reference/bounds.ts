@@ -1,0 +1,137 @@
+/**
+ * What rounding may do to a right result: a bound for each LSE and each element of O, from float64 values of the row itself.
+ *
+ * u = 2^-24 is the unit of f32, p the exact softmax weights, s the scores, n the keys of the row, N the merged partial results.
+ * Sums of n roundings that have no common direction grow as sqrt(n) (Higham and Mary, SIAM J. Sci. Comput. 41(5), 2019); the
+ * most that D equal products round in one direction, added one after the other, is D/3 (1/4 + 1/16 + ... over the powers of two).
+ *
+ * - A score is a sum of D products, none larger in sum than |q| |k_j| |scale| (Cauchy-Schwarz). Its weight is an exponential,
+ *   whose argument and result are rounded (WGSL allows exp2(x) 3 + 2 |x| units in the last place), and each merge rounds an LSE
+ *   and two exponentials more. With S_j = |LSE| + (LSE - s_j), which is at least |s_j| and the LSE of any partial result with j,
+ *   a weight is off by a factor between e^-b_j and e^b_j:
+ *
+ *       b_j = u (g |q| |k_j| |scale| + (4 + 2 sqrt(N)) S_j + 16),  g = max(3 sqrt(D), D/3) + 4
+ *
+ * - Weights off by such factors move LSE by at most log(sum_j p_j e^b_j), and O, as they are normalised, by at most
+ *   sum_j p_j (e^b_j - 1) |v_j - O| / sum_j p_j e^-b_j. One key that has all the weight moves nothing.
+ * - The sums over keys and the merges round numbers of up to sum_j p_j |v_j| <= sum_j p_j |v_j - O| + |O|, relatively by
+ *
+ *       c = u (8 + 2 sqrt(n) + 4 sqrt(N))
+ *
+ * - What f32 flushes to zero, or holds with fewer digits, is below 2^-126 each.
+ *
+ * A kernel that multiplies in f16 rounds queries and weights by 2^-11 more each.
+ */
+import type { ExactHead, ReferenceInput } from "./attention.ts";
+
+/** Half the distance from 1 to the next f32, and f16's. */
+const UNIT = 2 ** -24, UNIT_F16 = 2 ** -11;
+/** Smallest normal f32. */
+const TINY = 2 ** -126;
+
+/** How a result was computed. */
+export interface Arithmetic {
+  /** N: partial results that are merged in a row; a cluster's ranks. Default 64, the most ranks. */
+  readonly ranks?: number;
+  /** What products are computed from; default "f32". */
+  readonly products?: "f32" | "f16";
+}
+
+/** The bounds of one query row and head at a time, of `input` as it was computed: with operands as the wire rounded them. */
+export class Bounds {
+  /** Of O of the last head, D elements. */
+  readonly out: Float64Array;
+  readonly #input: ReferenceInput;
+  readonly #scale: number;
+  readonly #merges: number;
+  readonly #product: number;
+  /** |k_j| by row of K and KV head. */
+  readonly #norms: Float64Array;
+  readonly #largest: number;
+  readonly #off: Float64Array;
+
+  constructor(input: ReferenceInput, { ranks = 64, products = "f32" }: Arithmetic) {
+    const { k, v, headDim: D } = input;
+    this.#input = input;
+    this.#scale = Math.abs(input.scale ?? 1 / Math.sqrt(D));
+    this.#merges = Math.sqrt(ranks);
+    this.#product = products === "f16" ? UNIT_F16 : 0;
+    this.#norms = norms(k, D);
+    this.#largest = largestOf(v);
+    this.out = new Float64Array(D);
+    this.#off = new Float64Array(Math.max(0, ...input.sequences.map((s) => s.new + s.cached)));
+  }
+
+  /** Takes the head that `head` attended last, with query row `row`; returns the bound of its LSE. */
+  take(head: ExactHead, row: number, h: number, lse: number): number {
+    const { q, heads, kvHeads, headDim: D } = this.#input;
+    const kvHead = head.kvHead(h);
+    const query = norm(q, (row * heads + h) * D, D) * this.#scale;
+    const perKey = query * ((Math.max(3 * Math.sqrt(D), D / 3) + 4) * UNIT + this.#product);
+    const perScore = (4 + 2 * this.#merges) * UNIT;
+    const n = head.ranges.reduce((sum, { from, to }) => sum + to - from, 0);
+    const sums = UNIT * (8 + 2 * Math.sqrt(n) + 4 * this.#merges) + 2 * this.#product;
+    this.out.fill(0);
+    if (n === 0) return 0;
+    let [most, least] = [0, 0];
+    for (const { from, to } of head.ranges) {
+      for (let j = from; j < to; j++) {
+        const p = head.weights[j];
+        const b = perKey * this.#norms[(head.first + j) * kvHeads + kvHead] + perScore * (Math.abs(lse) + lse - head.scores[j]) +
+          16 * UNIT;
+        // Near 0 cheap bounds of e^b - 1 and e^-b.
+        const grown = p * (b < 1 ? b + b * b : Math.expm1(b));
+        most += grown;
+        least += p * (b < 0.5 ? 1 - b : Math.exp(-b));
+        this.#off[j] = grown + p * sums;
+      }
+      const stride = kvHeads * D;
+      spread(this.#off, this.#input.v, (head.first * kvHeads + kvHead) * D, stride, from, to, head.out, this.out);
+    }
+    const flushed = TINY * (1 + n * this.#largest);
+    for (let d = 0; d < D; d++) this.out[d] = this.out[d] / least + sums * Math.abs(head.out[d]) + flushed;
+    return Math.log1p(most) + sums + n * TINY;
+  }
+}
+
+/** Adds w_j |v_j - O| of the keys `from` to before `to` to `sum`, four keys at a time. */
+function spread(
+  w: Float64Array,
+  v: Float32Array,
+  start: number,
+  stride: number,
+  from: number,
+  to: number,
+  out: Float64Array,
+  sum: Float64Array,
+): void {
+  const D = out.length;
+  let j = from;
+  for (; j + 3 < to; j += 4) {
+    const w0 = w[j], w1 = w[j + 1], w2 = w[j + 2], w3 = w[j + 3];
+    if (w0 + w1 + w2 + w3 === 0) continue;
+    const a = start + j * stride, b = a + stride, c = b + stride, e = c + stride;
+    for (let d = 0; d < D; d++) {
+      const o = out[d];
+      sum[d] += w0 * Math.abs(v[a + d] - o) + w1 * Math.abs(v[b + d] - o) + w2 * Math.abs(v[c + d] - o) + w3 * Math.abs(v[e + d] - o);
+    }
+  }
+  for (; j < to; j++) for (let d = 0, at = start + j * stride, x = w[j]; d < D; d++) sum[d] += x * Math.abs(v[at + d] - out[d]);
+}
+
+/** Lengths of the vectors of D elements that lie one after the other. */
+function norms(x: Float32Array, D: number): Float64Array {
+  return Float64Array.from({ length: x.length / D }, (_, i) => norm(x, i * D, D));
+}
+
+function norm(x: Float32Array, at: number, D: number): number {
+  let sum = 0;
+  for (let d = 0; d < D; d++) sum += x[at + d] * x[at + d];
+  return Math.sqrt(sum);
+}
+
+function largestOf(x: Float32Array): number {
+  let max = 0;
+  for (let i = 0; i < x.length; i++) max = Math.max(max, Math.abs(x[i]));
+  return max;
+}

@@ -1,0 +1,201 @@
+/** What a cluster is asked is checked alike on every path: options, shapes, types, and the ranges that f32 and a wire type can hold. */
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { AttendInput, SessionOptions, SessionRows } from "../../../engine/cluster/types.ts";
+import {
+  type Cached,
+  validateAttend,
+  validateHeads,
+  validateLink,
+  validateRows,
+  validateRun,
+  validateSeeded,
+  validateSession,
+  validateStep,
+  type Where,
+} from "../../../engine/cluster/validate.ts";
+import { InputError } from "../../../engine/errors.ts";
+
+const D = 16;
+const rows = (n: number, value: number) => new Float32Array(n * D).fill(value);
+const attend = (more: Record<string, unknown>, where: Where = "here") =>
+  validateAttend(
+    {
+      q: rows(2, 1),
+      k: rows(3, 1),
+      v: rows(3, 1),
+      sequences: [{ new: 2, cached: 1 }],
+      heads: 1,
+      kvHeads: 1,
+      headDim: D,
+      ...more,
+    } as AttendInput,
+    where,
+  );
+const session = (more: Record<string, unknown>, where: Where = "here") =>
+  validateSession({ heads: 1, kvHeads: 1, headDim: D, ...more } as SessionOptions, where);
+const step = (
+  values: readonly [q: number, k: number, v: number],
+  options: { scale?: number; wireDtype?: "f32" | "f16" | "bf16" } = {},
+  cached?: Cached,
+) => {
+  const [q, k, v] = values.map((x) => rows(2, x));
+  return validateRows({ sequence: 0, q, k, v }, { heads: 1, kvHeads: 1, headDim: D, wireDtype: "f32", ...options }, cached);
+};
+const refused = (what: () => unknown, says: RegExp) =>
+  assert.throws(what, (error: unknown) => error instanceof InputError && (assert.match(error.message, says), true));
+
+test("unknown options are refused with the nearest name, on every call", () => {
+  refused(() => attend({ wireDType: "f16" }), /^attend: found the option "wireDType".*did you mean "wireDtype"\?$/);
+  refused(() => attend({ ranks: 4 }), /^attend: found the option "ranks"/);
+  attend({ ranks: 4, link: undefined }, "remote");
+  refused(() => session({ capcity: 5 }), /did you mean "capacity"\?$/);
+  refused(() => validateStep({ varient: "pass-q" } as never), /^step: .*did you mean "variant"\?$/);
+  refused(
+    () =>
+      validateRows({ sequence: 0, q: rows(1, 1), k: rows(1, 1), v: rows(1, 1), rows: 1 } as unknown as SessionRows, {
+        heads: 1,
+        kvHeads: 1,
+        headDim: D,
+        wireDtype: "f32",
+      }),
+    /^rows: found the option "rows"/,
+  );
+  refused(() => attend({ sequences: [{ new: 2, cached: 1, len: 3 }] }), /^sequence 0: found the option "len"/);
+});
+
+test("what is missing or of another type is an InputError that names it", () => {
+  refused(() => attend({ sequences: undefined }), /^sequences: found undefined, expected an array/);
+  refused(() => attend({ sequences: [null] }), /^sequence 0: found null/);
+  refused(() => attend({ sequences: [{ new: 3 }] }), /^sequence 0: found undefined cached tokens/);
+  for (const name of ["q", "k", "v"]) {
+    refused(
+      () => attend({ [name]: Array.from({ length: 2 * D }, () => 1) }),
+      new RegExp(`^${name}: found an array of 32, expected a Float32Array$`),
+    );
+    refused(() => attend({ [name]: undefined }), new RegExp(`^${name}: found undefined, expected a Float32Array$`));
+    refused(
+      () => attend({ [name]: new Float64Array(2 * D) }),
+      new RegExp(`^${name}: found an object \\(Float64Array\\), expected a Float32Array$`),
+    );
+  }
+  refused(() => attend({ causal: "no" }), /^causal: found "no", expected true or false$/);
+  refused(
+    () => validateRows({ sequence: 0, q: [1], k: [1], v: [1] } as never, { heads: 1, kvHeads: 1, headDim: D, wireDtype: "f32" }),
+    /^sequence 0, q: found an array of 1, expected a Float32Array$/,
+  );
+  refused(
+    () =>
+      validateRows({ sequence: "a", q: rows(1, 1), k: rows(1, 1), v: rows(1, 1) } as never, {
+        heads: 1,
+        kvHeads: 1,
+        headDim: D,
+        wireDtype: "f32",
+      }),
+    /^sequence: found "a"/,
+  );
+});
+
+test("variant, wire type, scale and head counts are checked for attends and sessions alike", () => {
+  for (const path of [attend, session]) {
+    refused(() => path({ variant: "ring" }), /^variant: found "ring", expected "pass-kv", "pass-q" or "auto"$/);
+    refused(() => path({ wireDtype: "fp8" }), /^wire dtype: found "fp8"/);
+    for (const scale of [NaN, Infinity, "0.1", null]) refused(() => path({ scale }), /^scale: found .*, expected a finite number$/);
+    for (const scale of [1e39, -1e39, 1.1e38]) refused(() => path({ scale }), /^scale: found -?1.*e\+3[89], which may overflow f32/);
+    path({ scale: -0.3 });
+    path({ scale: 0 });
+    for (const scale of [0, -0.3]) {
+      refused(() => path({ scale }, "remote"), /^scale: found .*, expected a number above 0: a remote worker takes no other$/);
+    }
+    refused(() => path({ kvHeads: 70_000, heads: 70_000 }), /^heads \(H\): found 70000, expected at most 65535: /);
+  }
+  refused(() => validateStep({ variant: "ring" as never }), /^variant: found "ring"/);
+  validateHeads(65_535, 65_535, D);
+});
+
+test("scores that may overflow f32 are refused on every path: the scale before or after the sum, and keys cached earlier", () => {
+  const over = /scores may overflow f32/;
+  for (const scale of [1e36, 1e37, 9e37]) {
+    refused(() => attend({ scale, q: rows(2, 50) }), over);
+    refused(() => step([50, 1, 1], { scale }), over);
+    refused(() => validateSeeded({ heads: 1, kvHeads: 1, headDim: D, scale }), over);
+  }
+  // The product with q alone overflows, though the scores would not: some kernels take it first.
+  refused(() => attend({ scale: 1e20, q: rows(2, 1e19), k: rows(3, 1e-30) }), over);
+  validateSeeded({ heads: 1, kvHeads: 1, headDim: D, scale: 1e30 });
+  const { cached } = step([1, 1e30, 1]);
+  step([1e6, 1, 1], {}, cached);
+  refused(
+    () => step([1e30, 1, 1], {}, cached),
+    /^sequence 0, q and k: found values up to 1\.0.*e\+30 and 1\.0.*e\+30, whose scores .* scale \(0\.25\)/,
+  );
+  assert.deepEqual(step([2, 3, 4], {}, { tokens: 5, k: 1, v: 9 }), {
+    T: 2,
+    largest: { q: 2, k: 3, v: 4 },
+    cached: { tokens: 7, k: 3, v: 9 },
+  });
+});
+
+test("sums of v that may overflow f32 are refused on every path, cached rows counted", () => {
+  refused(() => attend({ v: rows(3, 1e38) }), /^v: found values up to .*sums may overflow f32/);
+  refused(() => step([1, 1, 3e38]), /^sequence 0, v: .*sums may overflow f32/);
+  step([1, 1, 1e35]);
+  refused(() => step([1, 1, 1e35], {}, { tokens: 2000, k: 1, v: 1 }), /^sequence 0, v: /);
+});
+
+test("a wire type that the data overflows is refused, from its largest value on", () => {
+  for (const [wireDtype, fits, over] of [["f16", 65504, 65505], ["bf16", 3.3895313892515355e38, 3.39e38]] as const) {
+    attend({ wireDtype, k: rows(3, fits), q: rows(2, 0) });
+    refused(
+      () => attend({ wireDtype, k: rows(3, over), q: rows(2, 0) }),
+      new RegExp(`^k: found a value of magnitude .*, which ${wireDtype} on the wire cannot hold`),
+    );
+    step([0, fits, 0], { wireDtype });
+    for (const values of [[over, 0, 0], [0, over, 0]] as const) {
+      refused(() => step(values, { wireDtype }), new RegExp(`${wireDtype} on the wire cannot hold`));
+    }
+  }
+  // What doesn't travel here is held in f32; on a worker everything is held in the wire type.
+  attend({ wireDtype: "f16", q: rows(2, 1e6), variant: "pass-kv" });
+  refused(() => attend({ wireDtype: "f16", q: rows(2, 1e6), variant: "pass-kv" }, "remote"), /^q: .*f16 on the wire cannot hold/);
+  refused(() => attend({ wireDtype: "f16", q: rows(2, 1e6), variant: "auto" }), /^q: .*f16 on the wire cannot hold/);
+});
+
+test("a session's capacity is bounded, with the bytes that it would take", () => {
+  session({ capacity: 100_000 });
+  for (const capacity of [0, 1.5, NaN, "7"]) {
+    refused(() => session({ capacity }), /^capacity: found .* tokens, expected a whole number of at least 1$/);
+  }
+  refused(
+    () => session({ capacity: 1e9 }),
+    /^capacity: found 1000000000 tokens a rank, expected at most 33554432: a rank's K and its V take 64 bytes a token each/,
+  );
+  session({ capacity: 1e9 }, "remote");
+});
+
+test("a link is bounded by what a run on it would take", () => {
+  const shape = { heads: 8, kvHeads: 2, headDim: 64 };
+  const tokens = { new: 128, cached: 384 };
+  validateLink({ bandwidth: 1e6, latency: 0.002 });
+  validateLink({ bandwidth: Infinity, latency: 0 });
+  for (
+    const link of [
+      { bandwidth: 0, latency: 0 },
+      { bandwidth: NaN, latency: 0 },
+      { bandwidth: 1, latency: -1 },
+      { bandwidth: 1, latency: 3e6 },
+      { bandwidth: "1", latency: NaN },
+      { bandwidth: 1, latency: 0, jitter: 1 },
+    ]
+  ) {
+    refused(() => validateLink(link as never), /^link: found /);
+  }
+  validateRun(shape, tokens, 4, { bandwidth: 1000, latency: 0.1 });
+  validateRun(shape, tokens, 1, { bandwidth: 1e-3, latency: 0 });
+  refused(
+    () => validateRun(shape, tokens, 4, { bandwidth: 1e-3, latency: 0 }),
+    /^link: found 0\.001 bytes\/s and 0 s, on which a rank's 393216 bytes in 3 messages take 3\.93e\+8 s, expected at most 3600 \(an hour\)/,
+  );
+  refused(() => validateRun({ ...shape, variant: "pass-q" }, tokens, 4, { bandwidth: 1e-3, latency: 0 }), /in 3 messages take/);
+  refused(() => validateRun(shape, tokens, 64, { bandwidth: 1e9, latency: 100 }), /in 63 messages take 6\.30e\+3 s/);
+});
