@@ -43,6 +43,8 @@ export function printer(stream: NodeJS.WriteStream): Printer {
 export function endWithLauncher(): void {
   if (process.send === undefined) return;
   process.on("disconnect", kill);
+  // It may have died while this process began.
+  if (process.connected === false) kill();
   process.channel?.unref?.();
 }
 

@@ -67,6 +67,7 @@ export async function checkOutputs(outputs: Readonly<Record<string, string | und
     await access(dirname(place), constants.W_OK).catch(() => {
       throw new InputError(`${option} ${path}: the folder ${dirname(place)} may not be written to, expected one that may`);
     });
+    await removeStale(dirname(place));
   }
 }
 
@@ -87,7 +88,6 @@ export async function writeOutputs(files: readonly (readonly [path: string, data
   try {
     for (const [name, data] of files) {
       const path = await placeOf(name);
-      await removeStale(path);
       const partial = besideOf(path);
       pending.push({ path, partial, kept: besideOf(path), moved: false, old: false });
       await writeFile(partial, data);
@@ -116,12 +116,11 @@ function besideOf(path: string): string {
   return join(dirname(path), `.${basename(path)}.${hostname()}.${process.pid}.${randomBytes(6).toString("hex")}.partial`);
 }
 
-/** Removes what a process of this machine that was killed left beside a file. */
-async function removeStale(path: string): Promise<void> {
-  const begin = `.${basename(path)}.${hostname()}.`;
-  for (const name of await readdir(dirname(path))) {
-    const pid = name.startsWith(begin) && /^(\d+)\.[0-9a-f]{12}\.partial$/.exec(name.slice(begin.length))?.[1];
-    if (pid && !lives(Number(pid))) await rm(join(dirname(path), name), { force: true });
+/** Removes what commands on this machine that were killed left in a folder. */
+async function removeStale(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const [, host, pid] = /^\..+?\.([^/]+)\.(\d+)\.[0-9a-f]{12}\.partial$/.exec(name) ?? [];
+    if (host !== undefined && name.includes(`.${hostname()}.${pid}.`) && !lives(Number(pid))) await rm(join(folder, name), { force: true });
   }
 }
 

@@ -7,7 +7,7 @@ import { type Arithmetic, Bounds } from "./bounds.ts";
 
 /** An experiment with what its wire may have rounded, and how it was computed. */
 export interface CheckInput extends ReferenceInput, Arithmetic {
-  /** Which operand travels; default "pass-kv". With "auto", a session's, k and v were rounded and each row's query either was or was not. */
+  /** Which operand travels; default "pass-kv". With "auto" it is not known: the wire rounded q, or k and v, or (in a session) all of them. */
   readonly variant?: Variant | "auto";
   readonly wireDtype?: DType;
 }
@@ -146,7 +146,7 @@ function* expecting(input: CheckInput, rows: readonly number[]): Generator<Expec
   }
 }
 
-/** The operands as the wire may have rounded them: one way, or two where either operand may have travelled. */
+/** The operands as the wire may have rounded them: one way, or three where it is not known which operand travelled. */
 function roundings(input: CheckInput): readonly ReferenceInput[] {
   const { wireDtype = "f32", variant = "pass-kv" } = input;
   const rounded = (x: Float32Array) => {
@@ -157,9 +157,13 @@ function roundings(input: CheckInput): readonly ReferenceInput[] {
     variant === "pass-kv" ? input.q : rounded(input.q),
     ...(variant === "pass-q" ? [input.k, input.v] : [rounded(input.k), rounded(input.v)]),
   ];
-  const same = q === input.q && k === input.k && v === input.v;
-  // A session caches rounded keys and values whatever travels, and sends rounded queries in some steps.
-  return [same ? input : { ...input, q, k, v }, ...(variant === "auto" && q !== input.q ? [{ ...input, k, v }] : [])];
+  const [queries, keys] = [q !== input.q, k !== input.k || v !== input.v];
+  const ways = [queries || keys ? { ...input, q, k, v } : input];
+  if (variant !== "auto") return ways;
+  // A session caches rounded keys and values whatever travels, and sends rounded queries in some steps; one attention rounds one operand alone.
+  if (queries) ways.push(keys ? { ...input, k, v } : input);
+  if (keys) ways.push(queries ? { ...input, q } : input);
+  return ways;
 }
 
 /** Collects what is found beside what is expected. */

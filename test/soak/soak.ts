@@ -167,7 +167,9 @@ async function script(given: Platform, backend: Backend, dice: Dice, say: (text:
     return { ...experiment({ sequences, heads: heads[0], kvHeads: heads[1], seed: dice.whole(1, 9) }), ...options } as AttendInput;
   };
   const exact = (input: AttendInput, result: { out: Float32Array; lse: Float32Array }) => {
-    assert.ok(check(input, result).passed, "a result that is not exact");
+    const { passed, out, lse } = check(input, result);
+    const { sequences, variant, wireDtype, causal } = input;
+    assert.ok(passed, `a result that is not exact: ${JSON.stringify({ sequences, variant, wireDtype, causal, heads: input.heads, kvHeads: input.kvHeads, out, lse })}`);
     return "exact";
   };
 

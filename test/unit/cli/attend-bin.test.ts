@@ -1,14 +1,16 @@
 /** `ringside attend` as a process: exit statuses, what is on stdout and what on stderr, Ctrl-C. */
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
+import process from "node:process";
 import test from "node:test";
 import { reference } from "../../../engine/reference/attention.ts";
 import { difference } from "../../../engine/reference/error.ts";
 import { writeNpy } from "../../../engine/tensor/npy.ts";
 import { writeSafetensors } from "../../../engine/tensor/safetensors.ts";
 import { experiment } from "../../experiment.ts";
-import { contents, type Document, inFolder, readOutput, ringside, runtime, writeTensors } from "./command.ts";
+import { contents, type Document, findRoot, inFolder, readOutput, ringside, runtime, writeTensors } from "./command.ts";
 
 const input = experiment({ sequences: [{ new: 29, cached: 14 }], heads: 4, kvHeads: 2 });
 const OUTPUTS = ["--out", "o.npy", "--lse", "l.npy", "--trace", "t.json"];
@@ -94,3 +96,33 @@ async function interrupt(backend: string, after: number): Promise<void> {
 test("Ctrl-C while a chunk is on a slow link: status 130 at once, no file left", () => interrupt("cpu", 2000));
 
 test("Ctrl-C on the adapter: status 130 at once, no file left", () => interrupt("webgpu", 3000));
+
+test("kill -9 of the command ends what computes for it", () =>
+  inFolder(async (folder) => {
+    const options = [...(await writeTensors(folder, input)), "--ranks", "2", "--backend", "cpu", "--link", "1000,0.1"];
+    const { child } = ringside(["attend", ...options], folder);
+    const running = () => spawnSync("pgrep", ["-P", String(child.pid)], { encoding: "utf8" }).stdout.trim();
+    for (let tries = 0; running() === ""; tries++) {
+      assert.ok(tries < 600, "no child process in a minute");
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    const pid = Number(running().split("\n")[0]);
+    child.kill("SIGKILL");
+    const lives = () => readFile(`/proc/${pid}/stat`, "utf8").then((stat) => !/\) Z /.test(stat), () => false);
+    for (let tries = 0; await lives(); tries++) {
+      assert.ok(tries < 50, "the child still runs 5 s later");
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }));
+
+test("a reader that has had enough is no fault; a full disk is one line and status 1", () => {
+  const shell = (to: string) => {
+    const command = `${runtime === "node" ? process.execPath : "node"} ${path.join(findRoot(), "engine", "cli", "ringside.mjs")} paper --runtime ${runtime}`;
+    const { status, stderr } = spawnSync("bash", ["-c", `set -o pipefail; ${command} ${to}`], { encoding: "utf8" });
+    return { status, stderr };
+  };
+  assert.deepEqual(shell("| head -n 1 > /dev/null"), { status: 0, stderr: "" });
+  const { status, stderr } = shell("> /dev/full");
+  assert.equal(status, 1);
+  assert.match(stderr, /^ringside: standard output cannot be written \(.*\)[^\n]*\n$/);
+});

@@ -228,6 +228,25 @@ test("disposed while kernels compile, a cluster ends, and so do its workers", as
   assert.equal(left, 0);
 });
 
+test("cancels leave no buffer behind", async () => {
+  await using({ ranks: 2 }, async (cluster) => {
+    const buffers = async () => Math.max(...(await cluster.ranks.askAll((service) => service.held())).map((held) => held.buffers));
+    for (let i = 0; i < 3; i++) assert.ok(check(small, await cluster.attend(small)).passed);
+    const before = await buffers();
+    let cancelled = 0;
+    for (let i = 0; i < 60; i++) {
+      // Lengths and moments differ, as a person's do.
+      const input = experiment({ sequences: [{ new: 20 + 7 * i, cached: 3 * i }], heads: 4, kvHeads: 2 });
+      const signal = AbortSignal.timeout(1 + (i % 12) * 3);
+      await cluster.attend({ ...input, signal }).then(() => {}, (error) => (assert.equal(error.name, "TimeoutError"), cancelled++));
+    }
+    assert.ok(cancelled > 10, `${cancelled} cancels`);
+    assert.ok(check(small, await cluster.attend(small)).passed);
+    const after = await buffers();
+    assert.ok(after <= before + 80, `${before} buffers a rank, then ${after}`);
+  });
+});
+
 test("a session that is disposed during a step cancels it; the cluster and its other sessions go on", async () => {
   await using({ ranks: 2, backend: "cpu", link: { bandwidth: 1e5, latency: 0 } }, async (cluster) => {
     const [one, other] = [await cluster.session(HEADS), await cluster.session(HEADS)];

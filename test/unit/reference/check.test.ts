@@ -251,3 +251,15 @@ test("tensors that PyTorch's own f32 attention is off by 1.2e-5 on pass", async 
   const { out, passed } = check(one, await attendInProcess(one, 4, cpu));
   assert.ok(passed, JSON.stringify(out));
 });
+
+test("a right result of one attention whose variant a rule chose passes, whichever operand travelled", async () => {
+  for (const wireDtype of ["bf16", "f16"] as const) {
+    for (const variant of ["pass-kv", "pass-q"] as const) {
+      const given = { ...input(1, 1), wireDtype };
+      const result = await attendInProcess({ ...given, variant }, 3, (shape, recorder) => new CpuAttention(shape, recorder));
+      assert.ok(check({ ...given, variant: "auto" }, result).passed);
+      const wrong = { out: result.out.map((x, i) => (i === 7 ? -x : x)), lse: result.lse };
+      assert.ok(!check({ ...given, variant: "auto" }, wrong).passed);
+    }
+  }
+});

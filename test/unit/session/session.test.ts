@@ -202,6 +202,23 @@ test("a snapshot is restored byte by byte, by another session too; a damaged one
   });
 });
 
+test("queries that overflow with keys cached earlier are refused, and the session goes on", async () => {
+  await talking({ ranks: 2, backend: "cpu" }, SMALL, [60], async (talk) => {
+    await talk.step([[0, 20]]);
+    const huge = (rows: SessionRows, which: "q" | "k") => ({ ...rows, [which]: rows[which].map(() => 1e30) });
+    const other = { ...huge(talk.rows(0, 3), "k"), sequence: 1 };
+    await talk.session.prefill([other]);
+    for (const snapshot of [undefined, await talk.session.snapshot()]) {
+      if (snapshot !== undefined) await talk.session.restore(snapshot);
+      await assert.rejects(talk.session.prefill([{ ...huge(talk.rows(0, 3), "q"), sequence: 1 }]), (error) => error instanceof InputError && /overflow f32/.test(error.message));
+      await assert.rejects(talk.session.decode([{ ...huge(talk.rows(0, 1), "q"), sequence: 1 }]), InputError);
+    }
+    await assert.rejects(talk.session.prefill([talk.rows(0, 3)], { varient: "pass-q" } as object), /varient.*did you mean "variant"/);
+    await talk.step([[0, 5]]);
+    talk.verify();
+  });
+});
+
 test("500 mixed steps: buffers, pages and heap do not grow", async () => {
   await talking({ ranks: 2 }, { ...SMALL, capacity: 512, variant: "auto" }, [40_000], async (talk, cluster) => {
     const held = async () => await cluster.ranks.askAll((service) => service.held());

@@ -1,0 +1,38 @@
+/** Output files: all or none, whatever stands in the way, and nothing of a killed command is left for ever. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import process from "node:process";
+import test from "node:test";
+import { checkOutputs, writeOutputs } from "../../../engine/cli/io.ts";
+import { InputError } from "../../../engine/errors.ts";
+import { contents, inFolder } from "./command.ts";
+
+test("outputs are written all or none: what stood in their places is put back", async () => {
+  await inFolder(async (folder) => {
+    const at = (name: string) => path.join(folder, name);
+    await writeFile(at("o.npy"), "old");
+    await mkdir(at("lse.npy"));
+    await assert.rejects(checkOutputs({ "--out": at("o.npy"), "--lse": at("lse.npy") }), InputError);
+    // A folder that came after the check.
+    const before = await contents(folder);
+    await assert.rejects(writeOutputs([[at("new.npy"), "new"], [at("o.npy"), "new"], [at("lse.npy"), "new"]]), /cannot be written \(.*\), so none was/);
+    assert.deepEqual(await contents(folder), before);
+    await writeOutputs([[at("o.npy"), "new"], [at("trace.json"), "{}"]]);
+    assert.equal(await readFile(at("o.npy"), "utf8"), "new");
+    assert.deepEqual((await readdir(folder)).sort(), ["lse.npy", "o.npy", "trace.json"]);
+  });
+});
+
+test("what a killed command left is removed at the next start; what others are at work on stays", async () => {
+  await inFolder(async (folder) => {
+    const dead = spawnSync(process.execPath, ["--version"]).pid;
+    const name = (of: string, host: string, pid: number) => `.${of}.${host}.${pid}.0123456789ab.partial`;
+    const [left, mine, theirs, other] = [name("o.npy", os.hostname(), dead), name("o.npy", os.hostname(), process.pid), name("o.npy", "elsewhere", dead), ".o.npy.partial"];
+    for (const file of [left, mine, theirs, other]) await writeFile(path.join(folder, file), "");
+    await checkOutputs({ "--out": path.join(folder, "x.npy") });
+    assert.deepEqual((await readdir(folder)).sort(), [mine, theirs, other].sort());
+  });
+});
