@@ -9,7 +9,7 @@ import path from "node:path";
 import process from "node:process";
 import { findAdapter } from "./setup/adapter.mjs";
 import { build } from "./setup/build.mjs";
-import { denoPath, root, SetupError } from "./setup/common.mjs";
+import { denoPath, endChildren, root, SetupError } from "./setup/common.mjs";
 
 /** The commands that run attention; the others, --help and a misspelt command start at once. */
 const NEED_ADAPTER = new Set(["attend", "session", "bench", "selftest"]);
@@ -31,6 +31,19 @@ function needsAdapter(args) {
   return takeOption([...args], "--backend") !== "cpu" && takeOption([...args], "--remote") === undefined;
 }
 
+/** The command line proper, once it has been started. */
+let child;
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+  process.on(signal, async () => {
+    // Ctrl-C at a terminal reaches the child by itself; a second SIGINT could cut its tidying short.
+    if (child !== undefined) return signal === "SIGINT" && process.stdin.isTTY ? undefined : child.kill(signal);
+    console.error("ringside: cancelled");
+    await endChildren();
+    process.exit(128 + os.constants.signals[signal]);
+  });
+}
+
 async function main(args) {
   const runtime = takeOption(args, "--runtime") ?? "node";
   if (runtime !== "node" && runtime !== "deno") throw new SetupError(`--runtime: found "${runtime}", expected node or deno`, 2);
@@ -41,16 +54,15 @@ async function main(args) {
   const { env } = needsAdapter(args) ? await findAdapter(runtime) : { env: process.env };
 
   // The channel tells the child when this process dies, however it does; and this process the child's status, should its runtime break in ending.
-  const child = spawn(command[0], [...command.slice(1), ...args], { stdio: ["inherit", "inherit", "inherit", "ipc"], env: { ...env, DENO_NO_UPDATE_CHECK: "1" } });
+  child = spawn(command[0], [...command.slice(1), ...args], { stdio: ["inherit", "inherit", "inherit", "ipc"], env: { ...env, DENO_NO_UPDATE_CHECK: "1" } });
   let told;
   child.on("message", ({ status }) => (told = status));
-  // Ctrl-C at a terminal reaches the child by itself; a second SIGINT could cut its tidying short.
-  process.on("SIGINT", () => process.stdin.isTTY || child.kill("SIGINT"));
-  for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   const [code, signal] = await new Promise((resolve, reject) => {
     child.on("error", (error) => reject(new SetupError(`${command[0]} could not be started: ${error.message}`)));
     child.on("exit", (...ended) => resolve(ended));
   });
+  // It had not begun to listen to signals.
+  if (told === undefined && (signal === "SIGINT" || signal === "SIGTERM")) console.error("ringside: cancelled");
   return told ?? code ?? 128 + os.constants.signals[signal];
 }
 

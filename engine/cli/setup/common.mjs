@@ -108,6 +108,9 @@ async function endChild(child) {
   signalGroup(child, "SIGKILL");
 }
 
+/** Ends every child that run() started. */
+export const endChildren = () => Promise.all([...children].map(endChild));
+
 /** On Ctrl-C or SIGTERM: ends every child that run() started, calls `cleanup`, and exits (130 or 143 unless `status` says otherwise). */
 export function endOnSignal(cleanup = async () => {}, status = undefined) {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
@@ -115,7 +118,7 @@ export function endOnSignal(cleanup = async () => {}, status = undefined) {
     process.on(signal, async () => {
       if (ending) return;
       ending = true;
-      await Promise.all([...children].map(endChild));
+      await endChildren();
       await cleanup();
       process.exit(status?.() ?? 128 + os.constants.signals[signal]);
     });
