@@ -1,0 +1,20 @@
+/** A few of the random scripts of `npm run soak`: faults, cancels and disposals at any moment. Each is named by its seed. */
+import assert from "node:assert/strict";
+import test from "node:test";
+import { damaged } from "../../soak/snapshots.ts";
+import { soak } from "../../soak/soak.ts";
+import { testPlatform } from "../../platform.ts";
+
+const platform = await testPlatform();
+
+for (const [backend, scripts] of [["cpu", 40], ["webgpu", 4]] as const) {
+  for (let seed = 1; seed <= scripts; seed++) {
+    test(`${backend}, seed ${seed}: every result is exact or a named error, no cache changes by a failed step, nothing is left running`, () => soak(platform, backend, seed));
+  }
+}
+
+test("damaged snapshots are refused, or restore what was taken", async () => {
+  const { refused, exact } = await damaged(platform, 1500);
+  assert.equal(refused + exact, 1500);
+  assert.ok(refused > 1200);
+});
