@@ -82,18 +82,24 @@ class Desk:
         engine.close()
 
     def _read(self) -> None:
-        while (received := self._link.receive()) is not None:
-            message, fds = received
-            if "cancel" in message:
-                self._cancelled.add(message["cancel"])
-            elif "close" in message:
-                self._work.put(None)
-            else:
-                self._work.put((message, [Block(tensor["bytes"], fd) for tensor, fd in zip(message["inputs"], fds, strict=True)]))
-        os._exit(1)
+        """In a thread of its own. Without it no cancel would be heard, so this process ends with it, however that came."""
+        try:
+            while (received := self._link.receive()) is not None:
+                message, fds = received
+                if "cancel" in message:
+                    self._cancelled.add(message["cancel"])
+                elif "close" in message:
+                    self._work.put(None)
+                else:
+                    self._work.put((message, [Block(tensor["bytes"], fd) for tensor, fd in zip(message["inputs"], fds, strict=True)]))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
 
     def _run(self, engine: object, message: dict, blocks: list[Block]) -> None:
-        number = message["run"]
+        """One run and its answer. Whatever a run raises is its failure alone: the engine, which says itself when it is lost, takes the next."""
+        number, outputs = message["run"], []
         try:
             inputs = {tensor["name"]: as_array(tensor, block) for tensor, block in zip(message["inputs"], blocks, strict=True)}
             value, tensors = engine.run(
@@ -103,29 +109,24 @@ class Desk:
                 lambda event: self._link.send({"emit": number, "event": event}),
                 lambda: number in self._cancelled,
             )
-            answer, outputs = {"done": number, "value": value, "tensors": []}, []
+            answer = {"done": number, "value": value, "tensors": []}
             for name, array in tensors.items():
                 described, block = as_block(name, array)
                 answer["tensors"].append(described)
                 outputs.append(block)
-            self._link.send(answer, outputs)
-            for block in outputs:
-                block.close()
+            json.dumps(answer, allow_nan=False)
         except Cancelled:
-            self._link.send({"cancelled": number})
+            answer = {"cancelled": number}
         except Refused as error:
-            self._link.send({"refused": number, "code": error.code, "message": error.message, "details": error.details})
-        except OSError:
-            # The server is gone; the reading thread ends this process.
-            raise
+            answer = {"refused": number, "code": error.code, "message": error.message, "details": error.details}
         except Exception as error:
             traceback.print_exc()
-            self._link.send({"crashed": number, "message": f"{type(error).__name__}: {error}"})
-        finally:
-            self._cancelled.discard(number)
-            inputs = None
-            for block in blocks:
-                block.close()
+            answer = {"refused": number, "code": "worker-failed", "message": f"{type(error).__name__}: {error}", "details": {}}
+        self._link.send(answer, outputs if "done" in answer else [])
+        self._cancelled.discard(number)
+        inputs = None
+        for block in [*blocks, *outputs]:
+            block.close()
 
 
 def as_array(tensor: dict, block: Block) -> object:

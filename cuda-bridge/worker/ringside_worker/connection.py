@@ -214,7 +214,15 @@ class Connection:
             return self._refuse(number, refusal)
         inputs = []
         for name, tensor in tensors.items():
-            block = Block(tensor["bytes"])
+            try:
+                block = Block(tensor["bytes"])
+            except OSError as error:
+                for _, inbound, made in inputs:
+                    self.streams.open.pop(inbound.stream, None)
+                    inbound.buffer = memoryview(b"")
+                    made.close()
+                what = f"params.tensors.{name}: no room for its {tensor['bytes']} bytes ({error}): send it again later, or send less"
+                return self._refuse(number, Refusal("worker-failed", what))
             inbound = Inbound(tensor["stream"], tensor["bytes"], block.view)
             inputs.append(({"name": name, **{key: tensor[key] for key in ("dtype", "shape", "bytes")}}, inbound, block))
             if tensor["bytes"]:

@@ -32,11 +32,12 @@ class RunCancelled(Exception):
 
 
 class Died(Exception):
-    """A compute process ended, or has to. `rank`: which, where that is known. `code`: the protocol's."""
+    """A compute process ended, or has to. `rank`: which, where that is known. `code` and `details`: the protocol's."""
 
-    def __init__(self, message: str, rank: int | None = None, code: str = "worker-failed"):
+    def __init__(self, message: str, rank: int | None = None, code: str = "worker-failed", details: dict | None = None):
         super().__init__(message)
         self.rank, self.code = rank, code
+        self.details = details or ({} if rank is None else {"rank": rank})
 
 
 def free_port() -> int:
@@ -130,7 +131,7 @@ class Group:
             return answer["value"], list(zip(answer["tensors"], answer["blocks"], strict=True))
         if "cancelled" in answer:
             raise RunCancelled
-        if answer.get("code") in ("rank-died", "worker-failed") or "crashed" in answer:
+        if answer.get("code") in ("rank-died", "worker-failed"):
             # A rank sees that another is gone before the system tells its parent: which one, and how it ended, says more than a broken connection.
             try:
                 await asyncio.wait_for(self.died.wait(), 0.5)
@@ -138,11 +139,9 @@ class Group:
                 pass
             if self._death is not None:
                 raise self._death
-        if "refused" in answer:
-            if answer["code"] == "rank-died":
-                raise Died(answer["message"], code="rank-died")
-            raise RunRefused(answer["code"], answer["message"], answer["details"])
-        raise Died(f"the compute process failed: {answer['message']}")
+        if answer["code"] == "rank-died":
+            raise Died(answer["message"], answer["details"].get("rank"), "rank-died", answer["details"])
+        raise RunRefused(answer["code"], answer["message"], answer["details"])
 
     def cancel(self) -> None:
         """Tells the engine to end its run soon."""
@@ -204,10 +203,7 @@ class Group:
                     how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
                     # What the process said last is still on its way.
                     await asyncio.sleep(0.1)
-                    self._death = Died(f"the compute process of rank {rank} ended {how}", rank, "rank-died")
-                    self.died.set()
-                    self._settle(self._answer, self._death)
-                    return
+                    return self._lost(self._link, Died(f"the compute process of rank {rank} ended {how}", rank, "rank-died"))
             await asyncio.sleep(0.05)
 
     @staticmethod
@@ -222,15 +218,28 @@ class Group:
 
     def _read(self, loop: asyncio.AbstractEventLoop, link: Link, started: asyncio.Future) -> None:
         """In a thread of its own: what rank 0 says. It hands over one message at a time, so that a busy event loop holds back the engine."""
-        while (received := link.receive()) is not None:
-            message, fds = received
-            message["blocks"] = [Block(tensor["bytes"], fd) for tensor, fd in zip(message.get("tensors", []), fds, strict=True)]
-            handled = threading.Event()
-            try:
+        try:
+            while (received := link.receive()) is not None:
+                message, fds = received
+                message["blocks"] = [Block(tensor["bytes"], fd) for tensor, fd in zip(message.get("tensors", []), fds, strict=True)]
+                handled = threading.Event()
                 loop.call_soon_threadsafe(self._hear, message, started, handled)
+                handled.wait()
+        except Exception as error:
+            # A worker that no longer hears its engine would wait for ever: this counts as the engine's end.
+            deaf = Died(f"what rank 0 said could not be taken in: {type(error).__name__}: {error}", 0, "rank-died")
+            try:
+                loop.call_soon_threadsafe(self._lost, link, deaf)
             except RuntimeError:
-                return
-            handled.wait()
+                pass  # The event loop has ended, and the worker with it.
+
+    def _lost(self, link: Link, death: Died) -> None:
+        """The processes behind this link are of no use any more."""
+        if link is not self._link or self._death is not None:
+            return
+        self._death = death
+        self.died.set()
+        self._settle(self._answer, death)
 
     def _hear(self, message: dict, started: asyncio.Future, handled: threading.Event) -> None:
         try:
@@ -242,7 +251,7 @@ class Group:
                 if message["emit"] == self._run and not self._answer.done():
                     self._emit(message["event"])
             else:
-                number = next(message[key] for key in ("done", "refused", "cancelled", "crashed") if key in message)
+                number = next(message[key] for key in ("done", "refused", "cancelled") if key in message)
                 if number != self._run or not self._settle(self._answer, message):
                     for block in message["blocks"]:
                         block.close()

@@ -8,6 +8,7 @@ import logging
 import ssl
 import sys
 import time
+import traceback
 from dataclasses import dataclass
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -237,7 +238,15 @@ class Server:
             if call.owner is not None:
                 call.owner.outbox.message({"type": "queued", "id": call.id, "place": 0})
             begun = time.monotonic()
-            outcome = await self._do(call)
+            try:
+                outcome = await self._do(call)
+            except Died:
+                raise
+            except Exception as error:
+                # Whatever goes wrong with a call is that call's failure: the line goes on.
+                self.log("".join(traceback.format_exception(error)))
+                outcome = "worker-failed"
+                self._end(call, Refusal(outcome, f"{type(error).__name__}: {error}"))
             self.line.done()
             self.log(f"{call.owner.name if call.owner else 'worker'}: {call.method} {call.id}: {outcome} after {time.monotonic() - begun:.3f} s")
 
@@ -275,7 +284,7 @@ class Server:
             refusal = Refusal(refused.code, refused.message, refused.details)
         except Died as died:
             next_step = "starts its compute processes again, and all sessions are lost: send the call again, or a smaller one" if self._group.restartable else "ends, since torchrun's other ranks cannot be joined again"
-            refusal = Refusal(died.code, f"{died}; the worker {next_step}", None if died.rank is None else {"rank": died.rank})
+            refusal = Refusal(died.code, f"{died}; the worker {next_step}", died.details)
             self._end(call, refusal)
             await self._restart(str(died))
         else:

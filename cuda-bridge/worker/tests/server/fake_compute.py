@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from ringside_worker import compute  # noqa: E402
 from ringside_worker.errors import Cancelled, Refused  # noqa: E402
 
-MISCHIEF = {"crash": 9001, "raise": 9002, "deaf": 9003, "spans": 9004, "nan": 9005, "refuse": 9006, "segfault": 9007, "lost": 9008, "large": 9009}
+MISCHIEF = {"crash": 9001, "raise": 9002, "deaf": 9003, "spans": 9004, "nan": 9005, "refuse": 9006, "segfault": 9007, "lost": 9008, "large": 9009, "nan value": 9010, "unlike": 9011}
 
 
 def mix(x: numpy.ndarray) -> numpy.ndarray:
@@ -117,7 +117,12 @@ class FakeEngine:
             at_q, at_k = at_q + t, at_k + s
         emit({"type": "progress", "done": 2, "total": 2})
         emit({"type": "spans", "spans": [{"rank": 0, "lane": "device", "kind": "attend", "hop": 0, "start": 0.0, "duration": 0.001, "bytes": 0, "flops": 4 * rows_q * heads * dim}]})
-        return {"variant": "pass-kv" if params["variant"] == "auto" else params["variant"]}, self.asked(params, numpy.concatenate(out), numpy.concatenate(lse))
+        value = {"variant": "pass-kv" if params["variant"] == "auto" else params["variant"]}
+        if seed == MISCHIEF["nan value"]:
+            value["rate"] = float("nan")
+        if seed == MISCHIEF["unlike"]:
+            value["odd"] = object()
+        return value, self.asked(params, numpy.concatenate(out), numpy.concatenate(lse))
 
     def misbehave(self, seed: int | None, emit: Callable) -> None:
         if seed == MISCHIEF["crash"]:
