@@ -7,15 +7,18 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 
+from .compute import LOST
 from .link import Block, Link
+from .rendezvous import INTERFACE, LOOPBACK, STORE_FILE
 
-#: How long the processes may take to find each other and to check their kernels.
-START_SECONDS = 300
 #: How long they may take to end when asked.
 END_SECONDS = 4
+#: How long after the others lost somebody rank 0 has to say whom.
+WITNESS_SECONDS = 8
 COMMAND = (sys.executable, "-m", "ringside_worker.compute")
 
 
@@ -40,20 +43,16 @@ class Died(Exception):
         self.details = details or ({} if rank is None else {"rank": rank})
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Group:
     """
     `processes`: how many to start here, over gloo or NCCL on this host; 0 under torchrun, which has started the other ranks: then this one is rank 0 of
-    theirs and cannot be started again alone. `command` starts a compute process. `options` are those of Engine.start.
+    theirs and cannot be started again alone. `command` starts a compute process. `options` are those of Engine.start. `start_seconds`: how long the processes
+    may take to find each other and to check their kernels.
     """
 
-    def __init__(self, processes: int, options: dict, command: tuple[str, ...] = COMMAND):
-        self._processes, self._options, self._command = processes, options, command
+    def __init__(self, processes: int, options: dict, command: tuple[str, ...] = COMMAND, start_seconds: float = 1800):
+        self._processes, self._options, self._command, self._start_seconds = processes, options, command, start_seconds
+        self._meeting: tempfile.TemporaryDirectory | None = None
         self._children: list[subprocess.Popen] = []
         self._link: Link | None = None
         self._answer: asyncio.Future | None = None
@@ -83,12 +82,16 @@ class Group:
         ours, theirs = socket.socketpair()
         self._link = Link(ours)
         ranks = max(1, self._processes)
-        port = free_port()
+        self._meeting = tempfile.TemporaryDirectory(prefix="ringside-")
         self._children = []
         for rank in range(ranks):
             env = dict(os.environ)
             if self._processes > 1:
-                env |= {"RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+                env |= {"RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks)}
+                # All are on this host: they meet in a file and speak over loopback, so that nothing listens to the network beside the server.
+                env[STORE_FILE] = os.path.join(self._meeting.name, "store")
+                for name in (INTERFACE, "NCCL_SOCKET_IFNAME"):
+                    env.setdefault(name, LOOPBACK)
                 env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
             arguments = [*self._command, json.dumps(self._options)] + ([str(theirs.fileno())] if rank == 0 else [])
             # A session of its own: Ctrl-C reaches the server alone. A pipe as standard input: it closes when the server is gone.
@@ -102,9 +105,9 @@ class Group:
         threading.Thread(target=self._read, args=(loop, link, answer), daemon=True).start()
         self._watching = asyncio.create_task(self._watch(list(self._children)))
         try:
-            await asyncio.wait({answer}, timeout=START_SECONDS)
+            await asyncio.wait({answer}, timeout=self._start_seconds)
             if not answer.done():
-                raise Died(f"the compute processes were not ready within {START_SECONDS} s")
+                raise Died(f"the compute processes were not ready within {self._start_seconds:g} s (--start-timeout)")
             self.facts = answer.result()["ready"]
         except BaseException:
             await self.kill()
@@ -138,6 +141,8 @@ class Group:
             except TimeoutError:
                 pass
             if self._death is not None:
+                if answer["details"].get("rank") in (None, self._death.rank):
+                    self._death.details = {**answer["details"], **self._death.details}
                 raise self._death
         if answer["code"] == "rank-died":
             raise Died(answer["message"], answer["details"].get("rank"), "rank-died", answer["details"])
@@ -177,6 +182,8 @@ class Group:
         await self._gone(END_SECONDS)
         for child in self._children:
             child.stdin.close()
+        if self._meeting is not None:
+            self._meeting.cleanup()
         if self._link is not None:
             self._link.close()
         self._death = self._death or Died("the compute processes were ended")
@@ -195,15 +202,21 @@ class Group:
             await asyncio.sleep(0.02)
 
     async def _watch(self, children: list[subprocess.Popen]) -> None:
-        """Says who died."""
+        """Says who died: not the first that was found to have ended, if that one only lost another."""
+        patience = WITNESS_SECONDS
         while True:
-            for rank, child in enumerate(children):
-                status = child.poll()
-                if status is not None:
-                    how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-                    # What the process said last is still on its way.
-                    await asyncio.sleep(0.1)
-                    return self._lost(self._link, Died(f"the compute process of rank {rank} ended {how}", rank, "rank-died"))
+            ended = {rank: status for rank, child in enumerate(children) if (status := child.poll()) is not None}
+            died = next((rank for rank, status in ended.items() if status != LOST), None)
+            if died is not None:
+                status = ended[died]
+                how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+                # What the process said last is still on its way.
+                await asyncio.sleep(0.1)
+                return self._lost(self._link, Died(f"the compute process of rank {died} ended {how}", died, "rank-died"))
+            if ended and (patience := patience - 0.05) < 0:
+                # Rank 0 would have said whom it lost.
+                silent = next(rank for rank in range(len(children)) if rank not in ended) if len(ended) < len(children) else 0
+                return self._lost(self._link, Died(f"rank {silent} is silent: the others waited for it in vain", silent, "rank-died"))
             await asyncio.sleep(0.05)
 
     @staticmethod

@@ -1,6 +1,7 @@
 """One process of a worker under test: rank 0 runs the functions of bodies.py named on the command line and prints their results as JSON, the others serve."""
 
 import json
+import os
 import sys
 
 import bodies
@@ -11,7 +12,9 @@ engine = Engine.start(device="cpu", **options)
 if engine.rank == 1 and name == "failing":
     bodies.sabotage(engine)
 if engine.rank != 0:
-    engine.serve()
+    if not engine.serve():
+        os._exit(75)
+    engine.close()
 else:
     print("RESULT " + json.dumps({body: getattr(bodies, body)(engine) for body in name.split(",")}), flush=True)
     engine.close()

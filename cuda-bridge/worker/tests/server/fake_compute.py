@@ -191,7 +191,12 @@ class FakeEngine:
             raise Refused("unknown-session", f"found session {params['session']}")
         return {"closed": params["session"], "left": len(self.sessions)}, {}
 
-    def serve(self) -> None:
+    number = 0
+
+    def cancel(self, run: int) -> None:
+        pass
+
+    def serve(self) -> bool:
         while True:
             time.sleep(1)
 

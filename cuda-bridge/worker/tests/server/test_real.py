@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,6 @@ import pytest
 from fake_compute import attention, seeded
 from harness import PATIENCE, SESSION, WORKER, Client, Worker, attend, gone, prefill, readme_commands
 
-from ringside_worker.group import free_port
 
 BIG = {"sequences": [{"new": 32768, "cached": 0}], "heads": 8, "kvHeads": 2, "headDim": 128, "output": "none", "dtype": "f32"}
 
@@ -79,10 +79,10 @@ def test_layer(real):
         assert any(message["type"] == "spans" for message in client.heard)
 
 
-def test_a_number_of_ranks_that_the_processes_are_not(real):
+def test_more_ranks_than_processes(real):
     with real.client() as client:
-        end = client.end(client.call("attend", attend(ranks=3, output="none")))
-        assert end["type"] == "result" if real.processes == 1 else end["code"] == "bad-input", end
+        end = client.end(client.call("attend", attend(ranks=5, output="none")))
+        assert end["type"] == "result" if real.processes == 1 else (end["code"], end["details"]) == ("bad-input", {"ranks": 5, "processes": 4}), end
 
 
 def test_cancel_within_a_second_and_no_harm_done(real):
@@ -98,6 +98,46 @@ def test_cancel_within_a_second_and_no_harm_done(real):
         _, tensors = client.result(client.call("attend", attend(ranks=4)))
         check(tensors, *inputs(8, 12))
         assert not gone(real.said["ranks"], 0), real.log()
+
+
+MANY = {"sequences": [{"new": 8, "cached": 8}] * 1024, "heads": 1, "kvHeads": 1, "headDim": 16, "output": "none"}
+
+
+@pytest.mark.parametrize("variant", ["pass-kv", "pass-q"])
+def test_preparation_is_cancelled_like_work(real, variant):
+    """Of 1,024 ranks and 1,024 sequences, a million pairs: to deal them takes seconds, to list their calls minutes. Nobody's session is lost by it."""
+    with real.client() as client, real.client() as other:
+        mine = other.result(other.call("session.open", SESSION | {"ranks": 4}))[0]["session"]
+        for seconds in (0.3, 2, 6):
+            number = client.call("attend", attend(**MANY, ranks=1024 if real.processes == 1 else real.processes, variant=variant))
+            client.expect("queued", number)
+            time.sleep(seconds)
+            client.send({"type": "cancel", "id": number})
+            end = client.end(number)
+            assert end["type"] == "result" or end["code"] == "cancelled", end
+            begun = time.monotonic()
+            _, tensors = client.result(client.call("attend", attend(ranks=4)))
+            check(tensors, *inputs(8, 12))
+            assert time.monotonic() - begun < 5
+        assert other.result(other.call("session.prefill", prefill(mine)))
+        assert not gone(real.said["ranks"], 0), real.log()
+
+
+def test_numbers_that_overflow_are_no_result(real):
+    """Own numbers within f32 whose scores are not; the session that they were meant for stays as it was."""
+    with real.client() as client:
+        session = client.result(client.call("session.open", SESSION | {"ranks": 4}))[0]["session"]
+        client.result(client.call("session.prefill", prefill(session)))
+        large = [numpy.full((8, heads, 16), 3e38, numpy.float32) for heads in (4, 2, 2)]
+        for method, params in (("attend", attend(seed=None, ranks=4, sequences=[{"new": 8, "cached": 0}])), ("session.prefill", prefill(session))):
+            described = {name: client.tensor(array) for name, array in zip("qkv", large)}
+            number = client.call(method, {key: value for key, value in params.items() if key != "seed"} | {"tensors": described})
+            for name, array in zip("qkv", large):
+                client.upload(described[name], array)
+            error = client.end(number)
+            assert error["code"] == "bad-input" and "not finite" in error["message"], error
+        value, _ = client.result(client.call("session.prefill", prefill(session)))
+        assert value["step"] == 1 and value["batch"][0]["cached"] == 8
 
 
 def test_a_rank_killed_mid_run(real):
@@ -126,6 +166,12 @@ def start_torchrun(command, ranks, **changes):
     env = {name: value for name, value in os.environ.items() if name != "RINGSIDE_TOKEN"} | {"OMP_NUM_THREADS": "1"}
     arguments = [sys.executable, "-m", "torch.distributed.run", *words, "--listen", "127.0.0.1:0", "--device", "cpu", "--json"]
     return subprocess.Popen(arguments, cwd=WORKER, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def kill_all(process):
