@@ -38,14 +38,16 @@ def open_store(rank: int, world: int, seconds: float) -> dist.Store:
     file = os.environ.get(STORE_FILE)
     if file:
         return dist.FileStore(file, world)
-    host = os.environ.get("MASTER_ADDR", "")
+    host, port = os.environ.get("MASTER_ADDR", ""), int(os.environ.get("MASTER_PORT", "29500"))
     deadline = time.monotonic() + seconds
     resolved(host, deadline)
     try:
-        store, _, _ = next(iter(dist.rendezvous("env://", rank, world, timeout=timedelta(seconds=max(1.0, deadline - time.monotonic())))))
+        # Not dist.rendezvous: there rank 0 waits for the others before anybody can say who is missing.
+        serves = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+        left = timedelta(seconds=max(1.0, deadline - time.monotonic()))
+        store = dist.TCPStore(host, port, world, serves, left, wait_for_workers=False, multi_tenant=True)
     except (RuntimeError, ValueError) as error:
-        at = f"{host}:{os.environ.get('MASTER_PORT')}"
-        raise Alone(f"rank {rank} cannot reach the store at {at} within {seconds:g} s ({first_line(error)}): see that rank 0 runs there and that no firewall drops the port") from None
+        raise Alone(f"rank {rank} cannot reach the store at {host}:{port} within {seconds:g} s ({first_line(error)}): see that rank 0 runs there and that no firewall drops the port") from None
     return dist.PrefixStore(f"ringside-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 

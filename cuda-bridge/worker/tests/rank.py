@@ -3,12 +3,18 @@
 import json
 import os
 import sys
+import time
 
 import bodies
 from ringside_worker.engine import Engine
 
 name, options = sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
+delay = options.pop("delay", 0)
+if os.environ["RANK"] == "1":
+    time.sleep(delay)
 engine = Engine.start(device="cpu", **options)
+if engine.rank == 1 and name == "late":
+    bodies.slow_to_warm(engine, delay)
 if engine.rank == 1 and name == "failing":
     bodies.sabotage(engine)
 if engine.rank != 0:
