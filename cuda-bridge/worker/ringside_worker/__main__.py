@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-from .auth import Origins, Refusal, check_exposure, read_address, read_token, tls_context
+from .auth import TOKEN_VARIABLE, Origins, Refusal, check_exposure, read_address, read_token, tls_context
 from .group import COMMAND, Died, Group
 from .limits import Limits
 from .server import Server
@@ -16,7 +16,9 @@ from .wire import BadMessage, check_limits
 
 VERSION = "0.1.0"
 #: How long after a dead rank's connections broke the server knows of it at the latest.
-DEATH_SECONDS = 1.0
+DEATH_SECONDS = 4.0
+#: Of --timeout and --start-timeout: torch.distributed counts its own in milliseconds of 32 bits at places.
+MOST_SECONDS = 86400
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -34,6 +36,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--insecure", action="store_true", help="listen beyond this machine without TLS: token and data travel in the clear")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="ranks, each a process of this host: one a GPU, or N on the CPU (default 1, which simulates as many as are asked for)")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
+    parser.add_argument("--timeout", type=float, default=30, metavar="S", help="seconds after which a rank that is silent in a run is given up (default %(default)g)")
+    parser.add_argument("--start-timeout", type=float, default=1800, metavar="S", help="the same at the start and while a call is prepared, where a rank may load or compile for minutes (default %(default)g)")
     parser.add_argument("--memory-limit", type=int, metavar="BYTES", help="that a run may take, in place of what is free")
     parser.add_argument("--limit", metavar="NAME=VALUE", action="append", default=[], help=f"may be repeated; defaults: {names}")
     parser.add_argument("--json", action="store_true", help="print one line of JSON in place of words: address, token, pid, facts")
@@ -68,7 +72,10 @@ def under_torchrun() -> bool:
 
 
 def engine_options(options: argparse.Namespace) -> dict:
-    chosen = {"device": options.device, "memory_limit": options.memory_limit}
+    for name, seconds in (("--timeout", options.timeout), ("--start-timeout", options.start_timeout)):
+        if not 0 < seconds <= MOST_SECONDS:
+            raise Refusal(f"{name}: found {seconds:g}, expected a number of seconds of more than 0 and at most {MOST_SECONDS}")
+    chosen = {"device": options.device, "memory_limit": options.memory_limit, "timeout": options.timeout, "patience": options.start_timeout}
     return {name: value for name, value in chosen.items() if value is not None}
 
 
@@ -89,7 +96,7 @@ async def serve(options: argparse.Namespace, command: tuple[str, ...]) -> int:
     ending: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, end_on, number, ending, joined)
-    group = Group(0 if joined else options.processes, engine_options(options), command)
+    group = Group(0 if joined else options.processes, engine_options(options), command, options.start_timeout)
     server = Server(group, token, origins, limits)
     starting = asyncio.create_task(server.start(host, port, tls))
     await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -141,9 +148,9 @@ def tell(options: argparse.Namespace, address: str, token: str, source: str | No
 def main(arguments: list[str] | None = None, command: tuple[str, ...] = COMMAND) -> int:
     """`command` starts a compute process."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
-    if under_torchrun() and os.environ["RANK"] != "0":
-        return obey(engine_options(options))
     try:
+        if under_torchrun() and os.environ["RANK"] != "0":
+            return obey(engine_options(options))
         return asyncio.run(serve(options, command))
     except Refusal as refusal:
         print(f"ringside worker: {refusal}", file=sys.stderr)
@@ -152,11 +159,14 @@ def main(arguments: list[str] | None = None, command: tuple[str, ...] = COMMAND)
 
 def obey(options: dict) -> int:
     """A rank of torchrun's other than 0."""
+    if TOKEN_VARIABLE in os.environ:
+        # Such a rank needs no token, and what a process was started with stays to be read: so it begins once more without.
+        del os.environ[TOKEN_VARIABLE]
+        os.execv(sys.executable, sys.orig_argv)
+    from .compute import obey
     from .engine import Engine
 
-    engine = Engine.start(**options)
-    engine.serve()
-    engine.close()
+    obey(Engine, options)
     return 0
 
 

@@ -23,7 +23,7 @@ GO, CANCEL, ERROR = 0, 1, 2
 SLOTS = 24
 """Spans that a meeting carries from each rank."""
 FIELDS = 9
-REPORT_SECONDS = 3.0
+REPORT_SECONDS = 2.0
 """How long rank 0 waits for the others to say that they too lost somebody: who says nothing is the one."""
 LOOK_SECONDS = 0.25
 """Between two looks of a rank that prepares at whether the run was cancelled."""
@@ -99,17 +99,17 @@ class Team:
         except RuntimeError as error:
             raise self.lose(what, first_line(error)) from error
 
-    def lose(self, what: str, why: str) -> Refused:
+    def lose(self, what: str, why: str, silent: list[int] | None = None) -> Refused:
         """
         Ends the team: the error that says who was lost, and in which hop. Nobody learns that from torch.distributed, so each rank that lost somebody says so
-        in the store; who says nothing is the one.
+        in the store; who says nothing is the one. `silent`: who it is, where that is known.
         """
         if self.lost is not None:
             return self.lost
         reports = {self.rank: {"what": what, "hop": self.hop}}
-        others = set(range(self.world)) - {self.rank}
+        others = set(silent or range(self.world)) - {self.rank}
         try:
-            if self._store is not None:
+            if silent is None and self._store is not None:
                 self._store.set(f"lost/{self._run}/{self.rank}", json.dumps(reports[self.rank]))
                 deadline = time.monotonic() + (REPORT_SECONDS if self.rank == 0 else 0)
                 while others - reports.keys():
@@ -128,8 +128,11 @@ class Team:
         if self.world == 1 or self.rank != 0 or not missing:
             who, details = f"{what}: a rank of this worker is gone or silent for {self.timeout:g} s", {}
         else:
-            rank = missing[0]
+            # Whoever's chunk was awaited comes first: torchrun ends others too, once one has ended.
+            awaited_ranks = {(k - 1) % self.world for k, report in reports.items() if report["what"] == "transfer"}
+            rank = next((k for k in missing if k in awaited_ranks), missing[0])
             by = next(k for k in ((rank + 1) % self.world, 0) if k in reports)
+            missing = [rank, *(k for k in missing if k != rank)]
             hop = reports[by]["hop"]
             awaited = f"the chunk of hop {hop} by rank {by}" if reports[by]["what"] == "transfer" else f"its part in the {reports[by]['what']} by rank {by}"
             at = "" if hop is None else f"hop {hop}: "
@@ -167,14 +170,26 @@ class Team:
     # ---- what they say ----------------------------------------------------------------------------------------------------------------
 
     def command(self, message: dict | None = None) -> dict:
-        """Rank 0 says, the others wait and hear."""
-        data = torch.frombuffer(bytearray(json.dumps(message).encode()), dtype=torch.uint8) if self.rank == 0 else None
-        length = torch.tensor([0 if data is None else data.numel()])
-        self.guarded("command", dist.broadcast, length, 0, group=self._idle)
-        if data is None:
+        """Rank 0 says, to each by itself, so that it knows who does not hear; the others wait and hear."""
+        if self.rank != 0:
+            length = torch.zeros(1, dtype=torch.int64)
+            self.guarded("command", dist.recv, length, 0, group=self._idle)
             data = torch.empty(int(length), dtype=torch.uint8)
-        self.guarded("command", dist.broadcast, data, 0, group=self._idle)
-        return json.loads(data.numpy().tobytes())
+            self.guarded("command", dist.recv, data, 0, group=self._idle)
+            return json.loads(data.numpy().tobytes())
+        data = torch.frombuffer(bytearray(json.dumps(message).encode()), dtype=torch.uint8)
+        parts = (torch.tensor([data.numel()]), data)
+        works = [(k, self.guarded("command", dist.isend, part, k, group=self._idle)) for k in range(1, self.world) for part in parts]
+        silent, why, end = set(), "", time.monotonic() + self.timeout
+        for k, work in works:
+            try:
+                work.wait(timedelta(seconds=max(0.1, end - time.monotonic())))
+            except RuntimeError as error:
+                silent.add(k)
+                why = first_line(error)
+        if silent:
+            raise self.lose("command", why, sorted(silent))
+        return message
 
     def share(self, value, patient: bool = False) -> list:
         """Everybody's value, by rank. `patient`: some may be minutes behind."""

@@ -41,6 +41,9 @@ def refused(*arguments, env=None):
         (["--limit", "run-seconds=inf"], "expected a number of seconds"),
         (["--limit", "frame-bytes=10"], "frameBytes: found 10, expected at least 1024"),
         (["--processes", "0"], "found 0, expected 1 or more"),
+        (["--timeout", "0"], "--timeout: found 0, expected a number of seconds of more than 0"),
+        (["--start-timeout", "nan"], "--start-timeout: found nan"),
+        (["--start-timeout", "1e999"], "--start-timeout: found inf"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -7,11 +7,12 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy
 import pytest
 from fake_compute import attention, seeded
-from harness import PATIENCE, SESSION, WORKER, Client, Worker, attend, gone, prefill, readme_commands
+from harness import PATIENCE, SESSION, WORKER, Client, Worker, alive, attend, gone, prefill, readme_commands
 
 
 BIG = {"sequences": [{"new": 32768, "cached": 0}], "heads": 8, "kvHeads": 2, "headDim": 128, "output": "none", "dtype": "f32"}
@@ -155,16 +156,63 @@ def test_a_rank_killed_mid_run(real):
         assert gone(pids)
 
 
+def listening(pids):
+    """Addresses, in hexadecimal, on which these processes take TCP connections."""
+    sockets = set()
+    for pid in pids:
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                sockets.add(os.readlink(fd))
+            except OSError:
+                pass
+    rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    return [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+
+
+def test_nothing_listens_beyond_this_machine(real):
+    """Neither the server, nor torch's store, nor gloo."""
+    found = listening([real.process.pid, *real.said["ranks"]])
+    assert found and all(address.startswith("0100007F:") for address in found), found
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_a_stopped_rank_is_named_and_the_worker_goes_on(rank):
+    """In a run; and, but for rank 0, whom then only run-seconds finds, while nothing runs."""
+    with Worker("--processes", "3", "--device", "cpu", "--timeout", "4", fake=False) as worker, worker.client() as client:
+        for idle in (False, True)[: 1 if rank == 0 else 2]:
+            _, tensors = client.result(client.call("attend", attend(ranks=3)))
+            check(tensors, *inputs(8, 12))
+            pids = children_of(worker.process.pid)
+            assert len(pids) == 3
+            if idle:
+                os.kill(pids[rank], signal.SIGSTOP)
+            number = client.call("attend", attend(**BIG, ranks=3))
+            client.expect("queued", number)
+            if not idle:
+                client.expect("spans", number)
+                os.kill(pids[rank], signal.SIGSTOP)
+            error = client.end(number)
+            assert error["code"] == "rank-died" and error["details"]["rank"] == rank and f"rank {rank} is " in error["message"], (error, worker.log())
+            assert idle or rank == 0 or error["details"]["hop"] in range(3)
+        assert client.result(client.call("attend", attend(ranks=3)))
+
+
+def children_of(pid):
+    """By rank, as they were started."""
+    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return sorted(child for child in found if alive(child))
+
+
 # ---- torchrun -------------------------------------------------------------------------------------------------------------------------
 
 
-def start_torchrun(command, ranks, **changes):
+def start_torchrun(command, ranks, more=(), env=None, **changes):
     """A command of the README for torchrun, with so many ranks here in place of GPUs."""
     assert command[0] == "torchrun" and command[-2:] == ["-m", "ringside_worker"]
     words = [changes.get(word, word) for word in command[1:]]
     words[words.index("--nproc-per-node") + 1] = str(ranks)
-    env = {name: value for name, value in os.environ.items() if name != "RINGSIDE_TOKEN"} | {"OMP_NUM_THREADS": "1"}
-    arguments = [sys.executable, "-m", "torch.distributed.run", *words, "--listen", "127.0.0.1:0", "--device", "cpu", "--json"]
+    env = {name: value for name, value in os.environ.items() if name != "RINGSIDE_TOKEN"} | {"OMP_NUM_THREADS": "1"} | (env or {})
+    arguments = [sys.executable, "-m", "torch.distributed.run", *more, *words, "--listen", "127.0.0.1:0", "--device", "cpu", "--json"]
     return subprocess.Popen(arguments, cwd=WORKER, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -222,6 +270,45 @@ def test_torchrun(torchrun):
     process.terminate()
     process.wait(PATIENCE)
     assert gone([said["pid"], *said["ranks"]])
+
+
+def rank_of(process, rank):
+    """The process of a rank of torchrun's, by its environment."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = folder.joinpath("stat").read_text().rpartition(")")[2].split()[1]
+            if parent == str(process.pid) and f"RANK={rank}" in folder.joinpath("environ").read_text().split("\0"):
+                return int(folder.name)
+        except OSError:
+            pass
+    raise AssertionError(f"no process of rank {rank}")
+
+
+@pytest.mark.parametrize("where", ["--standalone", "--node-rank"])
+def test_torchrun_restarts_the_worker(where):
+    """Whatever store torchrun keeps: the second attempt must not read what the first one left there."""
+    token, changes = "0123456789abcdef", {"HOST0": "127.0.0.1", "29500": str(free_port()), "--nnodes": "--nnodes"}
+    command = readme_commands(where)[0]
+    if where == "--node-rank":
+        command[command.index("--nnodes") + 1] = "1"
+    process = start_torchrun(command, 2, ["--max-restarts", "2"], {"RINGSIDE_TOKEN": token}, **changes)
+    try:
+        for _ in range(2):
+            said = json.loads(process.stdout.readline())
+            # Ranks that do not serve have no use for the token.
+            assert token not in Path(f"/proc/{rank_of(process, 1)}/environ").read_text() and "token" not in said
+            with Client(said["address"], token) as client:
+                _, tensors = client.result(client.call("attend", attend(ranks=2)))
+                check(tensors, *inputs(8, 12))
+                number = client.call("attend", attend(**BIG, ranks=2))
+                client.expect("queued", number)
+                os.kill(rank_of(process, 1), signal.SIGKILL)
+                assert client.end(number)["code"] == "rank-died"
+        said = json.loads(process.stdout.readline())
+        with Client(said["address"], token) as client:
+            assert client.result(client.call("attend", attend(ranks=2)))
+    finally:
+        kill_all(process)
 
 
 def test_torchrun_with_compute_that_dies(torchrun):
