@@ -9,6 +9,7 @@ import signal
 import sys
 
 from .auth import TOKEN_VARIABLE, Origins, Refusal, check_exposure, read_address, read_token, tls_context
+from .compute import end_with_parent
 from .group import COMMAND, Died, Group
 from .limits import Limits
 from .server import Server
@@ -148,6 +149,9 @@ def tell(options: argparse.Namespace, address: str, token: str, source: str | No
 def main(arguments: list[str] | None = None, command: tuple[str, ...] = COMMAND) -> int:
     """`command` starts a compute process."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
+    if under_torchrun():
+        # torchrun ends its processes in order; if it is killed itself, nobody would.
+        end_with_parent()
     try:
         if under_torchrun() and os.environ["RANK"] != "0":
             return obey(engine_options(options))

@@ -307,6 +307,10 @@ def test_torchrun_restarts_the_worker(where):
         said = json.loads(process.stdout.readline())
         with Client(said["address"], token) as client:
             assert client.result(client.call("attend", attend(ranks=2)))
+        # torchrun killed without a word leaves nothing behind.
+        pids = [said["pid"], *said["ranks"], rank_of(process, 1)]
+        process.kill()
+        assert gone(pids)
     finally:
         kill_all(process)
 
