@@ -10,6 +10,7 @@ import sys
 
 from .auth import TOKEN_VARIABLE, Origins, Refusal, check_exposure, read_address, read_token, tls_context
 from .compute import end_with_parent
+from .door import files_needed, raise_files
 from .group import COMMAND, Died, Group
 from .limits import Limits
 from .server import Server
@@ -85,6 +86,7 @@ async def serve(options: argparse.Namespace, command: tuple[str, ...]) -> int:
     tls = tls_context(options.cert, options.key)
     check_exposure(host, tls is not None, options.insecure)
     limits, origins = read_limits(options.limit), Origins(options.origin)
+    raise_files(files_needed(limits, options.processes))
     token, source = read_token(options.token_file)
     if options.processes < 1:
         raise Refusal(f"--processes: found {options.processes}, expected 1 or more")

@@ -70,12 +70,15 @@ class Connection:
         self._ending: asyncio.Task | None = None
         self.name = "a client"
 
-    async def serve(self, refused: Ended | None) -> None:
-        """From the upgrade to the close, which is at once when the client is refused."""
+    @property
+    def descriptor(self) -> int:
+        """Of its socket."""
+        return self._socket.transport.get_extra_info("socket").fileno()
+
+    async def serve(self) -> None:
+        """From the upgrade to the close."""
         sending = asyncio.create_task(self._send_all())
         try:
-            if refused is not None:
-                raise refused
             await self._hello()
             async for data in self._socket:
                 self.heard = time.monotonic()

@@ -6,6 +6,7 @@ A compute process for the server's tests: a plain float64 attention in NumPy wit
 
 import ctypes
 import os
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from ringside_worker import compute  # noqa: E402
 from ringside_worker.errors import Cancelled, Refused  # noqa: E402
 
-MISCHIEF = {"crash": 9001, "raise": 9002, "deaf": 9003, "spans": 9004, "nan": 9005, "refuse": 9006, "segfault": 9007, "lost": 9008, "large": 9009, "nan value": 9010, "unlike": 9011}
+MISCHIEF = {"crash": 9001, "raise": 9002, "deaf": 9003, "spans": 9004, "nan": 9005, "refuse": 9006, "segfault": 9007, "lost": 9008, "large": 9009, "nan value": 9010, "unlike": 9011, "garbled": 9012}
 
 
 def mix(x: numpy.ndarray) -> numpy.ndarray:
@@ -131,6 +132,10 @@ class FakeEngine:
             ctypes.string_at(0)
         if seed == MISCHIEF["raise"]:
             raise ZeroDivisionError("on demand")
+        if seed == MISCHIEF["garbled"]:
+            # A message that says it brings a tensor, and brings none: as when the server has no descriptor left for it.
+            os.write(int(sys.argv[2]), struct.pack("<II", 2, 1) + b"{}")
+            time.sleep(60)
         if seed == MISCHIEF["nan"]:
             emit({"type": "progress", "done": float("nan"), "total": 1})
         if seed == MISCHIEF["refuse"]:

@@ -63,7 +63,7 @@ def test_a_taken_port():
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         status, error = refused("--listen", f"127.0.0.1:{holder.getsockname()[1]}")
-    assert status == 2 and "address already in use" in error
+    assert status == 2 and "Address already in use" in error
 
 
 def test_compute_that_does_not_start(tmp_path):

@@ -31,7 +31,7 @@ def ready(client):
 # ---- compute --------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("mischief", "code", "said"), [("crash", "rank-died", "rank 0 ended with status 3"), ("segfault", "rank-died", "SIGSEGV"), ("lost", "rank-died", "rank 1 is silent")])
+@pytest.mark.parametrize(("mischief", "code", "said"), [("crash", "rank-died", "rank 0 ended with status 3"), ("segfault", "rank-died", "SIGSEGV"), ("lost", "rank-died", "rank 1 is silent"), ("garbled", "rank-died", "could not be taken in: OSError: found 0 file descriptors")])
 def test_compute_that_fails_ends_its_call_and_the_worker_goes_on(own, mischief, code, said):
     with own.client() as client, own.client() as other:
         mine = other.result(other.call("session.open", SESSION))[0]["session"]
