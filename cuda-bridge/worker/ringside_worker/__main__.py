@@ -23,27 +23,27 @@ DEATH_SECONDS = 4.0
 MOST_SECONDS = 86400
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
     names = ", ".join(f"{field.name.replace('_', '-')}={field.default:g}" for field in dataclasses.fields(Limits))
-    parser = argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         prog="python -m ringside_worker",
         description="Runs Ringside's experiments with PyTorch on this machine. Many GPUs or hosts: see cuda-bridge/README.md.",
         allow_abbrev=False,
     )
-    parser.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8787", help="port 0 takes a free one (default %(default)s)")
-    parser.add_argument("--token-file", metavar="FILE", help="its content is the token; else RINGSIDE_TOKEN is; else a fresh one is made and printed")
-    parser.add_argument("--origin", metavar="ORIGIN", action="append", default=[], help="a page that may connect beside those of this machine, as https://example.org; may be repeated")
-    parser.add_argument("--cert", metavar="FILE", help="certificate chain, PEM: serves wss://")
-    parser.add_argument("--key", metavar="FILE", help="its key, PEM")
-    parser.add_argument("--insecure", action="store_true", help="listen beyond this machine without TLS: token and data travel in the clear")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="ranks, each a process of this host: one a GPU, or N on the CPU (default 1, which simulates as many as are asked for)")
-    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
-    parser.add_argument("--timeout", type=float, default=30, metavar="S", help="seconds after which a rank that is silent in a run is given up (default %(default)g)")
-    parser.add_argument("--start-timeout", type=float, default=1800, metavar="S", help="the same at the start and while a call is prepared, where a rank may load or compile for minutes (default %(default)g)")
-    parser.add_argument("--memory-limit", type=int, metavar="BYTES", help="that a run may take, in place of what is free")
-    parser.add_argument("--limit", metavar="NAME=VALUE", action="append", default=[], help=f"may be repeated; defaults: {names}")
-    parser.add_argument("--json", action="store_true", help="print one line of JSON in place of words: address, token, pid, facts")
-    return parser.parse_args(arguments)
+    made.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8787", help="port 0 takes a free one (default %(default)s)")
+    made.add_argument("--token-file", metavar="FILE", help="its content is the token; else RINGSIDE_TOKEN is; else a fresh one is made and printed")
+    made.add_argument("--origin", metavar="ORIGIN", action="append", default=[], help="a page that may connect beside those of this machine, as https://example.org; may be repeated")
+    made.add_argument("--cert", metavar="FILE", help="certificate chain, PEM: serves wss://")
+    made.add_argument("--key", metavar="FILE", help="its key, PEM")
+    made.add_argument("--insecure", action="store_true", help="listen beyond this machine without TLS: token and data travel in the clear")
+    made.add_argument("--processes", type=int, default=1, metavar="N", help="ranks, each a process of this host: one a GPU, or N on the CPU (default 1, which simulates as many as are asked for)")
+    made.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
+    made.add_argument("--timeout", type=float, default=30, metavar="S", help="seconds after which a rank that is silent in a run is given up (default %(default)g)")
+    made.add_argument("--start-timeout", type=float, default=1800, metavar="S", help="the same at the start and while a call is prepared, where a rank may load or compile for minutes (default %(default)g)")
+    made.add_argument("--memory-limit", type=int, metavar="BYTES", help="that a run may take, in place of what is free")
+    made.add_argument("--limit", metavar="NAME=VALUE", action="append", default=[], help=f"may be repeated; defaults: {names}")
+    made.add_argument("--json", action="store_true", help="print one line of JSON in place of words: address, token, pid, facts")
+    return made
 
 
 def read_limits(settings: list[str]) -> Limits:
@@ -150,7 +150,7 @@ def tell(options: argparse.Namespace, address: str, token: str, source: str | No
 
 def main(arguments: list[str] | None = None, command: tuple[str, ...] = COMMAND) -> int:
     """`command` starts a compute process."""
-    options = parse(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(arguments)
     if under_torchrun():
         # torchrun ends its processes in order; if it is killed itself, nobody would.
         end_with_parent()

@@ -21,6 +21,7 @@ from ringside_worker.wire import HEAD, read_frame, read_message, write_frame, wr
 HERE = Path(__file__).parent
 WORKER = HERE.parents[1]
 EXAMPLES = WORKER.parent / "protocol" / "examples"
+DEPLOYED = WORKER.parent / "examples"
 README = (WORKER.parent / "README.md").read_text("utf-8")
 #: A slow machine is no failure.
 PATIENCE = 60

@@ -7,12 +7,14 @@ import socket
 import ssl
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from harness import HERE, PATIENCE, README, SESSION, WORKER, Client, Worker, attend, readme_commands
 from websockets.sync.client import connect
 
+from ringside_worker.__main__ import parser
 from ringside_worker.auth import Origins, Refusal, check_exposure, is_loopback, read_address, same_token
 from ringside_worker.limits import Limits
 
@@ -168,10 +170,23 @@ def test_a_command_of_the_readme(command, certificate, tmp_path):
         worker.process.kill()
 
 
-def test_the_packages_of_the_readme_are_those_of_the_requirements():
-    names = [re.match(r"[a-z]+", line).group() for line in (WORKER / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+def test_the_readme_begins_with_its_installation():
+    """test_package.py installs it; the packages that pip then fetches are the first of requirements.txt."""
     [command] = readme_commands("pip install")
-    assert [re.match(r"[a-z]+", word).group() for word in command[2:]] == names[:4]
+    assert command == ["python", "-m", "pip", "install", "cuda-bridge/worker"] and README.index("pip install") < README.index("python -m ringside_worker")
+    needed = tomllib.loads((WORKER / "pyproject.toml").read_text())["project"]["dependencies"]
+    rows = [line for line in (WORKER / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    assert [re.match(r"[a-z]+", word).group() for word in needed] == [re.match(r"[a-z]+", row).group() for row in rows[: len(needed)]]
+
+
+def test_the_readme_names_what_it_speaks_of():
+    """Options of the worker, and the variables of gloo, NCCL, Node and Deno."""
+    options = {word for action in parser()._actions for word in action.option_strings}
+    shown = {word for word in re.findall(r"`(--[a-z-]+)", README)}
+    assert {"--timeout", "--start-timeout", "--memory-limit", "--limit"} <= shown & options
+    assert shown - options <= {"--remote", "--token", "--max-restarts", "--only"}
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "NODE_EXTRA_CA_CERTS", "DENO_CERT"):
+        assert f"`{name}" in README
 
 
 def test_the_limits_of_the_readme():
