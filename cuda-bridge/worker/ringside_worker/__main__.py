@@ -62,6 +62,8 @@ def read_limits(settings: list[str]) -> Limits:
             raise Refusal(f'--limit {name}: found "{value}", expected a {"whole number" if field.type is int else "number of seconds"} of 0 or more')
         chosen[field.name] = number
     limits = Limits(**chosen)
+    if limits.pending < 1:
+        raise Refusal("--limit pending: found 0, expected at least 1: a client, too, says hello only once it is connected")
     try:
         check_limits(limits.told())
     except BadMessage as error:

@@ -39,6 +39,7 @@ def refused(*arguments, env=None):
         (["--origin", "example.org"], 'found "example.org", expected scheme and host'),
         (["--origin", "https://example.org/page"], "expected scheme and host"),
         (["--limit", "frames=3"], 'found "frames", expected one of frame-bytes'),
+        (["--limit", "pending=0"], "--limit pending: found 0, expected at least 1"),
         (["--limit", "queue=-1"], 'found "-1", expected a whole number'),
         (["--limit", "run-seconds=inf"], "expected a number of seconds"),
         (["--limit", "frame-bytes=10"], "frameBytes: found 10, expected at least 1024"),
