@@ -20,7 +20,7 @@ const CLOSE_SECONDS = 1;
 /** Longest text message taken, in characters. */
 const MOST_TEXT = 2 ** 26;
 
-/** Spans that a run of N ranks may bring: some for each of its N² hops, and for each rank those of the slices in which a long hop is attended. More is a flood. */
+/** Spans that a run of N ranks may bring: some for each of its N² hops, and one for each slice of a long hop. More is a flood. */
 export function mostSpans(ranks: number): number {
   return 200_000 + 8 * ranks ** 2 + 4096 * ranks;
 }
@@ -352,7 +352,8 @@ export class Connection {
     } else if (message.type === "spans") {
       const spans = message.spans as Span[];
       const { ranks = SOME_RANKS } = call.request.params as { ranks?: number };
-      if (call.spans.length + spans.length > mostSpans(ranks)) return this.#refuse(`found more than ${mostSpans(ranks)} spans of a run of ${ranks} ranks`);
+      const most = mostSpans(ranks);
+      if (call.spans.length + spans.length > most) return this.#refuse(`found more than ${most} spans of a run of ${ranks} ranks`);
       for (const span of spans) call.spans.push(span);
       onSpans?.(spans);
     } else if (message.type === "error") this.#settle(call, errorOf(message as unknown as ErrorMessage, address, token));

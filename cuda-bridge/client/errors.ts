@@ -48,16 +48,21 @@ export function unreachable(address: string, runtime: string, message = ""): Rem
   const plain = address.startsWith("ws:");
   const other = plain ? address.replace("ws:", "wss:") : address.replace("wss:", "ws:");
   if (plain && /hang up|before message completed|reset|parse error|invalid http/i.test(message)) {
-    return remoteError("unreachable", address, `something there took the connection and hung up (${message})`, `a worker with a certificate (--cert) does that: its address is ${other}`);
+    const found = `something there took the connection and hung up (${message})`;
+    return remoteError("unreachable", address, found, `a worker with a certificate (--cert) does that: its address is ${other}`);
   }
   if (!plain && /before secure TLS|handshake eof|wrong version|corrupt message|EPROTO/i.test(message)) {
-    return remoteError("unreachable", address, `something there does not speak TLS (${message})`, `a worker without a certificate does that: its address is ${other}`);
+    const found = `something there does not speak TLS (${message})`;
+    return remoteError("unreachable", address, found, `a worker without a certificate does that: its address is ${other}`);
   }
   if (!plain && /certificate|UnknownIssuer/i.test(message)) {
     const variable = runtime === "deno" ? "DENO_CERT" : "NODE_EXTRA_CA_CERTS";
-    return remoteError("unreachable", address, what, `the worker's certificate is not trusted here, or is for another name: start this command with ${variable}=cert.pem, the file that the worker has`);
+    const found = "the worker's certificate is not trusted here, or is for another name";
+    return remoteError("unreachable", address, what, `${found}: start this command with ${variable}=cert.pem, the worker's file`);
   }
-  return remoteError("unreachable", address, what, plain && message === "" ? `${ADVICE.unreachable}, and that it has no certificate (with --cert its address is ${other})` : ADVICE.unreachable);
+  if (!plain || message !== "") return remoteError("unreachable", address, what);
+  const tls = `that it has no certificate (with --cert its address is ${other})`;
+  return remoteError("unreachable", address, what, `${ADVICE.unreachable}, and ${tls}`);
 }
 
 /** The error that an `error` message stands for. A worker that repeats the token is not quoted on it. */

@@ -35,7 +35,10 @@ if __name__ == "__main__":
     ray.init()
     group = placement_group([{"GPU": GPUS, "CPU": GPUS}] * HOSTS, strategy="STRICT_SPREAD")
     ray.get(group.ready())
-    hosts = [Host.options(num_cpus=GPUS, scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=i)).remote() for i in range(HOSTS)]
+    hosts = [
+        Host.options(num_cpus=GPUS, scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=i)).remote()
+        for i in range(HOSTS)
+    ]
     address, port = ray.get(hosts[0].place.remote())
     print(f"rank 0 is on {address}")
     raise SystemExit(max(ray.get([host.serve.remote(rank, address, port) for rank, host in enumerate(hosts)])))

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Ringside's worker on two hosts of eight GPUs each, under Slurm: `sbatch slurm.sh`. One torchrun a host; rank 0, on the first, serves on its loopback.
+# Ringside's worker on two hosts of eight GPUs each, under Slurm: `sbatch slurm.sh`. One torchrun a host.
+# Rank 0, on the first host, serves on its loopback.
 # Then, from where you work: ssh -L 8787:127.0.0.1:8787 HOST, with the host that the job's output names.
 #SBATCH --job-name=ringside
 #SBATCH --nodes=2

@@ -31,15 +31,41 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     made.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8787", help="port 0 takes a free one (default %(default)s)")
-    made.add_argument("--token-file", metavar="FILE", help="its content is the token; else RINGSIDE_TOKEN is; else a fresh one is made and printed")
-    made.add_argument("--origin", metavar="ORIGIN", action="append", default=[], help="a page that may connect beside those of this machine, as https://example.org; may be repeated")
+    made.add_argument(
+        "--token-file", metavar="FILE", help="its content is the token; else RINGSIDE_TOKEN is; else a fresh one is made and printed"
+    )
+    made.add_argument(
+        "--origin",
+        metavar="ORIGIN",
+        action="append",
+        default=[],
+        help="a page that may connect beside those of this machine, as https://example.org; may be repeated",
+    )
     made.add_argument("--cert", metavar="FILE", help="certificate chain, PEM: serves wss://")
     made.add_argument("--key", metavar="FILE", help="its key, PEM")
     made.add_argument("--insecure", action="store_true", help="listen beyond this machine without TLS: token and data travel in the clear")
-    made.add_argument("--processes", type=int, default=1, metavar="N", help="ranks, each a process of this host: one a GPU, or N on the CPU (default 1, which simulates as many as are asked for)")
+    made.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        metavar="N",
+        help="ranks, each a process of this host: one a GPU, or N on the CPU (default 1, which simulates as many as are asked for)",
+    )
     made.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
-    made.add_argument("--timeout", type=float, default=30, metavar="S", help="seconds after which a rank that is silent in a run is given up (default %(default)g)")
-    made.add_argument("--start-timeout", type=float, default=1800, metavar="S", help="the same at the start and while a call is prepared, where a rank may load or compile for minutes (default %(default)g)")
+    made.add_argument(
+        "--timeout",
+        type=float,
+        default=30,
+        metavar="S",
+        help="seconds after which a rank that is silent in a run is given up (default %(default)g)",
+    )
+    made.add_argument(
+        "--start-timeout",
+        type=float,
+        default=1800,
+        metavar="S",
+        help="the same at the start and while a call is prepared, where a rank may load or compile for minutes (default %(default)g)",
+    )
     made.add_argument("--memory-limit", type=int, metavar="BYTES", help="that a run may take, in place of what is free")
     made.add_argument("--limit", metavar="NAME=VALUE", action="append", default=[], help=f"may be repeated; defaults: {names}")
     made.add_argument("--json", action="store_true", help="print one line of JSON in place of words: address, token, pid, facts")
@@ -79,7 +105,12 @@ def engine_options(options: argparse.Namespace) -> dict:
     for name, seconds in (("--timeout", options.timeout), ("--start-timeout", options.start_timeout)):
         if not 0 < seconds <= MOST_SECONDS:
             raise Refusal(f"{name}: found {seconds:g}, expected a number of seconds of more than 0 and at most {MOST_SECONDS}")
-    chosen = {"device": options.device, "memory_limit": options.memory_limit, "timeout": options.timeout, "patience": options.start_timeout}
+    chosen = {
+        "device": options.device,
+        "memory_limit": options.memory_limit,
+        "timeout": options.timeout,
+        "patience": options.start_timeout,
+    }
     return {name: value for name, value in chosen.items() if value is not None}
 
 

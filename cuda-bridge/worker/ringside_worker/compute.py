@@ -120,7 +120,7 @@ class Desk:
             self._engine.cancel(run)
 
     def _run(self, engine: object, message: dict, blocks: list[Block]) -> None:
-        """One run and its answer. Whatever a run raises is its failure alone: the engine, which says itself when it is lost, takes the next."""
+        """One run and its answer. Whatever a run raises is that run's failure alone; the engine says itself when it is lost."""
         number, outputs = message["run"], []
         self._running = number
         try:

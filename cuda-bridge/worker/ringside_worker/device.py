@@ -7,8 +7,8 @@ from .layout import Call, calls, split, unwatched
 
 class Work:
     """
-    Which kernel calls each pair of blocks takes, in pieces of at most `pairs` query-key pairs; the same on every rank. Calls are made anew each time:
-    of all pairs of many ranks and sequences they would fill the memory.
+    Which kernel calls each pair of blocks takes, in pieces of at most `pairs` query-key pairs; the same on every rank. Nothing is kept:
+    the calls of all pairs of many ranks and sequences would fill the memory.
     """
 
     def __init__(self, job, pairs: int, look=unwatched):

@@ -1,6 +1,7 @@
 """
-The door: sockets that have not said hello yet, whoever opened them. They are counted apart from clients. A full doorstep sends the oldest away for a new one,
-but each has a second for its hello: so strangers who hold sockets, or open them again and again, keep nobody out and use up no descriptors.
+The door: sockets that have not said hello yet, whoever opened them. They are counted apart from clients. A full doorstep sends the oldest
+away for a new one, but each has a second for its hello. So strangers who hold sockets, or open them again and again, keep nobody out and
+use up no descriptors.
 """
 
 import errno
@@ -79,7 +80,9 @@ def doors(host: str, port: int, doorstep: Doorstep) -> list[Door]:
     """One for each address of the host, bound, with the same port. OSError where one cannot be had."""
     made: list[Door] = []
     try:
-        for family, kind, proto, _, address in dict.fromkeys(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)):
+        for family, kind, proto, _, address in dict.fromkeys(
+            socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        ):
             door = Door(family, kind, proto)
             made.append(door)
             door.doorstep = doorstep
@@ -108,4 +111,7 @@ def raise_files(need: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
         soft = most
     if soft != resource.RLIM_INFINITY and soft < need:
-        raise Refusal(f"open files: found at most {soft} allowed, expected {need}: raise it (ulimit -n {need}), or lower --limit connections, pending or queue")
+        raise Refusal(
+            f"open files: found at most {soft} allowed, expected {need}: raise it (ulimit -n {need}), "
+            "or lower --limit connections, pending or queue"
+        )

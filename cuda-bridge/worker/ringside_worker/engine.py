@@ -58,12 +58,19 @@ class Engine:
 
     @classmethod
     def start(
-        cls, *, device: str | None = None, timeout: float = 30.0, patience: float = 1800.0, memory_limit: int | None = None, slice_seconds: float = 0.2, flex: bool = False
+        cls,
+        *,
+        device: str | None = None,
+        timeout: float = 30.0,
+        patience: float = 1800.0,
+        memory_limit: int | None = None,
+        slice_seconds: float = 0.2,
+        flex: bool = False,
     ) -> "Engine":
         """
         Joins the process group if there is one, and runs the kernels' self-check (seconds). Raises Alone.
-        `device`: "cpu", "cuda" or None (CUDA where there is one). `timeout`: seconds after which a peer that is silent in a run is lost; `patience`: in the
-        start and while calls are prepared, where one rank may compile for minutes.
+        `device`: "cpu", "cuda" or None (CUDA where there is one). `timeout`: seconds after which a peer that is silent in a run is lost;
+        `patience`: the same at the start and while calls are prepared, where one rank may compile for minutes.
         `memory_limit`: bytes that a run may take in place of what is free. `slice_seconds`: work between two looks at `cancelled`. `flex`: try flex_attention too, whose compilation is slow.
         """
         rank, world, local = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
@@ -109,7 +116,13 @@ class Engine:
         params = {**params, **self._chosen(method, params)}
         if method == "session.open":
             params["number"] = self._last + 1
-        command = {"method": method, "params": params, "slice": self.rate * self._slice, "ranks": self._ranks(params), "run": self._number + 1}
+        command = {
+            "method": method,
+            "params": params,
+            "slice": self.rate * self._slice,
+            "ranks": self._ranks(params),
+            "run": self._number + 1,
+        }
         self._number = command["run"]
         if self.crew.world > 1:
             self.crew.command(command)
@@ -167,7 +180,11 @@ class Engine:
     def free(self, device: torch.device | None = None) -> int:
         """Bytes that a run may take on this process's device, or on the host; processes that share a host's memory have a part each."""
         device = device or self.device
-        sharing = sum(d["kind"] == "cpu" and d["host"] == self.devices[self.rank]["host"] for d in self.devices[: self.world]) if device.type == "cpu" else 1
+        sharing = (
+            sum(d["kind"] == "cpu" and d["host"] == self.devices[self.rank]["host"] for d in self.devices[: self.world])
+            if device.type == "cpu"
+            else 1
+        )
         found = int(memory.free_on(device) * memory.MARGIN) // max(1, sharing)
         return found if self._limit is None else min(found, self._limit)
 
@@ -215,7 +232,9 @@ class Engine:
             job = Job.of_attend(p, self.world, listener.look)
             rows = check_rows(job, p)
             given = Inputs.of_attend(job, p.get("seed"), inputs)
-            hold, planned = self._fit(job, p["output"], lambda n: Job.of_attend({**p, "sequences": scaled(p["sequences"], n)}, self.world, listener.look))
+            hold, planned = self._fit(
+                job, p["output"], lambda n: Job.of_attend({**p, "sequences": scaled(p["sequences"], n)}, self.world, listener.look)
+            )
             listener.progress(0, job.ranks**2, "checking and compiling kernels: a minute or more on a GPU the first time, seconds later")
             self.warm(job, hold, listener.look)
             listener.progress(0, job.ranks**2, "inputs")
@@ -256,7 +275,12 @@ class Engine:
         self.kernels.ready(job.dtype, job.heads, job.kv_heads, job.head_dim, look)
         if self.merger.how == "fused":
             q, k = (torch.zeros(64, heads, job.head_dim, dtype=job.dtype, device=self.device) for heads in (job.heads, job.kv_heads))
-            self.merger.ready(*self.kernels.attend(q, k, k, True, job.scale), hold, (torch.float32, *([job.dtype] if self.world > 1 and job.variant == "pass-q" else [])), look)
+            self.merger.ready(
+                *self.kernels.attend(q, k, k, True, job.scale),
+                hold,
+                (torch.float32, *([job.dtype] if self.world > 1 and job.variant == "pass-q" else [])),
+                look,
+            )
         self.kernels.used = set()
 
     def _open(self, p: dict, inputs: dict, listener: Listener, slice_flops: float) -> tuple[dict, dict]:

@@ -45,9 +45,9 @@ class Died(Exception):
 
 class Group:
     """
-    `processes`: how many to start here, over gloo or NCCL on this host; 0 under torchrun, which has started the other ranks: then this one is rank 0 of
-    theirs and cannot be started again alone. `command` starts a compute process. `options` are those of Engine.start. `start_seconds`: how long the processes
-    may take to find each other and to check their kernels.
+    `processes`: how many to start here, over gloo or NCCL on this host; 0 under torchrun, which has started the other ranks: then this
+    one is rank 0 of theirs and cannot be started again alone. `command` starts a compute process. `options` are those of Engine.start.
+    `start_seconds`: how long the processes may take to find each other and to check their kernels.
     """
 
     def __init__(self, processes: int, options: dict, command: tuple[str, ...] = COMMAND, start_seconds: float = 1800):
@@ -88,7 +88,7 @@ class Group:
             env = dict(os.environ)
             if self._processes > 1:
                 env |= {"RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks)}
-                # All are on this host: they meet in a file and speak over loopback, so that nothing listens to the network beside the server.
+                # All are on this host: they meet in a file and speak over loopback, so nothing but the server listens to the network.
                 env[STORE_FILE] = os.path.join(self._meeting.name, "store")
                 for name in (INTERFACE, "NCCL_SOCKET_IFNAME"):
                     env.setdefault(name, LOOPBACK)

@@ -46,7 +46,11 @@ def require_ranks(ranks: int, world: int) -> None:
         raise Refused("bad-input", f"ranks: found {ranks}, expected at least 1")
     if 1 < world < ranks:
         more = "ask for fewer, or start a worker of one process, which simulates any number"
-        raise Refused("bad-input", f"ranks: found {ranks}, expected at most {world}: this worker is {world} processes, one a rank; {more}", {"ranks": ranks, "processes": world})
+        raise Refused(
+            "bad-input",
+            f"ranks: found {ranks}, expected at most {world}: this worker is {world} processes, one a rank; {more}",
+            {"ranks": ranks, "processes": world},
+        )
 
 
 @dataclass(frozen=True)

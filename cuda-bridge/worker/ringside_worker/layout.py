@@ -15,7 +15,7 @@ def count(ranges) -> int:
 
 
 def unwatched() -> None:
-    """In the place of `look`, which raises Cancelled, where nobody cancels: loops over ranks and sequences call it, as a million pairs take seconds."""
+    """A `look` for where nobody cancels. Loops over ranks and sequences look, as many take seconds; a real one raises Cancelled."""
 
 
 def chunk(length: int, ranks: int, c: int, offset: int = 0) -> Range:
@@ -126,7 +126,9 @@ def deal_decode(held: list[list[int]], step: int, look=unwatched) -> list[int]:
     ranks, share = len(held[0]), -(-len(held) // len(held[0]))
     owners, queries = [-1] * len(held), [0] * ranks
     fewest = [min(counts) for counts in held]
-    candidates = [[r for i in range(ranks) if counts[r := (b + step + i) % ranks] == fewest[b]] for b, counts in enumerate(looked(held, look))]
+    candidates = [
+        [r for i in range(ranks) if counts[r := (b + step + i) % ranks] == fewest[b]] for b, counts in enumerate(looked(held, look))
+    ]
 
     def place(b: int, tried: set[int]) -> bool:
         for rank in candidates[b]:

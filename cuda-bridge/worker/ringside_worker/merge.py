@@ -69,7 +69,7 @@ class Merger:
             fresh = False
 
     def ready(self, o: torch.Tensor, lse: torch.Tensor, hold: int, outs: tuple[torch.dtype, ...], look) -> None:
-        """Compiles what merges of partials like (o, lse) will need, so that a run's first merge doesn't; `outs`: the types they are merged into."""
+        """Compiles what merges of partials like (o, lse) need, so that no run has to. `outs`: the types they are merged into."""
         for out in outs if self.how == "fused" else ():
             key = (o.dtype, out, o.shape[1] == 1, hold)
             if key not in self._ready:

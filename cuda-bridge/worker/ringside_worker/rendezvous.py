@@ -1,8 +1,10 @@
 """
-How the processes of a worker find each other before any group is formed: the store that they share, who is there, and the network interface between them.
+How the processes of a worker find each other before any group is formed: the store that they share, who is there, and the network
+interface between them.
 
-A store is torch.distributed's: a file where one server started all processes (`--processes`), so that nothing listens for it; else the one of torchrun, or
-of rank 0 at MASTER_ADDR:MASTER_PORT. torchrun's outlives its processes: what an attempt leaves there must not meet the next, so each has keys of its own.
+A store is torch.distributed's: a file where one server started all processes (`--processes`), so that nothing listens for it; else the
+one of torchrun, or of rank 0, at MASTER_ADDR:MASTER_PORT. torchrun's outlives its processes. The next attempt must not read what the last
+one left there, so each attempt has its own keys.
 """
 
 from __future__ import annotations
@@ -47,7 +49,10 @@ def open_store(rank: int, world: int, seconds: float) -> dist.Store:
         left = timedelta(seconds=max(1.0, deadline - time.monotonic()))
         store = dist.TCPStore(host, port, world, serves, left, wait_for_workers=False, multi_tenant=True)
     except (RuntimeError, ValueError) as error:
-        raise Alone(f"rank {rank} cannot reach the store at {host}:{port} within {seconds:g} s ({first_line(error)}): see that rank 0 runs there and that no firewall drops the port") from None
+        raise Alone(
+            f"rank {rank} cannot reach the store at {host}:{port} within {seconds:g} s ({first_line(error)}): "
+            "see that rank 0 runs there and that no firewall drops the port"
+        ) from None
     return dist.PrefixStore(f"ringside-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
@@ -60,7 +65,10 @@ def resolved(host: str, deadline: float) -> None:
             return
         except OSError as error:
             if time.monotonic() > deadline:
-                raise Alone(f'MASTER_ADDR: found "{host}", which has no address ({error}), expected a name or address of the host of rank 0 that this host can look up') from None
+                raise Alone(
+                    f'MASTER_ADDR: found "{host}", which has no address ({error}), expected the host of rank 0 '
+                    "by a name that this host can look up, or by its address"
+                ) from None
             if not said and time.monotonic() - begun > SAY_SECONDS:
                 said = True
                 print(f'ringside worker: MASTER_ADDR "{host}" has no address yet ({error}); waiting', file=sys.stderr, flush=True)
@@ -76,7 +84,10 @@ def all_here(store: dist.Store, rank: int, world: int, seconds: float) -> None:
         if waited > seconds or (waited > SAY_SECONDS and not said and rank == 0):
             missing = ", ".join(str(k) for k, key in enumerate(keys) if not store.check([key]))
             if waited > seconds:
-                raise Alone(f"found no sign of rank {missing} within {seconds:g} s of {world} ranks, expected all: see what they printed, or wait longer with --start-timeout")
+                raise Alone(
+                    f"found no sign of rank {missing} within {seconds:g} s of {world} ranks, expected all: "
+                    "see what they printed, or wait longer with --start-timeout"
+                )
             said = True
             print(f"ringside worker: waiting for rank {missing}", file=sys.stderr, flush=True)
         time.sleep(0.05)
@@ -84,8 +95,8 @@ def all_here(store: dist.Store, rank: int, world: int, seconds: float) -> None:
 
 def choose_interface(store: dist.Store, world: int) -> None:
     """
-    Names the interface for gloo, which by itself takes the one of this host's name: on Debian that is loopback (127.0.1.1), and in a container the name may
-    have no address at all. An interface that the user named stays. Raises Alone.
+    Names the interface for gloo. Gloo would take the one of this host's name: on Debian that is loopback (127.0.1.1), and in a container
+    the name may have no address at all. An interface that the user named stays. Raises Alone.
     """
     if os.environ.get(INTERFACE):
         return
@@ -97,7 +108,10 @@ def choose_interface(store: dist.Store, world: int) -> None:
     name = LOOPBACK if is_loopback(address) else next((name for name, found in interfaces() if found == address), None)
     if name is None:
         candidates = ", ".join(sorted({name for name, found in interfaces() if not is_loopback(found)})) or "none"
-        raise Alone(f"found no network interface with {address}, the address by which the ranks reach each other: name one in {INTERFACE} (here: {candidates}), and in NCCL_SOCKET_IFNAME for GPUs")
+        raise Alone(
+            f"found no network interface with {address}, the address by which the ranks reach each other: "
+            f"name one in {INTERFACE} (here: {candidates}), and in NCCL_SOCKET_IFNAME for GPUs"
+        )
     os.environ[INTERFACE] = name
 
 

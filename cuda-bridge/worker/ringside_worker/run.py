@@ -68,7 +68,11 @@ class Listener:
 def not_finite(ranks: list[int], own: bool) -> Refused:
     """Why O or LSE has NaN or infinity. Seeded inputs cannot do that: then a kernel is wrong."""
     found = f"O and LSE: found numbers that are not finite in process {', '.join(map(str, ranks[:8]))}, expected finite ones"
-    return Refused("bad-input", f"{found}: scores beyond 3.4e38 do that; send smaller numbers or a smaller scale") if own else Refused("worker-failed", f"{found}: a kernel is wrong on this machine")
+    return (
+        Refused("bad-input", f"{found}: scores beyond 3.4e38 do that; send smaller numbers or a smaller scale")
+        if own
+        else Refused("worker-failed", f"{found}: a kernel is wrong on this machine")
+    )
 
 
 class Run:
@@ -105,7 +109,10 @@ class Run:
         self._programs = {k: program(self.rings[k], self.devices[k], make_queries(k), make_keys(k)) for k in ranks}
 
     def go(self, own: bool = False) -> dict:
-        """Runs; returns {"perRank", "times", "seconds"} on rank 0. All ranks have agreed before. `own`: the numbers are a client's. Errors: Cancelled, Refused."""
+        """
+        Runs; returns {"perRank", "times", "seconds"} on rank 0. All ranks have agreed before. `own`: the inputs are a client's, not
+        seeded ones. Errors: Cancelled, Refused.
+        """
         team, listener = self.context.team, self.listener
         if self.context.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -119,7 +126,15 @@ class Run:
             self._alone(next(iter(self._programs)))
         seconds = time.perf_counter() - started
         end = self.timeline.end
-        shared = team.share({"traffic": [t.json() for t in self._traffic], "spans": listener.outbox, "end": end, "used": sorted(self.context.kernels.used), "finite": self._finite()})
+        shared = team.share(
+            {
+                "traffic": [t.json() for t in self._traffic],
+                "spans": listener.outbox,
+                "end": end,
+                "used": sorted(self.context.kernels.used),
+                "finite": self._finite(),
+            }
+        )
         if team.world > 1:
             listener.outbox = [] if team.rank else [s for other in shared for s in other["spans"]]
         if team.rank == 0:

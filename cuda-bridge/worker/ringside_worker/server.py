@@ -134,7 +134,10 @@ class Server:
         offered = ",".join(request.headers.get_all("Sec-WebSocket-Protocol"))
         if SUBPROTOCOL not in (name.strip() for name in offered.split(",")):
             what = ascii(offered[:80]) if offered else "no subprotocol"
-            return connection.respond(http.HTTPStatus.BAD_REQUEST, f"Sec-WebSocket-Protocol: found {what}, expected {SUBPROTOCOL}: use Ringside's client, of this version\n")
+            return connection.respond(
+                http.HTTPStatus.BAD_REQUEST,
+                f"Sec-WebSocket-Protocol: found {what}, expected {SUBPROTOCOL}: use Ringside's client, of this version\n",
+            )
         if request.path != "/":
             return connection.respond(http.HTTPStatus.NOT_FOUND, "expected the path /; the token goes into the hello message, never into the address\n")
         return None
@@ -146,7 +149,9 @@ class Server:
         """A client with the right hello. Raises Ended."""
         if len(self._connections) >= self.limits.connections:
             most = self.limits.connections
-            raise Ended("too-many-connections", f"found {most} connections, the most this worker takes: close one, or come again later", CLOSE_MANY)
+            raise Ended(
+                "too-many-connections", f"found {most} connections, the most this worker takes: close one, or come again later", CLOSE_MANY
+            )
         self._doorstep.entered(connection.descriptor)
         self._connections.add(connection)
         self.log(f"{connection.name} is connected ({len(self._connections)} of {self.limits.connections})")

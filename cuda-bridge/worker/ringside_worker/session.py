@@ -69,7 +69,9 @@ class Session:
                 if T != 1 or P == 0:
                     raise Refused("bad-input", f"decode: sequence {number}: found {T} new and {P} cached tokens, expected 1 new token of a sequence that has some; prefill it first")
             owners = deal_decode([self.held(n) for n in looked(numbers, look)], self.steps, look)
-            appended = [[((P, P + 1),) if owners[i] == k else () for i, (_, P) in enumerate(sequences)] for k in looked(range(ranks), look)]
+            appended = [
+                [((P, P + 1),) if owners[i] == k else () for i, (_, P) in enumerate(sequences)] for k in looked(range(ranks), look)
+            ]
             rows = max(sum(count(r) for r in own) for own in appended)
             queries, variant = [packed(own, rows) for own in appended], "pass-q"
         else:

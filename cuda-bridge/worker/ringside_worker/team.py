@@ -1,9 +1,9 @@
 """
 What the processes of a worker say to each other besides tensors of the ring: commands, errors, and the meetings at which a cancellation reaches all.
 
-Everything here is JSON bytes or numbers on gloo groups of its own; nothing is unpickled. Commands wait on a group without a time limit (a worker may idle
-for days). Preparation, where one rank may compile for minutes, meets on a group that is patient. All else has the limit `timeout`: a rank that is gone ends
-in "rank-died" usually at once, as its connections close, and one that is silent within that limit.
+Everything here is JSON bytes or numbers on gloo groups of its own; nothing is unpickled. Commands wait on a group without a time limit (a
+worker may idle for days). Preparation, where one rank may compile for minutes, meets on a group that is patient. All else has the limit
+`timeout`. A rank that is gone ends in "rank-died" usually at once, as its connections close; one that is silent, within that limit.
 """
 
 from __future__ import annotations
@@ -56,7 +56,14 @@ class Team:
         choose_interface(store, world)
         gpu, short = device.type == "cuda", timedelta(seconds=timeout)
         try:
-            dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", store=store, rank=rank, world_size=world, timeout=short, **({"device_id": device} if gpu else {}))
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if gpu else "gloo",
+                store=store,
+                rank=rank,
+                world_size=world,
+                timeout=short,
+                **({"device_id": device} if gpu else {}),
+            )
             team._control = dist.new_group(backend="gloo", timeout=short)
             team._patient = dist.new_group(backend="gloo", timeout=timedelta(seconds=patience))
             team._idle = dist.new_group(backend="gloo", timeout=timedelta(days=3650))
@@ -67,7 +74,7 @@ class Team:
         return team
 
     def of(self, ranks: int) -> Team:
-        """The first so many ranks as a team of their own, in which the rest have no part. All processes have to ask for it alike; what they form is kept."""
+        """The first so many ranks as a team, without the rest. All processes have to ask for it alike; what they form is kept."""
         if ranks == self.world:
             return self
         if ranks not in self._smaller:
@@ -76,7 +83,9 @@ class Team:
                 short, members = timedelta(seconds=self.timeout), list(range(ranks))
                 smaller.ring = self.guarded("new group", dist.new_group, members, timeout=short)
                 smaller._control = self.guarded("new group", dist.new_group, members, backend="gloo", timeout=short)
-                smaller._patient = self.guarded("new group", dist.new_group, members, backend="gloo", timeout=timedelta(seconds=self.patience))
+                smaller._patient = self.guarded(
+                    "new group", dist.new_group, members, backend="gloo", timeout=timedelta(seconds=self.patience)
+                )
                 smaller._store = self._store
                 if self.rank < ranks:
                     smaller.bandwidth(self._device)
@@ -101,8 +110,8 @@ class Team:
 
     def lose(self, what: str, why: str, silent: list[int] | None = None) -> Refused:
         """
-        Ends the team: the error that says who was lost, and in which hop. Nobody learns that from torch.distributed, so each rank that lost somebody says so
-        in the store; who says nothing is the one. `silent`: who it is, where that is known.
+        Ends the team: the error that says who was lost, and in which hop. torch.distributed does not say, so each rank that lost another
+        reports it in the store; the rank that reports nothing is the one. `silent`: who it is, where that is known.
         """
         if self.lost is not None:
             return self.lost
@@ -134,7 +143,11 @@ class Team:
             by = next(k for k in ((rank + 1) % self.world, 0) if k in reports)
             missing = [rank, *(k for k in missing if k != rank)]
             hop = reports[by]["hop"]
-            awaited = f"the chunk of hop {hop} by rank {by}" if reports[by]["what"] == "transfer" else f"its part in the {reports[by]['what']} by rank {by}"
+            awaited = (
+                f"the chunk of hop {hop} by rank {by}"
+                if reports[by]["what"] == "transfer"
+                else f"its part in the {reports[by]['what']} by rank {by}"
+            )
             at = "" if hop is None else f"hop {hop}: "
             more = f" (and rank {', '.join(map(str, missing[1:]))})" if missing[1:] else ""
             who = f"{at}rank {rank}{more} is gone or silent for {self.timeout:g} s (awaited: {awaited})"
@@ -257,7 +270,11 @@ class Team:
         out, into = torch.zeros(1 << 21, device=device), torch.zeros(1 << 21, device=device)
         for _ in range(2):
             started = time.perf_counter()
-            for work in self.guarded("start", dist.batch_isend_irecv, [dist.P2POp(dist.isend, out, ahead, self.ring), dist.P2POp(dist.irecv, into, behind, self.ring)]):
+            for work in self.guarded(
+                "start",
+                dist.batch_isend_irecv,
+                [dist.P2POp(dist.isend, out, ahead, self.ring), dist.P2POp(dist.irecv, into, behind, self.ring)],
+            ):
                 self.guarded("start", work.wait)
             if device.type == "cuda":
                 torch.cuda.synchronize()

@@ -118,7 +118,10 @@ def gather(team, job: Job, totals: dict, output: str, rows: list[list[int]] | No
     if output == "none":
         return {}
     starts = offsets(T for T, _ in job.sequences)
-    held = {k: [(starts[i] + start - job.sequences[i][1], end - start, row) for i, start, end, row in block.runs()] for k, block in enumerate(job.queries)}
+    held = {
+        k: [(starts[i] + start - job.sequences[i][1], end - start, row) for i, start, end, row in block.runs()]
+        for k, block in enumerate(job.queries)
+    }
     H, D = job.heads, job.head_dim
     if output == "full":
         shape, lse_shape = (job.new, H, D), (job.new, H)

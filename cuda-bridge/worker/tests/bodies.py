@@ -168,7 +168,13 @@ def subsets(engine) -> dict:
     sizes = [n for n in (2, 1, 4, engine.world, 3) if n <= engine.world]
     step = {"output": "full", "seed": 11}
     for n in sizes:
-        value, _ = engine.run("session.open", {"ranks": n, "heads": 4, "kvHeads": 2, "headDim": 32, "dtype": "f32", "capacity": 64, "variant": "auto"}, {}, quiet, never)
+        value, _ = engine.run(
+            "session.open",
+            {"ranks": n, "heads": 4, "kvHeads": 2, "headDim": 32, "dtype": "f32", "capacity": 64, "variant": "auto"},
+            {},
+            quiet,
+            never,
+        )
         opened[n] = value["session"]
     for n in sizes:
         for variant in ("pass-kv", "pass-q"):

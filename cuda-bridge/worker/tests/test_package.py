@@ -16,7 +16,19 @@ def test_pip_installs_a_worker_that_runs(tmp_path):
         shutil.copytree(WORKER.parent / part, source / part, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(WORKER / name, source / "worker" / name)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation", "--target", str(target), str(source / "worker")]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(target),
+        str(source / "worker"),
+    ]
     subprocess.run(pip, check=True, timeout=100)
     installed = target / "ringside_worker"
     assert {file.name for file in (WORKER / "ringside_worker").glob("*.py")} == {file.name for file in installed.glob("*.py")}
@@ -24,5 +36,7 @@ def test_pip_installs_a_worker_that_runs(tmp_path):
     assert not schema.is_symlink() and schema.read_bytes() == (WORKER.parent / "protocol" / "messages.schema.json").read_bytes()
     shutil.rmtree(source)
     run = [sys.executable, "-c", "import ringside_worker.wire as wire; print(wire.__file__, len(wire.SCHEMA['$defs']) > 20)"]
-    found = subprocess.run(run, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(target)}, capture_output=True, text=True, check=True, timeout=60)
+    found = subprocess.run(
+        run, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(target)}, capture_output=True, text=True, check=True, timeout=60
+    )
     assert found.stdout.split() == [str(installed / "wire.py"), "True"]

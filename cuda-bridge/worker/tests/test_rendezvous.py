@@ -49,7 +49,9 @@ def test_a_named_interface_stays(store, monkeypatch):
 
 
 def test_no_interface_says_which_variable_to_set(store, monkeypatch):
-    with pytest.raises(Alone, match=r"10\.9\.9\.9.*name one in GLOO_SOCKET_IFNAME \(here: docker0, eth0, ib0\), and in NCCL_SOCKET_IFNAME"):
+    with pytest.raises(
+        Alone, match=r"10\.9\.9\.9.*name one in GLOO_SOCKET_IFNAME \(here: docker0, eth0, ib0\), and in NCCL_SOCKET_IFNAME"
+    ):
         chosen(store, monkeypatch, ("10.9.9.9", "10.9.9.1"))
 
 

@@ -273,14 +273,17 @@ test("text of the other side is printed without what a terminal obeys", () => {
     peer.say({ type: "progress", id: first.id, done: 1, total: 2, note: evil });
     peer.say({ type: "result", id: first.id, value: runValue({ kernel: evil, notes: [evil], [evil]: { deep: [evil] } }), tensors: {} });
     for (const [n, code] of ["worker-failed", "bad-input", "does-not-fit", "rank-died"].entries()) {
-      peer.say({ type: "error", id: (await peer.call(n + 1)).id, code, message: evil, details: { need: 2, have: 1, fits: evil, rank: 1, awaited: evil } });
+      const details = { need: 2, have: 1, fits: evil, rank: 1, awaited: evil };
+      peer.say({ type: "error", id: (await peer.call(n + 1)).id, code, message: evil, details });
     }
     await peer.call(5);
     peer.socket.close(4400, "\u009b31m\u202e");
   }, async (remote) => {
     const told: string[] = [];
     const { report } = await remote.attendSeeded({ ...RUN, onProgress: (_done, _total, note) => told.push(note!) });
-    for (const value of [told[0], report.kernel, report.adapter.name, ...Object.keys(report.remote.value), ...report.remote.value.notes as string[], ...remote.facts.notes!]) harmless(value);
+    const { value } = report.remote;
+    for (const text of [told[0], report.kernel, report.adapter.name, ...Object.keys(value), ...value.notes as string[]]) harmless(text);
+    for (const text of remote.facts.notes!) harmless(text);
     assert.ok(told[0].endsWith("txt  next") && told[0].includes("\ufffd[2J"), JSON.stringify(told));
     for (let n = 0; n < 5; n++) await assert.rejects(remote.attendSeeded(RUN), (error: Error) => (harmless(error.message), true));
   });
@@ -304,7 +307,8 @@ test("numbers beyond all bounds in a result's value are refused", () =>
   withWorker(async (peer) => {
     await peer.greet();
     const { id } = await peer.call();
-    peer.socket.send(JSON.stringify({ type: "result", id, value: runValue({ flops: 7 }), tensors: {} }).replace('"flops":7', '"flops":1e999'));
+    const result = JSON.stringify({ type: "result", id, value: runValue({ flops: 7 }), tensors: {} });
+    peer.socket.send(result.replace('"flops":7', '"flops":1e999'));
   }, (remote) => fails(remote.attendSeeded(RUN), "bad-reply", /the message\/value\/flops: found a number beyond all bounds/)));
 
 test("ws:// to a port with TLS says so; a server of another kind too", async () => {
@@ -318,7 +322,8 @@ test("ws:// to a port with TLS says so; a server of another kind too", async () 
     await once(server, "listening");
     const { port } = server.address() as AddressInfo;
     try {
-      await fails(client.connect({ url: `ws://127.0.0.1:${port}`, token: TOKEN, connectSeconds: 10 }), "unreachable", new RegExp(`hung up.*--cert.*wss://127\\.0\\.0\\.1:${port}`));
+      const connecting = client.connect({ url: `ws://127.0.0.1:${port}`, token: TOKEN, connectSeconds: 10 });
+      await fails(connecting, "unreachable", new RegExp(`hung up.*--cert.*wss://127\\.0\\.0\\.1:${port}`));
     } finally {
       server.close();
     }

@@ -18,7 +18,20 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from ringside_worker import compute  # noqa: E402
 from ringside_worker.errors import Cancelled, Refused  # noqa: E402
 
-MISCHIEF = {"crash": 9001, "raise": 9002, "deaf": 9003, "spans": 9004, "nan": 9005, "refuse": 9006, "segfault": 9007, "lost": 9008, "large": 9009, "nan value": 9010, "unlike": 9011, "garbled": 9012}
+MISCHIEF = {
+    "crash": 9001,
+    "raise": 9002,
+    "deaf": 9003,
+    "spans": 9004,
+    "nan": 9005,
+    "refuse": 9006,
+    "segfault": 9007,
+    "lost": 9008,
+    "large": 9009,
+    "nan value": 9010,
+    "unlike": 9011,
+    "garbled": 9012,
+}
 
 
 def mix(x: numpy.ndarray) -> numpy.ndarray:

@@ -30,7 +30,15 @@ PATIENCE = 60
 class Worker:
     """A worker process. `fake`: its compute processes are fake_compute.py's. `files`: how many open files the system allows it."""
 
-    def __init__(self, *arguments: str, fake: bool = True, env: dict | None = None, json_line: bool = True, cwd: Path = WORKER, files: int | None = None):
+    def __init__(
+        self,
+        *arguments: str,
+        fake: bool = True,
+        env: dict | None = None,
+        json_line: bool = True,
+        cwd: Path = WORKER,
+        files: int | None = None,
+    ):
         self._log = tempfile.TemporaryFile("w+")
         program = [str(HERE / "fake_worker.py")] if fake else ["-m", "ringside_worker"]
         clean = {name: value for name, value in os.environ.items() if name not in ("RINGSIDE_TOKEN", "RANK", "WORLD_SIZE", "MASTER_ADDR")}

@@ -174,7 +174,9 @@ def test_a_command_of_the_readme(command, certificate, tmp_path):
 def test_the_readme_begins_with_its_installation():
     """test_package.py installs it; the packages that pip then fetches are the first of requirements.txt."""
     [command] = readme_commands("pip install")
-    assert command == ["python", "-m", "pip", "install", "cuda-bridge/worker"] and README.index("pip install") < README.index("python -m ringside_worker")
+    assert command == ["python", "-m", "pip", "install", "cuda-bridge/worker"] and README.index("pip install") < README.index(
+        "python -m ringside_worker"
+    )
     needed = tomllib.loads((WORKER / "pyproject.toml").read_text())["project"]["dependencies"]
     rows = [line for line in (WORKER / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
     assert [re.match(r"[a-z]+", word).group() for word in needed] == [re.match(r"[a-z]+", row).group() for row in rows[: len(needed)]]

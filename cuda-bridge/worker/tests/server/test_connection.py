@@ -143,9 +143,11 @@ def test_no_hello_in_time_and_many_that_say_nothing():
             assert usual.result(usual.call("attend", attend()))
 
 
-@pytest.mark.parametrize(("pending", "strangers", "clients"), [(64, 40, 30), (8, 20, 3)], ids=["fewer than may wait", "more than may wait"])
+@pytest.mark.parametrize(
+    ("pending", "strangers", "clients"), [(64, 40, 30), (8, 20, 3)], ids=["fewer than may wait", "more than may wait"]
+)
 def test_strangers_who_reopen_sockets_keep_nobody_out(pending, strangers, clients):
-    """Threads that open one socket after the other, half of them through the upgrade; clients come one by one meanwhile, and all get in."""
+    """Threads open one socket after the other, half of them through the upgrade. Clients come one by one meanwhile, and all get in."""
     with Worker("--limit", f"pending={pending}") as other:
         over, opened = threading.Event(), []
 
@@ -215,7 +217,9 @@ def test_descriptors_do_not_run_out():
 
 def test_the_limit_of_open_files_is_raised_or_the_worker_says_that_it_is_too_low():
     with Worker(files=1000) as other:
-        allowed = next(row for row in Path(f"/proc/{other.process.pid}/limits").read_text().splitlines() if row.startswith("Max open files"))
+        allowed = next(
+            row for row in Path(f"/proc/{other.process.pid}/limits").read_text().splitlines() if row.startswith("Max open files")
+        )
         assert allowed.split()[3:5] == ["1000", "1000"]
     with pytest.raises(AssertionError, match="open files: found at most 100 allowed, expected [0-9]+: raise it .ulimit -n"):
         Worker(files=100)

@@ -35,7 +35,10 @@ def command_of_kubernetes():
     assert container["command"] == ["sh", "-c"] and service["spec"]["clusterIP"] == "None"
     command = shlex.split(container["args"][0])
     # The name by which pods find rank 0, and their number, as the rest of the file has them.
-    assert command[command.index("--master-addr") + 1] == f"{job['metadata']['name']}-0.{service['metadata']['name']}" and pod["subdomain"] == service["metadata"]["name"]
+    assert (
+        command[command.index("--master-addr") + 1] == f"{job['metadata']['name']}-0.{service['metadata']['name']}"
+        and pod["subdomain"] == service["metadata"]["name"]
+    )
     assert spec["completionMode"] == "Indexed" and service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
     assert int(command[command.index("--nnodes") + 1]) == spec["completions"] == spec["parallelism"]
     assert int(command[command.index("--nproc-per-node") + 1]) == container["resources"]["limits"]["nvidia.com/gpu"]

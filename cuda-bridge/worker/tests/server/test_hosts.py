@@ -1,4 +1,4 @@
-"""Two hosts as Debian and containers set them up, each a network namespace of its own with its own name and /etc/hosts; traffic stays between the two."""
+"""Two hosts as Debian and containers set them up: network namespaces, each with its name and /etc/hosts. Traffic stays between the two."""
 
 import json
 import os
@@ -33,7 +33,12 @@ class Host:
 
     def __init__(self, name, hosts):
         hold = 'hostname "$0" && mount --make-rprivate / && mount --bind "$1" /etc/hosts && ip link set lo up && echo up && exec sleep 300'
-        self._holder = subprocess.Popen(["unshare", "--net", "--uts", "--mount", "sh", "-c", hold, name, str(hosts)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._holder = subprocess.Popen(
+            ["unshare", "--net", "--uts", "--mount", "sh", "-c", hold, name, str(hosts)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         self.pid = self._holder.pid
         if self._holder.stdout.readline() != "up\n":
             raise OSError(self._holder.communicate()[1].strip())
@@ -58,7 +63,7 @@ LOOKUPS = {
 
 @pytest.fixture(params=LOOKUPS.values(), ids=LOOKUPS)
 def two_hosts(request, tmp_path):
-    """Hosts joined by a cable, and what to call the first of them. Where the system allows none, the summary says that this was not tested."""
+    """Hosts joined by a cable, and what to call the first of them. Where the system allows none, the summary says so: untested."""
     master, *files = request.param
     missing = [tool for tool in ("ip", "unshare", "nsenter") if shutil.which(tool) is None]
     if missing or os.geteuid() != 0:
@@ -86,15 +91,28 @@ def test_two_hosts(two_hosts, tmp_path):
     processes, logs = [], [(tmp_path / f"log {i}").open("w+") for i in range(2)]
     try:
         for host, command, log in zip(hosts, readme_commands("--node-rank"), logs, strict=True):
-            words = ["1" if before == "--nproc-per-node" else master if word == "HOST0" else word for before, word in zip(command, command[1:])]
-            arguments = host.inside(sys.executable, "-m", "torch.distributed.run", *words, "--listen", "127.0.0.1:0", "--device", "cpu", "--json")
-            env = {name: value for name, value in os.environ.items() if name not in ("RINGSIDE_TOKEN", "GLOO_SOCKET_IFNAME")} | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER)}
+            words = [
+                "1" if before == "--nproc-per-node" else master if word == "HOST0" else word for before, word in zip(command, command[1:])
+            ]
+            arguments = host.inside(
+                sys.executable, "-m", "torch.distributed.run", *words, "--listen", "127.0.0.1:0", "--device", "cpu", "--json"
+            )
+            env = {name: value for name, value in os.environ.items() if name not in ("RINGSIDE_TOKEN", "GLOO_SOCKET_IFNAME")} | {
+                "OMP_NUM_THREADS": "1",
+                "PYTHONPATH": str(WORKER),
+            }
             processes.append(subprocess.Popen(arguments, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True))
         line = processes[0].stdout.readline()
         assert line, "\n".join(Path(log.name).read_text() for log in logs)
         said = json.loads(line)
         path = os.pathsep.join([str(HERE), str(WORKER)])
-        asked = subprocess.run(hosts[0].inside(sys.executable, "-c", ASK, said["address"], said["token"]), env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=PATIENCE)
+        asked = subprocess.run(
+            hosts[0].inside(sys.executable, "-c", ASK, said["address"], said["token"]),
+            env=os.environ | {"PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
         assert asked.stdout == "RIGHT 2\n", asked.stderr
         processes[0].terminate()
         for process in processes:

