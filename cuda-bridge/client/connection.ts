@@ -3,7 +3,8 @@ import { elements, showShape } from "../../engine/tensor/tensor.ts";
 import { bytesPer } from "../../engine/tensor/dtype.ts";
 import type { Span } from "../../engine/trace/span.ts";
 import { type RemoteCode, RemoteError } from "../../engine/errors.ts";
-import { type ErrorMessage, errorOf, errorOfClose, remoteError } from "./errors.ts";
+import { clean } from "./clean.ts";
+import { type ErrorMessage, errorOf, errorOfClose, remoteError, unreachable } from "./errors.ts";
 import { HEAD_BYTES, writeFrame } from "./frames.ts";
 import type { ClientPlatform } from "./platform.ts";
 import type { Complaint } from "./schema.ts";
@@ -18,6 +19,14 @@ const CANCEL_SECONDS = 2;
 const CLOSE_SECONDS = 1;
 /** Longest text message taken, in characters. */
 const MOST_TEXT = 2 ** 26;
+
+/** Spans that a run of N ranks may bring: some for each of its N² hops, and one for each slice of a long hop. More is a flood. */
+export function mostSpans(ranks: number): number {
+  return 200_000 + 8 * ranks ** 2 + 4096 * ranks;
+}
+
+/** Ranks of a run whose request names none: a session's step, a bench. */
+const SOME_RANKS = 64;
 
 /** What the worker said at the beginning. */
 export interface Welcome {
@@ -136,9 +145,9 @@ export class Connection {
         // An error event comes before the close; it alone may say why a connection was refused.
         socket.addEventListener("error", (event) => {
           const { message } = event as Event & { message?: string };
-          if (!opened) reject(remoteError(/\b403\b/.test(message ?? "") ? "bad-origin" : "unreachable", address, `the connection was refused${message ? ` (${message.replaceAll(token, "(the token)")})` : ""}`));
+          if (!opened) reject(unreachable(address, platform.runtime, message?.replaceAll(token, "(the token)")));
         });
-        void connection.ended.then((why) => reject(opened ? why : remoteError("unreachable", address, "the connection was refused")));
+        void connection.ended.then((why) => reject(opened ? why : unreachable(address, platform.runtime)));
       });
       return connection;
     } catch (error) {
@@ -287,6 +296,14 @@ export class Connection {
     const complaint = this.#options.complaint("serverMessage", message);
     if (complaint !== undefined) return this.#refuse(`found a message that the protocol does not allow: ${complaint}`);
     if (this.#welcome === undefined && message.type !== "welcome" && message.type !== "error") return this.#refuse(`found ${message.type} before welcome`);
+    // Spans have no free text, and the schema bounds their numbers.
+    if (message.type !== "spans") {
+      try {
+        message = clean(message) as Message;
+      } catch (error) {
+        return this.#refuse((error as Error).message);
+      }
+    }
     this.#handle(message);
   }
 
@@ -334,6 +351,9 @@ export class Connection {
       onProgress?.(message.done as number, message.total as number, message.note as string | undefined);
     } else if (message.type === "spans") {
       const spans = message.spans as Span[];
+      const { ranks = SOME_RANKS } = call.request.params as { ranks?: number };
+      const most = mostSpans(ranks);
+      if (call.spans.length + spans.length > most) return this.#refuse(`found more than ${most} spans of a run of ${ranks} ranks`);
       for (const span of spans) call.spans.push(span);
       onSpans?.(spans);
     } else if (message.type === "error") this.#settle(call, errorOf(message as unknown as ErrorMessage, address, token));

@@ -1,5 +1,6 @@
 /** The worker's error messages, and its ways of closing, as the engine's errors. */
 import { InputError, LimitError, RankError, type RemoteCode, RemoteError } from "../../engine/errors.ts";
+import { printable } from "./clean.ts";
 
 /** An `error` message of the protocol. */
 export interface ErrorMessage {
@@ -34,9 +35,34 @@ const ADVICE: Readonly<Record<RemoteCode, string>> = {
   "shutting-down": "start the worker again",
 };
 
-/** What is said to do about a code. */
-export function remoteError(code: RemoteCode, address: string, what: string): RemoteError {
-  return new RemoteError(code, address, what.replace(/[.;]\s*$/, ""), ADVICE[code]);
+/** The error of a code, with what to do about it. */
+export function remoteError(code: RemoteCode, address: string, what: string, advice: string = ADVICE[code]): RemoteError {
+  return new RemoteError(code, address, printable(what).replace(/[.;]\s*$/, ""), advice);
+}
+
+/** A connection that did not come about; `message`: what the runtime said of it, which in a page is nothing. */
+export function unreachable(address: string, runtime: string, message = ""): RemoteError {
+  const what = `the connection was refused${message === "" ? "" : ` (${message})`}`;
+  if (/\b403\b/.test(message)) return remoteError("bad-origin", address, what);
+  if (/\b400\b/.test(message)) return remoteError("bad-reply", address, `${what}, perhaps as the server there does not speak ringside-1`);
+  const plain = address.startsWith("ws:");
+  const other = plain ? address.replace("ws:", "wss:") : address.replace("wss:", "ws:");
+  if (plain && /hang up|before message completed|reset|parse error|invalid http/i.test(message)) {
+    const found = `something there took the connection and hung up (${message})`;
+    return remoteError("unreachable", address, found, `a worker with a certificate (--cert) does that: its address is ${other}`);
+  }
+  if (!plain && /before secure TLS|handshake eof|wrong version|corrupt message|EPROTO/i.test(message)) {
+    const found = `something there does not speak TLS (${message})`;
+    return remoteError("unreachable", address, found, `a worker without a certificate does that: its address is ${other}`);
+  }
+  if (!plain && /certificate|UnknownIssuer/i.test(message)) {
+    const variable = runtime === "deno" ? "DENO_CERT" : "NODE_EXTRA_CA_CERTS";
+    const found = "the worker's certificate is not trusted here, or is for another name";
+    return remoteError("unreachable", address, what, `${found}: start this command with ${variable}=cert.pem, the worker's file`);
+  }
+  if (!plain || message !== "") return remoteError("unreachable", address, what);
+  const tls = `that it has no certificate (with --cert its address is ${other})`;
+  return remoteError("unreachable", address, what, `${ADVICE.unreachable}, and ${tls}`);
 }
 
 /** The error that an `error` message stands for. A worker that repeats the token is not quoted on it. */

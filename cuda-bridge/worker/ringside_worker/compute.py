@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 
-from .errors import Cancelled, Refused
+from .errors import Alone, Cancelled, Refused
 from .link import Block, Link
 
 
@@ -52,10 +52,20 @@ def main(engine_class: type, arguments: list[str]) -> None:
         Desk(Link(socket.socket(fileno=int(arguments[1])))).serve(engine_class, options)
 
 
+LOST = 75
+"""Status of a rank other than 0 that lost the others: it is not the one that failed."""
+
+
 def obey(engine_class: type, options: dict) -> None:
     """A rank other than 0."""
-    engine = engine_class.start(**options)
-    engine.serve()
+    try:
+        engine = engine_class.start(**options)
+    except Alone as error:
+        sys.exit(f"ringside worker: {error}")
+    if not engine.serve():
+        # Not in order: that would wait for those that are lost.
+        sys.stderr.flush()
+        os._exit(LOST)
     engine.close()
 
 
@@ -66,34 +76,53 @@ class Desk:
         self._link = link
         self._work: queue.Queue = queue.Queue()
         self._cancelled: set[int] = set()
+        self._engine = self._running = None
 
     def serve(self, engine_class: type, options: dict) -> None:
         threading.Thread(target=self._read, daemon=True).start()
         try:
             engine = engine_class.start(**options)
             facts = engine.facts()
+        except Alone as error:
+            self._link.send({"failed": str(error)})
+            sys.exit(1)
         except Exception as error:
             traceback.print_exc()
             self._link.send({"failed": f"{type(error).__name__}: {error}"})
             sys.exit(1)
+        self._engine = engine
         self._link.send({"ready": facts})
         while (work := self._work.get()) is not None:
             self._run(engine, *work)
         engine.close()
 
     def _read(self) -> None:
-        while (received := self._link.receive()) is not None:
-            message, fds = received
-            if "cancel" in message:
-                self._cancelled.add(message["cancel"])
-            elif "close" in message:
-                self._work.put(None)
-            else:
-                self._work.put((message, [Block(tensor["bytes"], fd) for tensor, fd in zip(message["inputs"], fds, strict=True)]))
-        os._exit(1)
+        """In a thread of its own. Without it no cancel would be heard, so this process ends with it, however that came."""
+        try:
+            while (received := self._link.receive()) is not None:
+                message, fds = received
+                if "cancel" in message:
+                    self._cancel(message["cancel"])
+                elif "close" in message:
+                    self._work.put(None)
+                else:
+                    self._work.put((message, [Block(tensor["bytes"], fd) for tensor, fd in zip(message["inputs"], fds, strict=True)]))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+
+    def _cancel(self, number: int) -> None:
+        # The engine's number is taken before it is known whose run it is: should the next begin meanwhile, it is not meant.
+        run = self._engine.number if self._engine is not None else 0
+        self._cancelled.add(number)
+        if number == self._running:
+            self._engine.cancel(run)
 
     def _run(self, engine: object, message: dict, blocks: list[Block]) -> None:
-        number = message["run"]
+        """One run and its answer. Whatever a run raises is that run's failure alone; the engine says itself when it is lost."""
+        number, outputs = message["run"], []
+        self._running = number
         try:
             inputs = {tensor["name"]: as_array(tensor, block) for tensor, block in zip(message["inputs"], blocks, strict=True)}
             value, tensors = engine.run(
@@ -103,29 +132,24 @@ class Desk:
                 lambda event: self._link.send({"emit": number, "event": event}),
                 lambda: number in self._cancelled,
             )
-            answer, outputs = {"done": number, "value": value, "tensors": []}, []
+            answer = {"done": number, "value": value, "tensors": []}
             for name, array in tensors.items():
                 described, block = as_block(name, array)
                 answer["tensors"].append(described)
                 outputs.append(block)
-            self._link.send(answer, outputs)
-            for block in outputs:
-                block.close()
+            json.dumps(answer, allow_nan=False)
         except Cancelled:
-            self._link.send({"cancelled": number})
+            answer = {"cancelled": number}
         except Refused as error:
-            self._link.send({"refused": number, "code": error.code, "message": error.message, "details": error.details})
-        except OSError:
-            # The server is gone; the reading thread ends this process.
-            raise
+            answer = {"refused": number, "code": error.code, "message": error.message, "details": error.details}
         except Exception as error:
             traceback.print_exc()
-            self._link.send({"crashed": number, "message": f"{type(error).__name__}: {error}"})
-        finally:
-            self._cancelled.discard(number)
-            inputs = None
-            for block in blocks:
-                block.close()
+            answer = {"refused": number, "code": "worker-failed", "message": f"{type(error).__name__}: {error}", "details": {}}
+        self._link.send(answer, outputs if "done" in answer else [])
+        self._cancelled.discard(number)
+        inputs = None
+        for block in [*blocks, *outputs]:
+            block.close()
 
 
 def as_array(tensor: dict, block: Block) -> object:

@@ -70,12 +70,15 @@ class Connection:
         self._ending: asyncio.Task | None = None
         self.name = "a client"
 
-    async def serve(self, refused: Ended | None) -> None:
-        """From the upgrade to the close, which is at once when the client is refused."""
+    @property
+    def descriptor(self) -> int:
+        """Of its socket."""
+        return self._socket.transport.get_extra_info("socket").fileno()
+
+    async def serve(self) -> None:
+        """From the upgrade to the close."""
         sending = asyncio.create_task(self._send_all())
         try:
-            if refused is not None:
-                raise refused
             await self._hello()
             async for data in self._socket:
                 self.heard = time.monotonic()
@@ -214,7 +217,15 @@ class Connection:
             return self._refuse(number, refusal)
         inputs = []
         for name, tensor in tensors.items():
-            block = Block(tensor["bytes"])
+            try:
+                block = Block(tensor["bytes"])
+            except OSError as error:
+                for _, inbound, made in inputs:
+                    self.streams.open.pop(inbound.stream, None)
+                    inbound.buffer = memoryview(b"")
+                    made.close()
+                what = f"params.tensors.{name}: no room for its {tensor['bytes']} bytes ({error}): send it again later, or send less"
+                return self._refuse(number, Refusal("worker-failed", what))
             inbound = Inbound(tensor["stream"], tensor["bytes"], block.view)
             inputs.append(({"name": name, **{key: tensor[key] for key in ("dtype", "shape", "bytes")}}, inbound, block))
             if tensor["bytes"]:

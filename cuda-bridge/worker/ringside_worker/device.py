@@ -2,24 +2,23 @@
 
 from contextlib import contextmanager
 
-from .layout import Call, calls, split
+from .layout import Call, calls, split, unwatched
 
 
 class Work:
-    """Which kernel calls each pair of blocks takes, in pieces of at most `pairs` query-key pairs; the same on every rank."""
+    """
+    Which kernel calls each pair of blocks takes, in pieces of at most `pairs` query-key pairs; the same on every rank. Nothing is kept:
+    the calls of all pairs of many ranks and sequences would fill the memory.
+    """
 
-    def __init__(self, job, pairs: int):
-        self._job, self._pairs = job, max(1, pairs)
-        self._calls: dict[tuple[int, int], list[Call]] = {}
+    def __init__(self, job, pairs: int, look=unwatched):
+        self._job, self._pairs, self._look = job, max(1, pairs), look
         self._points: dict[int, int] = {}
 
     def calls(self, queries: int, keys: int) -> list[Call]:
         """Of the queries of one rank to the keys of another."""
-        found = self._calls.get((queries, keys))
-        if found is None:
-            found = calls(self._job.queries[queries], self._job.keys[keys], self._job.causal)
-            self._calls[queries, keys] = found
-        return found
+        self._look()
+        return calls(self._job.queries[queries], self._job.keys[keys], self._job.causal)
 
     def points(self, hop: int) -> int:
         """Pieces of this hop on every rank: as many as the rank with most work needs."""

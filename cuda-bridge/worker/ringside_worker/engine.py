@@ -21,7 +21,7 @@ import torch
 from . import memory, policy
 from .errors import Cancelled, Refused
 from .facts import facts, own_device
-from .job import HOLDS, Job, Shape, need, need_on_host
+from .job import HOLDS, Job, Shape, need, need_on_host, require_ranks
 from .layout import Block, count
 from .merge import Merger
 from .ops import Kernels
@@ -44,21 +44,33 @@ class Engine:
     """Everything here blocks; call `run` from one thread at a time (not the event loop's)."""
 
     def __init__(self, team: Team, device: torch.device, memory_limit: int | None, slice_seconds: float, flex: bool):
-        self.team, self.device, self.rank, self.world = team, device, team.rank, team.world
-        self.clock = CudaClock(team.timeout) if device.type == "cuda" else HostClock()
+        self.crew, self.device, self.rank = team, device, team.rank
+        self.team = team
+        """Who takes part in the call that runs: the whole crew, or its first ranks."""
+        self.clock = CudaClock(team.timeout, self._device_lost) if device.type == "cuda" else HostClock()
         self.kernels, self.merger = Kernels(device, flex), Merger(device)
         self.rate = FIRST_RATE[device.type]
         self._limit, self._slice = memory_limit, slice_seconds
         self._sessions: dict[int, Session] = {}
-        self._last = 0
+        self._last = self._number = 0
         self.bandwidth: float | None = None
         self.devices: list[dict] = []
 
     @classmethod
-    def start(cls, *, device: str | None = None, timeout: float = 30.0, memory_limit: int | None = None, slice_seconds: float = 0.2, flex: bool = False) -> "Engine":
+    def start(
+        cls,
+        *,
+        device: str | None = None,
+        timeout: float = 30.0,
+        patience: float = 1800.0,
+        memory_limit: int | None = None,
+        slice_seconds: float = 0.2,
+        flex: bool = False,
+    ) -> "Engine":
         """
-        Joins the process group if there is one, and runs the kernels' self-check (seconds).
-        `device`: "cpu", "cuda" or None (CUDA where there is one). `timeout`: seconds after which a silent peer is lost.
+        Joins the process group if there is one, and runs the kernels' self-check (seconds). Raises Alone.
+        `device`: "cpu", "cuda" or None (CUDA where there is one). `timeout`: seconds after which a peer that is silent in a run is lost;
+        `patience`: the same at the start and while calls are prepared, where one rank may compile for minutes.
         `memory_limit`: bytes that a run may take in place of what is free. `slice_seconds`: work between two looks at `cancelled`. `flex`: try flex_attention too, whose compilation is slow.
         """
         rank, world, local = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
@@ -68,11 +80,16 @@ class Engine:
             torch.cuda.set_device(chosen)
         elif world > 1 and "OMP_NUM_THREADS" not in os.environ:  # processes of a host would each take all its cores
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", world))))
-        engine = cls(Team(rank, world, chosen, timeout), chosen, memory_limit, slice_seconds, flex)
-        engine.kernels.ready(torch.bfloat16 if kind == "cuda" else torch.float32, 16, 1, 128)
+        engine = cls(Team.start(rank, world, chosen, timeout, patience), chosen, memory_limit, slice_seconds, flex)
+        engine.together(lambda: engine.kernels.ready(torch.bfloat16 if kind == "cuda" else torch.float32, 16, 1, 128))
         engine._measure_rates()
         engine.devices = engine.team.share(own_device(chosen))
         return engine
+
+    @property
+    def world(self) -> int:
+        """Processes of the call that runs; all of them between calls."""
+        return self.team.world
 
     def facts(self) -> dict:
         """Devices, memory, versions, kernels with self-check results, processes, backend (the protocol's `facts`)."""
@@ -97,65 +114,129 @@ class Engine:
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # a setting of each thread
         params = {**params, **self._chosen(method, params)}
-        slice_flops = self.rate * self._slice
-        if self.world > 1:
-            self.team.command({"method": method, "params": params, "slice": slice_flops})
-        return self._perform(method, params, inputs, Listener(emit, cancelled), slice_flops)
+        if method == "session.open":
+            params["number"] = self._last + 1
+        command = {
+            "method": method,
+            "params": params,
+            "slice": self.rate * self._slice,
+            "ranks": self._ranks(params),
+            "run": self._number + 1,
+        }
+        self._number = command["run"]
+        if self.crew.world > 1:
+            self.crew.command(command)
 
-    def serve(self) -> None:
-        """What ranks other than 0 do: obeys rank 0 until it closes or is gone."""
+        def look() -> bool:
+            """On rank 0: a cancellation that it sees while it prepares is said on to the others."""
+            asked = cancelled()
+            if asked and self.world > 1:
+                self.team.tell_cancel(command["run"])
+            return asked
+
+        return self._perform(command, inputs, Listener(emit, cancelled, look))
+
+    def cancel(self, run: int) -> None:
+        """From any thread: a run of this number is cancelled, though this one may just wait for the others to prepare."""
+        self.crew.tell_cancel(run)
+
+    @property
+    def number(self) -> int:
+        """Of the run in progress, or of the last."""
+        return self._number
+
+    def _ranks(self, p: dict) -> int:
+        """How many processes take part. Raises Refused before any other hears of the call."""
+        if self.crew.world == 1:
+            return 1
+        ranks = self._session(p).shape.ranks if "session" in p else p["ranks"]
+        require_ranks(ranks, self.crew.world)
+        return ranks
+
+    def serve(self) -> bool:
+        """What ranks other than 0 do: obeys rank 0 until it closes (True), or is lost as others are (False)."""
         while True:
             try:
-                command = self.team.command()
+                command = self.crew.command()
                 if command["method"] == "stop":
-                    return
-                self._perform(command["method"], command["params"], {}, Listener(None, None), command["slice"])
+                    return True
+                if self.rank < command["ranks"]:
+                    self._perform(command, {}, Listener(None, None, lambda: self.team.is_told()))
+                else:
+                    self.crew.of(command["ranks"])
             except Cancelled:
                 pass
             except Refused as error:
                 if error.code == "rank-died":
-                    print(f"rank {self.rank}: {error}", file=sys.stderr)
-                    return
+                    print(f"rank {self.rank}: {error}", file=sys.stderr, flush=True)
+                    return False
 
     def close(self) -> None:
         """Ends `serve` in the other ranks and leaves the process group."""
-        if self.rank == 0 and self.world > 1 and self.team.lost is None:
-            self.team.command({"method": "stop"})
-        self.team.close()
+        if self.rank == 0 and self.crew.world > 1 and self.crew.lost is None:
+            self.crew.command({"method": "stop"})
+        self.crew.close()
 
     def free(self, device: torch.device | None = None) -> int:
         """Bytes that a run may take on this process's device, or on the host; processes that share a host's memory have a part each."""
         device = device or self.device
-        sharing = sum(d["kind"] == "cpu" and d["host"] == self.devices[self.rank]["host"] for d in self.devices) if device.type == "cpu" else 1
+        sharing = (
+            sum(d["kind"] == "cpu" and d["host"] == self.devices[self.rank]["host"] for d in self.devices[: self.world])
+            if device.type == "cpu"
+            else 1
+        )
         found = int(memory.free_on(device) * memory.MARGIN) // max(1, sharing)
         return found if self._limit is None else min(found, self._limit)
 
-    def _perform(self, method: str, p: dict, inputs: dict, listener: Listener, slice_flops: float) -> tuple[dict, dict]:
+    def _perform(self, command: dict, inputs: dict, listener: Listener) -> tuple[dict, dict]:
         try:
-            return self._METHODS[method](self, p, inputs, listener, slice_flops)
+            self.team = self.crew if self.crew.world == 1 else self.crew.of(command["ranks"])
+            self.team.begin(command["run"])
+            # Preparation is patient, so whoever is gone or stopped meanwhile is found before it.
+            self.team.share(None)
+            return self._METHODS[command["method"]](self, command["params"], inputs, listener, command["slice"])
         except (Refused, Cancelled):
             raise
         except Exception as error:
-            raise Refused("worker-failed", f"rank {self.rank}: {type(error).__name__}: {error}") from error
+            code = "worker-failed" if self._device_works() else "rank-died"
+            raise Refused(code, f"rank {self.rank}: {type(error).__name__}: {error}") from error
+        finally:
+            self.team = self.crew
+
+    def _device_works(self) -> bool:
+        """After an error: some of CUDA's, such as an illegal address, leave the process without its device for good."""
+        try:
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+            return True
+        except RuntimeError:
+            return False
+
+    def _device_lost(self) -> Refused:
+        """The device did not finish in time: it waits for a message, or hangs."""
+        why = f"the device did not finish within {self.team.timeout:g} s"
+        return Refused("rank-died", f"{why}: it hangs") if self.world == 1 else self.team.lose("transfer", why)
 
     def together(self, prepare: Callable):
-        """What every rank can do by itself, then whether all could. Errors are everybody's."""
+        """What every rank can do by itself, some minutes longer than others, then whether all could. Errors are everybody's."""
         error, made = None, None
         try:
             made = prepare()
         except Exception as found:
             error = found
-        self.team.agree(error)
+        self.team.agree(error, patient=True)
         return made
 
     def _attend(self, p: dict, inputs: dict, listener: Listener, slice_flops: float) -> tuple[dict, dict]:
         def prepare():
-            job = Job.of_attend(p, self.world)
+            job = Job.of_attend(p, self.world, listener.look)
             rows = check_rows(job, p)
             given = Inputs.of_attend(job, p.get("seed"), inputs)
-            hold, planned = self._fit(job, p["output"], lambda n: Job.of_attend({**p, "sequences": scaled(p["sequences"], n)}, self.world))
+            hold, planned = self._fit(
+                job, p["output"], lambda n: Job.of_attend({**p, "sequences": scaled(p["sequences"], n)}, self.world, listener.look)
+            )
             listener.progress(0, job.ranks**2, "checking and compiling kernels: a minute or more on a GPU the first time, seconds later")
-            self.warm(job, hold)
+            self.warm(job, hold, listener.look)
             listener.progress(0, job.ranks**2, "inputs")
             queries, keys = operands(job, self.device)
             made = {k: (queries(k), keys(k)) for k in self.mine(job.ranks)}
@@ -170,7 +251,7 @@ class Engine:
 
         self._fill(listener, given, {k: parts(k) for k in made}, max(job.queries[0].rows, job.keys[0].rows))
         deliver(self.team, given, parts)
-        result = run.go()
+        result = run.go(not given.seeded)
         tensors = gather(self.team, job, run.totals, p["output"], rows)
         return self._report(job, p, run, result, planned), tensors
 
@@ -183,17 +264,23 @@ class Engine:
             try:
                 for own in parts.values():
                     for out, name, block, new_only in own:
+                        listener.look()
                         given.fill(out, name, block, new_only, (low, low + step))
             except Exception as found:
                 error = found
         self.team.go_on(GO, error)
 
-    def warm(self, job: Job, hold: int) -> None:
+    def warm(self, job: Job, hold: int, look: Callable[[], None]) -> None:
         """Self-check and compilation, so that neither falls into the run."""
-        self.kernels.ready(job.dtype, job.heads, job.kv_heads, job.head_dim)
+        self.kernels.ready(job.dtype, job.heads, job.kv_heads, job.head_dim, look)
         if self.merger.how == "fused":
             q, k = (torch.zeros(64, heads, job.head_dim, dtype=job.dtype, device=self.device) for heads in (job.heads, job.kv_heads))
-            self.merger.ready(*self.kernels.attend(q, k, k, True, job.scale), hold, (torch.float32, *([job.dtype] if self.world > 1 and job.variant == "pass-q" else [])))
+            self.merger.ready(
+                *self.kernels.attend(q, k, k, True, job.scale),
+                hold,
+                (torch.float32, *([job.dtype] if self.world > 1 and job.variant == "pass-q" else [])),
+                look,
+            )
         self.kernels.used = set()
 
     def _open(self, p: dict, inputs: dict, listener: Listener, slice_flops: float) -> tuple[dict, dict]:
@@ -202,8 +289,8 @@ class Engine:
             mine = self.mine(shape.ranks)
             fits = f"{self.free() // (len(mine) * shape.kv_bytes)} tokens a rank would"
             memory.require({"kv cache": p["capacity"] * shape.kv_bytes * len(mine)}, self.free(), self._where(), fits)
-            self.kernels.ready(shape.dtype, shape.heads, shape.kv_heads, shape.head_dim)
-            return Session(self._last + 1, shape, p["capacity"], p["variant"], p.get("link"), p.get("rates"), mine)
+            self.kernels.ready(shape.dtype, shape.heads, shape.kv_heads, shape.head_dim, listener.look)
+            return Session(p["number"], shape, p["capacity"], p["variant"], p.get("link"), p.get("rates"), mine)
 
         session = self.together(prepare)
         self._last = session.number
@@ -215,12 +302,12 @@ class Engine:
         numbers = [b["sequence"] for b in p["batch"]]
 
         def prepare():
-            job, appended = session.plan(mode, p["batch"], p.get("variant", "pass-kv"))
+            job, appended = session.plan(mode, p["batch"], p.get("variant", "pass-kv"), listener.look)
             rows = check_rows(job, p)
             given = Inputs.of_step(job, p.get("seed"), numbers, inputs)
             hold, planned = self._fit(job, p["output"], None, session.growth(numbers, appended))
-            self.warm(job, hold)
-            session.reserve(numbers, appended, self.device)
+            self.warm(job, hold, listener.look)
+            session.reserve(numbers, appended, self.device, listener.look)
             queries, keys = operands(job, self.device)
             made = {k: queries(k) for k in session.caches}
             messages = {k: keys(k).data if job.variant == "pass-kv" else None for k in session.caches}
@@ -246,7 +333,7 @@ class Engine:
             self._fill(listener, given, {k: parts(k) for k in made}, max(job.queries[0].rows, *(count(r) for own in appended for r in own)))
             deliver(self.team, given, parts)
             run = self.together(begin)
-            result = run.go()
+            result = run.go(not given.seeded)
             tensors = self.together(lambda: gather(self.team, job, run.totals, p["output"], rows))
         except BaseException:
             session.drop_empty()
@@ -403,7 +490,7 @@ class Engine:
             self.kernels.attend(q, q[:, :1], q[:, 1:2], True, 0.1)
             self.rate = 4 * 128 * 16 * 512 * 513 / 2 / (time.perf_counter() - started)
         if self.world > 1:
-            self.bandwidth = self.team.bandwidth(self.device)
+            self.bandwidth = self.crew.bandwidth(self.device)
 
 
 def scaled(sequences: list[dict], thousandths: int) -> list[dict]:

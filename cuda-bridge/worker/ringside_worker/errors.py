@@ -12,5 +12,9 @@ class Refused(Exception):
         self.code, self.message, self.details = code, message, details or {}
 
 
+class Alone(Exception):
+    """The processes of a worker do not come together: who or what is missing, and what to do."""
+
+
 class Cancelled(Exception):
     """The run was cancelled; the worker is ready for the next."""

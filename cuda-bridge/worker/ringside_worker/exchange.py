@@ -143,7 +143,8 @@ class WorldRing:
             return
         into = self._spare[hop % 2 % len(self._spare)]
         ahead, behind = (self.rank + 1) % self.size, (self.rank - 1) % self.size
-        ops = [dist.P2POp(dist.isend, chunk.data, ahead), dist.P2POp(dist.irecv, into, behind)]
+        self._team.hop = hop
+        ops = [dist.P2POp(dist.isend, chunk.data, ahead, self._team.ring), dist.P2POp(dist.irecv, into, behind, self._team.ring)]
         with self._on_wire():
             a = self._clock.mark()
             self._works = self._team.guarded("transfer", dist.batch_isend_irecv, ops)
@@ -189,10 +190,10 @@ class WorldRing:
         hop, bytes = self.size - 1, sent[0].nbytes
         a = self._clock.mark()
         if self._cuda:
-            self._team.guarded("All2All", dist.all_to_all_single, received, sent)
+            self._team.guarded("All2All", dist.all_to_all_single, received, sent, group=self._team.ring)
         else:
             self._posted = (received, a, a)
-            self._works = [self._team.guarded("All2All", dist.all_to_all_single, received, sent, async_op=True)]
+            self._works = [self._team.guarded("All2All", dist.all_to_all_single, received, sent, group=self._team.ring, async_op=True)]
             self.drain()
         b = self._clock.mark()
         for s in range(self.size):

@@ -44,7 +44,7 @@ class Check:
         self.dtype, self.name = (torch.bfloat16, "bf16")
         self.sizes = ([16000, 128000] if quick else [16000, 128000, 1000000]) if self.gpu else [160, 640]
         self.shrink = 1 if self.gpu else 200
-        self.rings = [2, 4, 8, 16] if engine.world == 1 else [engine.world]
+        self.rings = [2, 4, 8, 16] if engine.world == 1 else sorted({n for n in (2, 4, 8, 16) if n < engine.world} | {engine.world})
         facts = engine.facts()
         self.document: dict = {
             "what": "ringside_worker.gpu_check",
@@ -225,7 +225,11 @@ class Check:
     def layers(self) -> None:
         """Layer mode, from which the TTFT of the 126 layers follows."""
         out = []
-        cases = ([(128000, 1), (128000, 4), (128000, 16), *([] if self.quick else [(1000000, 16)])] if self.gpu else [(640, 1), (640, 4)]) if self.engine.world == 1 else [((128000 if self.gpu else 640), self.engine.world)]
+        cases = (
+            ([(128000, 1), (128000, 4), (128000, 16), *([] if self.quick else [(1000000, 16)])] if self.gpu else [(640, 1), (640, 4)])
+            if self.engine.world == 1
+            else [((128000 if self.gpu else 640), n) for n in (1, *self.rings)]
+        )
         for tokens, ranks in cases:
             p = {"tokens": tokens, "ranks": ranks, "variant": "pass-kv", "dtype": self.name, "link": GTT, **({} if self.gpu else {"model": TINY})}
             if self.left() < 0:

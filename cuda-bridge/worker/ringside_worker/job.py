@@ -6,7 +6,7 @@ import torch
 
 from .errors import Refused
 from .exchange import parcel_bytes
-from .layout import Block, shard
+from .layout import Block, shard, unwatched
 
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 HOLDS = (8, 4, 2, 1)
@@ -41,11 +41,16 @@ class Shape:
 
 
 def require_ranks(ranks: int, world: int) -> None:
-    """N ranks are N processes, or all simulated in one."""
+    """N ranks are the first N processes, or all simulated in one."""
     if ranks < 1:
         raise Refused("bad-input", f"ranks: found {ranks}, expected at least 1")
-    if world not in (1, ranks):
-        raise Refused("bad-input", f"ranks: found {ranks}, but this worker is {world} processes, one a rank; ask for {world} ranks, or start a worker of one process, which simulates any number", {"ranks": ranks, "processes": world})
+    if 1 < world < ranks:
+        more = "ask for fewer, or start a worker of one process, which simulates any number"
+        raise Refused(
+            "bad-input",
+            f"ranks: found {ranks}, expected at most {world}: this worker is {world} processes, one a rank; {more}",
+            {"ranks": ranks, "processes": world},
+        )
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,12 @@ class Job(Shape):
     keys: list[Block]
 
     @classmethod
-    def of_attend(cls, p: dict, world: int) -> "Job":
+    def of_attend(cls, p: dict, world: int, look=unwatched) -> "Job":
         shape = Shape.of(p, world)
         sequences = [(s["new"], s["cached"]) for s in p["sequences"]]
         if sum(T for T, _ in sequences) < 1:
             raise Refused("bad-input", "sequences: found no new token, expected at least one")
-        queries, keys = shard(sequences, shape.ranks)
+        queries, keys = shard(sequences, shape.ranks, look)
         return cls(**vars(shape), causal=p["causal"], variant=p["variant"], sequences=sequences, queries=queries, keys=keys)
 
     @property

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from . import fp8
-from .errors import Cancelled, Refused
+from .errors import Refused
 from .exchange import Chunk
 from .job import HOLDS, Job, need
 from .memory import largest_that, require, text
@@ -197,9 +197,7 @@ def layer(engine, p: dict, listener: Listener, slice_flops: float) -> dict:
     if engine.world == 1 and ranks == 1:
         link = None
 
-    def look() -> None:
-        if listener.is_cancelled():
-            raise Cancelled()
+    look = listener.look
 
     def prepare():
         sizes = Sizes.of(model, tp)
@@ -218,7 +216,7 @@ def layer(engine, p: dict, listener: Listener, slice_flops: float) -> dict:
         hold = next((h for h in HOLDS if sum(takes(job, h).values()) <= have), 1)
         if sum(takes(job, hold).values()) > have:
             require(takes(job, 1), have, str(engine.device), f"about {largest_that(lambda n: sum(takes(job_of(max(1, n)), 1).values()) <= have, T)} new tokens would")
-        engine.warm(job, hold)
+        engine.warm(job, hold, look)
         work = Layer(engine, sizes, job, seed, use_fp8, look)
         made = {}
         for k in engine.mine(ranks):

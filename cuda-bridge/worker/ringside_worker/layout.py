@@ -14,14 +14,19 @@ def count(ranges) -> int:
     return sum(end - start for start, end in ranges)
 
 
-def chunks(length: int, ranks: int, offset: int = 0) -> list[Range]:
-    """The 2N chunks of `length` tokens; where 2N does not divide, the first chunks have one token more."""
+def unwatched() -> None:
+    """A `look` for where nobody cancels. Loops over ranks and sequences look, as many take seconds; a real one raises Cancelled."""
+
+
+def chunk(length: int, ranks: int, c: int, offset: int = 0) -> Range:
+    """Chunk c of the 2N of `length` tokens; where 2N does not divide, the first chunks have one token more."""
     small, larger = divmod(length, 2 * ranks)
+    return offset + c * small + min(c, larger), offset + (c + 1) * small + min(c + 1, larger)
 
-    def bound(c: int) -> int:
-        return offset + c * small + min(c, larger)
 
-    return [(bound(c), bound(c + 1)) for c in range(2 * ranks)]
+def chunks(length: int, ranks: int, offset: int = 0) -> list[Range]:
+    """All 2N of them."""
+    return [chunk(length, ranks, c, offset) for c in range(2 * ranks)]
 
 
 def joined(ranges) -> tuple[Range, ...]:
@@ -39,8 +44,7 @@ def joined(ranges) -> tuple[Range, ...]:
 
 def head_tail(length: int, ranks: int, rank: int, offset: int = 0) -> tuple[Range, ...]:
     """The ranges of one rank: chunks C_rank and C_(2N-1-rank)."""
-    all_chunks = chunks(length, ranks, offset)
-    return joined([all_chunks[rank], all_chunks[2 * ranks - 1 - rank]])
+    return joined([chunk(length, ranks, rank, offset), chunk(length, ranks, 2 * ranks - 1 - rank, offset)])
 
 
 @dataclass(frozen=True)
@@ -82,17 +86,24 @@ def packed(ranges, rows: int) -> Block:
     return Block(tuple(tuple(r) for r in ranges), tuple(first), rows)
 
 
-def equal_blocks(ranges) -> list[Block]:
+def looked(items, look):
+    """The items, with a look before each."""
+    for item in items:
+        look()
+        yield item
+
+
+def equal_blocks(ranges, look=unwatched) -> list[Block]:
     """Blocks of equal rows from every rank's ranges a sequence."""
-    lengths = [max(count(rank[i]) for rank in ranges) for i in range(len(ranges[0]))]
-    return [padded(rank, lengths) for rank in ranges]
+    lengths = [max(count(rank[i]) for rank in ranges) for i in looked(range(len(ranges[0])), look)]
+    return [padded(rank, lengths) for rank in looked(ranges, look)]
 
 
-def shard(sequences, ranks: int) -> tuple[list[Block], list[Block]]:
+def shard(sequences, ranks: int, look=unwatched) -> tuple[list[Block], list[Block]]:
     """Query and KV blocks of every rank; `sequences` are (T, P): new tokens in 2N chunks, cached ones head-tail like a sequence of their own."""
-    fresh = [[head_tail(T, ranks, k, P) for T, P in sequences] for k in range(ranks)]
-    held = [[joined([*head_tail(P, ranks, k), *fresh[k][i]]) for i, (_, P) in enumerate(sequences)] for k in range(ranks)]
-    return equal_blocks(fresh), equal_blocks(held)
+    fresh = [[head_tail(T, ranks, k, P) for T, P in sequences] for k in looked(range(ranks), look)]
+    held = [[joined([*head_tail(P, ranks, k), *fresh[k][i]]) for i, (_, P) in enumerate(sequences)] for k in looked(range(ranks), look)]
+    return equal_blocks(fresh, look), equal_blocks(held, look)
 
 
 def deal_prefill(length: int, offset: int, held: list[int]) -> list[tuple[Range, ...]]:
@@ -107,14 +118,17 @@ def deal_prefill(length: int, offset: int, held: list[int]) -> list[tuple[Range,
     return dealt
 
 
-def deal_decode(held: list[list[int]], step: int) -> list[int]:
+def deal_decode(held: list[list[int]], step: int, look=unwatched) -> list[int]:
     """
     Owners of one decode step's tokens (Algorithm 4); `held[b]` are the ranks' token counts of sequence b. A token goes to a rank that holds fewest,
     first choice (b + step) mod N; where sequences compete, a matching keeps every rank at ceil(B / N) queries if that can be had.
     """
     ranks, share = len(held[0]), -(-len(held) // len(held[0]))
     owners, queries = [-1] * len(held), [0] * ranks
-    candidates = [[r for i in range(ranks) if counts[r := (b + step + i) % ranks] == min(counts)] for b, counts in enumerate(held)]
+    fewest = [min(counts) for counts in held]
+    candidates = [
+        [r for i in range(ranks) if counts[r := (b + step + i) % ranks] == fewest[b]] for b, counts in enumerate(looked(held, look))
+    ]
 
     def place(b: int, tried: set[int]) -> bool:
         for rank in candidates[b]:
@@ -129,7 +143,7 @@ def deal_decode(held: list[list[int]], step: int) -> list[int]:
             return True
         return False
 
-    for b in range(len(held)):
+    for b in looked(range(len(held)), look):
         if not place(b, set()):
             owners[b] = min(candidates[b], key=lambda r: queries[r])
             queries[owners[b]] += 1

@@ -11,7 +11,8 @@ class Limits:
     tensor_bytes: int = 1 << 30  # input tensors of all calls that wait or run; tensors of one result
     run_seconds: float = 600  # one run, and the upload before it
     queue: int = 16  # calls that wait
-    connections: int = 8
+    connections: int = 8  # clients at once
+    pending: int = 64  # sockets that have not said hello; the oldest gives way to a new one
     sessions: int = 16  # open at once, of all connections
     window: int = 8 << 20  # bytes of a tensor under way without acknowledgement
     kill_seconds: float = 15  # for compute processes to end a run that was cancelled or took too long, before they are killed

@@ -80,6 +80,8 @@ class Link:
         except (OSError, EOFError):
             return None
         if len(fds) != count:
+            for fd in fds:
+                os.close(fd)
             raise OSError(f"found {len(fds)} file descriptors, expected {count}: too many open files?")
         return json.loads(body), fds
 

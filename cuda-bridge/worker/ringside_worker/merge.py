@@ -68,16 +68,17 @@ class Merger:
                 lse.copy_(merged)
             fresh = False
 
-    def ready(self, o: torch.Tensor, lse: torch.Tensor, hold: int, outs: tuple[torch.dtype, ...]) -> None:
-        """Compiles what merges of partials like (o, lse) will need, lest a run's first merge does; `outs`: the types they are merged into."""
+    def ready(self, o: torch.Tensor, lse: torch.Tensor, hold: int, outs: tuple[torch.dtype, ...], look) -> None:
+        """Compiles what merges of partials like (o, lse) need, so that no run has to. `outs`: the types they are merged into."""
         for out in outs if self.how == "fused" else ():
             key = (o.dtype, out, o.shape[1] == 1, hold)
             if key not in self._ready:
-                self._ready.add(key)
                 for n in (g for g in GROUPS if g <= hold) if out == torch.float32 else (2,):
                     into, sums = torch.empty_like(o, dtype=out), torch.empty_like(lse)
                     for fresh in (True, False):
+                        look()
                         self.merge(into, sums, [(o, lse)] * n, fresh)
+                self._ready.add(key)
 
     def _check(self, device: torch.device) -> None:
         generator = torch.Generator().manual_seed(1)

@@ -9,6 +9,7 @@ from .device import Device, Pacer, Work
 from .errors import Cancelled, Refused
 from .exchange import Simulated, WorldRing
 from .job import Job
+from .layout import unwatched
 from .merge import Accumulator
 from .ring import pass_kv, pass_q
 from .spans import SimulatedTimeline, Timeline, times_of
@@ -22,8 +23,9 @@ OFTEN = 0.05
 class Listener:
     """Spans and progress on their way to the client, some at a time. Ranks other than 0 keep their spans for the next meeting."""
 
-    def __init__(self, emit: Callable[[dict], None] | None, cancelled: Callable[[], bool] | None):
-        self._emit, self._cancelled = emit, cancelled
+    def __init__(self, emit: Callable[[dict], None] | None, cancelled: Callable[[], bool] | None, look: Callable[[], bool] | None = None):
+        """`cancelled` is asked in the ring, where ranks meet; `look` wherever a rank works by itself (default: the same)."""
+        self._emit, self._cancelled, self._look = emit, cancelled, look or cancelled
         self._sent = {"spans": 0.0, "progress": 0.0}
         self.all: list[dict] = []
         self.outbox: list[dict] = []
@@ -57,6 +59,21 @@ class Listener:
     def is_cancelled(self) -> bool:
         return self._cancelled is not None and self._cancelled()
 
+    def look(self) -> None:
+        """Raises Cancelled once the run is cancelled: for whatever takes long beside the ring."""
+        if self._look is not None and self._look():
+            raise Cancelled()
+
+
+def not_finite(ranks: list[int], own: bool) -> Refused:
+    """Why O or LSE has NaN or infinity. Seeded inputs cannot do that: then a kernel is wrong."""
+    found = f"O and LSE: found numbers that are not finite in process {', '.join(map(str, ranks[:8]))}, expected finite ones"
+    return (
+        Refused("bad-input", f"{found}: scores beyond 3.4e38 do that; send smaller numbers or a smaller scale")
+        if own
+        else Refused("worker-failed", f"{found}: a kernel is wrong on this machine")
+    )
+
 
 class Run:
     """
@@ -71,7 +88,7 @@ class Run:
         self.simulated = context.team.world == 1 and job.ranks > 1
         self.timeline = SimulatedTimeline(clock, job.ranks, link, listener.put) if context.team.world == 1 else Timeline(clock, listener.put)
         pairs = slice_flops / (4 * job.head_dim * job.heads)
-        work, pacer = Work(job, int(pairs)), Pacer(clock, slice_flops)
+        work, pacer = Work(job, int(pairs), listener.look if context.team.world == 1 else unwatched), Pacer(clock, slice_flops)
         # A short run meets only before and after: its hops may be shorter than a meeting.
         self._meets = job.flops / job.ranks > 2 * slice_flops
         self.devices = {k: Device(k, job, work, context.kernels, self.timeline, pacer, self._hop_done) for k in ranks}
@@ -91,8 +108,11 @@ class Run:
         program = pass_kv if job.variant == "pass-kv" else pass_q
         self._programs = {k: program(self.rings[k], self.devices[k], make_queries(k), make_keys(k)) for k in ranks}
 
-    def go(self) -> dict:
-        """Runs; returns {"perRank", "times", "seconds"} on rank 0. All ranks have agreed before. Errors: Cancelled, Refused."""
+    def go(self, own: bool = False) -> dict:
+        """
+        Runs; returns {"perRank", "times", "seconds"} on rank 0. All ranks have agreed before. `own`: the inputs are a client's, not
+        seeded ones. Errors: Cancelled, Refused.
+        """
         team, listener = self.context.team, self.listener
         if self.context.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -106,13 +126,27 @@ class Run:
             self._alone(next(iter(self._programs)))
         seconds = time.perf_counter() - started
         end = self.timeline.end
-        shared = team.share({"traffic": [t.json() for t in self._traffic], "spans": listener.outbox, "end": end, "used": sorted(self.context.kernels.used)})
+        shared = team.share(
+            {
+                "traffic": [t.json() for t in self._traffic],
+                "spans": listener.outbox,
+                "end": end,
+                "used": sorted(self.context.kernels.used),
+                "finite": self._finite(),
+            }
+        )
         if team.world > 1:
             listener.outbox = [] if team.rank else [s for other in shared for s in other["spans"]]
         if team.rank == 0:
             listener.flush(everything=True)
+        if not all(other["finite"] for other in shared):
+            raise not_finite([rank for rank, other in enumerate(shared) if not other["finite"]], own)
         total = max(other["end"] for other in shared)
         return {"perRank": [t for other in shared for t in other["traffic"]], "times": times_of(listener.all, total), "seconds": seconds, "used": sorted({u for other in shared for u in other["used"]})}
+
+    def _finite(self) -> bool:
+        """Whether O and LSE of this process are numbers; the LSE of a row that sees no key is -inf."""
+        return all(bool(torch.isfinite(total.o).all()) and bool((total.lse < torch.inf).all()) for total in self.totals.values())
 
     def _together(self) -> None:
         """Simulated ranks take turns, piece by piece."""

@@ -8,6 +8,7 @@ import logging
 import ssl
 import sys
 import time
+import traceback
 from dataclasses import dataclass
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -15,6 +16,7 @@ from websockets.http11 import Request, Response
 
 from .auth import Origins
 from .connection import CLOSE_GOING, CLOSE_MANY, CLOSE_STALLED, Call, Connection, Ended, Refusal
+from .door import Doorstep, Full, doors
 from .group import Died, Group, RunCancelled, RunRefused
 from .limits import Limits
 from .queue import Line
@@ -43,7 +45,7 @@ class Server:
         self.limits, self.token, self.log = limits, token, log
         self._group, self._origins = group, origins
         self._begun = time.monotonic()
-        self._sockets = 0
+        self._doorstep, self._said_full = Doorstep(limits.pending), -60.0
         self._connections: set[Connection] = set()
         self._sessions: dict[int, Session] = {}
         self._last_session = 0
@@ -58,43 +60,56 @@ class Server:
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
         """Listens, once the engine is ready; the port. Raises Died, or OSError where the address cannot be had."""
+        asyncio.get_running_loop().set_exception_handler(self._unhandled)
         quiet = logging.getLogger("ringside_worker.websockets")
         quiet.setLevel(logging.CRITICAL)
-        self._listener = await serve(
-            self._accept,
-            host,
-            port,
-            ssl=tls,
-            start_serving=False,
-            **({"ssl_handshake_timeout": self.limits.hello_seconds} if tls else {}),
-            process_request=self._request,
-            select_subprotocol=lambda _, offered: SUBPROTOCOL if SUBPROTOCOL in offered else None,
-            compression=None,
-            server_header=None,
-            max_size=self.limits.frame_bytes,
-            max_queue=4,
-            open_timeout=self.limits.hello_seconds,
-            ping_interval=20,
-            ping_timeout=60,
-            close_timeout=1,
-            logger=quiet,
-        )
+        self._listeners = [
+            await serve(
+                self._accept,
+                sock=door,
+                ssl=tls,
+                start_serving=False,
+                **({"ssl_handshake_timeout": self.limits.hello_seconds} if tls else {}),
+                process_request=self._request,
+                select_subprotocol=lambda *_: SUBPROTOCOL,
+                compression=None,
+                server_header=None,
+                max_size=self.limits.frame_bytes,
+                max_queue=4,
+                open_timeout=self.limits.hello_seconds,
+                ping_interval=20,
+                ping_timeout=60,
+                close_timeout=1,
+                logger=quiet,
+            )
+            for door in doors(host, port, self._doorstep)
+        ]
         try:
             await self._group.start()
             check_facts(self._group.facts)
         except BaseException:
-            self._listener.close()
+            for listener in self._listeners:
+                listener.close()
             raise
-        await self._listener.start_serving()
+        for listener in self._listeners:
+            await listener.start_serving()
         self._state = "ready"
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._keep_house())]
         for task in self._tasks:
             task.add_done_callback(self._task_ended)
-        return self._listener.sockets[0].getsockname()[1]
+        return self._listeners[0].sockets[0].getsockname()[1]
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict) -> None:
+        if not isinstance(context.get("exception"), Full):
+            return loop.default_exception_handler(context)
+        if time.monotonic() - self._said_full > 60:
+            self._said_full = time.monotonic()
+            self.log(f"found {self.limits.pending} sockets that say no hello: new ones wait their turn (--limit pending)")
 
     async def stop(self, why: str) -> None:
         """Tells every client, and ends the engine in order, in bounded time."""
-        self._listener.close(close_connections=False)
+        for listener in self._listeners:
+            listener.close(close_connections=False)
         for task in self._tasks:
             task.cancel()
         for connection in list(self._connections):
@@ -116,30 +131,30 @@ class Server:
         if not self._origins.allows(request.headers.get_all("Origin")):
             self.log("refused: a page of an origin that is not allowed")
             return connection.respond(http.HTTPStatus.FORBIDDEN, "bad-origin: this page's origin is not allowed; start the worker with --origin and the page's scheme and host\n")
+        offered = ",".join(request.headers.get_all("Sec-WebSocket-Protocol"))
+        if SUBPROTOCOL not in (name.strip() for name in offered.split(",")):
+            what = ascii(offered[:80]) if offered else "no subprotocol"
+            return connection.respond(
+                http.HTTPStatus.BAD_REQUEST,
+                f"Sec-WebSocket-Protocol: found {what}, expected {SUBPROTOCOL}: use Ringside's client, of this version\n",
+            )
         if request.path != "/":
             return connection.respond(http.HTTPStatus.NOT_FOUND, "expected the path /; the token goes into the hello message, never into the address\n")
         return None
 
     async def _accept(self, socket: ServerConnection) -> None:
-        connection = Connection(self, socket)
-        self._sockets += 1
-        try:
-            if self._sockets > 2 * self.limits.connections + 8:
-                await connection.serve(self._many())
-            else:
-                await connection.serve(None)
-        finally:
-            self._sockets -= 1
+        await Connection(self, socket).serve()
 
     def admit(self, connection: Connection) -> None:
         """A client with the right hello. Raises Ended."""
         if len(self._connections) >= self.limits.connections:
-            raise self._many()
+            most = self.limits.connections
+            raise Ended(
+                "too-many-connections", f"found {most} connections, the most this worker takes: close one, or come again later", CLOSE_MANY
+            )
+        self._doorstep.entered(connection.descriptor)
         self._connections.add(connection)
         self.log(f"{connection.name} is connected ({len(self._connections)} of {self.limits.connections})")
-
-    def _many(self) -> Ended:
-        return Ended("too-many-connections", f"found {self.limits.connections} connections, the most this worker takes: close one, or come again later", CLOSE_MANY)
 
     def forget(self, connection: Connection) -> None:
         """A client is gone: its calls end, and its sessions are closed."""
@@ -237,7 +252,15 @@ class Server:
             if call.owner is not None:
                 call.owner.outbox.message({"type": "queued", "id": call.id, "place": 0})
             begun = time.monotonic()
-            outcome = await self._do(call)
+            try:
+                outcome = await self._do(call)
+            except Died:
+                raise
+            except Exception as error:
+                # Whatever goes wrong with a call is that call's failure: the line goes on.
+                self.log("".join(traceback.format_exception(error)))
+                outcome = "worker-failed"
+                self._end(call, Refusal(outcome, f"{type(error).__name__}: {error}"))
             self.line.done()
             self.log(f"{call.owner.name if call.owner else 'worker'}: {call.method} {call.id}: {outcome} after {time.monotonic() - begun:.3f} s")
 
@@ -275,7 +298,7 @@ class Server:
             refusal = Refusal(refused.code, refused.message, refused.details)
         except Died as died:
             next_step = "starts its compute processes again, and all sessions are lost: send the call again, or a smaller one" if self._group.restartable else "ends, since torchrun's other ranks cannot be joined again"
-            refusal = Refusal(died.code, f"{died}; the worker {next_step}", None if died.rank is None else {"rank": died.rank})
+            refusal = Refusal(died.code, f"{died}; the worker {next_step}", died.details)
             self._end(call, refusal)
             await self._restart(str(died))
         else:

@@ -12,7 +12,7 @@ import torch
 from .errors import Refused
 from .exchange import Chunk
 from .job import Job, Shape
-from .layout import Range, count, deal_decode, deal_prefill, equal_blocks, joined, packed, padded
+from .layout import Range, count, deal_decode, deal_prefill, equal_blocks, joined, looked, packed, unwatched
 from .memory import text
 
 
@@ -60,7 +60,7 @@ class Session:
             raise Refused("bad-input", f"batch: found sequences {numbers}, expected each once")
         return [(b["new"], sum(self.held(b["sequence"]))) for b in batch]
 
-    def plan(self, mode: str, batch: list[dict], variant: str) -> tuple[Job, list[list[tuple[Range, ...]]]]:
+    def plan(self, mode: str, batch: list[dict], variant: str, look=unwatched) -> tuple[Job, list[list[tuple[Range, ...]]]]:
         """The job of a step, and what each rank appends: `appended[k][i]`."""
         ranks, sequences = self.shape.ranks, self.lengths(batch)
         numbers = [b["sequence"] for b in batch]
@@ -68,22 +68,24 @@ class Session:
             for number, (T, P) in zip(numbers, sequences):
                 if T != 1 or P == 0:
                     raise Refused("bad-input", f"decode: sequence {number}: found {T} new and {P} cached tokens, expected 1 new token of a sequence that has some; prefill it first")
-            owners = deal_decode([self.held(n) for n in numbers], self.steps)
-            appended = [[((P, P + 1),) if owners[i] == k else () for i, (_, P) in enumerate(sequences)] for k in range(ranks)]
+            owners = deal_decode([self.held(n) for n in looked(numbers, look)], self.steps, look)
+            appended = [
+                [((P, P + 1),) if owners[i] == k else () for i, (_, P) in enumerate(sequences)] for k in looked(range(ranks), look)
+            ]
             rows = max(sum(count(r) for r in own) for own in appended)
             queries, variant = [packed(own, rows) for own in appended], "pass-q"
         else:
-            dealt = [deal_prefill(T, P, self.held(n)) for n, (T, P) in zip(numbers, sequences)]
+            dealt = [deal_prefill(T, P, self.held(n)) for n, (T, P) in looked(zip(numbers, sequences), look)]
             appended = [[d[k] for d in dealt] for k in range(ranks)]
-            queries = equal_blocks(appended)
-        after = [[joined([*self.ranges.get(n, [()] * ranks)[k], *appended[k][i]]) for i, n in enumerate(numbers)] for k in range(ranks)]
+            queries = equal_blocks(appended, look)
+        before = [self.ranges.get(n, [()] * ranks) for n in numbers]
+        after = [[joined([*before[i][k], *appended[k][i]]) for i in range(len(numbers))] for k in looked(range(ranks), look)]
         most = max(sum(count(r) for s, own in self.ranges.items() for r in [own[k]]) + sum(count(r) for r in appended[k]) for k in range(ranks))
         if most > self.capacity:
             e = self.shape.kv_bytes
             fits = f"the session was opened for {self.capacity} tokens a rank: evict a sequence, or open one with more capacity"
             raise Refused("does-not-fit", f"KV cache: needs {most} tokens on a rank ({text(most * e)}), found room for {self.capacity}; {fits}", {"need": most * e, "have": self.capacity * e, "fits": fits})
-        lengths = [max(count(own[i]) for own in after) for i in range(len(numbers))]
-        keys = [padded(own, lengths) for own in after]
+        keys = equal_blocks(after, look)
         return Job(**vars(self.shape), causal=True, variant=variant, sequences=sequences, queries=queries, keys=keys), appended
 
     def growth(self, numbers: list[int], appended) -> int:
@@ -91,9 +93,9 @@ class Session:
         e = self.shape.kv_bytes
         return sum(self._room(k, n, count(appended[k][i])) * e for k in self.caches for i, n in enumerate(numbers) if self._room(k, n, count(appended[k][i])))
 
-    def reserve(self, numbers: list[int], appended, device: torch.device) -> None:
+    def reserve(self, numbers: list[int], appended, device: torch.device, look=unwatched) -> None:
         """Makes room for a step's rows."""
-        for k, cache in self.caches.items():
+        for k, cache in looked(self.caches.items(), look):
             cache.batch = list(numbers)
             for i, n in enumerate(numbers):
                 room, old = self._room(k, n, count(appended[k][i])), cache.rows.get(n)

@@ -11,8 +11,6 @@ from typing import Callable
 
 import torch
 
-from .errors import Refused
-
 KINDS = ("compile", "upload", "attend", "merge", "download", "send", "receive", "wait", "all2all", "gemm", "allreduce", "launch")
 LANES = ("device", "send", "receive", "host")
 LEAST_WAIT = 1e-6
@@ -52,8 +50,9 @@ class CudaClock:
 
     name = "cuda-events"
 
-    def __init__(self, timeout: float):
-        self._timeout = timeout
+    def __init__(self, timeout: float, lost: Callable[[], Exception]):
+        """`lost`: the error of a device that does not finish within `timeout` seconds."""
+        self._timeout, self._lost = timeout, lost
 
     def start(self) -> None:
         torch.cuda.synchronize()
@@ -78,7 +77,7 @@ class CudaClock:
         deadline = time.monotonic() + self._timeout
         while not mark.query():
             if time.monotonic() > deadline:
-                raise Refused("rank-died", f"the device did not finish within {self._timeout:g} s: a rank is gone or the device hangs; start the worker again")
+                raise self._lost()
             time.sleep(5e-5)
 
 
@@ -123,7 +122,8 @@ class SimulatedTimeline:
         self.clock, self._put = clock, put
         self._queue: deque = deque()
         self._at, self._free, self._debt = [0.0] * ranks, [0.0] * ranks, [0.0] * ranks
-        self._arrivals: dict[tuple, tuple[float, int, int]] = {}
+        self._arrivals: dict[tuple[int, int], tuple[float, int, int]] = {}
+        self._parcels: list[list[tuple[float, int, int]]] = [[] for _ in range(ranks)]
         self._rate, self._latency = (1 / link["bandwidth"], link["latency"]) if link else (0.0, 0.0)
 
     @property
@@ -148,7 +148,7 @@ class SimulatedTimeline:
         """The rank's next work needs what was sent to it at `hop`."""
 
         def work() -> None:
-            at, bytes, peer = self._arrivals.pop((rank, "ring", hop))
+            at, bytes, peer = self._arrivals.pop((rank, hop))
             self._wait(rank, "wait", hop, at, bytes, peer)
 
         self._queue.append((None, work))
@@ -157,7 +157,7 @@ class SimulatedTimeline:
         """The rank waits for everybody's parcels, and merges."""
 
         def work() -> None:
-            parcels = [self._arrivals.pop(key) for key in [k for k in self._arrivals if k[0] == rank and k[1] == "all2all"]]
+            parcels, self._parcels[rank] = self._parcels[rank], []
             self._wait(rank, "all2all", hop, max((p[0] for p in parcels), default=0.0), sum(p[1] for p in parcels), None)
             if self._debt[rank] > 0:
                 self._work(rank, "merge", hop, self._debt[rank], 0, 0, None)
@@ -183,7 +183,10 @@ class SimulatedTimeline:
         start = self._at[rank]
         self._free[rank] = max(self._free[rank], start) + bytes * self._rate
         end = self._free[rank] + self._latency
-        self._arrivals[(to, kind, hop) if kind == "ring" else (to, kind, hop, rank)] = (end, bytes, rank)
+        if kind == "ring":
+            self._arrivals[to, hop] = (end, bytes, rank)
+        else:
+            self._parcels[to].append((end, bytes, rank))
         self._put(span(rank, "send", "send" if kind == "ring" else kind, hop, start, end - start, bytes, 0, to))
         self._put(span(to, "receive", "receive" if kind == "ring" else kind, hop, start, end - start, bytes, 0, rank))
 

@@ -1,9 +1,12 @@
 """
 What the processes of a worker say to each other besides tensors of the ring: commands, errors, and the meetings at which a cancellation reaches all.
 
-Everything here is JSON bytes or numbers on gloo groups of its own; nothing is unpickled. Commands wait on a group without a time limit (a worker may idle
-for days), all else on one whose limit is `timeout`: a dead rank ends in "rank-died" within it, usually at once, as its connections close.
+Everything here is JSON bytes or numbers on gloo groups of its own; nothing is unpickled. Commands wait on a group without a time limit (a
+worker may idle for days). Preparation, where one rank may compile for minutes, meets on a group that is patient. All else has the limit
+`timeout`. A rank that is gone ends in "rank-died" usually at once, as its connections close; one that is silent, within that limit.
 """
+
+from __future__ import annotations
 
 import json
 import time
@@ -12,67 +15,213 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from .errors import Cancelled, Refused
+from .errors import Alone, Cancelled, Refused
+from .rendezvous import all_here, choose_interface, first_line, open_store
 from .spans import KINDS, LANES, span
 
 GO, CANCEL, ERROR = 0, 1, 2
 SLOTS = 24
 """Spans that a meeting carries from each rank."""
 FIELDS = 9
+REPORT_SECONDS = 2.0
+"""How long rank 0 waits for the others to say that they too lost somebody: who says nothing is the one."""
+LOOK_SECONDS = 0.25
+"""Between two looks of a rank that prepares at whether the run was cancelled."""
 
 
 class Team:
-    """This process's place among `world` processes. Alone, everything is local."""
+    """This process's place among `world` processes, ranks 0 to world - 1. Alone, everything is local."""
 
-    def __init__(self, rank: int, world: int, device: torch.device, timeout: float):
-        self.rank, self.world, self.timeout = rank, world, timeout
-        self.backend = "single"
-        self.lost: str | None = None
-        self._control = self._idle = None
-        if world > 1:
-            gpu = device.type == "cuda"
-            self.backend = "nccl" if gpu else "gloo"
-            dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", timeout=timedelta(seconds=timeout), **({"device_id": device} if gpu else {}))
-            self._control = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout))
-            self._idle = dist.new_group(backend="gloo", timeout=timedelta(days=3650))
+    def __init__(self, rank: int, world: int, device: torch.device, timeout: float, patience: float, whole: Team | None = None):
+        self.rank, self.world, self.timeout, self.patience = rank, world, timeout, patience
+        self._device, self._whole = device, whole or self
+        self.backend = "single" if world == 1 else "nccl" if device.type == "cuda" else "gloo"
+        self.hop: int | None = None
+        """Where in the ring this rank is: of the last transfer that it began."""
+        self._smaller: dict[int, Team] = {}
+        self._lost: Refused | None = None
+        self._run, self._looked = 0, 0.0
+        self._store: dist.Store | None = None
+        self.ring = self._control = self._patient = self._idle = None
+        """`ring` is the group of the transfers of tensors; None is the one of all."""
+
+    @classmethod
+    def start(cls, rank: int, world: int, device: torch.device, timeout: float, patience: float) -> Team:
+        """All processes of a worker. They may come minutes apart, up to `patience`. Raises Alone."""
+        team = cls(rank, world, device, timeout, patience)
+        if world == 1:
+            return team
+        store = open_store(rank, world, patience)
+        all_here(store, rank, world, patience)
+        choose_interface(store, world)
+        gpu, short = device.type == "cuda", timedelta(seconds=timeout)
+        try:
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if gpu else "gloo",
+                store=store,
+                rank=rank,
+                world_size=world,
+                timeout=short,
+                **({"device_id": device} if gpu else {}),
+            )
+            team._control = dist.new_group(backend="gloo", timeout=short)
+            team._patient = dist.new_group(backend="gloo", timeout=timedelta(seconds=patience))
+            team._idle = dist.new_group(backend="gloo", timeout=timedelta(days=3650))
+        except RuntimeError as error:
+            hint = "on several hosts GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME name the interface between them"
+            raise Alone(f"the ranks found each other and could not connect ({first_line(error)}): {hint}") from None
+        team._store = store
+        return team
+
+    def of(self, ranks: int) -> Team:
+        """The first so many ranks as a team, without the rest. All processes have to ask for it alike; what they form is kept."""
+        if ranks == self.world:
+            return self
+        if ranks not in self._smaller:
+            smaller = Team(self.rank, ranks, self._device, self.timeout, self.patience, self)
+            if ranks > 1:  # the first transfer of a group connects it: that is not a run's time
+                short, members = timedelta(seconds=self.timeout), list(range(ranks))
+                smaller.ring = self.guarded("new group", dist.new_group, members, timeout=short)
+                smaller._control = self.guarded("new group", dist.new_group, members, backend="gloo", timeout=short)
+                smaller._patient = self.guarded(
+                    "new group", dist.new_group, members, backend="gloo", timeout=timedelta(seconds=self.patience)
+                )
+                smaller._store = self._store
+                if self.rank < ranks:
+                    smaller.bandwidth(self._device)
+            self._smaller[ranks] = smaller
+        return self._smaller[ranks]
+
+    # ---- who is lost ------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def lost(self) -> Refused | None:
+        """Why this worker's processes are together no more, if they are not."""
+        return self._whole._lost
 
     def guarded(self, what: str, fn, *args, **named):
-        """Calls torch.distributed; an error there means that a rank is gone, and so is the group."""
+        """Calls torch.distributed; an error there means that a rank is gone or silent, and so is the group."""
         if self.lost is not None:
-            raise Refused("rank-died", self.lost)
+            raise self.lost
         try:
             return fn(*args, **named)
         except RuntimeError as error:
-            self.lost = f"{what}: a rank of this worker is gone or silent for {self.timeout:g} s ({str(error).splitlines()[0][:200]}); start the worker again"
-            raise Refused("rank-died", self.lost) from error
+            raise self.lose(what, first_line(error)) from error
+
+    def lose(self, what: str, why: str, silent: list[int] | None = None) -> Refused:
+        """
+        Ends the team: the error that says who was lost, and in which hop. torch.distributed does not say, so each rank that lost another
+        reports it in the store; the rank that reports nothing is the one. `silent`: who it is, where that is known.
+        """
+        if self.lost is not None:
+            return self.lost
+        reports = {self.rank: {"what": what, "hop": self.hop}}
+        others = set(silent or range(self.world)) - {self.rank}
+        try:
+            if silent is None and self._store is not None:
+                self._store.set(f"lost/{self._run}/{self.rank}", json.dumps(reports[self.rank]))
+                deadline = time.monotonic() + (REPORT_SECONDS if self.rank == 0 else 0)
+                while others - reports.keys():
+                    for k in others - reports.keys():
+                        if self._store.check([f"lost/{self._run}/{k}"]):
+                            reports[k] = json.loads(self._store.get(f"lost/{self._run}/{k}"))
+                    if time.monotonic() > deadline:
+                        break
+                    time.sleep(0.05)
+        except RuntimeError:
+            pass  # The store went with its host.
+        self._whole._lost = self._named(what, why, reports, sorted(others - reports.keys()))
+        return self._whole._lost
+
+    def _named(self, what: str, why: str, reports: dict[int, dict], missing: list[int]) -> Refused:
+        if self.world == 1 or self.rank != 0 or not missing:
+            who, details = f"{what}: a rank of this worker is gone or silent for {self.timeout:g} s", {}
+        else:
+            # Whoever's chunk was awaited comes first: torchrun ends others too, once one has ended.
+            awaited_ranks = {(k - 1) % self.world for k, report in reports.items() if report["what"] == "transfer"}
+            rank = next((k for k in missing if k in awaited_ranks), missing[0])
+            by = next(k for k in ((rank + 1) % self.world, 0) if k in reports)
+            missing = [rank, *(k for k in missing if k != rank)]
+            hop = reports[by]["hop"]
+            awaited = (
+                f"the chunk of hop {hop} by rank {by}"
+                if reports[by]["what"] == "transfer"
+                else f"its part in the {reports[by]['what']} by rank {by}"
+            )
+            at = "" if hop is None else f"hop {hop}: "
+            more = f" (and rank {', '.join(map(str, missing[1:]))})" if missing[1:] else ""
+            who = f"{at}rank {rank}{more} is gone or silent for {self.timeout:g} s (awaited: {awaited})"
+            details = {"rank": rank, "awaited": awaited, **({} if hop is None else {"hop": hop})}
+        return Refused("rank-died", f"{who} ({why})", details)
+
+    # ---- cancelling what prepares -----------------------------------------------------------------------------------------------------
+
+    @property
+    def run(self) -> int:
+        return self._run
+
+    def begin(self, run: int) -> None:
+        """A run of this number begins."""
+        self._run, self.hop, self._looked = run, None, 0.0
+
+    def tell_cancel(self, run: int) -> None:
+        """Rank 0, from any thread: a run is cancelled. Ranks that prepare look; in the ring they meet."""
+        if self._store is not None:
+            try:
+                self._store.set(f"cancel/{run}", "1")
+            except RuntimeError:
+                pass  # Whoever looks finds the store gone as well.
+
+    def is_told(self) -> bool:
+        """On the other ranks: has rank 0 said that the run is cancelled?"""
+        now = time.monotonic()
+        if self._store is None or now - self._looked < LOOK_SECONDS:
+            return False
+        self._looked = now
+        return self.guarded("look", self._store.check, [f"cancel/{self._run}"])
+
+    # ---- what they say ----------------------------------------------------------------------------------------------------------------
 
     def command(self, message: dict | None = None) -> dict:
-        """Rank 0 tells, the others wait and hear."""
-        data = torch.frombuffer(bytearray(json.dumps(message).encode()), dtype=torch.uint8) if self.rank == 0 else None
-        length = torch.tensor([0 if data is None else data.numel()])
-        self.guarded("command", dist.broadcast, length, 0, group=self._idle)
-        if data is None:
+        """Rank 0 says, to each by itself, so that it knows who does not hear; the others wait and hear."""
+        if self.rank != 0:
+            length = torch.zeros(1, dtype=torch.int64)
+            self.guarded("command", dist.recv, length, 0, group=self._idle)
             data = torch.empty(int(length), dtype=torch.uint8)
-        self.guarded("command", dist.broadcast, data, 0, group=self._idle)
-        return json.loads(data.numpy().tobytes())
+            self.guarded("command", dist.recv, data, 0, group=self._idle)
+            return json.loads(data.numpy().tobytes())
+        data = torch.frombuffer(bytearray(json.dumps(message).encode()), dtype=torch.uint8)
+        parts = (torch.tensor([data.numel()]), data)
+        works = [(k, self.guarded("command", dist.isend, part, k, group=self._idle)) for k in range(1, self.world) for part in parts]
+        silent, why, end = set(), "", time.monotonic() + self.timeout
+        for k, work in works:
+            try:
+                work.wait(timedelta(seconds=max(0.1, end - time.monotonic())))
+            except RuntimeError as error:
+                silent.add(k)
+                why = first_line(error)
+        if silent:
+            raise self.lose("command", why, sorted(silent))
+        return message
 
-    def share(self, value) -> list:
-        """Everybody's value, by rank."""
+    def share(self, value, patient: bool = False) -> list:
+        """Everybody's value, by rank. `patient`: some may be minutes behind."""
         if self.world == 1:
             return [value]
+        group = self._patient if patient else self._control
         data = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.world)]
-        self.guarded("share", dist.all_gather, lengths, torch.tensor([data.numel()]), group=self._control)
+        self.guarded("meeting", dist.all_gather, lengths, torch.tensor([data.numel()]), group=group)
         longest = max(int(n) for n in lengths)
         out = [torch.empty(longest, dtype=torch.uint8) for _ in range(self.world)]
-        self.guarded("share", dist.all_gather, out, torch.nn.functional.pad(data, (0, longest - data.numel())), group=self._control)
+        self.guarded("meeting", dist.all_gather, out, torch.nn.functional.pad(data, (0, longest - data.numel())), group=group)
         return [json.loads(o[: int(n)].numpy().tobytes()) for o, n in zip(out, lengths)]
 
-    def agree(self, error: Exception | None) -> None:
+    def agree(self, error: Exception | None, patient: bool = False) -> None:
         """Goes on only if nobody has an error; raises the own one, or the first of the others."""
         if isinstance(error, Refused) and error.code == "rank-died":
             raise error
-        errors = self.share(None if error is None else described(error))
+        errors = self.share(None if error is None else described(error), patient)
         if error is not None:
             raise error
         for rank, found in enumerate(errors):
@@ -109,10 +258,10 @@ class Team:
             self.agree(error or (Cancelled() if worst == CANCEL else None))
 
     def send(self, tensor: torch.Tensor, to: int) -> None:
-        self.guarded("send", dist.send, tensor.contiguous().view(torch.uint8), to, group=self._control)
+        self.guarded("delivery", dist.send, tensor.contiguous().view(torch.uint8), to, group=self._control)
 
     def receive(self, tensor: torch.Tensor, source: int) -> torch.Tensor:
-        self.guarded("receive", dist.recv, tensor.view(torch.uint8), source, group=self._control)
+        self.guarded("delivery", dist.recv, tensor.view(torch.uint8), source, group=self._control)
         return tensor
 
     def bandwidth(self, device: torch.device) -> float:
@@ -121,7 +270,11 @@ class Team:
         out, into = torch.zeros(1 << 21, device=device), torch.zeros(1 << 21, device=device)
         for _ in range(2):
             started = time.perf_counter()
-            for work in self.guarded("start", dist.batch_isend_irecv, [dist.P2POp(dist.isend, out, ahead), dist.P2POp(dist.irecv, into, behind)]):
+            for work in self.guarded(
+                "start",
+                dist.batch_isend_irecv,
+                [dist.P2POp(dist.isend, out, ahead, self.ring), dist.P2POp(dist.irecv, into, behind, self.ring)],
+            ):
                 self.guarded("start", work.wait)
             if device.type == "cuda":
                 torch.cuda.synchronize()
@@ -134,7 +287,7 @@ class Team:
 
 
 def described(error: Exception) -> dict:
-    """An error as another rank can be told of it."""
+    """An error as another rank can take it."""
     if isinstance(error, Cancelled):
         return {"code": "cancelled", "message": "cancelled", "details": {}}
     if isinstance(error, Refused):

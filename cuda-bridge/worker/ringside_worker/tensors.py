@@ -1,5 +1,7 @@
 """Rows on their way into blocks and out of them: seeded or given inputs, full or sampled outputs."""
 
+from bisect import bisect_right
+
 import numpy as np
 import torch
 
@@ -116,13 +118,20 @@ def gather(team, job: Job, totals: dict, output: str, rows: list[list[int]] | No
     if output == "none":
         return {}
     starts = offsets(T for T, _ in job.sequences)
-    held = [(k, starts[i] + start - job.sequences[i][1], end - start, row) for k, block in enumerate(job.queries) for i, start, end, row in block.runs()]
+    held = {
+        k: [(starts[i] + start - job.sequences[i][1], end - start, row) for i, start, end, row in block.runs()]
+        for k, block in enumerate(job.queries)
+    }
     H, D = job.heads, job.head_dim
     if output == "full":
         shape, lse_shape = (job.new, H, D), (job.new, H)
-        place = {k: [(token, n, row) for rank, token, n, row in held if rank == k] for k in range(job.ranks)}
     else:
         shape, lse_shape = (len(rows), D), (len(rows),)
+        asked = {k: [] for k in range(job.ranks)}  # (place in `rows`, row of the rank's block, head)
+        runs = sorted((token, row, k) for k, own in held.items() for token, _, row in own)
+        for n, (token, head) in enumerate(rows):
+            first, row, k = runs[bisect_right(runs, (token, job.new, job.ranks)) - 1]
+            asked[k].append((n, row + token - first, head))
     out = np.zeros(shape, np.float32) if team.rank == 0 else None
     lse = np.zeros(lse_shape, np.float32) if team.rank == 0 else None
     for k in range(job.ranks):
@@ -131,7 +140,7 @@ def gather(team, job: Job, totals: dict, output: str, rows: list[list[int]] | No
             count = job.queries[k].rows
             o, l = (totals[k].o.cpu(), totals[k].lse.cpu()) if mine else (torch.empty(count, H, D), torch.empty(count, H))
         else:
-            picked = [(n, row + token - first, head) for n, (token, head) in enumerate(rows) for rank, first, size, row in held if rank == k and first <= token < first + size]
+            picked = asked[k]
             at, heads = torch.tensor([p[1] for p in picked], dtype=torch.long), torch.tensor([p[2] for p in picked], dtype=torch.long)
             o, l = (totals[k].o[at, heads].cpu(), totals[k].lse[at, heads].cpu()) if mine else (torch.empty(len(picked), D), torch.empty(len(picked)))
         if not mine and team.rank != 0:
@@ -143,7 +152,7 @@ def gather(team, job: Job, totals: dict, output: str, rows: list[list[int]] | No
             team.receive(o, k)
             team.receive(l, k)
         if team.rank == 0 and output == "full":
-            for token, n, row in place[k]:
+            for token, n, row in held[k]:
                 out[token : token + n], lse[token : token + n] = o[row : row + n].numpy(), l[row : row + n].numpy()
         elif team.rank == 0:
             for j, (n, _, _) in enumerate(picked):

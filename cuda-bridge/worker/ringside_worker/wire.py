@@ -11,7 +11,8 @@ from jsonschema.exceptions import ValidationError
 
 PROTOCOL = 1
 SUBPROTOCOL = "ringside-1"
-SCHEMA = json.loads((Path(__file__).resolve().parents[2] / "protocol" / "messages.schema.json").read_text("utf-8"))
+#: A link to the one in protocol/, which a package gets a copy of.
+SCHEMA = json.loads(Path(__file__).with_name("messages.schema.json").read_text("utf-8"))
 BYTES_OF = {"f32": 4, "f16": 2, "bf16": 2}
 HEAD = struct.Struct("<4sIQ")
 MAGIC = b"RSB1"

@@ -162,6 +162,78 @@ def refused(engine) -> list:
     return out
 
 
+def subsets(engine) -> dict:
+    """Runs and sessions on the first N of the processes, in any order, beside each other; the ranks that have no part wait."""
+    worst, seen, opened = 0.0, [], {}
+    sizes = [n for n in (2, 1, 4, engine.world, 3) if n <= engine.world]
+    step = {"output": "full", "seed": 11}
+    for n in sizes:
+        value, _ = engine.run(
+            "session.open",
+            {"ranks": n, "heads": 4, "kvHeads": 2, "headDim": 32, "dtype": "f32", "capacity": 64, "variant": "auto"},
+            {},
+            quiet,
+            never,
+        )
+        opened[n] = value["session"]
+    for n in sizes:
+        for variant in ("pass-kv", "pass-q"):
+            worst = max(worst, *attend_errors(engine, sequences=[{"new": 37, "cached": 9}], ranks=n, variant=variant))
+        report, _ = engine.run("session.prefill", {**step, "session": opened[n], "batch": [{"sequence": 0, "new": 20}]}, {}, quiet, never)
+        seen.append([n, report["processes"], report["simulated"], report["backend"], len(report["perRank"])])
+    for n in sizes:
+        _, tensors = engine.run("session.decode", {**step, "session": opened[n], "batch": [{"sequence": 0, "new": 1}]}, {}, quiet, never)
+        q = seeded_rows(11, "q", 20, torch.empty(1, 4, 32))
+        k, v = (seeded_rows(11, name, 0, torch.empty(21, 2, 32)) for name in "kv")
+        o, _ = expected({"headDim": 32, "causal": True, "sequences": [{"new": 1, "cached": 20}]}, q, k, v)
+        worst = max(worst, float(np.abs(tensors["out"] - o.numpy()).max()))
+    try:
+        engine.run("attend", attend_params(ranks=engine.world + 1), {}, quiet, never)
+    except Refused as error:
+        return {"worst": worst, "seen": seen, "sessions": sorted(opened.values()), "more": [error.code, error.details]}
+    raise AssertionError("more ranks than processes were taken")
+
+
+def slow_to_warm(engine, seconds: float) -> None:
+    """Makes the first preparation of this process take so long, as a compiler would."""
+    ready = engine.kernels.ready
+
+    def late_once(*sizes) -> None:
+        engine.kernels.ready = ready
+        time.sleep(seconds)
+        ready(*sizes)
+
+    engine.kernels.ready = late_once
+
+
+def late(engine) -> list:
+    """A rank that warms up for long is waited for."""
+    started = time.monotonic()
+    found = max(attend_errors(engine, ranks=engine.world))
+    return [found, time.monotonic() - started]
+
+
+def stopped(engine) -> list:
+    """Waits until a rank was stopped, in a run of many short hops, and says how the run ended, and the next."""
+    out = []
+    p = attend_params(sequences=[{"new": 200000, "cached": 0}], heads=8, kvHeads=1, headDim=64, ranks=engine.world, output="none")
+    said = []
+
+    def see(event: dict) -> None:
+        if event["type"] == "spans" and not said:
+            said.append(True)
+            print("RUNNING", flush=True)
+
+    for _ in range(2):
+        started = time.monotonic()
+        try:
+            engine.run("attend", p, {}, see, never)
+            out.append(["none", "", {}, 0])
+        except Refused as error:
+            out.append([error.code, str(error), error.details, time.monotonic() - started])
+    return out
+
+
 def full_cache(engine) -> list:
     """A step beyond the session's capacity is refused and the session stays as it was."""
     value, _ = engine.run("session.open", {"ranks": engine.world, "heads": 4, "kvHeads": 2, "headDim": 32, "dtype": "f32", "capacity": 10, "variant": "pass-kv"}, {}, quiet, never)

@@ -1,6 +1,7 @@
 """Workers of 1, 2 and 4 processes over gloo: every algorithm against float64, and everything that can go wrong between processes."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -84,6 +85,52 @@ def test_a_killed_rank_is_an_error_in_bounded_time():
     finally:
         for p in processes:
             p.kill()
+
+
+def test_the_first_processes_serve_fewer_ranks():
+    """Eight processes: N = 1, 2, 3, 4 and 8 without another start."""
+    found = worlds.run(8, "subsets")
+    assert found["worst"] <= BAR
+    assert found["seen"] == [[n, n, False, "single" if n == 1 else "gloo", n] for n in (2, 1, 4, 8, 3)]
+    assert found["sessions"] == [1, 2, 3, 4, 5]
+    assert found["more"] == ["bad-input", {"ranks": 9, "processes": 8}]
+
+
+def test_a_rank_that_comes_and_compiles_late_is_waited_for():
+    """35 s each: longer than the 30 s that a rank may be silent in a run."""
+    error, seconds = worlds.result(worlds.start(2, "late", delay=35), timeout=150)["late"]
+    assert error <= BAR and seconds > 34
+
+
+def test_a_rank_that_never_comes_is_named():
+    processes = worlds.start(3, "whoami", patience=4)
+    try:
+        processes[2].kill()
+        _, error = processes[0].communicate(timeout=60)
+        assert processes[0].returncode != 0 and "found no sign of rank 2 within 4 s of 3 ranks" in error, error
+    finally:
+        for p in processes:
+            p.kill()
+            p.communicate()
+
+
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL], ids=["stopped", "killed"])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_a_rank_that_is_silent_or_gone_is_named_with_its_hop(rank, how):
+    processes = worlds.start(4, "stopped", timeout=4, slice_seconds=0.05)
+    try:
+        assert processes[0].stdout.readline().strip() == "RUNNING"
+        processes[rank].send_signal(how)
+        first, second = worlds.result([processes[0]])["stopped"]
+        code, message, details, seconds = first
+        assert (code, details["rank"]) == ("rank-died", rank), first
+        assert details["hop"] in range(4) and f"by rank {(rank + 1) % 4}" in details["awaited"], first
+        assert message.startswith(f"hop {details['hop']}: rank {rank} is gone or silent"), first
+        assert seconds < 30 and (second[0], second[2]["rank"]) == ("rank-died", rank) and second[3] < 1
+    finally:
+        for p in processes:
+            p.kill()
+            p.communicate()
 
 
 def test_torchrun_starts_a_worker():

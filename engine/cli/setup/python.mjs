@@ -24,7 +24,7 @@ async function ask(python, code) {
   return status === 0 ? out.trim() : undefined;
 }
 
-const MODULES = ["torch", "numpy", "websockets", "jsonschema", "pytest", "pytest_timeout", "hypothesis"];
+const MODULES = ["torch", "numpy", "websockets", "jsonschema", "pytest", "pytest_timeout", "hypothesis", "yaml"];
 const missingModules = (python) => ask(python, `import importlib.util as u; print(" ".join(m for m in ${JSON.stringify(MODULES)} if u.find_spec(m) is None))`);
 
 /**

@@ -1,12 +1,14 @@
 /** The client against a fake worker: what it does with good ones, slow ones, silent ones, and those that talk nonsense. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import test from "node:test";
 import { writeFrame } from "../../../cuda-bridge/client/frames.ts";
 import type { Remote, RemoteOptions, SeededInput } from "../../../cuda-bridge/client/types.ts";
 import { InputError, LimitError, RankError, RemoteError } from "../../../engine/errors.ts";
 import { seededRows } from "../../../engine/tensor/seeded.ts";
 import type { Span } from "../../../engine/trace/span.ts";
-import { client, fakeWorker, LIMITS, type Peer, runValue, TOKEN } from "./fake-worker.ts";
+import { client, FACTS, fakeWorker, LIMITS, type Peer, runValue, TOKEN } from "./fake-worker.ts";
 
 const RUN: SeededInput = { seed: 1, sequences: [{ new: 8, cached: 0 }], heads: 2, kvHeads: 1, headDim: 16, ranks: 2 };
 const SPAN: Span = { rank: 0, lane: "device", kind: "attend", hop: 0, start: 0, duration: 1, bytes: 0, flops: 5 };
@@ -261,6 +263,73 @@ test("nonsense ends the connection with what was found, and every call on it", a
   }
 });
 
+test("text of the other side is printed without what a terminal obeys", () => {
+  const evil = "\u001b]0;owned\u0007\u001b[2J\u009b31m\u202etxt\r\nnext";
+  // deno-lint-ignore no-control-regex -- what must not be there
+  const harmless = (text: string) => assert.ok(!/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/.test(text), JSON.stringify(text));
+  return withWorker(async (peer) => {
+    await peer.greet({ facts: { ...FACTS, devices: [{ ...FACTS.devices[0], name: evil }], notes: [evil] } });
+    const first = await peer.call();
+    peer.say({ type: "progress", id: first.id, done: 1, total: 2, note: evil });
+    peer.say({ type: "result", id: first.id, value: runValue({ kernel: evil, notes: [evil], [evil]: { deep: [evil] } }), tensors: {} });
+    for (const [n, code] of ["worker-failed", "bad-input", "does-not-fit", "rank-died"].entries()) {
+      const details = { need: 2, have: 1, fits: evil, rank: 1, awaited: evil };
+      peer.say({ type: "error", id: (await peer.call(n + 1)).id, code, message: evil, details });
+    }
+    await peer.call(5);
+    peer.socket.close(4400, "\u009b31m\u202e");
+  }, async (remote) => {
+    const told: string[] = [];
+    const { report } = await remote.attendSeeded({ ...RUN, onProgress: (_done, _total, note) => told.push(note!) });
+    const { value } = report.remote;
+    for (const text of [told[0], report.kernel, report.adapter.name, ...Object.keys(value), ...value.notes as string[]]) harmless(text);
+    for (const text of remote.facts.notes!) harmless(text);
+    assert.ok(told[0].endsWith("txt  next") && told[0].includes("\ufffd[2J"), JSON.stringify(told));
+    for (let n = 0; n < 5; n++) await assert.rejects(remote.attendSeeded(RUN), (error: Error) => (harmless(error.message), true));
+  });
+});
+
+test("a flood of spans ends the connection; those of a run of many ranks are no flood", () =>
+  withWorker(async (peer) => {
+    await peer.greet();
+    for (let n = 0;; n++) {
+      const { id, params } = await peer.call(n);
+      const many = Array.from({ length: 1000 }, () => SPAN);
+      for (let sent = 0; sent < 300_000; sent += 1000) peer.say({ type: "spans", id, spans: many });
+      peer.say({ type: "result", id, value: runValue({ ranks: params.ranks }), tensors: {} });
+    }
+  }, async (remote) => {
+    assert.equal((await remote.attendSeeded({ ...RUN, ranks: 64 })).report.spans.length, 300_000);
+    await fails(remote.attendSeeded(RUN), "bad-reply", /found more than 208224 spans of a run of 2 ranks/);
+  }, { idleSeconds: 60 }));
+
+test("numbers beyond all bounds in a result's value are refused", () =>
+  withWorker(async (peer) => {
+    await peer.greet();
+    const { id } = await peer.call();
+    const result = JSON.stringify({ type: "result", id, value: runValue({ flops: 7 }), tensors: {} });
+    peer.socket.send(result.replace('"flops":7', '"flops":1e999'));
+  }, (remote) => fails(remote.attendSeeded(RUN), "bad-reply", /the message\/value\/flops: found a number beyond all bounds/)));
+
+test("ws:// to a port with TLS says so; a server of another kind too", async () => {
+  // As OpenSSL answers what is no TLS: an alert, or just the end.
+  for (const answer of [[0x15, 3, 1, 0, 2, 2, 70], []]) {
+    const server = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.once("data", () => socket.end(Uint8Array.from(answer)));
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    try {
+      const connecting = client.connect({ url: `ws://127.0.0.1:${port}`, token: TOKEN, connectSeconds: 10 });
+      await fails(connecting, "unreachable", new RegExp(`hung up.*--cert.*wss://127\\.0\\.0\\.1:${port}`));
+    } finally {
+      server.close();
+    }
+  }
+});
+
 test("a result that comes again, when its call has ended", () =>
   withWorker(async (peer) => {
     await peer.greet();
@@ -425,6 +494,9 @@ test("bad calls are refused before they are sent", () =>
       [{ ...RUN, heads: 3, kvHeads: 2 }, /H a multiple of Hkv/],
       [{ ...RUN, seed: -1 }, /attend: call\/params\/seed/],
       [{ ...RUN, ranks: 0 }, /ranks/],
+      [{ ...RUN, scale: Infinity }, /params\/scale/],
+      [{ ...RUN, variant: "auto", rates: { flops: 1e308, bandwidth: 1e-300 } }, /params\/rates/],
+      [{ ...RUN, link: { bandwidth: 1e9, latency: Infinity } }, /params\/link\/latency/],
     ] as const) await assert.rejects(remote.attendSeeded(input as SeededInput), (e: Error) => e instanceof InputError && message.test(e.message));
     await assert.rejects(remote.layer({ tokens: 0, ranks: 1 }), InputError);
     assert.deepEqual(peers[0].heard.map((m) => m.type), ["hello"]);

@@ -1,9 +1,13 @@
 /** The client against real native workers: one process that simulates ranks, and four over gloo. */
 import assert from "node:assert/strict";
+import { exec, execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import path from "node:path";
 import process from "node:process";
+import { promisify } from "node:util";
 import type { Remote } from "../../../cuda-bridge/client/types.ts";
 import { sampleRows } from "../../../cuda-bridge/client/sample.ts";
-import { platform } from "../cli/command.ts";
+import { findRoot, inFolder, platform, runtime } from "../cli/command.ts";
 import { startOn } from "../../../engine/cluster/start.ts";
 import { InputError, LimitError, RankError, RemoteError } from "../../../engine/errors.ts";
 import { check } from "../../../engine/reference/check.ts";
@@ -76,8 +80,8 @@ workerTest("one process, three simulated ranks: seeded rows, own tensors, a sess
 workerTest("four processes over gloo: seeded rows, and Cluster.start({ remote }) in the place of ranks here", () =>
   on(["--processes", "4"], async (remote, worker) => {
     assert.deepEqual([remote.facts.processes, remote.facts.backend], [4, "gloo"]);
-    await attends(remote, 4, false);
-    await assert.rejects(remote.attendSeeded({ ...SHAPE, seed: 1, ranks: 3 }), InputError);
+    for (const ranks of [4, 2, 1]) await attends(remote, ranks, false);
+    await assert.rejects(remote.attendSeeded({ ...SHAPE, seed: 1, ranks: 5 }), /ranks: found 5, expected at most 4: this worker is 4/);
 
     const cluster = await startOn(platform)({ remote: { url: worker.address, token: worker.token }, ranks: 4 });
     try {
@@ -105,6 +109,31 @@ workerTest("four processes over gloo: seeded rows, and Cluster.start({ remote })
     }
     for (const more of [{ backend: "cpu" }, { shaders: {} }, { fault: { rank: 0, hop: 0, kind: "exit" } }, { timeout: 3 }] as const) {
       await assert.rejects(startOn(platform)({ remote: { url: worker.address, token: worker.token }, ranks: 4, ...more }), (e: Error) => e instanceof InputError && e.message.startsWith(Object.keys(more)[0]));
+    }
+  }));
+
+workerTest("TLS: the certificate of the README is one that this runtime takes, and each mistake is named", () =>
+  inFolder(async (folder) => {
+    const readme = await readFile(path.join(findRoot(), "cuda-bridge/README.md"), "utf8");
+    const openssl = readme.match(/^openssl .*$/m)![0];
+    await promisify(exec)(openssl, { cwd: folder });
+    const [cert, key] = ["cert.pem", "key.pem"].map((name) => path.join(folder, name));
+    const tls = await realWorker("--cert", cert, "--key", key), plain = await realWorker();
+    try {
+      const local = (scheme: string, { address }: RealWorker) => `${scheme}://localhost:${new URL(address).port}`;
+      const mistaken = (url: string, message: RegExp) => assert.rejects(client.connect({ url, token: tls.token }), message);
+      await mistaken(local("ws", tls).replace("localhost", "127.0.0.1"), /hung up.*its address is wss:\/\/127\.0\.0\.1/);
+      await mistaken(local("wss", plain), /does not speak TLS.*its address is ws:\/\/localhost/);
+      const variable = runtime === "deno" ? "DENO_CERT" : "NODE_EXTRA_CA_CERTS";
+      await mistaken(local("wss", tls), new RegExp(`certificate is not trusted.*${variable}=cert\\.pem`));
+      const command = [path.join(findRoot(), "engine/cli/ringside.mjs"), "attend", "--remote", local("wss", tls), "--runtime", runtime];
+      command.push("--seed", "1", "--shape", "64,4,2,16", "--ranks", "2", "--verify-rows", "8");
+      const env = { ...process.env, [variable]: cert, RINGSIDE_TOKEN: tls.token };
+      const { stdout } = await promisify(execFile)("node", command, { cwd: folder, env });
+      assert.match(stdout, /verified 8 rows here .*: passed/);
+    } finally {
+      await tls.stop();
+      await plain.stop();
     }
   }));
 

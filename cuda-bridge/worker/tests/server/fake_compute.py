@@ -6,6 +6,7 @@ A compute process for the server's tests: a plain float64 attention in NumPy wit
 
 import ctypes
 import os
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +18,20 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from ringside_worker import compute  # noqa: E402
 from ringside_worker.errors import Cancelled, Refused  # noqa: E402
 
-MISCHIEF = {"crash": 9001, "raise": 9002, "deaf": 9003, "spans": 9004, "nan": 9005, "refuse": 9006, "segfault": 9007, "lost": 9008, "large": 9009}
+MISCHIEF = {
+    "crash": 9001,
+    "raise": 9002,
+    "deaf": 9003,
+    "spans": 9004,
+    "nan": 9005,
+    "refuse": 9006,
+    "segfault": 9007,
+    "lost": 9008,
+    "large": 9009,
+    "nan value": 9010,
+    "unlike": 9011,
+    "garbled": 9012,
+}
 
 
 def mix(x: numpy.ndarray) -> numpy.ndarray:
@@ -117,7 +131,12 @@ class FakeEngine:
             at_q, at_k = at_q + t, at_k + s
         emit({"type": "progress", "done": 2, "total": 2})
         emit({"type": "spans", "spans": [{"rank": 0, "lane": "device", "kind": "attend", "hop": 0, "start": 0.0, "duration": 0.001, "bytes": 0, "flops": 4 * rows_q * heads * dim}]})
-        return {"variant": "pass-kv" if params["variant"] == "auto" else params["variant"]}, self.asked(params, numpy.concatenate(out), numpy.concatenate(lse))
+        value = {"variant": "pass-kv" if params["variant"] == "auto" else params["variant"]}
+        if seed == MISCHIEF["nan value"]:
+            value["rate"] = float("nan")
+        if seed == MISCHIEF["unlike"]:
+            value["odd"] = object()
+        return value, self.asked(params, numpy.concatenate(out), numpy.concatenate(lse))
 
     def misbehave(self, seed: int | None, emit: Callable) -> None:
         if seed == MISCHIEF["crash"]:
@@ -126,6 +145,10 @@ class FakeEngine:
             ctypes.string_at(0)
         if seed == MISCHIEF["raise"]:
             raise ZeroDivisionError("on demand")
+        if seed == MISCHIEF["garbled"]:
+            # A message that says it brings a tensor, and brings none: as when the server has no descriptor left for it.
+            os.write(int(sys.argv[2]), struct.pack("<II", 2, 1) + b"{}")
+            time.sleep(60)
         if seed == MISCHIEF["nan"]:
             emit({"type": "progress", "done": float("nan"), "total": 1})
         if seed == MISCHIEF["refuse"]:
@@ -186,7 +209,12 @@ class FakeEngine:
             raise Refused("unknown-session", f"found session {params['session']}")
         return {"closed": params["session"], "left": len(self.sessions)}, {}
 
-    def serve(self) -> None:
+    number = 0
+
+    def cancel(self, run: int) -> None:
+        pass
+
+    def serve(self) -> bool:
         while True:
             time.sleep(1)
 

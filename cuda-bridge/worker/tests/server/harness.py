@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -20,21 +21,31 @@ from ringside_worker.wire import HEAD, read_frame, read_message, write_frame, wr
 HERE = Path(__file__).parent
 WORKER = HERE.parents[1]
 EXAMPLES = WORKER.parent / "protocol" / "examples"
+DEPLOYED = WORKER.parent / "examples"
 README = (WORKER.parent / "README.md").read_text("utf-8")
 #: A slow machine is no failure.
 PATIENCE = 60
 
 
 class Worker:
-    """A worker process. `fake`: its compute processes are fake_compute.py's."""
+    """A worker process. `fake`: its compute processes are fake_compute.py's. `files`: how many open files the system allows it."""
 
-    def __init__(self, *arguments: str, fake: bool = True, env: dict | None = None, json_line: bool = True, cwd: Path = WORKER):
+    def __init__(
+        self,
+        *arguments: str,
+        fake: bool = True,
+        env: dict | None = None,
+        json_line: bool = True,
+        cwd: Path = WORKER,
+        files: int | None = None,
+    ):
         self._log = tempfile.TemporaryFile("w+")
         program = [str(HERE / "fake_worker.py")] if fake else ["-m", "ringside_worker"]
         clean = {name: value for name, value in os.environ.items() if name not in ("RINGSIDE_TOKEN", "RANK", "WORLD_SIZE", "MASTER_ADDR")}
         self.process = subprocess.Popen(
             [sys.executable, *program, *([] if "--listen" in arguments else ["--listen", "127.0.0.1:0"]), *(["--json"] if json_line else []), *arguments],
             cwd=cwd, env=clean | (env or {}), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, text=True,
+            preexec_fn=None if files is None else lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (min(64, files), files)),
         )
         line = self.process.stdout.readline()
         if not line:

@@ -7,12 +7,14 @@ import socket
 import ssl
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from harness import HERE, PATIENCE, README, SESSION, WORKER, Client, Worker, attend, readme_commands
 from websockets.sync.client import connect
 
+from ringside_worker.__main__ import parser
 from ringside_worker.auth import Origins, Refusal, check_exposure, is_loopback, read_address, same_token
 from ringside_worker.limits import Limits
 
@@ -37,10 +39,14 @@ def refused(*arguments, env=None):
         (["--origin", "example.org"], 'found "example.org", expected scheme and host'),
         (["--origin", "https://example.org/page"], "expected scheme and host"),
         (["--limit", "frames=3"], 'found "frames", expected one of frame-bytes'),
+        (["--limit", "pending=0"], "--limit pending: found 0, expected at least 1"),
         (["--limit", "queue=-1"], 'found "-1", expected a whole number'),
         (["--limit", "run-seconds=inf"], "expected a number of seconds"),
         (["--limit", "frame-bytes=10"], "frameBytes: found 10, expected at least 1024"),
         (["--processes", "0"], "found 0, expected 1 or more"),
+        (["--timeout", "0"], "--timeout: found 0, expected a number of seconds of more than 0"),
+        (["--start-timeout", "nan"], "--start-timeout: found nan"),
+        (["--start-timeout", "1e999"], "--start-timeout: found inf"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -60,7 +66,7 @@ def test_a_taken_port():
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         status, error = refused("--listen", f"127.0.0.1:{holder.getsockname()[1]}")
-    assert status == 2 and "address already in use" in error
+    assert status == 2 and "Address already in use" in error
 
 
 def test_compute_that_does_not_start(tmp_path):
@@ -165,10 +171,25 @@ def test_a_command_of_the_readme(command, certificate, tmp_path):
         worker.process.kill()
 
 
-def test_the_packages_of_the_readme_are_those_of_the_requirements():
-    names = [re.match(r"[a-z]+", line).group() for line in (WORKER / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+def test_the_readme_begins_with_its_installation():
+    """test_package.py installs it; the packages that pip then fetches are the first of requirements.txt."""
     [command] = readme_commands("pip install")
-    assert [re.match(r"[a-z]+", word).group() for word in command[2:]] == names[:4]
+    assert command == ["python", "-m", "pip", "install", "cuda-bridge/worker"] and README.index("pip install") < README.index(
+        "python -m ringside_worker"
+    )
+    needed = tomllib.loads((WORKER / "pyproject.toml").read_text())["project"]["dependencies"]
+    rows = [line for line in (WORKER / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    assert [re.match(r"[a-z]+", word).group() for word in needed] == [re.match(r"[a-z]+", row).group() for row in rows[: len(needed)]]
+
+
+def test_the_readme_names_what_it_speaks_of():
+    """Options of the worker, and the variables of gloo, NCCL, Node and Deno."""
+    options = {word for action in parser()._actions for word in action.option_strings}
+    shown = {word for word in re.findall(r"`(--[a-z-]+)", README)}
+    assert {"--timeout", "--start-timeout", "--memory-limit", "--limit"} <= shown & options
+    assert shown - options <= {"--remote", "--token", "--max-restarts", "--only"}
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "NODE_EXTRA_CA_CERTS", "DENO_CERT"):
+        assert f"`{name}" in README
 
 
 def test_the_limits_of_the_readme():

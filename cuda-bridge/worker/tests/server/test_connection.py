@@ -1,8 +1,12 @@
 """Who gets in, and what a worker says to those who do not."""
 
+import os
 import socket
+import threading
 import time
+from pathlib import Path
 
+import numpy
 import pytest
 from harness import Client, Worker, attend
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -110,24 +114,128 @@ def test_too_many_connections(worker):
             time.sleep(0.05)
 
 
+def raw_socket(worker):
+    host, port = worker.address.removeprefix("ws://").split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def ended(connection):
+    """Has the worker closed it? Waits."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+    finally:
+        connection.close()
+
+
 def test_no_hello_in_time_and_many_that_say_nothing():
     with Worker("--limit", "hello-seconds=1", "--limit", "connections=1") as other:
-        host, port = other.address.removeprefix("ws://").split(":")
-        raw = [socket.create_connection((host, int(port))) for _ in range(20)]
+        raw = [raw_socket(other) for _ in range(20)]
         silent = [Client(other.address, None) for _ in range(10)]
         begun = time.monotonic()
-        with Client(other.address, None) as beyond:
-            assert beyond.closed() == (4429, "too-many-connections")
         assert silent[0].closed() == (4401, "bad-hello")
-        for connection in raw:
-            connection.settimeout(20)
-            assert connection.recv(1) == b""
-            connection.close()
+        assert all(ended(connection) for connection in raw)
         assert time.monotonic() - begun < 15
         for connection in silent:
             connection.close()
         with other.client() as usual:
             assert usual.result(usual.call("attend", attend()))
+
+
+@pytest.mark.parametrize(
+    ("pending", "strangers", "clients"), [(64, 40, 30), (8, 20, 3)], ids=["fewer than may wait", "more than may wait"]
+)
+def test_strangers_who_reopen_sockets_keep_nobody_out(pending, strangers, clients):
+    """Threads open one socket after the other, half of them through the upgrade. Clients come one by one meanwhile, and all get in."""
+    with Worker("--limit", f"pending={pending}") as other:
+        over, opened = threading.Event(), []
+
+        def hold(n):
+            while not over.is_set():
+                try:
+                    if n % 2:
+                        with raw_socket(other) as connection:
+                            opened.append(n)
+                            connection.settimeout(0.3)
+                            connection.recv(1)
+                    else:
+                        with connect(other.address, subprotocols=["ringside-1"], open_timeout=5, close_timeout=0) as connection:
+                            opened.append(n)
+                            connection.recv(0.3)
+                except Exception:
+                    pass
+
+        threads = [threading.Thread(target=hold, args=(n,)) for n in range(strangers)]
+        for thread in threads:
+            thread.start()
+        try:
+            while len(opened) < strangers:
+                time.sleep(0.01)
+            for _ in range(clients):
+                with other.client(open_timeout=20) as client:
+                    assert client.health()["state"] == "ready"
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+        assert other.log().count("say no hello") == (1 if strangers > pending else 0)
+
+
+def test_the_oldest_of_the_strangers_gives_way():
+    with Worker("--limit", "pending=4", "--limit", "hello-seconds=60") as other, other.client() as client:
+        raw = [raw_socket(other) for _ in range(10)]
+        assert all(ended(connection) for connection in raw[:6])
+        for connection in raw[6:]:
+            connection.settimeout(0.3)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+        assert client.result(client.call("attend", attend()))
+
+
+def test_descriptors_do_not_run_out():
+    """Few are allowed, many sockets are opened, and calls with tensors of their own go on beside them."""
+    with Worker(files=256) as other, other.client() as client:
+        raw = []
+        for _ in range(300):
+            raw.append(socket.socket())
+            raw[-1].setblocking(False)
+            raw[-1].connect_ex(("127.0.0.1", int(other.address.rpartition(":")[2])))
+        for _ in range(3):
+            array = numpy.ones((8, 2, 16), numpy.float32)
+            described = {name: client.tensor(array) for name in "qkv"}
+            number = client.call("attend", attend(seed=None, tensors=described, heads=2, sequences=[{"new": 8, "cached": 0}]))
+            for tensor in described.values():
+                client.upload(tensor, array)
+            assert client.result(number)[1]["out"].shape == (8, 2, 16)
+        assert 64 < len(os.listdir(f"/proc/{other.process.pid}/fd")) < 128
+        with other.client(open_timeout=30) as usual:
+            assert usual.result(usual.call("attend", attend()))
+        for connection in raw:
+            connection.close()
+
+
+def test_the_limit_of_open_files_is_raised_or_the_worker_says_that_it_is_too_low():
+    with Worker(files=1000) as other:
+        allowed = next(
+            row for row in Path(f"/proc/{other.process.pid}/limits").read_text().splitlines() if row.startswith("Max open files")
+        )
+        assert allowed.split()[3:5] == ["1000", "1000"]
+    with pytest.raises(AssertionError, match="open files: found at most 100 allowed, expected [0-9]+: raise it .ulimit -n"):
+        Worker(files=100)
+
+
+@pytest.mark.parametrize("offered", [None, ["chat"], ["ringside-2", "chat"]])
+def test_a_client_without_the_subprotocol(worker, offered):
+    with pytest.raises(InvalidStatus) as refused, connect(worker.address, subprotocols=offered):
+        pass
+    assert refused.value.response.status_code == 400
+    assert b"expected ringside-1" in refused.value.response.body
+
+
+def test_the_subprotocol_among_others(worker):
+    with Client(worker.address, worker.token, subprotocols=["chat", "ringside-1"]) as client:
+        assert client.socket.subprotocol == "ringside-1"
 
 
 def test_idle_connections_are_closed():

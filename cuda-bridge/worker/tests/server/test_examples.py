@@ -5,7 +5,7 @@ import json
 import pytest
 from harness import EXAMPLES
 
-from ringside_worker.wire import BadFrame, BadMessage, Inbound, Streams, read_message
+from ringside_worker.wire import SCHEMA, BadFrame, BadMessage, Inbound, Streams, read_message
 
 MESSAGES = [
     pytest.param(side, example, id=f"{side}: {example['name']}")
@@ -58,3 +58,20 @@ def test_frame(example):
 def test_both_verdicts_are_there():
     verdicts = [example["verdict"] for _, example in (param.values for param in MESSAGES)]
     assert verdicts.count("good") > 20 and verdicts.count("bad") > 40
+
+
+def numbers(part, path=""):
+    """Every number that the schema speaks of, with its path."""
+    if isinstance(part, dict) and part.get("type") in ("number", "integer"):
+        yield path, part
+    for key, value in part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else []:
+        yield from numbers(value, f"{path}/{key}")
+
+
+def test_every_number_is_bounded():
+    """An unbounded number is an infinity somewhere later: 1e999 is JSON."""
+    found = list(numbers(SCHEMA["$defs"]))
+    assert len(found) > 60
+    for path, number in found:
+        lowest = number.get("minimum", number.get("exclusiveMinimum"))
+        assert lowest is not None and abs(lowest) < 1e38 and abs(number.get("maximum", float("inf"))) <= 1e39, path

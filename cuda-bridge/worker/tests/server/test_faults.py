@@ -31,7 +31,15 @@ def ready(client):
 # ---- compute --------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("mischief", "code", "said"), [("crash", "rank-died", "rank 0 ended with status 3"), ("segfault", "rank-died", "SIGSEGV"), ("raise", "worker-failed", "ZeroDivisionError"), ("lost", "rank-died", "rank 1 is silent")])
+@pytest.mark.parametrize(
+    ("mischief", "code", "said"),
+    [
+        ("crash", "rank-died", "rank 0 ended with status 3"),
+        ("segfault", "rank-died", "SIGSEGV"),
+        ("lost", "rank-died", "rank 1 is silent"),
+        ("garbled", "rank-died", "could not be taken in: OSError: found 0 file descriptors"),
+    ],
+)
 def test_compute_that_fails_ends_its_call_and_the_worker_goes_on(own, mischief, code, said):
     with own.client() as client, own.client() as other:
         mine = other.result(other.call("session.open", SESSION))[0]["session"]
@@ -112,11 +120,41 @@ def test_a_session_whose_cancelled_step_came_through_is_given_up(own):
         assert error["code"] == "unknown-session" and "too late" in error["message"]
 
 
-def test_an_engine_that_says_what_json_has_not(own):
-    with own.client() as client:
-        number = client.call("attend", attend(seed=MISCHIEF["nan"]))
-        assert client.end(number)["code"] == "worker-failed"
+@pytest.mark.parametrize(
+    ("mischief", "said"),
+    [("raise", "ZeroDivisionError"), ("nan", "not JSON compliant"), ("nan value", "not JSON compliant"), ("unlike", "TypeError")],
+)
+def test_what_a_call_raises_is_its_failure_alone(own, mischief, said):
+    """No restart, and everybody's sessions go on."""
+    with own.client() as client, own.client() as other:
+        mine = other.result(other.call("session.open", SESSION))[0]["session"]
+        error = client.end(client.call("attend", attend(seed=MISCHIEF[mischief])))
+        assert error["code"] == "worker-failed" and said in error["message"], error
+        assert other.result(other.call("session.prefill", prefill(mine)))
         assert client.result(client.call("attend", attend()))
+        assert not gone(own.said["ranks"], 0)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        '"scale":1e999',
+        '"scale":1e308',
+        '"rates":{"flops":1e308,"bandwidth":1e-300}',
+        '"link":{"bandwidth":1e9,"latency":1e999}',
+        '"link":{"bandwidth":5e-324,"latency":0}',
+    ],
+)
+def test_numbers_beyond_all_bounds_are_refused_and_nothing_is_lost(own, field):
+    with own.client() as client, own.client() as other:
+        mine = other.result(other.call("session.open", SESSION))[0]["session"]
+        text = write_message({"type": "call", "id": 1, "method": "attend", "params": attend(variant="auto")})
+        client.socket.send(text.replace('"seed"', f'{field},"seed"'))
+        client.number = 1
+        error = client.end(1)
+        assert error["code"] == "bad-message" and error["message"].startswith("params."), error
+        assert client.result(client.call("attend", attend()))
+        assert other.result(other.call("session.prefill", prefill(mine)))
 
 
 # ---- clients --------------------------------------------------------------------------------------------------------------------------

@@ -3,16 +3,17 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy
 import pytest
 from fake_compute import attention, seeded
-from harness import PATIENCE, SESSION, WORKER, Client, Worker, attend, gone, prefill, readme_commands
+from harness import PATIENCE, SESSION, WORKER, Client, Worker, alive, attend, gone, prefill, readme_commands
 
-from ringside_worker.group import free_port
 
 BIG = {"sequences": [{"new": 32768, "cached": 0}], "heads": 8, "kvHeads": 2, "headDim": 128, "output": "none", "dtype": "f32"}
 
@@ -79,10 +80,14 @@ def test_layer(real):
         assert any(message["type"] == "spans" for message in client.heard)
 
 
-def test_a_number_of_ranks_that_the_processes_are_not(real):
+def test_more_ranks_than_processes(real):
     with real.client() as client:
-        end = client.end(client.call("attend", attend(ranks=3, output="none")))
-        assert end["type"] == "result" if real.processes == 1 else end["code"] == "bad-input", end
+        end = client.end(client.call("attend", attend(ranks=5, output="none")))
+        assert (
+            end["type"] == "result"
+            if real.processes == 1
+            else (end["code"], end["details"]) == ("bad-input", {"ranks": 5, "processes": 4})
+        ), end
 
 
 def test_cancel_within_a_second_and_no_harm_done(real):
@@ -100,6 +105,49 @@ def test_cancel_within_a_second_and_no_harm_done(real):
         assert not gone(real.said["ranks"], 0), real.log()
 
 
+MANY = {"sequences": [{"new": 8, "cached": 8}] * 1024, "heads": 1, "kvHeads": 1, "headDim": 16, "output": "none"}
+
+
+@pytest.mark.parametrize("variant", ["pass-kv", "pass-q"])
+def test_preparation_is_cancelled_like_work(real, variant):
+    """A million pairs of ranks and sequences: dealing them takes seconds, listing their calls minutes. Nobody's session is lost by it."""
+    with real.client() as client, real.client() as other:
+        mine = other.result(other.call("session.open", SESSION | {"ranks": 4}))[0]["session"]
+        for seconds in (0.3, 2, 6):
+            number = client.call("attend", attend(**MANY, ranks=1024 if real.processes == 1 else real.processes, variant=variant))
+            client.expect("queued", number)
+            time.sleep(seconds)
+            client.send({"type": "cancel", "id": number})
+            end = client.end(number)
+            assert end["type"] == "result" or end["code"] == "cancelled", end
+            begun = time.monotonic()
+            _, tensors = client.result(client.call("attend", attend(ranks=4)))
+            check(tensors, *inputs(8, 12))
+            assert time.monotonic() - begun < 14  # 15.8 s after a cancel the processes are killed: a quiet machine takes half a second
+        assert other.result(other.call("session.prefill", prefill(mine)))
+        assert not gone(real.said["ranks"], 0), real.log()
+
+
+def test_numbers_that_overflow_are_no_result(real):
+    """Own numbers within f32 whose scores are not; the session that they were meant for stays as it was."""
+    with real.client() as client:
+        session = client.result(client.call("session.open", SESSION | {"ranks": 4}))[0]["session"]
+        client.result(client.call("session.prefill", prefill(session)))
+        large = [numpy.full((8, heads, 16), 3e38, numpy.float32) for heads in (4, 2, 2)]
+        for method, params in (
+            ("attend", attend(seed=None, ranks=4, sequences=[{"new": 8, "cached": 0}])),
+            ("session.prefill", prefill(session)),
+        ):
+            described = {name: client.tensor(array) for name, array in zip("qkv", large)}
+            number = client.call(method, {key: value for key, value in params.items() if key != "seed"} | {"tensors": described})
+            for name, array in zip("qkv", large):
+                client.upload(described[name], array)
+            error = client.end(number)
+            assert error["code"] == "bad-input" and "not finite" in error["message"], error
+        value, _ = client.result(client.call("session.prefill", prefill(session)))
+        assert value["step"] == 1 and value["batch"][0]["cached"] == 8
+
+
 def test_a_rank_killed_mid_run(real):
     with real.client() as client:
         pids = real.said["ranks"]
@@ -115,17 +163,73 @@ def test_a_rank_killed_mid_run(real):
         assert gone(pids)
 
 
+def listening(pids):
+    """Addresses, in hexadecimal, on which these processes take TCP connections."""
+    sockets = set()
+    for pid in pids:
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                sockets.add(os.readlink(fd))
+            except OSError:
+                pass
+    rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    return [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]
+
+
+def test_nothing_listens_beyond_this_machine(real):
+    """Neither the server, nor torch's store, nor gloo."""
+    found = listening([real.process.pid, *children_of(real.process.pid)])
+    assert found and all(address.startswith("0100007F:") for address in found), found
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_a_stopped_rank_is_named_and_the_worker_goes_on(rank):
+    """In a run; and, but for rank 0, whom then only run-seconds finds, while nothing runs."""
+    with Worker("--processes", "3", "--device", "cpu", "--timeout", "4", fake=False) as worker, worker.client() as client:
+        for idle in (False, True)[: 1 if rank == 0 else 2]:
+            _, tensors = client.result(client.call("attend", attend(ranks=3)))
+            check(tensors, *inputs(8, 12))
+            pids = children_of(worker.process.pid)
+            assert len(pids) == 3
+            if idle:
+                os.kill(pids[rank], signal.SIGSTOP)
+            number = client.call("attend", attend(**BIG, ranks=3))
+            client.expect("queued", number)
+            if not idle:
+                client.expect("spans", number)
+                os.kill(pids[rank], signal.SIGSTOP)
+            error = client.end(number)
+            assert error["code"] == "rank-died" and error["details"]["rank"] == rank and f"rank {rank} is " in error["message"], (
+                error,
+                worker.log(),
+            )
+            assert idle or rank == 0 or error["details"]["hop"] in range(3)
+        assert client.result(client.call("attend", attend(ranks=3)))
+
+
+def children_of(pid):
+    """By rank, as they were started."""
+    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return sorted(child for child in found if alive(child))
+
+
 # ---- torchrun -------------------------------------------------------------------------------------------------------------------------
 
 
-def start_torchrun(command, ranks, **changes):
+def start_torchrun(command, ranks, more=(), env=None, **changes):
     """A command of the README for torchrun, with so many ranks here in place of GPUs."""
     assert command[0] == "torchrun" and command[-2:] == ["-m", "ringside_worker"]
     words = [changes.get(word, word) for word in command[1:]]
     words[words.index("--nproc-per-node") + 1] = str(ranks)
-    env = {name: value for name, value in os.environ.items() if name != "RINGSIDE_TOKEN"} | {"OMP_NUM_THREADS": "1"}
-    arguments = [sys.executable, "-m", "torch.distributed.run", *words, "--listen", "127.0.0.1:0", "--device", "cpu", "--json"]
+    env = {name: value for name, value in os.environ.items() if name != "RINGSIDE_TOKEN"} | {"OMP_NUM_THREADS": "1"} | (env or {})
+    arguments = [sys.executable, "-m", "torch.distributed.run", *more, *words, "--listen", "127.0.0.1:0", "--device", "cpu", "--json"]
     return subprocess.Popen(arguments, cwd=WORKER, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def kill_all(process):
@@ -176,6 +280,49 @@ def test_torchrun(torchrun):
     process.terminate()
     process.wait(PATIENCE)
     assert gone([said["pid"], *said["ranks"]])
+
+
+def rank_of(process, rank):
+    """The process of a rank of torchrun's, by its environment."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = folder.joinpath("stat").read_text().rpartition(")")[2].split()[1]
+            if parent == str(process.pid) and f"RANK={rank}" in folder.joinpath("environ").read_text().split("\0"):
+                return int(folder.name)
+        except OSError:
+            pass
+    raise AssertionError(f"no process of rank {rank}")
+
+
+@pytest.mark.parametrize("where", ["--standalone", "--node-rank"])
+def test_torchrun_restarts_the_worker(where):
+    """Whatever store torchrun keeps: the second attempt must not read what the first one left there."""
+    token, changes = "0123456789abcdef", {"HOST0": "127.0.0.1", "29500": str(free_port()), "--nnodes": "--nnodes"}
+    command = readme_commands(where)[0]
+    if where == "--node-rank":
+        command[command.index("--nnodes") + 1] = "1"
+    process = start_torchrun(command, 2, ["--max-restarts", "2"], {"RINGSIDE_TOKEN": token}, **changes)
+    try:
+        for _ in range(2):
+            said = json.loads(process.stdout.readline())
+            # Ranks that do not serve have no use for the token.
+            assert token not in Path(f"/proc/{rank_of(process, 1)}/environ").read_text() and "token" not in said
+            with Client(said["address"], token) as client:
+                _, tensors = client.result(client.call("attend", attend(ranks=2)))
+                check(tensors, *inputs(8, 12))
+                number = client.call("attend", attend(**BIG, ranks=2))
+                client.expect("queued", number)
+                os.kill(rank_of(process, 1), signal.SIGKILL)
+                assert client.end(number)["code"] == "rank-died"
+        said = json.loads(process.stdout.readline())
+        with Client(said["address"], token) as client:
+            assert client.result(client.call("attend", attend(ranks=2)))
+        # torchrun killed without a word leaves nothing behind.
+        pids = [said["pid"], *said["ranks"], rank_of(process, 1)]
+        process.kill()
+        assert gone(pids)
+    finally:
+        kill_all(process)
 
 
 def test_torchrun_with_compute_that_dies(torchrun):
