@@ -134,7 +134,7 @@ export class Runner extends EventTarget {
       await nextTask();
       enter("checking");
       await nextTask();
-      const check = await checkResult(experiment, own?.files, result.out, result.lse, signal, (done, total) => enter("checking", { progress: { done, total } }));
+      const check = await checkResult(experiment, own?.files, result, signal, (done, total) => enter("checking", { progress: { done, total } }));
       this.#abort = undefined;
       this.#set({ phase: "done", experiment, ...kept, check });
     } catch (error) {

@@ -1,6 +1,5 @@
 /** What came out of a run: the verdict, the facts, and where time and bytes went. */
 import { html, nothing, type TemplateResult } from "lit";
-import type { Check } from "../check.ts";
 import { disc } from "../elements/disc.ts";
 import "../elements/scroll.ts";
 import { swatch, swatchOf } from "../elements/swatch.ts";
@@ -11,7 +10,7 @@ import { sums } from "../kinds.ts";
 import { type OwnData, sayFiles } from "../own/data.ts";
 import type { RunState } from "../run.ts";
 import { all2allOf, hopsOf } from "../timeline/hops.ts";
-import { sayTolerance } from "../tolerance.ts";
+import { sayShare, sayWorst } from "./bounds.ts";
 
 /** Pass or fail in words, with the largest errors of O and LSE. */
 export function verdict({ check, step, phase, halted }: RunState): TemplateResult {
@@ -21,21 +20,18 @@ export function verdict({ check, step, phase, halted }: RunState): TemplateResul
   }
   const all = check.rows === check.of;
   return html`<section aria-labelledby="verdict">
-    <h2 id="verdict" class="title ${check.pass ? "good" : "wrong"}"><span aria-hidden="true">${check.pass ? "✓" : "✗"}</span> ${check.pass ? "Passed: O and LSE agree with float64" : "Failed: O or LSE differs from float64"}</h2>
+    <h2 id="verdict" class="title ${check.passed ? "good" : "wrong"}"><span aria-hidden="true">${check.passed ? "✓" : "✗"}</span> ${check.passed ? "Passed: O and LSE agree with float64" : "Failed: O or LSE differs from float64"}</h2>
     <dl class="errors">
       <div><dt>Largest error of O</dt><dd>${formatError(check.out.max)}</dd></div>
       <div><dt>Largest error of LSE</dt><dd>${formatError(check.lse.max)}</dd></div>
+      <div><dt>Of what rounding allows, at most</dt><dd>${sayShare(check)}</dd></div>
       <div class="minor"><dt>RMS error of O</dt><dd>${formatError(check.out.rms)}</dd></div>
     </dl>
-    <p class="quiet">Allowed: ${sayAllowed(check)} for each of the ${all ? "" : "checked "}elements. ${all
+    ${check.passed ? nothing : html`<p>Furthest beyond its bound: ${sayWorst(check)}.</p>`}
+    <p class="quiet">Allowed: ${check.tolerance}. ${all
       ? `All ${formatCount(check.of)} rows were checked.`
       : html`<b>Checked ${formatCount(check.rows)} of ${formatCount(check.of)} rows</b>, evenly spaced: all of them would take this page minutes.`}${halted ? " Its ranks halted (Step): times of this run have the halts in them." : nothing}</p>
   </section>`;
-}
-
-function sayAllowed({ tolerance, lseTolerance }: Check): string {
-  if (lseTolerance === undefined) return sayTolerance(tolerance);
-  return `${formatError(tolerance.absolute)} in O and ${formatError(lseTolerance.absolute)} in LSE (1e-3 and twice what the wire’s rounding of these inputs costs by itself)`;
 }
 
 /** Who computed what, with what. */
