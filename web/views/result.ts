@@ -70,12 +70,12 @@ export function hopTable({ spans, ranks, variant }: Report): TemplateResult {
   const exchange = all2allOf(spans, ranks);
   return html`<ringside-scroll label="Hops"><table>
     <caption>Hops <small>times of the slowest rank; bytes and work of all ranks</small></caption>
-    <thead><tr><th scope="col">Hop</th><th scope="col">Attend</th><th scope="col">Transfer</th><th scope="col">Wait</th><th scope="col">Sent</th><th scope="col">Work</th></tr></thead>
+    <thead><tr><th scope="col">Hop</th><th scope="col">Attend</th><th scope="col">Transfer</th><th scope="col">Wait for the link</th><th scope="col">Late sender</th><th scope="col">Sent</th><th scope="col">Work</th></tr></thead>
     <tbody>
-      ${hops.map(({ hop, attend, transfer, wait, bytes, flops }) => html`<tr><th scope="row">${hop}</th><td>${formatTime(attend)}</td>
+      ${hops.map(({ hop, attend, transfer, wait, late, bytes, flops }) => html`<tr><th scope="row">${hop}</th><td>${formatTime(attend)}</td>
         <td>${hop === ranks - 1 ? html`<span title="The last hop sends nothing on${variant === "pass-q" ? "; its results go home by All2All" : ""}">–</span>` : formatTime(transfer)}</td>
-        <td>${formatTime(wait)}</td><td>${hop === ranks - 1 ? "–" : formatBytes(bytes)}</td><td>${formatFlops(flops)}</td></tr>`)}
-      ${variant === "pass-kv" ? nothing : html`<tr><th scope="row">All2All</th><td>–</td><td>${formatTime(exchange.transfer)}</td><td>${formatTime(exchange.wait)}</td><td>${formatBytes(exchange.bytes)}</td><td>–</td></tr>`}
+        <td>${formatTime(wait)}</td><td>${formatTime(late)}</td><td>${hop === ranks - 1 ? "–" : formatBytes(bytes)}</td><td>${formatFlops(flops)}</td></tr>`)}
+      ${variant === "pass-kv" ? nothing : html`<tr><th scope="row">All2All</th><td>–</td><td>${formatTime(exchange.transfer)}</td><td>${formatTime(exchange.wait)}</td><td>${formatTime(exchange.late)}</td><td>${formatBytes(exchange.bytes)}</td><td>–</td></tr>`}
     </tbody>
   </table></ringside-scroll>`;
 }
