@@ -28,7 +28,8 @@ export const timeKinds: Readonly<Record<TimeKind, KindOfTime>> = {
   late: { label: "wait for a late sender", colour: "--late", leans: -45, doing: "waits for a late sender", sum: ["late", "Late senders"] },
   all2all: { label: "All2All", colour: "--transfer", leans: 0, doing: "exchanges partial results" },
   merge: { label: "merge", colour: "--merge", doing: "merges", sum: ["merge", "Merge"] },
-  barrier: { label: "wait for ranks that compile", colour: "--other", leans: 90, doing: "waits for ranks that compile", sum: ["barrier", "Ranks that compile"] },
+  // Ranks wait for one another here even if their kernels are kept from an earlier run.
+  barrier: { label: "wait for ranks to be ready", colour: "--other", leans: 90, doing: "waits for ranks to be ready", sum: ["barrier", "Ranks not ready yet"] },
   other: { label: "compile, upload or download", colour: "--other", sum: ["upload", "Upload"] },
 };
 
@@ -53,7 +54,7 @@ export const spanKinds: Readonly<Record<Kind, KindOfSpan>> = {
   receive: { name: "receive", time: "transfer", peer: "from rank" },
   wait: { name: "wait for the link", time: "wait", peer: "from rank" },
   late: { name: "wait for a late sender", time: "late", peer: "rank" },
-  barrier: { name: "wait for ranks that compile", time: "barrier" },
+  barrier: { name: "wait for ranks to be ready", time: "barrier" },
   // A device in All2All has sent its own parcels and awaits those of the others.
   all2all: { name: "All2All", time: "transfer", onDevice: "all2all" },
   gemm: { name: "GEMM", time: "other" },
