@@ -12,7 +12,7 @@ const reply = (message: Response, transfer: Transferable[] = []) => postMessage(
 
 addEventListener("message", async ({ data }: MessageEvent<Request>) => {
   try {
-    const { reference, checkAsync, encode, decode, readNpy, readSafetensors, InputError } = await loadEngine();
+    const { reference, checkAsync, sayUnderflow, encode, decode, readNpy, readSafetensors, InputError } = await loadEngine();
     if (data.kind === "read") {
       const { facts } = await readOwn(data.files, { readNpy, readSafetensors, InputError });
       reply({ kind: "read", facts });
@@ -21,7 +21,10 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
     const { T, P, H, Hkv, D, causal, variant, wire } = data.experiment;
     const { q, k, v } = await inputsOf(data.experiment, data.files);
     if (data.kind === "inputs") {
-      reply({ kind: "inputs", inputs: { q, k, v } }, [q.buffer, k.buffer, v.buffer]);
+      const stored = variant === "pass-q" ? { q } : { k, v };
+      // Seeded values are never so small.
+      const underflows = data.files === undefined ? [] : Object.entries(stored).flatMap(([name, values]) => sayUnderflow(name, values, wire, D) ?? []);
+      reply({ kind: "inputs", inputs: { q, k, v }, underflows }, [q.buffer, k.buffer, v.buffer]);
       return;
     }
     const input = { q, k, v, sequences: [{ new: T, cached: P }], heads: H, kvHeads: Hkv, headDim: D, causal };

@@ -58,7 +58,7 @@ export type Request =
 /** What it answers. */
 export type Response =
   | { readonly kind: "read"; readonly facts: OwnFacts }
-  | { readonly kind: "inputs"; readonly inputs: Inputs }
+  | { readonly kind: "inputs"; readonly inputs: Inputs; readonly underflows: readonly string[] }
   | { readonly kind: "progress"; readonly done: number; readonly total: number }
   | { readonly kind: "checked"; readonly check: Check }
   | { readonly kind: "partials"; readonly hops: readonly ExactHop[] }
@@ -72,10 +72,14 @@ export async function readFiles(files: OwnFiles, signal: AbortSignal): Promise<O
   return (answer as Extract<Response, { kind: "read" }>).facts;
 }
 
-/** The Q, K and V of an experiment: seeded, or from files. */
-export async function makeInputs(experiment: Experiment, files: OwnFiles | undefined, signal: AbortSignal): Promise<Inputs> {
+/** The Q, K and V of an experiment, seeded or from files; and a line for each of them that the wire's type underflows. */
+export async function makeInputs(
+  experiment: Experiment,
+  files: OwnFiles | undefined,
+  signal: AbortSignal,
+): Promise<{ readonly inputs: Inputs; readonly underflows: readonly string[] }> {
   const answer = await ask({ kind: "inputs", experiment, files }, signal);
-  return (answer as Extract<Response, { kind: "inputs" }>).inputs;
+  return answer as Extract<Response, { kind: "inputs" }>;
 }
 
 /** Compares O and LSE with float64 attention of the experiment's inputs. */

@@ -140,6 +140,18 @@ test("large scores pass in f32, where a constant bar failed them; a wrong elemen
   await expect(page.getByRole("status")).toContainText("Failed the check");
 });
 
+test("a wire type that underflows: the verdict warns, names it, and stays quiet about one that does not", async ({ page }) => {
+  const tiny = file("k.npy", writeNpy(kShape, k.map((value) => 1e-9 * value)));
+  const warning = page.getByText("Warning: k: f16 underflow: 74 of 74 vectors of D");
+  await page.goto(`${address}&variant=pass-kv`.replace("wire=f32", "wire=f16"));
+  await chooser(page).setInputFiles([npys[0], tiny, npys[2]]);
+  await runs(page);
+  await expect(warning).toBeVisible();
+  await page.getByLabel("Wire type").selectOption("bf16");
+  await runs(page);
+  await expect(page.getByText("underflow")).toHaveCount(0);
+});
+
 test("files one by one, under names that say nothing, and back to seeded inputs", async ({ page }) => {
   await page.goto(address);
   await chooser(page).setInputFiles([npys[0]]);

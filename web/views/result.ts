@@ -13,10 +13,11 @@ import { all2allOf, hopsOf } from "../timeline/hops.ts";
 import { sayShare, sayWorst } from "./bounds.ts";
 
 /** Pass or fail in words, with the largest errors of O and LSE. */
-export function verdict({ check, step, phase, halted }: RunState): TemplateResult {
+export function verdict({ check, step, phase, halted, underflows = [] }: RunState): TemplateResult {
+  const warnings = underflows.map((line) => html`<p class="stale">Warning: ${line}.</p>`);
   if (check === undefined) {
     return html`<section aria-labelledby="verdict"><h2 id="verdict" class="title">Not checked</h2>
-      <p>${phase === "cancelled" ? "The check against float64 was skipped" : `The check against float64 did not finish${step === "checking" ? "" : " yet"}`}; the result below stands unchecked.</p></section>`;
+      <p>${phase === "cancelled" ? "The check against float64 was skipped" : `The check against float64 did not finish${step === "checking" ? "" : " yet"}`}; the result below stands unchecked.</p>${warnings}</section>`;
   }
   const all = check.rows === check.of;
   return html`<section aria-labelledby="verdict">
@@ -27,6 +28,7 @@ export function verdict({ check, step, phase, halted }: RunState): TemplateResul
       <div><dt>Of what rounding allows, at most</dt><dd>${sayShare(check)}</dd></div>
       <div class="minor"><dt>RMS error of O</dt><dd>${formatError(check.out.rms)}</dd></div>
     </dl>
+    ${warnings}
     ${check.passed ? nothing : html`<p>Furthest beyond its bound: ${sayWorst(check)}.</p>`}
     <p class="quiet">Allowed: ${check.tolerance}. ${all
       ? `All ${formatCount(check.of)} rows were checked.`
