@@ -1,7 +1,8 @@
 /** Asks a worker of the page for inputs and for the check against float64, so that the main thread stays free. */
-import type { KeyRun, Tolerance } from "./engine.ts";
+import type { AttendResult, CheckInput, KeyRun } from "./engine.ts";
 import type { ExactHop } from "./exact.ts";
 import type { Experiment } from "./experiment.ts";
+import { productsOf } from "./judge.ts";
 import type { OwnFacts, OwnFiles } from "./own/data.ts";
 
 /** Q, K and V of an experiment. */
@@ -11,17 +12,34 @@ export interface Inputs {
   readonly v: Float32Array;
 }
 
+/** Largest and root-mean-square absolute error, and the largest share that an element uses of what rounding allows it: above 1 it is wrong. */
+export interface Errors {
+  readonly max: number;
+  readonly rms: number;
+  readonly share: number;
+}
+
+/** One element: of row `row` of Q, and of O its column. `expected` is float64's, of the values that were sent. */
+export interface Worst {
+  readonly tensor: "O" | "LSE";
+  readonly row: number;
+  readonly head: number;
+  readonly column?: number;
+  readonly found: number;
+  readonly expected: number;
+  readonly allowed: number;
+}
+
 /** How far O and LSE lie from float64 attention of the same inputs. */
 export interface Check {
-  /** Largest and root-mean-square absolute error. */
-  readonly out: { readonly max: number; readonly rms: number };
-  /** Largest absolute error. */
-  readonly lse: { readonly max: number };
-  /** What is allowed for O, and for LSE where that is not the same. */
-  readonly tolerance: Tolerance;
-  readonly lseTolerance?: Tolerance;
-  /** True where every element checked is within the tolerance. */
-  readonly pass: boolean;
+  readonly out: Errors;
+  readonly lse: Errors;
+  /** The bound of an element, in words. */
+  readonly tolerance: string;
+  /** True if every element checked is within its bound. */
+  readonly passed: boolean;
+  /** The element that uses the largest share of its bound. */
+  readonly worst: Worst;
   /** Rows of O and LSE that were checked, of how many. */
   readonly rows: number;
   readonly of: number;
@@ -31,13 +49,16 @@ export interface Check {
 export type Request =
   | { readonly kind: "read"; readonly files: OwnFiles }
   | { readonly kind: "inputs"; readonly experiment: Experiment; readonly files?: OwnFiles }
-  | { readonly kind: "check"; readonly experiment: Experiment; readonly files?: OwnFiles; readonly out: Float32Array; readonly lse: Float32Array }
+  | {
+    readonly kind: "check"; readonly experiment: Experiment; readonly files?: OwnFiles; readonly out: Float32Array; readonly lse: Float32Array;
+    readonly products: CheckInput["products"];
+  }
   | { readonly kind: "partials"; readonly experiment: Experiment; readonly files?: OwnFiles; readonly row: number; readonly hops: readonly (readonly KeyRun[])[] };
 
 /** What it answers. */
 export type Response =
   | { readonly kind: "read"; readonly facts: OwnFacts }
-  | { readonly kind: "inputs"; readonly inputs: Inputs }
+  | { readonly kind: "inputs"; readonly inputs: Inputs; readonly underflows: readonly string[] }
   | { readonly kind: "progress"; readonly done: number; readonly total: number }
   | { readonly kind: "checked"; readonly check: Check }
   | { readonly kind: "partials"; readonly hops: readonly ExactHop[] }
@@ -51,15 +72,25 @@ export async function readFiles(files: OwnFiles, signal: AbortSignal): Promise<O
   return (answer as Extract<Response, { kind: "read" }>).facts;
 }
 
-/** The Q, K and V of an experiment: seeded, or from files. */
-export async function makeInputs(experiment: Experiment, files: OwnFiles | undefined, signal: AbortSignal): Promise<Inputs> {
+/** The Q, K and V of an experiment, seeded or from files; and a line for each of them that the wire's type underflows. */
+export async function makeInputs(
+  experiment: Experiment,
+  files: OwnFiles | undefined,
+  signal: AbortSignal,
+): Promise<{ readonly inputs: Inputs; readonly underflows: readonly string[] }> {
   const answer = await ask({ kind: "inputs", experiment, files }, signal);
-  return (answer as Extract<Response, { kind: "inputs" }>).inputs;
+  return answer as Extract<Response, { kind: "inputs" }>;
 }
 
 /** Compares O and LSE with float64 attention of the experiment's inputs. */
-export async function checkResult(experiment: Experiment, files: OwnFiles | undefined, out: Float32Array, lse: Float32Array, signal: AbortSignal, onProgress: Progress): Promise<Check> {
-  const answer = await ask({ kind: "check", experiment, files, out, lse }, signal, onProgress);
+export async function checkResult(
+  experiment: Experiment,
+  files: OwnFiles | undefined,
+  { out, lse, report }: AttendResult,
+  signal: AbortSignal,
+  onProgress: Progress,
+): Promise<Check> {
+  const answer = await ask({ kind: "check", experiment, files, out, lse, products: productsOf(report.kernel) }, signal, onProgress);
   return (answer as Extract<Response, { kind: "checked" }>).check;
 }
 

@@ -3,7 +3,7 @@ import type { ClusterFace, ClusterOptions } from "../engine/browser.ts";
 import { variants } from "./variants.ts";
 
 export type {
-  AdapterFacts, AttendInput, AttendResult, Backend, ClusterFace, ClusterOptions, DType, Kind, Lane, Link, RankTraffic, Report, Span, Times, Tolerance, Variant,
+  AdapterFacts, AttendInput, AttendResult, Backend, CheckInput, ClusterFace, ClusterOptions, DType, Kind, Lane, Link, RankTraffic, Report, Span, Times, Variant,
 } from "../engine/browser.ts";
 export type { Halt, Held, KeyRun, Mail, MailState, Made, Message } from "../engine/browser.ts";
 export type { Fault, Session as CacheSession, SessionRows, StepReport, StepResult } from "../engine/browser.ts";

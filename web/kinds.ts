@@ -2,7 +2,7 @@
  * Kinds of span and kinds of time: names, colours, hatching, and the row of a summary that counts each. Timeline, stage, legends and tables read
  * only these two tables. A new kind of span is a row of `spanKinds`; a new kind of time is a row of `timeKinds`, with its colour in tokens.css.
  */
-import type { Kind, Lane, Span, Times } from "./engine.ts";
+import type { Kind, Lane, Times } from "./engine.ts";
 
 /** What a span is counted as. */
 export type TimeKind = "attend" | "transfer" | "wait" | "late" | "all2all" | "merge" | "barrier" | "other";
@@ -12,8 +12,8 @@ interface KindOfTime {
   readonly label: string;
   /** Its token in tokens.css. */
   readonly colour: string;
-  /** True where the device waits: it is drawn hatched. */
-  readonly waits?: true;
+  /** Where the device waits: the degrees by which its hatching leans to the right. No two kinds lean alike, so that they differ without colour. */
+  readonly leans?: number;
   /** What a rank does meanwhile, where the stage shows it. */
   readonly doing?: string;
   /** The report's sum of it, and what the tables call that. */
@@ -24,11 +24,12 @@ interface KindOfTime {
 export const timeKinds: Readonly<Record<TimeKind, KindOfTime>> = {
   attend: { label: "attend", colour: "--attend", doing: "attends", sum: ["attend", "Attend"] },
   transfer: { label: "transfer", colour: "--transfer" },
-  wait: { label: "wait for the link", colour: "--wait", waits: true, doing: "waits for the link", sum: ["exchange", "Exposed communication"] },
-  late: { label: "wait for a late sender", colour: "--late", waits: true, doing: "waits for a late sender", sum: ["late", "Late senders"] },
-  all2all: { label: "All2All", colour: "--transfer", waits: true, doing: "exchanges partial results" },
+  wait: { label: "wait for the link", colour: "--wait", leans: 45, doing: "waits for the link", sum: ["exchange", "Exposed communication"] },
+  late: { label: "wait for a late sender", colour: "--late", leans: -45, doing: "waits for a late sender", sum: ["late", "Late senders"] },
+  all2all: { label: "All2All", colour: "--transfer", leans: 0, doing: "exchanges partial results" },
   merge: { label: "merge", colour: "--merge", doing: "merges", sum: ["merge", "Merge"] },
-  barrier: { label: "wait for ranks that compile", colour: "--other", waits: true, doing: "waits for ranks that compile", sum: ["barrier", "Ranks that compile"] },
+  // Ranks wait for one another here even if their kernels are kept from an earlier run.
+  barrier: { label: "wait for ranks to be ready", colour: "--other", leans: 90, doing: "waits for ranks to be ready", sum: ["barrier", "Ranks not ready yet"] },
   other: { label: "compile, upload or download", colour: "--other", sum: ["upload", "Upload"] },
 };
 
@@ -53,7 +54,7 @@ export const spanKinds: Readonly<Record<Kind, KindOfSpan>> = {
   receive: { name: "receive", time: "transfer", peer: "from rank" },
   wait: { name: "wait for the link", time: "wait", peer: "from rank" },
   late: { name: "wait for a late sender", time: "late", peer: "rank" },
-  barrier: { name: "wait for ranks that compile", time: "barrier" },
+  barrier: { name: "wait for ranks to be ready", time: "barrier" },
   // A device in All2All has sent its own parcels and awaits those of the others.
   all2all: { name: "All2All", time: "transfer", onDevice: "all2all" },
   gemm: { name: "GEMM", time: "other" },
@@ -67,13 +68,8 @@ export function timeKind({ kind, lane }: { readonly kind: Kind; readonly lane: L
   return lane === "device" ? (onDevice ?? time) : time;
 }
 
-/** True where a device waits within a hop; what comes before the first hop and after the last one is counted by itself. */
-export function waits({ kind }: Pick<Span, "kind">): boolean {
-  return kind === "wait" || kind === "late";
-}
-
-/** The kinds of time that wait: each has a hatching of its own colour. */
-export const hatched = (Object.keys(timeKinds) as TimeKind[]).filter((kind) => timeKinds[kind].waits);
+/** The kinds of time in which a device waits: each has a hatching. */
+export const hatched = (Object.keys(timeKinds) as TimeKind[]).filter((kind) => timeKinds[kind].leans !== undefined);
 
 /** The sums of a report in the order of the table. */
 export const sums = (Object.keys(timeKinds) as TimeKind[]).flatMap((kind) => {

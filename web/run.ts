@@ -35,6 +35,8 @@ export interface RunState {
   /** Seconds for the kernels, compiled before the run so that it is the ring's time that is measured; 0 where they were there. */
   readonly compile?: number;
   readonly check?: Check;
+  /** What the wire's type loses of small values, a line a tensor. */
+  readonly underflows?: readonly string[];
   /** True where the ranks halted at hop boundaries: times then say how long somebody looked. */
   readonly halted?: true;
   readonly failure?: Failure;
@@ -116,7 +118,8 @@ export class Runner extends EventTarget {
     const enter = (step: Step, more: Partial<RunState> = {}) => this.#set({ phase: step, step, experiment, ...kept, ...more });
     try {
       enter("inputs");
-      const inputs = await makeInputs(experiment, own?.files, signal);
+      const { inputs, underflows } = await makeInputs(experiment, own?.files, signal);
+      kept = { ...kept, underflows };
       enter("starting");
       const cluster = await this.#ranks.of(experiment, backend, signal);
       if (backend === "webgpu") {
@@ -134,7 +137,7 @@ export class Runner extends EventTarget {
       await nextTask();
       enter("checking");
       await nextTask();
-      const check = await checkResult(experiment, own?.files, result.out, result.lse, signal, (done, total) => enter("checking", { progress: { done, total } }));
+      const check = await checkResult(experiment, own?.files, result, signal, (done, total) => enter("checking", { progress: { done, total } }));
       this.#abort = undefined;
       this.#set({ phase: "done", experiment, ...kept, check });
     } catch (error) {

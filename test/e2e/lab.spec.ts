@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { AxeBuilder } from "@axe-core/playwright";
 import { type Download, expect, type Page, test } from "@playwright/test";
+import { formatTime as sayTime } from "../../web/format.ts";
 
 /** Small enough for a software adapter: four ranks compile in seconds, the ring turns in a tenth of one. */
 const small = "?seed=7&T=64&P=32&H=4&Hkv=2&D=16&N=2&wire=f32&link=off";
@@ -25,6 +26,8 @@ async function runs(page: Page, address: string): Promise<void> {
 
 /** What a description list on the page says of a term. */
 const fact = (page: Page, term: string) => page.getByRole("term").filter({ hasText: new RegExp(`^${term}$`) }).locator("xpath=following-sibling::dd");
+
+type Span = { rank: number; kind: string; hop: number; duration: number };
 
 async function text(download: Download): Promise<string> {
   return await readFile(await download.path(), "utf8");
@@ -227,6 +230,8 @@ test("numbers on the page are the engine's: report, trace and tables agree", asy
   const trace = JSON.parse(await saved(page, "Trace for Perfetto"));
   await expect(fact(page, "Largest error of O")).toHaveText(report.check.out.max.toExponential(1));
   await expect(fact(page, "Largest error of LSE")).toHaveText(report.check.lse.max.toExponential(1));
+  const share = Math.max(report.check.out.share, report.check.lse.share);
+  await expect(fact(page, "Of what rounding allows, at most")).toHaveText(`${Number((100 * share).toFixed(1))} %`);
   await expect(fact(page, "Kernel")).toHaveText(report.kernel);
   await expect(fact(page, "Adapter")).toContainText(report.adapter.name);
   const rows = page.getByRole("table", { name: /^Ranks/ }).locator("tbody tr");
@@ -235,6 +240,19 @@ test("numbers on the page are the engine's: report, trace and tables agree", asy
     const cells = [rank.messages, rank.ring.bytes, rank.all2all.bytes, rank.bytesReceived, rank.paddingBytes].map((n: number) => n.toLocaleString("en-US"));
     expect((await rows.nth(i).getByRole("cell").allTextContents()).slice(0, 5)).toEqual(cells);
     expect(rank.messages).toBe(4);
+  }
+  // Waiting for the link and for a late sender: sums by kind, and by hop.
+  const kinds = page.getByRole("table", { name: /^Time by kind/ });
+  const hops = page.getByRole("table", { name: /^Hops/ });
+  await expect(kinds.getByRole("row", { name: /^Late senders/ })).toContainText(sayTime(report.times.late));
+  await expect(kinds.getByRole("row", { name: /^Ranks not ready yet/ })).toContainText(sayTime(report.times.barrier));
+  const head = await hops.getByRole("columnheader").allTextContents();
+  for (const [kind, column] of [["wait", "Wait for the link"], ["late", "Late sender"]] as const) {
+    for (let hop = 0; hop < 2; hop++) {
+      const own = [0, 1, 2].map((rank) => report.spans.filter((s: Span) => s.rank === rank && s.kind === kind && s.hop === hop));
+      const longest = Math.max(...own.map((spans) => spans.reduce((sum: number, { duration }: Span) => sum + duration, 0)));
+      await expect(hops.locator("tbody tr").nth(hop).locator("th, td").nth(head.indexOf(column))).toHaveText(sayTime(longest));
+    }
   }
   expect(report.address).toBe(page.url());
   await page.getByText(/^The same as a table/).click();

@@ -222,7 +222,7 @@ test("a worker killed on purpose while it is halted: said in bounded time, and R
   await page.getByText("Break it").click();
   await page.getByRole("button", { name: "Kill the worker of rank 1" }).click();
   await expect(page.getByRole("heading", { name: "A rank failed" })).toBeVisible({ timeout: 7000 });
-  await expect(page.getByText(/rank 1, hop 0: no sign of life for/).first()).toBeVisible();
+  await expect(page.getByText(/rank 1, hop 0: its worker ended/).first()).toBeVisible();
   await restart(page).click();
   await halted(page, "hop 0");
   await page.getByRole("button", { name: "Run to the end" }).click();

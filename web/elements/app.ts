@@ -74,7 +74,7 @@ export class RingsideApp extends LitElement {
     if (compare && phase === "done" && other.phase !== "empty") {
       const name = choices.variant[other.experiment!.variant];
       if (other.phase === "failed") return `${name} failed: ${other.failure?.message}`;
-      return other.phase === "done" ? `Both variants have run; ${name} ${other.check?.pass ? "passed" : "failed the check"}.` : other.phase === "cancelled" ? `${name} was cancelled.` : `${name} runs on the same input.`;
+      return other.phase === "done" ? `Both variants have run; ${name} ${other.check?.passed ? "passed" : "failed the check"}.` : other.phase === "cancelled" ? `${name} was cancelled.` : `${name} runs on the same input.`;
     }
     switch (phase) {
       case "empty":
@@ -90,7 +90,7 @@ export class RingsideApp extends LitElement {
       case "checking":
         return "Checking against float64.";
       case "done":
-        return `${check?.pass ? "Passed" : "Failed the check"}: largest error of O ${formatError(check!.out.max)}, of LSE ${formatError(check!.lse.max)}. ${formatBytes(result!.report.perRank.reduce((sum, rank) => sum + rank.bytesSent, 0))} sent.`;
+        return `${check?.passed ? "Passed" : "Failed the check"}: largest error of O ${formatError(check!.out.max)}, of LSE ${formatError(check!.lse.max)}. ${formatBytes(result!.report.perRank.reduce((sum, rank) => sum + rank.bytesSent, 0))} sent.`;
       case "failed":
         return `${failure?.title}: ${failure?.message}`;
       case "cancelled":

@@ -136,7 +136,7 @@ export const shared = css`
     background: var(--of);
   }
   .swatch.hatched {
-    background: repeating-linear-gradient(-45deg, var(--of) 0 2px, transparent 2px 4px);
+    background: repeating-linear-gradient(var(--across), var(--of) 0 2px, transparent 2px 4px);
     box-shadow: inset 0 0 0 1px var(--of);
   }
   @media (prefers-reduced-motion: no-preference) {

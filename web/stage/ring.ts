@@ -76,7 +76,7 @@ export class RingsideRing extends LitElement {
     const { enter, leave, choose } = this.#about(facts);
     const stays = this.variant === "pass-q" ? "KV" : "Q";
     const visits = this.variant === "pass-q" ? "Q" : "KV";
-    const waiting = kind !== "idle" && timeKinds[kind].waits === true;
+    const waiting = kind !== "idle" && timeKinds[kind].leans !== undefined;
     const band = kind === "idle" || kind === "attend" ? "" : `stroke:var(${timeKinds[kind].colour})`;
     const large = radius >= 26;
     // Two numbers side by side, or else the rank's own alone.

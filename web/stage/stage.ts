@@ -228,7 +228,7 @@ export class RingsideStage extends LitElement {
   }
 
   #compared([kv, q]: [Shown, Shown]): TemplateResult {
-    const error = ({ state }: Shown) => (state.check === undefined ? "not checked" : `${formatError(state.check.out.max)}, ${state.check.pass ? "passed" : "failed"}`);
+    const error = ({ state }: Shown) => (state.check === undefined ? "not checked" : `${formatError(state.check.out.max)}, ${state.check.passed ? "passed" : "failed"}`);
     return html`<div class="compared">${comparison(outcomeOf(kv.report, kv.motion), outcomeOf(q.report, q.motion), [error(kv), error(q)])}</div>`;
   }
 
@@ -237,7 +237,7 @@ export class RingsideStage extends LitElement {
 
 function sayCheck({ check, phase }: RunState): TemplateResult | string {
   if (check === undefined) return phase === "checking" ? "checking …" : "not checked";
-  return check.pass ? html`<span class="good">✓ agrees with float64</span>` : html`<span class="wrong">✗ differs from float64</span>`;
+  return check.passed ? html`<span class="good">✓ agrees with float64</span>` : html`<span class="wrong">✗ differs from float64</span>`;
 }
 
 function sayHalves({ variant, ranks }: Report): string {

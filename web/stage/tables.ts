@@ -77,7 +77,7 @@ export function hopByHop({ devices, ranks }: Motion, variant: Report["variant"],
 }
 
 /** The sums of a report by which variants differ: attention and waiting. */
-const compared = sums.filter(({ kind }) => kind === "attend" || timeKinds[kind].waits);
+const compared = sums.filter(({ kind }) => kind === "attend" || timeKinds[kind].leans !== undefined);
 
 /** Both variants on the same input: what each cost, and how many times the other's that is. */
 export function comparison(kv: Outcome, q: Outcome, errors: readonly [string, string]): TemplateResult {

@@ -68,7 +68,7 @@ export function sayHops(motion: Motion, time: number): string {
   }
   if (doing.some(({ kind }) => kind === "merge")) return "merge";
   if (doing.some(({ kind }) => kind === "all2all")) return "All2All";
-  return doing.some(({ kind }) => kind !== "idle" && timeKinds[kind].waits) ? "all wait" : time >= motion.end ? "end" : "between hops";
+  return doing.some(({ kind }) => kind !== "idle" && timeKinds[kind].leans !== undefined) ? "all wait" : time >= motion.end ? "end" : "between hops";
 }
 
 const icon = (path: string): TemplateResult => html`<svg viewBox="0 0 24 24" width="16" height="16" aria-hidden="true"><path d=${path} /></svg>`;

@@ -1,6 +1,5 @@
 /** What came out of a run: the verdict, the facts, and where time and bytes went. */
 import { html, nothing, type TemplateResult } from "lit";
-import type { Check } from "../check.ts";
 import { disc } from "../elements/disc.ts";
 import "../elements/scroll.ts";
 import { swatch, swatchOf } from "../elements/swatch.ts";
@@ -11,31 +10,30 @@ import { sums } from "../kinds.ts";
 import { type OwnData, sayFiles } from "../own/data.ts";
 import type { RunState } from "../run.ts";
 import { all2allOf, hopsOf } from "../timeline/hops.ts";
-import { sayTolerance } from "../tolerance.ts";
+import { sayShare, sayWorst } from "./bounds.ts";
 
 /** Pass or fail in words, with the largest errors of O and LSE. */
-export function verdict({ check, step, phase, halted }: RunState): TemplateResult {
+export function verdict({ check, step, phase, halted, underflows = [] }: RunState): TemplateResult {
+  const warnings = underflows.map((line) => html`<p class="stale">Warning: ${line}.</p>`);
   if (check === undefined) {
     return html`<section aria-labelledby="verdict"><h2 id="verdict" class="title">Not checked</h2>
-      <p>${phase === "cancelled" ? "The check against float64 was skipped" : `The check against float64 did not finish${step === "checking" ? "" : " yet"}`}; the result below stands unchecked.</p></section>`;
+      <p>${phase === "cancelled" ? "The check against float64 was skipped" : `The check against float64 did not finish${step === "checking" ? "" : " yet"}`}; the result below stands unchecked.</p>${warnings}</section>`;
   }
   const all = check.rows === check.of;
   return html`<section aria-labelledby="verdict">
-    <h2 id="verdict" class="title ${check.pass ? "good" : "wrong"}"><span aria-hidden="true">${check.pass ? "✓" : "✗"}</span> ${check.pass ? "Passed: O and LSE agree with float64" : "Failed: O or LSE differs from float64"}</h2>
+    <h2 id="verdict" class="title ${check.passed ? "good" : "wrong"}"><span aria-hidden="true">${check.passed ? "✓" : "✗"}</span> ${check.passed ? "Passed: O and LSE agree with float64" : "Failed: O or LSE differs from float64"}</h2>
     <dl class="errors">
       <div><dt>Largest error of O</dt><dd>${formatError(check.out.max)}</dd></div>
       <div><dt>Largest error of LSE</dt><dd>${formatError(check.lse.max)}</dd></div>
+      <div><dt>Of what rounding allows, at most</dt><dd>${sayShare(check)}</dd></div>
       <div class="minor"><dt>RMS error of O</dt><dd>${formatError(check.out.rms)}</dd></div>
     </dl>
-    <p class="quiet">Allowed: ${sayAllowed(check)} for each of the ${all ? "" : "checked "}elements. ${all
+    ${warnings}
+    ${check.passed ? nothing : html`<p>Furthest beyond its bound: ${sayWorst(check)}.</p>`}
+    <p class="quiet">Allowed: ${check.tolerance}. ${all
       ? `All ${formatCount(check.of)} rows were checked.`
       : html`<b>Checked ${formatCount(check.rows)} of ${formatCount(check.of)} rows</b>, evenly spaced: all of them would take this page minutes.`}${halted ? " Its ranks halted (Step): times of this run have the halts in them." : nothing}</p>
   </section>`;
-}
-
-function sayAllowed({ tolerance, lseTolerance }: Check): string {
-  if (lseTolerance === undefined) return sayTolerance(tolerance);
-  return `${formatError(tolerance.absolute)} in O and ${formatError(lseTolerance.absolute)} in LSE (1e-3 and twice what the wire’s rounding of these inputs costs by itself)`;
 }
 
 /** Who computed what, with what. */
@@ -74,12 +72,12 @@ export function hopTable({ spans, ranks, variant }: Report): TemplateResult {
   const exchange = all2allOf(spans, ranks);
   return html`<ringside-scroll label="Hops"><table>
     <caption>Hops <small>times of the slowest rank; bytes and work of all ranks</small></caption>
-    <thead><tr><th scope="col">Hop</th><th scope="col">Attend</th><th scope="col">Transfer</th><th scope="col">Wait</th><th scope="col">Sent</th><th scope="col">Work</th></tr></thead>
+    <thead><tr><th scope="col">Hop</th><th scope="col">Attend</th><th scope="col">Transfer</th><th scope="col">Wait for the link</th><th scope="col">Late sender</th><th scope="col">Sent</th><th scope="col">Work</th></tr></thead>
     <tbody>
-      ${hops.map(({ hop, attend, transfer, wait, bytes, flops }) => html`<tr><th scope="row">${hop}</th><td>${formatTime(attend)}</td>
+      ${hops.map(({ hop, attend, transfer, wait, late, bytes, flops }) => html`<tr><th scope="row">${hop}</th><td>${formatTime(attend)}</td>
         <td>${hop === ranks - 1 ? html`<span title="The last hop sends nothing on${variant === "pass-q" ? "; its results go home by All2All" : ""}">–</span>` : formatTime(transfer)}</td>
-        <td>${formatTime(wait)}</td><td>${hop === ranks - 1 ? "–" : formatBytes(bytes)}</td><td>${formatFlops(flops)}</td></tr>`)}
-      ${variant === "pass-kv" ? nothing : html`<tr><th scope="row">All2All</th><td>–</td><td>${formatTime(exchange.transfer)}</td><td>${formatTime(exchange.wait)}</td><td>${formatBytes(exchange.bytes)}</td><td>–</td></tr>`}
+        <td>${formatTime(wait)}</td><td>${formatTime(late)}</td><td>${hop === ranks - 1 ? "–" : formatBytes(bytes)}</td><td>${formatFlops(flops)}</td></tr>`)}
+      ${variant === "pass-kv" ? nothing : html`<tr><th scope="row">All2All</th><td>–</td><td>${formatTime(exchange.transfer)}</td><td>${formatTime(exchange.wait)}</td><td>${formatTime(exchange.late)}</td><td>${formatBytes(exchange.bytes)}</td><td>–</td></tr>`}
     </tbody>
   </table></ringside-scroll>`;
 }

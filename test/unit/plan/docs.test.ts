@@ -5,8 +5,9 @@ import test from "node:test";
 import { paper } from "../../../engine/cli/paper.ts";
 import { plan } from "../../../engine/cli/plan.ts";
 import { policy } from "../../../engine/cli/policy.ts";
+import { repository } from "../../repository.ts";
 
-const text = await readFile(new URL(import.meta.url.includes("/dist/") ? "../../../../docs/planner.md" : "../../../docs/planner.md", import.meta.url), "utf8");
+const text = await readFile(repository("docs/planner.md"), "utf8");
 const COMMANDS = { paper, plan, policy } as const;
 
 async function printed(name: keyof typeof COMMANDS, argv: readonly string[]): Promise<string> {

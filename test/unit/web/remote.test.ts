@@ -16,8 +16,8 @@ import { layerInput, TP } from "../../../web/views/remote/params.ts";
 import { MOST_BYTES, NotARun, parse, readRun, type RecordedRun, writeRun } from "../../../web/views/remote/record.ts";
 import { decades, passed, worstOf } from "../../../web/views/remote/verification.ts";
 import { defaults as lab } from "../../../web/experiment.ts";
+import { repository } from "../../repository.ts";
 
-const repository = (path: string) => new URL(`${import.meta.url.includes("/dist/") ? "../../../../" : "../../../"}${path}`, import.meta.url);
 const complain = await readSchema(() => readFile(repository("cuda-bridge/protocol/messages.schema.json"), "utf8"));
 const shippedText = await readFile(repository("web/views/remote/runs/cpu-4-ranks.json"), "utf8");
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { formatBytes, formatError, formatFlops, formatTime } from "../../../web/format.ts";
-import { hatched, spanKinds, sums, timeKind, waits } from "../../../web/kinds.ts";
+import { hatched, spanKinds, sums, timeKind, timeKinds } from "../../../web/kinds.ts";
 import { all2allOf, hopsOf } from "../../../web/timeline/hops.ts";
 import { layOut } from "../../../web/timeline/layout.ts";
 import { ticks, toSeconds, toX } from "../../../web/timeline/scale.ts";
@@ -38,14 +38,14 @@ test("spans that overlap in a lane share its height; those that touch do not", (
   assert.deepEqual(ranks.map((rank) => rank.lanes.map(({ lane }) => lane)), [["device", "send", "receive"], ["device", "send", "receive"]]);
 });
 
-test("every kind of span is counted as one kind of time; a device in All2All waits, but not within a hop", () => {
+test("every kind of span is counted as one kind of time; a device in All2All waits; each wait has a hatching of its own", () => {
   for (const [kind, { time, onDevice }] of Object.entries(spanKinds)) {
     assert.equal(timeKind({ kind: kind as Span["kind"], lane: "host" }), time);
     assert.equal(timeKind({ kind: kind as Span["kind"], lane: "device" }), onDevice ?? time);
   }
   assert.equal(timeKind({ kind: "all2all", lane: "send" }), "transfer");
   assert.deepEqual(hatched, ["wait", "late", "all2all", "barrier"]);
-  assert.deepEqual(Object.keys(spanKinds).filter((kind) => waits({ kind: kind as Span["kind"] })), ["wait", "late"]);
+  assert.equal(new Set(hatched.map((kind) => timeKinds[kind].leans! % 180)).size, hatched.length);
   assert.equal(new Set(sums.map(({ key }) => key)).size, sums.length);
 });
 
@@ -56,8 +56,20 @@ test("a hop costs what its slowest rank takes; overlapping transfers are counted
     span({ rank: 0, lane: "send", kind: "all2all", hop: 1, duration: 4, bytes: 7 }), span({ rank: 0, lane: "send", kind: "all2all", hop: 1, start: 2, duration: 4, bytes: 7 }),
     span({ rank: 1, kind: "all2all", hop: 1, duration: 6, bytes: 14 }),
   ];
-  assert.deepEqual(hopsOf(spans, 2)[0], { hop: 0, attend: 3, transfer: 4, wait: 0, bytes: 100, flops: 30 });
-  assert.deepEqual(all2allOf(spans, 2), { transfer: 6, wait: 6, bytes: 14 });
+  assert.deepEqual(hopsOf(spans, 2)[0], { hop: 0, attend: 3, transfer: 4, wait: 0, late: 0, bytes: 100, flops: 30 });
+  assert.deepEqual(all2allOf(spans, 2), { transfer: 6, wait: 6, late: 0, bytes: 14 });
+});
+
+test("waiting for the link reads apart from waiting for a late sender, in a hop and in the All2All", () => {
+  const spans = [
+    span({ kind: "late", duration: 3, peer: 1 }), span({ kind: "wait", start: 3, duration: 2 }), span({ rank: 1, kind: "late", duration: 4, peer: 0 }),
+    span({ kind: "late", hop: 1, start: 6, duration: 7, peer: 1 }), span({ kind: "all2all", hop: 1, start: 13, duration: 1 }),
+  ];
+  const waited = ({ wait, late }: { readonly wait: number; readonly late: number }) => [wait, late];
+  assert.deepEqual(hopsOf(spans, 2).map(waited), [[2, 4], [0, 0]]);
+  assert.deepEqual(waited(all2allOf(spans, 2)), [1, 7]);
+  assert.equal(describe(spans[0]), "rank 0, hop 0, wait for a late sender rank 1, 3.00 s from 0 s");
+  assert.equal(describe(spans[1]), "rank 0, hop 0, wait for the link, 2.00 s from 3.00 s");
 });
 
 test("a span is told in one line", () => {

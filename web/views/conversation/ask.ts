@@ -1,6 +1,7 @@
 /** Asks a worker of the page for the rows of a turn and for their check against float64, so that the main thread stays free. */
 import { askWorker } from "../../ask-worker.ts";
 import type { Check } from "../../check.ts";
+import type { CheckInput } from "../../engine.ts";
 import type { Settings, Rows } from "./model.ts";
 
 /** q `[rows, H, D]`, k and v `[rows, Hkv, D]` of one sequence in a turn. */
@@ -17,12 +18,12 @@ export interface TurnOutput extends Rows {
 }
 
 /** What the inputs are made of. */
-export type Source = Pick<Settings, "seed" | "H" | "Hkv" | "D" | "wire">;
+export type Source = Pick<Settings, "seed" | "N" | "H" | "Hkv" | "D" | "wire">;
 
-/** What the worker is asked. `share`: of a turn's rows, how many to check, 0 to 1. */
+/** What the worker is asked. `share`: of a turn's rows, how many to check, 0 to 1; `products` as in CheckInput. */
 export type Request =
   | { readonly kind: "rows"; readonly source: Source; readonly rows: readonly Rows[] }
-  | { readonly kind: "check"; readonly source: Source; readonly outputs: readonly TurnOutput[]; readonly share: number };
+  | { readonly kind: "check"; readonly source: Source; readonly outputs: readonly TurnOutput[]; readonly share: number; readonly products: CheckInput["products"] };
 
 /** What it answers. */
 export type Response =
@@ -40,8 +41,14 @@ export async function makeRows(source: Source, rows: readonly Rows[], signal: Ab
 }
 
 /** Compares a turn's O and LSE with the same rows of one full prefill in float64. */
-export async function checkTurn(source: Source, outputs: readonly TurnOutput[], share: number, signal: AbortSignal, onProgress: (done: number, total: number) => void): Promise<Check> {
-  return (await ask({ kind: "check", source, outputs, share }, signal, onProgress) as Extract<Response, { kind: "checked" }>).check;
+export async function checkTurn(
+  source: Source,
+  outputs: readonly TurnOutput[],
+  { share, products }: { readonly share: number; readonly products: CheckInput["products"] },
+  signal: AbortSignal,
+  onProgress: (done: number, total: number) => void,
+): Promise<Check> {
+  return (await ask({ kind: "check", source, outputs, share, products }, signal, onProgress) as Extract<Response, { kind: "checked" }>).check;
 }
 
 const ask = (request: Request, signal: AbortSignal, onProgress?: (done: number, total: number) => void): Promise<Response> =>

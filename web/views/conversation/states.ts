@@ -1,7 +1,7 @@
 /** The conversation before, during and after its run: what it amounts to, what is under way, and the verdict. */
 import { html, nothing, type TemplateResult } from "lit";
 import { formatBytes, formatCount, formatError } from "../../format.ts";
-import { sayTolerance } from "../../tolerance.ts";
+import { sayShare, sayWorst } from "../bounds.ts";
 import { lengthsOf, stepsOf } from "./model.ts";
 import type { Store } from "./store.ts";
 import { overall, type TalkState } from "./talk.ts";
@@ -76,8 +76,9 @@ export function verdict(store: Store): TemplateResult | typeof nothing {
   const all = check.rows === check.of;
   const rows = `${all ? "All" : `${formatCount(check.rows)} of`} ${formatCount(check.of)} rows${part ? ` of ${state.checks.size} of ${turns} turns` : ""}`;
   return html`<section aria-labelledby="verdict">
-    <h2 id="verdict" class="title ${check.pass ? "good" : "wrong"}"><span aria-hidden="true">${check.pass ? "✓" : "✗"}</span> ${check.pass ? `Passed: ${part ? "the turns checked agree" : "the whole agrees"} with one full prefill` : "Failed: the conversation differs from one full prefill"}</h2>
-    <p class="quiet">Largest error of O <b>${formatError(check.out.max)}</b>, of LSE <b>${formatError(check.lse.max)}</b>. ${all ? `${rows} of O and LSE were checked against float64` : html`<b>${rows} of O and LSE were checked</b> against float64, evenly spaced`}; allowed: ${sayTolerance(check.tolerance)} for each element.</p>
+    <h2 id="verdict" class="title ${check.passed ? "good" : "wrong"}"><span aria-hidden="true">${check.passed ? "✓" : "✗"}</span> ${check.passed ? `Passed: ${part ? "the turns checked agree" : "the whole agrees"} with one full prefill` : "Failed: the conversation differs from one full prefill"}</h2>
+    ${[...state.checks].map(([turn, one]) => one.passed ? nothing : html`<p>Turn ${turn + 1}: ${sayWorst(one)}.</p>`)}
+    <p class="quiet">Largest error of O <b>${formatError(check.out.max)}</b>, of LSE <b>${formatError(check.lse.max)}</b>. ${all ? `${rows} of O and LSE were checked against float64` : html`<b>${rows} of O and LSE were checked</b> against float64, evenly spaced`}. Of what rounding allows, at most <b>${sayShare(check)}</b> was used. Allowed: ${check.tolerance}.</p>
   </section>`;
 }
 
@@ -98,7 +99,7 @@ export function news({ phase, entries, checks, step, failure, conversation }: Ta
       return `Turn ${(step?.turn ?? 0) + 1}: checking against float64.`;
     case "paused":
     case "done":
-      return check === undefined ? "Done, unchecked." : `${phase === "done" ? "Conversation done" : "Turn done"}. ${check.pass ? "Passed" : "Failed the check"}: largest error of O ${formatError(check.out.max)}, of LSE ${formatError(check.lse.max)}.`;
+      return check === undefined ? "Done, unchecked." : `${phase === "done" ? "Conversation done" : "Turn done"}. ${check.passed ? "Passed" : "Failed the check"}: largest error of O ${formatError(check.out.max)}, of LSE ${formatError(check.lse.max)}.`;
     case "failed":
       return failure !== undefined ? `${failure.title}: ${failure.message}` : last !== undefined && last.kind !== "step" ? `${last.title}: ${last.message}` : "Failed.";
     case "cancelled":

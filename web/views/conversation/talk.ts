@@ -1,7 +1,8 @@
 /** A conversation as it runs: its session on the ranks, step by step, with what failed and was repaired on the way, and the check of each turn. */
-import type { Check } from "../../check.ts";
+import type { Check, Errors } from "../../check.ts";
 import { type Backend, type CacheSession, type ClusterFace, type Fault, loadEngine, type StepReport, type StepResult } from "../../engine.ts";
 import { formatCount } from "../../format.ts";
+import { productsOf } from "../../judge.ts";
 import { type Failure, failureOf } from "../../run.ts";
 import { CHECK_BUDGET } from "../../rows.ts";
 import { variants } from "../../variants.ts";
@@ -256,7 +257,8 @@ export class Talk extends EventTarget {
       const step = stepsOf(conversation).find((s) => s.turn === turn);
       const checking = (done: number, total: number) => this.#set({ phase: "checking", conversation, step, progress: { done, total } });
       checking(0, outputs.reduce((sum, { rows }) => sum + rows, 0));
-      const check = await checkTurn(conversation, outputs, shareOf(conversation), signal, checking);
+      const kernels = this.steps.filter((done) => done.step.turn === turn).map(({ report }) => report.kernel);
+      const check = await checkTurn(conversation, outputs, { share: shareOf(conversation), products: productsOf(kernels.join(" + ")) }, signal, checking);
       this.#unchecked.delete(turn);
       this.#set({ phase: "checking", conversation, checks: new Map([...this.#state.checks, [turn, check]]) });
     }
@@ -278,13 +280,16 @@ function adviceOf(error: unknown): string {
 }
 
 /** The verdict on every turn that was checked. */
-export function overall(checks: ReadonlyMap<number, Check>): Check | undefined {
+export function overall(checks: ReadonlyMap<number, Check>): Omit<Check, "worst"> | undefined {
   const all = [...checks.values()];
   if (all.length === 0) return undefined;
   const rows = all.reduce((sum, c) => sum + c.rows, 0);
+  const side = (of: "out" | "lse"): Errors => ({
+    max: Math.max(...all.map((c) => c[of].max)),
+    rms: Math.sqrt(all.reduce((sum, c) => sum + c[of].rms ** 2 * c.rows, 0) / rows),
+    share: Math.max(...all.map((c) => c[of].share)),
+  });
   return {
-    out: { max: Math.max(...all.map((c) => c.out.max)), rms: Math.sqrt(all.reduce((sum, c) => sum + c.out.rms ** 2 * c.rows, 0) / rows) },
-    lse: { max: Math.max(...all.map((c) => c.lse.max)) },
-    tolerance: all[0].tolerance, pass: all.every((c) => c.pass), rows, of: all.reduce((sum, c) => sum + c.of, 0),
+    out: side("out"), lse: side("lse"), tolerance: all[0].tolerance, passed: all.every((c) => c.passed), rows, of: all.reduce((sum, c) => sum + c.of, 0),
   };
 }

@@ -42,7 +42,7 @@ function turnHead(store: Store, turn: number, parts: readonly PartDraft[], remov
     <b>${turnName(turn)}</b>
     <span class="parts">${parts.map((part, s) => html`<span class="part">${several ? html`<span class="letter">${letter(s)}</span>` : nothing}
       prompt ${field(store, turn, s, "prompt", part.prompt, several)} reply ${field(store, turn, s, "reply", part.reply, several)}</span>`)}</span>
-    ${check === undefined ? nothing : html`<span class="check ${check.pass ? "good" : "wrong"}" title="Largest error of O against one full prefill in float64"><span aria-hidden="true">${check.pass ? "✓" : "✗"}</span> ${check.pass ? "within" : "off by"} ${formatError(check.out.max)}</span>`}
+    ${check === undefined ? nothing : html`<span class="check ${check.passed ? "good" : "wrong"}" title="Largest error of O against one full prefill in float64"><span aria-hidden="true">${check.passed ? "✓" : "✗"}</span> ${check.passed ? "within" : "off by"} ${formatError(check.out.max)}</span>`}
     ${removable ? html`<button class="remove" aria-label="Remove turn ${turn + 1}" title="Remove turn ${turn + 1}" @click=${() => store.removeTurn(turn)}>×</button>` : nothing}
     ${problems.length === 0 ? nothing : html`<div class="problems" role="alert"><ul>${problems.map(([at, problem]) => html`<li id="problem-${at}">${problem}</li>`)}</ul></div>`}
   </div></th></tr>`;

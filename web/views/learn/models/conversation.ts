@@ -61,6 +61,7 @@ export async function conversation(seed: number, ranks: number, turns: number, p
         const own: Block = { runs: block([ranges[k]]).runs, rows };
         const appends = count(ranges[k]) === 0 ? [] : [{ sequence: 0, ranges: ranges[k], data: keysOf(whole.k, whole.v, ranges[k]) }];
         const job = { variant, q: rankChunk(k, own, queriesOf(whole.q, own)), appends, sequences: [0], lengths: [Math.max(...after)], shape, id: 0, origin: 0, session: 0 };
+        for (const rows of appends) caches[k].append(rows);
         return runStep(job, ring, new CpuAttention(shape, new Recorder(k, 0)), caches[k]);
       }));
       let error = 0;
