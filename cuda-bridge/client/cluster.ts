@@ -46,4 +46,8 @@ class RemoteCluster implements RemoteClusterFace {
   async dispose(): Promise<void> {
     await this.remote.close();
   }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
 }

@@ -91,6 +91,10 @@ export class RemoteSession implements SessionFace {
     await closing;
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
   async #step(method: "session.prefill" | "session.decode", batch: readonly SessionRows[], options: StepOptions & Watch): Promise<StepResult> {
     if (options.fault !== undefined) throw new InputError("fault: found one for a remote session, expected none: its ranks do not fail on purpose");
     const { heads, kvHeads, headDim, wireDtype } = this.#options;

@@ -222,8 +222,10 @@ export interface SessionFace {
   snapshot(): Promise<Uint8Array>;
   /** Puts the cache back to a snapshot. A session on a remote worker cannot: InputError. */
   restore(bytes: Uint8Array): Promise<void>;
-  /** Gives the ranks' memory back. */
+  /** Gives the ranks' memory back; a step that is under way is cancelled. */
   dispose(): Promise<void>;
+  /** The same, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** The face of a running cluster. */
@@ -236,6 +238,8 @@ export interface ClusterFace {
   session(options: SessionOptions): Promise<SessionFace>;
   /** Replaces dead ranks and restores what they had cached, before anything else may begin; resolves to the ranks replaced. */
   repair(): Promise<number[]>;
-  /** Ends every worker and gives back every port and buffer. */
+  /** Ends every worker and gives back every port and buffer. What runs fails with an AbortError. */
   dispose(): Promise<void>;
+  /** The same, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
