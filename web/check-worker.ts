@@ -23,7 +23,8 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
     if (data.kind === "inputs") {
       const stored = variant === "pass-q" ? { q } : { k, v };
       // Seeded values are never so small.
-      const underflows = data.files === undefined ? [] : Object.entries(stored).flatMap(([name, values]) => sayUnderflow(name, values, wire, D) ?? []);
+      const said = () => Object.entries(stored).flatMap(([name, values]) => sayUnderflow(name, values, wire, D) ?? []);
+      const underflows = data.files === undefined ? [] : said();
       reply({ kind: "inputs", inputs: { q, k, v }, underflows }, [q.buffer, k.buffer, v.buffer]);
       return;
     }

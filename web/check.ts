@@ -12,7 +12,10 @@ export interface Inputs {
   readonly v: Float32Array;
 }
 
-/** Largest and root-mean-square absolute error, and the largest share that an element uses of what rounding allows it: above 1 it is wrong. */
+/**
+ * Largest and root-mean-square absolute error,
+ * and the largest share that an element uses of what rounding allows it: above 1, it is wrong.
+ */
 export interface Errors {
   readonly max: number;
   readonly rms: number;
@@ -50,8 +53,8 @@ export type Request =
   | { readonly kind: "read"; readonly files: OwnFiles }
   | { readonly kind: "inputs"; readonly experiment: Experiment; readonly files?: OwnFiles }
   | {
-    readonly kind: "check"; readonly experiment: Experiment; readonly files?: OwnFiles; readonly out: Float32Array; readonly lse: Float32Array;
-    readonly products: CheckInput["products"];
+    readonly kind: "check"; readonly experiment: Experiment; readonly files?: OwnFiles;
+    readonly out: Float32Array; readonly lse: Float32Array; readonly products: CheckInput["products"];
   }
   | { readonly kind: "partials"; readonly experiment: Experiment; readonly files?: OwnFiles; readonly row: number; readonly hops: readonly (readonly KeyRun[])[] };
 

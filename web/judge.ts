@@ -17,7 +17,8 @@ export async function judge(
 ): Promise<Check> {
   const { heads: H, headDim: D } = input;
   let told = -Infinity;
-  const { out, lse, tolerance, passed } = await checkAsync(input, { out: gather(result.out, rows, H * D), lse: gather(result.lse, rows, H) }, {
+  const given = { out: gather(result.out, rows, H * D), lse: gather(result.lse, rows, H) };
+  const { out, lse, tolerance, passed } = await checkAsync(input, given, {
     rows,
     onProgress: (done, total) => {
       if (performance.now() - told < PACE) return;
@@ -30,9 +31,11 @@ export async function judge(
   const { at, found, expected, allowed } = (inOut ? out : lse).worst;
   const head = inOut ? Math.floor(at / D) : at;
   const worst: Worst = {
-    tensor: inOut ? "O" : "LSE", row: rows[Math.floor(head / H)], head: head % H, ...(inOut ? { column: at % D } : {}), found, expected, allowed,
+    tensor: inOut ? "O" : "LSE", row: rows[Math.floor(head / H)], head: head % H, ...(inOut ? { column: at % D } : {}),
+    found, expected, allowed,
   };
-  return { out: side(out), lse: side(lse), tolerance, passed, worst, rows: rows.length, of: input.sequences.reduce((sum, s) => sum + s.new, 0) };
+  const of = input.sequences.reduce((sum, s) => sum + s.new, 0);
+  return { out: side(out), lse: side(lse), tolerance, passed, worst, rows: rows.length, of };
 }
 
 /** What the products of these kernels, as a report names them, are computed from. */

@@ -12,7 +12,10 @@ interface KindOfTime {
   readonly label: string;
   /** Its token in tokens.css. */
   readonly colour: string;
-  /** Where the device waits: the degrees by which its hatching leans to the right. No two kinds lean alike, so that they differ without colour. */
+  /**
+   * If the device waits: the degrees by which its hatching leans to the right.
+   * No two kinds lean alike, so that they differ without colour.
+   */
   readonly leans?: number;
   /** What a rank does meanwhile, where the stage shows it. */
   readonly doing?: string;
@@ -24,12 +27,19 @@ interface KindOfTime {
 export const timeKinds: Readonly<Record<TimeKind, KindOfTime>> = {
   attend: { label: "attend", colour: "--attend", doing: "attends", sum: ["attend", "Attend"] },
   transfer: { label: "transfer", colour: "--transfer" },
-  wait: { label: "wait for the link", colour: "--wait", leans: 45, doing: "waits for the link", sum: ["exchange", "Exposed communication"] },
-  late: { label: "wait for a late sender", colour: "--late", leans: -45, doing: "waits for a late sender", sum: ["late", "Late senders"] },
+  wait: {
+    label: "wait for the link", colour: "--wait", leans: 45, doing: "waits for the link", sum: ["exchange", "Exposed communication"],
+  },
+  late: {
+    label: "wait for a late sender", colour: "--late", leans: -45, doing: "waits for a late sender", sum: ["late", "Late senders"],
+  },
   all2all: { label: "All2All", colour: "--transfer", leans: 0, doing: "exchanges partial results" },
   merge: { label: "merge", colour: "--merge", doing: "merges", sum: ["merge", "Merge"] },
   // Ranks wait for one another here even if their kernels are kept from an earlier run.
-  barrier: { label: "wait for ranks to be ready", colour: "--other", leans: 90, doing: "waits for ranks to be ready", sum: ["barrier", "Ranks not ready yet"] },
+  barrier: {
+    label: "wait for ranks to be ready", colour: "--other", leans: 90, doing: "waits for ranks to be ready",
+    sum: ["barrier", "Ranks not ready yet"],
+  },
   other: { label: "compile, upload or download", colour: "--other", sum: ["upload", "Upload"] },
 };
 

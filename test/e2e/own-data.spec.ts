@@ -23,8 +23,10 @@ const k = numbers((shape.T + shape.P) * shape.Hkv * shape.D, 2);
 const v = numbers((shape.T + shape.P) * shape.Hkv * shape.D, 3);
 const qShape = [shape.T, shape.H, shape.D];
 const kShape = [shape.T + shape.P, shape.Hkv, shape.D];
-const exact = (causal = true) => reference({ q, k, v, sequences: [{ new: shape.T, cached: shape.P }], heads: shape.H, kvHeads: shape.Hkv, headDim: shape.D, causal });
-const tolerance = (wire: string) => `each element within what f32 arithmetic may make of its row${wire === "f32" ? "" : ` from the values that were sent, rounded to ${wire}`}`;
+const sizes = { sequences: [{ new: shape.T, cached: shape.P }], heads: shape.H, kvHeads: shape.Hkv, headDim: shape.D };
+const exact = (causal = true) => reference({ q, k, v, ...sizes, causal });
+const rounded = (wire: string) => (wire === "f32" ? "" : ` from the values that were sent, rounded to ${wire}`);
+const tolerance = (wire: string) => `each element within what f32 arithmetic may make of its row${rounded(wire)}`;
 const file = (name: string, bytes: Uint8Array) => ({ name, mimeType: "application/octet-stream", buffer: Buffer.from(bytes) });
 const npys = [file("q.npy", writeNpy(qShape, q)), file("k.npy", writeNpy(kShape, k)), file("v.npy", writeNpy(kShape, v))];
 const safetensors = file("layer-3.safetensors", writeSafetensors({ q: { shape: qShape, dtype: "f32", data: q }, k: { shape: kShape, dtype: "f32", data: k }, v: { shape: kShape, dtype: "f32", data: v } }));
@@ -117,12 +119,13 @@ for (const [variant, wire] of [["pass-kv", "bf16"], ["pass-q", "f16"], ["pass-q"
 
 test("large scores pass in f32, where a constant bar failed them; a wrong element fails, and the verdict names it", async ({ page }) => {
   const [q16, k16] = [q, k].map((x) => x.map((value) => 16 * value));
-  const { out } = reference({ q: q16, k: k16, v, sequences: [{ new: shape.T, cached: shape.P }], heads: shape.H, kvHeads: shape.Hkv, headDim: shape.D, causal: true });
+  const { out } = reference({ q: q16, k: k16, v, ...sizes, causal: true });
   const given = [file("q.npy", writeNpy(qShape, q16)), file("k.npy", writeNpy(kShape, k16)), npys[2]];
   await page.goto(address);
   await chooser(page).setInputFiles(given);
   await runs(page);
-  expect(difference(readNpy(await saved(page, "O as .npy"), "O.npy").data, out), "beyond 2e-6 and 1e-5 of it").toMatchObject({ within: false });
+  const found = readNpy(await saved(page, "O as .npy"), "O.npy").data;
+  expect(difference(found, out), "beyond 2e-6 and 1e-5 of it").toMatchObject({ within: false });
   // From now on one element is off by 1e-3 when it comes to the check: a 16-bit wire once allowed more.
   await page.addInitScript(() => {
     const post = Worker.prototype.postMessage;
@@ -135,7 +138,8 @@ test("large scores pass in f32, where a constant bar failed them; a wrong elemen
   await chooser(page).setInputFiles(npys);
   await run(page).click();
   await expect(page.getByRole("heading", { name: "Failed: O or LSE differs from float64" })).toBeVisible({ timeout: 30_000 });
-  await expect(page.getByText(/Furthest beyond its bound: O of row 5, head 2, column 3: found -?[\d.e-]+, expected -?[\d.e-]+ within [\d.]+e-\d/)).toBeVisible();
+  const element = /Furthest beyond its bound: O of row 5, head 2, column 3: found -?[\d.e-]+, expected -?[\d.e-]+ within [\d.]+e-\d/;
+  await expect(page.getByText(element)).toBeVisible();
   await expect(fact(page, "Of what rounding allows, at most")).toHaveText(/^[\d,]+ times as much$/);
   await expect(page.getByRole("status")).toContainText("Failed the check");
 });

@@ -22,7 +22,8 @@ export function hopsOf(spans: readonly Span[], ranks: number): Hop[] {
     const own = spans.filter((span) => span.hop === hop && !(hop === ranks - 1 && span.kind === "late"));
     const of = (kind: Span["kind"]) => own.filter((span) => span.kind === kind);
     return {
-      hop, attend: longest(of("attend"), ranks), transfer: longest(of("send"), ranks), wait: longest(of("wait"), ranks), late: longest(of("late"), ranks),
+      hop, attend: longest(of("attend"), ranks), transfer: longest(of("send"), ranks),
+      wait: longest(of("wait"), ranks), late: longest(of("late"), ranks),
       bytes: sum(of("send"), "bytes"), flops: sum(of("attend"), "flops"),
     };
   });

@@ -31,11 +31,13 @@ const visions: Readonly<Record<string, readonly Rgb[]>> = {
 
 /** Oklab, in which equal distances look alike: https://bottosson.github.io/posts/oklab/ */
 function oklab(rgb: Rgb): Rgb {
-  const lms = times([[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566], [0.0883024619, 0.2817188376, 0.6299787005]], rgb);
-  return times(
-    [[0.2104542553, 0.793617785, -0.0040720468], [1.9779984951, -2.428592205, 0.4505937099], [0.0259040371, 0.7827717662, -0.808675766]],
-    lms.map(Math.cbrt) as unknown as Rgb,
-  );
+  const cones: Rgb[] = [
+    [0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566], [0.0883024619, 0.2817188376, 0.6299787005],
+  ];
+  const axes: Rgb[] = [
+    [0.2104542553, 0.793617785, -0.0040720468], [1.9779984951, -2.428592205, 0.4505937099], [0.0259040371, 0.7827717662, -0.808675766],
+  ];
+  return times(axes, times(cones, rgb).map(Math.cbrt) as unknown as Rgb);
 }
 
 function apart(a: Rgb, b: Rgb, vision: string): number {

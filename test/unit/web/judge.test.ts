@@ -33,8 +33,10 @@ function right(input: CheckInput) {
 
 const all = Array.from({ length: T }, (_, row) => row);
 
-for (const [wire, variant, exact] of [["f32", "pass-kv", false], ["bf16", "pass-kv", true], ["bf16", "pass-kv", false], ["f16", "pass-q", false]] as const) {
-  test(`${variant}, ${wire}, ${exact ? "exact in 16 bits" : "rounded by 16 bits"}: page and engine say the same of right and wrong results`, async () => {
+const wires = [["f32", "pass-kv", false], ["bf16", "pass-kv", true], ["bf16", "pass-kv", false], ["f16", "pass-q", false]] as const;
+for (const [wire, variant, exact] of wires) {
+  const values = exact ? "exact in 16 bits" : "rounded by 16 bits";
+  test(`${variant}, ${wire}, ${values}: page and engine say the same of right and wrong results`, async () => {
     const input = inputOf(wire, variant, exact);
     const result = right(input);
     const passes = await judge(checkAsync, input, result, all, () => {});
@@ -95,7 +97,8 @@ test("progress comes with the first row and grows; products of matrix units are 
   const told: number[][] = [];
   await judge(checkAsync, input, right(input), all, (done, total) => told.push([done, total]));
   assert.ok(told.length > 0 && told.every(([done, total], i) => total === T && done <= total && (i === 0 || done > told[i - 1][0])));
-  const ran = (...names: KernelName[]) => sayKernels(names.map((name) => kernelName(name, { headDim: 64, q: "f32", kv: "f16", group: 1 })), false, {
+  const shape = { headDim: 64, q: "f32", kv: "f16", group: 1 } as const;
+  const ran = (...names: KernelName[]) => sayKernels(names.map((name) => kernelName(name, shape)), false, {
     "attend-matrix": "text", attend: { name: "like attend-matrix", text: "" },
   });
   assert.equal(productsOf(ran("attend", "attend-matrix")), "f16");
