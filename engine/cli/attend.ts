@@ -222,7 +222,7 @@ function describe(report: Report, checked: Check | undefined, verified: Verifica
     "",
     table(["rank", "bytes sent", "bytes received", "messages", "padding bytes"], report.perRank.map((r) => [r.rank, r.bytesSent, r.bytesReceived, r.messages, r.paddingBytes])),
     "",
-    `ms: compile ${ms(times.compile)}, waiting for others to compile ${ms(times.barrier)}, upload ${ms(times.upload)}, attend ${ms(times.attend)}, ` +
+    `ms: compile ${ms(times.compile)}, waiting for all ranks to be ready ${ms(times.barrier)}, upload ${ms(times.upload)}, attend ${ms(times.attend)}, ` +
     `exposed exchange ${ms(times.exchange)}, waiting for late senders ${ms(times.late)}, merge ${ms(times.merge)}, total ${ms(times.total)} (each of the slowest rank)`,
   ];
   if (checked !== undefined) lines.push(sayCheck("against float64", checked, { ...shape, wireDtype: report.wireDtype }));

@@ -5,7 +5,7 @@ export type Lane = "device" | "send" | "receive" | "host";
 
 /**
  * Kinds of time. A rank that is idle waits for one of three things: `wait`, a message that is on its link; `late`, a sender that has not sent yet;
- * `barrier`, ranks that still compile. `all2all` is the exchange of partial results in pass-Q.
+ * `barrier`, ranks that are not ready to begin (most often since they compile). `all2all` is the exchange of partial results in pass-Q.
  */
 export type Kind =
   | "compile" | "barrier" | "upload" | "attend" | "merge" | "download" | "send" | "receive" | "wait" | "late" | "all2all" | "gemm" | "allreduce" | "launch";

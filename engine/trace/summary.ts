@@ -4,7 +4,7 @@ import type { Kind, Span } from "./span.ts";
 /** Seconds by kind: of the rank that took longest for it, as a cluster is as slow as its slowest rank. */
 export interface Times {
   readonly compile: number;
-  /** Waiting, compiled, for ranks that still compile. */
+  /** Waiting, ready, for ranks that are not: most often since they compile. */
   readonly barrier: number;
   readonly upload: number;
   readonly attend: number;
