@@ -1,4 +1,4 @@
-/** Watches the ranks' signs of life: who is silent, who waits long for what, and what a rank that failed was at. */
+/** Keeps the ranks' signs of life: who is silent, who has waited long for what, and what a failed rank was doing. */
 import { RankError } from "../errors.ts";
 import { endOf, type Mail, type Progress, type Pulse } from "../rank/job.ts";
 import { now } from "../trace/clock.ts";
@@ -52,7 +52,7 @@ export class Monitor {
     this.put({ rank, at: now(), job: undefined, phase: "idle", hop: 0, done: 0, awaiting: [], sending: 0 });
   }
 
-  /** Begins to listen: nobody heard what was said before. */
+  /** Starts watching. Earlier silence doesn't count. */
   listen(): void {
     this.#lastLook = now();
     this.#seen.fill(this.#lastLook);

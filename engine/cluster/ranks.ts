@@ -1,4 +1,4 @@
-/** The ranks of a cluster: started, asked, given jobs, watched, replaced and ended. Whatever waits for a rank is watched here. */
+/** The ranks of a cluster: starts them, asks them, gives them jobs, watches, replaces and ends them. Every wait for a rank passes through here. */
 import * as Comlink from "comlink";
 import { InputError, RankError } from "../errors.ts";
 import type { AttendOutcome, Opened, Progress, Pulse, RankSetup } from "../rank/job.ts";
@@ -15,7 +15,7 @@ const DEFAULT_TIMEOUT = 5;
 const PATIENCE = 0.7;
 /** Milliseconds between looks at the ranks' signs of life. */
 const LOOK = 200;
-/** Milliseconds by which a worker's end is told later to a job, so that a neighbour can say what it awaited of it. */
+/** A job's error comes this many milliseconds after a worker's end, so that a neighbour can report what it was waiting for. */
 const DEATH_NOTICE = 300;
 
 /** The most seconds a rank may take to open its device on a quiet machine. */
@@ -127,7 +127,7 @@ export class Ranks {
     return Promise.all(this.#ranks.map((_, rank) => this.ask(rank, (service) => call(service, rank))));
   }
 
-  /** Tells every rank that lives. One that fails meanwhile is replaced by `repair`, which brings it up to date. */
+  /** Tells every living rank. If one fails meanwhile, `repair` replaces it and brings it up to date. */
   async tell(call: (service: WorkerRank["service"]) => Promise<unknown>): Promise<void> {
     await Promise.allSettled(this.#ranks.map((_, rank) => this.ask(rank, call)));
   }
@@ -143,8 +143,8 @@ export class Ranks {
   }
 
   /**
-   * Runs one job on every rank; at the first fault, or when `signal` fires, the others are told to stop, and the reason is thrown. `stopped` fires
-   * before they are told: what was not given to a rank by then must not be. `undo` runs when all have stopped, before any other work.
+   * Runs one job on every rank. At the first fault, or when `signal` fires, it tells the others to stop and throws the reason. `stopped` fires
+   * before that: don't give a rank its part afterwards. `undo` runs when all have stopped, before any other work.
    */
   async run(
     id: number,
