@@ -494,7 +494,7 @@ test("bad calls are refused before they are sent", () =>
       [{ ...RUN, heads: 3, kvHeads: 2 }, /H a multiple of Hkv/],
       [{ ...RUN, seed: -1 }, /attend: call\/params\/seed/],
       [{ ...RUN, ranks: 0 }, /ranks/],
-      [{ ...RUN, scale: Infinity }, /params\/scale/],
+      [{ ...RUN, scale: Infinity }, /scale: found Infinity/],
       [{ ...RUN, variant: "auto", rates: { flops: 1e308, bandwidth: 1e-300 } }, /params\/rates/],
       [{ ...RUN, link: { bandwidth: 1e9, latency: Infinity } }, /params\/link\/latency/],
     ] as const) await assert.rejects(remote.attendSeeded(input as SeededInput), (e: Error) => e instanceof InputError && message.test(e.message));

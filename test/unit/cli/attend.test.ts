@@ -89,7 +89,7 @@ test("pass-KV on the adapter: values, report, files", () =>
     assert.ok(["gpu-timestamps", "host"].includes(facts.clock));
     assert.equal(facts.adapterSource, process.env.RINGSIDE_ADAPTER_SOURCE ?? null);
     assert.ok(adapter.name.length > 0 && Array.isArray(adapter.features) && typeof adapter.software === "boolean");
-    assert.deepEqual(Object.keys(times), ["compile", "upload", "attend", "exchange", "merge", "total"]);
+    assert.deepEqual(Object.keys(times), ["compile", "barrier", "upload", "attend", "exchange", "late", "merge", "total"]);
     for (const [kind, seconds] of Object.entries(times)) assert.ok(seconds >= 0 && seconds <= times.total, `${kind} ${seconds} s of ${times.total} s`);
     assert.ok(times.compile > 0 && times.attend > 0);
     assert.ok(error!.passed && error!.out.max < 2e-6 && error!.out.rms <= error!.out.max && error!.lse.max < 1e-5);
