@@ -181,7 +181,7 @@ function picked({ out, lse }: Ran["result"], rows: readonly Row[], { heads, head
 }
 
 /** A fault that cannot strike would let a run pass that was to fail. */
-function requireFault({ rank, hop, kind }: Fault, ranks: number, variant: Variant | "auto", backend: Backend): void {
+export function requireFault({ rank, hop, kind }: Fault, ranks: number, variant: Variant | "auto", backend: Backend): void {
   const last = variant === "pass-kv" ? ranks - 2 : ranks - 1;
   if (rank >= ranks) throw new InputError(`--fault rank: found ${rank}, expected a rank from 0 to ${ranks - 1}`);
   if (hop > last) throw new InputError(`--fault hop: found ${hop}, expected a hop at which ${variant} on ${ranks} ranks sends${last < 0 ? " (it has none)" : `, 0 to ${last}`}`);

@@ -1,8 +1,9 @@
 /** What a command is given besides its arguments, and how its files are read and written. */
 import { randomBytes } from "node:crypto";
-import { access, constants, link, readdir, readFile, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
+import { fstatSync } from "node:fs";
+import { access, constants, link, readdir, readFile, readlink, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { InputError } from "../errors.ts";
 import type { Platform } from "../cluster/platform.ts";
@@ -47,6 +48,14 @@ export async function readInput(option: string, path: string): Promise<Uint8Arra
 export async function checkOutputs(outputs: Readonly<Record<string, string | undefined>>, inputs: Readonly<Record<string, string | undefined>> = {}): Promise<void> {
   // By place, and by device and inode: hard links have places of their own.
   const taken = new Map<string, string>();
+  for (const [fd, stream] of [[1, "standard output"], [2, "standard error"]] as const) {
+    try {
+      const { dev, ino } = fstatSync(fd, { bigint: true });
+      if (ino !== 0n) taken.set(`inode ${dev} ${ino}`, stream);
+    } catch {
+      // It is closed.
+    }
+  }
   for (const [option, path] of Object.entries(inputs)) if (path !== undefined) for (const name of await namesOf(path).catch(() => [])) taken.set(name, option);
   for (const [option, path] of Object.entries(outputs)) {
     if (path === undefined) continue;
@@ -78,8 +87,16 @@ async function namesOf(path: string): Promise<string[]> {
 }
 
 /** Where a file is or would be, links followed: two names of one file have one place, and a link is not replaced by a file. */
-async function placeOf(path: string): Promise<string> {
-  return await realpath(path).catch(async () => join(await realpath(dirname(path)), basename(path)));
+async function placeOf(path: string, links = 40): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch {
+    const place = join(await realpath(dirname(path)), basename(path));
+    const to = await readlink(place).catch(() => undefined);
+    if (to === undefined) return place;
+    if (links === 0) throw new InputError(`${path}: found a link that leads to itself, expected one that leads to a file`);
+    return await placeOf(resolve(dirname(place), to), links - 1);
+  }
 }
 
 /** Writes all files or none: each beside its place first, then moved into it; what stood there is put back if one cannot be moved. */

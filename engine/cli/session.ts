@@ -1,6 +1,7 @@
 /** `ringside session`: a conversation from a script of steps over one's own tensors, checked against one full prefill. */
 import { startOn } from "../cluster/start.ts";
-import type { SessionOptions, SessionRows, StepReport } from "../cluster/types.ts";
+import type { Backend, SessionOptions, SessionRows, StepReport, Variant } from "../cluster/types.ts";
+import type { Fault } from "../rank/job.ts";
 import { NOTHING_CACHED, validateRows, validateRun, validateScale, validateSession, type Where } from "../cluster/validate.ts";
 import { InputError, RankError } from "../errors.ts";
 import { offsets } from "../layout/shards.ts";
@@ -8,7 +9,7 @@ import { PAGE } from "../layout/pages.ts";
 import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
 import type { Span } from "../trace/span.ts";
-import { adapterSource, sayTimeout } from "./attend.ts";
+import { adapterSource, sayTimeout, requireFault } from "./attend.ts";
 import { checkOutputs, type Command, readInput, writeOutputs } from "./io.ts";
 import { choiceOption, faultOption, linkOption, numberOption, parseOptions, ratesOption, wholeOption } from "./options.ts";
 import { describeRemote, REMOTE_HELP, REMOTE_OPTIONS, remoteOption } from "./remote.ts";
@@ -80,6 +81,7 @@ export const session: Command = async (argv, io) => {
     throw new InputError(`${o.script}: found ${described} rows in all its sequences, expected those of q (${queryRows}) and k (${keyRows})`);
   }
 
+  if (fault !== undefined) requireSessionFault(fault, script, ranks, variant, backend!);
   const starts = offsets(script.rows);
   const consumed = script.rows.map((_, i) => script.steps.reduce((sum, step) => sum + (step.get(i) ?? 0), 0));
   const rowsOf = (sequence: number, from: number, n: number): SessionRows => {
@@ -160,6 +162,15 @@ function validateScript(script: Script, rowsOf: (sequence: number, from: number,
       }
     }
   }
+}
+
+/** A fault that cannot strike would let a session pass that was to fail. */
+function requireSessionFault(fault: Fault, { rows, steps }: Script, ranks: number, variant: Variant | "auto", backend: Backend): void {
+  const number = fault.step!;
+  if (number >= steps.length) throw new InputError(`--fault step: found ${number}, expected a step of the script, 0 to ${steps.length - 1}`);
+  const held = rows.map((_, i) => steps.slice(0, number).reduce((sum, step) => sum + (step.get(i) ?? 0), 0));
+  const isDecode = [...steps[number]].every(([sequence, n]) => n === 1 && held[sequence] > 0);
+  requireFault(fault, ranks, isDecode ? "pass-q" : variant, backend);
 }
 
 /** Reads and checks a script. Errors: InputError naming the file, the step, what was found and expected. */

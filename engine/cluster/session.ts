@@ -13,7 +13,7 @@ import { now } from "../trace/clock.ts";
 import { chooseVariant } from "./rates.ts";
 import { reportOf, type Shared } from "./report.ts";
 import { shapeOf } from "./shape.ts";
-import { packSnapshot, type Snapshot, unpackSnapshot } from "./snapshot.ts";
+import { packSnapshot, type Snapshot, snapshotBytes, unpackSnapshot } from "./snapshot.ts";
 import type { SessionFace, SessionOptions, SessionOutput, SessionRows, StepOptions, StepReport, StepResult, Variant } from "./types.ts";
 import { type Cached, NOTHING_CACHED, validateRows, validateRun, validateSession, validateStep } from "./validate.ts";
 
@@ -90,7 +90,7 @@ export class Session implements SessionFace {
 
   /** Appends rows to some sequences, new ones included, in one fused ring pass; O and LSE of the new rows. */
   async prefill(batch: readonly SessionRows[], options: StepOptions = {}): Promise<StepResult> {
-    validateStep(options);
+    validateStep(options, "here", this.#cluster.size, this.#cluster.backend);
     return await this.#exclusive("prefill", async () => {
       const { lengths, cached } = this.#checked(batch);
       const dealt = batch.map(({ sequence }, i) => dealPrefill(lengths[i], this.#length(sequence), this.#held(sequence)));
@@ -106,7 +106,7 @@ export class Session implements SessionFace {
 
   /** Appends one row to each of some sequences that have rows already: batched ring pass-Q decode (Algorithm 4). */
   async decode(batch: readonly SessionRows[], options: Omit<StepOptions, "variant"> = {}): Promise<StepResult> {
-    validateStep(options);
+    validateStep(options, "here", this.#cluster.size, this.#cluster.backend);
     return await this.#exclusive("decode", async () => {
       const { lengths, cached } = this.#checked(batch);
       batch.forEach(({ sequence }, i) => {
@@ -150,8 +150,9 @@ export class Session implements SessionFace {
    * after which the session is what it was.
    */
   async restore(bytes: Uint8Array): Promise<void> {
+    const own = snapshotBytes(bytes);
     await this.#exclusive("restore", async () => {
-      const snapshot = await unpackSnapshot(bytes, this.#identity());
+      const snapshot = await unpackSnapshot(own, this.#identity());
       const pages = this.#empty();
       snapshot.ranks.forEach((rows, rank) => {
         for (const { sequence, ranges } of rows) this.#take(pages[rank], rank, sequence, ranges);

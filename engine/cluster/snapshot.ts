@@ -1,5 +1,6 @@
 /** A session's cache as bytes: a JSON header, then each rank's rows as they are cached, under a checksum. */
 import { InputError } from "../errors.ts";
+import { sayValue } from "../options.ts";
 import { count, type Range } from "../layout/shards.ts";
 import type { CachedRows } from "../rank/cache.ts";
 import { bytesPer, decode, type DType } from "../tensor/dtype.ts";
@@ -47,9 +48,13 @@ export async function packSnapshot(snapshot: Snapshot): Promise<Uint8Array> {
   return out;
 }
 
+/** A snapshot's bytes as they are now: a Buffer's slice would share memory with other files, and its owner may change it. Errors: InputError. */
+export function snapshotBytes(given: unknown): Uint8Array<ArrayBuffer> {
+  return given instanceof Uint8Array ? new Uint8Array(given) : bad(`found ${sayValue(given)}, expected the Uint8Array that snapshot() gave`);
+}
+
 /** Reads a snapshot that must fit a session: its checksum, shape, positions and values. Errors: InputError saying what was found and expected. */
-export async function unpackSnapshot(bytes: Uint8Array, fits: Omit<Snapshot, "steps" | "ranks">): Promise<Snapshot> {
-  if (!(bytes instanceof Uint8Array)) bad(`found ${typeof bytes}, expected the Uint8Array that snapshot() gave`);
+export async function unpackSnapshot(bytes: Uint8Array<ArrayBuffer>, fits: Omit<Snapshot, "steps" | "ranks">): Promise<Snapshot> {
   if (bytes.length < HEADER_AT || MAGIC.some((byte, i) => bytes[i] !== byte)) {
     bad("found other bytes, expected those that snapshot() of this version gave");
   }
@@ -92,7 +97,8 @@ function headerOf(text: Uint8Array, fits: Omit<Snapshot, "steps" | "ranks">): He
   const held = new Map<number, Range[][]>();
   for (const [rank, sequences] of header.ranks.entries()) {
     if (!Array.isArray(sequences)) bad(`rank ${rank}: found no list of sequences`);
-    for (const { sequence, ranges } of sequences) {
+    for (const entry of sequences as unknown[]) {
+      const { sequence, ranges } = (entry ?? {}) as Header["ranks"][number][number];
       if (!Number.isSafeInteger(sequence) || sequence < 0 || !Array.isArray(ranges)) bad(`rank ${rank}: found sequence ${sequence} without ranges, expected both`);
       const perRank = held.get(sequence) ?? Array.from({ length: fits.size }, () => []);
       if (perRank[rank].length > 0) bad(`rank ${rank}: found sequence ${sequence} twice, expected it once`);

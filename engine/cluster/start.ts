@@ -14,7 +14,7 @@ export interface Start {
 /** The platform's. */
 export function startOn(platform: Platform): Start {
   const start = async (options: ClusterOptions): Promise<ClusterFace> =>
-    options.remote === undefined ? await Cluster.start(platform, options) : await (await bridgeOf(platform)).startRemote(options);
+    options?.remote === undefined ? await Cluster.start(platform, options) : await (await bridgeOf(platform)).startRemote(options);
   return start as Start;
 }
 

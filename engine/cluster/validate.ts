@@ -2,7 +2,8 @@
 import { InputError } from "../errors.ts";
 import { refuseUnknown, sayValue } from "../options.ts";
 import { bytesPer, type DType } from "../tensor/dtype.ts";
-import type { AttendInput, ClusterOptions, Link, SessionOptions, SessionRows, StepOptions } from "./types.ts";
+import type { Fault } from "../rank/job.ts";
+import type { AttendInput, Backend, ClusterOptions, Link, SessionOptions, SessionRows, StepOptions } from "./types.ts";
 
 /** Largest finite f32 with room for the sums that attention makes. */
 const F32_MAX = 1e38;
@@ -75,21 +76,55 @@ export function validateCluster(options: ClusterOptions): void {
     throw new InputError(`backend: found ${sayValue(backend)}, expected "webgpu" or "cpu"`);
   }
   if (link !== undefined) validateLink(link);
-  if (timeout !== undefined && !(timeout > 0 && timeout <= MOST_TIMEOUT)) {
+  if (timeout !== undefined && !(typeof timeout === "number" && timeout > 0 && timeout <= MOST_TIMEOUT)) {
     throw new InputError(`timeout: found ${sayValue(timeout)}, expected seconds above 0, at most ${MOST_TIMEOUT}`);
   }
-  if (fault !== undefined) {
-    const within = (n: number) => Number.isInteger(n) && n >= 0 && n < ranks;
-    if (!within(fault.rank) || !within(fault.hop)) {
-      throw new InputError(`fault: found rank ${sayValue(fault.rank)}, hop ${sayValue(fault.hop)}, expected both from 0 to ${ranks - 1}`);
+  if (fault !== undefined) validateFault(fault, ranks, backend);
+  if (shaders !== undefined && (typeof shaders !== "object" || shaders === null)) {
+    throw new InputError(`shaders: found ${sayValue(shaders)}, expected an object of WGSL texts by kernel name`);
+  }
+  for (const [kernel, given] of Object.entries(shaders ?? {})) {
+    const { text, name } = typeof given === "string" ? { text: given, name: "" } : (given ?? {}) as { text?: unknown; name?: unknown };
+    if (typeof text !== "string" || typeof name !== "string") {
+      throw new InputError(`shaders: found ${sayValue(given)} for ${JSON.stringify(kernel)}, expected its WGSL text, or { name, text }`);
     }
-    if (!FAULT_KINDS.includes(fault.kind)) throw new InputError(`fault: found kind ${sayValue(fault.kind)}, expected ${FAULT_KINDS.join(", ")}`);
   }
   if (backend === "cpu" && Object.keys(shaders ?? {}).length > 0) {
     throw new InputError(`shaders: found ${Object.keys(shaders!).join(", ")} beside backend "cpu", which runs no WGSL; expected backend "webgpu", or no shaders`);
   }
   if (tune !== undefined && typeof tune !== "boolean") throw new InputError(`tune: found ${sayValue(tune)}, expected true or false`);
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw new InputError(`signal: found ${sayValue(signal)}, expected an AbortSignal`);
+  validateWatching({ signal });
+}
+
+/** Throws InputError unless a planned fault can be one of `ranks` ranks on this back-end. */
+export function validateFault(fault: Fault, ranks: number, backend: Backend = "webgpu"): void {
+  refuseUnknown("fault", fault, ["rank", "hop", "kind", "step"]);
+  const { rank, hop, kind, step } = fault;
+  const within = (n: number) => Number.isInteger(n) && n >= 0 && n < ranks;
+  if (!within(rank) || !within(hop)) {
+    throw new InputError(`fault: found rank ${sayValue(rank)}, hop ${sayValue(hop)}, expected both from 0 to ${ranks - 1}`);
+  }
+  if (!FAULT_KINDS.includes(kind)) throw new InputError(`fault: found kind ${sayValue(kind)}, expected ${FAULT_KINDS.join(", ")}`);
+  if (step !== undefined && !(Number.isInteger(step) && step >= 0)) throw new InputError(`fault: found step ${sayValue(step)}, expected a whole number of at least 0`);
+  if (kind === "lose-device" && backend === "cpu") throw new InputError('fault: found kind "lose-device" with backend "cpu", which has no device; expected "exit" or "drop"');
+}
+
+/** Throws InputError unless what watches a call is what it should be. */
+function validateWatching(given: { readonly signal?: unknown; readonly onProgress?: unknown; readonly onHalt?: unknown; readonly watch?: unknown }): void {
+  if (given.signal !== undefined && !(given.signal instanceof AbortSignal)) throw new InputError(`signal: found ${sayValue(given.signal)}, expected an AbortSignal`);
+  for (const name of ["onProgress", "onHalt"] as const) {
+    if (given[name] !== undefined && typeof given[name] !== "function") throw new InputError(`${name}: found ${sayValue(given[name])}, expected a function`);
+  }
+  if (given.watch !== undefined && !Array.isArray(given.watch)) throw new InputError(`watch: found ${sayValue(given.watch)}, expected an array of rows of Q`);
+}
+
+function validateRates(rates: unknown): void {
+  if (rates === undefined) return;
+  refuseUnknown("rates", rates, ["flops", "bandwidth"]);
+  for (const name of ["flops", "bandwidth"] as const) {
+    const value = (rates as Record<string, unknown>)[name];
+    if (!(typeof value === "number" && value > 0 && Number.isFinite(value))) throw new InputError(`rates: found ${name} ${sayValue(value)}, expected a number above 0`);
+  }
 }
 
 /** Throws InputError unless the head counts and head size can be computed. */
@@ -140,6 +175,8 @@ export function validateAttend(input: AttendInput, where: Where = "here"): void 
   if (input.causal !== undefined && typeof input.causal !== "boolean") {
     throw new InputError(`causal: found ${sayValue(input.causal)}, expected true or false`);
   }
+  validateWatching(input);
+  validateRates(input.rates);
   if (input.watch !== undefined && input.onHalt === undefined) {
     throw new InputError("watch: found rows to watch but no onHalt to hand them to, expected both or neither");
   }
@@ -174,6 +211,7 @@ export function validateSession(options: SessionOptions, where: Where = "here"):
   validateWire(wireDtype);
   if (options.variant !== undefined) validateVariant(options.variant);
   validateScale(options.scale, where);
+  validateRates(options.rates);
   if (capacity === undefined) return;
   if (!Number.isSafeInteger(capacity) || capacity < 1) {
     throw new InputError(`capacity: found ${sayValue(capacity)} tokens, expected a whole number of at least 1`);
@@ -187,9 +225,11 @@ export function validateSession(options: SessionOptions, where: Where = "here"):
   }
 }
 
-/** Throws InputError unless a step's options are known and its variant, if it has one, is too. */
-export function validateStep(options: StepOptions, where: Where = "here"): void {
+/** Throws InputError unless a step's options are known and what they should be; `ranks` is N. */
+export function validateStep(options: StepOptions, where: Where = "here", ranks = Infinity, backend?: Backend): void {
   refuseUnknown("step", options, where === "remote" ? REMOTE.step : STEP);
+  validateWatching(options);
+  if (options.fault !== undefined) validateFault(options.fault, ranks, backend);
   if (options.variant !== undefined) validateVariant(options.variant);
 }
 
@@ -254,7 +294,7 @@ export function validateScores(prefix: string, q: number, k: number, headDim: nu
 export function validateLink(link: Link, name = "link"): void {
   refuseUnknown(name, link, ["bandwidth", "latency"]);
   const { bandwidth, latency } = link;
-  if (!(bandwidth > 0) || !(latency >= 0)) {
+  if (typeof bandwidth !== "number" || typeof latency !== "number" || !(bandwidth > 0) || !(latency >= 0)) {
     throw new InputError(
       `${name}: found ${sayValue(bandwidth)} bytes/s and ${
         sayValue(latency)

@@ -279,13 +279,22 @@ export class Kernels {
         const attention = isPieceKernel(name) || Object.hasOwn(TILE_KERNELS, name);
         try {
           const code = attention ? specialise(this.#shaders[name], shape) : this.#shaders[name];
-          const errors = await errorsOf(this.#device.createShaderModule({ label: name, code }));
+          const { errors } = await this.#module(name, code);
           if (errors !== undefined) throw new Error(`it does not compile: ${errors}`);
         } catch (error) {
           throw new InputError(`shaders: the text given for "${name}" cannot run: ${(error as Error).message}; expected WGSL as in shaders/${name}.wgsl`);
         }
       }
     })());
+  }
+
+  /** A module and what is wrong with its text, which is no error of the device's beside. */
+  async #module(label: string, code: string): Promise<{ readonly module: GPUShaderModule; readonly errors: string | undefined }> {
+    this.#device.pushErrorScope("validation");
+    const module = this.#device.createShaderModule({ label, code });
+    const scope = this.#device.popErrorScope();
+    const errors = await errorsOf(module);
+    return { module, errors: errors ?? (await scope)?.message };
   }
 
   #get(key: string, entryPoint: string, text: () => string): Promise<GPUComputePipeline> {
@@ -299,8 +308,7 @@ export class Kernels {
 
   async #compile(entryPoint: string, code: string): Promise<GPUComputePipeline> {
     const start = performance.now();
-    const module = this.#device.createShaderModule({ label: entryPoint, code });
-    const errors = await errorsOf(module);
+    const { module, errors } = await this.#module(entryPoint, code);
     if (errors !== undefined) throw new Error(`${entryPoint}.wgsl does not compile: ${errors}`);
     const descriptor: GPUComputePipelineDescriptor = { label: entryPoint, layout: "auto", compute: { module, entryPoint } };
     const pipeline = this.#blocking ? this.#device.createComputePipeline(descriptor) : await this.#device.createComputePipelineAsync(descriptor);

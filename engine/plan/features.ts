@@ -15,8 +15,12 @@ const UNPLANNED: readonly { readonly field: RegExp; readonly above: number; read
   { field: /^linear_(num|key|value|conv|attn)|^full_attention_interval$|^lightning_/, above: 0, means: "linear attention" },
   { field: /cross_att(entio)?n|^is_encoder_decoder$|^(num_)?encoder_layers$/, above: 0, means: "cross attention" },
   { field: /_per_layer$|^block_configs$/, above: 0, means: "sizes that differ by layer" },
-  { field: /^num_kv_shared_layers$|^use_cla$|^cla_share_factor$/, above: 0, means: "layers that share keys and values" },
-  { field: /^index_(topk|n_heads|head_dim)$|^sparse_attention|^nsa_|^moba_/, above: 0, means: "sparse attention" },
+  { field: /^num_kv_shared_layers$|^use_cla$|^cla_share_factor$|kv_reuse|yoco/, above: 0, means: "layers that share keys and values" },
+  { field: /^index_(topk|n_heads|head_dim)$|^sparse_|^nsa_|^moba_|^dual_chunk_attention/, above: 0, means: "sparse attention" },
+  { field: /^attn_type_list$|^attention_types$/, above: 0, means: "attention that differs by layer" },
+  { field: /retention|retnet|hyena/, above: 0, means: "layers without softmax attention" },
+  { field: /^attn_output_gate$/, above: 0, means: "gated attention" },
+  { field: /^(attention_window|window_size|local_attention)$/, above: 0, means: "windows of attention" },
 ];
 
 /** Layer types by which attention sees all tokens; a pattern of others is refused. */
@@ -37,6 +41,12 @@ const LEFT_OUT: readonly (readonly [field: string, what: string])[] = [
   ["audio_config", "only the text model is planned"],
 ];
 
+/** Families whose layers are no softmax attention over a cache, or none that fields tell of. */
+const OTHER_FAMILIES = /rwkv|mamba|diffllama|retnet|hyena|jamba|griffin/i;
+/** Fields that say how attention is shaped, and are read or say nothing new. */
+const READ_FIELDS =
+  /^(num_)?(hidden_)?layers$|^n_layers?$|^num_hidden_layers$|layer_?norm|norm|attention_(bias|dropout|multiplier|probs_dropout_prob)|attn_(bias|pdrop|dropout|implementation|logit_softcapping)|_attn_implementation|^(use_)?sliding_window|^max_window_layers$|^attention_chunk_size$|^local_attention_window$|layer_types?$|^(initial|final)|parallel_attn|num_attention_heads|query_pre_attn_scalar|num_nextn_predict_layers|layerdrop|pretraining/;
+
 /** Throws InputError, naming the field, for what no plan of a dense model with full attention would be right for. */
 export function refuseUnplanned(config: Config, name: string, path = ""): void {
   const refuse = (field: string, said: string, means: string): never => {
@@ -44,6 +54,12 @@ export function refuseUnplanned(config: Config, name: string, path = ""): void {
       `model ${name}: ${path}${field} = ${said} means ${means}; the planner knows dense models with grouped-query attention only`,
     );
   };
+  if (OTHER_FAMILIES.test(String(config.model_type))) refuse("model_type", show(config.model_type), "layers other than softmax attention over a cache");
+  if (config.mlp_gated === false) refuse("mlp_gated", "false", "a feed-forward layer without a gate in a family that may have one");
+  if (config.position_embedding_type === "alibi") refuse("position_embedding_type", '"alibi"', "a bias on scores");
+  if (typeof config.v_head_dim === "number" && typeof config.head_dim === "number" && config.v_head_dim !== config.head_dim) {
+    refuse("v_head_dim", show(config.v_head_dim), "values of another head size than keys");
+  }
   for (const [field, value] of Object.entries(config)) {
     const unplanned = UNPLANNED.find((row) => row.field.test(field) && says(value, row.above));
     if (unplanned !== undefined && !(Array.isArray(value) && unplanned.means.startsWith("sizes") && even(value))) {
@@ -83,6 +99,16 @@ export function windowOf(config: Config, name: string): { readonly tokens: numbe
     );
   }
   return sizes.sort((a, b) => a.tokens - b.tokens)[0];
+}
+
+/** Notes on fields of attention and layers that the planner does not know, and so leaves out. */
+export function unread(config: Config): string[] {
+  const known = new Set(LEFT_OUT.map(([field]) => field));
+  return Object.entries(config).flatMap(([field, value]) =>
+    /attn|attention|window|sparse|layer|gate/.test(field) && !READ_FIELDS.test(field) && !known.has(field) && says(value, 0)
+      ? [`${field} ${show(value)}: not known to the planner, and left out`]
+      : []
+  );
 }
 
 /** Notes on fields that depart from a dense layer by a little, which the plan leaves out. */

@@ -1,6 +1,6 @@
 /** Any Hugging Face config.json of a dense decoder-only transformer as a model. */
 import { InputError } from "../errors.ts";
-import { leftOut, refuseUnplanned, windowOf } from "./features.ts";
+import { leftOut, refuseUnplanned, unread, windowOf } from "./features.ts";
 import type { FfnPrecision, Model } from "./models.ts";
 
 /** Names that a size has in configs of different families. */
@@ -74,6 +74,8 @@ export function modelFromConfig(config: unknown, name: string): Model {
       `model ${name}: the config has no ${missing.join(", no ")}; found ${Object.keys(text).slice(0, 12).join(", ") || "nothing"}`,
     );
   }
+  // The first Qwen counts both halves of its gated layer.
+  if (family === "qwen") sizes.ffn = sizes.ffn! / 2;
   const { layers, width, heads, ffn, vocabulary } = sizes as Record<keyof typeof FIELDS, number>;
   const kvHeads = kvHeadsOf(text, heads, name);
   if (heads % kvHeads !== 0) {
@@ -101,6 +103,7 @@ export function modelFromConfig(config: unknown, name: string): Model {
   const notes: string[] = [
     ...(window === undefined ? [] : [`${window.field} is planned as full attention, which it is for up to ${window.tokens} tokens`]),
     ...leftOut(text),
+    ...unread(text),
   ];
   const { precision, note } = ffnPrecision(text.quantization_config);
   if (note !== undefined) notes.push(note);

@@ -176,6 +176,7 @@ export class RankService {
       const rows = await this.#cache(session).copy();
       return Comlink.transfer(rows, rows.map((r) => r.data));
     } catch (error) {
+      await this.#lossReported();
       this.#requireDevice();
       throw error;
     }
@@ -218,6 +219,12 @@ export class RankService {
 
   #requireDevice(): void {
     if (this.#lost !== undefined) throw new RankError(this.#setup!.rank, undefined, undefined, this.#lost);
+  }
+
+  /** Gives a lost device the time to report its loss: in Deno calls on it fail earlier. */
+  async #lossReported(): Promise<void> {
+    if (this.#gpu === undefined || this.#lost !== undefined) return;
+    await Promise.race([this.#gpu.gpu.device.lost, new Promise((resolve) => setTimeout(resolve, LOSS_NOTICE))]);
   }
 
   #cache(session: number): KvCache<unknown> {
@@ -300,6 +307,7 @@ export class RankService {
       running.fail(error);
       if (this.#dying) await forEver();
       await Promise.race([work.catch(() => {}), this.#lost === undefined ? forEver() : owing()]);
+      if (!isNamed(error)) await this.#lossReported();
       throw this.#named(error);
     } finally {
       mesh.end(job.id);
@@ -322,7 +330,7 @@ export class RankService {
 
   /** The error with this rank's name, unless it is one that needs none. */
   #named(error: unknown): unknown {
-    if (error instanceof InputError || error instanceof RankError || (error instanceof DOMException && error.name === "AbortError")) return error;
+    if (isNamed(error)) return error;
     const { hop, phase } = this.#running!;
     return new RankError(this.#setup!.rank, hop, endOf(phase), this.#lost ?? (error instanceof Error ? error.message : String(error)));
   }
@@ -390,6 +398,14 @@ export class RankService {
       } satisfies Pulse,
     );
   }
+}
+
+/** Milliseconds in which a lost device reports its loss. */
+const LOSS_NOTICE = 100;
+
+/** Whether an error says by itself what was wrong, or is the caller's own reason. */
+function isNamed(error: unknown): boolean {
+  return error instanceof InputError || error instanceof RankError || (error instanceof DOMException && error.name === "AbortError");
 }
 
 /** Milliseconds, twice, in which a thread that can run takes in the messages that lay in its queue. */

@@ -1,5 +1,7 @@
 /** The check of a result against float64, each element with the bound that its own row allows (bounds.ts). */
 import type { Variant } from "../ring/contract.ts";
+import { InputError } from "../errors.ts";
+import { nearest, sayValue } from "../options.ts";
 import { decode, type DType, encode } from "../tensor/dtype.ts";
 import { Turns } from "../turns.ts";
 import { allRows, ExactHead, type ReferenceInput } from "./attention.ts";
@@ -60,6 +62,7 @@ type Result = { readonly out: Float32Array; readonly lse: Float32Array };
 
 /** Compares a result with float64. `expected` saves its computation where several results of the same input are checked. */
 export function check(input: CheckInput, result: Result, expected?: readonly ExpectedRow[]): Check {
+  requireTensors(input, result);
   return last(checking(input, result, { expected }));
 }
 
@@ -73,6 +76,7 @@ export async function checkAsync(
     readonly rows?: readonly number[];
   } = {},
 ): Promise<Check> {
+  requireTensors(input, result);
   const steps = checking(input, result, { rows });
   const total = (rows ?? allRows(input)).length;
   const turns = new Turns(signal);
@@ -93,6 +97,17 @@ export function expect(input: CheckInput): ExpectedRow[] {
     rows.push({ place, exact: kept(exact), ways: ways.map((way) => ({ ...kept(way), allowed: kept(way.allowed) })) });
   }
   return rows;
+}
+
+/** Throws InputError where a tensor is missing, or the wire type is none: a check of something else would pass. */
+function requireTensors(input: CheckInput, { out, lse }: Result): void {
+  for (const [name, data] of Object.entries({ q: input.q, k: input.k, v: input.v, out, lse })) {
+    if (!(data instanceof Float32Array)) throw new InputError(`check: ${name}: found ${sayValue(data)}, expected a Float32Array`);
+  }
+  const { wireDtype = "f32" } = input;
+  if (!["f32", "f16", "bf16"].includes(wireDtype)) throw new InputError(`check: found wire dtype ${sayValue(wireDtype)}, expected f32, f16 or bf16`);
+  const near = Object.keys(input).find((name) => name !== "wireDtype" && nearest(name, ["wireDtype"]) !== undefined);
+  if (near !== undefined) throw new InputError(`check: found the option ${JSON.stringify(near)}; did you mean "wireDtype"?`);
 }
 
 /** Judges row by row; yields the rows done. */

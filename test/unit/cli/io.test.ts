@@ -1,7 +1,7 @@
 /** Output files: all or none, whatever stands in the way, and nothing of a killed command is left for ever. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, readlink, symlink, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
@@ -23,6 +23,19 @@ test("outputs are written all or none: what stood in their places is put back", 
     await writeOutputs([[at("o.npy"), "new"], [at("trace.json"), "{}"]]);
     assert.equal(await readFile(at("o.npy"), "utf8"), "new");
     assert.deepEqual((await readdir(folder)).sort(), ["lse.npy", "o.npy", "trace.json"]);
+  });
+});
+
+test("links are followed, one that leads nowhere too; two names of one place, and stdout, are refused", async () => {
+  await inFolder(async (folder) => {
+    const at = (name: string) => path.join(folder, name);
+    await symlink("o.npy", at("to-o.npy"));
+    await symlink("loop.npy", at("loop.npy"));
+    await assert.rejects(checkOutputs({ "--out": at("o.npy"), "--trace": at("to-o.npy") }), /--out names the same file/);
+    await assert.rejects(checkOutputs({ "--out": at("loop.npy") }), /a link that leads to itself/);
+    await writeOutputs([[at("to-o.npy"), "new"]]);
+    assert.equal(await readlink(at("to-o.npy")), "o.npy");
+    assert.equal(await readFile(at("o.npy"), "utf8"), "new");
   });
 });
 

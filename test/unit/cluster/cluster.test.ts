@@ -92,6 +92,7 @@ for (const kind of ["exit", "drop", "lose-device"] as const) {
         assert.equal(error.hop, 1);
         assert.equal(error.rank, kind === "drop" ? 2 : 1);
         assert.match(error.message, /awaited/);
+        if (kind === "lose-device") assert.match(error.message, /its GPU device was lost/);
         return true;
       });
       // A device takes time to compile before the fault strikes.

@@ -1,7 +1,8 @@
 /** What a cluster is asked is checked alike on every path: options, shapes, types, and the ranges that f32 and a wire type can hold. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import type { AttendInput, SessionOptions, SessionRows } from "../../../engine/cluster/types.ts";
+import { Cluster } from "../../../engine/cluster/cluster.ts";
+import type { AttendInput, ClusterOptions, SessionOptions, SessionRows } from "../../../engine/cluster/types.ts";
 import {
   type Cached,
   validateAttend,
@@ -15,6 +16,11 @@ import {
   type Where,
 } from "../../../engine/cluster/validate.ts";
 import { InputError } from "../../../engine/errors.ts";
+import { check, type CheckInput } from "../../../engine/reference/check.ts";
+import { experiment } from "../../experiment.ts";
+import { testPlatform } from "../../platform.ts";
+
+const platform = await testPlatform();
 
 const D = 16;
 const rows = (n: number, value: number) => new Float32Array(n * D).fill(value);
@@ -44,6 +50,28 @@ const step = (
 };
 const refused = (what: () => unknown, says: RegExp) =>
   assert.throws(what, (error: unknown) => error instanceof InputError && (assert.match(error.message, says), true));
+
+test("a call's signal, callbacks, rates, links and planned faults are what they should be, or refused by name", async () => {
+  const start = (options: unknown) => Cluster.start(platform, options as ClusterOptions);
+  for (const options of [undefined, null, { ranks: 2, fault: null }, { ranks: 2, fault: { rank: 0, hop: 0, kind: "explode" } }, { ranks: 2, fault: { rank: 0, hop: 0, kind: "exit", stepp: 1 } },
+    { ranks: 2, fault: { rank: 0, hop: 0, kind: "exit", step: -1.5 } }, { ranks: 2, backend: "cpu", fault: { rank: 0, hop: 0, kind: "lose-device" } }, { ranks: 2, shaders: null },
+    { ranks: 2, shaders: { attend: null } }, { ranks: 2, shaders: { attend: { name: "mine" } } }, { ranks: 2, timeout: "5" }, { ranks: 2, link: { bandwidth: "1e6", latency: 0 } },
+    { ranks: 2, link: { bandwidth: 1e6, latency: true } }, { ranks: 2, signal: {} }]) await assert.rejects(start(options), InputError, JSON.stringify(options));
+  const cluster = await Cluster.start(platform, { ranks: 1, backend: "cpu" });
+  const input = experiment({ sequences: [{ new: 4, cached: 0 }] });
+  for (const more of [{ signal: {} }, { signal: null }, { onProgress: 5 }, { onHalt: 5 }, { watch: 5 }, { rates: "x" }, { rates: { flops: "a", bandwidth: 1 } }]) {
+    await assert.rejects(cluster.attend({ ...input, ...more } as AttendInput), InputError, JSON.stringify(more));
+  }
+  const session = await cluster.session({ heads: 4, kvHeads: 4, headDim: 16 });
+  const rows = { sequence: 0, q: input.q, k: input.k, v: input.v };
+  for (const options of [{ signal: 5 }, { onProgress: 1 }, { fault: null }, { fault: { rank: 9, hop: 0, kind: "exit" } }]) {
+    await assert.rejects(session.prefill([rows], options as object), InputError, JSON.stringify(options));
+  }
+  await assert.rejects(cluster.session({ heads: 4, kvHeads: 4, headDim: 16, rates: { flops: "a", bandwidth: 1 } } as unknown as SessionOptions), InputError);
+  const result = await cluster.attend(input);
+  for (const wrong of [{ ...input, k: undefined }, { ...input, wireDtype: "f8" }, { ...input, wireDType: "f16" }]) assert.throws(() => check(wrong as CheckInput, result), InputError);
+  await cluster.dispose();
+});
 
 test("unknown options are refused with the nearest name, on every call", () => {
   refused(() => attend({ wireDType: "f16" }), /^attend: found the option "wireDType".*did you mean "wireDtype"\?$/);

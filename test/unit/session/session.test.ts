@@ -1,5 +1,8 @@
 /** Sessions on real workers: any script of steps gives what one full prefill gives, and a step happens whole or not at all. */
 import assert from "node:assert/strict";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
 import process from "node:process";
 import test from "node:test";
 import fc from "fast-check";
@@ -199,6 +202,28 @@ test("a snapshot is restored byte by byte, by another session too; a damaged one
   });
   await talking({ ranks: 2, backend: "cpu" }, { ...SMALL, headDim: 20, wireDtype: "bf16" }, [10], async (talk) => {
     await assert.rejects(talk.session.restore(bytes!), /found headDim 16, expected this session's 20/);
+  });
+});
+
+test("a snapshot that was in a file is restored, wherever its bytes lie in memory", async () => {
+  await talking({ ranks: 2, backend: "cpu" }, SMALL, [60], async (talk) => {
+    await talk.step([[0, 41]]);
+    const bytes = await talk.session.snapshot();
+    const file = path.join(await mkdtemp(path.join(os.tmpdir(), "ringside-")), "s.bin");
+    await writeFile(file, bytes);
+    const shifted = new Uint8Array(bytes.length + 3).subarray(3);
+    shifted.set(bytes);
+    const shared = new Uint8Array(new SharedArrayBuffer(bytes.length));
+    shared.set(bytes);
+    for (const given of [await readFile(file), shifted, shared]) {
+      const restoring = talk.session.restore(given);
+      if (given === shifted) given.fill(0);
+      await restoring;
+      assert.deepEqual(await talk.session.snapshot(), bytes);
+    }
+    await rm(path.dirname(file), { recursive: true });
+    await talk.step([[0, 7]]);
+    talk.verify();
   });
 });
 
