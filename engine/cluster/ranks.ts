@@ -213,6 +213,10 @@ export class Ranks {
         }));
         await this.#replace([...this.#faults.keys()]);
         const replaced = [...this.#replaced].sort((a, b) => a - b);
+        await this.#opened(replaced).catch((error: Error) => {
+          for (const rank of replaced) this.#faulted(rank, `its replacement did not open (${error.message})`);
+          throw error;
+        });
         await refill(replaced);
         this.#replaced.clear();
         this.#broken = undefined;
@@ -230,7 +234,6 @@ export class Ranks {
       const reason = new DOMException("the cluster was disposed", "AbortError");
       for (const { fail } of [...this.#waiting]) fail(reason);
       await this.#hold(Promise.all(this.#ranks.map((rank, i) => (this.#faults.has(i) ? this.#retire(rank) : endRank(rank)))));
-      this.#broken = undefined;
     })();
   }
 
@@ -283,14 +286,15 @@ export class Ranks {
 
   /** Resolves when ranks have opened their devices. */
   #opened(ranks: readonly number[] = [...this.#ranks.keys()]): Promise<Opened[]> {
-    return Promise.all(ranks.map((rank) =>
-      this.#watched(rank, (fail) => {
-        const limit = OPEN_SECONDS * this.#slowness;
-        const late = new RankError(rank, undefined, "its GPU device", `did not open within ${limit.toFixed(0)} s`);
-        const timer = setTimeout(() => fail(late), limit * 1000);
-        return this.#ranks[rank].opened.finally(() => clearTimeout(timer));
-      })
-    ));
+    const limit = OPEN_SECONDS * this.#slowness;
+    return Promise.all(ranks.map((rank) => {
+      const late = new RankError(rank, undefined, "its GPU device", `did not open within ${limit.toFixed(0)} s`);
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      return this.#watched(rank, (fail) => {
+        timer = setTimeout(() => fail(late), limit * 1000);
+        return this.#ranks[rank].opened;
+      }).finally(() => clearTimeout(timer));
+    }));
   }
 
   async #replace(ill: readonly number[]): Promise<void> {
@@ -308,7 +312,6 @@ export class Ranks {
       const port = ports[rank][other]!;
       return this.ask(rank, (service) => service.connect(other, Comlink.transfer(port, [port])));
     })));
-    await this.#opened(ill);
   }
 
   /** Lets go of a rank that failed: it ends when it can. */

@@ -6,6 +6,7 @@ import { attend } from "../../../engine/cli/attend.ts";
 import { RankError } from "../../../engine/errors.ts";
 import { experiment } from "../../experiment.ts";
 import { call, contents, inFolder, runtime, writeTensors } from "./command.ts";
+import { patience } from "../../patience.ts";
 
 interface Case {
   readonly fault: string;
@@ -54,6 +55,7 @@ for (const { fault, options, says, seconds } of CASES) {
       const out = (name: string) => path.join(folder, name);
       const argv = [...(await writeTensors(folder, input)), "--ranks", "2", ...options, "--out", out("o.npy"), "--lse", out("l.npy"), "--trace", out("t.json")];
       const before = await contents(folder);
+      const most = patience(1000 * seconds) / 1000;
       const start = performance.now();
       await assert.rejects(call(attend, [...argv, "--fault", fault, "--timeout", String(TIMEOUT)]), (error) => {
         assert.ok(error instanceof RankError, `${error}`);
@@ -62,7 +64,8 @@ for (const { fault, options, says, seconds } of CASES) {
         return true;
       });
       const took = (performance.now() - start) / 1000;
-      assert.ok(took < seconds, `it took ${took.toFixed(1)} s, expected at most ${seconds} s`);
+      // The command stretches its limit by as many times as this machine is slower than a quiet one.
+      assert.ok(took < Math.max(most, patience(1000 * seconds) / 1000), `it took ${took.toFixed(1)} s, expected at most ${most.toFixed(1)} s`);
       assert.deepEqual(await contents(folder), before, "nothing is written");
       const { status } = await call(attend, [...argv, "--backend", "cpu", "--check"]);
       assert.equal(status, 0, "the process can go on");

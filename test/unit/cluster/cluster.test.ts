@@ -6,6 +6,7 @@ import type { ClusterOptions } from "../../../engine/cluster/types.ts";
 import { InputError, RankError } from "../../../engine/errors.ts";
 import { check } from "../../../engine/reference/check.ts";
 import { experiment } from "../../experiment.ts";
+import { patience } from "../../patience.ts";
 import { testPlatform } from "../../platform.ts";
 
 const platform = await testPlatform();
@@ -64,7 +65,7 @@ test("a cancelled experiment stops, and the cluster goes on", async () => {
     const start = performance.now();
     setTimeout(() => controller.abort(), 200);
     await assert.rejects(cluster.attend({ ...small, signal: controller.signal }), { name: "AbortError" });
-    assert.ok(performance.now() - start < 2000);
+    assert.ok(performance.now() - start < patience(2000));
   });
   await using({ ranks: 2, backend: "cpu" }, async (cluster) => {
     const controller = new AbortController();
@@ -96,7 +97,8 @@ for (const kind of ["exit", "drop", "lose-device"] as const) {
         return true;
       });
       // A device takes time to compile before the fault strikes.
-      assert.ok(performance.now() - start < (kind === "lose-device" ? 30_000 : 4500), `took ${performance.now() - start} ms`);
+      const most = kind === "lose-device" ? 30_000 : 1000 * cluster.ranks.timeout.used + patience(1500);
+      assert.ok(performance.now() - start < most, `took ${performance.now() - start} ms of ${most}`);
       if (kind !== "drop") await assert.rejects(cluster.attend(small), RankError, "a broken cluster must say so again");
     });
   });

@@ -8,6 +8,7 @@ import { InputError, RankError } from "../../../engine/errors.ts";
 import { check } from "../../../engine/reference/check.ts";
 import type { FixedInput } from "../../../engine/cluster/in-process.ts";
 import { experiment } from "../../experiment.ts";
+import { patience } from "../../patience.ts";
 import { testPlatform } from "../../platform.ts";
 
 const platform = await testPlatform();
@@ -88,7 +89,7 @@ for (const backend of ["cpu", "webgpu"] as const) {
           assert.ok(first === undefined || first instanceof RankError, String(first));
           if (first === undefined) await broken(cluster);
           await assert.rejects(call(), RankError);
-          assert.ok(performance.now() - start < 4000, `took ${performance.now() - start} ms`);
+          assert.ok(performance.now() - start < patience(4000), `took ${performance.now() - start} ms`);
           await cluster.repair();
           if (first !== undefined || i < 3) assert.deepEqual(await session.snapshot(), saved);
           else await session.restore(saved);
@@ -148,6 +149,31 @@ test("a repair that fails half-way leaves nothing out: the next one fills what i
   }, watched);
 });
 
+test("a replacement that cannot open is no replacement: the next repair starts another", async () => {
+  let doomed = 0;
+  const failing: Platform = {
+    ...platform,
+    startWorker() {
+      const worker = platform.startWorker();
+      if (doomed-- > 0) setTimeout(() => worker.terminate(), 0);
+      return worker;
+    },
+  };
+  await using({ ranks: 3, backend: "cpu" }, async (cluster) => {
+    const session = await cluster.session(HEADS);
+    await session.prefill([rows(0, 50)]);
+    const before = await session.snapshot();
+    strike(cluster, 1, "exit");
+    await broken(cluster);
+    doomed = 1;
+    await assert.rejects(cluster.repair(), RankError);
+    await assert.rejects(session.snapshot(), RankError);
+    assert.deepEqual(await cluster.repair(), [1]);
+    assert.deepEqual(await session.snapshot(), before);
+    exact(50, 20, await session.prefill([rows(50, 20)]));
+  }, failing);
+});
+
 test("after a fault or a cancel on a slow link the next job finds the link free", async () => {
   const link = { bandwidth: 3e4, latency: 0 };
   for (const variant of ["pass-kv", "pass-q"] as const) {
@@ -179,7 +205,7 @@ test("a chunk that is dropped is found by what its sender and its waiter say, in
         assert.match(error.message, /waited [0-9.]+ s, and rank 1 has not sent it .*awaited: (the chunk of hop \d|the All2All parcel) from rank 1/);
         return true;
       });
-      assert.ok(performance.now() - start < 1000 * (cluster.ranks.timeout.used + 3), `took ${performance.now() - start} ms`);
+      assert.ok(performance.now() - start < 1000 * cluster.ranks.timeout.used + patience(3000), `took ${performance.now() - start} ms`);
     });
   }
 });
@@ -191,7 +217,7 @@ test("a cancel while kernels compile ends the call at once and breaks nothing", 
       const input = experiment({ sequences: [{ new: 64, cached: 0 }], heads: 4, kvHeads: 1, headDim: 128 });
       const start = performance.now();
       await assert.rejects(cluster.attend({ ...input, signal: AbortSignal.timeout(40) }), (error) => (error as Error).name === "TimeoutError");
-      assert.ok(performance.now() - start < 3000, `took ${performance.now() - start} ms`);
+      assert.ok(performance.now() - start < patience(3000), `took ${performance.now() - start} ms`);
       // The next one waits for what the cancelled one still compiles; so does a repair, which finds nobody ill.
       assert.deepEqual(await cluster.repair(), []);
       assert.ok(check(input, await cluster.attend(input)).passed);
