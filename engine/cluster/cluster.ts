@@ -14,7 +14,7 @@ import { reportOf, type Shared } from "./report.ts";
 import { keyChunk, queryChunk, scatterResult } from "./scatter.ts";
 import { Session } from "./session.ts";
 import { shapeOf } from "./shape.ts";
-import { Turns } from "./turns.ts";
+import { Turns } from "../turns.ts";
 import type { AdapterFacts, AttendInput, AttendResult, Backend, ClusterFace, ClusterOptions, SessionOptions, Variant } from "./types.ts";
 import { validateAttend, validateCluster, validateRun } from "./validate.ts";
 

@@ -237,11 +237,6 @@ export class Ranks {
     })();
   }
 
-  /** Whether `dispose` was called. */
-  get disposed(): boolean {
-    return this.#ended !== undefined;
-  }
-
   #requireFree(what: string): void {
     if (this.#busy !== undefined) throw new InputError(`${what}: ${this.#busy} is under way; expected one thing at a time: await it first`);
   }

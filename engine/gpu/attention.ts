@@ -3,13 +3,12 @@ import type { Attention } from "../ring/contract.ts";
 import { PAGE } from "../layout/pages.ts";
 import { type Block, bySequence, type Run } from "../layout/shards.ts";
 import { type Visibility, visibility } from "../layout/visibility.ts";
-import { type RankChunk, rankChunk, type Rows, type Shape } from "../ring/chunk.ts";
+import { type Plan, type RankChunk, rankChunk, type Rows, type Shape } from "../ring/chunk.ts";
 import { bytesPer } from "../tensor/dtype.ts";
 import { now, type Recorder } from "../trace/clock.ts";
 import { type Gpu, requireStorage } from "./device.ts";
 import { type AttendShape, chooseKernel, chooseMerge, isMergeKernel, isPieceKernel, kernelName, type KernelName, type Kernels, MERGE_COLUMNS, type MergeKernelName, PIECE_HEADS, PIECE_KERNELS, PIECE_KEYS, type PieceKernel, suitingTileKernels, TILE_KERNELS, type TileKernelName } from "./kernels.ts";
 import type { Pool } from "./pool.ts";
-import type { Plan } from "../rank/run.ts";
 
 /** Queries on the device. */
 export interface GpuQueries {

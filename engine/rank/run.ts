@@ -5,19 +5,8 @@ import { passKv } from "../ring/pass-kv.ts";
 import { passQ } from "../ring/pass-q.ts";
 import type { Span } from "../trace/span.ts";
 import type { KvCache } from "./cache.ts";
-import type { RankChunk, Rows } from "../ring/chunk.ts";
-import type { Block } from "../layout/shards.ts";
+import type { Plan, RankChunk, Rows } from "../ring/chunk.ts";
 import type { AttendJob, StepJob } from "./job.ts";
-
-/** What a run will ask of a device, as far as its rank knows beforehand. */
-export interface Plan {
-  readonly queries: Block;
-  readonly keys: Block;
-  /** N: so many attentions. */
-  readonly hops: number;
-  /** Partial results that are merged at the end: N in pass-Q, else 1. */
-  readonly parts: number;
-}
 
 /** A back-end of the contract that can hand out its final result and give its memory back. */
 export interface Device<Q, KV, P> extends Attention<RankChunk, Q, KV, P> {

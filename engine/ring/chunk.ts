@@ -31,6 +31,16 @@ export interface Shape {
   readonly kv: DType;
 }
 
+/** What a run will ask of a device, as far as its rank knows beforehand. */
+export interface Plan {
+  readonly queries: Block;
+  readonly keys: Block;
+  /** N: so many attentions. */
+  readonly hops: number;
+  /** Partial results that are merged at the end: N in pass-Q, else 1. */
+  readonly parts: number;
+}
+
 /** LSE of a row that sees no key, inside devices and messages; the API says -Infinity. */
 export const NO_KEYS = -3e38;
 

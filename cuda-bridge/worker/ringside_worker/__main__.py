@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="ranks, each a process of this host: one a GPU, or N on the CPU (default 1, which simulates as many as are asked for)",
     )
-    made.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is one")
+    made.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda if there is a GPU")
     made.add_argument(
         "--timeout",
         type=float,

@@ -128,7 +128,7 @@ class Engine:
             self.crew.command(command)
 
         def look() -> bool:
-            """On rank 0: a cancellation that it sees while it prepares is said on to the others."""
+            """On rank 0: pass a cancellation seen during preparation on to the others."""
             asked = cancelled()
             if asked and self.world > 1:
                 self.team.tell_cancel(command["run"])
