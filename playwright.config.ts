@@ -1,4 +1,5 @@
-// End-to-end tests of the built page, in the Chromium that the set-up finds (an installed one, else the one from npm) with its software WebGPU adapter.
+// End-to-end tests of the built page, in the Chromium that the set-up finds (an installed one, else the one from npm)
+// with its software WebGPU adapter.
 import { type AddressInfo, createServer } from "node:net";
 import process from "node:process";
 import { defineConfig } from "@playwright/test";
@@ -39,5 +40,12 @@ export default defineConfig({
     screenshot: "only-on-failure",
     launchOptions: { executablePath: browser.path, env: browser.env, args: CHROMIUM_ARGS },
   },
-  webServer: { command: `node engine/cli/setup/page.mjs --port ${port}`, url, reuseExistingServer: false, timeout: 120_000, stdout: "ignore", stderr: "pipe" },
+  webServer: {
+    command: `node engine/cli/setup/page.mjs --port ${port}`,
+    url,
+    reuseExistingServer: false,
+    timeout: 120_000,
+    stdout: "ignore",
+    stderr: "pipe",
+  },
 });

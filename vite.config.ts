@@ -5,20 +5,37 @@ import { defineConfig } from "vite";
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 /**
- * What the page may load: its own files. Lit and the editor write styles into elements, pictures are drawn from blobs, and Remote connects to any
- * worker that the visitor names. A worker of the page obeys the policy of its own response, so the server sends the policy too.
+ * What the page may load: its own files. Lit and the editor write styles into elements, pictures are drawn from blobs,
+ * and Remote connects to any worker that the visitor names. A worker of the page obeys the policy of its own response,
+ * so the server sends the policy too.
  */
 const POLICY = [
-  "default-src 'self'", "script-src 'self'", "style-src 'self' 'unsafe-inline'", "img-src 'self' blob:", "connect-src 'self' ws: wss:",
-  "object-src 'none'", "base-uri 'none'", "form-action 'none'",
+  "default-src 'self'",
+  "script-src 'self'",
+  "style-src 'self' 'unsafe-inline'",
+  "img-src 'self' blob:",
+  "connect-src 'self' ws: wss:",
+  "object-src 'none'",
+  "base-uri 'none'",
+  "form-action 'none'",
 ].join("; ");
-const meta = { tag: "meta", attrs: { "http-equiv": "Content-Security-Policy", content: POLICY }, injectTo: "head-prepend" } as const;
+const meta = {
+  tag: "meta",
+  attrs: { "http-equiv": "Content-Security-Policy", content: POLICY },
+  injectTo: "head-prepend",
+} as const;
 
 export default defineConfig({
   root: at("web"),
   base: "./",
   // The tokens use light-dark(), which every browser with WebGPU knows: nothing is rewritten for older ones.
-  build: { outDir: at("web/dist"), emptyOutDir: true, target: "es2023", cssTarget: ["chrome123", "safari17.5", "firefox120"], assetsInlineLimit: 0 },
+  build: {
+    outDir: at("web/dist"),
+    emptyOutDir: true,
+    target: "es2023",
+    cssTarget: ["chrome123", "safari17.5", "firefox120"],
+    assetsInlineLimit: 0,
+  },
   plugins: [{
     name: "content-security-policy",
     apply: "build",

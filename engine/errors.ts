@@ -1,4 +1,6 @@
-/** The errors that Ringside throws on purpose: each says what was wrong, what was found, what was expected, what to do. */
+/**
+ * The errors that Ringside throws on purpose: each says what was wrong, what was found, what was expected, what to do.
+ */
 
 /** Bad input or usage: a file, an option or a tensor that does not fit. The command line ends with status 2. */
 export class InputError extends Error {
@@ -13,7 +15,14 @@ export class LimitError extends InputError {
   readonly need: number;
   /** The largest number of new tokens T of this shape that would fit, when one would. */
   readonly largestT: number | undefined;
-  constructor(limit: string, have: number, need: number, largestT?: number, holder = "the adapter", wanter = "this experiment") {
+  constructor(
+    limit: string,
+    have: number,
+    need: number,
+    largestT?: number,
+    holder = "the adapter",
+    wanter = "this experiment",
+  ) {
     const fits = largestT === undefined ? "" : `; the largest T of this shape that would fit is ${largestT}`;
     super(`${limit}: ${holder} has ${have}, ${wanter} needs ${need}${fits}`);
     this.limit = limit;
@@ -40,9 +49,28 @@ export class RankError extends Error {
 
 /** What went wrong at or on the way to a remote worker: the protocol's error codes, and the client's own below. */
 export type RemoteCode =
-  | "unreachable" | "connect-timeout" | "lost" | "silent" | "bad-reply" | "closed" | "session-gone"
-  | "bad-hello" | "bad-token" | "bad-version" | "bad-origin" | "too-many-connections" | "bad-message" | "bad-frame" | "too-large"
-  | "queue-full" | "unknown-session" | "too-many-sessions" | "cancelled" | "time-limit" | "worker-failed" | "shutting-down";
+  | "unreachable"
+  | "connect-timeout"
+  | "lost"
+  | "silent"
+  | "bad-reply"
+  | "closed"
+  | "session-gone"
+  | "bad-hello"
+  | "bad-token"
+  | "bad-version"
+  | "bad-origin"
+  | "too-many-connections"
+  | "bad-message"
+  | "bad-frame"
+  | "too-large"
+  | "queue-full"
+  | "unknown-session"
+  | "too-many-sessions"
+  | "cancelled"
+  | "time-limit"
+  | "worker-failed"
+  | "shutting-down";
 
 /** A remote worker that could not be reached, was lost, or failed. Never holds the token. */
 export class RemoteError extends Error {

@@ -6,8 +6,8 @@ export type * from "./cluster/types.ts";
 export type { Fault } from "./rank/job.ts";
 export { type Dealing, type Mask, type MaskBlock, type MaskChunk, maskOf } from "./ring/mask.ts";
 export type { Sequence } from "./layout/shards.ts";
-export { check, type Check, checkAsync, type CheckInput, type Judged } from "./reference/check.ts";
-export { difference, type Difference, F32_TOLERANCE, type Tolerance } from "./reference/error.ts";
+export { type Check, check, checkAsync, type CheckInput, type Judged } from "./reference/check.ts";
+export { type Difference, difference, F32_TOLERANCE, type Tolerance } from "./reference/error.ts";
 export { type KeyRun, reference, type ReferenceInput, type ReferenceOutput } from "./reference/attention.ts";
 export { decode, type DType, encode } from "./tensor/dtype.ts";
 export { readNpy, writeNpy } from "./tensor/npy.ts";
@@ -19,4 +19,17 @@ export type { SessionFace as Session } from "./cluster/types.ts";
 export { chromeTrace } from "./trace/perfetto.ts";
 export type { Kind, Lane, Span } from "./trace/span.ts";
 export { sampleRows } from "../cuda-bridge/client/sample.ts";
-export type { Facts, Remote, RemoteClusterFace, RemoteOptions, RemoteRun, Row, RowCheck, SeededBatch, SeededInput, SeededResult, Verification, VerifyInput } from "../cuda-bridge/client/types.ts";
+export type {
+  Facts,
+  Remote,
+  RemoteClusterFace,
+  RemoteOptions,
+  RemoteRun,
+  Row,
+  RowCheck,
+  SeededBatch,
+  SeededInput,
+  SeededResult,
+  Verification,
+  VerifyInput,
+} from "../cuda-bridge/client/types.ts";

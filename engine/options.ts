@@ -1,14 +1,18 @@
 /** Names of options as callers write them: unknown ones are refused, with the nearest known one. */
 import { InputError } from "./errors.ts";
 
-/** Throws InputError if `given` is no object or has a field that is none of `known`. `what` is what takes the options. */
+/**
+ * Throws InputError if `given` is no object or has a field that is none of `known`. `what` is what takes the options.
+ */
 export function refuseUnknown(what: string, given: unknown, known: readonly string[]): void {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
     throw new InputError(`${what}: found ${sayValue(given)}, expected an object with options of ${known.join(", ")}`);
   }
   const unknown = Object.keys(given).find((name) => !known.includes(name));
   if (unknown === undefined) return;
-  throw new InputError(`${what}: found the option ${JSON.stringify(unknown)}, expected ${known.join(", ")}${didYouMean(unknown, known)}`);
+  throw new InputError(
+    `${what}: found the option ${JSON.stringify(unknown)}, expected ${known.join(", ")}${didYouMean(unknown, known)}`,
+  );
 }
 
 /** `; did you mean "x"?`, or nothing where no name is near. `show`: how a name is written. */
@@ -21,7 +25,10 @@ export function didYouMean(
   return near === undefined ? "" : `; did you mean ${show(near)}?`;
 }
 
-/** The known name that differs least, in at most a third of its letters, or the only one that begins so. Capitals, - and _ don't count. */
+/**
+ * The known name that differs least, in at most a third of its letters, or the only one that begins so. Capitals, - and
+ * _ don't count.
+ */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const plain = (text: string) => text.toLowerCase().replaceAll(/[-_]/g, "");
   const wanted = plain(name);
@@ -38,7 +45,9 @@ export function sayValue(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value);
   if (Array.isArray(value)) return `an array of ${value.length}`;
   if (typeof value === "function") return "a function";
-  return typeof value === "object" && value !== null ? `an object (${value.constructor?.name ?? "without a class"})` : String(value);
+  return typeof value === "object" && value !== null
+    ? `an object (${value.constructor?.name ?? "without a class"})`
+    : String(value);
 }
 
 /** Letters inserted, left out, replaced, or swapped with a neighbour, that lead from `a` to `b`. */

@@ -1,19 +1,39 @@
-/** Counts and rates as people write them: 128k, 128_000, 50GB/s, 1Gbps. One reading for the command line, the page and files. */
+/**
+ * Counts and rates as people write them: 128k, 128_000, 50GB/s, 1Gbps. One reading for the command line, the page and
+ * files.
+ */
 
 /** Decimal multiples as in the paper (128K tokens are 128,000), and binary ones under their own names. */
-const MULTIPLES: Readonly<Record<string, number>> = { "": 1, k: 1e3, K: 1e3, M: 1e6, G: 1e9, T: 1e12, Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40 };
+const MULTIPLES: Readonly<Record<string, number>> = {
+  "": 1,
+  k: 1e3,
+  K: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+};
 
 const NUMBER = String.raw`([+-]?(?:\d+(?:_\d+)*)(?:\.\d+)?(?:[eE][+-]?\d+)?|[+-]?\.\d+(?:[eE][+-]?\d+)?)`;
 const COUNT = new RegExp(`^${NUMBER}\\s*(|[kKMGT]|[KMGT]i)$`);
 const RATE = new RegExp(`^${NUMBER}\\s*(|[kKMGT]|[KMGT]i)(B/s|Bps|b/s|bps|bit/s)$`);
 
-/** A number of things, such as `131072`, `128k`, `128_000`, `128Ki` (131,072) or `1.5M`; undefined if `text` is none. May be negative or fractional. */
+/**
+ * A number of things, such as `131072`, `128k`, `128_000`, `128Ki` (131,072) or `1.5M`; undefined if `text` is none.
+ * May be negative or fractional.
+ */
 export function readCount(text: string): number | undefined {
   const match = COUNT.exec(text.trim());
   return match === null ? undefined : finite(match[1], match[2]);
 }
 
-/** Bytes per second, such as `5e7`, `50GB/s` or `1Gbps` (bits: 1.25e8 bytes/s); undefined if `text` is none. A bare number is bytes/s. */
+/**
+ * Bytes per second, such as `5e7`, `50GB/s` or `1Gbps` (bits: 1.25e8 bytes/s); undefined if `text` is none. A bare
+ * number is bytes/s.
+ */
 export function readRate(text: string): number | undefined {
   const match = RATE.exec(text.trim());
   if (match === null) return readCount(text);

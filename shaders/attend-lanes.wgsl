@@ -1,9 +1,9 @@
-// Blockwise attention with online softmax for software adapters without subgroups (lavapipe): no workgroup memory and no
-// barrier. A lane owns four packed rows and loads all keys by itself; the lanes of a workgroup read the same ones.
+// Blockwise attention with online softmax for software adapters without subgroups (lavapipe): no workgroup memory and
+// no barrier. A lane owns four packed rows and loads all keys by itself; the lanes of a workgroup read the same ones.
 //
 // A 4 x 4 block of scores, and four rows of four columns of O, are one mat4x4f: what is loaded meets four rows, and the
-// compiler (LLVM) keeps the accumulators in registers, for which it unrolls the loops over D: 2 to 4 times as fast as the
-// general kernel, and up to 4 times as long to compile.
+// compiler (LLVM) keeps the accumulators in registers, for which it unrolls the loops over D: 2 to 4 times as fast as
+// the general kernel, and up to 4 times as long to compile.
 //
 // Contract, shapes, pages and tiles: as attend.wgsl's.
 // The lines marked `specialise` are replaced by the host for other head sizes and storage types.

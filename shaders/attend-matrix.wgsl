@@ -1,18 +1,20 @@
-// Blockwise attention on matrix units, for keys and values in f16: a workgroup of four subgroups of 32 attends 64 packed rows
-// to 32 keys at a time; a subgroup has 16 of the rows, and its products are of 16 x 16 x 16, f16 times f16 into f32.
+// Blockwise attention on matrix units, for keys and values in f16: a workgroup of four subgroups of 32 attends 64
+// packed rows to 32 keys at a time; a subgroup has 16 of the rows, and its products are of 16 x 16 x 16, f16 times f16
+// into f32.
 //
-// Q stays in left matrices and O in result matrices from the first key to the last. K and V go through workgroup memory, the
-// next ones on their way to registers while these are used; the scores come back through it, since no lane can see the
-// elements of a matrix. Weights are taken against a maximum that is let lag: O is rescaled (through memory, too) only where
-// a row's maximum has risen by more than LAZY, so that no weight is above 2^LAZY, and is divided once, at the end. A row of
-// Q is divided by a power of two near its largest element before it is rounded to f16, so that no f32 is too large for it.
+// Q stays in left matrices and O in result matrices from the first key to the last. K and V go through workgroup
+// memory, the next ones on their way to registers while these are used; the scores come back through it, since no lane
+// can see the elements of a matrix. Weights are taken against a maximum that is let lag: O is rescaled (through memory,
+// too) only where a row's maximum has risen by more than LAZY, so that no weight is above 2^LAZY, and is divided once,
+// at the end. A row of Q is divided by a power of two near its largest element before it is rounded to f16, so that no
+// f32 is too large for it.
 //
-// Weights are rounded to f16, and queries where they are f32: a kernel for results that 16-bit keys and values have rounded
-// already.
+// Weights are rounded to f16, and queries where they are f32: a kernel for results that 16-bit keys and values have
+// rounded already.
 //
 // Contract, shapes, pages and tiles: as attend.wgsl's, with tiles of 64 packed rows, and D a multiple of 16 up to 128.
-// The lines marked `specialise` are replaced by the host for other head sizes and storage types; the loops marked `unroll`
-// are written out by it on hardware, since what they index is kept in registers only then.
+// The lines marked `specialise` are replaced by the host for other head sizes and storage types; the loops marked
+// `unroll` are written out by it on hardware, since what they index is kept in registers only then.
 
 enable f16;
 enable subgroups;
@@ -38,7 +40,8 @@ const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
 const LAZY: f32 = 8.0;
 
-// Lengths of rows in workgroup memory in vec4: a little more than is stored, so that neighbouring rows begin in other banks.
+// Lengths of rows in workgroup memory in vec4: a little more than is stored, so that neighbouring rows begin in other
+// banks.
 const OPERAND: u32 = V4 + 2u;
 const SCORE: u32 = KEYS / 4u + 1u;
 const WEIGHT: u32 = KEYS / 4u + 2u;
@@ -94,8 +97,8 @@ fn attend(
   let kv_head = group.y;
   let group_size = params.heads / params.kv_heads;
 
-  // Two lanes have a row between them: each every other half of what is asked of it. Rows past the tile's end repeat its
-  // first row and see nothing.
+  // Two lanes have a row between them: each every other half of what is asked of it. Rows past the tile's end repeat
+  // its first row and see nothing.
   let row = subgroup * M + lane / 2u;
   let side = lane % 2u;
   let own = row < tile.y;

@@ -1,15 +1,15 @@
-// Blockwise attention with online softmax for GPUs: a workgroup of 8 x 16 threads attends 128 packed rows to 64 keys at a
-// time through 28 KiB of workgroup memory, as two matrix products would.
+// Blockwise attention with online softmax for GPUs: a workgroup of 8 x 16 threads attends 128 packed rows to 64 keys at
+// a time through 28 KiB of workgroup memory, as two matrix products would.
 //
-// A thread holds scores of 8 rows x 8 keys, and 8 rows x every eighth column of O, all in registers. Slices of Q and K go
-// through workgroup memory turned (element by element, rows side by side), so that 4 loads of vec4 feed 64 multiply-adds;
-// weights, of half the keys at a time, and slices of V go through it too, 6 loads for 128. A slice of Q and K is on its way
-// to registers while the one before it is used, and neighbouring threads load neighbouring memory. O is rescaled only where
-// a row's maximum moved, and divided once, at the end.
+// A thread holds scores of 8 rows x 8 keys, and 8 rows x every eighth column of O, all in registers. Slices of Q and K
+// go through workgroup memory turned (element by element, rows side by side), so that 4 loads of vec4 feed 64
+// multiply-adds; weights, of half the keys at a time, and slices of V go through it too, 6 loads for 128. A slice of Q
+// and K is on its way to registers while the one before it is used, and neighbouring threads load neighbouring memory.
+// O is rescaled only where a row's maximum moved, and divided once, at the end.
 //
 // Contract, shapes, pages and tiles: as attend.wgsl's, with tiles of 128 packed rows.
-// The lines marked `specialise` are replaced by the host for other head sizes and storage types; the loops marked `unroll`
-// are written out by it on hardware, since what they index is kept in registers only then.
+// The lines marked `specialise` are replaced by the host for other head sizes and storage types; the loops marked
+// `unroll` are written out by it on hardware, since what they index is kept in registers only then.
 
 const D: u32 = 64u; // specialise
 alias Q4 = vec4f; // specialise
@@ -65,7 +65,8 @@ fn row_of(key: u32, last: u32) -> u32 {
   return pages[at / PAGE] * PAGE + at % PAGE;
 }
 
-// Turned elements of a row's vec4 `c` lie in the four of rows `four`, moved so that four neighbouring c are in different banks.
+// Turned elements of a row's vec4 `c` lie in the four of rows `four`, moved so that four neighbouring c are in
+// different banks.
 fn moved(four: u32, c: u32) -> u32 { return four ^ ((c % 4u) * 2u); }
 
 // The vec4 of thread x's columns; past the end the last one, which is not stored.

@@ -1,7 +1,9 @@
-// Blockwise attention for devices whose subgroups have four lanes (SwiftShader), for much work: attend-subgroup4.wgsl with
-// eight packed rows a lane, so that every key and value that is loaded or received meets eight rows; it takes longer to compile.
+// Blockwise attention for devices whose subgroups have four lanes (SwiftShader), for much work: attend-subgroup4.wgsl
+// with eight packed rows a lane, so that every key and value that is loaded or received meets eight rows; it takes
+// longer to compile.
 //
-// The rows of a lane are two fours, `_l` and `_h`: a 4 x 4 block of scores, and four rows of four columns of O, are one mat4x4f.
+// The rows of a lane are two fours, `_l` and `_h`: a 4 x 4 block of scores, and four rows of four columns of O, are one
+// mat4x4f.
 //
 // Contract, shapes, pages and tiles: as attend.wgsl's, with tiles of 32 packed rows.
 // The lines marked `specialise` are replaced by the host for other head sizes and storage types.
@@ -150,7 +152,8 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
   }
 }
 
-// Four packed rows of a tile: which are its own, where their queries, O and LSE lie, and where the keys that they see end.
+// Four packed rows of a tile: which are its own, where their queries, O and LSE lie, and where the keys that they see
+// end.
 struct Rows {
   own: vec4<bool>,
   at: vec4u,

@@ -1,9 +1,9 @@
-// Blockwise attention with online softmax for devices whose subgroups have four lanes (SwiftShader): no workgroup memory
-// and no barrier. A workgroup is one subgroup; a lane owns four packed rows, and the lanes share what they load.
+// Blockwise attention with online softmax for devices whose subgroups have four lanes (SwiftShader): no workgroup
+// memory and no barrier. A workgroup is one subgroup; a lane owns four packed rows, and the lanes share what they load.
 //
-// On SwiftShader a vec4 load costs a lane 11-16 ns, a broadcast 2-3 ns and a dot 0.4 ns: so each lane loads every fourth
-// key and broadcasts it, and every value that is loaded or received meets four rows. A 4 x 4 block of scores, and four rows
-// of four columns of O, are one mat4x4f.
+// On SwiftShader a vec4 load costs a lane 11-16 ns, a broadcast 2-3 ns and a dot 0.4 ns: so each lane loads every
+// fourth key and broadcasts it, and every value that is loaded or received meets four rows. A 4 x 4 block of scores,
+// and four rows of four columns of O, are one mat4x4f.
 //
 // Contract, shapes, pages and tiles: as attend.wgsl's, with tiles of 16 packed rows.
 // The lines marked `specialise` are replaced by the host for other head sizes and storage types.

@@ -7,8 +7,8 @@
 // Shapes: q [rows, H, D]; k, v [pages * PAGE, Hkv, D]; o [rows, H, D]; lse [rows, H]; ends [rows]; D = 4 * V4.
 // Keys lie in pages: key row r is row r % PAGE of page pages[r / PAGE]. A sequence's keys begin at a multiple of 4.
 // The rows of a tile are packed over the GQA group: packed row r is token r / G, head kv_head * G + r % G, G = H / Hkv.
-// Grid: x, z = tile from first_tile up to `tiles`, y = KV head. A tile is (first packed row, packed rows, first key, end of keys): keys past the
-// end are never loaded, keys between a row's own end and the tile's are masked.
+// Grid: x, z = tile from first_tile up to `tiles`, y = KV head. A tile is (first packed row, packed rows, first key,
+// end of keys): keys past the end are never loaded, keys between a row's own end and the tile's are masked.
 //
 // Each of the 8 x 8 threads holds scores of 4 rows x 4 keys, then 4 rows x every eighth column of O.
 // The lines marked `specialise` are replaced by the host for other head sizes and storage types.
@@ -49,7 +49,8 @@ struct Params {
 var<workgroup> exchange: array<f32, 256>; // [32 rows][8 threads]: a row's maxima, at the end its sums
 var<workgroup> weights: array<vec4f, 256>; // [32 rows][8 threads]: exp(score - maximum) of 4 keys each
 
-// Where four keys lie from `key` on, a multiple of 4 and so within a page; those past the end are loaded but weigh nothing.
+// Where four keys lie from `key` on, a multiple of 4 and so within a page; those past the end are loaded but weigh
+// nothing.
 fn rows_of(key: u32, last: u32) -> vec4u {
   let first = min(key, last - last % 4u);
   return pages[first / PAGE] * PAGE + first % PAGE + vec4u(0u, 1u, 2u, 3u);

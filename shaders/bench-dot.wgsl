@@ -1,7 +1,8 @@
 // Ceiling: how many multiply-adds a second a device does as dots of vec4, 16 independent ones a turn.
 //
 // A turn is 16 dots with their sums (8 floating-point operations each) and one vec4 addition (4), which keeps the dots
-// from being computed once for all turns: 132 operations. The values stay small; the sum is stored so that nothing is dropped.
+// from being computed once for all turns: 132 operations. The values stay small; the sum is stored so that nothing is
+// dropped.
 // Grid: any number of workgroups of 64; `out` holds one element an invocation.
 // The lines marked `specialise` are replaced by the host for f16.
 

@@ -1,6 +1,7 @@
 // Ceiling: how many multiply-adds a second a device does on vec4, in eight independent chains.
 //
-// A turn is 32 vec4 multiply-adds: 256 floating-point operations. The chains converge, so no value grows or becomes denormal.
+// A turn is 32 vec4 multiply-adds: 256 floating-point operations. The chains converge, so no value grows or becomes
+// denormal.
 // Grid: any number of workgroups of 64; `out` holds one element an invocation.
 // The lines marked `specialise` are replaced by the host for f16.
 

@@ -1,9 +1,9 @@
 // Ceiling: how many multiply-adds a second a device's matrix units do, f16 times f16 into f32, on matrices that stay in
 // registers, in eight independent chains.
 //
-// A turn is eight products of 16 x 16 x 16 a subgroup: 65,536 floating-point operations. Factors are 1/16, so that a chain
-// grows by 1/16 a turn. Grid: any number of workgroups of four subgroups of 32; `out` holds 16 x 16 elements a chain, so
-// that none of them is found to be of no use.
+// A turn is eight products of 16 x 16 x 16 a subgroup: 65,536 floating-point operations. Factors are 1/16, so that a
+// chain grows by 1/16 a turn. Grid: any number of workgroups of four subgroups of 32; `out` holds 16 x 16 elements a
+// chain, so that none of them is found to be of no use.
 
 enable f16;
 enable subgroups;

@@ -3,9 +3,9 @@
 //
 // Contract, shapes, grid and pieces: as decode.wgsl's.
 //
-// Of 32 keys a lane scores eight, for all heads, whose queries the lanes load in turn and broadcast; then it takes every
-// fourth column of O, with the weights that the others broadcast. Four heads by four keys, and four heads' four elements
-// of O, are one mat4x4f; `_l` and `_h` are the first and the second four heads.
+// Of 32 keys a lane scores eight, for all heads, whose queries the lanes load in turn and broadcast; then it takes
+// every fourth column of O, with the weights that the others broadcast. Four heads by four keys, and four heads' four
+// elements of O, are one mat4x4f; `_l` and `_h` are the first and the second four heads.
 // The lines marked `specialise` are replaced by the host for other head sizes and storage types.
 
 enable subgroups;

@@ -1,13 +1,14 @@
-// Split-KV attention for few query rows (decode) with subgroups: LANES neighbouring lanes read one key after the other, side
-// by side, so that memory is read in whole lines, and each keeps its part of every head's O in registers; the groups of a
-// workgroup, and merge-parts.wgsl over the pieces, put theirs together (Eq. 4).
+// Split-KV attention for few query rows (decode) with subgroups: LANES neighbouring lanes read one key after the other,
+// side by side, so that memory is read in whole lines, and each keeps its part of every head's O in registers; the
+// groups of a workgroup, and merge-parts.wgsl over the pieces, put theirs together (Eq. 4).
 //
 // Contract, shapes and grid: as decode.wgsl's; a piece has any number of keys.
 //
-// A lane holds up to four vec4 of a key, as a matrix. LANES follows from D: 16 for D 132 to 256, 8 for D 68 to 128, 4 for
-// D 36 to 64, 2, 1. A score is summed over them by subgroupShuffleXor, so subgroups may have any size that LANES divides.
-// The lines marked `specialise` are replaced by the host for other head sizes and storage types; the loops marked `unroll`
-// are written out by it on hardware, since what they index is kept in registers only then.
+// A lane holds up to four vec4 of a key, as a matrix. LANES follows from D: 16 for D 132 to 256, 8 for D 68 to 128, 4
+// for D 36 to 64, 2, 1. A score is summed over them by subgroupShuffleXor, so subgroups may have any size that LANES
+// divides.
+// The lines marked `specialise` are replaced by the host for other head sizes and storage types; the loops marked
+// `unroll` are written out by it on hardware, since what they index is kept in registers only then.
 
 enable subgroups;
 

@@ -1,13 +1,14 @@
-// Split-KV attention for few query rows (decode): each workgroup attends up to eight query heads of one token to one piece
-// of the keys, so that a single query keeps a whole device busy; merge.wgsl puts the pieces together.
+// Split-KV attention for few query rows (decode): each workgroup attends up to eight query heads of one token to one
+// piece of the keys, so that a single query keeps a whole device busy; merge.wgsl puts the pieces together.
 //
 // Contract: as attend.wgsl's; a piece without keys gives O = 0 and LSE = NONE.
 // Shapes: q [rows, H, D]; k, v [pages * PAGE, Hkv, D]; o [slots, rows, H, D]; lse [slots, rows, H]; D = 4 * V4.
 // Grid: x, z = piece, y = eight query heads of a KV head. A piece is (query row, first key, end of keys, slot), at most
 // KEYS keys; the first key is a multiple of 4.
 //
-// Decode reads each key and value once, so loads are what it costs: a thread scores four keys, and every four elements of
-// a query that it loads meet all four; for O it takes two columns of every GROUPS-th key, and every weight meets both.
+// Decode reads each key and value once, so loads are what it costs: a thread scores four keys, and every four elements
+// of a query that it loads meet all four; for O it takes two columns of every GROUPS-th key, and every weight meets
+// both.
 // The lines marked `specialise` are replaced by the host for other head sizes and storage types.
 
 const D: u32 = 64u; // specialise

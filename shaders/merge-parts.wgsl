@@ -1,5 +1,5 @@
-// Merges many partial attentions of few query rows (Eq. 4), as split-KV makes them: a workgroup merges eight columns of one
-// row, 32 lanes of invocations sharing the parts, where merge.wgsl gives all parts of a row to one invocation.
+// Merges many partial attentions of few query rows (Eq. 4), as split-KV makes them: a workgroup merges eight columns of
+// one row, 32 lanes of invocations sharing the parts, where merge.wgsl gives all parts of a row to one invocation.
 //
 // Contract and shapes: as merge.wgsl's. Grid: x = row, y = eight columns.
 

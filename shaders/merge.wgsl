@@ -3,8 +3,10 @@
 // Contract: f32 throughout; an empty partial has O = 0 and LSE = NONE and weighs nothing; a row whose partials are all
 // empty gets O = 0, LSE = NONE. Exact and independent of which partials are empty.
 //
-// Shapes: parts_o [S, rows, D], parts_lse [S, rows], o [rows, D], lse [rows], where a row is a token and head; D = 4 * columns.
-// Grid: one invocation per COLUMNS columns of a row, which share the weights, striding over what the grid does not reach.
+// Shapes: parts_o [S, rows, D], parts_lse [S, rows], o [rows, D], lse [rows], where a row is a token and head; D = 4 *
+// columns.
+// Grid: one invocation per COLUMNS columns of a row, which share the weights, striding over what the grid does not
+// reach.
 
 const NONE: f32 = -3e38;
 const COLUMNS: u32 = 4u;

@@ -15,7 +15,8 @@ export function experiment(c: Case): FixedInput {
   const fresh = c.sequences.reduce((sum, s) => sum + s.new, 0);
   const all = c.sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
   // Off the grids of the 16-bit types, so that a 16-bit wire has something to round.
-  const tensor = (name: "q" | "k" | "v", rows: number, columns: number) => seededRows(seed, name, 0, rows, columns).map((x) => x * 1.0009765);
+  const tensor = (name: "q" | "k" | "v", rows: number, columns: number) =>
+    seededRows(seed, name, 0, rows, columns).map((x) => x * 1.0009765);
   return {
     ...rest,
     heads,

@@ -3,5 +3,7 @@ import type { Platform } from "../engine/cluster/platform.ts";
 
 /** Node's or Deno's. */
 export async function testPlatform(): Promise<Platform> {
-  return "Deno" in globalThis ? (await import("../engine/deno.ts")).platform : (await import("../engine/node.ts")).platform;
+  return "Deno" in globalThis
+    ? (await import("../engine/deno.ts")).platform
+    : (await import("../engine/node.ts")).platform;
 }

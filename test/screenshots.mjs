@@ -1,6 +1,8 @@
-// Makes the pictures of the README from the real page: `node test/screenshots.mjs`, after `npm start` or `npm test` has installed and built what is missing.
+// Makes the pictures of the README from the real page: `node test/screenshots.mjs`, after `npm start` or `npm test` has
+// installed and built what is missing.
 //
-// The page is built into a folder of its own, opened in the Chromium that the set-up finds, and photographed after a run that passed its check.
+// The page is built into a folder of its own, opened in the Chromium that the set-up finds, and photographed after a
+// run that passed its check.
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -12,9 +14,15 @@ import { root } from "../engine/cli/setup/common.mjs";
 
 /** The most bytes of a picture. */
 const LARGEST = 200_000;
-/** A run whose transfers take about as long as its attention, so that the timeline shows both overlap and exposed waits. */
+/**
+ * A run whose transfers take about as long as its attention, so that the timeline shows both overlap and exposed waits.
+ */
 const PICTURES = [
-  { file: "docs/lab.png", scheme: "light", address: "?seed=1&T=512&P=512&H=8&Hkv=2&D=64&N=4&variant=pass-kv&wire=bf16&link=3e6,0.001&hop=1" },
+  {
+    file: "docs/lab.png",
+    scheme: "light",
+    address: "?seed=1&T=512&P=512&H=8&Hkv=2&D=64&N=4&variant=pass-kv&wire=bf16&link=3e6,0.001&hop=1",
+  },
 ];
 
 const outDir = mkdtempSync(path.join(os.tmpdir(), "ringside-page-"));

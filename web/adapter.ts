@@ -19,8 +19,17 @@ export async function probeAdapter(): Promise<Adapter> {
     if (adapter === null) return { webgpu: false, name: "this browser offers no WebGPU adapter", software: true };
     const { vendor, architecture, description } = adapter.info;
     const words = description !== "" ? description : [vendor, architecture].filter((word) => word !== "").join(" ");
-    return { webgpu: true, name: words === "" ? "unnamed adapter" : words, software: adapter.info.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|software/i.test(`${vendor} ${architecture} ${description}`) };
+    return {
+      webgpu: true,
+      name: words === "" ? "unnamed adapter" : words,
+      software: adapter.info.isFallbackAdapter ||
+        /swiftshader|llvmpipe|lavapipe|software/i.test(`${vendor} ${architecture} ${description}`),
+    };
   } catch (error) {
-    return { webgpu: false, name: `WebGPU failed: ${error instanceof Error ? error.message : String(error)}`, software: true };
+    return {
+      webgpu: false,
+      name: `WebGPU failed: ${error instanceof Error ? error.message : String(error)}`,
+      software: true,
+    };
   }
 }

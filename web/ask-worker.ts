@@ -1,9 +1,15 @@
 /** One request to a worker of its own, which ends with the answer or with the signal. */
 
 /** What such a worker sends: progress, a failure, or anything else as its answer. */
-export type WorkerMessage = { readonly kind: "progress"; readonly done: number; readonly total: number } | { readonly kind: "failed"; readonly message: string } | { readonly kind: string };
+export type WorkerMessage = { readonly kind: "progress"; readonly done: number; readonly total: number } | {
+  readonly kind: "failed";
+  readonly message: string;
+} | { readonly kind: string };
 
-/** Starts a worker, asks it, and ends it. `name` stands in the error of one that breaks; `failure` makes the error of one that failed. */
+/**
+ * Starts a worker, asks it, and ends it. `name` stands in the error of one that breaks; `failure` makes the error of
+ * one that failed.
+ */
 export function askWorker<M extends WorkerMessage>(
   name: string,
   start: () => Worker,
@@ -22,7 +28,10 @@ export function askWorker<M extends WorkerMessage>(
       settle();
     };
     signal.addEventListener("abort", cancel);
-    worker.addEventListener("error", (event) => end(() => reject(new Error(`${name} failed: ${event.message || "it could not be loaded"}`))));
+    worker.addEventListener(
+      "error",
+      (event) => end(() => reject(new Error(`${name} failed: ${event.message || "it could not be loaded"}`))),
+    );
     worker.addEventListener("message", ({ data }: MessageEvent<M>) => {
       if (data.kind === "progress") {
         const { done, total } = data as Extract<WorkerMessage, { kind: "progress" }>;

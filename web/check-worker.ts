@@ -1,4 +1,7 @@
-/** A worker of the page for the long arithmetic: makes the seeded inputs or reads the visitor's, and compares a result with float64 attention. */
+/**
+ * A worker of the page for the long arithmetic: makes the seeded inputs or reads the visitor's, and compares a result
+ * with float64 attention.
+ */
 import type { Inputs, Request, Response } from "./check.ts";
 import { loadEngine } from "./engine.ts";
 import { exactHops } from "./exact.ts";
@@ -12,7 +15,8 @@ const reply = (message: Response, transfer: Transferable[] = []) => postMessage(
 
 addEventListener("message", async ({ data }: MessageEvent<Request>) => {
   try {
-    const { reference, checkAsync, sayUnderflow, encode, decode, readNpy, readSafetensors, InputError } = await loadEngine();
+    const { reference, checkAsync, sayUnderflow, encode, decode, readNpy, readSafetensors, InputError } =
+      await loadEngine();
     if (data.kind === "read") {
       const { facts } = await readOwn(data.files, { readNpy, readSafetensors, InputError });
       reply({ kind: "read", facts });
@@ -30,7 +34,10 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
     }
     const input = { q, k, v, sequences: [{ new: T, cached: P }], heads: H, kvHeads: Hkv, headDim: D, causal };
     if (data.kind === "partials") {
-      reply({ kind: "partials", hops: exactHops({ ...input, variant, wire }, data.row, data.hops, { reference, encode, decode }) });
+      reply({
+        kind: "partials",
+        hops: exactHops({ ...input, variant, wire }, data.row, data.hops, { reference, encode, decode }),
+      });
       return;
     }
     const progress = (done: number, total: number) => reply({ kind: "progress", done, total });
@@ -38,7 +45,11 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
     const check = await judge(checkAsync, judged, data, rowsToCheck(data.experiment), progress);
     reply({ kind: "checked", check });
   } catch (error) {
-    reply({ kind: "failed", name: error instanceof Error ? error.name : "Error", message: error instanceof Error ? error.message : String(error) });
+    reply({
+      kind: "failed",
+      name: error instanceof Error ? error.name : "Error",
+      message: error instanceof Error ? error.message : String(error),
+    });
   }
 });
 
@@ -54,7 +65,11 @@ async function inputsOf(experiment: Experiment, files: OwnFiles | undefined): Pr
     return { q: rows("q", T, H * D), k: rows("k", T + P, Hkv * D), v: rows("v", T + P, Hkv * D) };
   }
   const { facts, ...inputs } = await readOwn(files, { readNpy, readSafetensors, InputError });
-  const other = shapeFields.filter((field) => facts.shape[field] !== experiment[field]).map((field) => `${field} = ${facts.shape[field]}, expected ${field} = ${experiment[field]}`);
-  if (other.length > 0) throw new InputError(`${sayFiles(files)}: found ${other.join("; ")} as when they were chosen; choose them again`);
+  const other = shapeFields.filter((field) => facts.shape[field] !== experiment[field]).map((field) =>
+    `${field} = ${facts.shape[field]}, expected ${field} = ${experiment[field]}`
+  );
+  if (other.length > 0) {
+    throw new InputError(`${sayFiles(files)}: found ${other.join("; ")} as when they were chosen; choose them again`);
+  }
   return inputs;
 }

@@ -53,10 +53,20 @@ export type Request =
   | { readonly kind: "read"; readonly files: OwnFiles }
   | { readonly kind: "inputs"; readonly experiment: Experiment; readonly files?: OwnFiles }
   | {
-    readonly kind: "check"; readonly experiment: Experiment; readonly files?: OwnFiles;
-    readonly out: Float32Array; readonly lse: Float32Array; readonly products: CheckInput["products"];
+    readonly kind: "check";
+    readonly experiment: Experiment;
+    readonly files?: OwnFiles;
+    readonly out: Float32Array;
+    readonly lse: Float32Array;
+    readonly products: CheckInput["products"];
   }
-  | { readonly kind: "partials"; readonly experiment: Experiment; readonly files?: OwnFiles; readonly row: number; readonly hops: readonly (readonly KeyRun[])[] };
+  | {
+    readonly kind: "partials";
+    readonly experiment: Experiment;
+    readonly files?: OwnFiles;
+    readonly row: number;
+    readonly hops: readonly (readonly KeyRun[])[];
+  };
 
 /** What it answers. */
 export type Response =
@@ -75,7 +85,9 @@ export async function readFiles(files: OwnFiles, signal: AbortSignal): Promise<O
   return (answer as Extract<Response, { kind: "read" }>).facts;
 }
 
-/** The Q, K and V of an experiment, seeded or from files; and a line for each of them that the wire's type underflows. */
+/**
+ * The Q, K and V of an experiment, seeded or from files; and a line for each of them that the wire's type underflows.
+ */
 export async function makeInputs(
   experiment: Experiment,
   files: OwnFiles | undefined,
@@ -93,12 +105,22 @@ export async function checkResult(
   signal: AbortSignal,
   onProgress: Progress,
 ): Promise<Check> {
-  const answer = await ask({ kind: "check", experiment, files, out, lse, products: productsOf(report.kernel) }, signal, onProgress);
+  const answer = await ask(
+    { kind: "check", experiment, files, out, lse, products: productsOf(report.kernel) },
+    signal,
+    onProgress,
+  );
   return (answer as Extract<Response, { kind: "checked" }>).check;
 }
 
 /** Float64 partials of one row of Q, hop by hop, over the keys that each hop adds. */
-export async function exactPartials(experiment: Experiment, files: OwnFiles | undefined, row: number, hops: readonly (readonly KeyRun[])[], signal: AbortSignal): Promise<readonly ExactHop[]> {
+export async function exactPartials(
+  experiment: Experiment,
+  files: OwnFiles | undefined,
+  row: number,
+  hops: readonly (readonly KeyRun[])[],
+  signal: AbortSignal,
+): Promise<readonly ExactHop[]> {
   const answer = await ask({ kind: "partials", experiment, files, row, hops }, signal);
   return (answer as Extract<Response, { kind: "partials" }>).hops;
 }
@@ -115,7 +137,11 @@ function ask(request: Request, signal: AbortSignal, onProgress?: Progress): Prom
       settle();
     };
     signal.addEventListener("abort", cancel);
-    worker.addEventListener("error", (event) => end(() => reject(new Error(`the page's check worker failed: ${event.message || "it could not be loaded"}`))));
+    worker.addEventListener(
+      "error",
+      (event) =>
+        end(() => reject(new Error(`the page's check worker failed: ${event.message || "it could not be loaded"}`))),
+    );
     worker.addEventListener("message", ({ data }: MessageEvent<Response>) => {
       if (data.kind === "progress") onProgress?.(data.done, data.total);
       else if (data.kind === "failed") end(() => reject(Object.assign(new Error(data.message), { name: data.name })));

@@ -25,7 +25,10 @@ export interface Experiment {
   readonly link: Link | null;
   readonly causal: boolean;
   readonly backend: Backend;
-  /** True where the seeded inputs are multiplied by OFF_GRID. Seeded values are exact in 16 bits; these are not, so that a 16-bit wire has something to round. */
+  /**
+   * True where the seeded inputs are multiplied by OFF_GRID. Seeded values are exact in 16 bits; these are not, so that
+   * a 16-bit wire has something to round.
+   */
   readonly offGrid?: true;
 }
 
@@ -33,7 +36,21 @@ export interface Experiment {
 export const OFF_GRID = 1.1;
 
 /** A field of the form. The link is two of them. */
-export type Field = "N" | "T" | "P" | "H" | "Hkv" | "D" | "variant" | "causal" | "wire" | "bandwidth" | "latency" | "seed" | "grid" | "backend";
+export type Field =
+  | "N"
+  | "T"
+  | "P"
+  | "H"
+  | "Hkv"
+  | "D"
+  | "variant"
+  | "causal"
+  | "wire"
+  | "bandwidth"
+  | "latency"
+  | "seed"
+  | "grid"
+  | "backend";
 
 /** What stands in each field, as typed. */
 export type Draft = Readonly<Record<Field, string>>;
@@ -73,15 +90,27 @@ export const choices = {
   backend: { webgpu: "WebGPU", cpu: "plain TypeScript" },
 } as const satisfies Partial<Record<Field, Record<string, string>>>;
 
-/** The back-ends as the sentence names them here: WebGPU is never said of a browser that computes in plain TypeScript. */
+/**
+ * The back-ends as the sentence names them here: WebGPU is never said of a browser that computes in plain TypeScript.
+ */
 export function backendChoices(webgpu: boolean | undefined): Readonly<Record<Backend, string>> {
   return webgpu === false ? { ...choices.backend, webgpu: "plain TypeScript (no WebGPU here)" } : choices.backend;
 }
 
 /** What the page opens with: the design's own sentence. */
 export const defaults: Experiment = {
-  seed: 1, T: 512, P: 1536, H: 8, Hkv: 2, D: 64, N: 4,
-  variant: "pass-q", wire: "bf16", link: { bandwidth: 50e9, latency: 0 }, causal: true, backend: "webgpu",
+  seed: 1,
+  T: 512,
+  P: 1536,
+  H: 8,
+  Hkv: 2,
+  D: 64,
+  N: 4,
+  variant: "pass-q",
+  wire: "bf16",
+  link: { bandwidth: 50e9, latency: 0 },
+  causal: true,
+  backend: "webgpu",
 };
 
 /** Most ranks that the page starts: each is a worker with a device of its own. */
@@ -93,11 +122,20 @@ export const MAX_ELEMENTS = 2 ** 28;
 export function draftOf(experiment: Experiment): Draft {
   const { link } = experiment;
   return {
-    N: formatCount(experiment.N), T: formatCount(experiment.T), P: formatCount(experiment.P),
-    H: formatCount(experiment.H), Hkv: formatCount(experiment.Hkv), D: formatCount(experiment.D),
-    variant: experiment.variant, causal: experiment.causal ? "1" : "0", wire: experiment.wire,
-    bandwidth: link === null ? "off" : formatRate(link.bandwidth), latency: formatSeconds(link?.latency ?? 0),
-    seed: String(experiment.seed), grid: experiment.offGrid ? "off" : "on", backend: experiment.backend,
+    N: formatCount(experiment.N),
+    T: formatCount(experiment.T),
+    P: formatCount(experiment.P),
+    H: formatCount(experiment.H),
+    Hkv: formatCount(experiment.Hkv),
+    D: formatCount(experiment.D),
+    variant: experiment.variant,
+    causal: experiment.causal ? "1" : "0",
+    wire: experiment.wire,
+    bandwidth: link === null ? "off" : formatRate(link.bandwidth),
+    latency: formatSeconds(link?.latency ?? 0),
+    seed: String(experiment.seed),
+    grid: experiment.offGrid ? "off" : "on",
+    backend: experiment.backend,
   };
 }
 
@@ -105,7 +143,12 @@ export function draftOf(experiment: Experiment): Draft {
 export function read(draft: Draft): Reading {
   const problems = new Map<Field, string>();
   const wrong = (field: Field, expected: string) => {
-    if (!problems.has(field)) problems.set(field, `${names[field]}: found ${draft[field].trim() === "" ? "nothing" : draft[field]}, expected ${expected}.`);
+    if (!problems.has(field)) {
+      problems.set(
+        field,
+        `${names[field]}: found ${draft[field].trim() === "" ? "nothing" : draft[field]}, expected ${expected}.`,
+      );
+    }
   };
   const whole = (field: Field, least: number, most: number, what = "a whole number") => {
     const value = parseCount(draft[field]);
@@ -123,13 +166,17 @@ export function read(draft: Draft): Reading {
   const Hkv = whole("Hkv", 1, 1024);
   const D = whole("D", 16, 256, "a multiple of 4");
   if (!problems.has("D") && D % 4 !== 0) wrong("D", `a multiple of 4, such as ${4 * Math.round(D / 4)}`);
-  if (!problems.has("H") && !problems.has("Hkv") && H % Hkv !== 0) wrong("H", `a multiple of the ${formatCount(Hkv)} KV heads`);
+  if (!problems.has("H") && !problems.has("Hkv") && H % Hkv !== 0) {
+    wrong("H", `a multiple of the ${formatCount(Hkv)} KV heads`);
+  }
   if (problems.size === 0) {
     const most = Math.floor(MAX_ELEMENTS / (H * D));
     const mostKeys = Math.floor(MAX_ELEMENTS / (Hkv * D));
     const why = "(a tensor of this page has at most 268,435,456 numbers, 1 GiB)";
     if (T > most) wrong("T", `at most ${formatCount(most)} tokens of ${H} × ${D} ${why}`);
-    else if (T + P > mostKeys) wrong(P > 0 ? "P" : "T", `at most ${formatCount(mostKeys - (P > 0 ? T : 0))} tokens of ${Hkv} × ${D} ${why}`);
+    else if (T + P > mostKeys) {
+      wrong(P > 0 ? "P" : "T", `at most ${formatCount(mostKeys - (P > 0 ? T : 0))} tokens of ${Hkv} × ${D} ${why}`);
+    }
   }
   const off = /^\s*(off|none)\s*$/i.test(draft.bandwidth);
   const bandwidth = off ? Infinity : parseRate(draft.bandwidth);
@@ -142,8 +189,29 @@ export function read(draft: Draft): Reading {
   const causal = one("causal") === "1";
   const offGrid = one("grid") === "off";
   const backend = one("backend");
-  if (problems.size > 0) return { problems: new Map(fields.flatMap((field) => (problems.has(field) ? [[field, problems.get(field)!]] : []))) };
-  return { problems, experiment: { seed, T, P, H, Hkv, D, N, variant, wire, link: off ? null : { bandwidth, latency }, causal, backend, ...(offGrid ? { offGrid } : {}) } };
+  if (problems.size > 0) {
+    return {
+      problems: new Map(fields.flatMap((field) => (problems.has(field) ? [[field, problems.get(field)!]] : []))),
+    };
+  }
+  return {
+    problems,
+    experiment: {
+      seed,
+      T,
+      P,
+      H,
+      Hkv,
+      D,
+      N,
+      variant,
+      wire,
+      link: off ? null : { bandwidth, latency },
+      causal,
+      backend,
+      ...(offGrid ? { offGrid } : {}),
+    },
+  };
 }
 
 const plain = ["seed", "T", "P", "H", "Hkv", "D", "N", "variant", "wire", "causal", "backend"] as const;
@@ -158,7 +226,10 @@ export function toQuery(experiment: Experiment): string {
   return query.toString().replaceAll("%2C", ",");
 }
 
-/** The draft that an address asks for; what it leaves out is the default, what it says wrongly stands in its field to be corrected. */
+/**
+ * The draft that an address asks for; what it leaves out is the default, what it says wrongly stands in its field to be
+ * corrected.
+ */
 export function fromQuery(query: string): Draft {
   const given = new URLSearchParams(query);
   const draft: Record<Field, string> = { ...draftOf(defaults) };

@@ -26,7 +26,9 @@ export function formatTime(seconds: number): string {
 
 /** Bytes, three digits, powers of ten: "131 kB". */
 export function formatBytes(bytes: number): string {
-  return bytes < 1000 ? `${grouped.format(bytes)} B` : scaled(bytes, [[1e12, "TB"], [1e9, "GB"], [1e6, "MB"], [1e3, "kB"]]);
+  return bytes < 1000
+    ? `${grouped.format(bytes)} B`
+    : scaled(bytes, [[1e12, "TB"], [1e9, "GB"], [1e6, "MB"], [1e3, "kB"]]);
 }
 
 /** Floating-point operations, three digits: "1.87 GFLOP". */

@@ -1,4 +1,7 @@
-/** The engine's check of some rows of a result, as a worker of the page makes it: what the page shows, saves and says of it. */
+/**
+ * The engine's check of some rows of a result, as a worker of the page makes it: what the page shows, saves and says of
+ * it.
+ */
 import type { Check, Worst } from "./check.ts";
 import type { CheckInput, loadEngine } from "./engine.ts";
 
@@ -7,7 +10,10 @@ type CheckAsync = Awaited<ReturnType<typeof loadEngine>>["checkAsync"];
 /** Milliseconds between two reports of progress. */
 const PACE = 50;
 
-/** Checks these rows of Q; `result` holds every row, O `[T, H, D]` and LSE `[T, H]`. The bound is the engine's own, for each element. */
+/**
+ * Checks these rows of Q; `result` holds every row, O `[T, H, D]` and LSE `[T, H]`. The bound is the engine's own, for
+ * each element.
+ */
 export async function judge(
   checkAsync: CheckAsync,
   input: CheckInput,
@@ -31,8 +37,13 @@ export async function judge(
   const { at, found, expected, allowed } = (inOut ? out : lse).worst;
   const head = inOut ? Math.floor(at / D) : at;
   const worst: Worst = {
-    tensor: inOut ? "O" : "LSE", row: rows[Math.floor(head / H)], head: head % H, ...(inOut ? { column: at % D } : {}),
-    found, expected, allowed,
+    tensor: inOut ? "O" : "LSE",
+    row: rows[Math.floor(head / H)],
+    head: head % H,
+    ...(inOut ? { column: at % D } : {}),
+    found,
+    expected,
+    allowed,
   };
   const of = input.sequences.reduce((sum, s) => sum + s.new, 0);
   return { out: side(out), lse: side(lse), tolerance, passed, worst, rows: rows.length, of };

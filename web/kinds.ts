@@ -1,6 +1,7 @@
 /**
- * Kinds of span and kinds of time: names, colours, hatching, and the row of a summary that counts each. Timeline, stage, legends and tables read
- * only these two tables. A new kind of span is a row of `spanKinds`; a new kind of time is a row of `timeKinds`, with its colour in tokens.css.
+ * Kinds of span and kinds of time: names, colours, hatching, and the row of a summary that counts each. Timeline,
+ * stage, legends and tables read only these two tables. A new kind of span is a row of `spanKinds`; a new kind of time
+ * is a row of `timeKinds`, with its colour in tokens.css.
  */
 import type { Kind, Lane, Times } from "./engine.ts";
 
@@ -28,16 +29,27 @@ export const timeKinds: Readonly<Record<TimeKind, KindOfTime>> = {
   attend: { label: "attend", colour: "--attend", doing: "attends", sum: ["attend", "Attend"] },
   transfer: { label: "transfer", colour: "--transfer" },
   wait: {
-    label: "wait for the link", colour: "--wait", leans: 45, doing: "waits for the link", sum: ["exchange", "Exposed communication"],
+    label: "wait for the link",
+    colour: "--wait",
+    leans: 45,
+    doing: "waits for the link",
+    sum: ["exchange", "Exposed communication"],
   },
   late: {
-    label: "wait for a late sender", colour: "--late", leans: -45, doing: "waits for a late sender", sum: ["late", "Late senders"],
+    label: "wait for a late sender",
+    colour: "--late",
+    leans: -45,
+    doing: "waits for a late sender",
+    sum: ["late", "Late senders"],
   },
   all2all: { label: "All2All", colour: "--transfer", leans: 0, doing: "exchanges partial results" },
   merge: { label: "merge", colour: "--merge", doing: "merges", sum: ["merge", "Merge"] },
   // Ranks wait for one another here even if their kernels are kept from an earlier run.
   barrier: {
-    label: "wait for ranks to be ready", colour: "--other", leans: 90, doing: "waits for ranks to be ready",
+    label: "wait for ranks to be ready",
+    colour: "--other",
+    leans: 90,
+    doing: "waits for ranks to be ready",
     sum: ["barrier", "Ranks not ready yet"],
   },
   other: { label: "compile, upload or download", colour: "--other", sum: ["upload", "Upload"] },

@@ -1,4 +1,6 @@
-/** Colour means a rank or a kind of time (kinds.ts), never decoration: which is whose, and what the lanes are called. */
+/**
+ * Colour means a rank or a kind of time (kinds.ts), never decoration: which is whose, and what the lanes are called.
+ */
 import type { Lane } from "./engine.ts";
 
 /** CSS colour of a rank: Okabe-Ito up to 8 ranks, by position on the ring beyond. */
@@ -13,4 +15,9 @@ export function onRankColour(rank: number, ranks: number): string {
 }
 
 /** What the lanes of a rank are called. */
-export const lanes: Readonly<Record<Lane, string>> = { device: "device", send: "send", receive: "receive", host: "host" };
+export const lanes: Readonly<Record<Lane, string>> = {
+  device: "device",
+  send: "send",
+  receive: "receive",
+  host: "host",
+};

@@ -15,7 +15,10 @@ export function parseRate(text: string): number {
   return readRate(bare(text)) ?? NaN;
 }
 
-/** The power of ten of each unit, by which the decimal is moved before it is read: "993.353 ms" is then 0.993353 to the last bit. */
+/**
+ * The power of ten of each unit, by which the decimal is moved before it is read: "993.353 ms" is then 0.993353 to the
+ * last bit.
+ */
 const units: Readonly<Record<string, number>> = { "": 0, s: 0, ms: -3, us: -6, "µs": -6, ns: -9 };
 const time = /^(\d+(?:_\d+)*(?:\.\d+)?|\.\d+)(?:e([+-]?\d+))?\s*([a-zµμ]*)$/i;
 

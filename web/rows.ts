@@ -4,7 +4,9 @@ import { type Experiment, sizeOf } from "./experiment.ts";
 /** Floating-point operations that a check may cost: some 20 seconds of plain JavaScript, measured at 0.6 GFLOP/s. */
 export const CHECK_BUDGET = 1.2e10;
 
-/** All rows where that fits the budget; else rows at even distances, the first and the last among them (at least 16). */
+/**
+ * All rows where that fits the budget; else rows at even distances, the first and the last among them (at least 16).
+ */
 export function rowsToCheck(experiment: Experiment): number[] {
   const { T } = experiment;
   const { flops } = sizeOf(experiment);

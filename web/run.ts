@@ -1,4 +1,6 @@
-/** One run of an experiment, from its inputs to its check: what the page shows while it goes on and when it has ended. */
+/**
+ * One run of an experiment, from its inputs to its check: what the page shows while it goes on and when it has ended.
+ */
 import { type Check, checkResult, makeInputs } from "./check.ts";
 import { type AttendInput, type AttendResult, type Backend, type ClusterFace, loadEngine } from "./engine.ts";
 import type { Experiment } from "./experiment.ts";
@@ -32,7 +34,10 @@ export interface RunState {
   readonly step?: Step;
   readonly progress?: { readonly done: number; readonly total: number };
   readonly result?: AttendResult;
-  /** Seconds for the kernels, compiled before the run so that it is the ring's time that is measured; 0 where they were there. */
+  /**
+   * Seconds for the kernels, compiled before the run so that it is the ring's time that is measured; 0 where they were
+   * there.
+   */
   readonly compile?: number;
   readonly check?: Check;
   /** What the wire's type loses of small values, a line a tensor. */
@@ -63,13 +68,26 @@ export class Ranks {
     return face;
   }
 
-  /** Compiles the kernels of an experiment, by a run of a few tokens, on ranks that have not yet; resolves to the seconds that took. */
+  /**
+   * Compiles the kernels of an experiment, by a run of a few tokens, on ranks that have not yet; resolves to the
+   * seconds that took.
+   */
   async warm({ N, D, variant, wire, causal }: Experiment, signal: AbortSignal): Promise<number> {
     const key = `${D} ${variant} ${wire}`;
     if (this.#cluster === undefined || this.#cluster.warm.has(key)) return 0;
     const few = () => new Float32Array(2 * N * D);
     const { report } = await attend(this.#cluster.face, {
-      q: few(), k: few(), v: few(), sequences: [{ new: 2 * N, cached: 0 }], heads: 1, kvHeads: 1, headDim: D, variant, causal, wireDtype: wire, signal,
+      q: few(),
+      k: few(),
+      v: few(),
+      sequences: [{ new: 2 * N, cached: 0 }],
+      heads: 1,
+      kvHeads: 1,
+      headDim: D,
+      variant,
+      causal,
+      wireDtype: wire,
+      signal,
     });
     this.#cluster.warm.add(key);
     return report.times.compile;
@@ -107,7 +125,10 @@ export class Runner extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Runs an experiment on a back-end, on seeded inputs or on own ones, with halts where asked; resolves when it is done, failed or cancelled. */
+  /**
+   * Runs an experiment on a back-end, on seeded inputs or on own ones, with halts where asked; resolves when it is
+   * done, failed or cancelled.
+   */
   async run(experiment: Experiment, backend: Backend, own?: OwnData, halting?: Halting): Promise<void> {
     if (this.#abort !== undefined) return;
     const abort = new AbortController();
@@ -115,7 +136,8 @@ export class Runner extends EventTarget {
     this.#abort = abort;
     let kept: Partial<RunState> = { own, ...(halting && { halted: true }) };
     const halts = halting?.begin(experiment, own);
-    const enter = (step: Step, more: Partial<RunState> = {}) => this.#set({ phase: step, step, experiment, ...kept, ...more });
+    const enter = (step: Step, more: Partial<RunState> = {}) =>
+      this.#set({ phase: step, step, experiment, ...kept, ...more });
     try {
       enter("inputs");
       const { inputs, underflows } = await makeInputs(experiment, own?.files, signal);
@@ -129,7 +151,16 @@ export class Runner extends EventTarget {
       enter("attending", { progress: { done: 0, total: experiment.N ** 2 } });
       const { T, P, H, Hkv, D, variant, wire, causal } = experiment;
       const result = await attend(cluster, {
-        ...inputs, sequences: [{ new: T, cached: P }], heads: H, kvHeads: Hkv, headDim: D, variant, causal, wireDtype: wire, signal, ...halts,
+        ...inputs,
+        sequences: [{ new: T, cached: P }],
+        heads: H,
+        kvHeads: Hkv,
+        headDim: D,
+        variant,
+        causal,
+        wireDtype: wire,
+        signal,
+        ...halts,
         onProgress: (done, total) => !signal.aborted && enter("attending", { progress: { done, total } }),
       });
       kept = { ...kept, result };
@@ -137,7 +168,13 @@ export class Runner extends EventTarget {
       await nextTask();
       enter("checking");
       await nextTask();
-      const check = await checkResult(experiment, own?.files, result, signal, (done, total) => enter("checking", { progress: { done, total } }));
+      const check = await checkResult(
+        experiment,
+        own?.files,
+        result,
+        signal,
+        (done, total) => enter("checking", { progress: { done, total } }),
+      );
       this.#abort = undefined;
       this.#set({ phase: "done", experiment, ...kept, check });
     } catch (error) {
@@ -146,7 +183,13 @@ export class Runner extends EventTarget {
       if (step !== "checking") await this.#ranks.dispose();
       this.#abort = undefined;
       if (signal.aborted) this.#set({ phase: "cancelled", experiment, step, ...kept });
-      else this.#set({ phase: "failed", experiment, step, ...kept, failure: failureOf(error, backend, own !== undefined) });
+      else {this.#set({
+          phase: "failed",
+          experiment,
+          step,
+          ...kept,
+          failure: failureOf(error, backend, own !== undefined),
+        });}
     }
   }
 
@@ -161,11 +204,19 @@ export class Runner extends EventTarget {
   }
 }
 
-/** Attends until the answer or until it is cancelled: a rank deep in a hop may take seconds to hear that, and is ended instead. */
-async function attend(cluster: ClusterFace, input: AttendInput & { readonly signal: AbortSignal }): Promise<AttendResult> {
+/**
+ * Attends until the answer or until it is cancelled: a rank deep in a hop may take seconds to hear that, and is ended
+ * instead.
+ */
+async function attend(
+  cluster: ClusterFace,
+  input: AttendInput & { readonly signal: AbortSignal },
+): Promise<AttendResult> {
   const { signal } = input;
   const answer = cluster.attend(input);
-  const cancelled = new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
+  const cancelled = new Promise<never>((_, reject) =>
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true })
+  );
   return await Promise.race([answer, cancelled]);
 }
 
@@ -174,10 +225,40 @@ export function failureOf(error: unknown, backend: Backend, own = false): Failur
   const message = error instanceof Error ? error.message : String(error);
   const name = error instanceof Error ? error.name : "";
   const used = backend === "webgpu" ? variants.inUse : [];
-  const elsewhere = backend === "webgpu" ? `, or choose plain TypeScript in place of WebGPU${used.length === 0 ? "" : `. In place of shipped kernels, runs use ${used.map((v) => `${sayVariant(v)} (${v.kernel})`).join(" and ")}: go back to the shipped if it is at fault`}` : "";
-  if (name === "LimitError") return { title: "The device cannot hold this experiment", message, advice: "Take fewer heads or a smaller head size." };
-  if (name === "InputError") return { title: "The engine refuses this input", message, advice: own ? "Choose other files, or change the part of the sentence that the message names." : "Change the part of the sentence that the message names." };
-  if (/GPU device was lost/.test(message)) return { title: "A GPU device was lost", message, advice: `Restart ends every rank and gives each a new device${elsewhere}.` };
-  if (name === "RankError") return { title: "A rank failed", message, advice: `Run again starts every rank anew${elsewhere}.` };
+  const elsewhere = backend === "webgpu"
+    ? `, or choose plain TypeScript in place of WebGPU${
+      used.length === 0
+        ? ""
+        : `. In place of shipped kernels, runs use ${
+          used.map((v) => `${sayVariant(v)} (${v.kernel})`).join(" and ")
+        }: go back to the shipped if it is at fault`
+    }`
+    : "";
+  if (name === "LimitError") {
+    return {
+      title: "The device cannot hold this experiment",
+      message,
+      advice: "Take fewer heads or a smaller head size.",
+    };
+  }
+  if (name === "InputError") {
+    return {
+      title: "The engine refuses this input",
+      message,
+      advice: own
+        ? "Choose other files, or change the part of the sentence that the message names."
+        : "Change the part of the sentence that the message names.",
+    };
+  }
+  if (/GPU device was lost/.test(message)) {
+    return {
+      title: "A GPU device was lost",
+      message,
+      advice: `Restart ends every rank and gives each a new device${elsewhere}.`,
+    };
+  }
+  if (name === "RankError") {
+    return { title: "A rank failed", message, advice: `Run again starts every rank anew${elsewhere}.` };
+  }
   return { title: "The run failed", message, advice: `Run again starts every rank anew${elsewhere}.` };
 }

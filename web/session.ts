@@ -1,14 +1,29 @@
 /** The page's state in one place: the experiment as typed, the adapter, the run, and the address that reproduces it. */
 import { type Adapter, probeAdapter } from "./adapter.ts";
 import type { Backend } from "./engine.ts";
-import { defaults, type Draft, draftOf, type Experiment, type Field, fromQuery, read, type Reading, same, tidied, toQuery } from "./experiment.ts";
+import {
+  defaults,
+  type Draft,
+  draftOf,
+  type Experiment,
+  type Field,
+  fromQuery,
+  read,
+  type Reading,
+  same,
+  tidied,
+  toQuery,
+} from "./experiment.ts";
 import { type OwnData, shapeFields } from "./own/data.ts";
 import { Intake } from "./own/intake.ts";
 import { type Halting, Ranks, Runner, type RunState } from "./run.ts";
 import { Selection } from "./stage/selection.ts";
 import { variants } from "./variants.ts";
 
-/** Fires "change" whenever anything of it changed. Views read it and call its methods; they hold no state of the experiment themselves. */
+/**
+ * Fires "change" whenever anything of it changed. Views read it and call its methods; they hold no state of the
+ * experiment themselves.
+ */
 export class Session extends EventTarget {
   #draft: Draft;
   /** What the address said last. */
@@ -42,7 +57,8 @@ export class Session extends EventTarget {
     this.own.addEventListener("change", () => this.#changed());
     variants.addEventListener("change", () => this.#changed());
     addEventListener("popstate", () => {
-      // Going to another view changes the hash, or what that view writes into the query, and leaves what is being typed.
+      // Going to another view changes the hash, or what that view writes into the query, and leaves what is being
+      // typed.
       const said = saidIn(location.search);
       if (said !== this.#said) {
         this.own.use(undefined);
@@ -113,7 +129,8 @@ export class Session extends EventTarget {
 
   /** True where what is shown was run for another experiment, or on other inputs, than the sentence now says. */
   get stale(): boolean {
-    return this.state.experiment !== undefined && (!same(this.state.experiment, this.#reading.experiment) || this.state.own !== this.own.data);
+    return this.state.experiment !== undefined &&
+      (!same(this.state.experiment, this.#reading.experiment) || this.state.own !== this.own.data);
   }
 
   /** Notes what is being typed, so that nothing that happens meanwhile takes it away; it is read when it is done. */
@@ -168,8 +185,15 @@ export class Session extends EventTarget {
   /** Runs the other variant where both are to be shown and it has not been run, on what was run last. */
   async #runOther(): Promise<void> {
     const { phase, experiment, own } = this.state;
-    if (!this.#compare || this.halting !== undefined || phase !== "done" || experiment === undefined || this.running || this.other.phase === "done") return;
-    await this.#second.run({ ...experiment, variant: experiment.variant === "pass-q" ? "pass-kv" : "pass-q" }, experiment.backend === "webgpu" ? this.#usable : "cpu", own);
+    if (
+      !this.#compare || this.halting !== undefined || phase !== "done" || experiment === undefined || this.running ||
+      this.other.phase === "done"
+    ) return;
+    await this.#second.run(
+      { ...experiment, variant: experiment.variant === "pass-q" ? "pass-kv" : "pass-q" },
+      experiment.backend === "webgpu" ? this.#usable : "cpu",
+      own,
+    );
   }
 
   /** Goes back to seeded inputs, of the shape that the sentence said before. */
@@ -201,7 +225,9 @@ export class Session extends EventTarget {
   }
 
   #remember(): void {
-    if (this.own.data === undefined) this.#before = Object.fromEntries(shapeFields.map((field) => [field, this.#draft[field]]));
+    if (this.own.data === undefined) {
+      this.#before = Object.fromEntries(shapeFields.map((field) => [field, this.#draft[field]]));
+    }
   }
 
   #take(draft: Draft): void {
@@ -221,8 +247,18 @@ export class Session extends EventTarget {
   }
 
   #write(experiment: Experiment): void {
-    const shown = { ...(this.#compare && { compare: "1" }), ...(this.#hop !== undefined && !("hop" in this.aside) && { hop: String(this.#hop) }), ...this.aside };
-    history.replaceState(null, "", `?${toQuery(experiment)}${Object.entries(shown).map(([key, value]) => `&${key}=${encodeURIComponent(value)}`).join("")}${location.hash}`);
+    const shown = {
+      ...(this.#compare && { compare: "1" }),
+      ...(this.#hop !== undefined && !("hop" in this.aside) && { hop: String(this.#hop) }),
+      ...this.aside,
+    };
+    history.replaceState(
+      null,
+      "",
+      `?${toQuery(experiment)}${
+        Object.entries(shown).map(([key, value]) => `&${key}=${encodeURIComponent(value)}`).join("")
+      }${location.hash}`,
+    );
     this.#said = saidIn(location.search);
   }
 

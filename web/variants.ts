@@ -1,4 +1,7 @@
-/** The visitor's own kernels: WGSL texts kept by name in this browser, and which of them every run of the page uses in place of the shipped ones. */
+/**
+ * The visitor's own kernels: WGSL texts kept by name in this browser, and which of them every run of the page uses in
+ * place of the shipped ones.
+ */
 import type { ClusterOptions } from "./engine.ts";
 
 /** How a text did when it was kept. */
@@ -66,7 +69,9 @@ export class Variants extends EventTarget {
       // Storage may be closed to the page.
     }
     const read = text === null ? nothing : readStored(text);
-    this.problem = read === undefined ? "What this browser had stored of kept kernels cannot be read; it is left as it is until something is kept." : undefined;
+    this.problem = read === undefined
+      ? "What this browser had stored of kept kernels cannot be read; it is left as it is until something is kept."
+      : undefined;
     this.#stored = read ?? nothing;
     this.dispatchEvent(new Event("change"));
   }
@@ -99,14 +104,19 @@ export class Variants extends EventTarget {
     return this.inUse.map((v) => `${v.kernel}/${v.name}/${fingerprint(v.text)}`).join();
   }
 
-  /** Why a name cannot be given to a variant of a kernel; undefined: it can. `own`: the name of the variant that is renamed. */
+  /**
+   * Why a name cannot be given to a variant of a kernel; undefined: it can. `own`: the name of the variant that is
+   * renamed.
+   */
   refusal(kernel: string, name: string, own?: string): string | undefined {
     const bare = name.trim();
     if (bare === "") return "Name: found nothing, expected one, such as “wider tiles”.";
     if (bare.length > MOST.name) return `Name: found ${bare.length} characters, expected at most ${MOST.name}.`;
     // deno-lint-ignore no-control-regex -- control characters are what is refused
     if (/[\u0000-\u001f\u007f]/.test(bare)) return "Name: found a control character, expected none.";
-    if (own !== undefined && bare !== own && this.find(kernel, bare) !== undefined) return `Name: found “${bare}”, which another variant of ${kernel} has; expected a new one.`;
+    if (own !== undefined && bare !== own && this.find(kernel, bare) !== undefined) {
+      return `Name: found “${bare}”, which another variant of ${kernel} has; expected a new one.`;
+    }
     return undefined;
   }
 
@@ -115,9 +125,13 @@ export class Variants extends EventTarget {
     const kept = { ...variant, name: variant.name.trim() };
     const refusal = this.refusal(kept.kernel, kept.name);
     if (refusal !== undefined) return refusal;
-    if (kept.text.length > MOST.text) return `The text has ${kept.text.length} characters; this page keeps at most ${MOST.text} each.`;
+    if (kept.text.length > MOST.text) {
+      return `The text has ${kept.text.length} characters; this page keeps at most ${MOST.text} each.`;
+    }
     const others = this.all.filter((v) => v.kernel !== kept.kernel || v.name !== kept.name);
-    if (others.length >= MOST.variants) return `${others.length} variants are kept, and the page keeps at most ${MOST.variants}: delete one first.`;
+    if (others.length >= MOST.variants) {
+      return `${others.length} variants are kept, and the page keeps at most ${MOST.variants}: delete one first.`;
+    }
     this.#store({ ...this.#stored, variants: [...others, kept] });
     return undefined;
   }
@@ -127,14 +141,24 @@ export class Variants extends EventTarget {
     const name = to.trim();
     const refusal = this.refusal(kernel, name, from);
     if (refusal !== undefined) return refusal;
-    const chosen = this.#stored.chosen[kernel] === from ? { ...this.#stored.chosen, [kernel]: name } : this.#stored.chosen;
-    this.#store({ ...this.#stored, chosen, variants: this.all.map((v) => (v.kernel === kernel && v.name === from ? { ...v, name } : v)) });
+    const chosen = this.#stored.chosen[kernel] === from
+      ? { ...this.#stored.chosen, [kernel]: name }
+      : this.#stored.chosen;
+    this.#store({
+      ...this.#stored,
+      chosen,
+      variants: this.all.map((v) => (v.kernel === kernel && v.name === from ? { ...v, name } : v)),
+    });
     return undefined;
   }
 
   /** Forgets a variant; runs that used it use the shipped kernel again. */
   delete(kernel: string, name: string): void {
-    this.#store({ ...this.#stored, chosen: without(this.#stored.chosen, kernel, name), variants: this.all.filter((v) => v.kernel !== kernel || v.name !== name) });
+    this.#store({
+      ...this.#stored,
+      chosen: without(this.#stored.chosen, kernel, name),
+      variants: this.all.filter((v) => v.kernel !== kernel || v.name !== name),
+    });
   }
 
   /** Makes every later run use a variant, or the shipped text. */
@@ -156,7 +180,9 @@ export class Variants extends EventTarget {
       if (this.#storage === undefined) throw new Error("closed to this page");
       this.#storage.setItem(KEY, JSON.stringify(stored));
     } catch (error) {
-      this.problem = `This browser’s storage takes nothing (${error instanceof Error ? error.message : String(error)}): what is kept lasts as long as this page.`;
+      this.problem = `This browser’s storage takes nothing (${
+        error instanceof Error ? error.message : String(error)
+      }): what is kept lasts as long as this page.`;
     }
     this.dispatchEvent(new Event("change"));
   }
@@ -178,14 +204,25 @@ function without(chosen: Stored["chosen"], kernel: string, name = chosen[kernel]
   return Object.fromEntries(Object.entries(chosen).filter(([k, n]) => k !== kernel || n !== name));
 }
 
-/** What was stored, as far as it is what this page stores; undefined where it is something else. Anyone can write there. */
+/**
+ * What was stored, as far as it is what this page stores; undefined where it is something else. Anyone can write there.
+ */
 function readStored(text: string): Stored | undefined {
   try {
     const { version, variants, chosen } = JSON.parse(text) as Partial<Stored>;
     if (version !== 1 || !Array.isArray(variants) || typeof chosen !== "object" || chosen === null) return undefined;
     // JSON has no infinity: an error that is none comes back as null.
-    const known = variants.filter(isVariant).slice(0, MOST.variants).map((v) => ({ ...v, check: { ...v.check, out: v.check.out ?? Infinity, lse: v.check.lse ?? Infinity } }));
-    return { version, variants: known, chosen: Object.fromEntries(Object.entries(chosen).filter(([kernel, name]) => known.some((v) => v.kernel === kernel && v.name === name))) };
+    const known = variants.filter(isVariant).slice(0, MOST.variants).map((v) => ({
+      ...v,
+      check: { ...v.check, out: v.check.out ?? Infinity, lse: v.check.lse ?? Infinity },
+    }));
+    return {
+      version,
+      variants: known,
+      chosen: Object.fromEntries(
+        Object.entries(chosen).filter(([kernel, name]) => known.some((v) => v.kernel === kernel && v.name === name)),
+      ),
+    };
   } catch {
     return undefined;
   }
@@ -196,8 +233,10 @@ function isVariant(value: unknown): value is KernelVariant {
   const c = v?.check as Partial<KeptCheck> | undefined;
   const texts = [v?.name, v?.kernel, v?.text, v?.base, v?.kept, c?.adapter];
   const numbers = [c?.cases, c?.failed, c?.out ?? Infinity, c?.lse ?? Infinity];
-  return texts.every((x) => typeof x === "string") && numbers.every((x) => typeof x === "number") && typeof c?.passed === "boolean" && typeof c.software === "boolean"
-    && Array.isArray(c.ratios) && c.ratios.every((x) => typeof x === "number") && v!.name!.length <= MOST.name && v!.name!.trim() !== "" && v!.text!.length <= MOST.text;
+  return texts.every((x) => typeof x === "string") && numbers.every((x) => typeof x === "number") &&
+    typeof c?.passed === "boolean" && typeof c.software === "boolean" &&
+    Array.isArray(c.ratios) && c.ratios.every((x) => typeof x === "number") && v!.name!.length <= MOST.name &&
+    v!.name!.trim() !== "" && v!.text!.length <= MOST.text;
 }
 
 function storageOfPage(): Storage | undefined {
@@ -211,4 +250,6 @@ function storageOfPage(): Storage | undefined {
 /** The page's own. In a worker it is empty: workers start no ranks. */
 export const variants = new Variants(typeof document === "undefined" ? undefined : storageOfPage());
 
-if (typeof document !== "undefined") addEventListener("storage", ({ key }) => (key === KEY || key === null) && variants.reload());
+if (typeof document !== "undefined") {
+  addEventListener("storage", ({ key }) => (key === KEY || key === null) && variants.reload());
+}

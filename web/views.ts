@@ -43,7 +43,8 @@ export const views: readonly View[] = [
   {
     id: "conversation",
     title: "Conversation",
-    icon: "M4 5h11a1 1 0 0 1 1 1v6a1 1 0 0 1-1 1H9l-3 3v-3H4a1 1 0 0 1-1-1V6a1 1 0 0 1 1-1M19 9h1a1 1 0 0 1 1 1v7a1 1 0 0 1-1 1h-2v3l-3-3h-4a1 1 0 0 1-1-1",
+    icon:
+      "M4 5h11a1 1 0 0 1 1 1v6a1 1 0 0 1-1 1H9l-3 3v-3H4a1 1 0 0 1-1-1V6a1 1 0 0 1 1-1M19 9h1a1 1 0 0 1 1 1v7a1 1 0 0 1-1 1h-2v3l-3-3h-4a1 1 0 0 1-1-1",
     load: () => import("./views/conversation/conversation.ts"),
     render: (session) => html`<ringside-conversation .session=${session}></ringside-conversation>`,
     whole: true,

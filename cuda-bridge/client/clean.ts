@@ -1,11 +1,19 @@
-/** What the other side says, made fit to be shown and reckoned with: no control characters, no numbers beyond all bounds. */
+/**
+ * What the other side says, made fit to be shown and reckoned with: no control characters, no numbers beyond all
+ * bounds.
+ */
 
-/** A text without what a terminal obeys or what turns the direction of writing. Line breaks and tabs become spaces, the rest U+FFFD. */
+/**
+ * A text without what a terminal obeys or what turns the direction of writing. Line breaks and tabs become spaces, the
+ * rest U+FFFD.
+ */
 export function printable(text: string): string {
   return text.replace(/[\n\r\t]/g, " ").replace(/[\p{Cc}\p{Bidi_Control}]/gu, "\ufffd");
 }
 
-/** A copy of parsed JSON in which every text is printable. Throws in words where a number is not finite: 1e999 is JSON. */
+/**
+ * A copy of parsed JSON in which every text is printable. Throws in words where a number is not finite: 1e999 is JSON.
+ */
 export function clean(value: unknown, where = "the message"): unknown {
   if (typeof value === "string") return printable(value);
   if (typeof value === "number" && !Number.isFinite(value)) {
@@ -13,5 +21,7 @@ export function clean(value: unknown, where = "the message"): unknown {
   }
   if (Array.isArray(value)) return value.map((item, i) => clean(item, `${where}/${i}`));
   if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [printable(key), clean(item, `${where}/${printable(key)}`)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [printable(key), clean(item, `${where}/${printable(key)}`)]),
+  );
 }

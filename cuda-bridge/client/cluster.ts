@@ -11,8 +11,14 @@ export async function startRemote(platform: ClientPlatform, options: ClusterOpti
   const { remote, ranks, link, signal, ...rest } = options;
   if (remote === undefined) throw new InputError("remote: not given, expected the worker's url and token");
   const here = (["backend", "shaders", "fault", "timeout"] as const).find((name) => rest[name] !== undefined);
-  if (here !== undefined) throw new InputError(`${here}: found beside remote, expected one or the other: ranks on a worker take no ${here} from here`);
-  if (!Number.isSafeInteger(ranks) || ranks < 1) throw new InputError(`ranks: found ${ranks}, expected a whole number of at least 1`);
+  if (here !== undefined) {
+    throw new InputError(
+      `${here}: found beside remote, expected one or the other: ranks on a worker take no ${here} from here`,
+    );
+  }
+  if (!Number.isSafeInteger(ranks) || ranks < 1) {
+    throw new InputError(`ranks: found ${ranks}, expected a whole number of at least 1`);
+  }
   return new RemoteCluster(await connect(platform, { ...remote, signal: remote.signal ?? signal }), ranks, link);
 }
 
@@ -40,7 +46,11 @@ class RemoteCluster implements RemoteClusterFace {
   }
 
   repair(): Promise<number[]> {
-    return Promise.reject(new InputError("repair: found ranks on a remote worker, expected ranks here: a worker that lost a rank is started again where it runs"));
+    return Promise.reject(
+      new InputError(
+        "repair: found ranks on a remote worker, expected ranks here: a worker that lost a rank is started again where it runs",
+      ),
+    );
   }
 
   async dispose(): Promise<void> {

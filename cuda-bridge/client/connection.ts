@@ -1,4 +1,6 @@
-/** One socket to a worker: hello, calls, tensors, signs of life. It ends once and for all; `remote.ts` makes the next. */
+/**
+ * One socket to a worker: hello, calls, tensors, signs of life. It ends once and for all; `remote.ts` makes the next.
+ */
 import { elements, showShape } from "../../engine/tensor/tensor.ts";
 import { bytesPer } from "../../engine/tensor/dtype.ts";
 import type { Span } from "../../engine/trace/span.ts";
@@ -20,7 +22,10 @@ const CLOSE_SECONDS = 1;
 /** Longest text message taken, in characters. */
 const MOST_TEXT = 2 ** 26;
 
-/** Spans that a run of N ranks may bring: some for each of its N² hops, and one for each slice of a long hop. More is a flood. */
+/**
+ * Spans that a run of N ranks may bring: some for each of its N² hops, and one for each slice of a long hop. More is a
+ * flood.
+ */
 export function mostSpans(ranks: number): number {
   return 200_000 + 8 * ranks ** 2 + 4096 * ranks;
 }
@@ -113,7 +118,10 @@ export class Connection {
     this.ended = new Promise((resolve) => (this.#end = resolve));
     socket.binaryType = "arraybuffer";
     socket.addEventListener("message", ({ data }: MessageEvent<unknown>) => this.#hear(data));
-    socket.addEventListener("close", ({ code, reason }) => this.#finish(this.#farewell ?? errorOfClose(code, reason, this.#options.address)));
+    socket.addEventListener(
+      "close",
+      ({ code, reason }) => this.#finish(this.#farewell ?? errorOfClose(code, reason, this.#options.address)),
+    );
   }
 
   /** Opens a socket and says hello. Errors: RemoteError; the signal's reason. */
@@ -135,11 +143,29 @@ export class Connection {
         let opened = false;
         abort = () => reject(signal!.reason);
         signal?.addEventListener("abort", abort, { once: true });
-        timer = setTimeout(() => reject(remoteError("connect-timeout", address, `${opened ? "the worker did not say welcome" : "nobody answered"} within ${connectSeconds} s`)), connectSeconds * 1000);
+        timer = setTimeout(
+          () =>
+            reject(
+              remoteError(
+                "connect-timeout",
+                address,
+                `${opened ? "the worker did not say welcome" : "nobody answered"} within ${connectSeconds} s`,
+              ),
+            ),
+          connectSeconds * 1000,
+        );
         connection.#greeted = resolve;
         socket.addEventListener("open", () => {
           opened = true;
-          if (socket.protocol !== "ringside-1") return reject(remoteError("bad-reply", address, `found a server that does not speak ringside-1 (it chose ${JSON.stringify(socket.protocol)})`));
+          if (socket.protocol !== "ringside-1") {
+            return reject(
+              remoteError(
+                "bad-reply",
+                address,
+                `found a server that does not speak ringside-1 (it chose ${JSON.stringify(socket.protocol)})`,
+              ),
+            );
+          }
           connection.#send({ type: "hello", protocol: PROTOCOL, token, client: `ringside in ${platform.runtime}` });
         });
         // An error event comes before the close; it alone may say why a connection was refused.
@@ -151,7 +177,10 @@ export class Connection {
       });
       return connection;
     } catch (error) {
-      connection.#finish(error instanceof RemoteError ? error : remoteError("closed", address, "connecting was cancelled"), 1000);
+      connection.#finish(
+        error instanceof RemoteError ? error : remoteError("closed", address, "connecting was cancelled"),
+        1000,
+      );
       throw error;
     } finally {
       clearTimeout(timer);
@@ -169,7 +198,10 @@ export class Connection {
     return this.#over;
   }
 
-  /** Makes a call. Errors: those of errorOf; RemoteError "lost" where the connection ends before the call does; the signal's reason. */
+  /**
+   * Makes a call. Errors: those of errorOf; RemoteError "lost" where the connection ends before the call does; the
+   * signal's reason.
+   */
   async call(request: CallRequest): Promise<CallResult> {
     const { method, params, uploads = {}, watch = {} } = request;
     watch.signal?.throwIfAborted();
@@ -177,7 +209,13 @@ export class Connection {
     const { limits } = this.welcome;
     const refs: Record<string, TensorRef> = {};
     for (const [name, { dtype, shape, data }] of Object.entries(uploads)) {
-      if (data.byteLength > limits.tensorBytes) throw remoteError("too-large", this.#options.address, `${name}: found ${data.byteLength} bytes, expected at most ${limits.tensorBytes}`);
+      if (data.byteLength > limits.tensorBytes) {
+        throw remoteError(
+          "too-large",
+          this.#options.address,
+          `${name}: found ${data.byteLength} bytes, expected at most ${limits.tensorBytes}`,
+        );
+      }
       refs[name] = { stream: ++this.#streams, dtype, shape, bytes: data.byteLength };
     }
     const id = ++this.#ids;
@@ -186,7 +224,15 @@ export class Connection {
       return await new Promise<CallResult>((resolve, reject) => {
         const now = seconds();
         const call: Call = {
-          id, request, spans: [], outgoing: [], sentAt: now, answered: false, ranSince: undefined, cancelled: undefined, result: undefined,
+          id,
+          request,
+          spans: [],
+          outgoing: [],
+          sentAt: now,
+          answered: false,
+          ranSince: undefined,
+          cancelled: undefined,
+          result: undefined,
           settle: (error, result) => (result === undefined ? reject(error) : resolve(result)),
         };
         abort = () => this.#cancel(call, watch.signal!.reason);
@@ -200,7 +246,14 @@ export class Connection {
           this.#outgoing.set(ref.stream, out);
           call.outgoing.push(out);
         }
-        void this.#upload(call, Object.keys(refs).map((name, i) => ({ stream: refs[name].stream, bytes: new Uint8Array(uploads[name].data), out: call.outgoing[i] })));
+        void this.#upload(
+          call,
+          Object.keys(refs).map((name, i) => ({
+            stream: refs[name].stream,
+            bytes: new Uint8Array(uploads[name].data),
+            out: call.outgoing[i],
+          })),
+        );
       });
     } finally {
       watch.signal?.removeEventListener("abort", abort);
@@ -219,7 +272,10 @@ export class Connection {
     (this.#socket as { terminate?: () => void }).terminate?.();
   }
 
-  async #upload(call: Call, parts: readonly { readonly stream: number; readonly bytes: Uint8Array; readonly out: Outgoing }[]): Promise<void> {
+  async #upload(
+    call: Call,
+    parts: readonly { readonly stream: number; readonly bytes: Uint8Array; readonly out: Outgoing }[],
+  ): Promise<void> {
     const most = this.welcome.limits.frameBytes - HEAD_BYTES;
     for (const { stream, bytes, out } of parts) {
       out.since = seconds();
@@ -260,14 +316,26 @@ export class Connection {
       clearInterval(this.#clock);
       this.#clock = undefined;
     }
-    call.settle(call.cancelled === undefined ? error : call.cancelled.reason, call.cancelled === undefined ? result : undefined);
+    call.settle(
+      call.cancelled === undefined ? error : call.cancelled.reason,
+      call.cancelled === undefined ? result : undefined,
+    );
   }
 
   /** The end: nothing is heard or sent after it. */
   #finish(why: RemoteError, closeCode?: number): void {
     if (this.#over !== undefined) return;
     this.#over = why;
-    for (const call of [...this.#calls.values()]) this.#settle(call, remoteError(why.code, this.#options.address, `${why.what}, while ${call.request.method} was under way: its result is unknown`));
+    for (const call of [...this.#calls.values()]) {
+      this.#settle(
+        call,
+        remoteError(
+          why.code,
+          this.#options.address,
+          `${why.what}, while ${call.request.method} was under way: its result is unknown`,
+        ),
+      );
+    }
     clearInterval(this.#clock);
     if (closeCode !== undefined) this.#socket.close(closeCode === 1000 ? 1000 : closeCode);
     this.#end(why);
@@ -286,7 +354,13 @@ export class Connection {
     if (this.#over !== undefined) return;
     this.#heard = seconds();
     if (data instanceof ArrayBuffer) return this.#hearFrame(data);
-    if (typeof data !== "string" || data.length > MOST_TEXT) return this.#refuse(`found a message of ${typeof data === "string" ? `${data.length} characters` : "an unknown kind"}, expected at most ${MOST_TEXT} characters of JSON`);
+    if (typeof data !== "string" || data.length > MOST_TEXT) {
+      return this.#refuse(
+        `found a message of ${
+          typeof data === "string" ? `${data.length} characters` : "an unknown kind"
+        }, expected at most ${MOST_TEXT} characters of JSON`,
+      );
+    }
     let message: Message;
     try {
       message = JSON.parse(data);
@@ -295,7 +369,9 @@ export class Connection {
     }
     const complaint = this.#options.complaint("serverMessage", message);
     if (complaint !== undefined) return this.#refuse(`found a message that the protocol does not allow: ${complaint}`);
-    if (this.#welcome === undefined && message.type !== "welcome" && message.type !== "error") return this.#refuse(`found ${message.type} before welcome`);
+    if (this.#welcome === undefined && message.type !== "welcome" && message.type !== "error") {
+      return this.#refuse(`found ${message.type} before welcome`);
+    }
     // Spans have no free text, and the schema bounds their numbers.
     if (message.type !== "spans") {
       try {
@@ -312,14 +388,25 @@ export class Connection {
     if (message.type === "welcome") {
       if (this.#welcome !== undefined) return this.#refuse("found a second welcome");
       const welcome = message as unknown as Welcome;
-      if (welcome.protocol !== PROTOCOL) return this.#finish(remoteError("bad-version", address, `the worker speaks protocol ${welcome.protocol}, this client ${PROTOCOL}`), 4406);
+      if (welcome.protocol !== PROTOCOL) {
+        return this.#finish(
+          remoteError(
+            "bad-version",
+            address,
+            `the worker speaks protocol ${welcome.protocol}, this client ${PROTOCOL}`,
+          ),
+          4406,
+        );
+      }
       this.#welcome = welcome;
       this.#inbox = new Inbox(welcome.limits.frameBytes, welcome.limits.window);
       return this.#greeted();
     }
     if (message.type === "ack") {
       const { stream, received } = message as unknown as { stream: number; received: number };
-      if (this.#outgoing.get(stream)?.acknowledge(received, this.#heard) !== true) return this.#refuse(`found an ack of ${received} bytes of stream ${stream}, which were not sent`);
+      if (this.#outgoing.get(stream)?.acknowledge(received, this.#heard) !== true) {
+        return this.#refuse(`found an ack of ${received} bytes of stream ${stream}, which were not sent`);
+      }
       return;
     }
     if (message.type === "error" && message.id === undefined) {
@@ -336,8 +423,16 @@ export class Connection {
     }
     const call = this.#calls.get(id);
     if (call === undefined) {
-      if (!this.#abandoned.has(id)) return this.#refuse(`found ${message.type} of call ${id}, which ${id <= this.#ids ? "has ended" : "was never made"}`);
-      if (message.type === "result") for (const tensor of Object.values(this.#expect(message.tensors as Record<string, TensorRef>) ?? {})) this.#inbox.drop(tensor);
+      if (!this.#abandoned.has(id)) {
+        return this.#refuse(
+          `found ${message.type} of call ${id}, which ${id <= this.#ids ? "has ended" : "was never made"}`,
+        );
+      }
+      if (message.type === "result") {
+        for (const tensor of Object.values(this.#expect(message.tensors as Record<string, TensorRef>) ?? {})) {
+          this.#inbox.drop(tensor);
+        }
+      }
       if (message.type === "result" || message.type === "error") this.#abandoned.delete(id);
       return;
     }
@@ -353,20 +448,33 @@ export class Connection {
       const spans = message.spans as Span[];
       const { ranks = SOME_RANKS } = call.request.params as { ranks?: number };
       const most = mostSpans(ranks);
-      if (call.spans.length + spans.length > most) return this.#refuse(`found more than ${most} spans of a run of ${ranks} ranks`);
+      if (call.spans.length + spans.length > most) {
+        return this.#refuse(`found more than ${most} spans of a run of ${ranks} ranks`);
+      }
       for (const span of spans) call.spans.push(span);
       onSpans?.(spans);
-    } else if (message.type === "error") this.#settle(call, errorOf(message as unknown as ErrorMessage, address, token));
-    else this.#result(call, message as unknown as { value: CallResult["value"]; tensors: Record<string, TensorRef> });
+    } else if (message.type === "error") {
+      this.#settle(call, errorOf(message as unknown as ErrorMessage, address, token));
+    } else this.#result(call, message as unknown as { value: CallResult["value"]; tensors: Record<string, TensorRef> });
   }
 
-  #result(call: Call, { value, tensors }: { readonly value: CallResult["value"]; readonly tensors: Readonly<Record<string, TensorRef>> }): void {
+  #result(
+    call: Call,
+    { value, tensors }: { readonly value: CallResult["value"]; readonly tensors: Readonly<Record<string, TensorRef>> },
+  ): void {
     const { method, shapes = {} } = call.request;
     if (call.result !== undefined) return this.#refuse(`found a second result of call ${call.id}`);
     for (const name of new Set([...Object.keys(shapes), ...Object.keys(tensors)])) {
       const [wanted, found] = [shapes[name], tensors[name]];
-      const right = wanted !== undefined && found !== undefined && found.dtype === "f32" && showShape(found.shape) === showShape(wanted) && found.bytes === elements(wanted)! * bytesPer("f32");
-      if (!right) return this.#refuse(`found ${found === undefined ? "no tensor" : `${found.dtype} ${showShape(found.shape)} of ${found.bytes} bytes`} as ${name} of ${method}, expected ${wanted === undefined ? "none" : `f32 ${showShape(wanted)}`}`);
+      const right = wanted !== undefined && found !== undefined && found.dtype === "f32" &&
+        showShape(found.shape) === showShape(wanted) && found.bytes === elements(wanted)! * bytesPer("f32");
+      if (!right) {
+        return this.#refuse(
+          `found ${
+            found === undefined ? "no tensor" : `${found.dtype} ${showShape(found.shape)} of ${found.bytes} bytes`
+          } as ${name} of ${method}, expected ${wanted === undefined ? "none" : `f32 ${showShape(wanted)}`}`,
+        );
+      }
     }
     const incoming = this.#expect(tensors);
     if (incoming === undefined) return;
@@ -380,7 +488,9 @@ export class Connection {
     const expected: Record<string, Incoming> = {};
     for (const [name, ref] of Object.entries(tensors).sort(([, a], [, b]) => a.stream - b.stream)) {
       const incoming = this.#inbox.name(ref, this.#heard);
-      if (incoming === undefined) return void this.#refuse(`found stream ${ref.stream}, expected a number greater than all before`);
+      if (incoming === undefined) {
+        return void this.#refuse(`found stream ${ref.stream}, expected a number greater than all before`);
+      }
       expected[name] = incoming;
     }
     return expected;
@@ -401,7 +511,9 @@ export class Connection {
     const { incoming, received } = taken;
     if (received !== undefined) this.#send({ type: "ack", stream: incoming.ref.stream, received });
     if (!incoming.done) return;
-    for (const call of this.#calls.values()) if (call.result !== undefined && Object.values(call.result.tensors).includes(incoming)) this.#complete(call);
+    for (const call of this.#calls.values()) {
+      if (call.result !== undefined && Object.values(call.result.tensors).includes(incoming)) this.#complete(call);
+    }
   }
 
   /** Looks after what may hang, while calls are open. */
@@ -425,7 +537,12 @@ export class Connection {
         return;
       }
       const silence = now - this.#heard;
-      if (silence > idleSeconds) return this.#finish(remoteError("silent", this.#options.address, `no sign of life for ${silence.toFixed(1)} s`), 4408);
+      if (silence > idleSeconds) {
+        return this.#finish(
+          remoteError("silent", this.#options.address, `no sign of life for ${silence.toFixed(1)} s`),
+          4408,
+        );
+      }
       if (silence > idleSeconds / 3 && this.#probe === undefined) this.#askForLife();
       for (const call of [...this.#calls.values()]) this.#watchCall(call, now);
     }, period * 1000);
@@ -435,7 +552,10 @@ export class Connection {
     const { idleSeconds, address } = this.#options;
     const { method } = call.request;
     const uploading = call.outgoing.find((out) => out.waits);
-    const stalled = Object.values(call.result?.tensors ?? {}).some((t) => !t.done && now - Math.max(t.since, ...Object.values(call.result!.tensors).map((other) => other.since)) > idleSeconds);
+    const stalled = Object.values(call.result?.tensors ?? {}).some((t) =>
+      !t.done &&
+      now - Math.max(t.since, ...Object.values(call.result!.tensors).map((other) => other.since)) > idleSeconds
+    );
     const fail = (code: RemoteCode, what: string) => {
       this.#send({ type: "cancel", id: call.id });
       if (call.result === undefined) this.#abandoned.add(call.id);
@@ -444,9 +564,15 @@ export class Connection {
     if (stalled) fail("silent", `the bytes of its result stopped coming for ${idleSeconds} s`);
     else if (uploading !== undefined) {
       call.sentAt = now;
-      if (now - uploading.since > idleSeconds) fail("silent", `the worker took no byte of its tensors for ${idleSeconds} s`);
-    } else if (!call.answered && now - call.sentAt > idleSeconds) fail("silent", `the worker did not say anything of it for ${idleSeconds} s`);
-    else if (call.result === undefined && call.ranSince !== undefined && now - call.ranSince > this.welcome.limits.runSeconds + idleSeconds) {
+      if (now - uploading.since > idleSeconds) {
+        fail("silent", `the worker took no byte of its tensors for ${idleSeconds} s`);
+      }
+    } else if (!call.answered && now - call.sentAt > idleSeconds) {
+      fail("silent", `the worker did not say anything of it for ${idleSeconds} s`);
+    } else if (
+      call.result === undefined && call.ranSince !== undefined &&
+      now - call.ranSince > this.welcome.limits.runSeconds + idleSeconds
+    ) {
       fail("time-limit", `the worker's own limit of ${this.welcome.limits.runSeconds} s has passed without an end`);
     }
   }

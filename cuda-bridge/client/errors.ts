@@ -11,7 +11,8 @@ export interface ErrorMessage {
 }
 
 const ADVICE: Readonly<Record<RemoteCode, string>> = {
-  unreachable: "see that the worker runs (python -m ringside_worker), that host and port are right, and, from a page, that the worker allows its origin (--origin)",
+  unreachable:
+    "see that the worker runs (python -m ringside_worker), that host and port are right, and, from a page, that the worker allows its origin (--origin)",
   "connect-timeout": "see that host and port are right and that no firewall drops the connection",
   lost: "nothing was run again: start it once more, and a new connection is made",
   silent: "see whether the worker still lives, and start it once more",
@@ -36,7 +37,12 @@ const ADVICE: Readonly<Record<RemoteCode, string>> = {
 };
 
 /** The error of a code, with what to do about it. */
-export function remoteError(code: RemoteCode, address: string, what: string, advice: string = ADVICE[code]): RemoteError {
+export function remoteError(
+  code: RemoteCode,
+  address: string,
+  what: string,
+  advice: string = ADVICE[code],
+): RemoteError {
   return new RemoteError(code, address, printable(what).replace(/[.;]\s*$/, ""), advice);
 }
 
@@ -44,21 +50,38 @@ export function remoteError(code: RemoteCode, address: string, what: string, adv
 export function unreachable(address: string, runtime: string, message = ""): RemoteError {
   const what = `the connection was refused${message === "" ? "" : ` (${message})`}`;
   if (/\b403\b/.test(message)) return remoteError("bad-origin", address, what);
-  if (/\b400\b/.test(message)) return remoteError("bad-reply", address, `${what}, perhaps as the server there does not speak ringside-1`);
+  if (/\b400\b/.test(message)) {
+    return remoteError("bad-reply", address, `${what}, perhaps as the server there does not speak ringside-1`);
+  }
   const plain = address.startsWith("ws:");
   const other = plain ? address.replace("ws:", "wss:") : address.replace("wss:", "ws:");
   if (plain && /hang up|before message completed|reset|parse error|invalid http/i.test(message)) {
     const found = `something there took the connection and hung up (${message})`;
-    return remoteError("unreachable", address, found, `a worker with a certificate (--cert) does that: its address is ${other}`);
+    return remoteError(
+      "unreachable",
+      address,
+      found,
+      `a worker with a certificate (--cert) does that: its address is ${other}`,
+    );
   }
   if (!plain && /before secure TLS|handshake eof|wrong version|corrupt message|EPROTO/i.test(message)) {
     const found = `something there does not speak TLS (${message})`;
-    return remoteError("unreachable", address, found, `a worker without a certificate does that: its address is ${other}`);
+    return remoteError(
+      "unreachable",
+      address,
+      found,
+      `a worker without a certificate does that: its address is ${other}`,
+    );
   }
   if (!plain && /certificate|UnknownIssuer/i.test(message)) {
     const variable = runtime === "deno" ? "DENO_CERT" : "NODE_EXTRA_CA_CERTS";
     const found = "the worker's certificate is not trusted here, or is for another name";
-    return remoteError("unreachable", address, what, `${found}: start this command with ${variable}=cert.pem, the worker's file`);
+    return remoteError(
+      "unreachable",
+      address,
+      what,
+      `${found}: start this command with ${variable}=cert.pem, the worker's file`,
+    );
   }
   if (!plain || message !== "") return remoteError("unreachable", address, what);
   const tls = `that it has no certificate (with --cert its address is ${other})`;
@@ -73,10 +96,19 @@ export function errorOf({ code, message, details = {} }: ErrorMessage, address: 
   if (code === "bad-input") return new InputError(`${address}: ${text}`);
   if (code === "does-not-fit" && whole(need) && whole(have)) {
     const error = new LimitError("memory (bytes)", have, need);
-    error.message = `${address}: ${text}${typeof fits === "string" && !text.includes(fits) ? `; what would fit: ${fits}` : ""}`;
+    error.message = `${address}: ${text}${
+      typeof fits === "string" && !text.includes(fits) ? `; what would fit: ${fits}` : ""
+    }`;
     return error;
   }
-  if (code === "rank-died" && whole(rank)) return new RankError(rank, whole(hop) ? hop : undefined, typeof awaited === "string" ? awaited : undefined, `${address}: ${text}`);
+  if (code === "rank-died" && whole(rank)) {
+    return new RankError(
+      rank,
+      whole(hop) ? hop : undefined,
+      typeof awaited === "string" ? awaited : undefined,
+      `${address}: ${text}`,
+    );
+  }
   return remoteError(Object.hasOwn(ADVICE, code) ? code as RemoteCode : "worker-failed", address, `${code}: ${text}`);
 }
 

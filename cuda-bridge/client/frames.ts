@@ -24,9 +24,13 @@ export function writeFrame(stream: number, offset: number, payload: Uint8Array):
 
 /** A frame received, or in words why it is none. The payload is a view of `bytes`. */
 export function readFrame(bytes: ArrayBuffer): Frame | string {
-  if (bytes.byteLength <= HEAD_BYTES) return `found a frame of ${bytes.byteLength} bytes, expected more than its head of ${HEAD_BYTES}`;
+  if (bytes.byteLength <= HEAD_BYTES) {
+    return `found a frame of ${bytes.byteLength} bytes, expected more than its head of ${HEAD_BYTES}`;
+  }
   const head = new DataView(bytes);
-  if (head.getUint32(0, true) !== MAGIC) return `found a frame that begins with 0x${head.getUint32(0).toString(16).padStart(8, "0")}, expected RSB1`;
+  if (head.getUint32(0, true) !== MAGIC) {
+    return `found a frame that begins with 0x${head.getUint32(0).toString(16).padStart(8, "0")}, expected RSB1`;
+  }
   const offset = Number(head.getBigUint64(8, true));
   if (!Number.isSafeInteger(offset)) return `found a frame at offset ${offset}, expected one below 2^53`;
   return { stream: head.getUint32(4, true), offset, payload: new Uint8Array(bytes, HEAD_BYTES) };

@@ -1,6 +1,7 @@
 /**
- * Rows of a seeded attention in float64, without its tensors: keys and values are made tile by tile, so that a row of a million
- * tokens needs the memory of one tile. A row's value depends on nothing but the batch and the row, not on what else is asked for.
+ * Rows of a seeded attention in float64, without its tensors: keys and values are made tile by tile, so that a row of a
+ * million tokens needs the memory of one tile. A row's value depends on nothing but the batch and the row, not on what
+ * else is asked for.
  */
 import { offsets } from "../../engine/layout/shards.ts";
 import { seededKey, seededPart } from "../../engine/tensor/seeded.ts";
@@ -18,7 +19,9 @@ export interface ExactRow {
   /** O, of D elements. */
   readonly out: Float64Array;
   readonly lse: number;
-  /** sqrt(sum p^2), p the softmax weights: 1 where one key has all the weight, 1/sqrt(keys) where all weigh the same. */
+  /**
+   * sqrt(sum p^2), p the softmax weights: 1 where one key has all the weight, 1/sqrt(keys) where all weigh the same.
+   */
   readonly spread: number;
 }
 
@@ -41,7 +44,10 @@ interface State {
 }
 
 /** Keys that a row sees. Errors: RangeError for a token that is none of the batch's. */
-export function keysOf(batch: Pick<SeededBatch, "sequences" | "causal">, token: number): { readonly sequence: number; readonly keys: number } {
+export function keysOf(
+  batch: Pick<SeededBatch, "sequences" | "causal">,
+  token: number,
+): { readonly sequence: number; readonly keys: number } {
   let t = token;
   for (const [sequence, s] of batch.sequences.entries()) {
     if (t < s.new) return { sequence, keys: batch.causal === false ? s.cached + s.new : s.cached + t + 1 };
@@ -67,7 +73,16 @@ export function* recompute(batch: SeededBatch, rows: readonly (readonly [index: 
     seededPart(q, 0, qKey, token, head * D, D);
     for (let d = 0; d < D; d++) q[d] *= scale;
     const share = sequence * kvHeads + Math.floor(head / group);
-    shares.set(share, [...(shares.get(share) ?? []), { index, head, keys, q, acc: new Float64Array(D), max: -Infinity, sum: 0, squares: 0 }]);
+    shares.set(share, [...(shares.get(share) ?? []), {
+      index,
+      head,
+      keys,
+      q,
+      acc: new Float64Array(D),
+      max: -Infinity,
+      sum: 0,
+      squares: 0,
+    }]);
   }
   for (const [share, states] of shares) {
     const [start, kvHead] = [starts[Math.floor(share / kvHeads)], share % kvHeads];
@@ -92,7 +107,10 @@ export function* recompute(batch: SeededBatch, rows: readonly (readonly [index: 
   }
 }
 
-/** One row to the first `n` keys of a tile. Four keys at a time: a query element, or an element of O, is loaded once for four. */
+/**
+ * One row to the first `n` keys of a tile. Four keys at a time: a query element, or an element of O, is loaded once for
+ * four.
+ */
 function attend(state: State, k: Float64Array, v: Float64Array, scores: Float64Array, n: number, D: number): void {
   const { q, acc } = state;
   let max = state.max;

@@ -10,7 +10,21 @@ import type { ClientPlatform } from "./platform.ts";
 import { reportOf } from "./report.ts";
 import { type Complaint, readSchema } from "./schema.ts";
 import { openSession } from "./session.ts";
-import type { Facts, LayerInput, Limits, Remote, RemoteAttendInput, RemoteOptions, RemoteReport, RemoteSessionOptions, RemoteState, RemoteValue, SeededInput, SeededResult, Watch } from "./types.ts";
+import type {
+  Facts,
+  LayerInput,
+  Limits,
+  Remote,
+  RemoteAttendInput,
+  RemoteOptions,
+  RemoteReport,
+  RemoteSessionOptions,
+  RemoteState,
+  RemoteValue,
+  SeededInput,
+  SeededResult,
+  Watch,
+} from "./types.ts";
 
 const CONNECT_SECONDS = 10;
 const IDLE_SECONDS = 30;
@@ -64,11 +78,47 @@ export class RemoteClient implements Remote {
   }
 
   async attendSeeded(input: SeededInput): Promise<SeededResult> {
-    const { seed, sequences, heads, kvHeads, headDim, ranks, rows, output = rows === undefined ? "none" : "rows", dtype = "f32", causal = true, variant = "pass-kv", scale, link, rates } = input;
+    const {
+      seed,
+      sequences,
+      heads,
+      kvHeads,
+      headDim,
+      ranks,
+      rows,
+      output = rows === undefined ? "none" : "rows",
+      dtype = "f32",
+      causal = true,
+      variant = "pass-kv",
+      scale,
+      link,
+      rates,
+    } = input;
     validateSeeded(input);
-    if ((output === "rows") !== (rows !== undefined)) throw new InputError(`output: found ${JSON.stringify(output)} ${rows === undefined ? "without" : "with"} rows, expected rows named where "rows" are asked for, and only there`);
+    if ((output === "rows") !== (rows !== undefined)) {
+      throw new InputError(
+        `output: found ${JSON.stringify(output)} ${
+          rows === undefined ? "without" : "with"
+        } rows, expected rows named where "rows" are asked for, and only there`,
+      );
+    }
     const shapes = shapesOf(output, sequences.reduce((sum, s) => sum + s.new, 0), heads, headDim, rows?.length ?? 0);
-    const params = defined({ seed, sequences, heads, kvHeads, headDim, ranks, output, rows, dtype, causal, variant, scale, link, rates });
+    const params = defined({
+      seed,
+      sequences,
+      heads,
+      kvHeads,
+      headDim,
+      ranks,
+      output,
+      rows,
+      dtype,
+      causal,
+      variant,
+      scale,
+      link,
+      rates,
+    });
     const result = await this.call({ method: "attend", params, shapes, watch: input });
     const { out = new Float32Array(0), lse = new Float32Array(0) } = result.tensors;
     return { out, lse, report: this.report(result) };
@@ -76,10 +126,39 @@ export class RemoteClient implements Remote {
 
   async attend(input: RemoteAttendInput): Promise<AttendResult & { readonly report: RemoteReport }> {
     validateAttend(input, "remote");
-    const { sequences, heads, kvHeads, headDim, ranks, wireDtype: dtype = "f32", causal = true, variant = "pass-kv", scale, link, rates } = input;
+    const {
+      sequences,
+      heads,
+      kvHeads,
+      headDim,
+      ranks,
+      wireDtype: dtype = "f32",
+      causal = true,
+      variant = "pass-kv",
+      scale,
+      link,
+      rates,
+    } = input;
     const shapes = shapesOf("full", input.q.length / (heads * headDim), heads, headDim, 0);
-    const params = defined({ sequences, heads, kvHeads, headDim, ranks, output: "full", dtype, causal, variant, scale, link, rates });
-    const tensor = (x: Float32Array, h: number) => ({ dtype, shape: [x.length / (h * headDim), h, headDim], data: encode(x, dtype) });
+    const params = defined({
+      sequences,
+      heads,
+      kvHeads,
+      headDim,
+      ranks,
+      output: "full",
+      dtype,
+      causal,
+      variant,
+      scale,
+      link,
+      rates,
+    });
+    const tensor = (x: Float32Array, h: number) => ({
+      dtype,
+      shape: [x.length / (h * headDim), h, headDim],
+      data: encode(x, dtype),
+    });
     const uploads = { q: tensor(input.q, heads), k: tensor(input.k, kvHeads), v: tensor(input.v, kvHeads) };
     const result = await this.call({ method: "attend", params, uploads, shapes, watch: input });
     return { out: result.tensors.out, lse: result.tensors.lse, report: this.report(result) };
@@ -91,12 +170,20 @@ export class RemoteClient implements Remote {
 
   async layer(input: LayerInput): Promise<RemoteValue> {
     const { tokens, cached, ranks, variant = "pass-kv", dtype = "bf16", tp, link, seed, model } = input;
-    const { value, spans } = await this.call({ method: "layer", params: defined({ tokens, cached, ranks, variant, dtype, tp, link, seed, model }), watch: input });
+    const { value, spans } = await this.call({
+      method: "layer",
+      params: defined({ tokens, cached, ranks, variant, dtype, tp, link, seed, model }),
+      watch: input,
+    });
     return { value, spans };
   }
 
   async bench(input: Watch & { readonly quick?: boolean } = {}): Promise<RemoteValue> {
-    const { value, spans } = await this.call({ method: "bench", params: defined({ quick: input.quick }), watch: input });
+    const { value, spans } = await this.call({
+      method: "bench",
+      params: defined({ quick: input.quick }),
+      watch: input,
+    });
     return { value, spans };
   }
 
@@ -111,10 +198,18 @@ export class RemoteClient implements Remote {
     this.#options.onState?.("closed");
   }
 
-  /** One call, on a connection that is made again if it was lost. `on`: only on this connection, as what it needs is gone with it. */
+  /**
+   * One call, on a connection that is made again if it was lost. `on`: only on this connection, as what it needs is
+   * gone with it.
+   */
   async call(request: CallRequest, on?: Connection): Promise<CallResult> {
     const connection = on ?? await this.reach(request.watch?.signal, this.#options.retrySeconds ?? RETRY_SECONDS);
-    const complaint = this.#complaint("clientMessage", { type: "call", id: 1, method: request.method, params: { ...request.params, ...sample(request) } });
+    const complaint = this.#complaint("clientMessage", {
+      type: "call",
+      id: 1,
+      method: request.method,
+      params: { ...request.params, ...sample(request) },
+    });
     if (complaint !== undefined) throw new InputError(`${request.method}: ${complaint}`);
     return await connection.call(request);
   }
@@ -128,7 +223,9 @@ export class RemoteClient implements Remote {
     if (this.#closed) throw remoteError("closed", this.address, "this connection was closed here");
     if (this.#connection?.over === undefined && this.#connection !== undefined) return this.#connection;
     // Two calls that find it lost share the attempts; either may stop waiting.
-    this.#opening ??= this.#attempts(this.#connection === undefined ? signal : undefined, retrySeconds).finally(() => (this.#opening = undefined));
+    this.#opening ??= this.#attempts(this.#connection === undefined ? signal : undefined, retrySeconds).finally(
+      () => (this.#opening = undefined),
+    );
     return await unless(signal, this.#opening);
   }
 
@@ -137,12 +234,22 @@ export class RemoteClient implements Remote {
     const until = performance.now() + retrySeconds * 1000;
     for (let pause = FIRST_PAUSE;; pause = Math.min(2 * pause, LONGEST_PAUSE)) {
       try {
-        const connection = await Connection.open({ platform: this.platform, complaint: this.#complaint, address: this.address, token, connectSeconds, idleSeconds, signal });
+        const connection = await Connection.open({
+          platform: this.platform,
+          complaint: this.#complaint,
+          address: this.address,
+          token,
+          connectSeconds,
+          idleSeconds,
+          signal,
+        });
         if (this.#closed) await connection.close();
         else this.#take(connection);
         return connection;
       } catch (error) {
-        if (!(error instanceof RemoteError) || FINAL.has(error.code) || this.#closed || performance.now() + pause > until) throw error;
+        if (
+          !(error instanceof RemoteError) || FINAL.has(error.code) || this.#closed || performance.now() + pause > until
+        ) throw error;
         await new Promise((resolve) => setTimeout(resolve, pause));
       }
     }
@@ -159,9 +266,17 @@ export class RemoteClient implements Remote {
 }
 
 /** The tensors of a result, by what is asked for. */
-export function shapesOf(output: "rows" | "full" | "none", tokens: number, heads: number, headDim: number, rows: number): Record<string, readonly number[]> {
+export function shapesOf(
+  output: "rows" | "full" | "none",
+  tokens: number,
+  heads: number,
+  headDim: number,
+  rows: number,
+): Record<string, readonly number[]> {
   if (output === "none") return {};
-  return output === "full" ? { out: [tokens, heads, headDim], lse: [tokens, heads] } : { out: [rows, headDim], lse: [rows] };
+  return output === "full"
+    ? { out: [tokens, heads, headDim], lse: [tokens, heads] }
+    : { out: [rows, headDim], lse: [rows] };
 }
 
 /** The fields that have a value: JSON has no undefined, and the schema no null. */
@@ -172,7 +287,13 @@ export function defined(params: Readonly<Record<string, unknown>>): Record<strin
 /** The tensors of a call as the schema wants them, before they have streams. */
 function sample({ uploads }: CallRequest): Record<string, unknown> {
   if (uploads === undefined) return {};
-  return { tensors: Object.fromEntries(Object.entries(uploads).map(([name, { dtype, shape, data }]) => [name, { stream: 1, dtype, shape, bytes: data.byteLength }])) };
+  return {
+    tensors: Object.fromEntries(
+      Object.entries(uploads).map((
+        [name, { dtype, shape, data }],
+      ) => [name, { stream: 1, dtype, shape, bytes: data.byteLength }]),
+    ),
+  };
 }
 
 /** What `promise` resolves to, unless the signal comes first. */

@@ -36,11 +36,47 @@ const FIELDS: Readonly<Record<string, (x: unknown) => boolean>> = {
 /** Builds the report of a run. RemoteError "bad-reply" where the worker's lacks what a report has to say. */
 export function reportOf({ value, spans }: CallResult, address: string, facts: Facts, runtime: string): RemoteReport {
   for (const [name, right] of Object.entries(FIELDS)) {
-    if (!right(value[name])) throw remoteError("bad-reply", address, `the report's ${name}: found ${(JSON.stringify(value[name]) ?? "nothing").slice(0, 60)}`);
+    if (!right(value[name])) {
+      throw remoteError(
+        "bad-reply",
+        address,
+        `the report's ${name}: found ${(JSON.stringify(value[name]) ?? "nothing").slice(0, 60)}`,
+      );
+    }
   }
-  const { variant, ranks, dtype: wireDtype, causal, scale, shape, simulated, device, kernel, clock, perRank, times, link = null, choice } = value as unknown as RunValue;
+  const {
+    variant,
+    ranks,
+    dtype: wireDtype,
+    causal,
+    scale,
+    shape,
+    simulated,
+    device,
+    kernel,
+    clock,
+    perRank,
+    times,
+    link = null,
+    choice,
+  } = value as unknown as RunValue;
   return {
-    adapter: adapterOf(facts, device), backend: "remote", runtime, kernel, clock, variant, ...(choice && { choice }), ranks, wireDtype, causal, scale, shape, link, perRank, times, spans,
+    adapter: adapterOf(facts, device),
+    backend: "remote",
+    runtime,
+    kernel,
+    clock,
+    variant,
+    ...(choice && { choice }),
+    ranks,
+    wireDtype,
+    causal,
+    scale,
+    shape,
+    link,
+    perRank,
+    times,
+    spans,
     remote: { address, facts, simulated, value },
   };
 }
@@ -52,12 +88,18 @@ export function stepReportOf(result: CallResult, address: string, facts: Facts, 
 }
 
 /** The machine as an adapter: what the page and the command line name as who computed. */
-export function adapterOf({ devices, cuda, torch }: Facts, device: string = [...new Set(devices.map((d) => d.name))].join(" + ")): AdapterFacts {
+export function adapterOf(
+  { devices, cuda, torch }: Facts,
+  device: string = [...new Set(devices.map((d) => d.name))].join(" + "),
+): AdapterFacts {
   const gpus = devices.filter((d) => d.kind === "cuda");
   return {
     name: devices.length > 1 ? `${devices.length} x ${device}` : device,
-    vendor: gpus.length > 0 ? "nvidia" : "", architecture: gpus[0]?.capability ?? "", description: `PyTorch ${torch}${cuda === undefined ? "" : `, CUDA ${cuda}`}`,
-    software: gpus.length === 0, features: [],
+    vendor: gpus.length > 0 ? "nvidia" : "",
+    architecture: gpus[0]?.capability ?? "",
+    description: `PyTorch ${torch}${cuda === undefined ? "" : `, CUDA ${cuda}`}`,
+    software: gpus.length === 0,
+    features: [],
   };
 }
 

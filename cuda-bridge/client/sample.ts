@@ -4,18 +4,27 @@ import { chunks, offsets } from "../../engine/layout/shards.ts";
 import type { Row, SeededBatch } from "./types.ts";
 
 /**
- * `count` different rows of a batch over `ranks` ranks, by token: the first and the last token, tokens on both sides of borders
- * between the 2N chunks, then pseudo-random ones; heads in turn, so that all are met where the count allows.
+ * `count` different rows of a batch over `ranks` ranks, by token: the first and the last token, tokens on both sides of
+ * borders between the 2N chunks, then pseudo-random ones; heads in turn, so that all are met where the count allows.
  * The same arguments give the same rows; `salt` picks others.
  */
-export function sampleRows(batch: Pick<SeededBatch, "sequences" | "heads">, ranks: number, count: number, salt = 1): Row[] {
+export function sampleRows(
+  batch: Pick<SeededBatch, "sequences" | "heads">,
+  ranks: number,
+  count: number,
+  salt = 1,
+): Row[] {
   const { sequences, heads } = batch;
   const tokens = sequences.reduce((sum, s) => sum + s.new, 0);
-  if (!Number.isSafeInteger(count) || count < 1) throw new InputError(`rows to verify: found ${count}, expected a whole number of at least 1`);
+  if (!Number.isSafeInteger(count) || count < 1) {
+    throw new InputError(`rows to verify: found ${count}, expected a whole number of at least 1`);
+  }
   const wanted = Math.min(count, tokens * heads);
   const random = xorshift(salt);
   const first = offsets(sequences.map((s) => s.new));
-  const borders = sequences.flatMap((s, i) => chunks(s.new, ranks, first[i]).slice(1).flatMap(({ start }) => [start - 1, start]));
+  const borders = sequences.flatMap((s, i) =>
+    chunks(s.new, ranks, first[i]).slice(1).flatMap(({ start }) => [start - 1, start])
+  );
   const edges = [...new Set([0, tokens - 1, ...shuffled(borders, random)])].filter((t) => t >= 0 && t < tokens);
   const seen = new Set<number>();
   // At most half are borders: with many ranks they would leave no room for the others.

@@ -20,7 +20,8 @@ export async function readSchema(read: (url: URL) => Promise<string>): Promise<C
       named[side].set(name, root.$defs[name]);
     }
   }
-  // A message's type, and a call's method, name its schema, so that a complaint is about that one and not about all that it is not.
+  // A message's type, and a call's method, name its schema, so that a complaint is about that one and not about all
+  // that it is not.
   return (side, message) => {
     const { type, method } = (message ?? {}) as { type?: unknown; method?: unknown };
     const of = typeof type === "string" ? named[side].get(type) : undefined;

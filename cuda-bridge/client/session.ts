@@ -1,6 +1,13 @@
 /** A conversation's KV cache on a worker's ranks. It lives as long as the connection that opened it. */
 import { InputError } from "../../engine/errors.ts";
-import type { SessionFace, SessionOutput, SessionRows, StepOptions, StepReport, StepResult } from "../../engine/cluster/types.ts";
+import type {
+  SessionFace,
+  SessionOutput,
+  SessionRows,
+  StepOptions,
+  StepReport,
+  StepResult,
+} from "../../engine/cluster/types.ts";
 import { validateHeads, validateRows } from "../../engine/cluster/validate.ts";
 import { encode } from "../../engine/tensor/dtype.ts";
 import type { Connection } from "./connection.ts";
@@ -14,13 +21,31 @@ const DEFAULT_CAPACITY = 16_384;
 
 /** Opens a session. Errors: as Remote's calls. */
 export async function openSession(client: RemoteClient, options: RemoteSessionOptions): Promise<RemoteSession> {
-  const { ranks, heads, kvHeads, headDim, scale, wireDtype: dtype = "f32", capacity = DEFAULT_CAPACITY, variant = "auto", rates, link, signal } = options;
+  const {
+    ranks,
+    heads,
+    kvHeads,
+    headDim,
+    scale,
+    wireDtype: dtype = "f32",
+    capacity = DEFAULT_CAPACITY,
+    variant = "auto",
+    rates,
+    link,
+    signal,
+  } = options;
   validateHeads(heads, kvHeads, headDim);
   const connection = await client.reach(signal, 0);
   const params = defined({ ranks, heads, kvHeads, headDim, dtype, capacity, variant, scale, link, rates });
   const { value } = await client.call({ method: "session.open", params, watch: { signal } }, connection);
   const { session, capacity: granted } = value as { session?: unknown; capacity?: unknown };
-  if (!Number.isSafeInteger(session) || !Number.isSafeInteger(granted)) throw remoteError("bad-reply", client.address, `session.open: found ${JSON.stringify(value).slice(0, 60)}, expected a session's number and capacity`);
+  if (!Number.isSafeInteger(session) || !Number.isSafeInteger(granted)) {
+    throw remoteError(
+      "bad-reply",
+      client.address,
+      `session.open: found ${JSON.stringify(value).slice(0, 60)}, expected a session's number and capacity`,
+    );
+  }
   return new RemoteSession(client, connection, session as number, granted as number, { ...options, wireDtype: dtype });
 }
 
@@ -46,7 +71,10 @@ export class RemoteSession implements SessionFace {
   }
 
   get capacity() {
-    const used = Array.from({ length: this.#options.ranks }, (_, rank) => this.#tokens.reduce((sum, t) => sum + t.perRank[rank], 0));
+    const used = Array.from(
+      { length: this.#options.ranks },
+      (_, rank) => this.#tokens.reduce((sum, t) => sum + t.perRank[rank], 0),
+    );
     return { tokensPerRank: this.#room, pageTokens: 1, pages: this.#room, pagesUsed: used };
   }
 
@@ -63,7 +91,11 @@ export class RemoteSession implements SessionFace {
   }
 
   async prefill(batch: readonly SessionRows[], options: StepOptions & Watch = {}): Promise<StepResult> {
-    if (options.variant !== undefined) throw new InputError("prefill: found a variant for one step, expected the session's: a remote session has one for all its steps");
+    if (options.variant !== undefined) {
+      throw new InputError(
+        "prefill: found a variant for one step, expected the session's: a remote session has one for all its steps",
+      );
+    }
     return await this.#step("session.prefill", batch, options);
   }
 
@@ -73,15 +105,25 @@ export class RemoteSession implements SessionFace {
 
   async drop(sequence: number): Promise<void> {
     const { value } = await this.#call("session.evict", { sequence });
-    this.#tokens = Array.isArray(value.tokens) ? value.tokens as StepReport["tokens"] : this.#tokens.filter((t) => t.sequence !== sequence);
+    this.#tokens = Array.isArray(value.tokens)
+      ? value.tokens as StepReport["tokens"]
+      : this.#tokens.filter((t) => t.sequence !== sequence);
   }
 
   snapshot(): Promise<Uint8Array> {
-    return Promise.reject(new InputError("snapshot: found a session on a remote worker, whose cache does not leave it; expected one on ranks here"));
+    return Promise.reject(
+      new InputError(
+        "snapshot: found a session on a remote worker, whose cache does not leave it; expected one on ranks here",
+      ),
+    );
   }
 
   restore(): Promise<void> {
-    return Promise.reject(new InputError("restore: found a session on a remote worker, whose cache cannot be set; expected one on ranks here"));
+    return Promise.reject(
+      new InputError(
+        "restore: found a session on a remote worker, whose cache cannot be set; expected one on ranks here",
+      ),
+    );
   }
 
   async dispose(): Promise<void> {
@@ -95,13 +137,26 @@ export class RemoteSession implements SessionFace {
     return this.dispose();
   }
 
-  async #step(method: "session.prefill" | "session.decode", batch: readonly SessionRows[], options: StepOptions & Watch): Promise<StepResult> {
-    if (options.fault !== undefined) throw new InputError("fault: found one for a remote session, expected none: its ranks do not fail on purpose");
+  async #step(
+    method: "session.prefill" | "session.decode",
+    batch: readonly SessionRows[],
+    options: StepOptions & Watch,
+  ): Promise<StepResult> {
+    if (options.fault !== undefined) {
+      throw new InputError("fault: found one for a remote session, expected none: its ranks do not fail on purpose");
+    }
     const { heads, kvHeads, headDim, wireDtype } = this.#options;
     const lengths = batch.map((rows) => validateRows(rows, { heads, kvHeads, headDim, wireDtype }).T);
     const tokens = lengths.reduce((sum, n) => sum + n, 0);
-    const tensor = (name: "q" | "k" | "v", h: number) => ({ dtype: wireDtype, shape: [tokens, h, headDim], data: encode(joined(batch.map((rows) => rows[name])), wireDtype) });
-    const result = await this.#call(method, { batch: batch.map(({ sequence }, i) => ({ sequence, new: lengths[i] })), output: "full" }, {
+    const tensor = (name: "q" | "k" | "v", h: number) => ({
+      dtype: wireDtype,
+      shape: [tokens, h, headDim],
+      data: encode(joined(batch.map((rows) => rows[name])), wireDtype),
+    });
+    const result = await this.#call(method, {
+      batch: batch.map(({ sequence }, i) => ({ sequence, new: lengths[i] })),
+      output: "full",
+    }, {
       uploads: { q: tensor("q", heads), k: tensor("k", kvHeads), v: tensor("v", kvHeads) },
       shapes: shapesOf("full", tokens, heads, headDim, 0),
       watch: options,
@@ -112,15 +167,29 @@ export class RemoteSession implements SessionFace {
     let at = 0;
     const outputs = batch.map(({ sequence }, i): SessionOutput => {
       const [from, to] = [at * heads, (at += lengths[i]) * heads];
-      return { sequence, out: result.tensors.out.subarray(from * headDim, to * headDim), lse: result.tensors.lse.subarray(from, to) };
+      return {
+        sequence,
+        out: result.tensors.out.subarray(from * headDim, to * headDim),
+        lse: result.tensors.lse.subarray(from, to),
+      };
     });
     return { outputs, report };
   }
 
-  async #call(method: string, params: Record<string, unknown>, more: Pick<Parameters<RemoteClient["call"]>[0], "uploads" | "shapes" | "watch"> = {}) {
+  async #call(
+    method: string,
+    params: Record<string, unknown>,
+    more: Pick<Parameters<RemoteClient["call"]>[0], "uploads" | "shapes" | "watch"> = {},
+  ) {
     if (this.#disposed) throw new InputError("session: it was disposed, expected an open one");
     const { over } = this.#connection;
-    if (over !== undefined) throw remoteError("session-gone", this.#client.address, `session ${this.#number} is gone with its connection (${over.what})`);
+    if (over !== undefined) {
+      throw remoteError(
+        "session-gone",
+        this.#client.address,
+        `session ${this.#number} is gone with its connection (${over.what})`,
+      );
+    }
     return await this.#client.call({ method, params: { session: this.#number, ...params }, ...more }, this.#connection);
   }
 }

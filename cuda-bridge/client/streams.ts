@@ -58,7 +58,10 @@ export interface Taken {
   readonly received: number | undefined;
 }
 
-/** All tensors that come on one connection. Stream numbers grow, so that what was never named is known from what has ended. */
+/**
+ * All tensors that come on one connection. Stream numbers grow, so that what was never named is known from what has
+ * ended.
+ */
 export class Inbox {
   readonly #open = new Map<number, Incoming>();
   /** Streams that nobody wants any more: what still comes is dropped. */
@@ -92,15 +95,25 @@ export class Inbox {
 
   /** Takes a frame: undefined where nobody wants it, or in words what is wrong with it. */
   take(bytes: ArrayBuffer, now: number): Taken | undefined | string {
-    if (bytes.byteLength > this.#frameBytes) return `found a frame of ${bytes.byteLength} bytes, expected at most ${this.#frameBytes}`;
+    if (bytes.byteLength > this.#frameBytes) {
+      return `found a frame of ${bytes.byteLength} bytes, expected at most ${this.#frameBytes}`;
+    }
     const frame = readFrame(bytes);
     if (typeof frame === "string") return frame;
     const { stream, offset, payload } = frame;
     const incoming = this.#open.get(stream);
-    if (incoming === undefined) return this.#dropped.has(stream) ? undefined : `found a frame of stream ${stream}, which ${stream > 0 && stream <= this.#highest ? "has come whole" : "no result has named"}`;
+    if (incoming === undefined) {
+      return this.#dropped.has(stream)
+        ? undefined
+        : `found a frame of stream ${stream}, which ${
+          stream > 0 && stream <= this.#highest ? "has come whole" : "no result has named"
+        }`;
+    }
     const { at, ref } = incoming;
     if (offset !== at) return `stream ${stream}: found a frame at byte ${offset}, expected byte ${at}`;
-    if (offset + payload.length > ref.bytes) return `stream ${stream}: found ${payload.length} bytes at byte ${offset}, beyond the tensor's ${ref.bytes}`;
+    if (offset + payload.length > ref.bytes) {
+      return `stream ${stream}: found ${payload.length} bytes at byte ${offset}, beyond the tensor's ${ref.bytes}`;
+    }
     const received = incoming.put(payload, now, this.#window);
     if (incoming.done) this.#open.delete(stream);
     return { incoming, received };

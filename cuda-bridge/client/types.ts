@@ -1,5 +1,17 @@
-/** What the bridge's client takes and gives: a connection to a native worker, its calls, and the verification of rows. */
-import type { AttendInput, AttendResult, ClusterFace, ClusterOptions, Link, Report, SessionFace, SessionOptions, Variant } from "../../engine/cluster/types.ts";
+/**
+ * What the bridge's client takes and gives: a connection to a native worker, its calls, and the verification of rows.
+ */
+import type {
+  AttendInput,
+  AttendResult,
+  ClusterFace,
+  ClusterOptions,
+  Link,
+  Report,
+  SessionFace,
+  SessionOptions,
+  Variant,
+} from "../../engine/cluster/types.ts";
 import type { Sequence } from "../../engine/layout/shards.ts";
 import type { DType } from "../../engine/tensor/dtype.ts";
 import type { Span } from "../../engine/trace/span.ts";
@@ -8,13 +20,20 @@ import type { Span } from "../../engine/trace/span.ts";
 export interface RemoteOptions {
   /** `ws://host:port` or `wss://host:port`, without user, query or fragment. */
   readonly url: string;
-  /** What the worker printed when it started. It travels in the first message only: never in an address, a log or an error. */
+  /**
+   * What the worker printed when it started. It travels in the first message only: never in an address, a log or an
+   * error.
+   */
   readonly token: string;
   /** Seconds within which the worker must be reached and have said welcome; default 10. */
   readonly connectSeconds?: number;
-  /** Seconds without any sign of life, or without a byte of a tensor under way, after which a call fails; default 30. */
+  /**
+   * Seconds without any sign of life, or without a byte of a tensor under way, after which a call fails; default 30.
+   */
   readonly idleSeconds?: number;
-  /** Seconds for which a new call tries to reach a worker again whose connection was lost; default 15, 0 for not at all. */
+  /**
+   * Seconds for which a new call tries to reach a worker again whose connection was lost; default 15, 0 for not at all.
+   */
   readonly retrySeconds?: number;
   /** Told when the connection is lost, is there again, or is closed, with why. */
   readonly onState?: (state: RemoteState, why?: string) => void;
@@ -34,15 +53,29 @@ export interface Facts {
   readonly backend: "nccl" | "gloo" | "single";
   readonly processes: number;
   readonly hosts: number;
-  readonly devices: readonly { readonly name: string; readonly kind: "cuda" | "cpu"; readonly memoryBytes: number; readonly capability?: string }[];
+  readonly devices: readonly {
+    readonly name: string;
+    readonly kind: "cuda" | "cpu";
+    readonly memoryBytes: number;
+    readonly capability?: string;
+  }[];
   /** Attention kernels with their self-check at the worker's start: largest error, or why one is not used. */
-  readonly kernels: readonly { readonly name: string; readonly ok: boolean; readonly maxError?: number; readonly reason?: string; readonly chosen?: boolean }[];
+  readonly kernels: readonly {
+    readonly name: string;
+    readonly ok: boolean;
+    readonly maxError?: number;
+    readonly reason?: string;
+    readonly chosen?: boolean;
+  }[];
   readonly cuda?: string;
   readonly driver?: string;
   readonly notes?: readonly string[];
 }
 
-/** What the worker allows: bytes of a frame, of a tensor, and of a stream under way; seconds of a run; calls waiting; connections; sessions. */
+/**
+ * What the worker allows: bytes of a frame, of a tensor, and of a stream under way; seconds of a run; calls waiting;
+ * connections; sessions.
+ */
 export interface Limits {
   readonly frameBytes: number;
   readonly tensorBytes: number;
@@ -152,7 +185,14 @@ export interface LayerInput extends Watch {
   readonly link?: Link;
   readonly seed?: number;
   /** Default Llama 3 405B. */
-  readonly model?: { readonly dModel: number; readonly heads: number; readonly kvHeads: number; readonly headDim: number; readonly ffn: number; readonly layers: number };
+  readonly model?: {
+    readonly dModel: number;
+    readonly heads: number;
+    readonly kvHeads: number;
+    readonly headDim: number;
+    readonly ffn: number;
+    readonly layers: number;
+  };
 }
 
 /** A call's value as the worker said it (terms measured and modelled, the derived TTFT), and its timeline. */
@@ -162,9 +202,11 @@ export interface RemoteValue {
 }
 
 /**
- * A connection to a worker. One socket; several calls may be open, one runs at a time. A lost connection ends the calls under
- * way in a RemoteError, and is made again, with a growing pause between attempts, when the next call comes; sessions are gone then.
- * Errors of calls: InputError, LimitError (does not fit), RankError, RemoteError; the signal's reason where one was cancelled.
+ * A connection to a worker. One socket; several calls may be open, one runs at a time. A lost connection ends the calls
+ * under way in a RemoteError, and is made again, with a growing pause between attempts, when the next call comes;
+ * sessions are gone then.
+ * Errors of calls: InputError, LimitError (does not fit), RankError, RemoteError; the signal's reason where one was
+ * cancelled.
  */
 export interface Remote {
   /** The url, as errors name it. */
@@ -194,7 +236,10 @@ export interface RemoteClusterFace extends ClusterFace {
 export interface Bridge {
   /** Reaches a worker. Errors: InputError for bad options; RemoteError; the signal's reason. */
   connect(options: RemoteOptions): Promise<Remote>;
-  /** Computes rows again from the seed, in float64 or on this machine's GPU, and compares. Errors: InputError; the signal's reason. */
+  /**
+   * Computes rows again from the seed, in float64 or on this machine's GPU, and compares. Errors: InputError; the
+   * signal's reason.
+   */
   verifyRows(input: VerifyInput): Promise<Verification>;
   /** `Cluster.start` with `remote`. */
   startRemote(options: ClusterOptions): Promise<RemoteClusterFace>;
@@ -226,7 +271,13 @@ export interface RowCheck {
   /** Keys that it sees. */
   readonly keys: number;
   /** Of O: largest error over the D columns, where, and what was allowed there. */
-  readonly out: { readonly error: number; readonly column: number; readonly found: number; readonly expected: number; readonly allowed: number };
+  readonly out: {
+    readonly error: number;
+    readonly column: number;
+    readonly found: number;
+    readonly expected: number;
+    readonly allowed: number;
+  };
   readonly lse: { readonly error: number; readonly found: number; readonly expected: number; readonly allowed: number };
   readonly passed: boolean;
 }

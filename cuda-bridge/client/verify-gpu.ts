@@ -1,4 +1,7 @@
-/** Rows of a seeded attention on this machine's GPU: keys and values are made there tile by tile, and attended to by the ring's own kernels. */
+/**
+ * Rows of a seeded attention on this machine's GPU: keys and values are made there tile by tile, and attended to by the
+ * ring's own kernels.
+ */
 import { GpuAttention, type GpuPartial } from "../../engine/gpu/attention.ts";
 import { openDevice } from "../../engine/gpu/device.ts";
 import { Kernels } from "../../engine/gpu/kernels.ts";
@@ -21,22 +24,36 @@ const MOST_KEYS = 16_384;
 const COPY_DST = 0x8, UNIFORM = 0x40, STORAGE = 0x80;
 const MAX_GROUPS = 65535;
 
-/** Computes the rows, f32. All heads of a row's token are computed, as the kernels pack a GQA group. Errors: NoAdapterError, the signal's reason. */
-export async function onGpu(platform: ClientPlatform, input: VerifyInput, rows: readonly (readonly [index: number, row: Row])[], sink: Sink): Promise<void> {
+/**
+ * Computes the rows, f32. All heads of a row's token are computed, as the kernels pack a GQA group. Errors:
+ * NoAdapterError, the signal's reason.
+ */
+export async function onGpu(
+  platform: ClientPlatform,
+  input: VerifyInput,
+  rows: readonly (readonly [index: number, row: Row])[],
+  sink: Sink,
+): Promise<void> {
   if (rows.length === 0) return;
   const { threadGpu, shaders } = await platform.engine();
-  if (threadGpu === undefined) throw new NoAdapterError(`the runtime ${platform.runtime} gives this thread no GPU: verify with "float64"`);
+  if (threadGpu === undefined) {
+    throw new NoAdapterError(`the runtime ${platform.runtime} gives this thread no GPU: verify with "float64"`);
+  }
   const { gpu: own, wait, blockingCompile } = await threadGpu();
   const gpu = await openDevice(own, wait);
   const kernels = new Kernels(gpu, await shaders(), blockingCompile);
   const pool = new Pool(gpu.device);
   try {
     const lost = gpu.device.lost.then(({ reason, message }) => {
-      if (reason !== "destroyed") throw new Error(`verification: the GPU device was lost (${message || "no reason given"})`);
+      if (reason !== "destroyed") {
+        throw new Error(`verification: the GPU device was lost (${message || "no reason given"})`);
+      }
       return new Promise<never>(() => {});
     });
     // A submission that the device refuses leaves wrong numbers, not an exception.
-    const refused = new Promise<never>((_, reject) => gpu.device.onuncapturederror = ({ error }) => reject(new Error(`verification: the GPU refused: ${error.message}`)));
+    const refused = new Promise<never>((_, reject) =>
+      gpu.device.onuncapturederror = ({ error }) => reject(new Error(`verification: the GPU refused: ${error.message}`))
+    );
     await Promise.race([sweep(input, rows, sink, gpu, kernels, pool), lost, refused]);
   } finally {
     await kernels.settled();
@@ -45,7 +62,14 @@ export async function onGpu(platform: ClientPlatform, input: VerifyInput, rows: 
   }
 }
 
-async function sweep(input: VerifyInput, rows: readonly (readonly [index: number, row: Row])[], sink: Sink, gpu: Awaited<ReturnType<typeof openDevice>>, kernels: Kernels, pool: Pool): Promise<void> {
+async function sweep(
+  input: VerifyInput,
+  rows: readonly (readonly [index: number, row: Row])[],
+  sink: Sink,
+  gpu: Awaited<ReturnType<typeof openDevice>>,
+  kernels: Kernels,
+  pool: Pool,
+): Promise<void> {
   const { seed, sequences, heads, kvHeads, headDim: D, causal = true, dtype = "f32", signal } = input;
   const { device } = gpu;
   const scale = input.scale ?? 1 / Math.sqrt(D);
@@ -65,7 +89,11 @@ async function sweep(input: VerifyInput, rows: readonly (readonly [index: number
   const passes = scales.map((s) => {
     const shape: Shape = { heads, kvHeads, headDim: D, scale: s, causal, q: "f32", kv: "f32" };
     const attention = new GpuAttention(gpu, kernels, pool, shape, new Recorder(0, now()));
-    return { attention, queries: attention.loadQueries(rankChunk(0, block, q.slice().buffer), 0), partial: undefined as GpuPartial | undefined };
+    return {
+      attention,
+      queries: attention.loadQueries(rankChunk(0, block, q.slice().buffer), 0),
+      partial: undefined as GpuPartial | undefined,
+    };
   });
   const width = kvHeads * D;
   const fit = Math.floor(Math.min(TILE_BYTES, device.limits.maxStorageBufferBindingSize) / (width * 4));
@@ -86,7 +114,9 @@ async function sweep(input: VerifyInput, rows: readonly (readonly [index: number
   };
 
   for (const sequence of new Set(runs.map((run) => run.sequence))) {
-    const seen = rows.filter(([, [token]]) => keysOf(input, token).sequence === sequence).map(([, [token]]) => keysOf(input, token).keys);
+    const seen = rows.filter(([, [token]]) => keysOf(input, token).sequence === sequence).map(([, [token]]) =>
+      keysOf(input, token).keys
+    );
     const last = Math.max(...seen);
     for (let first = 0; first < last; first += tileKeys) {
       signal?.throwIfAborted();
@@ -96,7 +126,14 @@ async function sweep(input: VerifyInput, rows: readonly (readonly [index: number
       make("k", allStarts[sequence] + first, whole);
       make("v", allStarts[sequence] + first, whole);
       const keys: Block = { runs: [{ sequence, start: first, length: count, row: 0 }], rows: whole };
-      for (const pass of passes) pass.partial = await pass.attention.attend(0, pass.queries, pass.attention.keysAt(keys, { buffer: k }, { buffer: v }), pass.partial);
+      for (const pass of passes) {
+        pass.partial = await pass.attention.attend(
+          0,
+          pass.queries,
+          pass.attention.keysAt(keys, { buffer: k }, { buffer: v }),
+          pass.partial,
+        );
+      }
       sink.pairs(seen.reduce((sum, n) => sum + Math.max(0, Math.min(count, n - first)), 0));
     }
   }
@@ -110,11 +147,20 @@ async function sweep(input: VerifyInput, rows: readonly (readonly [index: number
   for (const [index, [token, head]] of rows) {
     const at = places.get(token)! * heads + head;
     const lse = main.lse[at];
-    sink.row({ index, keys: keysOf(input, token).keys, out: Float64Array.from(main.out.subarray(at * D, (at + 1) * D)), lse, spread: twice === undefined ? 1 : Math.exp(twice.lse[at] / 2 - lse) });
+    sink.row({
+      index,
+      keys: keysOf(input, token).keys,
+      out: Float64Array.from(main.out.subarray(at * D, (at + 1) * D)),
+      lse,
+      spread: twice === undefined ? 1 : Math.exp(twice.lse[at] / 2 - lse),
+    });
   }
   for (const { attention } of passes) attention.dispose(false);
 }
 
 function bind(device: GPUDevice, pipeline: GPUComputePipeline, params: GPUBuffer, values: GPUBuffer): GPUBindGroup {
-  return device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries: [{ binding: 0, resource: { buffer: params } }, { binding: 1, resource: { buffer: values } }] });
+  return device.createBindGroup({
+    layout: pipeline.getBindGroupLayout(0),
+    entries: [{ binding: 0, resource: { buffer: params } }, { binding: 1, resource: { buffer: values } }],
+  });
 }

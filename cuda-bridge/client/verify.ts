@@ -27,7 +27,7 @@ export async function verifyRows(platform: ClientPlatform, input: VerifyInput): 
   const checks: RowCheck[] = new Array(rows.length);
   let gone = 0;
   const sink: Sink = {
-    pairs: (n) => onProgress?.((gone += n), total),
+    pairs: (n) => onProgress?.(gone += n, total),
     row: (exact) => {
       const { index } = exact;
       const check = compare(exact, rows[index], out.subarray(index * D, (index + 1) * D), lse[index], dtype, how);
@@ -41,7 +41,10 @@ export async function verifyRows(platform: ClientPlatform, input: VerifyInput): 
   else if (total * D < SMALL || input.threads === 0) await here(input, all, sink, signal);
   else await onThreads(platform, input, all, sink, signal);
   signal?.throwIfAborted();
-  const worst = checks.reduce<RowCheck | undefined>((most, check) => (most === undefined || excess(check) > excess(most) ? check : most), undefined);
+  const worst = checks.reduce<RowCheck | undefined>(
+    (most, check) => (most === undefined || excess(check) > excess(most) ? check : most),
+    undefined,
+  );
   return {
     rows: checks,
     maxOut: Math.max(0, ...checks.map((c) => c.out.error)),
@@ -62,7 +65,12 @@ export interface Sink {
 }
 
 /** On the caller's thread, in slices. */
-async function here(batch: SeededBatch, rows: readonly Indexed[], sink: Sink, signal: AbortSignal | undefined): Promise<void> {
+async function here(
+  batch: SeededBatch,
+  rows: readonly Indexed[],
+  sink: Sink,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   let since = performance.now();
   for (const tile of recompute(batch, rows)) {
     sink.pairs(tile.pairs);
@@ -74,30 +82,43 @@ async function here(batch: SeededBatch, rows: readonly Indexed[], sink: Sink, si
   }
 }
 
-/** On threads of their own, rows of one KV head together as they share its keys; each thread ends with its work, or with the signal. */
-async function onThreads(platform: ClientPlatform, { seed, sequences, heads, kvHeads, headDim, causal, scale, threads, rows: { length } }: VerifyInput, rows: readonly Indexed[], sink: Sink, signal: AbortSignal | undefined): Promise<void> {
+/**
+ * On threads of their own, rows of one KV head together as they share its keys; each thread ends with its work, or with
+ * the signal.
+ */
+async function onThreads(
+  platform: ClientPlatform,
+  { seed, sequences, heads, kvHeads, headDim, causal, scale, threads, rows: { length } }: VerifyInput,
+  rows: readonly Indexed[],
+  sink: Sink,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const batch = { seed, sequences, heads, kvHeads, headDim, causal, scale };
   const count = Math.max(1, Math.min(threads ?? Math.min(MOST_THREADS, platform.processors), length));
   const ends: (() => void)[] = [];
   try {
-    await Promise.all(shares(batch, rows, count).map((share) => new Promise<void>((resolve, reject) => {
-      const thread = platform.startHelper();
-      const abort = () => reject(signal!.reason);
-      signal?.addEventListener("abort", abort, { once: true });
-      ends.push(() => {
-        signal?.removeEventListener("abort", abort);
-        thread.terminate();
-      });
-      thread.onDeath((how) => reject(new Error(`verification: a thread broke: ${how}`)));
-      thread.onMessage((message) => {
-        const answer = message as Answer;
-        if (answer.kind === "failed") return reject(new Error(`verification: ${answer.message}`));
-        if (answer.kind === "done") return resolve();
-        sink.pairs(answer.pairs);
-        answer.rows.forEach(sink.row);
-      });
-      thread.post({ batch, rows: share } satisfies Request);
-    })));
+    await Promise.all(
+      shares(batch, rows, count).map((share) =>
+        new Promise<void>((resolve, reject) => {
+          const thread = platform.startHelper();
+          const abort = () => reject(signal!.reason);
+          signal?.addEventListener("abort", abort, { once: true });
+          ends.push(() => {
+            signal?.removeEventListener("abort", abort);
+            thread.terminate();
+          });
+          thread.onDeath((how) => reject(new Error(`verification: a thread broke: ${how}`)));
+          thread.onMessage((message) => {
+            const answer = message as Answer;
+            if (answer.kind === "failed") return reject(new Error(`verification: ${answer.message}`));
+            if (answer.kind === "done") return resolve();
+            sink.pairs(answer.pairs);
+            answer.rows.forEach(sink.row);
+          });
+          thread.post({ batch, rows: share } satisfies Request);
+        })
+      ),
+    );
   } finally {
     for (const end of ends) end();
   }
@@ -120,7 +141,14 @@ function shares(batch: SeededBatch, rows: readonly Indexed[], count: number): In
 }
 
 /** A row beside its recomputation. */
-function compare(exact: ExactRow, row: Row, found: Float32Array, lse: number, dtype: DType, how: Verification["with"]): RowCheck {
+function compare(
+  exact: ExactRow,
+  row: Row,
+  found: Float32Array,
+  lse: number,
+  dtype: DType,
+  how: Verification["with"],
+): RowCheck {
   const { index, keys, spread } = exact;
   const largest = exact.out.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
   const allowed = allowedIn(dtype, how, exact.lse, largest, spread);
@@ -131,7 +159,14 @@ function compare(exact: ExactRow, row: Row, found: Float32Array, lse: number, dt
     if (error / bar > out.error / out.allowed) out = { error, column, found: a, expected: b, allowed: bar };
   }
   const off = apart(lse, exact.lse);
-  return { index, row, keys, out, lse: { error: off, found: lse, expected: exact.lse, allowed: allowed.lse }, passed: out.error <= out.allowed && off <= allowed.lse };
+  return {
+    index,
+    row,
+    keys,
+    out,
+    lse: { error: off, found: lse, expected: exact.lse, allowed: allowed.lse },
+    passed: out.error <= out.allowed && off <= allowed.lse,
+  };
 }
 
 /** Absolute difference; a NaN is as wrong as can be. */
@@ -148,16 +183,32 @@ function validate({ sequences, heads, kvHeads, headDim, rows, out, lse, seed, th
   validateHeads(heads, kvHeads, headDim);
   const tokens = sequences.reduce((sum, s) => sum + s.new, 0);
   const rowCount = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
-  if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) throw new InputError(`seed: found ${seed}, expected a whole number of 0 to 2^32 - 1`);
+  if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) {
+    throw new InputError(`seed: found ${seed}, expected a whole number of 0 to 2^32 - 1`);
+  }
   if (!(rowCount < 2 ** 32)) throw new InputError(`sequences: found ${rowCount} tokens, expected fewer than 2^32`);
-  if (how !== undefined && how !== "float64" && how !== "webgpu") throw new InputError(`with: found ${JSON.stringify(how)}, expected "float64" or "webgpu"`);
-  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 0 && threads <= 64)) throw new InputError(`threads: found ${threads}, expected a whole number from 0 to 64`);
+  if (how !== undefined && how !== "float64" && how !== "webgpu") {
+    throw new InputError(`with: found ${JSON.stringify(how)}, expected "float64" or "webgpu"`);
+  }
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 0 && threads <= 64)) {
+    throw new InputError(`threads: found ${threads}, expected a whole number from 0 to 64`);
+  }
   for (const [token, head] of rows) {
-    if (!(Number.isInteger(token) && token >= 0 && token < tokens && Number.isInteger(head) && head >= 0 && head < heads)) {
-      throw new InputError(`rows: found token ${token}, head ${head}, expected tokens from 0 to ${tokens - 1} and heads from 0 to ${heads - 1}`);
+    if (
+      !(Number.isInteger(token) && token >= 0 && token < tokens && Number.isInteger(head) && head >= 0 && head < heads)
+    ) {
+      throw new InputError(
+        `rows: found token ${token}, head ${head}, expected tokens from 0 to ${tokens - 1} and heads from 0 to ${
+          heads - 1
+        }`,
+      );
     }
   }
   if (out.length !== rows.length * headDim || lse.length !== rows.length) {
-    throw new InputError(`rows: found ${out.length} elements of O and ${lse.length} of LSE, expected ${rows.length * headDim} and ${rows.length} for ${rows.length} rows`);
+    throw new InputError(
+      `rows: found ${out.length} elements of O and ${lse.length} of LSE, expected ${
+        rows.length * headDim
+      } and ${rows.length} for ${rows.length} rows`,
+    );
   }
 }

@@ -6,10 +6,11 @@ export function webHelper(worker: Worker): Helper {
   return {
     post: (message) => worker.postMessage(message),
     onMessage: (listener) => worker.addEventListener("message", ({ data }) => listener(data)),
-    onDeath: (listener) => worker.addEventListener("error", (event) => {
-      event.preventDefault();
-      listener(event.message || "its script could not be loaded");
-    }),
+    onDeath: (listener) =>
+      worker.addEventListener("error", (event) => {
+        event.preventDefault();
+        listener(event.message || "its script could not be loaded");
+      }),
     terminate: () => worker.terminate(),
   };
 }

@@ -26,8 +26,27 @@ class Host:
 
     def serve(self, rank: int, address: str, port: int) -> int:
         """Runs until the worker ends; torchrun's status."""
-        command = ["torchrun", "--nnodes", str(HOSTS), "--nproc-per-node", str(GPUS), "--node-rank", str(rank), "--max-restarts", "3"]
-        command += ["--master-addr", address, "--master-port", str(port), "-m", "ringside_worker", "--token-file", TOKEN_FILE]
+        command = [
+            "torchrun",
+            "--nnodes",
+            str(HOSTS),
+            "--nproc-per-node",
+            str(GPUS),
+            "--node-rank",
+            str(rank),
+            "--max-restarts",
+            "3",
+        ]
+        command += [
+            "--master-addr",
+            address,
+            "--master-port",
+            str(port),
+            "-m",
+            "ringside_worker",
+            "--token-file",
+            TOKEN_FILE,
+        ]
         return subprocess.run(command, check=False).returncode
 
 
@@ -36,7 +55,9 @@ if __name__ == "__main__":
     group = placement_group([{"GPU": GPUS, "CPU": GPUS}] * HOSTS, strategy="STRICT_SPREAD")
     ray.get(group.ready())
     hosts = [
-        Host.options(num_cpus=GPUS, scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=i)).remote()
+        Host.options(
+            num_cpus=GPUS, scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=i)
+        ).remote()
         for i in range(HOSTS)
     ]
     address, port = ray.get(hosts[0].place.remote())

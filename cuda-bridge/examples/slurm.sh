@@ -17,6 +17,7 @@ echo "rank 0 is on $HOST0"
 # Where the hosts have several networks, name the fast one, for gloo and for NCCL:
 # export GLOO_SOCKET_IFNAME=ib0 NCCL_SOCKET_IFNAME=ib0
 
-# SLURM_NODEID differs by task, so a shell on each host reads it. The token comes from a file that only you can read (chmod 600).
+# SLURM_NODEID differs by task, so a shell on each host reads it. The token comes from a file that only you can read
+# (chmod 600).
 srun bash -c 'torchrun --nnodes "$SLURM_NNODES" --nproc-per-node 8 --node-rank "$SLURM_NODEID" --max-restarts 3 \
   --master-addr "$HOST0" --master-port 29500 -m ringside_worker --token-file "$HOME/ringside-token"'

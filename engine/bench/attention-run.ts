@@ -47,8 +47,16 @@ export function kernelOfCall({ gpu }: Bench, { shape, q, kv }: Operands): Kernel
   return chooseKernel(seen, gpu, shape, 4 * shape.headDim * shape.heads * seen.pairs);
 }
 
-/** Runs a call with kernel `only`, or `kernelOfCall`'s, whatever ran before. `take` is called with O and LSE as one buffer, after the time is taken. */
-export async function timeAttention(bench: Bench, operands: Operands, only: KernelName = kernelOfCall(bench, operands), take?: (data: ArrayBuffer) => void): Promise<Timed> {
+/**
+ * Runs a call with kernel `only`, or `kernelOfCall`'s, whatever ran before. `take` is called with O and LSE as one
+ * buffer, after the time is taken.
+ */
+export async function timeAttention(
+  bench: Bench,
+  operands: Operands,
+  only: KernelName = kernelOfCall(bench, operands),
+  take?: (data: ArrayBuffer) => void,
+): Promise<Timed> {
   const [{ gpu, kernels, pool }, { shape, q, kv }] = [bench, operands];
   const recorder = new Recorder(0, 0);
   const device = new GpuAttention(gpu, kernels, pool, shape, recorder, only);

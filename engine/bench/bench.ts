@@ -46,8 +46,15 @@ const HARDWARE_SIZES = [4096, 16384];
 const BUSY = 0.7;
 
 /** Checks, then measures. */
-export async function runBench(platform: Platform, { parts, repeats, adapterSource, signal, progress, ...options }: BenchOptions): Promise<BenchDocument> {
-  if (platform.threadGpu === undefined) throw new InputError(`bench: found the runtime ${platform.runtime}, expected one that gives the caller's thread a device (Node or Deno)`);
+export async function runBench(
+  platform: Platform,
+  { parts, repeats, adapterSource, signal, progress, ...options }: BenchOptions,
+): Promise<BenchDocument> {
+  if (platform.threadGpu === undefined) {
+    throw new InputError(
+      `bench: found the runtime ${platform.runtime}, expected one that gives the caller's thread a device (Node or Deno)`,
+    );
+  }
   const { gpu: own, wait, blockingCompile } = await platform.threadGpu();
   const before = os.loadavg()[0];
   const date = new Date().toISOString();
@@ -61,15 +68,27 @@ export async function runBench(platform: Platform, { parts, repeats, adapterSour
     return new Promise<never>(() => {});
   });
   // A kernel that the device refuses leaves wrong numbers, not an exception.
-  const refused = new Promise<never>((_, reject) => device.onuncapturederror = ({ error }) => reject(new Error(`the GPU refused: ${error.message}`)));
+  const refused = new Promise<never>((_, reject) =>
+    device.onuncapturederror = ({ error }) => reject(new Error(`the GPU refused: ${error.message}`))
+  );
   const sizes = options.sizes ?? (facts.software ? SOFTWARE_SIZES : HARDWARE_SIZES);
 
   const notes = [
-    ...(facts.software ? ["a software adapter: the figures say how the kernels do on this processor, not what a GPU does"] : []),
-    ...(before > BUSY ? [`the machine was busy before the run (load ${before.toFixed(1)}): times are longer and ratios less steady than on a quiet one`] : []),
+    ...(facts.software
+      ? ["a software adapter: the figures say how the kernels do on this processor, not what a GPU does"]
+      : []),
+    ...(before > BUSY
+      ? [
+        `the machine was busy before the run (load ${
+          before.toFixed(1)
+        }): times are longer and ratios less steady than on a quiet one`,
+      ]
+      : []),
     ...(timestamps ? [] : ["no GPU timestamps: times are the host's, from submission to answer"]),
   ];
-  const measure = async (): Promise<Pick<BenchDocument, "checks" | "ceilings" | "kernels" | "merge" | "ring" | "reach">> => {
+  const measure = async (): Promise<
+    Pick<BenchDocument, "checks" | "ceilings" | "kernels" | "merge" | "ring" | "reach">
+  > => {
     progress("correctness grid");
     const checks = await checkKernels(bench, HEADS, signal);
     if (checks.some((c) => !c.passed)) return { checks, ceilings: null, kernels: [], merge: [], ring: [], reach: [] };
@@ -101,16 +120,31 @@ export async function runBench(platform: Platform, { parts, repeats, adapterSour
   if (checked && parts.has("peers")) {
     progress("peers, in a Chromium");
     page = await measurePeers({ sizes, shapes: HEADS.slice(0, 1), repeats }, signal);
-    notes.push("peers: both sides' inputs and outputs stay on the GPU; host clock in the page, from the call to the device's answer; compilation left out");
+    notes.push(
+      "peers: both sides' inputs and outputs stay on the GPU; host clock in the page, from the call to the device's answer; compilation left out",
+    );
     if (page.note !== undefined) notes.push(`peers: ${page.note}`);
   }
   const { peers = [], coldStart = null, ...peerPage } = page ?? {};
-  const agreed = page === undefined || (page.coldStart?.passed !== false && page.checks.every((c) => c.passed) && page.peers.every((p) => p.agrees));
+  const agreed = page === undefined ||
+    (page.coldStart?.passed !== false && page.checks.every((c) => c.passed) && page.peers.every((p) => p.agrees));
   return {
-    benchmark: "ringside bench", date, versions: await versions(), runtime: platform.runtime, adapter: facts, adapterSource: adapterSource ?? null,
+    benchmark: "ringside bench",
+    date,
+    versions: await versions(),
+    runtime: platform.runtime,
+    adapter: facts,
+    adapterSource: adapterSource ?? null,
     clock: timestamps ? "GPU timestamps" : "host clock",
     host: { processor: os.cpus()[0]?.model ?? "unknown", cores: os.cpus().length, load: [before, os.loadavg()[0]] },
-    sizes, repeats, passed: checked && agreed && measured.reach!.every((r) => r.passed), ...measured, peers, coldStart, peerPage: page === undefined ? null : (peerPage as BenchDocument["peerPage"]), notes,
+    sizes,
+    repeats,
+    passed: checked && agreed && measured.reach!.every((r) => r.passed),
+    ...measured,
+    peers,
+    coldStart,
+    peerPage: page === undefined ? null : (peerPage as BenchDocument["peerPage"]),
+    notes,
   };
 }
 
@@ -119,14 +153,19 @@ async function openHalf(own: GPU, gpu: Gpu): Promise<Gpu | undefined> {
   if (gpu.device.features.has("shader-f16")) return gpu;
   const adapter = await own.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter?.features.has("shader-f16")) return undefined;
-  const device = await adapter.requestDevice({ requiredFeatures: gpu.timestamps ? ["shader-f16", "timestamp-query"] : ["shader-f16"] });
+  const device = await adapter.requestDevice({
+    requiredFeatures: gpu.timestamps ? ["shader-f16", "timestamp-query"] : ["shader-f16"],
+  });
   return { ...gpu, device };
 }
 
 /** Of this project, the runtime, and Dawn where it is used. */
 async function versions(): Promise<Record<string, string>> {
   const deno = (globalThis as { Deno?: { version: { deno: string } } }).Deno;
-  const read = async (file: string) => (JSON.parse(await readFile(path.join(projectRoot(), file), "utf8")) as { version: string }).version;
+  const read = async (file: string) =>
+    (JSON.parse(await readFile(path.join(projectRoot(), file), "utf8")) as { version: string }).version;
   const ringside = await read("package.json");
-  return deno === undefined ? { ringside, node: process.versions.node, "webgpu (Dawn)": await read("node_modules/webgpu/package.json") } : { ringside, deno: deno.version.deno };
+  return deno === undefined
+    ? { ringside, node: process.versions.node, "webgpu (Dawn)": await read("node_modules/webgpu/package.json") }
+    : { ringside, deno: deno.version.deno };
 }

@@ -1,4 +1,7 @@
-/** A kernel whose loops cannot go on for ever: what a text is run as first, because a loop without end can hold a GPU, and with it the browser's own drawing, until it is restarted. */
+/**
+ * A kernel whose loops cannot go on for ever: what a text is run as first, because a loop without end can hold a GPU,
+ * and with it the browser's own drawing, until it is restarted.
+ */
 import { declarationsOf, withoutComments } from "../gpu/reflect.ts";
 
 /** Turns after which a loop is taken for endless: the grid's experiments need some hundreds. */
@@ -7,8 +10,9 @@ export const MOST_TURNS = 8192;
 export const ENDLESS = 1e30;
 
 /**
- * The text with every loop cut off after MOST_TURNS turns each time it is entered; an invocation in which that happened ends by
- * writing ENDLESS to all of the f32 outputs. Each loop counts by a variable of its own, so that control flow stays as uniform as it was.
+ * The text with every loop cut off after MOST_TURNS turns each time it is entered; an invocation in which that happened
+ * ends by writing ENDLESS to all of the f32 outputs. Each loop counts by a variable of its own, so that control flow
+ * stays as uniform as it was.
  * Undefined where there is no such output to write to.
  */
 export function bounded(text: string): string | undefined {
@@ -22,18 +26,32 @@ export function bounded(text: string): string | undefined {
     const body = bare.indexOf("{", index);
     if (body < 0) return;
     cuts.push({ at: index, add: `var ringside_turns${i}: u32 = 0u; ` });
-    cuts.push({ at: body + 1, add: ` ringside_turns${i} += 1u; if (ringside_turns${i} > ${MOST_TURNS}u) { ringside_endless = true; break; }` });
+    cuts.push({
+      at: body + 1,
+      add: ` ringside_turns${i} += 1u; if (ringside_turns${i} > ${MOST_TURNS}u) { ringside_endless = true; break; }`,
+    });
   });
 
-  const said = `if (ringside_endless) { ${outputs.map(({ name }) => `for (var ringside_i: u32 = 0u; ringside_i < arrayLength(&${name}); ringside_i++) { ${name}[ringside_i] = ${ENDLESS.toExponential().replace("+", "")}; }`).join(" ")} }`;
+  const said = `if (ringside_endless) { ${
+    outputs.map(({ name }) =>
+      `for (var ringside_i: u32 = 0u; ringside_i < arrayLength(&${name}); ringside_i++) { ${name}[ringside_i] = ${
+        ENDLESS.toExponential().replace("+", "")
+      }; }`
+    ).join(" ")
+  } }`;
   const begin = bare.indexOf("{", bare.search(new RegExp(`fn\\s+${entries[0].name}\\s*\\(`)));
   const end = closing(bare, begin);
   if (begin < 0 || end < 0) return undefined;
-  for (const { index } of bare.slice(begin, end).matchAll(/(?<!\w)return\s*;/g)) cuts.push({ at: begin + index, add: `${said} ` });
+  for (const { index } of bare.slice(begin, end).matchAll(/(?<!\w)return\s*;/g)) {
+    cuts.push({ at: begin + index, add: `${said} ` });
+  }
   cuts.push({ at: end, add: `${said} ` });
 
   // From the end, so that places stay; of two at one place, the later one was meant to stand behind.
-  const made = cuts.sort((a, b) => b.at - a.at).reduce((whole, { at, add }) => whole.slice(0, at) + add + whole.slice(at), text);
+  const made = cuts.sort((a, b) => b.at - a.at).reduce(
+    (whole, { at, add }) => whole.slice(0, at) + add + whole.slice(at),
+    text,
+  );
   return `${made}\nvar<private> ringside_endless: bool = false;\n`;
 }
 

@@ -1,11 +1,17 @@
-/** What the adapter could do at most: its multiply-add rates and its copy bandwidth, by micro-kernels run in turns; the best repeat counts. */
+/**
+ * What the adapter could do at most: its multiply-add rates and its copy bandwidth, by micro-kernels run in turns; the
+ * best repeat counts.
+ */
 import type { Gpu } from "../gpu/device.ts";
 import { asHalf, compileMicro, type MicroShaders, Stopwatch } from "./micro.ts";
 import { interleave, type Repeats, repeatsOf } from "./stats.ts";
 
 /** The multiply-add rate of one element type, in FLOP/s. */
 export interface ArithmeticCeiling {
-  /** The ceiling: the best repeat of the better way to write them. Not a median: whatever else ran can only have lowered it. */
+  /**
+   * The ceiling: the best repeat of the better way to write them. Not a median: whatever else ran can only have lowered
+   * it.
+   */
   readonly flopsPerSecond: number;
   /** Independent dots of vec4. */
   readonly dot: Repeats;
@@ -18,7 +24,10 @@ export interface Ceilings {
   readonly f32: ArithmeticCeiling;
   /** undefined: the adapter has no shader-f16. */
   readonly f16: ArithmeticCeiling | undefined;
-  /** Products of subgroup matrices, f16 into f32, in FLOP/s; undefined: the device has none that attend-matrix.wgsl could use. */
+  /**
+   * Products of subgroup matrices, f16 into f32, in FLOP/s; undefined: the device has none that attend-matrix.wgsl
+   * could use.
+   */
   readonly matrix?: Repeats | undefined;
   /** Bytes per second read and written, each counted. */
   readonly copy: {
@@ -49,18 +58,37 @@ const REPEATS = 9;
 type Run = () => Promise<number>;
 
 /** Measures the ceilings. `half`: a device with shader-f16, which may be the same. */
-export async function measureCeilings(gpu: Gpu, half: Gpu | undefined, shaders: MicroShaders, signal?: AbortSignal): Promise<Ceilings> {
+export async function measureCeilings(
+  gpu: Gpu,
+  half: Gpu | undefined,
+  shaders: MicroShaders,
+  signal?: AbortSignal,
+): Promise<Ceilings> {
   const rigs: { dispose(): void }[] = [];
   try {
     const single = await arithmetic(gpu, shaders, (text) => text, rigs);
     const halves = half === undefined ? undefined : await arithmetic(half, shaders, asHalf, rigs);
     const copy = await copies(gpu, shaders, rigs);
     const matrices = gpu.matrices ? await products(gpu, shaders, rigs) : undefined;
-    const runs = { dot: single.dot, fma: single.fma, kernel: copy.kernel, command: copy.command, halfDot: halves?.dot, halfFma: halves?.fma, matrices };
+    const runs = {
+      dot: single.dot,
+      fma: single.fma,
+      kernel: copy.kernel,
+      command: copy.command,
+      halfDot: halves?.dot,
+      halfFma: halves?.fma,
+      matrices,
+    };
     const names = (Object.keys(runs) as (keyof typeof runs)[]).filter((name) => runs[name] !== undefined);
     const seen = await interleave(names, REPEATS, (name) => runs[name]!(), signal);
-    const { dot, fma, kernel, command, halfDot, halfFma, matrices: matrix } = Object.fromEntries(names.map((name, i) => [name, repeatsOf(seen[i])])) as Record<keyof typeof runs, Repeats>;
-    const ceiling = (a: Repeats, b: Repeats): ArithmeticCeiling => ({ flopsPerSecond: Math.max(a.max, b.max), dot: a, fma: b });
+    const { dot, fma, kernel, command, halfDot, halfFma, matrices: matrix } = Object.fromEntries(
+      names.map((name, i) => [name, repeatsOf(seen[i])]),
+    ) as Record<keyof typeof runs, Repeats>;
+    const ceiling = (a: Repeats, b: Repeats): ArithmeticCeiling => ({
+      flopsPerSecond: Math.max(a.max, b.max),
+      dot: a,
+      fma: b,
+    });
     return {
       f32: ceiling(dot, fma),
       f16: halves === undefined ? undefined : ceiling(halfDot, halfFma),
@@ -73,7 +101,12 @@ export async function measureCeilings(gpu: Gpu, half: Gpu | undefined, shaders: 
 }
 
 /** The two ways to write multiply-adds, each with as many turns as fill the target time. */
-async function arithmetic(gpu: Gpu, shaders: MicroShaders, adapt: (text: string) => string, rigs: { dispose(): void }[]): Promise<{ dot: Run; fma: Run }> {
+async function arithmetic(
+  gpu: Gpu,
+  shaders: MicroShaders,
+  adapt: (text: string) => string,
+  rigs: { dispose(): void }[],
+): Promise<{ dot: Run; fma: Run }> {
   const watch = new Stopwatch(gpu);
   // Enough invocations for any device: a hundred processors of 2,048 threads.
   const groups = gpu.facts.software ? 64 : 8192;
@@ -82,7 +115,12 @@ async function arithmetic(gpu: Gpu, shaders: MicroShaders, adapt: (text: string)
   rigs.push(watch, { dispose: () => [params, out].forEach((b) => b.destroy()) });
   const made = async (name: "dot" | "fma"): Promise<Run> => {
     const pipeline = await compileMicro(gpu, `bench-${name}`, adapt(shaders[name]));
-    return await longEnough(gpu, params, () => watch.dispatch(pipeline, [params, out], groups), groups * GROUP * FLOPS_A_TURN[name]);
+    return await longEnough(
+      gpu,
+      params,
+      () => watch.dispatch(pipeline, [params, out], groups),
+      groups * GROUP * FLOPS_A_TURN[name],
+    );
   };
   return { dot: await made("dot"), fma: await made("fma") };
 }
@@ -96,7 +134,12 @@ async function products(gpu: Gpu, shaders: MicroShaders, rigs: { dispose(): void
   const out = gpu.device.createBuffer({ size: groups * MATRIX_ELEMENTS * 4, usage: STORAGE });
   rigs.push(watch, { dispose: () => [params, out].forEach((b) => b.destroy()) });
   const pipeline = await compileMicro(gpu, "bench-matrix", shaders.matrix);
-  return await longEnough(gpu, params, () => watch.dispatch(pipeline, [params, out], groups), groups * MATRIX_FLOPS_A_TURN);
+  return await longEnough(
+    gpu,
+    params,
+    () => watch.dispatch(pipeline, [params, out], groups),
+    groups * MATRIX_FLOPS_A_TURN,
+  );
 }
 
 /** A run of as many turns, written to `params`, as fill the target time; `flops` is one turn's. */
@@ -116,7 +159,11 @@ async function longEnough(gpu: Gpu, params: GPUBuffer, dispatch: () => Promise<n
 }
 
 /** Copies of a buffer that no cache holds. */
-async function copies(gpu: Gpu, shaders: MicroShaders, rigs: { dispose(): void }[]): Promise<{ kernel: Run; command: Run; bytes: number }> {
+async function copies(
+  gpu: Gpu,
+  shaders: MicroShaders,
+  rigs: { dispose(): void }[],
+): Promise<{ kernel: Run; command: Run; bytes: number }> {
   const { maxStorageBufferBindingSize, maxBufferSize } = gpu.device.limits;
   const bytes = Math.min(maxStorageBufferBindingSize, maxBufferSize, gpu.facts.software ? 2 ** 26 : 2 ** 29);
   const watch = new Stopwatch(gpu);

@@ -1,7 +1,8 @@
 /**
- * Writes the figures of docs/speed.md from the results that ship: `node dist/engine/bench/docs.js`, or `deno run -A engine/bench/docs.ts`.
- * A block of that page between `<!-- figures: NAME -->` and `<!-- end -->` shows engine/bench/results/NAME.json, one of `timings: NAME` engine/bench/timings/NAME.json;
- * a test holds page and results together.
+ * Writes the figures of docs/speed.md from the results that ship: `node dist/engine/bench/docs.js`, or `deno run -A
+ * engine/bench/docs.ts`.
+ * A block of that page between `<!-- figures: NAME -->` and `<!-- end -->` shows engine/bench/results/NAME.json, one of
+ * `timings: NAME` engine/bench/timings/NAME.json; a test holds page and results together.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -26,14 +27,28 @@ interface Timings {
   readonly versions: Readonly<Record<string, string>>;
   readonly clock: string;
   readonly notes: readonly string[];
-  readonly ceilings: { readonly f32FlopsPerSecond: number; readonly f16FlopsPerSecond: number; readonly matrixFlopsPerSecond: number; readonly copyBytesPerSecond: number };
+  readonly ceilings: {
+    readonly f32FlopsPerSecond: number;
+    readonly f16FlopsPerSecond: number;
+    readonly matrixFlopsPerSecond: number;
+    readonly copyBytesPerSecond: number;
+  };
   /** All passed. */
   readonly checks: readonly Pick<KernelCheck, "kernel" | "kv" | "cases" | "worst">[];
-  readonly times: readonly { readonly kernel: KernelName; readonly form: string; readonly shape: KernelFigures["shape"]; readonly seconds: number; readonly flops: number; readonly bytes: number }[];
+  readonly times: readonly {
+    readonly kernel: KernelName;
+    readonly form: string;
+    readonly shape: KernelFigures["shape"];
+    readonly seconds: number;
+    readonly flops: number;
+    readonly bytes: number;
+  }[];
 }
 
 /** The page, and the names of the results that it shows. */
-export async function readSpeedPage(): Promise<{ readonly file: string; readonly text: string; readonly shown: readonly string[] }> {
+export async function readSpeedPage(): Promise<
+  { readonly file: string; readonly text: string; readonly shown: readonly string[] }
+> {
   const file = path.join(projectRoot(), "docs", "speed.md");
   const text = await readFile(file, "utf8");
   return { file, text, shown: [...text.matchAll(BLOCK)].map(([, name]) => name) };
@@ -55,28 +70,61 @@ export async function withFigures(text: string): Promise<string> {
 
 /** engine/bench/timings/NAME.json. */
 async function readTimings(name: string): Promise<Timings> {
-  return JSON.parse(await readFile(path.join(projectRoot(), "engine", "bench", "timings", `${name}.json`), "utf8")) as Timings;
+  return JSON.parse(
+    await readFile(path.join(projectRoot(), "engine", "bench", "timings", `${name}.json`), "utf8"),
+  ) as Timings;
 }
 
 /** Kernels timed one by one, in Markdown. */
-function timingsMarkdown({ what, date, gpu, driver, versions, clock, notes, ceilings, checks, times }: Timings): string {
+function timingsMarkdown(
+  { what, date, gpu, driver, versions, clock, notes, ceilings, checks, times }: Timings,
+): string {
   const share = (a: number, b: number) => `${((100 * a) / b).toFixed(1)} %`;
   const facts = [
     `${gpu}, driver ${driver}; ${Object.entries(versions).map((v) => v.join(" ")).join(", ")}; ${date}: ${what}`,
     `clock: ${clock}`,
-    `ceilings: f32 ${(ceilings.f32FlopsPerSecond / 1e12).toFixed(1)}, f16 ${(ceilings.f16FlopsPerSecond / 1e12).toFixed(1)}, matrix products ${(ceilings.matrixFlopsPerSecond / 1e12).toFixed(0)} TFLOP/s; copy by a kernel ${(ceilings.copyBytesPerSecond / 1e12).toFixed(2)} TB/s`,
+    `ceilings: f32 ${(ceilings.f32FlopsPerSecond / 1e12).toFixed(1)}, f16 ${
+      (ceilings.f16FlopsPerSecond / 1e12).toFixed(1)
+    }, matrix products ${(ceilings.matrixFlopsPerSecond / 1e12).toFixed(0)} TFLOP/s; copy by a kernel ${
+      (ceilings.copyBytesPerSecond / 1e12).toFixed(2)
+    } TB/s`,
     ...notes,
   ];
   const timed: Figures = {
     title: "Times",
     header: ["kernel", "form", "mask", "T", "P", "H/Hkv, D", "K, V", "ms", "TFLOP/s", "GB/s", "of its ceiling"],
-    rows: times.map(({ kernel, form, shape: { mask, tokens, cached, heads, kvHeads, headDim, dtype }, seconds, flops, bytes }) => [
-      kernel, form, mask, String(tokens), String(cached), `${heads}/${kvHeads}, ${headDim}`, dtype, (seconds * 1e3).toPrecision(3), (flops / seconds / 1e12).toPrecision(3), (bytes / seconds / 1e9).toFixed(0),
-      mask === "decode" ? `${share(bytes / seconds, ceilings.copyBytesPerSecond)} of the copy` : `${share(flops / seconds, kernel === "attend-matrix" ? ceilings.matrixFlopsPerSecond : ceilings.f32FlopsPerSecond)} of ${kernel === "attend-matrix" ? "matrix products" : "f32"}`,
+    rows: times.map((
+      { kernel, form, shape: { mask, tokens, cached, heads, kvHeads, headDim, dtype }, seconds, flops, bytes },
+    ) => [
+      kernel,
+      form,
+      mask,
+      String(tokens),
+      String(cached),
+      `${heads}/${kvHeads}, ${headDim}`,
+      dtype,
+      (seconds * 1e3).toPrecision(3),
+      (flops / seconds / 1e12).toPrecision(3),
+      (bytes / seconds / 1e9).toFixed(0),
+      mask === "decode" ? `${share(bytes / seconds, ceilings.copyBytesPerSecond)} of the copy` : `${
+        share(
+          flops / seconds,
+          kernel === "attend-matrix" ? ceilings.matrixFlopsPerSecond : ceilings.f32FlopsPerSecond,
+        )
+      } of ${kernel === "attend-matrix" ? "matrix products" : "f32"}`,
     ]),
   };
-  const checked: Figures = { title: "Checks", header: ["kernel", "K, V", "cases", "largest error of O"], rows: checks.map((c) => [c.kernel, c.kv, String(c.cases), c.worst.out.toExponential(1)]) };
-  return [facts.map((line) => `- ${line}`).join("\n"), tableOf(timed), `**${checked.title}**, all passed`, tableOf(checked)].join("\n\n");
+  const checked: Figures = {
+    title: "Checks",
+    header: ["kernel", "K, V", "cases", "largest error of O"],
+    rows: checks.map((c) => [c.kernel, c.kv, String(c.cases), c.worst.out.toExponential(1)]),
+  };
+  return [
+    facts.map((line) => `- ${line}`).join("\n"),
+    tableOf(timed),
+    `**${checked.title}**, all passed`,
+    tableOf(checked),
+  ].join("\n\n");
 }
 
 /** One run in Markdown. */

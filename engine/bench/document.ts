@@ -20,8 +20,15 @@ export interface BenchDocument {
   readonly adapterSource: string | null;
   /** What `seconds` are by. */
   readonly clock: "GPU timestamps" | "host clock";
-  /** `load`: the machine's load averages over a minute before and after, 0 where the system has none. More than a little before means that others were at work. */
-  readonly host: { readonly processor: string; readonly cores: number; readonly load: readonly [before: number, after: number] };
+  /**
+   * `load`: the machine's load averages over a minute before and after, 0 where the system has none. More than a little
+   * before means that others were at work.
+   */
+  readonly host: {
+    readonly processor: string;
+    readonly cores: number;
+    readonly load: readonly [before: number, after: number];
+  };
   readonly sizes: readonly number[];
   readonly repeats: number;
   readonly checks: readonly KernelCheck[];

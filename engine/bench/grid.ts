@@ -1,6 +1,16 @@
-/** The correctness grid that a kernel passes before it is timed: the shapes that are measured, in small, against float64. */
+/**
+ * The correctness grid that a kernel passes before it is timed: the shapes that are measured, in small, against
+ * float64.
+ */
 import { GpuAttention } from "../gpu/attention.ts";
-import { isPieceKernel, type KernelName, type MergeKernelName, suitingPieceKernels, suitingTileKernels, tileKernelsOf } from "../gpu/kernels.ts";
+import {
+  isPieceKernel,
+  type KernelName,
+  type MergeKernelName,
+  suitingPieceKernels,
+  suitingTileKernels,
+  tileKernelsOf,
+} from "../gpu/kernels.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { attendInProcess } from "../cluster/in-process.ts";
 import { check, expect, type ExpectedRow } from "../reference/check.ts";
@@ -24,7 +34,10 @@ export interface KernelCheck {
   /** Largest differences from float64. */
   readonly worst: { readonly out: number; readonly lse: number };
   readonly passed: boolean;
-  /** Seconds until each head size could run: the pipeline, then a first dispatch on few tokens (some drivers compile there). */
+  /**
+   * Seconds until each head size could run: the pipeline, then a first dispatch on few tokens (some drivers compile
+   * there).
+   */
   readonly compile: readonly { readonly headDim: number; readonly pipeline: number; readonly firstRun: number }[];
 }
 
@@ -70,17 +83,30 @@ export function storedTypes({ gpu }: Bench): readonly StoredType[] {
   return gpu.matrices ? ["f32", "f16"] : ["f32"];
 }
 
-/** The kernels that suit a device and a shape, whatever the work, the one it would choose first; and the one of matrix units wherever it can run. */
+/**
+ * The kernels that suit a device and a shape, whatever the work, the one it would choose first; and the one of matrix
+ * units wherever it can run.
+ */
 export function kernelsOf({ gpu }: Bench, headDim: number, kv: StoredType): readonly KernelName[] {
   const shape = { headDim, q: "f32", kv } as const;
-  return [...suitingTileKernels(gpu, shape, Infinity), ...tileKernelsOf(gpu, shape).filter((name) => name === "attend-matrix"), ...suitingPieceKernels(gpu, shape)];
+  return [
+    ...suitingTileKernels(gpu, shape, Infinity),
+    ...tileKernelsOf(gpu, shape).filter((name) => name === "attend-matrix"),
+    ...suitingPieceKernels(gpu, shape),
+  ];
 }
 
 /** Checks every kernel that suits the device on every head shape. */
-export async function checkKernels(bench: Bench, shapes: readonly Heads[], signal?: AbortSignal): Promise<KernelCheck[]> {
+export async function checkKernels(
+  bench: Bench,
+  shapes: readonly Heads[],
+  signal?: AbortSignal,
+): Promise<KernelCheck[]> {
   const checks: KernelCheck[] = [];
   const oracles = new Map<string, readonly ExpectedRow[]>();
-  const all = storedTypes(bench).flatMap((kv) => [...new Set(shapes.flatMap(({ headDim }) => kernelsOf(bench, headDim, kv)))].map((kernel) => ({ kernel, kv })));
+  const all = storedTypes(bench).flatMap((kv) =>
+    [...new Set(shapes.flatMap(({ headDim }) => kernelsOf(bench, headDim, kv)))].map((kernel) => ({ kernel, kv }))
+  );
   for (const { kernel, kv } of all) {
     const failed: string[] = [];
     const worst = { out: 0, lse: 0 };
@@ -88,7 +114,9 @@ export async function checkKernels(bench: Bench, shapes: readonly Heads[], signa
     const taken = shapes.filter(({ headDim }) => kernelsOf(bench, headDim, kv).includes(kernel));
     for (const { headDim } of taken) compile.push({ headDim, ...(await compiled(bench, kernel, headDim, kv)) });
     const wire = kv === "f32" ? {} : { wire: { dtype: kv, variant: "pass-kv" as const } };
-    const cases = taken.flatMap((heads) => (isPieceKernel(kernel) ? SINGLE : TILES).map((c) => ({ ...heads, ...c, ...wire })));
+    const cases = taken.flatMap((heads) =>
+      (isPieceKernel(kernel) ? SINGLE : TILES).map((c) => ({ ...heads, ...c, ...wire }))
+    );
     for (const c of cases) {
       signal?.throwIfAborted();
       const { label, out, lse, passed } = await checkCase(bench, kernel, c, oracles);
@@ -101,8 +129,17 @@ export async function checkKernels(bench: Bench, shapes: readonly Heads[], signa
   return checks;
 }
 
-/** Runs one case on one device, all its ranks in turns, and compares it with float64; `oracles` keeps what was computed for the next kernel; `take` gets LSE. */
-export async function checkCase(bench: Bench, kernel: KernelName | MergeKernelName | undefined, c: GridCase, oracles: Map<string, readonly ExpectedRow[]>, take?: (lse: Float32Array) => void): Promise<CaseResult> {
+/**
+ * Runs one case on one device, all its ranks in turns, and compares it with float64; `oracles` keeps what was computed
+ * for the next kernel; `take` gets LSE.
+ */
+export async function checkCase(
+  bench: Bench,
+  kernel: KernelName | MergeKernelName | undefined,
+  c: GridCase,
+  oracles: Map<string, readonly ExpectedRow[]>,
+  take?: (lse: Float32Array) => void,
+): Promise<CaseResult> {
   const { wire = { dtype: "f32", variant: "pass-q" } } = c;
   const input = { ...inputOf(c), variant: wire.variant, wireDtype: wire.dtype };
   // attend-matrix multiplies in f16, whatever travels.
@@ -110,18 +147,35 @@ export async function checkCase(bench: Bench, kernel: KernelName | MergeKernelNa
   const key = JSON.stringify([c, judged.products]);
   const expected = oracles.get(key) ?? expect(judged);
   oracles.set(key, expected);
-  const result = await attendInProcess(input, c.ranks, (shape, recorder) => new GpuAttention(bench.gpu, bench.kernels, bench.pool, shape, recorder, kernel));
+  const result = await attendInProcess(
+    input,
+    c.ranks,
+    (shape, recorder) => new GpuAttention(bench.gpu, bench.kernels, bench.pool, shape, recorder, kernel),
+  );
   take?.(result.lse);
   const { out, lse, passed } = check(judged, result, expected);
   const batch = c.sequences.map((s) => `${s.new}:${s.cached}`).join(",");
-  const label = `T:P ${batch}, ${c.causal ? "causal" : "full"}, heads ${c.heads}/${c.kvHeads}, D ${c.headDim}, N ${c.ranks}${wire.dtype === "f32" ? "" : `, ${wire.variant} in ${wire.dtype}`}`;
+  const label = `T:P ${batch}, ${
+    c.causal ? "causal" : "full"
+  }, heads ${c.heads}/${c.kvHeads}, D ${c.headDim}, N ${c.ranks}${
+    wire.dtype === "f32" ? "" : `, ${wire.variant} in ${wire.dtype}`
+  }`;
   return { label, out, lse, passed, merged: result.spans.some((span) => span.kind === "merge") };
 }
 
 /** Compiles a kernel and runs it once on one token. */
-async function compiled(bench: Bench, kernel: KernelName, headDim: number, kv: StoredType): Promise<{ pipeline: number; firstRun: number }> {
+async function compiled(
+  bench: Bench,
+  kernel: KernelName,
+  headDim: number,
+  kv: StoredType,
+): Promise<{ pipeline: number; firstRun: number }> {
   const before = bench.kernels.compileSeconds;
-  const { wall } = await timeAttention(bench, operandsOf(inputOf({ heads: 1, kvHeads: 1, headDim, causal: true, sequences: [{ new: 1, cached: 0 }] }), kv), kernel);
+  const { wall } = await timeAttention(
+    bench,
+    operandsOf(inputOf({ heads: 1, kvHeads: 1, headDim, causal: true, sequences: [{ new: 1, cached: 0 }] }), kv),
+    kernel,
+  );
   const pipeline = bench.kernels.compileSeconds - before;
   return { pipeline, firstRun: Math.max(0, wall - pipeline) };
 }

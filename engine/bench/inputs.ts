@@ -32,7 +32,10 @@ export interface Measured extends Heads {
 /** Cached tokens of decode for each token of a size: its cache is long. */
 const DECODE_CACHE = 16;
 
-/** The attentions of one size: whole prefills of `size` tokens full and causal, a prefill of its last quarter, one token after 16 times as many. */
+/**
+ * The attentions of one size: whole prefills of `size` tokens full and causal, a prefill of its last quarter, one token
+ * after 16 times as many.
+ */
 export function measuredAt(size: number, heads: Heads): readonly Measured[] {
   const quarter = Math.max(1, Math.floor(size / 4));
   return [
@@ -44,11 +47,25 @@ export function measuredAt(size: number, heads: Heads): readonly Measured[] {
 }
 
 /** Seeded tensors of a batch. */
-export function inputOf({ heads, kvHeads, headDim, causal, sequences }: Heads & { readonly causal: boolean; readonly sequences: readonly Sequence[] }): FixedInput {
+export function inputOf(
+  { heads, kvHeads, headDim, causal, sequences }: Heads & {
+    readonly causal: boolean;
+    readonly sequences: readonly Sequence[];
+  },
+): FixedInput {
   const fresh = sequences.reduce((sum, s) => sum + s.new, 0);
   const all = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
   const tensor = (name: "q" | "k" | "v", rows: number, h: number) => seededRows(7, name, 0, rows, h * headDim);
-  return { q: tensor("q", fresh, heads), k: tensor("k", all, kvHeads), v: tensor("v", all, kvHeads), heads, kvHeads, headDim, sequences, causal };
+  return {
+    q: tensor("q", fresh, heads),
+    k: tensor("k", all, kvHeads),
+    v: tensor("v", all, kvHeads),
+    heads,
+    kvHeads,
+    headDim,
+    sequences,
+    causal,
+  };
 }
 
 /** Seeded tensors of one that is measured. */
@@ -57,7 +74,9 @@ export function inputOfMeasured(m: Measured): FixedInput {
 }
 
 /** What a device is told of an input whose operands are f32. */
-export function shapeOf({ heads, kvHeads, headDim, causal = true, scale = 1 / Math.sqrt(headDim) }: Omit<FixedInput, "q" | "k" | "v">): Shape {
+export function shapeOf(
+  { heads, kvHeads, headDim, causal = true, scale = 1 / Math.sqrt(headDim) }: Omit<FixedInput, "q" | "k" | "v">,
+): Shape {
   return { heads, kvHeads, headDim, scale, causal, q: "f32", kv: "f32" };
 }
 

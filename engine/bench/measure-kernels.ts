@@ -3,7 +3,7 @@ import { isPieceKernel, type KernelName } from "../gpu/kernels.ts";
 import { kernelOfCall, operandsOf, timeAttention } from "./attention-run.ts";
 import type { Ceilings } from "./ceilings.ts";
 import { kernelsOf, type StoredType, storedTypes } from "./grid.ts";
-import { bytesOf, flopsOf, type Heads, HEADS, inputOfMeasured, type Measured, measuredAt } from "./inputs.ts";
+import { bytesOf, flopsOf, HEADS, type Heads, inputOfMeasured, type Measured, measuredAt } from "./inputs.ts";
 import type { Bench } from "./open.ts";
 import { interleave, ratio, type Repeats, repeatsOf } from "./stats.ts";
 
@@ -34,12 +34,23 @@ export interface KernelFigures {
 }
 
 /** Measures every kernel that suits the device at every size; those of one size and head shape run in turns. */
-export async function measureKernels(bench: Bench, ceilings: Ceilings, sizes: readonly number[], repeats: number, signal: AbortSignal, progress: (what: string) => void): Promise<KernelFigures[]> {
+export async function measureKernels(
+  bench: Bench,
+  ceilings: Ceilings,
+  sizes: readonly number[],
+  repeats: number,
+  signal: AbortSignal,
+  progress: (what: string) => void,
+): Promise<KernelFigures[]> {
   const figures: KernelFigures[] = [];
   for (const size of sizes) {
     for (const heads of HEADS) {
       for (const kv of storedTypes(bench)) {
-        progress(`kernels at ${size} tokens, heads ${heads.heads}/${heads.kvHeads}, D ${heads.headDim}${kv === "f32" ? "" : `, K and V ${kv}`}`);
+        progress(
+          `kernels at ${size} tokens, heads ${heads.heads}/${heads.kvHeads}, D ${heads.headDim}${
+            kv === "f32" ? "" : `, K and V ${kv}`
+          }`,
+        );
         figures.push(...(await atSize(bench, ceilings, size, heads, kv, repeats, signal)));
       }
     }
@@ -47,22 +58,46 @@ export async function measureKernels(bench: Bench, ceilings: Ceilings, sizes: re
   return figures;
 }
 
-async function atSize(bench: Bench, ceilings: Ceilings, size: number, heads: Heads, kv: StoredType, repeats: number, signal: AbortSignal): Promise<KernelFigures[]> {
+async function atSize(
+  bench: Bench,
+  ceilings: Ceilings,
+  size: number,
+  heads: Heads,
+  kv: StoredType,
+  repeats: number,
+  signal: AbortSignal,
+): Promise<KernelFigures[]> {
   const variants = measuredAt(size, heads).flatMap((shape) => {
     const operands = operandsOf(inputOfMeasured(shape), kv);
-    return kernelsOf(bench, shape.headDim, kv).filter((kernel) => isPieceKernel(kernel) === (shape.mask === "decode")).map((kernel) => ({ shape, kernel, operands }));
+    return kernelsOf(bench, shape.headDim, kv).filter((kernel) => isPieceKernel(kernel) === (shape.mask === "decode"))
+      .map((kernel) => ({ shape, kernel, operands }));
   });
   await interleave(variants, 1, ({ operands, kernel }) => timeAttention(bench, operands, kernel), signal); // buffers are made, clocks rise
-  const runs = await interleave(variants, repeats, ({ operands, kernel }) => timeAttention(bench, operands, kernel), signal);
+  const runs = await interleave(
+    variants,
+    repeats,
+    ({ operands, kernel }) => timeAttention(bench, operands, kernel),
+    signal,
+  );
   return variants.map(({ shape, kernel, operands }, i): KernelFigures => {
     const seconds = repeatsOf(runs[i].map((run) => run.device));
     const [flops, bytes] = [flopsOf(shape), bytesOf(shape, kv)];
     const [flopsPerSecond, bytesPerSecond] = [ratio(flops, seconds.median) ?? NaN, ratio(bytes, seconds.median) ?? NaN];
     return {
-      kernel, name: runs[i][0].kernel, chosen: kernel === kernelOfCall(bench, operands), shape: { ...shape, dtype: kv }, flops, bytes,
-      seconds, wallSeconds: repeatsOf(runs[i].map((run) => run.wall)), flopsPerSecond, bytesPerSecond,
+      kernel,
+      name: runs[i][0].kernel,
+      chosen: kernel === kernelOfCall(bench, operands),
+      shape: { ...shape, dtype: kv },
+      flops,
+      bytes,
+      seconds,
+      wallSeconds: repeatsOf(runs[i].map((run) => run.wall)),
+      flopsPerSecond,
+      bytesPerSecond,
       ofMultiplyAdd: flopsPerSecond / ceilings.f32.flopsPerSecond,
-      ofMatrix: kernel === "attend-matrix" && ceilings.matrix !== undefined ? flopsPerSecond / ceilings.matrix.max : undefined,
+      ofMatrix: kernel === "attend-matrix" && ceilings.matrix !== undefined
+        ? flopsPerSecond / ceilings.matrix.max
+        : undefined,
       ofCopyKernel: bytesPerSecond / ceilings.copy.kernel.max,
       ofCopyCommand: bytesPerSecond / ceilings.copy.command.max,
     };

@@ -8,7 +8,7 @@ import { seededRows } from "../tensor/seeded.ts";
 import { Recorder } from "../trace/clock.ts";
 import { deviceSeconds } from "./attention-run.ts";
 import type { Ceilings } from "./ceilings.ts";
-import { type Heads, HEADS, shapeOf } from "./inputs.ts";
+import { HEADS, type Heads, shapeOf } from "./inputs.ts";
 import type { Bench } from "./open.ts";
 import { interleave, type Repeats, repeatsOf } from "./stats.ts";
 
@@ -30,7 +30,13 @@ const PARTS = [2, 8];
 const MAP_READ = 0x1, READ = 0x1, COPY_SRC = 0x4, COPY_DST = 0x8, STORAGE = 0x80;
 
 /** Measures merges of as many rows as each size has tokens. */
-export async function measureMerge(bench: Bench, ceilings: Ceilings, sizes: readonly number[], repeats: number, signal: AbortSignal): Promise<MergeFigures[]> {
+export async function measureMerge(
+  bench: Bench,
+  ceilings: Ceilings,
+  sizes: readonly number[],
+  repeats: number,
+  signal: AbortSignal,
+): Promise<MergeFigures[]> {
   const figures: MergeFigures[] = [];
   for (const rows of sizes) {
     const rigs = PARTS.map((parts) => mergeRig(bench, rows, parts));
@@ -38,7 +44,15 @@ export async function measureMerge(bench: Bench, ceilings: Ceilings, sizes: read
       const runs = await interleave(rigs, repeats + 1, (rig) => rig.run(bench), signal);
       rigs.forEach(({ parts, bytes }, i) => {
         const seconds = repeatsOf(runs[i].slice(1)); // the first compiles
-        figures.push({ ...HEADS[0], rows, parts, bytes, seconds, bytesPerSecond: bytes / seconds.median, ofCopyKernel: bytes / seconds.median / ceilings.copy.kernel.max });
+        figures.push({
+          ...HEADS[0],
+          rows,
+          parts,
+          bytes,
+          seconds,
+          bytesPerSecond: bytes / seconds.median,
+          ofCopyKernel: bytes / seconds.median / ceilings.copy.kernel.max,
+        });
       });
     } finally {
       for (const rig of rigs) rig.dispose();
@@ -47,7 +61,10 @@ export async function measureMerge(bench: Bench, ceilings: Ceilings, sizes: read
   return figures;
 }
 
-/** A merge of `parts` partial results of `rows` rows at the first of the measured head shapes; by `kernel` where one is named; `run` resolves to the device's seconds, and `take` gets O and LSE as one buffer. */
+/**
+ * A merge of `parts` partial results of `rows` rows at the first of the measured head shapes; by `kernel` where one is
+ * named; `run` resolves to the device's seconds, and `take` gets O and LSE as one buffer.
+ */
 export function mergeRig({ gpu }: Bench, rows: number, parts: number, kernel?: MergeKernelName) {
   const heads = HEADS[0];
   const oBytes = rows * heads.heads * heads.headDim * 4;
@@ -81,7 +98,13 @@ export function mergeRig({ gpu }: Bench, rows: number, parts: number, kernel?: M
   };
 }
 
-async function timeMerge({ gpu, kernels, pool, warmth }: Bench, own: GpuPartial, arrived: readonly RankChunk[], heads: Heads, kernel: MergeKernelName | undefined): Promise<number> {
+async function timeMerge(
+  { gpu, kernels, pool, warmth }: Bench,
+  own: GpuPartial,
+  arrived: readonly RankChunk[],
+  heads: Heads,
+  kernel: MergeKernelName | undefined,
+): Promise<number> {
   const recorder = new Recorder(0, 0);
   const device = new GpuAttention(gpu, kernels, pool, shapeOf({ ...heads, sequences: [] }), recorder, kernel);
   let failed = true;

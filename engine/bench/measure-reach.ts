@@ -26,7 +26,12 @@ export const REACH_SIZES = [8192, 16384, 32768, 65536];
 const HEADS: Heads = { heads: 1, kvHeads: 1, headDim: 32 };
 
 /** Measures each size once, with buffers of its own. */
-export async function measureReach(bench: Bench, sizes: readonly number[], signal: AbortSignal, progress: (what: string) => void): Promise<ReachFigures[]> {
+export async function measureReach(
+  bench: Bench,
+  sizes: readonly number[],
+  signal: AbortSignal,
+  progress: (what: string) => void,
+): Promise<ReachFigures[]> {
   const figures: ReachFigures[] = [];
   for (const tokens of sizes) {
     signal.throwIfAborted();
@@ -36,8 +41,20 @@ export async function measureReach(bench: Bench, sizes: readonly number[], signa
     const pool = new Pool(bench.gpu.device);
     try {
       let out = new Float32Array();
-      const { device } = await timeAttention({ ...bench, pool }, operandsOf(input), undefined, (data) => (out = new Float32Array(data, 0, tokens * HEADS.headDim)));
-      figures.push({ ...HEADS, tokens, bytes: pool.bytes, seconds: device, flopsPerSecond: flopsOf(shape) / device, ...errorOf(input, out) });
+      const { device } = await timeAttention(
+        { ...bench, pool },
+        operandsOf(input),
+        undefined,
+        (data) => (out = new Float32Array(data, 0, tokens * HEADS.headDim)),
+      );
+      figures.push({
+        ...HEADS,
+        tokens,
+        bytes: pool.bytes,
+        seconds: device,
+        flopsPerSecond: flopsOf(shape) / device,
+        ...errorOf(input, out),
+      });
     } finally {
       pool.destroy();
     }
@@ -46,12 +63,21 @@ export async function measureReach(bench: Bench, sizes: readonly number[], signa
 }
 
 /** The error of three rows, each recomputed as one token over what it sees. */
-function errorOf({ q, k, v }: { readonly q: Float32Array; readonly k: Float32Array; readonly v: Float32Array }, out: Float32Array): Pick<ReachFigures, "maxError" | "passed"> {
+function errorOf(
+  { q, k, v }: { readonly q: Float32Array; readonly k: Float32Array; readonly v: Float32Array },
+  out: Float32Array,
+): Pick<ReachFigures, "maxError" | "passed"> {
   const D = HEADS.headDim;
   const tokens = out.length / D;
   const rows = [0, Math.floor(tokens / 2), tokens - 1].map((row) => {
     const keys = (row + 1) * D;
-    const exact = reference({ ...HEADS, q: q.subarray(row * D, keys), k: k.subarray(0, keys), v: v.subarray(0, keys), sequences: [{ new: 1, cached: row }] });
+    const exact = reference({
+      ...HEADS,
+      q: q.subarray(row * D, keys),
+      k: k.subarray(0, keys),
+      v: v.subarray(0, keys),
+      sequences: [{ new: 1, cached: row }],
+    });
     return difference(out.subarray(row * D, keys), exact.out);
   });
   return { maxError: Math.max(...rows.map((r) => r.max)), passed: rows.every((r) => r.within) };

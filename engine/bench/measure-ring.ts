@@ -3,7 +3,7 @@ import type { Variant } from "../cluster/types.ts";
 import { GpuAttention } from "../gpu/attention.ts";
 import { attendInProcess } from "../cluster/in-process.ts";
 import { deviceSeconds, kernelOfCall, operandsOf } from "./attention-run.ts";
-import { type Heads, HEADS, inputOf } from "./inputs.ts";
+import { HEADS, type Heads, inputOf } from "./inputs.ts";
 import type { Bench } from "./open.ts";
 import { interleave, median, type Repeats, repeatsOf } from "./stats.ts";
 import type { Warmth } from "./warm.ts";
@@ -26,7 +26,10 @@ export interface RingFigures extends Heads {
 
 const RANKS = [1, 2, 4, 8];
 
-/** Lets one rank at a time use the device: a long attention is several submissions, and another rank's between them would count twice. */
+/**
+ * Lets one rank at a time use the device: a long attention is several submissions, and another rank's between them
+ * would count twice.
+ */
 class Turns {
   #last: Promise<unknown> = Promise.resolve();
 
@@ -64,10 +67,18 @@ class TurnTaking extends GpuAttention {
 }
 
 /** Measures rings of 1, 2, 4 and 8 ranks at each size, in turns. */
-export async function measureRing(bench: Bench, sizes: readonly number[], repeats: number, signal: AbortSignal, progress: (what: string) => void): Promise<RingFigures[]> {
+export async function measureRing(
+  bench: Bench,
+  sizes: readonly number[],
+  repeats: number,
+  signal: AbortSignal,
+  progress: (what: string) => void,
+): Promise<RingFigures[]> {
   const figures: RingFigures[] = [];
   const heads = HEADS[0];
-  const variants = RANKS.flatMap((ranks) => (ranks === 1 ? (["pass-kv"] as const) : (["pass-kv", "pass-q"] as const)).map((variant) => ({ ranks, variant })));
+  const variants = RANKS.flatMap((ranks) =>
+    (ranks === 1 ? (["pass-kv"] as const) : (["pass-kv", "pass-q"] as const)).map((variant) => ({ ranks, variant }))
+  );
   for (const tokens of sizes) {
     progress(`rings at ${tokens} tokens`);
     const input = inputOf({ ...heads, causal: true, sequences: [{ new: tokens, cached: 0 }] });
@@ -76,16 +87,31 @@ export async function measureRing(bench: Bench, sizes: readonly number[], repeat
     const run = async ({ ranks, variant }: (typeof variants)[number]) => {
       const turns = new Turns();
       const [start, warming] = [performance.now(), bench.warmth?.seconds ?? 0];
-      const { spans } = await attendInProcess({ ...input, variant }, ranks, (shape, recorder) => new TurnTaking(turns, bench.warmth, bench.gpu, bench.kernels, bench.pool, shape, recorder, kernel));
-      return { attend: deviceSeconds(spans, "attend"), merge: deviceSeconds(spans, "merge"), wall: (performance.now() - start) / 1000 - ((bench.warmth?.seconds ?? 0) - warming) };
+      const { spans } = await attendInProcess(
+        { ...input, variant },
+        ranks,
+        (shape, recorder) =>
+          new TurnTaking(turns, bench.warmth, bench.gpu, bench.kernels, bench.pool, shape, recorder, kernel),
+      );
+      return {
+        attend: deviceSeconds(spans, "attend"),
+        merge: deviceSeconds(spans, "merge"),
+        wall: (performance.now() - start) / 1000 - ((bench.warmth?.seconds ?? 0) - warming),
+      };
     };
     const runs = (await interleave(variants, repeats + 1, run, signal)).map((all) => all.slice(1)); // the first makes buffers
     const single = runs[0];
     variants.forEach((variant, i) => {
       const [attend, merge] = [repeatsOf(runs[i].map((r) => r.attend)), repeatsOf(runs[i].map((r) => r.merge))];
       figures.push({
-        ...heads, tokens, ...variant, attendSeconds: attend, mergeSeconds: merge, wallSeconds: repeatsOf(runs[i].map((r) => r.wall)),
-        ofSingleCall: median(runs[i].map((r, round) => r.attend / single[round].attend)), mergeShare: merge.median / (attend.median + merge.median),
+        ...heads,
+        tokens,
+        ...variant,
+        attendSeconds: attend,
+        mergeSeconds: merge,
+        wallSeconds: repeatsOf(runs[i].map((r) => r.wall)),
+        ofSingleCall: median(runs[i].map((r, round) => r.attend / single[round].attend)),
+        mergeShare: merge.median / (attend.median + merge.median),
       });
     });
   }

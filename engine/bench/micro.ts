@@ -17,12 +17,19 @@ export type MicroShaders = Readonly<Record<MicroName, string>>;
 
 /** Reads the texts. */
 export async function readMicroShaders(read: (url: URL) => Promise<string>): Promise<MicroShaders> {
-  return Object.fromEntries(await Promise.all(Object.entries(microUrls).map(async ([name, url]) => [name, await read(url)] as const))) as MicroShaders;
+  return Object.fromEntries(
+    await Promise.all(Object.entries(microUrls).map(async ([name, url]) => [name, await read(url)] as const)),
+  ) as MicroShaders;
 }
 
 /** A kernel's text with its element type replaced; throws when a line is missing. */
 export function asHalf(text: string): string {
-  for (const [line, replacement] of [[/^alias T = .*$/m, "alias T = f16;"], [/^alias T4 = .*$/m, "alias T4 = vec4h;"]] as const) {
+  for (
+    const [line, replacement] of [[/^alias T = .*$/m, "alias T = f16;"], [
+      /^alias T4 = .*$/m,
+      "alias T4 = vec4h;",
+    ]] as const
+  ) {
     if (!line.test(text)) throw new Error(`micro-kernel: no line matches ${line}; the host replaces it`);
     text = text.replace(line, replacement);
   }
@@ -36,7 +43,11 @@ const MAP_READ = 0x1, COPY_SRC = 0x4, COPY_DST = 0x8, QUERY_RESOLVE = 0x200, REA
 export async function compileMicro(gpu: Gpu, label: string, code: string): Promise<GPUComputePipeline> {
   const module = gpu.device.createShaderModule({ label, code });
   const errors = (await module.getCompilationInfo()).messages.filter((m) => m.type === "error");
-  if (errors.length > 0) throw new Error(`${label} does not compile: ${errors.map((m) => `line ${m.lineNum}:${m.linePos} ${m.message}`).join("; ")}`);
+  if (errors.length > 0) {
+    throw new Error(
+      `${label} does not compile: ${errors.map((m) => `line ${m.lineNum}:${m.linePos} ${m.message}`).join("; ")}`,
+    );
+  }
   return gpu.device.createComputePipeline({ label, layout: "auto", compute: { module, entryPoint: "ceiling" } });
 }
 
@@ -60,10 +71,15 @@ export class Stopwatch {
   /** Seconds that one dispatch of `groups` workgroups takes. */
   async dispatch(pipeline: GPUComputePipeline, buffers: readonly GPUBuffer[], groups: number): Promise<number> {
     const { device, wait } = this.#gpu;
-    const bindGroup = device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })) });
+    const bindGroup = device.createBindGroup({
+      layout: pipeline.getBindGroupLayout(0),
+      entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
+    });
     const encoder = device.createCommandEncoder();
     const ticks = this.#ticks;
-    const pass = encoder.beginComputePass(ticks && { timestampWrites: { querySet: ticks.set, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 } });
+    const pass = encoder.beginComputePass(
+      ticks && { timestampWrites: { querySet: ticks.set, beginningOfPassWriteIndex: 0, endOfPassWriteIndex: 1 } },
+    );
     pass.setPipeline(pipeline);
     pass.setBindGroup(0, bindGroup);
     pass.dispatchWorkgroups(groups);

@@ -24,8 +24,13 @@ const ELEMENT = { f32: 1, i32: 6 } as const;
 const FLOAT = 1, INT = 2;
 const IR_VERSION = 8, OPSET = 17;
 
-/** The model's inputs and outputs, in the operator's order (https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md). */
-export function ports({ tokens, heads, kvHeads, headDim }: GroupQueryAttention): { readonly inputs: readonly Port[]; readonly outputs: readonly Port[] } {
+/**
+ * The model's inputs and outputs, in the operator's order
+ * (https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md).
+ */
+export function ports(
+  { tokens, heads, kvHeads, headDim }: GroupQueryAttention,
+): { readonly inputs: readonly Port[]; readonly outputs: readonly Port[] } {
   const cache = (name: string, length: number): Port => ({ name, type: "f32", shape: [1, kvHeads, length, headDim] });
   return {
     inputs: [
@@ -37,7 +42,11 @@ export function ports({ tokens, heads, kvHeads, headDim }: GroupQueryAttention):
       { name: "seqlens_k", type: "i32", shape: [1] },
       { name: "total_sequence_length", type: "i32", shape: [] },
     ],
-    outputs: [{ name: "output", type: "f32", shape: [1, tokens, heads * headDim] }, cache("present_key", tokens), cache("present_value", tokens)],
+    outputs: [
+      { name: "output", type: "f32", shape: [1, tokens, heads * headDim] },
+      cache("present_key", tokens),
+      cache("present_value", tokens),
+    ],
   };
 }
 
@@ -54,9 +63,20 @@ export function groupQueryAttention(attention: GroupQueryAttention): Field {
     message(5, text(1, "scale"), float(2, attention.scale), whole(20, FLOAT)),
     text(7, "com.microsoft"),
   ];
-  const graph = [message(1, ...node), text(2, "ringside-bench"), ...inputs.map((port) => valueInfo(11, port)), ...outputs.map((port) => valueInfo(12, port))];
+  const graph = [
+    message(1, ...node),
+    text(2, "ringside-bench"),
+    ...inputs.map((port) => valueInfo(11, port)),
+    ...outputs.map((port) => valueInfo(12, port)),
+  ];
   const opset = (domain: string, version: number) => message(8, text(1, domain), whole(2, version));
-  return concat([whole(1, IR_VERSION), text(2, "ringside"), message(7, ...graph), opset("", OPSET), opset("com.microsoft", 1)]);
+  return concat([
+    whole(1, IR_VERSION),
+    text(2, "ringside"),
+    message(7, ...graph),
+    opset("", OPSET),
+    opset("com.microsoft", 1),
+  ]);
 }
 
 function valueInfo(field: number, { name, type, shape }: Port): Field {

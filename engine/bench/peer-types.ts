@@ -19,11 +19,19 @@ export interface PageRequest {
   readonly repeats: number;
 }
 
-/** One peer on one shape beside ours. Seconds are medians of the host's clock from the call to the device's answer, compilation and copies left out. */
+/**
+ * One peer on one shape beside ours. Seconds are medians of the host's clock from the call to the device's answer,
+ * compilation and copies left out.
+ */
 export interface Peer {
   readonly name: string;
   readonly version: string;
-  readonly shape: Heads & { readonly tokens: number; readonly cached: number; readonly causal: boolean; readonly dtype: "f32" };
+  readonly shape: Heads & {
+    readonly tokens: number;
+    readonly cached: number;
+    readonly causal: boolean;
+    readonly dtype: "f32";
+  };
   readonly peerSeconds: number;
   readonly ourSeconds: number;
   /** The peer's time over ours: above 1, ours is faster. */

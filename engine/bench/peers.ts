@@ -14,7 +14,10 @@ export function projectRoot(): string {
 }
 
 /** Measures the peer in a Chromium. Errors: what the driver said. */
-export async function measurePeers(request: Omit<PageRequest, "ort" | "file">, signal: AbortSignal): Promise<PeersReport> {
+export async function measurePeers(
+  request: Omit<PageRequest, "ort" | "file">,
+  signal: AbortSignal,
+): Promise<PeersReport> {
   const script = path.join(projectRoot(), "engine", "bench", "peers.mjs");
   const node = "Deno" in globalThis ? "node" : process.execPath;
   const child = spawn(node, [script, JSON.stringify(request)], { stdio: ["ignore", "pipe", "pipe"] });
@@ -27,7 +30,11 @@ export async function measurePeers(request: Omit<PageRequest, "ort" | "file">, s
     const status = await new Promise((resolve, reject) => child.on("error", reject).on("close", resolve));
     signal.throwIfAborted();
     const line = stdout.trim().split("\n").at(-1);
-    if (status !== 0 || !line) throw new Error(`--peers: the page failed (status ${status}): ${stderr.trim().slice(0, 2000) || "it said nothing"}`);
+    if (status !== 0 || !line) {
+      throw new Error(
+        `--peers: the page failed (status ${status}): ${stderr.trim().slice(0, 2000) || "it said nothing"}`,
+      );
+    }
     return JSON.parse(line) as PeersReport;
   } finally {
     signal.removeEventListener("abort", stop);

@@ -1,4 +1,6 @@
-/** The few things of protobuf's wire format that an ONNX model needs: whole numbers, floats, texts and nested messages. */
+/**
+ * The few things of protobuf's wire format that an ONNX model needs: whole numbers, floats, texts and nested messages.
+ */
 
 /** One field, encoded. */
 export type Field = Uint8Array<ArrayBuffer>;
@@ -6,7 +8,9 @@ export type Field = Uint8Array<ArrayBuffer>;
 const VARINT = 0, BYTES = 2, FIXED32 = 5;
 
 function varint(value: number): number[] {
-  if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`protobuf: found ${value}, expected a whole number of at least 0`);
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new RangeError(`protobuf: found ${value}, expected a whole number of at least 0`);
+  }
   const out: number[] = [];
   for (; value > 127; value = Math.floor(value / 128)) out.push((value % 128) | 128);
   return [...out, value];

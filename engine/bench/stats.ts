@@ -28,10 +28,15 @@ export function ratio(a: number, b: number): number | undefined {
 }
 
 /**
- * Runs each of `variants` `repeats` times in turns, so that a machine that slows down slows all of them; each round begins with
- * another variant. Resolves to each variant's results in the order they ran.
+ * Runs each of `variants` `repeats` times in turns, so that a machine that slows down slows all of them; each round
+ * begins with another variant. Resolves to each variant's results in the order they ran.
  */
-export async function interleave<V, R>(variants: readonly V[], repeats: number, run: (variant: V, round: number) => Promise<R>, signal?: AbortSignal): Promise<R[][]> {
+export async function interleave<V, R>(
+  variants: readonly V[],
+  repeats: number,
+  run: (variant: V, round: number) => Promise<R>,
+  signal?: AbortSignal,
+): Promise<R[][]> {
   const results = variants.map((): R[] => []);
   for (let round = 0; round < repeats; round++) {
     for (let i = 0; i < variants.length; i++) {

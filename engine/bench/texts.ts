@@ -1,5 +1,14 @@
 /** The kernels whose texts can be read and tried: everything in shaders/, and what each is to the engine. */
-import { type DeviceFacts, isMergeKernel, isPieceKernel, type KernelName, PIECE_KERNELS, suitingTileKernels, TILE_KERNELS, type TileKernelName } from "../gpu/kernels.ts";
+import {
+  type DeviceFacts,
+  isMergeKernel,
+  isPieceKernel,
+  type KernelName,
+  PIECE_KERNELS,
+  suitingTileKernels,
+  TILE_KERNELS,
+  type TileKernelName,
+} from "../gpu/kernels.ts";
 import { shaderUrls } from "../gpu/shaders.ts";
 import { microUrls } from "./micro.ts";
 
@@ -11,10 +20,15 @@ export const textUrls: Readonly<Record<string, URL>> = {
 
 /** Reads every text. */
 export async function readTexts(read: (url: URL) => Promise<string>): Promise<Readonly<Record<string, string>>> {
-  return Object.fromEntries(await Promise.all(Object.entries(textUrls).map(async ([name, url]) => [name, await read(url)] as const)));
+  return Object.fromEntries(
+    await Promise.all(Object.entries(textUrls).map(async ([name, url]) => [name, await read(url)] as const)),
+  );
 }
 
-/** What a kernel is to the engine. `inputs` makes seeded tensors; `ceiling`: a micro-kernel of `ringside bench`; `unknown`: nothing here knows how to run it. */
+/**
+ * What a kernel is to the engine. `inputs` makes seeded tensors; `ceiling`: a micro-kernel of `ringside bench`;
+ * `unknown`: nothing here knows how to run it.
+ */
 export type Role = "tiles" | "pieces" | "merge" | "inputs" | "ceiling" | "unknown";
 
 /** The role of a kernel by its name. */
@@ -45,5 +59,11 @@ export const tileKernelOfAll = (Object.keys(TILE_KERNELS) as TileKernelName[]).a
 
 /** Whether a device is one that a kernel was made for, whatever its work. */
 export function suits(name: string, device: DeviceFacts): boolean {
-  return name === "merge-parts" ? !device.facts.software : isPieceKernel(name) ? PIECE_KERNELS[name].suits(device) : roleOf(name) === "tiles" ? TILE_KERNELS[name as TileKernelName].suits(device, Infinity) : true;
+  return name === "merge-parts"
+    ? !device.facts.software
+    : isPieceKernel(name)
+    ? PIECE_KERNELS[name].suits(device)
+    : roleOf(name) === "tiles"
+    ? TILE_KERNELS[name as TileKernelName].suits(device, Infinity)
+    : true;
 }

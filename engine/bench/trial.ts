@@ -1,6 +1,23 @@
-/** A text in place of a shipped kernel, on trial: compiled, checked on the grid against float64, timed in turns with the shipped one on the same device. */
+/**
+ * A text in place of a shipped kernel, on trial: compiled, checked on the grid against float64, timed in turns with the
+ * shipped one on the same device.
+ */
 import type { Gpu } from "../gpu/device.ts";
-import { type AttendShape, type DeviceFacts, isMergeKernel, isPieceKernel, type KernelName, kernelName, Kernels, type MergeKernelName, pieceKernelsOf, specialise, TILE_KERNELS, type TileKernel, type TileKernelName } from "../gpu/kernels.ts";
+import {
+  type AttendShape,
+  type DeviceFacts,
+  isMergeKernel,
+  isPieceKernel,
+  type KernelName,
+  kernelName,
+  Kernels,
+  type MergeKernelName,
+  pieceKernelsOf,
+  specialise,
+  TILE_KERNELS,
+  type TileKernel,
+  type TileKernelName,
+} from "../gpu/kernels.ts";
 import { Pool } from "../gpu/pool.ts";
 import { declarationsOf } from "../gpu/reflect.ts";
 import type { Shaders } from "../gpu/shaders.ts";
@@ -9,7 +26,7 @@ import { type Difference, difference } from "../reference/error.ts";
 import { operandsOf, timeAttention } from "./attention-run.ts";
 import { bounded, ENDLESS, MOST_TURNS } from "./bounded.ts";
 import { type CaseResult, checkCase, type GridCase, SINGLE, type StoredType, TILES } from "./grid.ts";
-import { type Heads, HEADS, inputOfMeasured, measuredAt } from "./inputs.ts";
+import { HEADS, type Heads, inputOfMeasured, measuredAt } from "./inputs.ts";
 import { mergeRig } from "./measure-merge.ts";
 import type { Bench } from "./open.ts";
 import { interleave, type Repeats, repeatsOf } from "./stats.ts";
@@ -41,8 +58,15 @@ export interface TrialTime {
 /** Told before each step: how many are done, how many there are, what comes. */
 export type TrialProgress = (done: number, total: number, what: string) => void;
 
-/** Head shapes of a trial's grid: those that are measured, the smallest, and one whose columns do not fill a workgroup's rows. */
-const SHAPES: readonly Heads[] = [HEADS[1], HEADS[0], { heads: 4, kvHeads: 4, headDim: 16 }, { heads: 8, kvHeads: 2, headDim: 80 }];
+/**
+ * Head shapes of a trial's grid: those that are measured, the smallest, and one whose columns do not fill a workgroup's
+ * rows.
+ */
+const SHAPES: readonly Heads[] = [HEADS[1], HEADS[0], { heads: 4, kvHeads: 4, headDim: 16 }, {
+  heads: 8,
+  kvHeads: 2,
+  headDim: 80,
+}];
 /** Both 16-bit types, each on an operand of its own. */
 const WIRES = [{ dtype: "bf16", variant: "pass-q" }, { dtype: "f16", variant: "pass-kv" }] as const;
 /** Partial results of which all, some and none are empty: one token on eight ranks. */
@@ -56,11 +80,23 @@ const LONG_ENOUGH = 0.02;
 /** The cases that a kernel's text has to pass, of those that a device can run it on; all of them without one. */
 export function casesOf(name: string, device?: DeviceFacts): readonly GridCase[] {
   const role = roleOf(name);
-  const own = role === "tiles" ? TILES : role === "pieces" ? SINGLE : role === "merge" ? [...TILES.filter((c) => c.ranks > 1), ...SINGLE, EMPTY] : [];
-  const wired = role === "merge" || own.length === 0 ? [] : WIRES.map((wire) => ({ ...HEADS[1], ...own[own.length - 1], wire }));
-  const able = ({ headDim }: GridCase) => device === undefined || !isPieceKernel(name) || pieceKernelsOf(device, { headDim, q: "f32", kv: "f32" }).includes(name);
+  const own = role === "tiles"
+    ? TILES
+    : role === "pieces"
+    ? SINGLE
+    : role === "merge"
+    ? [...TILES.filter((c) => c.ranks > 1), ...SINGLE, EMPTY]
+    : [];
+  const wired = role === "merge" || own.length === 0
+    ? []
+    : WIRES.map((wire) => ({ ...HEADS[1], ...own[own.length - 1], wire }));
+  const able = ({ headDim }: GridCase) =>
+    device === undefined || !isPieceKernel(name) ||
+    pieceKernelsOf(device, { headDim, q: "f32", kv: "f32" }).includes(name);
   const cases = [...SHAPES.flatMap((heads) => own.map((c): GridCase => ({ ...heads, ...c }))), ...wired].filter(able);
-  return storedAs(name) === "f32" ? cases : cases.filter(({ wire }) => wire === undefined).map((c) => ({ ...c, wire: WIRES[1] }));
+  return storedAs(name) === "f32"
+    ? cases
+    : cases.filter(({ wire }) => wire === undefined).map((c) => ({ ...c, wire: WIRES[1] }));
 }
 
 /** The type of keys and values that a kernel is tried and timed with. */
@@ -69,7 +105,10 @@ function storedAs(name: string): StoredType {
   return kernel?.takes?.({ headDim: HEADS[0].headDim, q: "f32", kv: "f32" }) ?? true ? "f32" : "f16";
 }
 
-/** One device with the shipped kernels on it. A device that is lost, or refuses what it is given, fails the step under way. */
+/**
+ * One device with the shipped kernels on it. A device that is lost, or refuses what it is given, fails the step under
+ * way.
+ */
 export class Trials {
   readonly gpu: Gpu;
   readonly #texts: Readonly<Record<string, string>>;
@@ -96,13 +135,18 @@ export class Trials {
     return { ...this.#shipped, kernels: new Kernels(this.gpu, { ...this.#texts, [name]: text } as Shaders) };
   }
 
-  /** Compiles a text as it stands, then as the grid's experiments need it, and holds its bindings against what the host gives. Resolves to what is said of it. */
+  /**
+   * Compiles a text as it stands, then as the grid's experiments need it, and holds its bindings against what the host
+   * gives. Resolves to what is said of it.
+   */
   async compile(name: string, text: string, progress: TrialProgress = () => {}): Promise<readonly Message[]> {
     return await this.#guarded(() => this.#compile(name, text, progress));
   }
 
   async #compile(name: string, text: string, progress: TrialProgress): Promise<readonly Message[]> {
-    const shapes: (AttendShape | undefined)[] = attentionKernel(name) === undefined ? [undefined] : shapesOf(casesOf(name, this.gpu));
+    const shapes: (AttendShape | undefined)[] = attentionKernel(name) === undefined
+      ? [undefined]
+      : shapesOf(casesOf(name, this.gpu));
     progress(0, shapes.length, "as it stands");
     const messages = [...(await this.#messages(text, ""))];
     if (messages.some(({ kind }) => kind === "error")) return messages;
@@ -116,15 +160,23 @@ export class Trials {
   }
 
   /**
-   * Runs a text that compiles with its loops bounded, on the first head shape of its grid. Resolves to why it is not to be run without bounds, if so;
+   * Runs a text that compiles with its loops bounded, on the first head shape of its grid. Resolves to why it is not to
+   * be run without bounds, if so;
    * `unbounded`: the text cannot be bounded, so whoever waits for it has to be ready to give up.
    */
-  async ends(name: string, text: string, signal?: AbortSignal, progress: TrialProgress = () => {}): Promise<{ readonly endless?: string; readonly unbounded?: string }> {
+  async ends(
+    name: string,
+    text: string,
+    signal?: AbortSignal,
+    progress: TrialProgress = () => {},
+  ): Promise<{ readonly endless?: string; readonly unbounded?: string }> {
     const [first] = casesOf(name, this.gpu);
     const cases = casesOf(name, this.gpu).filter((c) => c.headDim === first.headDim && c.wire === undefined);
     if (text === this.#texts[name] || cases.length === 0) return {};
     const code = bounded(text);
-    const errors = code === undefined ? [about("no f32 output to tell by")] : (await this.#messages(code, "")).filter(({ kind }) => kind === "error");
+    const errors = code === undefined
+      ? [about("no f32 output to tell by")]
+      : (await this.#messages(code, "")).filter(({ kind }) => kind === "error");
     if (code === undefined || errors.length > 0) return { unbounded: errors[0].message };
     const bench = this.#bench(name, code);
     return await this.#guarded(async () => {
@@ -132,15 +184,34 @@ export class Trials {
         signal?.throwIfAborted();
         progress(i, cases.length, "with bounded loops");
         let cut = false;
-        const { label } = await checkCase(bench, runKernel(name), c, this.#oracles, (lse) => (cut = lse.some((x) => x > ENDLESS / 2 && x < ENDLESS * 2)));
-        if (cut) return { endless: `a loop took more than ${MOST_TURNS} turns, in an experiment of few tokens (${label}): it seems to have no end, and was cut off` };
+        const { label } = await checkCase(
+          bench,
+          runKernel(name),
+          c,
+          this.#oracles,
+          (lse) => (cut = lse.some((x) => x > ENDLESS / 2 && x < ENDLESS * 2)),
+        );
+        if (cut) {
+          return {
+            endless:
+              `a loop took more than ${MOST_TURNS} turns, in an experiment of few tokens (${label}): it seems to have no end, and was cut off`,
+          };
+        }
       }
       return {};
     });
   }
 
-  /** Checks a text on the grid; undefined where the grid does not run such a kernel. Stops at nothing: every case is told of. */
-  async check(name: string, text: string, signal?: AbortSignal, progress: TrialProgress = () => {}): Promise<readonly CaseResult[] | undefined> {
+  /**
+   * Checks a text on the grid; undefined where the grid does not run such a kernel. Stops at nothing: every case is
+   * told of.
+   */
+  async check(
+    name: string,
+    text: string,
+    signal?: AbortSignal,
+    progress: TrialProgress = () => {},
+  ): Promise<readonly CaseResult[] | undefined> {
     const cases = casesOf(name, this.gpu);
     if (cases.length === 0) return undefined;
     const bench = this.#with(name, text);
@@ -151,13 +222,21 @@ export class Trials {
         progress(results.length, cases.length, `D ${c.headDim}`);
         results.push(await checkCase(bench, runKernel(name), c, this.#oracles));
       }
-      if (roleOf(name) === "merge" && !results.every(({ merged }) => merged)) throw new Error("the grid did not run the merge kernel in every case of its check");
+      if (roleOf(name) === "merge" && !results.every(({ merged }) => merged)) {
+        throw new Error("the grid did not run the merge kernel in every case of its check");
+      }
       return results;
     });
   }
 
   /** Times a text in turns with the shipped one; empty where such a kernel is not timed here. */
-  async time(name: string, text: string, repeats: number, signal?: AbortSignal, progress: TrialProgress = () => {}): Promise<readonly TrialTime[]> {
+  async time(
+    name: string,
+    text: string,
+    repeats: number,
+    signal?: AbortSignal,
+    progress: TrialProgress = () => {},
+  ): Promise<readonly TrialTime[]> {
     const benches = [this.#shipped, this.#with(name, text)];
     return await this.#guarded(async () => {
       const times: TrialTime[] = [];
@@ -172,7 +251,13 @@ export class Trials {
           const results: Float32Array[] = [];
           for (const bench of benches) await turn(bench, (data) => results.push(new Float32Array(data)));
           const [shipped, own] = await interleave(benches, repeats, (bench) => turn(bench), signal);
-          times.push({ label, shipped: repeatsOf(shipped), text: repeatsOf(own), ratio: repeatsOf(own.map((seconds, r) => seconds / shipped[r])), apart: difference(results[1], results[0], APART) });
+          times.push({
+            label,
+            shipped: repeatsOf(shipped),
+            text: repeatsOf(own),
+            ratio: repeatsOf(own.map((seconds, r) => seconds / shipped[r])),
+            apart: difference(results[1], results[0], APART),
+          });
         } finally {
           dispose();
         }
@@ -181,17 +266,30 @@ export class Trials {
     });
   }
 
-  async #measured(name: string, signal: AbortSignal | undefined, progress: (what: string) => void): Promise<readonly Measurement[]> {
+  async #measured(
+    name: string,
+    signal: AbortSignal | undefined,
+    progress: (what: string) => void,
+  ): Promise<readonly Measurement[]> {
     const kernel = attentionKernel(name);
     const measurements: Measurement[] = [];
-    for (const heads of kernel === undefined ? [] : HEADS.filter(({ headDim }) => casesOf(name, this.gpu).some((c) => c.headDim === headDim))) {
+    for (
+      const heads of kernel === undefined
+        ? []
+        : HEADS.filter(({ headDim }) => casesOf(name, this.gpu).some((c) => c.headDim === headDim))
+    ) {
       for (let size = SIZES.least;; size *= 2) {
         signal?.throwIfAborted();
-        const shape = measuredAt(size, heads).find(({ mask }) => mask === (roleOf(name) === "pieces" ? "decode" : "causal"))!;
+        const shape = measuredAt(size, heads).find(({ mask }) =>
+          mask === (roleOf(name) === "pieces" ? "decode" : "causal")
+        )!;
         const operands = operandsOf(inputOfMeasured(shape), storedAs(name));
-        const label = `${roleOf(name) === "pieces" ? "decode" : "causal prefill"}, T ${shape.tokens}${shape.cached === 0 ? "" : `, P ${shape.cached}`}, heads ${heads.heads}/${heads.kvHeads}, D ${heads.headDim}`;
+        const label = `${roleOf(name) === "pieces" ? "decode" : "causal prefill"}, T ${shape.tokens}${
+          shape.cached === 0 ? "" : `, P ${shape.cached}`
+        }, heads ${heads.heads}/${heads.kvHeads}, D ${heads.headDim}`;
         progress(label);
-        const run: Measurement["run"] = async (bench, take) => (await timeAttention(bench, operands, kernel, take)).device;
+        const run: Measurement["run"] = async (bench, take) =>
+          (await timeAttention(bench, operands, kernel, take)).device;
         // The first run compiles with some drivers, and clocks rise.
         await run(this.#shipped);
         if (size < SIZES.most && (await run(this.#shipped)) < LONG_ENOUGH) continue;
@@ -200,7 +298,9 @@ export class Trials {
       }
     }
     if (isMergeKernel(name)) {
-      const [rows, parts] = name === "merge-parts" ? [1, [64, 512]] : [this.gpu.facts.software ? SIZES.least : SIZES.most, [2, 8]];
+      const [rows, parts] = name === "merge-parts"
+        ? [1, [64, 512]]
+        : [this.gpu.facts.software ? SIZES.least : SIZES.most, [2, 8]];
       measurements.push(...parts.map((n) => mergeRig(this.#shipped, rows, n, name)));
     }
     return measurements;
@@ -213,8 +313,16 @@ export class Trials {
     const module = device.createShaderModule({ code });
     const { messages } = await module.getCompilationInfo();
     const refused = await device.popErrorScope();
-    const said = messages.map(({ type, lineNum, linePos, length, message }): Message => ({ kind: type, line: lineNum, column: linePos, length, message: `${message}${at}` }));
-    return refused === null || said.some(({ kind }) => kind === "error") ? said : [...said, about(`${refused.message}${at}`)];
+    const said = messages.map(({ type, lineNum, linePos, length, message }): Message => ({
+      kind: type,
+      line: lineNum,
+      column: linePos,
+      length,
+      message: `${message}${at}`,
+    }));
+    return refused === null || said.some(({ kind }) => kind === "error")
+      ? said
+      : [...said, about(`${refused.message}${at}`)];
   }
 
   /** Makes the pipeline of a shape, and a bind group of what the host binds. Resolves to what is wrong. */
@@ -233,26 +341,56 @@ export class Trials {
     const shipped = declarationsOf(this.#texts[name]);
     const entryPoint = shipped.entries[0].name;
     const own = declarationsOf(text);
-    if (!own.entries.some((entry) => entry.name === entryPoint)) return [about(`found ${own.entries.map((entry) => entry.name).join(", ") || "no entry point"}, expected the entry point ${entryPoint}: the host calls it by that name`)];
-    const missing = shipped.bindings.filter((b) => !own.bindings.some((o) => o.group === b.group && o.binding === b.binding));
-    if (missing.length > 0) return missing.map((b) => about(`binding ${b.binding} (${b.name}) is missing: the host gives it, so the kernel has to declare and use it`));
+    if (!own.entries.some((entry) => entry.name === entryPoint)) {
+      return [
+        about(
+          `found ${
+            own.entries.map((entry) => entry.name).join(", ") || "no entry point"
+          }, expected the entry point ${entryPoint}: the host calls it by that name`,
+        ),
+      ];
+    }
+    const missing = shipped.bindings.filter((b) =>
+      !own.bindings.some((o) => o.group === b.group && o.binding === b.binding)
+    );
+    if (missing.length > 0) {
+      return missing.map((b) =>
+        about(`binding ${b.binding} (${b.name}) is missing: the host gives it, so the kernel has to declare and use it`)
+      );
+    }
     const { kernels } = this.#with(name, text);
     const kernel = attentionKernel(name);
     let pipeline: GPUComputePipeline;
     try {
-      pipeline = kernel !== undefined ? await kernels.attend(kernel, shape!)
-        : isMergeKernel(name) ? await kernels.merge(name)
-        : await device.createComputePipelineAsync({ layout: "auto", compute: { module: device.createShaderModule({ code }), entryPoint } });
+      pipeline = kernel !== undefined
+        ? await kernels.attend(kernel, shape!)
+        : isMergeKernel(name)
+        ? await kernels.merge(name)
+        : await device.createComputePipelineAsync({
+          layout: "auto",
+          compute: { module: device.createShaderModule({ code }), entryPoint },
+        });
     } catch (error) {
-      return [{ ...about(`${error instanceof Error ? error.message : String(error)}${at}`), line: own.entries.find((entry) => entry.name === entryPoint)!.line, column: 1 }];
+      return [{
+        ...about(`${error instanceof Error ? error.message : String(error)}${at}`),
+        line: own.entries.find((entry) => entry.name === entryPoint)!.line,
+        column: 1,
+      }];
     }
     // UNIFORM | STORAGE; every binding's least size is below this one's.
     const buffer = device.createBuffer({ size: 4096, usage: 0x40 | 0x80 });
     device.pushErrorScope("validation");
-    device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries: shipped.bindings.map(({ binding }) => ({ binding, resource: { buffer } })) });
+    device.createBindGroup({
+      layout: pipeline.getBindGroupLayout(0),
+      entries: shipped.bindings.map(({ binding }) => ({ binding, resource: { buffer } })),
+    });
     const refused = await device.popErrorScope();
     buffer.destroy();
-    return refused === null ? [] : [about(`the host's bindings ${shipped.bindings.map((b) => `${b.binding} ${b.name}`).join(", ")} do not fit (a binding that is declared but not used is not part of a pipeline): ${refused.message}`)];
+    return refused === null
+      ? []
+      : [about(`the host's bindings ${
+        shipped.bindings.map((b) => `${b.binding} ${b.name}`).join(", ")
+      } do not fit (a binding that is declared but not used is not part of a pipeline): ${refused.message}`)];
   }
 
   /** Runs work on the device; fails with it. */
@@ -260,7 +398,9 @@ export class Trials {
     const { device } = this.gpu;
     const failed = new Promise<never>((_, reject) => {
       device.onuncapturederror = ({ error }) => reject(new Error(`the GPU refused: ${error.message}`));
-      device.lost.then(({ reason, message }) => reject(new DeviceLost(`the GPU device was lost (${reason}${message && `: ${message}`})`)));
+      device.lost.then(({ reason, message }) =>
+        reject(new DeviceLost(`the GPU device was lost (${reason}${message && `: ${message}`})`))
+      );
     });
     try {
       return await Promise.race([work(), failed]);
@@ -283,11 +423,17 @@ interface Measurement {
 }
 
 /** What a device is told to run so that a text of that name runs, if it is one of its kernels. */
-const runKernel = (name: string): KernelName | MergeKernelName | undefined => (isMergeKernel(name) ? name : attentionKernel(name));
+const runKernel = (
+  name: string,
+): KernelName | MergeKernelName | undefined => (isMergeKernel(name) ? name : attentionKernel(name));
 
 /** The head sizes and types that a grid asks for, each once. */
 function shapesOf(cases: readonly GridCase[]): AttendShape[] {
-  const shapes = cases.map(({ headDim, wire }): AttendShape => ({ headDim, q: wire?.variant === "pass-q" ? wire.dtype : "f32", kv: wire?.variant === "pass-kv" ? wire.dtype : "f32" }));
+  const shapes = cases.map(({ headDim, wire }): AttendShape => ({
+    headDim,
+    q: wire?.variant === "pass-q" ? wire.dtype : "f32",
+    kv: wire?.variant === "pass-kv" ? wire.dtype : "f32",
+  }));
   return [...new Map(shapes.map((shape) => [kernelName("decode", shape), shape])).values()];
 }
 

@@ -1,4 +1,7 @@
-/** Brings a GPU's clocks up before something is timed: one that had nothing to do for a moment runs at a fraction of them. */
+/**
+ * Brings a GPU's clocks up before something is timed: one that had nothing to do for a moment runs at a fraction of
+ * them.
+ */
 import type { Gpu } from "../gpu/device.ts";
 import { compileMicro, type MicroShaders, Stopwatch } from "./micro.ts";
 
@@ -37,7 +40,9 @@ export class Warmth {
 
   /** Learns for some time how fast it can be. */
   async begin(ms: number): Promise<void> {
-    for (const start = performance.now(); performance.now() - start < ms;) this.#best = Math.min(this.#best, await this.#run());
+    for (const start = performance.now(); performance.now() - start < ms;) {
+      this.#best = Math.min(this.#best, await this.#run());
+    }
   }
 
   /** Resolves when a run takes at most a twentieth longer than the best one did, or after a second. */

@@ -1,4 +1,6 @@
-/** `ringside bench`: how fast the kernels are on the adapter at hand, beside what it could do at most and beside a peer. */
+/**
+ * `ringside bench`: how fast the kernels are on the adapter at hand, beside what it could do at most and beside a peer.
+ */
 import { type Part, PARTS, runBench } from "../bench/bench.ts";
 import type { BenchDocument } from "../bench/document.ts";
 import { allFigures, circumstances } from "../bench/tables.ts";
@@ -39,14 +41,27 @@ const LEAST_SIZE = 16, MOST_SIZE = 131072, MOST_REPEATS = 100;
 export const bench: Command = async (argv, io) => {
   const { stdout, stderr, watched, platform, signal } = io;
   const o = parseOptions(argv, {
-    sizes: { type: "string" }, repeats: { type: "string" }, peers: { type: "boolean" }, only: { type: "string" }, json: { type: "boolean" },
-    backend: { type: "string" }, quick: { type: "boolean" }, ...REMOTE_OPTIONS, help: { type: "boolean", short: "h" },
+    sizes: { type: "string" },
+    repeats: { type: "string" },
+    peers: { type: "boolean" },
+    only: { type: "string" },
+    json: { type: "boolean" },
+    backend: { type: "string" },
+    quick: { type: "boolean" },
+    ...REMOTE_OPTIONS,
+    help: { type: "boolean", short: "h" },
   });
   if (o.help) {
     stdout(HELP);
     return 0;
   }
-  const remote = await remoteOption(o, { "--backend": o.backend, "--sizes": o.sizes, "--repeats": o.repeats, "--only": o.only, "--peers": o.peers });
+  const remote = await remoteOption(o, {
+    "--backend": o.backend,
+    "--sizes": o.sizes,
+    "--repeats": o.repeats,
+    "--only": o.only,
+    "--peers": o.peers,
+  });
   if (remote !== undefined) return await benchRemote(io, remote, o.quick ?? false, o.json ?? false);
   if (o.quick) throw new InputError("--quick: found without --remote, expected --sizes for kernels here");
   choiceOption("--backend", o.backend, ["webgpu"]);
@@ -57,7 +72,14 @@ export const bench: Command = async (argv, io) => {
   const progress = watched ? (what: string) => stderr(`\r\x1b[K${what}`) : () => {};
   let document: BenchDocument;
   try {
-    document = await runBench(platform, { parts, sizes, repeats, adapterSource: adapterSource("webgpu"), signal, progress });
+    document = await runBench(platform, {
+      parts,
+      sizes,
+      repeats,
+      adapterSource: adapterSource("webgpu"),
+      signal,
+      progress,
+    });
   } finally {
     progress("");
   }
@@ -70,8 +92,14 @@ async function benchRemote(io: Io, remote: RemoteOptions, quick: boolean, json: 
   const worker = await (await bridgeOf(io.platform)).connect({ ...remote, signal: io.signal });
   try {
     const { value } = await worker.bench({ quick, signal: io.signal, ...watchOf(io, "parts") });
-    io.stdout(json ? `${JSON.stringify({ address: worker.address, facts: worker.facts, ...value }, null, 2)}\n` : `${worker.address}: ${worker.facts.devices.map((d) => d.name).join(", ")}\n\n${sayValue(value)}\n`);
-    return Array.isArray(value.bars) && value.bars.some((bar: { passed?: unknown } | null) => bar?.passed === false) ? 1 : 0;
+    io.stdout(
+      json
+        ? `${JSON.stringify({ address: worker.address, facts: worker.facts, ...value }, null, 2)}\n`
+        : `${worker.address}: ${worker.facts.devices.map((d) => d.name).join(", ")}\n\n${sayValue(value)}\n`,
+    );
+    return Array.isArray(value.bars) && value.bars.some((bar: { passed?: unknown } | null) => bar?.passed === false)
+      ? 1
+      : 0;
   } finally {
     await worker.close();
   }
@@ -85,13 +113,21 @@ function partsOption(text: string | undefined): Set<Part> {
 function sizesOption(text: string | undefined): number[] | undefined {
   return text?.split(",").map((part) => {
     const size = readTokens(part) ?? NaN;
-    if (!(size >= LEAST_SIZE && size <= MOST_SIZE)) throw new InputError(`--sizes: found ${JSON.stringify(part)}, expected whole numbers from ${LEAST_SIZE} to ${MOST_SIZE} with commas between, such as 512,1024`);
+    if (!(size >= LEAST_SIZE && size <= MOST_SIZE)) {
+      throw new InputError(
+        `--sizes: found ${
+          JSON.stringify(part)
+        }, expected whole numbers from ${LEAST_SIZE} to ${MOST_SIZE} with commas between, such as 512,1024`,
+      );
+    }
     return size;
   });
 }
 
 function describe(document: BenchDocument): string {
-  const failures = [...document.checks, ...(document.peerPage?.checks ?? [])].flatMap((c) => c.failed.map((what) => `FAILED ${c.kernel}: ${what}`));
+  const failures = [...document.checks, ...(document.peerPage?.checks ?? [])].flatMap((c) =>
+    c.failed.map((what) => `FAILED ${c.kernel}: ${what}`)
+  );
   const parts = [
     circumstances(document).join("\n"),
     ...allFigures(document).map(({ title, header, rows }) => `${title}\n\n${table(header, rows)}`),

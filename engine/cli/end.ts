@@ -18,7 +18,11 @@ export function printer(stream: NodeJS.WriteStream): Printer {
   let closed = false;
   const failed = (error: NodeJS.ErrnoException) => {
     closed = true;
-    if (error.code !== "EPIPE") fault ??= `standard output cannot be written (${error.code ?? error.message}): free some space, or print to another file`;
+    if (error.code !== "EPIPE") {
+      fault ??= `standard output cannot be written (${
+        error.code ?? error.message
+      }): free some space, or print to another file`;
+    }
   };
   stream.on("error", failed);
   const write = (text: string, then: () => void) => {
@@ -49,8 +53,9 @@ export function endWithLauncher(): void {
 }
 
 /**
- * Ends the process with `status`. `orderly`: its workers have ended. Otherwise, and in Deno always, it is killed once the launcher has the status:
- * a worker thread that Node ends while Dawn compiles takes the process down, and so does Deno's end after SwiftShader was used, now and then.
+ * Ends the process with `status`. `orderly`: its workers have ended. Otherwise, and in Deno always, it is killed once
+ * the launcher has the status: a worker thread that Node ends while Dawn compiles takes the process down, and so does
+ * Deno's end after SwiftShader was used, now and then.
  */
 export async function end(status: number, orderly: boolean): Promise<never> {
   if (orderly && !("Deno" in globalThis)) process.exit(status);
@@ -61,7 +66,9 @@ export async function end(status: number, orderly: boolean): Promise<never> {
 
 /** Resolves when `signal` has been aborted for so long that the command should have tidied up. */
 export function overdue(signal: AbortSignal): Promise<"overdue"> {
-  return new Promise((resolve) => signal.addEventListener("abort", () => setTimeout(() => resolve("overdue"), GRACE * 1000)));
+  return new Promise((resolve) =>
+    signal.addEventListener("abort", () => setTimeout(() => resolve("overdue"), GRACE * 1000))
+  );
 }
 
 /** A line on stderr that is out when this returns. */

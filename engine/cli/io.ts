@@ -1,7 +1,19 @@
 /** What a command is given besides its arguments, and how its files are read and written. */
 import { randomBytes } from "node:crypto";
 import { fstatSync } from "node:fs";
-import { access, constants, link, readdir, readFile, readlink, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
+import {
+  access,
+  constants,
+  link,
+  readdir,
+  readFile,
+  readlink,
+  realpath,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import process from "node:process";
@@ -30,13 +42,19 @@ export async function readInput(option: string, path: string): Promise<Uint8Arra
   let size: number;
   try {
     const found = await stat(path);
-    if (!found.isFile()) throw new InputError(`${option} ${path}: found no file but a folder or device, expected a file`);
+    if (!found.isFile()) {
+      throw new InputError(`${option} ${path}: found no file but a folder or device, expected a file`);
+    }
     size = found.size;
   } catch (error) {
     if (error instanceof InputError) throw error;
-    throw new InputError(`${option} ${path}: cannot be read (${(error as { code?: string }).code ?? error}), expected a file`);
+    throw new InputError(
+      `${option} ${path}: cannot be read (${(error as { code?: string }).code ?? error}), expected a file`,
+    );
   }
-  if (size > LARGEST_FILE) throw new InputError(`${option} ${path}: found ${size} bytes, expected at most ${LARGEST_FILE}`);
+  if (size > LARGEST_FILE) {
+    throw new InputError(`${option} ${path}: found ${size} bytes, expected at most ${LARGEST_FILE}`);
+  }
   try {
     return await readFile(path);
   } catch (error) {
@@ -44,8 +62,14 @@ export async function readInput(option: string, path: string): Promise<Uint8Arra
   }
 }
 
-/** Checks that outputs can be written, before anything is read: each option's folder exists, and none names another output or an input, by whatever link. */
-export async function checkOutputs(outputs: Readonly<Record<string, string | undefined>>, inputs: Readonly<Record<string, string | undefined>> = {}): Promise<void> {
+/**
+ * Checks that outputs can be written, before anything is read: each option's folder exists, and none names another
+ * output or an input, by whatever link.
+ */
+export async function checkOutputs(
+  outputs: Readonly<Record<string, string | undefined>>,
+  inputs: Readonly<Record<string, string | undefined>> = {},
+): Promise<void> {
   // By place, and by device and inode: hard links have places of their own.
   const taken = new Map<string, string>();
   for (const [fd, stream] of [[1, "standard output"], [2, "standard error"]] as const) {
@@ -56,25 +80,45 @@ export async function checkOutputs(outputs: Readonly<Record<string, string | und
       // It is closed.
     }
   }
-  for (const [option, path] of Object.entries(inputs)) if (path !== undefined) for (const name of await namesOf(path).catch(() => [])) taken.set(name, option);
+  for (const [option, path] of Object.entries(inputs)) {
+    if (path !== undefined) {
+      for (const name of await namesOf(path).catch(() => [])) taken.set(name, option);
+    }
+  }
   for (const [option, path] of Object.entries(outputs)) {
     if (path === undefined) continue;
-    if (path === "-") throw new InputError(`${option} -: found no file, expected one: stdout carries the report. Write ./- for a file of that name`);
-    if (path === "" || /[/\\]$/.test(path)) throw new InputError(`${option} ${path}: found no file name at its end, expected one`);
+    if (path === "-") {
+      throw new InputError(
+        `${option} -: found no file, expected one: stdout carries the report. Write ./- for a file of that name`,
+      );
+    }
+    if (path === "" || /[/\\]$/.test(path)) {
+      throw new InputError(`${option} ${path}: found no file name at its end, expected one`);
+    }
     const folder = await stat(dirname(path)).catch(() => undefined);
-    if (!folder?.isDirectory()) throw new InputError(`${option} ${path}: found no folder ${dirname(path)}, expected one that exists`);
+    if (!folder?.isDirectory()) {
+      throw new InputError(`${option} ${path}: found no folder ${dirname(path)}, expected one that exists`);
+    }
     const target = await stat(path).catch(() => undefined);
     // A device such as /dev/null too: moving a file to its place would replace it.
-    if (target !== undefined && !target.isFile()) throw new InputError(`${option} ${path}: found a ${target.isDirectory() ? "folder" : "device"}, expected a file name`);
+    if (target !== undefined && !target.isFile()) {
+      throw new InputError(
+        `${option} ${path}: found a ${target.isDirectory() ? "folder" : "device"}, expected a file name`,
+      );
+    }
     const names = await namesOf(path);
     for (const name of names) {
       const other = taken.get(name);
-      if (other !== undefined) throw new InputError(`${option} ${path}: ${other} names the same file, expected different ones`);
+      if (other !== undefined) {
+        throw new InputError(`${option} ${path}: ${other} names the same file, expected different ones`);
+      }
       taken.set(name, option);
     }
     const [place] = names;
     await access(dirname(place), constants.W_OK).catch(() => {
-      throw new InputError(`${option} ${path}: the folder ${dirname(place)} may not be written to, expected one that may`);
+      throw new InputError(
+        `${option} ${path}: the folder ${dirname(place)} may not be written to, expected one that may`,
+      );
     });
     await removeStale(dirname(place));
   }
@@ -86,7 +130,10 @@ async function namesOf(path: string): Promise<string[]> {
   return [await placeOf(path), ...(found === undefined || found.ino === 0n ? [] : [`inode ${found.dev} ${found.ino}`])];
 }
 
-/** Where a file is or would be, links followed: two names of one file have one place, and a link is not replaced by a file. */
+/**
+ * Where a file is or would be, links followed: two names of one file have one place, and a link is not replaced by a
+ * file.
+ */
 async function placeOf(path: string, links = 40): Promise<string> {
   try {
     return await realpath(path);
@@ -94,13 +141,20 @@ async function placeOf(path: string, links = 40): Promise<string> {
     const place = join(await realpath(dirname(path)), basename(path));
     const to = await readlink(place).catch(() => undefined);
     if (to === undefined) return place;
-    if (links === 0) throw new InputError(`${path}: found a link that leads to itself, expected one that leads to a file`);
+    if (links === 0) {
+      throw new InputError(`${path}: found a link that leads to itself, expected one that leads to a file`);
+    }
     return await placeOf(resolve(dirname(place), to), links - 1);
   }
 }
 
-/** Writes all files or none: each beside its place first, then moved into it; what stood there is put back if one cannot be moved. */
-export async function writeOutputs(files: readonly (readonly [path: string, data: Uint8Array | string])[]): Promise<void> {
+/**
+ * Writes all files or none: each beside its place first, then moved into it; what stood there is put back if one cannot
+ * be moved.
+ */
+export async function writeOutputs(
+  files: readonly (readonly [path: string, data: Uint8Array | string])[],
+): Promise<void> {
   const pending: { path: string; partial: string; kept: string; moved: boolean; old: boolean }[] = [];
   try {
     for (const [name, data] of files) {
@@ -122,22 +176,33 @@ export async function writeOutputs(files: readonly (readonly [path: string, data
       else if (moved) await rm(path, { force: true });
     }
     const { code, message } = error as NodeJS.ErrnoException;
-    throw new Error(`${files.map(([name]) => name).join(", ")}: cannot be written (${code ?? message}), so none was; expected room for them, and places that may be written to`);
+    throw new Error(
+      `${files.map(([name]) => name).join(", ")}: cannot be written (${
+        code ?? message
+      }), so none was; expected room for them, and places that may be written to`,
+    );
   } finally {
-    await Promise.all(pending.flatMap(({ partial, kept }) => [rm(partial, { force: true }), rm(kept, { force: true })]));
+    await Promise.all(
+      pending.flatMap(({ partial, kept }) => [rm(partial, { force: true }), rm(kept, { force: true })]),
+    );
   }
 }
 
 /** A name beside a file's that says who is at work on it. */
 function besideOf(path: string): string {
-  return join(dirname(path), `.${basename(path)}.${hostname()}.${process.pid}.${randomBytes(6).toString("hex")}.partial`);
+  return join(
+    dirname(path),
+    `.${basename(path)}.${hostname()}.${process.pid}.${randomBytes(6).toString("hex")}.partial`,
+  );
 }
 
 /** Removes what commands on this machine that were killed left in a folder. */
 async function removeStale(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {
     const [, host, pid] = /^\..+?\.([^/]+)\.(\d+)\.[0-9a-f]{12}\.partial$/.exec(name) ?? [];
-    if (host !== undefined && name.includes(`.${hostname()}.${pid}.`) && !lives(Number(pid))) await rm(join(folder, name), { force: true });
+    if (host !== undefined && name.includes(`.${hostname()}.${pid}.`) && !lives(Number(pid))) {
+      await rm(join(folder, name), { force: true });
+    }
   }
 }
 

@@ -8,13 +8,34 @@ import { complain, end, endWithLauncher, overdue, printer } from "./end.ts";
 import type { Command } from "./io.ts";
 
 const COMMANDS: Readonly<Record<string, { readonly load: () => Promise<Command>; readonly what: string }>> = {
-  attend: { load: async () => (await import("./attend.ts")).attend, what: "O and LSE of your own Q, K and V over a ring of ranks" },
-  session: { load: async () => (await import("./session.ts")).session, what: "a conversation: prefill and decode steps on a KV cache that stays on the ranks" },
-  policy: { load: async () => (await import("./policy.ts")).policy, what: "pass-KV or pass-Q for one step, with the terms of the rule" },
-  plan: { load: async () => (await import("./plan.ts")).plan, what: "predicts TTFT, TTIT and memory on a cluster that is not here" },
-  paper: { load: async () => (await import("./paper.ts")).paper, what: "every figure of the paper's tables beside the planner's" },
-  bench: { load: async () => (await import("./bench.ts")).bench, what: "how fast the kernels are on the adapter at hand, beside its ceilings and a peer" },
-  selftest: { load: async () => (await import("./selftest.ts")).selftest, what: "checks the ring against float64 on the adapter at hand" },
+  attend: {
+    load: async () => (await import("./attend.ts")).attend,
+    what: "O and LSE of your own Q, K and V over a ring of ranks",
+  },
+  session: {
+    load: async () => (await import("./session.ts")).session,
+    what: "a conversation: prefill and decode steps on a KV cache that stays on the ranks",
+  },
+  policy: {
+    load: async () => (await import("./policy.ts")).policy,
+    what: "pass-KV or pass-Q for one step, with the terms of the rule",
+  },
+  plan: {
+    load: async () => (await import("./plan.ts")).plan,
+    what: "predicts TTFT, TTIT and memory on a cluster that is not here",
+  },
+  paper: {
+    load: async () => (await import("./paper.ts")).paper,
+    what: "every figure of the paper's tables beside the planner's",
+  },
+  bench: {
+    load: async () => (await import("./bench.ts")).bench,
+    what: "how fast the kernels are on the adapter at hand, beside its ceilings and a peer",
+  },
+  selftest: {
+    load: async () => (await import("./selftest.ts")).selftest,
+    what: "checks the ring against float64 on the adapter at hand",
+  },
 };
 
 const HELP = `ringside COMMAND [options]: context-parallel attention on simulated ranks
@@ -51,13 +72,23 @@ async function main(argv: readonly string[]): Promise<number> {
     return 0;
   }
   const known = Object.keys(COMMANDS);
-  if (!known.includes(name)) throw new InputError(`found command ${JSON.stringify(name)}, expected ${known.join(", ")}${didYouMean(name, known)}`);
+  if (!known.includes(name)) {
+    throw new InputError(
+      `found command ${JSON.stringify(name)}, expected ${known.join(", ")}${didYouMean(name, known)}`,
+    );
+  }
   const controller = new AbortController();
   const stop = () => controller.abort(new DOMException("cancelled", "AbortError"));
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
   const command = await COMMANDS[name].load();
-  const work = command(rest, { stdout: out.print, stderr: err.print, watched: process.stderr.isTTY === true, platform: await platform(), signal: controller.signal });
+  const work = command(rest, {
+    stdout: out.print,
+    stderr: err.print,
+    watched: process.stderr.isTTY === true,
+    platform: await platform(),
+    signal: controller.signal,
+  });
   work.catch(() => {});
   const ended = await Promise.race([work, overdue(controller.signal)]);
   if (ended !== "overdue") return ended;

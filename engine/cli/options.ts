@@ -55,7 +55,11 @@ export function wholeOption(
 }
 
 /** A rate above 0: `readRate` for bytes a second, `readCount` for FLOP/s and other counts. */
-export function rateOption(name: string, text: string | undefined, read: typeof readRate = readRate): number | undefined {
+export function rateOption(
+  name: string,
+  text: string | undefined,
+  read: typeof readRate = readRate,
+): number | undefined {
   if (text === undefined) return undefined;
   const value = read(text);
   if (value === undefined || !(value > 0)) {
@@ -69,7 +73,11 @@ export function rateOption(name: string, text: string | undefined, read: typeof 
 }
 
 /** One of some words. */
-export function choiceOption<const T extends string>(name: string, text: string | undefined, choices: readonly T[]): T | undefined {
+export function choiceOption<const T extends string>(
+  name: string,
+  text: string | undefined,
+  choices: readonly T[],
+): T | undefined {
   if (text !== undefined && !choices.includes(text as T)) {
     throw new InputError(`${name}: found ${JSON.stringify(text)}, expected ${choices.join(" or ")}`);
   }
@@ -82,7 +90,9 @@ export function linkOption(text: string | undefined): Link | undefined {
   const [rate = "", seconds = "", ...rest] = text.split(",");
   const link = { bandwidth: readRate(rate) ?? NaN, latency: seconds.trim() === "" ? NaN : Number(seconds) };
   if (rest.length > 0 || !(link.bandwidth > 0) || !(link.latency >= 0 && Number.isFinite(link.latency))) {
-    throw new InputError(`--link: found ${JSON.stringify(text)}, expected BYTES_PER_S,LATENCY_S such as 5e7,0.001 or 50GB/s,1e-6`);
+    throw new InputError(
+      `--link: found ${JSON.stringify(text)}, expected BYTES_PER_S,LATENCY_S such as 5e7,0.001 or 50GB/s,1e-6`,
+    );
   }
   validateLink(link, "--link");
   return link;
@@ -93,7 +103,9 @@ export function sequencesOption(text: string | undefined): Sequence[] | undefine
   return text?.split(",").map((part) => {
     const [fresh, cached, ...rest] = part.split(":").map(readTokens);
     if (rest.length > 0 || fresh === undefined || cached === undefined) {
-      throw new InputError(`--sequences: found ${JSON.stringify(part)}, expected T:P for each sequence, such as 128:0,40:512 or 4k:128k`);
+      throw new InputError(
+        `--sequences: found ${JSON.stringify(part)}, expected T:P for each sequence, such as 128:0,40:512 or 4k:128k`,
+      );
     }
     return { new: fresh, cached };
   });
@@ -120,7 +132,9 @@ export function faultOption(text: string | undefined, where: "run" | "session" =
     }`);
   }
   if (where === "session" && !fields.has("step")) {
-    throw new InputError(`--fault: found ${JSON.stringify(text)}, expected the step that it strikes too: rank=R,step=S,hop=J`);
+    throw new InputError(
+      `--fault: found ${JSON.stringify(text)}, expected the step that it strikes too: rank=R,step=S,hop=J`,
+    );
   }
   const kind = choiceOption("--fault kind", fields.get("kind"), ["exit", "drop", "lose-device"]) ?? "exit";
   const rank = wholeOption("--fault rank", fields.get("rank") ?? "", 0)!;
@@ -138,7 +152,9 @@ export function ratesOption(text: string | undefined): { flops: number; bandwidt
   const [first = "", second = "", ...rest] = text.split(",");
   const [flops, bandwidth] = [readCount(first) ?? NaN, readRate(second) ?? NaN];
   if (rest.length > 0 || !(flops > 0) || !(bandwidth > 0)) {
-    throw new InputError(`--rates: found ${JSON.stringify(text)}, expected FLOP_PER_S,BYTES_PER_S such as 5e14,2.5e10 or 500T,25GB/s`);
+    throw new InputError(
+      `--rates: found ${JSON.stringify(text)}, expected FLOP_PER_S,BYTES_PER_S such as 5e14,2.5e10 or 500T,25GB/s`,
+    );
   }
   return { flops, bandwidth };
 }

@@ -1,5 +1,5 @@
 /** `ringside paper`: every printed figure of the paper beside the planner's, with its error. */
-import { paperReport, type GroupError, type PaperReport, type PaperRow } from "../plan/paper/report.ts";
+import { type GroupError, type PaperReport, paperReport, type PaperRow } from "../plan/paper/report.ts";
 import { PROVENANCE } from "../plan/parameters.ts";
 import type { Io } from "./io.ts";
 import { parseOptions } from "./options.ts";
@@ -22,7 +22,10 @@ const GROUPS: Readonly<Record<keyof PaperReport["errors"], string>> = {
 };
 
 /** The command. */
-export async function paper(argv: readonly string[], io: Pick<Io, "stdout" | "stderr"> & Partial<Pick<Io, "signal">>): Promise<number> {
+export async function paper(
+  argv: readonly string[],
+  io: Pick<Io, "stdout" | "stderr"> & Partial<Pick<Io, "signal">>,
+): Promise<number> {
   const o = parseOptions(argv, { json: { type: "boolean" }, help: { type: "boolean", short: "h" } });
   if (o.help) {
     io.stdout(HELP);
@@ -33,42 +36,93 @@ export async function paper(argv: readonly string[], io: Pick<Io, "stdout" | "st
   return 0;
 }
 
-/** The report as text: a table of the paper's at a time, then the errors, the winners, the parameters and the contradictions. */
+/**
+ * The report as text: a table of the paper's at a time, then the errors, the winners, the parameters and the
+ * contradictions.
+ */
 export function paperText(report: PaperReport): string {
   const names = [...new Set(report.rows.map((r) => r.table))];
-  const tables = names.map((name) => `${name}\n${table(["cell", "paper", "model", "unit", "error", "origin", ""], report.rows.filter((r) => r.table === name).map(cells))}`);
-  return `${[...tables, errorsText(report), winnersText(report), parametersText(report), contradictionsText(report)].join("\n\n")}\n`;
+  const tables = names.map((name) =>
+    `${name}\n${
+      table(
+        ["cell", "paper", "model", "unit", "error", "origin", ""],
+        report.rows.filter((r) => r.table === name).map(cells),
+      )
+    }`
+  );
+  return `${
+    [...tables, errorsText(report), winnersText(report), parametersText(report), contradictionsText(report)].join(
+      "\n\n",
+    )
+  }\n`;
 }
 
 /** The table of errors by group. */
 export function errorsText(report: PaperReport): string {
-  const rows = (Object.keys(GROUPS) as (keyof typeof GROUPS)[]).map((name) => [GROUPS[name], ...errorCells(report.errors[name])]);
-  return `Errors\n${table(["figures", "cells", "median", "worst", "worst cell", "predicted", "median", "worst"], rows)}`;
+  const rows = (Object.keys(GROUPS) as (keyof typeof GROUPS)[]).map((
+    name,
+  ) => [GROUPS[name], ...errorCells(report.errors[name])]);
+  return `Errors\n${
+    table(["figures", "cells", "median", "worst", "worst cell", "predicted", "median", "worst"], rows)
+  }`;
 }
 
 /** The parameters with their cells. */
 export function parametersText(report: PaperReport): string {
-  const rows = PROVENANCE.map((p) => [p.name, valueText(report.parameters[p.name], p.unit), p.kind, p.cells.join(" "), p.meaning]);
+  const rows = PROVENANCE.map((
+    p,
+  ) => [p.name, valueText(report.parameters[p.name], p.unit), p.kind, p.cells.join(" "), p.meaning]);
   return `Parameters\n${table(["name", "value", "from", "cells", "meaning"], rows)}`;
 }
 
 function winnersText(report: PaperReport): string {
-  const rows = report.winners.map((w) => [w.new, w.paper, w.model, `${(w.apart * 100).toFixed(1)} %`, w.agrees ? "right" : w.nearTie ? "near-tie" : "WRONG"]);
+  const rows = report.winners.map((
+    w,
+  ) => [
+    w.new,
+    w.paper,
+    w.model,
+    `${(w.apart * 100).toFixed(1)} %`,
+    w.agrees ? "right" : w.nearTie ? "near-tie" : "WRONG",
+  ]);
   return `Table 4: which variant wins\n${table(["T", "paper", "model", "apart", ""], rows)}`;
 }
 
 function contradictionsText(report: PaperReport): string {
-  return `Where the paper contradicts itself\n${report.contradictions.map((c) => `- ${c.what}${c.cells.length === 0 ? "" : ` [${c.cells.join(", ")}]`}`).join("\n")}`;
+  return `Where the paper contradicts itself\n${
+    report.contradictions.map((c) => `- ${c.what}${c.cells.length === 0 ? "" : ` [${c.cells.join(", ")}]`}`).join("\n")
+  }`;
 }
 
 function cells(r: PaperRow): string[] {
-  const remark = [r.fixes.length > 0 ? `fixes ${r.fixes.join(", ")}` : "", r.excluded === undefined ? "" : `outside the bars: ${r.excluded}`, r.note ?? "", r.contradicts.length > 0 && r.excluded === undefined ? "contradicted" : ""];
-  return [r.label, figure(r.paper), figure(r.model), r.unit, r.error === null ? "" : percent(r.error), r.origin, remark.filter((text) => text !== "").join("; ")];
+  const remark = [
+    r.fixes.length > 0 ? `fixes ${r.fixes.join(", ")}` : "",
+    r.excluded === undefined ? "" : `outside the bars: ${r.excluded}`,
+    r.note ?? "",
+    r.contradicts.length > 0 && r.excluded === undefined ? "contradicted" : "",
+  ];
+  return [
+    r.label,
+    figure(r.paper),
+    figure(r.model),
+    r.unit,
+    r.error === null ? "" : percent(r.error),
+    r.origin,
+    remark.filter((text) => text !== "").join("; "),
+  ];
 }
 
 function errorCells(e: GroupError): (string | number)[] {
   const share = (value: number) => `${(value * 100).toFixed(1)} %`;
-  return [e.cells, share(e.median), share(e.worst), e.worstCell, e.predicted.cells, share(e.predicted.median), share(e.predicted.worst)];
+  return [
+    e.cells,
+    share(e.median),
+    share(e.worst),
+    e.worstCell,
+    e.predicted.cells,
+    share(e.predicted.median),
+    share(e.predicted.worst),
+  ];
 }
 
 function figure(value: number): string {
@@ -80,5 +134,9 @@ function percent(share: number): string {
 }
 
 function valueText(value: number, unit: "share" | "s"): string {
-  return unit === "share" ? value.toFixed(4) : value < 1e-4 ? `${(value * 1e6).toFixed(2)} µs` : `${(value * 1e3).toFixed(4)} ms`;
+  return unit === "share"
+    ? value.toFixed(4)
+    : value < 1e-4
+    ? `${(value * 1e6).toFixed(2)} µs`
+    : `${(value * 1e3).toFixed(4)} ms`;
 }

@@ -17,9 +17,16 @@ export async function clusterOption(text: string): Promise<Cluster> {
 }
 
 /** `--slow RANK=FACTOR,...` and `--jitter AMPLITUDE[,SEED]`, for `ranks` ranks. */
-export function disturbanceOption(slow: string | undefined, jitter: string | undefined, ranks: number): Disturbance | undefined {
+export function disturbanceOption(
+  slow: string | undefined,
+  jitter: string | undefined,
+  ranks: number,
+): Disturbance | undefined {
   if (slow === undefined && jitter === undefined) return undefined;
-  return { ...(slow === undefined ? {} : { slow: slowRanks(slow, ranks) }), ...(jitter === undefined ? {} : { jitter: noise(jitter) }) };
+  return {
+    ...(slow === undefined ? {} : { slow: slowRanks(slow, ranks) }),
+    ...(jitter === undefined ? {} : { jitter: noise(jitter) }),
+  };
 }
 
 function slowRanks(text: string, ranks: number): Map<number, number> {
@@ -27,7 +34,13 @@ function slowRanks(text: string, ranks: number): Map<number, number> {
     text.split(",").map((part) => {
       const match = /^(\d+)=([\d.]+)$/.exec(part.trim());
       const [rank, factor] = [Number(match?.[1]), Number(match?.[2])];
-      if (match === null || rank >= ranks || !(factor > 0)) throw new InputError(`--slow: found ${JSON.stringify(part)}, expected RANK=FACTOR with a rank from 0 to ${ranks - 1} and a factor above 0, such as 2=1.5`);
+      if (match === null || rank >= ranks || !(factor > 0)) {
+        throw new InputError(
+          `--slow: found ${JSON.stringify(part)}, expected RANK=FACTOR with a rank from 0 to ${
+            ranks - 1
+          } and a factor above 0, such as 2=1.5`,
+        );
+      }
       return [rank, factor];
     }),
   );
@@ -35,7 +48,13 @@ function slowRanks(text: string, ranks: number): Map<number, number> {
 
 function noise(text: string): { seed: number; amplitude: number } {
   const [amplitude, seed = 0] = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
-  if (!(amplitude >= 0 && amplitude < 1) || !Number.isInteger(seed)) throw new InputError(`--jitter: found ${JSON.stringify(text)}, expected AMPLITUDE[,SEED] with an amplitude from 0 to below 1, such as 0.1,7`);
+  if (!(amplitude >= 0 && amplitude < 1) || !Number.isInteger(seed)) {
+    throw new InputError(
+      `--jitter: found ${
+        JSON.stringify(text)
+      }, expected AMPLITUDE[,SEED] with an amplitude from 0 to below 1, such as 0.1,7`,
+    );
+  }
   return { seed, amplitude };
 }
 

@@ -2,8 +2,8 @@
 import { InputError } from "../errors.ts";
 import { gemmFlops } from "../plan/flops.ts";
 import { type Model, weightCount } from "../plan/models.ts";
-import { plan as planned, type Plan, type PlanInput } from "../plan/plan.ts";
-import { MOST_GPUS, sweep, type Sweep } from "../plan/sweep.ts";
+import { type Plan, plan as planned, type PlanInput } from "../plan/plan.ts";
+import { MOST_GPUS, type Sweep, sweep } from "../plan/sweep.ts";
 import { EVERY_RANK_UP_TO } from "../plan/work.ts";
 import { bytesText, flopsText, percentText, secondsText } from "../policy/units.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
@@ -42,12 +42,32 @@ const HELP = `ringside plan: what a prefill or a decode step takes on a cluster,
 `;
 
 /** The command. */
-export async function plan(argv: readonly string[], io: Pick<Io, "stdout" | "stderr"> & Partial<Pick<Io, "signal">>): Promise<number> {
+export async function plan(
+  argv: readonly string[],
+  io: Pick<Io, "stdout" | "stderr"> & Partial<Pick<Io, "signal">>,
+): Promise<number> {
   const o = parseOptions(argv, {
-    model: { type: "string" }, cluster: { type: "string" }, cp: { type: "string" }, tp: { type: "string" }, new: { type: "string" }, cached: { type: "string" },
-    variant: { type: "string" }, batch: { type: "string" }, decode: { type: "boolean" }, persistent: { type: "boolean" }, ffn: { type: "string" }, "kv-bytes": { type: "string" },
-    slow: { type: "string" }, jitter: { type: "string" }, "every-rank": { type: "boolean" }, trace: { type: "string" },
-    sweep: { type: "boolean" }, "max-gpus": { type: "string" }, ttft: { type: "string" }, json: { type: "boolean" }, help: { type: "boolean", short: "h" },
+    model: { type: "string" },
+    cluster: { type: "string" },
+    cp: { type: "string" },
+    tp: { type: "string" },
+    new: { type: "string" },
+    cached: { type: "string" },
+    variant: { type: "string" },
+    batch: { type: "string" },
+    decode: { type: "boolean" },
+    persistent: { type: "boolean" },
+    ffn: { type: "string" },
+    "kv-bytes": { type: "string" },
+    slow: { type: "string" },
+    jitter: { type: "string" },
+    "every-rank": { type: "boolean" },
+    trace: { type: "string" },
+    sweep: { type: "boolean" },
+    "max-gpus": { type: "string" },
+    ttft: { type: "string" },
+    json: { type: "boolean" },
+    help: { type: "boolean", short: "h" },
   });
   if (o.help) {
     io.stdout(HELP);
@@ -55,7 +75,9 @@ export async function plan(argv: readonly string[], io: Pick<Io, "stdout" | "std
   }
   await checkOutputs({ "--trace": o.trace }, { "--model": o.model, "--cluster": o.cluster });
   const fresh = wholeOption("--new", o.new, 1);
-  if (fresh === undefined && !o.decode) throw new InputError("--new: found none, expected the number of new tokens (or --decode with --cached)");
+  if (fresh === undefined && !o.decode) {
+    throw new InputError("--new: found none, expected the number of new tokens (or --decode with --cached)");
+  }
   const ffn = choiceOption("--ffn", o.ffn, ["fp8", "bf16"]);
   const kvBytes = numberOption("--kv-bytes", o["kv-bytes"]);
   const cached = wholeOption("--cached", o.cached, 0);
@@ -73,18 +95,35 @@ export async function plan(argv: readonly string[], io: Pick<Io, "stdout" | "std
     ...(io.signal === undefined ? {} : { signal: io.signal }),
   };
   if (o.sweep) {
-    for (const name of ["cp", "tp", "variant", "slow", "jitter", "every-rank", "trace"] as const)
-      if (o[name] !== undefined) throw new InputError(`--sweep: found --${name} too, expected none: a sweep tries every layout and variant`);
+    for (const name of ["cp", "tp", "variant", "slow", "jitter", "every-rank", "trace"] as const) {
+      if (o[name] !== undefined) {
+        throw new InputError(`--sweep: found --${name} too, expected none: a sweep tries every layout and variant`);
+      }
+    }
     const target = numberOption("--ttft", o.ttft);
-    if (target !== undefined && !(target > 0)) throw new InputError(`--ttft: found ${target}, expected a number of seconds above 0`);
-    const found = await sweep({ ...common, maxGpus: wholeOption("--max-gpus", o["max-gpus"], 1, MOST_GPUS, "every layout is simulated") ?? 128, ...(target === undefined ? {} : { target }) });
+    if (target !== undefined && !(target > 0)) {
+      throw new InputError(`--ttft: found ${target}, expected a number of seconds above 0`);
+    }
+    const found = await sweep({
+      ...common,
+      maxGpus: wholeOption("--max-gpus", o["max-gpus"], 1, MOST_GPUS, "every layout is simulated") ?? 128,
+      ...(target === undefined ? {} : { target }),
+    });
     io.stdout(o.json ? `${JSON.stringify(found)}\n` : sweepText(found));
     return 0;
   }
-  for (const name of ["max-gpus", "ttft"] as const) if (o[name] !== undefined) throw new InputError(`--${name}: found without --sweep, expected it with --sweep only`);
+  for (const name of ["max-gpus", "ttft"] as const) {
+    if (o[name] !== undefined) {
+      throw new InputError(`--${name}: found without --sweep, expected it with --sweep only`);
+    }
+  }
 
   const cp = wholeOption("--cp", o.cp, 1) ?? 1;
-  if (o.trace !== undefined && cp > EVERY_RANK_UP_TO) throw new InputError(`--trace: found --cp ${cp}, expected at most ${EVERY_RANK_UP_TO} ranks: a timeline has each rank's spans`);
+  if (o.trace !== undefined && cp > EVERY_RANK_UP_TO) {
+    throw new InputError(
+      `--trace: found --cp ${cp}, expected at most ${EVERY_RANK_UP_TO} ranks: a timeline has each rank's spans`,
+    );
+  }
   const tp = wholeOption("--tp", o.tp, 1);
   const variant = choiceOption("--variant", o.variant, ["auto", "pass-kv", "pass-q"]);
   const disturbance = disturbanceOption(o.slow, o.jitter, cp);
@@ -99,13 +138,24 @@ export async function plan(argv: readonly string[], io: Pick<Io, "stdout" | "std
   });
   if (o.trace !== undefined) await writeOutputs([[o.trace, chromeTrace(spans!, titleOf(found))]]);
   if (!found.memory.fits) io.stderr(`ringside plan: ${found.memory.summary}\n`);
-  io.stdout(o.json ? `${JSON.stringify({ ...found, model: modelDocument(common.model, kvBytes ?? 2) })}\n` : planText(found));
+  io.stdout(
+    o.json ? `${JSON.stringify({ ...found, model: modelDocument(common.model, kvBytes ?? 2) })}\n` : planText(found),
+  );
   return 0;
 }
 
-/** The model as --json has it: all its weights, bytes of KV cache a token in all layers, and FLOPs of the weights a token (Appendix A's 2 W). */
+/**
+ * The model as --json has it: all its weights, bytes of KV cache a token in all layers, and FLOPs of the weights a
+ * token (Appendix A's 2 W).
+ */
 function modelDocument(model: Model, kvBytes: number) {
-  return { name: model.name, parameters: weightCount(model), kvBytesPerToken: 2 * model.kvHeads * model.headDim * kvBytes * model.layers, flopsPerToken: gemmFlops(model, 1), source: model.source };
+  return {
+    name: model.name,
+    parameters: weightCount(model),
+    kvBytesPerToken: 2 * model.kvHeads * model.headDim * kvBytes * model.layers,
+    flopsPerToken: gemmFlops(model, 1),
+    source: model.source,
+  };
 }
 
 function titleOf(p: Plan): string {
@@ -114,7 +164,14 @@ function titleOf(p: Plan): string {
 
 function planText(p: Plan): string {
   const b = p.breakdown;
-  const rows = Object.entries({ gemm: b.gemm, attention: b.attention, "exposed communication": b.exposed, all2all: b.all2all, allreduce: b.allreduce, launch: b.launch });
+  const rows = Object.entries({
+    gemm: b.gemm,
+    attention: b.attention,
+    "exposed communication": b.exposed,
+    all2all: b.all2all,
+    allreduce: b.allreduce,
+    launch: b.launch,
+  });
   const lines = [
     `${p.model} on ${p.cluster}, CP${p.cp} x TP${p.tp} = ${p.gpus} GPUs (${p.hosts} hosts), ${p.mode}, T = ${p.new}, P = ${p.cached}, batch ${p.batch}`,
     "",
@@ -125,13 +182,30 @@ function planText(p: Plan): string {
     `efficiency  ${percentText(p.parallelEfficiency)} of ${p.cp} times one rank`,
     `memory      ${p.memory.summary}`,
     "",
-    table(["time", "seconds", "share"], rows.map(([name, seconds]) => [name, secondsText(seconds), percentText(seconds / p.seconds)])),
+    table(
+      ["time", "seconds", "share"],
+      rows.map(([name, seconds]) => [name, secondsText(seconds), percentText(seconds / p.seconds)]),
+    ),
     ...p.notes.map((note) => `note: ${note}`),
   ];
   return `${lines.join("\n")}\n`;
 }
 
 function sweepText(s: Sweep): string {
-  const rows = s.rows.map((r) => [r.gpus, r.cp, r.tp, r.variant, secondsText(r.seconds), r.fits ? "yes" : "no", bytesText(r.memory), percentText(r.parallelEfficiency), r.pareto ? "*" : ""]);
-  return `${table(["GPUs", "CP", "TP", "variant", "time", "fits", "a GPU", "efficiency", "Pareto"], rows)}\n\n${s.summary}\n`;
+  const rows = s.rows.map((
+    r,
+  ) => [
+    r.gpus,
+    r.cp,
+    r.tp,
+    r.variant,
+    secondsText(r.seconds),
+    r.fits ? "yes" : "no",
+    bytesText(r.memory),
+    percentText(r.parallelEfficiency),
+    r.pareto ? "*" : "",
+  ]);
+  return `${
+    table(["GPUs", "CP", "TP", "variant", "time", "fits", "a GPU", "efficiency", "Pareto"], rows)
+  }\n\n${s.summary}\n`;
 }

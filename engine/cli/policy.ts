@@ -1,6 +1,6 @@
 /** `ringside policy`: which variant a rule names for a step, and its terms. */
 import { InputError } from "../errors.ts";
-import { choose, type Choice, RULES } from "../policy/choose.ts";
+import { type Choice, choose, RULES } from "../policy/choose.ts";
 import { readCount } from "../quantity.ts";
 import { bytesText, countText, digits, percentText, secondsText } from "../policy/units.ts";
 import type { Io } from "./io.ts";
@@ -29,8 +29,18 @@ export function policy(argv: readonly string[], io: Pick<Io, "stdout" | "stderr"
 
 function run(argv: readonly string[], io: Pick<Io, "stdout" | "stderr">): number {
   const o = parseOptions(argv, {
-    new: { type: "string" }, cached: { type: "string" }, ranks: { type: "string" }, heads: { type: "string" }, "kv-heads": { type: "string" }, "head-dim": { type: "string" },
-    flops: { type: "string" }, bandwidth: { type: "string" }, bytes: { type: "string" }, rule: { type: "string" }, json: { type: "boolean" }, help: { type: "boolean", short: "h" },
+    new: { type: "string" },
+    cached: { type: "string" },
+    ranks: { type: "string" },
+    heads: { type: "string" },
+    "kv-heads": { type: "string" },
+    "head-dim": { type: "string" },
+    flops: { type: "string" },
+    bandwidth: { type: "string" },
+    bytes: { type: "string" },
+    rule: { type: "string" },
+    json: { type: "boolean" },
+    help: { type: "boolean", short: "h" },
   });
   if (o.help) {
     io.stdout(HELP);
@@ -67,7 +77,9 @@ function choiceText(choice: Choice): string {
     ["Eq. 2: pass-KV hidden from T =", countText(t.newEq2)],
     ["Eq. 3: pass-Q's ring hidden from T+P =", countText(t.contextEq3)],
     ["Eq. 5: pass-Q with All2All up to a miss rate of", t.missEq5 > 0 ? percentText(t.missEq5) : "none"],
-    ...(t.h === undefined ? [] : ([["h(T, P)", digits(t.h)], ["h = 0 at a miss rate of", percentText(t.missFitted!)]] as [string, string][])),
+    ...(t.h === undefined
+      ? []
+      : ([["h(T, P)", digits(t.h)], ["h = 0 at a miss rate of", percentText(t.missFitted!)]] as [string, string][])),
     ["KV message", bytesText(t.kvBytes)],
     ["Q message", bytesText(t.qBytes)],
     ["attention a hop", secondsText(t.attend)],
@@ -75,5 +87,7 @@ function choiceText(choice: Choice): string {
     ["All2All", `${bytesText(t.all2allBytes)}, ${secondsText(t.all2all)}`],
     ["exposed a layer, pass-KV and pass-Q", `${secondsText(t.exposedKv)}, ${secondsText(t.exposedQ)}`],
   ];
-  return `${choice.variant} by ${choice.rule}${choice.closeness === "clear" ? "" : ` (${choice.closeness})`}\n${choice.reason}\n\n${table(["term", "value"], rows)}\n`;
+  return `${choice.variant} by ${choice.rule}${
+    choice.closeness === "clear" ? "" : ` (${choice.closeness})`
+  }\n${choice.reason}\n\n${table(["term", "value"], rows)}\n`;
 }

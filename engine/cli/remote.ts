@@ -5,27 +5,55 @@ import { InputError } from "../errors.ts";
 import { type Io, readInput } from "./io.ts";
 
 /** For parseOptions. */
-export const REMOTE_OPTIONS = { remote: { type: "string" }, token: { type: "string" }, "token-file": { type: "string" } } as const;
+export const REMOTE_OPTIONS = {
+  remote: { type: "string" },
+  token: { type: "string" },
+  "token-file": { type: "string" },
+} as const;
 
 /** Their lines in a command's help. */
-export const REMOTE_HELP = `  --remote ws://H:P      run on the native worker there (python -m ringside_worker); wss: where it has a certificate
+export const REMOTE_HELP =
+  `  --remote ws://H:P      run on the native worker there (python -m ringside_worker); wss: where it has a certificate
   --token-file F         file with the worker's token; or RINGSIDE_TOKEN in the environment; or --token T, which others on this machine can see
 `;
 
-/** Which worker, or undefined for ranks here. `others`: options that say something of ranks here, refused beside --remote. */
-export async function remoteOption(o: { readonly remote?: string; readonly token?: string; readonly "token-file"?: string }, others: Readonly<Record<string, unknown>>): Promise<RemoteOptions | undefined> {
+/**
+ * Which worker, or undefined for ranks here. `others`: options that say something of ranks here, refused beside
+ * --remote.
+ */
+export async function remoteOption(
+  o: { readonly remote?: string; readonly token?: string; readonly "token-file"?: string },
+  others: Readonly<Record<string, unknown>>,
+): Promise<RemoteOptions | undefined> {
   const { remote: url, token, "token-file": file } = o;
   if (url === undefined) {
     const alone = token !== undefined ? "--token" : file !== undefined ? "--token-file" : undefined;
-    if (alone !== undefined) throw new InputError(`${alone}: found without --remote, expected the worker's address too: --remote ws://127.0.0.1:8787`);
+    if (alone !== undefined) {
+      throw new InputError(
+        `${alone}: found without --remote, expected the worker's address too: --remote ws://127.0.0.1:8787`,
+      );
+    }
     return undefined;
   }
   for (const [name, value] of Object.entries(others)) {
-    if (value !== undefined) throw new InputError(`${name}: found beside --remote, expected one or the other: it is about ranks on this machine`);
+    if (value !== undefined) {
+      throw new InputError(
+        `${name}: found beside --remote, expected one or the other: it is about ranks on this machine`,
+      );
+    }
   }
-  if (token !== undefined && file !== undefined) throw new InputError("--token: found beside --token-file, expected one of them");
-  const found = token ?? (file === undefined ? process.env.RINGSIDE_TOKEN : new TextDecoder().decode(await readInput("--token-file", file)).trim());
-  if (found === undefined) throw new InputError("--remote: found no token, expected --token-file FILE, RINGSIDE_TOKEN in the environment, or --token: the worker printed it when it started");
+  if (token !== undefined && file !== undefined) {
+    throw new InputError("--token: found beside --token-file, expected one of them");
+  }
+  const found = token ??
+    (file === undefined
+      ? process.env.RINGSIDE_TOKEN
+      : new TextDecoder().decode(await readInput("--token-file", file)).trim());
+  if (found === undefined) {
+    throw new InputError(
+      "--remote: found no token, expected --token-file FILE, RINGSIDE_TOKEN in the environment, or --token: the worker printed it when it started",
+    );
+  }
   return { url, token: found };
 }
 
@@ -35,7 +63,8 @@ export function watchOf({ watched, stderr }: Io, what = "hops") {
   const line = (text: string) => stderr(`\r\x1b[K${text}`);
   return {
     onQueued: (place: number) => line(place === 0 ? "" : `waiting: ${place} before this one`),
-    onProgress: (done: number, total: number, note?: string) => line(done === total ? "" : `${done} of ${total} ${what}${note === undefined ? "" : `: ${note}`}`),
+    onProgress: (done: number, total: number, note?: string) =>
+      line(done === total ? "" : `${done} of ${total} ${what}${note === undefined ? "" : `: ${note}`}`),
   };
 }
 
@@ -43,18 +72,34 @@ export function watchOf({ watched, stderr }: Io, what = "hops") {
 export function describeRemote({ address, facts, simulated, value }: RemoteRun): string[] {
   const notes = Array.isArray(value.notes) ? value.notes.filter((note) => typeof note === "string") : [];
   return [
-    `worker:  ${address}: ${facts.processes} ${facts.processes === 1 ? "process" : "processes"}${facts.hosts > 1 ? ` on ${facts.hosts} hosts` : ""} (${facts.backend}), torch ${facts.torch}${facts.driver === undefined ? "" : `, driver ${facts.driver}`}${simulated ? "; ranks simulated" : ""}`,
+    `worker:  ${address}: ${facts.processes} ${facts.processes === 1 ? "process" : "processes"}${
+      facts.hosts > 1 ? ` on ${facts.hosts} hosts` : ""
+    } (${facts.backend}), torch ${facts.torch}${facts.driver === undefined ? "" : `, driver ${facts.driver}`}${
+      simulated ? "; ranks simulated" : ""
+    }`,
     ...notes.map((note) => `note:    ${note}`),
   ];
 }
 
 /** A verification as --json prints it. */
-export function verificationDocument({ rows, maxOut, maxLse, tolerance, passed, worst, with: how, seconds }: Verification) {
+export function verificationDocument(
+  { rows, maxOut, maxLse, tolerance, passed, worst, with: how, seconds }: Verification,
+) {
   return { rows: rows.length, maxOut, maxLse, tolerance, passed, worst: worst ?? null, with: how, seconds };
 }
 
 /** A verification in a line for people. */
-export function describeVerification({ rows, maxOut, maxLse, tolerance, passed, worst, with: how, seconds }: Verification): string {
-  const where = worst === undefined ? "" : `; nearest to its bar: token ${worst.row[0]}, head ${worst.row[1]} (${worst.keys} keys): O off by ${worst.out.error.toExponential(2)} at column ${worst.out.column} of ${worst.out.allowed.toExponential(2)} allowed, LSE by ${worst.lse.error.toExponential(2)} of ${worst.lse.allowed.toExponential(2)}`;
-  return `verified ${rows.length} rows here (${how}, ${seconds.toFixed(1)} s): out max ${maxOut.toExponential(2)}, lse max ${maxLse.toExponential(2)}: ${passed ? "passed" : "FAILED"}${where}\nallowed: ${tolerance}`;
+export function describeVerification(
+  { rows, maxOut, maxLse, tolerance, passed, worst, with: how, seconds }: Verification,
+): string {
+  const where = worst === undefined
+    ? ""
+    : `; nearest to its bar: token ${worst.row[0]}, head ${worst.row[1]} (${worst.keys} keys): O off by ${
+      worst.out.error.toExponential(2)
+    } at column ${worst.out.column} of ${worst.out.allowed.toExponential(2)} allowed, LSE by ${
+      worst.lse.error.toExponential(2)
+    } of ${worst.lse.allowed.toExponential(2)}`;
+  return `verified ${rows.length} rows here (${how}, ${seconds.toFixed(1)} s): out max ${
+    maxOut.toExponential(2)
+  }, lse max ${maxLse.toExponential(2)}: ${passed ? "passed" : "FAILED"}${where}\nallowed: ${tolerance}`;
 }

@@ -1,7 +1,9 @@
 #!/usr/bin/env node
-// `ringside`: starts the command line proper (main.ts) in Node or in Deno, with the environment in which that runtime has a WebGPU adapter.
+// `ringside`: starts the command line proper (main.ts) in Node or in Deno, with the environment in which that runtime
+// has a WebGPU adapter.
 //
-// It knows --runtime, which it takes out, and when no adapter is needed: with --backend cpu, and with --remote unless rows are verified on this GPU. All else is main.ts's.
+// It knows --runtime, which it takes out, and when no adapter is needed: with --backend cpu, and with --remote unless
+// rows are verified on this GPU. All else is main.ts's.
 // A process of its own, because a Vulkan driver is chosen by environment variables that are read when a process starts.
 import { spawn } from "node:child_process";
 import os from "node:os";
@@ -46,15 +48,29 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
 
 async function main(args) {
   const runtime = takeOption(args, "--runtime") ?? "node";
-  if (runtime !== "node" && runtime !== "deno") throw new SetupError(`--runtime: found "${runtime}", expected node or deno`, 2);
+  if (runtime !== "node" && runtime !== "deno") {
+    throw new SetupError(`--runtime: found "${runtime}", expected node or deno`, 2);
+  }
   const command = runtime === "deno"
-    ? [denoPath(), "run", "-A", "--no-check", "--config", path.join(root, "deno.json"), path.join(root, "engine", "cli", "main.ts")]
+    ? [
+      denoPath(),
+      "run",
+      "-A",
+      "--no-check",
+      "--config",
+      path.join(root, "deno.json"),
+      path.join(root, "engine", "cli", "main.ts"),
+    ]
     : [process.execPath, path.join(root, "dist", "engine", "cli", "main.js")];
   if (runtime === "node") await build({ quiet: true });
   const { env } = needsAdapter(args) ? await findAdapter(runtime) : { env: process.env };
 
-  // The channel tells the child when this process dies, however it does; and this process the child's status, should its runtime break in ending.
-  child = spawn(command[0], [...command.slice(1), ...args], { stdio: ["inherit", "inherit", "inherit", "ipc"], env: { ...env, DENO_NO_UPDATE_CHECK: "1" } });
+  // The channel tells the child when this process dies, however it does; and this process the child's status, should
+  // its runtime break in ending.
+  child = spawn(command[0], [...command.slice(1), ...args], {
+    stdio: ["inherit", "inherit", "inherit", "ipc"],
+    env: { ...env, DENO_NO_UPDATE_CHECK: "1" },
+  });
   let told;
   child.on("message", ({ status }) => (told = status));
   const [code, signal] = await new Promise((resolve, reject) => {

@@ -25,18 +25,31 @@ export function seededOption(
   }
   // T, H, Hkv, D, and P where it is given.
   const parts = /^([^:,]+)(?::([^:,]+))?,([^:,]+),([^:,]+),([^:,]+)$/.exec(shape)?.slice(1) ?? [""];
-  const [fresh, cached, heads, kvHeads, headDim] = parts.map((part) => (part === undefined ? 0 : readTokens(part) ?? NaN));
+  const [fresh, cached, heads, kvHeads, headDim] = parts.map((
+    part,
+  ) => (part === undefined ? 0 : readTokens(part) ?? NaN));
   if (![fresh, cached, heads, kvHeads, headDim].every(Number.isSafeInteger)) {
-    throw new InputError(`--shape: found ${JSON.stringify(shape)}, expected T[:P],H,Hkv,D such as 128k,16,1,128 or 512:1536,8,2,64`);
+    throw new InputError(
+      `--shape: found ${JSON.stringify(shape)}, expected T[:P],H,Hkv,D such as 128k,16,1,128 or 512:1536,8,2,64`,
+    );
   }
   validateHeads(heads, kvHeads, headDim);
   if (fresh === 0) throw new InputError("--shape: found T = 0, expected at least one new token");
   const rows = { queryRows: fresh, keyRows: fresh + cached, names: { q: "--shape", k: "--shape", v: "--shape" } };
-  return { seed: wholeOption("--seed", seed, 0, 2 ** 32 - 1)!, sequences: sequencesFor(rows, sequences), heads, kvHeads, headDim };
+  return {
+    seed: wholeOption("--seed", seed, 0, 2 ** 32 - 1)!,
+    sequences: sequencesFor(rows, sequences),
+    heads,
+    kvHeads,
+    headDim,
+  };
 }
 
 /** Its tensors, as files would give them; Ctrl-C is heard while they are made. */
-export async function seededTensors({ seed, sequences, heads, kvHeads, headDim }: Seeded, signal: AbortSignal): Promise<Tensors> {
+export async function seededTensors(
+  { seed, sequences, heads, kvHeads, headDim }: Seeded,
+  signal: AbortSignal,
+): Promise<Tensors> {
   const queryRows = sequences.reduce((sum, s) => sum + s.new, 0);
   const keyRows = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
   const most = Math.max(queryRows * heads, keyRows * kvHeads) * headDim;
@@ -57,6 +70,20 @@ export async function seededTensors({ seed, sequences, heads, kvHeads, headDim }
     }
     return out;
   };
-  const [q, k, v] = [await make("q", queryRows, heads), await make("k", keyRows, kvHeads), await make("v", keyRows, kvHeads)];
-  return { q, k, v, heads, kvHeads, headDim, queryRows, keyRows, names: { q: "seeded q", k: "seeded k", v: "seeded v" } };
+  const [q, k, v] = [
+    await make("q", queryRows, heads),
+    await make("k", keyRows, kvHeads),
+    await make("v", keyRows, kvHeads),
+  ];
+  return {
+    q,
+    k,
+    v,
+    heads,
+    kvHeads,
+    headDim,
+    queryRows,
+    keyRows,
+    names: { q: "seeded q", k: "seeded k", v: "seeded v" },
+  };
 }

@@ -1,4 +1,7 @@
-/** `ringside selftest`: is the ring exact on the adapter at hand? Both variants on four ranks hop by hop, then a grid, a line a case. */
+/**
+ * `ringside selftest`: is the ring exact on the adapter at hand? Both variants on four ranks hop by hop, then a grid, a
+ * line a case.
+ */
 import { Cluster } from "../cluster/cluster.ts";
 import type { AttendInput, Backend } from "../cluster/types.ts";
 import { seededRows } from "../tensor/seeded.ts";
@@ -11,7 +14,8 @@ import { choiceOption, parseOptions } from "./options.ts";
 import { table } from "./table.ts";
 import { checked, sayCheck } from "./verdict.ts";
 
-const HELP = `ringside selftest [--backend webgpu|cpu] [--runtime node|deno]: checks the ring against float64 on the adapter at hand
+const HELP =
+  `ringside selftest [--backend webgpu|cpu] [--runtime node|deno]: checks the ring against float64 on the adapter at hand
 
   Exit status: 0 all passed, 1 a case failed, 2 usage.
 `;
@@ -32,13 +36,31 @@ const one = (T: number, P = 0): readonly Sequence[] => [{ new: T, cached: P }];
 const GRID: readonly Case[] = [1, 2, 3, 4].flatMap((ranks): Case[] => [
   { ranks, variant: "pass-kv", sequences: one(1), heads: [8, 2], headDim: 16, wireDtype: "f32", causal: true },
   { ranks, variant: "pass-kv", sequences: one(113), heads: [8, 1], headDim: 16, wireDtype: "f32", causal: true },
-  { ranks, variant: "pass-q", sequences: [...one(31, 90), ...one(7), ...one(64, 3)], heads: [8, 2], headDim: 16, wireDtype: "f32", causal: true },
+  {
+    ranks,
+    variant: "pass-q",
+    sequences: [...one(31, 90), ...one(7), ...one(64, 3)],
+    heads: [8, 2],
+    headDim: 16,
+    wireDtype: "f32",
+    causal: true,
+  },
   { ranks, variant: "pass-kv", sequences: one(64, 31), heads: [4, 4], headDim: 16, wireDtype: "f32", causal: false },
-  ...(ranks === 4 ? [
-    { ranks, variant: "pass-kv", sequences: one(113, 20), heads: [8, 2], headDim: 16, wireDtype: "bf16", causal: true },
-    { ranks, variant: "pass-q", sequences: one(113, 20), heads: [8, 2], headDim: 16, wireDtype: "f16", causal: true },
-    { ranks, variant: "pass-kv", sequences: one(257), heads: [8, 1], headDim: 128, wireDtype: "f32", causal: true },
-  ] satisfies Case[] : []),
+  ...(ranks === 4
+    ? [
+      {
+        ranks,
+        variant: "pass-kv",
+        sequences: one(113, 20),
+        heads: [8, 2],
+        headDim: 16,
+        wireDtype: "bf16",
+        causal: true,
+      },
+      { ranks, variant: "pass-q", sequences: one(113, 20), heads: [8, 2], headDim: 16, wireDtype: "f16", causal: true },
+      { ranks, variant: "pass-kv", sequences: one(257), heads: [8, 1], headDim: 128, wireDtype: "f32", causal: true },
+    ] satisfies Case[]
+    : []),
 ]);
 
 /** The command. */
@@ -57,12 +79,28 @@ export const selftest: Command = async (argv, io) => {
     try {
       if (ranks === 4) {
         const { name, software } = cluster.adapter;
-        stdout(`adapter: ${name}${software ? " (software)" : ""}${adapterSource(backend) === undefined ? "" : `; ${adapterSource(backend)}`}; runtime: ${platform.runtime}\n`);
+        stdout(
+          `adapter: ${name}${software ? " (software)" : ""}${
+            adapterSource(backend) === undefined ? "" : `; ${adapterSource(backend)}`
+          }; runtime: ${platform.runtime}\n`,
+        );
         for (const variant of ["pass-kv", "pass-q"] as const) {
-          const input = inputOf({ ranks, variant, sequences: one(256, 64), heads: [8, 2], headDim: 16, wireDtype: "f32", causal: true });
+          const input = inputOf({
+            ranks,
+            variant,
+            sequences: one(256, 64),
+            heads: [8, 2],
+            headDim: 16,
+            wireDtype: "f32",
+            causal: true,
+          });
           const result = await cluster.attend({ ...input, signal });
           const found = await checked(io, { ...input, ranks }, result);
-          stdout(`\n${variant}, 4 ranks, 256 new and 64 cached tokens, heads 8/2, D 16, wire f32; ${result.report.kernel}; clock: ${result.report.clock}\n\n${hops(result.report.spans)}\n\n`);
+          stdout(
+            `\n${variant}, 4 ranks, 256 new and 64 cached tokens, heads 8/2, D 16, wire f32; ${result.report.kernel}; clock: ${result.report.clock}\n\n${
+              hops(result.report.spans)
+            }\n\n`,
+          );
           stdout(`${sayCheck("against float64", found, input)}\n`);
           if (found.passed) passed++;
           else failed++;
@@ -71,8 +109,16 @@ export const selftest: Command = async (argv, io) => {
       }
       for (const c of GRID.filter((g) => g.ranks === ranks)) {
         const input = inputOf(c);
-        const { out, lse, passed: fine } = await checked(io, { ...input, ranks }, await cluster.attend({ ...input, signal }));
-        stdout(`${fine ? "ok    " : "FAILED"} ${label(c)}: out ${out.max.toExponential(1)}, lse ${lse.max.toExponential(1)}\n`);
+        const { out, lse, passed: fine } = await checked(
+          io,
+          { ...input, ranks },
+          await cluster.attend({ ...input, signal }),
+        );
+        stdout(
+          `${fine ? "ok    " : "FAILED"} ${label(c)}: out ${out.max.toExponential(1)}, lse ${
+            lse.max.toExponential(1)
+          }\n`,
+        );
         if (fine) passed++;
         else failed++;
       }
@@ -89,21 +135,46 @@ function inputOf(c: Case): AttendInput {
   const [heads, kvHeads] = c.heads;
   const fresh = c.sequences.reduce((sum, s) => sum + s.new, 0);
   const all = c.sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
-  const tensor = (name: "q" | "k" | "v", rows: number, h: number) => seededRows(1, name, 0, rows, h * c.headDim).map((x) => x * 1.0009765);
+  const tensor = (name: "q" | "k" | "v", rows: number, h: number) =>
+    seededRows(1, name, 0, rows, h * c.headDim).map((x) => x * 1.0009765);
   const { headDim, sequences, variant, wireDtype, causal } = c;
-  return { q: tensor("q", fresh, heads), k: tensor("k", all, kvHeads), v: tensor("v", all, kvHeads), heads, kvHeads, headDim, sequences, variant, wireDtype, causal };
+  return {
+    q: tensor("q", fresh, heads),
+    k: tensor("k", all, kvHeads),
+    v: tensor("v", all, kvHeads),
+    heads,
+    kvHeads,
+    headDim,
+    sequences,
+    variant,
+    wireDtype,
+    causal,
+  };
 }
 
 function label({ ranks, variant, sequences, heads, headDim, wireDtype, causal }: Case): string {
   const batch = sequences.map((s) => `${s.new}:${s.cached}`).join(",");
-  return `N ${ranks} ${variant.padEnd(7)} T:P ${batch.padEnd(15)} heads ${heads.join("/")} D ${String(headDim).padEnd(3)} wire ${wireDtype.padEnd(4)} ${causal ? "causal" : "full"}`;
+  return `N ${ranks} ${variant.padEnd(7)} T:P ${batch.padEnd(15)} heads ${heads.join("/")} D ${
+    String(headDim).padEnd(3)
+  } wire ${wireDtype.padEnd(4)} ${causal ? "causal" : "full"}`;
 }
 
 function hops(spans: Awaited<ReturnType<Cluster["attend"]>>["report"]["spans"]): string {
   const ms = (s: number) => (s * 1000).toFixed(2);
-  const rows = spans.filter((s) => s.kind === "attend").sort((a, b) => a.hop - b.hop || a.rank - b.rank).map((attend) => {
-    const sent = spans.find((s) => s.lane === "send" && s.kind === "send" && s.rank === attend.rank && s.hop === attend.hop);
-    return [attend.hop, attend.rank, attend.peer ?? attend.rank, ms(attend.duration), (attend.flops / 1e6).toFixed(2), sent?.bytes ?? 0];
-  });
+  const rows = spans.filter((s) => s.kind === "attend").sort((a, b) => a.hop - b.hop || a.rank - b.rank).map(
+    (attend) => {
+      const sent = spans.find((s) =>
+        s.lane === "send" && s.kind === "send" && s.rank === attend.rank && s.hop === attend.hop
+      );
+      return [
+        attend.hop,
+        attend.rank,
+        attend.peer ?? attend.rank,
+        ms(attend.duration),
+        (attend.flops / 1e6).toFixed(2),
+        sent?.bytes ?? 0,
+      ];
+    },
+  );
   return table(["hop", "rank", "chunk of", "attend ms", "MFLOP", "bytes sent on"], rows);
 }

@@ -1,17 +1,34 @@
-/** `ringside session`: a conversation from a script of steps over one's own tensors, checked against one full prefill. */
+/**
+ * `ringside session`: a conversation from a script of steps over one's own tensors, checked against one full prefill.
+ */
 import { startOn } from "../cluster/start.ts";
 import type { Backend, SessionOptions, SessionRows, StepReport, Variant } from "../cluster/types.ts";
 import type { Fault } from "../rank/job.ts";
-import { NOTHING_CACHED, validateRows, validateRun, validateScale, validateSession, type Where } from "../cluster/validate.ts";
+import {
+  NOTHING_CACHED,
+  validateRows,
+  validateRun,
+  validateScale,
+  validateSession,
+  type Where,
+} from "../cluster/validate.ts";
 import { InputError, RankError } from "../errors.ts";
 import { offsets } from "../layout/shards.ts";
 import { PAGE } from "../layout/pages.ts";
 import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
 import type { Span } from "../trace/span.ts";
-import { adapterSource, sayTimeout, requireFault } from "./attend.ts";
+import { adapterSource, requireFault, sayTimeout } from "./attend.ts";
 import { checkOutputs, type Command, readInput, writeOutputs } from "./io.ts";
-import { choiceOption, faultOption, linkOption, numberOption, parseOptions, ratesOption, wholeOption } from "./options.ts";
+import {
+  choiceOption,
+  faultOption,
+  linkOption,
+  numberOption,
+  parseOptions,
+  ratesOption,
+  wholeOption,
+} from "./options.ts";
 import { describeRemote, REMOTE_HELP, REMOTE_OPTIONS, remoteOption } from "./remote.ts";
 import { table } from "./table.ts";
 import { readTensors } from "./tensors.ts";
@@ -50,35 +67,71 @@ interface Script {
 /** The command. */
 export const session: Command = async (argv, io) => {
   const o = parseOptions(argv, {
-    q: { type: "string" }, k: { type: "string" }, v: { type: "string" }, tensors: { type: "string" }, script: { type: "string" },
-    ranks: { type: "string" }, variant: { type: "string" }, "wire-dtype": { type: "string" }, scale: { type: "string" }, capacity: { type: "string" },
-    link: { type: "string" }, rates: { type: "string" }, backend: { type: "string" }, timeout: { type: "string" }, fault: { type: "string" },
-    out: { type: "string" }, lse: { type: "string" }, trace: { type: "string" }, check: { type: "boolean" }, json: { type: "boolean" },
-    ...REMOTE_OPTIONS, help: { type: "boolean", short: "h" },
+    q: { type: "string" },
+    k: { type: "string" },
+    v: { type: "string" },
+    tensors: { type: "string" },
+    script: { type: "string" },
+    ranks: { type: "string" },
+    variant: { type: "string" },
+    "wire-dtype": { type: "string" },
+    scale: { type: "string" },
+    capacity: { type: "string" },
+    link: { type: "string" },
+    rates: { type: "string" },
+    backend: { type: "string" },
+    timeout: { type: "string" },
+    fault: { type: "string" },
+    out: { type: "string" },
+    lse: { type: "string" },
+    trace: { type: "string" },
+    check: { type: "boolean" },
+    json: { type: "boolean" },
+    ...REMOTE_OPTIONS,
+    help: { type: "boolean", short: "h" },
   });
   if (o.help) {
     io.stdout(HELP);
     return 0;
   }
-  const inputs = { "--q": o.q, "--k": o.k, "--v": o.v, "--tensors": o.tensors, "--script": o.script, "--token-file": o["token-file"] };
+  const inputs = {
+    "--q": o.q,
+    "--k": o.k,
+    "--v": o.v,
+    "--tensors": o.tensors,
+    "--script": o.script,
+    "--token-file": o["token-file"],
+  };
   await checkOutputs({ "--out": o.out, "--lse": o.lse, "--trace": o.trace }, inputs);
   const remote = await remoteOption(o, { "--backend": o.backend, "--timeout": o.timeout, "--fault": o.fault });
   const ranks = wholeOption("--ranks", o.ranks, 1, remote === undefined ? 64 : 1024) ?? 4;
   const variant = choiceOption("--variant", o.variant, ["auto", "pass-kv", "pass-q"]) ?? "auto";
   const wireDtype = choiceOption("--wire-dtype", o["wire-dtype"], ["f32", "f16", "bf16"]) ?? "f32";
-  const backend = choiceOption("--backend", o.backend, ["webgpu", "cpu"]) ?? (remote === undefined ? "webgpu" : undefined);
-  const [link, fault, scale, timeout] = [linkOption(o.link), faultOption(o.fault, "session"), numberOption("--scale", o.scale), numberOption("--timeout", o.timeout)];
+  const backend = choiceOption("--backend", o.backend, ["webgpu", "cpu"]) ??
+    (remote === undefined ? "webgpu" : undefined);
+  const [link, fault, scale, timeout] = [
+    linkOption(o.link),
+    faultOption(o.fault, "session"),
+    numberOption("--scale", o.scale),
+    numberOption("--timeout", o.timeout),
+  ];
   validateScale(scale, remote === undefined ? "here" : "remote", "--scale");
   const rates = ratesOption(o.rates);
   const capacity = wholeOption("--capacity", o.capacity, 1);
-  if (o.check && remote !== undefined && wireDtype !== "f32") throw new InputError(`--check: found beside --remote and --wire-dtype ${wireDtype}, whose kernels round more than what is cached; expected --wire-dtype f32`);
+  if (o.check && remote !== undefined && wireDtype !== "f32") {
+    throw new InputError(
+      `--check: found beside --remote and --wire-dtype ${wireDtype}, whose kernels round more than what is cached; expected --wire-dtype f32`,
+    );
+  }
   if (o.script === undefined) throw new InputError("--script: not given, expected a .json file");
   const script = readScript(new TextDecoder().decode(await readInput("--script", o.script)), o.script);
   const tensors = await readTensors(o);
   const { q, k, v, heads, kvHeads, headDim, queryRows, keyRows } = tensors;
   const described = script.rows.reduce((sum, n) => sum + n, 0);
   if (queryRows !== described || keyRows !== described) {
-    throw new InputError(`${o.script}: found ${described} rows in all its sequences, expected those of q (${queryRows}) and k (${keyRows})`);
+    throw new InputError(
+      `${o.script}: found ${described} rows in all its sequences, expected those of q (${queryRows}) and k (${keyRows})`,
+    );
   }
 
   if (fault !== undefined) requireSessionFault(fault, script, ranks, variant, backend!);
@@ -97,7 +150,16 @@ export const session: Command = async (argv, io) => {
   const recovered: { step: number; replaced: readonly number[]; error: string }[] = [];
 
   const pages = consumed.reduce((sum, n) => sum + Math.ceil(Math.ceil(n / ranks) / PAGE), 0);
-  const opened: SessionOptions = { heads, kvHeads, headDim, scale, wireDtype, variant, rates, capacity: capacity ?? Math.max(1, pages) * PAGE };
+  const opened: SessionOptions = {
+    heads,
+    kvHeads,
+    headDim,
+    scale,
+    wireDtype,
+    variant,
+    rates,
+    capacity: capacity ?? Math.max(1, pages) * PAGE,
+  };
   validateRun({ heads, kvHeads, headDim, wireDtype, variant }, { new: total, cached: 0 }, ranks, link, "--link");
   validateScript(script, rowsOf, opened, remote === undefined ? "here" : "remote"); // before ranks are started
   warnUnderflow(io, [[tensors.names.q, q], [tensors.names.k, k], [tensors.names.v, v]], wireDtype, headDim);
@@ -108,7 +170,8 @@ export const session: Command = async (argv, io) => {
     for (const [number, step] of script.steps.entries()) {
       const batch = [...step].map(([sequence, n]) => rowsOf(sequence, held[sequence], n));
       const isDecode = [...step].every(([sequence, n]) => n === 1 && held[sequence] > 0);
-      const run = () => isDecode ? talk.decode(batch, { signal: io.signal }) : talk.prefill(batch, { signal: io.signal });
+      const run = () =>
+        isDecode ? talk.decode(batch, { signal: io.signal }) : talk.prefill(batch, { signal: io.signal });
       const result = await run().catch(async (error: unknown) => {
         if (!(error instanceof RankError) || fault?.step !== number) throw error;
         const replaced = await cluster.repair();
@@ -122,25 +185,65 @@ export const session: Command = async (argv, io) => {
       }
       for (const [sequence, n] of step) held[sequence] += n;
       reports.push(result.report);
-      if (io.watched) io.stderr(`\rstep ${number + 1} of ${script.steps.length}${number + 1 === script.steps.length ? "\r\x1b[K" : ""}`);
+      if (io.watched) {
+        io.stderr(
+          `\rstep ${number + 1} of ${script.steps.length}${number + 1 === script.steps.length ? "\r\x1b[K" : ""}`,
+        );
+      }
     }
-    const all = (x: Float32Array, width: number) => concatenated(consumed.map((n, i) => x.subarray(starts[i] * width, (starts[i] + n) * width)));
+    const all = (x: Float32Array, width: number) =>
+      concatenated(consumed.map((n, i) => x.subarray(starts[i] * width, (starts[i] + n) * width)));
     const checked = o.check
-      ? await checkedAgainst(io, { ranks, q: all(q, heads * headDim), k: all(k, kvHeads * headDim), v: all(v, kvHeads * headDim), heads, kvHeads, headDim, scale, wireDtype, variant: wireVariant(reports), sequences: consumed.map((n) => ({ new: n, cached: 0 })) }, { out, lse })
+      ? await checkedAgainst(io, {
+        ranks,
+        q: all(q, heads * headDim),
+        k: all(k, kvHeads * headDim),
+        v: all(v, kvHeads * headDim),
+        heads,
+        kvHeads,
+        headDim,
+        scale,
+        wireDtype,
+        variant: wireVariant(reports),
+        sequences: consumed.map((n) => ({ new: n, cached: 0 })),
+      }, { out, lse })
       : undefined;
     const files: [string, Uint8Array | string][] = [];
     if (o.out !== undefined) files.push([o.out, writeNpy([total, heads, headDim], out)]);
     if (o.lse !== undefined) files.push([o.lse, writeNpy([total, heads], lse)]);
-    if (o.trace !== undefined) files.push([o.trace, chromeTrace(endToEnd(reports), `ringside session, ${ranks} ranks`)]);
+    if (o.trace !== undefined) {
+      files.push([o.trace, chromeTrace(endToEnd(reports), `ringside session, ${ranks} ranks`)]);
+    }
     await writeOutputs(files);
     const { adapter, runtime, kernel, clock, timeout: limit, backend: computed, remote: ran } = reports[0];
     const source = adapterSource(computed);
     const verdict = checked && sayCheck("against one full prefill in float64", checked, { heads, headDim, wireDtype });
     if (o.json) {
-      const document = { adapter, adapterSource: source ?? null, backend: computed, runtime, clock, timeout: limit, ranks, wireDtype, shape: { heads, kvHeads, headDim }, capacity: talk.capacity, steps: reports.map(stepDocument), recovered, ...(checked && { error: checkDocument(checked) }), ...(ran && { remote: ran }) };
+      const document = {
+        adapter,
+        adapterSource: source ?? null,
+        backend: computed,
+        runtime,
+        clock,
+        timeout: limit,
+        ranks,
+        wireDtype,
+        shape: { heads, kvHeads, headDim },
+        capacity: talk.capacity,
+        steps: reports.map(stepDocument),
+        recovered,
+        ...(checked && { error: checkDocument(checked) }),
+        ...(ran && { remote: ran }),
+      };
       io.stdout(`${JSON.stringify(document, null, 2)}\n`);
     } else {
-      io.stdout(`${ranks} ranks (${runtime}); adapter: ${adapter.name}${adapter.software ? " (software)" : ""}${source === undefined ? "" : `; ${source}`}; kernel: ${kernel}; clock: ${clock}${limit === undefined ? "" : `; timeout: ${sayTimeout(limit)}`}\n${(ran === undefined ? [] : describeRemote(ran)).map((line) => `${line}\n`).join("")}\n${stepTable(reports)}\n${verdict === undefined ? "" : `\n${verdict}\n`}`);
+      io.stdout(
+        `${ranks} ranks (${runtime}); adapter: ${adapter.name}${adapter.software ? " (software)" : ""}${
+          source === undefined ? "" : `; ${source}`
+        }; kernel: ${kernel}; clock: ${clock}${limit === undefined ? "" : `; timeout: ${sayTimeout(limit)}`}\n${
+          (ran === undefined ? [] : describeRemote(ran)).map((line) => `${line}\n`).join("")
+        }\n${stepTable(reports)}\n${verdict === undefined ? "" : `\n${verdict}\n`}`,
+      );
     }
     await talk.dispose();
     return checked?.passed === false ? 1 : 0;
@@ -150,13 +253,21 @@ export const session: Command = async (argv, io) => {
 };
 
 /** Checks every step's rows, with what its sequences will have cached by then. Errors: InputError naming the step. */
-function validateScript(script: Script, rowsOf: (sequence: number, from: number, n: number) => SessionRows, options: SessionOptions, where: Where): void {
+function validateScript(
+  script: Script,
+  rowsOf: (sequence: number, from: number, n: number) => SessionRows,
+  options: SessionOptions,
+  where: Where,
+): void {
   validateSession(options, where);
   const cached = script.rows.map(() => NOTHING_CACHED);
   for (const [number, step] of script.steps.entries()) {
     for (const [sequence, n] of step) {
       try {
-        ({ cached: cached[sequence] } = validateRows(rowsOf(sequence, cached[sequence].tokens, n), { ...options, wireDtype: options.wireDtype ?? "f32" }, cached[sequence]));
+        ({ cached: cached[sequence] } = validateRows(rowsOf(sequence, cached[sequence].tokens, n), {
+          ...options,
+          wireDtype: options.wireDtype ?? "f32",
+        }, cached[sequence]));
       } catch (error) {
         throw error instanceof InputError ? new InputError(`step ${number}, ${error.message}`) : error;
       }
@@ -165,9 +276,17 @@ function validateScript(script: Script, rowsOf: (sequence: number, from: number,
 }
 
 /** A fault that cannot strike would let a session pass that was to fail. */
-function requireSessionFault(fault: Fault, { rows, steps }: Script, ranks: number, variant: Variant | "auto", backend: Backend): void {
+function requireSessionFault(
+  fault: Fault,
+  { rows, steps }: Script,
+  ranks: number,
+  variant: Variant | "auto",
+  backend: Backend,
+): void {
   const number = fault.step!;
-  if (number >= steps.length) throw new InputError(`--fault step: found ${number}, expected a step of the script, 0 to ${steps.length - 1}`);
+  if (number >= steps.length) {
+    throw new InputError(`--fault step: found ${number}, expected a step of the script, 0 to ${steps.length - 1}`);
+  }
   const held = rows.map((_, i) => steps.slice(0, number).reduce((sum, step) => sum + (step.get(i) ?? 0), 0));
   const isDecode = [...steps[number]].every(([sequence, n]) => n === 1 && held[sequence] > 0);
   requireFault(fault, ranks, isDecode ? "pass-q" : variant, backend);
@@ -184,20 +303,46 @@ export function readScript(text: string, name: string): Script {
   } catch (error) {
     return bad(`found no JSON (${(error as Error).message})`);
   }
-  if (!Array.isArray(json?.sequences) || json.sequences.length === 0) return bad('found no "sequences", expected a list such as [{"rows": 200}]');
-  if (!Array.isArray(json.steps) || json.steps.length === 0) return bad('found no "steps", expected a list such as [{"0": 128}, {"0": 1}]');
-  const rows = json.sequences.map((s: { rows?: unknown } | null, i) => (Number.isSafeInteger(s?.rows) && (s!.rows as number) >= 0 ? s!.rows as number : bad(`sequence ${i}: found ${JSON.stringify(s)}, expected {"rows": a whole number}`)));
+  if (!Array.isArray(json?.sequences) || json.sequences.length === 0) {
+    return bad('found no "sequences", expected a list such as [{"rows": 200}]');
+  }
+  if (!Array.isArray(json.steps) || json.steps.length === 0) {
+    return bad('found no "steps", expected a list such as [{"0": 128}, {"0": 1}]');
+  }
+  const rows = json.sequences.map((
+    s: { rows?: unknown } | null,
+    i,
+  ) => (Number.isSafeInteger(s?.rows) && (s!.rows as number) >= 0
+    ? s!.rows as number
+    : bad(`sequence ${i}: found ${JSON.stringify(s)}, expected {"rows": a whole number}`))
+  );
   const left = [...rows];
   const steps = json.steps.map((step: unknown, number) => {
-    if (typeof step !== "object" || step === null || Array.isArray(step) || Object.keys(step).length === 0) return bad(`step ${number}: found ${JSON.stringify(step)}, expected {"sequence": rows} with at least one`);
-    return new Map(Object.entries(step).map(([key, n]): [number, number] => {
-      const sequence = /^\d+$/.test(key) ? Number(key) : NaN;
-      if (!(sequence < rows.length)) return bad(`step ${number}: found sequence ${JSON.stringify(key)}, expected 0 to ${rows.length - 1}`);
-      if (!Number.isSafeInteger(n) || (n as number) < 1) return bad(`step ${number}, sequence ${key}: found ${JSON.stringify(n)} rows, expected a whole number of at least 1`);
-      if ((n as number) > left[sequence]) return bad(`step ${number}, sequence ${key}: found ${n} rows, expected at most the ${left[sequence]} that are left of ${rows[sequence]}`);
-      left[sequence] -= n as number;
-      return [sequence, n as number];
-    }));
+    if (typeof step !== "object" || step === null || Array.isArray(step) || Object.keys(step).length === 0) {
+      return bad(`step ${number}: found ${JSON.stringify(step)}, expected {"sequence": rows} with at least one`);
+    }
+    return new Map(
+      Object.entries(step).map(([key, n]): [number, number] => {
+        const sequence = /^\d+$/.test(key) ? Number(key) : NaN;
+        if (!(sequence < rows.length)) {
+          return bad(`step ${number}: found sequence ${JSON.stringify(key)}, expected 0 to ${rows.length - 1}`);
+        }
+        if (!Number.isSafeInteger(n) || (n as number) < 1) {
+          return bad(
+            `step ${number}, sequence ${key}: found ${JSON.stringify(n)} rows, expected a whole number of at least 1`,
+          );
+        }
+        if ((n as number) > left[sequence]) {
+          return bad(
+            `step ${number}, sequence ${key}: found ${n} rows, expected at most the ${
+              left[sequence]
+            } that are left of ${rows[sequence]}`,
+          );
+        }
+        left[sequence] -= n as number;
+        return [sequence, n as number];
+      }),
+    );
   });
   return { rows, steps };
 }
@@ -211,16 +356,63 @@ function stepDocument(report: StepReport) {
   const { step, mode, batch, missRate, variant, choice, kernel, perRank, paddingBytes, tokens, times } = report;
   const bytes = perRank.reduce((sum, r) => sum + r.bytesSent, 0);
   const messages = perRank.reduce((sum, r) => sum + r.messages, 0);
-  return { step, mode, batch, T: batch.reduce((sum, b) => sum + b.new, 0), P: batch.reduce((sum, b) => sum + b.cached, 0), missRate, variant, reason: choice?.reason ?? (mode === "decode" ? "decode is pass-Q (Algorithm 4)" : "given"), choice, kernel, bytes, messages, paddingBytes, perRank, tokens, times };
+  return {
+    step,
+    mode,
+    batch,
+    T: batch.reduce((sum, b) => sum + b.new, 0),
+    P: batch.reduce((sum, b) => sum + b.cached, 0),
+    missRate,
+    variant,
+    reason: choice?.reason ?? (mode === "decode" ? "decode is pass-Q (Algorithm 4)" : "given"),
+    choice,
+    kernel,
+    bytes,
+    messages,
+    paddingBytes,
+    perRank,
+    tokens,
+    times,
+  };
 }
 
 function stepTable(reports: readonly StepReport[]): string {
   const ms = (s: number) => (s * 1000).toFixed(1);
   const rows = reports.map((r) => {
     const d = stepDocument(r);
-    return [d.step, d.mode, d.T, d.P, `${(100 * d.missRate).toFixed(1)} %`, d.variant, d.bytes, d.messages, d.paddingBytes, ms(d.times.compile + d.times.barrier), ms(d.times.attend), ms(d.times.exchange), ms(d.times.late), ms(d.times.total)];
+    return [
+      d.step,
+      d.mode,
+      d.T,
+      d.P,
+      `${(100 * d.missRate).toFixed(1)} %`,
+      d.variant,
+      d.bytes,
+      d.messages,
+      d.paddingBytes,
+      ms(d.times.compile + d.times.barrier),
+      ms(d.times.attend),
+      ms(d.times.exchange),
+      ms(d.times.late),
+      ms(d.times.total),
+    ];
   });
-  return table(["step", "mode", "T", "P", "miss", "variant", "bytes", "messages", "padding", "compile ms", "attend ms", "exposed ms", "late ms", "total ms"], rows);
+  return table([
+    "step",
+    "mode",
+    "T",
+    "P",
+    "miss",
+    "variant",
+    "bytes",
+    "messages",
+    "padding",
+    "compile ms",
+    "attend ms",
+    "exposed ms",
+    "late ms",
+    "total ms",
+  ], rows);
 }
 
 /** The steps' spans one after the other. */

@@ -33,14 +33,22 @@ export interface TensorOptions {
 export async function readTensors(options: TensorOptions): Promise<Tensors> {
   const named = await load(options);
   for (const [name, tensor] of named) {
-    if (tensor.shape.length !== 3) throw new InputError(`${name}: found shape ${showShape(tensor.shape)}, expected three axes [rows, heads, D]`);
+    if (tensor.shape.length !== 3) {
+      throw new InputError(`${name}: found shape ${showShape(tensor.shape)}, expected three axes [rows, heads, D]`);
+    }
     requireFinite(tensor, name);
   }
   const [[qName, q], [kName, k], [vName, v]] = named;
   const [queryRows, heads, headDim] = q.shape;
   const [keyRows, kvHeads] = k.shape;
-  if (showShape(k.shape) !== showShape(v.shape)) throw new InputError(`${vName}: found shape ${showShape(v.shape)}, expected that of ${kName}, ${showShape(k.shape)}`);
-  if (k.shape[2] !== headDim) throw new InputError(`${kName}: found D = ${k.shape[2]}, expected D = ${headDim} as in ${qName}`);
+  if (showShape(k.shape) !== showShape(v.shape)) {
+    throw new InputError(
+      `${vName}: found shape ${showShape(v.shape)}, expected that of ${kName}, ${showShape(k.shape)}`,
+    );
+  }
+  if (k.shape[2] !== headDim) {
+    throw new InputError(`${kName}: found D = ${k.shape[2]}, expected D = ${headDim} as in ${qName}`);
+  }
   if (queryRows === 0) throw new InputError(`${qName}: found no row, expected at least one new token`);
   const names = { q: qName, k: kName, v: vName };
   naming(names, () => validateHeads(heads, kvHeads, headDim));
@@ -54,35 +62,63 @@ export function naming(names: Tensors["names"], checks: () => void): void {
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     const letters = /^([qkv])(?: and ([qkv]))?: /.exec(error.message);
-    const [about, of] = letters === null ? [["q", "k"], error.message] : [letters.slice(1), error.message.slice(letters[0].length)];
-    throw new InputError(`${about.filter((letter) => letter !== undefined).map((letter) => names[letter as keyof typeof names]).join(" and ")}: ${of}`);
+    const [about, of] = letters === null
+      ? [["q", "k"], error.message]
+      : [letters.slice(1), error.message.slice(letters[0].length)];
+    throw new InputError(
+      `${
+        about.filter((letter) => letter !== undefined).map((letter) => names[letter as keyof typeof names]).join(
+          " and ",
+        )
+      }: ${of}`,
+    );
   }
 }
 
-/** The batch: as given, with row counts that match exactly, or one sequence whose cached rows are those that K has more than Q. */
-export function sequencesFor(tensors: Pick<Tensors, "queryRows" | "keyRows" | "names">, given: readonly Sequence[] | undefined): readonly Sequence[] {
+/**
+ * The batch: as given, with row counts that match exactly, or one sequence whose cached rows are those that K has more
+ * than Q.
+ */
+export function sequencesFor(
+  tensors: Pick<Tensors, "queryRows" | "keyRows" | "names">,
+  given: readonly Sequence[] | undefined,
+): readonly Sequence[] {
   const { queryRows, keyRows, names } = tensors;
   if (given === undefined) {
-    if (keyRows < queryRows) throw new InputError(`${names.k}: found ${keyRows} rows, expected at least the ${queryRows} rows of ${names.q} (K holds cached and new tokens)`);
+    if (keyRows < queryRows) {
+      throw new InputError(
+        `${names.k}: found ${keyRows} rows, expected at least the ${queryRows} rows of ${names.q} (K holds cached and new tokens)`,
+      );
+    }
     return [{ new: queryRows, cached: keyRows - queryRows }];
   }
   const fresh = given.reduce((sum, s) => sum + s.new, 0);
   const all = given.reduce((sum, s) => sum + s.new + s.cached, 0);
-  if (fresh !== queryRows) throw new InputError(`--sequences: found ${fresh} new tokens in all, expected the ${queryRows} rows of ${names.q}`);
-  if (all !== keyRows) throw new InputError(`--sequences: found ${all} new and cached tokens in all, expected the ${keyRows} rows of ${names.k}`);
+  if (fresh !== queryRows) {
+    throw new InputError(`--sequences: found ${fresh} new tokens in all, expected the ${queryRows} rows of ${names.q}`);
+  }
+  if (all !== keyRows) {
+    throw new InputError(
+      `--sequences: found ${all} new and cached tokens in all, expected the ${keyRows} rows of ${names.k}`,
+    );
+  }
   return given;
 }
 
 async function load({ q, k, v, tensors }: TensorOptions): Promise<[string, Tensor][]> {
   if (tensors !== undefined) {
-    if (q !== undefined || k !== undefined || v !== undefined) throw new InputError("--tensors: found beside --q, --k or --v, expected one or the other");
+    if (q !== undefined || k !== undefined || v !== undefined) {
+      throw new InputError("--tensors: found beside --q, --k or --v, expected one or the other");
+    }
     const read = readSafetensors(await readInput("--tensors", tensors), tensors, ["q", "k", "v"]);
     return ["q", "k", "v"].map((name) => [`${tensors}, tensor ${name}`, read[name]]);
   }
   const paths = { q, k, v };
   const loaded: [string, Tensor][] = [];
   for (const [name, path] of Object.entries(paths)) {
-    if (path === undefined) throw new InputError(`--${name}: not given, expected --q, --k and --v (.npy), or --tensors (.safetensors)`);
+    if (path === undefined) {
+      throw new InputError(`--${name}: not given, expected --q, --k and --v (.npy), or --tensors (.safetensors)`);
+    }
     loaded.push([path, readNpy(await readInput(`--${name}`, path), path)]);
   }
   return loaded;

@@ -9,8 +9,16 @@ export function sayValue(value: Value, path = ""): string {
   const parts: string[] = [];
   for (const [name, x] of Object.entries(value)) {
     const at = path === "" ? name : `${path}.${name}`;
-    if (isList(x)) parts.push(x.length === 0 ? "" : `${at}\n${tableOf(x)}`, ...x.flatMap((item, i) => Object.entries(item).filter(([, inner]) => isList(inner)).map(([key, inner]) => sayValue({ [key]: inner }, `${at}[${i}]`))));
-    else if (isValue(x)) parts.push(sayValue(x, at));
+    if (isList(x)) {
+      parts.push(
+        x.length === 0 ? "" : `${at}\n${tableOf(x)}`,
+        ...x.flatMap((item, i) =>
+          Object.entries(item).filter(([, inner]) => isList(inner)).map(([key, inner]) =>
+            sayValue({ [key]: inner }, `${at}[${i}]`)
+          )
+        ),
+      );
+    } else if (isValue(x)) parts.push(sayValue(x, at));
     else lines.push(`${at}: ${say(x)}`);
   }
   return [lines.join("\n"), ...parts].filter((part) => part !== "").join("\n\n");

@@ -1,4 +1,7 @@
-/** The check against float64 on the command line: run, said, and written to --json; and warnings of what a wire type makes of the data. */
+/**
+ * The check against float64 on the command line: run, said, and written to --json; and warnings of what a wire type
+ * makes of the data.
+ */
 import { type Check, checkAsync, type CheckInput, type Judged } from "../reference/check.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { sayUnderflow } from "../tensor/underflow.ts";
@@ -35,14 +38,20 @@ export function sayCheck(
   { heads, headDim, wireDtype = "f32" }: Pick<CheckInput, "heads" | "headDim" | "wireDtype">,
 ): string {
   const percent = (100 * Math.max(out.worst.share, lse.worst.share)).toFixed(1);
-  const share = `at most ${percent} % of what rounding allows${wireDtype === "f32" ? "" : ` the values in ${wireDtype}`}`;
+  const share = `at most ${percent} % of what rounding allows${
+    wireDtype === "f32" ? "" : ` the values in ${wireDtype}`
+  }`;
   const verdict = `${against}: out max ${out.max.toExponential(2)}, rms ${out.rms.toExponential(2)}; lse max ${
     lse.max.toExponential(2)
   } (${share})`;
   if (passed) return `${verdict}: passed`;
   const of = out.within ? lse : out;
   const [token, head, column] = of === out
-    ? [Math.floor(out.worst.at / (heads * headDim)), Math.floor(out.worst.at / headDim) % heads, `, column ${out.worst.at % headDim}`]
+    ? [
+      Math.floor(out.worst.at / (heads * headDim)),
+      Math.floor(out.worst.at / headDim) % heads,
+      `, column ${out.worst.at % headDim}`,
+    ]
     : [Math.floor(lse.worst.at / heads), lse.worst.at % heads, ""];
   const { found, expected, allowed } = of.worst;
   return `${verdict}: FAILED\n${

@@ -1,4 +1,6 @@
-/** N ranks on a full mesh of message channels: one experiment at a time, and sessions whose KV caches stay on the ranks. */
+/**
+ * N ranks on a full mesh of message channels: one experiment at a time, and sessions whose KV caches stay on the ranks.
+ */
 import * as Comlink from "comlink";
 import type { DeviceLimits } from "../gpu/device.ts";
 import { replaced } from "../gpu/shaders.ts";
@@ -15,7 +17,16 @@ import { keyChunk, queryChunk, scatterResult } from "./scatter.ts";
 import { Session } from "./session.ts";
 import { shapeOf } from "./shape.ts";
 import { Turns } from "../turns.ts";
-import type { AdapterFacts, AttendInput, AttendResult, Backend, ClusterFace, ClusterOptions, SessionOptions, Variant } from "./types.ts";
+import type {
+  AdapterFacts,
+  AttendInput,
+  AttendResult,
+  Backend,
+  ClusterFace,
+  ClusterOptions,
+  SessionOptions,
+  Variant,
+} from "./types.ts";
 import { validateAttend, validateCluster, validateRun } from "./validate.ts";
 
 /** N ranks, each a worker with a device of its own. */
@@ -50,7 +61,11 @@ export class Cluster implements ClusterFace, Shared {
     const { ranks: size, backend = "webgpu", link, timeout, signal } = options;
     signal?.throwIfAborted();
     const shaders = replaced(await platform.shaders(), options.shaders);
-    return new Cluster(platform, options, await Ranks.start(platform, size, { backend, shaders, link, tune: tuneOf(options) }, timeout, signal));
+    return new Cluster(
+      platform,
+      options,
+      await Ranks.start(platform, size, { backend, shaders, link, tune: tuneOf(options) }, timeout, signal),
+    );
   }
 
   async attend(input: AttendInput): Promise<AttendResult> {
@@ -58,11 +73,16 @@ export class Cluster implements ClusterFace, Shared {
     validateAttend(input);
     return await this.ranks.exclusive("attend", async () => {
       const { heads, kvHeads, headDim, sequences, wireDtype = "f32", causal = true } = input;
-      const choice = input.variant === "auto" ? chooseVariant(this, { sequences, heads, kvHeads, headDim, wireDtype, rates: input.rates }) : undefined;
+      const choice = input.variant === "auto"
+        ? chooseVariant(this, { sequences, heads, kvHeads, headDim, wireDtype, rates: input.rates })
+        : undefined;
       const variant: Variant = choice?.variant ?? (input.variant as Variant | undefined) ?? "pass-kv";
       const shape = shapeOf(input, variant, wireDtype, causal);
       if (this.#limits !== undefined) requireRow(shape, variant, this.size, this.#limits);
-      const tokens = { new: sequences.reduce((sum, s) => sum + s.new, 0), cached: sequences.reduce((sum, s) => sum + s.cached, 0) };
+      const tokens = {
+        new: sequences.reduce((sum, s) => sum + s.new, 0),
+        cached: sequences.reduce((sum, s) => sum + s.cached, 0),
+      };
       validateRun({ ...input, variant }, tokens, this.size, this.options.link);
       const blocks = shard(sequences, this.size);
       const { fault } = this.options;
@@ -88,7 +108,11 @@ export class Cluster implements ClusterFace, Shared {
             fault: fault?.step === undefined ? fault : undefined,
             halt: port && { port, watch: halts!.watch },
           };
-          return { outcome: this.ranks.service(rank).attend(Comlink.transfer(job, [q.data, kv.data, ...(port === undefined ? [] : [port])])) };
+          return {
+            outcome: this.ranks.service(rank).attend(
+              Comlink.transfer(job, [q.data, kv.data, ...(port === undefined ? [] : [port])]),
+            ),
+          };
         });
         turn = answer;
         return answer.then(({ outcome }) => outcome);
@@ -117,8 +141,8 @@ export class Cluster implements ClusterFace, Shared {
   }
 
   /**
-   * Replaces every rank that died, fell silent or lost its device, and gives it back what the sessions had cached there. Until it has ended nothing
-   * else begins. Resolves to the ranks replaced. Errors: as start's.
+   * Replaces every rank that died, fell silent or lost its device, and gives it back what the sessions had cached
+   * there. Until it has ended nothing else begins. Resolves to the ranks replaced. Errors: as start's.
    */
   async repair(): Promise<number[]> {
     return await this.ranks.repair(async (replaced) => {

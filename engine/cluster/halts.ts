@@ -13,7 +13,12 @@ export interface Halts {
 }
 
 /** Ports for `size` ranks; what `onHalt` throws goes to `fail`. */
-export function haltPorts(size: number, input: AttendInput, onHalt: (halt: Halt) => void, fail: (reason: unknown) => void): Halts {
+export function haltPorts(
+  size: number,
+  input: AttendInput,
+  onHalt: (halt: Halt) => void,
+  fail: (reason: unknown) => void,
+): Halts {
   const { sequences } = input;
   const starts = offsets(sequences.map((s) => s.new));
   const channels = Array.from({ length: size }, () => new MessageChannel());
@@ -22,7 +27,13 @@ export function haltPorts(size: number, input: AttendInput, onHalt: (halt: Halt)
     port1.onmessage = ({ data }: MessageEvent<HaltPost>) => {
       const answer = (strike?: Fault["kind"]) => port1.postMessage({ halt: data.halt, strike } satisfies Leave);
       try {
-        last = "mail" in data ? { ...last!, mail: data.mail } : { ...data.state, rank, made: data.state.made && madeOf(data.state.made, input, starts), leave: () => answer(), strike: answer };
+        last = "mail" in data ? { ...last!, mail: data.mail } : {
+          ...data.state,
+          rank,
+          made: data.state.made && madeOf(data.state.made, input, starts),
+          leave: () => answer(),
+          strike: answer,
+        };
         onHalt(last);
         if (last.next === "end") answer();
       } catch (error) {
@@ -45,8 +56,14 @@ function tokensOf(rows: readonly number[], { sequences }: AttendInput, starts: r
   });
 }
 
-function madeOf({ runs, data, ...made }: NonNullable<HaltState["made"]>, { sequences, heads, headDim }: AttendInput, starts: readonly number[]): Made {
-  const rows = runs.flatMap(({ sequence, start, length }) => Array.from({ length }, (_, i) => starts[sequence] + start - sequences[sequence].cached + i));
+function madeOf(
+  { runs, data, ...made }: NonNullable<HaltState["made"]>,
+  { sequences, heads, headDim }: AttendInput,
+  starts: readonly number[],
+): Made {
+  const rows = runs.flatMap(({ sequence, start, length }) =>
+    Array.from({ length }, (_, i) => starts[sequence] + start - sequences[sequence].cached + i)
+  );
   const out = new Float32Array(data, 0, rows.length * heads * headDim);
   return { ...made, rows, out, lse: publicLse(new Float32Array(data, out.byteLength, rows.length * heads)) };
 }

@@ -1,4 +1,7 @@
-/** A whole ring in one thread, all ranks on one device: what tests use, and the smallest reading example of how the parts fit. */
+/**
+ * A whole ring in one thread, all ranks on one device: what tests use, and the smallest reading example of how the
+ * parts fit.
+ */
 import { keyChunk, queryChunk, scatterResult } from "./scatter.ts";
 import type { AttendInput } from "./types.ts";
 import type { Variant } from "../ring/contract.ts";
@@ -19,18 +22,35 @@ export interface InProcessResult {
 /** An experiment whose variant is not left to a rule. */
 export type FixedInput = Omit<AttendInput, "variant"> & { readonly variant?: Variant };
 
-/** Runs one experiment over `size` ranks whose devices `open` makes, each for its own KV chunk. The input is taken as valid. */
-export async function attendInProcess<Q, KV, P>(input: FixedInput, size: number, open: (shape: Shape, recorder: Recorder, kv: RankChunk) => Device<Q, KV, P>): Promise<InProcessResult> {
+/**
+ * Runs one experiment over `size` ranks whose devices `open` makes, each for its own KV chunk. The input is taken as
+ * valid.
+ */
+export async function attendInProcess<Q, KV, P>(
+  input: FixedInput,
+  size: number,
+  open: (shape: Shape, recorder: Recorder, kv: RankChunk) => Device<Q, KV, P>,
+): Promise<InProcessResult> {
   const { heads, kvHeads, headDim, sequences, variant = "pass-kv", wireDtype = "f32", causal = true } = input;
   const scale = input.scale ?? 1 / Math.sqrt(headDim);
-  const shape: Shape = { heads, kvHeads, headDim, scale, causal, q: variant === "pass-q" ? wireDtype : "f32", kv: variant === "pass-kv" ? wireDtype : "f32" };
+  const shape: Shape = {
+    heads,
+    kvHeads,
+    headDim,
+    scale,
+    causal,
+    q: variant === "pass-q" ? wireDtype : "f32",
+    kv: variant === "pass-kv" ? wireDtype : "f32",
+  };
   const blocks = shard(sequences, size);
   const recorders = blocks.queries.map((_, rank) => new Recorder(rank, 0));
-  const results = await Promise.all(localRings<RankChunk>(size).map((ring, rank) => {
-    const q = queryChunk(rank, blocks.queries[rank], input, shape);
-    const kv = keyChunk(rank, blocks.keys[rank], input, shape);
-    return runAttend({ variant, q, kv }, ring, open(shape, recorders[rank], kv));
-  }));
+  const results = await Promise.all(
+    localRings<RankChunk>(size).map((ring, rank) => {
+      const q = queryChunk(rank, blocks.queries[rank], input, shape);
+      const kv = keyChunk(rank, blocks.keys[rank], input, shape);
+      return runAttend({ variant, q, kv }, ring, open(shape, recorders[rank], kv));
+    }),
+  );
   const rows = sequences.reduce((sum, s) => sum + s.new, 0);
   const out = new Float32Array(rows * heads * headDim);
   const lse = new Float32Array(rows * heads);

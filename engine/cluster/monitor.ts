@@ -44,7 +44,9 @@ export class Monitor {
       const mail = waiter.awaiting.find((m) => m.peer === rank);
       if (mail !== undefined) return new RankError(rank, mail.hop, `${mailName(mail)} by rank ${waiter.rank}`, how);
     }
-    return phase === "idle" ? new RankError(rank, undefined, undefined, how) : new RankError(rank, hop, endOf(phase), how);
+    return phase === "idle"
+      ? new RankError(rank, undefined, undefined, how)
+      : new RankError(rank, hop, endOf(phase), how);
   }
 
   /** Forgets what a rank was at: another takes its place. */
@@ -58,7 +60,10 @@ export class Monitor {
     this.#seen.fill(this.#lastLook);
   }
 
-  /** Ranks that have said nothing for `limit` seconds, with how long. A thread that was itself held up has heard nobody: that is not their silence. */
+  /**
+   * Ranks that have said nothing for `limit` seconds, with how long. A thread that was itself held up has heard nobody:
+   * that is not their silence.
+   */
   silent(limit: number): { readonly rank: number; readonly seconds: number }[] {
     const at = now();
     if (at - this.#lastLook > limit / 2) this.#seen.fill(at);
@@ -69,11 +74,15 @@ export class Monitor {
   /** Messages of a job that were awaited for more than `limit` seconds, whose sender does not say that it is busy. */
   suspicions(job: number, limit: number): Suspicion[] {
     return this.#pulses.flatMap(({ rank: waiter, job: own, at, awaiting }) =>
-      own !== job ? [] : awaiting.filter((mail) => at - mail.since > limit && !this.#busy(mail)).map((mail) => ({ waiter, mail }))
+      own !== job
+        ? []
+        : awaiting.filter((mail) => at - mail.since > limit && !this.#busy(mail)).map((mail) => ({ waiter, mail }))
     );
   }
 
-  /** A sender that is halted, computes, has messages on its link, or itself waits for an earlier one, is not at fault. */
+  /**
+   * A sender that is halted, computes, has messages on its link, or itself waits for an earlier one, is not at fault.
+   */
   #busy({ peer, hop }: Mail): boolean {
     const { phase, awaiting, sending } = this.#pulses[peer];
     const computing = phase !== "idle" && awaiting.length === 0;
@@ -82,7 +91,8 @@ export class Monitor {
 }
 
 /**
- * Why a message does not come, by what its sender and then its waiter say, each of its own messages; undefined if it still may.
+ * Why a message does not come, by what its sender and then its waiter say, each of its own messages; undefined if it
+ * still may.
  * The waiter speaks last: what was delivered before its answer lies in its mailbox.
  */
 export async function convict(
@@ -98,8 +108,15 @@ export async function convict(
   if (sent === undefined && !passed) return undefined;
   const { awaiting } = await ask(waiter);
   if (!awaiting.some((m) => m.peer === mail.peer && m.kind === mail.kind && m.hop === mail.hop)) return undefined;
-  const how = sent === undefined ? `has not sent it (it ${sender.state === "ended" ? "has ended its part" : "waits for others"})` : "sent it, but it never came";
-  return new RankError(waiter, mail.hop, `${mailName(mail)} from rank ${mail.peer}`, `waited ${waited.toFixed(1)} s, and rank ${mail.peer} ${how}`);
+  const how = sent === undefined
+    ? `has not sent it (it ${sender.state === "ended" ? "has ended its part" : "waits for others"})`
+    : "sent it, but it never came";
+  return new RankError(
+    waiter,
+    mail.hop,
+    `${mailName(mail)} from rank ${mail.peer}`,
+    `waited ${waited.toFixed(1)} s, and rank ${mail.peer} ${how}`,
+  );
 }
 
 function mailName(mail: Mail): string {

@@ -10,7 +10,10 @@ export interface RankWorker {
   readonly endpoint: Endpoint;
   /** Called once when the worker ends or breaks by itself, with what is known of why. */
   onDeath(listener: (how: string) => void): void;
-  /** A Web Lock that the worker holds as long as it lives, and what is called when it has said something, so that it holds it. */
+  /**
+   * A Web Lock that the worker holds as long as it lives, and what is called when it has said something, so that it
+   * holds it.
+   */
   readonly lock?: string;
   heard?(): void;
   /** Ends a worker that has closed. */
@@ -32,7 +35,10 @@ export interface ThreadGpu {
 /** One runtime. */
 export interface Platform {
   readonly runtime: "browser" | "deno" | "node";
-  /** Seconds of a rank's silence that count as its end. Long where a worker's end is noticed in itself: threads are held while kernels compile. */
+  /**
+   * Seconds of a rank's silence that count as its end. Long where a worker's end is noticed in itself: threads are held
+   * while kernels compile.
+   */
   readonly silence: number;
   startWorker(): RankWorker;
   shaders(): Promise<Shaders>;

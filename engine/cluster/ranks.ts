@@ -1,4 +1,7 @@
-/** The ranks of a cluster: starts them, asks them, gives them jobs, watches, replaces and ends them. Every wait for a rank passes through here. */
+/**
+ * The ranks of a cluster: starts them, asks them, gives them jobs, watches, replaces and ends them. Every wait for a
+ * rank passes through here.
+ */
 import * as Comlink from "comlink";
 import { InputError, RankError } from "../errors.ts";
 import type { AttendOutcome, Opened, Progress, Pulse, RankSetup } from "../rank/job.ts";
@@ -11,11 +14,17 @@ import { endRank, meshPorts, seconds, startRank, type WorkerRank } from "./worke
 
 /** Seconds from a fault to the error that names it, on a quiet machine. */
 const DEFAULT_TIMEOUT = 5;
-/** The part of it after which a message that does not come is looked into; the rest is for asking, and for stopping the other ranks. */
+/**
+ * The part of it after which a message that does not come is looked into; the rest is for asking, and for stopping the
+ * other ranks.
+ */
 const PATIENCE = 0.7;
 /** Milliseconds between looks at the ranks' signs of life. */
 const LOOK = 200;
-/** A job's error comes this many milliseconds after a worker's end, so that a neighbour can report what it was waiting for. */
+/**
+ * A job's error comes this many milliseconds after a worker's end, so that a neighbour can report what it was waiting
+ * for.
+ */
 const DEATH_NOTICE = 300;
 
 /** The most seconds a rank may take to open its device on a quiet machine. */
@@ -45,8 +54,9 @@ interface Waiting {
 }
 
 /**
- * N ranks. One piece of work at a time: `exclusive` refuses a second, and any after a fault until `repair` has ended. What a failed or cancelled
- * job still does is awaited before the next begins, however long that takes (a pipeline that compiles cannot be stopped).
+ * N ranks. One piece of work at a time: `exclusive` refuses a second, and any after a fault until `repair` has ended.
+ * What a failed or cancelled job still does is awaited before the next begins, however long that takes (a pipeline that
+ * compiles cannot be stopped).
  */
 export class Ranks {
   readonly size: number;
@@ -84,8 +94,17 @@ export class Ranks {
     this.#monitor = new Monitor(size);
   }
 
-  /** Starts all ranks. Errors: NoAdapterError where WebGPU has no adapter; RankError; AbortError, once every worker has ended. */
-  static async start(platform: Platform, size: number, setup: Setup, timeout: number | undefined, signal: AbortSignal | undefined): Promise<Ranks> {
+  /**
+   * Starts all ranks. Errors: NoAdapterError where WebGPU has no adapter; RankError; AbortError, once every worker has
+   * ended.
+   */
+  static async start(
+    platform: Platform,
+    size: number,
+    setup: Setup,
+    timeout: number | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Ranks> {
     signal?.throwIfAborted();
     const ranks = new Ranks(platform, size, setup, timeout);
     meshPorts(size).forEach((ports, rank) => ranks.#start(rank, ports));
@@ -99,7 +118,10 @@ export class Ranks {
     }
   }
 
-  /** Runs `work` unless other work is under way or a rank has failed; `what` is its name. Errors: InputError, RankError, AbortError. */
+  /**
+   * Runs `work` unless other work is under way or a rank has failed; `what` is its name. Errors: InputError, RankError,
+   * AbortError.
+   */
   async exclusive<T>(what: string, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     this.#requireWhole();
     this.#requireFree(what);
@@ -143,8 +165,9 @@ export class Ranks {
   }
 
   /**
-   * Runs one job on every rank. At the first fault, or when `signal` fires, it tells the others to stop and throws the reason. `stopped` fires
-   * before that: don't give a rank its part afterwards. `undo` runs when all have stopped, before any other work.
+   * Runs one job on every rank. At the first fault, or when `signal` fires, it tells the others to stop and throws the
+   * reason. `stopped` fires before that: don't give a rank its part afterwards. `undo` runs when all have stopped,
+   * before any other work.
    */
   async run(
     id: number,
@@ -159,7 +182,7 @@ export class Ranks {
     let told = -1;
     const tell = () => {
       const done = this.#monitor.done(id);
-      if (done !== told) onProgress?.((told = done), hops);
+      if (done !== told) onProgress?.(told = done, hops);
     };
     this.#job = { id, asking: false, begun: false, tell };
     try {
@@ -193,8 +216,9 @@ export class Ranks {
   }
 
   /**
-   * Replaces every rank that died, fell silent or lost its device; `refill` then brings the replacements up to date. No other work begins before it
-   * has ended well. Two calls at once are one. Resolves to the ranks replaced since all were whole. Errors: InputError, RankError, and as start's.
+   * Replaces every rank that died, fell silent or lost its device; `refill` then brings the replacements up to date. No
+   * other work begins before it has ended well. Two calls at once are one. Resolves to the ranks replaced since all
+   * were whole. Errors: InputError, RankError, and as start's.
    */
   repair(refill: (replaced: readonly number[]) => Promise<void>): Promise<number[]> {
     return this.#repairing ??= this.#repair(refill).finally(() => (this.#repairing = undefined));
@@ -233,12 +257,16 @@ export class Ranks {
     return this.#ended ??= (async () => {
       const reason = new DOMException("the cluster was disposed", "AbortError");
       for (const { fail } of [...this.#waiting]) fail(reason);
-      await this.#hold(Promise.all(this.#ranks.map((rank, i) => (this.#faults.has(i) ? this.#retire(rank) : endRank(rank)))));
+      await this.#hold(
+        Promise.all(this.#ranks.map((rank, i) => (this.#faults.has(i) ? this.#retire(rank) : endRank(rank)))),
+      );
     })();
   }
 
   #requireFree(what: string): void {
-    if (this.#busy !== undefined) throw new InputError(`${what}: ${this.#busy} is under way; expected one thing at a time: await it first`);
+    if (this.#busy !== undefined) {
+      throw new InputError(`${what}: ${this.#busy} is under way; expected one thing at a time: await it first`);
+    }
   }
 
   /** Runs `work` as the one thing that is under way. */
@@ -269,11 +297,17 @@ export class Ranks {
   /** Tells the ranks to stop, and resolves when each that lives has. */
   async #settle(id: number, running: readonly Promise<AttendOutcome>[]): Promise<void> {
     await this.tell((service) => service.cancel(id, "another rank failed, or the experiment was cancelled"));
-    await Promise.allSettled(running.map((part, rank) => (this.#faults.has(rank) ? undefined : this.#watched(rank, () => part))));
+    await Promise.allSettled(
+      running.map((part, rank) => (this.#faults.has(rank) ? undefined : this.#watched(rank, () => part))),
+    );
   }
 
   #start(rank: number, ports: RankSetup["ports"]): void {
-    const started = startRank(this.#platform, { ...this.#setup, rank, size: this.size, ports }, (pulse) => this.#heard(pulse));
+    const started = startRank(
+      this.#platform,
+      { ...this.#setup, rank, size: this.size, ports },
+      (pulse) => this.#heard(pulse),
+    );
     this.#ranks[rank] = started;
     this.#monitor.replace(rank);
     started.died.then((how) => this.#ranks[rank] === started && this.#faulted(rank, how));
@@ -303,10 +337,12 @@ export class Ranks {
       this.#start(rank, ports[rank]);
     }
     this.#broken ??= new RankError(ill[0], undefined, undefined, "it was being replaced");
-    await Promise.all(living.flatMap((rank) => ill.map((other) => {
-      const port = ports[rank][other]!;
-      return this.ask(rank, (service) => service.connect(other, Comlink.transfer(port, [port])));
-    })));
+    await Promise.all(living.flatMap((rank) =>
+      ill.map((other) => {
+        const port = ports[rank][other]!;
+        return this.ask(rank, (service) => service.connect(other, Comlink.transfer(port, [port])));
+      })
+    ));
   }
 
   /** Lets go of a rank that failed: it ends when it can. */
@@ -314,7 +350,9 @@ export class Ranks {
     const ended = endRank(rank);
     ended.catch(() => {});
     // One that lives (its device was lost) ends soon; one that is given up for dead may never.
-    if (!(await Promise.race([ended.then(() => true, () => true), seconds(this.timeout.asked).then(() => false)]))) rank.worker.giveUp();
+    if (!(await Promise.race([ended.then(() => true, () => true), seconds(this.timeout.asked).then(() => false)]))) {
+      rank.worker.giveUp();
+    }
   }
 
   /** Waits for `work` and, as long as nobody else has failed it, watches the ranks that it waits for. */
@@ -374,7 +412,9 @@ export class Ranks {
     this.#faults.set(rank, how);
     for (const waiting of [...this.#waiting]) if (waiting.rank === rank) waiting.fail(this.#monitor.failed(rank, how));
     const job = this.#job;
-    if (job !== undefined) setTimeout(() => this.#job === job && this.fail((this.#broken ??= this.#monitor.failed(rank, how))), DEATH_NOTICE);
+    if (job !== undefined) {
+      setTimeout(() => this.#job === job && this.fail(this.#broken ??= this.#monitor.failed(rank, how)), DEATH_NOTICE);
+    }
   }
 }
 

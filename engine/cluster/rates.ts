@@ -19,7 +19,9 @@ export class Rates {
   /** What was seen, once both were; a modelled link's bandwidth is known. */
   measured(link: Link | undefined): MeasuredRates | undefined {
     const bandwidth = link?.bandwidth ?? this.#bandwidth;
-    return this.#flops === undefined || bandwidth === undefined || !Number.isFinite(bandwidth) ? undefined : { flops: this.#flops, bandwidth };
+    return this.#flops === undefined || bandwidth === undefined || !Number.isFinite(bandwidth)
+      ? undefined
+      : { flops: this.#flops, bandwidth };
   }
 
   /** Takes in a run's spans; a single rank shows no link. */
@@ -43,20 +45,36 @@ export interface Step {
 }
 
 /** Algorithm 5 with given or measured rates; before any were measured, Eq. 1 alone: the smaller message travels. */
-export function chooseVariant(cluster: { readonly size: number; readonly rates: Rates; readonly options: { readonly link?: Link } }, step: Step): Choice {
+export function chooseVariant(
+  cluster: { readonly size: number; readonly rates: Rates; readonly options: { readonly link?: Link } },
+  step: Step,
+): Choice {
   const { sequences, heads, kvHeads, headDim, wireDtype } = step;
-  const [fresh, cached] = [sequences.reduce((sum, s) => sum + s.new, 0), sequences.reduce((sum, s) => sum + s.cached, 0)];
+  const [fresh, cached] = [
+    sequences.reduce((sum, s) => sum + s.new, 0),
+    sequences.reduce((sum, s) => sum + s.cached, 0),
+  ];
   const rates = step.rates ?? cluster.rates.measured(cluster.options.link);
   const setting = { new: fresh, cached, ranks: cluster.size, heads, kvHeads, headDim, bytes: bytesPer(wireDtype) };
   if (rates !== undefined) {
     const choice = choose({ ...setting, ...rates });
     const source = step.rates === undefined ? "measured on this cluster" : "given";
-    return { ...choice, reason: `${choice.reason} (Algorithm 5, rates ${source}: C ${rates.flops.toPrecision(3)} FLOP/s, BW ${rates.bandwidth.toPrecision(3)} bytes/s)` };
+    return {
+      ...choice,
+      reason: `${choice.reason} (Algorithm 5, rates ${source}: C ${rates.flops.toPrecision(3)} FLOP/s, BW ${
+        rates.bandwidth.toPrecision(3)
+      } bytes/s)`,
+    };
   }
   // With a link infinitely slow beside its compute, Algorithm 5 is Eq. 1.
   const choice = choose({ ...setting, flops: 1e30, bandwidth: 1 });
   const [miss, border] = [fresh / (fresh + cached), smallerQueries(setting)];
-  return { ...choice, reason: `no rate was measured yet, so the smaller message travels (Eq. 1): miss rate ${miss.toPrecision(3)} ${miss >= border ? "reaches" : "is under"} 2 Hkv/H = ${border.toPrecision(3)}` };
+  return {
+    ...choice,
+    reason: `no rate was measured yet, so the smaller message travels (Eq. 1): miss rate ${miss.toPrecision(3)} ${
+      miss >= border ? "reaches" : "is under"
+    } 2 Hkv/H = ${border.toPrecision(3)}`,
+  };
 }
 
 function rate(spans: readonly Span[], what: "flops" | "bytes"): number | undefined {

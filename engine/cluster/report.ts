@@ -32,7 +32,11 @@ export interface Run extends Pick<Report, "variant" | "wireDtype"> {
 }
 
 /** The report of a run. */
-export function reportOf({ ranks, size, options, adapter, backend, runtime, timestamps }: Shared, outcomes: readonly AttendOutcome[], run: Run): Report {
+export function reportOf(
+  { ranks, size, options, adapter, backend, runtime, timestamps }: Shared,
+  outcomes: readonly AttendOutcome[],
+  run: Run,
+): Report {
   const { variant, choice, wireDtype, sequences, shape } = run;
   const { heads, kvHeads, headDim, causal, scale } = shape;
   const spans = outcomes.flatMap((o) => o.spans);

@@ -8,7 +8,12 @@ import type { AttendInput } from "./types.ts";
 export function queryChunk(owner: number, block: Block, input: Omit<AttendInput, "variant">, shape: Shape): RankChunk {
   const width = shape.heads * shape.headDim;
   const starts = offsets(input.sequences.map((s) => s.new));
-  const rows = gather(input.q, block, width, (sequence, position) => starts[sequence] + position - input.sequences[sequence].cached);
+  const rows = gather(
+    input.q,
+    block,
+    width,
+    (sequence, position) => starts[sequence] + position - input.sequences[sequence].cached,
+  );
   return rankChunk(owner, block, encode(rows, shape.q));
 }
 
@@ -24,7 +29,14 @@ export function keyChunk(owner: number, block: Block, input: Omit<AttendInput, "
 }
 
 /** Puts a rank's O and LSE rows into their places in the whole result. */
-export function scatterResult(data: ArrayBuffer, block: Block, sequences: readonly Sequence[], shape: Shape, out: Float32Array, lse: Float32Array): void {
+export function scatterResult(
+  data: ArrayBuffer,
+  block: Block,
+  sequences: readonly Sequence[],
+  shape: Shape,
+  out: Float32Array,
+  lse: Float32Array,
+): void {
   const { heads, headDim } = shape;
   const o = new Float32Array(data, 0, block.rows * heads * headDim);
   const l = publicLse(new Float32Array(data, o.byteLength, block.rows * heads));
@@ -36,7 +48,13 @@ export function scatterResult(data: ArrayBuffer, block: Block, sequences: readon
   }
 }
 
-function gather(from: Float32Array, block: Block, width: number, row: (sequence: number, position: number) => number, into = new Float32Array(block.rows * width)): Float32Array {
+function gather(
+  from: Float32Array,
+  block: Block,
+  width: number,
+  row: (sequence: number, position: number) => number,
+  into = new Float32Array(block.rows * width),
+): Float32Array {
   for (const run of block.runs) {
     const at = row(run.sequence, run.start);
     into.set(from.subarray(at * width, (at + run.length) * width), run.row * width);

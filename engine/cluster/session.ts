@@ -1,4 +1,7 @@
-/** A conversation: a KV cache that stays on the ranks, grown by prefill and decode steps that either happen whole or not at all. */
+/**
+ * A conversation: a KV cache that stays on the ranks, grown by prefill and decode steps that either happen whole or not
+ * at all.
+ */
 import * as Comlink from "comlink";
 import { InputError, LimitError } from "../errors.ts";
 import { dealDecode, dealPrefill } from "../layout/deal.ts";
@@ -14,7 +17,16 @@ import { chooseVariant } from "./rates.ts";
 import { reportOf, type Shared } from "./report.ts";
 import { shapeOf } from "./shape.ts";
 import { packSnapshot, type Snapshot, snapshotBytes, unpackSnapshot } from "./snapshot.ts";
-import type { SessionFace, SessionOptions, SessionOutput, SessionRows, StepOptions, StepReport, StepResult, Variant } from "./types.ts";
+import type {
+  SessionFace,
+  SessionOptions,
+  SessionOutput,
+  SessionRows,
+  StepOptions,
+  StepReport,
+  StepResult,
+  Variant,
+} from "./types.ts";
 import { type Cached, NOTHING_CACHED, validateRows, validateRun, validateSession, validateStep } from "./validate.ts";
 
 /** Tokens that a rank's cache holds by default. */
@@ -23,8 +35,8 @@ const DEFAULT_CAPACITY = 16_384;
 type Options = Required<Omit<SessionOptions, "scale" | "rates">> & Pick<SessionOptions, "scale" | "rates">;
 
 /**
- * A session. One step at a time; a step that fails or is cancelled leaves every rank's cache as it was. What is cached is
- * also kept here, as bytes, so that a rank that dies can be replaced (`cluster.repair()`) without loss.
+ * A session. One step at a time; a step that fails or is cancelled leaves every rank's cache as it was. What is cached
+ * is also kept here, as bytes, so that a rank that dies can be replaced (`cluster.repair()`) without loss.
  */
 export class Session implements SessionFace {
   readonly options: Options;
@@ -56,7 +68,12 @@ export class Session implements SessionFace {
   /** Opens the caches on a cluster's ranks; called by `Cluster.session`. */
   static async open(cluster: Shared, id: number, given: SessionOptions): Promise<Session> {
     validateSession(given);
-    const options: Options = { ...given, wireDtype: given.wireDtype ?? "f32", capacity: given.capacity ?? DEFAULT_CAPACITY, variant: given.variant ?? "auto" };
+    const options: Options = {
+      ...given,
+      wireDtype: given.wireDtype ?? "f32",
+      capacity: given.capacity ?? DEFAULT_CAPACITY,
+      variant: given.variant ?? "auto",
+    };
     const session = new Session(cluster, id, options);
     try {
       await Promise.all(session.#pages.map((_, rank) => session.#openCache(rank)));
@@ -68,7 +85,12 @@ export class Session implements SessionFace {
   }
 
   /** Tokens that each rank can hold (whole pages), and pages in use on each. */
-  get capacity(): { readonly tokensPerRank: number; readonly pageTokens: number; readonly pagesUsed: readonly number[]; readonly pages: number } {
+  get capacity(): {
+    readonly tokensPerRank: number;
+    readonly pageTokens: number;
+    readonly pagesUsed: readonly number[];
+    readonly pages: number;
+  } {
     const pages = this.#pages[0].capacity;
     return { tokensPerRank: pages * PAGE, pageTokens: PAGE, pages, pagesUsed: this.#pages.map((p) => p.used) };
   }
@@ -93,14 +115,25 @@ export class Session implements SessionFace {
     validateStep(options, "here", this.#cluster.size, this.#cluster.backend);
     return await this.#exclusive("prefill", async () => {
       const { lengths, cached } = this.#checked(batch);
-      const dealt = batch.map(({ sequence }, i) => dealPrefill(lengths[i], this.#length(sequence), this.#held(sequence)));
+      const dealt = batch.map(({ sequence }, i) =>
+        dealPrefill(lengths[i], this.#length(sequence), this.#held(sequence))
+      );
       const ranges = this.#pages.map((_, rank) => dealt.map((d) => d[rank]));
       const padding = batch.map((_, i) => Math.max(...ranges.map((own) => count(own[i]))));
       const queries = ranges.map((own) => block(own, padding));
       const sequences = batch.map(({ sequence }, i) => ({ new: lengths[i], cached: this.#length(sequence) }));
       const wanted = options.variant ?? this.options.variant;
       const choice = wanted === "auto" ? chooseVariant(this.#cluster, { ...this.options, sequences }) : undefined;
-      return await this.#step("prefill", batch, ranges, queries, choice?.variant ?? (wanted as Variant), choice, cached, options);
+      return await this.#step(
+        "prefill",
+        batch,
+        ranges,
+        queries,
+        choice?.variant ?? (wanted as Variant),
+        choice,
+        cached,
+        options,
+      );
     }, options.signal);
   }
 
@@ -110,14 +143,22 @@ export class Session implements SessionFace {
     return await this.#exclusive("decode", async () => {
       const { lengths, cached } = this.#checked(batch);
       batch.forEach(({ sequence }, i) => {
-        if (lengths[i] !== 1) throw new InputError(`decode: sequence ${sequence}: found ${lengths[i]} rows, expected 1; prefill appends more`);
-        if (this.#length(sequence) === 0) throw new InputError(`decode: sequence ${sequence} has no rows yet, expected some: prefill it first`);
+        if (lengths[i] !== 1) {
+          throw new InputError(
+            `decode: sequence ${sequence}: found ${lengths[i]} rows, expected 1; prefill appends more`,
+          );
+        }
+        if (this.#length(sequence) === 0) {
+          throw new InputError(`decode: sequence ${sequence} has no rows yet, expected some: prefill it first`);
+        }
       });
       const owners = dealDecode(batch.map(({ sequence }) => this.#held(sequence)), this.#steps);
-      const ranges = this.#pages.map((_, rank) => batch.map(({ sequence }, i): Range[] => {
-        const at = this.#length(sequence);
-        return owners[i] === rank ? [{ start: at, end: at + 1 }] : [];
-      }));
+      const ranges = this.#pages.map((_, rank) =>
+        batch.map(({ sequence }, i): Range[] => {
+          const at = this.#length(sequence);
+          return owners[i] === rank ? [{ start: at, end: at + 1 }] : [];
+        })
+      );
       // Queries are padded to the same number on every rank, so to a multiple of N.
       const rows = Math.max(...ranges.map((own) => own.reduce((sum, r) => sum + count(r), 0)));
       const queries = ranges.map((own): Block => ({ runs: block(own).runs, rows }));
@@ -129,7 +170,9 @@ export class Session implements SessionFace {
   async drop(sequence: number): Promise<void> {
     await this.#exclusive("drop", async () => {
       const held = this.tokens.map((t) => t.sequence);
-      if (!held.includes(sequence)) throw new InputError(`drop: found sequence ${sequence}, expected one of ${held.join(", ") || "none"}`);
+      if (!held.includes(sequence)) {
+        throw new InputError(`drop: found sequence ${sequence}, expected one of ${held.join(", ") || "none"}`);
+      }
       for (const pages of this.#pages) pages.drop(sequence);
       this.#log = this.#log.map((log) => log.filter((rows) => rows.sequence !== sequence));
       this.#cachedSoFar.delete(sequence);
@@ -146,8 +189,8 @@ export class Session implements SessionFace {
   }
 
   /**
-   * Puts the cache back to a snapshot of a session of the same shape and ranks. Errors: InputError and LimitError before anything changes; RankError,
-   * after which the session is what it was.
+   * Puts the cache back to a snapshot of a session of the same shape and ranks. Errors: InputError and LimitError
+   * before anything changes; RankError, after which the session is what it was.
    */
   async restore(bytes: Uint8Array): Promise<void> {
     const own = snapshotBytes(bytes);
@@ -160,7 +203,12 @@ export class Session implements SessionFace {
       const before = [this.#pages, this.#log, this.#steps, this.#cachedSoFar] as const;
       const everyRank = [...pages.keys()];
       const cached = largestCached(snapshot.ranks.flat(), this.options.wireDtype);
-      [this.#pages, this.#log, this.#steps, this.#cachedSoFar] = [pages, snapshot.ranks.map((rows) => [...rows]), snapshot.steps, cached];
+      [this.#pages, this.#log, this.#steps, this.#cachedSoFar] = [
+        pages,
+        snapshot.ranks.map((rows) => [...rows]),
+        snapshot.steps,
+        cached,
+      ];
       try {
         await this.refill(everyRank);
       } catch (error) {
@@ -185,7 +233,10 @@ export class Session implements SessionFace {
     return this.dispose();
   }
 
-  /** Fills the caches of `ranks`, and of those that are not what the log says, from the log of what was appended; called by `Cluster.repair` too. */
+  /**
+   * Fills the caches of `ranks`, and of those that are not what the log says, from the log of what was appended; called
+   * by `Cluster.repair` too.
+   */
   async refill(ranks: readonly number[] = []): Promise<void> {
     if (this.disposed) return;
     for (const rank of ranks) this.#stale.add(rank);
@@ -206,20 +257,36 @@ export class Session implements SessionFace {
     }, this.#stop(signal));
   }
 
-  async #step(mode: StepReport["mode"], batch: readonly SessionRows[], ranges: Range[][][], queries: readonly Block[], variant: Variant, choice: Choice | undefined, cached: readonly Cached[], options: StepOptions): Promise<StepResult> {
+  async #step(
+    mode: StepReport["mode"],
+    batch: readonly SessionRows[],
+    ranges: Range[][][],
+    queries: readonly Block[],
+    variant: Variant,
+    choice: Choice | undefined,
+    cached: readonly Cached[],
+    options: StepOptions,
+  ): Promise<StepResult> {
     const { wireDtype, heads, kvHeads, headDim } = this.options;
     const shape = { ...shapeOf(this.options, variant, wireDtype, true), kv: wireDtype };
     const before = batch.map(({ sequence }) => this.#length(sequence));
-    const tokens = { new: batch.reduce((sum, { q }) => sum + q.length / (heads * headDim), 0), cached: before.reduce((sum, n) => sum + n, 0) };
+    const tokens = {
+      new: batch.reduce((sum, { q }) => sum + q.length / (heads * headDim), 0),
+      cached: before.reduce((sum, n) => sum + n, 0),
+    };
     validateRun({ ...this.options, variant }, tokens, this.#cluster.size, this.#cluster.options.link);
     for (const pages of this.#pages) pages.begin();
     try {
-      ranges.forEach((own, rank) => batch.forEach(({ sequence }, i) => this.#take(this.#pages[rank], rank, sequence, own[i])));
+      ranges.forEach((own, rank) =>
+        batch.forEach(({ sequence }, i) => this.#take(this.#pages[rank], rank, sequence, own[i]))
+      );
     } catch (error) {
       for (const pages of this.#pages) pages.rollback();
       throw error;
     }
-    const appends = ranges.map((own) => batch.flatMap((rows, i) => (count(own[i]) === 0 ? [] : [this.#cached(rows, own[i], before[i])])));
+    const appends = ranges.map((own) =>
+      batch.flatMap((rows, i) => (count(own[i]) === 0 ? [] : [this.#cached(rows, own[i], before[i])]))
+    );
     const sequences = batch.map((b) => b.sequence);
     const lengths = sequences.map((s) => Math.max(...this.#held(s)));
     const { id, origin } = this.#cluster.ranks.newJob();
@@ -231,14 +298,37 @@ export class Session implements SessionFace {
     let done = false;
     try {
       const outcomes = await this.#cluster.ranks.run(id, { ...options, signal: this.#stop(options.signal) }, (rank) => {
-        const q = rankChunk(rank, named(queries[rank], sequences), encode(gatherQueries(queries[rank], batch, before, heads * headDim), shape.q));
+        const q = rankChunk(
+          rank,
+          named(queries[rank], sequences),
+          encode(gatherQueries(queries[rank], batch, before, heads * headDim), shape.q),
+        );
         const copies = appends[rank].map((rows) => ({ ...rows, data: rows.data.slice(0) }));
-        const job: StepJob = { id, origin, variant, shape, q, session: this.#id, appends: copies, sequences, lengths, fault };
+        const job: StepJob = {
+          id,
+          origin,
+          variant,
+          shape,
+          q,
+          session: this.#id,
+          appends: copies,
+          sequences,
+          lengths,
+          fault,
+        };
         return this.#cluster.ranks.service(rank).step(Comlink.transfer(job, [q.data, ...copies.map((c) => c.data)]));
       }, () => this.#cluster.ranks.tell((service) => service.settle(this.#id, false)));
       const total = now() - origin;
-      const perSequence = batch.map((b, i) => ({ sequence: b.sequence, new: b.q.length / (heads * headDim), cached: before[i] }));
-      const outputs = batch.map((b, i): SessionOutput => ({ sequence: b.sequence, out: new Float32Array(b.q.length), lse: new Float32Array(perSequence[i].new * heads) }));
+      const perSequence = batch.map((b, i) => ({
+        sequence: b.sequence,
+        new: b.q.length / (heads * headDim),
+        cached: before[i],
+      }));
+      const outputs = batch.map((b, i): SessionOutput => ({
+        sequence: b.sequence,
+        out: new Float32Array(b.q.length),
+        lse: new Float32Array(perSequence[i].new * heads),
+      }));
       outcomes.forEach(({ data }, rank) => scatter(data, queries[rank], before, outputs, heads, headDim));
       for (const pages of this.#pages) pages.commit();
       appends.forEach((rows, rank) => this.#log[rank].push(...rows));
@@ -247,13 +337,23 @@ export class Session implements SessionFace {
       done = true;
       await this.#cluster.ranks.tell((service) => service.settle(this.#id, true));
       if (mode === "prefill") this.#cluster.rates.add(outcomes.flatMap((o) => o.spans), this.#cluster.size);
-      const facts = reportOf(this.#cluster, outcomes, { variant, choice, wireDtype, sequences: perSequence, shape: { ...shape, heads, kvHeads, headDim }, total });
+      const facts = reportOf(this.#cluster, outcomes, {
+        variant,
+        choice,
+        wireDtype,
+        sequences: perSequence,
+        shape: { ...shape, heads, kvHeads, headDim },
+        total,
+      });
       const fresh = perSequence.reduce((sum, s) => sum + s.new, 0);
       const all = perSequence.reduce((sum, s) => sum + s.new + s.cached, 0);
       const paddingBytes = facts.perRank.reduce((sum, r) => sum + r.paddingBytes, 0);
-      return { outputs, report: { ...facts, step, mode, batch: perSequence, missRate: fresh / all, paddingBytes, tokens: this.tokens } };
+      return {
+        outputs,
+        report: { ...facts, step, mode, batch: perSequence, missRate: fresh / all, paddingBytes, tokens: this.tokens },
+      };
     } catch (error) {
-      if (!done) for (const pages of this.#pages) pages.rollback();
+      if (!done) { for (const pages of this.#pages) pages.rollback(); }
       throw error;
     }
   }
@@ -269,17 +369,28 @@ export class Session implements SessionFace {
       pages.append(sequence, ranges);
     } catch (error) {
       if (!(error instanceof LimitError)) throw error;
-      throw new LimitError(`rank ${rank}: free tokens of the KV cache, in pages of ${PAGE} (drop a sequence, or open the session with more capacity)`, error.have * PAGE, error.need * PAGE, undefined, "it", `sequence ${sequence}`);
+      throw new LimitError(
+        `rank ${rank}: free tokens of the KV cache, in pages of ${PAGE} (drop a sequence, or open the session with more capacity)`,
+        error.have * PAGE,
+        error.need * PAGE,
+        undefined,
+        "it",
+        `sequence ${sequence}`,
+      );
     }
   }
 
   /** Checks a batch; the rows of each sequence, and what each has cached after them. */
   #checked(batch: readonly SessionRows[]): { lengths: number[]; cached: Cached[] } {
-    if (!Array.isArray(batch) || batch.length === 0) throw new InputError("batch: found no sequence, expected an array of at least one");
+    if (!Array.isArray(batch) || batch.length === 0) {
+      throw new InputError("batch: found no sequence, expected an array of at least one");
+    }
     const seen = new Set<number>();
     const checked = batch.map((rows) => {
       const found = validateRows(rows, this.options, this.#cachedSoFar.get(rows?.sequence));
-      if (seen.has(rows.sequence)) throw new InputError(`batch: found sequence ${rows.sequence} twice, expected each once`);
+      if (seen.has(rows.sequence)) {
+        throw new InputError(`batch: found sequence ${rows.sequence} twice, expected each once`);
+      }
       seen.add(rows.sequence);
       return found;
     });
@@ -332,7 +443,12 @@ function named(b: Block, sequences: readonly number[]): Block {
   return { rows: b.rows, runs: b.runs.map((run) => ({ ...run, sequence: sequences[run.sequence] })) };
 }
 
-function gatherQueries(b: Block, batch: readonly SessionRows[], before: readonly number[], width: number): Float32Array {
+function gatherQueries(
+  b: Block,
+  batch: readonly SessionRows[],
+  before: readonly number[],
+  width: number,
+): Float32Array {
   const rows = new Float32Array(b.rows * width);
   for (const run of b.runs) {
     const at = run.start - before[run.sequence];
@@ -341,16 +457,25 @@ function gatherQueries(b: Block, batch: readonly SessionRows[], before: readonly
   return rows;
 }
 
-function scatter(data: ArrayBuffer, b: Block, before: readonly number[], outputs: readonly SessionOutput[], heads: number, headDim: number): void {
+function scatter(
+  data: ArrayBuffer,
+  b: Block,
+  before: readonly number[],
+  outputs: readonly SessionOutput[],
+  heads: number,
+  headDim: number,
+): void {
   const o = new Float32Array(data, 0, b.rows * heads * headDim);
   const lse = publicLse(new Float32Array(data, o.byteLength, b.rows * heads));
   for (const run of b.runs) {
     const at = run.start - before[run.sequence];
-    outputs[run.sequence].out.set(o.subarray(run.row * heads * headDim, (run.row + run.length) * heads * headDim), at * heads * headDim);
+    outputs[run.sequence].out.set(
+      o.subarray(run.row * heads * headDim, (run.row + run.length) * heads * headDim),
+      at * heads * headDim,
+    );
     outputs[run.sequence].lse.set(lse.subarray(run.row * heads, (run.row + run.length) * heads), at * heads);
   }
 }
-
 
 /** The largest magnitudes of each sequence's cached rows. */
 function largestCached(rows: readonly CachedRows[], dtype: DType): Map<number, Cached> {

@@ -2,12 +2,17 @@
 
 /** Turns of the loop below. */
 const TURNS = 2e7;
-/** Seconds that they take on one core of an ordinary server of 2026 with nothing else to do (measured: 19 ms in Node and Deno on two). */
+/**
+ * Seconds that they take on one core of an ordinary server of 2026 with nothing else to do (measured: 19 ms in Node and
+ * Deno on two).
+ */
 const QUIET = 0.022;
 /** More than that is not believed of a machine that still works. */
 const MOST = 20;
 
-/** By how much this thread is slower than on a quiet machine, from 1 to 20; some 20 ms of arithmetic where it is quiet. */
+/**
+ * By how much this thread is slower than on a quiet machine, from 1 to 20; some 20 ms of arithmetic where it is quiet.
+ */
 export function slowness(): number {
   const start = performance.now();
   let x = 1;

@@ -30,9 +30,14 @@ interface Header extends Omit<Snapshot, "ranks"> {
   readonly ranks: readonly (readonly { readonly sequence: number; readonly ranges: readonly Range[] }[])[];
 }
 
-/** Bytes of a snapshot: the magic line, the checksum, the header's length, the header, the data of all ranks in order. */
+/**
+ * Bytes of a snapshot: the magic line, the checksum, the header's length, the header, the data of all ranks in order.
+ */
 export async function packSnapshot(snapshot: Snapshot): Promise<Uint8Array> {
-  const header: Header = { ...snapshot, ranks: snapshot.ranks.map((rows) => rows.map(({ sequence, ranges }) => ({ sequence, ranges }))) };
+  const header: Header = {
+    ...snapshot,
+    ranks: snapshot.ranks.map((rows) => rows.map(({ sequence, ranges }) => ({ sequence, ranges }))),
+  };
   const text = new TextEncoder().encode(JSON.stringify(header));
   const parts = snapshot.ranks.flatMap((rows) => rows.map((r) => new Uint8Array(r.data)));
   const out = new Uint8Array(HEADER_AT + text.length + parts.reduce((sum, p) => sum + p.length, 0));
@@ -48,21 +53,36 @@ export async function packSnapshot(snapshot: Snapshot): Promise<Uint8Array> {
   return out;
 }
 
-/** A snapshot's bytes as they are now: a Buffer's slice would share memory with other files, and its owner may change it. Errors: InputError. */
+/**
+ * A snapshot's bytes as they are now: a Buffer's slice would share memory with other files, and its owner may change
+ * it. Errors: InputError.
+ */
 export function snapshotBytes(given: unknown): Uint8Array<ArrayBuffer> {
-  return given instanceof Uint8Array ? new Uint8Array(given) : bad(`found ${sayValue(given)}, expected the Uint8Array that snapshot() gave`);
+  return given instanceof Uint8Array
+    ? new Uint8Array(given)
+    : bad(`found ${sayValue(given)}, expected the Uint8Array that snapshot() gave`);
 }
 
-/** Reads a snapshot that must fit a session: its checksum, shape, positions and values. Errors: InputError saying what was found and expected. */
-export async function unpackSnapshot(bytes: Uint8Array<ArrayBuffer>, fits: Omit<Snapshot, "steps" | "ranks">): Promise<Snapshot> {
+/**
+ * Reads a snapshot that must fit a session: its checksum, shape, positions and values. Errors: InputError saying what
+ * was found and expected.
+ */
+export async function unpackSnapshot(
+  bytes: Uint8Array<ArrayBuffer>,
+  fits: Omit<Snapshot, "steps" | "ranks">,
+): Promise<Snapshot> {
   if (bytes.length < HEADER_AT || MAGIC.some((byte, i) => bytes[i] !== byte)) {
     bad("found other bytes, expected those that snapshot() of this version gave");
   }
   const sum = await sumOf(bytes);
-  if (sum.some((byte, i) => bytes[MAGIC.length + i] !== byte)) bad("found bytes that its checksum does not fit, expected it as it was taken: it was damaged or cut off");
+  if (sum.some((byte, i) => bytes[MAGIC.length + i] !== byte)) {
+    bad("found bytes that its checksum does not fit, expected it as it was taken: it was damaged or cut off");
+  }
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(LENGTH_AT, true);
   const begin = HEADER_AT + length;
-  if (length > LARGEST_HEADER || begin > bytes.length) bad(`found a header of ${length} bytes in ${bytes.length} bytes, expected it to fit`);
+  if (length > LARGEST_HEADER || begin > bytes.length) {
+    bad(`found a header of ${length} bytes in ${bytes.length} bytes, expected it to fit`);
+  }
   const header = headerOf(bytes.subarray(HEADER_AT, begin), fits);
   const rowBytes = 2 * fits.kvHeads * fits.headDim * bytesPer(fits.wireDtype);
   let at = begin;
@@ -72,7 +92,9 @@ export async function unpackSnapshot(bytes: Uint8Array<ArrayBuffer>, fits: Omit<
       if (at + size > bytes.length) bad(`found ${bytes.length} bytes, expected at least ${at + size}: it is cut off`);
       const data = bytes.slice(at, at + size).buffer;
       const wrong = decode(data, fits.wireDtype).find((x) => !Number.isFinite(x));
-      if (wrong !== undefined) bad(`rank ${rank}, sequence ${sequence}: found ${wrong} among its keys and values, expected finite numbers`);
+      if (wrong !== undefined) {
+        bad(`rank ${rank}, sequence ${sequence}: found ${wrong} among its keys and values, expected finite numbers`);
+      }
       at += size;
       return { sequence, ranges: ranges.map(({ start, end }) => ({ start, end })), data };
     })
@@ -89,9 +111,14 @@ function headerOf(text: Uint8Array, fits: Omit<Snapshot, "steps" | "ranks">): He
     return bad("found a header that is no JSON, expected JSON");
   }
   for (const name of ["size", "heads", "kvHeads", "headDim", "wireDtype"] as const) {
-    if (header?.[name] !== fits[name]) bad(`found ${name} ${JSON.stringify(header?.[name])}, expected this session's ${JSON.stringify(fits[name])}`);
+    if (header?.[name] !== fits[name]) {
+      bad(`found ${name} ${JSON.stringify(header?.[name])}, expected this session's ${JSON.stringify(fits[name])}`);
+    }
   }
-  if (!Number.isSafeInteger(header.steps) || header.steps < 0 || !Array.isArray(header.ranks) || header.ranks.length !== fits.size) {
+  if (
+    !Number.isSafeInteger(header.steps) || header.steps < 0 || !Array.isArray(header.ranks) ||
+    header.ranks.length !== fits.size
+  ) {
     bad(`found a header without the steps and rows of ${fits.size} ranks`);
   }
   const held = new Map<number, Range[][]>();
@@ -99,7 +126,9 @@ function headerOf(text: Uint8Array, fits: Omit<Snapshot, "steps" | "ranks">): He
     if (!Array.isArray(sequences)) bad(`rank ${rank}: found no list of sequences`);
     for (const entry of sequences as unknown[]) {
       const { sequence, ranges } = (entry ?? {}) as Header["ranks"][number][number];
-      if (!Number.isSafeInteger(sequence) || sequence < 0 || !Array.isArray(ranges)) bad(`rank ${rank}: found sequence ${sequence} without ranges, expected both`);
+      if (!Number.isSafeInteger(sequence) || sequence < 0 || !Array.isArray(ranges)) {
+        bad(`rank ${rank}: found sequence ${sequence} without ranges, expected both`);
+      }
       const perRank = held.get(sequence) ?? Array.from({ length: fits.size }, () => []);
       if (perRank[rank].length > 0) bad(`rank ${rank}: found sequence ${sequence} twice, expected it once`);
       perRank[rank] = ranges;
@@ -110,12 +139,18 @@ function headerOf(text: Uint8Array, fits: Omit<Snapshot, "steps" | "ranks">): He
   return header;
 }
 
-/** Throws unless the ranks hold every position of a sequence once, up to its length, and as many as a deal gives each: numbers that differ by at most 1. */
+/**
+ * Throws unless the ranks hold every position of a sequence once, up to its length, and as many as a deal gives each:
+ * numbers that differ by at most 1.
+ */
 function requireDealt(sequence: number, perRank: readonly (readonly Range[])[]): void {
   for (const [rank, ranges] of perRank.entries()) {
     let end = 0;
     for (const range of ranges) {
-      if (!Number.isSafeInteger(range?.start) || !Number.isSafeInteger(range?.end) || range.start < end || range.end <= range.start) {
+      if (
+        !Number.isSafeInteger(range?.start) || !Number.isSafeInteger(range?.end) || range.start < end ||
+        range.end <= range.start
+      ) {
         bad(`rank ${rank}, sequence ${sequence}: found range ${JSON.stringify(range)}, expected ascending positions`);
       }
       end = range.end;
@@ -123,11 +158,21 @@ function requireDealt(sequence: number, perRank: readonly (readonly Range[])[]):
   }
   let next = 0;
   for (const { start, end } of perRank.flat().sort((a, b) => a.start - b.start)) {
-    if (start !== next) bad(`sequence ${sequence}: found position ${Math.min(start, next)} ${start > next ? "on no rank" : "on two ranks"}, expected each on one`);
+    if (start !== next) {
+      bad(
+        `sequence ${sequence}: found position ${Math.min(start, next)} ${
+          start > next ? "on no rank" : "on two ranks"
+        }, expected each on one`,
+      );
+    }
     next = end;
   }
   const counts = perRank.map((ranges) => count(ranges));
-  if (Math.max(...counts) - Math.min(...counts) > 1) bad(`sequence ${sequence}: found ${counts.join(", ")} tokens on the ranks, expected numbers that differ by at most 1`);
+  if (Math.max(...counts) - Math.min(...counts) > 1) {
+    bad(
+      `sequence ${sequence}: found ${counts.join(", ")} tokens on the ranks, expected numbers that differ by at most 1`,
+    );
+  }
 }
 
 /** SHA-256 of what follows the checksum. */

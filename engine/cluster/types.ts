@@ -20,15 +20,27 @@ export interface ClusterOptions {
   readonly backend?: Backend;
   /** Default: as fast as messages between workers are. */
   readonly link?: Link;
-  /** Seconds after a fault (a chunk that never comes) within which a run fails on a quiet machine; default 5. See `report.timeout`. */
+  /**
+   * Seconds after a fault (a chunk that never comes) within which a run fails on a quiet machine; default 5. See
+   * `report.timeout`.
+   */
   readonly timeout?: number;
-  /** WGSL texts by kernel name, in place of the shipped ones; `report.kernel` says by what name, or that, a kernel's text was replaced. */
+  /**
+   * WGSL texts by kernel name, in place of the shipped ones; `report.kernel` says by what name, or that, a kernel's
+   * text was replaced.
+   */
   readonly shaders?: Replacements;
-  /** Whether each rank tries the kernels that suit its device on the work itself and keeps the fastest. Default: on a GPU yes, on a software adapter no (which is fastest there is known). */
+  /**
+   * Whether each rank tries the kernels that suit its device on the work itself and keeps the fastest. Default: on a
+   * GPU yes, on a software adapter no (which is fastest there is known).
+   */
   readonly tune?: boolean;
   /** Makes a rank fail on purpose. */
   readonly fault?: Fault;
-  /** A native worker that computes in place of ranks here; `backend`, `shaders`, `fault` and `timeout` are refused beside it. */
+  /**
+   * A native worker that computes in place of ranks here; `backend`, `shaders`, `fault` and `timeout` are refused
+   * beside it.
+   */
   readonly remote?: RemoteOptions;
   readonly signal?: AbortSignal;
 }
@@ -120,9 +132,9 @@ export interface AttendInput {
   /** Called as ranks finish hops: hops done of all ranks together, and their total (N x N). */
   readonly onProgress?: (done: number, total: number) => void;
   /**
-   * Makes the run halt: each rank before the attention of each hop and, in pass-Q, before its All2All and its merge. Called
-   * with a rank's state when it halts, again when its messages change while it is halted, and once at its end. It goes on
-   * when it has `leave()`; the result is the same to the last bit as that of a run that does not halt.
+   * Makes the run halt: each rank before the attention of each hop and, in pass-Q, before its All2All and its merge.
+   * Called with a rank's state when it halts, again when its messages change while it is halted, and once at its end.
+   * It goes on when it has `leave()`; the result is the same to the last bit as that of a run that does not halt.
    */
   readonly onHalt?: (halt: Halt) => void;
   /** Rows of Q whose partial results halts hand out; default all. */
@@ -139,7 +151,9 @@ export interface Made {
   readonly keys?: Held;
   /** Rows of Q that `out` and `lse` are of. */
   readonly rows: readonly number[];
-  /** f32 `[rows, H, D]`: in pass-KV over the keys of this hop and those before, in pass-Q over those of this hop alone. */
+  /**
+   * f32 `[rows, H, D]`: in pass-KV over the keys of this hop and those before, in pass-Q over those of this hop alone.
+   */
   readonly out: Float32Array;
   /** f32 `[rows, H]`, natural log, -Infinity where a row saw no key. */
   readonly lse: Float32Array;
@@ -173,9 +187,17 @@ export interface Report {
   readonly wireDtype: DType;
   readonly causal: boolean;
   readonly scale: number;
-  readonly shape: { readonly heads: number; readonly kvHeads: number; readonly headDim: number; readonly sequences: readonly Sequence[] };
+  readonly shape: {
+    readonly heads: number;
+    readonly kvHeads: number;
+    readonly headDim: number;
+    readonly sequences: readonly Sequence[];
+  };
   readonly link: Link | null;
-  /** Seconds from a fault to its error: as asked for, and as used, longer where the machine was slow when the cluster started. None on a remote worker. */
+  /**
+   * Seconds from a fault to its error: as asked for, and as used, longer where the machine was slow when the cluster
+   * started. None on a remote worker.
+   */
   readonly timeout?: { readonly asked: number; readonly used: number };
   readonly perRank: readonly RankTraffic[];
   /** Seconds. */
@@ -203,10 +225,18 @@ export interface StepOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** The face of a session: a conversation's KV cache on the ranks. A step that fails or is cancelled leaves every rank's cache as it was. */
+/**
+ * The face of a session: a conversation's KV cache on the ranks. A step that fails or is cancelled leaves every rank's
+ * cache as it was.
+ */
 export interface SessionFace {
   /** Tokens that each rank can hold (whole pages), and pages in use on each. */
-  readonly capacity: { readonly tokensPerRank: number; readonly pageTokens: number; readonly pagesUsed: readonly number[]; readonly pages: number };
+  readonly capacity: {
+    readonly tokensPerRank: number;
+    readonly pageTokens: number;
+    readonly pagesUsed: readonly number[];
+    readonly pages: number;
+  };
   /** Every sequence's tokens on every rank. */
   readonly tokens: readonly { readonly sequence: number; readonly perRank: readonly number[] }[];
   readonly disposed: boolean;
@@ -236,7 +266,10 @@ export interface ClusterFace {
   attend(input: AttendInput): Promise<AttendResult>;
   /** Opens a conversation with a KV cache that stays on the ranks. Errors: InputError, LimitError, RankError. */
   session(options: SessionOptions): Promise<SessionFace>;
-  /** Replaces dead ranks and restores what they had cached, before anything else may begin; resolves to the ranks replaced. */
+  /**
+   * Replaces dead ranks and restores what they had cached, before anything else may begin; resolves to the ranks
+   * replaced.
+   */
   repair(): Promise<number[]>;
   /** Ends every worker and gives back every port and buffer. What runs fails with an AbortError. */
   dispose(): Promise<void>;

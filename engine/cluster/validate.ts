@@ -1,4 +1,6 @@
-/** Checks what a cluster is asked before anything is started: every message says what was found and what was expected. */
+/**
+ * Checks what a cluster is asked before anything is started: every message says what was found and what was expected.
+ */
 import { InputError } from "../errors.ts";
 import { refuseUnknown, sayValue } from "../options.ts";
 import { bytesPer, type DType } from "../tensor/dtype.ts";
@@ -22,7 +24,17 @@ const SEEDED_MOST = 4;
 /** Where a run computes. On a worker ("remote") q, k and v are all held in the wire type. */
 export type Where = "here" | "remote";
 
-const CLUSTER = keysOf<ClusterOptions>({ ranks: 1, backend: 1, link: 1, timeout: 1, shaders: 1, tune: 1, fault: 1, remote: 1, signal: 1 });
+const CLUSTER = keysOf<ClusterOptions>({
+  ranks: 1,
+  backend: 1,
+  link: 1,
+  timeout: 1,
+  shaders: 1,
+  tune: 1,
+  fault: 1,
+  remote: 1,
+  signal: 1,
+});
 const ATTEND = keysOf<AttendInput>({
   q: 1,
   k: 1,
@@ -41,7 +53,16 @@ const ATTEND = keysOf<AttendInput>({
   onHalt: 1,
   watch: 1,
 });
-const SESSION = keysOf<SessionOptions>({ heads: 1, kvHeads: 1, headDim: 1, scale: 1, wireDtype: 1, capacity: 1, variant: 1, rates: 1 });
+const SESSION = keysOf<SessionOptions>({
+  heads: 1,
+  kvHeads: 1,
+  headDim: 1,
+  scale: 1,
+  wireDtype: 1,
+  capacity: 1,
+  variant: 1,
+  rates: 1,
+});
 const ROWS = keysOf<SessionRows>({ sequence: 1, q: 1, k: 1, v: 1 });
 const STEP = keysOf<StepOptions>({ variant: 1, fault: 1, signal: 1, onProgress: 1 });
 /** What a worker takes beside. */
@@ -71,7 +92,9 @@ const FAULT_KINDS = ["exit", "drop", "lose-device"];
 export function validateCluster(options: ClusterOptions): void {
   refuseUnknown("cluster", options, CLUSTER);
   const { ranks, backend, link, timeout, fault, shaders, tune, signal } = options;
-  if (!Number.isInteger(ranks) || ranks < 1 || ranks > 64) throw new InputError(`ranks: found ${sayValue(ranks)}, expected a whole number from 1 to 64`);
+  if (!Number.isInteger(ranks) || ranks < 1 || ranks > 64) {
+    throw new InputError(`ranks: found ${sayValue(ranks)}, expected a whole number from 1 to 64`);
+  }
   if (backend !== undefined && backend !== "webgpu" && backend !== "cpu") {
     throw new InputError(`backend: found ${sayValue(backend)}, expected "webgpu" or "cpu"`);
   }
@@ -84,15 +107,25 @@ export function validateCluster(options: ClusterOptions): void {
     throw new InputError(`shaders: found ${sayValue(shaders)}, expected an object of WGSL texts by kernel name`);
   }
   for (const [kernel, given] of Object.entries(shaders ?? {})) {
-    const { text, name } = typeof given === "string" ? { text: given, name: "" } : (given ?? {}) as { text?: unknown; name?: unknown };
+    const { text, name } = typeof given === "string"
+      ? { text: given, name: "" }
+      : (given ?? {}) as { text?: unknown; name?: unknown };
     if (typeof text !== "string" || typeof name !== "string") {
-      throw new InputError(`shaders: found ${sayValue(given)} for ${JSON.stringify(kernel)}, expected its WGSL text, or { name, text }`);
+      throw new InputError(
+        `shaders: found ${sayValue(given)} for ${JSON.stringify(kernel)}, expected its WGSL text, or { name, text }`,
+      );
     }
   }
   if (backend === "cpu" && Object.keys(shaders ?? {}).length > 0) {
-    throw new InputError(`shaders: found ${Object.keys(shaders!).join(", ")} beside backend "cpu", which runs no WGSL; expected backend "webgpu", or no shaders`);
+    throw new InputError(
+      `shaders: found ${
+        Object.keys(shaders!).join(", ")
+      } beside backend "cpu", which runs no WGSL; expected backend "webgpu", or no shaders`,
+    );
   }
-  if (tune !== undefined && typeof tune !== "boolean") throw new InputError(`tune: found ${sayValue(tune)}, expected true or false`);
+  if (tune !== undefined && typeof tune !== "boolean") {
+    throw new InputError(`tune: found ${sayValue(tune)}, expected true or false`);
+  }
   validateWatching({ signal });
 }
 
@@ -102,20 +135,43 @@ export function validateFault(fault: Fault, ranks: number, backend: Backend = "w
   const { rank, hop, kind, step } = fault;
   const within = (n: number) => Number.isInteger(n) && n >= 0 && n < ranks;
   if (!within(rank) || !within(hop)) {
-    throw new InputError(`fault: found rank ${sayValue(rank)}, hop ${sayValue(hop)}, expected both from 0 to ${ranks - 1}`);
+    throw new InputError(
+      `fault: found rank ${sayValue(rank)}, hop ${sayValue(hop)}, expected both from 0 to ${ranks - 1}`,
+    );
   }
-  if (!FAULT_KINDS.includes(kind)) throw new InputError(`fault: found kind ${sayValue(kind)}, expected ${FAULT_KINDS.join(", ")}`);
-  if (step !== undefined && !(Number.isInteger(step) && step >= 0)) throw new InputError(`fault: found step ${sayValue(step)}, expected a whole number of at least 0`);
-  if (kind === "lose-device" && backend === "cpu") throw new InputError('fault: found kind "lose-device" with backend "cpu", which has no device; expected "exit" or "drop"');
+  if (!FAULT_KINDS.includes(kind)) {
+    throw new InputError(`fault: found kind ${sayValue(kind)}, expected ${FAULT_KINDS.join(", ")}`);
+  }
+  if (step !== undefined && !(Number.isInteger(step) && step >= 0)) {
+    throw new InputError(`fault: found step ${sayValue(step)}, expected a whole number of at least 0`);
+  }
+  if (kind === "lose-device" && backend === "cpu") {
+    throw new InputError(
+      'fault: found kind "lose-device" with backend "cpu", which has no device; expected "exit" or "drop"',
+    );
+  }
 }
 
 /** Throws InputError unless what watches a call is what it should be. */
-function validateWatching(given: { readonly signal?: unknown; readonly onProgress?: unknown; readonly onHalt?: unknown; readonly watch?: unknown }): void {
-  if (given.signal !== undefined && !(given.signal instanceof AbortSignal)) throw new InputError(`signal: found ${sayValue(given.signal)}, expected an AbortSignal`);
-  for (const name of ["onProgress", "onHalt"] as const) {
-    if (given[name] !== undefined && typeof given[name] !== "function") throw new InputError(`${name}: found ${sayValue(given[name])}, expected a function`);
+function validateWatching(
+  given: {
+    readonly signal?: unknown;
+    readonly onProgress?: unknown;
+    readonly onHalt?: unknown;
+    readonly watch?: unknown;
+  },
+): void {
+  if (given.signal !== undefined && !(given.signal instanceof AbortSignal)) {
+    throw new InputError(`signal: found ${sayValue(given.signal)}, expected an AbortSignal`);
   }
-  if (given.watch !== undefined && !Array.isArray(given.watch)) throw new InputError(`watch: found ${sayValue(given.watch)}, expected an array of rows of Q`);
+  for (const name of ["onProgress", "onHalt"] as const) {
+    if (given[name] !== undefined && typeof given[name] !== "function") {
+      throw new InputError(`${name}: found ${sayValue(given[name])}, expected a function`);
+    }
+  }
+  if (given.watch !== undefined && !Array.isArray(given.watch)) {
+    throw new InputError(`watch: found ${sayValue(given.watch)}, expected an array of rows of Q`);
+  }
 }
 
 function validateRates(rates: unknown): void {
@@ -123,7 +179,9 @@ function validateRates(rates: unknown): void {
   refuseUnknown("rates", rates, ["flops", "bandwidth"]);
   for (const name of ["flops", "bandwidth"] as const) {
     const value = (rates as Record<string, unknown>)[name];
-    if (!(typeof value === "number" && value > 0 && Number.isFinite(value))) throw new InputError(`rates: found ${name} ${sayValue(value)}, expected a number above 0`);
+    if (!(typeof value === "number" && value > 0 && Number.isFinite(value))) {
+      throw new InputError(`rates: found ${name} ${sayValue(value)}, expected a number above 0`);
+    }
   }
 }
 
@@ -134,11 +192,15 @@ export function validateHeads(heads: number, kvHeads: number, headDim: number): 
       throw new InputError(`${name}: found ${sayValue(value)}, expected a whole number of at least 1`);
     }
     if (value > MOST_HEADS) {
-      throw new InputError(`${name}: found ${value}, expected at most ${MOST_HEADS}: as many workgroups fit one axis of a WebGPU grid`);
+      throw new InputError(
+        `${name}: found ${value}, expected at most ${MOST_HEADS}: as many workgroups fit one axis of a WebGPU grid`,
+      );
     }
   }
   if (heads % kvHeads !== 0) {
-    throw new InputError(`heads: found H = ${heads} query heads and Hkv = ${kvHeads} KV heads, expected H a multiple of Hkv`);
+    throw new InputError(
+      `heads: found H = ${heads} query heads and Hkv = ${kvHeads} KV heads, expected H a multiple of Hkv`,
+    );
   }
   if (!Number.isInteger(headDim) || headDim % 4 !== 0 || headDim < 16 || headDim > 256) {
     throw new InputError(`head dimension: found D = ${sayValue(headDim)}, expected a multiple of 4 from 16 to 256`);
@@ -151,7 +213,9 @@ export function validateAttend(input: AttendInput, where: Where = "here"): void 
   const { heads, kvHeads, headDim, sequences, wireDtype = "f32", variant = "pass-kv" } = input;
   validateHeads(heads, kvHeads, headDim);
   if (!Array.isArray(sequences)) {
-    throw new InputError(`sequences: found ${sayValue(sequences)}, expected an array such as [{ new: 128, cached: 0 }]`);
+    throw new InputError(
+      `sequences: found ${sayValue(sequences)}, expected an array such as [{ new: 128, cached: 0 }]`,
+    );
   }
   if (sequences.length === 0) throw new InputError("sequences: found none, expected at least one");
   sequences.forEach((s: unknown, i) => {
@@ -159,7 +223,9 @@ export function validateAttend(input: AttendInput, where: Where = "here"): void 
     for (const name of ["new", "cached"] as const) {
       const value = (s as Record<string, unknown>)[name];
       if (!Number.isSafeInteger(value) || (value as number) < 0) {
-        throw new InputError(`sequence ${i}: found ${sayValue(value)} ${name} tokens, expected a whole number of at least 0`);
+        throw new InputError(
+          `sequence ${i}: found ${sayValue(value)} ${name} tokens, expected a whole number of at least 0`,
+        );
       }
     }
   });
@@ -196,8 +262,13 @@ export function validateAttend(input: AttendInput, where: Where = "here"): void 
   validateSums("", largest.v, all);
 }
 
-/** Throws InputError unless a worker can make these inputs from a seed and attend to them: its seeded values are below 4. */
-export function validateSeeded({ heads, kvHeads, headDim, scale }: Pick<AttendInput, "heads" | "kvHeads" | "headDim" | "scale">): void {
+/**
+ * Throws InputError unless a worker can make these inputs from a seed and attend to them: its seeded values are below
+ * 4.
+ */
+export function validateSeeded(
+  { heads, kvHeads, headDim, scale }: Pick<AttendInput, "heads" | "kvHeads" | "headDim" | "scale">,
+): void {
   validateHeads(heads, kvHeads, headDim);
   validateScale(scale, "remote");
   validateScores("", SEEDED_MOST, SEEDED_MOST, headDim, scale);
@@ -234,8 +305,9 @@ export function validateStep(options: StepOptions, where: Where = "here", ranks 
 }
 
 /**
- * Checks new rows of one sequence against the session's options and against what the sequence has cached: their scores are
- * with its earlier keys too. Returns T, the largest magnitudes of the rows, and what the sequence has cached after them.
+ * Checks new rows of one sequence against the session's options and against what the sequence has cached: their scores
+ * are with its earlier keys too. Returns T, the largest magnitudes of the rows, and what the sequence has cached after
+ * them.
  */
 export function validateRows(
   rows: SessionRows,
@@ -251,13 +323,23 @@ export function validateRows(
   expectArray(`${name}q`, rows.q);
   const T = rows.q.length / (heads * headDim);
   if (!Number.isInteger(T) || T < 1) {
-    throw new InputError(`${name}q: found ${rows.q.length} elements, expected whole rows of ${heads} heads x ${headDim}, at least one`);
+    throw new InputError(
+      `${name}q: found ${rows.q.length} elements, expected whole rows of ${heads} heads x ${headDim}, at least one`,
+    );
   }
   expectRows(`${name}k`, rows.k, T, kvHeads, headDim, "T");
   expectRows(`${name}v`, rows.v, T, kvHeads, headDim, "T");
-  const largest = { q: largestOf(`${name}q`, rows.q), k: largestOf(`${name}k`, rows.k), v: largestOf(`${name}v`, rows.v) };
+  const largest = {
+    q: largestOf(`${name}q`, rows.q),
+    k: largestOf(`${name}k`, rows.k),
+    v: largestOf(`${name}v`, rows.v),
+  };
   for (const which of ["q", "k", "v"] as const) validateHeld(`${name}${which}`, largest[which], wireDtype);
-  const after: Cached = { tokens: cached.tokens + T, k: Math.max(cached.k, largest.k), v: Math.max(cached.v, largest.v) };
+  const after: Cached = {
+    tokens: cached.tokens + T,
+    k: Math.max(cached.k, largest.k),
+    v: Math.max(cached.v, largest.v),
+  };
   validateScores(name, largest.q, after.k, headDim, scale);
   validateSums(name, after.v, after.tokens);
   return { T, largest, cached: after };
@@ -281,7 +363,13 @@ export function validateScale(scale: number | undefined, where: Where = "here", 
  * Throws InputError if scores of such queries and keys may overflow f32. Kernels multiply by the scale and by log2(e)
  * before or after the sum over D, so each order must fit.
  */
-export function validateScores(prefix: string, q: number, k: number, headDim: number, scale = 1 / Math.sqrt(headDim)): void {
+export function validateScores(
+  prefix: string,
+  q: number,
+  k: number,
+  headDim: number,
+  scale = 1 / Math.sqrt(headDim),
+): void {
   const by = Math.max(1, 2 * Math.abs(scale));
   if (q * k * headDim * by > F32_MAX || q * by > F32_MAX) {
     throw new InputError(
@@ -290,7 +378,10 @@ export function validateScores(prefix: string, q: number, k: number, headDim: nu
   }
 }
 
-/** Throws InputError unless a link can carry a message: `name` is what gave it. What a run takes on it: {@link validateRun}. */
+/**
+ * Throws InputError unless a link can carry a message: `name` is what gave it. What a run takes on it: {@link
+ * validateRun}.
+ */
 export function validateLink(link: Link, name = "link"): void {
   refuseUnknown(name, link, ["bandwidth", "latency"]);
   const { bandwidth, latency } = link;
@@ -302,13 +393,15 @@ export function validateLink(link: Link, name = "link"): void {
     );
   }
   if (latency > MOST_SECONDS) {
-    throw new InputError(`${name}: found a latency of ${latency} s, expected at most ${MOST_SECONDS}: each message takes as long`);
+    throw new InputError(
+      `${name}: found a latency of ${latency} s, expected at most ${MOST_SECONDS}: each message takes as long`,
+    );
   }
 }
 
 /**
- * Throws InputError where a rank's messages of one attention of T new and P cached tokens would take hours on a link: N - 1
- * ring messages, and as many parcels in pass-Q.
+ * Throws InputError where a rank's messages of one attention of T new and P cached tokens would take hours on a link: N
+ * - 1 ring messages, and as many parcels in pass-Q.
  */
 export function validateRun(
   { heads, kvHeads, headDim, wireDtype = "f32", variant = "pass-kv" }: Pick<
@@ -328,7 +421,9 @@ export function validateRun(
   const seconds = bytes / link.bandwidth + (ranks - 1) * link.latency;
   if (seconds > MOST_SECONDS) {
     throw new InputError(
-      `${name}: found ${link.bandwidth} bytes/s and ${link.latency} s, on which a rank's ${bytes} bytes in ${ranks - 1} messages take ${
+      `${name}: found ${link.bandwidth} bytes/s and ${link.latency} s, on which a rank's ${bytes} bytes in ${
+        ranks - 1
+      } messages take ${
         seconds.toPrecision(3)
       } s, expected at most ${MOST_SECONDS} (an hour): use a faster link or fewer tokens`,
     );
@@ -347,9 +442,9 @@ function validateSums(prefix: string, v: number, tokens: number): void {
 function validateHeld(name: string, max: number, wire: DType): void {
   if (max <= LARGEST[wire]) return;
   throw new InputError(
-    `${name}: found a value of magnitude ${max}, which ${wire} on the wire cannot hold (at most ${LARGEST[wire]}); use ${
-      wire === "f16" ? "bf16 or f32" : "f32"
-    }`,
+    `${name}: found a value of magnitude ${max}, which ${wire} on the wire cannot hold (at most ${
+      LARGEST[wire]
+    }); use ${wire === "f16" ? "bf16 or f32" : "f32"}`,
   );
 }
 
@@ -366,14 +461,25 @@ function validateVariant(variant: unknown): void {
 }
 
 function expectArray(name: string, data: unknown): asserts data is Float32Array {
-  if (!(data instanceof Float32Array)) throw new InputError(`${name}: found ${sayValue(data)}, expected a Float32Array`);
+  if (!(data instanceof Float32Array)) {
+    throw new InputError(`${name}: found ${sayValue(data)}, expected a Float32Array`);
+  }
 }
 
-function expectRows(name: string, data: Float32Array, rows: number, heads: number, headDim: number, what: string): void {
+function expectRows(
+  name: string,
+  data: Float32Array,
+  rows: number,
+  heads: number,
+  headDim: number,
+  what: string,
+): void {
   expectArray(name, data);
   if (data.length !== rows * heads * headDim) {
     throw new InputError(
-      `${name}: found ${data.length} elements, expected ${rows} rows (${what}) x ${heads} heads x ${headDim} = ${rows * heads * headDim}`,
+      `${name}: found ${data.length} elements, expected ${rows} rows (${what}) x ${heads} heads x ${headDim} = ${
+        rows * heads * headDim
+      }`,
     );
   }
 }
@@ -383,7 +489,9 @@ function largestOf(name: string, data: Float32Array): number {
   for (let i = 0; i < data.length; i++) {
     const size = Math.abs(data[i]);
     if (!(size <= max)) {
-      if (!Number.isFinite(size)) throw new InputError(`${name}: found ${data[i]} at element ${i}, expected finite numbers`);
+      if (!Number.isFinite(size)) {
+        throw new InputError(`${name}: found ${data[i]} at element ${i}, expected finite numbers`);
+      }
       max = size;
     }
   }

@@ -8,7 +8,10 @@ const locks = (navigator as { locks?: LockManager }).locks;
 /** Seconds of silence that count as a worker's end (see Platform): without locks silence is the only sign of it. */
 export const SILENCE = locks === undefined ? 15 : 120;
 
-/** Wraps a started worker. One that closes itself makes no event: it lets go of its lock instead, which is noticed at once. */
+/**
+ * Wraps a started worker. One that closes itself makes no event: it lets go of its lock instead, which is noticed at
+ * once.
+ */
 export function webWorker(worker: Worker): RankWorker {
   const listeners: ((how: string) => void)[] = [];
   const died = (how: string) => {

@@ -17,7 +17,11 @@ export interface WorkerRank {
 }
 
 /** Starts a worker and opens its rank; `onPulse` gets its signs of life. */
-export function startRank(platform: Platform, setup: Omit<RankSetup, "pulse" | "lock">, onPulse: (pulse: Pulse) => void): WorkerRank {
+export function startRank(
+  platform: Platform,
+  setup: Omit<RankSetup, "pulse" | "lock">,
+  onPulse: (pulse: Pulse) => void,
+): WorkerRank {
   const worker = platform.startWorker();
   const { port1: pulse, port2 } = new MessageChannel();
   const service = Comlink.wrap<RankService>(worker.endpoint);
@@ -30,12 +34,18 @@ export function startRank(platform: Platform, setup: Omit<RankSetup, "pulse" | "
   const given = [...setup.ports.filter((p) => p !== undefined), port2];
   const opened = service.open(Comlink.transfer({ ...setup, lock: worker.lock, pulse: port2 }, given));
   opened.catch(() => {});
-  return { worker, service, opened, died: new Promise((resolve) => worker.onDeath(resolve)), mute: () => pulse.close() };
+  return {
+    worker,
+    service,
+    opened,
+    died: new Promise((resolve) => worker.onDeath(resolve)),
+    mute: () => pulse.close(),
+  };
 }
 
 /**
- * Closes a rank, then ends its worker, however long that takes: a worker thread of Node's that is ended while Dawn still compiles for it takes the
- * process down. A worker that died has nothing left to close.
+ * Closes a rank, then ends its worker, however long that takes: a worker thread of Node's that is ended while Dawn
+ * still compiles for it takes the process down. A worker that died has nothing left to close.
  */
 export async function endRank({ service, worker, died, mute }: WorkerRank): Promise<void> {
   mute();

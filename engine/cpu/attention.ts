@@ -56,7 +56,12 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuKeys, CpuP
   /** K rows, then V rows. */
   loadKeys(chunk: RankChunk): CpuKeys {
     const both = decode(chunk.data, this.#shape.kv);
-    return { block: chunk.block, owner: chunk.owner, k: both.subarray(0, both.length / 2), v: both.subarray(both.length / 2) };
+    return {
+      block: chunk.block,
+      owner: chunk.owner,
+      k: both.subarray(0, both.length / 2),
+      v: both.subarray(both.length / 2),
+    };
   }
 
   async attend(hop: number, q: CpuRows, kv: CpuKeys, into?: CpuPartial): Promise<CpuPartial> {
@@ -107,7 +112,10 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuKeys, CpuP
         }
       }
     }
-    this.#recorder.add("device", "attend", hop, start, { flops: 4 * D * heads * seen.pairs, peer: q.owner === this.#recorder.rank ? kv.owner : q.owner });
+    this.#recorder.add("device", "attend", hop, start, {
+      flops: 4 * D * heads * seen.pairs,
+      peer: q.owner === this.#recorder.rank ? kv.owner : q.owner,
+    });
     return partial;
   }
 
@@ -124,13 +132,16 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuKeys, CpuP
       const lse = new Float32Array(chunk.data, rows * D * 4, rows);
       for (let r = 0; r < rows; r++) if (lse[r] > 0.5 * NO_KEYS) mergeRow(own, r, D, lse[r], (d) => o[r * D + d]);
     }
-    if (arrived.length > 0) this.#recorder.add("device", "merge", 0, start, { bytes: (arrived.length + 1) * rows * (D + 1) * 4 });
+    if (arrived.length > 0) {
+      this.#recorder.add("device", "merge", 0, start, { bytes: (arrived.length + 1) * rows * (D + 1) * 4 });
+    }
     return Promise.resolve(own);
   }
 
   copy(_hop: number, { o, lse }: CpuPartial, rows: readonly Rows[]): Promise<ArrayBuffer> {
     const { heads, headDim } = this.#shape;
-    const some = (from: Float32Array, width: number) => rows.flatMap(({ row, length }) => [from.subarray(row * width, (row + length) * width)]);
+    const some = (from: Float32Array, width: number) =>
+      rows.flatMap(({ row, length }) => [from.subarray(row * width, (row + length) * width)]);
     const parts = [...some(o, heads * headDim), ...some(lse, heads)];
     const data = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
     parts.reduce((at, part) => (data.set(part, at), at + part.length), 0);

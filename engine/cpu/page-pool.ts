@@ -26,7 +26,10 @@ export class CpuPagePool implements PagePool<CpuKeys> {
   write(segments: readonly Segment[], data: ArrayBuffer, rows: number): void {
     for (const { row, from, count } of segments) {
       for (const [which, at] of [["k", from], ["v", rows + from]] as const) {
-        this.#stored[which].set(new Uint8Array(data, at * this.#rowBytes, count * this.#rowBytes), row * this.#rowBytes);
+        this.#stored[which].set(
+          new Uint8Array(data, at * this.#rowBytes, count * this.#rowBytes),
+          row * this.#rowBytes,
+        );
         this.#values[which].set(decode(data, this.#dtype, at * this.#rowBytes, count * this.#width), row * this.#width);
       }
     }
@@ -36,7 +39,10 @@ export class CpuPagePool implements PagePool<CpuKeys> {
     const out = new Uint8Array(2 * rows * this.#rowBytes);
     for (const { row, to, count } of copies) {
       for (const [which, at] of [["k", to], ["v", rows + to]] as const) {
-        out.set(this.#stored[which].subarray(row * this.#rowBytes, (row + count) * this.#rowBytes), at * this.#rowBytes);
+        out.set(
+          this.#stored[which].subarray(row * this.#rowBytes, (row + count) * this.#rowBytes),
+          at * this.#rowBytes,
+        );
       }
     }
     return Promise.resolve(out.buffer);

@@ -7,7 +7,25 @@ import { type Plan, type RankChunk, rankChunk, type Rows, type Shape } from "../
 import { bytesPer } from "../tensor/dtype.ts";
 import { now, type Recorder } from "../trace/clock.ts";
 import { type Gpu, requireStorage } from "./device.ts";
-import { type AttendShape, chooseKernel, chooseMerge, isMergeKernel, isPieceKernel, kernelName, type KernelName, type Kernels, MERGE_COLUMNS, type MergeKernelName, PIECE_HEADS, PIECE_KERNELS, PIECE_KEYS, type PieceKernel, suitingTileKernels, TILE_KERNELS, type TileKernelName } from "./kernels.ts";
+import {
+  type AttendShape,
+  chooseKernel,
+  chooseMerge,
+  isMergeKernel,
+  isPieceKernel,
+  type KernelName,
+  kernelName,
+  type Kernels,
+  MERGE_COLUMNS,
+  type MergeKernelName,
+  PIECE_HEADS,
+  PIECE_KERNELS,
+  PIECE_KEYS,
+  type PieceKernel,
+  suitingTileKernels,
+  TILE_KERNELS,
+  type TileKernelName,
+} from "./kernels.ts";
 import type { Pool } from "./pool.ts";
 
 /** Queries on the device. */
@@ -79,7 +97,9 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   /** The kernel of many query rows that this experiment was prepared for. */
   #prepared: TileKernelName | undefined;
   #ticks: { set: GPUQuerySet; resolved: GPUBuffer } | undefined;
-  /** Smallest host minus device clock seen at the end of a pass, in seconds: places device times on the shared clock. */
+  /**
+   * Smallest host minus device clock seen at the end of a pass, in seconds: places device times on the shared clock.
+   */
   #clockOffset = Infinity;
 
   /** When the last pass was seen to have ended: where the host's clock serves, the next one did not begin before. */
@@ -88,7 +108,14 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   readonly #onlyMerge: MergeKernelName | undefined;
 
   /** `only` makes every attention, or every merge, use that kernel, whatever suits: for tests and measurements. */
-  constructor(gpu: Gpu, kernels: Kernels, pool: Pool, shape: Shape, recorder: Recorder, only?: KernelName | MergeKernelName) {
+  constructor(
+    gpu: Gpu,
+    kernels: Kernels,
+    pool: Pool,
+    shape: Shape,
+    recorder: Recorder,
+    only?: KernelName | MergeKernelName,
+  ) {
     if (isMergeKernel(only)) this.#onlyMerge = only;
     else this.#only = only;
     this.#gpu = gpu;
@@ -97,7 +124,10 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     this.#shape = shape;
     this.#recorder = recorder;
     if (gpu.timestamps) {
-      this.#ticks = { set: gpu.device.createQuerySet({ type: "timestamp", count: 2 }), resolved: this.#take(16, QUERY_RESOLVE | COPY_SRC) };
+      this.#ticks = {
+        set: gpu.device.createQuerySet({ type: "timestamp", count: 2 }),
+        resolved: this.#take(16, QUERY_RESOLVE | COPY_SRC),
+      };
     }
   }
 
@@ -109,10 +139,14 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     if (isPieceKernel(first)) return first;
     if (this.#kernels.tuner === undefined && this.#prepared !== undefined) return this.#prepared;
     const work = this.#kernels.asked(shape, flops);
-    return this.#kernels.tuner?.pick(shape, suitingTileKernels(this.#gpu, shape, work), flops) ?? chooseKernel(seen, this.#gpu, shape, work, given);
+    return this.#kernels.tuner?.pick(shape, suitingTileKernels(this.#gpu, shape, work), flops) ??
+      chooseKernel(seen, this.#gpu, shape, work, given);
   }
 
-  /** Compiles the kernels that a run will use, and runs each once on nothing: some drivers (lavapipe) compile at the first dispatch. */
+  /**
+   * Compiles the kernels that a run will use, and runs each once on nothing: some drivers (lavapipe) compile at the
+   * first dispatch.
+   */
   async prepare({ queries, keys, hops, parts }: Plan): Promise<void> {
     const { heads, kvHeads, headDim, causal } = this.#shape;
     const shape = this.#attendShape;
@@ -124,7 +158,10 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     let merged = parts;
     if (isPieceKernel(first)) {
       const across = kvHeads * Math.ceil(heads / kvHeads / PIECE_HEADS);
-      const { slots } = piecesOf(seen, (PIECE_KERNELS[first] as PieceKernel).pieceKeys?.(longestView(seen), seen.views.length * across));
+      const { slots } = piecesOf(
+        seen,
+        (PIECE_KERNELS[first] as PieceKernel).pieceKeys?.(longestView(seen), seen.views.length * across),
+      );
       merged = Math.max(merged, slots + (hops > 1 ? 1 : 0));
     } else if (this.#only === undefined) {
       const work = this.#kernels.asked(shape, flops * hops);
@@ -135,7 +172,11 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     }
     for (const name of names) {
       const piece = isPieceKernel(name);
-      await this.#prepareOne(() => this.#kernels.attend(name, shape), paramsOf([heads, kvHeads, 1, piece ? queries.rows : 0], 0), piece ? 7 : 8);
+      await this.#prepareOne(
+        () => this.#kernels.attend(name, shape),
+        paramsOf([heads, kvHeads, 1, piece ? queries.rows : 0], 0),
+        piece ? 7 : 8,
+      );
     }
     if (merged === 1) return;
     const rows = queries.rows * heads;
@@ -144,13 +185,22 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   }
 
   /** Compiles a pipeline and dispatches it once, on `buffers` buffers of zeros. */
-  async #prepareOne(get: () => Promise<GPUComputePipeline>, params: Uint32Array<ArrayBuffer>, buffers: number): Promise<void> {
+  async #prepareOne(
+    get: () => Promise<GPUComputePipeline>,
+    params: Uint32Array<ArrayBuffer>,
+    buffers: number,
+  ): Promise<void> {
     const pipeline = await this.#compiled(0, get);
     if (this.#kernels.ran.has(pipeline)) return;
     const start = this.#recorder.begin("compile", 0);
     const nothing = Array.from({ length: buffers }, () => this.#upload(new Uint32Array(NOTHING), OUTPUT));
     const uniform = this.#upload(params, UNIFORM | COPY_DST);
-    await this.#run(pipeline, [{ bindings: [uniform, ...nothing], groups: [1, 1, 1] }], () => this.#recorder.add("host", "compile", 0, start), start);
+    await this.#run(
+      pipeline,
+      [{ bindings: [uniform, ...nothing], groups: [1, 1, 1] }],
+      () => this.#recorder.add("host", "compile", 0, start),
+      start,
+    );
     this.#release(uniform, ...nothing);
   }
 
@@ -166,7 +216,10 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     return { block: chunk.block, owner: chunk.owner, buffer };
   }
 
-  /** Lays the rows out so that each sequence begins at a multiple of 4, as the kernels want; the pages of an arrival lie in order. */
+  /**
+   * Lays the rows out so that each sequence begins at a multiple of 4, as the kernels want; the pages of an arrival lie
+   * in order.
+   */
   loadKeys(chunk: RankChunk, hop: number): GpuKeys {
     const start = now();
     const row = this.#shape.kvHeads * this.#shape.headDim * bytesPer(this.#shape.kv);
@@ -187,7 +240,10 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     return { block, owner: chunk.owner, k: { buffer, size: half }, v: { buffer, offset: valuesAt, size: half }, pages };
   }
 
-  /** Keys and values that lie on the device already, f32 `[rows, Hkv, D]` each, a sequence's rows from a multiple of 4 on; a last group of 4 is loaded whole. */
+  /**
+   * Keys and values that lie on the device already, f32 `[rows, Hkv, D]` each, a sequence's rows from a multiple of 4
+   * on; a last group of 4 is loaded whole.
+   */
   keysAt(block: Block, k: GPUBufferBinding, v: GPUBufferBinding): GpuKeys {
     return { block, owner: this.#recorder.rank, k, v, pages: this.#inOrder(Math.ceil(block.rows / PAGE)) };
   }
@@ -200,7 +256,10 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const pipeline = await this.#compiled(hop, () => this.#kernels.attend(name, this.#attendShape));
     const start = this.#recorder.begin(this.#kernels.ran.has(pipeline) ? "attend" : "compile", hop);
     const report: Report = (began, lasted) => {
-      this.#recorder.add("device", "attend", hop, began, { flops, peer: q.owner === this.#recorder.rank ? kv.owner : q.owner }, lasted);
+      this.#recorder.add("device", "attend", hop, began, {
+        flops,
+        peer: q.owner === this.#recorder.rank ? kv.owner : q.owner,
+      }, lasted);
       if (!isPieceKernel(name)) this.#kernels.tuner?.saw(this.#attendShape, name, flops, lasted);
     };
     this.#used.add(kernelName(name, this.#attendShape));
@@ -210,7 +269,17 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   }
 
   /** A kernel of tiles: many query rows, merged in its epilogue. */
-  async #attendTiles(hop: number, tileRows: number, pipeline: GPUComputePipeline, q: GpuQueries, kv: GpuKeys, seen: Visibility, into: GpuPartial | undefined, report: Report, start: number): Promise<GpuPartial> {
+  async #attendTiles(
+    hop: number,
+    tileRows: number,
+    pipeline: GPUComputePipeline,
+    q: GpuQueries,
+    kv: GpuKeys,
+    seen: Visibility,
+    into: GpuPartial | undefined,
+    report: Report,
+    start: number,
+  ): Promise<GpuPartial> {
     const { heads, kvHeads, scale } = this.#shape;
     const all = tilesOf(seen, heads / kvHeads, tileRows).length / 4;
     const spread = this.#gpu.facts.software ? 1 : spreadOf(all * kvHeads, longestView(seen));
@@ -219,8 +288,12 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     }
     const partial = into ?? this.#partial(q.block);
     const keys = this.#gpu.facts.software ? SEGMENT_KEYS : GPU_SEGMENT_KEYS;
-    const segments = Array.from({ length: segmentsOf(seen, keys) }, (_, segment) => tilesOf(seen, heads / kvHeads, tileRows, segment, keys));
-    const flopsATile = (4 * this.#shape.headDim * heads * seen.pairs) / Math.max(1, segments.reduce((sum, tiles) => sum + tiles.length / 4, 0));
+    const segments = Array.from(
+      { length: segmentsOf(seen, keys) },
+      (_, segment) => tilesOf(seen, heads / kvHeads, tileRows, segment, keys),
+    );
+    const flopsATile = (4 * this.#shape.headDim * heads * seen.pairs) /
+      Math.max(1, segments.reduce((sum, tiles) => sum + tiles.length / 4, 0));
     const ends = this.#upload(seen.ends, INPUT);
     let [began, ended] = [Infinity, 0];
     // Two submissions are under way at a time: the device goes from one to the next without waiting for the host.
@@ -231,12 +304,20 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
       const bindings = [q.buffer, kv.k, kv.v, tileBuffers[segment], ends, partial.o, partial.lse, kv.pages];
       for (let first = 0; first < count || first === 0;) {
         const some = Math.min(count - first, this.#kernels.pace.tiles(flopsATile));
-        const params = this.#upload(paramsOf([heads, kvHeads, first + some, into === undefined && segment === 0 ? 0 : 1], scale, first), UNIFORM | COPY_DST);
-        const run = this.#run(pipeline, [{ bindings: [params, ...bindings], groups: gridOf(some, kvHeads) }], (at, lasted) => {
-          this.#kernels.pace.saw(flopsATile * some, lasted);
-          [began, ended] = [Math.min(began, at), at + lasted];
-          this.#release(params);
-        }, start);
+        const params = this.#upload(
+          paramsOf([heads, kvHeads, first + some, into === undefined && segment === 0 ? 0 : 1], scale, first),
+          UNIFORM | COPY_DST,
+        );
+        const run = this.#run(
+          pipeline,
+          [{ bindings: [params, ...bindings], groups: gridOf(some, kvHeads) }],
+          (at, lasted) => {
+            this.#kernels.pace.saw(flopsATile * some, lasted);
+            [began, ended] = [Math.min(began, at), at + lasted];
+            this.#release(params);
+          },
+          start,
+        );
         run.catch(() => {}); // awaited below, unless the one before fails first
         await before;
         before = run;
@@ -250,7 +331,18 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   }
 
   /** Few tiles on a device that many would fill: as many times as many, each for a part of the keys; then a merge. */
-  async #attendSpread(hop: number, spread: number, tileRows: number, pipeline: GPUComputePipeline, q: GpuQueries, kv: GpuKeys, seen: Visibility, into: GpuPartial | undefined, report: Report, start: number): Promise<GpuPartial> {
+  async #attendSpread(
+    hop: number,
+    spread: number,
+    tileRows: number,
+    pipeline: GPUComputePipeline,
+    q: GpuQueries,
+    kv: GpuKeys,
+    seen: Visibility,
+    into: GpuPartial | undefined,
+    report: Report,
+    start: number,
+  ): Promise<GpuPartial> {
     const { heads, kvHeads, scale } = this.#shape;
     const keys = Math.ceil(longestView(seen) / spread / PAGE) * PAGE;
     const ends = this.#upload(seen.ends, INPUT);
@@ -259,8 +351,16 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
       const tiles = tilesOf(seen, heads / kvHeads, tileRows, part, keys, true);
       const count = tiles.length / 4;
       const partial = this.#partial(q.block);
-      const [params, buffer] = [this.#upload(paramsOf([heads, kvHeads, count, 0], scale), UNIFORM | COPY_DST), this.#upload(tiles, INPUT)];
-      return { partial, held: [params, buffer], bindings: [params, q.buffer, kv.k, kv.v, buffer, ends, partial.o, partial.lse, kv.pages], groups: gridOf(count, kvHeads) };
+      const [params, buffer] = [
+        this.#upload(paramsOf([heads, kvHeads, count, 0], scale), UNIFORM | COPY_DST),
+        this.#upload(tiles, INPUT),
+      ];
+      return {
+        partial,
+        held: [params, buffer],
+        bindings: [params, q.buffer, kv.k, kv.v, buffer, ends, partial.o, partial.lse, kv.pages],
+        groups: gridOf(count, kvHeads),
+      };
     });
     await this.#run(pipeline, dispatches, report, start);
     this.#release(ends, ...dispatches.flatMap(({ held }) => held));
@@ -280,7 +380,17 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   }
 
   /** A kernel of single query rows: their keys split in pieces, then merge.wgsl over the pieces and what there was. */
-  async #attendPieces(hop: number, kernel: PieceKernel, pipeline: GPUComputePipeline, q: GpuQueries, kv: GpuKeys, seen: Visibility, into: GpuPartial | undefined, report: Report, start: number): Promise<GpuPartial> {
+  async #attendPieces(
+    hop: number,
+    kernel: PieceKernel,
+    pipeline: GPUComputePipeline,
+    q: GpuQueries,
+    kv: GpuKeys,
+    seen: Visibility,
+    into: GpuPartial | undefined,
+    report: Report,
+    start: number,
+  ): Promise<GpuPartial> {
     const { heads, kvHeads, scale } = this.#shape;
     const across = kvHeads * Math.ceil(heads / kvHeads / PIECE_HEADS);
     const { pieces, slots } = piecesOf(seen, kernel.pieceKeys?.(longestView(seen), seen.views.length * across));
@@ -292,11 +402,20 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const partsLse = this.#take(lseBytes * parts, OUTPUT);
     const params = this.#upload(paramsOf([heads, kvHeads, count, q.block.rows], scale), UNIFORM | COPY_DST);
     const pieceBuffer = this.#upload(pieces, INPUT);
-    await this.#run(pipeline, [{ bindings: [params, q.buffer, kv.k, kv.v, pieceBuffer, kv.pages, partsO, partsLse], groups: gridOf(count, across) }], report, start, (encoder) => {
-      if (into === undefined) return;
-      encoder.copyBufferToBuffer(into.o, 0, partsO, oBytes * slots, oBytes);
-      encoder.copyBufferToBuffer(into.lse, 0, partsLse, lseBytes * slots, lseBytes);
-    });
+    await this.#run(
+      pipeline,
+      [{
+        bindings: [params, q.buffer, kv.k, kv.v, pieceBuffer, kv.pages, partsO, partsLse],
+        groups: gridOf(count, across),
+      }],
+      report,
+      start,
+      (encoder) => {
+        if (into === undefined) return;
+        encoder.copyBufferToBuffer(into.o, 0, partsO, oBytes * slots, oBytes);
+        encoder.copyBufferToBuffer(into.lse, 0, partsLse, lseBytes * slots, lseBytes);
+      },
+    );
     this.#release(params, pieceBuffer);
     if (parts === 1) return { block: q.block, o: partsO, lse: partsLse };
     const merged = into ?? this.#partial(q.block);
@@ -330,7 +449,14 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   }
 
   /** merge.wgsl over stacked parts, into `merged`. */
-  async #mergeParts(hop: number, parts: number, partsO: GPUBuffer, partsLse: GPUBuffer, merged: GpuPartial, before?: (encoder: GPUCommandEncoder) => void): Promise<void> {
+  async #mergeParts(
+    hop: number,
+    parts: number,
+    partsO: GPUBuffer,
+    partsLse: GPUBuffer,
+    merged: GpuPartial,
+    before?: (encoder: GPUCommandEncoder) => void,
+  ): Promise<void> {
     const { heads, headDim } = this.#shape;
     const rows = merged.block.rows * heads;
     const columns = headDim / 4;
@@ -339,9 +465,18 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     const start = this.#recorder.begin(this.#kernels.ran.has(pipeline) ? "merge" : "compile", hop);
     const [oBytes, lseBytes] = this.#partialBytes(merged.block);
     const params = this.#upload(new Uint32Array([parts, rows, columns, 0]), UNIFORM | COPY_DST);
-    const groups: [number, number, number] = name === "merge-parts" ? [rows, Math.ceil(columns / MERGE_PARTS_COLUMNS), 1] : [Math.min(MAX_GROUPS, Math.ceil((rows * Math.ceil(columns / MERGE_COLUMNS)) / 64)), 1, 1];
-    const report: Report = (began, lasted) => this.#recorder.add("device", "merge", hop, began, { bytes: (oBytes + lseBytes) * parts }, lasted);
-    await this.#run(pipeline, [{ bindings: [params, partsO, partsLse, merged.o, merged.lse], groups }], report, start, before);
+    const groups: [number, number, number] = name === "merge-parts"
+      ? [rows, Math.ceil(columns / MERGE_PARTS_COLUMNS), 1]
+      : [Math.min(MAX_GROUPS, Math.ceil((rows * Math.ceil(columns / MERGE_COLUMNS)) / 64)), 1, 1];
+    const report: Report = (began, lasted) =>
+      this.#recorder.add("device", "merge", hop, began, { bytes: (oBytes + lseBytes) * parts }, lasted);
+    await this.#run(
+      pipeline,
+      [{ bindings: [params, partsO, partsLse, merged.o, merged.lse], groups }],
+      report,
+      start,
+      before,
+    );
     this.#release(params);
   }
 
@@ -376,7 +511,10 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     return await this.#download(0, partial);
   }
 
-  /** Gives back what this experiment still holds: to the pool, or, when it failed and the device may still be at work, for good. */
+  /**
+   * Gives back what this experiment still holds: to the pool, or, when it failed and the device may still be at work,
+   * for good.
+   */
   dispose(failed: boolean): void {
     if (this.#disposed) return;
     if (failed) this.#pool.drop(...this.#held);
@@ -407,15 +545,24 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     return compiled;
   }
 
-  /** A page table of at least `pages` pages that lie in order, made once (a smaller one may still be in use, so it is kept). */
+  /**
+   * A page table of at least `pages` pages that lie in order, made once (a smaller one may still be in use, so it is
+   * kept).
+   */
   #inOrder(pages: number): GPUBuffer {
     if (this.#ordered === undefined || this.#ordered.pages < pages) {
-      this.#ordered = { pages, table: this.#upload(Uint32Array.from({ length: Math.max(1, pages) }, (_, i) => i), INPUT) };
+      this.#ordered = {
+        pages,
+        table: this.#upload(Uint32Array.from({ length: Math.max(1, pages) }, (_, i) => i), INPUT),
+      };
     }
     return this.#ordered.table;
   }
 
-  /** Arrivals of two hops are held, each a buffer or, in slices, several: one hop's are attended to while the next one's are filled. */
+  /**
+   * Arrivals of two hops are held, each a buffer or, in slices, several: one hop's are attended to while the next one's
+   * are filled.
+   */
   #arrival(kind: "queries" | "keys", hop: number, bytes: number, rows: number): GPUBuffer {
     this.#require(bytes, rows);
     const arrivals = this.#arrivals[kind];
@@ -465,7 +612,10 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     return buffer;
   }
 
-  /** One submission with one compute pass; resolves when the device has done it. `report` gets the pass's start and length on the shared clock. */
+  /**
+   * One submission with one compute pass; resolves when the device has done it. `report` gets the pass's start and
+   * length on the shared clock.
+   */
   async #run(
     pipeline: GPUComputePipeline,
     dispatches: readonly Dispatch[],
@@ -520,8 +670,8 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
 }
 
 /**
- * Most keys that a workgroup of a tile kernel goes through; more are further dispatches, merged in the epilogue. Mesa's llvmpipe ends a shader's
- * loops after 65,535 turns in all, in silence: at D 256 that is some 8,000 keys.
+ * Most keys that a workgroup of a tile kernel goes through; more are further dispatches, merged in the epilogue. Mesa's
+ * llvmpipe ends a shader's loops after 65,535 turns in all, in silence: at D 256 that is some 8,000 keys.
  */
 const SEGMENT_KEYS = 4096;
 /** The same on hardware, where nothing of the kind is known: as many as keep a submission of a single tile short. */
@@ -542,16 +692,27 @@ const FILL = 256;
 /** Fewest keys that are worth a workgroup of their own. */
 const SPREAD_KEYS = 256;
 
-/** Into how many parts keys are divided, to be attended to side by side, where tiles alone give a GPU `workgroups` workgroups, and the longest has `keys` keys. */
+/**
+ * Into how many parts keys are divided, to be attended to side by side, where tiles alone give a GPU `workgroups`
+ * workgroups, and the longest has `keys` keys.
+ */
 export function spreadOf(workgroups: number, keys: number): number {
   return workgroups === 0 ? 1 : Math.max(1, Math.min(8, Math.ceil(FILL / workgroups), Math.floor(keys / SPREAD_KEYS)));
 }
 
 /**
- * Tiles of a kernel of many query rows for one segment of `keys` keys: (first packed row, packed rows, first key, end of keys), four u32 each.
+ * Tiles of a kernel of many query rows for one segment of `keys` keys: (first packed row, packed rows, first key, end
+ * of keys), four u32 each.
  * The first segment has every row; the others those that see keys of theirs, or `every` one.
  */
-export function tilesOf(seen: Visibility, group: number, tileRows: number, segment = 0, keys = SEGMENT_KEYS, every = segment === 0): Uint32Array<ArrayBuffer> {
+export function tilesOf(
+  seen: Visibility,
+  group: number,
+  tileRows: number,
+  segment = 0,
+  keys = SEGMENT_KEYS,
+  every = segment === 0,
+): Uint32Array<ArrayBuffer> {
   const tiles: number[] = [];
   for (const view of seen.views) {
     const firstKey = view.first + segment * keys;
@@ -561,18 +722,35 @@ export function tilesOf(seen: Visibility, group: number, tileRows: number, segme
       const rows = Math.min(tileRows, packed - at);
       const lastToken = view.row + Math.floor((at + rows - 1) / group);
       const end = seen.ends[lastToken];
-      if (every || end > firstKey) tiles.push(view.row * group + at, rows, firstKey, Math.min(Math.max(end, firstKey), firstKey + keys));
+      if (every || end > firstKey) {
+        tiles.push(view.row * group + at, rows, firstKey, Math.min(Math.max(end, firstKey), firstKey + keys));
+      }
     }
   }
   return new Uint32Array(tiles);
 }
 
-/** Pieces of decode.wgsl: (query row, first key, end of keys, slot), four u32 each; every row has all slots, empty ones too. */
-export function piecesOf(seen: Visibility, pieceKeys: number = PIECE_KEYS): { pieces: Uint32Array<ArrayBuffer>; slots: number } {
-  const rows = seen.views.flatMap((view) => Array.from({ length: view.rows }, (_, i) => ({ row: view.row + i, first: view.first, end: seen.ends[view.row + i] })));
+/**
+ * Pieces of decode.wgsl: (query row, first key, end of keys, slot), four u32 each; every row has all slots, empty ones
+ * too.
+ */
+export function piecesOf(
+  seen: Visibility,
+  pieceKeys: number = PIECE_KEYS,
+): { pieces: Uint32Array<ArrayBuffer>; slots: number } {
+  const rows = seen.views.flatMap((view) =>
+    Array.from(
+      { length: view.rows },
+      (_, i) => ({ row: view.row + i, first: view.first, end: seen.ends[view.row + i] }),
+    )
+  );
   const slots = rows.reduce((most, { first, end }) => Math.max(most, Math.ceil((end - first) / pieceKeys)), 1);
-  const pieces = rows.flatMap(({ row, first, end }) => Array.from({ length: slots }, (_, slot) =>
-    [row, Math.min(end, first + slot * pieceKeys), Math.min(end, first + (slot + 1) * pieceKeys), slot]));
+  const pieces = rows.flatMap(({ row, first, end }) =>
+    Array.from(
+      { length: slots },
+      (_, slot) => [row, Math.min(end, first + slot * pieceKeys), Math.min(end, first + (slot + 1) * pieceKeys), slot],
+    )
+  );
   return { pieces: new Uint32Array(pieces.flat()), slots };
 }
 

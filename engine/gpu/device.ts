@@ -28,7 +28,9 @@ export interface Gpu {
   readonly timestamps: boolean;
   /** Lanes of every subgroup, where they are always as many and the device can use them. */
   readonly subgroupSize: number | undefined;
-  /** Fewest lanes that a subgroup may have, where the device can use them and shaders are told which one they are in. */
+  /**
+   * Fewest lanes that a subgroup may have, where the device can use them and shaders are told which one they are in.
+   */
   readonly leastSubgroup: number | undefined;
   /** Workgroup memory, in bytes. */
   readonly workgroupMemory: number;
@@ -63,12 +65,19 @@ export async function openDevice(gpu: GPU | undefined, wait: Gpu["wait"] = (answ
   }
   const timestamps = adapter.features.has("timestamp-query");
   const { subgroupMinSize, subgroupMaxSize } = adapter.info;
-  const subgroupSize = adapter.features.has("subgroups") && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : undefined;
-  const leastSubgroup = adapter.features.has("subgroups") && gpu!.wgslLanguageFeatures?.has("subgroup_id") ? subgroupMinSize : undefined;
+  const subgroupSize = adapter.features.has("subgroups") && subgroupMinSize === subgroupMaxSize
+    ? subgroupMinSize
+    : undefined;
+  const leastSubgroup = adapter.features.has("subgroups") && gpu!.wgslLanguageFeatures?.has("subgroup_id")
+    ? subgroupMinSize
+    : undefined;
   const { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize } = adapter.limits;
   const matrices = hasMatrices(adapter, subgroupSize);
   const device = await adapter.requestDevice({
-    requiredFeatures: [...["timestamp-query", "subgroups"].filter((feature) => adapter.features.has(feature)), ...(matrices ? MATRIX_FEATURES : [])] as GPUFeatureName[],
+    requiredFeatures: [
+      ...["timestamp-query", "subgroups"].filter((feature) => adapter.features.has(feature)),
+      ...(matrices ? MATRIX_FEATURES : []),
+    ] as GPUFeatureName[],
     requiredLimits: { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize },
   });
   const owed = new Set<Promise<unknown>>();
@@ -84,9 +93,23 @@ export async function openDevice(gpu: GPU | undefined, wait: Gpu["wait"] = (answ
     while (owed.size > 0) await Promise.allSettled(owed);
   };
   const { vendor, architecture, description } = adapter.info;
-  const name = [description || adapter.info.device, [vendor, architecture].filter(Boolean).join(" ")].filter(Boolean).join(", ") || "unnamed adapter";
-  const software = SOFTWARE.test(`${name} ${adapter.info.device}`) || (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter === true;
-  return { device, limits: { maxStorageBufferBindingSize, maxBufferSize }, timestamps, subgroupSize, leastSubgroup, workgroupMemory: maxComputeWorkgroupStorageSize, matrices, wait: counted, answered, facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() } };
+  const name =
+    [description || adapter.info.device, [vendor, architecture].filter(Boolean).join(" ")].filter(Boolean).join(", ") ||
+    "unnamed adapter";
+  const software = SOFTWARE.test(`${name} ${adapter.info.device}`) ||
+    (adapter.info as { isFallbackAdapter?: boolean }).isFallbackAdapter === true;
+  return {
+    device,
+    limits: { maxStorageBufferBindingSize, maxBufferSize },
+    timestamps,
+    subgroupSize,
+    leastSubgroup,
+    workgroupMemory: maxComputeWorkgroupStorageSize,
+    matrices,
+    wait: counted,
+    answered,
+    facts: { name, vendor, architecture, description, software, features: [...adapter.features].sort() },
+  };
 }
 
 /** What attend-matrix.wgsl enables. */
@@ -94,7 +117,10 @@ const MATRIX_FEATURES = ["shader-f16", "chromium-experimental-subgroup-matrix"];
 /** Its workgroup memory at D 128, in bytes. */
 const MATRIX_MEMORY = 32768;
 
-/** A product that an adapter's matrix units do, as the draft of the feature lists them (gpuweb, proposals/subgroup-matrix.md). */
+/**
+ * A product that an adapter's matrix units do, as the draft of the feature lists them (gpuweb,
+ * proposals/subgroup-matrix.md).
+ */
 interface MatrixConfig {
   readonly M: number;
   readonly N: number;
@@ -105,11 +131,17 @@ interface MatrixConfig {
 
 function hasMatrices({ features, limits, info }: GPUAdapter, subgroupSize: number | undefined): boolean {
   const configs = (info as { subgroupMatrixConfigs?: Iterable<MatrixConfig> }).subgroupMatrixConfigs ?? [];
-  return MATRIX_FEATURES.every((feature) => features.has(feature)) && subgroupSize === 32 && limits.maxComputeWorkgroupStorageSize >= MATRIX_MEMORY &&
-    [...configs].some(({ M, N, K, componentType, resultComponentType }) => M === 16 && N === 16 && K === 16 && componentType === "f16" && resultComponentType === "f32");
+  return MATRIX_FEATURES.every((feature) => features.has(feature)) && subgroupSize === 32 &&
+    limits.maxComputeWorkgroupStorageSize >= MATRIX_MEMORY &&
+    [...configs].some(({ M, N, K, componentType, resultComponentType }) =>
+      M === 16 && N === 16 && K === 16 && componentType === "f16" && resultComponentType === "f32"
+    );
 }
 
-/** Throws LimitError when a storage buffer of `need` bytes is more than the device gives; `largestT` says what would fit. */
+/**
+ * Throws LimitError when a storage buffer of `need` bytes is more than the device gives; `largestT` says what would
+ * fit.
+ */
 export function requireStorage(limits: DeviceLimits, need: number, largestT: (have: number) => number): void {
   for (const limit of ["maxStorageBufferBindingSize", "maxBufferSize"] as const) {
     const have = limits[limit];

@@ -2,7 +2,9 @@
 
 /** Seconds that one submission should take. */
 const TARGET = 0.3;
-/** FLOPs of a first submission, before any rate was seen: a third of a second at 1.5 GFLOP/s, what software adapters do. */
+/**
+ * FLOPs of a first submission, before any rate was seen: a third of a second at 1.5 GFLOP/s, what software adapters do.
+ */
 const FIRST = 5e8;
 
 /** The rate of attention seen on one device. */

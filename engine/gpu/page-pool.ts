@@ -25,7 +25,11 @@ export class GpuPagePool implements PagePool<GpuKeys> {
     const usage = STORAGE | COPY_DST | COPY_SRC;
     this.#k = gpu.device.createBuffer({ label: "cached keys", size, usage });
     this.#v = gpu.device.createBuffer({ label: "cached values", size, usage });
-    this.#table = gpu.device.createBuffer({ label: "page table", size: Math.max(16, pages * 4), usage: STORAGE | COPY_DST });
+    this.#table = gpu.device.createBuffer({
+      label: "page table",
+      size: Math.max(16, pages * 4),
+      usage: STORAGE | COPY_DST,
+    });
   }
 
   write(segments: readonly Segment[], data: ArrayBuffer, rows: number): void {
@@ -43,12 +47,20 @@ export class GpuPagePool implements PagePool<GpuKeys> {
     const kept = this.#staging;
     this.#staging = undefined;
     if (kept !== undefined && kept.size < bytes) kept.destroy();
-    const staging = kept !== undefined && kept.size >= bytes ? kept : this.#gpu.device.createBuffer({ size: 2 ** Math.ceil(Math.log2(bytes)), usage: MAP_READ | COPY_DST });
+    const staging = kept !== undefined && kept.size >= bytes
+      ? kept
+      : this.#gpu.device.createBuffer({ size: 2 ** Math.ceil(Math.log2(bytes)), usage: MAP_READ | COPY_DST });
     const encoder = this.#gpu.device.createCommandEncoder();
     encoder.clearBuffer(staging, 0, bytes);
     for (const { row, to, count } of copies) {
       encoder.copyBufferToBuffer(this.#k, row * this.#rowBytes, staging, to * this.#rowBytes, count * this.#rowBytes);
-      encoder.copyBufferToBuffer(this.#v, row * this.#rowBytes, staging, (rows + to) * this.#rowBytes, count * this.#rowBytes);
+      encoder.copyBufferToBuffer(
+        this.#v,
+        row * this.#rowBytes,
+        staging,
+        (rows + to) * this.#rowBytes,
+        count * this.#rowBytes,
+      );
     }
     this.#gpu.device.queue.submit([encoder.finish()]);
     await this.#gpu.wait(staging.mapAsync(MAP_READ, 0, bytes));

@@ -22,7 +22,9 @@ export class Pool {
     const need = rounded(size);
     let best = -1;
     this.#free.forEach((b, i) => {
-      if (b.usage === usage && b.size >= need && b.size <= 2 * need && (best < 0 || b.size < this.#free[best].size)) best = i;
+      if (b.usage === usage && b.size >= need && b.size <= 2 * need && (best < 0 || b.size < this.#free[best].size)) {
+        best = i;
+      }
     });
     if (best >= 0) return this.#free.splice(best, 1)[0];
     const made = this.#device.createBuffer({ size: need, usage });
@@ -58,7 +60,10 @@ export class Pool {
   }
 }
 
-/** Sizes that differ little share buffers: rounded up to a quarter of their power of two, and exact where that would waste much. */
+/**
+ * Sizes that differ little share buffers: rounded up to a quarter of their power of two, and exact where that would
+ * waste much.
+ */
 function rounded(size: number): number {
   const least = Math.max(256, Math.ceil(size / 16) * 16);
   if (least > 2 ** 26) return least;

@@ -1,14 +1,23 @@
-/** What a WGSL text declares, read from the text itself: a text that does not compile is read as far as it can be, so that an editor can show it. */
+/**
+ * What a WGSL text declares, read from the text itself: a text that does not compile is read as far as it can be, so
+ * that an editor can show it.
+ */
 
 /** A resource that the host binds. */
 export interface Binding {
   readonly group: number;
   readonly binding: number;
   readonly name: string;
-  /** Address space with its access: "uniform", "storage, read", "storage, read_write"; "handle" for textures and samplers. */
+  /**
+   * Address space with its access: "uniform", "storage, read", "storage, read_write"; "handle" for textures and
+   * samplers.
+   */
   readonly kind: string;
   readonly type: string;
-  /** The comment on its line, else its shape from the header's "Shapes:", else what another text says of one of that name. */
+  /**
+   * The comment on its line, else its shape from the header's "Shapes:", else what another text says of one of that
+   * name.
+   */
   readonly what: string;
   /** From 1. */
   readonly line: number;
@@ -64,7 +73,10 @@ const ATTRIBUTES = String.raw`((?:@\w+\s*(?:\((?:[^()]|\([^()]*\))*\)\s*)?)+)`;
 /** The end of a line that the host rewrites. */
 export const SPECIALISED = /\/\/\s*specialise(?::|\s*$)/;
 
-/** Reads a text. What it says nothing of itself is as `like` says of the binding of that name: a kernel's header may refer to another's. */
+/**
+ * Reads a text. What it says nothing of itself is as `like` says of the binding of that name: a kernel's header may
+ * refer to another's.
+ */
 export function declarationsOf(text: string, like?: Declarations): Declarations {
   const bare = withoutComments(text);
   const lines = text.split("\n");
@@ -75,27 +87,68 @@ export function declarationsOf(text: string, like?: Declarations): Declarations 
     return comment.replace(/^specialise(?:: |$)/, "");
   };
   const shapes = shapesOf(text);
-  const found = (pattern: string) => [...bare.matchAll(new RegExp(pattern, "g"))].map((match) => {
-    const end = match.index + match[0].length;
-    return { parts: match, start: lineAt(match.index), line: lineAt(end - 1), what: said(end) };
-  });
+  const found = (pattern: string) =>
+    [...bare.matchAll(new RegExp(pattern, "g"))].map((match) => {
+      const end = match.index + match[0].length;
+      return { parts: match, start: lineAt(match.index), line: lineAt(end - 1), what: said(end) };
+    });
 
-  const bindings = found(`${ATTRIBUTES}var\\s*(?:<([^>]*)>)?\\s*(\\w+)\\s*:\\s*([^;=]+);`).flatMap(({ parts: [, attributes, space = "handle", name, type], line, what }): Binding[] => {
-    const [group, binding] = ["group", "binding"].map((attribute) => Number(new RegExp(`@${attribute}\\s*\\(\\s*(\\d+)`).exec(attributes)?.[1] ?? NaN));
-    if (Number.isNaN(group) || Number.isNaN(binding)) return [];
-    return [{ group, binding, name, kind: spaced(space), type: spaced(type), what: what || (shapes.get(name) ?? like?.bindings.find((b) => b.name === name)?.what ?? ""), line }];
-  });
-  const constants = found(String.raw`(?<![\w.])(const|override|alias)\s+(\w+)\s*(?::\s*[^=;]+)?(?:=\s*([^;]+))?;`).flatMap(({ parts: [, kind, name, value = ""], start, line, what }): Constant[] =>
-    // Those within functions are theirs alone.
-    /^\s/.test(lines[start - 1]) ? [] : [{ kind: kind as Constant["kind"], name, value: spaced(value), specialised: SPECIALISED.test(lines[line - 1]), what, line }]);
-  const memory = found(String.raw`var\s*<\s*workgroup\s*>\s*(\w+)\s*:\s*([^;=]+);`).map(({ parts: [, name, type], line, what }) => ({ name, type: spaced(type), what, line }));
-  const structs = [...bare.matchAll(/(?<!\w)struct\s+(\w+)\s*\{([^}]*)\}/g)].map(({ 1: name, 2: body, index }): Struct => ({
-    name, line: lineAt(index), members: [...body.matchAll(/(\w+)\s*:\s*([^,]+?)\s*(?:,|$)/g)].map(([, member, type]) => ({ name: member, type: spaced(type) })),
+  const bindings = found(`${ATTRIBUTES}var\\s*(?:<([^>]*)>)?\\s*(\\w+)\\s*:\\s*([^;=]+);`).flatMap(
+    ({ parts: [, attributes, space = "handle", name, type], line, what }): Binding[] => {
+      const [group, binding] = ["group", "binding"].map((attribute) =>
+        Number(new RegExp(`@${attribute}\\s*\\(\\s*(\\d+)`).exec(attributes)?.[1] ?? NaN)
+      );
+      if (Number.isNaN(group) || Number.isNaN(binding)) return [];
+      return [{
+        group,
+        binding,
+        name,
+        kind: spaced(space),
+        type: spaced(type),
+        what: what || (shapes.get(name) ?? like?.bindings.find((b) => b.name === name)?.what ?? ""),
+        line,
+      }];
+    },
+  );
+  const constants = found(String.raw`(?<![\w.])(const|override|alias)\s+(\w+)\s*(?::\s*[^=;]+)?(?:=\s*([^;]+))?;`)
+    .flatMap(({ parts: [, kind, name, value = ""], start, line, what }): Constant[] =>
+      // Those within functions are theirs alone.
+      /^\s/.test(lines[start - 1]) ? [] : [{
+        kind: kind as Constant["kind"],
+        name,
+        value: spaced(value),
+        specialised: SPECIALISED.test(lines[line - 1]),
+        what,
+        line,
+      }]
+    );
+  const memory = found(String.raw`var\s*<\s*workgroup\s*>\s*(\w+)\s*:\s*([^;=]+);`).map((
+    { parts: [, name, type], line, what },
+  ) => ({ name, type: spaced(type), what, line }));
+  const structs = [...bare.matchAll(/(?<!\w)struct\s+(\w+)\s*\{([^}]*)\}/g)].map((
+    { 1: name, 2: body, index },
+  ): Struct => ({
+    name,
+    line: lineAt(index),
+    members: [...body.matchAll(/(\w+)\s*:\s*([^,]+?)\s*(?:,|$)/g)].map(([, member, type]) => ({
+      name: member,
+      type: spaced(type),
+    })),
   }));
   const entries = found(`${ATTRIBUTES}fn\\s+(\\w+)`).flatMap(({ parts: [, attributes, name], line }): EntryPoint[] =>
-    /@compute\b/.test(attributes) ? [{ name, workgroupSize: argumentsOf(attributes, "workgroup_size"), line }] : []);
-  const enables = found(String.raw`(?<!\w)enable\s+([^;]+);`).flatMap(({ parts: [, names] }) => names.split(",").map((name) => name.trim()));
-  return { enables, bindings: bindings.sort((a, b) => a.group - b.group || a.binding - b.binding), constants, memory, structs, entries };
+    /@compute\b/.test(attributes) ? [{ name, workgroupSize: argumentsOf(attributes, "workgroup_size"), line }] : []
+  );
+  const enables = found(String.raw`(?<!\w)enable\s+([^;]+);`).flatMap(({ parts: [, names] }) =>
+    names.split(",").map((name) => name.trim())
+  );
+  return {
+    enables,
+    bindings: bindings.sort((a, b) => a.group - b.group || a.binding - b.binding),
+    constants,
+    memory,
+    structs,
+    entries,
+  };
 }
 
 /** The text with comments as spaces, so that places stay. */
@@ -131,7 +184,11 @@ function endOfBlock(text: string, at: number): number {
 function shapesOf(text: string): Map<string, string> {
   const header = /^(?:\s*\/\/.*\n)*/.exec(text)![0].replace(/^\s*\/\/ ?/gm, "");
   const part = /Shapes: ([\s\S]*?)(?:\n\s*\n|\n[A-Z]\w+:|$)/.exec(header)?.[1] ?? "";
-  return new Map([...part.matchAll(/(\w+(?:, \w+)*) (\[[^\]]*\])/g)].flatMap(([, names, shape]) => names.split(", ").map((name) => [name, shape] as const)));
+  return new Map(
+    [...part.matchAll(/(\w+(?:, \w+)*) (\[[^\]]*\])/g)].flatMap(([, names, shape]) =>
+      names.split(", ").map((name) => [name, shape] as const)
+    ),
+  );
 }
 
 function argumentsOf(attributes: string, name: string): string[] {

@@ -1,4 +1,7 @@
-/** Where the WGSL texts lie. Reading them differs by platform (a file, or a fetch), so each platform brings its own reader. */
+/**
+ * Where the WGSL texts lie. Reading them differs by platform (a file, or a fetch), so each platform brings its own
+ * reader.
+ */
 import { InputError } from "../errors.ts";
 import { didYouMean } from "../options.ts";
 
@@ -39,23 +42,50 @@ export type Replacements = Readonly<Record<string, string | NamedText>>;
 /** The shipped texts with those that replace them. Errors: InputError for a name that no kernel has. */
 export function replaced(shipped: Shaders, by: Replacements = {}): GivenShaders {
   for (const kernel of Object.keys(by)) {
-    if (!Object.hasOwn(shaderUrls, kernel)) throw new InputError(`shaders: found a text for "${kernel}", expected one of ${kernelNames.join(", ")}${didYouMean(kernel, kernelNames)}`);
+    if (!Object.hasOwn(shaderUrls, kernel)) {
+      throw new InputError(
+        `shaders: found a text for "${kernel}", expected one of ${kernelNames.join(", ")}${
+          didYouMean(kernel, kernelNames)
+        }`,
+      );
+    }
   }
-  if (Object.hasOwn(by, "seeded")) throw new InputError('shaders: found a text for "seeded", which no attention runs; expected texts of kernels that attend or merge');
+  if (Object.hasOwn(by, "seeded")) {
+    throw new InputError(
+      'shaders: found a text for "seeded", which no attention runs; expected texts of kernels that attend or merge',
+    );
+  }
   const given = Object.keys(by) as NonNullable<GivenShaders["given"]>;
-  return { ...shipped, ...(given.length === 0 ? {} : { given }), ...Object.fromEntries(Object.entries(by).map(([kernel, given]) => [kernel, typeof given === "string" ? given : given.text])) };
+  return {
+    ...shipped,
+    ...(given.length === 0 ? {} : { given }),
+    ...Object.fromEntries(
+      Object.entries(by).map(([kernel, given]) => [kernel, typeof given === "string" ? given : given.text]),
+    ),
+  };
 }
 
-/** What reports call the kernels that ran (`used`, as kernelName gives them): one whose text was replaced says so. `merged`: merge.wgsl ran. */
+/**
+ * What reports call the kernels that ran (`used`, as kernelName gives them): one whose text was replaced says so.
+ * `merged`: merge.wgsl ran.
+ */
 export function sayKernels(used: readonly string[], merged: boolean, by: Replacements = {}): string {
-  const note = (kernel: string) => (Object.hasOwn(by, kernel) ? ` · ${typeof by[kernel] === "string" ? "a text given in place of the shipped one" : by[kernel].name}` : "");
+  const note = (
+    kernel: string,
+  ) => (Object.hasOwn(by, kernel)
+    ? ` · ${typeof by[kernel] === "string" ? "a text given in place of the shipped one" : by[kernel].name}`
+    : "");
   const all = [...new Set(used)].map((name) => `${name}${note(name.split(":")[0])}`);
-  const merges = merged ? ["merge", "merge-parts"].filter((kernel) => note(kernel) !== "").map((kernel) => `${kernel}${note(kernel)}`) : [];
+  const merges = merged
+    ? ["merge", "merge-parts"].filter((kernel) => note(kernel) !== "").map((kernel) => `${kernel}${note(kernel)}`)
+    : [];
   return [...all, ...merges].join(" + ");
 }
 
 /** Reads every kernel's text. */
 export async function readShaders(read: (url: URL) => Promise<string>): Promise<Shaders> {
-  const texts = await Promise.all(Object.entries(shaderUrls).map(async ([name, url]) => [name, await read(url)] as const));
+  const texts = await Promise.all(
+    Object.entries(shaderUrls).map(async ([name, url]) => [name, await read(url)] as const),
+  );
   return Object.fromEntries(texts) as Shaders;
 }

@@ -1,4 +1,7 @@
-/** How many rows of queries and of keys one slice may have, so that every buffer of an attention is one that the device gives. */
+/**
+ * How many rows of queries and of keys one slice may have, so that every buffer of an attention is one that the device
+ * gives.
+ */
 import { LimitError } from "../errors.ts";
 import type { Block } from "../layout/shards.ts";
 import { cut, longest } from "../layout/slices.ts";
@@ -11,7 +14,10 @@ import { PIECE_KEYS } from "./kernels.ts";
 /** Most rows of one slice, at least one each. */
 export interface SliceRows {
   readonly queries: number;
-  /** Rows of queries where no sequence has more than one of them: decode.wgsl makes a partial for each piece of their keys. */
+  /**
+   * Rows of queries where no sequence has more than one of them: decode.wgsl makes a partial for each piece of their
+   * keys.
+   */
   readonly singles: number;
   /** Rows of keys, each sequence's counted to a multiple of `KEYS_STEP`. */
   readonly keys: number;
@@ -20,7 +26,9 @@ export interface SliceRows {
 /** On the device each sequence's keys begin at a multiple of this (see `aligned`). */
 export const KEYS_STEP = 4;
 
-/** Bytes to a multiple of which the place of V in a buffer of K and V is rounded up: the most that a device may ask for. */
+/**
+ * Bytes to a multiple of which the place of V in a buffer of K and V is rounded up: the most that a device may ask for.
+ */
 const OFFSET = 256;
 
 /** Bytes by which a buffer stays under the largest: SwiftShader has no memory for one of exactly its limit, 1 GiB. */
@@ -28,7 +36,12 @@ const SPARE = 256;
 
 /** Bytes of one row of Q, of K, of O and of LSE. */
 function rowBytes({ heads, kvHeads, headDim, q, kv }: Shape): { q: number; k: number; o: number; lse: number } {
-  return { q: heads * headDim * bytesPer(q), k: kvHeads * headDim * bytesPer(kv), o: heads * headDim * 4, lse: heads * 4 };
+  return {
+    q: heads * headDim * bytesPer(q),
+    k: kvHeads * headDim * bytesPer(kv),
+    o: heads * headDim * 4,
+    lse: heads * 4,
+  };
 }
 
 /** Partials that a merge stacks: in pass-Q those of all ranks. */
@@ -39,8 +52,19 @@ export function requireRow(shape: Shape, variant: Variant, ranks: number, limits
   const { q, k, o, lse } = rowBytes(shape);
   // Where a single row's keys are cut, the partial of a piece and what there was are two.
   const need = Math.max(q, o * Math.max(stacked(variant, ranks), 2), 2 * Math.ceil((KEYS_STEP * k) / OFFSET) * OFFSET);
-  for (const [name, bytes] of [["maxStorageBufferBindingSize", need], ["maxBufferSize", Math.max(need, o + lse) + SPARE]] as const) {
-    if (bytes > limits[name]) throw new LimitError(`${name} (bytes, for a single row on ${ranks === 1 ? "one rank" : `${ranks} ranks`})`, limits[name], bytes);
+  for (
+    const [name, bytes] of [["maxStorageBufferBindingSize", need], [
+      "maxBufferSize",
+      Math.max(need, o + lse) + SPARE,
+    ]] as const
+  ) {
+    if (bytes > limits[name]) {
+      throw new LimitError(
+        `${name} (bytes, for a single row on ${ranks === 1 ? "one rank" : `${ranks} ranks`})`,
+        limits[name],
+        bytes,
+      );
+    }
   }
 }
 
@@ -51,7 +75,10 @@ export function sliceRows(shape: Shape, variant: Variant, ranks: number, kv: Blo
   const largest = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize - SPARE);
   const { q, k, o, lse } = rowBytes(shape);
   // Results are read back as O and LSE in one buffer, which is no binding.
-  const queries = Math.min(Math.floor(largest / Math.max(q, o * stacked(variant, ranks))), Math.floor((limits.maxBufferSize - SPARE) / (o + lse)));
+  const queries = Math.min(
+    Math.floor(largest / Math.max(q, o * stacked(variant, ranks))),
+    Math.floor((limits.maxBufferSize - SPARE) / (o + lse)),
+  );
   const half = Math.floor(largest / 2 / OFFSET) * OFFSET;
   // No more pieces of keys than a single row's partials of them fit, beside what there was.
   const pieces = Math.floor(largest / o) - 1;

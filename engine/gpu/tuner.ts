@@ -1,4 +1,7 @@
-/** Which of the kernels that suit a device is fastest on it: found on the work itself, so that trying costs nothing but the slower tries. */
+/**
+ * Which of the kernels that suit a device is fastest on it: found on the work itself, so that trying costs nothing but
+ * the slower tries.
+ */
 import type { AttendShape, TileKernelName } from "./kernels.ts";
 
 /** Tries of each kernel before one is kept. */
@@ -6,7 +9,10 @@ const TRIES = 2;
 /** FLOPs below which a call says little of a kernel's rate. */
 const LEAST = 1e8;
 
-/** The rates of kernels seen on one device, by head size and storage types. Every kernel is exact, so which one is tried changes no result beyond rounding. */
+/**
+ * The rates of kernels seen on one device, by head size and storage types. Every kernel is exact, so which one is tried
+ * changes no result beyond rounding.
+ */
 export class Tuner {
   readonly #rates = new Map<string, number[]>();
 

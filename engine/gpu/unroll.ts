@@ -1,8 +1,14 @@
-/** Writes loops of a WGSL text out: a driver that leaves such a loop rolled keeps the arrays that it indexes in memory, not in registers. */
+/**
+ * Writes loops of a WGSL text out: a driver that leaves such a loop rolled keeps the arrays that it indexes in memory,
+ * not in registers.
+ */
 
 const LOOP = /for \(var (\w+): u32 = 0u; \1 < ([^;]+); \1\+\+\) \{ *\/\/ unroll$/m;
 
-/** Every loop `for (var i: u32 = 0u; i < BOUND; i++) { // unroll` written out, the bound a sum or product of the text's own constants. Copies after the first share its last line, so lines keep their numbers. */
+/**
+ * Every loop `for (var i: u32 = 0u; i < BOUND; i++) { // unroll` written out, the bound a sum or product of the text's
+ * own constants. Copies after the first share its last line, so lines keep their numbers.
+ */
 export function unrolled(text: string): string {
   const constants = new Map<string, number>();
   for (const [, name, expression] of text.matchAll(/^const (\w+): u32 = ([\w\s()+*/-]+);/gm)) {
@@ -14,14 +20,17 @@ export function unrolled(text: string): string {
     if (found === null) return source;
     const [header, index, bound] = found;
     const turns = evaluate(bound, constants);
-    if (turns === undefined) throw new Error(`unroll: found the bound ${bound}, expected a sum or product of constants and numbers`);
+    if (turns === undefined) {
+      throw new Error(`unroll: found the bound ${bound}, expected a sum or product of constants and numbers`);
+    }
     const start = found.index + header.length;
     const end = closing(source, start);
     const body = write(source.slice(start, end));
     const copy = (turn: number) => `{${body.replace(new RegExp(`\\b${index}\\b`, "g"), `${turn}u`)}}`;
     const inOneLine = (code: string) => code.replace(/\/\/.*$/gm, "").replace(/\s*\n\s*/g, " ");
     const copies = Array.from({ length: turns }, (_, turn) => (turn === 0 ? copy(turn) : inOneLine(copy(turn))));
-    return source.slice(0, found.index) + (turns === 0 ? body.replace(/[^\n]/g, "") : copies.join(" ")) + write(source.slice(end + 1));
+    return source.slice(0, found.index) + (turns === 0 ? body.replace(/[^\n]/g, "") : copies.join(" ")) +
+      write(source.slice(end + 1));
   };
   return write(text);
 }
@@ -47,12 +56,16 @@ function evaluate(expression: string, constants: ReadonlyMap<string, number>): n
   };
   const product = (): number => {
     let value = atom();
-    while (tokens[next] === "*" || tokens[next] === "/") value = tokens[next++] === "*" ? value * atom() : Math.floor(value / atom());
+    while (tokens[next] === "*" || tokens[next] === "/") {
+      value = tokens[next++] === "*" ? value * atom() : Math.floor(value / atom());
+    }
     return value;
   };
   const sum = (): number => {
     let value = product();
-    while (tokens[next] === "+" || tokens[next] === "-") value = tokens[next++] === "+" ? value + product() : value - product();
+    while (tokens[next] === "+" || tokens[next] === "-") {
+      value = tokens[next++] === "+" ? value + product() : value - product();
+    }
     return value;
   };
   const value = sum();

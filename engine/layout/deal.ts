@@ -1,15 +1,16 @@
 /**
  * Which rank gets which token, so that a sequence's tokens stay spread evenly over the ranks whatever the steps were.
  *
- * The property: after any steps, the ranks' token counts of a sequence differ by at most 1. Both ways of appending keep it:
- * prefill gives its larger shares to the ranks that hold fewest (shares differ by at most 1, see `chunks`), and decode
- * gives a token only to a rank that holds fewest.
+ * The property: after any steps, the ranks' token counts of a sequence differ by at most 1. Both ways of appending keep
+ * it: prefill gives its larger shares to the ranks that hold fewest (shares differ by at most 1, see `chunks`), and
+ * decode gives a token only to a rank that holds fewest.
  */
 import { chunks, joined, type Range } from "./shards.ts";
 
 /**
- * Shards `length` new tokens from `offset` in 2N chunks; the pair (C_i, C_2N-1-i) with the i-th largest share goes to the
- * rank that holds the i-th fewest (ties in rank order, which is the paper's assignment). Returns each rank's ranges.
+ * Shards `length` new tokens from `offset` in 2N chunks; the pair (C_i, C_2N-1-i) with the i-th largest share goes to
+ * the rank that holds the i-th fewest (ties in rank order, which is the paper's assignment). Returns each rank's
+ * ranges.
  */
 export function dealPrefill(length: number, offset: number, held: readonly number[]): Range[][] {
   const ranks = held.length;
@@ -41,7 +42,9 @@ export function dealDecode(held: readonly (readonly number[])[], step: number): 
     for (const rank of candidates[b]) {
       if (tried.has(rank)) continue;
       tried.add(rank);
-      const resident = queries[rank] < share ? undefined : owners.findIndex((owner, other) => owner === rank && other !== b && place(other, tried));
+      const resident = queries[rank] < share
+        ? undefined
+        : owners.findIndex((owner, other) => owner === rank && other !== b && place(other, tried));
       if (resident === -1) continue;
       if (resident === undefined) queries[rank]++;
       owners[b] = rank;

@@ -9,7 +9,9 @@ export interface Copy {
   readonly count: number;
 }
 
-/** Where cached rows lie: two pools of `PAGE`-row pages, one of keys, one of values. `KV` is what the device attends to. */
+/**
+ * Where cached rows lie: two pools of `PAGE`-row pages, one of keys, one of values. `KV` is what the device attends to.
+ */
 export interface PagePool<KV> {
   /** Writes rows of K (the first `rows` rows of data) and V (the rest) to the segments. */
   write(segments: readonly Segment[], data: ArrayBuffer, rows: number): void;

@@ -1,4 +1,7 @@
-/** Where a rank's cached rows lie: pages of a pool, a list of pages a sequence. Growth moves nothing; a failed step is taken back. */
+/**
+ * Where a rank's cached rows lie: pages of a pool, a list of pages a sequence. Growth moves nothing; a failed step is
+ * taken back.
+ */
 import { LimitError } from "../errors.ts";
 import { type Block, count, joined, type Range, type Run } from "./shards.ts";
 
@@ -68,7 +71,10 @@ export class Pages {
     this.#before = undefined;
   }
 
-  /** Takes room for rows at later positions of a sequence, and says where they go. Throws LimitError before anything changes. */
+  /**
+   * Takes room for rows at later positions of a sequence, and says where they go. Throws LimitError before anything
+   * changes.
+   */
   append(sequence: number, ranges: readonly Range[]): Segment[] {
     const rows = count(ranges);
     const held = this.#held.get(sequence);
@@ -76,7 +82,9 @@ export class Pages {
     const need = Math.ceil((at + rows) / PAGE) - (held?.pages.length ?? 0);
     if (need > this.#free.length) throw new LimitError("pages of the KV cache", this.#free.length, need);
     if (rows === 0) return [];
-    if (this.#before !== undefined && !this.#before.has(sequence)) this.#before.set(sequence, held && { pages: held.pages.length, ranges: [...held.ranges] });
+    if (this.#before !== undefined && !this.#before.has(sequence)) {
+      this.#before.set(sequence, held && { pages: held.pages.length, ranges: [...held.ranges] });
+    }
     const grown = held ?? { pages: [], ranges: [] };
     if (held === undefined) this.#held.set(sequence, grown);
     for (let i = 0; i < need; i++) grown.pages.push(this.#free.pop()!);

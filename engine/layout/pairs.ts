@@ -1,7 +1,10 @@
 /** Query-key pairs between two blocks, counted in closed form: what visibility counts row by row. */
 import type { Block, Run } from "./shards.ts";
 
-/** Pairs that the queries of `q` see in `kv` under the causal mask by absolute position; O(runs x runs), independent of lengths. */
+/**
+ * Pairs that the queries of `q` see in `kv` under the causal mask by absolute position; O(runs x runs), independent of
+ * lengths.
+ */
 export function pairsBetween(q: Block, kv: Block): number {
   let sum = 0;
   for (const a of q.runs) for (const b of kv.runs) if (a.sequence === b.sequence) sum += pairsOfRuns(a, b);

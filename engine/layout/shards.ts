@@ -117,7 +117,9 @@ export interface Sharding {
  * their own, every rank's blocks padded to the same number of rows (L_i = max over ranks, Algorithm 2).
  */
 export function shard(sequences: readonly Sequence[], ranks: number): Sharding {
-  if (!Number.isInteger(ranks) || ranks < 1) throw new InputError(`ranks: found ${ranks}, expected a whole number of at least 1`);
+  if (!Number.isInteger(ranks) || ranks < 1) {
+    throw new InputError(`ranks: found ${ranks}, expected a whole number of at least 1`);
+  }
   const all = Array.from({ length: ranks }, (_, k) => k);
   const fresh = all.map((k) => sequences.map((s) => headTail(s.new, ranks, k, s.cached)));
   const held = all.map((k) => sequences.map((s, i) => joined([...headTail(s.cached, ranks, k), ...fresh[k][i]])));

@@ -25,7 +25,10 @@ export interface Counting {
   readonly singles?: number;
 }
 
-/** The slices of at most `most` rows that a block is cut into, in order, at least one. A block that needs no cut stays the object that it is. */
+/**
+ * The slices of at most `most` rows that a block is cut into, in order, at least one. A block that needs no cut stays
+ * the object that it is.
+ */
 export function cut(block: Block, most: number, { step = 1, singles = most }: Counting = {}): Slice[] {
   const slices: Slice[] = [];
   const room = Math.floor(most / step) * step;
@@ -42,8 +45,9 @@ export function cut(block: Block, most: number, { step = 1, singles = most }: Co
       if (take > 0) {
         used += Math.ceil(take / step) * step;
         at += take;
-      } else if (used === 0) throw new RangeError(`a slice: found room for ${Math.min(room, singles)} rows, expected at least ${step}`);
-      else close(at);
+      } else if (used === 0) {
+        throw new RangeError(`a slice: found room for ${Math.min(room, singles)} rows, expected at least ${step}`);
+      } else close(at);
     }
   }
   if (from < block.rows || slices.length === 0) close(block.rows);
@@ -69,6 +73,11 @@ function extentsOf(block: Block): Extent[] {
   if (sequences.length === 0) return block.rows === 0 ? [] : [{ from: 0, to: block.rows, first: 0, last: 0 }];
   return sequences.map((runs, i) => {
     const last = runs[runs.length - 1];
-    return { from: i === 0 ? 0 : runs[0].row, to: sequences[i + 1]?.[0].row ?? block.rows, first: runs[0].row, last: last.row + last.length };
+    return {
+      from: i === 0 ? 0 : runs[0].row,
+      to: sequences[i + 1]?.[0].row ?? block.rows,
+      first: runs[0].row,
+      last: last.row + last.length,
+    };
   });
 }

@@ -13,7 +13,9 @@ export interface View {
 /** The mask of one attention call. */
 export interface Visibility {
   readonly views: readonly View[];
-  /** For each query row (padding too), one past the last KV row it sees; equal to its view's `first` when it sees none. */
+  /**
+   * For each query row (padding too), one past the last KV row it sees; equal to its view's `first` when it sees none.
+   */
   readonly ends: Uint32Array<ArrayBuffer>;
   /** Query-key pairs that are seen, for FLOPs: attention costs 4 D flops a pair and query head. */
   readonly pairs: number;

@@ -34,9 +34,39 @@ export const ACCELERATORS: readonly Accelerator[] = [
     hostLink: 450e9,
     source: "https://arxiv.org/abs/2411.01783 (section 4.1, appendix A)",
   },
-  { name: "h100", label: "H100 SXM 80 GB", bf16: 989e12, fp8: 1979e12, memory: 80e9, memoryRate: 3.35e12, units: 132, hostLink: 450e9, source: "https://www.nvidia.com/en-us/data-center/h100/" },
-  { name: "h200", label: "H200 SXM 141 GB", bf16: 989e12, fp8: 1979e12, memory: 141e9, memoryRate: 4.8e12, units: 132, hostLink: 450e9, source: "https://www.nvidia.com/en-us/data-center/h200/" },
-  { name: "b200", label: "B200 (HGX, 1000 W)", bf16: 2250e12, fp8: 4500e12, memory: 180e9, memoryRate: 8e12, units: 148, hostLink: 900e9, source: "https://www.nvidia.com/en-us/data-center/hgx/" },
+  {
+    name: "h100",
+    label: "H100 SXM 80 GB",
+    bf16: 989e12,
+    fp8: 1979e12,
+    memory: 80e9,
+    memoryRate: 3.35e12,
+    units: 132,
+    hostLink: 450e9,
+    source: "https://www.nvidia.com/en-us/data-center/h100/",
+  },
+  {
+    name: "h200",
+    label: "H200 SXM 141 GB",
+    bf16: 989e12,
+    fp8: 1979e12,
+    memory: 141e9,
+    memoryRate: 4.8e12,
+    units: 132,
+    hostLink: 450e9,
+    source: "https://www.nvidia.com/en-us/data-center/h200/",
+  },
+  {
+    name: "b200",
+    label: "B200 (HGX, 1000 W)",
+    bf16: 2250e12,
+    fp8: 4500e12,
+    memory: 180e9,
+    memoryRate: 8e12,
+    units: 148,
+    hostLink: 900e9,
+    source: "https://www.nvidia.com/en-us/data-center/hgx/",
+  },
   {
     name: "mi300x",
     label: "Instinct MI300X",
@@ -54,6 +84,10 @@ export const ACCELERATORS: readonly Accelerator[] = [
 /** The accelerator of that name. Errors: InputError listing the names there are. */
 export function findAccelerator(name: string): Accelerator {
   const found = ACCELERATORS.find((a) => a.name === name.toLowerCase());
-  if (found === undefined) throw new InputError(`unknown accelerator ${JSON.stringify(name)}; there are ${ACCELERATORS.map((a) => a.name).join(", ")}`);
+  if (found === undefined) {
+    throw new InputError(
+      `unknown accelerator ${JSON.stringify(name)}; there are ${ACCELERATORS.map((a) => a.name).join(", ")}`,
+    );
+  }
   return found;
 }

@@ -17,8 +17,8 @@ export interface AttentionCall {
 }
 
 /**
- * Seconds of an attention call: `kernel floor + max(FLOPs / tensor rate, bytes / HBM rate)`. Prefill is bound by FLOPs (Table 3),
- * one-token decode by reading its KV (Table 8). A call that sees nothing costs its launch.
+ * Seconds of an attention call: `kernel floor + max(FLOPs / tensor rate, bytes / HBM rate)`. Prefill is bound by FLOPs
+ * (Table 3), one-token decode by reading its KV (Table 8). A call that sees nothing costs its launch.
  */
 export function attentionTime(c: AttentionCall, rates: Rates): number {
   const flops = attentionFlops(c.pairs, c.heads, c.headDim);
@@ -26,7 +26,10 @@ export function attentionTime(c: AttentionCall, rates: Rates): number {
   return rates.parameters.kernelFloor + Math.max(flops / rates.tensor, bytes / rates.memory);
 }
 
-/** Seconds of merging `partials` partial results of some rows (Eq. 4): each O and LSE read once, the merged O written; bound by HBM. */
+/**
+ * Seconds of merging `partials` partial results of some rows (Eq. 4): each O and LSE read once, the merged O written;
+ * bound by HBM.
+ */
 export function mergeTime(partials: number, rows: number, heads: number, headDim: number, rates: Rates): number {
   return partials < 2 ? 0 : ((partials + 1) * rows * heads * (headDim * 2 + 4)) / rates.memory;
 }

@@ -1,7 +1,10 @@
 /** The small kernels of a decode layer besides attention and the all-reduces: each costs a launch in the CUDA graph. */
 import type { FfnPrecision } from "./models.ts";
 
-/** A kernel of a layer; `fp8` ones exist only where the feed-forward weights are FP8. A count from the model's structure, not a fit. */
+/**
+ * A kernel of a layer; `fp8` ones exist only where the feed-forward weights are FP8. A count from the model's
+ * structure, not a fit.
+ */
 export const DECODE_KERNELS: readonly { readonly name: string; readonly fp8?: true }[] = [
   { name: "norm" },
   { name: "QKV product" },

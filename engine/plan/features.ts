@@ -1,22 +1,41 @@
-/** What a config.json says that the planner does not know: refused by the field's name, or noted where the plan holds without it. */
+/**
+ * What a config.json says that the planner does not know: refused by the field's name, or noted where the plan holds
+ * without it.
+ */
 import { InputError } from "../errors.ts";
 
 type Config = Readonly<Record<string, unknown>>;
 
-/** Fields that mean another architecture, by name, and what they mean. Families name the same thing differently, so these are patterns. */
+/**
+ * Fields that mean another architecture, by name, and what they mean. Families name the same thing differently, so
+ * these are patterns.
+ */
 const UNPLANNED: readonly { readonly field: RegExp; readonly above: number; readonly means: string }[] = [
   { field: /expert/, above: 1, means: "a mixture of experts" },
   { field: /^(kv|q)_lora_rank$|^qk_(rope|nope)_head_dim$/, above: 0, means: "multi-head latent attention" },
   {
-    field: /^mamba|^ssm|state_size$|^hybrid_|^rwkv|^lru_width$|^time_mix|^attn_layer_(period|offset|indices)$|^full_attn_idxs$/,
+    field:
+      /^mamba|^ssm|state_size$|^hybrid_|^rwkv|^lru_width$|^time_mix|^attn_layer_(period|offset|indices)$|^full_attn_idxs$/,
     above: 0,
     means: "state-space or recurrent layers",
   },
-  { field: /^linear_(num|key|value|conv|attn)|^full_attention_interval$|^lightning_/, above: 0, means: "linear attention" },
+  {
+    field: /^linear_(num|key|value|conv|attn)|^full_attention_interval$|^lightning_/,
+    above: 0,
+    means: "linear attention",
+  },
   { field: /cross_att(entio)?n|^is_encoder_decoder$|^(num_)?encoder_layers$/, above: 0, means: "cross attention" },
   { field: /_per_layer$|^block_configs$/, above: 0, means: "sizes that differ by layer" },
-  { field: /^num_kv_shared_layers$|^use_cla$|^cla_share_factor$|kv_reuse|yoco/, above: 0, means: "layers that share keys and values" },
-  { field: /^index_(topk|n_heads|head_dim)$|^sparse_|^nsa_|^moba_|^dual_chunk_attention/, above: 0, means: "sparse attention" },
+  {
+    field: /^num_kv_shared_layers$|^use_cla$|^cla_share_factor$|kv_reuse|yoco/,
+    above: 0,
+    means: "layers that share keys and values",
+  },
+  {
+    field: /^index_(topk|n_heads|head_dim)$|^sparse_|^nsa_|^moba_|^dual_chunk_attention/,
+    above: 0,
+    means: "sparse attention",
+  },
   { field: /^attn_type_list$|^attention_types$/, above: 0, means: "attention that differs by layer" },
   { field: /retention|retnet|hyena/, above: 0, means: "layers without softmax attention" },
   { field: /^attn_output_gate$/, above: 0, means: "gated attention" },
@@ -54,10 +73,17 @@ export function refuseUnplanned(config: Config, name: string, path = ""): void {
       `model ${name}: ${path}${field} = ${said} means ${means}; the planner knows dense models with grouped-query attention only`,
     );
   };
-  if (OTHER_FAMILIES.test(String(config.model_type))) refuse("model_type", show(config.model_type), "layers other than softmax attention over a cache");
-  if (config.mlp_gated === false) refuse("mlp_gated", "false", "a feed-forward layer without a gate in a family that may have one");
+  if (OTHER_FAMILIES.test(String(config.model_type))) {
+    refuse("model_type", show(config.model_type), "layers other than softmax attention over a cache");
+  }
+  if (config.mlp_gated === false) {
+    refuse("mlp_gated", "false", "a feed-forward layer without a gate in a family that may have one");
+  }
   if (config.position_embedding_type === "alibi") refuse("position_embedding_type", '"alibi"', "a bias on scores");
-  if (typeof config.v_head_dim === "number" && typeof config.head_dim === "number" && config.v_head_dim !== config.head_dim) {
+  if (
+    typeof config.v_head_dim === "number" && typeof config.head_dim === "number" &&
+    config.v_head_dim !== config.head_dim
+  ) {
     refuse("v_head_dim", show(config.v_head_dim), "values of another head size than keys");
   }
   for (const [field, value] of Object.entries(config)) {
@@ -66,7 +92,9 @@ export function refuseUnplanned(config: Config, name: string, path = ""): void {
       refuse(field, show(value), unplanned.means);
     }
     if (
-      /^(num_attention_heads|num_key_value_heads|num_kv_heads|n_heads?|head_dim|intermediate_size|hidden_size)$/.test(field) &&
+      /^(num_attention_heads|num_key_value_heads|num_kv_heads|n_heads?|head_dim|intermediate_size|hidden_size)$/.test(
+        field,
+      ) &&
       Array.isArray(value)
     ) refuse(field, show(value), "sizes that differ by layer");
     if (/layer_types?$|^layers_block_type$|^block_types$|^layer_pattern$/.test(field) && Array.isArray(value)) {
@@ -80,14 +108,18 @@ export function refuseUnplanned(config: Config, name: string, path = ""): void {
 }
 
 /** Tokens beyond which some layers don't see the whole context, and the field that says so. */
-export function windowOf(config: Config, name: string): { readonly tokens: number; readonly field: string } | undefined {
+export function windowOf(
+  config: Config,
+  name: string,
+): { readonly tokens: number; readonly field: string } | undefined {
   const types = Array.isArray(config.layer_types) ? config.layer_types.map(String) : undefined;
   const windowed = types?.some((type) => WINDOWED.has(type));
   if (windowed === false) return undefined;
   const sizes = (["sliding_window", "attention_chunk_size", "sliding_window_size", "local_attention_window"] as const)
     .flatMap((
       field,
-    ) => (typeof config[field] === "number" && config[field] > 0 && !(field.startsWith("sliding") && config.use_sliding_window === false)
+    ) => (typeof config[field] === "number" && config[field] > 0 &&
+        !(field.startsWith("sliding") && config.use_sliding_window === false)
       ? [{ tokens: config[field], field: `${field} ${config[field]}` }]
       : [])
     );
@@ -105,7 +137,8 @@ export function windowOf(config: Config, name: string): { readonly tokens: numbe
 export function unread(config: Config): string[] {
   const known = new Set(LEFT_OUT.map(([field]) => field));
   return Object.entries(config).flatMap(([field, value]) =>
-    /attn|attention|window|sparse|layer|gate/.test(field) && !READ_FIELDS.test(field) && !known.has(field) && says(value, 0)
+    /attn|attention|window|sparse|layer|gate/.test(field) && !READ_FIELDS.test(field) && !known.has(field) &&
+      says(value, 0)
       ? [`${field} ${show(value)}: not known to the planner, and left out`]
       : []
   );
@@ -115,14 +148,19 @@ export function unread(config: Config): string[] {
 export function leftOut(config: Config): string[] {
   return LEFT_OUT.flatMap((
     [field, what],
-  ) => (says(config[field], 0) ? [`${field}${isConfig(config[field]) ? "" : ` ${show(config[field])}`}: ${what}`] : []));
+  ) => (says(config[field], 0)
+    ? [`${field}${isConfig(config[field]) ? "" : ` ${show(config[field])}`}: ${what}`]
+    : [])
+  );
 }
 
 /** Whether a field says something: a number above `above`, true, a text, or a list or object that is not empty. */
 function says(value: unknown, above: number): boolean {
   if (typeof value === "number") return value > above;
   if (Array.isArray(value)) return value.length > 0;
-  return isConfig(value) ? Object.keys(value).length > 0 : value === true || (typeof value === "string" && value !== "");
+  return isConfig(value)
+    ? Object.keys(value).length > 0
+    : value === true || (typeof value === "string" && value !== "");
 }
 
 function even(values: readonly unknown[]): boolean {

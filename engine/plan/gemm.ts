@@ -1,4 +1,7 @@
-/** Time of the matrix products of a layer on one GPU: tiles in waves over the machine, never faster than reading the weights. */
+/**
+ * Time of the matrix products of a layer on one GPU: tiles in waves over the machine, never faster than reading the
+ * weights.
+ */
 import type { GpuHeads } from "./heads.ts";
 import type { FfnPrecision, Model } from "./models.ts";
 import type { Rates } from "./rates.ts";
@@ -42,8 +45,9 @@ export function bytesOf(precision: FfnPrecision): number {
 }
 
 /**
- * Seconds of one product: `max(tiles in whole waves x tile FLOPs / rate, weight bytes / HBM rate)`. A tile is 128 x 128 and the machine
- * runs `units` of them at a time, so that few rows waste part of the last wave; products of less than a tile of rows (decode) split the inner dimension and waste nothing.
+ * Seconds of one product: `max(tiles in whole waves x tile FLOPs / rate, weight bytes / HBM rate)`. A tile is 128 x 128
+ * and the machine runs `units` of them at a time, so that few rows waste part of the last wave; products of less than a
+ * tile of rows (decode) split the inner dimension and waste nothing.
  */
 export function productTime(p: Product, rows: number, rates: Rates): number {
   if (rows === 0) return 0;

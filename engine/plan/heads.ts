@@ -11,7 +11,10 @@ export interface GpuHeads {
   readonly replicas: number;
 }
 
-/** Heads a GPU at tensor parallelism `tp`. Errors: InputError when tp does not divide the heads or does not fit the KV heads. */
+/**
+ * Heads a GPU at tensor parallelism `tp`. Errors: InputError when tp does not divide the heads or does not fit the KV
+ * heads.
+ */
 export function headsPerGpu(m: Model, tp: number): GpuHeads {
   const why = refusal(m, tp);
   if (why !== undefined) throw new InputError(why);
@@ -22,13 +25,19 @@ export function headsPerGpu(m: Model, tp: number): GpuHeads {
 export function refusal(m: Model, tp: number): string | undefined {
   if (!Number.isInteger(tp) || tp < 1) return `tp: found ${tp}, expected a whole number of at least 1`;
   if (m.heads % tp !== 0) return `tp ${tp} does not divide the ${m.heads} query heads of ${m.name}; ${possible(m)} do`;
-  if (m.kvHeads % tp !== 0 && tp % m.kvHeads !== 0) return `tp ${tp} neither divides the ${m.kvHeads} KV heads of ${m.name} nor is a multiple of them; ${possible(m)} fit`;
+  if (m.kvHeads % tp !== 0 && tp % m.kvHeads !== 0) {
+    return `tp ${tp} neither divides the ${m.kvHeads} KV heads of ${m.name} nor is a multiple of them; ${
+      possible(m)
+    } fit`;
+  }
   return undefined;
 }
 
 /** Sizes of a tensor-parallel group that split the model's heads evenly, ascending. */
 export function tpSizes(m: Model, largest = m.heads): number[] {
-  return Array.from({ length: largest }, (_, i) => i + 1).filter((tp) => m.heads % tp === 0 && (m.kvHeads % tp === 0 || tp % m.kvHeads === 0));
+  return Array.from({ length: largest }, (_, i) => i + 1).filter((tp) =>
+    m.heads % tp === 0 && (m.kvHeads % tp === 0 || tp % m.kvHeads === 0)
+  );
 }
 
 function possible(m: Model): string {

@@ -32,7 +32,17 @@ const UNGATED: readonly string[] = [
 /** Activations of layers without a gate; a family that is not known and has one of them may be either. */
 const PLAIN_ACTIVATIONS: readonly string[] = ["relu", "relu2", "gelu", "gelu_new", "gelu_fast", "quick_gelu"];
 /** Families with a gate whose activation doesn't show it. */
-const GATED: readonly string[] = ["gemma", "gemma2", "gemma3", "gemma3_text", "bitnet", "cohere", "cohere2", "glm", "glm4"];
+const GATED: readonly string[] = [
+  "gemma",
+  "gemma2",
+  "gemma3",
+  "gemma3_text",
+  "bitnet",
+  "cohere",
+  "cohere2",
+  "glm",
+  "glm4",
+];
 /** Families whose output head shares the embedding's weights unless the config says otherwise. */
 const TIED: readonly string[] = [
   "gpt2",
@@ -49,13 +59,16 @@ const TIED: readonly string[] = [
 ];
 
 /**
- * Reads a parsed config.json (its `text_config` when it has one). Without `num_key_value_heads` every query head has its own
- * KV head, as in transformers. Errors: InputError naming the fields that are missing, or why the architecture is not planned.
+ * Reads a parsed config.json (its `text_config` when it has one). Without `num_key_value_heads` every query head has
+ * its own KV head, as in transformers. Errors: InputError naming the fields that are missing, or why the architecture
+ * is not planned.
  */
 export function modelFromConfig(config: unknown, name: string): Model {
   if (!isObject(config)) {
     throw new InputError(
-      `model ${name}: expected a JSON object (a Hugging Face config.json), found ${JSON.stringify(config)?.slice(0, 40)}`,
+      `model ${name}: expected a JSON object (a Hugging Face config.json), found ${
+        JSON.stringify(config)?.slice(0, 40)
+      }`,
     );
   }
   const text = isObject(config.text_config) ? { ...config, ...config.text_config } : config;
@@ -66,12 +79,15 @@ export function modelFromConfig(config: unknown, name: string): Model {
   for (const key of Object.keys(FIELDS) as (keyof typeof FIELDS)[]) {
     const value = FIELDS[key].map((field) => text[field]).find((v) => typeof v === "number");
     if (typeof value === "number") sizes[key] = whole(value, FIELDS[key][0], name);
-    else if (key === "ffn" && ["gpt2", "falcon", "bloom"].includes(family) && sizes.width !== undefined) sizes.ffn = 4 * sizes.width;
-    else missing.push(FIELDS[key][0]);
+    else if (key === "ffn" && ["gpt2", "falcon", "bloom"].includes(family) && sizes.width !== undefined) {
+      sizes.ffn = 4 * sizes.width;
+    } else missing.push(FIELDS[key][0]);
   }
   if (missing.length > 0) {
     throw new InputError(
-      `model ${name}: the config has no ${missing.join(", no ")}; found ${Object.keys(text).slice(0, 12).join(", ") || "nothing"}`,
+      `model ${name}: the config has no ${missing.join(", no ")}; found ${
+        Object.keys(text).slice(0, 12).join(", ") || "nothing"
+      }`,
     );
   }
   // The first Qwen counts both halves of its gated layer.
@@ -79,7 +95,9 @@ export function modelFromConfig(config: unknown, name: string): Model {
   const { layers, width, heads, ffn, vocabulary } = sizes as Record<keyof typeof FIELDS, number>;
   const kvHeads = kvHeadsOf(text, heads, name);
   if (heads % kvHeads !== 0) {
-    throw new InputError(`model ${name}: num_attention_heads ${heads} is not a multiple of num_key_value_heads ${kvHeads}`);
+    throw new InputError(
+      `model ${name}: num_attention_heads ${heads} is not a multiple of num_key_value_heads ${kvHeads}`,
+    );
   }
   const headDim = typeof text.head_dim === "number" ? whole(text.head_dim, "head_dim", name) : width / heads;
   if (!Number.isInteger(headDim)) {
@@ -101,7 +119,9 @@ export function modelFromConfig(config: unknown, name: string): Model {
   }
   const window = windowOf(text, name);
   const notes: string[] = [
-    ...(window === undefined ? [] : [`${window.field} is planned as full attention, which it is for up to ${window.tokens} tokens`]),
+    ...(window === undefined
+      ? []
+      : [`${window.field} is planned as full attention, which it is for up to ${window.tokens} tokens`]),
     ...leftOut(text),
     ...unread(text),
   ];
@@ -125,7 +145,10 @@ export function modelFromConfig(config: unknown, name: string): Model {
   };
 }
 
-/** Without a number every head has its own, as in transformers; falcon counts them in num_kv_heads, where its decoder is the newer one. */
+/**
+ * Without a number every head has its own, as in transformers; falcon counts them in num_kv_heads, where its decoder is
+ * the newer one.
+ */
 function kvHeadsOf(text: Record<string, unknown>, heads: number, name: string): number {
   for (
     const field of text.multi_query === true && text.new_decoder_architecture !== true
@@ -146,7 +169,9 @@ function ffnPrecision(quantization: unknown): { precision: FfnPrecision; note?: 
   const method = String(quantization.quant_method);
   const groups = isObject(quantization.config_groups) ? Object.values(quantization.config_groups) : [];
   const float8 = groups.length > 0 &&
-    groups.every((group) => isObject(group) && isObject(group.weights) && group.weights.num_bits === 8 && group.weights.type === "float");
+    groups.every((group) =>
+      isObject(group) && isObject(group.weights) && group.weights.num_bits === 8 && group.weights.type === "float"
+    );
   if (/fp8/.test(method) || float8) {
     return {
       precision: "fp8",

@@ -1,4 +1,7 @@
-/** Repeatable noise: a factor for each (seed, rank, hop, what) by an integer hash, so that a plan with jitter is the same every time. */
+/**
+ * Repeatable noise: a factor for each (seed, rank, hop, what) by an integer hash, so that a plan with jitter is the
+ * same every time.
+ */
 
 /** A factor in `1 - amplitude .. 1 + amplitude`, uniform. `what` tells compute (0) from transfers (1). */
 export function jitterFactor(seed: number, amplitude: number, rank: number, hop: number, what: 0 | 1): number {

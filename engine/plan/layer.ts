@@ -51,7 +51,10 @@ export interface Layer {
   readonly breakdown: Breakdown;
   /** "every rank" was simulated, or "one rank for all". */
   readonly simulated: "every rank" | "one rank for all";
-  /** Bytes of a ring message and of all parcels that a rank sends; seconds of one transfer, one All2All, one attention call (of rank 0 to its own keys). */
+  /**
+   * Bytes of a ring message and of all parcels that a rank sends; seconds of one transfer, one All2All, one attention
+   * call (of rank 0 to its own keys).
+   */
   readonly message: number;
   readonly parcels: number;
   readonly transfer: number;
@@ -65,9 +68,13 @@ export async function layer(input: LayerInput): Promise<Layer> {
   const { model, rates, cp, tp } = step;
   const p = rates.parameters;
   const disturbed = disturbance?.slow !== undefined || disturbance?.jitter !== undefined;
-  const everyRank = input.everyRank === true || disturbed || step.held !== undefined || input.onSpan !== undefined || cp <= EVERY_RANK_UP_TO;
+  const everyRank = input.everyRank === true || disturbed || step.held !== undefined || input.onSpan !== undefined ||
+    cp <= EVERY_RANK_UP_TO;
   const shape = ringShape(step, input.variant, everyRank);
-  const times = products(model, step.heads, tp, input.ffn).map((product) => ({ product, seconds: productTime(product, shape.rows, rates) }));
+  const times = products(model, step.heads, tp, input.ffn).map((product) => ({
+    product,
+    seconds: productTime(product, shape.rows, rates),
+  }));
   const [qkv, ...rest] = times;
   const sum = rest.reduce((total, t) => total + t.seconds, 0);
   const bytes = activations(shape.rows, model.width);
@@ -93,8 +100,18 @@ export async function layer(input: LayerInput): Promise<Layer> {
   const ends = ranks.map((r) => r.end + sum * slowdown(r.rank) + allreduce);
   const last = ends.reduce((best, end, k) => (end > ends[best] ? k : best), 0);
   const r = ranks[last];
-  if (input.onSpan !== undefined)
-    for (const rank of ranks) around(input.onSpan, rank.rank, rank.end, slowdown(rank.rank), { cache: cache + launches, times, rows: shape.rows, allreduce, bytes, last: cp - 1 });
+  if (input.onSpan !== undefined) {
+    for (const rank of ranks) {
+      around(input.onSpan, rank.rank, rank.end, slowdown(rank.rank), {
+        cache: cache + launches,
+        times,
+        rows: shape.rows,
+        allreduce,
+        bytes,
+        last: cp - 1,
+      });
+    }
+  }
   const breakdown = {
     gemm: (qkv.seconds + sum) * slowdown(r.rank),
     attention: r.attend + r.merge,
@@ -134,14 +151,23 @@ interface Around {
   readonly last: number;
 }
 
-/** Spans of what surrounds the ring on one rank: host work, QKV product; output product, all-reduce, feed-forward products, all-reduce. */
+/**
+ * Spans of what surrounds the ring on one rank: host work, QKV product; output product, all-reduce, feed-forward
+ * products, all-reduce.
+ */
 function around(onSpan: (span: Span) => void, rank: number, ringEnd: number, slowdown: number, a: Around): void {
   let at = 0;
-  const put = (kind: "launch" | "gemm" | "allreduce", hop: number, duration: number, more: { bytes?: number; flops?: number } = {}) => {
+  const put = (
+    kind: "launch" | "gemm" | "allreduce",
+    hop: number,
+    duration: number,
+    more: { bytes?: number; flops?: number } = {},
+  ) => {
     if (duration > 0) onSpan({ rank, lane: "device", kind, hop, start: at, duration, bytes: 0, flops: 0, ...more });
     at += duration;
   };
-  const product = (i: number, hop: number) => put("gemm", hop, a.times[i].seconds * slowdown, { flops: productFlops(a.times[i].product, a.rows) });
+  const product = (i: number, hop: number) =>
+    put("gemm", hop, a.times[i].seconds * slowdown, { flops: productFlops(a.times[i].product, a.rows) });
   put("launch", 0, a.cache);
   product(0, 0);
   at = ringEnd;

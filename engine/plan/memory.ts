@@ -8,7 +8,10 @@ import { attentionWeights, type FfnPrecision, ffnWeights, type Model, vocabulary
 /** Rows in a page of the KV cache; a sequence's rows on a rank are rounded up to whole pages. */
 export const PAGE_ROWS = 128;
 
-/** Kept for the driver, the communication library and fragmentation, bytes a GPU. An assumption: the paper gives no figure. */
+/**
+ * Kept for the driver, the communication library and fragmentation, bytes a GPU. An assumption: the paper gives no
+ * figure.
+ */
 export const RESERVE = 2e9;
 
 /** What memory depends on. */
@@ -55,16 +58,21 @@ export function kvBytesPerToken(m: Model, tp: number, kvBytes: number): number {
   return 2 * headsPerGpu(m, tp).kv * m.headDim * kvBytes * m.layers;
 }
 
-/** Bytes of weights a GPU: feed-forward in its precision, the rest in bf16, replicated KV projections counted. CP does not split them (Table 2). */
+/**
+ * Bytes of weights a GPU: feed-forward in its precision, the rest in bf16, replicated KV projections counted. CP does
+ * not split them (Table 2).
+ */
 export function weightBytes(m: Model, tp: number, ffn: FfnPrecision): number {
   const { kv, replicas } = headsPerGpu(m, tp);
   const extraKv = replicas > 1 ? 2 * m.width * m.headDim * (kv - m.kvHeads / tp) : 0;
-  return m.layers * ((2 * attentionWeights(m)) / tp + 2 * extraKv + (bytesOf(ffn) * ffnWeights(m)) / tp) + (2 * vocabularyWeights(m)) / tp;
+  return m.layers * ((2 * attentionWeights(m)) / tp + 2 * extraKv + (bytesOf(ffn) * ffnWeights(m)) / tp) +
+    (2 * vocabularyWeights(m)) / tp;
 }
 
 /**
- * Bytes a row (token of a rank) at the peak of a layer, all bf16: residual, normed input and block output `3 D`; then the larger of
- * attention's Q, K, V and O and the feed-forward layer's inner activations (gate and up, and their product).
+ * Bytes a row (token of a rank) at the peak of a layer, all bf16: residual, normed input and block output `3 D`; then
+ * the larger of attention's Q, K, V and O and the feed-forward layer's inner activations (gate and up, and their
+ * product).
  */
 export function activationBytesPerRow(m: Model, tp: number): number {
   const heads = headsPerGpu(m, tp);
@@ -87,15 +95,33 @@ export function memoryOf(i: MemoryInput): Memory {
   const weights = weightBytes(i.model, i.tp, i.ffn);
   const activations = rows * activationBytesPerRow(i.model, i.tp);
   const row = heads.queries * i.model.headDim * 2;
-  const ring = i.cp === 1 ? 0 : i.variant === "pass-kv" ? (2 * held * perToken) / i.model.layers : 2 * rows * row + i.cp * rows * (row + 4 * heads.queries);
+  const ring = i.cp === 1
+    ? 0
+    : i.variant === "pass-kv"
+    ? (2 * held * perToken) / i.model.layers
+    : 2 * rows * row + i.cp * rows * (row + 4 * heads.queries);
   const total = weights + kv + activations + ring + RESERVE;
   const free = i.capacity - weights - activations - ring - RESERVE;
   const kvCapacityTokens = Math.max(0, Math.floor(free / perToken) * i.cp);
   const gb = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
   const fits = total <= i.capacity;
-  const parts = `weights ${gb(weights)}, KV ${gb(kv)}, activations ${gb(activations)}, ring ${gb(ring)}, reserve ${gb(RESERVE)}`;
+  const parts = `weights ${gb(weights)}, KV ${gb(kv)}, activations ${gb(activations)}, ring ${gb(ring)}, reserve ${
+    gb(RESERVE)
+  }`;
   const summary = fits
     ? `fits: ${gb(total)} of ${gb(i.capacity)} a GPU (${parts}); room for ${kvCapacityTokens} tokens of KV`
     : `does not fit: needs ${gb(total)} a GPU, has ${gb(i.capacity)} (${parts})`;
-  return { capacity: i.capacity, weights, kv, kvPadding: kv - exact * perToken, activations, ring, reserve: RESERVE, total, fits, kvCapacityTokens, summary };
+  return {
+    capacity: i.capacity,
+    weights,
+    kv,
+    kvPadding: kv - exact * perToken,
+    activations,
+    ring,
+    reserve: RESERVE,
+    total,
+    fits,
+    kvCapacityTokens,
+    summary,
+  };
 }

@@ -33,7 +33,18 @@ export interface Model {
   readonly window?: { readonly tokens: number; readonly field: string };
 }
 
-type Row = readonly [name: string, layers: number, width: number, heads: number, kvHeads: number, headDim: number, ffn: number, vocabulary: number, tied: boolean, repository: string];
+type Row = readonly [
+  name: string,
+  layers: number,
+  width: number,
+  heads: number,
+  kvHeads: number,
+  headDim: number,
+  ffn: number,
+  vocabulary: number,
+  tied: boolean,
+  repository: string,
+];
 
 /** Sizes from each model's config.json on Hugging Face. */
 const ROWS: readonly Row[] = [
@@ -50,8 +61,13 @@ const ROWS: readonly Row[] = [
   ["qwen3-32b", 64, 5120, 64, 8, 128, 25600, 151936, false, "Qwen/Qwen3-32B"],
 ];
 
-/** The models known by name. Llama 3 405B stores its feed-forward weights in FP8, as the paper ran it (Table 9); the others in bf16. */
-export const MODELS: readonly Model[] = ROWS.map(([name, layers, width, heads, kvHeads, headDim, ffn, vocabulary, tied, repository]) => ({
+/**
+ * The models known by name. Llama 3 405B stores its feed-forward weights in FP8, as the paper ran it (Table 9); the
+ * others in bf16.
+ */
+export const MODELS: readonly Model[] = ROWS.map((
+  [name, layers, width, heads, kvHeads, headDim, ffn, vocabulary, tied, repository],
+) => ({
   name,
   layers,
   width,
@@ -70,7 +86,13 @@ export const MODELS: readonly Model[] = ROWS.map(([name, layers, width, heads, k
 /** The model of that name. Errors: InputError listing the names there are. */
 export function findModel(name: string): Model {
   const found = MODELS.find((m) => m.name === name.toLowerCase());
-  if (found === undefined) throw new InputError(`unknown model ${JSON.stringify(name)}; there are ${MODELS.map((m) => m.name).join(", ")}, or the path of a Hugging Face config.json`);
+  if (found === undefined) {
+    throw new InputError(
+      `unknown model ${JSON.stringify(name)}; there are ${
+        MODELS.map((m) => m.name).join(", ")
+      }, or the path of a Hugging Face config.json`,
+    );
+  }
   return found;
 }
 

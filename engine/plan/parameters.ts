@@ -1,4 +1,7 @@
-/** The planner's eight physical parameters, each with the cells of the paper that fix it. Everything else is data or a count. */
+/**
+ * The planner's eight physical parameters, each with the cells of the paper that fix it. Everything else is data or a
+ * count.
+ */
 
 /** Effective rates as shares of datasheet peaks, and overheads in seconds. */
 export interface Parameters {
@@ -51,7 +54,8 @@ export const PROVENANCE: readonly Provenance[] = [
     meaning: "attention and bf16 matrix products, over the bf16 peak",
     cells: ["headline.kernel", "t5.10.attn"],
     kind: "micro-measurement",
-    how: "geometric mean of the 540 TFLOP/s kernel figure and the rate of Table 5's attention at a miss rate of 10 % (1608 µs), each less its launch",
+    how:
+      "geometric mean of the 540 TFLOP/s kernel figure and the rate of Table 5's attention at a miss rate of 10 % (1608 µs), each less its launch",
   },
   {
     name: "fp8Share",
@@ -59,7 +63,8 @@ export const PROVENANCE: readonly Provenance[] = [
     meaning: "FP8 matrix products with the element-wise kernels around them, over the FP8 peak",
     cells: ["t7.cp1.ttft"],
     kind: "end-to-end",
-    how: "what is left of CP1's TTFT of 42.010 s at 128K after attention, bf16 products and the all-reduce inside the host",
+    how:
+      "what is left of CP1's TTFT of 42.010 s at 128K after attention, bf16 products and the all-reduce inside the host",
   },
   {
     name: "flowShare",
@@ -99,7 +104,8 @@ export const PROVENANCE: readonly Provenance[] = [
     meaning: "a prefill layer against a persistent KV cache",
     cells: ["t4.3200.q"],
     kind: "end-to-end",
-    how: "what Table 4's pass-Q cell at T = 3200 exceeds the work by: the cell whose attention, transfers and All2All Table 5 gives, and whose ring is hidden",
+    how:
+      "what Table 4's pass-Q cell at T = 3200 exceeds the work by: the cell whose attention, transfers and All2All Table 5 gives, and whose ring is hidden",
   },
   {
     name: "kernelFloor",
@@ -107,6 +113,7 @@ export const PROVENANCE: readonly Provenance[] = [
     meaning: "a small kernel in a decode graph",
     cells: ["t8.32.cp2.op", "t8.32.cp4.op"],
     kind: "micro-measurement",
-    how: "mean of what Table 8's two shortest attention ops (13.9 and 9.6 µs) take beyond reading their KV at the datasheet's HBM rate",
+    how:
+      "mean of what Table 8's two shortest attention ops (13.9 and 9.6 µs) take beyond reading their KV at the datasheet's HBM rate",
   },
 ];

@@ -9,10 +9,10 @@ import type { Cluster } from "./clusters.ts";
 import { modelFlops } from "./flops.ts";
 import { bytesOf, productTime } from "./gemm.ts";
 import { headsPerGpu } from "./heads.ts";
-import { type Breakdown, type Disturbance, layer, type Layer } from "./layer.ts";
+import { type Breakdown, type Disturbance, type Layer, layer } from "./layer.ts";
 import { type Memory, memoryOf } from "./memory.ts";
 import type { FfnPrecision, Model } from "./models.ts";
-import { type Parameters, PARAMETERS } from "./parameters.ts";
+import { PARAMETERS, type Parameters } from "./parameters.ts";
 import { type Rates, ratesOf } from "./rates.ts";
 import type { Step } from "./work.ts";
 
@@ -28,7 +28,10 @@ export interface PlanInput {
   readonly new?: number;
   /** P of each sequence; default 0. In decode the context that is read. */
   readonly cached?: number;
-  /** Cached tokens of a sequence on each rank (N numbers that sum to `cached`), when decode and earlier turns left them uneven; default head-tail. */
+  /**
+   * Cached tokens of a sequence on each rank (N numbers that sum to `cached`), when decode and earlier turns left them
+   * uneven; default head-tail.
+   */
   readonly held?: readonly number[];
   /** B sequences alike; default 1. */
   readonly batch?: number;
@@ -98,33 +101,78 @@ export interface Plan {
 /** Variants nearer than this are called a near-tie. */
 export const NEAR_TIE = 0.015;
 
-/** Plans one step. Errors: InputError when the layout cannot be or a number is out of range. Not fitting in memory is no error: `memory.fits` says so. */
+/**
+ * Plans one step. Errors: InputError when the layout cannot be or a number is out of range. Not fitting in memory is no
+ * error: `memory.fits` says so.
+ */
 export async function plan(input: PlanInput): Promise<Plan> {
   input.signal?.throwIfAborted();
   const c = checked(input);
   const rates = ratesOf(input.cluster, input.parameters ?? PARAMETERS);
   const sequence: Sequence = { new: c.new, cached: c.cached };
   const heads = headsPerGpu(input.model, c.tp);
-  const step: Step = { model: input.model, rates, cp: c.cp, tp: c.tp, heads, kvBytes: c.kvBytes, sequence, batch: c.batch, ...(input.held === undefined ? {} : { held: input.held }), decode: c.decode };
+  const step: Step = {
+    model: input.model,
+    rates,
+    cp: c.cp,
+    tp: c.tp,
+    heads,
+    kvBytes: c.kvBytes,
+    sequence,
+    batch: c.batch,
+    ...(input.held === undefined ? {} : { held: input.held }),
+    decode: c.decode,
+  };
   const stop = input.signal === undefined ? {} : { signal: input.signal };
   const simulate = async (variant: Variant): Promise<{ variant: Variant; result: Layer; spans: Span[] }> => {
     const spans: Span[] = [];
     const onSpan = input.spans === true ? { onSpan: (span: Span) => void spans.push(span) } : {};
-    const more = { ...(input.disturbance === undefined ? {} : { disturbance: input.disturbance }), everyRank: input.everyRank === true, ...stop };
-    return { variant, result: await layer({ step, variant, ffn: c.ffn, persistent: c.persistent, ...more, ...onSpan }), spans };
+    const more = {
+      ...(input.disturbance === undefined ? {} : { disturbance: input.disturbance }),
+      everyRank: input.everyRank === true,
+      ...stop,
+    };
+    return {
+      variant,
+      result: await layer({ step, variant, ffn: c.ffn, persistent: c.persistent, ...more, ...onSpan }),
+      spans,
+    };
   };
   const head = headTime(input.model, c.tp, c.decode ? Math.ceil(c.batch / c.cp) : c.batch, rates);
   const total = (l: Layer) => input.model.layers * l.seconds + head;
-  const wanted: readonly Variant[] = c.cp === 1 ? ["pass-kv"] : c.variant === "auto" ? ["pass-kv", "pass-q"] : [c.variant];
+  const wanted: readonly Variant[] = c.cp === 1
+    ? ["pass-kv"]
+    : c.variant === "auto"
+    ? ["pass-kv", "pass-q"]
+    : [c.variant];
   const runs = [];
   for (const variant of wanted) runs.push(await simulate(variant));
   const best = runs.reduce((a, b) => (b.result.seconds < a.result.seconds ? b : a));
   const seconds = total(best.result);
   const alternatives = runs.map((r) => ({ variant: r.variant, seconds: total(r.result) }));
-  const alone = c.cp === 1 ? seconds : total(await layer({ step: { ...step, cp: 1, held: undefined }, variant: "pass-kv", ffn: c.ffn, persistent: c.persistent, ...stop }));
+  const alone = c.cp === 1 ? seconds : total(
+    await layer({
+      step: { ...step, cp: 1, held: undefined },
+      variant: "pass-kv",
+      ffn: c.ffn,
+      persistent: c.persistent,
+      ...stop,
+    }),
+  );
   const gpus = c.cp * c.tp;
   const flopsPerGpu = modelFlops(input.model, sequence, c.batch) / seconds / gpus;
-  const memory = memoryOf({ model: input.model, tp: c.tp, cp: c.cp, ffn: c.ffn, kvBytes: c.kvBytes, sequence, batch: c.batch, ...(input.held === undefined ? {} : { cachedOnFullest: Math.max(...input.held) }), variant: best.variant, capacity: input.cluster.accelerator.memory });
+  const memory = memoryOf({
+    model: input.model,
+    tp: c.tp,
+    cp: c.cp,
+    ffn: c.ffn,
+    kvBytes: c.kvBytes,
+    sequence,
+    batch: c.batch,
+    ...(input.held === undefined ? {} : { cachedOnFullest: Math.max(...input.held) }),
+    variant: best.variant,
+    capacity: input.cluster.accelerator.memory,
+  });
   return {
     model: input.model.name,
     cluster: input.cluster.name,
@@ -171,19 +219,34 @@ function checked(input: PlanInput): Checked {
   const cached = whole("cached", input.cached ?? 0, 0, MOST_TOKENS);
   const fresh = decode ? 1 : whole("new", input.new ?? Number.NaN, 1, MOST_TOKENS);
   const kvBytes = input.kvBytes ?? 2;
-  if (!(kvBytes > 0 && kvBytes <= 8)) throw new InputError(`kvBytes: found ${kvBytes}, expected a number of bytes an element above 0, at most 8 (f64)`);
-  const each = input.everyRank === true || input.disturbance !== undefined || input.held !== undefined || input.spans === true;
+  if (!(kvBytes > 0 && kvBytes <= 8)) {
+    throw new InputError(`kvBytes: found ${kvBytes}, expected a number of bytes an element above 0, at most 8 (f64)`);
+  }
+  const each = input.everyRank === true || input.disturbance !== undefined || input.held !== undefined ||
+    input.spans === true;
   const cp = whole("cp", input.cp ?? 1, 1, each ? MOST_RANKS_EACH : MOST_RANKS);
   const sum = input.held?.reduce((total, n) => total + whole("held", n, 0, MOST_TOKENS), 0);
-  if (input.held !== undefined && (input.held.length !== cp || sum !== cached))
-    throw new InputError(`held: found ${input.held.length} ranks with ${sum} tokens together, expected ${cp} ranks with the ${cached} cached tokens`);
+  if (input.held !== undefined && (input.held.length !== cp || sum !== cached)) {
+    throw new InputError(
+      `held: found ${input.held.length} ranks with ${sum} tokens together, expected ${cp} ranks with the ${cached} cached tokens`,
+    );
+  }
   const { window } = input.model;
   if (window !== undefined && fresh + cached > window.tokens) {
-    throw new InputError(`model ${input.model.name}: ${window.field} means that layers see a part of ${fresh + cached} tokens; the planner knows full attention only, expected at most ${window.tokens} new and cached tokens`);
+    throw new InputError(
+      `model ${input.model.name}: ${window.field} means that layers see a part of ${
+        fresh + cached
+      } tokens; the planner knows full attention only, expected at most ${window.tokens} new and cached tokens`,
+    );
   }
   const { gpusPerHost } = input.cluster;
-  const tp = whole("tp", input.tp ?? Math.min(gpusPerHost, input.model.heads), 1, { most: input.model.heads, why: `a GPU has at least one of the ${input.model.heads} query heads of ${input.model.name}` });
-  if (tp > gpusPerHost && tp % gpusPerHost !== 0) throw new InputError(`tp ${tp} does not fill hosts of ${gpusPerHost} GPUs; a multiple of ${gpusPerHost} does`);
+  const tp = whole("tp", input.tp ?? Math.min(gpusPerHost, input.model.heads), 1, {
+    most: input.model.heads,
+    why: `a GPU has at least one of the ${input.model.heads} query heads of ${input.model.name}`,
+  });
+  if (tp > gpusPerHost && tp % gpusPerHost !== 0) {
+    throw new InputError(`tp ${tp} does not fill hosts of ${gpusPerHost} GPUs; a multiple of ${gpusPerHost} does`);
+  }
   return {
     cp,
     tp,
@@ -205,19 +268,29 @@ interface Bound {
 }
 
 const MOST_RANKS: Bound = { most: 65_536, why: "each of its hops is simulated" };
-const MOST_RANKS_EACH: Bound = { most: 1_024, why: "every rank is simulated, N x N hops; without --every-rank, --slow, --jitter and a trace one rank may stand for all" };
+const MOST_RANKS_EACH: Bound = {
+  most: 1_024,
+  why:
+    "every rank is simulated, N x N hops; without --every-rank, --slow, --jitter and a trace one rank may stand for all",
+};
 const MOST_TOKENS: Bound = { most: 1e12, why: "query-key pairs of more tokens have no digits left in their costs" };
 const MOST_SEQUENCES: Bound = { most: 1e6, why: "no cluster decodes more sequences in a step" };
 
 function whole(name: string, value: number, least: number, { most, why }: Bound): number {
-  if (!Number.isSafeInteger(value) || value < least) throw new InputError(`${name}: found ${value}, expected a whole number of at least ${least}`);
+  if (!Number.isSafeInteger(value) || value < least) {
+    throw new InputError(`${name}: found ${value}, expected a whole number of at least ${least}`);
+  }
   if (value > most) throw new InputError(`${name}: found ${value}, expected at most ${most}: ${why}`);
   return value;
 }
 
 /** The output head, once a step: the last token of each sequence. */
 function headTime(m: Model, tp: number, rows: number, rates: Rates): number {
-  return productTime({ name: "out", outer: Math.ceil(m.vocabulary / tp), inner: m.width, precision: "bf16" }, rows, rates);
+  return productTime(
+    { name: "out", outer: Math.ceil(m.vocabulary / tp), inner: m.width, precision: "bf16" },
+    rows,
+    rates,
+  );
 }
 
 function scaled(b: Breakdown, layers: number, head: number): Breakdown {
@@ -231,7 +304,13 @@ function scaled(b: Breakdown, layers: number, head: number): Breakdown {
   };
 }
 
-function reasonOf(c: Checked, alternatives: readonly Alternative[], variant: Variant, result: Layer, step: Step): string {
+function reasonOf(
+  c: Checked,
+  alternatives: readonly Alternative[],
+  variant: Variant,
+  result: Layer,
+  step: Step,
+): string {
   if (c.cp === 1) return "one rank: nothing travels";
   const rule = choose({
     new: c.new * c.batch,
@@ -244,19 +323,27 @@ function reasonOf(c: Checked, alternatives: readonly Alternative[], variant: Var
     flops: step.rates.tensor,
     bandwidth: step.rates.flow.rate,
   });
-  const rates = `Algorithm 5 with C = ${flopsText(rule.terms.attend === 0 ? 0 : step.rates.tensor)} and BW = ${(step.rates.flow.rate / 1e9).toFixed(1)} GB/s`;
+  const rates = `Algorithm 5 with C = ${flopsText(rule.terms.attend === 0 ? 0 : step.rates.tensor)} and BW = ${
+    (step.rates.flow.rate / 1e9).toFixed(1)
+  } GB/s`;
   const hop = `a hop's attention takes ${secondsText(result.attend)}, its transfer ${secondsText(result.transfer)}`;
   if (alternatives.length === 1) return `${variant} was asked for; ${hop}; ${rates} says ${rule.variant}: ${rule.why}`;
   const [kv, q] = alternatives.map((a) => a.seconds);
   const apart = Math.abs(q - kv) / Math.min(kv, q);
   const near = apart < NEAR_TIE ? ", a near-tie" : "";
   const verdict = rule.variant === variant ? "agrees" : `says ${rule.variant}`;
-  return `simulated: pass-KV ${secondsText(kv)}, pass-Q ${secondsText(q)} (${percentText(apart)} apart${near}); ${hop}; ${rates} ${verdict}: ${rule.why}`;
+  return `simulated: pass-KV ${secondsText(kv)}, pass-Q ${secondsText(q)} (${
+    percentText(apart)
+  } apart${near}); ${hop}; ${rates} ${verdict}: ${rule.why}`;
 }
 
 function notesOf(input: PlanInput, c: Checked): string[] {
   const notes = [...input.model.notes];
-  if (!["gtt", "gti"].includes(input.cluster.name)) notes.push("the parameters are calibrated on the paper's H100s and fabric; on other hardware they are carried over as shares and overheads");
+  if (!["gtt", "gti"].includes(input.cluster.name)) {
+    notes.push(
+      "the parameters are calibrated on the paper's H100s and fabric; on other hardware they are carried over as shares and overheads",
+    );
+  }
   if (c.persistent && c.cp !== 4 && !c.decode) notes.push("the overhead of a persistent cache is known from CP4 alone");
   if (bytesOf(c.ffn) !== bytesOf(input.model.ffnPrecision)) notes.push(`feed-forward weights planned in ${c.ffn}`);
   return notes;

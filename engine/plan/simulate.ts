@@ -1,7 +1,8 @@
 /**
- * The simulated cluster: ranks and links over virtual time. Each rank runs the engine's own ring program (pass-KV or pass-Q of
- * engine/ring) against a device and a ring that compute when things end instead of doing them; a message carries the time at
- * which it is there. Deterministic: times depend on data alone, never on the order in which promises resolve.
+ * The simulated cluster: ranks and links over virtual time. Each rank runs the engine's own ring program (pass-KV or
+ * pass-Q of engine/ring) against a device and a ring that compute when things end instead of doing them; a message
+ * carries the time at which it is there. Deterministic: times depend on data alone, never on the order in which
+ * promises resolve.
  */
 import type { Variant } from "../ring/contract.ts";
 import type { Attention, Chunk, Ring } from "../ring/contract.ts";
@@ -16,7 +17,10 @@ export interface RingWork {
   /** N. */
   readonly ranks: number;
   readonly variant: Variant;
-  /** Attention of the queries that rank `queries` first owned to the keys that rank `keys` first owned, on a rank of normal speed. */
+  /**
+   * Attention of the queries that rank `queries` first owned to the keys that rank `keys` first owned, on a rank of
+   * normal speed.
+   */
   readonly attend: (queries: number, keys: number) => number;
   /** FLOPs of the same, for spans. */
   readonly flops?: (queries: number, keys: number) => number;
@@ -41,8 +45,8 @@ export interface RingWork {
   /** A factor on a hop's attention (0) or transfer (1). */
   readonly jitter?: (rank: number, hop: number, what: 0 | 1) => number;
   /**
-   * All ranks are alike: run one of them, which receives what it sends as its neighbour would. Exact when attention, wires and starts
-   * do not depend on the rank, and O(N) hops instead of N x N.
+   * All ranks are alike: run one of them, which receives what it sends as its neighbour would. Exact when attention,
+   * wires and starts do not depend on the rank, and O(N) hops instead of N x N.
    */
   readonly oneForAll?: boolean;
   /** Receives every span when given. */
@@ -66,7 +70,10 @@ export interface RankTime {
   readonly launch: number;
 }
 
-/** Runs the ring, in turns that leave the thread to others; resolves to every rank's times (one rank's with `oneForAll`). */
+/**
+ * Runs the ring, in turns that leave the thread to others; resolves to every rank's times (one rank's with
+ * `oneForAll`).
+ */
 export async function simulateRing(work: RingWork): Promise<RankTime[]> {
   const cluster = new SimulatedCluster(work);
   const ranks = Array.from({ length: work.oneForAll ? 1 : work.ranks }, (_, k) => new SimulatedRank(cluster, k));
@@ -191,7 +198,16 @@ class SimulatedRank implements Attention<Packet, Operand, Operand, Operand>, Rin
   }
 
   time(): RankTime {
-    return { rank: this.rank, start: this.#begin, end: this.#free, attend: this.#attend, merge: this.#merge, wait: this.#wait, all2all: this.#all2all, launch: this.#launch };
+    return {
+      rank: this.rank,
+      start: this.#begin,
+      end: this.#free,
+      attend: this.#attend,
+      merge: this.#merge,
+      wait: this.#wait,
+      all2all: this.#all2all,
+      launch: this.#launch,
+    };
   }
 
   loadQueries(packet: Packet): Operand {
@@ -204,12 +220,16 @@ class SimulatedRank implements Attention<Packet, Operand, Operand, Operand>, Rin
 
   attend(hop: number, q: Operand, kv: Operand): Promise<Operand> {
     // In a graph of one stream the transfer is a kernel before the attention, so the attention waits for what arrives.
-    if (this.#incoming !== undefined && !this.#work.overlap) return this.#incoming.then((packet) => this.#attended(hop, q, kv, packet.ready));
+    if (this.#incoming !== undefined && !this.#work.overlap) {
+      return this.#incoming.then((packet) => this.#attended(hop, q, kv, packet.ready));
+    }
     this.#attended(hop, q, kv, 0);
     return this.#settled;
   }
 
-  /** Parcels leave together in the All2All, which begins when the device is free: one packet stands for all of a rank's. */
+  /**
+   * Parcels leave together in the All2All, which begins when the device is free: one packet stands for all of a rank's.
+   */
   unload(_hop: number, _partial: Operand, _owner: number): Promise<Packet> {
     return this.#parcel;
   }
@@ -237,7 +257,9 @@ class SimulatedRank implements Attention<Packet, Operand, Operand, Operand>, Rin
       work.onSpan({ rank: next, lane: "receive", kind: "receive", ...move, peer: this.rank });
     }
     const { turns } = this.#cluster;
-    const incoming = turns.due ? turns.rest().then(() => this.#cluster.pass(this.rank, packet)) : this.#cluster.pass(this.rank, packet);
+    const incoming = turns.due
+      ? turns.rest().then(() => this.#cluster.pass(this.rank, packet))
+      : this.#cluster.pass(this.rank, packet);
     if (!work.overlap) this.#incoming = incoming;
     return incoming;
   }

@@ -13,7 +13,10 @@ export function qMessage(rows: number, heads: number, headDim: number, bytes: nu
   return rows * heads * headDim * bytes;
 }
 
-/** Partial results of some query rows on their way home: O in `bytes` an element, LSE in f32 a row and head (Appendix C, with its D + 1 made D + N_H). */
+/**
+ * Partial results of some query rows on their way home: O in `bytes` an element, LSE in f32 a row and head (Appendix C,
+ * with its D + 1 made D + N_H).
+ */
 export function parcel(rows: number, heads: number, headDim: number, bytes: number): number {
   return rows * heads * (headDim * bytes + LSE_BYTES);
 }
@@ -28,7 +31,9 @@ export function tpElements(T: number, heads: number, headDim: number): number {
   return 2 * T * heads * headDim;
 }
 
-/** Table 2 as printed, elements a block that context parallelism sends: `T N_KV D_H` (K alone; K and V are twice that). */
+/**
+ * Table 2 as printed, elements a block that context parallelism sends: `T N_KV D_H` (K alone; K and V are twice that).
+ */
 export function cpElements(T: number, kvHeads: number, headDim: number): number {
   return T * kvHeads * headDim;
 }

@@ -36,7 +36,8 @@ export interface Step {
 }
 
 /** What the ring of one layer is made of, before overheads and starts. */
-export interface RingShape extends Pick<RingWork, "attend" | "message" | "parcel" | "wire" | "exchange" | "merge" | "overlap"> {
+export interface RingShape
+  extends Pick<RingWork, "attend" | "message" | "parcel" | "wire" | "exchange" | "merge" | "overlap"> {
   readonly flops: (queries: number, keys: number) => number;
   /** Query rows of a rank, padding included. */
   readonly rows: number;
@@ -44,16 +45,28 @@ export interface RingShape extends Pick<RingWork, "attend" | "message" | "parcel
   readonly evenWires: boolean;
 }
 
-/** The ring of one layer of a step. `everyRank` asks for each rank's own attention cost; otherwise they share the mean. */
+/**
+ * The ring of one layer of a step. `everyRank` asks for each rank's own attention cost; otherwise they share the mean.
+ */
 export function ringShape(step: Step, variant: Variant, everyRank: boolean): RingShape {
   const { cp, heads, kvBytes, rates, model } = step;
   const calls = step.decode ? decodeCalls(step, variant) : prefillCalls(step, everyRank);
   const { rows, keys } = calls;
   const place = placement(step);
-  const message = variant === "pass-kv" ? kvMessage(keys, heads.kv, model.headDim, kvBytes) : qMessage(rows, heads.queries, model.headDim, ACTIVATION_BYTES);
+  const message = variant === "pass-kv"
+    ? kvMessage(keys, heads.kv, model.headDim, kvBytes)
+    : qMessage(rows, heads.queries, model.headDim, ACTIVATION_BYTES);
   const bytes = parcel(rows, heads.queries, model.headDim, ACTIVATION_BYTES);
   const seconds = (pairs: number) =>
-    attentionTime({ pairs, queryRows: rows, keyRows: calls.read, heads: heads.queries, kvHeads: heads.kv, headDim: model.headDim, kvBytes }, rates);
+    attentionTime({
+      pairs,
+      queryRows: rows,
+      keyRows: calls.read,
+      heads: heads.queries,
+      kvHeads: heads.kv,
+      headDim: model.headDim,
+      kvBytes,
+    }, rates);
   const flops = (pairs: number) => attentionFlops(pairs, heads.queries, model.headDim);
   return {
     attend: (q, k) => seconds(calls.pairs(q, k)),
@@ -79,12 +92,14 @@ interface Calls {
 }
 
 /**
- * Prefill: new tokens in head-tail shards of engine/layout, each rank's KV padded to `max P_k + ceil(T/N)` rows (section 4). A new token sees
- * all cached ones, so rank q's queries see `T_q P_k` cached pairs and the causal pairs among new tokens on rank k.
+ * Prefill: new tokens in head-tail shards of engine/layout, each rank's KV padded to `max P_k + ceil(T/N)` rows
+ * (section 4). A new token sees all cached ones, so rank q's queries see `T_q P_k` cached pairs and the causal pairs
+ * among new tokens on rank k.
  * Unless every rank counts, all have the mean (equal but for a row more or less).
  */
 function prefillCalls({ sequence, batch, held, cp }: Step, everyRank: boolean): Calls {
-  const cached = held ?? Array.from({ length: everyRank ? cp : 1 }, (_, k) => count(headTail(sequence.cached, everyRank ? cp : 1, k)));
+  const cached = held ??
+    Array.from({ length: everyRank ? cp : 1 }, (_, k) => count(headTail(sequence.cached, everyRank ? cp : 1, k)));
   const rows = batch * Math.ceil(sequence.new / cp);
   const keys = rows + batch * (everyRank ? Math.max(...cached) : Math.ceil(sequence.cached / cp));
   if (!everyRank) {
@@ -97,8 +112,8 @@ function prefillCalls({ sequence, batch, held, cp }: Step, everyRank: boolean): 
 }
 
 /**
- * Decode (Algorithm 4): the batch is dealt round-robin and padded to a multiple of N, so each visiting chunk has ceil(B/N) queries, padding included
- * (it costs what a query costs), each reading its own sequence's rows on this rank.
+ * Decode (Algorithm 4): the batch is dealt round-robin and padded to a multiple of N, so each visiting chunk has
+ * ceil(B/N) queries, padding included (it costs what a query costs), each reading its own sequence's rows on this rank.
  */
 function decodeCalls({ sequence, batch, held, cp }: Step, variant: Variant): Calls {
   const rows = Math.ceil(batch / cp);
@@ -114,7 +129,10 @@ interface Placement {
   readonly even: boolean;
 }
 
-/** Ranks fill hosts in order: a host holds gpusPerHost / TP ranks, so with TP8 every hop leaves the host, with less some stay inside. */
+/**
+ * Ranks fill hosts in order: a host holds gpusPerHost / TP ranks, so with TP8 every hop leaves the host, with less some
+ * stay inside.
+ */
 function placement({ cp, tp, rates }: Step): Placement {
   const perHost = Math.max(1, Math.floor(rates.gpusPerHost / tp));
   const host = (rank: number) => Math.floor(rank / perHost);

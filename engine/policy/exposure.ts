@@ -1,15 +1,24 @@
-/** What each variant puts on the wire and what of it attention does not hide: the numbers that a choice gives as its reason. */
+/**
+ * What each variant puts on the wire and what of it attention does not hide: the numbers that a choice gives as its
+ * reason.
+ */
 import type { Setting } from "./setting.ts";
 
-/** Bytes and seconds of one rank and layer. With one GPU's heads, C and BW these are one GPU's figures, as in Table 5. */
+/**
+ * Bytes and seconds of one rank and layer. With one GPU's heads, C and BW these are one GPU's figures, as in Table 5.
+ */
 export interface Exposure {
   /** Bytes of one KV message, `2 (T+P)/N N_KV D_H e` (Table 3). */
   readonly kvBytes: number;
   /** Bytes of one Q message, `T/N N_H D_H e` (Table 3). */
   readonly qBytes: number;
-  /** Bytes that a rank sends in pass-Q's All2All: partial O in e bytes and its LSE in f32, `(N-1) T/N N_H (D_H e + 4)`. */
+  /**
+   * Bytes that a rank sends in pass-Q's All2All: partial O in e bytes and its LSE in f32, `(N-1) T/N N_H (D_H e + 4)`.
+   */
   readonly all2allBytes: number;
-  /** Seconds of attention a hop, `4 T (T+P) N_H D_H / (N^2 C)` (Table 3, without the causal half, as Eq. 2 counts it). */
+  /**
+   * Seconds of attention a hop, `4 T (T+P) N_H D_H / (N^2 C)` (Table 3, without the causal half, as Eq. 2 counts it).
+   */
   readonly attend: number;
   readonly sendKv: number;
   readonly sendQ: number;

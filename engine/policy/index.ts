@@ -2,6 +2,6 @@
 export { type Choice, choose, type Closeness, type Rule, RULES, type Terms } from "./choose.ts";
 export { type Exposure, exposure } from "./exposure.ts";
 export { type FittedConstants, fittedRule, fittedThreshold, PRINTED, REFITTED } from "./fitted.ts";
-export { type MeasuredPoint, refit, type Refit } from "./refit.ts";
+export { type MeasuredPoint, type Refit, refit } from "./refit.ts";
 export { checked, missRate, type Setting } from "./setting.ts";
 export { hiddenKv, hiddenQ, smallerQueries, smallerQueriesAll2All } from "./thresholds.ts";

@@ -14,7 +14,10 @@ export interface MeasuredPoint {
 
 /** Constants, and how far the points determine them. */
 export interface Refit extends FittedConstants {
-  /** False when ln T and ln(T/(T+P)) are collinear over the points (one T+P throughout): then the ridge splits the slope. */
+  /**
+   * False when ln T and ln(T/(T+P)) are collinear over the points (one T+P throughout): then the ridge splits the
+   * slope.
+   */
   readonly determined: boolean;
   /** Points on the wrong side of h = 0. */
   readonly wrong: readonly MeasuredPoint[];
@@ -24,14 +27,18 @@ const RIDGE = 1e-3;
 const STEPS = 100;
 
 /**
- * Maximises `sum w ln sigmoid(+-h) - RIDGE (alpha^2 + beta^2) / 2` by Newton steps, w being |ln(passQ/passKv)| over its mean: a point counts
- * by how much the choice matters there, and the ridge keeps separable points from pushing the constants to infinity.
+ * Maximises `sum w ln sigmoid(+-h) - RIDGE (alpha^2 + beta^2) / 2` by Newton steps, w being |ln(passQ/passKv)| over its
+ * mean: a point counts by how much the choice matters there, and the ridge keeps separable points from pushing the
+ * constants to infinity.
  * Errors: InputError with fewer than two points or with one winner only.
  */
 export function refit(points: readonly MeasuredPoint[]): Refit {
   const wins = points.filter((p) => p.passKv < p.passQ).length;
-  if (points.length < 2 || wins === 0 || wins === points.length)
-    throw new InputError(`refit: found ${points.length} points of which pass-KV wins ${wins}, expected at least one point won by each variant`);
+  if (points.length < 2 || wins === 0 || wins === points.length) {
+    throw new InputError(
+      `refit: found ${points.length} points of which pass-KV wins ${wins}, expected at least one point won by each variant`,
+    );
+  }
   const xs = points.map((p) => [Math.log(p.new), Math.log(missRate(p)), 1]);
   const ys = points.map((p) => (p.passKv < p.passQ ? 1 : 0));
   const gains = points.map((p) => Math.abs(Math.log(p.passQ / p.passKv)));
@@ -77,7 +84,10 @@ function solve(matrix: readonly (readonly number[])[], right: readonly number[])
   const rows = matrix.map((row, i) => [...row, right[i]]);
   const n = rows.length;
   for (let i = 0; i < n; i++) {
-    const pivot = rows.slice(i).reduce((best, row, at) => (Math.abs(row[i]) > Math.abs(rows[best][i]) ? at + i : best), i);
+    const pivot = rows.slice(i).reduce(
+      (best, row, at) => (Math.abs(row[i]) > Math.abs(rows[best][i]) ? at + i : best),
+      i,
+    );
     [rows[i], rows[pivot]] = [rows[pivot], rows[i]];
     for (let r = i + 1; r < n; r++) {
       const factor = rows[r][i] / rows[i][i];
@@ -85,6 +95,8 @@ function solve(matrix: readonly (readonly number[])[], right: readonly number[])
     }
   }
   const x = new Array<number>(n).fill(0);
-  for (let i = n - 1; i >= 0; i--) x[i] = (rows[i][n] - rows[i].slice(i + 1, n).reduce((sum, value, j) => sum + value * x[i + 1 + j], 0)) / rows[i][i];
+  for (let i = n - 1; i >= 0; i--) {
+    x[i] = (rows[i][n] - rows[i].slice(i + 1, n).reduce((sum, value, j) => sum + value * x[i + 1 + j], 0)) / rows[i][i];
+  }
   return x;
 }

@@ -2,8 +2,9 @@
 import { InputError } from "../errors.ts";
 
 /**
- * A step on a cluster, in the paper's letters. Compute and bandwidth may be those of one GPU or of a whole rank of TP GPUs:
- * each GPU has H/TP query and Hkv/TP KV heads, so FLOPs and bytes shrink alike and TP cancels in every rule (Eq. 1, 2, 3, 5).
+ * A step on a cluster, in the paper's letters. Compute and bandwidth may be those of one GPU or of a whole rank of TP
+ * GPUs: each GPU has H/TP query and Hkv/TP KV heads, so FLOPs and bytes shrink alike and TP cancels in every rule (Eq.
+ * 1, 2, 3, 5).
  * Only the absolute times of {@link exposure} scale: give them one GPU's C and BW together with one GPU's heads.
  */
 export interface Setting {
@@ -31,10 +32,14 @@ export interface Setting {
 export function checked(setting: Setting): Required<Setting> {
   const full = { ...setting, headDim: setting.headDim ?? 128, bytes: setting.bytes ?? 2 };
   const whole: readonly (keyof Setting & string)[] = ["new", "ranks", "heads", "kvHeads", "headDim"];
-  for (const name of whole) if (!Number.isInteger(full[name]) || full[name] < 1) fail(name, full[name], "a whole number of at least 1");
+  for (const name of whole) {
+    if (!Number.isInteger(full[name]) || full[name] < 1) fail(name, full[name], "a whole number of at least 1");
+  }
   if (!Number.isInteger(full.cached) || full.cached < 0) fail("cached", full.cached, "a whole number of at least 0");
   if (full.heads % full.kvHeads !== 0) fail("kvHeads", full.kvHeads, `a divisor of the ${full.heads} query heads`);
-  for (const name of ["bytes", "flops", "bandwidth"] as const) if (!(full[name] > 0 && Number.isFinite(full[name]))) fail(name, full[name], "a positive number");
+  for (const name of ["bytes", "flops", "bandwidth"] as const) {
+    if (!(full[name] > 0 && Number.isFinite(full[name]))) fail(name, full[name], "a positive number");
+  }
   return full;
 }
 

@@ -1,8 +1,10 @@
-/** One rank's persistent KV cache, whatever device it lies on: appended rows, the message it makes, its copy as bytes. */
+/**
+ * One rank's persistent KV cache, whatever device it lies on: appended rows, the message it makes, its copy as bytes.
+ */
 import { block, count, type Range } from "../layout/shards.ts";
 import type { PagePool } from "../layout/page-pool.ts";
 import { Pages } from "../layout/pages.ts";
-import { rankChunk, type RankChunk } from "../ring/chunk.ts";
+import { type RankChunk, rankChunk } from "../ring/chunk.ts";
 
 /** Rows of one sequence, at the positions of `ranges`: K, then V. */
 export interface CachedRows {

@@ -5,8 +5,8 @@ const cell = new Int32Array(new SharedArrayBuffer(4));
 const NAP = 0.25;
 
 /**
- * Awaits a promise of dawn.node, which looks for the device's answers in a loop that never sleeps: with four ranks on two
- * cores the loops take the processor from the software adapter they wait for. Sleeping in between leaves it free.
+ * Awaits a promise of dawn.node, which looks for the device's answers in a loop that never sleeps: with four ranks on
+ * two cores the loops take the processor from the software adapter they wait for. Sleeping in between leaves it free.
  */
 export async function doze<T>(promise: Promise<T>): Promise<T> {
   let waiting = true;

@@ -1,4 +1,7 @@
-/** A run that halts: before each attention, All2All and merge a rank tells what it holds and waits for leave. The programs know nothing of it. */
+/**
+ * A run that halts: before each attention, All2All and merge a rank tells what it holds and waits for leave. The
+ * programs know nothing of it.
+ */
 import type { Block, Run } from "../layout/shards.ts";
 import type { Ring } from "../ring/contract.ts";
 import type { RankChunk } from "../ring/chunk.ts";
@@ -20,8 +23,9 @@ interface MailRing extends Ring<RankChunk> {
 type AskLeave = (state: HaltState) => Promise<void>;
 
 /**
- * A ring and a device that halt, for a program that takes them for the ones given. After each attention and merge the watched
- * rows of its partial are copied and stay on the device, so that the result is the same to the last bit as without a halt.
+ * A ring and a device that halt, for a program that takes them for the ones given. After each attention and merge the
+ * watched rows of its partial are copied and stay on the device, so that the result is the same to the last bit as
+ * without a halt.
  */
 export function halting<Q extends OfBlock, KV extends OfBlock, P extends { readonly block: Block }>(
   ring: MailRing,
@@ -92,9 +96,13 @@ function heldOf({ owner, block }: OfBlock): Held {
 /** The runs of a block that hold watched tokens, each with its first row in the block. */
 function watched(block: Block, watch: Watch): Run[] {
   if (watch === undefined) return [...block.runs];
-  return block.runs.flatMap((run) => watch.flatMap(({ sequence, start, length }) => {
-    const first = Math.max(run.start, start);
-    const end = Math.min(run.start + run.length, start + length);
-    return sequence === run.sequence && end > first ? [{ sequence, start: first, length: end - first, row: run.row + first - run.start }] : [];
-  }));
+  return block.runs.flatMap((run) =>
+    watch.flatMap(({ sequence, start, length }) => {
+      const first = Math.max(run.start, start);
+      const end = Math.min(run.start + run.length, start + length);
+      return sequence === run.sequence && end > first
+        ? [{ sequence, start: first, length: end - first, row: run.row + first - run.start }]
+        : [];
+    })
+  );
 }

@@ -2,7 +2,7 @@
 import type { AdapterFacts, DeviceLimits } from "../gpu/device.ts";
 import type { Variant } from "../ring/contract.ts";
 import type { Shaders } from "../gpu/shaders.ts";
-import type { Span, Kind } from "../trace/span.ts";
+import type { Kind, Span } from "../trace/span.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Run } from "../layout/shards.ts";
 import type { CachedRows } from "./cache.ts";
@@ -79,7 +79,9 @@ export interface AttendJob extends Job {
 /** Tokens whose partial results a halted rank hands out; undefined: all. */
 export type Watch = readonly Omit<Run, "row">[] | undefined;
 
-/** One step of a session: rows appended to this rank's cache, then attention of the new queries to all that is cached. */
+/**
+ * One step of a session: rows appended to this rank's cache, then attention of the new queries to all that is cached.
+ */
 export interface StepJob extends Job {
   readonly session: number;
   readonly appends: readonly CachedRows[];
@@ -157,8 +159,18 @@ export interface HaltState {
   /** What the attention of `hop` reads. */
   readonly queries?: Held;
   readonly keys?: Held;
-  /** What the attention or merge before made: O `[rows, H, D]`, then LSE `[rows, H]`, f32, of the watched tokens in `runs`. */
-  readonly made?: { readonly kind: "attend" | "merge"; readonly hop: number; readonly queries: Held; readonly keys?: Held; readonly runs: readonly Run[]; readonly data: ArrayBuffer };
+  /**
+   * What the attention or merge before made: O `[rows, H, D]`, then LSE `[rows, H]`, f32, of the watched tokens in
+   * `runs`.
+   */
+  readonly made?: {
+    readonly kind: "attend" | "merge";
+    readonly hop: number;
+    readonly queries: Held;
+    readonly keys?: Held;
+    readonly runs: readonly Run[];
+    readonly data: ArrayBuffer;
+  };
   readonly mail: MailState;
 }
 

@@ -9,7 +9,10 @@ export interface Leave {
 }
 
 /** What a rank posts: a halt, or its messages where they changed since. */
-export type HaltPost = { readonly halt: number; readonly state: HaltState } | { readonly halt: number; readonly mail: MailState };
+export type HaltPost = { readonly halt: number; readonly state: HaltState } | {
+  readonly halt: number;
+  readonly mail: MailState;
+};
 
 /** A rank's end of the port over which it asks for leave. */
 export class LeavePort {
@@ -32,7 +35,10 @@ export class LeavePort {
   ask(state: HaltState): Promise<void> {
     if (this.#failed !== undefined) return Promise.reject(this.#failed.reason);
     const waits = new Promise<void>((resolve, reject) => (this.#waiting = { resolve, reject }));
-    this.#port.postMessage({ halt: ++this.#halts, state } satisfies HaltPost, state.made === undefined ? [] : [state.made.data]);
+    this.#port.postMessage(
+      { halt: ++this.#halts, state } satisfies HaltPost,
+      state.made === undefined ? [] : [state.made.data],
+    );
     return waits;
   }
 

@@ -7,7 +7,9 @@ import { now, type Recorder } from "../trace/clock.ts";
 import type { Fault, Mail, MailState, Message, RankTraffic } from "./job.ts";
 import type { Arrival, Mesh, Traffic } from "./mesh.ts";
 
-/** A fault that strikes when this rank would send at its hop; what `strike` returns is awaited before the rank goes on. */
+/**
+ * A fault that strikes when this rank would send at its hop; what `strike` returns is awaited before the rank goes on.
+ */
 export interface Planned {
   readonly fault: Fault;
   readonly strike: () => Promise<void>;
@@ -55,20 +57,25 @@ export class MeshRing implements Ring<RankChunk> {
     const hop = this.size - 1;
     const start = this.#recorder.begin("all2all", hop);
     const others = parcels.map((_, s) => s).filter((s) => s !== this.rank);
-    if (!(this.#strikes(hop) && await this.#struck())) for (const s of others) this.#send(s, "all2all", hop, parcels[s]!);
+    if (!(this.#strikes(hop) && await this.#struck())) {
+      for (const s of others) this.#send(s, "all2all", hop, parcels[s]!);
+    }
     const arrived = await Promise.all(others.map((s) => this.#receive(s, "all2all", hop)));
     if (arrived.length === 0) return [];
     // What came last ended the exchange: until it was sent this rank waited for its sender, then for the link.
     const last = arrived.reduce((a, b) => (b.arrivedAt > a.arrivedAt ? b : a));
     const sent = Math.max(start, Math.min(last.sentAt, now()));
     if (sent > start) this.#recorder.add("device", "late", hop, start, { peer: last.peer }, sent - start);
-    this.#recorder.add("device", "all2all", hop, sent, { bytes: arrived.reduce((sum, { chunk }) => sum + chunk.bytes, 0) });
+    this.#recorder.add("device", "all2all", hop, sent, {
+      bytes: arrived.reduce((sum, { chunk }) => sum + chunk.bytes, 0),
+    });
     return arrived.map(({ chunk }) => chunk);
   }
 
   get mail(): MailState {
     const { box, delivered } = this.#traffic;
-    const left = (m: Message) => delivered.some(({ kind, hop, peer }) => kind === m.kind && peer === m.peer && hop === m.hop);
+    const left = (m: Message) =>
+      delivered.some(({ kind, hop, peer }) => kind === m.kind && peer === m.peer && hop === m.hop);
     return {
       sent: this.#letters.sent.map((m) => ({ ...m, delivered: left(m) })),
       received: [...this.#letters.received],
@@ -112,7 +119,8 @@ export class MeshRing implements Ring<RankChunk> {
     this.#letters.sent.push({ kind, hop, peer: to, owner: chunk.owner, bytes });
     const sent = this.#mesh.send(to, { job: this.#job, kind, hop, chunk }).then(
       () => this.#recorder.add("send", kind === "ring" ? "send" : "all2all", hop, start, { bytes, peer: to }),
-      (reason) => this.#traffic.box.fail(new RankError(this.rank, hop, undefined, `could not send to rank ${to}: ${reason}`)),
+      (reason) =>
+        this.#traffic.box.fail(new RankError(this.rank, hop, undefined, `could not send to rank ${to}: ${reason}`)),
     );
     this.#sends.push(sent);
   }
@@ -124,7 +132,10 @@ export class MeshRing implements Ring<RankChunk> {
     const { sentAt, arrivedAt, chunk } = arrival;
     this.#received += chunk.bytes;
     this.#letters.received.push({ kind, hop, peer: from, owner: chunk.owner, bytes: chunk.bytes });
-    this.#recorder.add("receive", kind === "ring" ? "receive" : "all2all", hop, sentAt, { bytes: chunk.bytes, peer: from }, arrivedAt - sentAt);
+    this.#recorder.add("receive", kind === "ring" ? "receive" : "all2all", hop, sentAt, {
+      bytes: chunk.bytes,
+      peer: from,
+    }, arrivedAt - sentAt);
     this.#mesh.onChange();
     return { ...arrival, peer: from };
   }

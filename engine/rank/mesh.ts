@@ -1,4 +1,6 @@
-/** A rank's ports to every other rank, and what one job has under way over them. Two jobs share nothing but the ports. */
+/**
+ * A rank's ports to every other rank, and what one job has under way over them. Two jobs share nothing but the ports.
+ */
 import { now } from "../trace/clock.ts";
 import type { RankChunk } from "../ring/chunk.ts";
 import type { Link, Mail } from "./job.ts";
@@ -87,7 +89,9 @@ export class Mesh {
     if (this.#ports[peer] !== port) this.#ports[peer]?.close();
     this.#ports[peer] = port;
     port.onmessage = ({ data }: MessageEvent<Frame>) => {
-      if (data.job > this.#ended) this.traffic(data.job).box.put({ kind: data.kind, hop: data.hop, peer }, { ...data, arrivedAt: now() });
+      if (data.job > this.#ended) {
+        this.traffic(data.job).box.put({ kind: data.kind, hop: data.hop, peer }, { ...data, arrivedAt: now() });
+      }
     };
   }
 

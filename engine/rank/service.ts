@@ -107,12 +107,17 @@ export class RankService {
     this.#timer = setInterval(() => this.#pulse(), PULSE);
     if (setup.backend === "cpu") {
       const name = "none: plain TypeScript on the CPU";
-      return { adapter: { name, vendor: "", architecture: "", description: "", software: true, features: [] }, timestamps: false, limits: undefined };
+      return {
+        adapter: { name, vendor: "", architecture: "", description: "", software: true, features: [] },
+        timestamps: false,
+        limits: undefined,
+      };
     }
     const gpu = await openDevice(this.#platform.gpu(), this.#platform.wait);
     const kernels = new Kernels(gpu, setup.shaders, this.#platform.blockingCompile, setup.tune ?? !gpu.facts.software);
     this.#gpu = { gpu, kernels, pool: new Pool(gpu.device) };
-    gpu.device.onuncapturederror = ({ error }) => this.#running?.fail(new RankError(setup.rank, this.#running.hop, undefined, refusalOf(error)));
+    gpu.device.onuncapturederror = ({ error }) =>
+      this.#running?.fail(new RankError(setup.rank, this.#running.hop, undefined, refusalOf(error)));
     gpu.device.lost.then(({ reason, message }) => {
       if (this.#dying) return;
       this.#lost = `its GPU device was lost (${reason}${message && `: ${message}`})`;
@@ -122,12 +127,17 @@ export class RankService {
     return { adapter: gpu.facts, timestamps: gpu.timestamps, limits: gpu.limits };
   }
 
-  /** Runs one attention on this rank's shard, in slices where its chunks are larger than the device's buffers. Errors: LimitError. */
+  /**
+   * Runs one attention on this rank's shard, in slices where its chunks are larger than the device's buffers. Errors:
+   * LimitError.
+   */
   async attend(job: AttendJob): Promise<AttendOutcome> {
     const most = this.#gpu && sliceRows(job.shape, job.variant, this.#setup!.size, job.kv.block, this.#gpu.gpu.limits);
     const fitting = (device: AnyDevice): AnyDevice => (most === undefined ? device : sliced(device, job.shape, most));
     const keys = job.kv.block;
-    if (job.halt === undefined) return await this.#run(job, fitting, () => keys, (ring, device) => runAttend(job, ring, device));
+    if (job.halt === undefined) {
+      return await this.#run(job, fitting, () => keys, (ring, device) => runAttend(job, ring, device));
+    }
     const { port, watch } = job.halt;
     const leave = new LeavePort(port, (kind) => void this.strike(kind));
     return await this.#run(job, fitting, () => keys, (ring, device) => {
@@ -140,7 +150,9 @@ export class RankService {
   async openCache({ session, pages, width, dtype }: CacheSetup): Promise<void> {
     if (this.#dying) await forEver();
     this.#requireDevice();
-    const pool = this.#gpu === undefined ? new CpuPagePool(pages, width, dtype) : new GpuPagePool(this.#gpu.gpu, pages, width * bytesPer(dtype));
+    const pool = this.#gpu === undefined
+      ? new CpuPagePool(pages, width, dtype)
+      : new GpuPagePool(this.#gpu.gpu, pages, width * bytesPer(dtype));
     this.closeCache(session);
     this.#caches.set(session, new KvCache(this.#setup!.rank, pages, pool as PagePool<unknown>));
   }
@@ -234,8 +246,8 @@ export class RankService {
   }
 
   /**
-   * Runs one job, with its spans, its traffic, its faults and its end: compiles for the keys that `load` gives, waits for leave to begin, runs the
-   * program. It ends only when nothing of it is under way any more.
+   * Runs one job, with its spans, its traffic, its faults and its end: compiles for the keys that `load` gives, waits
+   * for leave to begin, runs the program. It ends only when nothing of it is under way any more.
    */
   async #run(
     job: Job,
@@ -250,11 +262,18 @@ export class RankService {
     const mesh = this.#mesh!;
     const recorder = new Recorder(rank, job.origin);
     const device = fitting(
-      this.#gpu === undefined ? new CpuAttention(job.shape, recorder) : new GpuAttention(this.#gpu.gpu, this.#gpu.kernels, this.#gpu.pool, job.shape, recorder),
+      this.#gpu === undefined
+        ? new CpuAttention(job.shape, recorder)
+        : new GpuAttention(this.#gpu.gpu, this.#gpu.kernels, this.#gpu.pool, job.shape, recorder),
     );
     const compileBefore = this.#gpu?.kernels.compileSeconds ?? 0;
     const { fault } = job;
-    const ring = new MeshRing(mesh, job.id, recorder, fault?.rank === rank ? { fault, strike: () => this.strike(fault.kind) } : undefined);
+    const ring = new MeshRing(
+      mesh,
+      job.id,
+      recorder,
+      fault?.rank === rank ? { fault, strike: () => this.strike(fault.kind) } : undefined,
+    );
     const [failed, go, over] = [deferred<never>(), deferred<void>(), deferred<void>()];
     const running: Running = {
       id: job.id,
@@ -282,7 +301,12 @@ export class RankService {
       let data: ArrayBuffer | undefined;
       try {
         const keys = load();
-        await device.prepare({ queries: job.q.block, keys, hops: mesh.size, parts: job.variant === "pass-q" ? mesh.size : 1 });
+        await device.prepare({
+          queries: job.q.block,
+          keys,
+          hops: mesh.size,
+          parts: job.variant === "pass-q" ? mesh.size : 1,
+        });
         if (mesh.size > 1) {
           const start = recorder.begin("barrier", 0);
           await Promise.race([go.promise, failed.promise]);
@@ -332,7 +356,12 @@ export class RankService {
   #named(error: unknown): unknown {
     if (isNamed(error)) return error;
     const { hop, phase } = this.#running!;
-    return new RankError(this.#setup!.rank, hop, endOf(phase), this.#lost ?? (error instanceof Error ? error.message : String(error)));
+    return new RankError(
+      this.#setup!.rank,
+      hop,
+      endOf(phase),
+      this.#lost ?? (error instanceof Error ? error.message : String(error)),
+    );
   }
 
   /** Lets a job begin: every rank has compiled. */
@@ -405,7 +434,8 @@ const LOSS_NOTICE = 100;
 
 /** Whether an error says by itself what was wrong, or is the caller's own reason. */
 function isNamed(error: unknown): boolean {
-  return error instanceof InputError || error instanceof RankError || (error instanceof DOMException && error.name === "AbortError");
+  return error instanceof InputError || error instanceof RankError ||
+    (error instanceof DOMException && error.name === "AbortError");
 }
 
 /** Milliseconds, twice, in which a thread that can run takes in the messages that lay in its queue. */
@@ -417,7 +447,11 @@ function requireFiniteRows(rank: number, data: ArrayBuffer, { q: { block }, shap
   const lse = new Float32Array(data, o.byteLength, block.rows * heads);
   for (const { row, length } of block.runs) {
     const end = row + length;
-    requireFinite(rank, o.subarray(row * heads * headDim, end * heads * headDim), lse.subarray(row * heads, end * heads));
+    requireFinite(
+      rank,
+      o.subarray(row * heads * headDim, end * heads * headDim),
+      lse.subarray(row * heads, end * heads),
+    );
   }
 }
 

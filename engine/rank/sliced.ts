@@ -1,6 +1,7 @@
 /**
- * A device whose operands are cut into slices that its buffers can hold: attend is each slice of the queries over the slices
- * of the keys, merged in the kernel (Eq. 4). The programs know nothing of it; where one slice is enough, every call goes on as it is.
+ * A device whose operands are cut into slices that its buffers can hold: attend is each slice of the queries over the
+ * slices of the keys, merged in the kernel (Eq. 4). The programs know nothing of it; where one slice is enough, every
+ * call goes on as it is.
  */
 import { KEYS_STEP, type SliceRows } from "../gpu/slice-rows.ts";
 import { pairsBetween } from "../layout/pairs.ts";
@@ -22,8 +23,16 @@ interface Held<X> extends Slice {
 }
 
 /** `device` for chunks that are larger than its buffers: no slice has more rows than `most` says. */
-export function sliced<Q, KV, P>(device: Device<Q, KV, P>, shape: Shape, most: SliceRows): Device<Sliced<Q>, Sliced<KV>, Sliced<P>> {
-  const load = <X>({ owner, block }: RankChunk, slices: readonly Slice[], each: (slice: Slice) => X): Sliced<X> => ({ owner, block, slices: slices.map((slice) => ({ ...slice, held: each(slice) })) });
+export function sliced<Q, KV, P>(
+  device: Device<Q, KV, P>,
+  shape: Shape,
+  most: SliceRows,
+): Device<Sliced<Q>, Sliced<KV>, Sliced<P>> {
+  const load = <X>({ owner, block }: RankChunk, slices: readonly Slice[], each: (slice: Slice) => X): Sliced<X> => ({
+    owner,
+    block,
+    slices: slices.map((slice) => ({ ...slice, held: each(slice) })),
+  });
 
   /** O and LSE of all slices' rows, one slice read after the other. */
   const together = async ({ slices }: Sliced<P>, take: (partial: P) => Promise<ArrayBuffer>): Promise<ArrayBuffer> => {
@@ -36,35 +45,64 @@ export function sliced<Q, KV, P>(device: Device<Q, KV, P>, shape: Shape, most: S
     get used() {
       return device.used;
     },
-    loadQueries: (chunk, hop) => load(chunk, cut(chunk.block, most.queries, { singles: most.singles }), (slice) => device.loadQueries(sliceOf(chunk, slice, 1), hop)),
-    loadKeys: (chunk, hop) => load(chunk, cut(chunk.block, most.keys, { step: KEYS_STEP }), (slice) => device.loadKeys(sliceOf(chunk, slice, 2), hop)),
+    loadQueries: (chunk, hop) =>
+      load(
+        chunk,
+        cut(chunk.block, most.queries, { singles: most.singles }),
+        (slice) => device.loadQueries(sliceOf(chunk, slice, 1), hop),
+      ),
+    loadKeys: (chunk, hop) =>
+      load(
+        chunk,
+        cut(chunk.block, most.keys, { step: KEYS_STEP }),
+        (slice) => device.loadKeys(sliceOf(chunk, slice, 2), hop),
+      ),
     async attend(hop, q, kv, into) {
       const slices: Held<P>[] = [];
       for (const [i, queries] of q.slices.entries()) {
         const seen = kv.slices.filter((keys) => sees(queries.block, keys.block, shape.causal));
         let partial = into?.slices[i].held;
         // Of slices that no row sees one is attended to all the same: a partial has to be made, and a hop has its span.
-        for (const keys of seen.length > 0 ? seen : kv.slices.slice(0, 1)) partial = await device.attend(hop, queries.held, keys.held, partial);
+        for (const keys of seen.length > 0 ? seen : kv.slices.slice(0, 1)) {
+          partial = await device.attend(hop, queries.held, keys.held, partial);
+        }
         slices.push({ ...queries, held: partial! });
       }
       return { owner: q.owner, block: q.block, slices };
     },
-    unload: async (hop, partial, owner) => rankChunk(owner, partial.block, await together(partial, async (own) => (await device.unload(hop, own, owner)).data)),
+    unload: async (hop, partial, owner) =>
+      rankChunk(
+        owner,
+        partial.block,
+        await together(partial, async (own) => (await device.unload(hop, own, owner)).data),
+      ),
     async merge(own, arrived) {
       const slices: Held<P>[] = [];
-      for (const slice of own.slices) slices.push({ ...slice, held: await device.merge(slice.held, arrived.map((chunk) => partialOf(chunk, slice, shape))) });
+      for (const slice of own.slices) {
+        slices.push({
+          ...slice,
+          held: await device.merge(slice.held, arrived.map((chunk) => partialOf(chunk, slice, shape))),
+        });
+      }
       return { ...own, slices };
     },
     async copy(hop, { slices }, rows) {
       const parts: Part[] = [];
-      for (const { held, own } of bySlice(slices, rows)) parts.push({ rows: own.reduce((sum, { length }) => sum + length, 0), data: await device.copy(hop, held, own) });
+      for (const { held, own } of bySlice(slices, rows)) {
+        parts.push({ rows: own.reduce((sum, { length }) => sum + length, 0), data: await device.copy(hop, held, own) });
+      }
       return joined(parts, shape);
     },
     result: (partial) => together(partial, (own) => device.result(own)),
     prepare: ({ queries, keys, ...plan }) => {
       const q = cut(queries, most.queries, { singles: most.singles });
       const kv = cut(keys, most.keys, { step: KEYS_STEP });
-      return device.prepare({ ...plan, hops: plan.hops * q.length * kv.length, queries: q[0].block, keys: kv[0].block });
+      return device.prepare({
+        ...plan,
+        hops: plan.hops * q.length * kv.length,
+        queries: q[0].block,
+        keys: kv[0].block,
+      });
     },
     abandon: (reason) => device.abandon(reason),
     dispose: (failed) => device.dispose(failed),
@@ -86,21 +124,40 @@ function sees(q: Block, kv: Block, causal: boolean): boolean {
 function sliceOf(chunk: RankChunk, { from, to, block }: Slice, tensors: number): RankChunk {
   if (block === chunk.block) return chunk;
   const row = chunk.bytes / tensors / chunk.block.rows;
-  return rankChunk(chunk.owner, block, concatenated(Array.from({ length: tensors }, (_, i) => new Uint8Array(chunk.data, (i * chunk.block.rows + from) * row, (to - from) * row))));
+  return rankChunk(
+    chunk.owner,
+    block,
+    concatenated(
+      Array.from(
+        { length: tensors },
+        (_, i) => new Uint8Array(chunk.data, (i * chunk.block.rows + from) * row, (to - from) * row),
+      ),
+    ),
+  );
 }
 
 /** A slice of a partial that arrived: O, then LSE. */
 function partialOf(chunk: RankChunk, { from, to, block }: Slice, shape: Shape): RankChunk {
   if (to - from === chunk.block.rows) return chunk;
   const [o, lse] = rowBytes(shape);
-  return rankChunk(chunk.owner, block, concatenated([new Uint8Array(chunk.data, from * o, (to - from) * o), new Uint8Array(chunk.data, chunk.block.rows * o + from * lse, (to - from) * lse)]));
+  return rankChunk(
+    chunk.owner,
+    block,
+    concatenated([
+      new Uint8Array(chunk.data, from * o, (to - from) * o),
+      new Uint8Array(chunk.data, chunk.block.rows * o + from * lse, (to - from) * lse),
+    ]),
+  );
 }
 
 /** O of all parts, then LSE of all parts. */
 function joined(parts: readonly Part[], shape: Shape): ArrayBuffer {
   if (parts.length === 1) return parts[0].data;
   const [o, lse] = rowBytes(shape);
-  return concatenated([...parts.map(({ rows, data }) => new Uint8Array(data, 0, rows * o)), ...parts.map(({ rows, data }) => new Uint8Array(data, rows * o, rows * lse))]);
+  return concatenated([
+    ...parts.map(({ rows, data }) => new Uint8Array(data, 0, rows * o)),
+    ...parts.map(({ rows, data }) => new Uint8Array(data, rows * o, rows * lse)),
+  ]);
 }
 
 /** Bytes of a row of O and of a row of LSE. */

@@ -7,7 +7,12 @@ interface Thrown {
   readonly value: unknown;
 }
 
-const KINDS: Readonly<Record<string, { readonly prototype: Error }>> = { InputError, LimitError, RankError, NoAdapterError };
+const KINDS: Readonly<Record<string, { readonly prototype: Error }>> = {
+  InputError,
+  LimitError,
+  RankError,
+  NoAdapterError,
+};
 
 const plain = Comlink.transferHandlers.get("throw") as Comlink.TransferHandler<Thrown, unknown>;
 

@@ -27,7 +27,11 @@ export type KeyRun = Pick<Run, "sequence" | "start" | "length">;
  * Attention by the textbook formula, softmax with its true maximum, one query row and head at a time; memory O(T).
  * With `held`, the partial attention over those keys alone: O = 0 and LSE = -Infinity for a row that sees none of them.
  */
-export function reference(input: ReferenceInput, rows: readonly number[] = allRows(input), held?: readonly KeyRun[]): ReferenceOutput {
+export function reference(
+  input: ReferenceInput,
+  rows: readonly number[] = allRows(input),
+  held?: readonly KeyRun[],
+): ReferenceOutput {
   const { heads, headDim: D } = input;
   const out = new Float64Array(rows.length * heads * D);
   const lse = new Float64Array(rows.length * heads);
@@ -80,7 +84,10 @@ export class ExactHead {
     this.first = first;
     const parts = held === undefined
       ? [{ from: 0, to: keys }]
-      : held.filter((run) => run.sequence === sequence).map(({ start, length }) => ({ from: start, to: Math.min(keys, start + length) }));
+      : held.filter((run) => run.sequence === sequence).map(({ start, length }) => ({
+        from: start,
+        to: Math.min(keys, start + length),
+      }));
     this.ranges = parts.filter(({ from, to }) => from < to);
   }
 
@@ -91,10 +98,14 @@ export class ExactHead {
     const start = this.first * stride + this.kvHead(h) * D;
     for (let d = 0, at = (this.#row * heads + h) * D; d < D; d++) this.#q[d] = q[at + d];
     let max = -Infinity;
-    for (const { from, to } of this.ranges) max = Math.max(max, score(this.#q, k, start, stride, from, to, this.#scale, this.scores));
+    for (const { from, to } of this.ranges) {
+      max = Math.max(max, score(this.#q, k, start, stride, from, to, this.#scale, this.scores));
+    }
     this.out.fill(0);
     let sum = 0;
-    for (const { from, to } of this.ranges) sum += weigh(this.scores, max, v, start, stride, from, to, this.weights, this.out);
+    for (const { from, to } of this.ranges) {
+      sum += weigh(this.scores, max, v, start, stride, from, to, this.weights, this.out);
+    }
     if (sum === 0) return -Infinity;
     for (let d = 0; d < D; d++) this.out[d] /= sum;
     for (const { from, to } of this.ranges) for (let j = from; j < to; j++) this.weights[j] /= sum;
@@ -107,7 +118,10 @@ export class ExactHead {
   }
 }
 
-/** Scores of the keys `from` to before `to`; returns the largest. Four keys at a time: an element of q is loaded once for four. */
+/**
+ * Scores of the keys `from` to before `to`; returns the largest. Four keys at a time: an element of q is loaded once
+ * for four.
+ */
 function score(
   q: Float64Array,
   k: Float32Array,
@@ -171,7 +185,11 @@ function weigh(
   return sum;
 }
 
-function seenBy(row: number, sequences: readonly Sequence[], causal: boolean): { sequence: number; first: number; keys: number } {
+function seenBy(
+  row: number,
+  sequences: readonly Sequence[],
+  causal: boolean,
+): { sequence: number; first: number; keys: number } {
   let first = 0;
   let t = row;
   for (const [sequence, s] of sequences.entries()) {

@@ -1,11 +1,15 @@
 /**
- * What rounding may do to a right result: a bound for each LSE and each element of O, from float64 values of the row itself.
+ * What rounding may do to a right result: a bound for each LSE and each element of O, from float64 values of the row
+ * itself.
  *
- * u = 2^-24 is the unit of f32, p the exact softmax weights, s the scores, n the keys of the row, N the merged partial results.
- * Sums of n roundings that have no common direction grow as sqrt(n) (Higham and Mary, SIAM J. Sci. Comput. 41(5), 2019); the
- * most that D equal products round in one direction, added one after the other, is D/3 (1/4 + 1/16 + ... over the powers of two).
+ * u = 2^-24 is the unit of f32, p the exact softmax weights, s the scores, n the keys of the row, N the merged partial
+ * results.
+ * Sums of n roundings that have no common direction grow as sqrt(n) (Higham and Mary, SIAM J. Sci. Comput. 41(5),
+ * 2019); the most that D equal products round in one direction, added one after the other, is D/3 (1/4 + 1/16 + ...
+ * over the powers of two).
  *
- * - A score is a sum of D products, none larger in sum than |q| |k_j| |scale| (Cauchy-Schwarz). Its weight is an exponential,
+ * - A score is a sum of D products, none larger in sum than |q| |k_j| |scale| (Cauchy-Schwarz). Its weight is an
+ * exponential,
  *   whose argument and result are rounded (WGSL allows exp2(x) 3 + 2 |x| units in the last place), and each merge rounds an LSE
  *   and two exponentials more. With S_j = |LSE| + (LSE - s_j), which is at least |s_j| and the LSE of any partial result with j,
  *   a weight is off by a factor between e^-b_j and e^b_j:
@@ -14,7 +18,8 @@
  *
  * - Weights off by such factors move LSE by at most log(sum_j p_j e^b_j), and O, as they are normalised, by at most
  *   sum_j p_j (e^b_j - 1) |v_j - O| / sum_j p_j e^-b_j. One key that has all the weight moves nothing.
- * - The sums over keys and the merges round numbers of up to sum_j p_j |v_j| <= sum_j p_j |v_j - O| + |O|, relatively by
+ * - The sums over keys and the merges round numbers of up to sum_j p_j |v_j| <= sum_j p_j |v_j - O| + |O|, relatively
+ * by
  *
  *       c = u (8 + 2 sqrt(n) + 4 sqrt(N))
  *
@@ -37,7 +42,10 @@ export interface Arithmetic {
   readonly products?: "f32" | "f16";
 }
 
-/** The bounds of one query row and head at a time, of `input` as it was computed: with operands as the wire rounded them. */
+/**
+ * The bounds of one query row and head at a time, of `input` as it was computed: with operands as the wire rounded
+ * them.
+ */
 export class Bounds {
   /** Of O of the last head, D elements. */
   readonly out: Float64Array;
@@ -77,7 +85,8 @@ export class Bounds {
     for (const { from, to } of head.ranges) {
       for (let j = from; j < to; j++) {
         const p = head.weights[j];
-        const b = perKey * this.#norms[(head.first + j) * kvHeads + kvHead] + perScore * (Math.abs(lse) + lse - head.scores[j]) +
+        const b = perKey * this.#norms[(head.first + j) * kvHeads + kvHead] +
+          perScore * (Math.abs(lse) + lse - head.scores[j]) +
           16 * UNIT;
         // Near 0 cheap bounds of e^b - 1 and e^-b.
         const grown = p * (b < 1 ? b + b * b : Math.expm1(b));
@@ -113,10 +122,13 @@ function spread(
     const a = start + j * stride, b = a + stride, c = b + stride, e = c + stride;
     for (let d = 0; d < D; d++) {
       const o = out[d];
-      sum[d] += w0 * Math.abs(v[a + d] - o) + w1 * Math.abs(v[b + d] - o) + w2 * Math.abs(v[c + d] - o) + w3 * Math.abs(v[e + d] - o);
+      sum[d] += w0 * Math.abs(v[a + d] - o) + w1 * Math.abs(v[b + d] - o) + w2 * Math.abs(v[c + d] - o) +
+        w3 * Math.abs(v[e + d] - o);
     }
   }
-  for (; j < to; j++) for (let d = 0, at = start + j * stride, x = w[j]; d < D; d++) sum[d] += x * Math.abs(v[at + d] - out[d]);
+  for (; j < to; j++) {
+    for (let d = 0, at = start + j * stride, x = w[j]; d < D; d++) sum[d] += x * Math.abs(v[at + d] - out[d]);
+  }
 }
 
 /** Lengths of the vectors of D elements that lie one after the other. */

@@ -9,7 +9,10 @@ import { type Arithmetic, Bounds } from "./bounds.ts";
 
 /** An experiment with what its wire may have rounded, and how it was computed. */
 export interface CheckInput extends ReferenceInput, Arithmetic {
-  /** Which operand travels; default "pass-kv". With "auto" it is not known: the wire rounded q, or k and v, or (in a session) all of them. */
+  /**
+   * Which operand travels; default "pass-kv". With "auto" it is not known: the wire rounded q, or k and v, or (in a
+   * session) all of them.
+   */
   readonly variant?: Variant | "auto";
   readonly wireDtype?: DType;
 }
@@ -39,7 +42,10 @@ export interface Judged {
   readonly at: number;
   /** Whether every element is within its bound. */
   readonly within: boolean;
-  /** The element that uses the largest share of its bound: above 1 it is beyond. `expected` is of the values that were sent. */
+  /**
+   * The element that uses the largest share of its bound: above 1 it is beyond. `expected` is of the values that were
+   * sent.
+   */
   readonly worst: {
     readonly at: number;
     readonly share: number;
@@ -60,13 +66,18 @@ export interface Check {
 /** A result to be checked; shapes as in ReferenceOutput. */
 type Result = { readonly out: Float32Array; readonly lse: Float32Array };
 
-/** Compares a result with float64. `expected` saves its computation where several results of the same input are checked. */
+/**
+ * Compares a result with float64. `expected` saves its computation where several results of the same input are checked.
+ */
 export function check(input: CheckInput, result: Result, expected?: readonly ExpectedRow[]): Check {
   requireTensors(input, result);
   return last(checking(input, result, { expected }));
 }
 
-/** The same with pauses, so that the thread hears timers and signals; `rows` checks these rows of Q alone, which `result` holds in their order. */
+/**
+ * The same with pauses, so that the thread hears timers and signals; `rows` checks these rows of Q alone, which
+ * `result` holds in their order.
+ */
 export async function checkAsync(
   input: CheckInput,
   result: Result,
@@ -102,26 +113,37 @@ export function expect(input: CheckInput): ExpectedRow[] {
 /** Throws InputError where a tensor is missing, or the wire type is none: a check of something else would pass. */
 function requireTensors(input: CheckInput, { out, lse }: Result): void {
   for (const [name, data] of Object.entries({ q: input.q, k: input.k, v: input.v, out, lse })) {
-    if (!(data instanceof Float32Array)) throw new InputError(`check: ${name}: found ${sayValue(data)}, expected a Float32Array`);
+    if (!(data instanceof Float32Array)) {
+      throw new InputError(`check: ${name}: found ${sayValue(data)}, expected a Float32Array`);
+    }
   }
   const { wireDtype = "f32" } = input;
-  if (!["f32", "f16", "bf16"].includes(wireDtype)) throw new InputError(`check: found wire dtype ${sayValue(wireDtype)}, expected f32, f16 or bf16`);
+  if (!["f32", "f16", "bf16"].includes(wireDtype)) {
+    throw new InputError(`check: found wire dtype ${sayValue(wireDtype)}, expected f32, f16 or bf16`);
+  }
   const near = Object.keys(input).find((name) => name !== "wireDtype" && nearest(name, ["wireDtype"]) !== undefined);
-  if (near !== undefined) throw new InputError(`check: found the option ${JSON.stringify(near)}; did you mean "wireDtype"?`);
+  if (near !== undefined) {
+    throw new InputError(`check: found the option ${JSON.stringify(near)}; did you mean "wireDtype"?`);
+  }
 }
 
 /** Judges row by row; yields the rows done. */
 function* checking(
   input: CheckInput,
   result: Result,
-  { expected, rows = allRows(input) }: { readonly expected?: readonly ExpectedRow[]; readonly rows?: readonly number[] },
+  { expected, rows = allRows(input) }: {
+    readonly expected?: readonly ExpectedRow[];
+    readonly rows?: readonly number[];
+  },
 ): Generator<number, Check> {
   const { heads, headDim } = input;
   const [out, lse] = [new Judge(result.out, rows.length * heads * headDim), new Judge(result.lse, rows.length * heads)];
   for (const { place, exact, ways } of expected ?? expecting(input, rows)) {
     const [atOut, atLse] = [place * heads * headDim, place * heads];
     // A row was computed in one way.
-    const shares = ways.map((way) => Math.max(out.share(atOut, way.out, way.allowed.out), lse.share(atLse, way.lse, way.allowed.lse)));
+    const shares = ways.map((way) =>
+      Math.max(out.share(atOut, way.out, way.allowed.out), lse.share(atLse, way.lse, way.allowed.lse))
+    );
     const way = ways[shares.indexOf(Math.min(...shares))];
     out.take(atOut, exact.out, way.out, way.allowed.out);
     lse.take(atLse, exact.lse, way.lse, way.allowed.lse);
@@ -175,7 +197,8 @@ function roundings(input: CheckInput): readonly ReferenceInput[] {
   const [queries, keys] = [q !== input.q, k !== input.k || v !== input.v];
   const ways = [queries || keys ? { ...input, q, k, v } : input];
   if (variant !== "auto") return ways;
-  // A session caches rounded keys and values whatever travels, and sends rounded queries in some steps; one attention rounds one operand alone.
+  // A session caches rounded keys and values whatever travels, and sends rounded queries in some steps; one attention
+  // rounds one operand alone.
   if (queries) ways.push(keys ? { ...input, k, v } : input);
   if (keys) ways.push(queries ? { ...input, q } : input);
   return ways;
@@ -208,7 +231,9 @@ class Judge {
       if (off > this.#max) [this.#max, this.#at] = [off, from + i];
       this.#squares += off * off;
       const share = shareOf(found, sent[i], allowed[i]);
-      if (share > this.#worst.share) this.#worst = { at: from + i, share, found, expected: sent[i], allowed: allowed[i] };
+      if (share > this.#worst.share) {
+        this.#worst = { at: from + i, share, found, expected: sent[i], allowed: allowed[i] };
+      }
     }
   }
 
@@ -236,7 +261,9 @@ function shareOf(found: number, expected: number, allowed: number): number {
 
 function sayBounds({ wireDtype = "f32", products = "f32" }: CheckInput): string {
   const wire = wireDtype === "f32" ? "" : ` from the values that were sent, rounded to ${wireDtype}`;
-  return `each element within what ${products === "f32" ? "f32 arithmetic" : "f32 sums of f16 products"} may make of its row${wire}`;
+  return `each element within what ${
+    products === "f32" ? "f32 arithmetic" : "f32 sums of f16 products"
+  } may make of its row${wire}`;
 }
 
 function last<T>(steps: Generator<unknown, T>): T {

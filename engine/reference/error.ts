@@ -19,8 +19,14 @@ export interface Tolerance {
 export const F32_TOLERANCE: Tolerance = { absolute: 2e-6, relative: 1e-5 };
 
 /** Compares element by element; equal infinities agree, and a NaN never does. */
-export function difference(found: ArrayLike<number>, expected: ArrayLike<number>, tolerance: Tolerance = F32_TOLERANCE): Difference {
-  if (found.length !== expected.length) throw new RangeError(`comparing ${found.length} elements with ${expected.length}`);
+export function difference(
+  found: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  tolerance: Tolerance = F32_TOLERANCE,
+): Difference {
+  if (found.length !== expected.length) {
+    throw new RangeError(`comparing ${found.length} elements with ${expected.length}`);
+  }
   let max = 0;
   let at = 0;
   let squares = 0;

@@ -11,7 +11,10 @@ export function requireFinite(rank: number, out: ArrayLike<number>, lse: ArrayLi
   }
   for (let i = 0; i < lse.length; i++) {
     if (!Number.isFinite(lse[i]) && lse[i] !== -Infinity) {
-      fail(rank, `LSE has ${lse[i]} at element ${i}, expected a finite number, or -Infinity for a row that sees no key`);
+      fail(
+        rank,
+        `LSE has ${lse[i]} at element ${i}, expected a finite number, or -Infinity for a row that sees no key`,
+      );
     }
   }
 }

@@ -1,11 +1,14 @@
-/** What ranks send each other: rows of Q, of K and V, or a partial result, with the block that says which tokens they are. */
+/**
+ * What ranks send each other: rows of Q, of K and V, or a partial result, with the block that says which tokens they
+ * are.
+ */
 import type { Block, Run } from "../layout/shards.ts";
 import type { Chunk } from "./contract.ts";
 import type { DType } from "../tensor/dtype.ts";
 
 /**
- * Rows on their way. `data` holds, for queries, Q `[rows, H, D]`; for keys, K then V, each `[rows, Hkv, D]`; for a partial,
- * O `[rows, H, D]` then LSE `[rows, H]`, both f32.
+ * Rows on their way. `data` holds, for queries, Q `[rows, H, D]`; for keys, K then V, each `[rows, Hkv, D]`; for a
+ * partial, O `[rows, H, D]` then LSE `[rows, H]`, both f32.
  */
 export interface RankChunk extends Chunk {
   readonly block: Block;

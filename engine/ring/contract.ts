@@ -18,11 +18,18 @@ export interface Chunk {
  * O normalised f32 `[rows, H, D]`, LSE natural log f32 `[rows, H]`, O = 0 and LSE = -Infinity where a row sees no key.
  */
 export interface Attention<C extends Chunk, Q, KV, P> {
-  /** Copies a chunk of queries, needed at ring step `hop`, to the device; the chunk's bytes may travel on afterwards. */
+  /**
+   * Copies a chunk of queries, needed at ring step `hop`, to the device; the chunk's bytes may travel on afterwards.
+   */
   loadQueries(chunk: C, hop: number): Q;
-  /** Copies a chunk of keys and values, needed at ring step `hop`, to the device; the chunk's bytes may travel on afterwards. */
+  /**
+   * Copies a chunk of keys and values, needed at ring step `hop`, to the device; the chunk's bytes may travel on
+   * afterwards.
+   */
   loadKeys(chunk: C, hop: number): KV;
-  /** Attention of q to kv at ring step `hop`; with `into`, merged into that running partial by the same kernel (Eq. 4). */
+  /**
+   * Attention of q to kv at ring step `hop`; with `into`, merged into that running partial by the same kernel (Eq. 4).
+   */
   attend(hop: number, q: Q, kv: KV, into?: P): Promise<P>;
   /** Takes a partial off the device as a chunk that can travel; `owner` is the rank whose queries it answers. */
   unload(hop: number, partial: P, owner: number): Promise<C>;
@@ -38,7 +45,10 @@ export interface Ring<C extends Chunk> {
   readonly size: number;
   /** Sends a chunk to rank k+1 and resolves to the one that arrives from rank k-1. The chunk's bytes are given away. */
   shift(hop: number, chunk: C): Promise<C>;
-  /** Sends `parcels[s]` to each other rank s and resolves to what the others sent here, in rank order, without an own entry. */
+  /**
+   * Sends `parcels[s]` to each other rank s and resolves to what the others sent here, in rank order, without an own
+   * entry.
+   */
   allToAll(parcels: readonly (C | undefined)[]): Promise<C[]>;
 }
 

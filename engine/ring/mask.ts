@@ -1,9 +1,14 @@
-/** Which rank computes which block of the mask, at which hop: the facts that a picture of ring attention is drawn from. */
+/**
+ * Which rank computes which block of the mask, at which hop: the facts that a picture of ring attention is drawn from.
+ */
 import { ownerAt, type Variant } from "./contract.ts";
 import { pairsOfRuns } from "../layout/pairs.ts";
 import { chunks, type Range, type Sequence } from "../layout/shards.ts";
 
-/** How tokens are dealt to ranks: the paper's head-tail chunks (C_i and C_2N-1-i to rank i), or each rank one contiguous share. */
+/**
+ * How tokens are dealt to ranks: the paper's head-tail chunks (C_i and C_2N-1-i to rank i), or each rank one contiguous
+ * share.
+ */
 export type Dealing = "head-tail" | "contiguous";
 
 /** One of the 2N chunks of a sequence's new tokens, or of its cached ones. */
@@ -44,25 +49,45 @@ export interface Mask {
 }
 
 /**
- * The mask that a run of `variant` computes. Causal as `visibility` has it: bottom-right and by absolute position; without
- * a causal mask every query sees every key of its sequence.
+ * The mask that a run of `variant` computes. Causal as `visibility` has it: bottom-right and by absolute position;
+ * without a causal mask every query sees every key of its sequence.
  */
-export function maskOf(sequences: readonly Sequence[], ranks: number, variant: Variant, causal: boolean, dealing: Dealing = "head-tail"): Mask {
+export function maskOf(
+  sequences: readonly Sequence[],
+  ranks: number,
+  variant: Variant,
+  causal: boolean,
+  dealing: Dealing = "head-tail",
+): Mask {
   const owner = (c: number) => (dealing === "contiguous" ? Math.floor(c / 2) : Math.min(c, 2 * ranks - 1 - c));
-  const cut = (length: number, offset: number, sequence: number, cached: boolean) => chunks(length, ranks, offset).map((range, c): MaskChunk => ({ ...range, sequence, cached, owner: owner(c) }));
+  const cut = (length: number, offset: number, sequence: number, cached: boolean) =>
+    chunks(length, ranks, offset).map((range, c): MaskChunk => ({ ...range, sequence, cached, owner: owner(c) }));
   const queries = sequences.flatMap((s, i) => cut(s.new, s.cached, i, false));
-  const keys = sequences.flatMap((s, i) => [...(s.cached > 0 ? cut(s.cached, 0, i, true) : []), ...cut(s.new, s.cached, i, false)]);
+  const keys = sequences.flatMap((
+    s,
+    i,
+  ) => [...(s.cached > 0 ? cut(s.cached, 0, i, true) : []), ...cut(s.new, s.cached, i, false)]);
   const pairs = new Array<number>(ranks).fill(0);
   const blocks: MaskBlock[] = [];
-  queries.forEach((q, query) => keys.forEach((k, key) => {
-    if (q.sequence !== k.sequence) return;
-    const [rank, visitor] = variant === "pass-kv" ? [q.owner, k.owner] : [k.owner, q.owner];
-    const area = (q.end - q.start) * (k.end - k.start);
-    const seen = causal ? pairsOfRuns(run(q), run(k)) : area;
-    pairs[rank] += seen;
-    // The rank holds the chunk of rank - hop at each hop, so it meets the visitor at hop rank - visitor.
-    blocks.push({ query, key, rank, hop: ownerAt(rank, visitor, ranks), owner: visitor, pairs: seen, full: seen > 0 && seen === area });
-  }));
+  queries.forEach((q, query) =>
+    keys.forEach((k, key) => {
+      if (q.sequence !== k.sequence) return;
+      const [rank, visitor] = variant === "pass-kv" ? [q.owner, k.owner] : [k.owner, q.owner];
+      const area = (q.end - q.start) * (k.end - k.start);
+      const seen = causal ? pairsOfRuns(run(q), run(k)) : area;
+      pairs[rank] += seen;
+      // The rank holds the chunk of rank - hop at each hop, so it meets the visitor at hop rank - visitor.
+      blocks.push({
+        query,
+        key,
+        rank,
+        hop: ownerAt(rank, visitor, ranks),
+        owner: visitor,
+        pairs: seen,
+        full: seen > 0 && seen === area,
+      });
+    })
+  );
   return { queries, keys, blocks, pairs };
 }
 

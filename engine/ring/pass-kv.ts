@@ -5,11 +5,19 @@ import type { Attention, Chunk, Ring } from "./contract.ts";
  * The rank's program: its queries `q` stay, KV chunks go round. Resolves to the merged (O, LSE) of `q`. N-1 transfers.
  * `kv` is `own` on the device, where it lies there already (a cache).
  */
-export async function passKv<C extends Chunk, Q, KV, P>(ring: Ring<C>, device: Attention<C, Q, KV, P>, q: Q, own: C, kv: KV = device.loadKeys(own, 0)): Promise<P> {
+export async function passKv<C extends Chunk, Q, KV, P>(
+  ring: Ring<C>,
+  device: Attention<C, Q, KV, P>,
+  q: Q,
+  own: C,
+  kv: KV = device.loadKeys(own, 0),
+): Promise<P> {
   let chunk = own;
   let merged: P | undefined;
   for (let hop = 0; hop < ring.size; hop++) {
-    const transfer = hop < ring.size - 1 ? ring.shift(hop, chunk).then((next) => ({ next, loaded: device.loadKeys(next, hop + 1) })) : undefined;
+    const transfer = hop < ring.size - 1
+      ? ring.shift(hop, chunk).then((next) => ({ next, loaded: device.loadKeys(next, hop + 1) }))
+      : undefined;
     const [partial, arrived] = await Promise.all([device.attend(hop, q, kv, merged), transfer]);
     merged = partial;
     if (arrived !== undefined) {

@@ -19,7 +19,7 @@ export function encode(values: Float32Array, dtype: DType): ArrayBuffer {
   if (dtype === "f32") return new Float32Array(values).buffer;
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const out = new Uint16Array(values.length);
-  if (dtype === "bf16") for (let i = 0; i < out.length; i++) out[i] = bf16Bits(bits[i]);
+  if (dtype === "bf16") { for (let i = 0; i < out.length; i++) out[i] = bf16Bits(bits[i]); }
   else for (let i = 0; i < out.length; i++) out[i] = f16Bits(bits[i]);
   return out.buffer;
 }
@@ -28,11 +28,21 @@ export function encode(values: Float32Array, dtype: DType): ArrayBuffer {
  * The values that `encode` stored: `count` elements from `byteOffset` (which need not be aligned), by default all that
  * follow. Exact, always a copy. Throws InputError where the bytes do not hold them.
  */
-export function decode(bytes: ArrayBufferLike, dtype: DType, byteOffset = 0, count?: number): Float32Array<ArrayBuffer> {
+export function decode(
+  bytes: ArrayBufferLike,
+  dtype: DType,
+  byteOffset = 0,
+  count?: number,
+): Float32Array<ArrayBuffer> {
   const size = bytesPer(dtype);
   const n = count ?? (bytes.byteLength - byteOffset) / size;
-  if (!Number.isSafeInteger(byteOffset) || byteOffset < 0 || !Number.isSafeInteger(n) || n < 0 || byteOffset + n * size > bytes.byteLength) {
-    throw new InputError(`decode ${dtype}: found ${n} elements of ${size} bytes from byte ${byteOffset}, expected whole elements within ${bytes.byteLength} bytes`);
+  if (
+    !Number.isSafeInteger(byteOffset) || byteOffset < 0 || !Number.isSafeInteger(n) || n < 0 ||
+    byteOffset + n * size > bytes.byteLength
+  ) {
+    throw new InputError(
+      `decode ${dtype}: found ${n} elements of ${size} bytes from byte ${byteOffset}, expected whole elements within ${bytes.byteLength} bytes`,
+    );
   }
   if (dtype === "f32") {
     const out = new Float32Array(n);
@@ -40,7 +50,9 @@ export function decode(bytes: ArrayBufferLike, dtype: DType, byteOffset = 0, cou
     return out;
   }
   const aligned = byteOffset % 2 === 0;
-  const halves = aligned ? new Uint16Array(bytes, byteOffset, n) : new Uint16Array(bytes.slice(byteOffset, byteOffset + n * size));
+  const halves = aligned
+    ? new Uint16Array(bytes, byteOffset, n)
+    : new Uint16Array(bytes.slice(byteOffset, byteOffset + n * size));
   if (dtype === "f16") {
     const table = (f16Table ??= makeF16Table());
     const out = new Float32Array(n);
@@ -52,7 +64,9 @@ export function decode(bytes: ArrayBufferLike, dtype: DType, byteOffset = 0, cou
   return new Float32Array(out.buffer);
 }
 
-/** bf16 pattern nearest to an f32 pattern. A NaN keeps its upper bits, and a bit that keeps it from turning infinite. */
+/**
+ * bf16 pattern nearest to an f32 pattern. A NaN keeps its upper bits, and a bit that keeps it from turning infinite.
+ */
 function bf16Bits(x: number): number {
   if ((x & 0x7fffffff) > 0x7f800000) return (x >>> 16) | ((x >>> 16) & 0x7f ? 0 : 0x40);
   return (x + 0x7fff + ((x >>> 16) & 1)) >>> 16;

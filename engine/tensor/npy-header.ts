@@ -25,7 +25,13 @@ const LENGTH = /^(?:0|[1-9][0-9]*)$/;
 export function parseNpyHeader(text: string, name: string): NpyHeader {
   const values = parseDictionary(text, name);
   const missing = KEYS.filter((key) => !values.has(key));
-  if (missing.length > 0) throw bad(name, `no ${missing.map((key) => `'${key}'`).join(", ")} in ${quote(text)}`, "the keys 'descr', 'fortran_order' and 'shape'");
+  if (missing.length > 0) {
+    throw bad(
+      name,
+      `no ${missing.map((key) => `'${key}'`).join(", ")} in ${quote(text)}`,
+      "the keys 'descr', 'fortran_order' and 'shape'",
+    );
+  }
   return {
     descr: parseDescr(values.get("descr")!, name),
     fortranOrder: parseBoolean(values.get("fortran_order")!, name),
@@ -35,7 +41,12 @@ export function parseNpyHeader(text: string, name: string): NpyHeader {
 
 /** The text of each value. */
 function parseDictionary(text: string, name: string): Map<Key, string> {
-  const malformed = (at: number) => bad(name, `${quote(text.slice(at))} at character ${at}`, "a dictionary such as {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }");
+  const malformed = (at: number) =>
+    bad(
+      name,
+      `${quote(text.slice(at))} at character ${at}`,
+      "a dictionary such as {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }",
+    );
   const values = new Map<Key, string>();
   const end = text.trimEnd().length - 1;
   if (text[0] !== "{") throw malformed(0);
@@ -49,7 +60,9 @@ function parseDictionary(text: string, name: string): Map<Key, string> {
     if (values.has(key)) throw bad(name, `key '${key}' twice`, "each key once");
     at = KEY.lastIndex;
     const value = match(VALUE, text, at);
-    if (value === null && key === "descr") throw bad(name, `descr ${quote(text.slice(at, end))}, a structured dtype`, "'<f4' or '<f2'");
+    if (value === null && key === "descr") {
+      throw bad(name, `descr ${quote(text.slice(at, end))}, a structured dtype`, "'<f4' or '<f2'");
+    }
     if (value === null) throw malformed(at);
     values.set(key, value[0]);
     at = VALUE.lastIndex;
@@ -80,7 +93,8 @@ function parseBoolean(value: string, name: string): boolean {
 }
 
 function parseShape(value: string, name: string): number[] {
-  const problem = () => bad(name, `shape ${quote(value)}`, "a tuple of non-negative whole numbers below 2^53, such as (3, 4), (3,) or ()");
+  const problem = () =>
+    bad(name, `shape ${quote(value)}`, "a tuple of non-negative whole numbers below 2^53, such as (3, 4), (3,) or ()");
   if (value[0] !== "(") throw problem();
   const inside = value.slice(1, -1).trim();
   if (inside === "") return [];

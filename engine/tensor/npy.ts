@@ -13,20 +13,31 @@ const DTYPES: Readonly<Record<string, DType>> = { "<f4": "f32", "<f2": "f16" };
 /** Longest header read. Ours take one line; versions 2.0 and 3.0 allow 4 GiB, for structured dtypes. */
 const MAX_HEADER = 65535;
 
-/** Reads a .npy file of versions 1.0, 2.0 or 3.0; `name` is the file's. Throws InputError, one line that says what was found and expected. */
+/**
+ * Reads a .npy file of versions 1.0, 2.0 or 3.0; `name` is the file's. Throws InputError, one line that says what was
+ * found and expected.
+ */
 export function readNpy(bytes: Uint8Array, name: string): Tensor {
   const { text, end } = headerText(bytes, name);
   const { descr, fortranOrder, shape } = parseNpyHeader(text, name);
   const dtype = Object.hasOwn(DTYPES, descr) ? DTYPES[descr] : undefined;
-  if (dtype === undefined) throw new InputError(`${name}: found dtype '${descr}', expected '<f4' or '<f2'; ${hint(descr)}`);
-  if (fortranOrder) throw new InputError(`${name}: found Fortran order, expected C order; save np.ascontiguousarray(x)`);
+  if (dtype === undefined) {
+    throw new InputError(`${name}: found dtype '${descr}', expected '<f4' or '<f2'; ${hint(descr)}`);
+  }
+  if (fortranOrder) {
+    throw new InputError(`${name}: found Fortran order, expected C order; save np.ascontiguousarray(x)`);
+  }
   const count = elements(shape);
-  if (count === undefined) throw new InputError(`${name}: found shape ${showShape(shape)}, expected fewer than 2^53 elements`);
+  if (count === undefined) {
+    throw new InputError(`${name}: found shape ${showShape(shape)}, expected fewer than 2^53 elements`);
+  }
   const have = bytes.length - end;
   const need = count * bytesPer(dtype);
   if (have !== need) {
     const what = have < need ? "the file is truncated" : `there are ${have - need} trailing bytes`;
-    throw new InputError(`${name}: found ${have} bytes of data, expected ${need} for shape ${showShape(shape)} of '${descr}'; ${what}`);
+    throw new InputError(
+      `${name}: found ${have} bytes of data, expected ${need} for shape ${showShape(shape)} of '${descr}'; ${what}`,
+    );
   }
   return { shape, dtype, data: decode(bytes.buffer, dtype, bytes.byteOffset + end, count) };
 }
@@ -36,14 +47,22 @@ export function readNpy(bytes: Uint8Array, name: string): Tensor {
  * Throws InputError where the shape does not hold the data.
  */
 export function writeNpy(shape: readonly number[], data: Float32Array): Uint8Array<ArrayBuffer> {
-  if (!isShape(shape) || elements(shape) !== data.length) throw new InputError(`writeNpy: found shape ${showShape(shape)} for ${data.length} elements, expected a shape of as many`);
+  if (!isShape(shape) || elements(shape) !== data.length) {
+    throw new InputError(
+      `writeNpy: found shape ${showShape(shape)} for ${data.length} elements, expected a shape of as many`,
+    );
+  }
   const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(", ")})`;
   // numpy leaves room for the first axis to grow to 21 digits, then pads to a multiple of 64 with 1 to 64 characters.
   const room = shape.length === 0 ? 0 : 21 - `${shape[0]}`.length;
   const text = `{'descr': '<f4', 'fortran_order': False, 'shape': ${tuple}, }${" ".repeat(room)}`;
   const start = 10 + text.length + 1;
   const end = start + 64 - (start % 64);
-  if (end - 10 > MAX_HEADER) throw new InputError(`writeNpy: found a shape of ${shape.length} axes, expected a header of at most ${MAX_HEADER} bytes`);
+  if (end - 10 > MAX_HEADER) {
+    throw new InputError(
+      `writeNpy: found a shape of ${shape.length} axes, expected a header of at most ${MAX_HEADER} bytes`,
+    );
+  }
   const out = new Uint8Array(end + data.byteLength).fill(0x20, 0, end);
   out.set([...MAGIC, 1, 0]);
   new DataView(out.buffer).setUint16(8, end - 10, true);
@@ -57,16 +76,24 @@ export function writeNpy(shape: readonly number[], data: Float32Array): Uint8Arr
 function headerText(bytes: Uint8Array, name: string): { text: string; end: number } {
   const known = Math.min(bytes.length, MAGIC.length);
   if (MAGIC.some((byte, i) => i < known && bytes[i] !== byte)) {
-    throw new InputError(`${name}: found a file that starts with ${hex(bytes.subarray(0, MAGIC.length))}, expected the .npy magic ${hex(MAGIC)}; save it with numpy.save`);
+    throw new InputError(
+      `${name}: found a file that starts with ${hex(bytes.subarray(0, MAGIC.length))}, expected the .npy magic ${
+        hex(MAGIC)
+      }; save it with numpy.save`,
+    );
   }
   if (bytes.length < 8) throw truncated(name, bytes.length, "at least 8");
   const version = `${bytes[6]}.${bytes[7]}`;
-  if (!VERSIONS.includes(version)) throw new InputError(`${name}: found .npy version ${version}, expected ${VERSIONS.join(", ")}`);
+  if (!VERSIONS.includes(version)) {
+    throw new InputError(`${name}: found .npy version ${version}, expected ${VERSIONS.join(", ")}`);
+  }
   const start = version === "1.0" ? 10 : 12;
   if (bytes.length < start) throw truncated(name, bytes.length, `at least ${start}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const length = version === "1.0" ? view.getUint16(8, true) : view.getUint32(8, true);
-  if (length > MAX_HEADER) throw new InputError(`${name}: found a .npy header of ${length} bytes, expected at most ${MAX_HEADER}`);
+  if (length > MAX_HEADER) {
+    throw new InputError(`${name}: found a .npy header of ${length} bytes, expected at most ${MAX_HEADER}`);
+  }
   const end = start + length;
   if (bytes.length < end) throw truncated(name, bytes.length, `${end}`);
   // Versions 1.0 and 2.0 are Latin-1, but what we accept is ASCII, and that reads the same.
@@ -80,7 +107,9 @@ function truncated(name: string, have: number, need: string): InputError {
 /** What to do about a dtype that is not read. */
 function hint(descr: string): string {
   if (/^>f[24]$/.test(descr)) return `big-endian: save x.astype('<${descr.slice(1)}')`;
-  if (/^[<|]V2$/.test(descr)) return "numpy has no name for bfloat16: save it in a .safetensors file, or x.astype('<f4')";
+  if (/^[<|]V2$/.test(descr)) {
+    return "numpy has no name for bfloat16: save it in a .safetensors file, or x.astype('<f4')";
+  }
   return "save x.astype('<f4')";
 }
 

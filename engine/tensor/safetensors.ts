@@ -59,11 +59,15 @@ interface Entry {
 export function readSafetensors(bytes: Uint8Array, name: string, wanted: readonly string[]): Record<string, Tensor> {
   const { header, start } = readHeader(bytes, name);
   const entries: Entry[] = [];
-  for (const [tensor, entry] of Object.entries(header)) if (tensor !== "__metadata__") entries.push(checkEntry(tensor, entry, name));
+  for (const [tensor, entry] of Object.entries(header)) {
+    if (tensor !== "__metadata__") entries.push(checkEntry(tensor, entry, name));
+  }
   checkLayout(entries, bytes.length - start, name);
   const byName = new Map(entries.map((entry) => [entry.name, entry]));
   const missing = wanted.filter((tensor) => !byName.has(tensor));
-  if (missing.length > 0) throw new InputError(`${name}: found no tensor ${list(missing)}; the file holds ${list(byName.keys())}`);
+  if (missing.length > 0) {
+    throw new InputError(`${name}: found no tensor ${list(missing)}; the file holds ${list(byName.keys())}`);
+  }
   // fromEntries defines own properties, so a tensor called __proto__ is a tensor and nothing else.
   return Object.fromEntries(wanted.map((tensor) => [tensor, readTensor(bytes, start, byName.get(tensor)!, name)]));
 }
@@ -74,7 +78,9 @@ export function readSafetensors(bytes: Uint8Array, name: string, wanted: readonl
  * Throws InputError where a shape does not hold its data or a name is the format's own `__metadata__`.
  */
 export function writeSafetensors(tensors: Readonly<Record<string, Tensor>>): Uint8Array<ArrayBuffer> {
-  const sorted = Object.entries(tensors).sort(([a, x], [b, y]) => bytesPer(y.dtype) - bytesPer(x.dtype) || (a < b ? -1 : 1));
+  const sorted = Object.entries(tensors).sort(([a, x], [b, y]) =>
+    bytesPer(y.dtype) - bytesPer(x.dtype) || (a < b ? -1 : 1)
+  );
   let size = 0;
   const header = sorted.map(([tensor, { shape, dtype, data }]) => {
     if (tensor === "__metadata__") {
@@ -113,7 +119,9 @@ function readHeader(bytes: Uint8Array, name: string): { header: object; start: n
   }
   const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
   if (length > MAX_HEADER) {
-    throw new InputError(`${name}: found a header length of ${length} bytes, expected at most ${MAX_HEADER}; is it a .safetensors file?`);
+    throw new InputError(
+      `${name}: found a header length of ${length} bytes, expected at most ${MAX_HEADER}; is it a .safetensors file?`,
+    );
   }
   const start = 8 + Number(length);
   if (start > bytes.length) {
@@ -140,7 +148,10 @@ function parseHeader(bytes: Uint8Array, name: string): object {
   return header;
 }
 
-/** One pass over the header's bytes before it is parsed: refuses what nests deeper than any header does, and names that come twice, of which JSON.parse would keep the last. */
+/**
+ * One pass over the header's bytes before it is parsed: refuses what nests deeper than any header does, and names that
+ * come twice, of which JSON.parse would keep the last.
+ */
 function scanHeader(bytes: Uint8Array, name: string): void {
   const text = new TextDecoder();
   // Names seen in each open object; an array has none.
@@ -167,7 +178,9 @@ function scanHeader(bytes: Uint8Array, name: string): void {
       const key = keyOf(text.decode(bytes.subarray(start, i + 1)));
       if (names.has(key)) {
         throw new InputError(
-          `${name}: found ${show(key)} twice in ${open.length === 1 ? "the header" : "one entry of the header"}, expected each name once`,
+          `${name}: found ${show(key)} twice in ${
+            open.length === 1 ? "the header" : "one entry of the header"
+          }, expected each name once`,
         );
       }
       if (names.size === MOST_NAMES) {
@@ -200,14 +213,19 @@ function checkEntry(tensor: string, entry: unknown, file: string): Entry {
     throw bad(`dtype ${show(dtype)}`, "F32, F16 or BF16 (or another dtype of the format)");
   }
   if (!isShape(shape)) throw bad(`shape ${show(shape)}`, "an array of non-negative whole numbers below 2^53");
-  if (!isShape(offsets) || offsets.length !== 2) throw bad(`data_offsets ${show(offsets)}`, "two non-negative whole numbers below 2^53");
+  if (!isShape(offsets) || offsets.length !== 2) {
+    throw bad(`data_offsets ${show(offsets)}`, "two non-negative whole numbers below 2^53");
+  }
   const [begin, end] = offsets;
   if (begin > end) throw bad(`data_offsets ${show(offsets)}`, "a begin that is not after the end");
   const count = elements(shape);
   if (count === undefined) throw bad(`shape ${showShape(shape)}`, "fewer than 2^53 elements");
   const size = (count * BITS[dtype]) / 8;
   if (end - begin !== size) {
-    throw bad(`data_offsets ${show(offsets)}, ${end - begin} bytes`, `${size} bytes for shape ${showShape(shape)} of ${dtype}`);
+    throw bad(
+      `data_offsets ${show(offsets)}, ${end - begin} bytes`,
+      `${size} bytes for shape ${showShape(shape)} of ${dtype}`,
+    );
   }
   return { name: tensor, dtype, shape, begin, end };
 }
@@ -217,14 +235,18 @@ function checkLayout(entries: readonly Entry[], size: number, file: string): voi
   let next = 0;
   for (const entry of entries.toSorted((a, b) => a.begin - b.begin || a.end - b.end)) {
     const at = `${file}: tensor ${show(entry.name)}: found data_offsets [${entry.begin}, ${entry.end}]`;
-    if (entry.end > size) throw new InputError(`${at}, expected an end within the ${size} bytes of data; the file may be truncated`);
+    if (entry.end > size) {
+      throw new InputError(`${at}, expected an end within the ${size} bytes of data; the file may be truncated`);
+    }
     if (entry.begin < next) throw new InputError(`${at}, expected a begin of ${next}: it overlaps the tensor before`);
     if (entry.begin > next) throw new InputError(`${at}, expected a begin of ${next}: there is a hole before it`);
     next = entry.end;
   }
   if (next !== size) {
     throw new InputError(
-      `${file}: found ${size} bytes of data, expected ${next}: there are ${size - next} trailing bytes after the last tensor`,
+      `${file}: found ${size} bytes of data, expected ${next}: there are ${
+        size - next
+      } trailing bytes after the last tensor`,
     );
   }
 }
@@ -238,7 +260,11 @@ function readTensor(bytes: Uint8Array, start: number, entry: Entry, file: string
     );
   }
   const dtype = DTYPES[entry.dtype];
-  return { shape: entry.shape, dtype, data: decode(bytes.buffer, dtype, bytes.byteOffset + start + entry.begin, elements(entry.shape)) };
+  return {
+    shape: entry.shape,
+    dtype,
+    data: decode(bytes.buffer, dtype, bytes.byteOffset + start + entry.begin, elements(entry.shape)),
+  };
 }
 
 function isObject(value: unknown): value is object {

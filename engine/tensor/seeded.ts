@@ -19,8 +19,8 @@
  *
  * mix is lowbias32 of Chris Wellons' hash-prospector, public domain (https://nullprogram.com/blog/2018/07/31/): a
  * bijection with little bias, so no two rows of a tensor share a rowKey. 0x9e3779b9 is 2^32 over the golden ratio; it
- * spreads columns over all bits, or rows whose rowKeys differ in few bits would be permutations of each other. key enters
- * twice lest rows of q, k and v coincide.
+ * spreads columns over all bits, or rows whose rowKeys differ in few bits would be permutations of each other. key
+ * enters twice lest rows of q, k and v coincide.
  */
 import { InputError } from "../errors.ts";
 
@@ -37,7 +37,13 @@ const LIMIT = 2 ** 32;
  * A value depends on (seed, tensor, row, column) only, so that any slice of rows agrees with the whole.
  * `seed`, and every row and column, are whole numbers of 0 to 2^32 - 1; InputError otherwise.
  */
-export function seededRows(seed: number, tensor: SeededTensor, firstRow: number, rows: number, columns: number): Float32Array<ArrayBuffer> {
+export function seededRows(
+  seed: number,
+  tensor: SeededTensor,
+  firstRow: number,
+  rows: number,
+  columns: number,
+): Float32Array<ArrayBuffer> {
   requireWhole("seed", seed, LIMIT - 1);
   requireWhole("firstRow", firstRow, LIMIT);
   requireWhole("rows", rows, LIMIT - firstRow);
@@ -53,8 +59,18 @@ export function seededKey(seed: number, tensor: SeededTensor): number {
   return mix(mix(seed + GOLDEN) + SEEDED_IDS[tensor]);
 }
 
-/** Writes columns `first` to `first + columns - 1` of one row to `out` from `at` on: part of a row, without the rest of it. */
-export function seededPart(out: Float32Array | Float64Array, at: number, key: number, row: number, first: number, columns: number): void {
+/**
+ * Writes columns `first` to `first + columns - 1` of one row to `out` from `at` on: part of a row, without the rest of
+ * it.
+ */
+export function seededPart(
+  out: Float32Array | Float64Array,
+  at: number,
+  key: number,
+  row: number,
+  first: number,
+  columns: number,
+): void {
   const rowKey = mix(key ^ row);
   for (let c = first; c < first + columns; c++) out[at++] = bell(mix((rowKey ^ Math.imul(c, GOLDEN)) + key));
 }
@@ -72,5 +88,7 @@ function bell(bits: number): number {
 }
 
 function requireWhole(what: string, found: number, limit: number): void {
-  if (!Number.isInteger(found) || found < 0 || found > limit) throw new InputError(`seeded inputs: ${what}: found ${found}, expected a whole number of 0 to ${limit}`);
+  if (!Number.isInteger(found) || found < 0 || found > limit) {
+    throw new InputError(`seeded inputs: ${what}: found ${found}, expected a whole number of 0 to ${limit}`);
+  }
 }

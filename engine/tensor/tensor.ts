@@ -30,12 +30,19 @@ export function showShape(shape: readonly number[]): string {
   return `[${shape.join(", ")}]`;
 }
 
-/** Throws InputError that names `name` (the file, and the tensor in it), the index and the value of the first NaN or infinity. */
+/**
+ * Throws InputError that names `name` (the file, and the tensor in it), the index and the value of the first NaN or
+ * infinity.
+ */
 export function requireFinite(tensor: Tensor, name: string): void {
   const { data, shape } = tensor;
   for (let i = 0; i < data.length; i++) {
     if (Number.isFinite(data[i])) continue;
-    throw new InputError(`${name}: found ${data[i]} at ${showShape(indexOf(i, shape))} of shape ${showShape(shape)}, expected finite values only`);
+    throw new InputError(
+      `${name}: found ${data[i]} at ${showShape(indexOf(i, shape))} of shape ${
+        showShape(shape)
+      }, expected finite values only`,
+    );
   }
 }
 

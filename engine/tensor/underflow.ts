@@ -7,8 +7,8 @@ const NORMAL = { f16: 2 ** -14, bf16: 2 ** -126 } as const;
 const UNIT = { f16: 2 ** -11, bf16: 2 ** -8 } as const;
 
 /**
- * One line if rounding `data` (vectors of `headDim` elements) to `dtype` underflows: some vector loses more to numbers too small for
- * the type than a rounding of its largest element takes. Small elements beside large ones don't count.
+ * One line if rounding `data` (vectors of `headDim` elements) to `dtype` underflows: some vector loses more to numbers
+ * too small for the type than a rounding of its largest element takes. Small elements beside large ones don't count.
  */
 export function sayUnderflow(name: string, data: Float32Array, dtype: DType, headDim: number): string | undefined {
   if (dtype === "f32") return undefined;

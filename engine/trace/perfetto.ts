@@ -11,9 +11,9 @@ interface Thread {
 }
 
 /**
- * One process a rank, a thread a lane; times in microseconds as the format wants. Perfetto drops a slice that overlaps another of
- * its thread without lying inside it, and messages of one link do overlap: such a lane has several threads, and a span
- * goes to the first that is free.
+ * One process a rank, a thread a lane; times in microseconds as the format wants. Perfetto drops a slice that overlaps
+ * another of its thread without lying inside it, and messages of one link do overlap: such a lane has several threads,
+ * and a span goes to the first that is free.
  */
 export function chromeTrace(spans: readonly Span[], title: string): string {
   const { threads, threadOf } = threadsOf(spans);
@@ -61,7 +61,10 @@ function threadsOf(spans: readonly Span[]): { threads: Thread[]; threadOf: Map<S
     for (const lane of LANES) {
       const own: { thread: Thread; free: number }[] = [];
       const add = () => {
-        own.push({ thread: { rank, name: own.length === 0 ? lane : `${lane} ${own.length + 1}`, tid: tid++ }, free: -Infinity });
+        own.push({
+          thread: { rank, name: own.length === 0 ? lane : `${lane} ${own.length + 1}`, tid: tid++ },
+          free: -Infinity,
+        });
         return own[own.length - 1];
       };
       add();

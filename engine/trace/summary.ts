@@ -20,7 +20,11 @@ export interface Times {
 export function timesOf(spans: readonly Span[], total: number): Times {
   const longest = (...kinds: Kind[]) => {
     const ranks = new Map<number, number>();
-    for (const s of spans) if (kinds.includes(s.kind) && s.lane !== "send" && s.lane !== "receive") ranks.set(s.rank, (ranks.get(s.rank) ?? 0) + s.duration);
+    for (const s of spans) {
+      if (kinds.includes(s.kind) && s.lane !== "send" && s.lane !== "receive") {
+        ranks.set(s.rank, (ranks.get(s.rank) ?? 0) + s.duration);
+      }
+    }
     return Math.max(0, ...ranks.values());
   };
   return {

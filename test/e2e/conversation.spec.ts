@@ -1,4 +1,5 @@
-// The Conversation, as a person uses it: by role and label, on the built page; most on plain TypeScript, whose ranks start at once.
+// The Conversation, as a person uses it: by role and label, on the built page; most on plain TypeScript, whose ranks
+// start at once.
 import { readFile } from "node:fs/promises";
 import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Locator, type Page, test } from "@playwright/test";
@@ -10,7 +11,10 @@ const button = (page: Page, name: string) => page.getByRole("button", { name, ex
 const passed = (page: Page) => page.getByRole("heading", { name: "Passed: the whole agrees with one full prefill" });
 const status = (page: Page) => page.getByRole("status");
 /** The rows of a turn in the list: its own head first. */
-const turn = (page: Page, n: number) => page.getByRole("table", { name: "Turns", exact: true }).getByRole("rowgroup").filter({ has: page.getByRole("rowheader", { name: new RegExp(`^Turn ${n}\\b`) }) }).getByRole("row");
+const turn = (page: Page, n: number) =>
+  page.getByRole("table", { name: "Turns", exact: true }).getByRole("rowgroup").filter({
+    has: page.getByRole("rowheader", { name: new RegExp(`^Turn ${n}\\b`) }),
+  }).getByRole("row");
 const count = (n: number) => n.toLocaleString("en-US");
 const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
 
@@ -27,7 +31,12 @@ interface Step {
   readonly batch: readonly { readonly new: number; readonly cached: number }[];
   readonly missRate: number;
   readonly choice?: { readonly reason: string };
-  readonly perRank: readonly { readonly messages: number; readonly bytesSent: number; readonly paddingBytes: number; readonly ring: { readonly bytes: number } }[];
+  readonly perRank: readonly {
+    readonly messages: number;
+    readonly bytesSent: number;
+    readonly paddingBytes: number;
+    readonly ring: { readonly bytes: number };
+  }[];
   readonly paddingBytes: number;
   readonly tokens: readonly { readonly sequence: number; readonly perRank: readonly number[] }[];
   readonly capacity: { readonly pages: number; readonly pagesUsed: readonly number[]; readonly tokensPerRank: number };
@@ -40,7 +49,16 @@ async function saved(page: Page, name: string): Promise<string> {
   return await readFile(await download.path(), "utf8");
 }
 
-async function reported(page: Page): Promise<{ address: string; steps: Step[]; incidents: { kind: string; message: string }[]; check: { passed: boolean; rows: number; of: number; out: { max: number }; lse: { max: number } } }> {
+async function reported(
+  page: Page,
+): Promise<
+  {
+    address: string;
+    steps: Step[];
+    incidents: { kind: string; message: string }[];
+    check: { passed: boolean; rows: number; of: number; out: { max: number }; lse: { max: number } };
+  }
+> {
   return JSON.parse(await saved(page, "Report as JSON"));
 }
 
@@ -55,10 +73,22 @@ test("a conversation runs, and every number on the page is the engine's", async 
   await runs(page, small);
   const report = await reported(page);
   expect(report.address).toBe(page.url());
-  expect(report.steps.map(({ turn, mode }) => `${turn} ${mode}`)).toEqual(["0 prefill", "0 decode", "0 decode", "0 decode", "1 prefill", "1 decode", "1 decode"]);
+  expect(report.steps.map(({ turn, mode }) => `${turn} ${mode}`)).toEqual([
+    "0 prefill",
+    "0 decode",
+    "0 decode",
+    "0 decode",
+    "1 prefill",
+    "1 decode",
+    "1 decode",
+  ]);
   expect(report.check).toMatchObject({ passed: true, rows: 69, of: 69 });
   await expect(page.getByText("All 69 rows of O and LSE were checked against float64")).toBeVisible();
-  await expect(status(page)).toHaveText(`Conversation done. Passed: largest error of O ${report.check.out.max.toExponential(1)}, of LSE ${report.check.lse.max.toExponential(1)}.`);
+  await expect(status(page)).toHaveText(
+    `Conversation done. Passed: largest error of O ${report.check.out.max.toExponential(1)}, of LSE ${
+      report.check.lse.max.toExponential(1)
+    }.`,
+  );
   for (const t of [0, 1]) {
     const own = report.steps.filter((step) => step.turn === t);
     const [prefill] = own;
@@ -79,7 +109,11 @@ test("a conversation runs, and every number on the page is the engine's", async 
     for (const [rank, tokens] of prefill.tokens[0].perRank.entries()) {
       const row = await caches.locator("tbody").getByRole("row").nth(rank).locator("td:not(.room)").allTextContents();
       const before = t === 0 ? 0 : report.steps[3].tokens[0].perRank[rank];
-      expect(row).toEqual([count(tokens), `+${tokens - before}`, `${prefill.capacity.pagesUsed[rank]} of ${prefill.capacity.pages}`]);
+      expect(row).toEqual([
+        count(tokens),
+        `+${tokens - before}`,
+        `${prefill.capacity.pagesUsed[rank]} of ${prefill.capacity.pages}`,
+      ]);
     }
     const ranks = page.getByRole("table", { name: /^Ranks/ }).locator("tbody").getByRole("row");
     for (const [rank, traffic] of prefill.perRank.entries()) {
@@ -88,17 +122,28 @@ test("a conversation runs, and every number on the page is the engine's", async 
       expect(row[1]).toBe(count(traffic.ring.bytes));
       expect(row).toContain(count(traffic.paddingBytes));
     }
-    await expect(page.getByRole("group", { name: new RegExp(`Timeline: turn ${t + 1}, prefill of 3 ranks, ${prefill.spans.length} spans`) })).toBeVisible();
+    await expect(
+      page.getByRole("group", {
+        name: new RegExp(`Timeline: turn ${t + 1}, prefill of 3 ranks, ${prefill.spans.length} spans`),
+      }),
+    ).toBeVisible();
   }
-  for (const { tokens } of report.steps) for (const { perRank } of tokens) expect(Math.max(...perRank) - Math.min(...perRank)).toBeLessThanOrEqual(1);
+  for (const { tokens } of report.steps) {
+    for (const { perRank } of tokens) expect(Math.max(...perRank) - Math.min(...perRank)).toBeLessThanOrEqual(1);
+  }
   await button(page, "Next step").click();
   await expect(page.getByRole("heading", { name: "Turn 2, decode step 1", exact: true })).toBeVisible();
   const trace = JSON.parse(await saved(page, "Trace for Perfetto"));
-  expect(trace.traceEvents.filter(({ ph }: { ph: string }) => ph === "X")).toHaveLength(sum(report.steps.map((step) => step.spans.length)));
+  expect(trace.traceEvents.filter(({ ph }: { ph: string }) => ph === "X")).toHaveLength(
+    sum(report.steps.map((step) => step.spans.length)),
+  );
 });
 
 test("two sequences in one batch, on WebGPU, with a 16-bit wire", async ({ page }) => {
-  await runs(page, "?H=4&Hkv=2&D=16&N=2&wire=bf16&link=off&backend=webgpu&turns=33.2_9.1,0.0_12.2&prefills=pass-q#conversation");
+  await runs(
+    page,
+    "?H=4&Hkv=2&D=16&N=2&wire=bf16&link=off&backend=webgpu&turns=33.2_9.1,0.0_12.2&prefills=pass-q#conversation",
+  );
   const report = await reported(page);
   expect(report.steps.every(({ backend }) => backend === "webgpu")).toBe(true);
   expect(report.steps[0].batch).toHaveLength(2);
@@ -136,7 +181,9 @@ test("turn by turn: turns are added, and go on with what is cached", async ({ pa
 });
 
 test("an address restores the conversation, and what it shares with the Lab is one", async ({ page }) => {
-  await page.goto("?seed=9&H=8&Hkv=4&D=32&N=3&wire=f16&link=2.5e9,0.000005&backend=cpu&T=77&turns=100.5_7.0,0.0_3.2&prefills=pass-q&capacity=256&kill=2,2,decode,1#conversation");
+  await page.goto(
+    "?seed=9&H=8&Hkv=4&D=32&N=3&wire=f16&link=2.5e9,0.000005&backend=cpu&T=77&turns=100.5_7.0,0.0_3.2&prefills=pass-q&capacity=256&kill=2,2,decode,1#conversation",
+  );
   await expect(page.getByLabel("Turn 1, sequence A, prompt")).toHaveValue("100");
   await expect(page.getByLabel("Turn 2, sequence B, reply")).toHaveValue("2");
   await expect(page.getByLabel("Sequences")).toHaveValue("2");
@@ -163,7 +210,9 @@ test("what cannot be read says what was found and what is expected, and is what 
   const prompt = page.getByLabel("Turn 2, prompt");
   await prompt.fill("many");
   await prompt.press("Tab");
-  await expect(prompt).toHaveAccessibleDescription("Turn 2, prompt: found many, expected a whole number from 0 to 1,048,576.");
+  await expect(prompt).toHaveAccessibleDescription(
+    "Turn 2, prompt: found many, expected a whole number from 0 to 1,048,576.",
+  );
   await button(page, "Run").click();
   await expect(prompt).toBeFocused();
   await prompt.fill("8");
@@ -207,7 +256,9 @@ test("a rank is killed and replaced, and the conversation ends exact", async ({ 
   await page.goto(small.replace("capacity=64", "capacity=64&kill=1,2,decode,1"));
   await button(page, "Run").click();
   await expect(passed(page)).toBeVisible({ timeout: 30_000 });
-  await expect(turn(page, 2).filter({ hasText: "Rank 1 was killed at hop 1" })).toContainText(/rank 1.*its worker ended/);
+  await expect(turn(page, 2).filter({ hasText: "Rank 1 was killed at hop 1" })).toContainText(
+    /rank 1.*its worker ended/,
+  );
   await expect(turn(page, 2).filter({ hasText: "Rank 1 replaced" })).toContainText("given back the 22 tokens");
   const { incidents, check, steps } = await reported(page);
   expect(incidents.map(({ kind }) => kind)).toEqual(["killed", "repaired"]);
@@ -249,7 +300,14 @@ test("by keyboard alone: edit a turn, run it, look at a step, cancel", async ({ 
 for (const colorScheme of ["light", "dark"] as const) {
   test(`axe finds nothing in the ${colorScheme} theme, wide and narrow: empty, wrong input, a failed step, result`, async ({ page }) => {
     await page.emulateMedia({ colorScheme });
-    const clean = async (state: string) => expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({ id, at: nodes.map(({ target }) => target) })), state).toEqual([]);
+    const clean = async (state: string) =>
+      expect(
+        (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({
+          id,
+          at: nodes.map(({ target }) => target),
+        })),
+        state,
+      ).toEqual([]);
     await page.goto(small.replace("48.3,16.2", "100.2_5.1,120.2_4.1").replace("capacity=64", "capacity=128"));
     await expect(button(page, "Run")).toBeVisible();
     await clean("empty");
@@ -267,6 +325,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     await clean("result");
     await page.setViewportSize({ width: 390, height: 844 });
     await clean("narrow");
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen").toBeLessThanOrEqual(390);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen")
+      .toBeLessThanOrEqual(390);
   });
 }

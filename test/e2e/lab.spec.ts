@@ -1,4 +1,5 @@
-// The Lab, as a person uses it: by role and label, on the built page, with the Chromium and the adapter that the set-up found.
+// The Lab, as a person uses it: by role and label, on the built page, with the Chromium and the adapter that the set-up
+// found.
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -25,7 +26,8 @@ async function runs(page: Page, address: string): Promise<void> {
 }
 
 /** What a description list on the page says of a term. */
-const fact = (page: Page, term: string) => page.getByRole("term").filter({ hasText: new RegExp(`^${term}$`) }).locator("xpath=following-sibling::dd");
+const fact = (page: Page, term: string) =>
+  page.getByRole("term").filter({ hasText: new RegExp(`^${term}$`) }).locator("xpath=following-sibling::dd");
 
 type Span = { rank: number; kind: string; hop: number; duration: number };
 
@@ -34,7 +36,10 @@ async function text(download: Download): Promise<string> {
 }
 
 async function saved(page: Page, button: string): Promise<string> {
-  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: button }).click()]);
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: button }).click(),
+  ]);
   return await text(download);
 }
 
@@ -59,11 +64,18 @@ test("the default experiment runs on WebGPU and agrees with float64", async ({ p
   await expect(page.getByRole("group", { name: /Timeline of 4 ranks/ })).toBeVisible();
 });
 
-for (const [variant, wire] of [["pass-kv", "f32"], ["pass-kv", "bf16"], ["pass-q", "f32"], ["pass-q", "f16"]] as const) {
+for (
+  const [variant, wire] of [["pass-kv", "f32"], ["pass-kv", "bf16"], ["pass-q", "f32"], ["pass-q", "f16"]] as const
+) {
   test(`${variant} with ${wire} on the wire, over a slow link, in plain TypeScript and full mask`, async ({ page }) => {
-    await runs(page, `?T=50&P=13&H=4&Hkv=2&D=16&N=3&variant=${variant}&wire=${wire}&link=1e7,0.002&backend=cpu&causal=0`);
+    await runs(
+      page,
+      `?T=50&P=13&H=4&Hkv=2&D=16&N=3&variant=${variant}&wire=${wire}&link=1e7,0.002&backend=cpu&causal=0`,
+    );
     await expect(fact(page, "Back-end")).toHaveText("plain TypeScript");
-    await expect(page.getByRole("table", { name: /^Hops/ }).getByRole("row", { name: /^All2All/ })).toHaveCount(variant === "pass-q" ? 1 : 0);
+    await expect(page.getByRole("table", { name: /^Hops/ }).getByRole("row", { name: /^All2All/ })).toHaveCount(
+      variant === "pass-q" ? 1 : 0,
+    );
   });
 }
 
@@ -110,7 +122,9 @@ test("counts and rates are read as people write them, in every view", async ({ p
 });
 
 test("an address restores the experiment, and editing writes it", async ({ page }) => {
-  await page.goto("?seed=9&T=1200&P=34&H=16&Hkv=4&D=80&N=3&variant=pass-kv&wire=f16&link=2.5e9,0.000005&causal=0&backend=cpu");
+  await page.goto(
+    "?seed=9&T=1200&P=34&H=16&Hkv=4&D=80&N=3&variant=pass-kv&wire=f16&link=2.5e9,0.000005&causal=0&backend=cpu",
+  );
   await expect(page.getByLabel("New tokens T")).toHaveValue("1,200");
   await expect(page.getByLabel("Cached tokens P")).toHaveValue("34");
   await expect(page.getByLabel("Query heads H")).toHaveValue("16");
@@ -127,7 +141,9 @@ test("an address restores the experiment, and editing writes it", async ({ page 
   await page.getByLabel("New tokens T").fill("2_400");
   await page.getByLabel("Variant").selectOption("pass-Q");
   await expect(page.getByLabel("New tokens T")).toHaveValue("2,400");
-  await expect(page).toHaveURL(/\?seed=9&T=2400&P=34&H=16&Hkv=4&D=80&N=3&variant=pass-q&wire=f16&causal=0&backend=cpu&link=2500000000,0\.000005$/);
+  await expect(page).toHaveURL(
+    /\?seed=9&T=2400&P=34&H=16&Hkv=4&D=80&N=3&variant=pass-q&wire=f16&causal=0&backend=cpu&link=2500000000,0\.000005$/,
+  );
   await page.reload();
   await expect(page.getByLabel("New tokens T")).toHaveValue("2,400");
 });
@@ -140,7 +156,9 @@ test("a field that cannot be read says what was found and what is expected, and 
   await page.getByLabel("Link bandwidth").press("Tab");
   await expect(heads).toHaveAttribute("aria-invalid", "true");
   await expect(heads).toHaveAccessibleDescription("Query heads H: found 7, expected a multiple of the 2 KV heads.");
-  await expect(page.getByRole("alert")).toContainText("Link bandwidth: found fast, expected a rate such as 50 GB/s, or off.");
+  await expect(page.getByRole("alert")).toContainText(
+    "Link bandwidth: found fast, expected a rate such as 50 GB/s, or off.",
+  );
   await run(page).click();
   await expect(heads).toBeFocused();
   await expect(page.getByRole("heading", { name: "Nothing to run yet" })).toBeVisible();
@@ -168,7 +186,9 @@ test("a result loses its green as soon as the sentence says something else, and 
   const marks = [verdict(page), page.getByText("✓ agrees with float64")];
   const colours = () => Promise.all(marks.map((mark) => mark.evaluate((element) => getComputedStyle(element).color)));
   const green = await colours();
-  const quiet = await page.getByText("Largest error of O", { exact: true }).evaluate((element) => getComputedStyle(element).color);
+  const quiet = await page.getByText("Largest error of O", { exact: true }).evaluate((element) =>
+    getComputedStyle(element).color
+  );
   expect(green).not.toContain(quiet);
   await page.getByLabel("New tokens T").fill("41");
   await page.getByLabel("New tokens T").press("Tab");
@@ -182,7 +202,9 @@ test("what is being typed stays while a run goes on", async ({ page }) => {
   await page.goto("?T=1024&P=512&backend=cpu&N=3");
   await run(page).click();
   await page.getByRole("textbox", { name: "Seed" }).fill("12");
-  await expect(page.getByRole("progressbar", { name: "Check O and LSE against float64" })).toBeVisible({ timeout: 30_000 });
+  await expect(page.getByRole("progressbar", { name: "Check O and LSE against float64" })).toBeVisible({
+    timeout: 30_000,
+  });
   await expect(page.getByRole("textbox", { name: "Seed" })).toHaveValue("12");
   await expect(page).not.toHaveURL(/seed=12/);
   await skip(page).click();
@@ -192,14 +214,17 @@ test("what is being typed stays while a run goes on", async ({ page }) => {
 test("while the result is checked, the button says that it skips the check alone, and how far that is; the result stays, unchecked", async ({ page }) => {
   await page.goto("?T=400&P=4000&H=8&Hkv=8&D=64&backend=cpu&N=2");
   await run(page).click();
-  await expect(page.getByRole("progressbar", { name: "Check O and LSE against float64" })).toBeVisible({ timeout: 30_000 });
+  await expect(page.getByRole("progressbar", { name: "Check O and LSE against float64" })).toBeVisible({
+    timeout: 30_000,
+  });
   await expect(page.getByRole("progressbar", { name: "Rows checked against float64" })).toBeVisible();
   await expect(page.getByText(/^[\d,]+ of 400 rows checked$/)).toBeVisible();
   await expect(cancel(page)).toHaveCount(0);
   await expect(page.getByRole("table", { name: /^Ranks/ })).toBeVisible();
   await skip(page).click();
   await expect(page.getByRole("heading", { name: "Not checked" })).toBeVisible();
-  await expect(page.getByText("The check against float64 was skipped; the result below stands unchecked.")).toBeVisible();
+  await expect(page.getByText("The check against float64 was skipped; the result below stands unchecked."))
+    .toBeVisible();
   await expect(page.getByRole("status")).toHaveText("The check was skipped; the result stands unchecked.");
   await expect(page.getByRole("table", { name: /^Ranks/ })).toBeVisible();
 });
@@ -237,7 +262,9 @@ test("numbers on the page are the engine's: report, trace and tables agree", asy
   const rows = page.getByRole("table", { name: /^Ranks/ }).locator("tbody tr");
   await expect(rows).toHaveCount(3);
   for (const [i, rank] of report.perRank.entries()) {
-    const cells = [rank.messages, rank.ring.bytes, rank.all2all.bytes, rank.bytesReceived, rank.paddingBytes].map((n: number) => n.toLocaleString("en-US"));
+    const cells = [rank.messages, rank.ring.bytes, rank.all2all.bytes, rank.bytesReceived, rank.paddingBytes].map((
+      n: number,
+    ) => n.toLocaleString("en-US"));
     expect((await rows.nth(i).getByRole("cell").allTextContents()).slice(0, 5)).toEqual(cells);
     expect(rank.messages).toBe(4);
   }
@@ -249,9 +276,15 @@ test("numbers on the page are the engine's: report, trace and tables agree", asy
   const head = await hops.getByRole("columnheader").allTextContents();
   for (const [kind, column] of [["wait", "Wait for the link"], ["late", "Late sender"]] as const) {
     for (let hop = 0; hop < 2; hop++) {
-      const own = [0, 1, 2].map((rank) => report.spans.filter((s: Span) => s.rank === rank && s.kind === kind && s.hop === hop));
-      const longest = Math.max(...own.map((spans) => spans.reduce((sum: number, { duration }: Span) => sum + duration, 0)));
-      await expect(hops.locator("tbody tr").nth(hop).locator("th, td").nth(head.indexOf(column))).toHaveText(sayTime(longest));
+      const own = [0, 1, 2].map((rank) =>
+        report.spans.filter((s: Span) => s.rank === rank && s.kind === kind && s.hop === hop)
+      );
+      const longest = Math.max(
+        ...own.map((spans) => spans.reduce((sum: number, { duration }: Span) => sum + duration, 0)),
+      );
+      await expect(hops.locator("tbody tr").nth(hop).locator("th, td").nth(head.indexOf(column))).toHaveText(
+        sayTime(longest),
+      );
     }
   }
   expect(report.address).toBe(page.url());
@@ -300,7 +333,14 @@ test("by keyboard alone: edit, run, walk through the timeline, cancel", async ({
 for (const colorScheme of ["light", "dark"] as const) {
   test(`axe finds nothing in the ${colorScheme} theme, wide and narrow: empty, wrong input, result`, async ({ page }) => {
     await page.emulateMedia({ colorScheme });
-    const clean = async (state: string) => expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({ id, at: nodes.map(({ target }) => target) })), state).toEqual([]);
+    const clean = async (state: string) =>
+      expect(
+        (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({
+          id,
+          at: nodes.map(({ target }) => target),
+        })),
+        state,
+      ).toEqual([]);
     await page.goto(`${small}&backend=cpu`);
     await clean("empty");
     await page.getByLabel("Query heads H").fill("7");
@@ -314,7 +354,8 @@ for (const colorScheme of ["light", "dark"] as const) {
     await clean("result");
     await page.setViewportSize({ width: 390, height: 844 });
     await clean("narrow");
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen").toBeLessThanOrEqual(390);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen")
+      .toBeLessThanOrEqual(390);
   });
 }
 
@@ -334,7 +375,9 @@ test("the theme is turned by hand and remembered", async ({ page }) => {
 test("the first load is at most 150 kB of compressed JavaScript", async ({ page }) => {
   const sizes: Promise<number>[] = [];
   page.on("response", (response) => {
-    if (/\.js$/.test(new URL(response.url()).pathname)) sizes.push(response.body().then((body) => gzipSync(body).length));
+    if (/\.js$/.test(new URL(response.url()).pathname)) {
+      sizes.push(response.body().then((body) => gzipSync(body).length));
+    }
   });
   await page.goto("", { waitUntil: "networkidle" });
   const sum = (await Promise.all(sizes)).reduce((total, size) => total + size, 0);
@@ -344,10 +387,19 @@ test("the first load is at most 150 kB of compressed JavaScript", async ({ page 
 
 test("the build works as plain files below any path, without special headers", async ({ page }) => {
   const folder = fileURLToPath(new URL("../../web/dist/", import.meta.url));
-  const types: Record<string, string> = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".wgsl": "text/plain" };
+  const types: Record<string, string> = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+    ".wgsl": "text/plain",
+  };
   const base = "/some/where/deep/";
   const [elsewhere, refused]: string[][] = [[], []];
-  page.on("request", (request) => /^(https?:\/\/127\.0\.0\.1:|data:|blob:)/.test(request.url()) || elsewhere.push(request.url()));
+  page.on(
+    "request",
+    (request) => /^(https?:\/\/127\.0\.0\.1:|data:|blob:)/.test(request.url()) || elsewhere.push(request.url()),
+  );
   page.on("response", (response) => response.ok() || refused.push(response.url()));
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, "http://localhost");
@@ -356,7 +408,11 @@ test("the build works as plain files below any path, without special headers", a
       response.writeHead(404).end();
       return;
     }
-    readFile(path.join(folder, file)).then((body) => response.writeHead(200, { "content-type": types[path.extname(file)] ?? "application/octet-stream" }).end(body), () => response.writeHead(404).end());
+    readFile(path.join(folder, file)).then(
+      (body) =>
+        response.writeHead(200, { "content-type": types[path.extname(file)] ?? "application/octet-stream" }).end(body),
+      () => response.writeHead(404).end(),
+    );
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   try {

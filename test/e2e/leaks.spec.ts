@@ -5,7 +5,20 @@ import { type CDPSession, expect, type Page, test } from "@playwright/test";
 const query = "?seed=3&T=32&P=16&H=2&Hkv=1&D=16&N=4&variant=pass-q&wire=f32&link=off&backend=cpu";
 const RUNS = 30;
 /** Every view once, and back; Step and the Lab, which share a run, twice. */
-const CHANGES = ["Step", "Lab", "Conversation", "Planner", "Remote", "Shaders", "Learn", "Lab", "Step", "Planner", "Conversation", "Lab"];
+const CHANGES = [
+  "Step",
+  "Lab",
+  "Conversation",
+  "Planner",
+  "Remote",
+  "Shaders",
+  "Learn",
+  "Lab",
+  "Step",
+  "Planner",
+  "Conversation",
+  "Lab",
+];
 
 interface Held {
   readonly nodes: number;
@@ -18,13 +31,15 @@ async function held(page: Page, cdp: CDPSession): Promise<Held> {
   // Chromium's style engine keeps what left the page last until the document changes again.
   // The finalisers of one collection free more for the next.
   for (let i = 0; i < 3; i++) {
-    await page.evaluate(() => new Promise<void>((done) => {
-      const mark = document.body.appendChild(document.createElement("i"));
-      requestAnimationFrame(() => {
-        mark.remove();
-        requestAnimationFrame(() => done());
-      });
-    }));
+    await page.evaluate(() =>
+      new Promise<void>((done) => {
+        const mark = document.body.appendChild(document.createElement("i"));
+        requestAnimationFrame(() => {
+          mark.remove();
+          requestAnimationFrame(() => done());
+        });
+      })
+    );
     await cdp.send("HeapProfiler.collectGarbage");
   }
   const { nodes, jsEventListeners } = await cdp.send("Memory.getDOMCounters");
@@ -37,7 +52,9 @@ async function runs(page: Page, count: number): Promise<void> {
   for (let i = 0; i < count; i++) {
     await run.click();
     await expect(page.getByRole("button", { name: "Cancel" })).toHaveCount(0);
-    await expect(page.getByRole("heading", { name: "Passed: O and LSE agree with float64" })).toBeVisible({ timeout: 20_000 });
+    await expect(page.getByRole("heading", { name: "Passed: O and LSE agree with float64" })).toBeVisible({
+      timeout: 20_000,
+    });
   }
 }
 
@@ -51,11 +68,16 @@ async function changes(page: Page): Promise<void> {
   }
 }
 
-/** What grew, after acts that had all been done before `before` was taken. `views`: how many views the browser may hold that have left the page. */
+/**
+ * What grew, after acts that had all been done before `before` was taken. `views`: how many views the browser may hold
+ * that have left the page.
+ */
 function bounded(after: Held, before: Held, views = 0): void {
   // The largest view, the Planner with all its answers, has 7,300 nodes and 150 listeners.
   expect(after.nodes, `nodes, ${before.nodes} before`).toBeLessThan(1.1 * before.nodes + 500 + 7500 * views);
-  expect(after.listeners, `listeners, ${before.listeners} before`).toBeLessThan(1.1 * before.listeners + 50 + 150 * views);
+  expect(after.listeners, `listeners, ${before.listeners} before`).toBeLessThan(
+    1.1 * before.listeners + 50 + 150 * views,
+  );
   expect(after.megabytes, `MB of heap, ${before.megabytes.toFixed(1)} before`).toBeLessThan(before.megabytes + 4);
 }
 
@@ -78,6 +100,7 @@ test("thirty-six changes of view hold no more than the first twelve", async ({ p
   await changes(page);
   const before = await held(page, cdp);
   for (let round = 0; round < 3; round++) await changes(page);
-  // Chromium's style engine may hold the last view or two. A view that goes on listening is held each time it is left: 36,000 nodes and more.
+  // Chromium's style engine may hold the last view or two. A view that goes on listening is held each time it is left:
+  // 36,000 nodes and more.
   bounded(await held(page, cdp), before, 2);
 });

@@ -1,4 +1,5 @@
-// Learn, as a person reads it: every chapter by its link, its numbers against the engine's, its controls, its links onward.
+// Learn, as a person reads it: every chapter by its link, its numbers against the engine's, its controls, its links
+// onward.
 import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Locator, type Page, test } from "@playwright/test";
 import { choose, exposure, hiddenKv, smallerQueriesAll2All } from "../../engine/policy/index.ts";
@@ -17,7 +18,8 @@ import { runningSoftmax } from "../../web/views/learn/models/softmax.ts";
 import { say } from "../../web/views/learn/say.ts";
 
 const heading = (page: Page, name: string) => page.getByRole("heading", { level: 2, name, exact: true });
-const row = (page: Page, table: string | RegExp, name: string | RegExp) => page.getByRole("table", { name: table }).getByRole("row", { name });
+const row = (page: Page, table: string | RegExp, name: string | RegExp) =>
+  page.getByRole("table", { name: table }).getByRole("row", { name });
 /** Every place where a value of the model stands. */
 const value = (page: Page, key: string) => page.locator(`article :is(b, span)[data-v="${key}"]`);
 const slider = (page: Page, name: string) => page.getByRole("slider", { name, exact: true });
@@ -55,7 +57,8 @@ test("from the rail: seven numbered chapters, next and back, with the focus on w
   const contents = page.getByRole("navigation", { name: "Chapters", exact: true });
   await expect(contents.getByRole("listitem")).toHaveText(chapters.map(({ title }) => title));
   for (const { title } of chapters.slice(1)) {
-    await page.getByRole("navigation", { name: "Previous and next chapter" }).getByRole("link", { name: "Next" }).click();
+    await page.getByRole("navigation", { name: "Previous and next chapter" }).getByRole("link", { name: "Next" })
+      .click();
     await expect(heading(page, title)).toBeFocused();
     await expect(contents.getByRole("link", { name: title })).toHaveAttribute("aria-current", "page");
   }
@@ -115,7 +118,9 @@ test("4, shards: both layouts and the padding", async ({ page }) => {
   const { headTail, contiguous, message } = sharding(3, 50, 0, 13);
   for (const k of [0, 1, 2]) {
     await says(page, `h.pairs.${k}`, formatCount(headTail.pairs[k]));
-    await expect(row(page, /^Query-key pairs of each rank/, new RegExp(`^${k} `))).toContainText(formatCount(contiguous.pairs[k]));
+    await expect(row(page, /^Query-key pairs of each rank/, new RegExp(`^${k} `))).toContainText(
+      formatCount(contiguous.pairs[k]),
+    );
   }
   await says(page, "rows", `${message.rows} rows`);
   await says(page, "tokens", message.tokens.join(", "));
@@ -129,7 +134,12 @@ test("5, the ring: a real run hop by hop, and Eq. 2 where waiting ends", async (
   const { meetings, out } = await ringRun(5, 4, 48, 16, "pass-kv");
   await says(page, "error", formatError(out.max));
   for (const { hop, lse } of meetings.filter(({ rank }) => rank === 2)) await says(page, `lse.${hop}`, say(lse));
-  await expect(page.getByRole("img", { name: "The ring at hop 1: rank 0 has KV of rank 3, rank 1 has KV of rank 0, rank 2 has KV of rank 1, rank 3 has KV of rank 2." })).toBeVisible();
+  await expect(
+    page.getByRole("img", {
+      name:
+        "The ring at hop 1: rank 0 has KV of rank 3, rank 1 has KV of rank 0, rank 2 has KV of rank 1, rank 3 has KV of rank 2.",
+    }),
+  ).toBeVisible();
   await slides(slider(page, "Hop"), "End");
   await expect(page.getByRole("img", { name: /^The ring at hop 3: rank 0 has KV of rank 1/ })).toBeVisible();
   const setting = settingOf("gtt", 4, 3000, 125_000);
@@ -142,11 +152,17 @@ test("5, the ring: a real run hop by hop, and Eq. 2 where waiting ends", async (
 
 test("6, pass-Q: messages, borders and what the rules say to the reader's own step", async ({ page }) => {
   for (const [fresh, cached, ranks] of [[1280, 126_720, 4], [32_000, 64_000, 8]]) {
-    await opens(page, `learn=pass-q&pass-q.fresh=${fresh}&pass-q.cached=${cached}&pass-q.ranks=${ranks}`, chapters[5].title);
+    await opens(
+      page,
+      `learn=pass-q&pass-q.fresh=${fresh}&pass-q.cached=${cached}&pass-q.ranks=${ranks}`,
+      chapters[5].title,
+    );
     const setting = settingOf("gtt", ranks, fresh, cached);
     const { kv, q } = await versus("gtt", ranks, fresh, cached);
     await expect(value(page, "eq5").first()).toHaveText(formatShare(smallerQueriesAll2All(setting)));
-    for (const rule of ["alg1", "alg5"] as const) await says(page, `rule.${rule}`, choose({ ...setting, rule }).variant === "pass-kv" ? "pass-KV" : "pass-Q", 2);
+    for (const rule of ["alg1", "alg5"] as const) {
+      await says(page, `rule.${rule}`, choose({ ...setting, rule }).variant === "pass-kv" ? "pass-KV" : "pass-Q", 2);
+    }
     await says(page, "exposed.kv", formatTime(exposure(setting).exposedKv), 2);
     await says(page, "exposed.q", formatTime(exposure(setting).exposedQ), 2);
     await expect(page.getByRole("heading", { name: `pass-KV: ${formatTime(kv.end)} a layer` })).toBeVisible();
@@ -178,7 +194,12 @@ test("on paper: every number of the controls, no chapter's list, nothing cut", a
   await expect(slider(page, "Hop")).toBeHidden();
   await expect(page.getByText("Rank to follow")).toBeVisible();
   await expect(page.getByText("the ring’s steps are smaller, and run beside attention")).toBeVisible();
-  expect(await page.evaluate(() => [document.documentElement.scrollHeight > 1123, document.documentElement.scrollWidth <= 794]), "it runs over pages, not out of them").toEqual([true, true]);
+  expect(
+    await page.evaluate(
+      () => [document.documentElement.scrollHeight > 1123, document.documentElement.scrollWidth <= 794],
+    ),
+    "it runs over pages, not out of them",
+  ).toEqual([true, true]);
 });
 
 test("hovering a number lights the same number elsewhere", async ({ page }) => {
@@ -200,11 +221,17 @@ for (const [i, { id, title }] of chapters.entries()) {
     const view = href!.split("#")[1];
     const given = new URLSearchParams(href!.split("#")[0]);
     if (view === "lab") {
-      for (const [label, key] of [["Ranks N", "N"], ["New tokens T", "T"], ["Cached tokens P", "P"]] as const) await expect(page.getByLabel(label)).toHaveValue(formatCount(Number(given.get(key))));
+      for (const [label, key] of [["Ranks N", "N"], ["New tokens T", "T"], ["Cached tokens P", "P"]] as const) {
+        await expect(page.getByLabel(label)).toHaveValue(formatCount(Number(given.get(key))));
+      }
       if (given.get("N") !== "1") await expect(page.getByLabel("Variant")).toHaveValue(given.get("variant")!);
     } else if (view === "planner") {
-      await expect(page.getByRole("textbox", { name: "New tokens T", exact: true })).toHaveValue(formatCount(Number(given.get("new"))));
-      await expect(page.getByRole("textbox", { name: "Cached tokens P", exact: true })).toHaveValue(formatCount(Number(given.get("cached"))));
+      await expect(page.getByRole("textbox", { name: "New tokens T", exact: true })).toHaveValue(
+        formatCount(Number(given.get("new"))),
+      );
+      await expect(page.getByRole("textbox", { name: "Cached tokens P", exact: true })).toHaveValue(
+        formatCount(Number(given.get("cached"))),
+      );
     } else await expect(page.getByLabel("Turn 1, prompt")).toHaveValue(given.get("turns")!.split(".")[0]);
     await page.goBack();
     await expect(heading(page, title), "and back").toBeVisible();
@@ -220,7 +247,9 @@ test("by keyboard alone: to a chapter, through its controls, and on", async ({ p
     }
     throw new Error(`Tab does not reach ${locator}`);
   };
-  await tabTo(page.getByRole("navigation", { name: "Chapters", exact: true }).getByRole("link", { name: chapters[2].title }));
+  await tabTo(
+    page.getByRole("navigation", { name: "Chapters", exact: true }).getByRole("link", { name: chapters[2].title }),
+  );
   await page.keyboard.press("Enter");
   await expect(heading(page, chapters[2].title)).toBeFocused();
   await tabTo(slider(page, "Parts of the keys"));
@@ -240,8 +269,15 @@ for (const colorScheme of ["light", "dark"] as const) {
       for (const width of [1280, 390]) {
         await page.setViewportSize({ width, height: 844 });
         await opens(page, `learn=${id}`, title);
-        expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({ id, at: nodes.map(({ target }) => target) })), `${title}, ${width}`).toEqual([]);
-        expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than the screen").toBeLessThanOrEqual(width);
+        expect(
+          (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({
+            id,
+            at: nodes.map(({ target }) => target),
+          })),
+          `${title}, ${width}`,
+        ).toEqual([]);
+        expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than the screen")
+          .toBeLessThanOrEqual(width);
       }
     }
   });

@@ -1,4 +1,5 @@
-// The visitor's own Q, K and V in the Lab: chosen or dropped, run, compared with float64, refused whole, saved, and handed to Perfetto.
+// The visitor's own Q, K and V in the Lab: chosen or dropped, run, compared with float64, refused whole, saved, and
+// handed to Perfetto.
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -27,13 +28,29 @@ const sizes = { sequences: [{ new: shape.T, cached: shape.P }], heads: shape.H, 
 const exact = (causal = true) => reference({ q, k, v, ...sizes, causal });
 const rounded = (wire: string) => (wire === "f32" ? "" : ` from the values that were sent, rounded to ${wire}`);
 const tolerance = (wire: string) => `each element within what f32 arithmetic may make of its row${rounded(wire)}`;
-const file = (name: string, bytes: Uint8Array) => ({ name, mimeType: "application/octet-stream", buffer: Buffer.from(bytes) });
-const npys = [file("q.npy", writeNpy(qShape, q)), file("k.npy", writeNpy(kShape, k)), file("v.npy", writeNpy(kShape, v))];
-const safetensors = file("layer-3.safetensors", writeSafetensors({ q: { shape: qShape, dtype: "f32", data: q }, k: { shape: kShape, dtype: "f32", data: k }, v: { shape: kShape, dtype: "f32", data: v } }));
+const file = (name: string, bytes: Uint8Array) => ({
+  name,
+  mimeType: "application/octet-stream",
+  buffer: Buffer.from(bytes),
+});
+const npys = [
+  file("q.npy", writeNpy(qShape, q)),
+  file("k.npy", writeNpy(kShape, k)),
+  file("v.npy", writeNpy(kShape, v)),
+];
+const safetensors = file(
+  "layer-3.safetensors",
+  writeSafetensors({
+    q: { shape: qShape, dtype: "f32", data: q },
+    k: { shape: kShape, dtype: "f32", data: k },
+    v: { shape: kShape, dtype: "f32", data: v },
+  }),
+);
 
 const chooser = (page: Page) => page.getByLabel(/^(Use your own|Choose other) files …$/);
 const run = (page: Page) => page.getByRole("button", { name: "Run", exact: true });
-const fact = (page: Page, term: string) => page.getByRole("term").filter({ hasText: new RegExp(`^${term}$`) }).locator("xpath=following-sibling::dd");
+const fact = (page: Page, term: string) =>
+  page.getByRole("term").filter({ hasText: new RegExp(`^${term}$`) }).locator("xpath=following-sibling::dd");
 const own = (page: Page) => page.getByRole("heading", { name: "Your own Q, K and V" });
 
 async function runs(page: Page): Promise<void> {
@@ -49,7 +66,9 @@ async function saved(page: Page, name: string): Promise<Buffer> {
 async function drop(page: Page, files: readonly ReturnType<typeof file>[]): Promise<void> {
   const transfer = await page.evaluateHandle((given) => {
     const data = new DataTransfer();
-    for (const { name, bytes } of given) data.items.add(new File([Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0))], name));
+    for (const { name, bytes } of given) {
+      data.items.add(new File([Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0))], name));
+    }
     return data;
   }, files.map(({ name, buffer }) => ({ name, bytes: buffer.toString("base64") })));
   await expect(chooser(page)).toBeAttached();
@@ -70,14 +89,22 @@ test("three .npy files: their shapes in the sentence, a run on WebGPU, and O, LS
   await page.goto(address.replace("cpu", "webgpu"));
   await chooser(page).setInputFiles(npys);
   await expect(own(page)).toBeVisible();
-  for (const [label, value] of [["New tokens T", "24"], ["Cached tokens P", "13"], ["Query heads H", "4"], ["KV heads Hkv", "2"], ["Head dimension D", "16"]]) {
+  for (
+    const [label, value] of [["New tokens T", "24"], ["Cached tokens P", "13"], ["Query heads H", "4"], [
+      "KV heads Hkv",
+      "2",
+    ], ["Head dimension D", "16"]]
+  ) {
     await expect(page.getByLabel(label)).toHaveValue(value);
     await expect(page.getByLabel(label)).not.toBeEditable();
   }
   await expect(page.getByRole("form", { name: "Experiment" })).toContainText("inputs from q.npy, k.npy and v.npy");
   await expect(page.getByLabel("Seed")).toHaveCount(0);
-  await expect(page.getByText("The tensors stay in this browser. A link to this page does not carry them")).toBeVisible();
-  await expect(page.getByRole("table", { name: "Your tensors" }).getByRole("row").nth(2)).toHaveText(/K\s*k\.npy\s*37 × 2 × 16\s*f32/);
+  await expect(page.getByText("The tensors stay in this browser. A link to this page does not carry them"))
+    .toBeVisible();
+  await expect(page.getByRole("table", { name: "Your tensors" }).getByRole("row").nth(2)).toHaveText(
+    /K\s*k\.npy\s*37 × 2 × 16\s*f32/,
+  );
   await page.getByLabel("Ranks N").fill("3");
   await page.getByLabel("Variant").selectOption("pass-KV");
   await expect(page).toHaveURL(/T=24&P=13&H=4&Hkv=2&D=16&N=3&variant=pass-kv/);
@@ -137,8 +164,11 @@ test("large scores pass in f32, where a constant bar failed them; a wrong elemen
   await page.goto(address.replace("wire=f32", "wire=bf16"));
   await chooser(page).setInputFiles(npys);
   await run(page).click();
-  await expect(page.getByRole("heading", { name: "Failed: O or LSE differs from float64" })).toBeVisible({ timeout: 30_000 });
-  const element = /Furthest beyond its bound: O of row 5, head 2, column 3: found -?[\d.e-]+, expected -?[\d.e-]+ within [\d.]+e-\d/;
+  await expect(page.getByRole("heading", { name: "Failed: O or LSE differs from float64" })).toBeVisible({
+    timeout: 30_000,
+  });
+  const element =
+    /Furthest beyond its bound: O of row 5, head 2, column 3: found -?[\d.e-]+, expected -?[\d.e-]+ within [\d.]+e-\d/;
   await expect(page.getByText(element)).toBeVisible();
   await expect(fact(page, "Of what rounding allows, at most")).toHaveText(/^[\d,]+ times as much$/);
   await expect(page.getByRole("status")).toContainText("Failed the check");
@@ -195,7 +225,9 @@ test("bad files: the engine's message whole, and nothing changed", async ({ page
   await expect(own(page)).toBeVisible();
   await expect(alert).toHaveCount(0);
   await chooser(page).setInputFiles([file("bad.safetensors", new Uint8Array(40).fill(255))]);
-  await expect(alert).toContainText("bad.safetensors: found a header length of 18446744073709551615 bytes, expected at most 100000000; is it a .safetensors file?");
+  await expect(alert).toContainText(
+    "bad.safetensors: found a header length of 18446744073709551615 bytes, expected at most 100000000; is it a .safetensors file?",
+  );
   await expect(alert).toContainText("Run still takes layer-3.safetensors.");
   await drop(page, [file("notes.txt", new Uint8Array(3))]);
   await expect(alert).toContainText("notes.txt: found a file that ends neither in .npy nor in .safetensors");
@@ -206,7 +238,11 @@ test("bad files: the engine's message whole, and nothing changed", async ({ page
   await chooser(page).setInputFiles([huge, npys[1], npys[2]]);
   await page.getByLabel("Wire type").selectOption("f16");
   await run(page).click();
-  await expect(page.getByRole("main").getByText("q: found a value of magnitude 1000000, which f16 on the wire cannot hold (at most 65504); use bf16 or f32")).toBeVisible();
+  await expect(
+    page.getByRole("main").getByText(
+      "q: found a value of magnitude 1000000, which f16 on the wire cannot hold (at most 65504); use bf16 or f32",
+    ),
+  ).toBeVisible();
 });
 
 /** A page in Perfetto's place: it answers PING as ui.perfetto.dev does, and tells what it was given. */
@@ -222,9 +258,14 @@ test("the trace is opened in Perfetto by its handshake", async ({ page, context 
   await page.goto(address);
   await chooser(page).setInputFiles(npys);
   await runs(page);
-  const [perfetto] = await Promise.all([page.waitForEvent("popup"), page.getByRole("button", { name: "Open in Perfetto" }).click()]);
+  const [perfetto] = await Promise.all([
+    page.waitForEvent("popup"),
+    page.getByRole("button", { name: "Open in Perfetto" }).click(),
+  ]);
   await expect(perfetto.getByRole("heading", { name: "Ringside pass-q, N=2, T=24, P=13, H=4/2, D=16" })).toBeVisible();
-  const given = await perfetto.evaluate(() => (globalThis as unknown as { given: { buffer: string; title: string; fileName: string } }).given);
+  const given = await perfetto.evaluate(() =>
+    (globalThis as unknown as { given: { buffer: string; title: string; fileName: string } }).given
+  );
   await page.bringToFront();
   await expect(page.getByText("The trace is open in the window of ui.perfetto.dev.")).toBeVisible();
   expect(given.buffer).toBe((await saved(page, "Trace for Perfetto")).toString());
@@ -232,7 +273,10 @@ test("the trace is opened in Perfetto by its handshake", async ({ page, context 
 });
 
 test("Perfetto: a blocked window, one that never answers and one that is closed point to the file", async ({ page, context }) => {
-  await context.route("https://ui.perfetto.dev/**", (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html><title>silent</title>" }));
+  await context.route(
+    "https://ui.perfetto.dev/**",
+    (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html><title>silent</title>" }),
+  );
   await page.clock.install();
   await page.goto(address);
   await runs(page);
@@ -240,7 +284,9 @@ test("Perfetto: a blocked window, one that never answers and one that is closed 
   const [popup] = await Promise.all([page.waitForEvent("popup"), button.click()]);
   await expect(page.getByText("Waiting for ui.perfetto.dev to answer …")).toBeVisible();
   await page.clock.fastForward(21_000);
-  await expect(page.getByText("ui.perfetto.dev did not answer within 20 s")).toContainText("Or save the trace (“Trace for Perfetto”)");
+  await expect(page.getByText("ui.perfetto.dev did not answer within 20 s")).toContainText(
+    "Or save the trace (“Trace for Perfetto”)",
+  );
   await popup.close();
   const [second] = await Promise.all([page.waitForEvent("popup"), button.click()]);
   await second.waitForLoadState();
@@ -281,7 +327,14 @@ test("by keyboard alone: choose files, say which is which, run, save, go back", 
 for (const colorScheme of ["light", "dark"] as const) {
   test(`axe finds nothing in the ${colorScheme} theme, wide and narrow: waiting, refused, own result`, async ({ page }) => {
     await page.emulateMedia({ colorScheme });
-    const clean = async (state: string) => expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({ id, at: nodes.map(({ target }) => target) })), state).toEqual([]);
+    const clean = async (state: string) =>
+      expect(
+        (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({
+          id,
+          at: nodes.map(({ target }) => target),
+        })),
+        state,
+      ).toEqual([]);
     await page.goto(address);
     await chooser(page).setInputFiles([npys[0], { ...npys[1], name: "a.npy" }]);
     await expect(page.getByText("Still to come: K and V.")).toBeVisible();
@@ -297,7 +350,8 @@ for (const colorScheme of ["light", "dark"] as const) {
     await clean("result");
     await page.setViewportSize({ width: 390, height: 844 });
     await clean("narrow");
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen").toBeLessThanOrEqual(390);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen")
+      .toBeLessThanOrEqual(390);
   });
 }
 
@@ -307,11 +361,20 @@ test("a file of 64 MB is read without a task over 100 ms on the main thread", as
     const rows = 2 ** 16;
     const big = path.join(folder, "big.safetensors");
     const data = new Float32Array(rows * 2 * 64).fill(0.5);
-    await writeFile(big, writeSafetensors({ q: { shape: [8, 2, 64], dtype: "f32", data: data.slice(0, 8 * 2 * 64) }, k: { shape: [rows, 2, 64], dtype: "f32", data }, v: { shape: [rows, 2, 64], dtype: "f32", data } }));
+    await writeFile(
+      big,
+      writeSafetensors({
+        q: { shape: [8, 2, 64], dtype: "f32", data: data.slice(0, 8 * 2 * 64) },
+        k: { shape: [rows, 2, 64], dtype: "f32", data },
+        v: { shape: [rows, 2, 64], dtype: "f32", data },
+      }),
+    );
     await page.goto(address);
     await page.evaluate(() => {
       const tasks: number[] = [];
-      new PerformanceObserver((list) => tasks.push(...list.getEntries().map(({ duration }) => duration))).observe({ entryTypes: ["longtask"] });
+      new PerformanceObserver((list) => tasks.push(...list.getEntries().map(({ duration }) => duration))).observe({
+        entryTypes: ["longtask"],
+      });
       (globalThis as unknown as { tasks: number[] }).tasks = tasks;
     });
     await chooser(page).setInputFiles(big);

@@ -5,7 +5,12 @@ import { expect, type Locator, type Page, test } from "@playwright/test";
 import { findCluster, findModel, paperReport, plan, type PlanInput, sweep } from "../../engine/plan/index.ts";
 import { formatBytes, formatCount, formatShare, formatTime } from "../../web/format.ts";
 
-const gtt = (more: Partial<PlanInput>): PlanInput => ({ model: findModel("llama3-405b"), cluster: findCluster("gtt"), tp: 8, ...more });
+const gtt = (more: Partial<PlanInput>): PlanInput => ({
+  model: findModel("llama3-405b"),
+  cluster: findCluster("gtt"),
+  tp: 8,
+  ...more,
+});
 
 /** Everything of the question has been computed. */
 async function settled(page: Page): Promise<void> {
@@ -18,11 +23,15 @@ async function opens(page: Page, query = ""): Promise<void> {
 }
 
 const figure = (page: Page, name: "TTFT" | "TTIT") => page.getByRole("region", { name: `${name} time to ` });
-const row = (page: Page, table: string, name: RegExp) => page.getByRole("table", { name: table }).getByRole("row", { name });
+const row = (page: Page, table: string, name: RegExp) =>
+  page.getByRole("table", { name: table }).getByRole("row", { name });
 const field = (page: Page, name: string) => page.getByRole("textbox", { name, exact: true });
 
 async function saved(page: Page, button: string | Locator): Promise<string> {
-  const [download] = await Promise.all([page.waitForEvent("download"), (typeof button === "string" ? page.getByRole("button", { name: button }) : button).click()]);
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    (typeof button === "string" ? page.getByRole("button", { name: button }) : button).click(),
+  ]);
   return await readFile(await download.path(), "utf8");
 }
 
@@ -48,9 +57,13 @@ test("scrolled, the lanes stay under the timeline's head", async ({ page }) => {
     const { left, top, width, height } = hint.getBoundingClientRect();
     const root = hint.getRootNode() as ShadowRoot;
     const found: string[] = [];
-    for (let x = left + 1; x < left + width; x += 4) for (let y = top + 1; y < top + height; y += 4) {
-      const element = root.elementFromPoint(x, y);
-      if (element !== null && element.closest(".plot") !== null) found.push(`${element.localName} at ${Math.round(x - left)}, ${Math.round(y - top)}`);
+    for (let x = left + 1; x < left + width; x += 4) {
+      for (let y = top + 1; y < top + height; y += 4) {
+        const element = root.elementFromPoint(x, y);
+        if (element !== null && element.closest(".plot") !== null) {
+          found.push(`${element.localName} at ${Math.round(x - left)}, ${Math.round(y - top)}`);
+        }
+      }
     }
     return found;
   });
@@ -62,13 +75,22 @@ test("from the rail: the numbers on the page are the engine's, and those of the 
   await page.getByRole("link", { name: "Planner" }).click();
   await settled(page);
   const expected = await plan(gtt({ cp: 4, new: 12_800, cached: 115_200 }));
-  const [kv, q] = [await plan(gtt({ cp: 4, new: 12_800, cached: 115_200, variant: "pass-kv" })), await plan(gtt({ cp: 4, new: 12_800, cached: 115_200, variant: "pass-q" }))];
+  const [kv, q] = [
+    await plan(gtt({ cp: 4, new: 12_800, cached: 115_200, variant: "pass-kv" })),
+    await plan(gtt({ cp: 4, new: 12_800, cached: 115_200, variant: "pass-q" })),
+  ];
   await expect(figure(page, "TTFT")).toContainText(formatTime(expected.seconds));
-  await expect(figure(page, "TTFT")).toContainText(`pass-KV, simulated as the faster; pass-Q takes ${formatTime(q.seconds)}.`);
-  await expect(row(page, "Time by kind", /^Attention/)).toHaveText(new RegExp([kv.breakdown.attention, q.breakdown.attention].map(formatTime).join(".*")));
+  await expect(figure(page, "TTFT")).toContainText(
+    `pass-KV, simulated as the faster; pass-Q takes ${formatTime(q.seconds)}.`,
+  );
+  await expect(row(page, "Time by kind", /^Attention/)).toHaveText(
+    new RegExp([kv.breakdown.attention, q.breakdown.attention].map(formatTime).join(".*")),
+  );
   await expect(row(page, "Time by kind", /^All2All/)).toContainText(formatTime(q.breakdown.all2all));
   await expect(row(page, "Memory of a GPU", /^Weights/)).toContainText(formatBytes(expected.memory.weights));
-  await expect(row(page, "Memory of a GPU", /^Room for KV/)).toContainText(formatCount(expected.memory.kvCapacityTokens));
+  await expect(row(page, "Memory of a GPU", /^Room for KV/)).toContainText(
+    formatCount(expected.memory.kvCapacityTokens),
+  );
   await expect(page.getByText(`${formatShare(expected.parallelEfficiency)} of 4 times one rank`)).toBeVisible();
   const json = JSON.parse(await saved(page, "Plan as JSON"));
   expect(json).toMatchObject(JSON.parse(JSON.stringify(expected)));
@@ -78,18 +100,33 @@ test("from the rail: the numbers on the page are the engine's, and those of the 
   const trace = JSON.parse(await saved(page, "Trace of pass-Q for Perfetto"));
   const { spans } = await plan(gtt({ cp: 4, new: 12_800, cached: 115_200, variant: "pass-q", spans: true }));
   expect(trace.traceEvents.filter(({ ph }: { ph: string }) => ph === "X")).toHaveLength(spans!.length);
-  await expect(page.getByRole("group", { name: `pass-Q: TTFT ${formatTime(q.seconds)}, ${formatTime(q.layer.seconds)} a layer of 4 ranks, ${spans!.length} spans`, exact: false })).toBeVisible();
+  await expect(
+    page.getByRole("group", {
+      name: `pass-Q: TTFT ${formatTime(q.seconds)}, ${formatTime(q.layer.seconds)} a layer of 4 ranks, ${
+        spans!.length
+      } spans`,
+      exact: false,
+    }),
+  ).toBeVisible();
 });
 
 test("the paper's tables and the errors are those of the engine's report", async ({ page }) => {
   await opens(page);
   const report = await paperReport();
   const { ttft } = report.errors;
-  await expect(page.getByRole("form", { name: "Plan" })).toContainText(`${ttft.cells} printed TTFT cells the median error is ${formatShare(ttft.median)}; on the ${ttft.predicted.cells} of them that nothing was calibrated on, ${formatShare(ttft.predicted.median)}, at worst ${formatShare(ttft.predicted.worst)}.`);
+  await expect(page.getByRole("form", { name: "Plan" })).toContainText(
+    `${ttft.cells} printed TTFT cells the median error is ${
+      formatShare(ttft.median)
+    }; on the ${ttft.predicted.cells} of them that nothing was calibrated on, ${
+      formatShare(ttft.predicted.median)
+    }, at worst ${formatShare(ttft.predicted.worst)}.`,
+  );
   await expect(row(page, "Errors", /^TTIT/)).toContainText(formatShare(report.errors.ttit.worst));
   await page.getByText("Table 4: 22 cells").click();
   const cell = report.rows.find(({ id }) => id === "t4.6400.q")!;
-  await expect(row(page, "Table 4", /T = 6400, P = 121600, pass-q/)).toContainText(`+${(100 * cell.error!).toFixed(1)} %`);
+  await expect(row(page, "Table 4", /T = 6400, P = 121600, pass-q/)).toContainText(
+    `+${(100 * cell.error!).toFixed(1)} %`,
+  );
   await expect(page.getByRole("table", { name: "Table 4", exact: true }).locator("tbody tr")).toHaveCount(22);
   await expect(row(page, "Which variant wins", /^6,400/)).toContainText("wrong, a near-tie");
   await page.getByText("Where the paper contradicts itself").click();
@@ -101,13 +138,19 @@ test("TTFT against context: the points are plans, the paper's beside them, and o
   const chart = page.getByRole("figure", { name: /^TTFT against context/ });
   const million = await plan(gtt({ cp: 16, new: 1_000_000 }));
   const point = chart.getByRole("img", { name: /^CP16 × TP8, 1M tokens/ });
-  await expect(point).toHaveAccessibleName(new RegExp(`${formatTime(million.seconds)} in pass-KV; Headline prints 77.0 s`));
+  await expect(point).toHaveAccessibleName(
+    new RegExp(`${formatTime(million.seconds)} in pass-KV; Headline prints 77.0 s`),
+  );
   await chart.getByText("The same as a table").click();
   const tp16 = await plan(gtt({ cp: 1, tp: 16, new: 128_000 }));
   await expect(chart.getByRole("row", { name: /^128,000/ })).toContainText(formatTime(tp16.seconds));
-  expect(await saved(page, "TTFT chart as CSV")).toContain(`16,8,1000000,${million.seconds},pass-kv,true,77,headline.1m.cp16\n`);
+  expect(await saved(page, "TTFT chart as CSV")).toContain(
+    `16,8,1000000,${million.seconds},pass-kv,true,77,headline.1m.cp16\n`,
+  );
   expect(await saved(page, "TTFT chart as SVG")).toMatch(/^<svg [\s\S]*CP16[\s\S]*<\/svg>$/);
-  for (const chart of ["TTFT chart", "Policy map"]) expect((await saved(page, `${chart} as PNG`)).slice(1, 4)).toBe("PNG");
+  for (const chart of ["TTFT chart", "Policy map"]) {
+    expect((await saved(page, `${chart} as PNG`)).slice(1, 4)).toBe("PNG");
+  }
   await point.click();
   await settled(page);
   await expect(field(page, "Context-parallel ranks CP")).toHaveValue("16");
@@ -121,7 +164,9 @@ test("the policy map: a point of Table 4, and any other, becomes the step whose 
   await opens(page);
   const map = page.getByRole("figure", { name: /^Policy map/ });
   const first = map.getByRole("img", { name: /^Table 4, T = 1,280/ });
-  await expect(first).toHaveAccessibleName(/pass-KV 1\.02 s \(model −5\.5 %\), pass-Q 899 ms \(model −8\.8 %\); pass-Q faster by 13\.9 %\. Algorithm 1: pass-Q, Algorithm 5: pass-Q, h as printed: pass-Q, h refitted: pass-Q\.$/);
+  await expect(first).toHaveAccessibleName(
+    /pass-KV 1\.02 s \(model −5\.5 %\), pass-Q 899 ms \(model −8\.8 %\); pass-Q faster by 13\.9 %\. Algorithm 1: pass-Q, Algorithm 5: pass-Q, h as printed: pass-Q, h refitted: pass-Q\.$/,
+  );
   await first.click();
   await settled(page);
   await expect(field(page, "New tokens T")).toHaveValue("1,280");
@@ -134,7 +179,9 @@ test("the policy map: a point of Table 4, and any other, becomes the step whose 
   await map.getByRole("img", { name: /^Table 4, T = 128,000/ }).click();
   await settled(page);
   await expect(page).toHaveURL(/persistent=1/);
-  await expect(figure(page, "TTFT")).toContainText(formatTime((await plan(gtt({ cp: 4, new: 128_000, persistent: true }))).seconds));
+  await expect(figure(page, "TTFT")).toContainText(
+    formatTime((await plan(gtt({ cp: 4, new: 128_000, persistent: true }))).seconds),
+  );
   const low = { position: { x: 120, y: 300 } };
   await map.getByRole("group", { name: "Policy map" }).hover(low);
   await expect(map.getByText(/simulated near here, pass-Q is faster by/)).toBeVisible();
@@ -158,7 +205,9 @@ test("the layouts worth their GPUs are the sweep's Pareto front", async ({ page 
 });
 
 test("an address restores the question, another view's part of it stays, and going back restores", async ({ page }) => {
-  await page.goto("?seed=9&T=64&P=32&step=decode&model=llama3-70b&gpu=h200&fabric=xdr&cp=2&tp=8&cached=32000&batch=4&plan=pass-q#planner");
+  await page.goto(
+    "?seed=9&T=64&P=32&step=decode&model=llama3-70b&gpu=h200&fabric=xdr&cp=2&tp=8&cached=32000&batch=4&plan=pass-q#planner",
+  );
   await settled(page);
   await expect(page.getByRole("combobox", { name: "Step" })).toHaveValue("decode");
   await expect(page.getByRole("combobox", { name: "Model" })).toHaveValue("llama3-70b");
@@ -168,7 +217,9 @@ test("an address restores the question, another view's part of it stays, and goi
   await expect(figure(page, "TTIT")).toContainText("pass-Q, as asked for");
   await expect(page.getByText("the parameters are calibrated on the paper's H100s")).toBeVisible();
   await edit(page, "Cached tokens P", "64_000");
-  await expect(page).toHaveURL(/\?seed=9&T=64&P=32&step=decode&model=llama3-70b&gpu=h200&fabric=xdr&cp=2&tp=8&cached=64000&batch=4&plan=pass-q&new=12800#planner$/);
+  await expect(page).toHaveURL(
+    /\?seed=9&T=64&P=32&step=decode&model=llama3-70b&gpu=h200&fabric=xdr&cp=2&tp=8&cached=64000&batch=4&plan=pass-q&new=12800#planner$/,
+  );
   await page.getByRole("link", { name: "Lab" }).click();
   await expect(page.getByLabel("New tokens T")).toHaveValue("64");
   await page.goBack();
@@ -179,12 +230,16 @@ test("what cannot be is said at its field: not a number, and what the engine ref
   await opens(page);
   await edit(page, "New tokens T", "many");
   await expect(field(page, "New tokens T")).toHaveAttribute("aria-invalid", "true");
-  await expect(field(page, "New tokens T")).toHaveAccessibleDescription("New tokens T: found many, expected a whole number from 1 to 10,000,000.");
+  await expect(field(page, "New tokens T")).toHaveAccessibleDescription(
+    "New tokens T: found many, expected a whole number from 1 to 10,000,000.",
+  );
   await expect(field(page, "New tokens T")).toBeFocused();
   await edit(page, "New tokens T", "3,200");
   await expect(page.getByRole("alert")).toHaveCount(0);
   await edit(page, "GPUs a rank TP", "3");
-  await expect(page.getByRole("alert")).toContainText("tp 3 does not divide the 128 query heads of llama3-405b; 1, 2, 4, 8, 16, 32, 64, 128 do");
+  await expect(page.getByRole("alert")).toContainText(
+    "tp 3 does not divide the 128 query heads of llama3-405b; 1, 2, 4, 8, 16, 32, 64, 128 do",
+  );
   await expect(field(page, "GPUs a rank TP")).toHaveAccessibleDescription(/does not divide/);
   await edit(page, "GPUs a rank TP", "1");
   await settled(page);
@@ -213,7 +268,11 @@ test("by keyboard alone: edit, choose a point of the map and of the chart, walk 
   const tabTo = async (locator: Locator) => {
     for (let i = 0; i < 60; i++) {
       await page.keyboard.press("Tab");
-      if (await locator.evaluateAll((all) => all.some((element) => (element.getRootNode() as ShadowRoot).activeElement === element))) return;
+      if (
+        await locator.evaluateAll((all) =>
+          all.some((element) => (element.getRootNode() as ShadowRoot).activeElement === element)
+        )
+      ) return;
     }
     throw new Error(`Tab does not reach ${locator}`);
   };
@@ -246,10 +305,13 @@ for (const [colorScheme, width] of [["light", 1280], ["dark", 390]] as const) {
     await page.emulateMedia({ colorScheme });
     await page.setViewportSize({ width, height: 844 });
     await opens(page);
-    for (const summary of ["The same as a table", "Parameters: 8", "Table 4: 22", "All 64 layouts"]) await page.locator("summary").filter({ hasText: summary }).first().click();
+    for (const summary of ["The same as a table", "Parameters: 8", "Table 4: 22", "All 64 layouts"]) {
+      await page.locator("summary").filter({ hasText: summary }).first().click();
+    }
     await page.getByRole("img", { name: /^CP4 × TP8, 128K/ }).hover();
     await clean(page);
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than the screen").toBeLessThanOrEqual(width);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than the screen")
+      .toBeLessThanOrEqual(width);
   });
 }
 
@@ -264,5 +326,9 @@ test("axe finds nothing in wrong input, in either theme", async ({ page }) => {
 
 async function clean(page: Page): Promise<void> {
   // The timeline's spans are looked at in the Lab's tests.
-  expect((await new AxeBuilder({ page }).exclude({ fromShadowDom: ["ringside-app", "ringside-planner", "ringside-timeline"] }).analyze()).violations.map(({ id, nodes }) => ({ id, at: nodes.map(({ target }) => target) }))).toEqual([]);
+  expect(
+    (await new AxeBuilder({ page }).exclude({
+      fromShadowDom: ["ringside-app", "ringside-planner", "ringside-timeline"],
+    }).analyze()).violations.map(({ id, nodes }) => ({ id, at: nodes.map(({ target }) => target) })),
+  ).toEqual([]);
 }

@@ -13,20 +13,35 @@ interface Worker {
   readonly token: string;
   readonly pid: number;
   readonly ranks: readonly number[];
-  readonly facts: { readonly torch: string; readonly python: string; readonly kernels: readonly { readonly name: string; readonly ok: boolean; readonly chosen?: boolean }[] };
+  readonly facts: {
+    readonly torch: string;
+    readonly python: string;
+    readonly kernels: readonly { readonly name: string; readonly ok: boolean; readonly chosen?: boolean }[];
+  };
   readonly child: ChildProcess;
 }
 
-const small = "?work=attend&of=llama3-405b&tokens=300&past=40&qheads=4&kvheads=2&dim=32&ring=3&ways=both&type=f32&mask=1&rseed=5&verify=16&net=2e7,0.001";
+const small =
+  "?work=attend&of=llama3-405b&tokens=300&past=40&qheads=4&kvheads=2&dim=32&ring=3&ways=both&type=f32&mask=1&rseed=5&verify=16&net=2e7,0.001";
 /** Seconds on one thread: long enough to be cancelled, or to lose its worker. */
-const long = "?work=attend&of=llama3-405b&tokens=40000&past=0&qheads=16&kvheads=2&dim=64&ring=8&ways=pass-kv&type=f32&mask=1&rseed=5&verify=4&net=off";
+const long =
+  "?work=attend&of=llama3-405b&tokens=40000&past=0&qheads=16&kvheads=2&dim=64&ring=8&ways=pass-kv&type=f32&mask=1&rseed=5&verify=4&net=off";
 
 const { findWorkerPython } = await import("../../engine/cli/setup/python.mjs" as string);
 const { python, reason } = await findWorkerPython();
 let worker: Worker;
 
 async function start(...more: string[]): Promise<Worker> {
-  const child = spawn(python!, ["-m", "ringside_worker", "--listen", "127.0.0.1:0", "--device", "cpu", "--json", ...more], { cwd: path.resolve("cuda-bridge/worker"), stdio: ["ignore", "pipe", "ignore"] });
+  const child = spawn(python!, [
+    "-m",
+    "ringside_worker",
+    "--listen",
+    "127.0.0.1:0",
+    "--device",
+    "cpu",
+    "--json",
+    ...more,
+  ], { cwd: path.resolve("cuda-bridge/worker"), stdio: ["ignore", "pipe", "ignore"] });
   for await (const line of createInterface({ input: child.stdout! })) return { ...JSON.parse(line), child };
   throw new Error(`the worker ended with status ${child.exitCode} before it said its address`);
 }
@@ -40,9 +55,12 @@ async function end({ child }: Worker, signal: NodeJS.Signals = "SIGTERM"): Promi
 }
 
 const button = (page: Page, name: string | RegExp) => page.getByRole("button", { name, exact: true });
-const lap = (page: Page, variant: "pass-KV" | "pass-Q") => page.locator(`section[aria-labelledby="lap-${variant.toLowerCase()}"]`);
-const terms = (page: Page, variant: "pass-KV" | "pass-Q") => page.getByRole("table", { name: `${variant}, term by term` });
-const verified = (page: Page, variant: "pass-KV" | "pass-Q") => lap(page, variant).getByRole("heading", { name: /^pass-(KV|Q) \d+ rows verified$/ });
+const lap = (page: Page, variant: "pass-KV" | "pass-Q") =>
+  page.locator(`section[aria-labelledby="lap-${variant.toLowerCase()}"]`);
+const terms = (page: Page, variant: "pass-KV" | "pass-Q") =>
+  page.getByRole("table", { name: `${variant}, term by term` });
+const verified = (page: Page, variant: "pass-KV" | "pass-Q") =>
+  lap(page, variant).getByRole("heading", { name: /^pass-(KV|Q) \d+ rows verified$/ });
 const field = (page: Page, name: string) => page.getByRole("textbox", { name, exact: true });
 
 async function connect(page: Page, to: Worker = worker): Promise<void> {
@@ -68,7 +86,9 @@ test.describe("with a worker", () => {
   test.beforeAll(async () => {
     test.setTimeout(180_000);
     if (python === undefined) {
-      if (process.env.RINGSIDE_WORKER === "required") throw new Error(`the Remote view cannot be tested against a worker: ${reason}`);
+      if (process.env.RINGSIDE_WORKER === "required") {
+        throw new Error(`the Remote view cannot be tested against a worker: ${reason}`);
+      }
       console.error(`\nNOT TESTED: the Remote view against a worker. ${reason}\n`);
       test.skip(true, reason);
       return;
@@ -87,7 +107,9 @@ test.describe("with a worker", () => {
     await field(page, "Address").fill(worker.address);
     await field(page, "Token").fill("not-the-token");
     await button(page, "Connect").click();
-    await expect(page.getByRole("alert").getByRole("heading", { name: "The worker refuses this token" })).toBeVisible({ timeout: 15_000 });
+    await expect(page.getByRole("alert").getByRole("heading", { name: "The worker refuses this token" })).toBeVisible({
+      timeout: 15_000,
+    });
     await expect(field(page, "Token")).toBeFocused();
     await expect(field(page, "Token")).toHaveAccessibleDescription(/refuses this token/);
     await connect(page);
@@ -95,8 +117,12 @@ test.describe("with a worker", () => {
     await expect(machine).toContainText(worker.facts.torch);
     await expect(machine).toContainText(`Python ${worker.facts.python}`);
     await expect(machine).toContainText("no GPU");
-    await expect(page.getByRole("table", { name: /^Kernels/ }).locator("tbody tr")).toHaveCount(worker.facts.kernels.length);
-    await expect(page.getByRole("table", { name: /^Kernels/ }).getByRole("row", { name: /runs/ })).toHaveCount(worker.facts.kernels.filter(({ chosen }) => chosen).length);
+    await expect(page.getByRole("table", { name: /^Kernels/ }).locator("tbody tr")).toHaveCount(
+      worker.facts.kernels.length,
+    );
+    await expect(page.getByRole("table", { name: /^Kernels/ }).getByRole("row", { name: /runs/ })).toHaveCount(
+      worker.facts.kernels.filter(({ chosen }) => chosen).length,
+    );
     await expect(button(page, "Run")).toBeEnabled();
     const kept = () => page.evaluate(() => JSON.stringify([location.href, { ...sessionStorage }, { ...localStorage }]));
     expect(await kept()).not.toContain(worker.token);
@@ -119,31 +145,50 @@ test.describe("with a worker", () => {
     await page.goto(`${small}#remote`);
     await connect(page);
     await button(page, "Run").click();
-    for (const variant of ["pass-KV", "pass-Q"] as const) await expect(verified(page, variant)).toHaveAccessibleName(`${variant} 16 rows verified`, { timeout: 30_000 });
+    for (const variant of ["pass-KV", "pass-Q"] as const) {
+      await expect(verified(page, variant)).toHaveAccessibleName(`${variant} 16 rows verified`, { timeout: 30_000 });
+    }
     const run = JSON.parse(await saved(page, "Save this run"));
-    expect(run).toMatchObject({ format: "ringside-remote-run", version: 1, facts: { torch: worker.facts.torch }, experiment: { T: 300, P: 40, N: 3, H: 4, Hkv: 2, D: 32, dtype: "f32", link: { bandwidth: 2e7, latency: 0.001 } } });
+    expect(run).toMatchObject({
+      format: "ringside-remote-run",
+      version: 1,
+      facts: { torch: worker.facts.torch },
+      experiment: { T: 300, P: 40, N: 3, H: 4, Hkv: 2, D: 32, dtype: "f32", link: { bandwidth: 2e7, latency: 0.001 } },
+    });
     expect(JSON.stringify(run)).not.toContain(worker.token);
     for (const [i, variant] of (["pass-KV", "pass-Q"] as const).entries()) {
       const { spans, value, verification } = run.laps[i];
       expect(verification.rows).toHaveLength(16);
-      const worst = verification.rows.reduce((a: { out: number; allowed: number }, b: { out: number; allowed: number }) => (b.out / b.allowed > a.out / a.allowed ? b : a));
+      const worst = verification.rows.reduce((
+        a: { out: number; allowed: number },
+        b: { out: number; allowed: number },
+      ) => (b.out / b.allowed > a.out / a.allowed ? b : a));
       await expect(lap(page, variant)).toContainText(`Worst: token ${formatCount(worst.token)}, head ${worst.head}`);
       await expect(lap(page, variant)).toContainText(formatError(worst.out));
       await expect(lap(page, variant)).toContainText(formatTime(value.times.total));
-      await expect(page.getByRole("group", { name: `${variant} of 3 ranks, ${spans.length} spans`, exact: false })).toBeVisible();
+      await expect(page.getByRole("group", { name: `${variant} of 3 ranks, ${spans.length} spans`, exact: false }))
+        .toBeVisible();
       const sends = spans.filter(({ kind }: { kind: string }) => kind === "send");
       // The link model is exact: 2e7 bytes a second after a millisecond, one message at a time.
       expect(sends).toHaveLength(6);
       for (const { bytes, duration } of sends) expect(duration).toBeGreaterThanOrEqual(bytes / 2e7 + 0.001 - 1e-9);
-      const call = spans.filter(({ kind, rank, hop }: { kind: string; rank: number; hop: number }) => kind === "attend" && rank === 0 && hop === 0).reduce((sum: number, { duration }: { duration: number }) => sum + duration, 0);
-      await expect(terms(page, variant).getByRole("row", { name: /^One attention call/ })).toContainText(formatTime(call));
+      const call = spans.filter(({ kind, rank, hop }: { kind: string; rank: number; hop: number }) =>
+        kind === "attend" && rank === 0 && hop === 0
+      ).reduce((sum: number, { duration }: { duration: number }) => sum + duration, 0);
+      await expect(terms(page, variant).getByRole("row", { name: /^One attention call/ })).toContainText(
+        formatTime(call),
+      );
     }
     await expect(page.getByText("No row of the planner is a CPU")).toBeVisible();
     await page.getByRole("combobox", { name: "Hardware row to plan on" }).selectOption("h200");
     await expect(page).toHaveURL(/against=h200/);
     await expect(page.getByText("the planner’s simulation on h200 over the experiment’s link")).toBeVisible();
     const before = await terms(page, "pass-Q").innerText();
-    await page.getByLabel("Open a recorded run or a GPU check").setInputFiles({ name: "mine.json", mimeType: "application/json", buffer: Buffer.from(JSON.stringify(run)) });
+    await page.getByLabel("Open a recorded run or a GPU check").setInputFiles({
+      name: "mine.json",
+      mimeType: "application/json",
+      buffer: Buffer.from(JSON.stringify(run)),
+    });
     await expect(page.getByRole("complementary", { name: "Provenance" })).toContainText("Nothing runs now.");
     await expect(verified(page, "pass-Q")).toHaveAccessibleName("pass-Q 16 rows verified");
     expect((await terms(page, "pass-Q").innerText()).replace("Recorded", "Measured")).toBe(before);
@@ -190,7 +235,9 @@ test.describe("with a worker", () => {
       await page.goto(`${small.replace("tokens=300", "tokens=1000000").replace("ways=both", "ways=pass-kv")}#remote`);
       await connect(page, limited);
       await button(page, "Run").click();
-      await expect(lap(page, "pass-KV").getByRole("heading", { name: "It does not fit this machine" })).toBeVisible({ timeout: 15_000 });
+      await expect(lap(page, "pass-KV").getByRole("heading", { name: "It does not fit this machine" })).toBeVisible({
+        timeout: 15_000,
+      });
       await expect(lap(page, "pass-KV")).toContainText(/needs [\d.]+ GB .*found 200 MB free/);
       const take = button(page, /^Take [\d,]+ new tokens$/);
       const tokens = (await take.innerText()).match(/[\d,]+/)![0];
@@ -208,10 +255,15 @@ test.describe("with a worker", () => {
     await button(page, "Run").click();
     await expect(page.getByRole("img", { name: /^rank 0, hop 0, attend/ }).first()).toBeVisible({ timeout: 20_000 });
     await end(doomed, "SIGKILL");
-    await expect(lap(page, "pass-KV").getByRole("heading", { name: "The run ended with the connection" })).toBeVisible({ timeout: 10_000 });
+    await expect(lap(page, "pass-KV").getByRole("heading", { name: "The run ended with the connection" })).toBeVisible({
+      timeout: 10_000,
+    });
     await expect(page.getByText(`The connection to ${doomed.address} was lost: trying again`)).toBeVisible();
-    await expect(page.getByRole("img", { name: /^rank 0, hop 0, attend/ }).first(), "what had come stays").toBeVisible();
-    await expect(page.getByRole("alert").getByRole("heading", { name: "The connection was lost" })).toBeVisible({ timeout: 40_000 });
+    await expect(page.getByRole("img", { name: /^rank 0, hop 0, attend/ }).first(), "what had come stays")
+      .toBeVisible();
+    await expect(page.getByRole("alert").getByRole("heading", { name: "The connection was lost" })).toBeVisible({
+      timeout: 40_000,
+    });
     await expect(button(page, "Run")).toBeDisabled();
     await connect(page);
     await expect(button(page, "Run")).toBeEnabled();
@@ -236,7 +288,11 @@ test.describe("with a worker", () => {
     const tabTo = async (locator: Locator) => {
       for (let i = 0; i < 60; i++) {
         await page.keyboard.press("Tab");
-        if (await locator.evaluateAll((all) => all.some((element) => (element.getRootNode() as ShadowRoot).activeElement === element))) return;
+        if (
+          await locator.evaluateAll((all) =>
+            all.some((element) => (element.getRootNode() as ShadowRoot).activeElement === element)
+          )
+        ) return;
       }
       throw new Error(`Tab does not reach ${locator}`);
     };
@@ -286,13 +342,20 @@ test.describe("with a worker", () => {
       await clean(page, "done");
       await page.setViewportSize({ width: 390, height: 844 });
       await clean(page, "narrow");
-      expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen").toBeLessThanOrEqual(390);
+      expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen")
+        .toBeLessThanOrEqual(390);
     });
   }
 });
 
 async function clean(page: Page, state: string): Promise<void> {
-  expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({ id, at: nodes.map(({ target }) => target) })), state).toEqual([]);
+  expect(
+    (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({
+      id,
+      at: nodes.map(({ target }) => target),
+    })),
+    state,
+  ).toEqual([]);
 }
 
 test("without a worker: the command that starts one, and what the experiment amounts to", async ({ page }) => {
@@ -300,7 +363,10 @@ test("without a worker: the command that starts one, and what the experiment amo
   page.on("request", (request) => loaded.push(new URL(request.url()).pathname));
   await page.goto("");
   await page.getByRole("link", { name: "Conversation" }).waitFor();
-  expect(loaded.filter((url) => /remote|schema/i.test(url)), "neither the view nor the client is part of the first load").toEqual([]);
+  expect(
+    loaded.filter((url) => /remote|schema/i.test(url)),
+    "neither the view nor the client is part of the first load",
+  ).toEqual([]);
   await page.getByRole("link", { name: "Remote" }).click();
   await expect(page.getByText("python -m ringside_worker", { exact: true })).toBeVisible();
   await expect(button(page, "Copy")).toBeVisible();
@@ -337,9 +403,16 @@ test("the recorded run needs no machine, is marked, and has a link of its own", 
   await expect(page).toHaveURL(/run=cpu-4-ranks/);
   await expect(field(page, "New tokens T")).toHaveValue(formatCount(file.experiment.T));
   for (const [i, variant] of (["pass-KV", "pass-Q"] as const).entries()) {
-    await expect(verified(page, variant)).toHaveAccessibleName(`${variant} ${file.laps[i].verification.rows.length} rows verified`);
+    await expect(verified(page, variant)).toHaveAccessibleName(
+      `${variant} ${file.laps[i].verification.rows.length} rows verified`,
+    );
     await expect(lap(page, variant)).toContainText(formatTime(file.laps[i].value.times.total));
-    await expect(page.getByRole("group", { name: `${variant}, recorded of 4 ranks, ${file.laps[i].spans.length} spans`, exact: false })).toBeVisible();
+    await expect(
+      page.getByRole("group", {
+        name: `${variant}, recorded of 4 ranks, ${file.laps[i].spans.length} spans`,
+        exact: false,
+      }),
+    ).toBeVisible();
     await expect(terms(page, variant).getByRole("columnheader", { name: "Recorded" })).toBeVisible();
   }
   const trace = JSON.parse(await saved(page, "Trace of pass-Q for Perfetto"));
@@ -355,21 +428,51 @@ test("the recorded run needs no machine, is marked, and has a link of its own", 
 
 test("files that are none are refused with what was found; the GPU check's document is shown", async ({ page }) => {
   await page.goto("#remote");
-  const open = (name: string, content: string) => page.getByLabel("Open a recorded run or a GPU check").setInputFiles({ name, mimeType: "application/json", buffer: Buffer.from(content) });
+  const open = (name: string, content: string) =>
+    page.getByLabel("Open a recorded run or a GPU check").setInputFiles({
+      name,
+      mimeType: "application/json",
+      buffer: Buffer.from(content),
+    });
   await open("notes.json", "{not json");
   await expect(page.getByRole("alert")).toContainText("notes.json cannot be opened");
   await expect(page.getByRole("alert")).toContainText("found no JSON");
   await open("other.json", JSON.stringify({ format: "other" }));
   await expect(page.getByRole("alert")).toContainText('format: found "other", expected "ringside-remote-run"');
   const { facts } = JSON.parse(await readFile("web/views/remote/runs/cpu-4-ranks.json", "utf8"));
-  await open("check.json", JSON.stringify({
-    what: "ringside_worker.gpu_check", version: 1, date: "2026-11-23T04:00:00+00:00", ranOnGpu: false, note: "not run on a GPU: tiny sizes on a CPU", machine: facts, skipped: [],
-    bars: [{ name: "one call over the product", sense: "at least", bar: 0.7, found: null, passed: null, why: "not run on a GPU" }], attention: [{ tokens: 640, flops: 1e9, single: { seconds: 0.002, rate: 5e11, error: 1e-3 }, rings: [{ ranks: 8, deviceSeconds: 0.004, ofSingle: 2, error: 1e-3 }] }],
-  }));
+  await open(
+    "check.json",
+    JSON.stringify({
+      what: "ringside_worker.gpu_check",
+      version: 1,
+      date: "2026-11-23T04:00:00+00:00",
+      ranOnGpu: false,
+      note: "not run on a GPU: tiny sizes on a CPU",
+      machine: facts,
+      skipped: [],
+      bars: [{
+        name: "one call over the product",
+        sense: "at least",
+        bar: 0.7,
+        found: null,
+        passed: null,
+        why: "not run on a GPU",
+      }],
+      attention: [{
+        tokens: 640,
+        flops: 1e9,
+        single: { seconds: 0.002, rate: 5e11, error: 1e-3 },
+        rings: [{ ranks: 8, deviceSeconds: 0.004, ofSingle: 2, error: 1e-3 }],
+      }],
+    }),
+  );
   await expect(page.getByRole("alert")).toHaveCount(0);
   await expect(page.getByRole("heading", { name: "GPU check not run on a GPU" })).toBeVisible();
-  await expect(page.getByRole("table", { name: "Bars" }).getByRole("row", { name: /^one call/ })).toContainText("at least 0.7");
-  await expect(page.getByRole("table", { name: "Attention of 640 tokens" }).getByRole("row", { name: /^Ring, N = 8/ })).toContainText("2.000");
+  await expect(page.getByRole("table", { name: "Bars" }).getByRole("row", { name: /^one call/ })).toContainText(
+    "at least 0.7",
+  );
+  await expect(page.getByRole("table", { name: "Attention of 640 tokens" }).getByRole("row", { name: /^Ring, N = 8/ }))
+    .toContainText("2.000");
   await clean(page, "a GPU check");
 });
 
@@ -380,7 +483,9 @@ test("the GPU check that ships: where it was made, its bars, and a link of its o
   await expect(page.getByRole("complementary", { name: "Provenance" })).toContainText("NVIDIA H200");
   await expect(page.getByRole("heading", { name: "GPU check", exact: true })).toBeVisible();
   await expect(page.getByRole("table", { name: "Bars" }).getByRole("row")).toHaveCount(file.bars.length + 1);
-  await expect(page.getByRole("table", { name: "Bars" }).getByText("met", { exact: true })).toHaveCount(file.bars.filter((bar: { passed: boolean }) => bar.passed).length);
+  await expect(page.getByRole("table", { name: "Bars" }).getByText("met", { exact: true })).toHaveCount(
+    file.bars.filter((bar: { passed: boolean }) => bar.passed).length,
+  );
   await expect(page.getByRole("heading", { name: "Left out" })).toBeVisible();
   await expect(page).toHaveURL(/run=h200-check/);
   await page.reload();
@@ -399,6 +504,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     await clean(page, "recorded");
     await page.setViewportSize({ width: 390, height: 844 });
     await clean(page, "narrow");
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen").toBeLessThanOrEqual(390);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen")
+      .toBeLessThanOrEqual(390);
   });
 }

@@ -53,7 +53,9 @@ for (const size of SIZES) {
     await page.setViewportSize(size);
     await page.goto(query);
     await page.getByRole("button", { name: "Run", exact: true }).click();
-    await expect(page.getByRole("heading", { name: "Passed: O and LSE agree with float64" })).toBeVisible({ timeout: 40_000 });
+    await expect(page.getByRole("heading", { name: "Passed: O and LSE agree with float64" })).toBeVisible({
+      timeout: 40_000,
+    });
     let seen = 0;
     for (const view of VIEWS) {
       await page.evaluate((hash) => (location.hash = hash), view);

@@ -1,4 +1,5 @@
-// The Shaders view, as a person uses it: by role and label, on the built page, with the Chromium and the adapter that the set-up found.
+// The Shaders view, as a person uses it: by role and label, on the built page, with the Chromium and the adapter that
+// the set-up found.
 import { readFile } from "node:fs/promises";
 import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Locator, type Page, test, type Worker } from "@playwright/test";
@@ -16,7 +17,8 @@ const go = (page: Page) => page.getByRole("button", { name: "Compile, check and 
 const heading = (page: Page, name: string | RegExp) => page.getByRole("heading", { name });
 const kernel = (page: Page) => page.getByRole("combobox", { name: "Kernel" });
 const table = (page: Page, name: string | RegExp) => page.getByRole("table", { name });
-const keptRow = (page: Page, name: string) => table(page, /^Kept variants/).getByRole("row", { name: new RegExp(`^${name} `) });
+const keptRow = (page: Page, name: string) =>
+  table(page, /^Kept variants/).getByRole("row", { name: new RegExp(`^${name} `) });
 
 async function opens(page: Page, query = ""): Promise<void> {
   await page.goto(`${query}#shaders`);
@@ -46,7 +48,9 @@ async function saved(page: Page, button: Locator): Promise<{ name: string; text:
 
 /** The worker that has the bench's device. */
 async function benchWorker(page: Page): Promise<Worker> {
-  for (const worker of page.workers()) if (await worker.evaluate(() => "GPUDevice" in self).catch(() => false)) return worker;
+  for (const worker of page.workers()) {
+    if (await worker.evaluate(() => "GPUDevice" in self).catch(() => false)) return worker;
+  }
   throw new Error("the bench has no worker");
 }
 
@@ -69,9 +73,13 @@ test("from the rail: the kernel that this adapter runs is open, and its table is
     const { bindings, constants, entries } = declarationsOf(texts[name], declarationsOf(texts.attend));
     const rows = table(page, /^Bindings/).locator("tbody tr");
     await expect(rows).toHaveCount(bindings.length);
-    for (const [i, b] of bindings.entries()) await expect(rows.nth(i)).toContainText(`${b.name}${b.group}${b.binding}${b.kind}${b.type}${b.what}`);
+    for (const [i, b] of bindings.entries()) {
+      await expect(rows.nth(i)).toContainText(`${b.name}${b.group}${b.binding}${b.kind}${b.type}${b.what}`);
+    }
     await expect(table(page, /^Constants and overrides/).locator("tbody tr")).toHaveCount(constants.length);
-    await expect(table(page, /^Workgroup/)).toHaveAccessibleName(new RegExp(`entry point ${entries[0].name}, size ${entries[0].workgroupSize.join(" × ")}`));
+    await expect(table(page, /^Workgroup/)).toHaveAccessibleName(
+      new RegExp(`entry point ${entries[0].name}, size ${entries[0].workgroupSize.join(" × ")}`),
+    );
     expect((await editor(page).innerText()).split("\n")[0]).toBe(texts[name].split("\n")[0]);
   }
   await table(page, /^Bindings/).getByRole("button", { name: "parts_lse" }).click();
@@ -85,7 +93,8 @@ test("an error is told at its line, in the editor and in a table, and such a tex
   await write(page, text);
   const line = lineOf(text, "var top: f32");
   await expect(heading(page, `It does not compile: 1 error, the first at line ${line}`)).toBeVisible(LONG);
-  await expect(table(page, "What the compiler says").getByRole("row", { name: /struct member none not found/ })).toBeVisible();
+  await expect(table(page, "What the compiler says").getByRole("row", { name: /struct member none not found/ }))
+    .toBeVisible();
   await expect(page.locator(".cm-lintRange-error")).toHaveText("params.none");
   await expect(page.locator(".cm-lint-marker-error")).toHaveCount(1);
   await expect(page.getByRole("status")).toHaveText(/It does not compile/);
@@ -96,8 +105,17 @@ test("an error is told at its line, in the editor and in a table, and such a tex
   await expect(page.getByText("A text that does not compile is not kept.")).toBeVisible();
   await expect(page.locator(".changed-line")).toHaveCount(1);
   // The bindings that the host gives: one that is not used is none of the pipeline's.
-  await write(page, edited("merge", "let part = parts_lse[s * params.rows + row];", "let part = 0.0;").replace("top = max(top, parts_lse[s * params.rows + row]);", "top = 0.0;"));
-  await expect(table(page, "What the compiler says")).toContainText("declared but not used is not part of a pipeline", LONG);
+  await write(
+    page,
+    edited("merge", "let part = parts_lse[s * params.rows + row];", "let part = 0.0;").replace(
+      "top = max(top, parts_lse[s * params.rows + row]);",
+      "top = 0.0;",
+    ),
+  );
+  await expect(table(page, "What the compiler says")).toContainText(
+    "declared but not used is not part of a pipeline",
+    LONG,
+  );
   await page.getByRole("button", { name: "Revert" }).click();
   await expect(page.locator(".cm-lintRange-error")).toHaveCount(0);
   await expect(heading(page, "The shipped text")).toBeVisible();
@@ -111,7 +129,9 @@ test("a renamed variable passes the grid and is timed; kept and chosen, the Lab'
   await expect(page.getByText("edited", { exact: true })).toBeVisible();
   await expect(heading(page, `Passed: all ${casesOf(name).length} cases agree with float64`)).toBeVisible(LONG);
   const times = table(page, /^Time/);
-  await expect(times).toHaveAccessibleName(/medians of 9 rounds in turns, by (GPU timestamps|the host’s clock), on .*software/);
+  await expect(times).toHaveAccessibleName(
+    /medians of 9 rounds in turns, by (GPU timestamps|the host’s clock), on .*software/,
+  );
   await expect(times.locator("tbody tr")).toHaveCount(2);
   for (const row of await times.locator("tbody tr").all()) {
     const [shipped, own, ratio, , apart] = await row.getByRole("cell").allInnerTexts();
@@ -139,7 +159,9 @@ test("a renamed variable passes the grid and is timed; kept and chosen, the Lab'
   await run();
   await expect(fact).toContainText(`${name}: `);
   await expect(fact).toContainText("· your variant renamed");
-  expect(JSON.parse((await saved(page, page.getByRole("button", { name: "Report as JSON" }))).text).kernel).toContain("· your variant renamed");
+  expect(JSON.parse((await saved(page, page.getByRole("button", { name: "Report as JSON" }))).text).kernel).toContain(
+    "· your variant renamed",
+  );
   await page.reload();
   await run();
   await expect(fact).toContainText("· your variant renamed");
@@ -174,12 +196,16 @@ test("a dropped scale fails the grid, is not timed, and is kept only marked as f
   await expect(keptRow(page, "no scale")).toContainText(/fails \d+ of/);
   await page.getByRole("button", { name: "Use in runs" }).click();
   await page.getByRole("link", { name: "Lab" }).click();
-  await expect(page.getByRole("note", { name: "Kernels of your own" })).toContainText("decode · your variant no scale, which fails the check");
+  await expect(page.getByRole("note", { name: "Kernels of your own" })).toContainText(
+    "decode · your variant no scale, which fails the check",
+  );
 });
 
 test("kept texts are opened by address, renamed, exported, deleted and brought back; what is typed survives another view", async ({ page }) => {
   await opens(page, "?seed=9&kernel=merge&text=of+no+such+name");
-  await expect(page.getByText("No variant “of no such name” of merge is kept in this browser: shown is the shipped text.")).toBeVisible();
+  await expect(
+    page.getByText("No variant “of no such name” of merge is kept in this browser: shown is the shipped text."),
+  ).toBeVisible();
   const text = edited("merge", "weight", "share_of");
   await write(page, text);
   await page.getByRole("link", { name: "Planner" }).click();
@@ -266,7 +292,10 @@ test("without WebGPU the text and its table are there, and why nothing runs", as
 
 test("by keyboard alone: into the editor, out of it again, a trial stopped", async ({ page }) => {
   await opens(page, "?kernel=merge");
-  const focused = (locator: Locator) => locator.evaluateAll((all) => all.some((element) => (element.getRootNode() as ShadowRoot).activeElement === element));
+  const focused = (locator: Locator) =>
+    locator.evaluateAll((all) =>
+      all.some((element) => (element.getRootNode() as ShadowRoot).activeElement === element)
+    );
   const tabTo = async (locator: Locator) => {
     for (let i = 0; i < 30; i++) {
       await page.keyboard.press("Tab");
@@ -311,10 +340,16 @@ for (const [colorScheme, width] of [["light", 1280], ["dark", 390]] as const) {
     await expect(keptRow(page, "the same")).toBeVisible();
     await page.getByText(/^All \d+ cases of the grid/).click();
     await clean(page);
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than the screen").toBeLessThanOrEqual(width);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than the screen")
+      .toBeLessThanOrEqual(width);
   });
 }
 
 async function clean(page: Page): Promise<void> {
-  expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({ id, at: nodes.map(({ target, failureSummary }) => [target, failureSummary]) }))).toEqual([]);
+  expect(
+    (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({
+      id,
+      at: nodes.map(({ target, failureSummary }) => [target, failureSummary]),
+    })),
+  ).toEqual([]);
 }

@@ -1,4 +1,5 @@
-// The ring stage of the Lab, as a person uses it: played, stepped, scrubbed, compared; every number on it is the engine's.
+// The ring stage of the Lab, as a person uses it: played, stepped, scrubbed, compared; every number on it is the
+// engine's.
 import { readFile } from "node:fs/promises";
 import { AxeBuilder } from "@axe-core/playwright";
 import { type Download, expect, type Locator, type Page, test } from "@playwright/test";
@@ -10,7 +11,8 @@ const run = (page: Page) => page.getByRole("button", { name: "Run", exact: true 
 const verdict = (page: Page) => page.getByRole("heading", { name: "Passed: O and LSE agree with float64" });
 const play = (page: Page) => page.getByRole("button", { name: /^(Play|Pause)$/ });
 const slider = (page: Page) => page.getByRole("slider", { name: "Moment of the run" });
-const ring = (page: Page, variant = "pass-KV") => page.getByRole("group", { name: new RegExp(`^Ring of \\d+ ranks, ${variant}`) });
+const ring = (page: Page, variant = "pass-KV") =>
+  page.getByRole("group", { name: new RegExp(`^Ring of \\d+ ranks, ${variant}`) });
 const mask = (page: Page, name = "Mask of pass-KV") => page.getByRole("group", { name: new RegExp(`^${name}: `) });
 const count = (n: number) => n.toLocaleString("en-US");
 
@@ -25,7 +27,10 @@ async function bytes(download: Download): Promise<Buffer> {
 }
 
 async function saved(page: Page, button: string): Promise<Buffer> {
-  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: button }).click()]);
+  const [download] = await Promise.all([
+    page.waitForEvent("download"),
+    page.getByRole("button", { name: button }).click(),
+  ]);
   return await bytes(download);
 }
 
@@ -35,7 +40,9 @@ async function report(page: Page): Promise<Report> {
 
 /** Rows of a table's body as texts. */
 async function rows(table: Locator): Promise<string[][]> {
-  return await table.locator("tbody tr").evaluateAll((all) => all.map((row) => [...row.children].map((cell) => (cell as HTMLElement).innerText.trim())));
+  return await table.locator("tbody tr").evaluateAll((all) =>
+    all.map((row) => [...row.children].map((cell) => (cell as HTMLElement).innerText.trim()))
+  );
 }
 
 /** The stage's own time, in seconds. */
@@ -66,7 +73,11 @@ test("a run plays by itself once, is paused, goes on, and ends where its ring en
   await expect(slider(page)).toHaveValue("1000", { timeout: 15_000 });
   await expect(page.getByRole("button", { name: "Play", exact: true })).toBeVisible();
   const { spans } = await report(page);
-  const end = Math.max(...spans.filter(({ lane }) => lane === "device" || lane === "receive").map(({ start, duration }) => start + duration));
+  const end = Math.max(
+    ...spans.filter(({ lane }) => lane === "device" || lane === "receive").map(({ start, duration }) =>
+      start + duration
+    ),
+  );
   expect(Math.abs(await time(page) - end)).toBeLessThan(0.006 * end);
 });
 
@@ -106,13 +117,18 @@ test("what stands on the stage at a moment is what the run's spans say of it", a
     const share = Number(await slider(page).inputValue());
     const label = (await ring(page).getAttribute("aria-label"))!;
     const ringSpans = spans.filter(({ lane, kind }) => lane === "receive" || (lane === "device" && kind !== "compile"));
-    const [from, end] = [Math.min(...ringSpans.map(({ start }) => start)), Math.max(...ringSpans.map(({ start, duration }) => start + duration))];
+    const [from, end] = [
+      Math.min(...ringSpans.map(({ start }) => start)),
+      Math.max(...ringSpans.map(({ start, duration }) => start + duration)),
+    ];
     // The slider has a thousand positions: a rank whose span begins or ends within one of them may be on either side.
     const [early, late] = [share - 1, share + 1].map((s) => from + (s / 1000) * (end - from));
     const within = ({ start, duration }: Span) => start <= early && late < start + duration;
     const attending = spans.filter((span) => span.kind === "attend" && within(span));
     expect(attending.some((span) => span.hop === hop), `some rank is in hop ${hop}`).toBe(true);
-    for (const span of attending) expect(label).toContain(`rank ${span.rank} hop ${span.hop}, attends to the keys of rank ${span.peer}`);
+    for (const span of attending) {
+      expect(label).toContain(`rank ${span.rank} hop ${span.hop}, attends to the keys of rank ${span.peer}`);
+    }
     for (const span of spans.filter((one) => one.kind === "receive" && within(one))) {
       const owner = (span.peer! - span.hop + ranks) % ranks;
       const token = ring(page).locator(`.token[data-owner="${owner}"]`);
@@ -130,12 +146,22 @@ test("work per rank, bytes per link and the table of hops are the report's", asy
   const { spans, perRank, ranks } = await report(page);
   const links = await rows(page.getByRole("table", { name: /^Bytes per link/ }));
   expect(links).toHaveLength(ranks + 1);
-  perRank.forEach(({ ring: sent, all2all }, rank) => expect([links[rank][1], links[rank][2], links[rank][4]]).toEqual([count(sent.bytes), String(sent.messages), count(all2all.bytes)]));
-  const done = Array.from({ length: ranks }, (_, rank) => spans.filter((span) => span.rank === rank).reduce((sum, span) => sum + span.flops, 0));
+  perRank.forEach(({ ring: sent, all2all }, rank) =>
+    expect([links[rank][1], links[rank][2], links[rank][4]]).toEqual([
+      count(sent.bytes),
+      String(sent.messages),
+      count(all2all.bytes),
+    ])
+  );
+  const done = Array.from(
+    { length: ranks },
+    (_, rank) => spans.filter((span) => span.rank === rank).reduce((sum, span) => sum + span.flops, 0),
+  );
   const work = await rows(page.getByRole("table", { name: /^Work per rank/ }));
   for (let rank = 0; rank < ranks; rank++) {
     const [value, unit] = work[rank][1].split(" ");
-    expect(Math.abs((Number(value) * { kFLOP: 1e3, MFLOP: 1e6 }[unit as "kFLOP" | "MFLOP"]) / done[rank] - 1)).toBeLessThan(0.01);
+    expect(Math.abs((Number(value) * { kFLOP: 1e3, MFLOP: 1e6 }[unit as "kFLOP" | "MFLOP"]) / done[rank] - 1))
+      .toBeLessThan(0.01);
   }
   expect(work[ranks][1]).toBe(`${((Math.max(...done) * ranks) / done.reduce((a, b) => a + b, 0)).toFixed(2)} ×`);
   expect(Number(work[ranks][2].split(" ")[0])).toBeGreaterThan(1.1);
@@ -143,7 +169,9 @@ test("work per rank, bytes per link and the table of hops are the report's", asy
   const table = page.getByRole("table", { name: /^Who attends to what/ });
   await expect(table).toBeVisible();
   const hops = await rows(table);
-  for (const { rank, hop, peer } of spans.filter(({ kind }) => kind === "attend")) expect(hops[hop][rank + 1]).toMatch(new RegExp(`^${peer}\\s`));
+  for (const { rank, hop, peer } of spans.filter(({ kind }) => kind === "attend")) {
+    expect(hops[hop][rank + 1]).toMatch(new RegExp(`^${peer}\\s`));
+  }
   await page.getByRole("button", { name: "2", exact: true }).click();
   await expect(page).toHaveURL(/&hop=2$/);
 });
@@ -153,7 +181,8 @@ test("the All2All has a colour and a hatching of its own, apart from waiting", a
   await runs(page, query.replace("pass-kv", "pass-q"));
   const legend = page.getByRole("list", { name: "Kinds of time" });
   await expect(legend.getByText("All2All", { exact: true })).toBeVisible();
-  const colourOf = (hatching: string) => page.locator(`ringside-timeline #${hatching} rect`).evaluate((rect) => getComputedStyle(rect).fill);
+  const colourOf = (hatching: string) =>
+    page.locator(`ringside-timeline #${hatching} rect`).evaluate((rect) => getComputedStyle(rect).fill);
   expect(await colourOf("hatch-all2all")).not.toBe(await colourOf("hatch-wait"));
   const spans = page.getByRole("img", { name: /All2All waits for all ranks/ });
   await expect(spans).toHaveCount(4);
@@ -304,7 +333,15 @@ test("pass-KV beside pass-Q with one click: both run on the same input, to one s
   const links = await rows(page.getByRole("table", { name: /^Bytes per link/ }).nth(1));
   expect(links[0][1]).toBe(count(3 * 24 * 4 * 16 * 4));
   expect(links[0][4]).toBe(count(3 * 24 * 4 * 17 * 4));
-  const ends = await Promise.all(["pass-KV", "pass-Q"].map(async (name) => /to ([\d.]+ m?s)\./.exec((await page.getByRole("group", { name: new RegExp(`^Timeline of ${name} of 4 ranks`) }).getAttribute("aria-label"))!)![1]));
+  const ends = await Promise.all(
+    ["pass-KV", "pass-Q"].map(async (name) =>
+      /to ([\d.]+ m?s)\./.exec(
+        (await page.getByRole("group", { name: new RegExp(`^Timeline of ${name} of 4 ranks`) }).getAttribute(
+          "aria-label",
+        ))!,
+      )![1]
+    ),
+  );
   expect(ends[0]).toBe(ends[1]);
   await compare.click();
   await expect(page).not.toHaveURL(/compare/);
@@ -359,7 +396,14 @@ for (const colorScheme of ["light", "dark"] as const) {
     // Three looks at a page of a thousand drawn things.
     test.setTimeout(120_000);
     await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-    const clean = async (state: string) => expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({ id, at: nodes.map(({ target }) => target) })), state).toEqual([]);
+    const clean = async (state: string) =>
+      expect(
+        (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({
+          id,
+          at: nodes.map(({ target }) => target),
+        })),
+        state,
+      ).toEqual([]);
     await runs(page, `${query}&hop=1`);
     await page.getByText("Hop by hop, as a table").click();
     await page.getByRole("table", { name: /^Work per rank/ }).getByRole("row").nth(2).hover();
@@ -369,6 +413,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     await clean("comparison");
     await page.setViewportSize({ width: 390, height: 844 });
     await clean("narrow");
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen").toBeLessThanOrEqual(390);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen")
+      .toBeLessThanOrEqual(390);
   });
 }

@@ -1,4 +1,5 @@
-// The Step view, as a person uses it: a real run that halts, stepped through by button and by key, with numbers that are the engine's.
+// The Step view, as a person uses it: a real run that halts, stepped through by button and by key, with numbers that
+// are the engine's.
 import { readFile } from "node:fs/promises";
 import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Page, test } from "@playwright/test";
@@ -11,7 +12,8 @@ const pattern = (query: string) => new RegExp(query.replaceAll("?", "\\?"));
 
 const run = (page: Page) => page.getByRole("button", { name: "Run", exact: true });
 const step = (page: Page) => page.getByRole("button", { name: "Step one hop" });
-const cell = (page: Page, name: string | RegExp) => page.getByRole("table", { name: /^Ranks/ }).getByRole("button", { name });
+const cell = (page: Page, name: string | RegExp) =>
+  page.getByRole("table", { name: /^Ranks/ }).getByRole("button", { name });
 const story = (page: Page) => page.getByRole("table", { name: /^After each hop/ });
 const verdict = (page: Page) => page.getByRole("heading", { name: "Passed: O and LSE agree with float64" });
 const restart = (page: Page) => page.getByRole("button", { name: "Restart" });
@@ -30,7 +32,8 @@ async function halted(page: Page, stage: string, ranks = 3): Promise<void> {
 }
 
 /** The cells of a row as they are read. */
-const cells = async (table: ReturnType<typeof story>, name: string | RegExp) => (await table.getByRole("row", { name }).getByRole("cell").allTextContents()).map((text) => text.trim());
+const cells = async (table: ReturnType<typeof story>, name: string | RegExp) =>
+  (await table.getByRole("row", { name }).getByRole("cell").allTextContents()).map((text) => text.trim());
 const number = (text: string) => Number(text.replace("−∞", "-Infinity").replaceAll("−", "-").replaceAll(",", ""));
 
 let thrown: Error[] = [];
@@ -40,15 +43,35 @@ test.beforeEach(({ page }) => {
 });
 test.afterEach(() => expect(thrown, "errors that the page did not catch").toEqual([]));
 
-for (const [variant, backend] of [["pass-kv", "webgpu"], ["pass-q", "webgpu"], ["pass-kv", "cpu"], ["pass-q", "cpu"]] as const) {
+for (
+  const [variant, backend] of [["pass-kv", "webgpu"], ["pass-q", "webgpu"], ["pass-kv", "cpu"], [
+    "pass-q",
+    "cpu",
+  ]] as const
+) {
   test(`${variant} on ${backend}: stepped hop by hop, each partial is float64's over the keys seen so far, and the end is the run's result`, async ({ page }) => {
     await begins(page, `${small}&variant=${variant}&backend=${backend}&token=40&head=3&dim=5`);
     await expect(page.getByRole("heading", { name: /^0 Rank 0, hop 0/ })).toBeVisible();
     await expect(page.getByText("It holds no partial result yet")).toBeVisible();
     const [seed, T, P, H, Hkv, D, N, row, head, dim] = [7, 64, 32, 4, 2, 16, 3, 40, 3, 5];
-    const input = { q: seededRows(seed, "q", 0, T, H * D), k: seededRows(seed, "k", 0, T + P, Hkv * D), v: seededRows(seed, "v", 0, T + P, Hkv * D), sequences: [{ new: T, cached: P }], heads: H, kvHeads: Hkv, headDim: D };
-    const held = (k: number) => [...headTail(P, N, k), ...headTail(T, N, k, P)].map(({ start, end }) => ({ sequence: 0, start, length: end - start }));
-    const home = [0, 1, 2].find((k) => headTail(T, N, k, P).some(({ start, end }) => start <= P + row && P + row < end))!;
+    const input = {
+      q: seededRows(seed, "q", 0, T, H * D),
+      k: seededRows(seed, "k", 0, T + P, Hkv * D),
+      v: seededRows(seed, "v", 0, T + P, Hkv * D),
+      sequences: [{ new: T, cached: P }],
+      heads: H,
+      kvHeads: Hkv,
+      headDim: D,
+    };
+    const held = (k: number) =>
+      [...headTail(P, N, k), ...headTail(T, N, k, P)].map(({ start, end }) => ({
+        sequence: 0,
+        start,
+        length: end - start,
+      }));
+    const home = [0, 1, 2].find((k) =>
+      headTail(T, N, k, P).some(({ start, end }) => start <= P + row && P + row < end)
+    )!;
     await expect(page.getByText(`Token 40 is at position 72; its query lives on rank ${home}`)).toBeVisible();
     const seen = [];
     for (let hop = 0; hop < N; hop++) {
@@ -76,12 +99,21 @@ for (const [variant, backend] of [["pass-kv", "webgpu"], ["pass-q", "webgpu"], [
     }
     await expect(verdict(page)).toBeVisible({ timeout: 20_000 });
     // The engine's own result, saved from the Lab, to the last bit.
-    const last = (await cells(story(page), variant === "pass-q" ? /^Merged on its rank/ : /^2 /)).slice(variant === "pass-q" ? 1 : 3).map(number);
+    const last = (await cells(story(page), variant === "pass-q" ? /^Merged on its rank/ : /^2 /)).slice(
+      variant === "pass-q" ? 1 : 3,
+    ).map(number);
     await page.getByRole("link", { name: "Lab" }).click();
-    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: /^O / }).or(page.getByRole("button", { name: "O as .npy" })).first().click()]);
+    const [download] = await Promise.all([
+      page.waitForEvent("download"),
+      page.getByRole("button", { name: /^O / }).or(page.getByRole("button", { name: "O as .npy" })).first().click(),
+    ]);
     const bytes = await readFile(await download.path());
-    const data = new Float32Array(bytes.buffer.slice(bytes.byteOffset + bytes.length - 4 * T * H * D, bytes.byteOffset + bytes.length));
-    expect(last.slice(1, 4).map(Math.fround)).toEqual(Array.from(data.subarray((row * H + head) * D + dim, (row * H + head) * D + dim + 3)));
+    const data = new Float32Array(
+      bytes.buffer.slice(bytes.byteOffset + bytes.length - 4 * T * H * D, bytes.byteOffset + bytes.length),
+    );
+    expect(last.slice(1, 4).map(Math.fround)).toEqual(
+      Array.from(data.subarray((row * H + head) * D + dim, (row * H + head) * D + dim + 3)),
+    );
     await expect(page.getByText("Its ranks halted (Step)")).toBeVisible();
   });
 }
@@ -153,11 +185,17 @@ test("a 16-bit wire costs nothing on seeded values, and what it costs on others 
 test("what is too large is said with its numbers, and one token is followed", async ({ page }) => {
   const address = "?seed=1&T=70&P=0&H=512&Hkv=1&D=64&N=8&variant=pass-kv&wire=f32&link=off&backend=cpu&token=69";
   await page.goto(`${address}#step`);
-  await expect(page.getByText("this page keeps at most 67.1 MB of a run, this experiment needs 74.5 MB; 63 new tokens would fit. Only the row of token 69 will travel.")).toBeVisible();
+  await expect(
+    page.getByText(
+      "this page keeps at most 67.1 MB of a run, this experiment needs 74.5 MB; 63 new tokens would fit. Only the row of token 69 will travel.",
+    ),
+  ).toBeVisible();
   await run(page).click();
   await halted(page, "hop 0", 8);
   await page.getByRole("button", { name: "Run to the end" }).click();
-  await expect(story(page).getByRole("row", { name: /^7 / }).getByRole("cell").nth(2)).toHaveText(/%/, { timeout: 40_000 });
+  await expect(story(page).getByRole("row", { name: /^7 / }).getByRole("cell").nth(2)).toHaveText(/%/, {
+    timeout: 40_000,
+  });
   await page.getByLabel("Token, 0 to 69").fill("3");
   await page.getByLabel("Token, 0 to 69").press("Enter");
   await expect(page.getByText("Run again to follow token 3.")).toBeVisible();
@@ -247,7 +285,14 @@ test("a device lost on purpose: named, and Restart gives every rank a new one", 
 for (const colorScheme of ["light", "dark"] as const) {
   test(`axe finds nothing in the ${colorScheme} theme, wide and narrow: empty, halted, done, failed`, async ({ page }) => {
     await page.emulateMedia({ colorScheme });
-    const clean = async (state: string) => expect((await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({ id, at: nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`) })), state).toEqual([]);
+    const clean = async (state: string) =>
+      expect(
+        (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({
+          id,
+          at: nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`),
+        })),
+        state,
+      ).toEqual([]);
     await page.goto(`${small.replace("N=3", "N=8")}&variant=pass-q&backend=cpu#step`);
     await expect(page.getByRole("heading", { name: "Step through a real run" })).toBeVisible();
     await clean("empty");
@@ -261,7 +306,8 @@ for (const colorScheme of ["light", "dark"] as const) {
     await clean("halted");
     await page.setViewportSize({ width: 390, height: 844 });
     await clean("halted, narrow");
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen").toBeLessThanOrEqual(390);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen")
+      .toBeLessThanOrEqual(390);
     await page.getByRole("button", { name: "Kill the worker of rank 0" }).click();
     await expect(page.getByRole("heading", { name: "A rank failed" })).toBeVisible({ timeout: 7000 });
     await clean("failed, narrow");

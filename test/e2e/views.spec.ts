@@ -19,9 +19,13 @@ async function there(page: Page, view: string): Promise<void> {
 async function violations(page: Page): Promise<string[]> {
   const found: string[] = [];
   await page.exposeFunction("violated", (what: string) => found.push(what));
-  await page.addInitScript(() => addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI, sourceFile }) => {
-    (globalThis as unknown as { violated(what: string): void }).violated(`${violatedDirective}: ${blockedURI} in ${sourceFile}`);
-  }));
+  await page.addInitScript(() =>
+    addEventListener("securitypolicyviolation", ({ violatedDirective, blockedURI, sourceFile }) => {
+      (globalThis as unknown as { violated(what: string): void }).violated(
+        `${violatedDirective}: ${blockedURI} in ${sourceFile}`,
+      );
+    })
+  );
   page.on("console", (message) => /Content.Security.Policy/i.test(message.text()) && found.push(message.text()));
   return found;
 }
@@ -42,12 +46,14 @@ test("page, scripts and workers come with the policy, and the page holds it too,
   await expect(held).toHaveAttribute("content", header.replace("; frame-ancestors 'none'", ""));
   expect(html).not.toMatch(/<script(?![^>]* src=)|\son\w+=/);
   // It is in force: a script that somebody else put into the page does not run.
-  expect(await page.evaluate(() => {
-    const script = document.createElement("script");
-    script.textContent = "globalThis.injected = true";
-    document.body.append(script);
-    return (globalThis as { injected?: boolean }).injected;
-  })).toBeUndefined();
+  expect(
+    await page.evaluate(() => {
+      const script = document.createElement("script");
+      script.textContent = "globalThis.injected = true";
+      document.body.append(script);
+      return (globalThis as { injected?: boolean }).injected;
+    }),
+  ).toBeUndefined();
 });
 
 test("every view works under the policy: runs, workers, pictures, downloads, Perfetto, the editor, Remote", async ({ page }) => {
@@ -56,12 +62,17 @@ test("every view works under the policy: runs, workers, pictures, downloads, Per
   for (const backend of ["cpu", "webgpu"]) {
     await page.goto(query.replace("cpu", backend));
     await page.getByRole("button", { name: "Run", exact: true }).click();
-    await expect(page.getByRole("heading", { name: "Passed: O and LSE agree with float64" })).toBeVisible({ timeout: 40_000 });
+    await expect(page.getByRole("heading", { name: "Passed: O and LSE agree with float64" })).toBeVisible({
+      timeout: 40_000,
+    });
   }
   for (const name of ["Stage as PNG", "Report as JSON"]) {
     await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name }).click()]);
   }
-  const [perfetto] = await Promise.all([page.waitForEvent("popup"), page.getByRole("button", { name: /in Perfetto/ }).click()]);
+  const [perfetto] = await Promise.all([
+    page.waitForEvent("popup"),
+    page.getByRole("button", { name: /in Perfetto/ }).click(),
+  ]);
   await perfetto.close();
   await go(page, "Step");
   await go(page, "Conversation");
@@ -109,7 +120,11 @@ test("what another view writes into the address leaves the Lab's files and typin
     const bytes = writeNpy([8, heads, 16], new Float32Array(8 * heads * 16));
     return { name, mimeType: "application/octet-stream", buffer: Buffer.from(bytes) };
   };
-  await page.getByLabel(/^(Use your own|Choose other) files …$/).setInputFiles([file("q.npy", 2), file("k.npy", 1), file("v.npy", 1)]);
+  await page.getByLabel(/^(Use your own|Choose other) files …$/).setInputFiles([
+    file("q.npy", 2),
+    file("k.npy", 1),
+    file("v.npy", 1),
+  ]);
   const own = page.getByRole("form", { name: "Experiment" });
   await expect(own).toContainText("inputs from q.npy, k.npy and v.npy");
   await go(page, "Planner");
@@ -124,6 +139,8 @@ test("what another view writes into the address leaves the Lab's files and typin
 
 test("opened from a file, the page says in one line why nothing is there", async ({ page }) => {
   await page.goto(new URL("../../web/dist/index.html", import.meta.url).href);
-  await expect(page.getByText(/^Ringside has not loaded\. .* run “npm start” in its folder/)).toBeVisible({ timeout: 10_000 });
+  await expect(page.getByText(/^Ringside has not loaded\. .* run “npm start” in its folder/)).toBeVisible({
+    timeout: 10_000,
+  });
   expect(fileURLToPath(page.url())).toContain("index.html");
 });

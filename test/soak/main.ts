@@ -1,11 +1,21 @@
-/** `npm run soak`: many random scripts with faults anywhere, and many damaged snapshots. Ends with status 1 at the first that goes wrong. */
+/**
+ * `npm run soak`: many random scripts with faults anywhere, and many damaged snapshots. Ends with status 1 at the first
+ * that goes wrong.
+ */
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { testPlatform } from "../platform.ts";
 import { damaged } from "./snapshots.ts";
 import { soak } from "./soak.ts";
 
-const { values } = parseArgs({ options: { cpu: { type: "string", default: "500" }, webgpu: { type: "string", default: "60" }, snapshots: { type: "string", default: "100000" }, seed: { type: "string", default: "1" } } });
+const { values } = parseArgs({
+  options: {
+    cpu: { type: "string", default: "500" },
+    webgpu: { type: "string", default: "60" },
+    snapshots: { type: "string", default: "100000" },
+    seed: { type: "string", default: "1" },
+  },
+});
 const platform = await testPlatform();
 for (const backend of ["cpu", "webgpu"] as const) {
   for (let i = 0; i < Number(values[backend]); i++) {
@@ -14,5 +24,7 @@ for (const backend of ["cpu", "webgpu"] as const) {
   }
 }
 console.log(`snapshots: ${JSON.stringify(await damaged(platform, Number(values.snapshots)))}`);
-console.log(`soak: ${values.cpu} scripts on the CPU, ${values.webgpu} on the adapter: no wrong result, nothing lost, nothing left running`);
+console.log(
+  `soak: ${values.cpu} scripts on the CPU, ${values.webgpu} on the adapter: no wrong result, nothing lost, nothing left running`,
+);
 if ("Deno" in globalThis) process.exit(0);

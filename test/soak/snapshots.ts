@@ -17,7 +17,10 @@ function resealed(bytes: Uint8Array): Uint8Array {
 }
 
 /** With another header. */
-function reheaded(bytes: Uint8Array, change: (header: { ranks: { sequence: number; ranges: { start: number; end: number }[] }[][] }) => void): Uint8Array {
+function reheaded(
+  bytes: Uint8Array,
+  change: (header: { ranks: { sequence: number; ranges: { start: number; end: number }[] }[][] }) => void,
+): Uint8Array {
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(LENGTH, true);
   const header = JSON.parse(new TextDecoder().decode(bytes.subarray(HEADER, HEADER + length)));
   change(header);
@@ -30,7 +33,10 @@ function reheaded(bytes: Uint8Array, change: (header: { ranks: { sequence: numbe
   return resealed(out);
 }
 
-/** Tries `count` damaged snapshots on one session; how many were refused. Throws at one that was taken and is not what was snapped. */
+/**
+ * Tries `count` damaged snapshots on one session; how many were refused. Throws at one that was taken and is not what
+ * was snapped.
+ */
 export async function damaged(platform: Platform, count: number): Promise<{ refused: number; exact: number }> {
   const options = { heads: 4, kvHeads: 2, headDim: 16, wireDtype: "f32" as const };
   const { q, k, v } = experiment({ ...options, sequences: [{ new: 50, cached: 0 }] });
@@ -51,14 +57,25 @@ export async function damaged(platform: Platform, count: number): Promise<{ refu
   const data = whole.length - (41 + 9) * 2 * 32 * 4;
   const crafted = [
     () => reheaded(whole, ({ ranks }) => (ranks[roll(3)][roll(2)].ranges[0].start += 1 + roll(3))),
-    () => reheaded(whole, ({ ranks }) => ranks.forEach((held) => held.forEach((s) => s.ranges.forEach((r) => [r.start, r.end] = [r.start + 1, r.end + 1])))),
+    () =>
+      reheaded(
+        whole,
+        ({ ranks }) =>
+          ranks.forEach((held) =>
+            held.forEach((s) => s.ranges.forEach((r) => [r.start, r.end] = [r.start + 1, r.end + 1]))
+          ),
+      ),
     () => reheaded(whole, ({ ranks }) => (ranks[1][0].ranges = ranks[0][0].ranges)),
     () => reheaded(whole, ({ ranks }) => ranks[roll(3)][0].ranges.push(ranks[roll(3)][0].ranges[0])),
     () => reheaded(whole, ({ ranks }) => (ranks[0][0].sequence = 3)),
     () => reheaded(whole, ({ ranks }) => (ranks[0][0].sequence = [-1, 0.5, 7][roll(3)])),
     () => {
       const out = whole.slice();
-      new DataView(out.buffer).setFloat32(data + 4 * roll((whole.length - data) / 4), [NaN, Infinity, -Infinity][roll(3)], true);
+      new DataView(out.buffer).setFloat32(
+        data + 4 * roll((whole.length - data) / 4),
+        [NaN, Infinity, -Infinity][roll(3)],
+        true,
+      );
       return resealed(out);
     },
   ];

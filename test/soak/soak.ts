@@ -1,4 +1,7 @@
-/** Random scripts of experiments, sessions and faults: every result is exact or a named error, and nothing is lost or left running. */
+/**
+ * Random scripts of experiments, sessions and faults: every result is exact or a named error, and nothing is lost or
+ * left running.
+ */
 import assert from "node:assert/strict";
 import process from "node:process";
 import { Cluster } from "../../engine/cluster/cluster.ts";
@@ -55,7 +58,9 @@ class Talk {
   constructor(session: Session, options: Talk["options"]) {
     this.session = session;
     this.options = options;
-    this.#inputs = [1, 2, 3].map((seed) => experiment({ ...options, variant: undefined, seed, sequences: [{ new: ROWS, cached: 0 }] }));
+    this.#inputs = [1, 2, 3].map((seed) =>
+      experiment({ ...options, variant: undefined, seed, sequences: [{ new: ROWS, cached: 0 }] })
+    );
   }
 
   rows(sequence: number, n: number): SessionRows {
@@ -74,7 +79,17 @@ class Talk {
       const fresh = q.length / (heads * headDim);
       const { k, v } = this.#inputs[sequence];
       const keys = (x: Float32Array) => x.subarray(0, (cached + fresh) * kvHeads * headDim);
-      const input = { heads, kvHeads, headDim, wireDtype, variant: "auto" as const, q, k: keys(k), v: keys(v), sequences: [{ new: fresh, cached }] };
+      const input = {
+        heads,
+        kvHeads,
+        headDim,
+        wireDtype,
+        variant: "auto" as const,
+        q,
+        k: keys(k),
+        v: keys(v),
+        sequences: [{ new: fresh, cached }],
+      };
       const { passed, ...off } = check(input, { out, lse });
       assert.ok(passed, `sequence ${sequence}, ${fresh} rows after ${cached}: ${JSON.stringify(off)}`);
       this.held.set(sequence, cached + fresh);
@@ -95,7 +110,9 @@ export async function soak(given: Platform, backend: Backend, seed: number): Pro
   try {
     await script(given, backend, new Dice(seed), say);
   } catch (error) {
-    throw new Error(`${backend}, seed ${seed}: ${error instanceof Error ? error.message : error}\n${said.join("\n")}`, { cause: error });
+    throw new Error(`${backend}, seed ${seed}: ${error instanceof Error ? error.message : error}\n${said.join("\n")}`, {
+      cause: error,
+    });
   }
 }
 
@@ -142,7 +159,9 @@ async function script(given: Platform, backend: Backend, dice: Dice, say: (text:
     const input = attention();
     const beside = dice.chance(0.6) ? cluster.attend(input).then((r) => exact(input, r), named) : undefined;
     const again = dice.chance(0.3) ? cluster.repair().catch(named) : undefined;
-    if (dice.chance(0.15)) setTimeout(() => strike(backend === "cpu" ? "exit" : dice.pick(["exit", "lose-device"])), dice.next() * spread);
+    if (dice.chance(0.15)) {
+      setTimeout(() => strike(backend === "cpu" ? "exit" : dice.pick(["exit", "lose-device"])), dice.next() * spread);
+    }
     const replaced = await repairing.catch(named);
     const also = await beside;
     await again;
@@ -162,26 +181,68 @@ async function script(given: Platform, backend: Backend, dice: Dice, say: (text:
   };
   const attention = () => {
     const heads = dice.pick([[4, 2], [8, 1], [4, 4]] as const);
-    const sequences = Array.from({ length: dice.whole(1, 2) }, () => ({ new: dice.whole(1, 60), cached: dice.pick([0, 0, dice.whole(1, 50)]) }));
-    const options = { variant: dice.pick(["pass-kv", "pass-q", "auto"] as const), wireDtype: dice.pick(["f32", "f32", "bf16", "f16"] as const), causal: dice.chance(0.8) };
-    return { ...experiment({ sequences, heads: heads[0], kvHeads: heads[1], seed: dice.whole(1, 9) }), ...options } as AttendInput;
+    const sequences = Array.from(
+      { length: dice.whole(1, 2) },
+      () => ({ new: dice.whole(1, 60), cached: dice.pick([0, 0, dice.whole(1, 50)]) }),
+    );
+    const options = {
+      variant: dice.pick(["pass-kv", "pass-q", "auto"] as const),
+      wireDtype: dice.pick(["f32", "f32", "bf16", "f16"] as const),
+      causal: dice.chance(0.8),
+    };
+    return {
+      ...experiment({ sequences, heads: heads[0], kvHeads: heads[1], seed: dice.whole(1, 9) }),
+      ...options,
+    } as AttendInput;
   };
   const exact = (input: AttendInput, result: { out: Float32Array; lse: Float32Array }) => {
     const { passed, out, lse } = check(input, result);
     const { sequences, variant, wireDtype, causal } = input;
-    assert.ok(passed, `a result that is not exact: ${JSON.stringify({ sequences, variant, wireDtype, causal, heads: input.heads, kvHeads: input.kvHeads, out, lse })}`);
+    assert.ok(
+      passed,
+      `a result that is not exact: ${
+        JSON.stringify({ sequences, variant, wireDtype, causal, heads: input.heads, kvHeads: input.kvHeads, out, lse })
+      }`,
+    );
     return "exact";
   };
 
   try {
     for (let turn = dice.whole(5, 9); turn > 0; turn--) {
-      const kinds: readonly Strike[] = ["none", "none", "none", "none", "cancel", "cancel", "exit", "drop", "beside", "dispose-session", backend === "cpu" ? "terminate" : "lose-device"];
+      const kinds: readonly Strike[] = [
+        "none",
+        "none",
+        "none",
+        "none",
+        "cancel",
+        "cancel",
+        "exit",
+        "drop",
+        "beside",
+        "dispose-session",
+        backend === "cpu" ? "terminate" : "lose-device",
+      ];
       const kind = dice.pick(kinds);
       const talk = talks.length > 0 ? dice.pick(talks) : undefined;
-      const what = talk === undefined ? dice.pick(["open", "attend"] as const) : dice.pick(["open", "attend", "prefill", "prefill", "prefill", "decode", "decode", "snapshot", "restore", "drop"] as const);
+      const what = talk === undefined ? dice.pick(["open", "attend"] as const) : dice.pick(
+        [
+          "open",
+          "attend",
+          "prefill",
+          "prefill",
+          "prefill",
+          "decode",
+          "decode",
+          "snapshot",
+          "restore",
+          "drop",
+        ] as const,
+      );
       const controller = new AbortController();
       const { signal } = controller;
-      const fault = kind === "drop" && size > 1 ? { rank: dice.whole(0, size - 1), hop: dice.whole(0, size - 2), kind: "drop" as const } : undefined;
+      const fault = kind === "drop" && size > 1
+        ? { rank: dice.whole(0, size - 1), hop: dice.whole(0, size - 2), kind: "drop" as const }
+        : undefined;
       const between = dice.chance(0.3);
       if (between) strike(kind);
       if (between && dice.chance(0.5)) await wait(dice.next() * spread);
@@ -194,7 +255,14 @@ async function script(given: Platform, backend: Backend, dice: Dice, say: (text:
         }
         if (what === "open" || talk === undefined) {
           if (talks.length === 2) return "two are open";
-          const options = { heads: 4, kvHeads: 2, headDim: 16, capacity: 192, wireDtype: dice.pick(["f32", "bf16"] as const), variant: dice.pick(["auto", "pass-kv", "pass-q"] as const) };
+          const options = {
+            heads: 4,
+            kvHeads: 2,
+            headDim: 16,
+            capacity: 192,
+            wireDtype: dice.pick(["f32", "bf16"] as const),
+            variant: dice.pick(["auto", "pass-kv", "pass-q"] as const),
+          };
           const one = new Talk(await cluster.session(options), options);
           talks.push(one);
           changed = one;
@@ -222,10 +290,13 @@ async function script(given: Platform, backend: Backend, dice: Dice, say: (text:
           return "dropped";
         }
         const decode = what === "decode" && held.size > 0;
-        const sequences = decode ? [...held.keys()].filter(() => dice.chance(0.8)) : [0, 1, 2].filter(() => dice.chance(0.5));
+        const sequences = decode
+          ? [...held.keys()].filter(() => dice.chance(0.8))
+          : [0, 1, 2].filter(() => dice.chance(0.5));
         if (sequences.length === 0) sequences.push(decode ? [...held.keys()][0] : 0);
         const batch = sequences.map((s) => talk.rows(s, decode ? 1 : Math.max(1, dice.whole(1, 50))));
-        const result = await (decode ? session.decode(batch, { signal, fault }) : session.prefill(batch, { signal, fault }));
+        const result =
+          await (decode ? session.decode(batch, { signal, fault }) : session.prefill(batch, { signal, fault }));
         talk.done(batch, result);
         changed = talk;
         return "exact";
@@ -242,19 +313,26 @@ async function script(given: Platform, backend: Backend, dice: Dice, say: (text:
         await talk.session.dispose();
       }
       const how = await acting;
-      say(`${what}, ${kind}${between ? " before it" : ""}: ${how}${beside === undefined ? "" : `; beside it: ${beside}`}`);
+      say(
+        `${what}, ${kind}${between ? " before it" : ""}: ${how}${beside === undefined ? "" : `; beside it: ${beside}`}`,
+      );
       // Whatever happened, every session holds what it should, to the byte, and a second experiment is exact.
       for (const one of talks) {
         const bytes = await atLast(() => one.session.snapshot());
         if (one === changed) one.bytes = bytes;
-        else assert.ok(bytes.length === one.bytes.length && bytes.every((b, i) => b === one.bytes[i]), "a cache that changed");
+        else {assert.ok(
+            bytes.length === one.bytes.length && bytes.every((b, i) => b === one.bytes[i]),
+            "a cache that changed",
+          );}
       }
       const input = attention();
       exact(input, await atLast(() => cluster.attend(input)));
     }
     if (backend === "webgpu") {
       await atLast(() => cluster.attend(attention()));
-      for (const { buffers } of await cluster.ranks.askAll((service) => service.held())) assert.ok(buffers <= 100, `${buffers} buffers on a rank`);
+      for (const { buffers } of await cluster.ranks.askAll((service) => service.held())) {
+        assert.ok(buffers <= 100, `${buffers} buffers on a rank`);
+      }
     }
     if (dice.chance(0.3)) {
       const running = cluster.attend(attention()).then(() => "exact", named);
@@ -270,7 +348,9 @@ async function script(given: Platform, backend: Backend, dice: Dice, say: (text:
 
 /** A named error as text; any other is thrown on. */
 function named(error: unknown): string {
-  if (error instanceof RankError || error instanceof LimitError || error instanceof InputError) return `${error.name}: ${error.message}`;
+  if (error instanceof RankError || error instanceof LimitError || error instanceof InputError) {
+    return `${error.name}: ${error.message}`;
+  }
   if (error instanceof DOMException && error.name === "AbortError") return `AbortError: ${error.message}`;
   throw error;
 }

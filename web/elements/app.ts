@@ -39,21 +39,39 @@ export class RingsideApp extends LitElement {
       this.#loaded = view;
       this.requestUpdate();
       return view.render(this.#session);
-    }, (error: unknown) => html`<p class="notice" role="alert">The view “${view.title}” could not be loaded: ${String(error)}. Reload the page to try again.</p>`);
+    }, (error: unknown) =>
+      html`
+        <p class="notice"
+          role="alert">The view “${view.title}” could not be loaded: ${String(error)}. Reload the page to try again.</p>
+      `);
     return until(this.#loading, html`<p class="notice">Loading ${view.title} …</p>`);
   }
 
   protected override render(): TemplateResult {
     const session = this.#session;
-    if (this._view.whole) return html`<ringside-rail .current=${this._view.id}></ringside-rail><main class="whole" ${scrolls()} aria-label=${this._view.title}>${this.#stage()}</main>`;
+    if (this._view.whole) {
+      return html`
+        <ringside-rail .current=${this._view.id}></ringside-rail>
+        <main class="whole" ${scrolls()} aria-label=${this._view.title}>${this.#stage()}</main>
+      `;
+    }
     const { result, phase, experiment } = session.state;
     const ranks = result?.report.ranks ?? experiment?.N ?? session.reading.experiment?.N ?? 4;
-    const note = phase === "empty" ? "Nothing has run yet: each span of a run is drawn here as it was measured." : session.running ? "Spans are drawn when the ranks have answered." : "This run ended before there was anything to draw.";
+    const note = phase === "empty"
+      ? "Nothing has run yet: each span of a run is drawn here as it was measured."
+      : session.running
+      ? "Spans are drawn when the ranks have answered."
+      : "This run ended before there was anything to draw.";
     return html`
       <ringside-rail .current=${this._view.id}></ringside-rail>
-      <div class="head"><ringside-sentence .session=${session} .draft=${session.draft} .state=${session.state} .other=${session.other} .adapter=${session.adapter}></ringside-sentence></div>
+      <div class="head">
+        <ringside-sentence .session=${session} .draft=${session.draft} .state=${session.state} .other=${session.other}
+          .adapter=${session.adapter}></ringside-sentence>
+      </div>
       <main ${scrolls()} aria-label=${this._view.title}>${this.#stage()}</main>
-      ${this._view.tall && result === undefined ? nothing : html`<aside ${scrolls()} aria-label="Timeline">${this.#timelines(ranks, note)}</aside>`}
+      ${this._view.tall && result === undefined
+        ? nothing
+        : html`<aside ${scrolls()} aria-label="Timeline">${this.#timelines(ranks, note)}</aside>`}
       <p class="unseen" role="status">${this.#news()}</p>
     `;
   }
@@ -61,10 +79,25 @@ export class RingsideApp extends LitElement {
   /** The run's timeline; both variants' to one scale, where both are shown. */
   #timelines(ranks: number, note: string): TemplateResult {
     const { state, other, compare, selection } = this.#session;
-    const reports = [state, ...(compare ? [other] : [])].flatMap(({ result }) => (result === undefined ? [] : [result.report]));
-    if (reports.length < 2) return html`<ringside-timeline .spans=${reports[0]?.spans ?? none} .ranks=${ranks} .note=${note} .selection=${selection}></ringside-timeline>`;
+    const reports = [state, ...(compare ? [other] : [])].flatMap((
+      { result },
+    ) => (result === undefined ? [] : [result.report]));
+    if (reports.length < 2) {
+      return html`<ringside-timeline .spans=${
+        reports[0]?.spans ?? none
+      } .ranks=${ranks} .note=${note} .selection=${selection}></ringside-timeline>`;
+    }
     const end = Math.max(...reports.flatMap(({ spans }) => spans.map(({ start, duration }) => start + duration)));
-    return html`<div class="two">${[...reports].sort((a, b) => a.variant.localeCompare(b.variant)).map(({ variant, spans }) => html`<ringside-timeline .heading=${`Timeline of ${choices.variant[variant]}`} .spans=${spans} .ranks=${ranks} .end=${end} .selection=${selection}></ringside-timeline>`)}</div>`;
+    return html`<div class="two">${
+      [...reports].sort((a, b) => a.variant.localeCompare(b.variant)).map(({ variant, spans }) =>
+        html`
+          <ringside-timeline .heading=${`Timeline of ${
+            choices.variant[variant]
+          }`} .spans=${spans} .ranks=${ranks} .end=${end}
+            .selection=${selection}></ringside-timeline>
+        `
+      )
+    }</div>`;
   }
 
   /** What a screen reader hears as a run goes on: its steps, not its every hop. */
@@ -74,7 +107,11 @@ export class RingsideApp extends LitElement {
     if (compare && phase === "done" && other.phase !== "empty") {
       const name = choices.variant[other.experiment!.variant];
       if (other.phase === "failed") return `${name} failed: ${other.failure?.message}`;
-      return other.phase === "done" ? `Both variants have run; ${name} ${other.check?.passed ? "passed" : "failed the check"}.` : other.phase === "cancelled" ? `${name} was cancelled.` : `${name} runs on the same input.`;
+      return other.phase === "done"
+        ? `Both variants have run; ${name} ${other.check?.passed ? "passed" : "failed the check"}.`
+        : other.phase === "cancelled"
+        ? `${name} was cancelled.`
+        : `${name} runs on the same input.`;
     }
     switch (phase) {
       case "empty":
@@ -90,7 +127,11 @@ export class RingsideApp extends LitElement {
       case "checking":
         return "Checking against float64.";
       case "done":
-        return `${check?.passed ? "Passed" : "Failed the check"}: largest error of O ${formatError(check!.out.max)}, of LSE ${formatError(check!.lse.max)}. ${formatBytes(result!.report.perRank.reduce((sum, rank) => sum + rank.bytesSent, 0))} sent.`;
+        return `${check?.passed ? "Passed" : "Failed the check"}: largest error of O ${
+          formatError(check!.out.max)
+        }, of LSE ${formatError(check!.lse.max)}. ${
+          formatBytes(result!.report.perRank.reduce((sum, rank) => sum + rank.bytesSent, 0))
+        } sent.`;
       case "failed":
         return `${failure?.title}: ${failure?.message}`;
       case "cancelled":
@@ -160,7 +201,8 @@ export class RingsideApp extends LitElement {
         :host {
           grid-template: "rail" auto "head" auto "stage" 1fr "time" auto / minmax(0, 1fr);
         }
-        .head, main:not(.whole) {
+        .head,
+        main:not(.whole) {
           padding: 16px;
         }
         .whole {

@@ -4,17 +4,31 @@ import type { Adapter } from "../adapter.ts";
 import type { RunState } from "../run.ts";
 import "./kernels.ts";
 
-/** Says the adapter of a run where one is shown, else what the browser offers. A fall-back is said aloud, and so are kernels of the visitor's own. */
+/**
+ * Says the adapter of a run where one is shown, else what the browser offers. A fall-back is said aloud, and so are
+ * kernels of the visitor's own.
+ */
 export function badge(adapter: Adapter | undefined, backend: string, state: RunState): TemplateResult {
   const ran = state.phase === "done" ? state.result?.report : undefined;
-  if (adapter === undefined) return html`<p class="badge"><span class="lamp"></span><span>looking for an adapter …</span></p>`;
+  if (adapter === undefined) {
+    return html`<p class="badge"><span class="lamp"></span><span>looking for an adapter …</span></p>`;
+  }
   if (!adapter.webgpu) {
     const asked = backend === "webgpu";
-    return html`<p class="badge"><span class="lamp soft"></span><span><b>Plain TypeScript</b> on the CPU${asked ? `: ${adapter.name}` : ""}</span></p>`;
+    return html`<p class="badge"><span class="lamp soft"></span><span><b>Plain TypeScript</b> on the CPU${
+      asked ? `: ${adapter.name}` : ""
+    }</span></p>`;
   }
-  if (backend === "cpu") return html`<p class="badge"><span class="lamp soft"></span><span><b>Plain TypeScript</b> on the CPU, as chosen</span></p>`;
+  if (backend === "cpu") {
+    return html`<p class="badge"><span class="lamp soft"></span><span><b>Plain TypeScript</b> on the CPU, as chosen</span></p>`;
+  }
   const name = ran?.backend === "webgpu" ? ran.adapter.name : adapter.name;
-  return html`<p class="badge"><span class="lamp ${adapter.software ? "soft" : "hard"}"></span><span><b>${adapter.software ? "Software adapter" : "GPU"}</b> ${name}</span></p><ringside-kernels></ringside-kernels>`;
+  return html`
+    <p class="badge"><span class="lamp ${adapter.software ? "soft" : "hard"}"></span><span><b>${adapter.software
+      ? "Software adapter"
+      : "GPU"}</b> ${name}</span></p>
+    <ringside-kernels></ringside-kernels>
+  `;
 }
 
 /** For the element that shows it. */

@@ -4,5 +4,7 @@ import { onRankColour, rankColour } from "../palette.ts";
 
 /** The mark of a rank among `ranks`. */
 export function disc(rank: number, ranks: number): TemplateResult {
-  return html`<span class="disc" style="background:${rankColour(rank, ranks)};color:${onRankColour(rank, ranks)}">${rank}</span>`;
+  return html`<span class="disc" style="background:${rankColour(rank, ranks)};color:${
+    onRankColour(rank, ranks)
+  }">${rank}</span>`;
 }

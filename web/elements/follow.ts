@@ -9,7 +9,12 @@ export class Follow implements ReactiveController {
   #target: EventTarget | undefined;
   #connected = false;
 
-  constructor(host: ReactiveControllerHost, of: () => EventTarget | undefined, names: readonly string[], act = () => host.requestUpdate()) {
+  constructor(
+    host: ReactiveControllerHost,
+    of: () => EventTarget | undefined,
+    names: readonly string[],
+    act = () => host.requestUpdate(),
+  ) {
     this.#of = of;
     this.#names = names;
     this.#act = act;

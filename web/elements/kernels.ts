@@ -1,4 +1,7 @@
-/** Says which of the visitor's kernels runs use in place of the shipped ones, with the way back; nothing where they use none. */
+/**
+ * Says which of the visitor's kernels runs use in place of the shipped ones, with the way back; nothing where they use
+ * none.
+ */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { sayVariant, variants } from "../variants.ts";
 import { Follow } from "./follow.ts";
@@ -14,7 +17,14 @@ export class RingsideKernels extends LitElement {
   protected override render(): TemplateResult | typeof nothing {
     const used = variants.inUse;
     if (used.length === 0) return nothing;
-    return html`<p role="note" aria-label="Kernels of your own">${used.map((v) => html`<span class=${v.check.passed ? "" : "wrong"}><a href="#shaders">${v.kernel}</a> · ${sayVariant(v)}</span>`)}<button type="button" @click=${() => variants.chooseShipped()}>Use the shipped</button></p>`;
+    return html`
+      <p role="note"
+        aria-label="Kernels of your own">${used.map((v) =>
+          html`<span class=${v.check.passed ? "" : "wrong"}><a href="#shaders">${v.kernel}</a> · ${
+            sayVariant(v)
+          }</span>`
+        )}<button type="button" @click=${() => variants.chooseShipped()}>Use the shipped</button></p>
+    `;
   }
 
   static override styles = [
@@ -37,7 +47,8 @@ export class RingsideKernels extends LitElement {
           text-align: right;
         }
       }
-      a, button {
+      a,
+      button {
         color: var(--accent);
       }
       button {

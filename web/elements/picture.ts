@@ -1,10 +1,27 @@
 /** Pictures of the page as files of their own: SVG with the page's styles written in, and PNG made from it. */
 import { download } from "./download.ts";
 
-const kept = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray", "stroke-linejoin", "stroke-linecap", "paint-order", "font-size", "font-weight", "text-anchor", "opacity"] as const;
+const kept = [
+  "fill",
+  "fill-opacity",
+  "stroke",
+  "stroke-width",
+  "stroke-opacity",
+  "stroke-dasharray",
+  "stroke-linejoin",
+  "stroke-linecap",
+  "paint-order",
+  "font-size",
+  "font-weight",
+  "text-anchor",
+  "opacity",
+] as const;
 const gap = 24;
 
-/** Pictures beside each other as one SVG: what the page's styles say is written into each element, on the page's ground, with a caption below. */
+/**
+ * Pictures beside each other as one SVG: what the page's styles say is written into each element, on the page's ground,
+ * with a caption below.
+ */
 export function svgText(charts: readonly SVGSVGElement[], title: string, caption: readonly string[]): string {
   const boxes = charts.map((chart) => chart.getBoundingClientRect());
   const width = boxes.reduce((sum, box) => sum + box.width, gap * (charts.length - 1));
@@ -64,7 +81,11 @@ export async function pngOf(text: string, scale = 2): Promise<Uint8Array<ArrayBu
     canvas.height = Math.round(image.naturalHeight * scale);
     canvas.getContext("2d")!.drawImage(image, 0, 0, canvas.width, canvas.height);
     const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, "image/png"));
-    if (blob === null) throw new Error(`The browser made no PNG of ${canvas.width} × ${canvas.height} pixels; the SVG can be saved instead.`);
+    if (blob === null) {
+      throw new Error(
+        `The browser made no PNG of ${canvas.width} × ${canvas.height} pixels; the SVG can be saved instead.`,
+      );
+    }
     return new Uint8Array(await blob.arrayBuffer());
   } finally {
     URL.revokeObjectURL(address);

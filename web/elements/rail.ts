@@ -8,7 +8,8 @@ import { shared } from "./style.ts";
 const themes: readonly Theme[] = ["auto", "light", "dark"];
 const icons: Readonly<Record<Theme, string>> = {
   auto: "M12 4a8 8 0 1 0 0 16zM12 4a8 8 0 0 1 0 16",
-  light: "M12 8a4 4 0 1 0 0 8a4 4 0 0 0 0-8M12 2v2.5M12 19.5V22M2 12h2.5M19.5 12H22M4.9 4.9l1.8 1.8M17.3 17.3l1.8 1.8M19.1 4.9l-1.8 1.8M6.7 17.3l-1.8 1.8",
+  light:
+    "M12 8a4 4 0 1 0 0 8a4 4 0 0 0 0-8M12 2v2.5M12 19.5V22M2 12h2.5M19.5 12H22M4.9 4.9l1.8 1.8M17.3 17.3l1.8 1.8M19.1 4.9l-1.8 1.8M6.7 17.3l-1.8 1.8",
   dark: "M20 14.5A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.5z",
 };
 
@@ -32,13 +33,23 @@ export class RingsideRail extends LitElement {
   }
 
   protected override render(): TemplateResult {
-    return html`<header>
-      <h1><svg viewBox="0 0 32 32" width="32" height="32" aria-hidden="true"><circle cx="16" cy="16" r="10" /><circle class="dot" cx="16" cy="6" r="4" /><circle class="dot" cx="26" cy="16" r="4" /><circle class="dot" cx="16" cy="26" r="4" /><circle class="dot" cx="6" cy="16" r="4" /></svg><span>Ringside</span></h1>
-      <nav ${scrolls()} aria-label="Views"><ul>
-        ${views.map(({ id, title, icon }) => html`<li><a href="#${id}" aria-current=${id === this.current ? "page" : "false"}>${drawing(icon)}<span>${title}</span></a></li>`)}
-      </ul></nav>
-      <button class="theme" @click=${this.#turn} aria-label="Theme: ${this._theme}" title="Theme: ${this._theme}">${drawing(icons[this._theme], this._theme === "auto")}<span>${this._theme}</span></button>
-    </header>`;
+    return html`
+      <header>
+        <h1><svg viewBox="0 0 32 32" width="32" height="32" aria-hidden="true"><circle cx="16" cy="16" r="10" /><circle class="dot" cx="16" cy="6" r="4" /><circle class="dot" cx="26" cy="16" r="4" /><circle class="dot" cx="16" cy="26" r="4" /><circle class="dot" cx="6" cy="16" r="4" /></svg><span>Ringside</span></h1>
+        <nav ${scrolls()} aria-label="Views">
+          <ul>
+              ${views.map(({ id, title, icon }) =>
+                html`<li><a href="#${id}" aria-current=${id === this.current ? "page" : "false"}>${
+                  drawing(icon)
+                }<span>${title}</span></a></li>`
+              )}
+            </ul>
+        </nav>
+        <button class="theme" @click=${this.#turn} aria-label="Theme: ${this._theme}"
+          title="Theme: ${this._theme}">${drawing(icons[this._theme], this._theme === "auto")}<span>${this
+            ._theme}</span></button>
+      </header>
+    `;
   }
 
   static override styles = [
@@ -56,7 +67,9 @@ export class RingsideRail extends LitElement {
         font-size: var(--small);
         line-height: 16px;
       }
-      h1, a, .theme {
+      h1,
+      a,
+      .theme {
         display: flex;
         flex-direction: column;
         align-items: center;
@@ -82,7 +95,8 @@ export class RingsideRail extends LitElement {
       ul {
         list-style: none;
       }
-      a, .theme {
+      a,
+      .theme {
         width: 100%;
         padding: 8px 4px;
         border: 0;
@@ -93,7 +107,8 @@ export class RingsideRail extends LitElement {
         cursor: pointer;
         text-transform: capitalize;
       }
-      a:hover, .theme:hover {
+      a:hover,
+      .theme:hover {
         color: var(--ink);
       }
       a[aria-current="page"] {
@@ -115,7 +130,10 @@ export class RingsideRail extends LitElement {
         fill: currentColor;
       }
       @media (max-width: 640px) {
-        header, h1, a, .theme {
+        header,
+        h1,
+        a,
+        .theme {
           flex-direction: row;
           align-items: center;
         }
@@ -139,7 +157,8 @@ export class RingsideRail extends LitElement {
           display: flex;
           flex-wrap: wrap;
         }
-        a, .theme {
+        a,
+        .theme {
           width: auto;
           padding: 4px 8px;
         }
@@ -147,7 +166,8 @@ export class RingsideRail extends LitElement {
           gap: 8px;
         }
         /* Only the open view is named: the others' names are for readers that do not look. */
-        a:not([aria-current="page"]) span, .theme span {
+        a:not([aria-current="page"]) span,
+        .theme span {
           position: absolute;
           width: 1px;
           height: 1px;
@@ -166,7 +186,8 @@ export class RingsideRail extends LitElement {
           gap: 4px;
           padding: 4px 8px;
         }
-        h1 span, a span {
+        h1 span,
+        a span {
           position: absolute;
           width: 1px;
           height: 1px;
@@ -174,7 +195,8 @@ export class RingsideRail extends LitElement {
           clip-path: inset(50%);
           white-space: nowrap;
         }
-        a, .theme {
+        a,
+        .theme {
           padding: 6px;
         }
       }
@@ -184,7 +206,12 @@ export class RingsideRail extends LitElement {
 
 function drawing(path: string, half = false): TemplateResult {
   const [filled, rest] = half ? path.split("zM") : ["", path];
-  return html`<svg class="drawing ${half ? "half" : ""}" viewBox="0 0 24 24" aria-hidden="true"><path d=${half ? `${filled}z` : ""} /><path d=${half ? `M${rest}` : rest} /></svg>`;
+  return html`
+    <svg class="drawing ${half ? "half" : ""}" viewBox="0 0 24 24" aria-hidden="true">
+      <path d=${half ? `${filled}z` : ""} />
+      <path d=${half ? `M${rest}` : rest} />
+    </svg>
+  `;
 }
 
 customElements.define("ringside-rail", RingsideRail);

@@ -26,7 +26,9 @@ class Scrolls extends AsyncDirective {
   #watch(): void {
     const box = this.#box!;
     this.#sizes.disconnect();
-    const held = [...box.children].flatMap((child) => (child instanceof HTMLSlotElement ? child.assignedElements() : [child]));
+    const held = [...box.children].flatMap((
+      child,
+    ) => (child instanceof HTMLSlotElement ? child.assignedElements() : [child]));
     for (const element of [box, ...held]) this.#sizes.observe(element);
     this.#children.observe(box, { childList: true });
   }
@@ -55,5 +57,8 @@ class Scrolls extends AsyncDirective {
   }
 }
 
-/** `<div ${scrolls("Terms of the sum")}>`: the label is read when the box has the focus; without one the element has a name already. */
+/**
+ * `<div ${scrolls("Terms of the sum")}>`: the label is read when the box has the focus; without one the element has a
+ * name already.
+ */
 export const scrolls = directive(Scrolls);

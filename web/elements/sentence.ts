@@ -33,7 +33,8 @@ export const sentenceStyle = css`
     font-style: normal;
     padding: 0 2px;
   }
-  input, select {
+  input,
+  select {
     display: inline-block;
     height: 28px;
     margin: 0;
@@ -57,7 +58,8 @@ export const sentenceStyle = css`
     display: none !important;
   }
   @supports (field-sizing: content) {
-    input, select {
+    input,
+    select {
       field-sizing: content;
       width: auto;
       min-width: 20px;
@@ -88,11 +90,13 @@ export const sentenceStyle = css`
     transform: rotate(45deg);
     pointer-events: none;
   }
-  input:hover, select:hover {
+  input:hover,
+  select:hover {
     background: var(--sunken);
     border-bottom-color: var(--ink);
   }
-  input:focus, select:focus {
+  input:focus,
+  select:focus {
     background: var(--sunken);
   }
   input[readonly] {
@@ -153,7 +157,13 @@ export const sentenceStyle = css`
 
 /** `<ringside-sentence .session>`; draft, state and adapter are given too, so that it renders when they change. */
 export class RingsideSentence extends LitElement {
-  static override properties = { session: { attribute: false }, draft: { attribute: false }, state: { attribute: false }, other: { attribute: false }, adapter: { attribute: false } };
+  static override properties = {
+    session: { attribute: false },
+    draft: { attribute: false },
+    state: { attribute: false },
+    other: { attribute: false },
+    adapter: { attribute: false },
+  };
 
   declare session: Session;
   declare draft: Draft;
@@ -165,18 +175,35 @@ export class RingsideSentence extends LitElement {
   #text(field: Field, options: { readonly list?: string; readonly numeric?: boolean } = {}): TemplateResult {
     const value = this.draft[field];
     const problem = this.session.reading.problems.get(field);
-    return html`<input id=${field} .value=${live(value)} style="--length:${Math.max(1, value.length)}" size=${Math.max(1, value.length)} autocomplete="off" spellcheck="false"
-      aria-label=${names[field]} title=${this.session.fixed(field) ? `${names[field]}, as your files have it` : names[field]} ?readonly=${this.session.fixed(field)} inputmode=${options.numeric === false ? "text" : "numeric"} list=${options.list ?? nothing}
-      aria-invalid=${problem === undefined ? nothing : "true"} aria-describedby=${problem === undefined ? nothing : `problem-${field}`}
-      @input=${(event: Event) => this.#typed(field, event.target as HTMLInputElement)} @change=${(event: Event) => this.session.edit(field, (event.target as HTMLInputElement).value)} />`;
+    return html`
+      <input id=${field} .value=${live(value)} style="--length:${Math.max(1, value.length)}" size=${Math.max(
+        1,
+        value.length,
+      )} autocomplete="off"
+        spellcheck="false"
+        aria-label=${names[field]} title=${this.session.fixed(field)
+          ? `${names[field]}, as your files have it`
+          : names[field]} ?readonly=${this.session.fixed(field)} inputmode=${options.numeric === false
+          ? "text"
+          : "numeric"} list=${options.list ?? nothing}
+        aria-invalid=${problem === undefined ? nothing : "true"} aria-describedby=${problem === undefined
+          ? nothing
+          : `problem-${field}`}
+        @input=${(event: Event) => this.#typed(field, event.target as HTMLInputElement)} @change=${(event: Event) =>
+          this.session.edit(field, (event.target as HTMLInputElement).value)} />
+    `;
   }
 
   #choice(field: Choice): TemplateResult {
     const known = Object.entries<string>(field === "backend" ? backendChoices(this.adapter?.webgpu) : choices[field]);
     const value = this.draft[field];
     const problem = this.session.reading.problems.get(field);
-    return html`<span class="choice"><select id=${field} aria-label=${names[field]} title=${names[field]} .value=${live(value)}
-      aria-invalid=${problem === undefined ? nothing : "true"} aria-describedby=${problem === undefined ? nothing : `problem-${field}`}
+    return html`<span class="choice"><select id=${field} aria-label=${names[field]} title=${names[field]} .value=${
+      live(value)
+    }
+      aria-invalid=${problem === undefined ? nothing : "true"} aria-describedby=${
+      problem === undefined ? nothing : `problem-${field}`
+    }
       @change=${(event: Event) => this.session.edit(field, (event.target as HTMLSelectElement).value)}>
       ${known.some(([key]) => key === value) ? nothing : html`<option value=${value} selected>${value}</option>`}
       ${known.map(([key, label]) => html`<option value=${key} ?selected=${key === value}>${label}</option>`)}
@@ -204,7 +231,9 @@ export class RingsideSentence extends LitElement {
     const off = this.draft.bandwidth === "off";
     // By then the result is there, and only the check can be stopped.
     const checked = [this.state, this.other].find(({ phase }) => phase === "checking");
-    const checking = checked === undefined ? undefined : (checked.progress ?? { done: 0, total: checked.experiment!.T });
+    const checking = checked === undefined
+      ? undefined
+      : (checked.progress ?? { done: 0, total: checked.experiment!.T });
     const stop = checking === undefined ? "Cancel" : "Skip the check";
     return html`<form novalidate @submit=${this.#submit} aria-label="Experiment">
       <p class="sentence">
@@ -216,27 +245,45 @@ export class RingsideSentence extends LitElement {
         <span>wire ${this.#choice("wire")},</span>
         <span>link ${this.#text("bandwidth", { list: "links", numeric: false })}${off ? "," : nothing}</span>
         ${off ? nothing : html`<span>after ${this.#text("latency", { numeric: false })},</span>`}
-        ${this.session.own.data === undefined ? html`<span>seed ${this.#text("seed")},</span> ${this.draft.grid === "on" ? nothing : html`<span>values ${this.#choice("grid")},</span>`}` : html`<span class="files">inputs from <b>${sayFiles(this.session.own.data.files)}</b>,</span>`}
+        ${
+      this.session.own.data === undefined
+        ? html`<span>seed ${this.#text("seed")},</span> ${
+          this.draft.grid === "on" ? nothing : html`<span>values ${this.#choice("grid")},</span>`
+        }`
+        : html`<span class="files">inputs from <b>${sayFiles(this.session.own.data.files)}</b>,</span>`
+    }
         <span>on ${this.#choice("backend")}</span>
       </p>
       <datalist id="links"><option value="off"></option><option value="100 MB/s"></option><option value="1 GB/s"></option><option value="12.5 GB/s"></option><option value="50 GB/s"></option><option value="400 GB/s"></option></datalist>
       <div class="run">
-        ${running
-          ? html`<button type="button" class="button" @click=${() => this.session.cancel()}>${stop}</button>`
-          : html`<button type="submit" class="button primary">Run</button>`}
-        ${checking === undefined ? nothing : html`<p class="badge checking">
+        ${
+      running
+        ? html`<button type="button" class="button" @click=${() => this.session.cancel()}>${stop}</button>`
+        : html`<button type="submit" class="button primary">Run</button>`
+    }
+        ${
+      checking === undefined ? nothing : html`<p class="badge checking">
           <progress aria-label="Rows checked against float64" value=${checking.done} max=${checking.total}></progress>
-          <span>${formatCount(checking.done)} of ${formatCount(checking.total)} rows checked</span></p>`}
+          <span>${formatCount(checking.done)} of ${formatCount(checking.total)} rows checked</span></p>`
+    }
         ${badge(this.adapter, this.draft.backend, this.state)}
       </div>
-      ${problems.size === 0 ? nothing : html`<div class="problems" role="alert"><ul>${[...problems].map(([field, problem]) => html`<li id="problem-${field}">${problem}</li>`)}</ul></div>`}
+      ${
+      problems.size === 0 ? nothing : html`
+        <div class="problems" role="alert">
+          <ul>${[...problems].map(([field, problem]) => html`<li id="problem-${field}">${problem}</li>`)}</ul>
+        </div>
+      `
+    }
     </form>`;
   }
 
   protected override updated(): void {
     // Run and Cancel are one place for the keyboard: the focus stays on whichever is there.
     const { running } = this.session;
-    if (running !== this.#wasRunning && this.#focusOnButton) this.renderRoot.querySelector<HTMLElement>(".run .button")?.focus();
+    if (running !== this.#wasRunning && this.#focusOnButton) {
+      this.renderRoot.querySelector<HTMLElement>(".run .button")?.focus();
+    }
     this.#wasRunning = running;
     this.#focusOnButton = false;
   }

@@ -11,7 +11,15 @@ export const shared = css`
   *::after {
     box-sizing: border-box;
   }
-  h1, h2, h3, p, dl, dd, ol, ul, figure {
+  h1,
+  h2,
+  h3,
+  p,
+  dl,
+  dd,
+  ol,
+  ul,
+  figure {
     margin: 0;
     padding: 0;
   }
@@ -20,7 +28,9 @@ export const shared = css`
     font-weight: 600;
     line-height: 24px;
   }
-  button, input, select {
+  button,
+  input,
+  select {
     font: inherit;
     color: inherit;
   }
@@ -76,7 +86,10 @@ export const shared = css`
     color: var(--ink-2);
   }
   /* A result of what the sentence said before: it stands, but no longer speaks for the sentence. */
-  .old .good, .old .wrong, .good.old, .wrong.old {
+  .old .good,
+  .old .wrong,
+  .good.old,
+  .wrong.old {
     color: var(--ink-2);
   }
   table {
@@ -95,7 +108,8 @@ export const shared = css`
     font-size: var(--small);
     color: var(--ink-2);
   }
-  th, td {
+  th,
+  td {
     padding: 3px 0 3px 16px;
     text-align: right;
     font-weight: 400;
@@ -104,7 +118,8 @@ export const shared = css`
     border-top: 1px solid var(--rule);
     white-space: nowrap;
   }
-  th:first-child, td:first-child {
+  th:first-child,
+  td:first-child {
     padding-left: 0;
     text-align: left;
   }

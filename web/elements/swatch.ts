@@ -24,6 +24,12 @@ export function fillOf(kind: TimeKind): string {
 
 /** The hatchings of all kinds that wait, for a picture's `defs`. */
 export function hatchings(): SVGTemplateResult[] {
-  return hatched.map((kind) => svg`<pattern id="hatch-${kind}" width="4" height="4" patternUnits="userSpaceOnUse" patternTransform="rotate(${timeKinds[kind].leans!})">
-    <rect width="1.6" height="4" style="fill:var(${timeKinds[kind].colour})" /></pattern>`);
+  return hatched.map((kind) =>
+    svg`
+      <pattern id="hatch-${kind}" width="4" height="4" patternUnits="userSpaceOnUse"
+        patternTransform="rotate(${timeKinds[kind].leans!})">
+        <rect width="1.6" height="4" style="fill:var(${timeKinds[kind].colour})" />
+      </pattern>
+    `
+  );
 }

@@ -8,7 +8,10 @@ export const letters = ["q", "k", "v"] as const;
 /** One of them. */
 export type Letter = (typeof letters)[number];
 
-/** One .safetensors with tensors q, k and v, or three .npy. The page keeps the files and not their numbers: a worker reads them when they are needed. */
+/**
+ * One .safetensors with tensors q, k and v, or three .npy. The page keeps the files and not their numbers: a worker
+ * reads them when they are needed.
+ */
 export type OwnFiles = { readonly tensors: File } | Readonly<Record<Letter, File>>;
 
 /** The parts of the sentence that the files fix. */
@@ -40,11 +43,28 @@ export function sayFiles(files: OwnFiles): string {
   return `${files.q.name}, ${files.k.name} and ${files.v.name}`;
 }
 
-const words: Readonly<Record<string, Letter>> = { q: "q", query: "q", queries: "q", k: "k", key: "k", keys: "k", v: "v", value: "v", values: "v" };
+const words: Readonly<Record<string, Letter>> = {
+  q: "q",
+  query: "q",
+  queries: "q",
+  k: "k",
+  key: "k",
+  keys: "k",
+  v: "v",
+  value: "v",
+  values: "v",
+};
 
-/** The tensor that a file's name speaks of, as in q.npy, layer3_k.npy, values.npy; undefined where it names none, or more than one. */
+/**
+ * The tensor that a file's name speaks of, as in q.npy, layer3_k.npy, values.npy; undefined where it names none, or
+ * more than one.
+ */
 export function letterOf(name: string): Letter | undefined {
-  const said = new Set(name.replace(/\.npy$/i, "").toLowerCase().split(/[^a-z]+/).flatMap((word) => (Object.hasOwn(words, word) ? [words[word]] : [])));
+  const said = new Set(
+    name.replace(/\.npy$/i, "").toLowerCase().split(/[^a-z]+/).flatMap((
+      word,
+    ) => (Object.hasOwn(words, word) ? [words[word]] : [])),
+  );
   return said.size === 1 ? [...said][0] : undefined;
 }
 
@@ -52,6 +72,11 @@ export function letterOf(name: string): Letter | undefined {
 export function inputsJson({ files, facts }: OwnData): unknown {
   return Object.fromEntries(letters.map((letter) => {
     const file = fileOf(files, letter);
-    return [letter, { file: file.name, bytes: file.size, ...("tensors" in files ? { tensor: letter } : {}), ...facts.tensors[letter] }];
+    return [letter, {
+      file: file.name,
+      bytes: file.size,
+      ...("tensors" in files ? { tensor: letter } : {}),
+      ...facts.tensors[letter],
+    }];
   }));
 }

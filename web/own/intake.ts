@@ -1,4 +1,7 @@
-/** Takes files in: sorts them by name, has them read in a worker, and keeps what can be run. What is refused changes nothing. */
+/**
+ * Takes files in: sorts them by name, has them read in a worker, and keeps what can be run. What is refused changes
+ * nothing.
+ */
 import { readFiles } from "../check.ts";
 import { type Letter, letterOf, letters, type OwnData, type OwnFiles } from "./data.ts";
 
@@ -9,26 +12,49 @@ export interface Pending {
 }
 
 /** What a choice of files comes to: files to read, files that still wait, or what is wrong. */
-export type Sorted = { readonly files: OwnFiles } | { readonly pending: readonly Pending[] } | { readonly problem: string };
+export type Sorted = { readonly files: OwnFiles } | { readonly pending: readonly Pending[] } | {
+  readonly problem: string;
+};
 
 /** Sorts chosen files; `waiting` are .npy files from before, which new ones join or replace. */
 export function sort(chosen: readonly File[], waiting: readonly Pending[]): Sorted {
   const kind = (file: File) => /\.(npy|safetensors)$/i.exec(file.name)?.[1].toLowerCase();
   const other = chosen.find((file) => kind(file) === undefined);
-  if (other !== undefined) return { problem: `${other.name}: found a file that ends neither in .npy nor in .safetensors, expected one .safetensors with tensors q, k and v, or three .npy` };
+  if (other !== undefined) {
+    return {
+      problem:
+        `${other.name}: found a file that ends neither in .npy nor in .safetensors, expected one .safetensors with tensors q, k and v, or three .npy`,
+    };
+  }
   const tensors = chosen.find((file) => kind(file) === "safetensors");
-  if (tensors !== undefined) return chosen.length === 1 ? { files: { tensors } } : { problem: `${tensors.name}: found beside ${chosen.length === 2 ? "another file" : `${chosen.length - 1} other files`}, expected one .safetensors alone, or three .npy` };
+  if (tensors !== undefined) {
+    return chosen.length === 1 ? { files: { tensors } } : {
+      problem: `${tensors.name}: found beside ${
+        chosen.length === 2 ? "another file" : `${chosen.length - 1} other files`
+      }, expected one .safetensors alone, or three .npy`,
+    };
+  }
   const fresh = chosen.map((file): Pending => ({ file, as: letterOf(file.name) }));
-  const kept = waiting.filter(({ file, as }) => fresh.every((f) => f.file.name !== file.name && (f.as === undefined || f.as !== as)));
+  const kept = waiting.filter(({ file, as }) =>
+    fresh.every((f) => f.file.name !== file.name && (f.as === undefined || f.as !== as))
+  );
   const pending = [...kept, ...fresh];
-  if (pending.length > 3) return { problem: `${pending.map(({ file }) => file.name).join(", ")}: found ${pending.length} .npy files, expected three: Q, K and V` };
+  if (pending.length > 3) {
+    return {
+      problem: `${
+        pending.map(({ file }) => file.name).join(", ")
+      }: found ${pending.length} .npy files, expected three: Q, K and V`,
+    };
+  }
   return settle(pending);
 }
 
 /** The files to read as soon as there are three and each is another tensor. */
 export function settle(pending: readonly Pending[]): Sorted {
   const [q, k, v] = letters.map((letter) => pending.filter(({ as }) => as === letter));
-  return q.length === 1 && k.length === 1 && v.length === 1 ? { files: { q: q[0].file, k: k[0].file, v: v[0].file } } : { pending };
+  return q.length === 1 && k.length === 1 && v.length === 1
+    ? { files: { q: q[0].file, k: k[0].file, v: v[0].file } }
+    : { pending };
 }
 
 /** Fires "change" whenever anything of it changed. */
@@ -58,7 +84,9 @@ export class Intake extends EventTarget {
 
   /** Says which tensor a waiting file is; another file that was it is asked about anew. */
   assign(file: File, as: Letter | undefined): void {
-    this.#taken = this.#follow(settle(this.pending.map((p) => (p.file === file ? { file, as } : p.as === as ? { ...p, as: undefined } : p))));
+    this.#taken = this.#follow(
+      settle(this.pending.map((p) => (p.file === file ? { file, as } : p.as === as ? { ...p, as: undefined } : p))),
+    );
   }
 
   /** Waits for files that are being read; resolves to whether they were taken, true where none are. */

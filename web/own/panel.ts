@@ -71,29 +71,70 @@ export class RingsideOwn extends LitElement {
   }
 
   #chooser(words: string): TemplateResult {
-    return html`<span class="chooser"><input id="files" type="file" multiple accept=".npy,.safetensors" aria-describedby="hint" @change=${this.#chosen} /><label class="button" for="files">${words}</label></span>`;
+    return html`
+      <span
+        class="chooser"><input id="files" type="file" multiple accept=".npy,.safetensors" aria-describedby="hint" @change=${this
+          .#chosen} /><label class="button" for="files">${words}</label></span>
+    `;
   }
 
   #held({ files, facts }: OwnData): TemplateResult {
-    return html`<ringside-scroll label="Your tensors"><table>
-      <caption class="unseen">Your tensors</caption>
-      <thead><tr><th scope="col">Tensor</th><th scope="col">File</th><th scope="col">Shape</th><th scope="col">Type</th></tr></thead>
-      <tbody>${letters.map((letter) => html`<tr><th scope="row">${letter.toUpperCase()}</th><td class="name">${fileOf(files, letter).name}${"tensors" in files ? `, tensor ${letter}` : ""}</td>
-        <td>${facts.tensors[letter].shape.map(formatCount).join(" × ")}</td><td>${facts.tensors[letter].dtype}</td></tr>`)}</tbody>
-    </table></ringside-scroll>`;
+    return html`
+      <ringside-scroll label="Your tensors">
+        <table>
+          <caption class="unseen">Your tensors</caption>
+          <thead>
+            <tr>
+              <th scope="col">Tensor</th>
+              <th scope="col">File</th>
+              <th scope="col">Shape</th>
+              <th scope="col">Type</th>
+            </tr>
+          </thead>
+          <tbody>${letters.map((letter) =>
+            html`
+              <tr>
+                <th scope="row">${letter.toUpperCase()}</th>
+                <td class="name">${fileOf(files, letter).name}${"tensors" in files ? `, tensor ${letter}` : ""}</td>
+                <td>${facts.tensors[letter].shape.map(formatCount).join(" × ")}</td>
+                <td>${facts.tensors[letter].dtype}</td>
+              </tr>
+            `
+          )}</tbody>
+        </table>
+      </ringside-scroll>
+    `;
   }
 
   #waiting(pending: readonly Pending[]): TemplateResult {
-    const missing = letters.filter((letter) => pending.every(({ as }) => as !== letter)).map((letter) => letter.toUpperCase());
-    return html`<div class="waiting">
-      <p>${pending.length < 3 ? `Still to come: ${missing.join(" and ")}. Choose or drop ${pending.length === 2 ? "the third .npy file" : "two more .npy files"}.` : "Say which file is which."}</p>
-      <ul>${pending.map(({ file, as }, i) => html`<li><span class="name">${file.name}</span> is
-        <select id="as-${i}" aria-label="Tensor in ${file.name}" .value=${live(as ?? "")} @change=${(event: Event) => this.#assign(file, event.target as HTMLSelectElement)}>
+    const missing = letters.filter((letter) => pending.every(({ as }) => as !== letter)).map((letter) =>
+      letter.toUpperCase()
+    );
+    return html`
+      <div class="waiting">
+        <p>${pending.length < 3
+          ? `Still to come: ${missing.join(" and ")}. Choose or drop ${
+            pending.length === 2 ? "the third .npy file" : "two more .npy files"
+          }.`
+          : "Say which file is which."}</p>
+        <ul>${pending.map(({ file, as }, i) =>
+          html`<li><span class="name">${file.name}</span> is
+        <select id="as-${i}" aria-label="Tensor in ${file.name}" .value=${live(as ?? "")} @change=${(event: Event) =>
+            this.#assign(file, event.target as HTMLSelectElement)}>
           ${as === undefined ? html`<option value="" selected>– choose –</option>` : nothing}
-          ${letters.map((letter) => html`<option value=${letter} ?selected=${letter === as}>${letter.toUpperCase()}</option>`)}
-        </select></li>`)}</ul>
-      <p><button class="button" @click=${() => this.#leave(() => this.session.own.forget())}>Forget ${pending.length === 1 ? "this file" : "these files"}</button></p>
-    </div>`;
+          ${
+            letters.map((letter) =>
+              html`<option value=${letter} ?selected=${letter === as}>${letter.toUpperCase()}</option>`
+            )
+          }
+        </select></li>`
+        )}</ul>
+        <p><button class="button" @click=${() =>
+          this.#leave(() => this.session.own.forget())}>Forget ${pending.length === 1
+          ? "this file"
+          : "these files"}</button></p>
+      </div>
+    `;
   }
 
   #assign(file: File, { id, value }: HTMLSelectElement): void {
@@ -104,24 +145,55 @@ export class RingsideOwn extends LitElement {
   protected override render(): TemplateResult {
     const { own } = this.session;
     const { data, pending, reading, problem } = own;
-    return html`<section class=${data !== undefined || pending.length > 0 || problem !== undefined || reading !== undefined ? "box" : ""} aria-labelledby="title">
+    return html`<section class=${
+      data !== undefined || pending.length > 0 || problem !== undefined || reading !== undefined ? "box" : ""
+    } aria-labelledby="title">
       <div class="line">
         <h2 id="title">${data === undefined ? "Inputs" : "Your own Q, K and V"}</h2>
         ${this.#chooser(data === undefined ? "Use your own files …" : "Choose other files …")}
-        ${data === undefined ? nothing : html`<button class="button" @click=${() => this.#leave(() => this.session.seeded())}>Use seeded inputs again</button>`}
-        <p id="hint" class="quiet">${data === undefined
-          ? html`Made from a seed. Or drop your own here: one .safetensors with q, k and v, or three .npy. They stay in this browser.`
-          : html`The tensors stay in this browser. A link to this page does not carry them: opened elsewhere, it runs seeded inputs of these shapes.`}</p>
+        ${
+      data === undefined
+        ? nothing
+        : html`<button class="button" @click=${() =>
+          this.#leave(() => this.session.seeded())}>Use seeded inputs again</button>`
+    }
+        <p id="hint" class="quiet">${
+      data === undefined
+        ? html`Made from a seed. Or drop your own here: one .safetensors with q, k and v, or three .npy. They stay in this browser.`
+        : html`The tensors stay in this browser. A link to this page does not carry them: opened elsewhere, it runs seeded inputs of these shapes.`
+    }</p>
       </div>
       ${data === undefined ? nothing : this.#held(data)}
-      ${reading === undefined ? nothing : html`<div class="line apart"><progress aria-label="Reading ${sayFiles(reading)}"></progress><span>Reading ${sayFiles(reading)}, ${formatBytes(sizeOf(reading))}</span>
-        <button class="button" @click=${() => this.#leave(() => own.forget())}>Stop reading</button></div>`}
+      ${
+      reading === undefined ? nothing : html`
+        <div
+          class="line apart"><progress aria-label="Reading ${sayFiles(reading)}"></progress><span>Reading ${sayFiles(
+            reading,
+          )}, ${formatBytes(sizeOf(reading))}</span>
+                <button class="button" @click=${() => this.#leave(() => own.forget())}>Stop reading</button></div>
+      `
+    }
       ${pending.length === 0 ? nothing : this.#waiting(pending)}
-      ${problem === undefined ? nothing : html`<div class="problem" role="alert"><p><b>These files were not taken.</b></p><p class="message">${problem}</p>
-        <p>Nothing was changed: Run still takes ${data === undefined ? "seeded inputs" : sayFiles(data.files)}.</p></div>`}
+      ${
+      problem === undefined ? nothing : html`
+        <div class="problem" role="alert">
+          <p><b>These files were not taken.</b></p>
+          <p class="message">${problem}</p>
+          <p>Nothing was changed: Run still takes ${data === undefined ? "seeded inputs" : sayFiles(data.files)}.</p>
+        </div>
+      `
+    }
     </section>
     <p class="unseen" aria-live="polite">${this.#news}</p>
-    ${this._over ? html`<div class="over" aria-hidden="true"><p>Drop Q, K and V here: one .safetensors, or three .npy</p></div>` : nothing}`;
+    ${
+      this._over
+        ? html`
+          <div class="over" aria-hidden="true">
+            <p>Drop Q, K and V here: one .safetensors, or three .npy</p>
+          </div>
+        `
+        : nothing
+    }`;
   }
 
   protected override willUpdate(): void {
@@ -132,7 +204,8 @@ export class RingsideOwn extends LitElement {
 
   protected override updated(): void {
     if (this.#focus === undefined) return;
-    (this.renderRoot.querySelector<HTMLElement>(this.#focus) ?? this.renderRoot.querySelector<HTMLElement>("#files"))?.focus();
+    (this.renderRoot.querySelector<HTMLElement>(this.#focus) ?? this.renderRoot.querySelector<HTMLElement>("#files"))
+      ?.focus();
     this.#focus = undefined;
   }
 
@@ -189,14 +262,17 @@ export class RingsideOwn extends LitElement {
         max-width: 720px;
         margin-top: 8px;
       }
-      td:nth-child(2), th:nth-child(2) {
+      td:nth-child(2),
+      th:nth-child(2) {
         text-align: left;
       }
       .name {
         white-space: normal;
         overflow-wrap: anywhere;
       }
-      .apart, .waiting, .problem {
+      .apart,
+      .waiting,
+      .problem {
         margin-top: 8px;
         padding-top: 8px;
         border-top: 1px solid var(--rule);
@@ -252,7 +328,8 @@ export class RingsideOwn extends LitElement {
         pointer-events: none;
       }
       @media print {
-        .chooser, .quiet {
+        .chooser,
+        .quiet {
           display: none;
         }
       }
@@ -260,7 +337,8 @@ export class RingsideOwn extends LitElement {
   ];
 }
 
-const sizeOf = (files: NonNullable<Intake["reading"]>) => [...new Set(letters.map((letter) => fileOf(files, letter)))].reduce((sum, { size }) => sum + size, 0);
+const sizeOf = (files: NonNullable<Intake["reading"]>) =>
+  [...new Set(letters.map((letter) => fileOf(files, letter)))].reduce((sum, { size }) => sum + size, 0);
 
 /** What a screen reader hears; a problem is an alert of its own. */
 function newsOf({ data, pending, reading, problem }: Intake): string {
@@ -269,7 +347,9 @@ function newsOf({ data, pending, reading, problem }: Intake): string {
   if (pending.length > 0) return `${pending.length} of 3 .npy files are here.`;
   if (data === undefined) return "Seeded inputs.";
   const { T, P, H, Hkv, D } = data.facts.shape;
-  return `Own tensors from ${sayFiles(data.files)}: ${T} new and ${P} cached tokens, ${H} query heads, ${Hkv} KV heads, head dimension ${D}.`;
+  return `Own tensors from ${
+    sayFiles(data.files)
+  }: ${T} new and ${P} cached tokens, ${H} query heads, ${Hkv} KV heads, head dimension ${D}.`;
 }
 
 customElements.define("ringside-own", RingsideOwn);

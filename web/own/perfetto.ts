@@ -1,6 +1,6 @@
 /**
- * Hands a trace to the Perfetto UI in a window of its own, by its handshake: "PING" until it answers "PONG", then the trace.
- * https://perfetto.dev/docs/visualization/deep-linking-to-perfetto-ui
+ * Hands a trace to the Perfetto UI in a window of its own, by its handshake: "PING" until it answers "PONG", then the
+ * trace. https://perfetto.dev/docs/visualization/deep-linking-to-perfetto-ui
  */
 
 export const PERFETTO = "https://ui.perfetto.dev";

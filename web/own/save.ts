@@ -11,7 +11,8 @@ const TRACE = "ringside-trace.json";
 
 const saying: Readonly<Record<Handover | "waiting", string>> = {
   waiting: "Waiting for ui.perfetto.dev to answer …",
-  opened: "The trace is open in the window of ui.perfetto.dev. It was handed over within this browser: times, sizes and names of spans, no tensor.",
+  opened:
+    "The trace is open in the window of ui.perfetto.dev. It was handed over within this browser: times, sizes and names of spans, no tensor.",
   blocked: "The browser did not open a window: allow pop-ups for this page and try again.",
   silent: "ui.perfetto.dev did not answer within 20 s; it may be out of reach from here.",
   closed: "The window of ui.perfetto.dev was closed before it took the trace.",
@@ -34,7 +35,11 @@ export class RingsideSave extends LitElement {
     const { result, experiment } = this.state;
     const { T, H, D } = experiment!;
     const { writeNpy } = await loadEngine();
-    download(`${name}.npy`, name === "O" ? writeNpy([T, H, D], result!.out) : writeNpy([T, H], result!.lse), "application/octet-stream");
+    download(
+      `${name}.npy`,
+      name === "O" ? writeNpy([T, H, D], result!.out) : writeNpy([T, H], result!.lse),
+      "application/octet-stream",
+    );
   }
 
   #report(): void {
@@ -62,14 +67,26 @@ export class RingsideSave extends LitElement {
   protected override render(): TemplateResult {
     const how = this._perfetto;
     const failed = how === "blocked" || how === "silent" || how === "closed";
-    return html`<p class="actions">
+    return html`
+      <p class="actions">
         <button class="button" @click=${() => this.#tensor("O")}>O as .npy</button>
         <button class="button" @click=${() => this.#tensor("LSE")}>LSE as .npy</button>
         <button class="button" @click=${this.#report}>Report as JSON</button>
         <button class="button" @click=${this.#trace}>Trace for Perfetto</button>
-        <button class="button" aria-disabled=${how === "waiting" ? "true" : nothing} @click=${() => how !== "waiting" && void this.#open()}>Open in Perfetto <span aria-hidden="true">↗</span></button>
+        <button class="button" aria-disabled=${how === "waiting" ? "true" : nothing}
+          @click=${() =>
+            how !== "waiting" && void this.#open()}>Open in Perfetto <span aria-hidden="true">↗</span></button>
       </p>
-      <p class="news ${failed ? "failed" : ""}" aria-live="polite">${how === undefined ? nothing : html`${saying[how]}${failed ? html` Or save the trace (“Trace for Perfetto”) and open <b>${TRACE}</b> at ui.perfetto.dev with “Open trace file”.` : nothing}`}</p>`;
+      <p class="news ${failed ? "failed" : ""}" aria-live="polite">${how === undefined
+        ? nothing
+        : html`${saying[how]}${
+          failed
+            ? html`
+              Or save the trace (“Trace for Perfetto”) and open <b>${TRACE}</b> at ui.perfetto.dev with “Open trace file”.
+            `
+            : nothing
+        }`}</p>
+    `;
   }
 
   static override styles = [

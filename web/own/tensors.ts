@@ -1,4 +1,7 @@
-/** Reads Q, K and V from the visitor's files, with the checks and the messages of `ringside attend` (engine/cli/tensors.ts). Runs in a worker of the page. */
+/**
+ * Reads Q, K and V from the visitor's files, with the checks and the messages of `ringside attend`
+ * (engine/cli/tensors.ts). Runs in a worker of the page.
+ */
 import type { loadEngine } from "../engine.ts";
 import { fileOf, type Letter, letters, type OwnFacts, type OwnFiles } from "./data.ts";
 
@@ -24,48 +27,89 @@ const show = (shape: readonly number[]) => `[${shape.join(", ")}]`;
 export async function readOwn(files: OwnFiles, engine: Readers): Promise<OwnTensors> {
   const { InputError } = engine;
   const read = await load(files, engine);
-  const name = Object.fromEntries(letters.map((letter) => [letter, "tensors" in files ? `${files.tensors.name}, tensor ${letter}` : files[letter].name])) as Record<Letter, string>;
+  const name = Object.fromEntries(
+    letters.map((
+      letter,
+    ) => [letter, "tensors" in files ? `${files.tensors.name}, tensor ${letter}` : files[letter].name]),
+  ) as Record<Letter, string>;
   for (const letter of letters) {
     const { shape, data } = read[letter];
-    if (shape.length !== 3) throw new InputError(`${name[letter]}: found shape ${show(shape)}, expected three axes [rows, heads, D]`);
+    if (shape.length !== 3) {
+      throw new InputError(`${name[letter]}: found shape ${show(shape)}, expected three axes [rows, heads, D]`);
+    }
     const bad = data.findIndex((value) => !Number.isFinite(value));
-    if (bad >= 0) throw new InputError(`${name[letter]}: found ${data[bad]} at ${show(indexOf(bad, shape))} of shape ${show(shape)}, expected finite values only`);
+    if (bad >= 0) {
+      throw new InputError(
+        `${name[letter]}: found ${data[bad]} at ${show(indexOf(bad, shape))} of shape ${
+          show(shape)
+        }, expected finite values only`,
+      );
+    }
   }
   const { q, k, v } = read;
   const [T, H, D] = q.shape;
   const [rows, Hkv] = k.shape;
-  if (show(k.shape) !== show(v.shape)) throw new InputError(`${name.v}: found shape ${show(v.shape)}, expected that of ${name.k}, ${show(k.shape)}`);
+  if (show(k.shape) !== show(v.shape)) {
+    throw new InputError(`${name.v}: found shape ${show(v.shape)}, expected that of ${name.k}, ${show(k.shape)}`);
+  }
   if (k.shape[2] !== D) throw new InputError(`${name.k}: found D = ${k.shape[2]}, expected D = ${D} as in ${name.q}`);
   if (T === 0) throw new InputError(`${name.q}: found no row, expected at least one new token`);
   const both = `${name.q} and ${name.k}`;
   for (const [what, heads] of [["heads (H)", H], ["KV heads (Hkv)", Hkv]] as const) {
     if (heads < 1) throw new InputError(`${both}: ${what}: found ${heads}, expected a whole number of at least 1`);
   }
-  if (H % Hkv !== 0) throw new InputError(`${both}: heads: found H = ${H} query heads and Hkv = ${Hkv} KV heads, expected H a multiple of Hkv`);
-  if (D % 4 !== 0 || D < 16 || D > 256) throw new InputError(`${both}: head dimension: found D = ${D}, expected a multiple of 4 from 16 to 256`);
-  if (rows < T) throw new InputError(`${name.k}: found ${rows} rows, expected at least the ${T} rows of ${name.q} (K holds cached and new tokens)`);
+  if (H % Hkv !== 0) {
+    throw new InputError(
+      `${both}: heads: found H = ${H} query heads and Hkv = ${Hkv} KV heads, expected H a multiple of Hkv`,
+    );
+  }
+  if (D % 4 !== 0 || D < 16 || D > 256) {
+    throw new InputError(`${both}: head dimension: found D = ${D}, expected a multiple of 4 from 16 to 256`);
+  }
+  if (rows < T) {
+    throw new InputError(
+      `${name.k}: found ${rows} rows, expected at least the ${T} rows of ${name.q} (K holds cached and new tokens)`,
+    );
+  }
   const facts: OwnFacts = {
     shape: { T, P: rows - T, H, Hkv, D },
-    tensors: { q: { shape: q.shape, dtype: q.dtype }, k: { shape: k.shape, dtype: k.dtype }, v: { shape: v.shape, dtype: v.dtype } },
+    tensors: {
+      q: { shape: q.shape, dtype: q.dtype },
+      k: { shape: k.shape, dtype: k.dtype },
+      v: { shape: v.shape, dtype: v.dtype },
+    },
   };
   return { q: q.data, k: k.data, v: v.data, facts };
 }
 
 async function load(files: OwnFiles, engine: Readers): Promise<Record<Letter, Tensor>> {
-  if ("tensors" in files) return engine.readSafetensors(await bytesOf(files.tensors, engine), files.tensors.name, letters) as Record<Letter, Tensor>;
+  if ("tensors" in files) {
+    return engine.readSafetensors(await bytesOf(files.tensors, engine), files.tensors.name, letters) as Record<
+      Letter,
+      Tensor
+    >;
+  }
   const read: Partial<Record<Letter, Tensor>> = {};
   // One after the other: a file's bytes are let go before those of the next are there.
-  for (const letter of letters) read[letter] = engine.readNpy(await bytesOf(fileOf(files, letter), engine), files[letter].name);
+  for (const letter of letters) {
+    read[letter] = engine.readNpy(await bytesOf(fileOf(files, letter), engine), files[letter].name);
+  }
   return read as Record<Letter, Tensor>;
 }
 
 async function bytesOf(file: File, { InputError }: Readers): Promise<Uint8Array> {
-  if (file.size > LARGEST_FILE) throw new InputError(`${file.name}: found ${file.size} bytes, expected at most ${LARGEST_FILE}`);
+  if (file.size > LARGEST_FILE) {
+    throw new InputError(`${file.name}: found ${file.size} bytes, expected at most ${LARGEST_FILE}`);
+  }
   try {
     return new Uint8Array(await file.arrayBuffer());
   } catch (error) {
     // A browser reads a chosen file only as long as it is what it was when it was chosen.
-    throw new InputError(`${file.name}: cannot be read (${error instanceof Error ? error.message : error}), expected the file as it was when it was chosen; choose it again`);
+    throw new InputError(
+      `${file.name}: cannot be read (${
+        error instanceof Error ? error.message : error
+      }), expected the file as it was when it was chosen; choose it again`,
+    );
   }
 }
 

@@ -54,7 +54,10 @@ export interface Motion {
   /** Each chunk's own journey, by owner, in order of time. */
   readonly journeys: readonly (readonly Flight[])[];
   readonly parcels: readonly Flight[];
-  /** What each rank did that the stage shows, in order of time; the attention of a hop is one span, from its first to its last. */
+  /**
+   * What each rank did that the stage shows, in order of time; the attention of a hop is one span, from its first to
+   * its last.
+   */
   readonly devices: readonly (readonly Span[])[];
   readonly moments: readonly Moment[];
 }
@@ -65,16 +68,44 @@ export function motionOf({ spans, ranks }: Pick<Report, "spans" | "ranks">): Mot
   const flight = (span: Span): Flight => {
     const { rank: to, peer: from = to, hop, start, bytes } = span;
     const parcel = span.kind === "all2all";
-    return { kind: parcel ? "parcel" : "chunk", from, to, owner: parcel ? to : ownerAt(from, hop, ranks), hop: parcel ? ranks : hop, start, end: start + span.duration, bytes };
+    return {
+      kind: parcel ? "parcel" : "chunk",
+      from,
+      to,
+      owner: parcel ? to : ownerAt(from, hop, ranks),
+      hop: parcel ? ranks : hop,
+      start,
+      end: start + span.duration,
+      bytes,
+    };
   };
   const flights = received.map(flight);
-  const devices = Array.from({ length: ranks }, (_, rank) => wholeHops(spans.filter((span) => span.rank === rank && span.lane === "device" && timeKinds[timeKind(span)].doing !== undefined).sort((a, b) => a.start - b.start)));
+  const devices = Array.from(
+    { length: ranks },
+    (_, rank) =>
+      wholeHops(
+        spans.filter((span) =>
+          span.rank === rank && span.lane === "device" && timeKinds[timeKind(span)].doing !== undefined
+        ).sort((a, b) => a.start - b.start),
+      ),
+  );
   const of = [...devices.flat(), ...received];
   const from = of.length === 0 ? 0 : Math.min(...of.map(({ start }) => start));
   const end = of.length === 0 ? 0 : Math.max(...of.map(({ start, duration }) => start + duration));
   const parcels = flights.filter(({ kind }) => kind === "parcel");
-  const journeys = Array.from({ length: ranks }, (_, owner) => flights.filter((f) => f.kind === "chunk" && f.owner === owner));
-  return { ranks, from, end, journeys, parcels, devices, moments: momentsOf(devices.flat(), parcels, ranks, from, end) };
+  const journeys = Array.from(
+    { length: ranks },
+    (_, owner) => flights.filter((f) => f.kind === "chunk" && f.owner === owner),
+  );
+  return {
+    ranks,
+    from,
+    end,
+    journeys,
+    parcels,
+    devices,
+    moments: momentsOf(devices.flat(), parcels, ranks, from, end),
+  };
 }
 
 /** One rank's spans in order of time, with those of a hop's attention (it may have been cut into slices) made one. */
@@ -88,7 +119,11 @@ function wholeHops(spans: readonly Span[]): Span[] {
       whole.push(span);
     } else {
       const first = whole[at];
-      whole[at] = { ...first, duration: Math.max(first.duration, span.start + span.duration - first.start), flops: first.flops + span.flops };
+      whole[at] = {
+        ...first,
+        duration: Math.max(first.duration, span.start + span.duration - first.start),
+        flops: first.flops + span.flops,
+      };
     }
   }
   return whole;
@@ -100,7 +135,10 @@ export function placesAt({ journeys, parcels }: Motion, time: number): Place[] {
     const last = journey.findLast(({ start }) => start <= time);
     return last === undefined ? { kind: "chunk", owner, from: owner, to: owner, share: 0 } : placeOf(last, time);
   });
-  return [...chunks, ...parcels.filter(({ start, end }) => start <= time && time < end).map((parcel) => placeOf(parcel, time))];
+  return [
+    ...chunks,
+    ...parcels.filter(({ start, end }) => start <= time && time < end).map((parcel) => placeOf(parcel, time)),
+  ];
 }
 
 function placeOf({ kind, owner, from, to, start, end }: Flight, time: number): Place {
@@ -113,7 +151,9 @@ export function doingAt({ devices }: Motion, time: number): Doing[] {
     const span = spans.findLast(({ start, duration }) => start <= time && time < start + duration);
     if (span === undefined) return { rank, kind: "idle" };
     const { hop, peer: owner, start, duration } = span;
-    return span.kind === "attend" ? { rank, kind: "attend", hop, owner, share: (time - start) / duration } : { rank, kind: timeKind(span) };
+    return span.kind === "attend"
+      ? { rank, kind: "attend", hop, owner, share: (time - start) / duration }
+      : { rank, kind: timeKind(span) };
   });
 }
 
@@ -121,15 +161,39 @@ export function doingAt({ devices }: Motion, time: number): Doing[] {
 export function hopsAt({ devices, ranks }: Motion, time: number): Progress[][] {
   return devices.map((spans) => {
     const own = new Array<Progress>(ranks).fill("next");
-    for (const { kind, hop, start, duration } of spans) if (kind === "attend") own[hop] = time >= start + duration ? "done" : time >= start ? "now" : "next";
+    for (const { kind, hop, start, duration } of spans) {
+      if (kind === "attend") {
+        own[hop] = time >= start + duration ? "done" : time >= start ? "now" : "next";
+      }
+    }
     return own;
   });
 }
 
-/** Stops: the start, each hop when most ranks are in it, the All2All when most of its parcels are under way, the end. */
-function momentsOf(devices: readonly Span[], parcels: readonly Flight[], ranks: number, from: number, end: number): Moment[] {
+/**
+ * Stops: the start, each hop when most ranks are in it, the All2All when most of its parcels are under way, the end.
+ */
+function momentsOf(
+  devices: readonly Span[],
+  parcels: readonly Flight[],
+  ranks: number,
+  from: number,
+  end: number,
+): Moment[] {
   if (devices.length === 0) return [];
-  const hops = Array.from({ length: ranks }, (_, hop): Moment => ({ hop, name: `hop ${hop}`, at: busiest(devices.filter((span) => span.kind === "attend" && span.hop === hop).map(({ start, duration }) => ({ start, end: start + duration }))) ?? from }));
+  const hops = Array.from(
+    { length: ranks },
+    (_, hop): Moment => ({
+      hop,
+      name: `hop ${hop}`,
+      at: busiest(
+        devices.filter((span) => span.kind === "attend" && span.hop === hop).map(({ start, duration }) => ({
+          start,
+          end: start + duration,
+        })),
+      ) ?? from,
+    }),
+  );
   const exchange = busiest(parcels);
   return [
     { hop: undefined, name: "start", at: from },

@@ -1,4 +1,6 @@
-/** Plays a run: moves the moment of a selection from the run's start to its end, slowed down by a factor that it names. */
+/**
+ * Plays a run: moves the moment of a selection from the run's start to its end, slowed down by a factor that it names.
+ */
 import { formatCount } from "../format.ts";
 import { type Moment, type Motion, watchSeconds } from "./motion.ts";
 import type { Selection } from "./selection.ts";
@@ -9,7 +11,9 @@ export const speeds = [0.25, 0.5, 1, 2, 4] as const;
 /** Seconds for which each stop is shown where nothing may move. */
 const STILL = 1.2;
 
-/** Fires "change" when it starts, stops, or goes at another speed. `motions` share one clock: that of their own runs. */
+/**
+ * Fires "change" when it starts, stops, or goes at another speed. `motions` share one clock: that of their own runs.
+ */
 export class Player extends EventTarget {
   readonly #selection: Selection;
   readonly #still: () => boolean;
@@ -66,13 +70,22 @@ export class Player extends EventTarget {
   get pace(): string {
     const { slowness } = this;
     const say = (value: number) => formatCount(Number(value.toPrecision(2)));
-    return slowness >= 1 ? `${slowness < 10 ? Number(slowness.toPrecision(2)) : say(slowness)} times slower` : `${Number((1 / slowness).toPrecision(2))} times faster`;
+    return slowness >= 1
+      ? `${slowness < 10 ? Number(slowness.toPrecision(2)) : say(slowness)} times slower`
+      : `${Number((1 / slowness).toPrecision(2))} times faster`;
   }
 
   /** Stops, in order: of the first run, with the end of the last. */
   get moments(): readonly Moment[] {
     const [first] = this.#motions;
-    return first.moments.map((moment) => (moment.name === "start" ? { ...moment, at: this.from } : moment.name === "end" ? { ...moment, at: this.end } : moment));
+    return first.moments.map((
+      moment,
+    ) => (moment.name === "start"
+      ? { ...moment, at: this.from }
+      : moment.name === "end"
+      ? { ...moment, at: this.end }
+      : moment)
+    );
   }
 
   /** The stop at which it stands, where it stands at one. */
@@ -109,7 +122,9 @@ export class Player extends EventTarget {
   /** Goes to the next stop, or with -1 to the one before; returns it. */
   step(way: 1 | -1): Moment {
     const { moments, time } = this;
-    const next = way === 1 ? moments.find(({ at }) => at > time + 1e-9) : moments.findLast(({ at }) => at < time - 1e-9);
+    const next = way === 1
+      ? moments.find(({ at }) => at > time + 1e-9)
+      : moments.findLast(({ at }) => at < time - 1e-9);
     const moment = next ?? moments[way === 1 ? moments.length - 1 : 0];
     this.seek(moment.at);
     return moment;

@@ -38,9 +38,16 @@ export class RingsideRing extends LitElement {
     const chunks = places.filter(({ kind }) => kind === "chunk");
     const parcels = places.filter(({ kind }) => kind === "parcel");
     const doing = doingAt(motion, time);
-    return html`<svg viewBox="0 0 ${SIZE} ${SIZE}" role="group" aria-label=${sayAll(doing, chunks, parcels.length, variant)}>
+    return html`<svg viewBox="0 0 ${SIZE} ${SIZE}" role="group" aria-label=${
+      sayAll(doing, chunks, parcels.length, variant)
+    }>
       <defs>${hatchings()}</defs>
-      ${motion.ranks < 3 ? nothing : svg`<text class="middle" x=${SIZE / 2} y=${SIZE / 2 - 2}>${variant === "pass-q" ? "Q travels" : "KV travels"}</text><text class="middle" x=${SIZE / 2} y=${SIZE / 2 + 14}>${variant === "pass-q" ? "KV stays" : "Q stays"}</text>`}
+      ${
+      motion.ranks < 3 ? nothing : svg`
+        <text class="middle" x=${SIZE / 2} y=${SIZE / 2 - 2}>${variant === "pass-q" ? "Q travels" : "KV travels"}</text>
+        <text class="middle" x=${SIZE / 2} y=${SIZE / 2 + 14}>${variant === "pass-q" ? "KV stays" : "Q stays"}</text>
+      `
+    }
       ${motion.ranks === 1 ? nothing : doing.map(({ rank }) => this.#link(rank, chunks))}
       ${doing.map((one) => this.#rank(one))}
       ${parcels.map((place) => this.#token(place))}
@@ -57,10 +64,20 @@ export class RingsideRing extends LitElement {
     const { orbit } = sizes(ranks);
     const middle = onRing(rank + 0.5, ranks, orbit);
     const turn = (360 * (rank + 0.5)) / ranks;
-    return svg`<g class="link ${this.selection.lights(facts) ? "lit" : ""} ${flying === undefined ? "" : "busy"}" @pointerenter=${enter} @pointerleave=${leave} @click=${choose}>
+    return svg`<g class="link ${this.selection.lights(facts) ? "lit" : ""} ${
+      flying === undefined ? "" : "busy"
+    }" @pointerenter=${enter} @pointerleave=${leave} @click=${choose}>
       <path class="hit" d=${orbitPath(rank, ranks)} />
-      <path class="way" d=${orbitPath(rank, ranks)} style=${flying === undefined ? "" : `stroke:${rankColour(flying.owner, ranks)}`} />
-      ${ranks > 16 ? nothing : svg`<path class="tip" d="M-3.5 -4L3.5 0L-3.5 4" transform="translate(${middle.x.toFixed(2)} ${middle.y.toFixed(2)}) rotate(${turn})" />`}
+      <path class="way" d=${orbitPath(rank, ranks)} style=${
+      flying === undefined ? "" : `stroke:${rankColour(flying.owner, ranks)}`
+    } />
+      ${
+      ranks > 16
+        ? nothing
+        : svg`<path class="tip" d="M-3.5 -4L3.5 0L-3.5 4" transform="translate(${middle.x.toFixed(2)} ${
+          middle.y.toFixed(2)
+        }) rotate(${turn})" />`
+    }
     </g>` as TemplateResult;
   }
 
@@ -71,7 +88,8 @@ export class RingsideRing extends LitElement {
     const at = onRing(rank, ranks, ring);
     const [x, y] = [at.x.toFixed(2), at.y.toFixed(2)];
     const inner = Math.max(4, radius - 5);
-    const half = (side: 0 | 1) => `M${x} ${(at.y - inner).toFixed(2)}A${inner} ${inner} 0 0 ${side} ${x} ${(at.y + inner).toFixed(2)}Z`;
+    const half = (side: 0 | 1) =>
+      `M${x} ${(at.y - inner).toFixed(2)}A${inner} ${inner} 0 0 ${side} ${x} ${(at.y + inner).toFixed(2)}Z`;
     const facts: Facts = kind === "attend" ? { rank, hop, owner } : { rank };
     const { enter, leave, choose } = this.#about(facts);
     const stays = this.variant === "pass-q" ? "KV" : "Q";
@@ -84,18 +102,32 @@ export class RingsideRing extends LitElement {
     const size = both || numberSize(2 * inner, ranks, 13);
     const text = (value: string | number, dx: number, dy: number, of: number, small = false) => {
       const font = small ? "" : `;font-size:${size.toFixed(1)}px`;
-      return svg`<text class=${small ? "what" : "number"} x=${(at.x + dx).toFixed(2)} y=${(at.y + dy).toFixed(2)}
-        style="fill:${onRankColour(of, ranks)}${font}">${value}</text>`;
+      return svg`
+        <text class=${small ? "what" : "number"} x=${(at.x + dx).toFixed(2)} y=${(at.y + dy).toFixed(2)}
+          style="fill:${onRankColour(of, ranks)}${font}">${value}</text>
+      `;
     };
     const low = large ? 0 : size / 3;
-    return svg`<g class="rank ${kind} ${this.selection.lights(facts) ? "lit" : ""}" @pointerenter=${enter} @pointerleave=${leave} @click=${choose}>
+    return svg`<g class="rank ${kind} ${
+      this.selection.lights(facts) ? "lit" : ""
+    }" @pointerenter=${enter} @pointerleave=${leave} @click=${choose}>
       <title>rank ${rank}: ${sayDoing({ rank, kind, owner, share, hop }, this.variant)}</title>
       <circle class="ground" cx=${x} cy=${y} r=${radius} />
       <path class="half" d=${half(0)} style="fill:${rankColour(rank, ranks)}" />
-      ${kind === "attend" && owner !== undefined ? svg`<path class="half" d=${half(1)} style="fill:${rankColour(owner, ranks)}" />` : waiting ? svg`<path class="waits" d=${half(1)} style="${fillOf(kind)};stroke:none" />` : nothing}
+      ${
+      kind === "attend" && owner !== undefined
+        ? svg`<path class="half" d=${half(1)} style="fill:${rankColour(owner, ranks)}" />`
+        : waiting
+        ? svg`<path class="waits" d=${half(1)} style="${fillOf(kind)};stroke:none" />`
+        : nothing
+    }
       ${size === 0 ? nothing : text(rank, both > 0 ? -inner / 2 : 0, low, rank)}
       ${large ? text(stays, -inner / 2, 12, rank, true) : nothing}
-      ${kind === "attend" && owner !== undefined && both > 0 ? svg`${text(owner, inner / 2, low, owner)}${large ? text(visits, inner / 2, 12, owner, true) : nothing}` : nothing}
+      ${
+      kind === "attend" && owner !== undefined && both > 0
+        ? svg`${text(owner, inner / 2, low, owner)}${large ? text(visits, inner / 2, 12, owner, true) : nothing}`
+        : nothing
+    }
       <circle class="band ${waiting ? "waiting" : ""}" style=${band} cx=${x} cy=${y} r=${radius} />
       ${kind === "attend" ? svg`<path class="over" d=${arcPath(at, radius, share!)} />` : nothing}
     </g>` as TemplateResult;
@@ -109,10 +141,23 @@ export class RingsideRing extends LitElement {
     const { x, y } = pointOf(place, ranks);
     const facts: Facts = { owner: place.owner, ...(parcel ? { hop: ranks } : {}) };
     const { enter, leave, choose } = this.#about(facts);
-    return svg`<g class="token ${place.kind} ${this.selection.lights(facts) ? "lit" : ""}" data-owner=${place.owner} data-share=${place.share.toFixed(4)} transform="translate(${x.toFixed(2)} ${y.toFixed(2)})" @pointerenter=${enter} @pointerleave=${leave} @click=${choose}>
-      <rect x=${-side / 2} y=${-side / 2} width=${side} height=${side} rx=${side / 5} style="fill:${rankColour(place.owner, ranks)}" />
-      ${side < 11 ? nothing : svg`<text class=${side < 18 ? "what" : "number"} y=${side < 18 ? 3.5 : 4.5} style="fill:${onRankColour(place.owner, ranks)}">${place.owner}</text>`}
-    </g>` as TemplateResult;
+    return svg`
+      <g class="token ${place.kind} ${this.selection.lights(facts) ? "lit" : ""}" data-owner=${place
+        .owner} data-share=${place.share.toFixed(4)}
+        transform="translate(${x.toFixed(2)} ${y.toFixed(
+          2,
+        )})" @pointerenter=${enter} @pointerleave=${leave} @click=${choose}>
+            <rect x=${-side / 2} y=${-side / 2} width=${side} height=${side} rx=${side / 5} style="fill:${rankColour(
+              place.owner,
+              ranks,
+            )}" />
+            ${side < 11
+              ? nothing
+              : svg`<text class=${side < 18 ? "what" : "number"} y=${side < 18 ? 3.5 : 4.5} style="fill:${
+                onRankColour(place.owner, ranks)
+              }">${place.owner}</text>`}
+          </g>
+    ` as TemplateResult;
   }
 
   static override styles = [
@@ -148,7 +193,8 @@ export class RingsideRing extends LitElement {
         stroke: transparent;
         stroke-width: 16;
       }
-      .way, .tip {
+      .way,
+      .tip {
         fill: none;
         stroke: var(--rule-strong);
         stroke-width: 1;
@@ -185,7 +231,8 @@ export class RingsideRing extends LitElement {
         stroke: var(--paper);
         stroke-width: 1.5;
       }
-      .lit .ground, .lit .way {
+      .lit .ground,
+      .lit .way {
         stroke: var(--accent);
         stroke-width: 6;
         stroke-opacity: 1;
@@ -203,13 +250,21 @@ export class RingsideRing extends LitElement {
 
 /** What a rank does, in words. */
 export function sayDoing({ rank, kind, owner, hop, share }: Doing, variant: Variant): string {
-  if (kind === "attend") return variant === "pass-q" ? `hop ${hop}, attends with the queries of rank ${owner} to its own keys, ${Math.round(100 * share!)} % done` : `hop ${hop}, attends to the keys of rank ${owner}${owner === rank ? ", its own" : ""}, ${Math.round(100 * share!)} % done`;
+  if (kind === "attend") {
+    return variant === "pass-q"
+      ? `hop ${hop}, attends with the queries of rank ${owner} to its own keys, ${Math.round(100 * share!)} % done`
+      : `hop ${hop}, attends to the keys of rank ${owner}${owner === rank ? ", its own" : ""}, ${
+        Math.round(100 * share!)
+      } % done`;
+  }
   return kind === "idle" ? "idle" : (timeKinds[kind].doing ?? kind);
 }
 
 function sayAll(doing: readonly Doing[], chunks: readonly Place[], parcels: number, variant: Variant): string {
   const flying = chunks.filter(({ share }) => share > 0 && share < 1).length;
-  return `Ring of ${doing.length} ranks, ${variant === "pass-q" ? "pass-Q" : "pass-KV"}: ${doing.map((one) => `rank ${one.rank} ${sayDoing(one, variant)}`).join("; ")}. ${flying} chunks and ${parcels} parcels are under way.`;
+  return `Ring of ${doing.length} ranks, ${variant === "pass-q" ? "pass-Q" : "pass-KV"}: ${
+    doing.map((one) => `rank ${one.rank} ${sayDoing(one, variant)}`).join("; ")
+  }. ${flying} chunks and ${parcels} parcels are under way.`;
 }
 
 customElements.define("ringside-ring", RingsideRing);

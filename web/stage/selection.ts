@@ -1,4 +1,6 @@
-/** What is pointed at, chosen, and when: the one state by which stage, mask, links and timeline light the same thing. */
+/**
+ * What is pointed at, chosen, and when: the one state by which stage, mask, links and timeline light the same thing.
+ */
 import { ownerAt, type Span } from "../engine.ts";
 
 /** What a thing on the page is about; each part is left out where it says nothing. */
@@ -22,7 +24,10 @@ export function touches(a: Facts | undefined, b: Facts): boolean {
 }
 
 /** What a span of a run on N ranks is about. */
-export function factsOf({ rank, kind, lane, hop, peer }: Pick<Span, "rank" | "kind" | "lane" | "hop" | "peer">, ranks: number): Facts {
+export function factsOf(
+  { rank, kind, lane, hop, peer }: Pick<Span, "rank" | "kind" | "lane" | "hop" | "peer">,
+  ranks: number,
+): Facts {
   if (kind === "attend") return { rank, hop, owner: peer };
   if (kind === "send") return { rank, hop, owner: ownerAt(rank, hop, ranks), link: rank };
   if (kind === "receive" && peer !== undefined) return { rank, hop, owner: ownerAt(peer, hop, ranks), link: peer };

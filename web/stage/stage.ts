@@ -1,4 +1,7 @@
-/** The stage of the Lab: a run played back on the ring, with its mask, its links and its work, all lit together; one variant or both. */
+/**
+ * The stage of the Lab: a run played back on the ring, with its mask, its links and its work, all lit together; one
+ * variant or both.
+ */
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { Follow } from "../elements/follow.ts";
 import { savePicture, svgText } from "../elements/picture.ts";
@@ -16,7 +19,7 @@ import { Player } from "./player.ts";
 import "./ring.ts";
 import { stageStyle } from "./style.ts";
 import { comparison, hopByHop, linkTable, workTable } from "./tables.ts";
-import { type LinkTraffic, linksOf, outcomeOf, workOf } from "./traffic.ts";
+import { linksOf, type LinkTraffic, outcomeOf, workOf } from "./traffic.ts";
 import "./transport.ts";
 
 /** A run with all that is drawn of it. */
@@ -36,7 +39,10 @@ const names = { "pass-kv": "pass-KV", "pass-q": "pass-Q" } as const;
 
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-/** `<ringside-stage .session>` of a run that has a result. Space plays, arrows step, Home and End go to its ends, Escape lets go of what is chosen. */
+/**
+ * `<ringside-stage .session>` of a run that has a result. Space plays, arrows step, Home and End go to its ends, Escape
+ * lets go of what is chosen.
+ */
 export class RingsideStage extends LitElement {
   static override properties = { session: { attribute: false }, _table: { state: true }, _problem: { state: true } };
 
@@ -64,7 +70,10 @@ export class RingsideStage extends LitElement {
     this.#player?.pause();
   }
 
-  /** An update that was asked for before the stage left the page comes after it, and must not play: another stage moves the same moment. */
+  /**
+   * An update that was asked for before the stage left the page comes after it, and must not play: another stage moves
+   * the same moment.
+   */
   protected override shouldUpdate(): boolean {
     return this.isConnected;
   }
@@ -77,8 +86,14 @@ export class RingsideStage extends LitElement {
     if (shown === undefined) {
       const motion = motionOf(report);
       shown = {
-        state, report, motion, links: linksOf(report, motion), work: workOf(spans, ranks), flops: 4 * headDim * heads,
-        mask: maskOf(sequences, ranks, variant, causal), naive: maskOf(sequences, ranks, variant, causal, "contiguous"),
+        state,
+        report,
+        motion,
+        links: linksOf(report, motion),
+        work: workOf(spans, ranks),
+        flops: 4 * headDim * heads,
+        mask: maskOf(sequences, ranks, variant, causal),
+        naive: maskOf(sequences, ranks, variant, causal, "contiguous"),
       };
     } else shown = { ...shown, state };
     this.#made.set(report, shown);
@@ -97,7 +112,9 @@ export class RingsideStage extends LitElement {
     const other = session.compare ? this.#shown(session.other) : undefined;
     player.take([main.motion, ...(other === undefined ? [] : [other.motion])]);
     // Drawing takes time from ranks that compute, so nothing plays until they are done.
-    if ([session.state, session.other].some(({ phase }) => phase === "compiling" || phase === "attending")) player.pause();
+    if ([session.state, session.other].some(({ phase }) => phase === "compiling" || phase === "attending")) {
+      player.pause();
+    }
     if (main.report !== this.#report) {
       this.#report = main.report;
       const { hop } = session;
@@ -139,11 +156,20 @@ export class RingsideStage extends LitElement {
     if (target.matches("button, summary, a, select") && event.key === " ") return;
     const player = this.#player!;
     const act: Record<string, () => void> = {
-      " ": () => { player.toggle(); this.#moved(); },
+      " ": () => {
+        player.toggle();
+        this.#moved();
+      },
       ArrowRight: () => this.#step(1),
       ArrowLeft: () => this.#step(-1),
-      Home: () => { player.seek(player.from); this.#moved(); },
-      End: () => { player.seek(player.end); this.#moved(); },
+      Home: () => {
+        player.seek(player.from);
+        this.#moved();
+      },
+      End: () => {
+        player.seek(player.end);
+        this.#moved();
+      },
       Escape: () => this.session.selection.chosen !== undefined && this.session.selection.choose(undefined),
     };
     if (!Object.hasOwn(act, event.key)) return;
@@ -152,13 +178,26 @@ export class RingsideStage extends LitElement {
   }
 
   async #picture(kind: "svg" | "png"): Promise<void> {
-    const charts = [...this.renderRoot.querySelectorAll<HTMLElement>("ringside-ring, ringside-mask.ran")].map((element) => element.shadowRoot!.querySelector<SVGSVGElement>("svg")!);
+    const charts = [...this.renderRoot.querySelectorAll<HTMLElement>("ringside-ring, ringside-mask.ran")].map((
+      element,
+    ) => element.shadowRoot!.querySelector<SVGSVGElement>("svg")!);
     const { experiment, result } = this.session.state;
     const { N, T, P, H, Hkv, D } = experiment!;
-    const variants = this.session.other.result !== undefined && this.session.compare ? "pass-KV and pass-Q" : names[experiment!.variant];
-    const lines = [`Ringside: ${variants}, N ${N}, T ${T}, P ${P}, H ${H}/${Hkv}, D ${D}; ${result!.report.adapter.name}; at ${formatTime(this.#player!.time)} of the run.`, "Ring: left half what stays, right half what the rank attends to. Mask: colour the rank, number the hop."];
+    const variants = this.session.other.result !== undefined && this.session.compare
+      ? "pass-KV and pass-Q"
+      : names[experiment!.variant];
+    const lines = [
+      `Ringside: ${variants}, N ${N}, T ${T}, P ${P}, H ${H}/${Hkv}, D ${D}; ${result!.report.adapter.name}; at ${
+        formatTime(this.#player!.time)
+      } of the run.`,
+      "Ring: left half what stays, right half what the rank attends to. Mask: colour the rank, number the hop.",
+    ];
     try {
-      await savePicture(`ringside-stage-${experiment!.variant}`, kind, svgText(charts, `Ring attention, ${toQuery(experiment!)}`, lines));
+      await savePicture(
+        `ringside-stage-${experiment!.variant}`,
+        kind,
+        svgText(charts, `Ring attention, ${toQuery(experiment!)}`, lines),
+      );
       this._problem = "";
     } catch (error) {
       this._problem = error instanceof Error ? error.message : String(error);
@@ -178,28 +217,62 @@ export class RingsideStage extends LitElement {
       <header>
         <h2 id="stage">${compare ? "pass-KV beside pass-Q" : names[main.report.variant]}</h2>
         ${compare ? nothing : html`<p class="checked ${old}">${sayCheck(session.state)}</p>`}
-        <ringside-transport .player=${this.#player} .selection=${session.selection} .motion=${main.motion} @step=${(event: CustomEvent<1 | -1>) => this.#step(event.detail)} @moved=${this.#moved}></ringside-transport>
+        <ringside-transport .player=${this.#player} .selection=${session.selection} .motion=${main.motion} @step=${(
+      event: CustomEvent<1 | -1>,
+    ) => this.#step(event.detail)} @moved=${this.#moved}></ringside-transport>
         <div class="tools">
-          <button class="button" aria-pressed=${String(compare)} @click=${() => void session.comparing(!compare)}>Compare ${names["pass-kv"]} and ${names["pass-q"]}</button>
+          <button class="button" aria-pressed=${String(compare)} @click=${() =>
+      void session.comparing(!compare)}>Compare ${names["pass-kv"]} and ${names["pass-q"]}</button>
           <button class="button" @click=${() => this.#picture("svg")} aria-label="Stage as SVG">SVG</button>
           <button class="button" @click=${() => this.#picture("png")} aria-label="Stage as PNG">PNG</button>
         </div>
       </header>
       ${this._problem === "" ? nothing : html`<p class="stale" role="alert">${this._problem}</p>`}
-      ${compare ? html`
-        <div class="pair">${pair.map((one, i) => html`<div class="pane"><div class="name"><h3>${names[i === 0 ? "pass-kv" : "pass-q"]}</h3>${one === undefined ? nothing : html`<p class="checked ${old}">${sayCheck(one.state)}</p>`}</div>${one === undefined ? this.#pending() : this.#ring(one)}</div>`)}</div>
-        ${other === undefined ? nothing : this.#compared(pair as [Shown, Shown])}
-        <div class="pair">${pair.map((one) => html`<div class="pane">${one === undefined ? nothing : this.#facts(one, most)}</div>`)}</div>` : html`<div class="single">${this.#ring(main)}<div class="pane">${this.#facts(main, most)}</div></div>`}
+      ${
+      compare
+        ? html`
+          <div class="pair">${pair.map((one, i) =>
+            html`<div class="pane"><div class="name"><h3>${names[i === 0 ? "pass-kv" : "pass-q"]}</h3>${
+              one === undefined ? nothing : html`<p class="checked ${old}">${sayCheck(one.state)}</p>`
+            }</div>${one === undefined ? this.#pending() : this.#ring(one)}</div>`
+          )}</div>
+          ${other === undefined ? nothing : this.#compared(pair as [Shown, Shown])}
+          <div class="pair">${pair.map((one) =>
+            html`<div class="pane">${one === undefined ? nothing : this.#facts(one, most)}</div>`
+          )}</div>
+        `
+        : html`<div class="single">${this.#ring(main)}<div class="pane">${this.#facts(main, most)}</div></div>`
+    }
       <details @toggle=${(event: ToggleEvent) => (this._table = event.newState === "open")}>
         <summary>Hop by hop, as a table</summary>
-        ${this._table ? html`<div class=${compare ? "pair" : ""}>${[main, other].map((one) => (one === undefined ? nothing : html`<div class="pane">${hopByHop(one.motion, one.report.variant, compare ? `, ${names[one.report.variant]}` : "", session.selection, (hop) => this.#go(hop))}</div>`))}</div>` : nothing}
+        ${
+      this._table
+        ? html`<div class=${compare ? "pair" : ""}>${
+          [main, other].map((one) => (one === undefined ? nothing : html`<div class="pane">${
+            hopByHop(
+              one.motion,
+              one.report.variant,
+              compare ? `, ${names[one.report.variant]}` : "",
+              session.selection,
+              (hop) => this.#go(hop),
+            )
+          }</div>`))
+        }</div>`
+        : nothing
+    }
       </details>
     </section>`;
   }
 
   #ring({ report, motion }: Shown): TemplateResult {
-    return html`<figure class="ring"><ringside-ring .motion=${motion} .variant=${report.variant} .selection=${this.session.selection}></ringside-ring>
-      <figcaption>${sayHalves(report)} The ring took ${formatTime(motion.end - motion.from)}, shown ${this.#player!.pace}.${sayUnseen(motion)}</figcaption></figure>`;
+    return html`
+      <figure class="ring">
+        <ringside-ring .motion=${motion} .variant=${report.variant} .selection=${this.session
+          .selection}></ringside-ring>
+        <figcaption>${sayHalves(report)} The ring took ${formatTime(motion.end - motion.from)}, shown ${this.#player!
+          .pace}.${sayUnseen(motion)}</figcaption>
+      </figure>
+    `;
   }
 
   #facts({ report, motion, mask, naive, links, work, flops }: Shown, most: number): TemplateResult {
@@ -209,12 +282,18 @@ export class RingsideStage extends LitElement {
     return html`
       <div class="masks">
         <section><h3>Mask <small>who computes which block, at which hop</small></h3><ringside-mask class="ran" .mask=${mask} .motion=${motion} .flops=${flops} .name=${`Mask of ${name}`} .selection=${selection}></ringside-mask></section>
-        ${report.ranks === 1 ? nothing : html`<section><h3>Contiguous shares instead <small>not run</small></h3><ringside-mask .mask=${naive} .flops=${flops} .name=${`Mask of ${name} with contiguous shares`} .selection=${selection}></ringside-mask></section>`}
+        ${report.ranks === 1 ? nothing : html`
+          <section>
+            <h3>Contiguous shares instead <small>not run</small></h3>
+            <ringside-mask .mask=${naive} .flops=${flops} .name=${`Mask of ${name} with contiguous shares`} .selection=${selection}></ringside-mask>
+          </section>
+        `}
       </div>
       <div class="tables">
         ${workTable(work, naive, flops, of, selection)}
         ${linkTable(links, report, most, of, selection)}
-      </div>`;
+      </div>
+    `;
   }
 
   /** In the other variant's place until it has run. */
@@ -222,14 +301,28 @@ export class RingsideStage extends LitElement {
     const { other, state, backend } = this.session;
     const again = html`<p><button class="button" @click=${() => void this.session.comparing(true)}>Run it</button></p>`;
     if (other.phase === "failed") return failed(other, () => void this.session.comparing(true));
-    if (other.phase === "cancelled") return html`<section class="card"><p>Cancelled: it did not run to its end.</p>${again}</section>`;
+    if (other.phase === "cancelled") {
+      return html`<section class="card"><p>Cancelled: it did not run to its end.</p>${again}</section>`;
+    }
     if (other.phase !== "empty") return progress(other, backend);
-    return state.phase === "done" ? html`<section class="card"><p>It has not run on this input yet.</p>${again}</section>` : html`<section class="card"><p>It runs on the same input when the check of this one is over.</p></section>`;
+    return state.phase === "done"
+      ? html`<section class="card"><p>It has not run on this input yet.</p>${again}</section>`
+      : html`
+        <section class="card">
+          <p>It runs on the same input when the check of this one is over.</p>
+        </section>
+      `;
   }
 
   #compared([kv, q]: [Shown, Shown]): TemplateResult {
-    const error = ({ state }: Shown) => (state.check === undefined ? "not checked" : `${formatError(state.check.out.max)}, ${state.check.passed ? "passed" : "failed"}`);
-    return html`<div class="compared">${comparison(outcomeOf(kv.report, kv.motion), outcomeOf(q.report, q.motion), [error(kv), error(q)])}</div>`;
+    const error = (
+      { state }: Shown,
+    ) => (state.check === undefined
+      ? "not checked"
+      : `${formatError(state.check.out.max)}, ${state.check.passed ? "passed" : "failed"}`);
+    return html`<div class="compared">${
+      comparison(outcomeOf(kv.report, kv.motion), outcomeOf(q.report, q.motion), [error(kv), error(q)])
+    }</div>`;
   }
 
   static override styles = [shared, labStyle, stageStyle];
@@ -237,19 +330,27 @@ export class RingsideStage extends LitElement {
 
 function sayCheck({ check, phase }: RunState): TemplateResult | string {
   if (check === undefined) return phase === "checking" ? "checking …" : "not checked";
-  return check.passed ? html`<span class="good">✓ agrees with float64</span>` : html`<span class="wrong">✗ differs from float64</span>`;
+  return check.passed
+    ? html`<span class="good">✓ agrees with float64</span>`
+    : html`<span class="wrong">✗ differs from float64</span>`;
 }
 
 function sayHalves({ variant, ranks }: Report): string {
   if (ranks === 1) return "One rank: it attends to its own keys.";
-  return variant === "pass-q" ? "Left half: a rank’s keys, which stay; right half: whose queries visit. Squares: queries under way; in the end, partial results." : "Left half: a rank’s queries, which stay; right half: whose keys and values it attends to. Squares: keys and values under way.";
+  return variant === "pass-q"
+    ? "Left half: a rank’s keys, which stay; right half: whose queries visit. Squares: queries under way; in the end, partial results."
+    : "Left half: a rank’s queries, which stay; right half: whose keys and values it attends to. Squares: keys and values under way.";
 }
 
 /** Where chunks travel too briefly to be seen, that is said. */
 function sayUnseen({ journeys, from, end }: Motion): string {
   const flights = journeys.flat();
   const longest = Math.max(0, ...flights.map((flight) => flight.end - flight.start));
-  return flights.length > 0 && longest < 0.01 * (end - from) ? ` Each transfer took less than ${formatTime(0.01 * (end - from))} of that: chunks seem to jump. A slower link shows them travel.` : "";
+  return flights.length > 0 && longest < 0.01 * (end - from)
+    ? ` Each transfer took less than ${
+      formatTime(0.01 * (end - from))
+    } of that: chunks seem to jump. A slower link shows them travel.`
+    : "";
 }
 
 customElements.define("ringside-stage", RingsideStage);

@@ -73,7 +73,8 @@ export const stageStyle = css`
     align-content: start;
     min-width: 0;
   }
-  .masks, .single .tables {
+  .masks,
+  .single .tables {
     display: grid;
     grid-template-columns: repeat(2, minmax(0, 1fr));
     gap: 16px 40px;
@@ -83,7 +84,8 @@ export const stageStyle = css`
   .pair .masks {
     grid-template-columns: minmax(0, 1fr);
   }
-  .masks > *, .tables > * {
+  .masks > *,
+  .tables > * {
     min-width: 0;
   }
   .pair .tables {
@@ -121,7 +123,9 @@ export const stageStyle = css`
   td.amount span {
     position: relative;
   }
-  tr.lit > *, td.lit, th.lit {
+  tr.lit > *,
+  td.lit,
+  th.lit {
     background: color-mix(in srgb, var(--accent) 14%, transparent);
   }
   .sum > * {
@@ -160,12 +164,16 @@ export const stageStyle = css`
     }
   }
   @media (max-width: 640px) {
-    .pair, .masks, .single .tables {
+    .pair,
+    .masks,
+    .single .tables {
       grid-template-columns: minmax(0, 1fr);
     }
   }
   @media print {
-    .tools, ringside-transport, details {
+    .tools,
+    ringside-transport,
+    details {
       display: none;
     }
   }

@@ -21,7 +21,11 @@ export function linksOf({ perRank, ranks }: Pick<Report, "perRank" | "ranks">, {
   if (ranks === 1) return [];
   const flights = journeys.flat();
   return perRank.map(({ rank, ring, all2all }) => ({
-    rank, to: (rank + 1) % ranks, messages: ring.messages, bytes: ring.bytes, exchanged: all2all.bytes,
+    rank,
+    to: (rank + 1) % ranks,
+    messages: ring.messages,
+    bytes: ring.bytes,
+    exchanged: all2all.bytes,
     busy: flights.filter(({ from }) => from === rank).reduce((sum, { start, end }) => sum + end - start, 0),
   }));
 }
@@ -54,5 +58,11 @@ export interface Outcome {
 /** What a run cost. */
 export function outcomeOf({ perRank, times }: Pick<Report, "perRank" | "times">, { from, end }: Motion): Outcome {
   const sum = (of: (rank: Report["perRank"][number]) => number) => perRank.reduce((total, rank) => total + of(rank), 0);
-  return { ring: end - from, times, ringBytes: sum(({ ring }) => ring.bytes), all2allBytes: sum(({ all2all }) => all2all.bytes), messages: sum(({ messages }) => messages) };
+  return {
+    ring: end - from,
+    times,
+    ringBytes: sum(({ ring }) => ring.bytes),
+    all2allBytes: sum(({ all2all }) => all2all.bytes),
+    messages: sum(({ messages }) => messages),
+  };
 }

@@ -22,18 +22,30 @@ export function hopsOf(spans: readonly Span[], ranks: number): Hop[] {
     const own = spans.filter((span) => span.hop === hop && !(hop === ranks - 1 && span.kind === "late"));
     const of = (kind: Span["kind"]) => own.filter((span) => span.kind === kind);
     return {
-      hop, attend: longest(of("attend"), ranks), transfer: longest(of("send"), ranks),
-      wait: longest(of("wait"), ranks), late: longest(of("late"), ranks),
-      bytes: sum(of("send"), "bytes"), flops: sum(of("attend"), "flops"),
+      hop,
+      attend: longest(of("attend"), ranks),
+      transfer: longest(of("send"), ranks),
+      wait: longest(of("wait"), ranks),
+      late: longest(of("late"), ranks),
+      bytes: sum(of("send"), "bytes"),
+      flops: sum(of("attend"), "flops"),
     };
   });
 }
 
-/** The All2All that ends pass-Q: its sends, and how long devices waited for others' parcels on their links, and for others to send them. */
+/**
+ * The All2All that ends pass-Q: its sends, and how long devices waited for others' parcels on their links, and for
+ * others to send them.
+ */
 export function all2allOf(spans: readonly Span[], ranks: number): Pick<Hop, "transfer" | "wait" | "late" | "bytes"> {
   const of = (lane: Span["lane"]) => spans.filter((span) => span.kind === "all2all" && span.lane === lane);
   const late = spans.filter((span) => span.kind === "late" && span.hop === ranks - 1);
-  return { transfer: longest(of("send"), ranks), wait: longest(of("device"), ranks), late: longest(late, ranks), bytes: sum(of("send"), "bytes") };
+  return {
+    transfer: longest(of("send"), ranks),
+    wait: longest(of("device"), ranks),
+    late: longest(late, ranks),
+    bytes: sum(of("send"), "bytes"),
+  };
 }
 
 /** Seconds in which any of these spans went on, on the rank with most of them. */

@@ -36,7 +36,9 @@ const order: readonly Lane[] = ["device", "send", "receive", "host"];
 const gap = 2;
 const between = 12;
 
-/** Lays out the spans of `ranks` ranks from y = `top`. The host's lane is there only where something was done on a host. */
+/**
+ * Lays out the spans of `ranks` ranks from y = `top`. The host's lane is there only where something was done on a host.
+ */
 export function layOut(spans: readonly Span[], ranks: number, top: number): Layout {
   const shown = order.filter((lane) => lane !== "host" || spans.some((span) => span.lane === "host"));
   const places: RankPlace[] = [];
@@ -51,7 +53,9 @@ export function layOut(spans: readonly Span[], ranks: number, top: number): Layo
     });
     y -= gap;
     places.push({ rank, y: start, height: y - start, lanes });
-    for (const place of lanes) placed.push(...pack(spans.filter((span) => span.rank === rank && span.lane === place.lane), place));
+    for (const place of lanes) {
+      placed.push(...pack(spans.filter((span) => span.rank === rank && span.lane === place.lane), place));
+    }
     y += between;
   }
   return { ranks: places, spans: placed, height: y - between };

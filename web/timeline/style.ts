@@ -13,7 +13,8 @@ export const timelineStyle = css`
   section {
     padding-bottom: 8px;
   }
-  .top, .axis {
+  .top,
+  .axis {
     position: sticky;
     z-index: 1;
     background: var(--paper);
@@ -42,7 +43,8 @@ export const timelineStyle = css`
     width: 16px;
     height: 10px;
     border-radius: 2px;
-    background: linear-gradient(to bottom, var(--attend) 5px, transparent 5px), linear-gradient(to right, var(--rank-0) 33%, var(--rank-1) 33% 66%, var(--rank-2) 66%);
+    background: linear-gradient(to bottom, var(--attend) 5px, transparent 5px), linear-gradient(to right, var(--rank-0)
+      33%, var(--rank-1) 33% 66%, var(--rank-2) 66%);
   }
   .controls {
     display: flex;
@@ -107,7 +109,11 @@ export const timelineStyle = css`
   .span {
     outline: none;
   }
-  .strip, .inside, .active, .lit, .cursor {
+  .strip,
+  .inside,
+  .active,
+  .lit,
+  .cursor {
     pointer-events: none;
   }
   .inside {
@@ -115,7 +121,8 @@ export const timelineStyle = css`
     font-size: 10px;
     font-weight: 700;
   }
-  .active, .lit {
+  .active,
+  .lit {
     fill: none;
     stroke: var(--accent);
     stroke-width: 2;
@@ -158,10 +165,12 @@ export const timelineStyle = css`
     width: fit-content;
   }
   @media print {
-    .top, .axis {
+    .top,
+    .axis {
       position: static;
     }
-    .controls, details {
+    .controls,
+    details {
       display: none;
     }
   }

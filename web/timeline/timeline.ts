@@ -19,7 +19,10 @@ import { describe, sayAmount, sayKind, sayPeer } from "./words.ts";
 const axis = 24;
 const right = 16;
 
-/** `<ringside-timeline .spans .ranks .selection>`: hover or focus a span for its details; arrow keys walk, + and - zoom, 0 shows all. */
+/**
+ * `<ringside-timeline .spans .ranks .selection>`: hover or focus a span for its details; arrow keys walk, + and - zoom,
+ * 0 shows all.
+ */
 export class RingsideTimeline extends LitElement {
   static override properties = {
     spans: { attribute: false },
@@ -48,7 +51,9 @@ export class RingsideTimeline extends LitElement {
   declare end: number;
   /** How many of the ranks are drawn, from rank 0; 0 means all. */
   declare shown: number;
-  /** What is lit here and elsewhere, and the moment at which a cursor stands; clicking on the lanes goes to a moment. */
+  /**
+   * What is lit here and elsewhere, and the moment at which a cursor stands; clicking on the lanes goes to a moment.
+   */
   declare selection: Selection | undefined;
   declare _width: number;
   /** Index of the span whose details are shown, or -1. */
@@ -134,7 +139,12 @@ export class RingsideTimeline extends LitElement {
     this._active = index;
     const { start, duration } = placed.span;
     const length = this._to - this._from;
-    if (start + duration > this._to || start < this._from) this.#show(Math.max(0, start + duration / 2 - length / 2), Math.max(0, start + duration / 2 - length / 2) + length);
+    if (start + duration > this._to || start < this._from) {
+      this.#show(
+        Math.max(0, start + duration / 2 - length / 2),
+        Math.max(0, start + duration / 2 - length / 2) + length,
+      );
+    }
     await this.updateComplete;
     this.renderRoot.querySelector<SVGElement>(`[data-span="${index}"]`)?.focus();
   }
@@ -143,7 +153,10 @@ export class RingsideTimeline extends LitElement {
     const { spans } = this.#layout;
     const at = Math.max(0, this._active);
     const act: Record<string, () => void> = {
-      "+": () => this.#zoom(0.5), "=": () => this.#zoom(0.5), "-": () => this.#zoom(2), "0": () => this.#show(0, this.#end),
+      "+": () => this.#zoom(0.5),
+      "=": () => this.#zoom(0.5),
+      "-": () => this.#zoom(2),
+      "0": () => this.#show(0, this.#end),
       ArrowRight: () => void this.#focus(Math.min(spans.length - 1, at + 1)),
       ArrowLeft: () => void this.#focus(Math.max(0, at - 1)),
       ArrowDown: () => void this.#focus(this.#neighbour(at, 1)),
@@ -167,7 +180,9 @@ export class RingsideTimeline extends LitElement {
     const middle = spans[index].span.start + spans[index].span.duration / 2;
     const far = ({ span }: Placed) => Math.abs(span.start + span.duration / 2 - middle);
     let best = next;
-    for (let i = next; spans[i] !== undefined && lane(spans[i]) === wanted; i += way) if (far(spans[i]) < far(spans[best])) best = i;
+    for (let i = next; spans[i] !== undefined && lane(spans[i]) === wanted; i += way) {
+      if (far(spans[i]) < far(spans[best])) best = i;
+    }
     return best;
   }
 
@@ -181,7 +196,9 @@ export class RingsideTimeline extends LitElement {
   get #cursor(): string {
     const time = this.selection?.time;
     const scale = this.#scale;
-    return `translateX(${time === undefined || time < scale.from || time > scale.to ? -100 : toX(scale, time).toFixed(1)}px)`;
+    return `translateX(${
+      time === undefined || time < scale.from || time > scale.to ? -100 : toX(scale, time).toFixed(1)
+    }px)`;
   }
 
   /** Makes a span the one whose details are shown, and what is lit everywhere. */
@@ -199,7 +216,10 @@ export class RingsideTimeline extends LitElement {
     this.#drag = undefined;
     const x = event.clientX - (event.currentTarget as SVGElement).getBoundingClientRect().left;
     const scale = this.#scale;
-    if (!moved && event.button === 0 && this.selection?.time !== undefined && x >= scale.left && x <= scale.left + scale.width) this.selection.seek(toSeconds(scale, x));
+    if (
+      !moved && event.button === 0 && this.selection?.time !== undefined && x >= scale.left &&
+      x <= scale.left + scale.width
+    ) this.selection.seek(toSeconds(scale, x));
   }
 
   #point(event: PointerEvent): void {
@@ -248,7 +268,15 @@ export class RingsideTimeline extends LitElement {
         ${empty ? nothing : this.#axis()}
         ${empty ? nothing : html`<details @toggle=${(event: ToggleEvent) => (this._table = event.newState === "open")}>
           <summary>The same as a table: ${this.spans.length} spans</summary>
-          ${this._table ? spanTable(this.#layout.spans.map(({ span }) => span), this.ranks, this.heading === "Timeline" ? "Spans" : `Spans: ${this.heading}`) : nothing}
+          ${
+          this._table
+            ? spanTable(
+              this.#layout.spans.map(({ span }) => span),
+              this.ranks,
+              this.heading === "Timeline" ? "Spans" : `Spans: ${this.heading}`,
+            )
+            : nothing
+        }
         </details>`}
       </section>
     `;
@@ -258,11 +286,15 @@ export class RingsideTimeline extends LitElement {
     const kinds = new Set(this.spans.map((span) => timeKind(span)));
     // What is not told apart by colour is named.
     const present = new Set<string>(this.spans.map(({ kind }) => kind));
-    const others = Object.entries(spanKinds).filter(([kind, { time }]) => time === "other" && present.has(kind)).map(([, { name }]) => name);
+    const others = Object.entries(spanKinds).filter(([kind, { time }]) => time === "other" && present.has(kind)).map((
+      [, { name }],
+    ) => name);
     return html`<ul class="legend" aria-label="Kinds of time">
-      ${(Object.keys(timeKinds) as TimeKind[]).filter((kind) => kinds.has(kind)).map((kind) => {
+      ${
+      (Object.keys(timeKinds) as TimeKind[]).filter((kind) => kinds.has(kind)).map((kind) => {
         return html`<li>${swatch(kind)}${kind === "other" ? others.join(", ") : timeKinds[kind].label}</li>`;
-      })}
+      })
+    }
       <li><span class="owner"></span>owner of the chunk attended to</li>
     </ul>`;
   }
@@ -270,9 +302,16 @@ export class RingsideTimeline extends LitElement {
   #controls(): TemplateResult {
     const all = this._from <= 0 && this._to >= this.#end;
     return html`<div class="controls" role="group" aria-label="Part of the run shown">
-      ${this.#ringStart > 0 ? html`<button class="button" aria-pressed=${String(!all && this._from === this.#ringStart && this._to === this.#end)} @click=${() => this.#show(this.#ringStart, this.#end)}>Ring</button>` : nothing}
+      ${
+      this.#ringStart > 0
+        ? html`<button class="button" aria-pressed=${
+          String(!all && this._from === this.#ringStart && this._to === this.#end)
+        } @click=${() => this.#show(this.#ringStart, this.#end)}>Ring</button>`
+        : nothing
+    }
       <button class="button" aria-pressed=${String(all)} @click=${() => this.#show(0, this.#end)}>Whole run</button>
-      <button class="button square" aria-label="Zoom out" title="Zoom out (-)" ?disabled=${all} @click=${() => this.#zoom(2)}>−</button>
+      <button class="button square" aria-label="Zoom out" title="Zoom out (-)" ?disabled=${all} @click=${() =>
+      this.#zoom(2)}>−</button>
       <button class="button square" aria-label="Zoom in" title="Zoom in (+)" @click=${() => this.#zoom(0.5)}>+</button>
     </div>`;
   }
@@ -281,22 +320,47 @@ export class RingsideTimeline extends LitElement {
     const scale = this.#scale;
     const { height } = this.#layout;
     const empty = this.spans.length === 0;
-    const summary = empty ? `Empty lanes of ${this.ranks} ranks` : `${this.heading} of ${this.ranks} ranks${this.shown > 0 && this.shown < this.ranks ? `, the first ${this.shown} drawn` : ""}, ${this.spans.length} spans, ${formatTime(this._from)} to ${formatTime(this._to)}. Arrow keys walk through the spans.`;
-    return html`<svg role="group" aria-label=${summary} width=${this._width} height=${height + 4} class=${this._to - this._from < this.#end ? "pan" : ""}
-      @keydown=${this.#key} @pointerover=${this.#point} @pointermove=${(event: PointerEvent) => this.#drag && this.#point(event)}
-      @pointerdown=${this.#grab} @pointerup=${this.#release} @pointercancel=${() => (this.#drag = undefined)} @pointerleave=${this.#leave}
-      @focusin=${this.#focused} @focusout=${this.#leave} @wheel=${this.#wheel}>
-      <defs>
-        ${hatchings()}
-        <clipPath id="clip"><rect x=${scale.left} y="0" width=${scale.width} height=${height} /></clipPath>
-      </defs>
-      ${empty ? nothing : this.#ticks(scale).ticks.map(({ at }) => svg`<line class="grid" x1=${toX(scale, at)} x2=${toX(scale, at)} y1="0" y2=${height + 4} />`)}
-      ${this.#layout.ranks.map((rank) => this.#rank(rank.rank, rank.y, rank.lanes, scale))}
-      <g clip-path="url(#clip)">${this.#layout.spans.map((placed, index) => this.#span(placed, index, scale))}</g>
-      ${this.selection?.facts === undefined ? nothing : this.#layout.spans.map((placed, index) => (index !== this._active && this.selection!.lights(factsOf(placed.span, this.ranks)) ? this.#outline(placed, scale, "lit") : nothing))}
-      ${this.#layout.spans[this._active] === undefined ? nothing : this.#outline(this.#layout.spans[this._active], scale, "active")}
-    </svg>
-    ${empty || this.selection === undefined ? nothing : html`<i class="cursor" style="transform:${this.#cursor}"></i>`}`;
+    const summary = empty
+      ? `Empty lanes of ${this.ranks} ranks`
+      : `${this.heading} of ${this.ranks} ranks${
+        this.shown > 0 && this.shown < this.ranks ? `, the first ${this.shown} drawn` : ""
+      }, ${this.spans.length} spans, ${formatTime(this._from)} to ${
+        formatTime(this._to)
+      }. Arrow keys walk through the spans.`;
+    return html`
+      <svg role="group" aria-label=${summary} width=${this._width} height=${height +
+        4} class=${this._to - this._from < this.#end ? "pan" : ""}
+        @keydown=${this.#key} @pointerover=${this.#point} @pointermove=${(event: PointerEvent) =>
+          this.#drag && this.#point(event)}
+        @pointerdown=${this.#grab} @pointerup=${this
+          .#release} @pointercancel=${() => (this.#drag = undefined)} @pointerleave=${this.#leave}
+        @focusin=${this.#focused} @focusout=${this.#leave} @wheel=${this.#wheel}>
+            <defs>
+              ${hatchings()}
+              <clipPath id="clip"><rect x=${scale.left} y="0" width=${scale.width} height=${height} /></clipPath>
+            </defs>
+            ${empty
+              ? nothing
+              : this.#ticks(scale).ticks.map(({ at }) =>
+                svg`<line class="grid" x1=${toX(scale, at)} x2=${toX(scale, at)} y1="0" y2=${height + 4} />`
+              )}
+            ${this.#layout.ranks.map((rank) => this.#rank(rank.rank, rank.y, rank.lanes, scale))}
+            <g clip-path="url(#clip)">${this.#layout.spans.map((placed, index) => this.#span(placed, index, scale))}</g>
+            ${this.selection?.facts === undefined ? nothing : this.#layout.spans.map((
+              placed,
+              index,
+            ) => (index !== this._active && this.selection!.lights(factsOf(placed.span, this.ranks))
+              ? this.#outline(placed, scale, "lit")
+              : nothing)
+            )}
+            ${this.#layout.spans[this._active] === undefined
+              ? nothing
+              : this.#outline(this.#layout.spans[this._active], scale, "active")}
+          </svg>
+          ${empty || this.selection === undefined
+            ? nothing
+            : html`<i class="cursor" style="transform:${this.#cursor}"></i>`}
+    `;
   }
 
   #ticks(scale: Scale): ReturnType<typeof ticks> {
@@ -317,10 +381,21 @@ export class RingsideTimeline extends LitElement {
     const wide = scale.left > 60;
     return svg`<g aria-hidden="true">
       <circle cx="12" cy=${y + 10} r="9" fill=${rankColour(rank, this.ranks)} />
-      <text class="number" x="12" y=${y + 14} fill=${onRankColour(rank, this.ranks)} style="fill:${onRankColour(rank, this.ranks)}">${rank}</text>
-      ${places.map((lane) => svg`
-        <rect class="lane" x=${scale.left} y=${lane.y} width=${scale.width} height=${lane.height} />
-        ${wide ? svg`<text class="lane-name" x=${scale.left - 10} y=${lane.y + lane.height / 2 + 4}>${lanes[lane.lane]}</text>` : nothing}`)}
+      <text class="number" x="12" y=${y + 14} fill=${onRankColour(rank, this.ranks)} style="fill:${
+      onRankColour(rank, this.ranks)
+    }">${rank}</text>
+      ${
+      places.map((lane) =>
+        svg`
+          <rect class="lane" x=${scale.left} y=${lane.y} width=${scale.width} height=${lane.height} />
+          ${wide
+            ? svg`<text class="lane-name" x=${scale.left - 10} y=${lane.y + lane.height / 2 + 4}>${
+              lanes[lane.lane]
+            }</text>`
+            : nothing}
+        `
+      )
+    }
     </g>` as TemplateResult;
   }
 
@@ -336,30 +411,51 @@ export class RingsideTimeline extends LitElement {
     const current = this._active === -1 ? index === 0 : index === this._active;
     const owned = span.kind === "attend" && span.peer !== undefined;
     return svg`
-      <rect class="span ${kind}" style=${fillOf(kind)} data-span=${index} role="img" aria-label=${describe(span)} tabindex=${current ? 0 : -1} x=${x1} y=${y} width=${width} height=${height} rx=${Math.min(2, width / 4, height / 4)} />
-      ${owned ? svg`<rect class="strip" x=${x1} y=${y + height - 5} width=${width} height="5" style="fill:${rankColour(span.peer!, this.ranks)}" />` : nothing}
-      ${owned && width > 16 && height >= 16 ? svg`<text class="inside" x=${Math.max(scale.left, x1) + 5} y=${y + 11.5}>${span.peer}</text>` : nothing}` as TemplateResult;
+      <rect class="span ${kind}" style=${fillOf(kind)} data-span=${index} role="img" aria-label=${describe(span)}
+        tabindex=${current ? 0 : -1} x=${x1} y=${y} width=${width} height=${height} rx=${Math.min(
+          2,
+          width / 4,
+          height / 4,
+        )} />
+      ${owned
+        ? svg`<rect class="strip" x=${x1} y=${y + height - 5} width=${width} height="5" style="fill:${
+          rankColour(span.peer!, this.ranks)
+        }" />`
+        : nothing}
+      ${owned && width > 16 && height >= 16
+        ? svg`<text class="inside" x=${Math.max(scale.left, x1) + 5} y=${y + 11.5}>${span.peer}</text>`
+        : nothing}
+    ` as TemplateResult;
   }
 
   #outline(placed: Placed, scale: Scale, how: "active" | "lit"): TemplateResult | typeof nothing {
     const x1 = Math.max(scale.left, toX(scale, placed.span.start));
     const x2 = Math.min(scale.left + scale.width, toX(scale, placed.span.start + placed.span.duration));
     if (x2 < x1) return nothing;
-    return svg`<rect class=${how} x=${x1 - 1.5} y=${placed.y - 1.5} width=${Math.max(1, x2 - x1) + 3} height=${placed.height + 3} rx="3" />` as TemplateResult;
+    return svg`<rect class=${how} x=${x1 - 1.5} y=${placed.y - 1.5} width=${Math.max(1, x2 - x1) + 3} height=${
+      placed.height + 3
+    } rx="3" />` as TemplateResult;
   }
 
   #details(): TemplateResult {
     const span = this.#layout.spans[this._active]?.span;
-    if (span === undefined) return html`<p class="details">Point at a span, or walk through them with the arrow keys, for its details.</p>`;
+    if (span === undefined) {
+      return html`<p class="details">Point at a span, or walk through them with the arrow keys, for its details.</p>`;
+    }
     const kind = timeKind(span);
-    return html`<p class="details">
-      <span class="disc" style="background:${rankColour(span.rank, this.ranks)};color:${onRankColour(span.rank, this.ranks)}">${span.rank}</span>
-      <span>hop ${span.hop}</span>
-      <span>${swatch(kind)} <b>${sayKind(span)}</b> ${sayPeer(span)}</span>
-      <span><b>${formatTime(span.duration)}</b></span>
-      <span>from ${formatTime(span.start)} to ${formatTime(span.start + span.duration)}</span>
-      <span>${sayAmount(span)}</span>
-    </p>`;
+    return html`
+      <p class="details">
+        <span class="disc" style="background:${rankColour(span.rank, this.ranks)};color:${onRankColour(
+          span.rank,
+          this.ranks,
+        )}">${span.rank}</span>
+        <span>hop ${span.hop}</span>
+        <span>${swatch(kind)} <b>${sayKind(span)}</b> ${sayPeer(span)}</span>
+        <span><b>${formatTime(span.duration)}</b></span>
+        <span>from ${formatTime(span.start)} to ${formatTime(span.start + span.duration)}</span>
+        <span>${sayAmount(span)}</span>
+      </p>
+    `;
   }
 
   static override styles = [shared, timelineStyle];

@@ -24,8 +24,16 @@ export function sayAmount({ bytes, flops, duration }: Span): string {
   return "";
 }
 
-/** The whole span in one line: "rank 2, hop 1, attend chunk of rank 1, 2.71 ms from 12.4 ms, 120 MFLOP at 44.3 GFLOP/s". */
+/**
+ * The whole span in one line: "rank 2, hop 1, attend chunk of rank 1, 2.71 ms from 12.4 ms, 120 MFLOP at 44.3 GFLOP/s".
+ */
 export function describe(span: Span): string {
   const what = [sayKind(span), sayPeer(span)].filter((word) => word !== "").join(" ");
-  return [`rank ${span.rank}`, `hop ${span.hop}`, what, `${formatTime(span.duration)} from ${formatTime(span.start)}`, sayAmount(span)].filter((part) => part !== "").join(", ");
+  return [
+    `rank ${span.rank}`,
+    `hop ${span.hop}`,
+    what,
+    `${formatTime(span.duration)} from ${formatTime(span.start)}`,
+    sayAmount(span),
+  ].filter((part) => part !== "").join(", ");
 }

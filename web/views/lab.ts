@@ -30,21 +30,38 @@ export class RingsideLab extends LitElement {
       ${state.phase === "empty" ? preview(reading.experiment, backend) : nothing}
       ${running && result === undefined ? progress(state, backend) : nothing}
       ${state.phase === "failed" ? failed(state, () => void this.session.run()) : nothing}
-      ${state.phase === "cancelled" && result === undefined ? html`<section class="card" aria-labelledby="cancelled"><h2 id="cancelled" class="title">Cancelled</h2><p>The run was stopped ${state.step === "attending" ? "while the ring was turning" : "before the ring began"}; its ranks have ended. Nothing of it is kept.</p></section>` : nothing}
-      ${result === undefined || experiment === undefined ? nothing : html`<ringside-stage .session=${this.session}></ringside-stage>
-      <div class="result ${stale ? "old" : ""}">
-        <div class="first">
-          ${stale ? html`<p class="stale">${state.own === this.session.own.data ? "The sentence has" : "The inputs have"} changed since this run: <a href="?${toQuery(experiment)}" @click=${this.#back}>back to what ran</a></p>` : nothing}
-          ${running ? progress(state, backend) : verdict(state)}
-          <ringside-save .state=${state}></ringside-save>
-          ${facts(result.report, experiment, state.own)}
+      ${state.phase === "cancelled" && result === undefined
+        ? html`
+          <section class="card" aria-labelledby="cancelled">
+            <h2 id="cancelled" class="title">Cancelled</h2>
+            <p>The run was stopped ${state.step === "attending"
+              ? "while the ring was turning"
+              : "before the ring began"}; its ranks have ended. Nothing of it is kept.</p>
+          </section>
+        `
+        : nothing}
+      ${result === undefined || experiment === undefined ? nothing : html`
+        <ringside-stage .session=${this.session}></ringside-stage>
+        <div class="result ${stale ? "old" : ""}">
+          <div class="first">
+                  ${stale
+                    ? html`<p class="stale">${
+                      state.own === this.session.own.data ? "The sentence has" : "The inputs have"
+                    } changed since this run: <a href="?${
+                      toQuery(experiment)
+                    }" @click=${this.#back}>back to what ran</a></p>`
+                    : nothing}
+                  ${running ? progress(state, backend) : verdict(state)}
+                  <ringside-save .state=${state}></ringside-save>
+                  ${facts(result.report, experiment, state.own)}
+                </div>
+          <div class="second">
+                  ${timeTable(result.report, state.compile ?? 0)}
+                  ${hopTable(result.report)}
+                  ${rankTable(result.report)}
+                </div>
         </div>
-        <div class="second">
-          ${timeTable(result.report, state.compile ?? 0)}
-          ${hopTable(result.report)}
-          ${rankTable(result.report)}
-        </div>
-      </div>`}
+      `}
     `;
   }
 

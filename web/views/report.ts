@@ -4,11 +4,25 @@ import type { Report } from "../engine.ts";
 import type { Experiment } from "../experiment.ts";
 import { inputsJson, type OwnData } from "../own/data.ts";
 
-/** The report with its experiment, the seconds of compiling before it, its check (null where there was none) and the address that reproduces it; of own data, the files in place of seed and address. */
-export function reportJson(experiment: Experiment, report: Report, compiledBefore: number, check: Check | undefined, address: string, own?: OwnData): string {
+/**
+ * The report with its experiment, the seconds of compiling before it, its check (null where there was none) and the
+ * address that reproduces it; of own data, the files in place of seed and address.
+ */
+export function reportJson(
+  experiment: Experiment,
+  report: Report,
+  compiledBefore: number,
+  check: Check | undefined,
+  address: string,
+  own?: OwnData,
+): string {
   if (own !== undefined) {
     const { seed: _, ...rest } = experiment;
-    return JSON.stringify({ address: null, experiment: rest, inputs: inputsJson(own), compiledBefore, ...report, check: check ?? null }, null, 2);
+    return JSON.stringify(
+      { address: null, experiment: rest, inputs: inputsJson(own), compiledBefore, ...report, check: check ?? null },
+      null,
+      2,
+    );
   }
   return JSON.stringify({ address, experiment, compiledBefore, ...report, check: check ?? null }, null, 2);
 }

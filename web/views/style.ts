@@ -47,7 +47,8 @@ export const labStyle = css`
   .again {
     margin-top: 16px;
   }
-  .sizes, .errors {
+  .sizes,
+  .errors {
     display: flex;
     flex-wrap: wrap;
     gap: 16px 32px;
@@ -138,7 +139,8 @@ export const labStyle = css`
     background: var(--accent);
   }
   progress:indeterminate {
-    background: linear-gradient(to right, transparent, var(--accent), transparent) no-repeat -50% 0 / 50% 100%, var(--rule);
+    background: linear-gradient(to right, transparent, var(--accent), transparent) no-repeat -50% 0 / 50% 100%,
+      var(--rule);
   }
   @media (prefers-reduced-motion: no-preference) {
     progress:indeterminate {
@@ -182,7 +184,8 @@ export const labStyle = css`
     border-top: 1px solid var(--rule);
     font-size: 13px;
   }
-  .facts dt, .facts dd {
+  .facts dt,
+  .facts dd {
     line-height: 18px;
     overflow-wrap: anywhere;
   }
@@ -193,7 +196,8 @@ export const labStyle = css`
   code {
     font: 12px / 18px var(--mono);
   }
-  .times td:nth-child(2), .times th:nth-child(2) {
+  .times td:nth-child(2),
+  .times th:nth-child(2) {
     width: 96px;
   }
   .times th:first-child {

@@ -30,9 +30,13 @@ def parser() -> argparse.ArgumentParser:
         description="Runs Ringside's experiments with PyTorch on this machine. Many GPUs or hosts: see cuda-bridge/README.md.",
         allow_abbrev=False,
     )
-    made.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:8787", help="port 0 takes a free one (default %(default)s)")
     made.add_argument(
-        "--token-file", metavar="FILE", help="its content is the token; else RINGSIDE_TOKEN is; else a fresh one is made and printed"
+        "--listen", metavar="HOST:PORT", default="127.0.0.1:8787", help="port 0 takes a free one (default %(default)s)"
+    )
+    made.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="its content is the token; else RINGSIDE_TOKEN is; else a fresh one is made and printed",
     )
     made.add_argument(
         "--origin",
@@ -43,7 +47,11 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--cert", metavar="FILE", help="certificate chain, PEM: serves wss://")
     made.add_argument("--key", metavar="FILE", help="its key, PEM")
-    made.add_argument("--insecure", action="store_true", help="listen beyond this machine without TLS: token and data travel in the clear")
+    made.add_argument(
+        "--insecure",
+        action="store_true",
+        help="listen beyond this machine without TLS: token and data travel in the clear",
+    )
     made.add_argument(
         "--processes",
         type=int,
@@ -67,8 +75,12 @@ def parser() -> argparse.ArgumentParser:
         help="the same at the start and while a call is prepared, where a rank may load or compile for minutes (default %(default)g)",
     )
     made.add_argument("--memory-limit", type=int, metavar="BYTES", help="that a run may take, in place of what is free")
-    made.add_argument("--limit", metavar="NAME=VALUE", action="append", default=[], help=f"may be repeated; defaults: {names}")
-    made.add_argument("--json", action="store_true", help="print one line of JSON in place of words: address, token, pid, facts")
+    made.add_argument(
+        "--limit", metavar="NAME=VALUE", action="append", default=[], help=f"may be repeated; defaults: {names}"
+    )
+    made.add_argument(
+        "--json", action="store_true", help="print one line of JSON in place of words: address, token, pid, facts"
+    )
     return made
 
 
@@ -85,11 +97,15 @@ def read_limits(settings: list[str]) -> Limits:
         except ValueError:
             number = -1
         if not 0 <= number < float("inf"):
-            raise Refusal(f'--limit {name}: found "{value}", expected a {"whole number" if field.type is int else "number of seconds"} of 0 or more')
+            raise Refusal(
+                f'--limit {name}: found "{value}", expected a {"whole number" if field.type is int else "number of seconds"} of 0 or more'
+            )
         chosen[field.name] = number
     limits = Limits(**chosen)
     if limits.pending < 1:
-        raise Refusal("--limit pending: found 0, expected at least 1: a client, too, says hello only once it is connected")
+        raise Refusal(
+            "--limit pending: found 0, expected at least 1: a client, too, says hello only once it is connected"
+        )
     try:
         check_limits(limits.told())
     except BadMessage as error:
@@ -104,7 +120,9 @@ def under_torchrun() -> bool:
 def engine_options(options: argparse.Namespace) -> dict:
     for name, seconds in (("--timeout", options.timeout), ("--start-timeout", options.start_timeout)):
         if not 0 < seconds <= MOST_SECONDS:
-            raise Refusal(f"{name}: found {seconds:g}, expected a number of seconds of more than 0 and at most {MOST_SECONDS}")
+            raise Refusal(
+                f"{name}: found {seconds:g}, expected a number of seconds of more than 0 and at most {MOST_SECONDS}"
+            )
     chosen = {
         "device": options.device,
         "memory_limit": options.memory_limit,
@@ -125,9 +143,15 @@ async def serve(options: argparse.Namespace, command: tuple[str, ...]) -> int:
         raise Refusal(f"--processes: found {options.processes}, expected 1 or more")
     joined = under_torchrun()
     if joined and options.processes != 1:
-        raise Refusal(f"--processes: found {options.processes} under torchrun, which has started {os.environ['WORLD_SIZE']} processes already")
+        raise Refusal(
+            f"--processes: found {options.processes} under torchrun, which has started {os.environ['WORLD_SIZE']} processes already"
+        )
     if options.insecure and tls is None:
-        print("ringside worker: WARNING: --insecure: whoever is on the network's way can read token and data, and use this worker", file=sys.stderr, flush=True)
+        print(
+            "ringside worker: WARNING: --insecure: whoever is on the network's way can read token and data, and use this worker",
+            file=sys.stderr,
+            flush=True,
+        )
 
     ending: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -149,7 +173,8 @@ async def serve(options: argparse.Namespace, command: tuple[str, ...]) -> int:
     tell(options, f"{'wss' if tls else 'ws'}://{f'[{host}]' if ':' in host else host}:{port}", token, source, group)
     await asyncio.wait({ending, server.broken}, return_when=asyncio.FIRST_COMPLETED)
     if joined and not server.broken.done():
-        # torchrun also ends a rank because another died, often before this one has seen that: a client is told which it was.
+        # torchrun also ends a rank because another died, often before this one has seen that: a client is told which it
+        # was.
         await asyncio.wait({server.broken}, timeout=DEATH_SECONDS)
     why = server.broken.result() if server.broken.done() else "the worker was told to end"
     if server.broken.done():
@@ -171,14 +196,23 @@ def tell(options: argparse.Namespace, address: str, token: str, source: str | No
     facts = group.facts
     if options.json:
         shown = {"token": token} if source is None else {}
-        return print(json.dumps({"address": address, **shown, "pid": os.getpid(), "ranks": group.pids, "facts": facts}), flush=True)
+        return print(
+            json.dumps({"address": address, **shown, "pid": os.getpid(), "ranks": group.pids, "facts": facts}),
+            flush=True,
+        )
     devices = {}
     for device in facts["devices"]:
         devices[device["name"]] = devices.get(device["name"], 0) + 1
-    chosen = ", ".join(sorted({kernel["name"].split(",")[0] for kernel in facts["kernels"] if kernel.get("chosen")})) or "none"
+    chosen = (
+        ", ".join(sorted({kernel["name"].split(",")[0] for kernel in facts["kernels"] if kernel.get("chosen")}))
+        or "none"
+    )
     print(f"address: {address}")
     print(f"token:   {token if source is None else f'that of {source}'}")
-    print(f"machine: {', '.join(f'{count} x {name}' for name, count in devices.items())}; {facts['processes']} processes, {facts['backend']}; torch {facts['torch']}; kernel {chosen}", flush=True)
+    print(
+        f"machine: {', '.join(f'{count} x {name}' for name, count in devices.items())}; {facts['processes']} processes, {facts['backend']}; torch {facts['torch']}; kernel {chosen}",
+        flush=True,
+    )
 
 
 def main(arguments: list[str] | None = None, command: tuple[str, ...] = COMMAND) -> int:
@@ -199,7 +233,8 @@ def main(arguments: list[str] | None = None, command: tuple[str, ...] = COMMAND)
 def obey(options: dict) -> int:
     """A rank of torchrun's other than 0."""
     if TOKEN_VARIABLE in os.environ:
-        # Such a rank needs no token, and what a process was started with stays to be read: so it begins once more without.
+        # Such a rank needs no token, and what a process was started with stays to be read: so it begins once more
+        # without.
         del os.environ[TOKEN_VARIABLE]
         os.execv(sys.executable, sys.orig_argv)
     from .compute import obey

@@ -31,7 +31,9 @@ def read_token(file: str | None) -> tuple[str, str | None]:
         return secrets.token_urlsafe(32), None
     token = given.strip()
     if not SHORTEST_TOKEN <= len(token) <= 256:
-        raise Refusal(f"the token of {source}: found {len(token)} characters, expected {SHORTEST_TOKEN} to 256. A good one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'")
+        raise Refusal(
+            f"the token of {source}: found {len(token)} characters, expected {SHORTEST_TOKEN} to 256. A good one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
     return token, source
 
 
@@ -79,12 +81,15 @@ def tls_context(cert: str | None, key: str | None) -> ssl.SSLContext | None:
         raise Refusal("--cert and --key: found one of them, expected both")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Tickets of TLS 1.3 come while a client's first message leaves; one that reads and writes in two threads, with a Python that does not lock between them, loses it.
+    # Tickets of TLS 1.3 come while a client's first message leaves; one that reads and writes in two threads, with a
+    # Python that does not lock between them, loses it.
     context.num_tickets = 0
     try:
         context.load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as error:
-        raise Refusal(f"--cert {cert} --key {key}: expected a certificate chain and its key as PEM files; {error}") from None
+        raise Refusal(
+            f"--cert {cert} --key {key}: expected a certificate chain and its key as PEM files; {error}"
+        ) from None
     return context
 
 
@@ -95,8 +100,14 @@ class Origins:
         self.named = set()
         for origin in named:
             parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or not parts.hostname or f"{parts.scheme}://{parts.netloc}" != origin:
-                raise Refusal(f'--origin: found "{origin}", expected scheme and host as a browser sends them, for example https://example.org')
+            if (
+                parts.scheme not in ("http", "https")
+                or not parts.hostname
+                or f"{parts.scheme}://{parts.netloc}" != origin
+            ):
+                raise Refusal(
+                    f'--origin: found "{origin}", expected scheme and host as a browser sends them, for example https://example.org'
+                )
             self.named.add(origin.lower())
 
     def allows(self, sent: list[str]) -> bool:

@@ -106,14 +106,20 @@ class Desk:
                 elif "close" in message:
                     self._work.put(None)
                 else:
-                    self._work.put((message, [Block(tensor["bytes"], fd) for tensor, fd in zip(message["inputs"], fds, strict=True)]))
+                    self._work.put(
+                        (
+                            message,
+                            [Block(tensor["bytes"], fd) for tensor, fd in zip(message["inputs"], fds, strict=True)],
+                        )
+                    )
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(1)
 
     def _cancel(self, number: int) -> None:
-        # The engine's number is taken before it is known whose run it is: should the next begin meanwhile, it is not meant.
+        # The engine's number is taken before it is known whose run it is: should the next begin meanwhile, it is not
+        # meant.
         run = self._engine.number if self._engine is not None else 0
         self._cancelled.add(number)
         if number == self._running:
@@ -124,7 +130,9 @@ class Desk:
         number, outputs = message["run"], []
         self._running = number
         try:
-            inputs = {tensor["name"]: as_array(tensor, block) for tensor, block in zip(message["inputs"], blocks, strict=True)}
+            inputs = {
+                tensor["name"]: as_array(tensor, block) for tensor, block in zip(message["inputs"], blocks, strict=True)
+            }
             value, tensors = engine.run(
                 message["method"],
                 message["params"],
@@ -144,7 +152,12 @@ class Desk:
             answer = {"refused": number, "code": error.code, "message": error.message, "details": error.details}
         except Exception as error:
             traceback.print_exc()
-            answer = {"refused": number, "code": "worker-failed", "message": f"{type(error).__name__}: {error}", "details": {}}
+            answer = {
+                "refused": number,
+                "code": "worker-failed",
+                "message": f"{type(error).__name__}: {error}",
+                "details": {},
+            }
         self._link.send(answer, outputs if "done" in answer else [])
         self._cancelled.discard(number)
         inputs = None

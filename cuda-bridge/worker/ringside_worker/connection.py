@@ -41,7 +41,14 @@ class Ended(Exception):
 class Call:
     """A call from its message to its result or error. `owner` is None for what the server does on its own account."""
 
-    def __init__(self, owner: Connection | None, number: int, method: str, params: dict, inputs: list[tuple[dict, Inbound, Block]]):
+    def __init__(
+        self,
+        owner: Connection | None,
+        number: int,
+        method: str,
+        params: dict,
+        inputs: list[tuple[dict, Inbound, Block]],
+    ):
         self.owner, self.id, self.method, self.params, self.inputs = owner, number, method, params, inputs
         self.bytes = sum(described["bytes"] for described, _, _ in inputs)
         self.begun = self.moved = time.monotonic()
@@ -62,7 +69,9 @@ class Connection:
         limits = server.limits
         self.outbox = Outbox(socket.send, limits.frame_bytes, limits.window)
         self.outbox.on_delivered = server.wake
-        self.outbox.on_overflow = lambda: self.end(Ended("time-limit", "the client does not read what it is sent", CLOSE_STALLED))
+        self.outbox.on_overflow = lambda: self.end(
+            Ended("time-limit", "the client does not read what it is sent", CLOSE_STALLED)
+        )
         self.streams = Streams(limits.frame_bytes, limits.window)
         self.calls: dict[int, Call] = {}
         self.heard = time.monotonic()
@@ -161,16 +170,26 @@ class Connection:
         if hello["type"] != "hello":
             raise Ended("bad-hello", f"found {hello['type']}, expected hello first", CLOSE_BAD)
         if not same_token(hello["token"], self._server.token):
-            raise Ended("bad-token", "the token is not this worker's: it printed its own when it started, or has the one it was given", CLOSE_TOKEN)
+            raise Ended(
+                "bad-token",
+                "the token is not this worker's: it printed its own when it started, or has the one it was given",
+                CLOSE_TOKEN,
+            )
         if hello["protocol"] != PROTOCOL:
-            raise Ended("bad-version", f"protocol: found {hello['protocol']}, expected {PROTOCOL}: client and worker are of different versions", CLOSE_VERSION)
-        self.name = f"client {ascii(hello['client'])}"
+            raise Ended(
+                "bad-version",
+                f"protocol: found {hello['protocol']}, expected {PROTOCOL}: client and worker are of different versions",
+                CLOSE_VERSION,
+            )
+        self.name = f"client {hello['client']!a}"
         self._server.admit(self)
         self.outbox.message(self._server.welcome())
 
     def _text(self, data: str) -> None:
         if len(data) > MOST_TEXT:
-            raise Ended("too-large", f"found a text message of {len(data)} characters, expected at most {MOST_TEXT}", CLOSE_BAD)
+            raise Ended(
+                "too-large", f"found a text message of {len(data)} characters, expected at most {MOST_TEXT}", CLOSE_BAD
+            )
         try:
             message = read_message(data)
         except BadMessage as error:
@@ -193,7 +212,9 @@ class Connection:
 
     def _number(self, number: int) -> None:
         if number <= self._last:
-            raise Ended("bad-message", f"id: found {number}, expected more than {self._last}, the call before", CLOSE_BAD)
+            raise Ended(
+                "bad-message", f"id: found {number}, expected more than {self._last}, the call before", CLOSE_BAD
+            )
         self._last = number
 
     def _call(self, message: dict) -> None:
@@ -208,10 +229,16 @@ class Connection:
         self.streams.named(numbers)
         try:
             if not fresh:
-                raise Refusal("bad-input", f"params.tensors: found streams {', '.join(map(str, numbers))}, expected numbers that differ and are greater than {highest}, the highest before")
+                raise Refusal(
+                    "bad-input",
+                    f"params.tensors: found streams {', '.join(map(str, numbers))}, expected numbers that differ and are greater than {highest}, the highest before",
+                )
             for name, tensor in tensors.items():
                 if tensor["bytes"] != tensor_bytes(tensor):
-                    raise Refusal("bad-input", f"params.tensors.{name}.bytes: found {tensor['bytes']}, expected {tensor_bytes(tensor)} for {tensor['dtype']} of shape {tensor['shape']}")
+                    raise Refusal(
+                        "bad-input",
+                        f"params.tensors.{name}.bytes: found {tensor['bytes']}, expected {tensor_bytes(tensor)} for {tensor['dtype']} of shape {tensor['shape']}",
+                    )
             self._server.check(self, method, params, sum(tensor["bytes"] for tensor in tensors.values()))
         except Refusal as refusal:
             return self._refuse(number, refusal)
@@ -230,7 +257,9 @@ class Connection:
             inputs.append(({"name": name, **{key: tensor[key] for key in ("dtype", "shape", "bytes")}}, inbound, block))
             if tensor["bytes"]:
                 self.streams.open[tensor["stream"]] = inbound
-        call = self.calls[number] = Call(self, number, method, {key: value for key, value in params.items() if key != "tensors"}, inputs)
+        call = self.calls[number] = Call(
+            self, number, method, {key: value for key, value in params.items() if key != "tensors"}, inputs
+        )
         for _, inbound, _ in inputs:
             inbound.owner = call
         self._server.join(call)

@@ -24,7 +24,10 @@ class Work:
         """Pieces of this hop on every rank: as many as the rank with most work needs."""
         if hop not in self._points:
             ranks = self._job.ranks
-            meets = [(k, (k - hop) % ranks) if self._job.variant == "pass-kv" else ((k - hop) % ranks, k) for k in range(ranks)]
+            meets = [
+                (k, (k - hop) % ranks) if self._job.variant == "pass-kv" else ((k - hop) % ranks, k)
+                for k in range(ranks)
+            ]
             most = max(sum(c.pairs for c in self.calls(q, kv)) for q, kv in meets)
             self._points[hop] = max(1, -(-most // self._pairs))
         return self._points[hop]
@@ -59,7 +62,14 @@ class Device:
 
     def __init__(self, rank: int, job, work: Work, kernels, timeline, pacer: Pacer, progress):
         self.rank = rank
-        self._job, self._work, self._kernels, self._timeline, self._pacer, self._progress = job, work, kernels, timeline, pacer, progress
+        self._job, self._work, self._kernels, self._timeline, self._pacer, self._progress = (
+            job,
+            work,
+            kernels,
+            timeline,
+            pacer,
+            progress,
+        )
         self.hop = 0
 
     def attend(self, hop: int, q, kv, into):

@@ -14,7 +14,7 @@ import os
 import platform
 import sys
 import time
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 
@@ -73,7 +73,9 @@ class Engine:
         `patience`: the same at the start and while calls are prepared, where one rank may compile for minutes.
         `memory_limit`: bytes that a run may take in place of what is free. `slice_seconds`: work between two looks at `cancelled`. `flex`: try flex_attention too, whose compilation is slow.
         """
-        rank, world, local = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+        rank, world, local = (
+            int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+        )
         kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
         chosen = torch.device(kind, local) if kind == "cuda" else torch.device("cpu")
         if kind == "cuda":
@@ -95,7 +97,9 @@ class Engine:
         """Devices, memory, versions, kernels with self-check results, processes, backend (the protocol's `facts`)."""
         return facts(self)
 
-    def run(self, method: str, params: dict, inputs: dict, emit: Callable[[dict], None], cancelled: Callable[[], bool]) -> tuple[dict, dict]:
+    def run(
+        self, method: str, params: dict, inputs: dict, emit: Callable[[dict], None], cancelled: Callable[[], bool]
+    ) -> tuple[dict, dict]:
         """
         One of "attend", "session.open", "session.prefill", "session.decode", "session.evict", "session.close", "layer", "bench", "health".
         `inputs`: torch tensors or NumPy arrays by name. `emit` takes {"type": "progress", "done", "total", "note"} and
@@ -110,7 +114,9 @@ class Engine:
 
             return bench(self, params.get("quick", False), emit, cancelled), {}
         if method not in self._METHODS:
-            raise Refused("bad-input", f"method: found {method!r}, expected one of {', '.join(self._METHODS)}, bench, health")
+            raise Refused(
+                "bad-input", f"method: found {method!r}, expected one of {', '.join(self._METHODS)}, bench, health"
+            )
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # a setting of each thread
         params = {**params, **self._chosen(method, params)}
@@ -233,21 +239,41 @@ class Engine:
             rows = check_rows(job, p)
             given = Inputs.of_attend(job, p.get("seed"), inputs)
             hold, planned = self._fit(
-                job, p["output"], lambda n: Job.of_attend({**p, "sequences": scaled(p["sequences"], n)}, self.world, listener.look)
+                job,
+                p["output"],
+                lambda n: Job.of_attend({**p, "sequences": scaled(p["sequences"], n)}, self.world, listener.look),
             )
-            listener.progress(0, job.ranks**2, "checking and compiling kernels: a minute or more on a GPU the first time, seconds later")
+            listener.progress(
+                0,
+                job.ranks**2,
+                "checking and compiling kernels: a minute or more on a GPU the first time, seconds later",
+            )
             self.warm(job, hold, listener.look)
             listener.progress(0, job.ranks**2, "inputs")
             queries, keys = operands(job, self.device)
             made = {k: (queries(k), keys(k)) for k in self.mine(job.ranks)}
-            run = Run(self, job, hold, listener, lambda k: made[k][0], lambda k: made[k][1], p.get("link"), slice_flops, "hops")
+            run = Run(
+                self,
+                job,
+                hold,
+                listener,
+                lambda k: made[k][0],
+                lambda k: made[k][1],
+                p.get("link"),
+                slice_flops,
+                "hops",
+            )
             return job, rows, given, made, run, planned
 
         job, rows, given, made, run, planned = self.together(prepare)
 
         def parts(rank: int):
             q, kv = made[rank] if rank in made else tuple(make(rank) for make in operands(job, torch.device("meta")))
-            return [(q.data, "q", q.block, True), (kv.data[0], "k", kv.block, False), (kv.data[1], "v", kv.block, False)]
+            return [
+                (q.data, "q", q.block, True),
+                (kv.data[0], "k", kv.block, False),
+                (kv.data[1], "v", kv.block, False),
+            ]
 
         self._fill(listener, given, {k: parts(k) for k in made}, max(job.queries[0].rows, job.keys[0].rows))
         deliver(self.team, given, parts)
@@ -274,7 +300,10 @@ class Engine:
         """Self-check and compilation, so that neither falls into the run."""
         self.kernels.ready(job.dtype, job.heads, job.kv_heads, job.head_dim, look)
         if self.merger.how == "fused":
-            q, k = (torch.zeros(64, heads, job.head_dim, dtype=job.dtype, device=self.device) for heads in (job.heads, job.kv_heads))
+            q, k = (
+                torch.zeros(64, heads, job.head_dim, dtype=job.dtype, device=self.device)
+                for heads in (job.heads, job.kv_heads)
+            )
             self.merger.ready(
                 *self.kernels.attend(q, k, k, True, job.scale),
                 hold,
@@ -328,9 +357,20 @@ class Engine:
                 if rank in made:
                     return parts_of(job, appended, rank, made[rank].data, lambda i: session.fresh(rank, i, appended))
                 q = torch.empty(job.queries[rank].rows, job.heads, job.head_dim, dtype=job.dtype, device="meta")
-                return parts_of(job, appended, rank, q, lambda i: torch.empty(2, count(appended[rank][i]), *shape[2:], dtype=job.dtype, device="meta"))
+                return parts_of(
+                    job,
+                    appended,
+                    rank,
+                    q,
+                    lambda i: torch.empty(2, count(appended[rank][i]), *shape[2:], dtype=job.dtype, device="meta"),
+                )
 
-            self._fill(listener, given, {k: parts(k) for k in made}, max(job.queries[0].rows, *(count(r) for own in appended for r in own)))
+            self._fill(
+                listener,
+                given,
+                {k: parts(k) for k in made},
+                max(job.queries[0].rows, *(count(r) for own in appended for r in own)),
+            )
             deliver(self.team, given, parts)
             run = self.together(begin)
             result = run.go(not given.seeded)
@@ -386,7 +426,9 @@ class Engine:
         """The session; every process has the same ones, so each refuses alike."""
         session = self._sessions.get(p["session"])
         if session is None:
-            raise Refused("unknown-session", f"session: found {p['session']}, expected one of {sorted(self._sessions) or 'none'}")
+            raise Refused(
+                "unknown-session", f"session: found {p['session']}, expected one of {sorted(self._sessions) or 'none'}"
+            )
         return session
 
     def mine(self, ranks: int) -> list[int]:
@@ -401,7 +443,11 @@ class Engine:
         host = need_on_host(job, output) if self.rank == 0 else 0
 
         def takes(j: Job, hold: int) -> dict[str, int]:
-            return {**need(j, local, hold, smaller is None), "cache": more, **({"result": need_on_host(j, output)} if self.device.type == "cpu" and self.rank == 0 else {})}
+            return {
+                **need(j, local, hold, smaller is None),
+                "cache": more,
+                **({"result": need_on_host(j, output)} if self.device.type == "cpu" and self.rank == 0 else {}),
+            }
 
         have = self.free()
         for hold in HOLDS:
@@ -411,25 +457,51 @@ class Engine:
             fits = "a smaller step would"
             if smaller is not None:
                 parts = memory.largest_that(lambda n: sum(takes(smaller(n), 1).values()) <= have, 999)
-                fits = f"about {job.new * parts // 1000} new tokens would" if parts else "the cached tokens alone are too many; use more ranks or fewer tokens"
+                fits = (
+                    f"about {job.new * parts // 1000} new tokens would"
+                    if parts
+                    else "the cached tokens alone are too many; use more ranks or fewer tokens"
+                )
             memory.require(takes(job, 1), have, self._where(), fits)
         if self.device.type == "cuda" and host:
-            memory.require({"result": host}, self.free(torch.device("cpu")), "the host", 'ask for output "rows" in place of "full"')
+            memory.require(
+                {"result": host}, self.free(torch.device("cpu")), "the host", 'ask for output "rows" in place of "full"'
+            )
         return hold, sum(takes(job, hold).values())
 
     def _chosen(self, method: str, p: dict) -> dict:
         """Resolves variant "auto" on rank 0 (Algorithm 5): C and BW as given, or C as measured and BW of the link model or of the real wire."""
         session = self._sessions.get(p.get("session", 0))
         if method == "session.prefill" and session is not None:
-            wanted, rates, link, shape, sequences = session.variant, session.rates, session.link, session.shape, session.lengths(p["batch"])
+            wanted, rates, link, shape, sequences = (
+                session.variant,
+                session.rates,
+                session.link,
+                session.shape,
+                session.lengths(p["batch"]),
+            )
         elif method == "attend" and p["variant"] == "auto":
             shape = Shape.of(p, self.world)
-            wanted, rates, link, sequences = "auto", p.get("rates"), p.get("link"), [(s["new"], s["cached"]) for s in p["sequences"]]
+            wanted, rates, link, sequences = (
+                "auto",
+                p.get("rates"),
+                p.get("link"),
+                [(s["new"], s["cached"]) for s in p["sequences"]],
+            )
         elif method == "layer" and p["variant"] == "auto":
             from .layer import LINK, LLAMA, Sizes
 
             sizes, link = Sizes.of({**LLAMA, **p.get("model", {})}, p.get("tp", 8)), p.get("link", LINK)
-            shape = Shape.of({"heads": sizes.heads, "kvHeads": sizes.kv_heads, "headDim": sizes.dim, "dtype": p["dtype"], "ranks": p["ranks"]}, self.world)
+            shape = Shape.of(
+                {
+                    "heads": sizes.heads,
+                    "kvHeads": sizes.kv_heads,
+                    "headDim": sizes.dim,
+                    "dtype": p["dtype"],
+                    "ranks": p["ranks"],
+                },
+                self.world,
+            )
             wanted, rates, sequences = "auto", None, [(p["tokens"], p.get("cached", 0))]
         else:
             return {}
@@ -437,7 +509,16 @@ class Engine:
             return {"variant": wanted}
         new, cached = (max(1, sum(s[0] for s in sequences)), sum(s[1] for s in sequences))
         bandwidth = rates["bandwidth"] if rates else link["bandwidth"] if link and self.world == 1 else self.bandwidth
-        variant, why = policy.choose(new, cached, shape.ranks, shape.heads, shape.kv_heads, shape.dtype.itemsize, rates["flops"] if rates else self.rate, bandwidth)
+        variant, why = policy.choose(
+            new,
+            cached,
+            shape.ranks,
+            shape.heads,
+            shape.kv_heads,
+            shape.dtype.itemsize,
+            rates["flops"] if rates else self.rate,
+            bandwidth,
+        )
         return {"variant": variant, "choice": why}
 
     def _report(self, job: Job, p: dict, run: Run, result: dict, planned: int) -> dict:
@@ -449,8 +530,15 @@ class Engine:
         link = p.get("link")
         notes = list(dict.fromkeys([*self.kernels.notes, *([self.merger.note] if self.merger.note else [])]))
         if run.simulated:
-            wire = f"messages of {link['bandwidth']:.4g} bytes/s and {link['latency']:.3g} s" if link else "messages that take no time"
-            notes.insert(0, f"{job.ranks} simulated ranks share one device: kernels ran one after the other at their real sizes, and the timeline lays them side by side with {wire}")
+            wire = (
+                f"messages of {link['bandwidth']:.4g} bytes/s and {link['latency']:.3g} s"
+                if link
+                else "messages that take no time"
+            )
+            notes.insert(
+                0,
+                f"{job.ranks} simulated ranks share one device: kernels ran one after the other at their real sizes, and the timeline lays them side by side with {wire}",
+            )
         elif link and self.world > 1:
             notes.insert(0, "the link model was not used: these are real transfers")
         return {
@@ -464,10 +552,19 @@ class Engine:
             "kernel": " + ".join(result["used"]) + f" {str(job.dtype).removeprefix('torch.')}",
             "merge": self.merger.how,
             "clock": self.clock.name,
-            "dtype": next(name for name, t in {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}.items() if t == job.dtype),
+            "dtype": next(
+                name
+                for name, t in {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}.items()
+                if t == job.dtype
+            ),
             "causal": job.causal,
             "scale": job.scale,
-            "shape": {"heads": job.heads, "kvHeads": job.kv_heads, "headDim": job.head_dim, "sequences": [{"new": T, "cached": P} for T, P in job.sequences]},
+            "shape": {
+                "heads": job.heads,
+                "kvHeads": job.kv_heads,
+                "headDim": job.head_dim,
+                "sequences": [{"new": T, "cached": P} for T, P in job.sequences],
+            },
             "perRank": result["perRank"],
             "times": result["times"],
             "wallSeconds": result["seconds"],
@@ -479,7 +576,11 @@ class Engine:
         }
 
     def device_name(self) -> str:
-        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+        return (
+            torch.cuda.get_device_name(self.device)
+            if self.device.type == "cuda"
+            else f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)"
+        )
 
     def _measure_rates(self) -> None:
         """What slices and "auto" reckon with at first: attention on a CPU (a GPU's small calls say little), and the wire between processes."""
@@ -503,6 +604,11 @@ def parts_of(job: Job, appended, rank: int, q: torch.Tensor, fresh: Callable):
     """What one rank is given in a step: its queries, and the new rows of K and V of each sequence."""
     parts = [(q, "q", job.queries[rank], True)]
     for i, own in enumerate(appended[rank]):
-        rows, only = fresh(i), Block(tuple(own if j == i else () for j in range(len(appended[rank]))), (0,) * len(appended[rank]), count(own))
+        rows, only = (
+            fresh(i),
+            Block(
+                tuple(own if j == i else () for j in range(len(appended[rank]))), (0,) * len(appended[rank]), count(own)
+            ),
+        )
         parts += [(rows[0], "k", only, True), (rows[1], "v", only, True)]
     return parts

@@ -49,7 +49,14 @@ class Traffic:
     def json(self) -> dict:
         (m, b), (n, c) = self.sent["ring"], self.sent["all2all"]
         both = {"ring": {"messages": m, "bytes": b}, "all2all": {"messages": n, "bytes": c}}
-        return {"rank": self.rank, "bytesSent": b + c, "bytesReceived": self.received, "messages": m + n, **both, "paddingBytes": self.padding}
+        return {
+            "rank": self.rank,
+            "bytesSent": b + c,
+            "bytesReceived": self.received,
+            "messages": m + n,
+            **both,
+            "paddingBytes": self.padding,
+        }
 
 
 def parcel_bytes(rows: int, heads: int, head_dim: int, dtype: torch.dtype) -> int:
@@ -122,11 +129,17 @@ class WorldRing:
         self._works: list = []
         self._posted = None
         device, rows = total.o.device, job.queries[rank].rows
-        shape = (2, job.keys[rank].rows, job.kv_heads, job.head_dim) if job.variant == "pass-kv" else (rows, job.heads, job.head_dim)
+        shape = (
+            (2, job.keys[rank].rows, job.kv_heads, job.head_dim)
+            if job.variant == "pass-kv"
+            else (rows, job.heads, job.head_dim)
+        )
         self._spare = [torch.empty(shape, dtype=job.dtype, device=device) for _ in range(min(2, self.size - 1))]
         self._homes = {rank: total}
         if job.variant == "pass-q" and self.size > 1:
-            self._parcels = torch.zeros(2, self.size, parcel_bytes(rows, job.heads, job.head_dim, job.dtype), dtype=torch.uint8, device=device)
+            self._parcels = torch.zeros(
+                2, self.size, parcel_bytes(rows, job.heads, job.head_dim, job.dtype), dtype=torch.uint8, device=device
+            )
             for s in range(self.size):
                 if s != rank:
                     self._homes[s] = Accumulator(*self._open(0, s), merger, 1, timed)
@@ -136,7 +149,9 @@ class WorldRing:
         job, rows = self._job, self._job.queries[self.rank].rows
         cut = rows * job.heads * job.head_dim * job.dtype.itemsize
         data = self._parcels[which, owner]
-        return data[:cut].view(job.dtype).view(rows, job.heads, job.head_dim), data[cut:].view(torch.float32).view(rows, job.heads)
+        return data[:cut].view(job.dtype).view(rows, job.heads, job.head_dim), data[cut:].view(torch.float32).view(
+            rows, job.heads
+        )
 
     def shift(self, hop: int, chunk: Chunk) -> None:
         if hop == self.size - 1:
@@ -144,7 +159,10 @@ class WorldRing:
         into = self._spare[hop % 2 % len(self._spare)]
         ahead, behind = (self.rank + 1) % self.size, (self.rank - 1) % self.size
         self._team.hop = hop
-        ops = [dist.P2POp(dist.isend, chunk.data, ahead, self._team.ring), dist.P2POp(dist.irecv, into, behind, self._team.ring)]
+        ops = [
+            dist.P2POp(dist.isend, chunk.data, ahead, self._team.ring),
+            dist.P2POp(dist.irecv, into, behind, self._team.ring),
+        ]
         with self._on_wire():
             a = self._clock.mark()
             self._works = self._team.guarded("transfer", dist.batch_isend_irecv, ops)
@@ -193,7 +211,11 @@ class WorldRing:
             self._team.guarded("All2All", dist.all_to_all_single, received, sent, group=self._team.ring)
         else:
             self._posted = (received, a, a)
-            self._works = [self._team.guarded("All2All", dist.all_to_all_single, received, sent, group=self._team.ring, async_op=True)]
+            self._works = [
+                self._team.guarded(
+                    "All2All", dist.all_to_all_single, received, sent, group=self._team.ring, async_op=True
+                )
+            ]
             self.drain()
         b = self._clock.mark()
         for s in range(self.size):

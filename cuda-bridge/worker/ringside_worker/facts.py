@@ -23,8 +23,19 @@ def own_device(device: torch.device) -> dict:
     """This process's device."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        return {"name": properties.name, "kind": "cuda", "memoryBytes": properties.total_memory, "capability": f"{properties.major}.{properties.minor}", "host": socket.gethostname()}
-    return {"name": f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)", "kind": "cpu", "memoryBytes": memory.total_on(device), "host": socket.gethostname()}
+        return {
+            "name": properties.name,
+            "kind": "cuda",
+            "memoryBytes": properties.total_memory,
+            "capability": f"{properties.major}.{properties.minor}",
+            "host": socket.gethostname(),
+        }
+    return {
+        "name": f"CPU ({platform.machine()}, {torch.get_num_threads()} threads)",
+        "kind": "cpu",
+        "memoryBytes": memory.total_on(device),
+        "host": socket.gethostname(),
+    }
 
 
 def facts(engine) -> dict:
@@ -33,13 +44,21 @@ def facts(engine) -> dict:
     for check in engine.kernels.checks:
         dtype = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[check["dtype"]]
         chosen = engine.kernels.choice(dtype, check["group"], 1, check["headDim"])[check["kind"]] == check["op"]
-        row = {"name": f"{check['op']}, {check['kind']}, {check['dtype']}, D {check['headDim']}, {check['group']} queries a KV head", "ok": check["ok"], "chosen": chosen}
+        row = {
+            "name": f"{check['op']}, {check['kind']}, {check['dtype']}, D {check['headDim']}, {check['group']} queries a KV head",
+            "ok": check["ok"],
+            "chosen": chosen,
+        }
         if check["error"] is not None:
             row["maxError"] = check["error"]
         if "why" in check:
             row["reason"] = check["why"][:500]
         kernels.append(row)
-    notes = [f"merge: {engine.merger.how}", *([engine.merger.note] if engine.merger.note else []), *engine.kernels.notes]
+    notes = [
+        f"merge: {engine.merger.how}",
+        *([engine.merger.note] if engine.merger.note else []),
+        *engine.kernels.notes,
+    ]
     devices = engine.devices
     out = {
         "worker": "ringside-worker 0.1.0",

@@ -26,6 +26,16 @@ def check(device: torch.device) -> dict:
         (x8, xs), (w8, ws) = quantised(x), quantised(w)
         exact = (x8.double() * xs) @ (w8.double() * ws).t()
         error = ((product(x8, xs, w8, ws).double() - exact).abs().amax(-1) / exact.abs().amax(-1)).max().item()
-        return {"op": "fp8 row-wise", "ok": error <= 2**-7, "error": error, **({} if error <= 2**-7 else {"why": f"relative error {error:.3g}, bar {2**-7:.3g}"})}
+        return {
+            "op": "fp8 row-wise",
+            "ok": error <= 2**-7,
+            "error": error,
+            **({} if error <= 2**-7 else {"why": f"relative error {error:.3g}, bar {2**-7:.3g}"}),
+        }
     except Exception as error:
-        return {"op": "fp8 row-wise", "ok": False, "error": None, "why": f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"}
+        return {
+            "op": "fp8 row-wise",
+            "ok": False,
+            "error": None,
+            "why": f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}",
+        }

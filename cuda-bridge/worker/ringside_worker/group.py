@@ -87,17 +87,29 @@ class Group:
         for rank in range(ranks):
             env = dict(os.environ)
             if self._processes > 1:
-                env |= {"RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks)}
-                # All are on this host: they meet in a file and speak over loopback, so nothing but the server listens to the network.
+                env |= {
+                    "RANK": str(rank),
+                    "WORLD_SIZE": str(ranks),
+                    "LOCAL_RANK": str(rank),
+                    "LOCAL_WORLD_SIZE": str(ranks),
+                }
+                # All are on this host: they meet in a file and speak over loopback, so nothing but the server listens
+                # to the network.
                 env[STORE_FILE] = os.path.join(self._meeting.name, "store")
                 for name in (INTERFACE, "NCCL_SOCKET_IFNAME"):
                     env.setdefault(name, LOOPBACK)
                 env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
             arguments = [*self._command, json.dumps(self._options)] + ([str(theirs.fileno())] if rank == 0 else [])
-            # A session of its own: Ctrl-C reaches the server alone. A pipe as standard input: it closes when the server is gone.
+            # A session of its own: Ctrl-C reaches the server alone. A pipe as standard input: it closes when the server
+            # is gone.
             self._children.append(
                 subprocess.Popen(
-                    arguments, env=env, stdin=subprocess.PIPE, stdout=sys.stderr, start_new_session=True, pass_fds=[theirs.fileno()] if rank == 0 else []
+                    arguments,
+                    env=env,
+                    stdin=subprocess.PIPE,
+                    stdout=sys.stderr,
+                    start_new_session=True,
+                    pass_fds=[theirs.fileno()] if rank == 0 else [],
                 )
             )
         theirs.close()
@@ -114,7 +126,9 @@ class Group:
             raise
         return self.facts
 
-    async def run(self, method: str, params: dict, inputs: list[tuple[dict, Block]], emit: Callable[[dict], None]) -> tuple[dict, list[tuple[dict, Block]]]:
+    async def run(
+        self, method: str, params: dict, inputs: list[tuple[dict, Block]], emit: Callable[[dict], None]
+    ) -> tuple[dict, list[tuple[dict, Block]]]:
         """
         One run. `inputs`: descriptions `{name, dtype, shape, bytes}` with their bytes; likewise what comes back beside the value, which the caller closes.
         `emit` is called on the event loop. Raises RunRefused, RunCancelled, Died. One at a time.
@@ -124,7 +138,12 @@ class Group:
         loop = asyncio.get_running_loop()
         self._run += 1
         self._answer, self._emit = loop.create_future(), emit
-        message = {"run": self._run, "method": method, "params": params, "inputs": [described for described, _ in inputs]}
+        message = {
+            "run": self._run,
+            "method": method,
+            "params": params,
+            "inputs": [described for described, _ in inputs],
+        }
         try:
             await loop.run_in_executor(None, self._link.send, message, [block for _, block in inputs])
         except OSError:
@@ -135,7 +154,8 @@ class Group:
         if "cancelled" in answer:
             raise RunCancelled
         if answer.get("code") in ("rank-died", "worker-failed"):
-            # A rank sees that another is gone before the system tells its parent: which one, and how it ended, says more than a broken connection.
+            # A rank sees that another is gone before the system tells its parent: which one, and how it ended, says
+            # more than a broken connection.
             try:
                 await asyncio.wait_for(self.died.wait(), 0.5)
             except TimeoutError:
@@ -212,11 +232,19 @@ class Group:
                 how = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
                 # What the process said last is still on its way.
                 await asyncio.sleep(0.1)
-                return self._lost(self._link, Died(f"the compute process of rank {died} ended {how}", died, "rank-died"))
+                return self._lost(
+                    self._link, Died(f"the compute process of rank {died} ended {how}", died, "rank-died")
+                )
             if ended and (patience := patience - 0.05) < 0:
                 # Rank 0 would have said whom it lost.
-                silent = next(rank for rank in range(len(children)) if rank not in ended) if len(ended) < len(children) else 0
-                return self._lost(self._link, Died(f"rank {silent} is silent: the others waited for it in vain", silent, "rank-died"))
+                silent = (
+                    next(rank for rank in range(len(children)) if rank not in ended)
+                    if len(ended) < len(children)
+                    else 0
+                )
+                return self._lost(
+                    self._link, Died(f"rank {silent} is silent: the others waited for it in vain", silent, "rank-died")
+                )
             await asyncio.sleep(0.05)
 
     @staticmethod
@@ -234,7 +262,9 @@ class Group:
         try:
             while (received := link.receive()) is not None:
                 message, fds = received
-                message["blocks"] = [Block(tensor["bytes"], fd) for tensor, fd in zip(message.get("tensors", []), fds, strict=True)]
+                message["blocks"] = [
+                    Block(tensor["bytes"], fd) for tensor, fd in zip(message.get("tensors", []), fds, strict=True)
+                ]
                 handled = threading.Event()
                 loop.call_soon_threadsafe(self._hear, message, started, handled)
                 handled.wait()

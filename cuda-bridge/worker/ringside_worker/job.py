@@ -28,7 +28,9 @@ class Shape:
     def of(cls, p: dict, world: int) -> "Shape":
         H, Hkv, D = p["heads"], p["kvHeads"], p["headDim"]
         if H < 1 or Hkv < 1 or H % Hkv != 0:
-            raise Refused("bad-input", f"heads: found H = {H} query heads and Hkv = {Hkv} KV heads, expected H a multiple of Hkv")
+            raise Refused(
+                "bad-input", f"heads: found H = {H} query heads and Hkv = {Hkv} KV heads, expected H a multiple of Hkv"
+            )
         if D % 4 != 0 or not 16 <= D <= 256:
             raise Refused("bad-input", f"head dimension: found D = {D}, expected a multiple of 4 from 16 to 256")
         require_ranks(p["ranks"], world)
@@ -70,7 +72,9 @@ class Job(Shape):
         if sum(T for T, _ in sequences) < 1:
             raise Refused("bad-input", "sequences: found no new token, expected at least one")
         queries, keys = shard(sequences, shape.ranks, look)
-        return cls(**vars(shape), causal=p["causal"], variant=p["variant"], sequences=sequences, queries=queries, keys=keys)
+        return cls(
+            **vars(shape), causal=p["causal"], variant=p["variant"], sequences=sequences, queries=queries, keys=keys
+        )
 
     @property
     def new(self) -> int:
@@ -89,7 +93,11 @@ def need(job: Job, local: int, hold: int, cached: bool = False) -> dict[str, int
     rows, key_rows = job.queries[0].rows, job.keys[0].rows
     q, kv, o = rows * H * D * e, key_rows * job.kv_bytes, rows * H * (D + 1) * 4
     wire = local < job.ranks
-    bytes = {"q": local * q, "accumulators": local * o, "partials": local * min(hold, job.ranks + 1) * rows * H * (D * e + 4)}
+    bytes = {
+        "q": local * q,
+        "accumulators": local * o,
+        "partials": local * min(hold, job.ranks + 1) * rows * H * (D * e + 4),
+    }
     if not cached or job.variant == "pass-kv":
         bytes["kv"] = local * kv
     if wire:

@@ -29,7 +29,14 @@ HOST_BUS = 370e9
 """Bytes/s of an all-reduce in a host of NVLink 4 (engine/plan/fabrics.ts)."""
 LINK = {"bandwidth": 26e9, "latency": 35e-6}
 """A ring transfer where none is given: what Table 5 and Table 8 imply of the paper's RDMA fabric (400 Gb/s a GPU)."""
-PAPER = {(128000, 1): 42.010, (128000, 2): 21.042, (128000, 4): 10.950, (128000, 8): 5.85, (128000, 16): 3.8, (1000000, 16): 77.0}
+PAPER = {
+    (128000, 1): 42.010,
+    (128000, 2): 21.042,
+    (128000, 4): 10.950,
+    (128000, 8): 5.85,
+    (128000, 16): 3.8,
+    (1000000, 16): 77.0,
+}
 """TTFT in seconds by tokens and CP ranks (Tables 6 and 7, sections 4.2.1 to 4.2.3)."""
 PRE, POST = ("norm 1", "qkv product", "rope"), ("out product", "norm 2", "up product", "activation", "down product")
 
@@ -61,8 +68,17 @@ class Sizes:
             if model[name] % tp:
                 raise Refused("bad-input", f"model: found {name} {model[name]}, expected a multiple of tp {tp}")
         if model["heads"] % model["kvHeads"]:
-            raise Refused("bad-input", f"model: found {model['heads']} heads and {model['kvHeads']} KV heads, expected a multiple")
-        return cls(model["dModel"], model["heads"] // tp, model["kvHeads"] // tp, model["headDim"], model["ffn"] // tp, model["layers"])
+            raise Refused(
+                "bad-input", f"model: found {model['heads']} heads and {model['kvHeads']} KV heads, expected a multiple"
+            )
+        return cls(
+            model["dModel"],
+            model["heads"] // tp,
+            model["kvHeads"] // tp,
+            model["headDim"],
+            model["ffn"] // tp,
+            model["layers"],
+        )
 
     @property
     def weights(self) -> int:
@@ -74,9 +90,18 @@ def make_weights(sizes: Sizes, dtype: torch.dtype, device: torch.device, seed: i
     generator = torch.Generator(device).manual_seed(seed)
 
     def matrix(outer: int, inner: int) -> torch.Tensor:
-        return torch.randn(outer, inner, generator=generator, device=device, dtype=torch.float32).mul_(inner**-0.5).to(dtype)
+        return (
+            torch.randn(outer, inner, generator=generator, device=device, dtype=torch.float32)
+            .mul_(inner**-0.5)
+            .to(dtype)
+        )
 
-    w = Weights(matrix((sizes.heads + 2 * sizes.kv_heads) * sizes.dim, sizes.d), matrix(sizes.d, sizes.heads * sizes.dim), matrix(2 * sizes.f, sizes.d), matrix(sizes.d, sizes.f))
+    w = Weights(
+        matrix((sizes.heads + 2 * sizes.kv_heads) * sizes.dim, sizes.d),
+        matrix(sizes.d, sizes.heads * sizes.dim),
+        matrix(2 * sizes.f, sizes.d),
+        matrix(sizes.d, sizes.f),
+    )
     if use_fp8:
         w.up8, w.down8 = fp8.quantised(w.up), fp8.quantised(w.down)
         w.up, w.down = w.up[:0], w.down[:0]
@@ -86,7 +111,9 @@ def make_weights(sizes: Sizes, dtype: torch.dtype, device: torch.device, seed: i
 def rope(x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """Rotates x `[rows, heads, D]` by its positions; halves are the pairs."""
     half = x.shape[-1] // 2
-    angle = positions.double()[:, None] * ROPE_BASE ** (-torch.arange(half, device=x.device, dtype=torch.float64) / half)
+    angle = positions.double()[:, None] * ROPE_BASE ** (
+        -torch.arange(half, device=x.device, dtype=torch.float64) / half
+    )
     cos, sin = angle.cos().float()[:, None, :], angle.sin().float()[:, None, :]
     a, b = x[..., :half].float(), x[..., half:].float()
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(x.dtype)
@@ -106,7 +133,9 @@ class Layer:
         self.sizes, self.seed = sizes, seed
         self.weights = make_weights(sizes, job.dtype, engine.device, seed, use_fp8)
         compiled = engine.merger.how == "fused"
-        self._rope, self._gated, self._quantised = (torch.compile(f, dynamic=True) if compiled else f for f in (rope, gated, fp8.quantised))
+        self._rope, self._gated, self._quantised = (
+            torch.compile(f, dynamic=True) if compiled else f for f in (rope, gated, fp8.quantised)
+        )
         self._ones = torch.ones(sizes.d, dtype=job.dtype, device=engine.device)
         self._marks: list[tuple[int, str, object, object]] = []
 
@@ -119,11 +148,16 @@ class Layer:
 
     def input(self, position: int, rows: int) -> torch.Tensor:
         """The residual stream `[rows, d]` that comes in, from the seeded generator: the same whatever the sharding."""
-        return seeded_rows(self.seed, "q", position, torch.empty(rows, self.sizes.d, dtype=self._job.dtype, device=self._engine.device))
+        return seeded_rows(
+            self.seed, "q", position, torch.empty(rows, self.sizes.d, dtype=self._job.dtype, device=self._engine.device)
+        )
 
     def before(self, rank: int, q: torch.Tensor, kv: torch.Tensor) -> None:
         """Up to attention: fills the rank's q `[rows, h, D]`, and its new rows of kv `[2, rows, hkv, D]` at `self.kv_row`."""
-        s, cut = self.sizes, (self.sizes.heads * self.sizes.dim, (self.sizes.heads + self.sizes.kv_heads) * self.sizes.dim)
+        s, cut = (
+            self.sizes,
+            (self.sizes.heads * self.sizes.dim, (self.sizes.heads + self.sizes.kv_heads) * self.sizes.dim),
+        )
         for row, end, position in self.rows(rank):
             self._look()
             x = self.input(position, end - row)
@@ -201,7 +235,19 @@ def layer(engine, p: dict, listener: Listener, slice_flops: float) -> dict:
 
     def prepare():
         sizes = Sizes.of(model, tp)
-        job_of = lambda n: Job.of_attend({"sequences": [{"new": n, "cached": P}], "heads": sizes.heads, "kvHeads": sizes.kv_heads, "headDim": sizes.dim, "dtype": p["dtype"], "ranks": ranks, "causal": True, "variant": p["variant"]}, engine.world)  # noqa: E731
+        job_of = lambda n: Job.of_attend(
+            {
+                "sequences": [{"new": n, "cached": P}],
+                "heads": sizes.heads,
+                "kvHeads": sizes.kv_heads,
+                "headDim": sizes.dim,
+                "dtype": p["dtype"],
+                "ranks": ranks,
+                "causal": True,
+                "variant": p["variant"],
+            },
+            engine.world,
+        )
         job = job_of(T)
         check = fp8.check(engine.device)
         use_fp8 = check["ok"] and job.dtype == torch.bfloat16 and sizes.d % 16 == 0 and sizes.f % 16 == 0
@@ -210,12 +256,21 @@ def layer(engine, p: dict, listener: Listener, slice_flops: float) -> dict:
         def takes(j: Job, hold: int) -> dict[str, int]:
             e, tile = j.dtype.itemsize, min(TILE, max(1, j.queries[0].rows))
             making = 4 * max(2 * sizes.f, (sizes.heads + 2 * sizes.kv_heads) * sizes.dim) * sizes.d
-            return {**need(j, local, hold), "weights": sizes.weights * (1 if use_fp8 else e) + 2 * making, "activations": tile * (6 * sizes.d + 6 * sizes.f) * max(2, e) + 48 * min(tile * sizes.d, 1 << 22)}
+            return {
+                **need(j, local, hold),
+                "weights": sizes.weights * (1 if use_fp8 else e) + 2 * making,
+                "activations": tile * (6 * sizes.d + 6 * sizes.f) * max(2, e) + 48 * min(tile * sizes.d, 1 << 22),
+            }
 
         have = engine.free()
         hold = next((h for h in HOLDS if sum(takes(job, h).values()) <= have), 1)
         if sum(takes(job, hold).values()) > have:
-            require(takes(job, 1), have, str(engine.device), f"about {largest_that(lambda n: sum(takes(job_of(max(1, n)), 1).values()) <= have, T)} new tokens would")
+            require(
+                takes(job, 1),
+                have,
+                str(engine.device),
+                f"about {largest_that(lambda n: sum(takes(job_of(max(1, n)), 1).values()) <= have, T)} new tokens would",
+            )
         engine.warm(job, hold, look)
         work = Layer(engine, sizes, job, seed, use_fp8, look)
         made = {}
@@ -224,7 +279,9 @@ def layer(engine, p: dict, listener: Listener, slice_flops: float) -> dict:
             kv = torch.zeros(2, job.keys[k].rows, job.kv_heads, job.head_dim, dtype=job.dtype, device=engine.device)
             fill_cached(kv, job, k, seed)
             made[k] = (q, kv)
-        if engine.device.type == "cuda":  # products and kernels are chosen at their first call; that is not the layer's time
+        if (
+            engine.device.type == "cuda"
+        ):  # products and kernels are chosen at their first call; that is not the layer's time
             k = min(made)
             work.before(k, *made[k])
             work.after(k, made[k][0])
@@ -244,7 +301,19 @@ def layer(engine, p: dict, listener: Listener, slice_flops: float) -> dict:
     shifted = Shifted(listener._emit, listener._cancelled)
     lead = max(engine.team.share(sum(max(pre[t].values()) for t in PRE if t in pre)))
     shifted.shift = lead
-    run = engine.together(lambda: Run(engine, job, hold, shifted, lambda k: Chunk(k, job.queries[k], made[k][0]), lambda k: Chunk(k, job.keys[k], made[k][1]), link, slice_flops, "ring"))
+    run = engine.together(
+        lambda: Run(
+            engine,
+            job,
+            hold,
+            shifted,
+            lambda k: Chunk(k, job.queries[k], made[k][0]),
+            lambda k: Chunk(k, job.keys[k], made[k][1]),
+            link,
+            slice_flops,
+            "ring",
+        )
+    )
     ring = run.go()
     listener.progress(2, 3, "output product, feed-forward")
     work._marks.clear()
@@ -257,7 +326,10 @@ def layer(engine, p: dict, listener: Listener, slice_flops: float) -> dict:
 
     post = engine.together(after)
     gathered = engine.team.share({"pre": keyed(pre), "post": keyed(post)})
-    seconds = {term: max(s for g in gathered for s in g["pre" if term in PRE else "post"].get(term, {"0": 0.0}).values()) for term in (*PRE, *POST)}
+    seconds = {
+        term: max(s for g in gathered for s in g["pre" if term in PRE else "post"].get(term, {"0": 0.0}).values())
+        for term in (*PRE, *POST)
+    }
     put_spans(listener, job, work, seconds, lead, lead + ring["times"]["total"])
     listener.flush(everything=True)
     listener.progress(3, 3, "done")
@@ -282,7 +354,12 @@ def fill_cached(kv: torch.Tensor, job: Job, rank: int, seed: int) -> None:
 def products(sizes: Sizes, rows: int) -> dict[str, float]:
     """FLOPs of the products on so many rows."""
     s = sizes
-    return {"qkv product": 2.0 * rows * s.d * (s.heads + 2 * s.kv_heads) * s.dim, "out product": 2.0 * rows * s.d * s.heads * s.dim, "up product": 4.0 * rows * s.d * s.f, "down product": 2.0 * rows * s.d * s.f}
+    return {
+        "qkv product": 2.0 * rows * s.d * (s.heads + 2 * s.kv_heads) * s.dim,
+        "out product": 2.0 * rows * s.d * s.heads * s.dim,
+        "up product": 4.0 * rows * s.d * s.f,
+        "down product": 2.0 * rows * s.d * s.f,
+    }
 
 
 def put_spans(listener: Listener, job: Job, work: Layer, seconds: dict, lead: float, ring_end: float) -> None:
@@ -292,11 +369,34 @@ def put_spans(listener: Listener, job: Job, work: Layer, seconds: dict, lead: fl
         for terms, at in ((PRE, lead - sum(seconds[t] for t in PRE)), (POST, ring_end)):
             at = max(0.0, at)
             for term in terms:
-                listener.put({"rank": k, "lane": "device", "kind": "gemm", "hop": 0 if terms is PRE else job.ranks - 1, "start": at, "duration": seconds[term], "bytes": 0, "flops": flops.get(term, 0)})
+                listener.put(
+                    {
+                        "rank": k,
+                        "lane": "device",
+                        "kind": "gemm",
+                        "hop": 0 if terms is PRE else job.ranks - 1,
+                        "start": at,
+                        "duration": seconds[term],
+                        "bytes": 0,
+                        "flops": flops.get(term, 0),
+                    }
+                )
                 at += seconds[term]
 
 
-def report(engine, p: dict, model: dict, sizes: Sizes, job: Job, ring: dict, run: Run, seconds: dict, link: dict | None, check: dict, use_fp8: bool) -> dict:
+def report(
+    engine,
+    p: dict,
+    model: dict,
+    sizes: Sizes,
+    job: Job,
+    ring: dict,
+    run: Run,
+    seconds: dict,
+    link: dict | None,
+    check: dict,
+    use_fp8: bool,
+) -> dict:
     """Terms, and the TTFT that follows."""
     rows, tp, ranks = job.queries[0].rows, p.get("tp", 8), job.ranks
     times, flops = ring["times"], products(sizes, rows)
@@ -305,7 +405,12 @@ def report(engine, p: dict, model: dict, sizes: Sizes, job: Job, ring: dict, run
     wire = "measured" if engine.world > 1 else "modelled"
     measured = [{"term": t, "seconds": seconds[t], "flops": flops.get(t, 0), "how": "measured"} for t in PRE]
     measured += [
-        {"term": "attention", "seconds": times["total"] - times["exchange"], "flops": job.flops / ranks, "how": "measured"},
+        {
+            "term": "attention",
+            "seconds": times["total"] - times["exchange"],
+            "flops": job.flops / ranks,
+            "how": "measured",
+        },
         {"term": "exposed communication", "seconds": times["exchange"], "flops": 0, "how": wire},
     ]
     measured += [{"term": t, "seconds": seconds[t], "flops": flops.get(t, 0), "how": "measured"} for t in POST]
@@ -316,10 +421,14 @@ def report(engine, p: dict, model: dict, sizes: Sizes, job: Job, ring: dict, run
     notes = [
         f"TTFT is {model['layers']} times this layer; the embedding and the output head are left out",
         f"TP all-reduce: two of {text(activations)} over {tp} GPUs at {HOST_BUS / 1e9:.0f} GB/s of a host's bus, modelled",
-        f"feed-forward: {'row-wise FP8' if use_fp8 else p['dtype']}" + ("" if use_fp8 else f" (FP8 was not used: {check.get('why', 'the compute type is not bf16')})"),
+        f"feed-forward: {'row-wise FP8' if use_fp8 else p['dtype']}"
+        + ("" if use_fp8 else f" (FP8 was not used: {check.get('why', 'the compute type is not bf16')})"),
     ]
     if engine.world == 1 and ranks > 1:
-        notes.append(f"{ranks} simulated ranks share one device; ring transfers are modelled at {link['bandwidth'] / 1e9:.3g} GB/s and {link['latency'] * 1e6:.3g} µs" + ("" if "link" in p else " (what the paper's Tables 5 and 8 imply, as no link was given)"))
+        notes.append(
+            f"{ranks} simulated ranks share one device; ring transfers are modelled at {link['bandwidth'] / 1e9:.3g} GB/s and {link['latency'] * 1e6:.3g} µs"
+            + ("" if "link" in p else " (what the paper's Tables 5 and 8 imply, as no link was given)")
+        )
     return {
         "tokens": T,
         "cached": p.get("cached", 0),
@@ -337,7 +446,10 @@ def report(engine, p: dict, model: dict, sizes: Sizes, job: Job, ring: dict, run
         "kernel": " + ".join(ring["used"]),
         "clock": engine.clock.name,
         "link": link if engine.world == 1 else None,
-        "terms": [{**row, **({"rate": row["flops"] / row["seconds"]} if row["flops"] and row["seconds"] > 0 else {})} for row in measured],
+        "terms": [
+            {**row, **({"rate": row["flops"] / row["seconds"]} if row["flops"] and row["seconds"] > 0 else {})}
+            for row in measured
+        ],
         "layerSeconds": one,
         "ttft": one * model["layers"],
         **({"paper": paper} if paper is not None else {}),

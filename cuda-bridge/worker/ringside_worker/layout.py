@@ -102,7 +102,10 @@ def equal_blocks(ranges, look=unwatched) -> list[Block]:
 def shard(sequences, ranks: int, look=unwatched) -> tuple[list[Block], list[Block]]:
     """Query and KV blocks of every rank; `sequences` are (T, P): new tokens in 2N chunks, cached ones head-tail like a sequence of their own."""
     fresh = [[head_tail(T, ranks, k, P) for T, P in sequences] for k in looked(range(ranks), look)]
-    held = [[joined([*head_tail(P, ranks, k), *fresh[k][i]]) for i, (_, P) in enumerate(sequences)] for k in looked(range(ranks), look)]
+    held = [
+        [joined([*head_tail(P, ranks, k), *fresh[k][i]]) for i, (_, P) in enumerate(sequences)]
+        for k in looked(range(ranks), look)
+    ]
     return equal_blocks(fresh, look), equal_blocks(held, look)
 
 
@@ -127,7 +130,8 @@ def deal_decode(held: list[list[int]], step: int, look=unwatched) -> list[int]:
     owners, queries = [-1] * len(held), [0] * ranks
     fewest = [min(counts) for counts in held]
     candidates = [
-        [r for i in range(ranks) if counts[r := (b + step + i) % ranks] == fewest[b]] for b, counts in enumerate(looked(held, look))
+        [r for i in range(ranks) if counts[r := (b + step + i) % ranks] == fewest[b]]
+        for b, counts in enumerate(looked(held, look))
     ]
 
     def place(b: int, tried: set[int]) -> bool:
@@ -220,7 +224,10 @@ def split(call: Call, pairs: int) -> list[Call]:
         parts = min(n, -(-call.pairs // pairs))
         step = -(-n // parts)
         step = min(n, -(-step // 128) * 128) if step > 128 else step
-        return [Call(call.sequence, r, min(r + step, call.q1), call.k0, call.k1, False) for r in range(call.q0, call.q1, step)]
+        return [
+            Call(call.sequence, r, min(r + step, call.q1), call.k0, call.k1, False)
+            for r in range(call.q0, call.q1, step)
+        ]
     half = n // 2
     middle, cut = call.q0 + half, call.k0 + half
     upper = Call(call.sequence, call.q0, middle, call.k0, cut, True)

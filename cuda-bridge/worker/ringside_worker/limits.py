@@ -15,7 +15,9 @@ class Limits:
     pending: int = 64  # sockets that have not said hello; the oldest gives way to a new one
     sessions: int = 16  # open at once, of all connections
     window: int = 8 << 20  # bytes of a tensor under way without acknowledgement
-    kill_seconds: float = 15  # for compute processes to end a run that was cancelled or took too long, before they are killed
+    kill_seconds: float = (
+        15  # for compute processes to end a run that was cancelled or took too long, before they are killed
+    )
     hello_seconds: float = 5  # from the TCP connection to the upgrade, and from there to hello
     stall_seconds: float = 30  # a tensor whose bytes stop coming, a client that takes nothing
     idle_seconds: float = 1800  # without a message and without an open call

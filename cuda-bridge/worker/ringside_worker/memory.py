@@ -41,8 +41,14 @@ def require(need: dict[str, int], have: int, where: str, fits: str) -> None:
     """Raises Refused "does-not-fit" unless the sum of `need` fits."""
     total = sum(need.values())
     if total > have:
-        largest = ", ".join(f"{name} {text(size)}" for name, size in sorted(need.items(), key=lambda item: -item[1]) if size > 0)
-        raise Refused("does-not-fit", f"memory on {where}: needs {text(total)} ({largest}), found {text(have)} free; {fits}", {"need": total, "have": have, "fits": fits})
+        largest = ", ".join(
+            f"{name} {text(size)}" for name, size in sorted(need.items(), key=lambda item: -item[1]) if size > 0
+        )
+        raise Refused(
+            "does-not-fit",
+            f"memory on {where}: needs {text(total)} ({largest}), found {text(have)} free; {fits}",
+            {"need": total, "have": have, "fits": fits},
+        )
 
 
 def largest_that(fits, most: int) -> int:

@@ -44,14 +44,19 @@ class Merger:
                 import torch._dynamo
 
                 torch._dynamo.config.recompile_limit = max(64, getattr(torch._dynamo.config, "recompile_limit", 8))
-                self._weights, self._combine = torch.compile(weights, dynamic=True), torch.compile(combine, dynamic=True)
+                self._weights, self._combine = (
+                    torch.compile(weights, dynamic=True),
+                    torch.compile(combine, dynamic=True),
+                )
                 self._check(device)
                 self.how = "fused"
             except Exception as error:  # a machine without a compiler still has to merge
                 self._weights, self._combine = weights, combine
                 self.note = f"merge is not fused: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
 
-    def merge(self, out: torch.Tensor, lse: torch.Tensor, parts: list[tuple[torch.Tensor, torch.Tensor]], fresh: bool) -> None:
+    def merge(
+        self, out: torch.Tensor, lse: torch.Tensor, parts: list[tuple[torch.Tensor, torch.Tensor]], fresh: bool
+    ) -> None:
         """Merges `parts`, each (O `[rows, H, D]`, LSE `[rows, H]`), into `out` and `lse` in place; `fresh`: nothing is in them yet."""
         while parts:
             n = next(g for g in GROUPS if g <= len(parts)) if out.dtype == torch.float32 else len(parts)
@@ -140,10 +145,16 @@ class Accumulator:
         return self
 
     def _pieces(self) -> list[tuple[int, int, list[tuple[torch.Tensor, torch.Tensor]]]]:
-        cuts = sorted({c for first, end, _, _ in self._pending for c in (first, end)} | {c for f in self._filled for c in f})
+        cuts = sorted(
+            {c for first, end, _, _ in self._pending for c in (first, end)} | {c for f in self._filled for c in f}
+        )
         pieces = []
         for a, b in zip(cuts, cuts[1:]):
-            parts = [(o[a - first : b - first], lse[a - first : b - first]) for first, end, o, lse in self._pending if first <= a and b <= end]
+            parts = [
+                (o[a - first : b - first], lse[a - first : b - first])
+                for first, end, o, lse in self._pending
+                if first <= a and b <= end
+            ]
             if parts:
                 pieces.append((a, b, parts))
         return pieces

@@ -27,17 +27,23 @@ def _bhtd(x: torch.Tensor) -> torch.Tensor:
 
 
 def _cudnn(q, k, v, causal, scale):
-    o, lse, *_ = torch.ops.aten._scaled_dot_product_cudnn_attention(_bhtd(q), _bhtd(k), _bhtd(v), None, True, 0.0, causal, False, scale=scale)
+    o, lse, *_ = torch.ops.aten._scaled_dot_product_cudnn_attention(
+        _bhtd(q), _bhtd(k), _bhtd(v), None, True, 0.0, causal, False, scale=scale
+    )
     return _bhtd(o), lse.reshape(lse.shape[:3]).transpose(1, 2)
 
 
 def _flash(q, k, v, causal, scale):
-    o, lse, *_ = torch.ops.aten._scaled_dot_product_flash_attention(_bhtd(q), _bhtd(k), _bhtd(v), 0.0, causal, False, scale=scale)
+    o, lse, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
+        _bhtd(q), _bhtd(k), _bhtd(v), 0.0, causal, False, scale=scale
+    )
     return _bhtd(o), lse[..., : q.shape[1]].transpose(1, 2)
 
 
 def _cpu(q, k, v, causal, scale):
-    o, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(_bhtd(q), _bhtd(k), _bhtd(v), 0.0, causal, scale=scale)
+    o, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        _bhtd(q), _bhtd(k), _bhtd(v), 0.0, causal, scale=scale
+    )
     return _bhtd(o), lse.transpose(1, 2)
 
 
@@ -59,7 +65,9 @@ def _flex(q, k, v, causal, scale):
     from torch.nn.attention.flex_attention import AuxRequest
 
     mask = _square_mask(q.shape[1], str(q.device)) if causal else None
-    o, aux = _compiled_flex()(_bhtd(q), _bhtd(k), _bhtd(v), block_mask=mask, scale=scale, enable_gqa=True, return_aux=AuxRequest(lse=True))
+    o, aux = _compiled_flex()(
+        _bhtd(q), _bhtd(k), _bhtd(v), block_mask=mask, scale=scale, enable_gqa=True, return_aux=AuxRequest(lse=True)
+    )
     return _bhtd(o), aux.lse.transpose(1, 2)
 
 
@@ -75,10 +83,15 @@ def _math(q, k, v, causal, scale):
         keys = min(S, t + tile) if causal else S
         scores = torch.einsum("bthgd,bshd->bthgs", rows, k[:, :keys].float())
         if causal:
-            unseen = torch.arange(keys, device=q.device)[None, :] > torch.arange(t, t + rows.shape[1], device=q.device)[:, None]
+            unseen = (
+                torch.arange(keys, device=q.device)[None, :]
+                > torch.arange(t, t + rows.shape[1], device=q.device)[:, None]
+            )
             scores.masked_fill_(unseen[None, :, None, None, :], -torch.inf)
         sums = torch.logsumexp(scores, -1)
-        o[:, t : t + tile] = torch.einsum("bthgs,bshd->bthgd", torch.exp(scores - sums[..., None]), v[:, :keys].float()).flatten(2, 3)
+        o[:, t : t + tile] = torch.einsum(
+            "bthgs,bshd->bthgd", torch.exp(scores - sums[..., None]), v[:, :keys].float()
+        ).flatten(2, 3)
         lse[:, t : t + tile] = sums.flatten(2, 3)
     return o, lse
 
@@ -93,7 +106,12 @@ OPS = {
 }
 """Fastest first: each op takes and gives a batch axis in front, `[B, T, H, D]` and LSE `[B, T, H]`."""
 
-CASES = {"square": [(64, 64), (257, 257)], "full": [(64, 128), (257, 113)], "few": [(1, 700), (3, 64)], "one-key": [(113, 1), (1, 1)]}
+CASES = {
+    "square": [(64, 64), (257, 257)],
+    "full": [(64, 128), (257, 113)],
+    "few": [(1, 700), (3, 64)],
+    "one-key": [(113, 1), (1, 1)],
+}
 """Kinds of call, and the (T, S) on which an op has to be right for each. One key is a kind of its own: cuDNN has none of it."""
 
 
@@ -139,7 +157,9 @@ class Kernels:
         self.ready(dtype, heads, kv_heads, head_dim)
         return {kind: self._chosen[dtype, heads // kv_heads, head_dim, kind][0] for kind in CASES}
 
-    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def attend(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The contract. `ready` must have been called for these types and sizes."""
         T, H, D = q.shape
         S, Hkv = k.shape[0], k.shape[1]
@@ -151,7 +171,9 @@ class Kernels:
             return self._few(q, k, v, scale)
         kind = "one-key" if S == 1 else "square" if causal else "full" if T > 8 else "few"
         o, lse = self._call(kind, q[None], k[None], v[None], causal and S > 1, scale)
-        return o[0].contiguous(), lse[0].contiguous()  # of one layout, whatever the op, for the fused merge; O is already, in every op here
+        return o[0].contiguous(), lse[
+            0
+        ].contiguous()  # of one layout, whatever the op, for the fused merge; O is already, in every op here
 
     def _few(self, q, k, v, scale):
         """Flash-Decoding: the keys in pieces that are a batch, so that few queries fill the device; pieces of equal length are a view of k and v."""
@@ -163,7 +185,14 @@ class Kernels:
         pieces = [x[: n * length].unflatten(0, (n, length)) for x in (k, v)]
         o, lse = self._call("few", rows.expand(n, -1, -1, -1).contiguous(), *pieces, False, scale)
         if n * length < S:
-            rest_o, rest_lse = self._call("one-key" if S - n * length == 1 else "few", rows, k[None, n * length :], v[None, n * length :], False, scale)
+            rest_o, rest_lse = self._call(
+                "one-key" if S - n * length == 1 else "few",
+                rows,
+                k[None, n * length :],
+                v[None, n * length :],
+                False,
+                scale,
+            )
             o, lse = torch.cat([o, rest_o]), torch.cat([lse, rest_lse])
         total = torch.logsumexp(lse, 0)
         merged = (o.float() * torch.exp(lse - total)[..., None]).sum(0)
@@ -181,7 +210,9 @@ class Kernels:
             except RuntimeError as error:
                 if len(chosen) == 1:
                     raise
-                self.notes.append(f"{name} refused {tuple(q.shape)} x {tuple(k.shape)} ({str(error).splitlines()[0][:160]}); {chosen[1]} took its place")
+                self.notes.append(
+                    f"{name} refused {tuple(q.shape)} x {tuple(k.shape)} ({str(error).splitlines()[0][:160]}); {chosen[1]} took its place"
+                )
                 chosen.pop(0)
                 continue
             self.used.add(name)
@@ -195,23 +226,49 @@ class Kernels:
 
     def _check(self, name, fn, dtype, group, head_dim, kind, shapes) -> dict:
         kv_heads = 2
-        worst, row = 0.0, {"op": name, "kind": kind, "dtype": str(dtype).removeprefix("torch."), "headDim": head_dim, "group": group}
+        worst, row = (
+            0.0,
+            {"op": name, "kind": kind, "dtype": str(dtype).removeprefix("torch."), "headDim": head_dim, "group": group},
+        )
         started = time.perf_counter()
         try:
             for T, S in shapes:
                 generator = torch.Generator().manual_seed(T * 1000 + S)
-                q, k, v = (torch.randn(1, n, h, head_dim, generator=generator).to(self.device, dtype) for n, h in ((T, group * kv_heads), (S, kv_heads), (S, kv_heads)))
+                q, k, v = (
+                    torch.randn(1, n, h, head_dim, generator=generator).to(self.device, dtype)
+                    for n, h in ((T, group * kv_heads), (S, kv_heads), (S, kv_heads))
+                )
                 scale = head_dim**-0.5
                 o, lse = fn(q, k, v, kind == "square", scale)
                 ends = torch.arange(1, T + 1) if kind == "square" else torch.full((T,), S)
                 expected_o, expected_lse = reference(q[0].cpu(), k[0].cpu(), v[0].cpu(), ends, scale)
                 if o.shape[1:] != expected_o.shape or lse.shape[1:] != expected_lse.shape or lse.dtype != torch.float32:
-                    return {**row, "ok": False, "error": None, "why": f"found O {tuple(o.shape)} and LSE {tuple(lse.shape)} {lse.dtype} for T = {T}, S = {S}"}
-                worst = max(worst, (o[0].cpu().double() - expected_o).abs().max().item(), (lse[0].cpu().double() - expected_lse).abs().max().item())
+                    return {
+                        **row,
+                        "ok": False,
+                        "error": None,
+                        "why": f"found O {tuple(o.shape)} and LSE {tuple(lse.shape)} {lse.dtype} for T = {T}, S = {S}",
+                    }
+                worst = max(
+                    worst,
+                    (o[0].cpu().double() - expected_o).abs().max().item(),
+                    (lse[0].cpu().double() - expected_lse).abs().max().item(),
+                )
                 if not worst == worst:
                     worst = float("inf")
         except Exception as error:
-            return {**row, "ok": False, "error": None, "why": f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"}
+            return {
+                **row,
+                "ok": False,
+                "error": None,
+                "why": f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}",
+            }
         bar = error_bar(dtype)
         why = {} if worst <= bar else {"why": f"largest error {worst:.3g}, bar {bar:g}"}
-        return {**row, "ok": worst <= bar, "error": worst if worst != float("inf") else None, "seconds": time.perf_counter() - started, **why}
+        return {
+            **row,
+            "ok": worst <= bar,
+            "error": worst if worst != float("inf") else None,
+            "seconds": time.perf_counter() - started,
+            **why,
+        }

@@ -71,7 +71,10 @@ class Outbox:
         described, deliveries = {}, []
         for tensor, block in tensors:
             self._stream += 1
-            described[tensor["name"]] = {"stream": self._stream, **{key: tensor[key] for key in ("dtype", "shape", "bytes")}}
+            described[tensor["name"]] = {
+                "stream": self._stream,
+                **{key: tensor[key] for key in ("dtype", "shape", "bytes")},
+            }
             if tensor["bytes"]:
                 deliveries.append(Delivery(call, self._stream, block))
             else:
@@ -130,9 +133,13 @@ class Outbox:
             self._waiting -= len(text)
             return text
         for delivery in self._deliveries:
-            size = min(self._payload, delivery.block.size - delivery.sent, delivery.acknowledged + self._window - delivery.sent)
+            size = min(
+                self._payload, delivery.block.size - delivery.sent, delivery.acknowledged + self._window - delivery.sent
+            )
             if size > 0:
-                frame = write_frame(delivery.stream, delivery.sent, delivery.block.view[delivery.sent : delivery.sent + size])
+                frame = write_frame(
+                    delivery.stream, delivery.sent, delivery.block.view[delivery.sent : delivery.sent + size]
+                )
                 delivery.sent += size
                 return frame
         return None

@@ -3,7 +3,9 @@
 import torch
 
 
-def reference(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, ends: torch.Tensor, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+def reference(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, ends: torch.Tensor, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """
     O `[T, H, D]` and LSE `[T, H]` in float64 of q `[T, H, D]`, k and v `[S, Hkv, D]`; row t sees keys 0 .. ends[t]-1.
     O = 0 and LSE = -inf where it sees none. Done in tiles of keys, so that a few rows can see a million.

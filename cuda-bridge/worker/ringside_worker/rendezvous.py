@@ -71,7 +71,11 @@ def resolved(host: str, deadline: float) -> None:
                 ) from None
             if not said and time.monotonic() - begun > SAY_SECONDS:
                 said = True
-                print(f'ringside worker: MASTER_ADDR "{host}" has no address yet ({error}); waiting', file=sys.stderr, flush=True)
+                print(
+                    f'ringside worker: MASTER_ADDR "{host}" has no address yet ({error}); waiting',
+                    file=sys.stderr,
+                    flush=True,
+                )
         time.sleep(0.5)
 
 
@@ -102,7 +106,8 @@ def choose_interface(store: dist.Store, world: int) -> None:
         return
     address = reach()["own"]
     if is_loopback(address):
-        # The master itself, by a name that means loopback here, or everybody on one host: how the others reach the master says which.
+        # The master itself, by a name that means loopback here, or everybody on one host: how the others reach the
+        # master says which.
         others = [json.loads(store.get(f"here/{k}")) for k in range(world)]
         address = next((other["master"] for other in others if not is_loopback(other["own"])), address)
     name = LOOPBACK if is_loopback(address) else next((name for name, found in interfaces() if found == address), None)
@@ -124,7 +129,9 @@ def reach() -> dict[str, str]:
     if not host:
         return {"own": "127.0.0.1", "master": "127.0.0.1"}
     why = None
-    for family, kind, proto, _, address in socket.getaddrinfo(host, int(os.environ.get("MASTER_PORT", "29500")), type=socket.SOCK_DGRAM):
+    for family, kind, proto, _, address in socket.getaddrinfo(
+        host, int(os.environ.get("MASTER_PORT", "29500")), type=socket.SOCK_DGRAM
+    ):
         try:
             with socket.socket(family, kind, proto) as probe:
                 probe.connect(address)

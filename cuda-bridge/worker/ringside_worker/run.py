@@ -1,7 +1,7 @@
 """Runs one attention job on the ranks of this process, and brings rank 0 what was asked for of its output."""
 
 import time
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 
@@ -15,7 +15,6 @@ from .ring import pass_kv, pass_q
 from .spans import SimulatedTimeline, Timeline, times_of
 from .team import CANCEL, ERROR, GO
 
-
 OFTEN = 0.05
 """Seconds between two messages of spans, or of progress."""
 
@@ -23,7 +22,12 @@ OFTEN = 0.05
 class Listener:
     """Spans and progress on their way to the client, some at a time. Ranks other than 0 keep their spans for the next meeting."""
 
-    def __init__(self, emit: Callable[[dict], None] | None, cancelled: Callable[[], bool] | None, look: Callable[[], bool] | None = None):
+    def __init__(
+        self,
+        emit: Callable[[dict], None] | None,
+        cancelled: Callable[[], bool] | None,
+        look: Callable[[], bool] | None = None,
+    ):
         """`cancelled` is asked in the ring, where ranks meet; `look` wherever a rank works by itself (default: the same)."""
         self._emit, self._cancelled, self._look = emit, cancelled, look or cancelled
         self._sent = {"spans": 0.0, "progress": 0.0}
@@ -81,14 +85,32 @@ class Run:
     made before the ranks agree to begin, so that none fails later for want of memory. Afterwards `totals[k]` has O and LSE of the ranks of this process.
     """
 
-    def __init__(self, context, job: Job, hold: int, listener: Listener, make_queries, make_keys, link: dict | None, slice_flops: float, note: str):
+    def __init__(
+        self,
+        context,
+        job: Job,
+        hold: int,
+        listener: Listener,
+        make_queries,
+        make_keys,
+        link: dict | None,
+        slice_flops: float,
+        note: str,
+    ):
         self.job, self.context, self.listener, self._note = job, context, listener, note
         clock, device, merger = context.clock, context.device, context.merger
         ranks = range(job.ranks) if context.team.world == 1 else [context.team.rank]
         self.simulated = context.team.world == 1 and job.ranks > 1
-        self.timeline = SimulatedTimeline(clock, job.ranks, link, listener.put) if context.team.world == 1 else Timeline(clock, listener.put)
+        self.timeline = (
+            SimulatedTimeline(clock, job.ranks, link, listener.put)
+            if context.team.world == 1
+            else Timeline(clock, listener.put)
+        )
         pairs = slice_flops / (4 * job.head_dim * job.heads)
-        work, pacer = Work(job, int(pairs), listener.look if context.team.world == 1 else unwatched), Pacer(clock, slice_flops)
+        work, pacer = (
+            Work(job, int(pairs), listener.look if context.team.world == 1 else unwatched),
+            Pacer(clock, slice_flops),
+        )
         # A short run meets only before and after: its hops may be shorter than a meeting.
         self._meets = job.flops / job.ranks > 2 * slice_flops
         self.devices = {k: Device(k, job, work, context.kernels, self.timeline, pacer, self._hop_done) for k in ranks}
@@ -103,7 +125,9 @@ class Run:
             self.rings, self._traffic = {k: exchange.rings[k] for k in ranks}, exchange.traffic
         else:
             k = context.team.rank
-            self.rings = {k: WorldRing(job, k, self.totals[k], self.timeline, context.team, merger, self.devices[k].merging)}
+            self.rings = {
+                k: WorldRing(job, k, self.totals[k], self.timeline, context.team, merger, self.devices[k].merging)
+            }
             self._traffic = [self.rings[k].traffic]
         program = pass_kv if job.variant == "pass-kv" else pass_q
         self._programs = {k: program(self.rings[k], self.devices[k], make_queries(k), make_keys(k)) for k in ranks}
@@ -142,11 +166,19 @@ class Run:
         if not all(other["finite"] for other in shared):
             raise not_finite([rank for rank, other in enumerate(shared) if not other["finite"]], own)
         total = max(other["end"] for other in shared)
-        return {"perRank": [t for other in shared for t in other["traffic"]], "times": times_of(listener.all, total), "seconds": seconds, "used": sorted({u for other in shared for u in other["used"]})}
+        return {
+            "perRank": [t for other in shared for t in other["traffic"]],
+            "times": times_of(listener.all, total),
+            "seconds": seconds,
+            "used": sorted({u for other in shared for u in other["used"]}),
+        }
 
     def _finite(self) -> bool:
         """Whether O and LSE of this process are numbers; the LSE of a row that sees no key is -inf."""
-        return all(bool(torch.isfinite(total.o).all()) and bool((total.lse < torch.inf).all()) for total in self.totals.values())
+        return all(
+            bool(torch.isfinite(total.o).all()) and bool((total.lse < torch.inf).all())
+            for total in self.totals.values()
+        )
 
     def _together(self) -> None:
         """Simulated ranks take turns, piece by piece."""

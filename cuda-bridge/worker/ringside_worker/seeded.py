@@ -25,7 +25,9 @@ def mix(x):
 def seeded_rows(seed: int, tensor: str, first: int, out: torch.Tensor) -> torch.Tensor:
     """Fills `out` `[rows, ...]` (any float type; values are exact in bf16 and f16) with rows `first` .. of tensor "q", "k" or "v"; column = h D + d."""
     if not 0 <= seed <= MASK or not 0 <= first <= MASK + 1 - out.shape[0]:
-        raise ValueError(f"seeded inputs: found seed {seed} and rows {first} to {first + out.shape[0]}, expected whole numbers of 0 to 2^32 - 1")
+        raise ValueError(
+            f"seeded inputs: found seed {seed} and rows {first} to {first + out.shape[0]}, expected whole numbers of 0 to 2^32 - 1"
+        )
     key = mix(mix(seed + GOLDEN & MASK) + IDS[tensor] & MASK)
     rows = out.shape[0]
     if out.numel() == 0:

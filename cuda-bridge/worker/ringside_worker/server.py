@@ -41,7 +41,14 @@ class Session:
 class Server:
     """`token`: what a hello must bear. `log` takes lines that never hold it."""
 
-    def __init__(self, group: Group, token: str, origins: Origins, limits: Limits, log=lambda line: print(line, file=sys.stderr, flush=True)):
+    def __init__(
+        self,
+        group: Group,
+        token: str,
+        origins: Origins,
+        limits: Limits,
+        log=lambda line: print(line, file=sys.stderr, flush=True),
+    ):
         self.limits, self.token, self.log = limits, token, log
         self._group, self._origins = group, origins
         self._begun = time.monotonic()
@@ -56,7 +63,8 @@ class Server:
         #: Set to a reason when the worker cannot go on.
         self.broken: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    # ---- life -------------------------------------------------------------------------------------------------------------------------
+    # ---- life
+    # -------------------------------------------------------------------------------------------------------------------------
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
         """Listens, once the engine is ready; the port. Raises Died, or OSError where the address cannot be had."""
@@ -104,7 +112,9 @@ class Server:
             return loop.default_exception_handler(context)
         if time.monotonic() - self._said_full > 60:
             self._said_full = time.monotonic()
-            self.log(f"found {self.limits.pending} sockets that say no hello: new ones wait their turn (--limit pending)")
+            self.log(
+                f"found {self.limits.pending} sockets that say no hello: new ones wait their turn (--limit pending)"
+            )
 
     async def stop(self, why: str) -> None:
         """Tells every client, and ends the engine in order, in bounded time."""
@@ -116,7 +126,9 @@ class Server:
             for call in list(connection.calls.values()):
                 self.line.leave(call)
                 connection.fail(call, Refusal("shutting-down", why))
-        await asyncio.gather(*(connection.end(Ended("shutting-down", why, CLOSE_GOING)) for connection in list(self._connections)))
+        await asyncio.gather(
+            *(connection.end(Ended("shutting-down", why, CLOSE_GOING)) for connection in list(self._connections))
+        )
         if self.line.running is not None:
             self._group.cancel()
         await self._group.end()
@@ -125,12 +137,16 @@ class Server:
         if not task.cancelled() and task.exception() is not None and not self.broken.done():
             self.broken.set_result(f"{type(task.exception()).__name__}: {task.exception()}")
 
-    # ---- who may come in --------------------------------------------------------------------------------------------------------------
+    # ---- who may come in
+    # --------------------------------------------------------------------------------------------------------------
 
     def _request(self, connection: ServerConnection, request: Request) -> Response | None:
         if not self._origins.allows(request.headers.get_all("Origin")):
             self.log("refused: a page of an origin that is not allowed")
-            return connection.respond(http.HTTPStatus.FORBIDDEN, "bad-origin: this page's origin is not allowed; start the worker with --origin and the page's scheme and host\n")
+            return connection.respond(
+                http.HTTPStatus.FORBIDDEN,
+                "bad-origin: this page's origin is not allowed; start the worker with --origin and the page's scheme and host\n",
+            )
         offered = ",".join(request.headers.get_all("Sec-WebSocket-Protocol"))
         if SUBPROTOCOL not in (name.strip() for name in offered.split(",")):
             what = ascii(offered[:80]) if offered else "no subprotocol"
@@ -139,7 +155,10 @@ class Server:
                 f"Sec-WebSocket-Protocol: found {what}, expected {SUBPROTOCOL}: use Ringside's client, of this version\n",
             )
         if request.path != "/":
-            return connection.respond(http.HTTPStatus.NOT_FOUND, "expected the path /; the token goes into the hello message, never into the address\n")
+            return connection.respond(
+                http.HTTPStatus.NOT_FOUND,
+                "expected the path /; the token goes into the hello message, never into the address\n",
+            )
         return None
 
     async def _accept(self, socket: ServerConnection) -> None:
@@ -150,7 +169,9 @@ class Server:
         if len(self._connections) >= self.limits.connections:
             most = self.limits.connections
             raise Ended(
-                "too-many-connections", f"found {most} connections, the most this worker takes: close one, or come again later", CLOSE_MANY
+                "too-many-connections",
+                f"found {most} connections, the most this worker takes: close one, or come again later",
+                CLOSE_MANY,
             )
         self._doorstep.entered(connection.descriptor)
         self._connections.add(connection)
@@ -173,7 +194,13 @@ class Server:
         self.wake()
 
     def welcome(self) -> dict:
-        return {"type": "welcome", "protocol": PROTOCOL, "facts": self._group.facts, "limits": self.limits.told(), "capabilities": CAPABILITIES}
+        return {
+            "type": "welcome",
+            "protocol": PROTOCOL,
+            "facts": self._group.facts,
+            "limits": self.limits.told(),
+            "capabilities": CAPABILITIES,
+        }
 
     def health(self) -> dict:
         """The value of a health call."""
@@ -185,27 +212,50 @@ class Server:
             "seconds": round(time.monotonic() - self._begun, 3),
         }
 
-    # ---- calls ------------------------------------------------------------------------------------------------------------------------
+    # ---- calls
+    # ------------------------------------------------------------------------------------------------------------------------
 
     def check(self, connection: Connection, method: str, params: dict, input_bytes: int) -> None:
         """May this call join the line? Raises Refusal."""
         limits = self.limits
         if self.line.full:
-            raise Refusal("queue-full", f"found {len(self.line.waiting)} calls waiting, expected fewer than {limits.queue}: send it again later")
+            raise Refusal(
+                "queue-full",
+                f"found {len(self.line.waiting)} calls waiting, expected fewer than {limits.queue}: send it again later",
+            )
         if input_bytes > limits.tensor_bytes:
-            raise Refusal("too-large", f"params.tensors: found {input_bytes} bytes, expected at most {limits.tensor_bytes}: send less, or take seeded inputs, which need not travel")
+            raise Refusal(
+                "too-large",
+                f"params.tensors: found {input_bytes} bytes, expected at most {limits.tensor_bytes}: send less, or take seeded inputs, which need not travel",
+            )
         if self._input_bytes + input_bytes > limits.tensor_bytes:
-            raise Refusal("queue-full", f"found {self._input_bytes} bytes of tensors waiting and {input_bytes} more, expected at most {limits.tensor_bytes} in all: send it again later")
+            raise Refusal(
+                "queue-full",
+                f"found {self._input_bytes} bytes of tensors waiting and {input_bytes} more, expected at most {limits.tensor_bytes} in all: send it again later",
+            )
         if method == "session.open":
-            count = self._open_sessions() + sum(call.method == method for call in [*self.line.waiting, self.line.running] if call is not None)
+            count = self._open_sessions() + sum(
+                call.method == method for call in [*self.line.waiting, self.line.running] if call is not None
+            )
             if count >= limits.sessions:
-                raise Refusal("too-many-sessions", f"found {count} sessions open, the most this worker takes: close one, or come again later")
+                raise Refusal(
+                    "too-many-sessions",
+                    f"found {count} sessions open, the most this worker takes: close one, or come again later",
+                )
             return
         if "session" in params:
             session = self._session(connection, params["session"])
-            heads, head_dim, rows = session.heads, session.head_dim, sum(entry["new"] for entry in params.get("batch", []))
+            heads, head_dim, rows = (
+                session.heads,
+                session.head_dim,
+                sum(entry["new"] for entry in params.get("batch", [])),
+            )
         elif method == "attend":
-            heads, head_dim, rows = params["heads"], params["headDim"], sum(sequence["new"] for sequence in params["sequences"])
+            heads, head_dim, rows = (
+                params["heads"],
+                params["headDim"],
+                sum(sequence["new"] for sequence in params["sequences"]),
+            )
         else:
             return
         if params.get("output") == "rows":
@@ -214,7 +264,10 @@ class Server:
             return
         output_bytes = 4 * rows * heads * (head_dim + 1)
         if params.get("output") == "full" and output_bytes > limits.tensor_bytes:
-            raise Refusal("too-large", f'params.output: found "full", whose out and lse are {output_bytes} bytes, expected at most {limits.tensor_bytes}: ask for rows')
+            raise Refusal(
+                "too-large",
+                f'params.output: found "full", whose out and lse are {output_bytes} bytes, expected at most {limits.tensor_bytes}: ask for rows',
+            )
 
     def join(self, call: Call) -> None:
         self._input_bytes += call.bytes
@@ -262,7 +315,9 @@ class Server:
                 outcome = "worker-failed"
                 self._end(call, Refusal(outcome, f"{type(error).__name__}: {error}"))
             self.line.done()
-            self.log(f"{call.owner.name if call.owner else 'worker'}: {call.method} {call.id}: {outcome} after {time.monotonic() - begun:.3f} s")
+            self.log(
+                f"{call.owner.name if call.owner else 'worker'}: {call.method} {call.id}: {outcome} after {time.monotonic() - begun:.3f} s"
+            )
 
     async def _something(self) -> None:
         waits = [asyncio.ensure_future(event.wait()) for event in (self._wake, self._group.died)]
@@ -297,7 +352,11 @@ class Server:
         except RunRefused as refused:
             refusal = Refusal(refused.code, refused.message, refused.details)
         except Died as died:
-            next_step = "starts its compute processes again, and all sessions are lost: send the call again, or a smaller one" if self._group.restartable else "ends, since torchrun's other ranks cannot be joined again"
+            next_step = (
+                "starts its compute processes again, and all sessions are lost: send the call again, or a smaller one"
+                if self._group.restartable
+                else "ends, since torchrun's other ranks cannot be joined again"
+            )
             refusal = Refusal(died.code, f"{died}; the worker {next_step}", died.details)
             self._end(call, refusal)
             await self._restart(str(died))
@@ -314,14 +373,22 @@ class Server:
         if run.done():
             return None
         seconds = self.limits.run_seconds
-        why = Refusal("cancelled", "cancelled") if call.stop.is_set() else Refusal("time-limit", f"the run took longer than {seconds:g} s, the most this worker gives: send a smaller one")
+        why = (
+            Refusal("cancelled", "cancelled")
+            if call.stop.is_set()
+            else Refusal(
+                "time-limit", f"the run took longer than {seconds:g} s, the most this worker gives: send a smaller one"
+            )
+        )
         self._group.cancel()
         await asyncio.wait({run}, timeout=CANCEL_SECONDS)
         if not run.done():
             self._end(call, why)
             await asyncio.wait({run}, timeout=self.limits.kill_seconds)
         if not run.done():
-            self.log(f"the compute processes did not stop within {CANCEL_SECONDS + self.limits.kill_seconds:g} s and are killed")
+            self.log(
+                f"the compute processes did not stop within {CANCEL_SECONDS + self.limits.kill_seconds:g} s and are killed"
+            )
             await self._group.kill()
         return why
 
@@ -336,7 +403,9 @@ class Server:
         owner, wanted = call.owner, call.owner is not None and call.id in call.owner.calls
         if call.method == "session.open" and owner is not None:
             self._last_session += 1
-            self._sessions[self._last_session] = Session(owner, call.params["heads"], call.params["headDim"], value["session"])
+            self._sessions[self._last_session] = Session(
+                owner, call.params["heads"], call.params["headDim"], value["session"]
+            )
             value = value | {"session": self._last_session}
             if not wanted:
                 self._drop_session(self._last_session)
@@ -351,7 +420,13 @@ class Server:
             return "done"
         for _, block in tensors:
             block.close()
-        self._end(call, Refusal("too-large", f"found a result of {size} bytes, expected at most {self.limits.tensor_bytes}: ask for rows"))
+        self._end(
+            call,
+            Refusal(
+                "too-large",
+                f"found a result of {size} bytes, expected at most {self.limits.tensor_bytes}: ask for rows",
+            ),
+        )
         return "not wanted any more" if owner is not None and not wanted else "done"
 
     def _event(self, call: Call, event: dict) -> None:
@@ -375,7 +450,9 @@ class Server:
         await self._group.kill()
         if not self._group.restartable:
             if not self.broken.done():
-                self.broken.set_result(f"{why}; under torchrun the other ranks cannot be joined again, so the worker ends")
+                self.broken.set_result(
+                    f"{why}; under torchrun the other ranks cannot be joined again, so the worker ends"
+                )
             await asyncio.Event().wait()
         for attempt in range(3):
             try:
@@ -387,7 +464,8 @@ class Server:
                 self.log(f"attempt {attempt + 1} of 3 failed: {why}")
         raise Died(f"the compute processes cannot be started: {why}")
 
-    # ---- sessions ---------------------------------------------------------------------------------------------------------------------
+    # ---- sessions
+    # ---------------------------------------------------------------------------------------------------------------------
 
     def _open_sessions(self) -> int:
         return sum(session.lost is None for session in self._sessions.values())
@@ -397,7 +475,9 @@ class Server:
         if session is None or session.owner is not connection:
             raise Refusal("unknown-session", f"params.session: found {number}, which is no session of this connection")
         if session.lost is not None:
-            raise Refusal("unknown-session", f"session {number} was {session.lost}: open a new one and give it its rows again")
+            raise Refusal(
+                "unknown-session", f"session {number} was {session.lost}: open a new one and give it its rows again"
+            )
         return session
 
     def _drop_session(self, number: int, lost: str | None = None) -> None:
@@ -410,7 +490,8 @@ class Server:
             self.wake()
         session.lost = session.lost or lost
 
-    # ---- time -------------------------------------------------------------------------------------------------------------------------
+    # ---- time
+    # -------------------------------------------------------------------------------------------------------------------------
 
     async def _keep_house(self) -> None:
         """Ends what takes too long."""
@@ -420,11 +501,23 @@ class Server:
             now = time.monotonic()
             for connection in list(self._connections):
                 if connection.outbox.stalled(limits.stall_seconds):
-                    connection.end(Ended("time-limit", f"the client has taken nothing for {limits.stall_seconds:g} s", CLOSE_STALLED))
+                    connection.end(
+                        Ended(
+                            "time-limit", f"the client has taken nothing for {limits.stall_seconds:g} s", CLOSE_STALLED
+                        )
+                    )
                 elif not connection.calls and connection.outbox.idle and now - connection.heard > limits.idle_seconds:
                     connection.end(Ended("time-limit", f"no message for {limits.idle_seconds:g} s", CLOSE_STALLED))
                 for call in list(connection.calls.values()):
-                    if not call.ready and (now - call.moved > limits.stall_seconds or now - call.begun > limits.run_seconds):
+                    if not call.ready and (
+                        now - call.moved > limits.stall_seconds or now - call.begun > limits.run_seconds
+                    ):
                         self.line.leave(call)
-                        connection.fail(call, Refusal("time-limit", f"the bytes of its tensors stopped coming for {limits.stall_seconds:g} s, or took longer than {limits.run_seconds:g} s"))
+                        connection.fail(
+                            call,
+                            Refusal(
+                                "time-limit",
+                                f"the bytes of its tensors stopped coming for {limits.stall_seconds:g} s, or took longer than {limits.run_seconds:g} s",
+                            ),
+                        )
                         self.wake()

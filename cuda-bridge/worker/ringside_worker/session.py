@@ -40,8 +40,24 @@ class Cache:
 class Session:
     """One session on one process."""
 
-    def __init__(self, number: int, shape: Shape, capacity: int, variant: str, link: dict | None, rates: dict | None, ranks: list[int]):
-        self.number, self.shape, self.capacity, self.variant, self.link, self.rates = number, shape, capacity, variant, link, rates
+    def __init__(
+        self,
+        number: int,
+        shape: Shape,
+        capacity: int,
+        variant: str,
+        link: dict | None,
+        rates: dict | None,
+        ranks: list[int],
+    ):
+        self.number, self.shape, self.capacity, self.variant, self.link, self.rates = (
+            number,
+            shape,
+            capacity,
+            variant,
+            link,
+            rates,
+        )
         self.caches = {k: Cache(k) for k in ranks}
         self.ranges: dict[int, list[tuple[Range, ...]]] = {}
         self.steps = 0
@@ -60,17 +76,23 @@ class Session:
             raise Refused("bad-input", f"batch: found sequences {numbers}, expected each once")
         return [(b["new"], sum(self.held(b["sequence"]))) for b in batch]
 
-    def plan(self, mode: str, batch: list[dict], variant: str, look=unwatched) -> tuple[Job, list[list[tuple[Range, ...]]]]:
+    def plan(
+        self, mode: str, batch: list[dict], variant: str, look=unwatched
+    ) -> tuple[Job, list[list[tuple[Range, ...]]]]:
         """The job of a step, and what each rank appends: `appended[k][i]`."""
         ranks, sequences = self.shape.ranks, self.lengths(batch)
         numbers = [b["sequence"] for b in batch]
         if mode == "decode":
             for number, (T, P) in zip(numbers, sequences):
                 if T != 1 or P == 0:
-                    raise Refused("bad-input", f"decode: sequence {number}: found {T} new and {P} cached tokens, expected 1 new token of a sequence that has some; prefill it first")
+                    raise Refused(
+                        "bad-input",
+                        f"decode: sequence {number}: found {T} new and {P} cached tokens, expected 1 new token of a sequence that has some; prefill it first",
+                    )
             owners = deal_decode([self.held(n) for n in looked(numbers, look)], self.steps, look)
             appended = [
-                [((P, P + 1),) if owners[i] == k else () for i, (_, P) in enumerate(sequences)] for k in looked(range(ranks), look)
+                [((P, P + 1),) if owners[i] == k else () for i, (_, P) in enumerate(sequences)]
+                for k in looked(range(ranks), look)
             ]
             rows = max(sum(count(r) for r in own) for own in appended)
             queries, variant = [packed(own, rows) for own in appended], "pass-q"
@@ -79,19 +101,35 @@ class Session:
             appended = [[d[k] for d in dealt] for k in range(ranks)]
             queries = equal_blocks(appended, look)
         before = [self.ranges.get(n, [()] * ranks) for n in numbers]
-        after = [[joined([*before[i][k], *appended[k][i]]) for i in range(len(numbers))] for k in looked(range(ranks), look)]
-        most = max(sum(count(r) for s, own in self.ranges.items() for r in [own[k]]) + sum(count(r) for r in appended[k]) for k in range(ranks))
+        after = [
+            [joined([*before[i][k], *appended[k][i]]) for i in range(len(numbers))] for k in looked(range(ranks), look)
+        ]
+        most = max(
+            sum(count(r) for s, own in self.ranges.items() for r in [own[k]]) + sum(count(r) for r in appended[k])
+            for k in range(ranks)
+        )
         if most > self.capacity:
             e = self.shape.kv_bytes
             fits = f"the session was opened for {self.capacity} tokens a rank: evict a sequence, or open one with more capacity"
-            raise Refused("does-not-fit", f"KV cache: needs {most} tokens on a rank ({text(most * e)}), found room for {self.capacity}; {fits}", {"need": most * e, "have": self.capacity * e, "fits": fits})
+            raise Refused(
+                "does-not-fit",
+                f"KV cache: needs {most} tokens on a rank ({text(most * e)}), found room for {self.capacity}; {fits}",
+                {"need": most * e, "have": self.capacity * e, "fits": fits},
+            )
         keys = equal_blocks(after, look)
-        return Job(**vars(self.shape), causal=True, variant=variant, sequences=sequences, queries=queries, keys=keys), appended
+        return Job(
+            **vars(self.shape), causal=True, variant=variant, sequences=sequences, queries=queries, keys=keys
+        ), appended
 
     def growth(self, numbers: list[int], appended) -> int:
         """Bytes that this process's caches will take more."""
         e = self.shape.kv_bytes
-        return sum(self._room(k, n, count(appended[k][i])) * e for k in self.caches for i, n in enumerate(numbers) if self._room(k, n, count(appended[k][i])))
+        return sum(
+            self._room(k, n, count(appended[k][i])) * e
+            for k in self.caches
+            for i, n in enumerate(numbers)
+            if self._room(k, n, count(appended[k][i]))
+        )
 
     def reserve(self, numbers: list[int], appended, device: torch.device, look=unwatched) -> None:
         """Makes room for a step's rows."""
@@ -100,12 +138,18 @@ class Session:
             for i, n in enumerate(numbers):
                 room, old = self._room(k, n, count(appended[k][i])), cache.rows.get(n)
                 if room:
-                    data = torch.empty(2, room, self.shape.kv_heads, self.shape.head_dim, dtype=self.shape.dtype, device=device)
+                    data = torch.empty(
+                        2, room, self.shape.kv_heads, self.shape.head_dim, dtype=self.shape.dtype, device=device
+                    )
                     if old is not None:
                         data[:, : old.length] = old.data[:, : old.length]
                     cache.rows[n] = Rows(data, 0 if old is None else old.length)
                 elif old is None:
-                    cache.rows[n] = Rows(torch.empty(2, 0, self.shape.kv_heads, self.shape.head_dim, dtype=self.shape.dtype, device=device))
+                    cache.rows[n] = Rows(
+                        torch.empty(
+                            2, 0, self.shape.kv_heads, self.shape.head_dim, dtype=self.shape.dtype, device=device
+                        )
+                    )
 
     def fresh(self, rank: int, i: int, appended) -> torch.Tensor:
         """Where the step's rows of the batch's i-th sequence go on a rank: a view `[2, n, Hkv, D]`."""
@@ -137,7 +181,9 @@ class Session:
 
     def evict(self, sequence: int) -> None:
         if sequence not in self.ranges:
-            raise Refused("bad-input", f"evict: found sequence {sequence}, expected one of {sorted(self.ranges) or 'none'}")
+            raise Refused(
+                "bad-input", f"evict: found sequence {sequence}, expected one of {sorted(self.ranges) or 'none'}"
+            )
         del self.ranges[sequence]
         for cache in self.caches.values():
             cache.rows.pop(sequence, None)

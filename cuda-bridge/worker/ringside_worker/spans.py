@@ -7,18 +7,51 @@ in the order in which their work was given.
 
 import time
 from collections import deque
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 
-KINDS = ("compile", "upload", "attend", "merge", "download", "send", "receive", "wait", "all2all", "gemm", "allreduce", "launch")
+KINDS = (
+    "compile",
+    "upload",
+    "attend",
+    "merge",
+    "download",
+    "send",
+    "receive",
+    "wait",
+    "all2all",
+    "gemm",
+    "allreduce",
+    "launch",
+)
 LANES = ("device", "send", "receive", "host")
 LEAST_WAIT = 1e-6
 """Seconds below which a wait is no span."""
 
 
-def span(rank: int, lane: str, kind: str, hop: int, start: float, duration: float, bytes: int = 0, flops: float = 0, peer: int | None = None) -> dict:
-    return {"rank": rank, "lane": lane, "kind": kind, "hop": hop, "start": start, "duration": duration, "bytes": bytes, "flops": flops, **({} if peer is None else {"peer": peer})}
+def span(
+    rank: int,
+    lane: str,
+    kind: str,
+    hop: int,
+    start: float,
+    duration: float,
+    bytes: int = 0,
+    flops: float = 0,
+    peer: int | None = None,
+) -> dict:
+    return {
+        "rank": rank,
+        "lane": lane,
+        "kind": kind,
+        "hop": hop,
+        "start": start,
+        "duration": duration,
+        "bytes": bytes,
+        "flops": flops,
+        **({} if peer is None else {"peer": peer}),
+    }
 
 
 class HostClock:
@@ -89,10 +122,14 @@ class Timeline:
         self._queue: deque = deque()
         self.end = 0.0
 
-    def device(self, rank: int, kind: str, hop: int, a, b, bytes: int = 0, flops: float = 0, peer: int | None = None) -> None:
+    def device(
+        self, rank: int, kind: str, hop: int, a, b, bytes: int = 0, flops: float = 0, peer: int | None = None
+    ) -> None:
         self.between(rank, "device", kind, hop, a, b, bytes, flops, peer)
 
-    def between(self, rank: int, lane: str, kind: str, hop: int, a, b, bytes: int = 0, flops: float = 0, peer: int | None = None) -> None:
+    def between(
+        self, rank: int, lane: str, kind: str, hop: int, a, b, bytes: int = 0, flops: float = 0, peer: int | None = None
+    ) -> None:
         self._queue.append((rank, lane, kind, hop, a, b, bytes, flops, peer))
 
     def drain(self, everything: bool = False) -> None:
@@ -130,7 +167,9 @@ class SimulatedTimeline:
     def end(self) -> float:
         return max(self._at)
 
-    def device(self, rank: int, kind: str, hop: int, a, b, bytes: int = 0, flops: float = 0, peer: int | None = None) -> None:
+    def device(
+        self, rank: int, kind: str, hop: int, a, b, bytes: int = 0, flops: float = 0, peer: int | None = None
+    ) -> None:
         self._queue.append((b, lambda: self._work(rank, kind, hop, self.clock.between(a, b), bytes, flops, peer)))
 
     def later(self, rank: int, a, b) -> None:
@@ -158,7 +197,9 @@ class SimulatedTimeline:
 
         def work() -> None:
             parcels, self._parcels[rank] = self._parcels[rank], []
-            self._wait(rank, "all2all", hop, max((p[0] for p in parcels), default=0.0), sum(p[1] for p in parcels), None)
+            self._wait(
+                rank, "all2all", hop, max((p[0] for p in parcels), default=0.0), sum(p[1] for p in parcels), None
+            )
             if self._debt[rank] > 0:
                 self._work(rank, "merge", hop, self._debt[rank], 0, 0, None)
                 self._debt[rank] = 0.0
@@ -207,4 +248,11 @@ def times_of(spans: list[dict], total: float) -> dict:
                 ranks[s["rank"]] = ranks.get(s["rank"], 0.0) + s["duration"]
         return max(ranks.values(), default=0.0)
 
-    return {"compile": longest("compile"), "upload": longest("upload"), "attend": longest("attend"), "exchange": longest("wait", "all2all"), "merge": longest("merge"), "total": total}
+    return {
+        "compile": longest("compile"),
+        "upload": longest("upload"),
+        "attend": longest("attend"),
+        "exchange": longest("wait", "all2all"),
+        "merge": longest("merge"),
+        "total": total,
+    }

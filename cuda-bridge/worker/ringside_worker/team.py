@@ -32,7 +32,9 @@ LOOK_SECONDS = 0.25
 class Team:
     """This process's place among `world` processes, ranks 0 to world - 1. Alone, everything is local."""
 
-    def __init__(self, rank: int, world: int, device: torch.device, timeout: float, patience: float, whole: Team | None = None):
+    def __init__(
+        self, rank: int, world: int, device: torch.device, timeout: float, patience: float, whole: Team | None = None
+    ):
         self.rank, self.world, self.timeout, self.patience = rank, world, timeout, patience
         self._device, self._whole = device, whole or self
         self.backend = "single" if world == 1 else "nccl" if device.type == "cuda" else "gloo"
@@ -92,7 +94,8 @@ class Team:
             self._smaller[ranks] = smaller
         return self._smaller[ranks]
 
-    # ---- who is lost ------------------------------------------------------------------------------------------------------------------
+    # ---- who is lost
+    # ------------------------------------------------------------------------------------------------------------------
 
     @property
     def lost(self) -> Refused | None:
@@ -154,7 +157,8 @@ class Team:
             details = {"rank": rank, "awaited": awaited, **({} if hop is None else {"hop": hop})}
         return Refused("rank-died", f"{who} ({why})", details)
 
-    # ---- cancelling what prepares -----------------------------------------------------------------------------------------------------
+    # ---- cancelling what prepares
+    # -----------------------------------------------------------------------------------------------------
 
     @property
     def run(self) -> int:
@@ -180,7 +184,8 @@ class Team:
         self._looked = now
         return self.guarded("look", self._store.check, [f"cancel/{self._run}"])
 
-    # ---- what they say ----------------------------------------------------------------------------------------------------------------
+    # ---- what they say
+    # ----------------------------------------------------------------------------------------------------------------
 
     def command(self, message: dict | None = None) -> dict:
         """Rank 0 says, to each by itself, so that it knows who does not hear; the others wait and hear."""
@@ -192,7 +197,11 @@ class Team:
             return json.loads(data.numpy().tobytes())
         data = torch.frombuffer(bytearray(json.dumps(message).encode()), dtype=torch.uint8)
         parts = (torch.tensor([data.numel()]), data)
-        works = [(k, self.guarded("command", dist.isend, part, k, group=self._idle)) for k in range(1, self.world) for part in parts]
+        works = [
+            (k, self.guarded("command", dist.isend, part, k, group=self._idle))
+            for k in range(1, self.world)
+            for part in parts
+        ]
         silent, why, end = set(), "", time.monotonic() + self.timeout
         for k, work in works:
             try:
@@ -214,7 +223,9 @@ class Team:
         self.guarded("meeting", dist.all_gather, lengths, torch.tensor([data.numel()]), group=group)
         longest = max(int(n) for n in lengths)
         out = [torch.empty(longest, dtype=torch.uint8) for _ in range(self.world)]
-        self.guarded("meeting", dist.all_gather, out, torch.nn.functional.pad(data, (0, longest - data.numel())), group=group)
+        self.guarded(
+            "meeting", dist.all_gather, out, torch.nn.functional.pad(data, (0, longest - data.numel())), group=group
+        )
         return [json.loads(o[: int(n)].numpy().tobytes()) for o, n in zip(out, lengths)]
 
     def agree(self, error: Exception | None, patient: bool = False) -> None:
@@ -238,7 +249,18 @@ class Team:
         row[0], row[1], row[2] = flag, done, len(taken)
         for i, s in enumerate(taken):
             row[3 + i * FIELDS : 3 + (i + 1) * FIELDS] = torch.tensor(
-                [s["rank"], LANES.index(s["lane"]), KINDS.index(s["kind"]), s["hop"], s["start"], s["duration"], s["bytes"], s["flops"], s.get("peer", -1)], dtype=torch.float64
+                [
+                    s["rank"],
+                    LANES.index(s["lane"]),
+                    KINDS.index(s["kind"]),
+                    s["hop"],
+                    s["start"],
+                    s["duration"],
+                    s["bytes"],
+                    s["flops"],
+                    s.get("peer", -1),
+                ],
+                dtype=torch.float64,
             )
         rows = [torch.empty_like(row) for _ in range(self.world)]
         self.guarded("meeting", dist.all_gather, rows, row, group=self._control)
@@ -246,8 +268,22 @@ class Team:
         if self.rank == 0:
             for other in rows[1:]:
                 for i in range(int(other[2])):
-                    rank, lane, kind, hop, start, duration, bytes, flops, peer = other[3 + i * FIELDS : 3 + (i + 1) * FIELDS].tolist()
-                    others.append(span(int(rank), LANES[int(lane)], KINDS[int(kind)], int(hop), start, duration, int(bytes), flops, None if peer < 0 else int(peer)))
+                    rank, lane, kind, hop, start, duration, bytes, flops, peer = other[
+                        3 + i * FIELDS : 3 + (i + 1) * FIELDS
+                    ].tolist()
+                    others.append(
+                        span(
+                            int(rank),
+                            LANES[int(lane)],
+                            KINDS[int(kind)],
+                            int(hop),
+                            start,
+                            duration,
+                            int(bytes),
+                            flops,
+                            None if peer < 0 else int(peer),
+                        )
+                    )
         return int(max(r[0] for r in rows)), int(sum(r[1] for r in rows)), others
 
     def go_on(self, flag: int, error: Exception | None) -> None:

@@ -38,7 +38,9 @@ class Inputs:
             q = [at - P for at, (_, P) in zip(offsets(T for T, _ in job.sequences), job.sequences)]
             kv = offsets(T + P for T, P in job.sequences)
             seeds = {"q": [(seed, at) for at in q], "k": [(seed, at) for at in kv], "v": [(seed, at) for at in kv]}
-        return cls(job, seeds, checked(job, inputs, sum(T + P for T, P in job.sequences)) if seed is None and inputs else None)
+        return cls(
+            job, seeds, checked(job, inputs, sum(T + P for T, P in job.sequences)) if seed is None and inputs else None
+        )
 
     @classmethod
     def of_step(cls, job: Job, seed: int | None, numbers: list[int], inputs: dict) -> "Inputs":
@@ -50,7 +52,9 @@ class Inputs:
     def seeded(self) -> bool:
         return self._seeds is not None
 
-    def fill(self, out: torch.Tensor, tensor: str, block: Block, new_only: bool, window: tuple[int, int] | None = None) -> None:
+    def fill(
+        self, out: torch.Tensor, tensor: str, block: Block, new_only: bool, window: tuple[int, int] | None = None
+    ) -> None:
         """
         Writes a block's rows of a tensor into `out` `[rows, heads, D]`, or those of a window of its rows. `new_only`: the given tensor has the T new rows
         of each sequence, not P + T.
@@ -77,7 +81,9 @@ def checked(job: Job, inputs: dict, key_rows: int) -> dict[str, torch.Tensor]:
         found = torch.as_tensor(inputs[name]) if name in inputs else None
         expected = (rows, heads, job.head_dim)
         if found is None or tuple(found.shape) != expected:
-            raise Refused("bad-input", f"{name}: found {'nothing' if found is None else tuple(found.shape)}, expected {expected}")
+            raise Refused(
+                "bad-input", f"{name}: found {'nothing' if found is None else tuple(found.shape)}, expected {expected}"
+            )
         if not torch.isfinite(found).all():
             raise Refused("bad-input", f"{name}: found numbers that are not finite")
         if job.dtype == torch.float16 and found.numel() and found.abs().max() > 65504:
@@ -90,10 +96,18 @@ def operands(job: Job, device: torch.device) -> tuple[Chunk, Chunk]:
     """Makes a function of a rank that gives empty chunks of its queries and its keys."""
 
     def queries(rank: int) -> Chunk:
-        return Chunk(rank, job.queries[rank], torch.zeros(job.queries[rank].rows, job.heads, job.head_dim, dtype=job.dtype, device=device))
+        return Chunk(
+            rank,
+            job.queries[rank],
+            torch.zeros(job.queries[rank].rows, job.heads, job.head_dim, dtype=job.dtype, device=device),
+        )
 
     def keys(rank: int) -> Chunk:
-        return Chunk(rank, job.keys[rank], torch.zeros(2, job.keys[rank].rows, job.kv_heads, job.head_dim, dtype=job.dtype, device=device))
+        return Chunk(
+            rank,
+            job.keys[rank],
+            torch.zeros(2, job.keys[rank].rows, job.kv_heads, job.head_dim, dtype=job.dtype, device=device),
+        )
 
     return queries, keys
 
@@ -138,11 +152,20 @@ def gather(team, job: Job, totals: dict, output: str, rows: list[list[int]] | No
         mine = k in totals
         if output == "full":
             count = job.queries[k].rows
-            o, l = (totals[k].o.cpu(), totals[k].lse.cpu()) if mine else (torch.empty(count, H, D), torch.empty(count, H))
+            o, l = (
+                (totals[k].o.cpu(), totals[k].lse.cpu()) if mine else (torch.empty(count, H, D), torch.empty(count, H))
+            )
         else:
             picked = asked[k]
-            at, heads = torch.tensor([p[1] for p in picked], dtype=torch.long), torch.tensor([p[2] for p in picked], dtype=torch.long)
-            o, l = (totals[k].o[at, heads].cpu(), totals[k].lse[at, heads].cpu()) if mine else (torch.empty(len(picked), D), torch.empty(len(picked)))
+            at, heads = (
+                torch.tensor([p[1] for p in picked], dtype=torch.long),
+                torch.tensor([p[2] for p in picked], dtype=torch.long),
+            )
+            o, l = (
+                (totals[k].o[at, heads].cpu(), totals[k].lse[at, heads].cpu())
+                if mine
+                else (torch.empty(len(picked), D), torch.empty(len(picked)))
+            )
         if not mine and team.rank != 0:
             continue
         if o.numel() and mine and team.rank != 0:
@@ -166,5 +189,8 @@ def check_rows(job: Job, p: dict) -> list[list[int]] | None:
         return None
     for token, head in p.get("rows", []):
         if not (0 <= token < job.new and 0 <= head < job.heads):
-            raise Refused("bad-input", f"rows: found token {token}, head {head}, expected tokens below {job.new} and heads below {job.heads}")
+            raise Refused(
+                "bad-input",
+                f"rows: found token {token}, head {head}, expected tokens below {job.new} and heads below {job.heads}",
+            )
     return p.get("rows", [])

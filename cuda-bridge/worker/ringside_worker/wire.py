@@ -27,7 +27,11 @@ class BadMessage(Exception):
         super().__init__(f"{field or 'the message'}: {why}")
         self.field = field
         whole = message if isinstance(message, dict) else {}
-        self.id = whole.get("id") if whole.get("type") == "call" and _is_integer(None, whole.get("id")) and 1 <= whole["id"] < 2**31 else None
+        self.id = (
+            whole.get("id")
+            if whole.get("type") == "call" and _is_integer(None, whole.get("id")) and 1 <= whole["id"] < 2**31
+            else None
+        )
         self.streams = list(_streams_named(whole)) if self.id is not None else []
 
 
@@ -35,7 +39,8 @@ class BadFrame(Exception):
     """A binary frame that breaks the protocol: the connection cannot go on."""
 
 
-# ---- messages -------------------------------------------------------------------------------------------------------------------------
+# ---- messages
+# -------------------------------------------------------------------------------------------------------------------------
 
 
 def _is_integer(_checker: object, value: object) -> bool:
@@ -43,14 +48,18 @@ def _is_integer(_checker: object, value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _items_if_few(validator: Draft202012Validator, items: object, instance: object, schema: dict) -> Iterator[ValidationError]:
+def _items_if_few(
+    validator: Draft202012Validator, items: object, instance: object, schema: dict
+) -> Iterator[ValidationError]:
     """Of a list that is too long only that is said: looking at each item of a megabyte would keep the event loop for seconds."""
     if not (isinstance(instance, list) and len(instance) > schema.get("maxItems", math.inf)):
         yield from Draft202012Validator.VALIDATORS["items"](validator, items, instance, schema)
 
 
 _Validator = validators.extend(
-    Draft202012Validator, {"items": _items_if_few}, type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
+    Draft202012Validator,
+    {"items": _items_if_few},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
 )
 
 
@@ -63,7 +72,12 @@ def _types(side: str) -> list[str]:
 
 
 _CALLS = {option["properties"]["method"]["const"]: _validator(option) for option in SCHEMA["$defs"]["call"]["oneOf"]}
-_BY_TYPE = {name: _validator({"$ref": f"#/$defs/{name}"}) for side in ("clientMessage", "serverMessage") for name in _types(side) if name != "call"}
+_BY_TYPE = {
+    name: _validator({"$ref": f"#/$defs/{name}"})
+    for side in ("clientMessage", "serverMessage")
+    for name in _types(side)
+    if name != "call"
+}
 _FACTS = _validator({"$ref": "#/$defs/facts"})
 _LIMITS = _validator({"$ref": "#/$defs/limits"})
 
@@ -113,7 +127,11 @@ def _refuse_constant(name: str) -> None:
 
 
 def _check(message: object, validator: Draft202012Validator) -> None:
-    worst = min(validator.iter_errors(message), key=lambda error: (len(error.absolute_path), error.validator in ("oneOf", "not")), default=None)
+    worst = min(
+        validator.iter_errors(message),
+        key=lambda error: (len(error.absolute_path), error.validator in ("oneOf", "not")),
+        default=None,
+    )
     if worst is not None:
         raise BadMessage(*_explain(worst), message)
 
@@ -132,7 +150,10 @@ def _explain(error: ValidationError) -> tuple[str, str]:
             return _path(path), f"found an unknown field, expected {'one of ' + ', '.join(known) if known else 'none'}"
         case "oneOf" if isinstance(found, dict):
             names = [name for option in limit for name in option.get("required", [])]
-            return _path(path), f"found {' and '.join(name for name in names if name in found) or 'none'}, expected exactly one of {', '.join(names)}"
+            return (
+                _path(path),
+                f"found {' and '.join(name for name in names if name in found) or 'none'}, expected exactly one of {', '.join(names)}",
+            )
         case "const":
             expected = json.dumps(limit)
         case "enum":
@@ -155,7 +176,10 @@ def _explain(error: ValidationError) -> tuple[str, str]:
             expected = f"at most {limit} fields"
         case other:
             expected = f"what {other} {_cut(json.dumps(limit))} allows"
-    return _path(path), f"found {_size(found) if secret or error.validator in ('minItems', 'maxItems', 'maxLength', 'items') else _found(found)}, expected {expected}"
+    return (
+        _path(path),
+        f"found {_size(found) if secret or error.validator in ('minItems', 'maxItems', 'maxLength', 'items') else _found(found)}, expected {expected}",
+    )
 
 
 def _path(parts: list) -> str:
@@ -196,7 +220,8 @@ def _streams_named(message: dict) -> Iterator[int]:
             yield stream
 
 
-# ---- frames ---------------------------------------------------------------------------------------------------------------------------
+# ---- frames
+# ---------------------------------------------------------------------------------------------------------------------------
 
 
 def write_frame(stream: int, offset: int, payload: bytes | memoryview) -> bytes:
@@ -255,7 +280,9 @@ class Streams:
         if offset != inbound.received:
             raise BadFrame(f"found offset {offset} in stream {stream}, expected {inbound.received}")
         if offset + len(payload) > inbound.bytes:
-            raise BadFrame(f"found {len(payload)} bytes at offset {offset} of stream {stream}, expected at most {inbound.bytes - offset}")
+            raise BadFrame(
+                f"found {len(payload)} bytes at offset {offset} of stream {stream}, expected at most {inbound.bytes - offset}"
+            )
         inbound.buffer[offset : offset + len(payload)] = payload
         inbound.received += len(payload)
         return inbound

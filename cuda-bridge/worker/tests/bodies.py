@@ -40,38 +40,85 @@ def sweep(engine) -> dict:
                 worst = [max(a, b) for a, b in zip(worst, found)]
     for heads, kv_heads, dim in ((4, 4, 16), (8, 1, 64), (16, 2, 128)):
         for variant in ("pass-kv", "pass-q"):
-            found = attend_errors(engine, heads=heads, kvHeads=kv_heads, headDim=dim, variant=variant, ranks=engine.world)
+            found = attend_errors(
+                engine, heads=heads, kvHeads=kv_heads, headDim=dim, variant=variant, ranks=engine.world
+            )
             worst = [max(a, b) for a, b in zip(worst, found)]
-    sixteen = attend_errors(engine, sequences=[{"new": 200, "cached": 0}], dtype="bf16", variant="pass-q", ranks=engine.world)
+    sixteen = attend_errors(
+        engine, sequences=[{"new": 200, "cached": 0}], dtype="bf16", variant="pass-q", ranks=engine.world
+    )
     return {"out": worst[0], "lse": worst[1], "bf16": sixteen}
 
 
 def given(engine) -> dict:
     """Own tensors, sampled rows, and the report of a run with its spans."""
-    p = attend_params(sequences=[{"new": 21, "cached": 10}, {"new": 9, "cached": 0}], ranks=engine.world, variant="pass-q")
+    p = attend_params(
+        sequences=[{"new": 21, "cached": 10}, {"new": 9, "cached": 0}], ranks=engine.world, variant="pass-q"
+    )
     del p["seed"]
     generator = torch.Generator().manual_seed(3)
-    q, k, v = torch.randn(30, 4, 32, generator=generator), torch.randn(40, 2, 32, generator=generator), torch.randn(40, 2, 32, generator=generator)
+    q, k, v = (
+        torch.randn(30, 4, 32, generator=generator),
+        torch.randn(40, 2, 32, generator=generator),
+        torch.randn(40, 2, 32, generator=generator),
+    )
     inputs, events = {"q": q.numpy(), "k": k.numpy(), "v": v}, []
     report, tensors = engine.run("attend", p, inputs, events.append, never)
     rows = [[0, 0], [29, 3], [20, 1], [21, 2], [7, 0]]
     _, sampled = engine.run("attend", {**p, "output": "rows", "rows": rows}, inputs, quiet, never)
     at = tuple(np.array(rows).T)
-    same = bool(np.array_equal(sampled["out"], tensors["out"][at]) and np.array_equal(sampled["lse"], tensors["lse"][at]))
+    same = bool(
+        np.array_equal(sampled["out"], tensors["out"][at]) and np.array_equal(sampled["lse"], tensors["lse"][at])
+    )
     spans = [s for e in events if e["type"] == "spans" for s in e["spans"]]
-    return {"errors": errors(p, tensors, (q, k, v)), "same": same, "report": report, "spans": spans, "progress": [e for e in events if e["type"] == "progress"]}
+    return {
+        "errors": errors(p, tensors, (q, k, v)),
+        "same": same,
+        "report": report,
+        "spans": spans,
+        "progress": [e for e in events if e["type"] == "progress"],
+    }
 
 
 def conversation(engine) -> dict:
     """A session of prefills and decodes, held against one full prefill of everything; then eviction."""
     H, Hkv, D, N = 4, 2, 32, engine.world
     worst, tokens = 0.0, None
-    for variant, ranks in (("pass-kv", N), ("pass-q", N)) if N > 1 else (("pass-kv", 3), ("pass-q", 3), ("auto", 4), ("pass-kv", 1)):
-        value, _ = engine.run("session.open", {"ranks": ranks, "heads": H, "kvHeads": Hkv, "headDim": D, "dtype": "f32", "capacity": 300, "variant": variant}, {}, quiet, never)
+    for variant, ranks in (
+        (("pass-kv", N), ("pass-q", N)) if N > 1 else (("pass-kv", 3), ("pass-q", 3), ("auto", 4), ("pass-kv", 1))
+    ):
+        value, _ = engine.run(
+            "session.open",
+            {
+                "ranks": ranks,
+                "heads": H,
+                "kvHeads": Hkv,
+                "headDim": D,
+                "dtype": "f32",
+                "capacity": 300,
+                "variant": variant,
+            },
+            {},
+            quiet,
+            never,
+        )
         session, lengths = value["session"], {3: 0, 8: 0}
-        steps = [("prefill", {3: 25, 8: 9}), ("prefill", {3: 1}), ("decode", {8: 1, 3: 1}), ("decode", {3: 1}), ("prefill", {8: 17, 3: 40}), ("decode", {3: 1, 8: 1}), ("decode", {8: 1})]
+        steps = [
+            ("prefill", {3: 25, 8: 9}),
+            ("prefill", {3: 1}),
+            ("decode", {8: 1, 3: 1}),
+            ("decode", {3: 1}),
+            ("prefill", {8: 17, 3: 40}),
+            ("decode", {3: 1, 8: 1}),
+            ("decode", {8: 1}),
+        ]
         for mode, batch in steps:
-            p = {"session": session, "batch": [{"sequence": s, "new": n} for s, n in batch.items()], "output": "full", "seed": 11}
+            p = {
+                "session": session,
+                "batch": [{"sequence": s, "new": n} for s, n in batch.items()],
+                "output": "full",
+                "seed": 11,
+            }
             report, tensors = engine.run(f"session.{mode}", p, {}, quiet, never)
             at = 0
             for s, n in batch.items():
@@ -79,7 +126,11 @@ def conversation(engine) -> dict:
                 q = seeded_rows(11 + s, "q", P, torch.empty(n, H, D))
                 k, v = (seeded_rows(11 + s, name, 0, torch.empty(P + n, Hkv, D)) for name in "kv")
                 o, lse = expected({"headDim": D, "causal": True, "sequences": [{"new": n, "cached": P}]}, q, k, v)
-                worst = max(worst, np.abs(tensors["out"][at : at + n] - o.numpy()).max(), np.abs(tensors["lse"][at : at + n] - lse.numpy()).max())
+                worst = max(
+                    worst,
+                    np.abs(tensors["out"][at : at + n] - o.numpy()).max(),
+                    np.abs(tensors["lse"][at : at + n] - lse.numpy()).max(),
+                )
                 at, lengths[s] = at + n, P + n
             tokens = report["tokens"]
             for row in tokens:
@@ -124,13 +175,37 @@ def cancelling(engine) -> dict:
     ranks = engine.world if engine.world > 1 else 4
     out = {"attend": [], "worst": 0.0}
     for variant in ("pass-kv", "pass-q"):
-        long = attend_params(sequences=[{"new": 16000, "cached": 0}], heads=8, kvHeads=1, headDim=64, ranks=ranks, variant=variant, output="none")
+        long = attend_params(
+            sequences=[{"new": 16000, "cached": 0}],
+            heads=8,
+            kvHeads=1,
+            headDim=64,
+            ranks=ranks,
+            variant=variant,
+            output="none",
+        )
         out["attend"].append(cancelled_after("attend", long))
         out["worst"] = max(out["worst"], *attend_errors(engine, ranks=ranks, variant=variant))
-    value, _ = engine.run("session.open", {"ranks": ranks, "heads": 8, "kvHeads": 1, "headDim": 64, "dtype": "f32", "capacity": 20000, "variant": "pass-kv"}, {}, quiet, never)
+    value, _ = engine.run(
+        "session.open",
+        {
+            "ranks": ranks,
+            "heads": 8,
+            "kvHeads": 1,
+            "headDim": 64,
+            "dtype": "f32",
+            "capacity": 20000,
+            "variant": "pass-kv",
+        },
+        {},
+        quiet,
+        never,
+    )
     step = {"session": value["session"], "output": "full", "seed": 1}
     engine.run("session.prefill", {**step, "batch": [{"sequence": 1, "new": 10}]}, {}, quiet, never)
-    out["step"] = cancelled_after("session.prefill", {**step, "batch": [{"sequence": 1, "new": 16000}, {"sequence": 2, "new": 5}]})
+    out["step"] = cancelled_after(
+        "session.prefill", {**step, "batch": [{"sequence": 1, "new": 16000}, {"sequence": 2, "new": 5}]}
+    )
     report, tensors = engine.run("session.prefill", {**step, "batch": [{"sequence": 1, "new": 10}]}, {}, quiet, never)
     q = seeded_rows(2, "q", 10, torch.empty(10, 8, 64))
     k, v = (seeded_rows(2, name, 0, torch.empty(20, 1, 64)) for name in "kv")
@@ -147,8 +222,24 @@ def refused(engine) -> list:
         ("attend", attend_params(ranks=3 if engine.world > 1 else 0), {}),
         ("attend", attend_params(ranks=engine.world, heads=3), {}),
         ("attend", attend_params(ranks=engine.world, output="rows", rows=[[24, 0]]), {}),
-        ("attend", {k: v for k, v in attend_params(ranks=engine.world).items() if k != "seed"}, {"q": np.zeros((24, 4, 32), np.float32)}),
-        ("session.open", {"ranks": engine.world, "heads": 4, "kvHeads": 2, "headDim": 32, "dtype": "f32", "capacity": 1 << 40, "variant": "pass-kv"}, {}),
+        (
+            "attend",
+            {k: v for k, v in attend_params(ranks=engine.world).items() if k != "seed"},
+            {"q": np.zeros((24, 4, 32), np.float32)},
+        ),
+        (
+            "session.open",
+            {
+                "ranks": engine.world,
+                "heads": 4,
+                "kvHeads": 2,
+                "headDim": 32,
+                "dtype": "f32",
+                "capacity": 1 << 40,
+                "variant": "pass-kv",
+            },
+            {},
+        ),
         ("session.decode", {"session": 99, "batch": [{"sequence": 1, "new": 1}], "output": "none", "seed": 1}, {}),
     ]
     out = []
@@ -179,10 +270,14 @@ def subsets(engine) -> dict:
     for n in sizes:
         for variant in ("pass-kv", "pass-q"):
             worst = max(worst, *attend_errors(engine, sequences=[{"new": 37, "cached": 9}], ranks=n, variant=variant))
-        report, _ = engine.run("session.prefill", {**step, "session": opened[n], "batch": [{"sequence": 0, "new": 20}]}, {}, quiet, never)
+        report, _ = engine.run(
+            "session.prefill", {**step, "session": opened[n], "batch": [{"sequence": 0, "new": 20}]}, {}, quiet, never
+        )
         seen.append([n, report["processes"], report["simulated"], report["backend"], len(report["perRank"])])
     for n in sizes:
-        _, tensors = engine.run("session.decode", {**step, "session": opened[n], "batch": [{"sequence": 0, "new": 1}]}, {}, quiet, never)
+        _, tensors = engine.run(
+            "session.decode", {**step, "session": opened[n], "batch": [{"sequence": 0, "new": 1}]}, {}, quiet, never
+        )
         q = seeded_rows(11, "q", 20, torch.empty(1, 4, 32))
         k, v = (seeded_rows(11, name, 0, torch.empty(21, 2, 32)) for name in "kv")
         o, _ = expected({"headDim": 32, "causal": True, "sequences": [{"new": 1, "cached": 20}]}, q, k, v)
@@ -216,7 +311,9 @@ def late(engine) -> list:
 def stopped(engine) -> list:
     """Waits until a rank was stopped, in a run of many short hops, and says how the run ended, and the next."""
     out = []
-    p = attend_params(sequences=[{"new": 200000, "cached": 0}], heads=8, kvHeads=1, headDim=64, ranks=engine.world, output="none")
+    p = attend_params(
+        sequences=[{"new": 200000, "cached": 0}], heads=8, kvHeads=1, headDim=64, ranks=engine.world, output="none"
+    )
     said = []
 
     def see(event: dict) -> None:
@@ -236,7 +333,21 @@ def stopped(engine) -> list:
 
 def full_cache(engine) -> list:
     """A step beyond the session's capacity is refused and the session stays as it was."""
-    value, _ = engine.run("session.open", {"ranks": engine.world, "heads": 4, "kvHeads": 2, "headDim": 32, "dtype": "f32", "capacity": 10, "variant": "pass-kv"}, {}, quiet, never)
+    value, _ = engine.run(
+        "session.open",
+        {
+            "ranks": engine.world,
+            "heads": 4,
+            "kvHeads": 2,
+            "headDim": 32,
+            "dtype": "f32",
+            "capacity": 10,
+            "variant": "pass-kv",
+        },
+        {},
+        quiet,
+        never,
+    )
     step = {"session": value["session"], "output": "none", "seed": 1}
     engine.run("session.prefill", {**step, "batch": [{"sequence": 1, "new": 4}]}, {}, quiet, never)
     try:
@@ -265,7 +376,15 @@ def failing(engine) -> list:
     """A kernel that fails on one rank mid-run ends the run on all, and the next run is right."""
     out = []
     for variant in ("pass-kv", "pass-q"):
-        p = attend_params(sequences=[{"new": 4000, "cached": 0}], heads=8, kvHeads=1, headDim=64, ranks=engine.world, variant=variant, output="none")
+        p = attend_params(
+            sequences=[{"new": 4000, "cached": 0}],
+            heads=8,
+            kvHeads=1,
+            headDim=64,
+            ranks=engine.world,
+            variant=variant,
+            output="none",
+        )
         try:
             engine.run("attend", p, {}, quiet, never)
             out.append("none")
@@ -277,7 +396,9 @@ def failing(engine) -> list:
 
 def losing(engine) -> list:
     """Says that it is in a run that takes long, and how that ended."""
-    p = attend_params(sequences=[{"new": 200000, "cached": 0}], heads=8, kvHeads=1, headDim=64, ranks=engine.world, output="none")
+    p = attend_params(
+        sequences=[{"new": 200000, "cached": 0}], heads=8, kvHeads=1, headDim=64, ranks=engine.world, output="none"
+    )
     said = []
 
     def see(event: dict) -> None:
@@ -298,7 +419,13 @@ def losing(engine) -> list:
 
 def layered(engine) -> dict:
     model = {"dModel": 64, "heads": 8, "kvHeads": 2, "headDim": 16, "ffn": 96, "layers": 3}
-    return engine.run("layer", {"tokens": 500, "ranks": engine.world, "tp": 2, "model": model, "dtype": "f32", "variant": "pass-kv"}, {}, quiet, never)[0]
+    return engine.run(
+        "layer",
+        {"tokens": 500, "ranks": engine.world, "tp": 2, "model": model, "dtype": "f32", "variant": "pass-kv"},
+        {},
+        quiet,
+        never,
+    )[0]
 
 
 def benched(engine) -> dict:
@@ -306,4 +433,9 @@ def benched(engine) -> dict:
 
 
 def whoami(engine) -> dict:
-    return {"facts": engine.facts(), "errors": attend_errors(engine, ranks=engine.world), "elastic": "TORCHELASTIC_RUN_ID" in os.environ, "seeded": [t.shape[0] for t in seeded(attend_params())]}
+    return {
+        "facts": engine.facts(),
+        "errors": attend_errors(engine, ranks=engine.world),
+        "elastic": "TORCHELASTIC_RUN_ID" in os.environ,
+        "seeded": [t.shape[0] for t in seeded(attend_params())],
+    }

@@ -1,7 +1,6 @@
 """Results against float64: the inputs as the worker makes them, and the bars of the project."""
 
 import torch
-
 from ringside_worker.job import DTYPES
 from ringside_worker.reference import reference
 from ringside_worker.seeded import seeded_rows
@@ -9,7 +8,19 @@ from ringside_worker.tensors import offsets
 
 
 def attend_params(**more) -> dict:
-    return {"sequences": [{"new": 24, "cached": 0}], "heads": 4, "kvHeads": 2, "headDim": 32, "variant": "pass-kv", "causal": True, "dtype": "f32", "ranks": 1, "output": "full", "seed": 5, **more}
+    return {
+        "sequences": [{"new": 24, "cached": 0}],
+        "heads": 4,
+        "kvHeads": 2,
+        "headDim": 32,
+        "variant": "pass-kv",
+        "causal": True,
+        "dtype": "f32",
+        "ranks": 1,
+        "output": "full",
+        "seed": 5,
+        **more,
+    }
 
 
 def seeded(p: dict) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -36,7 +47,9 @@ def errors(p: dict, tensors: dict, inputs=None) -> tuple[float, float]:
     """Largest errors of O and LSE of a full result."""
     o, lse = expected(p, *(inputs or seeded(p)))
     assert tuple(tensors["out"].shape) == tuple(o.shape) and tuple(tensors["lse"].shape) == tuple(lse.shape)
-    return (torch.as_tensor(tensors["out"]).double() - o).abs().max().item(), (torch.as_tensor(tensors["lse"]).double() - lse).abs().max().item()
+    return (torch.as_tensor(tensors["out"]).double() - o).abs().max().item(), (
+        torch.as_tensor(tensors["lse"]).double() - lse
+    ).abs().max().item()
 
 
 def attend_errors(engine, **more) -> tuple[float, float]:

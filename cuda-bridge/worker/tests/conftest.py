@@ -8,4 +8,6 @@ sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
 
 def pytest_terminal_summary(terminalreporter):
     for report in terminalreporter.stats.get("skipped", []):
-        terminalreporter.write_line(f"UNTESTED: {report.nodeid}: {report.longrepr[2].removeprefix('Skipped: ')}", yellow=True)
+        terminalreporter.write_line(
+            f"UNTESTED: {report.nodeid}: {report.longrepr[2].removeprefix('Skipped: ')}", yellow=True
+        )

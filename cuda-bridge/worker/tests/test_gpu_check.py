@@ -12,15 +12,25 @@ from ringside_worker.gpu_check import bench
 
 def test_the_script_writes_its_json_without_a_gpu(tmp_path):
     out = tmp_path / "results.json"
-    found = subprocess.run([sys.executable, "-m", "ringside_worker.gpu_check", "--device", "cpu", "--quick", "--out", str(out)], env=worlds.environment(), capture_output=True, text=True, timeout=120)
+    found = subprocess.run(
+        [sys.executable, "-m", "ringside_worker.gpu_check", "--device", "cpu", "--quick", "--out", str(out)],
+        env=worlds.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert found.returncode == 0, found.stderr
     assert "not run on a GPU" in found.stdout
     document = json.loads(out.read_text())
-    assert document["ranOnGpu"] is False and document["note"].startswith("not run on a GPU") and document["skipped"] == []
+    assert (
+        document["ranOnGpu"] is False and document["note"].startswith("not run on a GPU") and document["skipped"] == []
+    )
     assert any(c["ok"] for c in document["selfCheck"]) and document["ceilings"]["product"]["rate"] > 0
     for row in document["attention"]:
         assert [r["ranks"] for r in row["rings"]] == [2, 4, 8, 16]
-        assert 0 < row["single"]["error"] < 0.1 and all(0 < r["error"] < 0.1 and r["ofSingle"] > 0 for r in row["rings"])
+        assert 0 < row["single"]["error"] < 0.1 and all(
+            0 < r["error"] < 0.1 and r["ofSingle"] > 0 for r in row["rings"]
+        )
     assert all({"pass-kv", "pass-q", "faster"} <= set(row) for row in document["passQ"])
     assert len(document["decode"]) == 6 and all(row["op"] > 0 for row in document["decode"])
     assert [row["ranks"] for row in document["layer"]] == [1, 4] and all(row["ttft"] > 0 for row in document["layer"])

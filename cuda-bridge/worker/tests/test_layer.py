@@ -23,9 +23,12 @@ def exact(layer: Layer, T: int) -> torch.Tensor:
     """The layer in float64, all tokens at once, written out anew."""
     s, w = layer.sizes, layer.weights
     x = layer.input(0, T).double()
-    norm = lambda y: y * torch.rsqrt((y * y).mean(-1, keepdim=True) + 1e-5)  # noqa: E731
+    norm = lambda y: y * torch.rsqrt((y * y).mean(-1, keepdim=True) + 1e-5)
     q, k, v = (norm(x) @ w.qkv.double().t()).split([s.heads * s.dim, s.kv_heads * s.dim, s.kv_heads * s.dim], -1)
-    turn = torch.polar(torch.ones(T, s.dim // 2, dtype=torch.float64), torch.arange(T, dtype=torch.float64)[:, None] * ROPE_BASE ** (-2.0 * torch.arange(s.dim // 2) / s.dim).double())
+    turn = torch.polar(
+        torch.ones(T, s.dim // 2, dtype=torch.float64),
+        torch.arange(T, dtype=torch.float64)[:, None] * ROPE_BASE ** (-2.0 * torch.arange(s.dim // 2) / s.dim).double(),
+    )
 
     def rotated(y: torch.Tensor) -> torch.Tensor:
         y = y.view(T, -1, s.dim)
@@ -38,21 +41,52 @@ def exact(layer: Layer, T: int) -> torch.Tensor:
     return x + (gate * torch.sigmoid(gate) * up) @ w.down.double().t()
 
 
-@pytest.mark.parametrize("ranks,dtype,use_fp8,bar", [(1, "f32", False, 1e-5), (3, "f32", False, 1e-5), (2, "bf16", False, 0.02), (2, "bf16", True, 0.05)])
+@pytest.mark.parametrize(
+    "ranks,dtype,use_fp8,bar",
+    [(1, "f32", False, 1e-5), (3, "f32", False, 1e-5), (2, "bf16", False, 0.02), (2, "bf16", True, 0.05)],
+)
 def test_the_layer_is_llama_s(engine, ranks, dtype, use_fp8, bar, monkeypatch):
     """Largest error over the largest output; FP8 keeps 3 bits of mantissa, which products of 64 and 48 terms average."""
     monkeypatch.setattr("ringside_worker.layer.TILE", 7)
     T, sizes = 41, Sizes.of(TINY, 2)
     if use_fp8 and not fp8.check(torch.device("cpu"))["ok"]:
         pytest.skip("this PyTorch has no row-wise FP8 product on a CPU")
-    job = Job.of_attend({"sequences": [{"new": T, "cached": 0}], "heads": 4, "kvHeads": 1, "headDim": 16, "dtype": dtype, "ranks": ranks, "causal": True, "variant": "pass-kv"}, 1)
+    job = Job.of_attend(
+        {
+            "sequences": [{"new": T, "cached": 0}],
+            "heads": 4,
+            "kvHeads": 1,
+            "headDim": 16,
+            "dtype": dtype,
+            "ranks": ranks,
+            "causal": True,
+            "variant": "pass-kv",
+        },
+        1,
+    )
     layer, plain = (Layer(engine, sizes, job, 4, which, lambda: None) for which in (use_fp8, False))
     engine.clock.start()
     engine.kernels.ready(job.dtype, 4, 1, 16)
-    made = {k: (torch.zeros(job.queries[k].rows, 4, 16, dtype=job.dtype), torch.zeros(2, job.keys[k].rows, 1, 16, dtype=job.dtype)) for k in range(ranks)}
+    made = {
+        k: (
+            torch.zeros(job.queries[k].rows, 4, 16, dtype=job.dtype),
+            torch.zeros(2, job.keys[k].rows, 1, 16, dtype=job.dtype),
+        )
+        for k in range(ranks)
+    }
     for k, (q, kv) in made.items():
         layer.before(k, q, kv)
-    run = Run(engine, job, 8, Listener(None, None), lambda k: Chunk(k, job.queries[k], made[k][0]), lambda k: Chunk(k, job.keys[k], made[k][1]), None, 1e9, "")
+    run = Run(
+        engine,
+        job,
+        8,
+        Listener(None, None),
+        lambda k: Chunk(k, job.queries[k], made[k][0]),
+        lambda k: Chunk(k, job.keys[k], made[k][1]),
+        None,
+        1e9,
+        "",
+    )
     run.go()
     expected = exact(plain, T)
     for k in range(ranks):
@@ -64,9 +98,25 @@ def test_the_layer_is_llama_s(engine, ranks, dtype, use_fp8, bar, monkeypatch):
 
 def check_value(value: dict, ranks: int) -> None:
     terms = {row["term"]: row for row in value["terms"]}
-    assert list(terms) == ["norm 1", "qkv product", "rope", "attention", "exposed communication", "out product", "norm 2", "up product", "activation", "down product", "TP all-reduce"]
-    assert value["layerSeconds"] == pytest.approx(sum(row["seconds"] for row in value["terms"])) and value["ttft"] == pytest.approx(3 * value["layerSeconds"])
-    assert terms["TP all-reduce"]["how"] == "modelled" and all(row["seconds"] > 0 for term, row in terms.items() if term != "exposed communication")
+    assert list(terms) == [
+        "norm 1",
+        "qkv product",
+        "rope",
+        "attention",
+        "exposed communication",
+        "out product",
+        "norm 2",
+        "up product",
+        "activation",
+        "down product",
+        "TP all-reduce",
+    ]
+    assert value["layerSeconds"] == pytest.approx(sum(row["seconds"] for row in value["terms"])) and value[
+        "ttft"
+    ] == pytest.approx(3 * value["layerSeconds"])
+    assert terms["TP all-reduce"]["how"] == "modelled" and all(
+        row["seconds"] > 0 for term, row in terms.items() if term != "exposed communication"
+    )
     assert terms["qkv product"]["flops"] == 2 * -(-500 // ranks) * 64 * (4 + 2) * 16
     assert "paper" not in value
 
@@ -74,7 +124,22 @@ def check_value(value: dict, ranks: int) -> None:
 @pytest.mark.parametrize("ranks", [1, 4])
 def test_terms_and_ttft(engine, ranks):
     events = []
-    value, _ = engine.run("layer", {"tokens": 500, "cached": 70, "ranks": ranks, "tp": 2, "model": TINY, "dtype": "f32", "variant": "auto", "link": {"bandwidth": 1e6, "latency": 1.0}}, {}, events.append, lambda: False)
+    value, _ = engine.run(
+        "layer",
+        {
+            "tokens": 500,
+            "cached": 70,
+            "ranks": ranks,
+            "tp": 2,
+            "model": TINY,
+            "dtype": "f32",
+            "variant": "auto",
+            "link": {"bandwidth": 1e6, "latency": 1.0},
+        },
+        {},
+        events.append,
+        lambda: False,
+    )
     check_value(value, ranks)
     exposed = next(row for row in value["terms"] if row["term"] == "exposed communication")
     assert exposed["how"] == "modelled" and (exposed["seconds"] > 2) is (ranks > 1)
@@ -94,10 +159,22 @@ def test_real_ranks_measure_the_wire():
 
 def test_wrong_sizes_and_too_many_tokens_are_refused(engine):
     with pytest.raises(Refused, match="multiple of tp 8"):
-        engine.run("layer", {"tokens": 10, "ranks": 1, "model": TINY, "dtype": "f32", "variant": "pass-kv"}, {}, lambda e: None, lambda: False)
+        engine.run(
+            "layer",
+            {"tokens": 10, "ranks": 1, "model": TINY, "dtype": "f32", "variant": "pass-kv"},
+            {},
+            lambda e: None,
+            lambda: False,
+        )
     small = Engine.start(device="cpu", memory_limit=1 << 30)
     with pytest.raises(Refused) as refused:
-        small.run("layer", {"tokens": 1_000_000, "ranks": 8, "dtype": "bf16", "variant": "pass-kv"}, {}, lambda e: None, lambda: False)
+        small.run(
+            "layer",
+            {"tokens": 1_000_000, "ranks": 8, "dtype": "bf16", "variant": "pass-kv"},
+            {},
+            lambda e: None,
+            lambda: False,
+        )
     assert refused.value.code == "does-not-fit" and refused.value.details["need"] > 2 << 30
     assert LINK["bandwidth"] > 0
 

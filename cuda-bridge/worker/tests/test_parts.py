@@ -38,7 +38,12 @@ def attend(engine, **more):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_seeded_rows_are_those_of_typescript(dtype):
     for vector in json.loads((Path(__file__).parent / "seeded.json").read_text()):
-        found = seeded_rows(vector["seed"], vector["tensor"], vector["first"], torch.empty(len(vector["rows"]), vector["columns"], dtype=dtype))
+        found = seeded_rows(
+            vector["seed"],
+            vector["tensor"],
+            vector["first"],
+            torch.empty(len(vector["rows"]), vector["columns"], dtype=dtype),
+        )
         assert (found.float() * 32).tolist() == vector["rows"]
 
 
@@ -54,11 +59,14 @@ def test_a_seeded_slice_is_that_of_the_whole_whatever_the_tile(monkeypatch):
 
 
 def test_layout_vectors():
-    tokens = lambda block: [p for _, start, end, _ in block.runs() for p in range(start, end)]  # noqa: E731
+    tokens = lambda block: [p for _, start, end, _ in block.runs() for p in range(start, end)]
     queries, _ = layout.shard([(8, 0)], 2)
     assert [tokens(b) for b in queries] == [[0, 1, 6, 7], [2, 3, 4, 5]]
     queries, keys = layout.shard([(8, 0), (8, 0)], 2)
-    assert [[8 * i + p for i, s, e, _ in b.runs() for p in range(s, e)] for b in queries] == [[0, 1, 6, 7, 8, 9, 14, 15], [2, 3, 4, 5, 10, 11, 12, 13]]
+    assert [[8 * i + p for i, s, e, _ in b.runs() for p in range(s, e)] for b in queries] == [
+        [0, 1, 6, 7, 8, 9, 14, 15],
+        [2, 3, 4, 5, 10, 11, 12, 13],
+    ]
     queries, keys = layout.shard([(8, 8)], 2)
     assert tokens(queries[0]) == [8, 9, 14, 15] and tokens(keys[0]) == [0, 1, 6, 7, 8, 9, 14, 15]
     assert layout.deal_decode([[3, 3, 3], [4, 3, 4], [2, 2, 2]], 1) == [2, 1, 0]
@@ -69,11 +77,22 @@ def test_head_tail_shards_take_one_call_a_hop():
     queries, keys = layout.shard([(128, 0)], 4)
     for k in range(4):
         for s in range(4):
-            expected = layout.Call(0, 0, 32, 0, 32, True) if s == k else layout.Call(0, 0, 32, 0, 16, False) if s < k else layout.Call(0, 16, 32, 0, 32, False)
+            expected = (
+                layout.Call(0, 0, 32, 0, 32, True)
+                if s == k
+                else layout.Call(0, 0, 32, 0, 16, False)
+                if s < k
+                else layout.Call(0, 16, 32, 0, 32, False)
+            )
             assert layout.calls(queries[k], keys[s], True) == [expected]
 
 
-@given(st.lists(st.tuples(st.integers(0, 24), st.integers(0, 20)), min_size=1, max_size=3), st.integers(1, 5), st.booleans(), st.integers(1, 60))
+@given(
+    st.lists(st.tuples(st.integers(0, 24), st.integers(0, 20)), min_size=1, max_size=3),
+    st.integers(1, 5),
+    st.booleans(),
+    st.integers(1, 60),
+)
 @settings(max_examples=150, deadline=None)
 def test_calls_cover_each_visible_pair_once(sequences, ranks, causal, pairs):
     queries, keys = layout.shard(sequences, ranks)
@@ -83,11 +102,21 @@ def test_calls_cover_each_visible_pair_once(sequences, ranks, causal, pairs):
             visible = set()
             for i, start, end, row in q.runs():
                 positions = [p for a, b in kv.ranges[i] for p in range(a, b)]
-                visible |= {(i, row + r, n) for r in range(end - start) for n, p in enumerate(positions) if not causal or p <= start + r}
+                visible |= {
+                    (i, row + r, n)
+                    for r in range(end - start)
+                    for n, p in enumerate(positions)
+                    if not causal or p <= start + r
+                }
             found = []
             for call in (part for c in layout.calls(q, kv, causal) for part in layout.split(c, pairs)):
                 assert not call.causal or call.q1 - call.q0 == call.k1 - call.k0
-                own = [(call.sequence, r, k) for r in range(call.q0, call.q1) for k in range(call.k0, call.k1) if not call.causal or k - call.k0 <= r - call.q0]
+                own = [
+                    (call.sequence, r, k)
+                    for r in range(call.q0, call.q1)
+                    for k in range(call.k0, call.k1)
+                    if not call.causal or k - call.k0 <= r - call.q0
+                ]
                 assert len(own) == call.pairs
                 found += own
             assert len(found) == len(set(found)) and set(found) == visible
@@ -106,7 +135,9 @@ def test_any_steps_keep_a_sequence_even_over_the_ranks():
             else:
                 new = chance.randrange(1, 30)
                 dealt = layout.deal_prefill(new, length, held)
-                assert sorted(p for own in dealt for a, b in own for p in range(a, b)) == list(range(length, length + new))
+                assert sorted(p for own in dealt for a, b in own for p in range(a, b)) == list(
+                    range(length, length + new)
+                )
                 held, length = [h + layout.count(own) for h, own in zip(held, dealt)], length + new
             assert max(held) - min(held) <= 1
 
@@ -130,7 +161,11 @@ def test_every_op_keeps_the_contract(name, T, S, heads, kv_heads, dim):
         ends = torch.arange(1, T + 1) if causal else torch.full((T,), S)
         o, lse = kernels.attend(q, keys, values, causal, 0.2)
         expected_o, expected_lse = reference(q, keys, values, ends, 0.2)
-        assert (o - expected_o).abs().max() < 5e-6 and (lse - expected_lse).abs().max() < 5e-6 and lse.dtype == torch.float32
+        assert (
+            (o - expected_o).abs().max() < 5e-6
+            and (lse - expected_lse).abs().max() < 5e-6
+            and lse.dtype == torch.float32
+        )
     o, lse = kernels.attend(q, k[:0], v[:0], False, 0.2)
     assert o.abs().max() == 0 and (lse == -torch.inf).all()
 
@@ -148,10 +183,19 @@ def test_an_op_that_is_wrong_is_not_chosen(monkeypatch):
     def broken(q, k, v, causal, scale):
         raise RuntimeError("No available kernel")
 
-    always = lambda device, dtype, dim: True  # noqa: E731
-    monkeypatch.setattr(ops, "OPS", {"base2": (base2, always), "blind": (blind, always), "broken": (broken, always), "math": ops.OPS["math"]})
+    always = lambda device, dtype, dim: True
+    monkeypatch.setattr(
+        ops,
+        "OPS",
+        {"base2": (base2, always), "blind": (blind, always), "broken": (broken, always), "math": ops.OPS["math"]},
+    )
     kernels = ops.Kernels(CPU)
-    assert kernels.choice(torch.float32, 4, 2, 32) == {"square": "math", "full": "blind", "few": "blind", "one-key": "blind"}
+    assert kernels.choice(torch.float32, 4, 2, 32) == {
+        "square": "math",
+        "full": "blind",
+        "few": "blind",
+        "one-key": "blind",
+    }
     found = {(c["op"], c["kind"]): c for c in kernels.checks}
     assert found["base2", "full"]["error"] > 0.1 and "bar" in found["base2", "full"]["why"]
     assert "No available kernel" in found["broken", "square"]["why"]
@@ -193,7 +237,9 @@ def test_merge_over_the_grid(fused):
         share = torch.exp(torch.stack(lses).double() - torch.where(total == -torch.inf, 0, total))
         exact = (torch.stack(os).double() * share[..., None]).sum(0)
         for hold in (8,) if fused else (1, 3, 8):
-            out = Accumulator(torch.full((rows, heads, dim), torch.nan), torch.full((rows, heads), torch.nan), merger, hold, Untimed)
+            out = Accumulator(
+                torch.full((rows, heads, dim), torch.nan), torch.full((rows, heads), torch.nan), merger, hold, Untimed
+            )
             for o, lse in zip(os, lses):
                 out.add(0, rows, o, lse)
                 out.settle()
@@ -216,14 +262,16 @@ class Untimed:
 
 def test_partials_of_some_rows_only():
     out = Accumulator(torch.full((10, 1, 4), torch.nan), torch.full((10, 1), torch.nan), Merger(CPU), 2, Untimed)
-    one = lambda n, value: (torch.full((n, 1, 4), value), torch.zeros(n, 1))  # noqa: E731
+    one = lambda n, value: (torch.full((n, 1, 4), value), torch.zeros(n, 1))
     out.add(2, 6, *one(4, 1.0))
     out.add(4, 9, *one(5, 3.0))
     out.settle()
     out.add(5, 7, *one(2, 5.0))
     out.finish()
     assert out.o[:, 0, 0].tolist() == pytest.approx([0, 0, 1, 1, 2, 3, 4, 3, 3, 0])
-    assert out.lse[:, 0].tolist() == pytest.approx([-math.inf, -math.inf, 0, 0, math.log(2), math.log(3), math.log(2), 0, 0, -math.inf])
+    assert out.lse[:, 0].tolist() == pytest.approx(
+        [-math.inf, -math.inf, 0, 0, math.log(2), math.log(3), math.log(2), 0, 0, -math.inf]
+    )
 
 
 def test_extreme_lses_do_not_overflow():
@@ -240,8 +288,14 @@ def test_extreme_lses_do_not_overflow():
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize("variant", ["pass-kv", "pass-q"])
 def test_simulated_ranks_are_right(engine, ranks, variant):
-    for sequences in ([{"new": 120, "cached": 0}, {"new": 239, "cached": 113}], [{"new": 1, "cached": 799}], [{"new": 7, "cached": 0}, {"new": 2, "cached": 2}]):
-        p, report, tensors, spans = attend(engine, ranks=ranks, variant=variant, sequences=sequences, heads=8, kvHeads=2)
+    for sequences in (
+        [{"new": 120, "cached": 0}, {"new": 239, "cached": 113}],
+        [{"new": 1, "cached": 799}],
+        [{"new": 7, "cached": 0}, {"new": 2, "cached": 2}],
+    ):
+        p, report, tensors, spans = attend(
+            engine, ranks=ranks, variant=variant, sequences=sequences, heads=8, kvHeads=2
+        )
         assert max(errors(p, tensors)) <= 2e-6
         assert report["simulated"] is (ranks > 1) and ("simulated" in " ".join(report["notes"])) is (ranks > 1)
         assert sum(s["flops"] for s in spans) == report["flops"]
@@ -251,7 +305,9 @@ def test_simulated_ranks_are_right(engine, ranks, variant):
 @pytest.mark.parametrize("variant", ["pass-kv", "pass-q"])
 def test_sixteen_bit_rings_err_at_most_twice_the_single_call(engine, dtype, variant):
     for ranks in (2, 4, 16):
-        p, _, tensors, _ = attend(engine, ranks=ranks, variant=variant, dtype=dtype, sequences=[{"new": 1024, "cached": 0}], headDim=128)
+        p, _, tensors, _ = attend(
+            engine, ranks=ranks, variant=variant, dtype=dtype, sequences=[{"new": 1024, "cached": 0}], headDim=128
+        )
         once = single_pass_error(p)
         for found, single in zip(errors(p, tensors), once):
             assert found <= 2 * single + 1e-3
@@ -269,7 +325,9 @@ def test_traffic_is_the_typescript_engine_s(engine):
     """Message sizes by hand: L_i = ceil per rank, K and V in the compute type; padding counted."""
     _, report, _, _ = attend(engine, ranks=4, sequences=[{"new": 10, "cached": 0}], dtype="bf16")
     assert [t["ring"]["bytes"] for t in report["perRank"]] == [3 * 3 * 2 * 2 * 32 * 2] * 4  # 3 messages of 3 rows
-    assert sum(t["paddingBytes"] for t in report["perRank"]) == 3 * 2 * 2 * 2 * 32 * 2  # each block's padding travels 3 times: 12 rows hold 10 tokens
+    assert (
+        sum(t["paddingBytes"] for t in report["perRank"]) == 3 * 2 * 2 * 2 * 32 * 2
+    )  # each block's padding travels 3 times: 12 rows hold 10 tokens
     _, report, _, _ = attend(engine, ranks=4, sequences=[{"new": 10, "cached": 0}], dtype="bf16", variant="pass-q")
     assert [t["all2all"]["bytes"] for t in report["perRank"]] == [3 * 3 * 4 * (32 * 2 + 4)] * 4
 
@@ -301,7 +359,14 @@ def test_simulated_time_by_hand():
     line.drain(everything=True)
     assert line.end == 3.0
     assert [(s["rank"], s["start"], s["duration"]) for s in spans if s["kind"] == "wait"] == [(1, 1.0, 0.5)]
-    assert times_of(spans, line.end) == {"compile": 0, "upload": 0, "attend": 3.0, "exchange": 0.5, "merge": 0, "total": 3.0}
+    assert times_of(spans, line.end) == {
+        "compile": 0,
+        "upload": 0,
+        "attend": 3.0,
+        "exchange": 0.5,
+        "merge": 0,
+        "total": 3.0,
+    }
 
 
 def test_auto_follows_algorithm_5(engine):
@@ -325,10 +390,14 @@ def test_memory_is_planned(engine):
     fit = []
     for tokens in (4096, 1 << 20):
         try:
-            attend(small, ranks=4, sequences=[{"new": tokens, "cached": 0}], output="none", heads=8, kvHeads=1, headDim=64)
+            attend(
+                small, ranks=4, sequences=[{"new": tokens, "cached": 0}], output="none", heads=8, kvHeads=1, headDim=64
+            )
         except Refused as error:
             fit.append(int(error.details["fits"].split()[1]))
-    assert fit and attend(small, ranks=4, sequences=[{"new": fit[-1], "cached": 0}], output="none", heads=8, kvHeads=1, headDim=64)
+    assert fit and attend(
+        small, ranks=4, sequences=[{"new": fit[-1], "cached": 0}], output="none", heads=8, kvHeads=1, headDim=64
+    )
 
 
 def test_memory_of_simulated_ranks_grows_with_tokens_only():
@@ -337,7 +406,15 @@ def test_memory_of_simulated_ranks_grows_with_tokens_only():
     totals = {}
     for variant in ("pass-kv", "pass-q"):
         for ranks in (2, 16):
-            p = attend_params(sequences=[{"new": 1 << 20, "cached": 0}], heads=16, kvHeads=1, headDim=128, dtype="bf16", ranks=ranks, variant=variant)
+            p = attend_params(
+                sequences=[{"new": 1 << 20, "cached": 0}],
+                heads=16,
+                kvHeads=1,
+                headDim=128,
+                dtype="bf16",
+                ranks=ranks,
+                variant=variant,
+            )
             totals[variant, ranks] = sum(need(Job.of_attend(p, 1), ranks, 2).values())
     assert max(totals.values()) < 1.02 * min(totals.values()) < 30e9
 
@@ -353,11 +430,21 @@ def test_seeded_inputs_are_made_as_asked(engine):
 
 def test_facts_say_what_was_chosen(engine):
     found = engine.facts()
-    assert found["backend"] == "single" and found["devices"][0]["kind"] == "cpu" and found["devices"][0]["memoryBytes"] > 1e8
+    assert (
+        found["backend"] == "single"
+        and found["devices"][0]["kind"] == "cpu"
+        and found["devices"][0]["memoryBytes"] > 1e8
+    )
     assert any(k["chosen"] and k["ok"] and k["maxError"] < 2e-5 for k in found["kernels"])
 
 
-@pytest.mark.parametrize("line", ["NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build  (root@host)", "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build  (root@host)",
+        "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023",
+    ],
+)
 def test_the_driver_is_its_version_and_no_number_beside(tmp_path, line):
     file = tmp_path / "version"
     file.write_text(f"{line}\nGCC version:  gcc version 12.3.0\n")

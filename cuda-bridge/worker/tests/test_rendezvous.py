@@ -4,7 +4,6 @@ import os
 
 import pytest
 import torch.distributed as dist
-
 from ringside_worker import rendezvous
 from ringside_worker.errors import Alone
 
@@ -50,7 +49,8 @@ def test_a_named_interface_stays(store, monkeypatch):
 
 def test_no_interface_says_which_variable_to_set(store, monkeypatch):
     with pytest.raises(
-        Alone, match=r"10\.9\.9\.9.*name one in GLOO_SOCKET_IFNAME \(here: docker0, eth0, ib0\), and in NCCL_SOCKET_IFNAME"
+        Alone,
+        match=r"10\.9\.9\.9.*name one in GLOO_SOCKET_IFNAME \(here: docker0, eth0, ib0\), and in NCCL_SOCKET_IFNAME",
     ):
         chosen(store, monkeypatch, ("10.9.9.9", "10.9.9.1"))
 
@@ -75,7 +75,11 @@ def test_attempts_do_not_share_keys(monkeypatch):
     """torchrun's store outlives its processes."""
     monkeypatch.delenv(rendezvous.STORE_FILE, raising=False)
     server = dist.TCPStore("127.0.0.1", 0, None, True)
-    for name, value in {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(server.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}.items():
+    for name, value in {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(server.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }.items():
         monkeypatch.setenv(name, value)
     for attempt in ("0", "1"):
         monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", attempt)

@@ -28,14 +28,23 @@ def test_own_tensors_sampled_rows_and_the_report(world):
     world, found = world[0], world[1]["given"]
     assert max(found["errors"]) <= BAR and found["same"]
     report, spans = found["report"], found["spans"]
-    assert report["processes"] == world and report["simulated"] is False and report["backend"] == ("gloo" if world > 1 else "single") and report["link"] is None
+    assert (
+        report["processes"] == world
+        and report["simulated"] is False
+        and report["backend"] == ("gloo" if world > 1 else "single")
+        and report["link"] is None
+    )
     for k, traffic in enumerate(report["perRank"]):
         assert traffic["rank"] == k and traffic["ring"]["messages"] == traffic["all2all"]["messages"] == world - 1
-        assert traffic["bytesSent"] == traffic["bytesReceived"] == traffic["ring"]["bytes"] + traffic["all2all"]["bytes"]
+        assert (
+            traffic["bytesSent"] == traffic["bytesReceived"] == traffic["ring"]["bytes"] + traffic["all2all"]["bytes"]
+        )
     assert {s["rank"] for s in spans} == set(range(world))
     for k in range(world):
         assert [s["hop"] for s in spans if s["rank"] == k and s["kind"] == "attend"] == list(range(world))
-        assert [s["peer"] for s in spans if s["rank"] == k and s["kind"] == "attend"] == [(k - j) % world for j in range(world)]
+        assert [s["peer"] for s in spans if s["rank"] == k and s["kind"] == "attend"] == [
+            (k - j) % world for j in range(world)
+        ]
         assert sum(s["kind"] == "receive" for s in spans if s["rank"] == k) == world - 1
     assert found["progress"][-1]["done"] == found["progress"][-1]["total"] == world * world
 
@@ -56,7 +65,15 @@ def test_a_cancelled_run_ends_within_a_second_and_leaves_the_worker_ready(world)
 @pytest.mark.parametrize("world", [1, 2])
 def test_what_does_not_fit_or_is_wrong_is_refused(world):
     found = worlds.run(world, "refused", memory_limit=1 << 31)
-    assert [row[0] for row in found] == ["does-not-fit", "bad-input", "bad-input", "bad-input", "bad-input", "does-not-fit", "unknown-session"]
+    assert [row[0] for row in found] == [
+        "does-not-fit",
+        "bad-input",
+        "bad-input",
+        "bad-input",
+        "bad-input",
+        "does-not-fit",
+        "unknown-session",
+    ]
     code, message, details = found[0]
     assert details["need"] > details["have"] > 0 and "new tokens would" in details["fits"] and "found" in message
 
@@ -134,10 +151,33 @@ def test_a_rank_that_is_silent_or_gone_is_named_with_its_hop(rank, how):
 
 
 def test_torchrun_starts_a_worker():
-    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--master-addr", "127.0.0.1", "--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--nproc-per-node", "2", str(worlds.HERE / "rank.py"), "whoami"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nnodes",
+        "1",
+        "--master-addr",
+        "127.0.0.1",
+        "--master-port",
+        "0",
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        "127.0.0.1:0",
+        "--nproc-per-node",
+        "2",
+        str(worlds.HERE / "rank.py"),
+        "whoami",
+    ]
     out = subprocess.run(command, env=worlds.environment(), capture_output=True, text=True, timeout=90)
     line = next((row for row in out.stdout.splitlines() if "RESULT " in row), None)
     assert line is not None, out.stderr
     found = json.loads(line.split("RESULT ", 1)[1])["whoami"]
-    assert found["elastic"] and found["facts"]["processes"] == 2 and found["facts"]["backend"] == "gloo" and len(found["facts"]["devices"]) == 2
+    assert (
+        found["elastic"]
+        and found["facts"]["processes"] == 2
+        and found["facts"]["backend"] == "gloo"
+        and len(found["facts"]["devices"]) == 2
+    )
     assert max(found["errors"]) <= BAR

@@ -22,7 +22,16 @@ def start(world: int, name: str, **options) -> list[subprocess.Popen]:
         port = found.getsockname()[1]
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(world)}
     command = [sys.executable, str(HERE / "rank.py"), name, json.dumps(options)]
-    return [subprocess.Popen(command, env=environment(RANK=str(r), LOCAL_RANK=str(r), **where), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for r in range(world)]
+    return [
+        subprocess.Popen(
+            command,
+            env=environment(RANK=str(r), LOCAL_RANK=str(r), **where),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for r in range(world)
+    ]
 
 
 def result(processes: list[subprocess.Popen], timeout: float = 90):

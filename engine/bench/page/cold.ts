@@ -7,9 +7,15 @@ import type { ColdStart } from "../peer-types.ts";
 const RANKS = 4, TOKENS = 512;
 const SHAPE: Heads = { heads: 8, kvHeads: 2, headDim: 64 };
 
-/** Starts a cluster and runs one experiment, as a page does at its first Run. To be called before anything else has used the GPU. */
+/**
+ * Starts a cluster and runs one experiment, as a page does at its first Run. To be called before anything else has used
+ * the GPU.
+ */
 export async function coldStart(): Promise<ColdStart> {
-  const input = { ...inputOf({ ...SHAPE, causal: true, sequences: [{ new: TOKENS, cached: 0 }] }), variant: "pass-kv" as const };
+  const input = {
+    ...inputOf({ ...SHAPE, causal: true, sequences: [{ new: TOKENS, cached: 0 }] }),
+    variant: "pass-kv" as const,
+  };
   const begin = performance.now();
   const cluster = await Cluster.start({ ranks: RANKS });
   try {
@@ -17,9 +23,14 @@ export async function coldStart(): Promise<ColdStart> {
     const result = await cluster.attend(input);
     const done = performance.now();
     return {
-      ...SHAPE, ranks: RANKS, tokens: TOKENS,
-      startSeconds: (started - begin) / 1000, attendSeconds: (done - started) / 1000, firstResultSeconds: (done - begin) / 1000,
-      compileSeconds: result.report.times.compile, passed: check(input, result).passed,
+      ...SHAPE,
+      ranks: RANKS,
+      tokens: TOKENS,
+      startSeconds: (started - begin) / 1000,
+      attendSeconds: (done - started) / 1000,
+      firstResultSeconds: (done - begin) / 1000,
+      compileSeconds: result.report.times.compile,
+      passed: check(input, result).passed,
     };
   } finally {
     await cluster.dispose();

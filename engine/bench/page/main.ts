@@ -1,10 +1,13 @@
-/** The page of `ringside bench --peers`: the peer and ours on the same inputs, in turns, outputs compared. The driver calls `measurePeers`. */
+/**
+ * The page of `ringside bench --peers`: the peer and ours on the same inputs, in turns, outputs compared. The driver
+ * calls `measurePeers`.
+ */
 import { difference } from "../../reference/error.ts";
 import { reference } from "../../reference/attention.ts";
 import { operandsOf, timeAttention } from "../attention-run.ts";
 import { checkKernels } from "../grid.ts";
 import { type Heads, inputOf } from "../inputs.ts";
-import { type PageRequest, type PageResult, PEER_TOLERANCE, type Peer } from "../peer-types.ts";
+import { type PageRequest, type PageResult, type Peer, PEER_TOLERANCE } from "../peer-types.ts";
 import { interleave, repeatsOf } from "../stats.ts";
 import { coldStart } from "./cold.ts";
 import { openOurs } from "./ours.ts";
@@ -36,16 +39,25 @@ async function peerError(setup: PeerSetup, heads: Heads): Promise<number> {
 }
 
 /**
- * The device that the peer computes correctly on: with subgroups, as it would choose itself, or else without. (The output of version 1.30 is
- * wrong from the fifth row on, on SwiftShader, whose subgroups have four lanes; without subgroups it is right, and as fast.)
+ * The device that the peer computes correctly on: with subgroups, as it would choose itself, or else without. (The
+ * output of version 1.30 is wrong from the fifth row on, on SwiftShader, whose subgroups have four lanes; without
+ * subgroups it is right, and as fast.)
  */
-async function soundDevice(files: Omit<PeerSetup, "device">, shapes: readonly Heads[]): Promise<{ readonly device: GPUDevice; readonly note: string | undefined }> {
+async function soundDevice(
+  files: Omit<PeerSetup, "device">,
+  shapes: readonly Heads[],
+): Promise<{ readonly device: GPUDevice; readonly note: string | undefined }> {
   const withAll = await peerDevice(true);
   let worst = 0;
   for (const heads of shapes) worst = Math.max(worst, await peerError({ ...files, device: withAll }, heads));
   if (worst <= PEER_TOLERANCE) return { device: withAll, note: undefined };
   withAll.destroy();
-  return { device: await peerDevice(false), note: `on a device with subgroups the peer's output is off by ${worst.toPrecision(2)}; it was measured on one without` };
+  return {
+    device: await peerDevice(false),
+    note: `on a device with subgroups the peer's output is off by ${
+      worst.toPrecision(2)
+    }; it was measured on one without`,
+  };
 }
 
 globalThis.measurePeers = async ({ ort, file, sizes, shapes, repeats }) => {
@@ -53,7 +65,9 @@ globalThis.measurePeers = async ({ ort, file, sizes, shapes, repeats }) => {
   const bench = await openOurs();
   const { facts } = bench.gpu;
   const checks = await checkKernels(bench, shapes);
-  if (!checks.every((c) => c.passed)) return { adapter: facts, isolated: crossOriginIsolated, checks, peers: [], coldStart: cold, note: undefined };
+  if (!checks.every((c) => c.passed)) {
+    return { adapter: facts, isolated: crossOriginIsolated, checks, peers: [], coldStart: cold, note: undefined };
+  }
   const { device, note } = await soundDevice({ ort, file }, shapes);
   const peers: Peer[] = [];
   for (const heads of shapes) {
@@ -63,14 +77,27 @@ globalThis.measurePeers = async ({ ort, file, sizes, shapes, repeats }) => {
       const peer = await preparePeer({ ort, file, device }, attention, input);
       await peer.run(); // compiles
       let ours = new Float32Array(0);
-      const { kernel } = await timeAttention(bench, operands, undefined, (data) => ours = new Float32Array(data, 0, input.q.length));
+      const { kernel } = await timeAttention(
+        bench,
+        operands,
+        undefined,
+        (data) => ours = new Float32Array(data, 0, input.q.length),
+      );
       const { max } = difference(ours, await peer.output());
       const runs = [() => seconds(() => peer.run()), async () => (await timeAttention(bench, operands)).wall];
       const [theirs, own] = (await interleave(runs, repeats, (run) => run())).map(repeatsOf);
       peers.push({
-        name: peer.name, version: peer.version, shape: { ...heads, tokens, cached: 0, causal: true, dtype: "f32" },
-        peerSeconds: theirs.median, ourSeconds: own.median, ratio: theirs.median / own.median,
-        peer: theirs, ours: own, kernel, maxDifference: max, agrees: max <= PEER_TOLERANCE,
+        name: peer.name,
+        version: peer.version,
+        shape: { ...heads, tokens, cached: 0, causal: true, dtype: "f32" },
+        peerSeconds: theirs.median,
+        ourSeconds: own.median,
+        ratio: theirs.median / own.median,
+        peer: theirs,
+        ours: own,
+        kernel,
+        maxDifference: max,
+        agrees: max <= PEER_TOLERANCE,
       });
       await peer.dispose();
     }

@@ -1,6 +1,8 @@
-/** The peer: onnxruntime-web's GroupQueryAttention on its WebGPU execution provider, inputs and outputs kept on the GPU. */
+/**
+ * The peer: onnxruntime-web's GroupQueryAttention on its WebGPU execution provider, inputs and outputs kept on the GPU.
+ */
 import type * as Ort from "onnxruntime-web";
-import { groupQueryAttention, type GroupQueryAttention, ports } from "../onnx.ts";
+import { type GroupQueryAttention, groupQueryAttention, ports } from "../onnx.ts";
 
 /** Attention ready to be run again and again. */
 export interface Prepared {
@@ -27,19 +29,30 @@ export interface PeerSetup {
 /** A device with all that the adapter offers, or all but subgroups. */
 export async function peerDevice(subgroups: boolean): Promise<GPUDevice> {
   const adapter = (await navigator.gpu.requestAdapter({ powerPreference: "high-performance" }))!;
-  const requiredFeatures = [...adapter.features].filter((name) => subgroups || !name.startsWith("subgroup")) as GPUFeatureName[];
+  const requiredFeatures = [...adapter.features].filter((name) =>
+    subgroups || !name.startsWith("subgroup")
+  ) as GPUFeatureName[];
   const requiredLimits: Record<string, number> = {};
-  for (const name in adapter.limits) if (/^max/.test(name)) requiredLimits[name] = adapter.limits[name as "maxBufferSize"];
+  for (const name in adapter.limits) {
+    if (/^max/.test(name)) requiredLimits[name] = adapter.limits[name as "maxBufferSize"];
+  }
   return await adapter.requestDevice({ requiredFeatures, requiredLimits });
 }
 
 /** Compiles the model and puts the inputs on the GPU. */
-export async function preparePeer({ ort: folder, file, device }: PeerSetup, attention: GroupQueryAttention, data: { readonly q: Float32Array; readonly k: Float32Array; readonly v: Float32Array }): Promise<Prepared> {
+export async function preparePeer(
+  { ort: folder, file, device }: PeerSetup,
+  attention: GroupQueryAttention,
+  data: { readonly q: Float32Array; readonly k: Float32Array; readonly v: Float32Array },
+): Promise<Prepared> {
   const ort = (await import(/* @vite-ignore */ new URL(file, folder).href)) as typeof Ort;
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmPaths = folder;
   ort.env.logLevel = "error";
-  const session = await ort.InferenceSession.create(groupQueryAttention(attention), { executionProviders: [{ name: "webgpu", device }], preferredOutputLocation: "gpu-buffer" });
+  const session = await ort.InferenceSession.create(groupQueryAttention(attention), {
+    executionProviders: [{ name: "webgpu", device }],
+    preferredOutputLocation: "gpu-buffer",
+  });
   const buffers: GPUBuffer[] = [];
   const { inputs } = ports(attention);
   const feeds: Record<string, Ort.Tensor> = {
@@ -50,13 +63,18 @@ export async function preparePeer({ ort: folder, file, device }: PeerSetup, atte
     const buffer = device.createBuffer({ size: values.byteLength, usage: USAGE });
     device.queue.writeBuffer(buffer, 0, values as Float32Array<ArrayBuffer>);
     buffers.push(buffer);
-    feeds[name] = ort.Tensor.fromGpuBuffer(buffer, { dataType: "float32", dims: inputs.find((port) => port.name === name)!.shape });
+    feeds[name] = ort.Tensor.fromGpuBuffer(buffer, {
+      dataType: "float32",
+      dims: inputs.find((port) => port.name === name)!.shape,
+    });
   }
-  for (const { name, shape } of inputs) if (name.startsWith("past_")) feeds[name] = new ort.Tensor("float32", new Float32Array(0), shape);
+  for (const { name, shape } of inputs) {
+    if (name.startsWith("past_")) feeds[name] = new ort.Tensor("float32", new Float32Array(0), shape);
+  }
   await device.queue.onSubmittedWorkDone();
   let last: Ort.InferenceSession.ReturnType | undefined;
   const forget = () => {
-    if (last !== undefined) for (const tensor of Object.values(last)) tensor.dispose();
+    if (last !== undefined) { for (const tensor of Object.values(last)) tensor.dispose(); }
   };
   return {
     name: "onnxruntime-web",

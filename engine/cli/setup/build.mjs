@@ -1,10 +1,24 @@
-// Builds dist/, the JavaScript that Node runs: TypeScript with its types taken off, shaders and data files beside it. Only when a source has changed.
+// Builds dist/, the JavaScript that Node runs: TypeScript with its types taken off, shaders and data files beside it.
+// Only when a source has changed.
 //
-// Types are not checked here (`npm run check` does that), so that an unfinished file elsewhere does not keep a program from running.
-// Each build is a folder of its own, and dist a link that is pointed at it when it is whole: several processes may build at once, none sees half a
-// build, and what a running command loads later comes from the build that it began with.
+// Types are not checked here (`npm run check` does that), so that an unfinished file elsewhere does not keep a program
+// from running.
+// Each build is a folder of its own, and dist a link that is pointed at it when it is whole: several processes may
+// build at once, none sees half a build, and what a running command loads later comes from the build that it began
+// with.
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { isMain, root, run, runMain, SetupError, since } from "./common.mjs";
@@ -48,7 +62,10 @@ export function isFresh() {
 
 /** Folders of builds: dist is a link to one of them. */
 const BUILD = /^dist\.[0-9a-f]{16}\.local$/;
-/** Milliseconds after which a build that nobody links to is removed: commands that were started from it load parts of it later. */
+/**
+ * Milliseconds after which a build that nobody links to is removed: commands that were started from it load parts of it
+ * later.
+ */
 const KEEP = 60 * 60_000;
 
 /** Points dist at a build in one step: a command that starts meanwhile sees the old one or the new one, whole. */
@@ -65,7 +82,9 @@ function swapIn(build) {
   }
   for (const name of readdirSync(root)) {
     const folder = path.join(root, name);
-    if (BUILD.test(name) && name !== path.basename(build) && Date.now() - statSync(folder).mtimeMs > KEEP) rmSync(folder, { recursive: true, force: true });
+    if (BUILD.test(name) && name !== path.basename(build) && Date.now() - statSync(folder).mtimeMs > KEEP) {
+      rmSync(folder, { recursive: true, force: true });
+    }
   }
 }
 
@@ -80,7 +99,11 @@ export async function build({ quiet = false } = {}) {
     return;
   }
   const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc");
-  if (!existsSync(tsc)) throw new SetupError("dist/ has to be built and TypeScript is not installed. Run `npm start` (or `npm ci`) in the project's folder first.");
+  if (!existsSync(tsc)) {
+    throw new SetupError(
+      "dist/ has to be built and TypeScript is not installed. Run `npm start` (or `npm ci`) in the project's folder first.",
+    );
+  }
   const start = performance.now();
   // Taken before the compiler reads: an edit during the build then counts as newer than the build.
   const stamp = fingerprint();

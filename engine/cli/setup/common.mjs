@@ -1,6 +1,8 @@
-// What the set-up scripts share: where the project is, how a child process is started, watched and ended, and how a stage is told.
+// What the set-up scripts share: where the project is, how a child process is started, watched and ended, and how a
+// stage is told.
 //
-// These scripts are plain JavaScript with Node's builtins alone: they run before anything is installed or built, and Node 20 cannot strip types.
+// These scripts are plain JavaScript with Node's builtins alone: they run before anything is installed or built, and
+// Node 20 cannot strip types.
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync, realpathSync } from "node:fs";
 import os from "node:os";
@@ -21,10 +23,14 @@ export class SetupError extends Error {
 
 /** Was this file named on the command line (and not imported)? */
 export function isMain(importMetaUrl) {
-  return !!process.argv[1] && existsSync(process.argv[1]) && realpathSync(process.argv[1]) === fileURLToPath(importMetaUrl);
+  return !!process.argv[1] && existsSync(process.argv[1]) &&
+    realpathSync(process.argv[1]) === fileURLToPath(importMetaUrl);
 }
 
-/** Runs a script's main function and ends with the status that it returns; a SetupError is one message, anything else keeps its stack. */
+/**
+ * Runs a script's main function and ends with the status that it returns; a SetupError is one message, anything else
+ * keeps its stack.
+ */
 export async function runMain(main) {
   try {
     process.exitCode = (await main(process.argv.slice(2))) ?? 0;
@@ -49,13 +55,20 @@ const children = new Set();
  * @param {string[]} args
  * @param {{env?: NodeJS.ProcessEnv, cwd?: string, output?: "inherit" | "capture" | "tee", limitMs?: number}} [options]
  *   `tee` shows the output and keeps it too; a command that outlives `limitMs` is ended with all its children.
- * @returns {Promise<{code: number, signal: string | null, out: string, err: string, timedOut: boolean}>} code is 127 when it could not be started
+ * @returns {Promise<{code: number, signal: string | null, out: string, err: string, timedOut: boolean}>} code is 127
+ * when it could not be started
  */
 export function run(file, args, { env = process.env, cwd = root, output = "inherit", limitMs = 0 } = {}) {
   return new Promise((resolve) => {
     const pipe = output === "inherit" ? "inherit" : "pipe";
-    // A group of its own: Ctrl-C then reaches this process alone, which ends the whole group, and a limit can do the same.
-    const child = spawn(file, args, { env, cwd, stdio: ["ignore", pipe, pipe], detached: process.platform !== "win32" });
+    // A group of its own: Ctrl-C then reaches this process alone, which ends the whole group, and a limit can do the
+    // same.
+    const child = spawn(file, args, {
+      env,
+      cwd,
+      stdio: ["ignore", pipe, pipe],
+      detached: process.platform !== "win32",
+    });
     children.add(child);
     let out = "", err = "", timedOut = false;
     child.stdout?.setEncoding("utf8").on("data", (text) => {
@@ -94,13 +107,16 @@ function signalGroup(child, signal) {
   }
 }
 
-/** Asks the child to end, then ends what is left of its group: a browser or a worker that its parent did not take along. */
+/**
+ * Asks the child to end, then ends what is left of its group: a browser or a worker that its parent did not take along.
+ */
 async function endChild(child) {
   if (child.pid === undefined) return;
   const ended = child.exitCode !== null || child.signalCode !== null
     ? Promise.resolve()
     : new Promise((resolve) => child.once("exit", resolve));
-  // SIGINT and not SIGTERM: it is what makes Playwright take its browser and its web server along, which are in groups of their own.
+  // SIGINT and not SIGTERM: it is what makes Playwright take its browser and its web server along, which are in groups
+  // of their own.
   child.kill("SIGINT");
   let timer;
   await Promise.race([ended, new Promise((resolve) => timer = setTimeout(resolve, GRACE_MS))]);
@@ -111,7 +127,10 @@ async function endChild(child) {
 /** Ends every child that run() started. */
 export const endChildren = () => Promise.all([...children].map(endChild));
 
-/** On Ctrl-C or SIGTERM: ends every child that run() started, calls `cleanup`, and exits (130 or 143 unless `status` says otherwise). */
+/**
+ * On Ctrl-C or SIGTERM: ends every child that run() started, calls `cleanup`, and exits (130 or 143 unless `status`
+ * says otherwise).
+ */
 export function endOnSignal(cleanup = async () => {}, status = undefined) {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
     let ending = false;
@@ -126,7 +145,8 @@ export function endOnSignal(cleanup = async () => {}, status = undefined) {
 }
 
 /**
- * The Deno of node_modules, else one on PATH. The package's own launcher is passed by: it waits in spawnSync, where no signal can be passed on.
+ * The Deno of node_modules, else one on PATH. The package's own launcher is passed by: it waits in spawnSync, where no
+ * signal can be passed on.
  * @returns {string} the executable
  */
 export function denoPath() {
@@ -135,15 +155,23 @@ export function denoPath() {
   const platformPackages = path.join(modules, "@deno");
   const candidates = [
     path.join(modules, "deno", exe),
-    ...(existsSync(platformPackages) ? readdirSync(platformPackages).map((name) => path.join(platformPackages, name, exe)) : []),
+    ...(existsSync(platformPackages)
+      ? readdirSync(platformPackages).map((name) => path.join(platformPackages, name, exe))
+      : []),
     onPath(exe),
   ];
   const found = candidates.find((file) => file && existsSync(file));
-  if (!found) throw new SetupError("Deno was not found, neither in node_modules nor on PATH. Run `npm ci` in the project's folder (Deno comes with the npm package `deno`).");
+  if (!found) {
+    throw new SetupError(
+      "Deno was not found, neither in node_modules nor on PATH. Run `npm ci` in the project's folder (Deno comes with the npm package `deno`).",
+    );
+  }
   return found;
 }
 
 /** The first executable of that name on PATH, or undefined. */
 export function onPath(name, env = process.env) {
-  return (env.PATH ?? "").split(path.delimiter).filter(Boolean).map((dir) => path.join(dir, name)).find((file) => existsSync(file));
+  return (env.PATH ?? "").split(path.delimiter).filter(Boolean).map((dir) => path.join(dir, name)).find((file) =>
+    existsSync(file)
+  );
 }

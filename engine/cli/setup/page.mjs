@@ -1,4 +1,5 @@
-// Builds the page with Vite and serves it on a loopback address; by itself (`node page.mjs --port 4173`) it does both, which is how Playwright starts it.
+// Builds the page with Vite and serves it on a loopback address; by itself (`node page.mjs --port 4173`) it does both,
+// which is how Playwright starts it.
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { endOnSignal, isMain, root, runMain, SetupError, since } from "./common.mjs";
@@ -27,25 +28,34 @@ export async function buildPage() {
 export async function servePage({ port } = {}) {
   const { preview } = await import("vite");
   try {
-    const server = await preview({ ...config, preview: { host: HOST, port: port ?? FIRST_PORT, strictPort: port !== undefined, open: false } });
+    const server = await preview({
+      ...config,
+      preview: { host: HOST, port: port ?? FIRST_PORT, strictPort: port !== undefined, open: false },
+    });
     // Vite may have taken a later port than the one asked for.
     const address = server.httpServer.address();
     return { url: `http://${HOST}:${address.port}/`, close: () => server.close() };
   } catch (error) {
-    if (/port .*in use/i.test(error.message)) throw new SetupError(`--port: ${port} is in use; name another, or none to take a free one`);
+    if (/port .*in use/i.test(error.message)) {
+      throw new SetupError(`--port: ${port} is in use; name another, or none to take a free one`);
+    }
     throw error;
   }
 }
 
 /** Reads a port number; the option's name goes into the error. */
 export function readPort(text) {
-  if (!/^\d{1,5}$/.test(text ?? "") || Number(text) < 1 || Number(text) > 65535) throw new SetupError(`--port: found "${text ?? ""}", expected a number from 1 to 65535`, 2);
+  if (!/^\d{1,5}$/.test(text ?? "") || Number(text) < 1 || Number(text) > 65535) {
+    throw new SetupError(`--port: found "${text ?? ""}", expected a number from 1 to 65535`, 2);
+  }
   return Number(text);
 }
 
 if (isMain(import.meta.url)) {
   runMain(async (args) => {
-    if (args.length && (args.length !== 2 || args[0] !== "--port")) throw new SetupError(`found "${args.join(" ")}", expected --port N or nothing`, 2);
+    if (args.length && (args.length !== 2 || args[0] !== "--port")) {
+      throw new SetupError(`found "${args.join(" ")}", expected --port N or nothing`, 2);
+    }
     const port = args.length ? readPort(args[1]) : undefined;
     await buildPage();
     const { url, close } = await servePage({ port });

@@ -1,11 +1,14 @@
-// Starts a Chromium (its path is the first argument) under Playwright, asks a page in it for a WebGPU adapter and device, and prints one line of JSON: null when there is none.
+// Starts a Chromium (its path is the first argument) under Playwright, asks a page in it for a WebGPU adapter and
+// device, and prints one line of JSON: null when there is none.
 import { createServer } from "node:http";
 import process from "node:process";
 import { chromium } from "@playwright/test";
 import { CHROMIUM_ARGS } from "./adapter.mjs";
 
 // WebGPU needs a secure context; a loopback address is one, about:blank is not.
-const server = createServer((_request, response) => response.setHeader("content-type", "text/html").end("<!doctype html><title>probe</title>"));
+const server = createServer((_request, response) =>
+  response.setHeader("content-type", "text/html").end("<!doctype html><title>probe</title>")
+);
 await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
 const browser = await chromium.launch({ executablePath: process.argv[2], args: CHROMIUM_ARGS, env: process.env });
 try {
@@ -16,7 +19,9 @@ try {
     if (!adapter) return null;
     (await adapter.requestDevice()).destroy();
     const { vendor, architecture, description } = adapter.info;
-    const features = [...adapter.features].filter((name) => ["shader-f16", "subgroups", "timestamp-query"].includes(name)).sort();
+    const features = [...adapter.features].filter((name) =>
+      ["shader-f16", "subgroups", "timestamp-query"].includes(name)
+    ).sort();
     return { name: description || `${vendor} ${architecture}`, software: architecture === "swiftshader", features };
   });
   console.log(JSON.stringify(found));

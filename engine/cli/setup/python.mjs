@@ -1,7 +1,9 @@
-// Finds the Python that runs the native worker (cuda-bridge/worker), or makes a virtual environment for it: .venv in the project's folder, with the PyTorch that pip's settings lead to.
+// Finds the Python that runs the native worker (cuda-bridge/worker), or makes a virtual environment for it: .venv in
+// the project's folder, with the PyTorch that pip's settings lead to.
 //
-// RINGSIDE_PYTHON names a Python that has everything already, and then no other is tried. `node engine/cli/setup/python.mjs` prints the one that would be
-// used, `--install` makes it first. What is installed is known by a stamp: the hash of requirements.txt, written last, so that a broken-off install is gone on with.
+// RINGSIDE_PYTHON names a Python that has everything already, and then no other is tried. `node
+// engine/cli/setup/python.mjs` prints the one that would be used, `--install` makes it first. What is installed is
+// known by a stamp: the hash of requirements.txt, written last, so that a broken-off install is gone on with.
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -11,7 +13,9 @@ import { isMain, onPath, root, run, runMain, SetupError, since } from "./common.
 const OLDEST = [3, 11];
 const requirements = path.join(root, "cuda-bridge", "worker", "requirements.txt");
 const venv = path.join(root, ".venv");
-const venvPython = process.platform === "win32" ? path.join(venv, "Scripts", "python.exe") : path.join(venv, "bin", "python");
+const venvPython = process.platform === "win32"
+  ? path.join(venv, "Scripts", "python.exe")
+  : path.join(venv, "bin", "python");
 const stampFile = path.join(venv, ".ringside-stamp");
 const INSTALL_LIMIT_MS = 15 * 60_000;
 
@@ -24,11 +28,26 @@ async function ask(python, code) {
   return status === 0 ? out.trim() : undefined;
 }
 
-const MODULES = ["torch", "numpy", "websockets", "jsonschema", "pytest", "pytest_timeout", "hypothesis", "yaml"];
-const missingModules = (python) => ask(python, `import importlib.util as u; print(" ".join(m for m in ${JSON.stringify(MODULES)} if u.find_spec(m) is None))`);
+const MODULES = [
+  "torch",
+  "numpy",
+  "websockets",
+  "jsonschema",
+  "pytest",
+  "pytest_timeout",
+  "hypothesis",
+  "yaml",
+  "ruff",
+];
+const missingModules = (python) =>
+  ask(
+    python,
+    `import importlib.util as u; print(" ".join(m for m in ${JSON.stringify(MODULES)} if u.find_spec(m) is None))`,
+  );
 
 /**
- * The Python that runs the worker and its tests, or why there is none and what to do. Installs nothing; takes less than a second.
+ * The Python that runs the worker and its tests, or why there is none and what to do. Installs nothing; takes less than
+ * a second.
  * @returns {Promise<{python: string, reason?: undefined} | {python?: undefined, reason: string}>}
  */
 export async function findWorkerPython() {
@@ -36,10 +55,15 @@ export async function findWorkerPython() {
   if (named) {
     const missing = await missingModules(named);
     if (missing === undefined) return { reason: `RINGSIDE_PYTHON: "${named}" is not a Python that runs` };
-    return missing === "" ? { python: named } : { reason: `RINGSIDE_PYTHON: ${named} lacks ${missing}; expected all of cuda-bridge/worker/requirements.txt` };
+    return missing === ""
+      ? { python: named }
+      : { reason: `RINGSIDE_PYTHON: ${named} lacks ${missing}; expected all of cuda-bridge/worker/requirements.txt` };
   }
   if (installed()) return { python: venvPython };
-  return { reason: "the worker's Python is not set up: run `node engine/cli/setup/python.mjs --install` (or `npm test`), or name a Python that has cuda-bridge/worker/requirements.txt in RINGSIDE_PYTHON" };
+  return {
+    reason:
+      "the worker's Python is not set up: run `node engine/cli/setup/python.mjs --install` (or `npm test`), or name a Python that has cuda-bridge/worker/requirements.txt in RINGSIDE_PYTHON",
+  };
 }
 
 /** A Python that is new enough to make the environment with. */
@@ -53,11 +77,16 @@ async function basePython() {
     if (major === OLDEST[0] && minor >= OLDEST[1]) return file;
     seen.push(`${file} is ${major}.${minor}`);
   }
-  throw new SetupError(`no Python of ${OLDEST.join(".")} or newer was found on PATH${seen.length ? ` (${seen.join(", ")})` : ""}. Debian, Ubuntu: apt-get install python3 python3-venv`);
+  throw new SetupError(
+    `no Python of ${OLDEST.join(".")} or newer was found on PATH${
+      seen.length ? ` (${seen.join(", ")})` : ""
+    }. Debian, Ubuntu: apt-get install python3 python3-venv`,
+  );
 }
 
 /**
- * The Python of `findWorkerPython`, made first where it is not there: .venv, and into it requirements.txt. Says in a line what it does.
+ * The Python of `findWorkerPython`, made first where it is not there: .venv, and into it requirements.txt. Says in a
+ * line what it does.
  * @returns {Promise<string>}
  * @throws {SetupError} what is missing and how to get it
  */
@@ -73,15 +102,43 @@ export async function installWorkerPython() {
     const { code, out, err } = await run(base, ["-m", "venv", venv], { output: "capture", limitMs: INSTALL_LIMIT_MS });
     if (code !== 0) {
       rmSync(venv, { recursive: true, force: true });
-      throw new SetupError(`${base} -m venv ended with status ${code}. Debian, Ubuntu: apt-get install python3-venv. It said:\n${(out + err).trim()}`);
+      throw new SetupError(
+        `${base} -m venv ended with status ${code}. Debian, Ubuntu: apt-get install python3-venv. It said:\n${
+          (out + err).trim()
+        }`,
+      );
     }
   }
-  console.log("worker   pip install -r cuda-bridge/worker/requirements.txt (PyTorch and the rest: 1 GB, or 4 where the index has only the build with CUDA; minutes) ...");
-  const args = ["-m", "pip", "install", "--retries", "0", "--disable-pip-version-check", "--progress-bar", "off", "--quiet", "-r", requirements];
+  console.log(
+    "worker   pip install -r cuda-bridge/worker/requirements.txt (PyTorch and the rest: 1 GB, or 4 where the index has only the build with CUDA; minutes) ...",
+  );
+  const args = [
+    "-m",
+    "pip",
+    "install",
+    "--retries",
+    "0",
+    "--disable-pip-version-check",
+    "--progress-bar",
+    "off",
+    "--quiet",
+    "-r",
+    requirements,
+  ];
   const { code, timedOut } = await run(venvPython, args, { limitMs: INSTALL_LIMIT_MS });
-  if (code !== 0) throw new SetupError(`pip ${timedOut ? `took longer than ${INSTALL_LIMIT_MS / 60_000} minutes` : `ended with status ${code}`}: what it said is above. It needs the network (PyPI, or the index that pip's settings name) and about 2 GB of disk; run again, and it goes on where it was.`);
+  if (code !== 0) {
+    throw new SetupError(
+      `pip ${
+        timedOut ? `took longer than ${INSTALL_LIMIT_MS / 60_000} minutes` : `ended with status ${code}`
+      }: what it said is above. It needs the network (PyPI, or the index that pip's settings name) and about 2 GB of disk; run again, and it goes on where it was.`,
+    );
+  }
   const missing = await missingModules(venvPython);
-  if (missing !== "") throw new SetupError(`pip ended well, but ${missing ?? "a Python that runs"} is missing in .venv: remove it and run again`);
+  if (missing !== "") {
+    throw new SetupError(
+      `pip ended well, but ${missing ?? "a Python that runs"} is missing in .venv: remove it and run again`,
+    );
+  }
   writeFileSync(stampFile, stamp());
   console.log(`worker   Python is set up in ${since(start)}`);
   return venvPython;
@@ -89,7 +146,9 @@ export async function installWorkerPython() {
 
 if (isMain(import.meta.url)) {
   runMain(async (args) => {
-    if (args.some((arg) => arg !== "--install")) throw new SetupError(`found "${args.join(" ")}", expected --install or nothing`, 2);
+    if (args.some((arg) => arg !== "--install")) {
+      throw new SetupError(`found "${args.join(" ")}", expected --install or nothing`, 2);
+    }
     if (args.length) await installWorkerPython();
     const { python, reason } = await findWorkerPython();
     if (!python) throw new SetupError(reason);

@@ -1,4 +1,5 @@
-// `npm run soak -- [--runtime node|deno] [--cpu N] [--webgpu N] [--snapshots N] [--seed S]`: random scripts with faults anywhere (test/soak/), on the adapter found.
+// `npm run soak -- [--runtime node|deno] [--cpu N] [--webgpu N] [--snapshots N] [--seed S]`: random scripts with faults
+// anywhere (test/soak/), on the adapter found.
 import path from "node:path";
 import process from "node:process";
 import { findAdapter } from "./adapter.mjs";
@@ -8,7 +9,9 @@ import { denoPath, endOnSignal, root, run, runMain, SetupError } from "./common.
 runMain(async (args) => {
   const at = args.indexOf("--runtime");
   const [, runtime] = at < 0 ? [, "node"] : args.splice(at, 2);
-  if (runtime !== "node" && runtime !== "deno") throw new SetupError(`--runtime: found "${runtime ?? ""}", expected node or deno`, 2);
+  if (runtime !== "node" && runtime !== "deno") {
+    throw new SetupError(`--runtime: found "${runtime ?? ""}", expected node or deno`, 2);
+  }
   endOnSignal();
   await build();
   const { env } = await findAdapter(runtime);
@@ -16,6 +19,8 @@ runMain(async (args) => {
   const command = runtime === "deno"
     ? [denoPath(), "run", "-A", "--no-check", path.join(root, `${file}.ts`)]
     : [process.execPath, path.join(root, "dist", `${file}.js`)];
-  const { code } = await run(command[0], [...command.slice(1), ...args], { env: { ...env, DENO_NO_UPDATE_CHECK: "1" } });
+  const { code } = await run(command[0], [...command.slice(1), ...args], {
+    env: { ...env, DENO_NO_UPDATE_CHECK: "1" },
+  });
   return code;
 });

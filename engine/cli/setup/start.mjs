@@ -1,4 +1,5 @@
-// `npm start`: installs what is missing, builds, runs the self-test on the adapter found, then serves the page until Ctrl-C.
+// `npm start`: installs what is missing, builds, runs the self-test on the adapter found, then serves the page until
+// Ctrl-C.
 import path from "node:path";
 import process from "node:process";
 import { build } from "./build.mjs";

@@ -1,13 +1,17 @@
-// `npm test`: installs what is missing, then types and lint, the build, the adapters, the native worker's tests in Python, the unit tests in Node and in Deno, and the page's tests in a Chromium.
+// `npm test`: installs what is missing, then types and lint, the build, the adapters, the native worker's tests in
+// Python, the unit tests in Node and in Deno, and the page's tests in a Chromium.
 //
-// Every stage runs even if one before it failed. A runtime without a WebGPU adapter, a stage without a single test and a stage that outlives its limit are failures.
-// Where no Python can be set up, the worker's tests are not run, which is said at the end; with RINGSIDE_WORKER=required that is a failure.
+// Every stage runs even if one before it failed. A runtime without a WebGPU adapter, a stage without a single test and
+// a stage that outlives its limit are failures.
+// Where no Python can be set up, the worker's tests are not run, which is said at the end; with
+// RINGSIDE_WORKER=required that is a failure.
 // The last line is `N passed, N failed`, summed over the stages.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { describe, findAdapter, findChromium } from "./adapter.mjs";
 import { build } from "./build.mjs";
+import { checks } from "./check.mjs";
 import { denoPath, endOnSignal, root, run, runMain, SetupError, since } from "./common.mjs";
 import { install } from "./install.mjs";
 import { installWorkerPython } from "./python.mjs";
@@ -23,14 +27,21 @@ function readOptions(args) {
   let only = STAGES;
   const texts = [];
   for (let i = 0; i < args.length; i++) {
-    const value = args[i].startsWith("--only=") ? args[i].slice("--only=".length) : args[i] === "--only" ? args[++i] ?? "" : undefined;
+    const value = args[i].startsWith("--only=")
+      ? args[i].slice("--only=".length)
+      : args[i] === "--only"
+      ? args[++i] ?? ""
+      : undefined;
     if (args[i] === "--help" || args[i] === "-h") return { help: true };
     else if (value !== undefined) {
       only = value.split(",");
       const unknown = only.find((name) => !STAGES.includes(name));
-      if (unknown !== undefined) throw new SetupError(`--only: found "${unknown}", expected of ${STAGES.join(", ")}`, 2);
-    } else if (args[i].startsWith("-")) throw new SetupError(`found "${args[i]}", expected --only or a part of a file's path\n${USAGE}`, 2);
-    else texts.push(args[i]);
+      if (unknown !== undefined) {
+        throw new SetupError(`--only: found "${unknown}", expected of ${STAGES.join(", ")}`, 2);
+      }
+    } else if (args[i].startsWith("-")) {
+      throw new SetupError(`found "${args[i]}", expected --only or a part of a file's path\n${USAGE}`, 2);
+    } else texts.push(args[i]);
   }
   return { only, texts };
 }
@@ -39,7 +50,9 @@ function readOptions(args) {
 function testFiles(folder, ending, texts) {
   const all = [];
   const walk = (at) => {
-    for (const entry of existsSync(path.join(root, at)) ? readdirSync(path.join(root, at), { withFileTypes: true }) : []) {
+    for (
+      const entry of existsSync(path.join(root, at)) ? readdirSync(path.join(root, at), { withFileTypes: true }) : []
+    ) {
       const file = `${at}/${entry.name}`;
       if (entry.isDirectory()) walk(file);
       else if (file.endsWith(ending)) all.push(file);
@@ -53,25 +66,43 @@ const number = (text, pattern) => Number(text.match(pattern)?.[1] ?? 0);
 
 /** What each runner's closing summary says. */
 const COUNTS = {
-  node: (out) => ({ passed: number(out, /^ℹ pass (\d+)$/m), failed: number(out, /^ℹ fail (\d+)$/m) + number(out, /^ℹ cancelled (\d+)$/m), skipped: number(out, /^ℹ skipped (\d+)$/m) }),
+  node: (out) => ({
+    passed: number(out, /^ℹ pass (\d+)$/m),
+    failed: number(out, /^ℹ fail (\d+)$/m) + number(out, /^ℹ cancelled (\d+)$/m),
+    skipped: number(out, /^ℹ skipped (\d+)$/m),
+  }),
   deno: (out) => {
     const last = out.split("\n").findLast((line) => /\d+ passed.*\| \d+ failed/.test(line)) ?? "";
-    return { passed: number(last, /(\d+) passed/), failed: number(last, /(\d+) failed/), skipped: number(last, /(\d+) ignored/) };
+    return {
+      passed: number(last, /(\d+) passed/),
+      failed: number(last, /(\d+) failed/),
+      skipped: number(last, /(\d+) ignored/),
+    };
   },
   pytest: (out) => {
-    const last = out.split("\n").findLast((line) => /\b(passed|failed|errors?|skipped)\b.* in [\d.]+s/.test(line)) ?? "";
-    return { passed: number(last, /(\d+) passed/), failed: number(last, /(\d+) failed/) + number(last, /(\d+) error/), skipped: number(last, /(\d+) skipped/) };
+    const last = out.split("\n").findLast((line) => /\b(passed|failed|errors?|skipped)\b.* in [\d.]+s/.test(line)) ??
+      "";
+    return {
+      passed: number(last, /(\d+) passed/),
+      failed: number(last, /(\d+) failed/) + number(last, /(\d+) error/),
+      skipped: number(last, /(\d+) skipped/),
+    };
   },
   playwright: (out) => ({
     passed: number(out, /^ +(\d+) passed\b/m),
-    failed: number(out, /^ +(\d+) failed$/m) + number(out, /^ +(\d+) flaky$/m) + number(out, /^ +(\d+) did not run$/m) + number(out, /^ +(\d+) interrupted$/m),
+    failed: number(out, /^ +(\d+) failed$/m) + number(out, /^ +(\d+) flaky$/m) + number(out, /^ +(\d+) did not run$/m) +
+      number(out, /^ +(\d+) interrupted$/m),
     skipped: number(out, /^ +(\d+) skipped$/m),
   }),
 };
 
 /** Runs a test runner; one that ends badly without a failed test to show for it counts as one failure. */
 async function runTests(count, file, args, env) {
-  const result = await run(file, args, { env: { ...env, DENO_NO_UPDATE_CHECK: "1" }, output: "tee", limitMs: STAGE_LIMIT_MS });
+  const result = await run(file, args, {
+    env: { ...env, DENO_NO_UPDATE_CHECK: "1" },
+    output: "tee",
+    limitMs: STAGE_LIMIT_MS,
+  });
   const counts = count(result.out);
   if (result.timedOut) console.log(`stopped: it took longer than ${STAGE_LIMIT_MS / 60_000} minutes`);
   if (result.code === 0 && counts.passed + counts.failed === 0) {
@@ -79,7 +110,11 @@ async function runTests(count, file, args, env) {
     counts.failed = 1;
   }
   if (result.code !== 0 && counts.failed === 0) {
-    console.log(`the runner ended with status ${result.code}${result.signal ? ` (${result.signal})` : ""} without naming a failed test: that counts as a failure`);
+    console.log(
+      `the runner ended with status ${result.code}${
+        result.signal ? ` (${result.signal})` : ""
+      } without naming a failed test: that counts as a failure`,
+    );
     counts.failed = 1;
   }
   return counts;
@@ -117,27 +152,22 @@ async function each(steps) {
   return counts;
 }
 
-const mustPass = async (file, args) => {
-  const { code } = await run(file, args, { env: { ...plain(process.env), DENO_NO_UPDATE_CHECK: "1" }, limitMs: STAGE_LIMIT_MS });
-  if (code !== 0) throw new SetupError(`status ${code}`);
-};
-
 const NO_FILE = "no test file was found: that counts as a failure";
 const bin = (...names) => path.join(root, "node_modules", ...names);
 
 const stages = {
-  check: () => each([
-    ["types (tsc)", () => mustPass(process.execPath, [bin("typescript", "bin", "tsc"), "--noEmit"])],
-    ["lint (deno lint)", () => mustPass(denoPath(), ["lint", "--quiet"])],
-  ]),
+  check: () => each(checks),
   build: () => each([["build", () => build()]]),
-  adapters: () => each([
-    ["a WebGPU adapter for Node", async () => describe(await findAdapter("node"))],
-    ["a WebGPU adapter for Deno", async () => describe(await findAdapter("deno"))],
-    ["a WebGPU adapter in Chromium", async () => describe(await findChromium({ webgpu: true }))],
-  ]),
+  adapters: () =>
+    each([
+      ["a WebGPU adapter for Node", async () => describe(await findAdapter("node"))],
+      ["a WebGPU adapter for Deno", async () => describe(await findAdapter("deno"))],
+      ["a WebGPU adapter in Chromium", async () => describe(await findChromium({ webgpu: true }))],
+    ]),
   worker: async (texts) => {
-    const files = testFiles("cuda-bridge/worker/tests", ".py", texts).filter((file) => path.basename(file).startsWith("test_"));
+    const files = testFiles("cuda-bridge/worker/tests", ".py", texts).filter((file) =>
+      path.basename(file).startsWith("test_")
+    );
     if (!files.length) throw new SetupError(NO_FILE);
     let python;
     try {
@@ -145,25 +175,51 @@ const stages = {
     } catch (error) {
       if (!(error instanceof SetupError) || process.env.RINGSIDE_WORKER === "required") throw error;
       console.log(error.message);
-      const tests = files.reduce((sum, file) => sum + (readFileSync(path.join(root, file), "utf8").match(/^def test_/gm) ?? []).length, 0);
+      const tests = files.reduce(
+        (sum, file) => sum + (readFileSync(path.join(root, file), "utf8").match(/^def test_/gm) ?? []).length,
+        0,
+      );
       return { passed: 0, failed: 0, skipped: tests, warning: `THE NATIVE WORKER WAS NOT TESTED: ${error.message}` };
     }
     console.log(`Python: ${python}`);
-    return runTests(COUNTS.pytest, python, ["-m", "pytest", "--quiet", "--timeout", "120", "--color", "no", "-p", "no:cacheprovider", ...files], plain(process.env));
+    return runTests(COUNTS.pytest, python, [
+      "-m",
+      "pytest",
+      "--quiet",
+      "--timeout",
+      "120",
+      "--color",
+      "no",
+      "-p",
+      "no:cacheprovider",
+      ...files,
+    ], plain(process.env));
   },
   "unit-node": async (texts) => {
     await build();
     const files = testFiles("dist/test/unit", ".test.js", texts);
     if (!files.length) throw new SetupError(NO_FILE);
-    // One file at a time: each starts ranks of its own, and on a software adapter every rank wants a core. Files are named since Node 20 knows no patterns.
-    return runTests(COUNTS.node, process.execPath, ["--test", "--test-reporter=spec", "--test-concurrency=1", ...files], await adapterEnv("node"));
+    // One file at a time: each starts ranks of its own, and on a software adapter every rank wants a core. Files are
+    // named since Node 20 knows no patterns.
+    return runTests(
+      COUNTS.node,
+      process.execPath,
+      ["--test", "--test-reporter=spec", "--test-concurrency=1", ...files],
+      await adapterEnv("node"),
+    );
   },
   "unit-deno": async (texts) => {
     const files = testFiles("test/unit", ".test.ts", texts);
     if (!files.length) throw new SetupError(NO_FILE);
     return runTests(COUNTS.deno, denoPath(), ["test", "-A", "--no-check", ...files], await adapterEnv("deno"));
   },
-  e2e: (texts) => runTests(COUNTS.playwright, process.execPath, [bin("@playwright", "test", "cli.js"), "test", ...texts], process.env),
+  e2e: (texts) =>
+    runTests(
+      COUNTS.playwright,
+      process.execPath,
+      [bin("@playwright", "test", "cli.js"), "test", ...texts],
+      process.env,
+    ),
 };
 
 runMain(async (args) => {
@@ -189,11 +245,15 @@ runMain(async (args) => {
     }
     for (const key of Object.keys(total)) total[key] += counts[key];
     if (counts.warning) warnings.push(counts.warning);
-    const line = `${name.padEnd(10)} ${counts.passed} passed, ${counts.failed} failed${counts.skipped ? `, ${counts.skipped} skipped` : ""}, ${since(start)}`;
+    const line = `${name.padEnd(10)} ${counts.passed} passed, ${counts.failed} failed${
+      counts.skipped ? `, ${counts.skipped} skipped` : ""
+    }, ${since(start)}`;
     lines.push(line);
     console.log(`== ${line}`);
   }
-  console.log(`\n${lines.join("\n")}\nall        in ${since(begin)}${total.skipped ? `, ${total.skipped} skipped` : ""}\n`);
+  console.log(
+    `\n${lines.join("\n")}\nall        in ${since(begin)}${total.skipped ? `, ${total.skipped} skipped` : ""}\n`,
+  );
   for (const warning of warnings) console.log(`${warning}\n`);
   console.log(`${total.passed} passed, ${total.failed} failed`);
   return total.failed ? 1 : 0;

@@ -1,10 +1,28 @@
 // Unpacks SwiftShader and Chromium from the npm package @sparticuz/chromium, once, into a cache folder.
 //
-// That package carries brotli archives meant for cloud functions; its own unpacker writes to fixed names in the temp folder, where two users or two
-// versions meet. Here the folder is named by version, and made under another name and then renamed: it is whole or not there, also when two processes do it at once.
+// That package carries brotli archives meant for cloud functions; its own unpacker writes to fixed names in the temp
+// folder, where two users or two versions meet. Here the folder is named by version, and made under another name and
+// then renamed: it is whole or not there, also when two processes do it at once.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { accessSync, chmodSync, constants, createReadStream, createWriteStream, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  createReadStream,
+  createWriteStream,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
@@ -16,7 +34,12 @@ import { root, SetupError } from "./common.mjs";
 export function sparticuz() {
   for (let folder = root;; folder = path.dirname(folder)) {
     const home = path.join(folder, "node_modules", "@sparticuz", "chromium");
-    if (existsSync(path.join(home, "bin"))) return { bin: path.join(home, "bin"), version: JSON.parse(readFileSync(path.join(home, "package.json"), "utf8")).version };
+    if (existsSync(path.join(home, "bin"))) {
+      return {
+        bin: path.join(home, "bin"),
+        version: JSON.parse(readFileSync(path.join(home, "package.json"), "utf8")).version,
+      };
+    }
     if (folder === path.dirname(folder)) return undefined;
   }
 }
@@ -64,7 +87,11 @@ function sweep(cache) {
  */
 export async function cached(name, make) {
   const roots = cacheRoots();
-  for (const cache of roots) if (existsSync(path.join(cache, name)) && (cache.startsWith(root + path.sep) || writable(cache))) return path.join(cache, name);
+  for (const cache of roots) {
+    if (existsSync(path.join(cache, name)) && (cache.startsWith(root + path.sep) || writable(cache))) {
+      return path.join(cache, name);
+    }
+  }
   const cache = roots.find(writable);
   if (!cache) throw new SetupError(`no folder can be written to for the cache; tried ${roots.join(", ")}`);
   sweep(cache);
@@ -90,13 +117,21 @@ async function untar(archive, folder) {
   let said = "";
   tar.stderr.setEncoding("utf8").on("data", (text) => said += text);
   const ended = new Promise((resolve, reject) => {
-    tar.on("error", (error) => reject(new SetupError(`tar could not be started (${error.message}); install the package tar`)));
-    tar.on("close", (code) => code === 0 ? resolve() : reject(new SetupError(`tar failed on ${archive}: ${said.trim()}`)));
+    tar.on(
+      "error",
+      (error) => reject(new SetupError(`tar could not be started (${error.message}); install the package tar`)),
+    );
+    tar.on(
+      "close",
+      (code) => code === 0 ? resolve() : reject(new SetupError(`tar failed on ${archive}: ${said.trim()}`)),
+    );
   });
   await Promise.all([ended, brotli(archive, tar.stdin).catch(() => ended)]);
 }
 
-/** SwiftShader with a Vulkan loader (18 MB): `libvulkan.so.1`, `libvk_swiftshader.so` and its `vk_swiftshader_icd.json`. */
+/**
+ * SwiftShader with a Vulkan loader (18 MB): `libvulkan.so.1`, `libvk_swiftshader.so` and its `vk_swiftshader_icd.json`.
+ */
 export function unpackSwiftShader({ bin, version }) {
   return cached(`swiftshader-${version}`, (folder) => untar(path.join(bin, "swiftshader.tar.br"), folder));
 }
@@ -107,7 +142,9 @@ export function unpackChromium({ bin, version }) {
     const program = path.join(folder, "chromium");
     await brotli(path.join(bin, "chromium.br"), createWriteStream(program));
     chmodSync(program, 0o755);
-    for (const archive of ["swiftshader.tar.br", "al2023.tar.br", "fonts.tar.br"]) await untar(path.join(bin, archive), folder);
+    for (const archive of ["swiftshader.tar.br", "al2023.tar.br", "fonts.tar.br"]) {
+      await untar(path.join(bin, archive), folder);
+    }
     // The archive's fonts.conf names folders of a cloud function.
     writeFileSync(
       path.join(folder, "fonts.conf"),
@@ -117,9 +154,13 @@ export function unpackChromium({ bin, version }) {
 }
 
 /**
- * For a Chrome that ships SwiftShader without a Vulkan loader: a folder in which `libvulkan.so.1` is a link to that SwiftShader, which exports the loader's entry points.
+ * For a Chrome that ships SwiftShader without a Vulkan loader: a folder in which `libvulkan.so.1` is a link to that
+ * SwiftShader, which exports the loader's entry points.
  * @param {string} library the path of libvk_swiftshader.so
  */
 export function linkAsLoader(library) {
-  return cached(`loader-${createHash("sha256").update(library).digest("hex").slice(0, 16)}`, (folder) => symlinkSync(library, path.join(folder, "libvulkan.so.1")));
+  return cached(
+    `loader-${createHash("sha256").update(library).digest("hex").slice(0, 16)}`,
+    (folder) => symlinkSync(library, path.join(folder, "libvulkan.so.1")),
+  );
 }

@@ -17,7 +17,10 @@ const HEADS = headsPerGpu(MODEL, 8);
 const CONTEXT = 128 * K;
 const RANKS = 4;
 
-/** Computes the eight parameters from the printed figures. A second of work: end-to-end cells are solved by bisection over plans. */
+/**
+ * Computes the eight parameters from the printed figures. A second of work: end-to-end cells are solved by bisection
+ * over plans.
+ */
 export async function calibrate(): Promise<Parameters> {
   const p = {
     tensorShare: 0.6,
@@ -58,13 +61,18 @@ function kernelFloor(): number {
 /** Table 5's four SendRecv cells: bytes/s after the latency, geometric mean. */
 function flowRate(latency: number): number {
   const rates = TABLE_5.map((r) => {
-    const bytes = r.variant === "pass-kv" ? kvMessage(CONTEXT / RANKS, HEADS.kv, MODEL.headDim, 2) : qMessage(r.new / RANKS, HEADS.queries, MODEL.headDim, 2);
+    const bytes = r.variant === "pass-kv"
+      ? kvMessage(CONTEXT / RANKS, HEADS.kv, MODEL.headDim, 2)
+      : qMessage(r.new / RANKS, HEADS.queries, MODEL.headDim, 2);
     return bytes / (r.sendRecv * 1e-6 - latency);
   });
   return geometricMean(rates);
 }
 
-/** The kernel figure (8K causal on one GPU's heads) and Table 5's attention at a miss rate of 10 %, each without its launch: FLOP/s, geometric mean. */
+/**
+ * The kernel figure (8K causal on one GPU's heads) and Table 5's attention at a miss rate of 10 %, each without its
+ * launch: FLOP/s, geometric mean.
+ */
 function tensorRate(floor: number): number {
   const row = TABLE_5.find((r) => r.miss === "10")!;
   const alone = attentionFlops(causalPairs({ new: 8 * K, cached: 0 }), HEADS.queries, MODEL.headDim);
@@ -74,8 +82,16 @@ function tensorRate(floor: number): number {
 }
 
 /** The value of one parameter at which a plan takes `target` seconds; time must be monotone in it. */
-async function solve(p: Parameters, name: keyof Parameters, low: number, high: number, ask: Ask, target: number): Promise<number> {
-  const time = async (value: number) => (await plan({ ...ask, model: MODEL, cluster: GTT, parameters: { ...p, [name]: value } })).seconds;
+async function solve(
+  p: Parameters,
+  name: keyof Parameters,
+  low: number,
+  high: number,
+  ask: Ask,
+  target: number,
+): Promise<number> {
+  const time = async (value: number) =>
+    (await plan({ ...ask, model: MODEL, cluster: GTT, parameters: { ...p, [name]: value } })).seconds;
   const rising = (await time(high)) > (await time(low));
   let [a, b] = [low, high];
   for (let i = 0; i < 50; i++) {

@@ -1,11 +1,14 @@
 /** Every printed figure as a cell: what the paper says, and what to ask the planner for the same. */
-import type { PlanInput, Plan } from "../plan.ts";
+import type { Plan, PlanInput } from "../plan.ts";
 import { attentionFlops, attentionFlopsPrinted, causalPairs } from "../flops.ts";
 import { findModel, weightCount } from "../models.ts";
 import { cpElements, kvMessage, qMessage, tpElements } from "../traffic.ts";
 import { K, KERNEL_FLOPS, TABLE_4, TABLE_5, TABLE_6, TABLE_7, TABLE_8 } from "./tables.ts";
 
-/** What kind of figure a cell is; the accuracy bars go by it. `formula`: Tables 2 and 3, evaluated at 128K; `claim`: headline figures and prose. */
+/**
+ * What kind of figure a cell is; the accuracy bars go by it. `formula`: Tables 2 and 3, evaluated at 128K; `claim`:
+ * headline figures and prose.
+ */
 export type CellGroup = "ttft" | "ttit" | "part" | "decode" | "formula" | "claim";
 
 /** A layout and a step; the model is Llama 3 405B and the cluster GTT. */
@@ -46,7 +49,15 @@ export function table4Ask(row: { readonly new: number; readonly cached: number }
 function table2and3(): Cell[] {
   const { width, heads, kvHeads, headDim } = MODEL;
   const [T, P] = [3200, CONTEXT - 3200];
-  const cell = (id: string, table: string, label: string, unit: Cell["unit"], paper: number, mine: number, note?: string): Cell => ({
+  const cell = (
+    id: string,
+    table: string,
+    label: string,
+    unit: Cell["unit"],
+    paper: number,
+    mine: number,
+    note?: string,
+  ): Cell => ({
     id,
     table,
     label,
@@ -59,17 +70,76 @@ function table2and3(): Cell[] {
   });
   const causal = "the planner counts the causal pairs only, as Appendix A does; Table 3 counts all";
   return [
-    cell("t2.tp.linear", "Table 2", "TP: T N_H D_H per two linear layers, T = 128K", "elements", CONTEXT * heads * headDim, tpElements(CONTEXT, heads, headDim) / 2),
-    cell("t2.tp.total", "Table 2", "TP: 2 T N_H D_H a block", "elements", 2 * CONTEXT * heads * headDim, tpElements(CONTEXT, heads, headDim)),
-    cell("t2.cp.total", "Table 2", "CP: T N_KV D_H a block", "elements", cpElements(CONTEXT, kvHeads, headDim), kvMessage(CONTEXT, kvHeads, headDim, 1), "Table 2 counts K alone; K and V travel, as in Table 3"),
+    cell(
+      "t2.tp.linear",
+      "Table 2",
+      "TP: T N_H D_H per two linear layers, T = 128K",
+      "elements",
+      CONTEXT * heads * headDim,
+      tpElements(CONTEXT, heads, headDim) / 2,
+    ),
+    cell(
+      "t2.tp.total",
+      "Table 2",
+      "TP: 2 T N_H D_H a block",
+      "elements",
+      2 * CONTEXT * heads * headDim,
+      tpElements(CONTEXT, heads, headDim),
+    ),
+    cell(
+      "t2.cp.total",
+      "Table 2",
+      "CP: T N_KV D_H a block",
+      "elements",
+      cpElements(CONTEXT, kvHeads, headDim),
+      kvMessage(CONTEXT, kvHeads, headDim, 1),
+      "Table 2 counts K alone; K and V travel, as in Table 3",
+    ),
     cell("t2.tp.weights", "Table 2", "TP8: W / N_TP", "weights", 405e9 / 8, weightCount(MODEL) / 8),
     cell("t2.cp.weights", "Table 2", "CP: W", "weights", 405e9, weightCount(MODEL)),
-    cell("t3.full.flops", "Table 3", "full prefill 4 T² D, T = 128K", "FLOP", attentionFlopsPrinted(CONTEXT, 0, width), attentionFlops(causalPairs({ new: CONTEXT, cached: 0 }), heads, headDim), causal),
-    cell("t3.partial.flops", "Table 3", "partial prefill 4 T D (T+P), T = 3200 of 128K", "FLOP", attentionFlopsPrinted(T, P, width), attentionFlops(causalPairs({ new: T, cached: P }), heads, headDim), causal),
-    cell("t3.full.q", "Table 3", "Q bytes T D e, T = 128K", "B", CONTEXT * width * 2, qMessage(CONTEXT, heads, headDim, 2)),
-    cell("t3.full.kv", "Table 3", "KV bytes 2 T D (N_KV/N_H) e, T = 128K", "B", (2 * CONTEXT * width * kvHeads * 2) / heads, kvMessage(CONTEXT, kvHeads, headDim, 2)),
+    cell(
+      "t3.full.flops",
+      "Table 3",
+      "full prefill 4 T² D, T = 128K",
+      "FLOP",
+      attentionFlopsPrinted(CONTEXT, 0, width),
+      attentionFlops(causalPairs({ new: CONTEXT, cached: 0 }), heads, headDim),
+      causal,
+    ),
+    cell(
+      "t3.partial.flops",
+      "Table 3",
+      "partial prefill 4 T D (T+P), T = 3200 of 128K",
+      "FLOP",
+      attentionFlopsPrinted(T, P, width),
+      attentionFlops(causalPairs({ new: T, cached: P }), heads, headDim),
+      causal,
+    ),
+    cell(
+      "t3.full.q",
+      "Table 3",
+      "Q bytes T D e, T = 128K",
+      "B",
+      CONTEXT * width * 2,
+      qMessage(CONTEXT, heads, headDim, 2),
+    ),
+    cell(
+      "t3.full.kv",
+      "Table 3",
+      "KV bytes 2 T D (N_KV/N_H) e, T = 128K",
+      "B",
+      (2 * CONTEXT * width * kvHeads * 2) / heads,
+      kvMessage(CONTEXT, kvHeads, headDim, 2),
+    ),
     cell("t3.partial.q", "Table 3", "Q bytes T D e, T = 3200", "B", T * width * 2, qMessage(T, heads, headDim, 2)),
-    cell("t3.partial.kv", "Table 3", "KV bytes 2 (P+T) D (N_KV/N_H) e, P+T = 128K", "B", (2 * (P + T) * width * kvHeads * 2) / heads, kvMessage(P + T, kvHeads, headDim, 2)),
+    cell(
+      "t3.partial.kv",
+      "Table 3",
+      "KV bytes 2 (P+T) D (N_KV/N_H) e, P+T = 128K",
+      "B",
+      (2 * (P + T) * width * kvHeads * 2) / heads,
+      kvMessage(P + T, kvHeads, headDim, 2),
+    ),
   ];
 }
 
@@ -84,7 +154,7 @@ function table4(): Cell[] {
       paper: variant === "pass-kv" ? row.passKv : row.passQ,
       asks: [table4Ask(row, variant)],
       value: milliseconds,
-    })),
+    }))
   );
 }
 
@@ -114,8 +184,26 @@ function table6(): Cell[] {
     const label = `${row.context / K}K, ${row.cp === 1 ? "TP8" : `CP${row.cp}+TP8`}`;
     const id = `t6.${row.context / K}.cp${row.cp}`;
     return [
-      { id: `${id}.ttft`, table: "Table 6", label: `${label}, TTFT`, unit: "ms", group: "ttft", paper: row.ttft, asks: [{ cp: row.cp, tp: 8, new: row.context, variant: "pass-kv" }], value: milliseconds },
-      { id: `${id}.ttit`, table: "Table 6", label: `${label}, TTIT`, unit: "ms", group: "ttit", paper: row.ttit, asks: [decodeAsk(row.cp, 8, row.context, 1)], value: milliseconds },
+      {
+        id: `${id}.ttft`,
+        table: "Table 6",
+        label: `${label}, TTFT`,
+        unit: "ms",
+        group: "ttft",
+        paper: row.ttft,
+        asks: [{ cp: row.cp, tp: 8, new: row.context, variant: "pass-kv" }],
+        value: milliseconds,
+      },
+      {
+        id: `${id}.ttit`,
+        table: "Table 6",
+        label: `${label}, TTIT`,
+        unit: "ms",
+        group: "ttit",
+        paper: row.ttit,
+        asks: [decodeAsk(row.cp, 8, row.context, 1)],
+        value: milliseconds,
+      },
     ] satisfies Cell[];
   });
 }
@@ -124,8 +212,26 @@ function table7(): Cell[] {
   return TABLE_7.flatMap((row) => {
     const label = row.tp === 8 ? `CP${row.cp}+TP8` : `TP${row.tp}`;
     return [
-      { id: `t7.${row.name}.ttft`, table: "Table 7", label: `128K, ${label}, TTFT`, unit: "ms", group: "ttft", paper: row.ttft, asks: [{ ...PREFILL, cp: row.cp, tp: row.tp, variant: "pass-kv" }], value: milliseconds },
-      { id: `t7.${row.name}.ttit`, table: "Table 7", label: `128K, ${label}, TTIT`, unit: "ms", group: "ttit", paper: row.ttit, asks: [decodeAsk(row.cp, row.tp, CONTEXT, 1)], value: milliseconds },
+      {
+        id: `t7.${row.name}.ttft`,
+        table: "Table 7",
+        label: `128K, ${label}, TTFT`,
+        unit: "ms",
+        group: "ttft",
+        paper: row.ttft,
+        asks: [{ ...PREFILL, cp: row.cp, tp: row.tp, variant: "pass-kv" }],
+        value: milliseconds,
+      },
+      {
+        id: `t7.${row.name}.ttit`,
+        table: "Table 7",
+        label: `128K, ${label}, TTIT`,
+        unit: "ms",
+        group: "ttit",
+        paper: row.ttit,
+        asks: [decodeAsk(row.cp, row.tp, CONTEXT, 1)],
+        value: milliseconds,
+      },
     ] satisfies Cell[];
   });
 }
@@ -150,7 +256,12 @@ function table8(): Cell[] {
       cell("ring", "attention, whole ring", row.ring, (p) => p.layer.attend * cp),
       cell("sendrecv", "SendRecv", row.sendRecv, (p) => p.layer.transfer * (cp - 1)),
       cell("all2all", "All2All", row.all2all, (p) => p.layer.exchange),
-      cell("whole", "whole pass-Q", row.whole, (p) => p.layer.breakdown.attention + p.layer.breakdown.exposed + p.layer.breakdown.all2all),
+      cell(
+        "whole",
+        "whole pass-Q",
+        row.whole,
+        (p) => p.layer.breakdown.attention + p.layer.breakdown.exposed + p.layer.breakdown.all2all,
+      ),
     ];
   });
 }
@@ -161,7 +272,16 @@ function decodeAsk(cp: number, tp: number, cached: number, batch: number): Ask {
 
 function headline(): Cell[] {
   const million: Ask = { cp: 16, tp: 8, new: 1000 * K, variant: "pass-kv" };
-  const cell = (id: string, label: string, unit: Cell["unit"], group: CellGroup, paper: number, asks: readonly Ask[], value: Cell["value"], more: Partial<Cell> = {}): Cell => ({
+  const cell = (
+    id: string,
+    label: string,
+    unit: Cell["unit"],
+    group: CellGroup,
+    paper: number,
+    asks: readonly Ask[],
+    value: Cell["value"],
+    more: Partial<Cell> = {},
+  ): Cell => ({
     id: `headline.${id}`,
     table: "Headline",
     label,
@@ -178,14 +298,33 @@ function headline(): Cell[] {
     cell("1m.cp16", "1M on CP16, TTFT", "s", "ttft", 77, [million], seconds),
     cell("128k.cp16", "128K on CP16, TTFT", "s", "ttft", 3.8, [cp(16)], seconds),
     cell("128k.cp8", "128K on CP8, TTFT", "s", "ttft", 5.85, [cp(8)], seconds),
-    cell("1m.cp1", "1M on one host, TTFT, \"about\"", "s", "ttft", 1200, [{ tp: 8, new: 1000 * K }], seconds, { note: "does not fit one host's memory; printed as an estimate" }),
-    cell("128k.cp1", "128K on one host, TTFT, \"about\"", "s", "ttft", 60, [cp(1)], seconds, { excluded: "the introduction's round figure contradicts Tables 6 and 7 (42.010 s)" }),
+    cell("1m.cp1", '1M on one host, TTFT, "about"', "s", "ttft", 1200, [{ tp: 8, new: 1000 * K }], seconds, {
+      note: "does not fit one host's memory; printed as an estimate",
+    }),
+    cell("128k.cp1", '128K on one host, TTFT, "about"', "s", "ttft", 60, [cp(1)], seconds, {
+      excluded: "the introduction's round figure contradicts Tables 6 and 7 (42.010 s)",
+    }),
     cell("flops", "1M on CP16, FLOP/s a GPU", "TFLOP/s", "claim", 502, [million], ([p]) => p.flopsPerGpu / 1e12),
-    cell("efficiency", "1M on CP16, over the kernel's 540 TFLOP/s", "%", "claim", 93, [million], ([p]) => (p.flopsPerGpu / KERNEL_FLOPS) * 100),
+    cell(
+      "efficiency",
+      "1M on CP16, over the kernel's 540 TFLOP/s",
+      "%",
+      "claim",
+      93,
+      [million],
+      ([p]) => (p.flopsPerGpu / KERNEL_FLOPS) * 100,
+    ),
     cell("utilization", "1M on CP16, share of the peak", "%", "claim", 63, [million], ([p]) => p.utilization * 100),
-    cell("kernel", "attention kernel alone, 8K causal, one GPU", "TFLOP/s", "claim", KERNEL_FLOPS / 1e12, [{ tp: 8, new: 8 * K }], ([p]) => attentionRate(p)),
-    cell("tp16.gap", "TP16 slower than CP2 (prose, Fig. 7)", "%", "claim", 15, [tp(16), cp(2)], gap, { excluded: "Table 7 itself gives 42 %" }),
-    cell("tp64.gap", "TP64 slower than CP8 (prose, Fig. 7)", "%", "claim", 100, [tp(64), cp(8)], gap, { note: "from a plot whose 15 % at two hosts contradicts Table 7" }),
+    cell("kernel", "attention kernel alone, 8K causal, one GPU", "TFLOP/s", "claim", KERNEL_FLOPS / 1e12, [{
+      tp: 8,
+      new: 8 * K,
+    }], ([p]) => attentionRate(p)),
+    cell("tp16.gap", "TP16 slower than CP2 (prose, Fig. 7)", "%", "claim", 15, [tp(16), cp(2)], gap, {
+      excluded: "Table 7 itself gives 42 %",
+    }),
+    cell("tp64.gap", "TP64 slower than CP8 (prose, Fig. 7)", "%", "claim", 100, [tp(64), cp(8)], gap, {
+      note: "from a plot whose 15 % at two hosts contradicts Table 7",
+    }),
   ];
 }
 
@@ -198,4 +337,12 @@ function attentionRate(p: Plan): number {
 }
 
 /** Every cell, by table. Figures of 0 (no SendRecv on one rank) have no relative error. */
-export const CELLS: readonly Cell[] = [...table2and3(), ...table4(), ...table5(), ...table6(), ...table7(), ...table8(), ...headline()];
+export const CELLS: readonly Cell[] = [
+  ...table2and3(),
+  ...table4(),
+  ...table5(),
+  ...table6(),
+  ...table7(),
+  ...table8(),
+  ...headline(),
+];

@@ -2,11 +2,11 @@
 import type { Variant } from "../../ring/contract.ts";
 import { findCluster } from "../clusters.ts";
 import { findModel } from "../models.ts";
-import { type Parameters, PARAMETERS, PROVENANCE } from "../parameters.ts";
+import { PARAMETERS, type Parameters, PROVENANCE } from "../parameters.ts";
 import { NEAR_TIE, type Plan, plan } from "../plan.ts";
 import { type Ask, type Cell, type CellGroup, CELLS, table4Ask } from "./cells.ts";
 import { Turns } from "../../turns.ts";
-import { CONTRADICTIONS, type Contradiction, contradictionsOf } from "./contradictions.ts";
+import { type Contradiction, CONTRADICTIONS, contradictionsOf } from "./contradictions.ts";
 import { TABLE_4 } from "./tables.ts";
 
 /** One cell with its prediction. */
@@ -69,7 +69,14 @@ export async function paperReport(parameters: Parameters = PARAMETERS, signal?: 
   const answer = async (ask: Ask): Promise<Plan> => {
     await turns.next();
     const key = keyOf(ask);
-    const found = known.get(key) ?? (await plan({ ...ask, model: findModel("llama3-405b"), cluster: findCluster("gtt"), parameters, ...(signal === undefined ? {} : { signal }) }));
+    const found = known.get(key) ??
+      (await plan({
+        ...ask,
+        model: findModel("llama3-405b"),
+        cluster: findCluster("gtt"),
+        parameters,
+        ...(signal === undefined ? {} : { signal }),
+      }));
     known.set(key, found);
     return found;
   };
@@ -85,10 +92,25 @@ export async function paperReport(parameters: Parameters = PARAMETERS, signal?: 
     const apart = Math.max(row.passKv, row.passQ) / Math.min(row.passKv, row.passQ) - 1;
     const paper = row.passKv < row.passQ ? "pass-kv" : "pass-q";
     const model = kv.seconds <= q.seconds ? "pass-kv" : "pass-q";
-    winners.push({ new: row.new, cached: row.cached, paper, model, apart, nearTie: apart < NEAR_TIE, agrees: paper === model });
+    winners.push({
+      new: row.new,
+      cached: row.cached,
+      paper,
+      model,
+      apart,
+      nearTie: apart < NEAR_TIE,
+      agrees: paper === model,
+    });
   }
-  const group = (name: CellGroup) => errorsOf(rows.filter((r) => r.group === name && r.excluded === undefined && r.error !== null));
-  const errors = { ttft: group("ttft"), ttit: group("ttit"), part: group("part"), decode: group("decode"), claim: group("claim") };
+  const group = (name: CellGroup) =>
+    errorsOf(rows.filter((r) => r.group === name && r.excluded === undefined && r.error !== null));
+  const errors = {
+    ttft: group("ttft"),
+    ttit: group("ttit"),
+    part: group("part"),
+    decode: group("decode"),
+    claim: group("claim"),
+  };
   return { rows, errors, winners, contradictions: CONTRADICTIONS, parameters };
 }
 
@@ -114,7 +136,10 @@ function rowOf(cell: Cell, model: number): PaperRow {
 /** A cell that prints a calibration cell's figure again is no prediction either. */
 function sameFigure(cell: Cell): boolean {
   const scale = (c: Cell) => c.paper * (c.unit === "s" ? 1e3 : 1);
-  return CELLS.some((other) => other !== cell && other.group === cell.group && scale(other) === scale(cell) && other.asks.map(keyOf).join() === cell.asks.map(keyOf).join() && PROVENANCE.some((p) => p.cells.includes(other.id)));
+  return CELLS.some((other) =>
+    other !== cell && other.group === cell.group && scale(other) === scale(cell) &&
+    other.asks.map(keyOf).join() === cell.asks.map(keyOf).join() && PROVENANCE.some((p) => p.cells.includes(other.id))
+  );
 }
 
 /** An ask as text, whatever the order of its fields. */

@@ -4,7 +4,12 @@
 export const K = 1000;
 
 /** Table 4: TTFT in ms on CP4, GTT, P + T = 128,000. */
-export const TABLE_4: readonly { readonly cached: number; readonly new: number; readonly passKv: number; readonly passQ: number }[] = [
+export const TABLE_4: readonly {
+  readonly cached: number;
+  readonly new: number;
+  readonly passKv: number;
+  readonly passQ: number;
+}[] = [
   { cached: 126720, new: 1280, passKv: 1023.39, passQ: 898.71 },
   { cached: 124800, new: 3200, passKv: 1110.18, passQ: 1046.43 },
   { cached: 123840, new: 4160, passKv: 1298.92, passQ: 1280.1 },
@@ -19,7 +24,14 @@ export const TABLE_4: readonly { readonly cached: number; readonly new: number; 
 ];
 
 /** Table 5: µs of one ring iteration (SendRecv, attention) and of the one All2All, CP4, P + T = 128,000. */
-export const TABLE_5: readonly { readonly miss: string; readonly new: number; readonly variant: "pass-kv" | "pass-q"; readonly sendRecv: number; readonly attend: number; readonly all2all?: number }[] = [
+export const TABLE_5: readonly {
+  readonly miss: string;
+  readonly new: number;
+  readonly variant: "pass-kv" | "pass-q";
+  readonly sendRecv: number;
+  readonly attend: number;
+  readonly all2all?: number;
+}[] = [
   { miss: "2.5", new: 3200, variant: "pass-kv", sendRecv: 627, attend: 414 },
   { miss: "2.5", new: 3200, variant: "pass-q", sendRecv: 166, attend: 414, all2all: 424 },
   { miss: "10", new: 12800, variant: "pass-kv", sendRecv: 631, attend: 1608 },
@@ -27,7 +39,12 @@ export const TABLE_5: readonly { readonly miss: string; readonly new: number; re
 ];
 
 /** Table 6: TTFT and TTIT in ms, batch 1. */
-export const TABLE_6: readonly { readonly context: number; readonly cp: number; readonly ttft: number; readonly ttit: number }[] = [
+export const TABLE_6: readonly {
+  readonly context: number;
+  readonly cp: number;
+  readonly ttft: number;
+  readonly ttit: number;
+}[] = [
   { context: 8 * K, cp: 1, ttft: 1740, ttit: 44.51 },
   { context: 128 * K, cp: 1, ttft: 42010, ttit: 46.26 },
   { context: 8 * K, cp: 2, ttft: 999, ttit: 65.61 },
@@ -35,7 +52,13 @@ export const TABLE_6: readonly { readonly context: number; readonly cp: number; 
 ];
 
 /** Table 7: TTFT and TTIT in ms at 128K, batch 1; the third of them tensor parallel over two hosts. */
-export const TABLE_7: readonly { readonly name: string; readonly cp: number; readonly tp: number; readonly ttft: number; readonly ttit: number }[] = [
+export const TABLE_7: readonly {
+  readonly name: string;
+  readonly cp: number;
+  readonly tp: number;
+  readonly ttft: number;
+  readonly ttit: number;
+}[] = [
   { name: "cp1", cp: 1, tp: 8, ttft: 42010, ttit: 46.26 },
   { name: "cp2", cp: 2, tp: 8, ttft: 21042, ttit: 60.23 },
   { name: "tp16", cp: 1, tp: 16, ttft: 29917, ttit: 39.52 },

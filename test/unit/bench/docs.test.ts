@@ -21,6 +21,8 @@ test("what ships passed its checks, and says on what it was measured", async () 
     const d = JSON.parse(await readFile(path.join(folder, name), "utf8")) as BenchDocument;
     assert.deepEqual([d.benchmark, d.passed], ["ringside bench", true], name);
     assert.ok(d.adapter.name !== "" && d.adapterSource !== null && Object.keys(d.versions).length >= 2, name);
-    for (const peer of d.peers) assert.ok(peer.agrees && Math.abs(peer.ratio - peer.peerSeconds / peer.ourSeconds) < 1e-9, name);
+    for (const peer of d.peers) {
+      assert.ok(peer.agrees && Math.abs(peer.ratio - peer.peerSeconds / peer.ourSeconds) < 1e-9, name);
+    }
   }
 });

@@ -19,15 +19,23 @@ function parse(bytes: Uint8Array): Map<number, (number | Uint8Array)[]> {
   const take = (count: number) => bytes.subarray(at, at += count);
   while (at < bytes.length) {
     const key = varint();
-    const value = key % 8 === 0 ? varint() : key % 8 === 2 ? take(varint()) : key % 8 === 5 ? take(4) : assert.fail(`wire type ${key % 8}`);
+    const value = key % 8 === 0
+      ? varint()
+      : key % 8 === 2
+      ? take(varint())
+      : key % 8 === 5
+      ? take(4)
+      : assert.fail(`wire type ${key % 8}`);
     fields.set(Math.floor(key / 8), [...(fields.get(Math.floor(key / 8)) ?? []), value]);
   }
   assert.equal(at, bytes.length, "fields end where the message ends");
   return fields;
 }
 
-const sub = (fields: ReturnType<typeof parse>, field: number) => (fields.get(field) ?? []).map((value) => parse(value as Uint8Array));
-const texts = (fields: ReturnType<typeof parse>, field: number) => (fields.get(field) ?? []).map((value) => new TextDecoder().decode(value as Uint8Array));
+const sub = (fields: ReturnType<typeof parse>, field: number) =>
+  (fields.get(field) ?? []).map((value) => parse(value as Uint8Array));
+const texts = (fields: ReturnType<typeof parse>, field: number) =>
+  (fields.get(field) ?? []).map((value) => new TextDecoder().decode(value as Uint8Array));
 
 test("the model is one GroupQueryAttention node with its inputs, outputs and attributes", () => {
   const model = parse(groupQueryAttention({ tokens: 300, heads: 8, kvHeads: 2, headDim: 64, scale: 0.125 }));
@@ -36,11 +44,23 @@ test("the model is one GroupQueryAttention node with its inputs, outputs and att
   const [node, ...others] = sub(graph, 1);
   assert.equal(others.length, 0);
   assert.deepEqual([texts(node, 4), texts(node, 7)], [["GroupQueryAttention"], ["com.microsoft"]]);
-  assert.deepEqual(texts(node, 1), ["query", "key", "value", "past_key", "past_value", "seqlens_k", "total_sequence_length"]);
+  assert.deepEqual(texts(node, 1), [
+    "query",
+    "key",
+    "value",
+    "past_key",
+    "past_value",
+    "seqlens_k",
+    "total_sequence_length",
+  ]);
   assert.deepEqual(texts(node, 2), ["output", "present_key", "present_value"]);
   const attributes = sub(node, 5).map((a) => {
     const real = a.get(2)?.[0] as Uint8Array | undefined;
-    return [texts(a, 1)[0], a.get(3)?.[0] ?? new DataView(real!.buffer, real!.byteOffset, 4).getFloat32(0, true), a.get(20)![0]];
+    return [
+      texts(a, 1)[0],
+      a.get(3)?.[0] ?? new DataView(real!.buffer, real!.byteOffset, 4).getFloat32(0, true),
+      a.get(20)![0],
+    ];
   });
   assert.deepEqual(attributes, [["num_heads", 8, 2], ["kv_num_heads", 2, 2], ["scale", 0.125, 1]]);
   const port = (p: ReturnType<typeof parse>) => {
@@ -48,10 +68,22 @@ test("the model is one GroupQueryAttention node with its inputs, outputs and att
     return [texts(p, 1)[0], tensor.get(1)![0], ...sub(sub(tensor, 2)[0], 1).map((d) => d.get(1)![0])];
   };
   assert.deepEqual(sub(graph, 11).map(port), [
-    ["query", 1, 1, 300, 512], ["key", 1, 1, 300, 128], ["value", 1, 1, 300, 128], ["past_key", 1, 1, 2, 0, 64], ["past_value", 1, 1, 2, 0, 64],
-    ["seqlens_k", 6, 1], ["total_sequence_length", 6],
+    ["query", 1, 1, 300, 512],
+    ["key", 1, 1, 300, 128],
+    ["value", 1, 1, 300, 128],
+    ["past_key", 1, 1, 2, 0, 64],
+    ["past_value", 1, 1, 2, 0, 64],
+    ["seqlens_k", 6, 1],
+    ["total_sequence_length", 6],
   ]);
-  assert.deepEqual(sub(graph, 12).map(port), [["output", 1, 1, 300, 512], ["present_key", 1, 1, 2, 300, 64], ["present_value", 1, 1, 2, 300, 64]]);
+  assert.deepEqual(sub(graph, 12).map(port), [["output", 1, 1, 300, 512], ["present_key", 1, 1, 2, 300, 64], [
+    "present_value",
+    1,
+    1,
+    2,
+    300,
+    64,
+  ]]);
 });
 
 test("the wire format: bytes of the specification's own examples, and what it refuses", () => {

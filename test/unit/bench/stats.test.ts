@@ -45,6 +45,9 @@ test("work counts visible pairs, each row of K and V once", () => {
 });
 
 test("a micro-kernel without the lines that f16 replaces is refused", () => {
-  assert.match(asHalf("alias T = f32; // specialise\nalias T4 = vec4f; // specialise"), /^enable f16;\nalias T = f16;\nalias T4 = vec4h;$/);
+  assert.match(
+    asHalf("alias T = f32; // specialise\nalias T4 = vec4f; // specialise"),
+    /^enable f16;\nalias T = f16;\nalias T4 = vec4h;$/,
+  );
   assert.throws(() => asHalf("alias T = f32;"), /no line matches/);
 });

@@ -1,4 +1,5 @@
-// A text on trial: what the compiler says is told at its line, a right edit passes the grid and is timed, wrong ones fail where they are wrong.
+// A text on trial: what the compiler says is told at its line, a right edit passes the grid and is timed, wrong ones
+// fail where they are wrong.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import test from "node:test";
@@ -26,9 +27,23 @@ test("roles follow the engine's tables; every kernel that runs use has a grid", 
   const { gpu } = await testGpu();
   assert.equal(roleOf(tileKernelOf(gpu)), "tiles");
   assert.ok(suits(tileKernelOf(gpu), gpu) && suits("attend", gpu));
-  assert.deepEqual(Object.keys(textUrls).map((name) => [name, roleOf(name), casesOf(name).length > 0]).filter(([, role]) => role !== "tiles"), [
-    ["decode", "pieces", true], ["decode-subgroup4", "pieces", true], ["decode-subgroups", "pieces", true], ["merge", "merge", true], ["merge-parts", "merge", true], ["seeded", "inputs", false], ["bench-dot", "ceiling", false], ["bench-fma", "ceiling", false], ["bench-matrix", "ceiling", false], ["bench-copy", "ceiling", false],
-  ]);
+  assert.deepEqual(
+    Object.keys(textUrls).map((name) => [name, roleOf(name), casesOf(name).length > 0]).filter(([, role]) =>
+      role !== "tiles"
+    ),
+    [
+      ["decode", "pieces", true],
+      ["decode-subgroup4", "pieces", true],
+      ["decode-subgroups", "pieces", true],
+      ["merge", "merge", true],
+      ["merge-parts", "merge", true],
+      ["seeded", "inputs", false],
+      ["bench-dot", "ceiling", false],
+      ["bench-fma", "ceiling", false],
+      ["bench-matrix", "ceiling", false],
+      ["bench-copy", "ceiling", false],
+    ],
+  );
 });
 
 test("an error of syntax, and one of types, are told at their lines", async () => {
@@ -45,9 +60,16 @@ test("what the host counts on is asked for: its lines, the entry point, every bi
   const said = async (text: string) => errors(await t.compile("merge", text)).map(({ message }) => message).join("\n");
   assert.match(await said(edited("merge", "fn merge", "fn merged")), /found merged, expected the entry point merge/);
   assert.match(await said(edited("merge", "{ lse[row] =", "{ let unused =")), /the host's bindings .* do not fit/s);
-  const without = edited("merge", /@group\(0\) @binding\(4\).*\n/, "").replace(/ {4}if \([^)]*\) \{ lse\[row\] = .*\n/, "");
+  const without = edited("merge", /@group\(0\) @binding\(4\).*\n/, "").replace(
+    / {4}if \([^)]*\) \{ lse\[row\] = .*\n/,
+    "",
+  );
   assert.match(await said(without), /binding 4 \(lse\) is missing/);
-  assert.match(errors(await t.compile("decode", edited("decode", "alias Q4 = ", "alias Q4="))).map(({ message }) => message).join(), /the host replaces it/);
+  assert.match(
+    errors(await t.compile("decode", edited("decode", "alias Q4 = ", "alias Q4="))).map(({ message }) => message)
+      .join(),
+    /the host replaces it/,
+  );
 });
 
 test("a text that compiles as it stands and not for another head size is refused, and says for which", async () => {
@@ -65,14 +87,21 @@ test("a renamed variable passes the grid and is timed beside the shipped text; a
   const cases = (await t.check("decode", renamed))!;
   assert.equal(cases.length, casesOf("decode").length);
   for (const { label, passed, out } of cases) assert.ok(passed, `${label}: ${out.max}`);
-  assert.ok(cases.some(({ label }) => label.endsWith("in f16")) && cases.some(({ label }) => label.endsWith("in bf16")));
+  assert.ok(
+    cases.some(({ label }) => label.endsWith("in f16")) && cases.some(({ label }) => label.endsWith("in bf16")),
+  );
   assert.ok(cases.some(({ out }) => out.max > 0), "nothing differs at all: the check compares a result with itself");
   const failing = async (name: string, text: string) => {
     assert.deepEqual(errors(await t.compile(name, text)), []);
     return (await t.check(name, text))!.filter(({ passed }) => !passed);
   };
-  assert.equal((await failing("decode", edited("decode", "params.scale * LOG2E", "LOG2E"))).length >= cases.length - 1, true);
-  assert.ok((await failing("decode", edited("decode", "i < count; i += GROUPS", "i + 1u < count; i += GROUPS"))).length > 0);
+  assert.equal(
+    (await failing("decode", edited("decode", "params.scale * LOG2E", "LOG2E"))).length >= cases.length - 1,
+    true,
+  );
+  assert.ok(
+    (await failing("decode", edited("decode", "i < count; i += GROUPS", "i + 1u < count; i += GROUPS"))).length > 0,
+  );
 });
 
 test("merge.wgsl is checked where it runs, and both are timed in turns, results compared", async () => {
@@ -80,7 +109,8 @@ test("merge.wgsl is checked where it runs, and both are timed in turns, results 
   const steps: string[] = [];
   const again = `${texts.merge}// the same\n`;
   assert.deepEqual(errors(await t.compile("merge", again)), []);
-  const cases = (await t.check("merge", again, undefined, (done, total, what) => steps.push(`${done}/${total} ${what}`)))!;
+  const cases =
+    (await t.check("merge", again, undefined, (done, total, what) => steps.push(`${done}/${total} ${what}`)))!;
   assert.ok(cases.every(({ passed, merged }) => passed && merged));
   assert.equal(steps.length, cases.length);
   const times = await t.time("merge", again, 3);
@@ -90,7 +120,11 @@ test("merge.wgsl is checked where it runs, and both are timed in turns, results 
     assert.ok(shipped.median > 0 && text.median > 0 && ratio.min <= ratio.median && ratio.median <= ratio.max);
     assert.deepEqual([apart.max, apart.within], [0, true]);
   }
-  const wrong = edited("merge", "let weight = select(0.0, exp(part - top)", "let weight = select(0.0, exp2(part - top)");
+  const wrong = edited(
+    "merge",
+    "let weight = select(0.0, exp(part - top)",
+    "let weight = select(0.0, exp2(part - top)",
+  );
   assert.ok((await t.check("merge", wrong))!.some(({ passed }) => !passed));
   assert.ok((await t.time("merge", wrong, 1)).every(({ apart }) => !apart.within));
 });
@@ -101,19 +135,36 @@ test("every shipped kernel compiles with its loops bounded, and computes the sam
   for (const name of Object.keys(texts).filter((name) => casesOf(name).length > 0 && suits(name, gpu))) {
     assert.deepEqual(await t.ends(name, `${texts[name]}// edited\n`), {}, name);
   }
-  const endings = ["while (true) {}", "loop { if (params.rows == 4294967295u) { break; } }", "for (var n: u32 = 0u; n < 2u; n += 0u) { let m = n; }"];
+  const endings = [
+    "while (true) {}",
+    "loop { if (params.rows == 4294967295u) { break; } }",
+    "for (var n: u32 = 0u; n < 2u; n += 0u) { let m = n; }",
+  ];
   for (const ending of endings) {
     // Beside the result, which stays right: only the bound can tell.
-    const found = await t.ends("merge", edited("merge", "    var top: f32 = NONE;", `    ${ending}\n    var top: f32 = NONE;`));
+    const found = await t.ends(
+      "merge",
+      edited("merge", "    var top: f32 = NONE;", `    ${ending}\n    var top: f32 = NONE;`),
+    );
     assert.match(found.endless ?? "", /a loop took more than 8192 turns/, ending);
   }
-  assert.match((await t.ends("decode", edited("decode", "i < count; i += GROUPS", "i < count; i += 0u"))).endless ?? "", /seems to have no end/);
+  assert.match(
+    (await t.ends("decode", edited("decode", "i < count; i += GROUPS", "i < count; i += 0u"))).endless ?? "",
+    /seems to have no end/,
+  );
   assert.equal(bounded(texts["bench-copy"]), undefined);
-  assert.match(bounded("@group(0) @binding(0) var<storage, read_write> o: array<f32>;\n@compute @workgroup_size(1) fn f() { if (o[0] > 0) { return; } /* for { */ }")!, /if \(o\[0\] > 0\) \{ if \(ringside_endless\) \{ for .* \} \} return; \} \/\* for \{ \*\/ if \(ringside_endless\)/);
+  assert.match(
+    bounded(
+      "@group(0) @binding(0) var<storage, read_write> o: array<f32>;\n@compute @workgroup_size(1) fn f() { if (o[0] > 0) { return; } /* for { */ }",
+    )!,
+    /if \(o\[0\] > 0\) \{ if \(ringside_endless\) \{ for .* \} \} return; \} \/\* for \{ \*\/ if \(ringside_endless\)/,
+  );
 });
 
 test("a trial is cancelled between its steps", async () => {
   const t = await trials();
   const abort = new AbortController();
-  await assert.rejects(t.check("merge", texts.merge, abort.signal, (done) => done === 2 && abort.abort()), { name: "AbortError" });
+  await assert.rejects(t.check("merge", texts.merge, abort.signal, (done) => done === 2 && abort.abort()), {
+    name: "AbortError",
+  });
 });

@@ -44,5 +44,8 @@ test("a device that stays slow is waited for a second, no longer", async () => {
 });
 
 test("a software adapter has no clocks of its own to warm", async () => {
-  assert.equal(await Warmth.of((await testGpu()).gpu, await readMicroShaders((url) => readFile(url, "utf8"))), undefined);
+  assert.equal(
+    await Warmth.of((await testGpu()).gpu, await readMicroShaders((url) => readFile(url, "utf8"))),
+    undefined,
+  );
 });

@@ -1,4 +1,6 @@
-/** The client against a fake worker: what it does with good ones, slow ones, silent ones, and those that talk nonsense. */
+/**
+ * The client against a fake worker: what it does with good ones, slow ones, silent ones, and those that talk nonsense.
+ */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
@@ -16,14 +18,30 @@ const ROWS = { ...RUN, rows: [[0, 0], [7, 1]] as const };
 /** O of ROWS as a worker might send it. */
 const OUT = seededRows(9, "q", 0, 2, 16);
 const LSE = Float32Array.of(1, -Infinity);
-const refs = (out = 1, lse = 2) => ({ out: { stream: out, dtype: "f32", shape: [2, 16], bytes: 128 }, lse: { stream: lse, dtype: "f32", shape: [2], bytes: 8 } });
+const refs = (out = 1, lse = 2) => ({
+  out: { stream: out, dtype: "f32", shape: [2, 16], bytes: 128 },
+  lse: { stream: lse, dtype: "f32", shape: [2], bytes: 8 },
+});
 const bytes = (x: Float32Array) => new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
 
-/** Runs `use` on a remote whose worker is `serve`; at the end nothing that the client said was against the schema, and no token leaked. */
-async function withWorker(serve: (peer: Peer, n: number) => Promise<void>, use: (remote: Remote, peers: Peer[]) => Promise<void>, options: Partial<RemoteOptions> = {}): Promise<void> {
+/**
+ * Runs `use` on a remote whose worker is `serve`; at the end nothing that the client said was against the schema, and
+ * no token leaked.
+ */
+async function withWorker(
+  serve: (peer: Peer, n: number) => Promise<void>,
+  use: (remote: Remote, peers: Peer[]) => Promise<void>,
+  options: Partial<RemoteOptions> = {},
+): Promise<void> {
   const worker = await fakeWorker(serve);
   try {
-    const remote = await client.connect({ url: worker.url, token: TOKEN, idleSeconds: 1, connectSeconds: 5, ...options });
+    const remote = await client.connect({
+      url: worker.url,
+      token: TOKEN,
+      idleSeconds: 1,
+      connectSeconds: 5,
+      ...options,
+    });
     try {
       await use(remote, worker.peers);
     } catch (error) {
@@ -62,18 +80,31 @@ test("a seeded call: its place, progress and spans as they come, and rows in fra
     peer.say({ type: "spans", id, spans: [{ ...SPAN, hop: 1 }] });
     peer.say({ type: "result", id, value: runValue(), tensors: refs() });
     peer.socket.send(writeFrame(2, 0, bytes(LSE)));
-    for (const [from, to] of [[0, 1], [1, 64], [64, 128]]) peer.socket.send(writeFrame(1, from, bytes(OUT).subarray(from, to)));
+    for (const [from, to] of [[0, 1], [1, 64], [64, 128]]) {
+      peer.socket.send(writeFrame(1, from, bytes(OUT).subarray(from, to)));
+    }
     const last = await peer.hears((m) => m.type === "ack" && m.stream === 1 && m.received === 128);
     assert.ok(last);
   }, async (remote) => {
     assert.equal(remote.state, "open");
     assert.equal(remote.facts.devices[0].name, "a fake");
     const told: unknown[] = [];
-    const { out, lse, report } = await remote.attendSeeded({ ...ROWS, onQueued: (place) => told.push(place), onProgress: (...p) => told.push(p), onSpans: (s) => told.push(s.length) });
+    const { out, lse, report } = await remote.attendSeeded({
+      ...ROWS,
+      onQueued: (place) => told.push(place),
+      onProgress: (...p) => told.push(p),
+      onSpans: (s) => told.push(s.length),
+    });
     assert.deepEqual(told, [2, 0, [1, 4, "hop 0"], 1, 1]);
     assert.deepEqual([out, lse], [OUT, LSE]);
     assert.deepEqual(report.spans.map((s) => s.hop), [0, 1]);
-    assert.deepEqual([report.backend, report.adapter.name, report.kernel, report.remote.simulated, report.remote.address], ["remote", "a fake", "flash-cpu", true, remote.address]);
+    assert.deepEqual([
+      report.backend,
+      report.adapter.name,
+      report.kernel,
+      report.remote.simulated,
+      report.remote.address,
+    ], ["remote", "a fake", "flash-cpu", true, remote.address]);
   }));
 
 test("own tensors go up within the window, whole, and only as fast as they are acknowledged", () => {
@@ -90,7 +121,10 @@ test("own tensors go up within the window, whole, and only as fast as they are a
       let received = 0;
       while (received < size) {
         await new Promise((resolve) => setTimeout(resolve, 20)); // a slow reader
-        const underWay = peer.frames.slice(seen).filter((f) => f[4] === stream).reduce((sum, f) => sum + f.length - 16, 0);
+        const underWay = peer.frames.slice(seen).filter((f) => f[4] === stream).reduce(
+          (sum, f) => sum + f.length - 16,
+          0,
+        );
         assert.ok(underWay <= LIMITS.window, `${underWay} bytes unacknowledged`);
         for (; seen < peer.frames.length; seen++) {
           const frame = peer.frames[seen];
@@ -106,13 +140,30 @@ test("own tensors go up within the window, whole, and only as fast as they are a
       assert.deepEqual(Buffer.concat(got.get(stream)!), Buffer.from(x.buffer));
     }
     peer.say({ type: "queued", id, place: 0 });
-    peer.say({ type: "result", id, value: runValue(), tensors: { out: { stream: 1, dtype: "f32", shape: [T, heads, 16], bytes: T * heads * 64 }, lse: { stream: 2, dtype: "f32", shape: [T, heads], bytes: T * heads * 4 } } });
+    peer.say({
+      type: "result",
+      id,
+      value: runValue(),
+      tensors: {
+        out: { stream: 1, dtype: "f32", shape: [T, heads, 16], bytes: T * heads * 64 },
+        lse: { stream: 2, dtype: "f32", shape: [T, heads], bytes: T * heads * 4 },
+      },
+    });
     // What comes down is acknowledged at every quarter of the window.
     for (let at = 0; at < T * heads * 64; at += 512) peer.socket.send(writeFrame(1, at, new Uint8Array(512)));
     await peer.hears((m) => m.type === "ack" && m.stream === 1 && m.received === 1024);
     peer.socket.send(writeFrame(2, 0, new Uint8Array(T * heads * 4)));
   }, async (remote) => {
-    const result = await remote.attend({ q, k, v: k, sequences: [{ new: T, cached: 0 }], heads, kvHeads: 1, headDim: 16, ranks: 2 });
+    const result = await remote.attend({
+      q,
+      k,
+      v: k,
+      sequences: [{ new: T, cached: 0 }],
+      heads,
+      kvHeads: 1,
+      headDim: 16,
+      ranks: 2,
+    });
     assert.equal(result.out.length, T * heads * 16);
   }, { idleSeconds: 10 });
 });
@@ -120,18 +171,32 @@ test("own tensors go up within the window, whole, and only as fast as they are a
 test("errors of the protocol become the engine's", async () => {
   const said: [Record<string, unknown>, (error: Error) => boolean][] = [
     [{ code: "bad-input", message: "heads: found 3" }, (e) => e instanceof InputError && !(e instanceof LimitError)],
-    [{ code: "does-not-fit", message: "too much", details: { need: 10, have: 5, fits: "4 tokens" } }, (e) => e instanceof LimitError && e.need === 10 && e.have === 5 && /too much; what would fit: 4 tokens/.test(e.message)],
+    [
+      { code: "does-not-fit", message: "too much", details: { need: 10, have: 5, fits: "4 tokens" } },
+      (e) =>
+        e instanceof LimitError && e.need === 10 && e.have === 5 &&
+        /too much; what would fit: 4 tokens/.test(e.message),
+    ],
     [{ code: "rank-died", message: "gone", details: { rank: 3 } }, (e) => e instanceof RankError && e.rank === 3],
     [{ code: "rank-died", message: "gone" }, (e) => e instanceof RemoteError && e.code === "worker-failed"],
     [{ code: "queue-full", message: "4 wait" }, (e) => e instanceof RemoteError && e.code === "queue-full"],
-    [{ code: "worker-failed", message: `it said ${TOKEN}` }, (e) => e instanceof RemoteError && !e.message.includes(TOKEN)],
+    [
+      { code: "worker-failed", message: `it said ${TOKEN}` },
+      (e) => e instanceof RemoteError && !e.message.includes(TOKEN),
+    ],
     [{ code: "time-limit", message: "60 s" }, (e) => e instanceof RemoteError && e.code === "time-limit"],
   ];
   await withWorker(async (peer) => {
     await peer.greet();
     for (const [n, [error]] of said.entries()) peer.say({ type: "error", id: (await peer.call(n)).id, ...error });
   }, async (remote) => {
-    for (const [error, right] of said) await assert.rejects(remote.attendSeeded(RUN), (e: Error) => right(e) && e.message.startsWith(remote.address) || e instanceof RankError, JSON.stringify(error));
+    for (const [error, right] of said) {
+      await assert.rejects(
+        remote.attendSeeded(RUN),
+        (e: Error) => right(e) && e.message.startsWith(remote.address) || e instanceof RankError,
+        JSON.stringify(error),
+      );
+    }
     assert.equal(remote.state, "open");
   });
 });
@@ -195,9 +260,18 @@ test("silence: a worker that never answers, one that forgets a call, one whose b
     for (let n = 1;; n++) peer.say({ type: "result", id: (await peer.call(n)).id, value: {}, tensors: {} });
   };
   const start = performance.now();
-  await withWorker((peer) => peer.greet(), (remote) => fails(remote.attendSeeded(RUN), "silent", /no sign of life for 1\.\d s, while attend was under way/));
-  await withWorker(forgets, (remote) => fails(remote.attendSeeded(RUN), "silent", /did not say anything of it for 1 s/));
-  await withWorker(stops, (remote) => fails(remote.attendSeeded(ROWS), "silent", /the bytes of its result stopped coming for 1 s/));
+  await withWorker(
+    (peer) => peer.greet(),
+    (remote) => fails(remote.attendSeeded(RUN), "silent", /no sign of life for 1\.\d s, while attend was under way/),
+  );
+  await withWorker(
+    forgets,
+    (remote) => fails(remote.attendSeeded(RUN), "silent", /did not say anything of it for 1 s/),
+  );
+  await withWorker(
+    stops,
+    (remote) => fails(remote.attendSeeded(ROWS), "silent", /the bytes of its result stopped coming for 1 s/),
+  );
   assert.ok(performance.now() - start < 15_000);
 });
 
@@ -227,7 +301,8 @@ test("a run beyond the worker's own limit ends here too", () =>
   }, (remote) => fails(remote.attendSeeded(RUN), "time-limit")));
 
 test("nonsense ends the connection with what was found, and every call on it", async () => {
-  const result = (peer: Peer, id: number, tensors: unknown) => peer.say({ type: "result", id, value: runValue(), tensors });
+  const result = (peer: Peer, id: number, tensors: unknown) =>
+    peer.say({ type: "result", id, value: runValue(), tensors });
   const cases: [RegExp, (peer: Peer, id: number) => void][] = [
     [/found no JSON: "\{nonsense"/, (peer) => peer.socket.send("{nonsense")],
     [/type: found "dance", expected welcome, queued/, (peer) => peer.say({ type: "dance" })],
@@ -238,16 +313,33 @@ test("nonsense ends the connection with what was found, and every call on it", a
     [/second welcome/, (peer) => void peer.greet()],
     [/ack of 5 bytes of stream 1, which were not sent/, (peer) => peer.say({ type: "ack", stream: 1, received: 5 })],
     [/found no tensor as lse of attend, expected f32 \[2\]/, (peer, id) => result(peer, id, { out: refs().out })],
-    [/found f32 \[3, 16\] of 192 bytes as out/, (peer, id) => result(peer, id, { ...refs(), out: { ...refs().out, shape: [3, 16], bytes: 192 } })],
+    [
+      /found f32 \[3, 16\] of 192 bytes as out/,
+      (peer, id) => result(peer, id, { ...refs(), out: { ...refs().out, shape: [3, 16], bytes: 192 } }),
+    ],
     [/of 129 bytes as out/, (peer, id) => result(peer, id, { ...refs(), out: { ...refs().out, bytes: 129 } })],
     [/found stream 1, expected a number greater than all before/, (peer, id) => result(peer, id, refs(1, 1))],
     [/frame of stream 9, which no result has named/, (peer) => peer.socket.send(writeFrame(9, 0, Uint8Array.of(1)))],
     [/frame of 3 bytes/, (peer) => peer.socket.send(Uint8Array.of(1, 2, 3))],
     [/begins with 0x/, (peer) => peer.socket.send(new Uint8Array(64))],
     [/frame of 2000 bytes, expected at most 1040/, (peer) => peer.socket.send(new Uint8Array(2000))],
-    [/frame of stream 2, which has come whole/, (peer, id) => (result(peer, id, refs()), peer.socket.send(writeFrame(2, 0, bytes(LSE))), peer.socket.send(writeFrame(2, 8, Uint8Array.of(1))))],
-    [/found a frame at byte 64, expected byte 0/, (peer, id) => (result(peer, id, refs()), peer.socket.send(writeFrame(1, 64, Uint8Array.of(1))))],
-    [/beyond the tensor's 8/, (peer, id) => (result(peer, id, refs()), peer.socket.send(writeFrame(2, 0, new Uint8Array(9))))],
+    [
+      /frame of stream 2, which has come whole/,
+      (
+        peer,
+        id,
+      ) => (result(peer, id, refs()),
+        peer.socket.send(writeFrame(2, 0, bytes(LSE))),
+        peer.socket.send(writeFrame(2, 8, Uint8Array.of(1)))),
+    ],
+    [
+      /found a frame at byte 64, expected byte 0/,
+      (peer, id) => (result(peer, id, refs()), peer.socket.send(writeFrame(1, 64, Uint8Array.of(1)))),
+    ],
+    [
+      /beyond the tensor's 8/,
+      (peer, id) => (result(peer, id, refs()), peer.socket.send(writeFrame(2, 0, new Uint8Array(9)))),
+    ],
     [/second result of call 1/, (peer, id) => (result(peer, id, refs()), result(peer, id, refs(3, 4)))],
     [/the report's kernel: found nothing/, (peer, id) => {
       peer.say({ type: "result", id, value: runValue({ kernel: undefined }), tensors: refs() });
@@ -256,22 +348,32 @@ test("nonsense ends the connection with what was found, and every call on it", a
     }],
   ];
   for (const [message, talk] of cases) {
-    await withWorker(async (peer) => {
-      await peer.greet();
-      talk(peer, (await peer.call()).id);
-    }, (remote) => fails(remote.attendSeeded(ROWS), "bad-reply", message), { idleSeconds: 10 });
+    await withWorker(
+      async (peer) => {
+        await peer.greet();
+        talk(peer, (await peer.call()).id);
+      },
+      (remote) => fails(remote.attendSeeded(ROWS), "bad-reply", message),
+      { idleSeconds: 10 },
+    );
   }
 });
 
 test("text of the other side is printed without what a terminal obeys", () => {
   const evil = "\u001b]0;owned\u0007\u001b[2J\u009b31m\u202etxt\r\nnext";
-  // deno-lint-ignore no-control-regex -- what must not be there
-  const harmless = (text: string) => assert.ok(!/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/.test(text), JSON.stringify(text));
+  const harmless = (text: string) =>
+    // deno-lint-ignore no-control-regex -- what must not be there
+    assert.ok(!/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/.test(text), JSON.stringify(text));
   return withWorker(async (peer) => {
     await peer.greet({ facts: { ...FACTS, devices: [{ ...FACTS.devices[0], name: evil }], notes: [evil] } });
     const first = await peer.call();
     peer.say({ type: "progress", id: first.id, done: 1, total: 2, note: evil });
-    peer.say({ type: "result", id: first.id, value: runValue({ kernel: evil, notes: [evil], [evil]: { deep: [evil] } }), tensors: {} });
+    peer.say({
+      type: "result",
+      id: first.id,
+      value: runValue({ kernel: evil, notes: [evil], [evil]: { deep: [evil] } }),
+      tensors: {},
+    });
     for (const [n, code] of ["worker-failed", "bad-input", "does-not-fit", "rank-died"].entries()) {
       const details = { need: 2, have: 1, fits: evil, rank: 1, awaited: evil };
       peer.say({ type: "error", id: (await peer.call(n + 1)).id, code, message: evil, details });
@@ -282,10 +384,14 @@ test("text of the other side is printed without what a terminal obeys", () => {
     const told: string[] = [];
     const { report } = await remote.attendSeeded({ ...RUN, onProgress: (_done, _total, note) => told.push(note!) });
     const { value } = report.remote;
-    for (const text of [told[0], report.kernel, report.adapter.name, ...Object.keys(value), ...value.notes as string[]]) harmless(text);
+    for (
+      const text of [told[0], report.kernel, report.adapter.name, ...Object.keys(value), ...value.notes as string[]]
+    ) harmless(text);
     for (const text of remote.facts.notes!) harmless(text);
     assert.ok(told[0].endsWith("txt  next") && told[0].includes("\ufffd[2J"), JSON.stringify(told));
-    for (let n = 0; n < 5; n++) await assert.rejects(remote.attendSeeded(RUN), (error: Error) => (harmless(error.message), true));
+    for (let n = 0; n < 5; n++) {
+      await assert.rejects(remote.attendSeeded(RUN), (error: Error) => (harmless(error.message), true));
+    }
   });
 });
 
@@ -309,7 +415,8 @@ test("numbers beyond all bounds in a result's value are refused", () =>
     const { id } = await peer.call();
     const result = JSON.stringify({ type: "result", id, value: runValue({ flops: 7 }), tensors: {} });
     peer.socket.send(result.replace('"flops":7', '"flops":1e999'));
-  }, (remote) => fails(remote.attendSeeded(RUN), "bad-reply", /the message\/value\/flops: found a number beyond all bounds/)));
+  }, (remote) =>
+    fails(remote.attendSeeded(RUN), "bad-reply", /the message\/value\/flops: found a number beyond all bounds/)));
 
 test("ws:// to a port with TLS says so; a server of another kind too", async () => {
   // As OpenSSL answers what is no TLS: an alert, or just the end.
@@ -353,7 +460,11 @@ test("a connection dropped in a frame: the call ends and is not run again; the n
       peer.socket.send(writeFrame(1, 0, bytes(OUT).subarray(0, 64)), () => peer.socket.terminate());
     } else peer.say({ type: "result", id, value: runValue({ kernel: "another" }), tensors: {} });
   }, async (remote, peers) => {
-    await fails(remote.attendSeeded(ROWS), "lost", /while attend was under way: its result is unknown; nothing was run again/);
+    await fails(
+      remote.attendSeeded(ROWS),
+      "lost",
+      /while attend was under way: its result is unknown; nothing was run again/,
+    );
     assert.equal(remote.state, "lost");
     assert.equal(peers.length, 1);
     assert.equal((await remote.attendSeeded(RUN)).report.kernel, "another");
@@ -368,7 +479,14 @@ test("a connection dropped in a frame: the call ends and is not run again; the n
 test("a worker that comes back late is reached; one that does not is given up, and a signal ends the waiting", async () => {
   const serve = async (peer: Peer, n: number) => {
     await peer.greet();
-    for (let i = 0;; i++) peer.say({ type: "result", id: (await peer.call(i)).id, value: runValue({ kernel: `connection ${n}` }), tensors: {} });
+    for (let i = 0;; i++) {
+      peer.say({
+        type: "result",
+        id: (await peer.call(i)).id,
+        value: runValue({ kernel: `connection ${n}` }),
+        tensors: {},
+      });
+    }
   };
   const worker = await fakeWorker(serve);
   const remote = await client.connect({ url: worker.url, token: TOKEN, retrySeconds: 1.5 });
@@ -401,19 +519,51 @@ test("a session is gone with its connection, and says so", () =>
     assert.deepEqual([open.method, open.params.dtype, open.params.capacity], ["session.open", "bf16", 64]);
     peer.say({ type: "result", id: open.id, value: { session: 7, capacity: 64 }, tensors: {} });
     const { id, params } = await peer.call(1);
-    assert.deepEqual([params.session, params.batch, params.tensors.q.bytes], [7, [{ sequence: 3, new: 2 }], 2 * 2 * 16 * 2]);
-    const report = { step: 0, mode: "prefill", batch: [{ sequence: 3, new: 2, cached: 0 }], missRate: 1, paddingBytes: 0, tokens: [{ sequence: 3, perRank: [1, 1] }] };
-    peer.say({ type: "result", id, value: { ...runValue({ dtype: "bf16" }), ...report }, tensors: { out: { stream: 1, dtype: "f32", shape: [2, 2, 16], bytes: 256 }, lse: { stream: 2, dtype: "f32", shape: [2, 2], bytes: 16 } } });
+    assert.deepEqual([params.session, params.batch, params.tensors.q.bytes], [
+      7,
+      [{ sequence: 3, new: 2 }],
+      2 * 2 * 16 * 2,
+    ]);
+    const report = {
+      step: 0,
+      mode: "prefill",
+      batch: [{ sequence: 3, new: 2, cached: 0 }],
+      missRate: 1,
+      paddingBytes: 0,
+      tokens: [{ sequence: 3, perRank: [1, 1] }],
+    };
+    peer.say({
+      type: "result",
+      id,
+      value: { ...runValue({ dtype: "bf16" }), ...report },
+      tensors: {
+        out: { stream: 1, dtype: "f32", shape: [2, 2, 16], bytes: 256 },
+        lse: { stream: 2, dtype: "f32", shape: [2, 2], bytes: 16 },
+      },
+    });
     peer.socket.send(writeFrame(2, 0, new Uint8Array(16)));
     peer.socket.send(writeFrame(1, 0, new Uint8Array(256)));
     const evict = await peer.call(2);
     assert.equal(evict.method, "session.evict");
     peer.socket.terminate();
   }, async (remote) => {
-    const session = await remote.session({ ranks: 2, heads: 2, kvHeads: 1, headDim: 16, wireDtype: "bf16", capacity: 64 });
+    const session = await remote.session({
+      ranks: 2,
+      heads: 2,
+      kvHeads: 1,
+      headDim: 16,
+      wireDtype: "bf16",
+      capacity: 64,
+    });
     const batch = [{ sequence: 3, q: new Float32Array(64), k: new Float32Array(32), v: new Float32Array(32) }];
     const { outputs, report } = await session.prefill(batch);
-    assert.deepEqual([outputs[0].out.length, outputs[0].lse.length, report.mode, session.tokens, session.steps], [64, 4, "prefill", [{ sequence: 3, perRank: [1, 1] }], 1]);
+    assert.deepEqual([outputs[0].out.length, outputs[0].lse.length, report.mode, session.tokens, session.steps], [
+      64,
+      4,
+      "prefill",
+      [{ sequence: 3, perRank: [1, 1] }],
+      1,
+    ]);
     assert.deepEqual(session.capacity, { tokensPerRank: 64, pageTokens: 1, pages: 64, pagesUsed: [1, 1] });
     await assert.rejects(session.prefill(batch, { variant: "pass-q" }), InputError);
     await assert.rejects(session.snapshot(), InputError);
@@ -424,7 +574,8 @@ test("a session is gone with its connection, and says so", () =>
   }, { idleSeconds: 10 }));
 
 test("connecting: refused, unanswered, wrong token, wrong version, another server, and a cancelled one", async () => {
-  const attempt = (url: string, more: Partial<RemoteOptions> = {}) => client.connect({ url, token: TOKEN, connectSeconds: 1, ...more });
+  const attempt = (url: string, more: Partial<RemoteOptions> = {}) =>
+    client.connect({ url, token: TOKEN, connectSeconds: 1, ...more });
   const gone = await fakeWorker(() => Promise.resolve());
   await gone.close();
   await fails(attempt(gone.url), "unreachable", /see that the worker runs/);
@@ -441,7 +592,11 @@ test("connecting: refused, unanswered, wrong token, wrong version, another serve
     }],
     ["bad-version", /speaks protocol 2, this client 1/, (peer) => peer.greet({ protocol: 2 })],
     ["too-many-connections", /4429/, (peer) => Promise.resolve(peer.socket.close(4429))],
-    ["bad-reply", /found queued before welcome/, (peer) => Promise.resolve(peer.say({ type: "queued", id: 1, place: 0 }))],
+    [
+      "bad-reply",
+      /found queued before welcome/,
+      (peer) => Promise.resolve(peer.say({ type: "queued", id: 1, place: 0 })),
+    ],
     ["bad-reply", /welcome\/facts/, (peer) => peer.greet({ facts: {} })],
   ];
   for (const [code, message, serve, options] of cases) {
@@ -465,19 +620,22 @@ test("connecting: refused, unanswered, wrong token, wrong version, another serve
 });
 
 test("bad options are refused before anything is sent, without the secret", async () => {
-  const attempt = (options: Partial<RemoteOptions>) => client.connect({ url: "ws://127.0.0.1:1", token: TOKEN, ...options });
-  for (const [options, message] of [
-    [{ url: "nonsense" }, /remote address: found "nonsense", expected one such as ws:/],
-    [{ url: "http://127.0.0.1:8787" }, /found "http:", expected ws:/],
-    [{ url: `ws://127.0.0.1:1/?token=${TOKEN}` }, /a token does not belong in an address/],
-    [{ url: `ws://me:${TOKEN}@127.0.0.1:1` }, /found a user/],
-    [{ url: `ws://127.0.0.1:1/#${TOKEN}` }, /fragment/],
-    [{ token: "" }, /token: found none/],
-    [{ token: `${TOKEN}\n` }, /token: found a blank/],
-    [{ token: "x".repeat(257) }, /more than 256/],
-    [{ idleSeconds: 0 }, /idleSeconds: found 0/],
-    [{ connectSeconds: NaN }, /connectSeconds: found NaN/],
-  ] as const) {
+  const attempt = (options: Partial<RemoteOptions>) =>
+    client.connect({ url: "ws://127.0.0.1:1", token: TOKEN, ...options });
+  for (
+    const [options, message] of [
+      [{ url: "nonsense" }, /remote address: found "nonsense", expected one such as ws:/],
+      [{ url: "http://127.0.0.1:8787" }, /found "http:", expected ws:/],
+      [{ url: `ws://127.0.0.1:1/?token=${TOKEN}` }, /a token does not belong in an address/],
+      [{ url: `ws://me:${TOKEN}@127.0.0.1:1` }, /found a user/],
+      [{ url: `ws://127.0.0.1:1/#${TOKEN}` }, /fragment/],
+      [{ token: "" }, /token: found none/],
+      [{ token: `${TOKEN}\n` }, /token: found a blank/],
+      [{ token: "x".repeat(257) }, /more than 256/],
+      [{ idleSeconds: 0 }, /idleSeconds: found 0/],
+      [{ connectSeconds: NaN }, /connectSeconds: found NaN/],
+    ] as const
+  ) {
     await assert.rejects(attempt(options), (error: Error) => {
       assert.ok(error instanceof InputError && message.test(error.message), `${error.name}: ${error.message}`);
       assert.ok(!error.message.includes(TOKEN));
@@ -488,16 +646,23 @@ test("bad options are refused before anything is sent, without the secret", asyn
 
 test("bad calls are refused before they are sent", () =>
   withWorker((peer) => peer.greet(), async (remote, peers) => {
-    for (const [input, message] of [
-      [{ ...RUN, output: "rows" }, /expected rows named/],
-      [{ ...RUN, rows: [[0, 0]], output: "none" }, /expected rows named/],
-      [{ ...RUN, heads: 3, kvHeads: 2 }, /H a multiple of Hkv/],
-      [{ ...RUN, seed: -1 }, /attend: call\/params\/seed/],
-      [{ ...RUN, ranks: 0 }, /ranks/],
-      [{ ...RUN, scale: Infinity }, /scale: found Infinity/],
-      [{ ...RUN, variant: "auto", rates: { flops: 1e308, bandwidth: 1e-300 } }, /params\/rates/],
-      [{ ...RUN, link: { bandwidth: 1e9, latency: Infinity } }, /params\/link\/latency/],
-    ] as const) await assert.rejects(remote.attendSeeded(input as SeededInput), (e: Error) => e instanceof InputError && message.test(e.message));
+    for (
+      const [input, message] of [
+        [{ ...RUN, output: "rows" }, /expected rows named/],
+        [{ ...RUN, rows: [[0, 0]], output: "none" }, /expected rows named/],
+        [{ ...RUN, heads: 3, kvHeads: 2 }, /H a multiple of Hkv/],
+        [{ ...RUN, seed: -1 }, /attend: call\/params\/seed/],
+        [{ ...RUN, ranks: 0 }, /ranks/],
+        [{ ...RUN, scale: Infinity }, /scale: found Infinity/],
+        [{ ...RUN, variant: "auto", rates: { flops: 1e308, bandwidth: 1e-300 } }, /params\/rates/],
+        [{ ...RUN, link: { bandwidth: 1e9, latency: Infinity } }, /params\/link\/latency/],
+      ] as const
+    ) {
+      await assert.rejects(
+        remote.attendSeeded(input as SeededInput),
+        (e: Error) => e instanceof InputError && message.test(e.message),
+      );
+    }
     await assert.rejects(remote.layer({ tokens: 0, ranks: 1 }), InputError);
     assert.deepEqual(peers[0].heard.map((m) => m.type), ["hello"]);
   }));

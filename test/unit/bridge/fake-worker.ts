@@ -11,15 +11,31 @@ import { runtime } from "../cli/command.ts";
 export const TOKEN = "t0k3n-of-the-test";
 
 /** The client of this runtime. */
-export const client: Bridge = runtime === "deno" ? await import("../../../cuda-bridge/client/deno.ts") : await import("../../../cuda-bridge/client/node.ts");
+export const client: Bridge = runtime === "deno"
+  ? await import("../../../cuda-bridge/client/deno.ts")
+  : await import("../../../cuda-bridge/client/node.ts");
 
 /** Says what the schema has against a message. */
 export const complaint = await readSchema((url) => readFile(url, "utf8"));
 
-export const LIMITS: Limits = { frameBytes: 1040, tensorBytes: 2 ** 30, runSeconds: 60, queue: 4, connections: 4, window: 4096 };
+export const LIMITS: Limits = {
+  frameBytes: 1040,
+  tensorBytes: 2 ** 30,
+  runSeconds: 60,
+  queue: 4,
+  connections: 4,
+  window: 4096,
+};
 export const FACTS: Facts = {
-  worker: "0.1.0", python: "3.11", torch: "2.13", platform: "a test", backend: "single", processes: 1, hosts: 1,
-  devices: [{ name: "a fake", kind: "cpu", memoryBytes: 2 ** 33 }], kernels: [{ name: "flash-cpu", ok: true, maxError: 1e-7, chosen: true }],
+  worker: "0.1.0",
+  python: "3.11",
+  torch: "2.13",
+  platform: "a test",
+  backend: "single",
+  processes: 1,
+  hosts: 1,
+  devices: [{ name: "a fake", kind: "cpu", memoryBytes: 2 ** 33 }],
+  kernels: [{ name: "flash-cpu", ok: true, maxError: 1e-7, chosen: true }],
 };
 
 // deno-lint-ignore no-explicit-any -- a test looks into messages as it likes
@@ -91,9 +107,19 @@ export interface FakeWorker {
   close(): Promise<void>;
 }
 
-/** Starts one; `serve` plays the worker on each connection (`n` from 0), and what it throws when the client leaves is no failure. */
-export async function fakeWorker(serve: (peer: Peer, n: number) => Promise<void>, options: { port?: number; protocol?: string | false } = {}): Promise<FakeWorker> {
-  const server = new WebSocketServer({ host: "127.0.0.1", port: options.port ?? 0, handleProtocols: () => options.protocol ?? "ringside-1" });
+/**
+ * Starts one; `serve` plays the worker on each connection (`n` from 0), and what it throws when the client leaves is no
+ * failure.
+ */
+export async function fakeWorker(
+  serve: (peer: Peer, n: number) => Promise<void>,
+  options: { port?: number; protocol?: string | false } = {},
+): Promise<FakeWorker> {
+  const server = new WebSocketServer({
+    host: "127.0.0.1",
+    port: options.port ?? 0,
+    handleProtocols: () => options.protocol ?? "ringside-1",
+  });
   const peers: Peer[] = [];
   server.on("connection", (socket) => {
     const peer = new Peer(socket);
@@ -106,17 +132,33 @@ export async function fakeWorker(serve: (peer: Peer, n: number) => Promise<void>
     url: `ws://127.0.0.1:${port}`,
     port,
     peers,
-    close: () => new Promise((resolve) => {
-      for (const socket of server.clients) socket.terminate();
-      server.close(() => resolve());
-    }),
+    close: () =>
+      new Promise((resolve) => {
+        for (const socket of server.clients) socket.terminate();
+        server.close(() => resolve());
+      }),
   };
 }
 
 /** A run's value as a worker says it. */
 export function runValue(more: Message = {}): Message {
   return {
-    variant: "pass-kv", ranks: 2, processes: 1, simulated: true, backend: "single", device: "a fake", kernel: "flash-cpu", clock: "host", dtype: "f32", causal: true, scale: 0.25,
-    shape: { heads: 2, kvHeads: 1, headDim: 16, sequences: [{ new: 8, cached: 0 }] }, perRank: [], times: { compile: 0, upload: 0, attend: 1, exchange: 0, merge: 0, total: 1 }, link: null, notes: [], ...more,
+    variant: "pass-kv",
+    ranks: 2,
+    processes: 1,
+    simulated: true,
+    backend: "single",
+    device: "a fake",
+    kernel: "flash-cpu",
+    clock: "host",
+    dtype: "f32",
+    causal: true,
+    scale: 0.25,
+    shape: { heads: 2, kvHeads: 1, headDim: 16, sequences: [{ new: 8, cached: 0 }] },
+    perRank: [],
+    times: { compile: 0, upload: 0, attend: 1, exchange: 0, merge: 0, total: 1 },
+    link: null,
+    notes: [],
+    ...more,
   };
 }

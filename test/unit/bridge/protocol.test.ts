@@ -16,9 +16,12 @@ interface Example {
   readonly field?: string;
 }
 
-const examples = async (name: string) => JSON.parse(await readFile(new URL(`../../../cuda-bridge/protocol/examples/${name}.json`, import.meta.url), "utf8"));
+const examples = async (name: string) =>
+  JSON.parse(await readFile(new URL(`../../../cuda-bridge/protocol/examples/${name}.json`, import.meta.url), "utf8"));
 
-for (const [file, side] of [["client-messages", "clientMessage"], ["server-messages", "serverMessage"]] as [string, Side][]) {
+for (
+  const [file, side] of [["client-messages", "clientMessage"], ["server-messages", "serverMessage"]] as [string, Side][]
+) {
   test(`${file}: each example has its verdict, and a complaint names the field`, async () => {
     const recorded = (await examples(file)).examples as Example[];
     assert.ok(recorded.some((e) => e.verdict === "good") && recorded.some((e) => e.verdict === "bad"));
@@ -31,7 +34,9 @@ for (const [file, side] of [["client-messages", "clientMessage"], ["server-messa
       }
       assert.equal(found === undefined, verdict === "good", `${name}: ${found}`);
       if (found === undefined || !field) continue;
-      for (const part of field.match(/[^.[\]]+/g)!) assert.ok(found.includes(part), `${name}: "${found}" does not name ${field}`);
+      for (const part of field.match(/[^.[\]]+/g)!) {
+        assert.ok(found.includes(part), `${name}: "${found}" does not name ${field}`);
+      }
       assert.ok(found.length < 400, `${name}: ${found}`);
     }
   });
@@ -39,8 +44,15 @@ for (const [file, side] of [["client-messages", "clientMessage"], ["server-messa
 
 interface Frames {
   readonly frameBytes: number;
-  readonly streams: Readonly<Record<string, { readonly bytes: number; readonly received: number; readonly ended?: boolean }>>;
-  readonly examples: readonly (Example & { readonly hex: string; readonly stream: number; readonly offset: number; readonly payload: string })[];
+  readonly streams: Readonly<
+    Record<string, { readonly bytes: number; readonly received: number; readonly ended?: boolean }>
+  >;
+  readonly examples: readonly (Example & {
+    readonly hex: string;
+    readonly stream: number;
+    readonly offset: number;
+    readonly payload: string;
+  })[];
 }
 
 test("frames: each example is taken, dropped or refused", async () => {
@@ -50,12 +62,18 @@ test("frames: each example is taken, dropped or refused", async () => {
     const inbox = new Inbox(frameBytes, 64);
     const tensors = Object.entries(streams).map(([number, { bytes = 1, received = 0, ended = false }]) => {
       // A tensor of 4 GiB is not made for a test: only its place in the stream matters here.
-      const incoming = inbox.name({ stream: Number(number), dtype: "f32", shape: [1], bytes: Math.min(bytes, 1024) }, 0)!;
+      const incoming = inbox.name(
+        { stream: Number(number), dtype: "f32", shape: [1], bytes: Math.min(bytes, 1024) },
+        0,
+      )!;
       Object.assign(incoming, { at: received });
       if (bytes > 1024) Object.assign(incoming, { ref: { ...incoming.ref, bytes }, put: Endless.put });
       if (ended) inbox.drop(incoming);
       // What had come whole before: its last frame is what made it so.
-      if (bytes === received) [incoming.at] = [received - 1], inbox.take(writeFrame(Number(number), received - 1, Uint8Array.of(0)).buffer, 0);
+      if (bytes === received) {
+        [incoming.at] = [received - 1],
+          inbox.take(writeFrame(Number(number), received - 1, Uint8Array.of(0)).buffer, 0);
+      }
       return incoming;
     });
     const taken = inbox.take(bytesOf(hex).buffer, 1);
@@ -75,9 +93,20 @@ const Endless = {
 };
 
 test("any frame comes back as it was written; any bytes are a frame or are refused in words", () => {
-  fc.assert(fc.property(fc.integer({ min: 1, max: 2 ** 32 - 1 }), fc.maxSafeNat(), fc.uint8Array({ minLength: 1, maxLength: 100 }), (stream, offset, payload) => {
-    assert.deepEqual(readFrame(writeFrame(stream, offset, payload).buffer), { stream, offset, payload: Uint8Array.from(payload) });
-  }));
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 2 ** 32 - 1 }),
+      fc.maxSafeNat(),
+      fc.uint8Array({ minLength: 1, maxLength: 100 }),
+      (stream, offset, payload) => {
+        assert.deepEqual(readFrame(writeFrame(stream, offset, payload).buffer), {
+          stream,
+          offset,
+          payload: Uint8Array.from(payload),
+        });
+      },
+    ),
+  );
   fc.assert(fc.property(fc.uint8Array({ maxLength: 64 }), (bytes) => {
     const frame = readFrame(Uint8Array.from(bytes).buffer);
     assert.ok(typeof frame === "string" ? frame.startsWith("found a frame") : frame.payload.length > 0);
@@ -85,7 +114,12 @@ test("any frame comes back as it was written; any bytes are a frame or are refus
 });
 
 test("a tensor cut anyhow arrives whole, acknowledged in time; a frame out of place is refused and changes nothing", () => {
-  const cut = fc.record({ bytes: fc.uint8Array({ minLength: 4, maxLength: 400 }), cuts: fc.array(fc.nat(400)), window: fc.integer({ min: 4, max: 64 }), wrong: fc.nat(500) });
+  const cut = fc.record({
+    bytes: fc.uint8Array({ minLength: 4, maxLength: 400 }),
+    cuts: fc.array(fc.nat(400)),
+    window: fc.integer({ min: 4, max: 64 }),
+    wrong: fc.nat(500),
+  });
   fc.assert(fc.property(cut, ({ bytes, cuts, window, wrong }) => {
     const whole = Uint8Array.from(bytes.subarray(0, bytes.length - (bytes.length % 4)));
     const inbox = new Inbox(1000, window);
@@ -93,7 +127,9 @@ test("a tensor cut anyhow arrives whole, acknowledged in time; a frame out of pl
     const edges = [...new Set([0, whole.length, ...cuts.map((c) => Math.min(c, whole.length))])].sort((a, b) => a - b);
     let acknowledged = 0;
     edges.slice(1).forEach((to, i) => {
-      if (wrong !== incoming.at) assert.equal(typeof inbox.take(writeFrame(7, wrong, Uint8Array.of(1)).buffer, 0), "string");
+      if (wrong !== incoming.at) {
+        assert.equal(typeof inbox.take(writeFrame(7, wrong, Uint8Array.of(1)).buffer, 0), "string");
+      }
       const taken = inbox.take(writeFrame(7, edges[i], whole.subarray(edges[i], to)).buffer, 0);
       assert.ok(typeof taken === "object");
       if (taken.received !== undefined) acknowledged = taken.received;
@@ -106,17 +142,24 @@ test("a tensor cut anyhow arrives whole, acknowledged in time; a frame out of pl
 });
 
 test("leave to send: never more than the window out, and acknowledgements that cannot be are refused", () => {
-  fc.assert(fc.property(fc.integer({ min: 1, max: 1000 }), fc.integer({ min: 1, max: 100 }), fc.array(fc.tuple(fc.boolean(), fc.nat(1100))), (bytes, window, moves) => {
-    const out = new Outgoing(bytes, window, 0);
-    let acknowledged = 0;
-    for (const [send, n] of moves) {
-      if (send) out.sent += Math.min(n, out.leave);
-      else {
-        const right = n >= acknowledged && n <= out.sent;
-        assert.equal(out.acknowledge(n, 1), right);
-        if (right) acknowledged = n;
-      }
-      assert.ok(out.leave >= 0 && out.sent - acknowledged <= window && out.sent <= bytes);
-    }
-  }));
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 1000 }),
+      fc.integer({ min: 1, max: 100 }),
+      fc.array(fc.tuple(fc.boolean(), fc.nat(1100))),
+      (bytes, window, moves) => {
+        const out = new Outgoing(bytes, window, 0);
+        let acknowledged = 0;
+        for (const [send, n] of moves) {
+          if (send) out.sent += Math.min(n, out.leave);
+          else {
+            const right = n >= acknowledged && n <= out.sent;
+            assert.equal(out.acknowledge(n, 1), right);
+            if (right) acknowledged = n;
+          }
+          assert.ok(out.leave >= 0 && out.sent - acknowledged <= window && out.sent <= bytes);
+        }
+      },
+    ),
+  );
 });

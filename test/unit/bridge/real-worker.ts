@@ -1,4 +1,7 @@
-/** Real native workers for tests: `python -m ringside_worker` on this machine's CPU. Where no Python can run it, tests say so aloud, and fail with RINGSIDE_WORKER=required. */
+/**
+ * Real native workers for tests: `python -m ringside_worker` on this machine's CPU. Where no Python can run it, tests
+ * say so aloud, and fail with RINGSIDE_WORKER=required.
+ */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import path from "node:path";
@@ -12,7 +15,9 @@ interface PythonModule {
   findWorkerPython(): Promise<{ readonly python?: string; readonly reason?: string }>;
 }
 
-const { findWorkerPython } = await import(pathToFileURL(path.join(findRoot(), "engine/cli/setup/python.mjs")).href) as PythonModule;
+const { findWorkerPython } = await import(
+  pathToFileURL(path.join(findRoot(), "engine/cli/setup/python.mjs")).href
+) as PythonModule;
 const { python, reason } = await findWorkerPython();
 if (python === undefined) console.error(`\nTHE CLIENT WAS NOT TESTED AGAINST A NATIVE WORKER: ${reason}\n`);
 
@@ -31,15 +36,30 @@ export interface RealWorker {
 /** Starts one; resolves when it listens. */
 export async function realWorker(...options: string[]): Promise<RealWorker> {
   const { RINGSIDE_TOKEN: _, ...env } = process.env;
-  const child = spawn(python!, ["-m", "ringside_worker", "--listen", "127.0.0.1:0", "--device", "cpu", "--json", ...options], { cwd: path.join(findRoot(), "cuda-bridge", "worker"), env, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(python!, [
+    "-m",
+    "ringside_worker",
+    "--listen",
+    "127.0.0.1:0",
+    "--device",
+    "cpu",
+    "--json",
+    ...options,
+  ], { cwd: path.join(findRoot(), "cuda-bridge", "worker"), env, stdio: ["ignore", "pipe", "pipe"] });
   let log = "";
   child.stderr!.setEncoding("utf8").on("data", (text) => (log += text));
   const ended = once(child, "exit");
-  const line = await Promise.race([once(createInterface(child.stdout!), "line").then(([text]) => text as string), ended.then(() => undefined)]);
+  const line = await Promise.race([
+    once(createInterface(child.stdout!), "line").then(([text]) => text as string),
+    ended.then(() => undefined),
+  ]);
   if (line === undefined) throw new Error(`the worker did not start:\n${log}`);
   const { address, token, ranks } = JSON.parse(line);
   return {
-    address, token, ranks, process: child,
+    address,
+    token,
+    ranks,
+    process: child,
     log: () => log,
     async stop() {
       const hard = setTimeout(() => child.kill("SIGKILL"), 10_000);
@@ -52,7 +72,9 @@ export async function realWorker(...options: string[]): Promise<RealWorker> {
 
 /** A test that needs a worker. Without a Python it is skipped, said above; with RINGSIDE_WORKER=required it fails. */
 export function workerTest(name: string, run: () => Promise<void>): void {
-  const skip = python === undefined && process.env.RINGSIDE_WORKER !== "required" ? `no native worker: ${reason}` : false;
+  const skip = python === undefined && process.env.RINGSIDE_WORKER !== "required"
+    ? `no native worker: ${reason}`
+    : false;
   test(name, { skip }, async () => {
     if (python === undefined) throw new Error(`no native worker: ${reason}`);
     await run();

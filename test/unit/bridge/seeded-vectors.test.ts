@@ -1,4 +1,7 @@
-/** The seeded numbers that the native worker's tests hold PyTorch against (cuda-bridge/worker/tests/seeded.json) are this engine's. */
+/**
+ * The seeded numbers that the native worker's tests hold PyTorch against (cuda-bridge/worker/tests/seeded.json) are
+ * this engine's.
+ */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
@@ -18,6 +21,10 @@ test("the worker's seeded vectors", () => {
   assert.ok(vectors.length >= 9);
   for (const { seed, tensor, first, columns, rows } of vectors) {
     const found = seededRows(seed, tensor, first, rows.length, columns);
-    assert.deepEqual(rows, rows.map((_, r) => [...found.slice(r * columns, (r + 1) * columns)].map((x) => x * 32)), `seed ${seed}, ${tensor}, row ${first}`);
+    assert.deepEqual(
+      rows,
+      rows.map((_, r) => [...found.slice(r * columns, (r + 1) * columns)].map((x) => x * 32)),
+      `seed ${seed}, ${tensor}, row ${first}`,
+    );
   }
 });

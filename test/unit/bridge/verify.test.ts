@@ -11,13 +11,23 @@ import { SEEDED_IDS, seededRows, type SeededTensor } from "../../../engine/tenso
 import { testGpu } from "../../gpu.ts";
 import { client } from "./fake-worker.ts";
 
-const BATCH: SeededBatch = { seed: 5, sequences: [{ new: 300, cached: 260 }, { new: 0, cached: 7 }, { new: 41, cached: 0 }], heads: 4, kvHeads: 2, headDim: 32 };
+const BATCH: SeededBatch = {
+  seed: 5,
+  sequences: [{ new: 300, cached: 260 }, { new: 0, cached: 7 }, { new: 41, cached: 0 }],
+  heads: 4,
+  kvHeads: 2,
+  headDim: 32,
+};
 
 /** The whole of a batch by the oracle. */
 function exactly({ seed, sequences, heads, kvHeads, headDim, causal, scale }: SeededBatch) {
   const T = sequences.reduce((sum, s) => sum + s.new, 0);
   const all = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
-  const [q, k, v] = [seededRows(seed, "q", 0, T, heads * headDim), seededRows(seed, "k", 0, all, kvHeads * headDim), seededRows(seed, "v", 0, all, kvHeads * headDim)];
+  const [q, k, v] = [
+    seededRows(seed, "q", 0, T, heads * headDim),
+    seededRows(seed, "k", 0, all, kvHeads * headDim),
+    seededRows(seed, "v", 0, all, kvHeads * headDim),
+  ];
   return reference({ q, k, v, sequences, heads, kvHeads, headDim, causal, scale });
 }
 
@@ -26,7 +36,9 @@ function answer(batch: SeededBatch, rows: readonly Row[], dtype: DType = "f32"):
   const { out, lse } = exactly(batch);
   const { heads, headDim } = batch;
   const places = rows.map(([token, head]) => token * heads + head);
-  const picked = Float32Array.from(places.flatMap((place) => [...out.subarray(place * headDim, (place + 1) * headDim)]));
+  const picked = Float32Array.from(
+    places.flatMap((place) => [...out.subarray(place * headDim, (place + 1) * headDim)]),
+  );
   return { out: decode(encode(picked, dtype), dtype), lse: Float32Array.from(places, (place) => lse[place]) };
 }
 
@@ -34,7 +46,9 @@ test("float64 rows equal the oracle's, alone, together and in any order", () => 
   for (const batch of [BATCH, { ...BATCH, causal: false, scale: 0.5 }]) {
     const rows = sampleRows(batch, 4, 40);
     const exact = exactly(batch);
-    const found = new Map([...recompute(batch, rows.map((row, i) => [i, row]))].flatMap((tile) => tile.rows).map((row) => [row.index, row]));
+    const found = new Map(
+      [...recompute(batch, rows.map((row, i) => [i, row]))].flatMap((tile) => tile.rows).map((row) => [row.index, row]),
+    );
     assert.equal(found.size, rows.length);
     rows.forEach(([token, head], i) => {
       const { out, lse, spread } = found.get(i)!;
@@ -42,7 +56,11 @@ test("float64 rows equal the oracle's, alone, together and in any order", () => 
       assert.ok(Math.abs(lse - exact.lse[place]) < 1e-12 && spread > 0 && spread <= 1 + 1e-12);
       out.forEach((x, d) => assert.ok(Math.abs(x - exact.out[place * 32 + d]) < 1e-12));
       const [alone] = [...recompute(batch, [[0, rows[i]]])].flatMap((tile) => tile.rows);
-      assert.deepEqual([alone.out, alone.lse, alone.spread], [out, lse, spread], "a row depends on what else is asked for");
+      assert.deepEqual(
+        [alone.out, alone.lse, alone.spread],
+        [out, lse, spread],
+        "a row depends on what else is asked for",
+      );
     });
   }
 });
@@ -50,11 +68,21 @@ test("float64 rows equal the oracle's, alone, together and in any order", () => 
 test("right rows pass in every type, on this thread and on others; the report names the nearest one", async () => {
   for (const [dtype, threads] of [["f32", 0], ["f32", 2], ["bf16", 0], ["f16", 3]] as const) {
     // Enough that threads are started.
-    const batch: SeededBatch = threads === 0 ? BATCH : { ...BATCH, sequences: [{ new: 700, cached: 3000 }, { new: 20, cached: 0 }], headDim: 64 };
+    const batch: SeededBatch = threads === 0
+      ? BATCH
+      : { ...BATCH, sequences: [{ new: 700, cached: 3000 }, { new: 20, cached: 0 }], headDim: 64 };
     const rows = sampleRows(batch, 4, 64);
     const told: number[] = [];
     const ticked: number[] = [];
-    const verdict = await client.verifyRows({ ...batch, rows, ...answer(batch, rows, dtype), dtype, threads, onProgress: (done, total) => told.push(done / total), onRow: (row) => ticked.push(row.index) });
+    const verdict = await client.verifyRows({
+      ...batch,
+      rows,
+      ...answer(batch, rows, dtype),
+      dtype,
+      threads,
+      onProgress: (done, total) => told.push(done / total),
+      onRow: (row) => ticked.push(row.index),
+    });
     assert.equal(verdict.passed, true, JSON.stringify(verdict.worst));
     assert.equal(verdict.rows.length, 64);
     assert.deepEqual(ticked.toSorted((a, b) => a - b), rows.map((_, i) => i));
@@ -106,32 +134,52 @@ test("a signal ends it, on this thread and on others; bad input is refused", asy
   const [out, lse] = [new Float32Array(64 * 128), new Float32Array(64)];
   for (const threads of [0, 2]) {
     const start = performance.now();
-    await assert.rejects(client.verifyRows({ ...batch, rows, out, lse, threads, signal: AbortSignal.timeout(200) }), { name: "TimeoutError" });
+    await assert.rejects(client.verifyRows({ ...batch, rows, out, lse, threads, signal: AbortSignal.timeout(200) }), {
+      name: "TimeoutError",
+    });
     assert.ok(performance.now() - start < 5000);
   }
   const good = { ...BATCH, rows: [[0, 0]] as Row[], out: new Float32Array(32), lse: new Float32Array(1) };
-  for (const [change, message] of [
-    [{ rows: [[341, 0]] }, /found token 341, head 0, expected tokens from 0 to 340 and heads from 0 to 3/],
-    [{ rows: [[0, 4]] }, /head 4/],
-    [{ out: new Float32Array(31) }, /found 31 elements of O and 1 of LSE, expected 32 and 1/],
-    [{ seed: 2 ** 32 }, /seed/],
-    [{ heads: 3 }, /multiple of Hkv/],
-    [{ with: "magic" }, /with: found "magic"/],
-  ] as const) await assert.rejects(client.verifyRows({ ...good, ...change } as unknown as VerifyInput), { name: "InputError", message });
+  for (
+    const [change, message] of [
+      [{ rows: [[341, 0]] }, /found token 341, head 0, expected tokens from 0 to 340 and heads from 0 to 3/],
+      [{ rows: [[0, 4]] }, /head 4/],
+      [{ out: new Float32Array(31) }, /found 31 elements of O and 1 of LSE, expected 32 and 1/],
+      [{ seed: 2 ** 32 }, /seed/],
+      [{ heads: 3 }, /multiple of Hkv/],
+      [{ with: "magic" }, /with: found "magic"/],
+    ] as const
+  ) {
+    await assert.rejects(client.verifyRows({ ...good, ...change } as unknown as VerifyInput), {
+      name: "InputError",
+      message,
+    });
+  }
 });
 
 test("the sample: first, last, both sides of borders, all heads, different rows, the same for the same arguments", () => {
-  fc.assert(fc.property(fc.array(fc.record({ new: fc.nat(200), cached: fc.nat(50) }), { minLength: 1, maxLength: 4 }), fc.integer({ min: 1, max: 8 }), fc.integer({ min: 1, max: 8 }), fc.integer({ min: 1, max: 100 }), fc.integer(), (sequences, heads, ranks, count, salt) => {
-    const tokens = sequences.reduce((sum, s) => sum + s.new, 0);
-    fc.pre(tokens > 0);
-    const rows = sampleRows({ sequences, heads }, ranks, count, salt);
-    assert.equal(rows.length, Math.min(count, tokens * heads));
-    assert.equal(new Set(rows.map(String)).size, rows.length);
-    assert.ok(rows.every(([t, h]) => t >= 0 && t < tokens && h >= 0 && h < heads));
-    assert.deepEqual(sampleRows({ sequences, heads }, ranks, count, salt), rows);
-    if (count >= 2) assert.ok(rows.some(([t]) => t === 0) && rows.some(([t]) => t === tokens - 1));
-    if (rows.length >= 4 * heads) assert.equal(new Set(rows.map(([, h]) => h)).size, heads);
-  }));
+  fc.assert(
+    fc.property(
+      fc.array(fc.record({ new: fc.nat(200), cached: fc.nat(50) }), { minLength: 1, maxLength: 4 }),
+      fc.integer({ min: 1, max: 8 }),
+      fc.integer({ min: 1, max: 8 }),
+      fc.integer({ min: 1, max: 100 }),
+      fc.integer(),
+      (sequences, heads, ranks, count, salt) => {
+        const tokens = sequences.reduce((sum, s) => sum + s.new, 0);
+        fc.pre(tokens > 0);
+        const rows = sampleRows({ sequences, heads }, ranks, count, salt);
+        assert.equal(rows.length, Math.min(count, tokens * heads));
+        assert.equal(new Set(rows.map(String)).size, rows.length);
+        assert.ok(rows.every(([t, h]) => t >= 0 && t < tokens && h >= 0 && h < heads));
+        assert.deepEqual(sampleRows({ sequences, heads }, ranks, count, salt), rows);
+        if (count >= 2) assert.ok(rows.some(([t]) => t === 0) && rows.some(([t]) => t === tokens - 1));
+        if (rows.length >= 4 * heads) {
+          assert.equal(new Set(rows.map(([, h]) => h)).size, heads);
+        }
+      },
+    ),
+  );
   const sample = sampleRows({ sequences: [{ new: 1024, cached: 0 }], heads: 16 }, 4, 64);
   const borders = [127, 128, 255, 256, 383, 384, 511, 512, 639, 640, 767, 768, 895, 896];
   assert.deepEqual(borders.filter((b) => !sample.some(([t]) => t === b)), []);
@@ -145,7 +193,13 @@ const MAP_READ = 0x1, COPY_SRC = 0x4, COPY_DST = 0x8, UNIFORM = 0x40, STORAGE = 
 test("seeded.wgsl makes the bits of seededRows", async () => {
   const { gpu: { device, wait }, kernels } = await testGpu();
   const pipeline = await kernels.seeded();
-  const cases: [number, SeededTensor, number, number, number][] = [[0, "q", 0, 5, 128], [42, "k", 7, 64, 96], [2 ** 32 - 1, "v", 1_048_570, 17, 1024], [7, "k", 2 ** 32 - 3, 3, 8], [3, "q", 0, 4097, 80]];
+  const cases: [number, SeededTensor, number, number, number][] = [
+    [0, "q", 0, 5, 128],
+    [42, "k", 7, 64, 96],
+    [2 ** 32 - 1, "v", 1_048_570, 17, 1024],
+    [7, "k", 2 ** 32 - 3, 3, 8],
+    [3, "q", 0, 4097, 80],
+  ];
   for (const [seed, tensor, first, rows, columns] of cases) {
     const bytes = rows * columns * 4;
     const params = device.createBuffer({ size: 32, usage: UNIFORM | COPY_DST });
@@ -155,13 +209,23 @@ test("seeded.wgsl makes the bits of seededRows", async () => {
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     pass.setPipeline(pipeline);
-    pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries: [{ binding: 0, resource: { buffer: params } }, { binding: 1, resource: { buffer: values } }] }));
+    pass.setBindGroup(
+      0,
+      device.createBindGroup({
+        layout: pipeline.getBindGroupLayout(0),
+        entries: [{ binding: 0, resource: { buffer: params } }, { binding: 1, resource: { buffer: values } }],
+      }),
+    );
     pass.dispatchWorkgroups(13); // fewer than there is work: the stride is tested too
     pass.end();
     encoder.copyBufferToBuffer(values, 0, read, 0, bytes);
     device.queue.submit([encoder.finish()]);
     await wait(read.mapAsync(READ));
-    assert.deepEqual(new Uint32Array(read.getMappedRange().slice(0)), new Uint32Array(seededRows(seed, tensor, first, rows, columns).buffer), `seed ${seed}, ${tensor}, row ${first}`);
+    assert.deepEqual(
+      new Uint32Array(read.getMappedRange().slice(0)),
+      new Uint32Array(seededRows(seed, tensor, first, rows, columns).buffer),
+      `seed ${seed}, ${tensor}, row ${first}`,
+    );
     for (const buffer of [params, values, read]) buffer.destroy();
   }
 });
@@ -172,7 +236,14 @@ test("verification on the GPU: right rows pass, a planted error does not, and bo
   for (const dtype of ["f32", "bf16"] as const) {
     const right = answer(batch, rows, dtype);
     const ticked: number[] = [];
-    const onGpu = await client.verifyRows({ ...batch, rows, ...right, dtype, with: "webgpu", onRow: (row) => ticked.push(row.index) });
+    const onGpu = await client.verifyRows({
+      ...batch,
+      rows,
+      ...right,
+      dtype,
+      with: "webgpu",
+      onRow: (row) => ticked.push(row.index),
+    });
     const inFloat64 = await client.verifyRows({ ...batch, rows, ...right, dtype });
     assert.equal(onGpu.passed, true, JSON.stringify(onGpu.worst));
     assert.equal(onGpu.with, "webgpu");
@@ -180,7 +251,10 @@ test("verification on the GPU: right rows pass, a planted error does not, and bo
     onGpu.rows.forEach((row, i) => {
       const other = inFloat64.rows[i];
       assert.ok(Math.abs(row.lse.expected - other.lse.expected) < 1e-5);
-      assert.ok(Math.abs(row.out.allowed - other.out.allowed) < 1e-4 + 2e-5, `${row.out.allowed}, ${other.out.allowed}`);
+      assert.ok(
+        Math.abs(row.out.allowed - other.out.allowed) < 1e-4 + 2e-5,
+        `${row.out.allowed}, ${other.out.allowed}`,
+      );
       assert.equal(row.keys, other.keys);
     });
     const wrong = right.out.slice();
@@ -188,5 +262,14 @@ test("verification on the GPU: right rows pass, a planted error does not, and bo
     const caught = await client.verifyRows({ ...batch, rows, out: wrong, lse: right.lse, dtype, with: "webgpu" });
     assert.deepEqual([caught.passed, caught.worst?.index], [false, 9]);
   }
-  await assert.rejects(client.verifyRows({ ...batch, rows, ...answer(batch, rows), with: "webgpu", signal: AbortSignal.abort(new DOMException("enough", "AbortError")) }), { name: "AbortError" });
+  await assert.rejects(
+    client.verifyRows({
+      ...batch,
+      rows,
+      ...answer(batch, rows),
+      with: "webgpu",
+      signal: AbortSignal.abort(new DOMException("enough", "AbortError")),
+    }),
+    { name: "AbortError" },
+  );
 });

@@ -19,15 +19,32 @@ const OUTPUTS = ["--out", "o.npy", "--lse", "l.npy", "--trace", "t.json"];
 test("--json: status 0, one JSON document on stdout and nothing on stderr, from a safetensors file on the adapter", () =>
   inFolder(async (folder) => {
     const { q, k, v } = input;
-    await writeFile(path.join(folder, "f.safetensors"), writeSafetensors({
-      q: { shape: [29, 4, 16], dtype: "f32", data: q },
-      k: { shape: [43, 2, 16], dtype: "f32", data: k },
-      v: { shape: [43, 2, 16], dtype: "f32", data: v },
-    }));
-    const { status, stdout, stderr } = await ringside(["attend", "--tensors", "f.safetensors", "--ranks", "2", "--check", "--json", ...OUTPUTS], folder).ended;
+    await writeFile(
+      path.join(folder, "f.safetensors"),
+      writeSafetensors({
+        q: { shape: [29, 4, 16], dtype: "f32", data: q },
+        k: { shape: [43, 2, 16], dtype: "f32", data: k },
+        v: { shape: [43, 2, 16], dtype: "f32", data: v },
+      }),
+    );
+    const { status, stdout, stderr } = await ringside([
+      "attend",
+      "--tensors",
+      "f.safetensors",
+      "--ranks",
+      "2",
+      "--check",
+      "--json",
+      ...OUTPUTS,
+    ], folder).ended;
     assert.deepEqual([status, stderr], [0, ""]);
     const report = JSON.parse(stdout) as Document;
-    assert.deepEqual([report.runtime, report.backend, report.ranks, report.error?.passed], [runtime, "webgpu", 2, true]);
+    assert.deepEqual([report.runtime, report.backend, report.ranks, report.error?.passed], [
+      runtime,
+      "webgpu",
+      2,
+      true,
+    ]);
     // The launcher says where the adapter is from.
     assert.ok(report.adapterSource, "no adapterSource");
     assert.ok(difference((await readOutput(folder, "o.npy")).data, reference(input).out).within);
@@ -39,13 +56,28 @@ test("bad input: status 2, one line on stderr, nothing on stdout, nothing writte
     await writeTensors(folder, input);
     await writeFile(path.join(folder, "bad.npy"), writeNpy([29, 3, 16], new Float32Array(29 * 3 * 16)));
     const before = await contents(folder);
-    for (const [args, says] of [
-      [["--q", "bad.npy"], /^ringside: bad\.npy and k\.npy: heads: found H = 3 /],
-      [["--ranks", "0"], /^ringside: --ranks: found "0", expected /],
-      [["--colour"], /^ringside: Unknown option '--colour'/],
-      [["--out", "none/o.npy"], /^ringside: --out none\/o\.npy: found no folder none/],
-    ] as const) {
-      const ended = await ringside(["attend", "--q", "q.npy", "--k", "k.npy", "--v", "v.npy", "--backend", "cpu", "--json", ...OUTPUTS, ...args], folder).ended;
+    for (
+      const [args, says] of [
+        [["--q", "bad.npy"], /^ringside: bad\.npy and k\.npy: heads: found H = 3 /],
+        [["--ranks", "0"], /^ringside: --ranks: found "0", expected /],
+        [["--colour"], /^ringside: Unknown option '--colour'/],
+        [["--out", "none/o.npy"], /^ringside: --out none\/o\.npy: found no folder none/],
+      ] as const
+    ) {
+      const ended = await ringside([
+        "attend",
+        "--q",
+        "q.npy",
+        "--k",
+        "k.npy",
+        "--v",
+        "v.npy",
+        "--backend",
+        "cpu",
+        "--json",
+        ...OUTPUTS,
+        ...args,
+      ], folder).ended;
       assert.deepEqual([ended.status, ended.stdout], [2, ""], ended.stderr);
       assert.match(ended.stderr, says);
       assert.match(ended.stderr, /^[^\n]+\n$/);
@@ -68,9 +100,22 @@ test("no command, an unknown one, and --help", () =>
 
 test("a failed rank: status 1, one line that names it, nothing written", () =>
   inFolder(async (folder) => {
-    const options = [...(await writeTensors(folder, input)), "--ranks", "2", "--backend", "cpu", "--timeout", "2", "--json", ...OUTPUTS];
+    const options = [
+      ...(await writeTensors(folder, input)),
+      "--ranks",
+      "2",
+      "--backend",
+      "cpu",
+      "--timeout",
+      "2",
+      "--json",
+      ...OUTPUTS,
+    ];
     const before = await contents(folder);
-    const { status, stdout, stderr } = await ringside(["attend", ...options, "--fault", "rank=1,hop=0,kind=drop"], folder).ended;
+    const { status, stdout, stderr } = await ringside(
+      ["attend", ...options, "--fault", "rank=1,hop=0,kind=drop"],
+      folder,
+    ).ended;
     assert.deepEqual([status, stdout], [1, ""]);
     assert.match(stderr, /^ringside: rank 0, hop 0: [^\n]* \(awaited: the chunk of hop 0 from rank 1\)\n$/);
     assert.deepEqual(await contents(folder), before);
@@ -86,10 +131,23 @@ async function computing(command: ChildProcess): Promise<number> {
   }
 }
 
-/** Starts a run over a link on which its chunk takes 23 s, and interrupts it as Ctrl-C does, `after` so many milliseconds. */
+/**
+ * Starts a run over a link on which its chunk takes 23 s, and interrupts it as Ctrl-C does, `after` so many
+ * milliseconds.
+ */
 async function interrupt(backend: string, after: number): Promise<void> {
   await inFolder(async (folder) => {
-    const options = [...(await writeTensors(folder, input)), "--ranks", "2", "--backend", backend, "--link", "250,0.1", "--check", ...OUTPUTS];
+    const options = [
+      ...(await writeTensors(folder, input)),
+      "--ranks",
+      "2",
+      "--backend",
+      backend,
+      "--link",
+      "250,0.1",
+      "--check",
+      ...OUTPUTS,
+    ];
     const before = await contents(folder);
     const { child, ended } = ringside(["attend", ...options], folder);
     await computing(child);
@@ -124,7 +182,9 @@ test("kill -9 of the command ends what computes for it", () =>
 
 test("a reader that has had enough is no fault; a full disk is one line and status 1", () => {
   const shell = (to: string) => {
-    const command = `${runtime === "node" ? process.execPath : "node"} ${path.join(findRoot(), "engine", "cli", "ringside.mjs")} paper --runtime ${runtime}`;
+    const command = `${runtime === "node" ? process.execPath : "node"} ${
+      path.join(findRoot(), "engine", "cli", "ringside.mjs")
+    } paper --runtime ${runtime}`;
     const { status, stderr } = spawnSync("bash", ["-c", `set -o pipefail; ${command} ${to}`], { encoding: "utf8" });
     return { status, stderr };
   };

@@ -1,4 +1,7 @@
-/** `ringside attend` when a rank fails: the error names rank, hop and what was awaited, soon; nothing is written; the next run works. */
+/**
+ * `ringside attend` when a rank fails: the error names rank, hop and what was awaited, soon; nothing is written; the
+ * next run works.
+ */
 import assert from "node:assert/strict";
 import path from "node:path";
 import test from "node:test";
@@ -28,24 +31,53 @@ function drop(...about: Parameters<typeof waits>): RegExp {
   return new RegExp(`^${waits(...about)}$`);
 }
 
-/** The dead rank is named as such; or, in Deno, where a worker that closes itself makes no event, as the one who does not send. */
+/**
+ * The dead rank is named as such; or, in Deno, where a worker that closes itself makes no event, as the one who does
+ * not send.
+ */
 function dead(...about: Parameters<typeof waits>): RegExp {
   const [waiter, hop, sender, mail] = about;
-  const named = `rank ${sender}, hop ${hop}: (its worker ended|no sign of life)[^(]*(\\(status \\d+\\) )?\\(awaited: ${mail} by rank ${waiter}\\)`;
+  const named =
+    `rank ${sender}, hop ${hop}: (its worker ended|no sign of life)[^(]*(\\(status \\d+\\) )?\\(awaited: ${mail} by rank ${waiter}\\)`;
   return new RegExp(runtime === "node" ? `^${named}$` : `^(${named}|${waits(...about)})$`);
 }
 
 const CASES: readonly Case[] = [
   { fault: "rank=1,hop=0,kind=exit", options: CPU, says: dead(0, 0, 1, "the chunk of hop 0"), seconds: TIMEOUT + 3 },
   { fault: "rank=1,hop=0,kind=drop", options: CPU, says: drop(0, 0, 1, "the chunk of hop 0"), seconds: TIMEOUT + 3 },
-  { fault: "rank=1,hop=1,kind=drop", options: [...CPU, "--variant", "pass-q"], says: drop(0, 1, 1, "the All2All parcel"), seconds: TIMEOUT + 3 },
-  { fault: "rank=1,hop=1,kind=exit", options: [...CPU, "--variant", "pass-q"], says: dead(0, 1, 1, "the All2All parcel"), seconds: TIMEOUT + 3 },
-  { fault: "rank=0,hop=1,kind=drop", options: [...CPU, "--ranks", "3"], says: drop(1, 1, 0, "the chunk of hop 1"), seconds: TIMEOUT + 3 },
+  {
+    fault: "rank=1,hop=1,kind=drop",
+    options: [...CPU, "--variant", "pass-q"],
+    says: drop(0, 1, 1, "the All2All parcel"),
+    seconds: TIMEOUT + 3,
+  },
+  {
+    fault: "rank=1,hop=1,kind=exit",
+    options: [...CPU, "--variant", "pass-q"],
+    says: dead(0, 1, 1, "the All2All parcel"),
+    seconds: TIMEOUT + 3,
+  },
+  {
+    fault: "rank=0,hop=1,kind=drop",
+    options: [...CPU, "--ranks", "3"],
+    says: drop(1, 1, 0, "the chunk of hop 1"),
+    seconds: TIMEOUT + 3,
+  },
   // Without a kind: the worker ends.
-  { fault: "rank=2", options: [...CPU, "--ranks", "3"], says: dead(0, 0, 2, "the chunk of hop 0"), seconds: TIMEOUT + 3 },
+  {
+    fault: "rank=2",
+    options: [...CPU, "--ranks", "3"],
+    says: dead(0, 0, 2, "the chunk of hop 0"),
+    seconds: TIMEOUT + 3,
+  },
   { fault: "rank=1,hop=0,kind=exit", options: [], says: dead(0, 0, 1, "the chunk of hop 0"), seconds: TIMEOUT + 6 },
   { fault: "rank=1,hop=0,kind=drop", options: [], says: drop(0, 0, 1, "the chunk of hop 0"), seconds: TIMEOUT + 6 },
-  { fault: "rank=1,hop=0,kind=lose-device", options: [], says: /^rank 1, hop 0: .*device (was|is) lost.*\(awaited: the end of \w+\)$/, seconds: TIMEOUT + 6 },
+  {
+    fault: "rank=1,hop=0,kind=lose-device",
+    options: [],
+    says: /^rank 1, hop 0: .*device (was|is) lost.*\(awaited: the end of \w+\)$/,
+    seconds: TIMEOUT + 6,
+  },
 ];
 
 for (const { fault, options, says, seconds } of CASES) {
@@ -53,19 +85,37 @@ for (const { fault, options, says, seconds } of CASES) {
     inFolder(async (folder) => {
       const input = experiment({ sequences: [{ new: 12, cached: 6 }], heads: 2, kvHeads: 1 });
       const out = (name: string) => path.join(folder, name);
-      const argv = [...(await writeTensors(folder, input)), "--ranks", "2", ...options, "--out", out("o.npy"), "--lse", out("l.npy"), "--trace", out("t.json")];
+      const argv = [
+        ...(await writeTensors(folder, input)),
+        "--ranks",
+        "2",
+        ...options,
+        "--out",
+        out("o.npy"),
+        "--lse",
+        out("l.npy"),
+        "--trace",
+        out("t.json"),
+      ];
       const before = await contents(folder);
       const most = patience(1000 * seconds) / 1000;
       const start = performance.now();
       await assert.rejects(call(attend, [...argv, "--fault", fault, "--timeout", String(TIMEOUT)]), (error) => {
         assert.ok(error instanceof RankError, `${error}`);
         assert.match(error.message, says);
-        assert.ok(error.message.startsWith(`rank ${error.rank}, hop ${error.hop}: `) && error.message.endsWith(`(awaited: ${error.awaited})`), error.message);
+        assert.ok(
+          error.message.startsWith(`rank ${error.rank}, hop ${error.hop}: `) &&
+            error.message.endsWith(`(awaited: ${error.awaited})`),
+          error.message,
+        );
         return true;
       });
       const took = (performance.now() - start) / 1000;
       // The command stretches its limit by as many times as this machine is slower than a quiet one.
-      assert.ok(took < Math.max(most, patience(1000 * seconds) / 1000), `it took ${took.toFixed(1)} s, expected at most ${most.toFixed(1)} s`);
+      assert.ok(
+        took < Math.max(most, patience(1000 * seconds) / 1000),
+        `it took ${took.toFixed(1)} s, expected at most ${most.toFixed(1)} s`,
+      );
       assert.deepEqual(await contents(folder), before, "nothing is written");
       const { status } = await call(attend, [...argv, "--backend", "cpu", "--check"]);
       assert.equal(status, 0, "the process can go on");

@@ -1,4 +1,7 @@
-/** Runs commands in this process, in a folder of their own, with what they print kept; and `ringside` itself as a process. */
+/**
+ * Runs commands in this process, in a folder of their own, with what they print kept; and `ringside` itself as a
+ * process.
+ */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -15,12 +18,18 @@ import type { Tensor } from "../../../engine/tensor/tensor.ts";
 
 /** The runtime that the tests run in, whose workers the commands start. */
 export const runtime = "Deno" in globalThis ? "deno" : "node";
-export const platform: Platform = "Deno" in globalThis ? (await import("../../../engine/deno.ts")).platform : (await import("../../../engine/node.ts")).platform;
+export const platform: Platform = "Deno" in globalThis
+  ? (await import("../../../engine/deno.ts")).platform
+  : (await import("../../../engine/node.ts")).platform;
 
 /** What `--json` prints. */
 export type Document = Omit<Report, "spans"> & {
   readonly adapterSource: string | null;
-  readonly error?: { readonly out: { readonly max: number; readonly rms: number }; readonly lse: { readonly max: number; readonly rms: number }; readonly passed: boolean };
+  readonly error?: {
+    readonly out: { readonly max: number; readonly rms: number };
+    readonly lse: { readonly max: number; readonly rms: number };
+    readonly passed: boolean;
+  };
 };
 
 /** A command's end: its status, and what it printed. */
@@ -31,7 +40,11 @@ export interface Ended {
 }
 
 /** Calls a command as main.ts does. It throws what the command throws. */
-export async function call(command: Command, argv: readonly string[], given: { platform?: Platform; signal?: AbortSignal; watched?: boolean; onStderr?: (text: string) => void } = {}): Promise<Ended> {
+export async function call(
+  command: Command,
+  argv: readonly string[],
+  given: { platform?: Platform; signal?: AbortSignal; watched?: boolean; onStderr?: (text: string) => void } = {},
+): Promise<Ended> {
   let stdout = "", stderr = "";
   const status = await command(argv, {
     stdout: (text) => void (stdout += text),
@@ -59,7 +72,13 @@ export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise
 /** Every file of a folder, hidden ones too, with its bytes: to see that nothing was written. */
 export async function contents(folder: string): Promise<Record<string, string>> {
   const entries = (await readdir(folder, { withFileTypes: true })).sort((a, b) => (a.name < b.name ? -1 : 1));
-  return Object.fromEntries(await Promise.all(entries.map(async (e) => [e.name, e.isFile() ? (await readFile(path.join(folder, e.name))).toString("base64") : "a folder"])));
+  return Object.fromEntries(
+    await Promise.all(
+      entries.map(async (
+        e,
+      ) => [e.name, e.isFile() ? (await readFile(path.join(folder, e.name))).toString("base64") : "a folder"]),
+    ),
+  );
 }
 
 /** A .npy file, version 1.0, of any header and data. */
@@ -75,11 +94,18 @@ export function npyBytes(header: string, data: Uint8Array): Uint8Array {
 
 /** A .npy file of '<f2', rounded to nearest. */
 export function npyOfHalves(shape: readonly number[], data: Float32Array): Uint8Array {
-  return npyBytes(`{'descr': '<f2', 'fortran_order': False, 'shape': (${shape.join(", ")}), }`, new Uint8Array(encode(data, "f16")));
+  return npyBytes(
+    `{'descr': '<f2', 'fortran_order': False, 'shape': (${shape.join(", ")}), }`,
+    new Uint8Array(encode(data, "f16")),
+  );
 }
 
 /** Writes an experiment's tensors as q.npy, k.npy and v.npy, and gives the options that name them. */
-export async function writeTensors(folder: string, input: AttendInput, write: typeof npyOfHalves = writeNpy): Promise<string[]> {
+export async function writeTensors(
+  folder: string,
+  input: AttendInput,
+  write: typeof npyOfHalves = writeNpy,
+): Promise<string[]> {
   const { heads, kvHeads, headDim } = input;
   const options: string[] = [];
   for (const [name, data, h] of [["q", input.q, heads], ["k", input.k, kvHeads], ["v", input.v, kvHeads]] as const) {
@@ -103,16 +129,25 @@ export function findRoot(): string {
 }
 
 /** `ringside` as a process, in this runtime. It inherits the adapter that was chosen for the tests. */
-export function ringside(args: readonly string[], cwd: string): { readonly child: ChildProcess; readonly ended: Promise<Ended> } {
+export function ringside(
+  args: readonly string[],
+  cwd: string,
+): { readonly child: ChildProcess; readonly ended: Promise<Ended> } {
   const command = [path.join(findRoot(), "engine", "cli", "ringside.mjs"), ...args, "--runtime", runtime];
-  const child = spawn(runtime === "node" ? process.execPath : "node", command, { cwd, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(runtime === "node" ? process.execPath : "node", command, {
+    cwd,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let stdout = "", stderr = "";
   child.stdout!.setEncoding("utf8").on("data", (text) => stdout += text);
   child.stderr!.setEncoding("utf8").on("data", (text) => stderr += text);
   const ended = new Promise<Ended>((resolve, reject) => {
     child.on("error", reject);
     // As a shell counts: Deno tells an exit with 130 as the signal that it stands for.
-    child.on("close", (code, signal) => resolve({ status: code ?? 128 + os.constants.signals[signal!], stdout, stderr }));
+    child.on(
+      "close",
+      (code, signal) => resolve({ status: code ?? 128 + os.constants.signals[signal!], stdout, stderr }),
+    );
   });
   return { child, ended };
 }

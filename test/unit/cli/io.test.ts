@@ -18,7 +18,10 @@ test("outputs are written all or none: what stood in their places is put back", 
     await assert.rejects(checkOutputs({ "--out": at("o.npy"), "--lse": at("lse.npy") }), InputError);
     // A folder that came after the check.
     const before = await contents(folder);
-    await assert.rejects(writeOutputs([[at("new.npy"), "new"], [at("o.npy"), "new"], [at("lse.npy"), "new"]]), /cannot be written \(.*\), so none was/);
+    await assert.rejects(
+      writeOutputs([[at("new.npy"), "new"], [at("o.npy"), "new"], [at("lse.npy"), "new"]]),
+      /cannot be written \(.*\), so none was/,
+    );
     assert.deepEqual(await contents(folder), before);
     await writeOutputs([[at("o.npy"), "new"], [at("trace.json"), "{}"]]);
     assert.equal(await readFile(at("o.npy"), "utf8"), "new");
@@ -31,7 +34,10 @@ test("links are followed, one that leads nowhere too; two names of one place, an
     const at = (name: string) => path.join(folder, name);
     await symlink("o.npy", at("to-o.npy"));
     await symlink("loop.npy", at("loop.npy"));
-    await assert.rejects(checkOutputs({ "--out": at("o.npy"), "--trace": at("to-o.npy") }), /--out names the same file/);
+    await assert.rejects(
+      checkOutputs({ "--out": at("o.npy"), "--trace": at("to-o.npy") }),
+      /--out names the same file/,
+    );
     await assert.rejects(checkOutputs({ "--out": at("loop.npy") }), /a link that leads to itself/);
     await writeOutputs([[at("to-o.npy"), "new"]]);
     assert.equal(await readlink(at("to-o.npy")), "o.npy");
@@ -43,7 +49,12 @@ test("what a killed command left is removed at the next start; what others are a
   await inFolder(async (folder) => {
     const dead = spawnSync(process.execPath, ["--version"]).pid;
     const name = (of: string, host: string, pid: number) => `.${of}.${host}.${pid}.0123456789ab.partial`;
-    const [left, mine, theirs, other] = [name("o.npy", os.hostname(), dead), name("o.npy", os.hostname(), process.pid), name("o.npy", "elsewhere", dead), ".o.npy.partial"];
+    const [left, mine, theirs, other] = [
+      name("o.npy", os.hostname(), dead),
+      name("o.npy", os.hostname(), process.pid),
+      name("o.npy", "elsewhere", dead),
+      ".o.npy.partial",
+    ];
     for (const file of [left, mine, theirs, other]) await writeFile(path.join(folder, file), "");
     await checkOutputs({ "--out": path.join(folder, "x.npy") });
     assert.deepEqual((await readdir(folder)).sort(), [mine, theirs, other].sort());

@@ -1,4 +1,5 @@
-// The set-up gives this runtime a WebGPU adapter that computes, and the launcher refuses what it cannot do in one clear message. (Chromium's adapter: `npm test`, stage "adapters".)
+// The set-up gives this runtime a WebGPU adapter that computes, and the launcher refuses what it cannot do in one clear
+// message. (Chromium's adapter: `npm test`, stage "adapters".)
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -15,7 +16,11 @@ function findRoot(): string {
 }
 
 function ringside(args: string[], env: Record<string, string | undefined> = {}) {
-  return spawnSync("node", [path.join(findRoot(), "engine", "cli", "ringside.mjs"), ...args], { encoding: "utf8", env: { ...process.env, ...env }, timeout: 60_000 });
+  return spawnSync("node", [path.join(findRoot(), "engine", "cli", "ringside.mjs"), ...args], {
+    encoding: "utf8",
+    env: { ...process.env, ...env },
+    timeout: 60_000,
+  });
 }
 
 /** WebGPU's numbers for buffer usages; Node has no global with their names. */
@@ -28,15 +33,25 @@ test("this runtime has an adapter, and a shader computes on it", async () => {
   assert.ok(adapter, "no WebGPU adapter: run the tests through `npm test`, which sets the environment for it");
   const device = await adapter.requestDevice();
   try {
-    const code = "@group(0) @binding(0) var<storage, read_write> x: array<f32>; @compute @workgroup_size(4) fn main(@builtin(global_invocation_id) id: vec3u) { x[id.x] = 2 * x[id.x]; }";
-    const pipeline = device.createComputePipeline({ layout: "auto", compute: { module: device.createShaderModule({ code }), entryPoint: "main" } });
+    const code =
+      "@group(0) @binding(0) var<storage, read_write> x: array<f32>; @compute @workgroup_size(4) fn main(@builtin(global_invocation_id) id: vec3u) { x[id.x] = 2 * x[id.x]; }";
+    const pipeline = device.createComputePipeline({
+      layout: "auto",
+      compute: { module: device.createShaderModule({ code }), entryPoint: "main" },
+    });
     const buffer = device.createBuffer({ size: 16, usage: STORAGE | COPY_SRC | COPY_DST });
     const read = device.createBuffer({ size: 16, usage: MAP_READ | COPY_DST });
     device.queue.writeBuffer(buffer, 0, new Float32Array([1, 2, 3, -4.5]));
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     pass.setPipeline(pipeline);
-    pass.setBindGroup(0, device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries: [{ binding: 0, resource: { buffer } }] }));
+    pass.setBindGroup(
+      0,
+      device.createBindGroup({
+        layout: pipeline.getBindGroupLayout(0),
+        entries: [{ binding: 0, resource: { buffer } }],
+      }),
+    );
     pass.dispatchWorkgroups(1);
     pass.end();
     encoder.copyBufferToBuffer(buffer, 0, read, 0, 16);
@@ -52,8 +67,16 @@ test("this runtime has an adapter, and a shader computes on it", async () => {
 
 test("the worker's Python: one that is named and cannot run is refused, and no other is taken in its place", () => {
   const script = path.join(findRoot(), "engine", "cli", "setup", "python.mjs");
-  const { status, stdout, stderr } = spawnSync("node", [script, "--install"], { encoding: "utf8", env: { ...process.env, RINGSIDE_PYTHON: "/no/such/python" }, timeout: 60_000 });
-  assert.deepEqual([status, stdout, stderr], [1, "", 'ringside: RINGSIDE_PYTHON: "/no/such/python" is not a Python that runs\n']);
+  const { status, stdout, stderr } = spawnSync("node", [script, "--install"], {
+    encoding: "utf8",
+    env: { ...process.env, RINGSIDE_PYTHON: "/no/such/python" },
+    timeout: 60_000,
+  });
+  assert.deepEqual([status, stdout, stderr], [
+    1,
+    "",
+    'ringside: RINGSIDE_PYTHON: "/no/such/python" is not a Python that runs\n',
+  ]);
 });
 
 test("an unknown runtime is refused with status 2 and one line", () => {
@@ -67,7 +90,10 @@ test("an unknown runtime is refused with status 2 and one line", () => {
 
 test("a driver of the user's that does not answer is an error that names it, never passed over", () => {
   for (const runtime of ["node", "deno"]) {
-    const { status, stdout, stderr } = ringside(["selftest", "--runtime", runtime], { VK_ICD_FILENAMES: "/nonexistent/icd.json", VK_DRIVER_FILES: undefined });
+    const { status, stdout, stderr } = ringside(["selftest", "--runtime", runtime], {
+      VK_ICD_FILENAMES: "/nonexistent/icd.json",
+      VK_DRIVER_FILES: undefined,
+    });
     assert.equal(status, 1, stderr);
     assert.equal(stdout, "");
     assert.match(stderr, new RegExp(`no WebGPU adapter was found for ${runtime}`, "i"));

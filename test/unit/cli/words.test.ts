@@ -15,7 +15,9 @@ import { call, findRoot, inFolder, ringside } from "./command.ts";
 test("help, help of a command, the version, and a command nearly right", () =>
   inFolder(async (folder) => {
     const said = async (...args: string[]) => await ringside(args, folder).ended;
-    const { version } = JSON.parse(await readFile(path.join(findRoot(), "package.json"), "utf8")) as { version: string };
+    const { version } = JSON.parse(await readFile(path.join(findRoot(), "package.json"), "utf8")) as {
+      version: string;
+    };
     const [help, attendHelp, asked, wrong, far] = [
       await said("help"),
       await said("help", "attend"),
@@ -32,7 +34,9 @@ test("help, help of a command, the version, and a command nearly right", () =>
   }));
 
 test("counts and rates are read as people write them, in every option", async () => {
-  for (const text of ["128k", "128K", "128_000", "128000", "1.28e5"]) assert.equal(wholeOption("--new", text, 1), 128_000, text);
+  for (const text of ["128k", "128K", "128_000", "128000", "1.28e5"]) {
+    assert.equal(wholeOption("--new", text, 1), 128_000, text);
+  }
   assert.equal(wholeOption("--new", "128Ki", 1), 131_072);
   assert.throws(() => wholeOption("--new", "1.5", 1), InputError);
   assert.deepEqual(linkOption("1Gbps,1e-6"), { bandwidth: 1.25e8, latency: 1e-6 });
@@ -71,7 +75,9 @@ test("counts and rates are read as people write them, in every option", async ()
   ]);
   assert.equal(stdout, plain.stdout);
   assert.equal(
-    (JSON.parse((await call((argv, io) => plan(argv, io), ["--new", "128k", "--cached", "1_000", "--json"])).stdout) as { new: number })
+    (JSON.parse(
+      (await call((argv, io) => plan(argv, io), ["--new", "128k", "--cached", "1_000", "--json"])).stdout,
+    ) as { new: number })
       .new,
     128_000,
   );
@@ -79,11 +85,17 @@ test("counts and rates are read as people write them, in every option", async ()
 
 test("a scale of 0 for a worker is refused here, before it is asked", async () => {
   const remote = ["--remote", "ws://127.0.0.1:1", "--token", "x", "--scale", "0"];
-  for (const [command, more] of [[attend, ["--seed", "1", "--shape", "8,1,1,16"]], [session, ["--script", "none.json"]]] as const) {
+  for (
+    const [command, more] of [[attend, ["--seed", "1", "--shape", "8,1,1,16"]], [session, [
+      "--script",
+      "none.json",
+    ]]] as const
+  ) {
     await assert.rejects(
       call(command, [...remote, ...more]),
       (error: unknown) =>
-        error instanceof InputError && error.message === "--scale: found 0, expected a number above 0: a remote worker takes no other",
+        error instanceof InputError &&
+        error.message === "--scale: found 0, expected a number above 0: a remote worker takes no other",
     );
   }
 });
@@ -93,6 +105,7 @@ test("a session's script is no output, nor is its tensors' file", () =>
     const [script, tensors] = [path.join(folder, "s.json"), path.join(folder, "t.safetensors")];
     for (const [option, file] of [["--script", script], ["--tensors", tensors]] as const) {
       await assert.rejects(call(session, ["--tensors", tensors, "--script", script, "--out", file]), (error: unknown) =>
-        error instanceof InputError && error.message === `--out ${file}: ${option} names the same file, expected different ones`);
+        error instanceof InputError &&
+        error.message === `--out ${file}: ${option} names the same file, expected different ones`);
     }
   }));

@@ -1,4 +1,7 @@
-/** Faults at any moment: nothing begins on ranks that are not whole, whatever waits ends in a named error, and what follows a repair is exact. */
+/**
+ * Faults at any moment: nothing begins on ranks that are not whole, whatever waits ends in a named error, and what
+ * follows a repair is exact.
+ */
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Cluster } from "../../../engine/cluster/cluster.ts";
@@ -22,13 +25,27 @@ const rows = (from: number, n: number): SessionRows => {
 };
 
 /** The step's rows against float64. */
-function exact(from: number, n: number, { outputs: [{ out, lse }] }: { outputs: readonly { out: Float32Array; lse: Float32Array }[] }): void {
+function exact(
+  from: number,
+  n: number,
+  { outputs: [{ out, lse }] }: { outputs: readonly { out: Float32Array; lse: Float32Array }[] },
+): void {
   const { q } = rows(from, n);
-  const input = { ...HEADS, q, k: long.k.subarray(0, (from + n) * 32), v: long.v.subarray(0, (from + n) * 32), sequences: [{ new: n, cached: from }] };
+  const input = {
+    ...HEADS,
+    q,
+    k: long.k.subarray(0, (from + n) * 32),
+    v: long.v.subarray(0, (from + n) * 32),
+    sequences: [{ new: n, cached: from }],
+  };
   assert.ok(check(input, { out, lse }).passed);
 }
 
-async function using<T>(options: ClusterOptions, use: (cluster: Cluster) => Promise<T>, on: Platform = platform): Promise<T> {
+async function using<T>(
+  options: ClusterOptions,
+  use: (cluster: Cluster) => Promise<T>,
+  on: Platform = platform,
+): Promise<T> {
   const cluster = await Cluster.start(on, options);
   try {
     return await use(cluster);
@@ -37,7 +54,8 @@ async function using<T>(options: ClusterOptions, use: (cluster: Cluster) => Prom
   }
 }
 
-const strike = (cluster: Cluster, rank: number, kind: "exit" | "lose-device") => void cluster.ranks.service(rank).strike(kind).catch(() => {});
+const strike = (cluster: Cluster, rank: number, kind: "exit" | "lose-device") =>
+  void cluster.ranks.service(rank).strike(kind).catch(() => {});
 
 /** Resolves when the cluster knows that a rank has failed. */
 async function broken(cluster: Cluster): Promise<void> {
@@ -62,9 +80,15 @@ for (const backend of ["cpu", "webgpu"] as const) {
         // Until it has ended, every call is refused, at whatever moment it comes.
         let calls = 0;
         for (let over = false; !over; calls++) {
-          await assert.rejects(session.prefill([rows(90, 20)]), (error) => error instanceof InputError || error instanceof RankError);
+          await assert.rejects(
+            session.prefill([rows(90, 20)]),
+            (error) => error instanceof InputError || error instanceof RankError,
+          );
           await assert.rejects(session.snapshot(), InputError);
-          over = await Promise.race([repairing.then(() => true), new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 2))]);
+          over = await Promise.race([
+            repairing.then(() => true),
+            new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 2)),
+          ]);
         }
         assert.ok(calls > 0);
         assert.deepEqual(await repairing, [ranks - 1]);
@@ -80,7 +104,13 @@ for (const backend of ["cpu", "webgpu"] as const) {
         const session = await cluster.session(HEADS);
         exact(0, 30, await session.prefill([rows(0, 30)]));
         const saved = await session.snapshot();
-        const calls = [() => session.snapshot(), () => session.restore(saved), () => cluster.session(HEADS), () => session.prefill([rows(30, 5)]), () => session.decode([rows(30, 1)])];
+        const calls = [
+          () => session.snapshot(),
+          () => session.restore(saved),
+          () => cluster.session(HEADS),
+          () => session.prefill([rows(30, 5)]),
+          () => session.decode([rows(30, 1)]),
+        ];
         for (const [i, call] of calls.entries()) {
           strike(cluster, i % ranks, backend === "cpu" || i % 2 === 0 ? "exit" : "lose-device");
           // At once, so that the call may be under way when the rank ends.
@@ -112,7 +142,9 @@ test("two repairs at once are one, and a rank that dies during a repair is repai
       strike(cluster, kill, "exit");
       const ended = await Promise.allSettled(both);
       assert.deepEqual(ended[0], ended[1]);
-      while (await session.snapshot().then(() => false, () => true)) await cluster.repair().catch((error) => assert.ok(error instanceof RankError, String(error)));
+      while (await session.snapshot().then(() => false, () => true)) {
+        await cluster.repair().catch((error) => assert.ok(error instanceof RankError, String(error)));
+      }
       assert.deepEqual(await session.snapshot(), before);
       await new Promise((resolve) => setTimeout(resolve, 50));
       if (await session.snapshot().then(() => false, () => true)) await cluster.repair();
@@ -159,10 +191,13 @@ test("a replacement that cannot open is no replacement: the next repair starts a
       const worker = platform.startWorker();
       if (doomed-- <= 0) return worker;
       // It ends as soon as it has said something.
-      return { ...worker, heard() {
-        worker.heard?.();
-        void worker.terminate();
-      } };
+      return {
+        ...worker,
+        heard() {
+          worker.heard?.();
+          void worker.terminate();
+        },
+      };
     },
   };
   await using({ ranks: 3, backend: "cpu" }, async (cluster) => {
@@ -209,11 +244,20 @@ test("a chunk that is dropped is found by what its sender and its waiter say, in
       const start = performance.now();
       const all2all = variant === "pass-q" && hop === 2;
       await assert.rejects(cluster.attend({ ...small, variant }), (error) => {
-        assert.ok(error instanceof RankError && error.hop === hop && (all2all ? error.rank !== 1 : error.rank === 2), String(error));
-        assert.match(error.message, /waited [0-9.]+ s, and rank 1 has not sent it .*awaited: (the chunk of hop \d|the All2All parcel) from rank 1/);
+        assert.ok(
+          error instanceof RankError && error.hop === hop && (all2all ? error.rank !== 1 : error.rank === 2),
+          String(error),
+        );
+        assert.match(
+          error.message,
+          /waited [0-9.]+ s, and rank 1 has not sent it .*awaited: (the chunk of hop \d|the All2All parcel) from rank 1/,
+        );
         return true;
       });
-      assert.ok(performance.now() - start < 1000 * cluster.ranks.timeout.used + patience(3000), `took ${performance.now() - start} ms`);
+      assert.ok(
+        performance.now() - start < 1000 * cluster.ranks.timeout.used + patience(3000),
+        `took ${performance.now() - start} ms`,
+      );
     });
   }
 });
@@ -224,12 +268,18 @@ test("a cancel while kernels compile ends the call at once and breaks nothing", 
       // D 128 takes the software adapters longest to compile.
       const input = experiment({ sequences: [{ new: 64, cached: 0 }], heads: 4, kvHeads: 1, headDim: 128 });
       const start = performance.now();
-      await assert.rejects(cluster.attend({ ...input, signal: AbortSignal.timeout(40) }), (error) => (error as Error).name === "TimeoutError");
+      await assert.rejects(
+        cluster.attend({ ...input, signal: AbortSignal.timeout(40) }),
+        (error) => (error as Error).name === "TimeoutError",
+      );
       assert.ok(performance.now() - start < patience(3000), `took ${performance.now() - start} ms`);
       // The next one waits for what the cancelled one still compiles; so does a repair, which finds nobody ill.
       assert.deepEqual(await cluster.repair(), []);
       assert.ok(check(input, await cluster.attend(input)).passed);
-      await assert.rejects(cluster.attend({ ...small, signal: AbortSignal.timeout(20) }), (error) => (error as Error).name === "TimeoutError");
+      await assert.rejects(
+        cluster.attend({ ...small, signal: AbortSignal.timeout(20) }),
+        (error) => (error as Error).name === "TimeoutError",
+      );
     });
   }
 });
@@ -241,14 +291,20 @@ test("disposed while kernels compile, a cluster ends, and so do its workers", as
     startWorker() {
       const worker = platform.startWorker();
       left++;
-      return { ...worker, terminate: async () => {
-        await worker.terminate();
-        left--;
-      } };
+      return {
+        ...worker,
+        terminate: async () => {
+          await worker.terminate();
+          left--;
+        },
+      };
     },
   };
   const cluster = await Cluster.start(counted, { ranks: 2 });
-  const failed = assert.rejects(cluster.attend(experiment({ sequences: [{ new: 64, cached: 0 }], heads: 4, kvHeads: 1, headDim: 96 })), { name: "AbortError" });
+  const failed = assert.rejects(
+    cluster.attend(experiment({ sequences: [{ new: 64, cached: 0 }], heads: 4, kvHeads: 1, headDim: 96 })),
+    { name: "AbortError" },
+  );
   await new Promise((resolve) => setTimeout(resolve, 30));
   await Promise.all([cluster.dispose(), cluster.dispose()]);
   await failed;
@@ -258,13 +314,16 @@ test("disposed while kernels compile, a cluster ends, and so do its workers", as
   controller.abort();
   await assert.rejects(starting, { name: "AbortError" });
   assert.equal(left, 0);
-  await assert.rejects(Cluster.start(counted, { ranks: 2, backend: "cpu", signal: AbortSignal.abort() }), { name: "AbortError" });
+  await assert.rejects(Cluster.start(counted, { ranks: 2, backend: "cpu", signal: AbortSignal.abort() }), {
+    name: "AbortError",
+  });
   assert.equal(left, 0);
 });
 
 test("cancels leave no buffer behind", async () => {
   await using({ ranks: 2 }, async (cluster) => {
-    const buffers = async () => Math.max(...(await cluster.ranks.askAll((service) => service.held())).map((held) => held.buffers));
+    const buffers = async () =>
+      Math.max(...(await cluster.ranks.askAll((service) => service.held())).map((held) => held.buffers));
     for (let i = 0; i < 3; i++) assert.ok(check(small, await cluster.attend(small)).passed);
     const before = await buffers();
     let cancelled = 0;
@@ -272,7 +331,10 @@ test("cancels leave no buffer behind", async () => {
       // Lengths and moments differ, as a person's do.
       const input = experiment({ sequences: [{ new: 20 + 7 * i, cached: 3 * i }], heads: 4, kvHeads: 2 });
       const signal = AbortSignal.timeout(1 + (i % 12) * 3);
-      await cluster.attend({ ...input, signal }).then(() => {}, (error) => (assert.equal(error.name, "TimeoutError"), cancelled++));
+      await cluster.attend({ ...input, signal }).then(
+        () => {},
+        (error) => (assert.equal(error.name, "TimeoutError"), cancelled++),
+      );
     }
     assert.ok(cancelled > 10, `${cancelled} cancels`);
     assert.ok(check(small, await cluster.attend(small)).passed);
@@ -310,7 +372,10 @@ test("healthy ranks are not blamed, however short the timeout and however long t
   for (const ranks of [2, 4]) {
     await using({ ranks, backend: "cpu", timeout: 0.05 }, async (cluster) => {
       for (let i = 0; i < 3; i++) {
-        const attending = cluster.attend({ ...experiment({ sequences: [{ new: 300, cached: 0 }], heads: 8, kvHeads: 2 }), variant: i % 2 === 0 ? "pass-kv" : "pass-q" });
+        const attending = cluster.attend({
+          ...experiment({ sequences: [{ new: 300, cached: 0 }], heads: 8, kvHeads: 2 }),
+          variant: i % 2 === 0 ? "pass-kv" : "pass-q",
+        });
         await new Promise((resolve) => setTimeout(resolve, 20));
         for (const end = performance.now() + 400; performance.now() < end;);
         await attending;

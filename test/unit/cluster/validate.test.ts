@@ -1,4 +1,7 @@
-/** What a cluster is asked is checked alike on every path: options, shapes, types, and the ranges that f32 and a wire type can hold. */
+/**
+ * What a cluster is asked is checked alike on every path: options, shapes, types, and the ranges that f32 and a wire
+ * type can hold.
+ */
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Cluster } from "../../../engine/cluster/cluster.ts";
@@ -46,30 +49,61 @@ const step = (
   cached?: Cached,
 ) => {
   const [q, k, v] = values.map((x) => rows(2, x));
-  return validateRows({ sequence: 0, q, k, v }, { heads: 1, kvHeads: 1, headDim: D, wireDtype: "f32", ...options }, cached);
+  return validateRows(
+    { sequence: 0, q, k, v },
+    { heads: 1, kvHeads: 1, headDim: D, wireDtype: "f32", ...options },
+    cached,
+  );
 };
 const refused = (what: () => unknown, says: RegExp) =>
   assert.throws(what, (error: unknown) => error instanceof InputError && (assert.match(error.message, says), true));
 
 test("a call's signal, callbacks, rates, links and planned faults are what they should be, or refused by name", async () => {
   const start = (options: unknown) => Cluster.start(platform, options as ClusterOptions);
-  for (const options of [undefined, null, { ranks: 2, fault: null }, { ranks: 2, fault: { rank: 0, hop: 0, kind: "explode" } }, { ranks: 2, fault: { rank: 0, hop: 0, kind: "exit", stepp: 1 } },
-    { ranks: 2, fault: { rank: 0, hop: 0, kind: "exit", step: -1.5 } }, { ranks: 2, backend: "cpu", fault: { rank: 0, hop: 0, kind: "lose-device" } }, { ranks: 2, shaders: null },
-    { ranks: 2, shaders: { attend: null } }, { ranks: 2, shaders: { attend: { name: "mine" } } }, { ranks: 2, timeout: "5" }, { ranks: 2, link: { bandwidth: "1e6", latency: 0 } },
-    { ranks: 2, link: { bandwidth: 1e6, latency: true } }, { ranks: 2, signal: {} }]) await assert.rejects(start(options), InputError, JSON.stringify(options));
+  for (
+    const options of [
+      undefined,
+      null,
+      { ranks: 2, fault: null },
+      { ranks: 2, fault: { rank: 0, hop: 0, kind: "explode" } },
+      { ranks: 2, fault: { rank: 0, hop: 0, kind: "exit", stepp: 1 } },
+      { ranks: 2, fault: { rank: 0, hop: 0, kind: "exit", step: -1.5 } },
+      { ranks: 2, backend: "cpu", fault: { rank: 0, hop: 0, kind: "lose-device" } },
+      { ranks: 2, shaders: null },
+      { ranks: 2, shaders: { attend: null } },
+      { ranks: 2, shaders: { attend: { name: "mine" } } },
+      { ranks: 2, timeout: "5" },
+      { ranks: 2, link: { bandwidth: "1e6", latency: 0 } },
+      { ranks: 2, link: { bandwidth: 1e6, latency: true } },
+      { ranks: 2, signal: {} },
+    ]
+  ) await assert.rejects(start(options), InputError, JSON.stringify(options));
   const cluster = await Cluster.start(platform, { ranks: 1, backend: "cpu" });
   const input = experiment({ sequences: [{ new: 4, cached: 0 }] });
-  for (const more of [{ signal: {} }, { signal: null }, { onProgress: 5 }, { onHalt: 5 }, { watch: 5 }, { rates: "x" }, { rates: { flops: "a", bandwidth: 1 } }]) {
+  for (
+    const more of [{ signal: {} }, { signal: null }, { onProgress: 5 }, { onHalt: 5 }, { watch: 5 }, { rates: "x" }, {
+      rates: { flops: "a", bandwidth: 1 },
+    }]
+  ) {
     await assert.rejects(cluster.attend({ ...input, ...more } as AttendInput), InputError, JSON.stringify(more));
   }
   const session = await cluster.session({ heads: 4, kvHeads: 4, headDim: 16 });
   const rows = { sequence: 0, q: input.q, k: input.k, v: input.v };
-  for (const options of [{ signal: 5 }, { onProgress: 1 }, { fault: null }, { fault: { rank: 9, hop: 0, kind: "exit" } }]) {
+  for (
+    const options of [{ signal: 5 }, { onProgress: 1 }, { fault: null }, { fault: { rank: 9, hop: 0, kind: "exit" } }]
+  ) {
     await assert.rejects(session.prefill([rows], options as object), InputError, JSON.stringify(options));
   }
-  await assert.rejects(cluster.session({ heads: 4, kvHeads: 4, headDim: 16, rates: { flops: "a", bandwidth: 1 } } as unknown as SessionOptions), InputError);
+  await assert.rejects(
+    cluster.session(
+      { heads: 4, kvHeads: 4, headDim: 16, rates: { flops: "a", bandwidth: 1 } } as unknown as SessionOptions,
+    ),
+    InputError,
+  );
   const result = await cluster.attend(input);
-  for (const wrong of [{ ...input, k: undefined }, { ...input, wireDtype: "f8" }, { ...input, wireDType: "f16" }]) assert.throws(() => check(wrong as CheckInput, result), InputError);
+  for (const wrong of [{ ...input, k: undefined }, { ...input, wireDtype: "f8" }, { ...input, wireDType: "f16" }]) {
+    assert.throws(() => check(wrong as CheckInput, result), InputError);
+  }
   await cluster.dispose();
 });
 
@@ -109,7 +143,13 @@ test("what is missing or of another type is an InputError that names it", () => 
   }
   refused(() => attend({ causal: "no" }), /^causal: found "no", expected true or false$/);
   refused(
-    () => validateRows({ sequence: 0, q: [1], k: [1], v: [1] } as never, { heads: 1, kvHeads: 1, headDim: D, wireDtype: "f32" }),
+    () =>
+      validateRows({ sequence: 0, q: [1], k: [1], v: [1] } as never, {
+        heads: 1,
+        kvHeads: 1,
+        headDim: D,
+        wireDtype: "f32",
+      }),
     /^sequence 0, q: found an array of 1, expected a Float32Array$/,
   );
   refused(
@@ -128,12 +168,19 @@ test("variant, wire type, scale and head counts are checked for attends and sess
   for (const path of [attend, session]) {
     refused(() => path({ variant: "ring" }), /^variant: found "ring", expected "pass-kv", "pass-q" or "auto"$/);
     refused(() => path({ wireDtype: "fp8" }), /^wire dtype: found "fp8"/);
-    for (const scale of [NaN, Infinity, "0.1", null]) refused(() => path({ scale }), /^scale: found .*, expected a finite number$/);
-    for (const scale of [1e39, -1e39, 1.1e38]) refused(() => path({ scale }), /^scale: found -?1.*e\+3[89], which may overflow f32/);
+    for (const scale of [NaN, Infinity, "0.1", null]) {
+      refused(() => path({ scale }), /^scale: found .*, expected a finite number$/);
+    }
+    for (const scale of [1e39, -1e39, 1.1e38]) {
+      refused(() => path({ scale }), /^scale: found -?1.*e\+3[89], which may overflow f32/);
+    }
     path({ scale: -0.3 });
     path({ scale: 0 });
     for (const scale of [0, -0.3]) {
-      refused(() => path({ scale }, "remote"), /^scale: found .*, expected a number above 0: a remote worker takes no other$/);
+      refused(
+        () => path({ scale }, "remote"),
+        /^scale: found .*, expected a number above 0: a remote worker takes no other$/,
+      );
     }
     refused(() => path({ kvHeads: 70_000, heads: 70_000 }), /^heads \(H\): found 70000, expected at most 65535: /);
   }
@@ -185,7 +232,10 @@ test("a wire type that the data overflows is refused, from its largest value on"
   }
   // What doesn't travel here is held in f32; on a worker everything is held in the wire type.
   attend({ wireDtype: "f16", q: rows(2, 1e6), variant: "pass-kv" });
-  refused(() => attend({ wireDtype: "f16", q: rows(2, 1e6), variant: "pass-kv" }, "remote"), /^q: .*f16 on the wire cannot hold/);
+  refused(
+    () => attend({ wireDtype: "f16", q: rows(2, 1e6), variant: "pass-kv" }, "remote"),
+    /^q: .*f16 on the wire cannot hold/,
+  );
   refused(() => attend({ wireDtype: "f16", q: rows(2, 1e6), variant: "auto" }), /^q: .*f16 on the wire cannot hold/);
 });
 
@@ -224,6 +274,9 @@ test("a link is bounded by what a run on it would take", () => {
     () => validateRun(shape, tokens, 4, { bandwidth: 1e-3, latency: 0 }),
     /^link: found 0\.001 bytes\/s and 0 s, on which a rank's 393216 bytes in 3 messages take 3\.93e\+8 s, expected at most 3600 \(an hour\)/,
   );
-  refused(() => validateRun({ ...shape, variant: "pass-q" }, tokens, 4, { bandwidth: 1e-3, latency: 0 }), /in 3 messages take/);
+  refused(
+    () => validateRun({ ...shape, variant: "pass-q" }, tokens, 4, { bandwidth: 1e-3, latency: 0 }),
+    /in 3 messages take/,
+  );
   refused(() => validateRun(shape, tokens, 64, { bandwidth: 1e9, latency: 100 }), /in 63 messages take 6\.30e\+3 s/);
 });

@@ -1,4 +1,7 @@
-/** A kernel's text that is given in place of the shipped one runs, on every device that can run it, or is refused by its name. */
+/**
+ * A kernel's text that is given in place of the shipped one runs, on every device that can run it, or is refused by its
+ * name.
+ */
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Cluster } from "../../../engine/cluster/cluster.ts";
@@ -50,7 +53,11 @@ test("a text that is no kernel is refused by name, whether it would run or not",
         "this is no WGSL",
         /the text given for "attend" cannot run: attention kernel: no line matches .*; expected WGSL as in shaders\/attend\.wgsl$/,
       ],
-      ["attend", texts.attend.replace("fn row_sum", "fn row_sum("), /"attend" cannot run: it does not compile: line \d+/],
+      [
+        "attend",
+        texts.attend.replace("fn row_sum", "fn row_sum("),
+        /"attend" cannot run: it does not compile: line \d+/,
+      ],
       ["decode", texts.decode.replace("fn decode", "fun decode"), /"decode" cannot run: it does not compile/],
       ["merge", "nothing", /"merge" cannot run: it does not compile/],
     ] as const
@@ -107,7 +114,10 @@ test("the choice: a text that is given goes before what suits the device; one th
   }
   assert.equal(chooseMerge(device(4, true), 2, 8, 16, ["merge-parts"]), "merge-parts");
   assert.equal(chooseMerge(device(32, false), 9, 8, 16, ["merge"]), "merge");
-  assert.equal(sayKernels(["a: x"], true, { "merge-parts": "text" }), "a: x + merge-parts · a text given in place of the shipped one");
+  assert.equal(
+    sayKernels(["a: x"], true, { "merge-parts": "text" }),
+    "a: x + merge-parts · a text given in place of the shipped one",
+  );
 });
 
 test("a name that no kernel has is refused with the nearest", () => {

@@ -1,10 +1,19 @@
-/** What is done on GPUs alone, on the adapter at hand as if it were one: loops written out, few tiles spread over their keys, many pieces merged by many. */
+/**
+ * What is done on GPUs alone, on the adapter at hand as if it were one: loops written out, few tiles spread over their
+ * keys, many pieces merged by many.
+ */
 import assert from "node:assert/strict";
 import test from "node:test";
 import { checkCase, type GridCase } from "../../../engine/bench/grid.ts";
 import { attendInProcess } from "../../../engine/cluster/in-process.ts";
 import { GpuAttention, spreadOf } from "../../../engine/gpu/attention.ts";
-import { chooseMerge, type KernelName, Kernels, type MergeKernelName, pieceKernelsOf } from "../../../engine/gpu/kernels.ts";
+import {
+  chooseMerge,
+  type KernelName,
+  Kernels,
+  type MergeKernelName,
+  pieceKernelsOf,
+} from "../../../engine/gpu/kernels.ts";
 import { unrolled } from "../../../engine/gpu/unroll.ts";
 import { check } from "../../../engine/reference/check.ts";
 import { experiment } from "../../experiment.ts";
@@ -32,8 +41,19 @@ test("few tiles: keys in parts side by side, rows that see none of a part's keys
   await passes("attend", [
     { ...heads, sequences: [{ new: 30, cached: 1100 }], causal: true, ranks: 1 },
     { ...heads, sequences: [{ new: 700, cached: 0 }], causal: true, ranks: 1 },
-    { ...heads, sequences: [{ new: 9, cached: 3 }, { new: 1, cached: 600 }, { new: 2, cached: 0 }], causal: true, ranks: 1 },
-    { ...heads, sequences: [{ new: 30, cached: 1800 }], causal: true, ranks: 3, wire: { dtype: "f32", variant: "pass-kv" } },
+    {
+      ...heads,
+      sequences: [{ new: 9, cached: 3 }, { new: 1, cached: 600 }, { new: 2, cached: 0 }],
+      causal: true,
+      ranks: 1,
+    },
+    {
+      ...heads,
+      sequences: [{ new: 30, cached: 1800 }],
+      causal: true,
+      ranks: 3,
+      wire: { dtype: "f32", variant: "pass-kv" },
+    },
   ]);
 });
 
@@ -49,17 +69,34 @@ test("how far a GPU's work is spread", () => {
 test("the kernel of GPUs with its loops written out", async () => {
   const bench = await asHardware();
   const input = experiment({ sequences: [{ new: 70, cached: 30 }], heads: 2, kvHeads: 1, headDim: 36 });
-  const result = await attendInProcess({ ...input, variant: "pass-kv" }, 1, (shape, recorder) => new GpuAttention(bench.gpu, bench.kernels, bench.pool, shape, recorder, "attend-shared"));
+  const result = await attendInProcess(
+    { ...input, variant: "pass-kv" },
+    1,
+    (shape, recorder) => new GpuAttention(bench.gpu, bench.kernels, bench.pool, shape, recorder, "attend-shared"),
+  );
   assert.ok(check(input, result).passed);
 });
 
 test("decode in subgroups, any size that its lanes divide: one piece and several, empty ones, more heads than a workgroup has", async () => {
   const bench = await asHardware();
-  const able = (headDim: number) => pieceKernelsOf(bench.gpu, { headDim, q: "f32", kv: "f32" }).includes("decode-subgroups");
+  const able = (headDim: number) =>
+    pieceKernelsOf(bench.gpu, { headDim, q: "f32", kv: "f32" }).includes("decode-subgroups");
   const least = bench.gpu.leastSubgroup ?? 0;
-  assert.deepEqual([16, 32, 36, 64, 68, 128, 132, 256].map(able), [1, 2, 4, 4, 8, 8, 16, 16].map((lanes) => least >= lanes));
-  const single = (heads: number, kvHeads: number, headDim: number): GridCase => ({ heads, kvHeads, headDim, sequences: [{ new: 1, cached: 599 }, { new: 1, cached: 0 }, { new: 1, cached: 41 }], causal: true, ranks: 2 });
-  const cases = [single(8, 1, 64), single(3, 3, 16), single(12, 1, 32), single(4, 2, 60), single(8, 1, 128)].filter(({ headDim }) => able(headDim));
+  assert.deepEqual(
+    [16, 32, 36, 64, 68, 128, 132, 256].map(able),
+    [1, 2, 4, 4, 8, 8, 16, 16].map((lanes) => least >= lanes),
+  );
+  const single = (heads: number, kvHeads: number, headDim: number): GridCase => ({
+    heads,
+    kvHeads,
+    headDim,
+    sequences: [{ new: 1, cached: 599 }, { new: 1, cached: 0 }, { new: 1, cached: 41 }],
+    causal: true,
+    ranks: 2,
+  });
+  const cases = [single(8, 1, 64), single(3, 3, 16), single(12, 1, 32), single(4, 2, 60), single(8, 1, 128)].filter((
+    { headDim },
+  ) => able(headDim));
   for (const c of cases) {
     const { passed, label, out, lse } = await checkCase(bench, "decode-subgroups", c, new Map());
     assert.ok(passed, `${label}: out off by ${out.max}, lse by ${lse.max}`);
@@ -80,12 +117,18 @@ test("many parts of few rows: merged by many", async () => {
 });
 
 test("loops are written out: nested, with bounds from constants, lines keeping their numbers", async () => {
-  const text = "const D: u32 = 32u; // specialise\nconst N: u32 = (D + 7u) / 16u;\nfn f() {\n  for (var i: u32 = 0u; i < N; i++) { // unroll\n    a[i] = i; // once\n    for (var j: u32 = 0u; j < 2u; j++) { // unroll\n      b[j] += i;\n    }\n  }\n  g();\n}\n";
+  const text =
+    "const D: u32 = 32u; // specialise\nconst N: u32 = (D + 7u) / 16u;\nfn f() {\n  for (var i: u32 = 0u; i < N; i++) { // unroll\n    a[i] = i; // once\n    for (var j: u32 = 0u; j < 2u; j++) { // unroll\n      b[j] += i;\n    }\n  }\n  g();\n}\n";
   const out = unrolled(text);
   assert.equal(out.split("\n").length, text.split("\n").length);
   assert.equal(out.split("\n")[9], "  g();");
-  assert.match(out.replace(/\s+/g, " "), /\{ a\[0u\] = 0u; \/\/ once \{ b\[0u\] \+= 0u; \} \{ b\[1u\] \+= 0u; \} \} \{ a\[1u\] = 1u; \{ b\[0u\] \+= 1u; \} \{ b\[1u\] \+= 1u; \} \}/);
+  assert.match(
+    out.replace(/\s+/g, " "),
+    /\{ a\[0u\] = 0u; \/\/ once \{ b\[0u\] \+= 0u; \} \{ b\[1u\] \+= 0u; \} \} \{ a\[1u\] = 1u; \{ b\[0u\] \+= 1u; \} \{ b\[1u\] \+= 1u; \} \}/,
+  );
   assert.throws(() => unrolled("for (var i: u32 = 0u; i < n; i++) { // unroll\n}"), /unroll: found the bound n/);
   assert.equal(unrolled("for (var i: u32 = 0u; i < n; i++) {\n}"), "for (var i: u32 = 0u; i < n; i++) {\n}");
-  for (const [name, shader] of Object.entries(await (await testPlatform()).shaders())) assert.doesNotMatch(unrolled(shader).replace(/^\/\/.*$/gm, ""), /\/\/ unroll$/m, name);
+  for (const [name, shader] of Object.entries(await (await testPlatform()).shaders())) {
+    assert.doesNotMatch(unrolled(shader).replace(/^\/\/.*$/gm, ""), /\/\/ unroll$/m, name);
+  }
 });

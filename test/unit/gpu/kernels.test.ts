@@ -1,14 +1,29 @@
 /** Which kernel a device and a mask get. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chooseKernel, isPieceKernel, kernelName, Kernels, PIECE_KERNELS, suitingTileKernels, TILE_KERNELS, tileKernelsOf } from "../../../engine/gpu/kernels.ts";
+import {
+  chooseKernel,
+  isPieceKernel,
+  kernelName,
+  Kernels,
+  PIECE_KERNELS,
+  suitingTileKernels,
+  TILE_KERNELS,
+  tileKernelsOf,
+} from "../../../engine/gpu/kernels.ts";
 import { shaderUrls } from "../../../engine/gpu/shaders.ts";
 import { shard } from "../../../engine/layout/shards.ts";
 import { visibility } from "../../../engine/layout/visibility.ts";
 import { testGpu } from "../../gpu.ts";
 import { testPlatform } from "../../platform.ts";
 
-const device = (subgroupSize: number | undefined, software: boolean, matrices = false) => ({ subgroupSize, leastSubgroup: subgroupSize, workgroupMemory: 32768, matrices, facts: { software } });
+const device = (subgroupSize: number | undefined, software: boolean, matrices = false) => ({
+  subgroupSize,
+  leastSubgroup: subgroupSize,
+  workgroupMemory: 32768,
+  matrices,
+  facts: { software },
+});
 const single = { headDim: 64, q: "f32", kv: "f32" } as const;
 
 const seen = (sequences: readonly { new: number; cached: number }[]) => {
@@ -21,7 +36,9 @@ test("many query rows: the kernel made for the device, else the general one", ()
   assert.equal(chooseKernel(many, device(4, true), single), "attend-subgroup4");
   assert.equal(chooseKernel(many, device(undefined, true), single), "attend-lanes");
   assert.equal(chooseKernel(many, device(8, true), single), "attend-lanes");
-  for (const size of [undefined, 8, 16, 32, 64, 128]) assert.equal(chooseKernel(many, device(size, false), single), "attend-shared", `subgroups of ${size}`);
+  for (const size of [undefined, 8, 16, 32, 64, 128]) {
+    assert.equal(chooseKernel(many, device(size, false), single), "attend-shared", `subgroups of ${size}`);
+  }
   assert.equal(chooseKernel(many, { ...device(32, false), workgroupMemory: 16384 }, single), "attend");
 });
 
@@ -29,7 +46,10 @@ test("eight rows a lane: where subgroups have four lanes, and the work is worth 
   const many = seen([{ new: 8, cached: 5 }]);
   assert.equal(chooseKernel(many, device(4, true), single, 1e10), "attend-subgroup4");
   assert.equal(chooseKernel(many, device(4, true), single, 1e11), "attend-subgroup4-rows8");
-  assert.deepEqual(suitingTileKernels(device(4, true), single, 1e11).slice(0, 2), ["attend-subgroup4-rows8", "attend-subgroup4"]);
+  assert.deepEqual(suitingTileKernels(device(4, true), single, 1e11).slice(0, 2), [
+    "attend-subgroup4-rows8",
+    "attend-subgroup4",
+  ]);
   assert.equal(chooseKernel(many, device(8, true), single, 1e11), "attend-lanes");
   assert.equal(chooseKernel(many, device(32, false), single, 1e11), "attend-shared");
 });
@@ -44,17 +64,26 @@ test("a device's work is counted by head size and types", async () => {
 
 test("matrix units: for f16 keys and values, and head sizes of whole matrices that fit; never chosen by itself", () => {
   const many = seen([{ new: 8, cached: 5 }]);
-  const able = (headDim: number, kv: "f32" | "f16" | "bf16", matrices = true) => tileKernelsOf(device(32, false, matrices), { headDim, q: "f32", kv }).includes("attend-matrix");
+  const able = (headDim: number, kv: "f32" | "f16" | "bf16", matrices = true) =>
+    tileKernelsOf(device(32, false, matrices), { headDim, q: "f32", kv }).includes("attend-matrix");
   for (const D of [16, 64, 80, 128]) assert.ok(able(D, "f16"), `D ${D}`);
   for (const D of [20, 72, 144, 256]) assert.ok(!able(D, "f16"), `D ${D}`);
   for (const kv of ["f32", "bf16"] as const) assert.ok(!able(64, kv), kv);
   assert.ok(!able(64, "f16", false));
   assert.equal(chooseKernel(many, device(32, false, true), { headDim: 64, q: "f32", kv: "f16" }), "attend-shared");
-  assert.deepEqual(suitingTileKernels(device(32, false, true), { headDim: 64, q: "f32", kv: "f16" }), ["attend-shared", "attend"]);
+  assert.deepEqual(suitingTileKernels(device(32, false, true), { headDim: 64, q: "f32", kv: "f16" }), [
+    "attend-shared",
+    "attend",
+  ]);
 });
 
 test("single query rows: split-KV on every device", () => {
-  for (const [d, name] of [[device(4, true), "decode-subgroup4"], [device(32, false), "decode-subgroups"], [device(4, false), "decode-subgroup4"], [device(undefined, false), "decode"]] as const) {
+  for (
+    const [d, name] of [[device(4, true), "decode-subgroup4"], [device(32, false), "decode-subgroups"], [
+      device(4, false),
+      "decode-subgroup4",
+    ], [device(undefined, false), "decode"]] as const
+  ) {
     assert.equal(chooseKernel(seen([{ new: 1, cached: 9 }]), d, single), name);
     assert.equal(chooseKernel(seen([{ new: 1, cached: 9 }, { new: 1, cached: 0 }]), d, single), name);
     assert.ok(!isPieceKernel(chooseKernel(seen([{ new: 1, cached: 9 }, { new: 2, cached: 0 }]), d, single)));

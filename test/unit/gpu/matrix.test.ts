@@ -1,4 +1,7 @@
-/** attend-matrix.wgsl, which no adapter of these tests can run: its text is given to Dawn's compiler, and its arithmetic, with the products written out, to the device. */
+/**
+ * attend-matrix.wgsl, which no adapter of these tests can run: its text is given to Dawn's compiler, and its
+ * arithmetic, with the products written out, to the device.
+ */
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import test from "node:test";
@@ -25,18 +28,32 @@ async function bench(from = "", to = "") {
 }
 
 const f16 = { dtype: "f16", variant: "pass-kv" } as const;
-const at = (heads: number, kvHeads: number, headDim: number, c: (typeof TILES)[number]): GridCase => ({ heads, kvHeads, headDim, ...c, wire: f16 });
+const at = (heads: number, kvHeads: number, headDim: number, c: (typeof TILES)[number]): GridCase => ({
+  heads,
+  kvHeads,
+  headDim,
+  ...c,
+  wire: f16,
+});
 
 test("written out, it passes the grid: ragged lengths, both masks, cached keys, a fused batch on three ranks", async () => {
   const own = await bench();
-  const cases = [...TILES.map((c) => at(4, 2, 16, c)), at(8, 1, 64, TILES[3]), at(8, 1, 128, TILES[2]), at(3, 3, 80, TILES[0])];
+  const cases = [
+    ...TILES.map((c) => at(4, 2, 16, c)),
+    at(8, 1, 64, TILES[3]),
+    at(8, 1, 128, TILES[2]),
+    at(3, 3, 80, TILES[0]),
+  ];
   for (const c of cases) {
     const { passed, label, out, lse } = await checkCase(own, "attend-matrix", c, new Map());
     assert.ok(passed, `${label}: out off by ${out.max}, lse by ${lse.max}`);
   }
 });
 
-/** Scores that rise along the keys make the maximum move, far ones past LAZY; queries are larger than any f16, as exact in it as what the scale makes of them. */
+/**
+ * Scores that rise along the keys make the maximum move, far ones past LAZY; queries are larger than any f16, as exact
+ * in it as what the scale makes of them.
+ */
 function rising() {
   const headDim = 16;
   const input = experiment({ sequences: [{ new: 70, cached: 30 }], heads: 2, kvHeads: 1, headDim });
@@ -48,15 +65,25 @@ function rising() {
 async function held(from?: string, to?: string): Promise<boolean> {
   const { gpu, pool, kernels } = await bench(from, to);
   const input = rising();
-  const result = await attendInProcess(input, 2, (shape, recorder) => new GpuAttention(gpu, kernels, pool, shape, recorder, "attend-matrix"));
+  const result = await attendInProcess(
+    input,
+    2,
+    (shape, recorder) => new GpuAttention(gpu, kernels, pool, shape, recorder, "attend-matrix"),
+  );
   return check({ ...input, products: "f16" }, result).passed;
 }
 
 test("maxima that move far, and queries that no f16 holds", async () => {
   assert.ok(await held());
-  assert.ok(!(await held("scores[row * SCORE + c] *= alpha", "scores[row * SCORE + c] *= 1.0")), "O that is not rescaled passes");
+  assert.ok(
+    !(await held("scores[row * SCORE + c] *= alpha", "scores[row * SCORE + c] *= 1.0")),
+    "O that is not rescaled passes",
+  );
   assert.ok(!(await held("sum *= alpha;", "")), "a sum that is not rescaled passes");
-  assert.ok(!(await held("let magnitude = ", "let magnitude = 1.0; let ignored = ")), "queries beyond f16 pass as they are");
+  assert.ok(
+    !(await held("let magnitude = ", "let magnitude = 1.0; let ignored = ")),
+    "queries beyond f16 pass as they are",
+  );
 });
 
 /** Dawn without a driver, which compiles and computes nothing; kept as long as its device lives. */
@@ -66,8 +93,13 @@ test("Dawn's compiler takes it, and its ceiling, for every head size that it is 
   if ("Deno" in globalThis) return; // wgpu knows no subgroup matrices: the same texts are given to Dawn in Node
   dawn = (await import("webgpu")).create(["backend=null", "enable-dawn-features=allow_unsafe_apis"]);
   const adapter = (await dawn.requestAdapter())!;
-  const device = await adapter.requestDevice({ requiredFeatures: ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix" as GPUFeatureName] });
-  const messages = async (code: string) => (await device.createShaderModule({ code }).getCompilationInfo()).messages.map(({ lineNum, message }) => `${lineNum}: ${message}`);
+  const device = await adapter.requestDevice({
+    requiredFeatures: ["shader-f16", "subgroups", "chromium-experimental-subgroup-matrix" as GPUFeatureName],
+  });
+  const messages = async (code: string) =>
+    (await device.createShaderModule({ code }).getCompilationInfo()).messages.map(({ lineNum, message }) =>
+      `${lineNum}: ${message}`
+    );
   for (const headDim of [16, 64, 80, 128]) {
     for (const q of ["f32", "f16"] as const) {
       assert.ok(TILE_KERNELS["attend-matrix"].takes({ headDim, q, kv: "f16" }));

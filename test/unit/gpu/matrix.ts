@@ -1,6 +1,8 @@
 /**
- * attend-matrix.wgsl for a device without matrix units: its products written out, halves packed two to a u32, subgroups of 32 counted from the thread's index.
- * A lane holds its part of a result (half a row), its row of a left matrix, and where in workgroup memory a right matrix lies, which the kernel multiplies with before it is overwritten.
+ * attend-matrix.wgsl for a device without matrix units: its products written out, halves packed two to a u32, subgroups
+ * of 32 counted from the thread's index.
+ * A lane holds its part of a result (half a row), its row of a left matrix, and where in workgroup memory a right
+ * matrix lies, which the kernel multiplies with before it is overwritten.
  */
 const HELPERS = `
 struct Left { row: array<vec4f, 4> }
@@ -55,15 +57,23 @@ export function writtenOut(text: string): string {
     .replace(/bitcast<vec4<f16>>\(/g, "(")
     .replace(/vec4<f16>\(/g, "halves4(")
     .replace(/array<vec4<f16>,/g, "array<vec2u,")
-    .replace(/subgroupMatrixLoad<subgroup_matrix_right<[^>]*>, (row|col)_major>\(&(\w+), ([^;]*)\);/g, (_, major, name, where) => `right_${name}(${where}, ${major === "col"});`)
+    .replace(
+      /subgroupMatrixLoad<subgroup_matrix_right<[^>]*>, (row|col)_major>\(&(\w+), ([^;]*)\);/g,
+      (_, major, name, where) => `right_${name}(${where}, ${major === "col"});`,
+    )
     .replace(/subgroupMatrixLoad<subgroup_matrix_(left|result)<[^>]*>, row_major>\(&(\w+), /g, "$1_$2(")
     .replace(/subgroupMatrixStore<row_major>\(&(\w+), /g, "store_$1(")
     .replace(/subgroupMatrixMultiplyAccumulate\(/g, "multiply_add(")
     .replace(/subgroup_matrix_left<f16, 16, 16>/g, "Left")
     .replace(/subgroup_matrix_result<f32, 16, 16>/g, "Result")
     .replace(/^ *@builtin\(subgroup_\w+\).*\n/gm, "")
-    .replace(/^( *)let index = /m, "$1let subgroup = thread / 32u;\n$1let lane = thread % 32u;\n$1this_lane = lane;\n$&");
-  const left = code.split("\n").find((line) => /f16|subgroup_matrix|subgroupMatrix|@builtin\(subgroup/.test(line.replace(/\/\/.*/, "")));
+    .replace(
+      /^( *)let index = /m,
+      "$1let subgroup = thread / 32u;\n$1let lane = thread % 32u;\n$1this_lane = lane;\n$&",
+    );
+  const left = code.split("\n").find((line) =>
+    /f16|subgroup_matrix|subgroupMatrix|@builtin\(subgroup/.test(line.replace(/\/\/.*/, ""))
+  );
   if (left !== undefined) throw new Error(`attend-matrix.wgsl has a line that is not written out: ${left}`);
   return `${code}${HELPERS}`;
 }

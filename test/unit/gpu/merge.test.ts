@@ -7,7 +7,7 @@ import { GpuAttention } from "../../../engine/gpu/attention.ts";
 import { specialise } from "../../../engine/gpu/kernels.ts";
 import { readShaders } from "../../../engine/gpu/shaders.ts";
 import { block } from "../../../engine/layout/shards.ts";
-import { NO_KEYS, rankChunk, type RankChunk, type Shape } from "../../../engine/ring/chunk.ts";
+import { NO_KEYS, type RankChunk, rankChunk, type Shape } from "../../../engine/ring/chunk.ts";
 import type { Device } from "../../../engine/rank/run.ts";
 import { Recorder } from "../../../engine/trace/clock.ts";
 import { seededRows } from "../../../engine/tensor/seeded.ts";
@@ -47,11 +47,17 @@ function expected(r: number, of: typeof PARTIALS): { o: number[]; lse: number } 
   if (seen.length === 0) return { o: new Array<number>(D).fill(0), lse: NO_KEYS };
   const top = Math.max(...seen.map((p) => p.lse[r]));
   const total = seen.reduce((sum, p) => sum + Math.exp(p.lse[r] - top), 0);
-  const o = Array.from({ length: D }, (_, d) => seen.reduce((sum, p) => sum + Math.exp(p.lse[r] - top) * p.o[r * D + d], 0) / total);
+  const o = Array.from(
+    { length: D },
+    (_, d) => seen.reduce((sum, p) => sum + Math.exp(p.lse[r] - top) * p.o[r * D + d], 0) / total,
+  );
   return { o, lse: top + Math.log(total) };
 }
 
-/** A partial on a device, made by attending to keys whose only effect is this: the device's merge is fed through its own door. */
+/**
+ * A partial on a device, made by attending to keys whose only effect is this: the device's merge is fed through its own
+ * door.
+ */
 // deno-lint-ignore no-explicit-any -- a device's own handles do not matter here
 async function merged(device: Device<any, any, any>): Promise<Float32Array> {
   // An own partial that saw nothing: attention to a block without keys.
@@ -64,15 +70,31 @@ async function merged(device: Device<any, any, any>): Promise<Float32Array> {
 }
 
 test("merge equals Eq. 4 in float64, empty rows on any side", async () => {
-  assert.ok(Array.from({ length: rows * heads }, (_, r) => r).some((r) => PARTIALS.every((p) => isEmpty(p.lse[r]))), "no row is empty everywhere: the case is not covered");
+  assert.ok(
+    Array.from({ length: rows * heads }, (_, r) => r).some((r) => PARTIALS.every((p) => isEmpty(p.lse[r]))),
+    "no row is empty everywhere: the case is not covered",
+  );
   const { gpu, kernels, pool } = await testGpu();
-  for (const device of [new GpuAttention(gpu, kernels, pool, shape, new Recorder(0, 0)), new CpuAttention(shape, new Recorder(0, 0))]) {
+  for (
+    const device of [
+      new GpuAttention(gpu, kernels, pool, shape, new Recorder(0, 0)),
+      new CpuAttention(shape, new Recorder(0, 0)),
+    ]
+  ) {
     const found = await merged(device);
     for (let r = 0; r < rows * heads; r++) {
       const { o, lse } = expected(r, PARTIALS);
       const foundLse = found[rows * heads * D + r];
-      assert.ok(Math.abs(foundLse - lse) <= Math.max(2e-6, 1e-5 * Math.abs(lse)), `row ${r}: lse ${foundLse}, expected ${lse}`);
-      o.forEach((x, d) => assert.ok(Math.abs(found[r * D + d] - x) <= Math.max(2e-6, 1e-5 * Math.abs(x)), `row ${r}, column ${d}: ${found[r * D + d]}, expected ${x}`));
+      assert.ok(
+        Math.abs(foundLse - lse) <= Math.max(2e-6, 1e-5 * Math.abs(lse)),
+        `row ${r}: lse ${foundLse}, expected ${lse}`,
+      );
+      o.forEach((x, d) =>
+        assert.ok(
+          Math.abs(found[r * D + d] - x) <= Math.max(2e-6, 1e-5 * Math.abs(x)),
+          `row ${r}, column ${d}: ${found[r * D + d]}, expected ${x}`,
+        )
+      );
     }
   }
 });

@@ -22,16 +22,27 @@ for (const [name, text] of Object.entries(texts)) {
     const declared = lines.flatMap((line, i) => (/^@group/.test(line) ? [i + 1] : []));
     assert.deepEqual(bindings.map(({ line }) => line), declared);
     for (const { group, binding, name: own, kind, type, what, line } of bindings) {
-      assert.ok(lines[line - 1].startsWith(`@group(${group}) @binding(${binding}) var<${kind}> ${own}: ${type};`), lines[line - 1]);
-      assert.notEqual(what, "", `${own} has no comment, no shape in the header, and none in that of ${tileKernelOfAll}`);
+      assert.ok(
+        lines[line - 1].startsWith(`@group(${group}) @binding(${binding}) var<${kind}> ${own}: ${type};`),
+        lines[line - 1],
+      );
+      assert.notEqual(
+        what,
+        "",
+        `${own} has no comment, no shape in the header, and none in that of ${tileKernelOfAll}`,
+      );
     }
   });
 
   test(`${name}: its pipeline uses these bindings and no other`, async () => {
     const { gpu: { device } } = await testGpu();
     if (!enables.every((feature) => device.features.has(feature as GPUFeatureName))) {
-      // Deno on lavapipe has no subgroups: the same text is held against the device in Node. What needs matrix units is given to Dawn's compiler (matrix.test.ts).
-      assert.ok("Deno" in globalThis || enables.includes("chromium_experimental_subgroup_matrix"), `this device lacks ${enables.join(", ")}`);
+      // Deno on lavapipe has no subgroups: the same text is held against the device in Node. What needs matrix units is
+      // given to Dawn's compiler (matrix.test.ts).
+      assert.ok(
+        "Deno" in globalThis || enables.includes("chromium_experimental_subgroup_matrix"),
+        `this device lacks ${enables.join(", ")}`,
+      );
       return;
     }
     assert.equal(entries.length, 1);
@@ -40,19 +51,37 @@ for (const [name, text] of Object.entries(texts)) {
     const pipeline = await device.createComputePipelineAsync({ layout: "auto", compute: { module, entryPoint } });
     const [group] = new Set(bindings.map((b) => b.group));
     assert.equal(group, 0);
-    const resources = bindings.map(({ binding, kind }) => ({ binding, resource: { buffer: device.createBuffer({ size: 256, usage: kind === "uniform" ? UNIFORM : STORAGE }) } }));
+    const resources = bindings.map(({ binding, kind }) => ({
+      binding,
+      resource: { buffer: device.createBuffer({ size: 256, usage: kind === "uniform" ? UNIFORM : STORAGE }) },
+    }));
     const refusal = async (entriesGiven: GPUBindGroupEntry[]) => {
       device.pushErrorScope("validation");
       device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries: entriesGiven });
       return await device.popErrorScope();
     };
     assert.equal(await refusal(resources), null);
-    for (const { binding } of bindings) assert.notEqual(await refusal(resources.filter((r) => r.binding !== binding)), null, `a bind group without ${binding} fits as well`);
+    for (const { binding } of bindings) {
+      assert.notEqual(
+        await refusal(resources.filter((r) => r.binding !== binding)),
+        null,
+        `a bind group without ${binding} fits as well`,
+      );
+    }
     // The kinds: a layout made of the table suits the pipeline, and one with another access does not.
     const suits = async (table: readonly Binding[]) => {
       device.pushErrorScope("validation");
-      const layout = device.createBindGroupLayout({ entries: table.map(({ binding, kind }) => ({ binding, visibility: COMPUTE, buffer: { type: kind === "uniform" ? "uniform" : kind === "storage, read" ? "read-only-storage" : "storage" } })) });
-      const made = await device.createComputePipelineAsync({ layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }), compute: { module, entryPoint } }).then(() => true, () => false);
+      const layout = device.createBindGroupLayout({
+        entries: table.map(({ binding, kind }) => ({
+          binding,
+          visibility: COMPUTE,
+          buffer: { type: kind === "uniform" ? "uniform" : kind === "storage, read" ? "read-only-storage" : "storage" },
+        })),
+      });
+      const made = await device.createComputePipelineAsync({
+        layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+        compute: { module, entryPoint },
+      }).then(() => true, () => false);
       return (await device.popErrorScope()) === null && made;
     };
     assert.ok(await suits(bindings));
@@ -63,11 +92,28 @@ for (const [name, text] of Object.entries(texts)) {
 
 test("what a text declares besides: constants with those that the host rewrites, memory, entry point, params", () => {
   const { constants, memory, entries, structs } = declarationsOf(texts.attend);
-  assert.deepEqual(constants.filter((c) => c.specialised).map((c) => [c.kind, c.name, c.value]), [["const", "D", "64u"], ["alias", "Q4", "vec4f"], ["alias", "KV4", "vec4f"]]);
-  assert.deepEqual(constants.find(({ name }) => name === "COLUMNS"), { kind: "const", name: "COLUMNS", value: "(V4 + 7u) / 8u", specialised: false, what: "", line: 1 + texts.attend.split("\n").findIndex((line) => line.startsWith("const COLUMNS")) });
-  assert.deepEqual(memory.map(({ name, type }) => [name, type]), [["exchange", "array<f32, 256>"], ["weights", "array<vec4f, 256>"]]);
+  assert.deepEqual(constants.filter((c) => c.specialised).map((c) => [c.kind, c.name, c.value]), [
+    ["const", "D", "64u"],
+    ["alias", "Q4", "vec4f"],
+    ["alias", "KV4", "vec4f"],
+  ]);
+  assert.deepEqual(constants.find(({ name }) => name === "COLUMNS"), {
+    kind: "const",
+    name: "COLUMNS",
+    value: "(V4 + 7u) / 8u",
+    specialised: false,
+    what: "",
+    line: 1 + texts.attend.split("\n").findIndex((line) => line.startsWith("const COLUMNS")),
+  });
+  assert.deepEqual(memory.map(({ name, type }) => [name, type]), [["exchange", "array<f32, 256>"], [
+    "weights",
+    "array<vec4f, 256>",
+  ]]);
   assert.deepEqual(entries.map(({ name, workgroupSize }) => [name, workgroupSize]), [["attend", ["8", "8"]]]);
-  assert.deepEqual(structs[0].members.map(({ name, type }) => `${name}: ${type}`).slice(-2), ["scale: f32", "first_tile: u32"]);
+  assert.deepEqual(structs[0].members.map(({ name, type }) => `${name}: ${type}`).slice(-2), [
+    "scale: f32",
+    "first_tile: u32",
+  ]);
 });
 
 test("comments, odd spacing, expressions, overrides; a text that is broken is read as far as it goes", () => {
@@ -89,12 +135,23 @@ fn go() {
   let broken = (((;
 `);
   assert.deepEqual(enables, ["f16", "subgroups"]);
-  assert.deepEqual(bindings.map(({ group, binding, name, kind, type, what }) => [group, binding, name, kind, type, what]), [
-    [0, 0, "t", "handle", "texture_2d<f32>", "a picture"],
-    [0, 1, "a", "storage, read", "array<f32>", "[n, 4]"],
-    [1, 2, "b", "storage, read_write", "array< vec4<f32>, 4u* 2u >", "[m]"],
+  assert.deepEqual(
+    bindings.map(({ group, binding, name, kind, type, what }) => [group, binding, name, kind, type, what]),
+    [
+      [0, 0, "t", "handle", "texture_2d<f32>", "a picture"],
+      [0, 1, "a", "storage, read", "array<f32>", "[n, 4]"],
+      [1, 2, "b", "storage, read_write", "array< vec4<f32>, 4u* 2u >", "[m]"],
+    ],
+  );
+  assert.deepEqual(constants.map(({ kind, name, value, what }) => [kind, name, value, what]), [
+    ["override", "WIDE", "8u", "how wide"],
+    ["override", "LEFT_OPEN", "", ""],
+    ["const", "QUADS", "2u", "fours of heads"],
+    ["const", "D", "64u", ""],
   ]);
-  assert.deepEqual(constants.map(({ kind, name, value, what }) => [kind, name, value, what]), [["override", "WIDE", "8u", "how wide"], ["override", "LEFT_OPEN", "", ""], ["const", "QUADS", "2u", "fours of heads"], ["const", "D", "64u", ""]]);
   assert.deepEqual(constants.map(({ specialised }) => specialised), [false, false, true, true]);
-  assert.deepEqual(entries.map(({ name, workgroupSize }) => [name, workgroupSize]), [["go", ["WIDE * (2u + 1u)", "4"]]]);
+  assert.deepEqual(entries.map(({ name, workgroupSize }) => [name, workgroupSize]), [["go", [
+    "WIDE * (2u + 1u)",
+    "4",
+  ]]]);
 });

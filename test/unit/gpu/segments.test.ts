@@ -1,4 +1,7 @@
-/** Many keys: a tile's are divided into segments that are merged on the device, so that no loop is long enough for a driver to cut it off. */
+/**
+ * Many keys: a tile's are divided into segments that are merged on the device, so that no loop is long enough for a
+ * driver to cut it off.
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { GpuAttention, segmentsOf } from "../../../engine/gpu/attention.ts";
@@ -14,9 +17,18 @@ test("9,000 cached keys and more, a short sequence beside, causal and full, two 
   const sequences = [{ new: 9, cached: 9000 }, { new: 5, cached: 3 }, { new: 3, cached: 4094 }];
   const { queries, keys } = shard(sequences, 1);
   assert.equal(segmentsOf(visibility(queries[0], keys[0], true)), 3);
-  for (const causal of [true, false]) for (const ranks of [1, 2]) {
-    const input = { ...experiment({ sequences, heads: 4, kvHeads: 2, headDim: 16 }), causal, variant: "pass-kv" as const };
-    const { out, lse, passed } = check(input, await attendInProcess(input, ranks, (shape, recorder) => new GpuAttention(gpu, kernels, pool, shape, recorder)));
-    assert.ok(passed, `causal ${causal}, ${ranks} ranks: out off by ${out.max}, lse by ${lse.max}`);
+  for (const causal of [true, false]) {
+    for (const ranks of [1, 2]) {
+      const input = {
+        ...experiment({ sequences, heads: 4, kvHeads: 2, headDim: 16 }),
+        causal,
+        variant: "pass-kv" as const,
+      };
+      const { out, lse, passed } = check(
+        input,
+        await attendInProcess(input, ranks, (shape, recorder) => new GpuAttention(gpu, kernels, pool, shape, recorder)),
+      );
+      assert.ok(passed, `causal ${causal}, ${ranks} ranks: out off by ${out.max}, lse by ${lse.max}`);
+    }
   }
 });

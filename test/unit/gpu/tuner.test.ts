@@ -45,12 +45,25 @@ test("on a device: every call is exact, whichever kernel is tried", async () => 
   const kernels = new Kernels(gpu, await (await testPlatform()).shaders(), true, true);
   const [T, D] = [640, 64];
   const rows = (name: "q" | "k" | "v", heads: number) => seededRows(3, name, 0, T, heads * D);
-  const input = { q: rows("q", 2), k: rows("k", 1), v: rows("v", 1), heads: 2, kvHeads: 1, headDim: D, sequences: [{ new: T, cached: 0 }], variant: "pass-kv" as const };
+  const input = {
+    q: rows("q", 2),
+    k: rows("k", 1),
+    v: rows("v", 1),
+    heads: 2,
+    kvHeads: 1,
+    headDim: D,
+    sequences: [{ new: T, cached: 0 }],
+    variant: "pass-kv" as const,
+  };
   const used = new Set<string>();
   const candidates = suitingTileKernels(gpu, shape);
   for (let i = 0; i < 2 * candidates.length + 1; i++) {
     const devices: GpuAttention[] = [];
-    const result = await attendInProcess(input, 1, (s, recorder) => devices[devices.push(new GpuAttention(gpu, kernels, pool, s, recorder)) - 1]);
+    const result = await attendInProcess(
+      input,
+      1,
+      (s, recorder) => devices[devices.push(new GpuAttention(gpu, kernels, pool, s, recorder)) - 1],
+    );
     assert.ok(check(input, result).passed);
     for (const d of devices) for (const name of d.used) used.add(name.split(":")[0]);
   }

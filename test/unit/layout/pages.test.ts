@@ -5,7 +5,9 @@ import fc from "fast-check";
 import { LimitError } from "../../../engine/errors.ts";
 import { PAGE, Pages } from "../../../engine/layout/pages.ts";
 
-const state = (pages: Pages) => JSON.stringify(pages.sequences.sort((a, b) => a - b).map((s) => [s, pages.ranges(s), pages.segments(s)])) + pages.used;
+const state = (pages: Pages) =>
+  JSON.stringify(pages.sequences.sort((a, b) => a - b).map((s) => [s, pages.ranges(s), pages.segments(s)])) +
+  pages.used;
 
 test("rows stay where they are as a sequence grows", () => {
   const pages = new Pages(8);
@@ -36,7 +38,9 @@ test("any appends can be taken back, and then everything is as before", () => {
     for (const [s, n] of undone) append(s, n);
     pages.rollback();
     assert.equal(state(pages), before);
-    const rows = pages.sequences.flatMap((s) => pages.segments(s).flatMap(({ row, count }) => Array.from({ length: count }, (_, i) => row + i)));
+    const rows = pages.sequences.flatMap((s) =>
+      pages.segments(s).flatMap(({ row, count }) => Array.from({ length: count }, (_, i) => row + i))
+    );
     assert.equal(new Set(rows).size, rows.length, "two rows share a place");
   }));
 });
@@ -45,7 +49,10 @@ test("what does not fit is refused before anything changes, with have and need",
   const pages = new Pages(2);
   pages.append(0, [{ start: 0, end: 100 }]);
   const before = state(pages);
-  assert.throws(() => pages.append(1, [{ start: 0, end: 1 }]), (error) => error instanceof LimitError && error.have === 0 && error.need === 1);
+  assert.throws(
+    () => pages.append(1, [{ start: 0, end: 1 }]),
+    (error) => error instanceof LimitError && error.have === 0 && error.need === 1,
+  );
   assert.equal(state(pages), before);
   pages.drop(0);
   assert.equal(pages.used, 0);

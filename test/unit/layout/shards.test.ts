@@ -4,7 +4,8 @@ import test from "node:test";
 import fc from "fast-check";
 import { type Block, chunks, count, headTail, shard, tokens } from "../../../engine/layout/shards.ts";
 
-const positions = (b: Block, sequence = 0) => b.runs.filter((r) => r.sequence === sequence).flatMap((r) => Array.from({ length: r.length }, (_, i) => r.start + i));
+const positions = (b: Block, sequence = 0) =>
+  b.runs.filter((r) => r.sequence === sequence).flatMap((r) => Array.from({ length: r.length }, (_, i) => r.start + i));
 
 test("8 tokens over 2 ranks: rank 0 [0,1,6,7], rank 1 [2,3,4,5] (TransformerEngine)", () => {
   const { queries } = shard([{ new: 8, cached: 0 }], 2);
@@ -29,7 +30,9 @@ test("any length over any ranks: every token once, ranks differ by at most one, 
     const all = chunks(length, ranks, offset);
     assert.equal(all.length, 2 * ranks);
     const held = Array.from({ length: ranks }, (_, k) => headTail(length, ranks, k, offset));
-    const seen = held.flat().flatMap(({ start, end }) => Array.from({ length: end - start }, (_, i) => start + i)).sort((a, b) => a - b);
+    const seen = held.flat().flatMap(({ start, end }) => Array.from({ length: end - start }, (_, i) => start + i)).sort(
+      (a, b) => a - b,
+    );
     assert.deepEqual(seen, Array.from({ length }, (_, i) => offset + i));
     const sizes = held.map(count);
     assert.ok(Math.max(...sizes) - Math.min(...sizes) <= 1);
@@ -38,16 +41,25 @@ test("any length over any ranks: every token once, ranks differ by at most one, 
 });
 
 test("blocks of a kind have equal rows, which are L_i = max over ranks, summed over sequences", () => {
-  fc.assert(fc.property(fc.array(fc.record({ new: fc.nat(60), cached: fc.nat(60) }), { minLength: 1, maxLength: 4 }), fc.integer({ min: 1, max: 8 }), (sequences, ranks) => {
-    const { queries, keys } = shard(sequences, ranks);
-    for (const blocks of [queries, keys]) {
-      assert.equal(new Set(blocks.map((b) => b.rows)).size, 1);
-      const rows = sequences.reduce((sum, _, i) => sum + Math.max(...blocks.map((b) => positions(b, i).length)), 0);
-      assert.equal(blocks[0].rows, rows);
-    }
-    assert.equal(queries.reduce((sum, b) => sum + tokens(b), 0), sequences.reduce((sum, s) => sum + s.new, 0));
-    assert.equal(keys.reduce((sum, b) => sum + tokens(b), 0), sequences.reduce((sum, s) => sum + s.new + s.cached, 0));
-  }));
+  fc.assert(
+    fc.property(
+      fc.array(fc.record({ new: fc.nat(60), cached: fc.nat(60) }), { minLength: 1, maxLength: 4 }),
+      fc.integer({ min: 1, max: 8 }),
+      (sequences, ranks) => {
+        const { queries, keys } = shard(sequences, ranks);
+        for (const blocks of [queries, keys]) {
+          assert.equal(new Set(blocks.map((b) => b.rows)).size, 1);
+          const rows = sequences.reduce((sum, _, i) => sum + Math.max(...blocks.map((b) => positions(b, i).length)), 0);
+          assert.equal(blocks[0].rows, rows);
+        }
+        assert.equal(queries.reduce((sum, b) => sum + tokens(b), 0), sequences.reduce((sum, s) => sum + s.new, 0));
+        assert.equal(
+          keys.reduce((sum, b) => sum + tokens(b), 0),
+          sequences.reduce((sum, s) => sum + s.new + s.cached, 0),
+        );
+      },
+    ),
+  );
 });
 
 test("fewer than 1 rank is refused", () => {

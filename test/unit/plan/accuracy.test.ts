@@ -1,7 +1,15 @@
 /** The bars of accuracy against the paper's printed cells, and that the parameters are what their cells give. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { calibrate, CELLS, CONTRADICTIONS, PARAMETERS, paperReport, PROVENANCE, type Parameters } from "../../../engine/plan/index.ts";
+import {
+  calibrate,
+  CELLS,
+  CONTRADICTIONS,
+  paperReport,
+  PARAMETERS,
+  type Parameters,
+  PROVENANCE,
+} from "../../../engine/plan/index.ts";
 
 const report = await paperReport();
 const cell = (id: string) => report.rows.find((r) => r.id === id)!;
@@ -48,9 +56,11 @@ test("the parameters are what calibration gives, to three digits", async () => {
 test("calibration cells exist, are marked, and no more than four are end to end", () => {
   const ids = new Set(CELLS.map((c) => c.id));
   assert.equal(ids.size, CELLS.length);
-  for (const p of PROVENANCE) for (const id of p.cells) {
-    assert.ok(ids.has(id), id);
-    assert.equal(cell(id).origin, "calibrated");
+  for (const p of PROVENANCE) {
+    for (const id of p.cells) {
+      assert.ok(ids.has(id), id);
+      assert.equal(cell(id).origin, "calibrated");
+    }
   }
   assert.ok(PROVENANCE.filter((p) => p.kind === "end-to-end").flatMap((p) => p.cells).length <= 4);
   assert.equal(cell("t6.128.cp1.ttft").origin, "calibrated", "the same figure as Table 7's");
@@ -63,6 +73,13 @@ test("contradictions name cells that exist", () => {
 
 test("GTI's 3 GB/s still hides pass-KV's transfers of a full prefill of 128K on CP4, as the paper says", async () => {
   const { plan, findModel, findCluster } = await import("../../../engine/plan/index.ts");
-  const gti = await plan({ model: findModel("llama3-405b"), cluster: findCluster("gti"), cp: 4, tp: 8, new: 128000, variant: "pass-kv" });
+  const gti = await plan({
+    model: findModel("llama3-405b"),
+    cluster: findCluster("gti"),
+    cp: 4,
+    tp: 8,
+    new: 128000,
+    variant: "pass-kv",
+  });
   assert.equal(gti.breakdown.exposed, 0);
 });

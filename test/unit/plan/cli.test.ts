@@ -12,7 +12,10 @@ import type { PaperReport, Plan, Sweep } from "../../../engine/plan/index.ts";
 import type { Choice } from "../../../engine/policy/index.ts";
 import { expectNoOverlap } from "../trace/overlaps.ts";
 
-type Run = (argv: readonly string[], io: { stdout: (text: string) => void; stderr: (text: string) => void }) => Promise<number>;
+type Run = (
+  argv: readonly string[],
+  io: { stdout: (text: string) => void; stderr: (text: string) => void },
+) => Promise<number>;
 
 async function call(command: Run, ...argv: string[]): Promise<{ status: number; stdout: string; stderr: string }> {
   let [stdout, stderr] = ["", ""];
@@ -28,7 +31,8 @@ async function json<T>(command: Run, ...argv: string[]): Promise<T> {
   return JSON.parse(stdout) as T;
 }
 
-const refused = (message: RegExp) => (e: unknown) => e instanceof InputError && !e.message.includes("\n") && message.test(e.message);
+const refused = (message: RegExp) => (e: unknown) =>
+  e instanceof InputError && !e.message.includes("\n") && message.test(e.message);
 
 async function folder<T>(use: (dir: string) => Promise<T>): Promise<T> {
   const dir = await mkdtemp(path.join(tmpdir(), "ringside-plan-"));
@@ -40,7 +44,19 @@ async function folder<T>(use: (dir: string) => Promise<T>): Promise<T> {
 }
 
 test("plan --json: ttft in seconds, variant and reason, breakdown, memory, rates", async () => {
-  const p = await json<Plan>(plan, "--model", "llama3-405b", "--cluster", "gtt", "--cp", "4", "--tp", "8", "--new", "128000");
+  const p = await json<Plan>(
+    plan,
+    "--model",
+    "llama3-405b",
+    "--cluster",
+    "gtt",
+    "--cp",
+    "4",
+    "--tp",
+    "8",
+    "--new",
+    "128000",
+  );
   assert.ok(Math.abs(p.ttft! / 10.95 - 1) < 0.05);
   assert.equal(p.variant, "pass-kv");
   assert.deepEqual(Object.keys(p.breakdown), ["gemm", "attention", "exposed", "all2all", "allreduce", "launch"]);
@@ -49,8 +65,16 @@ test("plan --json: ttft in seconds, variant and reason, breakdown, memory, rates
 });
 
 test("plan --json says what the model is: its weights, KV bytes and FLOPs a token", async () => {
-  const { model } = JSON.parse((await call(plan, "--new", "5", "--model", "llama3-8b", "--kv-bytes", "1", "--json")).stdout) as { model: Record<string, unknown> };
-  assert.deepEqual({ ...model, source: "" }, { name: "llama3-8b", parameters: 8_029_995_008, kvBytesPerToken: 2 * 8 * 128 * 32, flopsPerToken: 2 * 8_029_995_008, source: "" });
+  const { model } = JSON.parse(
+    (await call(plan, "--new", "5", "--model", "llama3-8b", "--kv-bytes", "1", "--json")).stdout,
+  ) as { model: Record<string, unknown> };
+  assert.deepEqual({ ...model, source: "" }, {
+    name: "llama3-8b",
+    parameters: 8_029_995_008,
+    kvBytesPerToken: 2 * 8 * 128 * 32,
+    flopsPerToken: 2 * 8_029_995_008,
+    source: "",
+  });
 });
 
 test("plan --decode gives ttit; what does not fit is planned all the same, with a line on stderr", async () => {
@@ -66,30 +90,66 @@ test("plan --sweep --ttft: rows, front and the smallest layout that reaches it",
   const s = await json<Sweep>(plan, "--sweep", "--max-gpus", "128", "--new", "1000000", "--ttft", "100");
   assert.equal(s.best?.gpus, 128);
   assert.ok(s.pareto.length > 0 && s.rows.length > 50);
-  assert.match((await call(plan, "--sweep", "--max-gpus", "64", "--new", "1000000", "--ttft", "60")).stdout, /nothing that fits reaches 60 s/);
+  assert.match(
+    (await call(plan, "--sweep", "--max-gpus", "64", "--new", "1000000", "--ttft", "60")).stdout,
+    /nothing that fits reaches 60 s/,
+  );
 });
 
 test("plan takes a config.json, a cluster's JSON, and writes a trace", () =>
   folder(async (dir) => {
     const [config, cluster, trace] = ["config.json", "cluster.json", "trace.json"].map((name) => path.join(dir, name));
-    await writeFile(config, JSON.stringify({ num_hidden_layers: 4, hidden_size: 512, num_attention_heads: 8, num_key_value_heads: 2, intermediate_size: 2048, vocab_size: 1000 }));
+    await writeFile(
+      config,
+      JSON.stringify({
+        num_hidden_layers: 4,
+        hidden_size: 512,
+        num_attention_heads: 8,
+        num_key_value_heads: 2,
+        intermediate_size: 2048,
+        vocab_size: 1000,
+      }),
+    );
     await writeFile(cluster, JSON.stringify({ accelerator: "h200", fabric: "gti", gpusPerHost: 2 }));
-    const p = await json<Plan>(plan, "--model", config, "--cluster", cluster, "--cp", "3", "--tp", "2", "--new", "999", "--trace", trace);
+    const p = await json<Plan>(
+      plan,
+      "--model",
+      config,
+      "--cluster",
+      cluster,
+      "--cp",
+      "3",
+      "--tp",
+      "2",
+      "--new",
+      "999",
+      "--trace",
+      trace,
+    );
     assert.equal(p.hosts, 3);
     const text = await readFile(trace, "utf8");
     expectNoOverlap(text);
     const { traceEvents } = JSON.parse(text) as { traceEvents: { ph: string; cat?: string }[] };
     assert.equal(traceEvents.filter((e) => e.cat === "attend").length, 9);
     await writeFile(config, "{");
-    await assert.rejects(call(plan, "--model", config, "--new", "5"), refused(/--model .*config\.json: .*expected JSON/));
-    await assert.rejects(call(plan, "--model", path.join(dir, "no.json"), "--new", "5"), refused(/cannot be read \(ENOENT\)/));
+    await assert.rejects(
+      call(plan, "--model", config, "--new", "5"),
+      refused(/--model .*config\.json: .*expected JSON/),
+    );
+    await assert.rejects(
+      call(plan, "--model", path.join(dir, "no.json"), "--new", "5"),
+      refused(/cannot be read \(ENOENT\)/),
+    );
   }));
 
 test("plan --slow and --jitter disturb it repeatably", async () => {
   const argv = ["--cp", "4", "--new", "16000", "--variant", "pass-kv"];
   const even = await json<Plan>(plan, ...argv);
   assert.ok((await json<Plan>(plan, ...argv, "--slow", "1=2")).seconds > even.seconds);
-  assert.equal((await json<Plan>(plan, ...argv, "--jitter", "0.1,7")).seconds, (await json<Plan>(plan, ...argv, "--jitter", "0.1,7")).seconds);
+  assert.equal(
+    (await json<Plan>(plan, ...argv, "--jitter", "0.1,7")).seconds,
+    (await json<Plan>(plan, ...argv, "--jitter", "0.1,7")).seconds,
+  );
 });
 
 test("plan's bad input", async () => {
@@ -106,14 +166,29 @@ test("plan's bad input", async () => {
     [["--new", "5", "--slow", "9=2"], /--slow: found "9=2", expected RANK=FACTOR/],
     [["--new", "5", "--jitter", "2"], /--jitter: found "2"/],
     [["--new", "5", "--cp", "1e9"], /^cp: found 1000000000, expected at most 65536: each of its hops is simulated$/],
-    [["--new", "5", "--cp", "2k", "--every-rank"], /^cp: found 2000, expected at most 1024: every rank is simulated, N x N hops; /],
-    [["--new", "5", "--cp", "2k", "--jitter", "0.1"], /^cp: found 2000, expected at most 1024: every rank is simulated/],
+    [
+      ["--new", "5", "--cp", "2k", "--every-rank"],
+      /^cp: found 2000, expected at most 1024: every rank is simulated, N x N hops; /,
+    ],
+    [
+      ["--new", "5", "--cp", "2k", "--jitter", "0.1"],
+      /^cp: found 2000, expected at most 1024: every rank is simulated/,
+    ],
     [["--new", "1e15"], /^new: found 1000000000000000, expected at most 1000000000000: /],
     [["--new", "5", "--cached", "1e15"], /^cached: found 1000000000000000, expected at most /],
     [["--new", "5", "--batch", "1e9"], /^batch: found 1000000000, expected at most 1000000: /],
-    [["--new", "5", "--tp", "1e9"], /^tp: found 1000000000, expected at most 128: a GPU has at least one of the 128 query heads/],
-    [["--new", "5", "--kv-bytes", "99"], /^kvBytes: found 99, expected a number of bytes an element above 0, at most 8/],
-    [["--new", "5", "--sweep", "--max-gpus", "1e6"], /^--max-gpus: found "1e6", expected a whole number from 1 to 4096: every layout is simulated$/],
+    [
+      ["--new", "5", "--tp", "1e9"],
+      /^tp: found 1000000000, expected at most 128: a GPU has at least one of the 128 query heads/,
+    ],
+    [
+      ["--new", "5", "--kv-bytes", "99"],
+      /^kvBytes: found 99, expected a number of bytes an element above 0, at most 8/,
+    ],
+    [
+      ["--new", "5", "--sweep", "--max-gpus", "1e6"],
+      /^--max-gpus: found "1e6", expected a whole number from 1 to 4096: every layout is simulated$/,
+    ],
     [["--new", "5", "--cp", "300", "--trace", "/tmp/t.json"], /--trace: found --cp 300, expected at most 256/],
   ];
   for (const [argv, message] of bad) await assert.rejects(call(plan, ...argv), refused(message), argv.join(" "));
@@ -122,7 +197,21 @@ test("plan's bad input", async () => {
 test("paper: every table, and as JSON", async () => {
   const { status, stdout } = await call(paper);
   assert.equal(status, 0);
-  for (const name of ["Table 2", "Table 3", "Table 4", "Table 5", "Table 6", "Table 7", "Table 8", "Headline", "Errors", "Parameters", "Where the paper contradicts itself"]) assert.ok(stdout.includes(`${name}\n`), name);
+  for (
+    const name of [
+      "Table 2",
+      "Table 3",
+      "Table 4",
+      "Table 5",
+      "Table 6",
+      "Table 7",
+      "Table 8",
+      "Headline",
+      "Errors",
+      "Parameters",
+      "Where the paper contradicts itself",
+    ]
+  ) assert.ok(stdout.includes(`${name}\n`), name);
   const report = await json<PaperReport>(paper);
   assert.ok(report.rows.length > 90);
   assert.ok(report.rows.every((r) => ["calibrated", "predicted", "formula"].includes(r.origin)));
@@ -134,7 +223,10 @@ test("policy: the choice, its terms, its reason; one rank has no border", async 
   assert.equal(choice.variant, "pass-q");
   assert.equal(choice.terms.newEq2, 4000);
   assert.match((await call(policy, ...argv)).stdout, /^pass-kv by alg5 \(tie\)/);
-  assert.equal((await json<Choice>(policy, "--new", "1", "--ranks", "1", "--heads", "1", "--kv-heads", "1")).terms.margin, null);
+  assert.equal(
+    (await json<Choice>(policy, "--new", "1", "--ranks", "1", "--heads", "1", "--kv-heads", "1")).terms.margin,
+    null,
+  );
   await assert.rejects(call(policy, "--new", "5", "--ranks", "2", "--heads", "4"), refused(/--kv-heads: found none/));
   await assert.rejects(call(policy, ...argv, "--rule", "best"), refused(/--rule: found "best", expected alg1 or alg5/));
 });
@@ -158,7 +250,15 @@ async function stopped(work: (signal: AbortSignal) => Promise<unknown>, after: n
 test("a signal ends a plan, a sweep and the paper at once", async () => {
   const io = (signal: AbortSignal) => ({ stdout: () => {}, stderr: () => {}, signal });
   // Little waits even where others use the machine; at the command line 0.2 s is the bar.
-  for (const argv of [["--new", "128k", "--cp", "1000", "--every-rank"], ["--sweep", "--new", "128k", "--max-gpus", "4096"]]) {
+  for (
+    const argv of [["--new", "128k", "--cp", "1000", "--every-rank"], [
+      "--sweep",
+      "--new",
+      "128k",
+      "--max-gpus",
+      "4096",
+    ]]
+  ) {
     const late = await stopped((signal) => plan(argv, io(signal)), 60);
     assert.ok(late < 1000, `${argv.join(" ")}: ${late} ms`);
   }

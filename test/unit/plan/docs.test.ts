@@ -16,15 +16,22 @@ async function printed(name: keyof typeof COMMANDS, argv: readonly string[]): Pr
   return out;
 }
 
-for (const [, line, shown] of text.matchAll(/```console\n\$ ringside ([^\n]*)\n([\s\S]*?)\n```/g))
+for (const [, line, shown] of text.matchAll(/```console\n\$ ringside ([^\n]*)\n([\s\S]*?)\n```/g)) {
   test(`the docs' ringside ${line}`, async () => {
     const [name, ...argv] = line.split(" ");
     assert.equal((await printed(name as keyof typeof COMMANDS, argv)).trimEnd(), shown.trimEnd());
   });
+}
 
 test("the docs' quoted tables are of ringside paper", async () => {
   const report = await printed("paper", []);
-  const quoted = [...text.matchAll(/```\n([\s\S]*?)\n```\n/g)].map(([, block]) => block).filter((block) => /^(Parameters|Errors|Table|Headline|Where)/.test(block));
+  const quoted = [...text.matchAll(/```\n([\s\S]*?)\n```\n/g)].map(([, block]) => block).filter((block) =>
+    /^(Parameters|Errors|Table|Headline|Where)/.test(block)
+  );
   assert.ok(quoted.length >= 5, `found ${quoted.length}`);
-  for (const block of quoted) for (const part of block.split("\n\n")) assert.ok(report.includes(part), `the docs quote what is not printed:\n${part.slice(0, 200)}`);
+  for (const block of quoted) {
+    for (const part of block.split("\n\n")) {
+      assert.ok(report.includes(part), `the docs quote what is not printed:\n${part.slice(0, 200)}`);
+    }
+  }
 });

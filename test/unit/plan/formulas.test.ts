@@ -8,14 +8,20 @@ import { attentionTime, mergeTime } from "../../../engine/plan/attention-time.ts
 import { findCluster } from "../../../engine/plan/clusters.ts";
 import { all2allTime, allReduceTime, transferTime } from "../../../engine/plan/collectives.ts";
 import { decodeKernels } from "../../../engine/plan/decode-kernels.ts";
-import { attentionFlops, attentionFlopsPrinted, causalPairs, gemmFlops, modelFlops } from "../../../engine/plan/flops.ts";
-import { products, productBytes, productFlops, productTime } from "../../../engine/plan/gemm.ts";
+import {
+  attentionFlops,
+  attentionFlopsPrinted,
+  causalPairs,
+  gemmFlops,
+  modelFlops,
+} from "../../../engine/plan/flops.ts";
+import { productBytes, productFlops, products, productTime } from "../../../engine/plan/gemm.ts";
 import { headsPerGpu, tpSizes } from "../../../engine/plan/heads.ts";
 import { jitterFactor } from "../../../engine/plan/jitter.ts";
 import { kvBytesPerToken, memoryOf, RESERVE, weightBytes } from "../../../engine/plan/memory.ts";
 import { attentionWeights, ffnWeights, findModel, weightCount } from "../../../engine/plan/models.ts";
 import { pairsBetween } from "../../../engine/layout/pairs.ts";
-import { type Parameters, PARAMETERS, PROVENANCE } from "../../../engine/plan/parameters.ts";
+import { PARAMETERS, type Parameters, PROVENANCE } from "../../../engine/plan/parameters.ts";
 import { ratesOf } from "../../../engine/plan/rates.ts";
 import { kvMessage, parcel, qMessage } from "../../../engine/plan/traffic.ts";
 
@@ -23,7 +29,16 @@ const M = findModel("llama3-405b");
 const GTT = findCluster("gtt");
 
 /** Parameters that make arithmetic by hand easy. */
-const ROUND: Parameters = { tensorShare: 0.5, fp8Share: 0.5, flowShare: 0.5, allReduceShare: 0.5, messageLatency: 10e-6, hopOverhead: 1e-3, cacheOverhead: 2e-3, kernelFloor: 5e-6 };
+const ROUND: Parameters = {
+  tensorShare: 0.5,
+  fp8Share: 0.5,
+  flowShare: 0.5,
+  allReduceShare: 0.5,
+  messageLatency: 10e-6,
+  hopOverhead: 1e-3,
+  cacheOverhead: 2e-3,
+  kernelFloor: 5e-6,
+};
 const RATES = ratesOf(GTT, ROUND);
 
 function near(found: number, expected: number, tolerance = 1e-9): void {
@@ -39,8 +54,22 @@ test("weights of Llama 3 405B: 570 M attention and 2617 M feed-forward a layer, 
 });
 
 test("known models have about the weights that their names say", () => {
-  for (const [name, billions] of [["llama3.2-1b", 1.24], ["llama3-8b", 8.03], ["llama3-70b", 70.6], ["mistral-7b", 7.25], ["mistral-large-2", 122.6], ["qwen2.5-7b", 7.6], ["qwen2.5-32b", 32.8], ["qwen2.5-72b", 72.7], ["qwen3-8b", 8.2], ["qwen3-32b", 32.8]] as const)
+  for (
+    const [name, billions] of [
+      ["llama3.2-1b", 1.24],
+      ["llama3-8b", 8.03],
+      ["llama3-70b", 70.6],
+      ["mistral-7b", 7.25],
+      ["mistral-large-2", 122.6],
+      ["qwen2.5-7b", 7.6],
+      ["qwen2.5-32b", 32.8],
+      ["qwen2.5-72b", 72.7],
+      ["qwen3-8b", 8.2],
+      ["qwen3-32b", 32.8],
+    ] as const
+  ) {
     near(weightCount(findModel(name)), billions * 1e9, 0.01);
+  }
 });
 
 test("FLOPs: Table 3's and Appendix A's, 4.94e18 for 1M tokens", () => {
@@ -64,7 +93,17 @@ test("KV cache: 64,512 bytes a token and GPU with TP8; beyond the KV heads it no
 });
 
 test("memory: weights, whole pages, activations by hand; about 554K tokens a host before activations", () => {
-  const m = memoryOf({ model: M, tp: 8, cp: 1, ffn: "fp8", kvBytes: 2, sequence: { new: 1000, cached: 1 }, batch: 3, variant: "pass-kv", capacity: 96e9 });
+  const m = memoryOf({
+    model: M,
+    tp: 8,
+    cp: 1,
+    ffn: "fp8",
+    kvBytes: 2,
+    sequence: { new: 1000, cached: 1 },
+    batch: 3,
+    variant: "pass-kv",
+    capacity: 96e9,
+  });
   assert.equal(m.kv, 3 * 1024 * 64_512);
   assert.equal(m.kvPadding, 3 * 23 * 64_512);
   assert.equal(m.activations, 3000 * 2 * (3 * 16384 + 3 * 6656));
@@ -75,7 +114,18 @@ test("memory: weights, whole pages, activations by hand; about 554K tokens a hos
 });
 
 test("a 1M-token prompt does not fit one host and says by how much; on CP16 it does", () => {
-  const of = (cp: number) => memoryOf({ model: M, tp: 8, cp, ffn: "fp8", kvBytes: 2, sequence: { new: 1e6, cached: 0 }, batch: 1, variant: "pass-kv", capacity: 96e9 });
+  const of = (cp: number) =>
+    memoryOf({
+      model: M,
+      tp: 8,
+      cp,
+      ffn: "fp8",
+      kvBytes: 2,
+      sequence: { new: 1e6, cached: 0 },
+      batch: 1,
+      variant: "pass-kv",
+      capacity: 96e9,
+    });
   assert.equal(of(1).fits, false);
   assert.match(of(1).summary, /does not fit: needs \d+\.\d GB a GPU, has 96\.0 GB/);
   assert.equal(of(16).fits, true);
@@ -106,8 +156,14 @@ test("TP16 replicates the KV projections: 8 query heads and one KV head a GPU", 
 
 test("attention is bound by FLOPs in prefill and by HBM in decode", () => {
   const call = { heads: 16, kvHeads: 1, headDim: 128, kvBytes: 2 };
-  near(attentionTime({ ...call, pairs: 1e8, queryRows: 3200, keyRows: 32000 }, RATES), 5e-6 + (4 * 128 * 16 * 1e8) / 400e12);
-  near(attentionTime({ ...call, pairs: 128000, queryRows: 1, keyRows: 128000 }, RATES), 5e-6 + (2 * 128000 * 128 * 2 + 2 * 16 * 128 * 2) / 2.4e12);
+  near(
+    attentionTime({ ...call, pairs: 1e8, queryRows: 3200, keyRows: 32000 }, RATES),
+    5e-6 + (4 * 128 * 16 * 1e8) / 400e12,
+  );
+  near(
+    attentionTime({ ...call, pairs: 128000, queryRows: 1, keyRows: 128000 }, RATES),
+    5e-6 + (2 * 128000 * 128 * 2 + 2 * 16 * 128 * 2) / 2.4e12,
+  );
   near(mergeTime(4, 10, 16, 128, RATES), (5 * 10 * 16 * 260) / 2.4e12);
   assert.equal(mergeTime(1, 10, 16, 128, RATES), 0);
 });
@@ -141,10 +197,18 @@ test("decode kernels: two fewer without FP8", () => {
 
 test("pairs between blocks are what the layout's visibility counts", () => {
   const lengths = fc.integer({ min: 0, max: 40 });
-  fc.assert(fc.property(fc.array(fc.record({ new: lengths, cached: lengths }), { minLength: 1, maxLength: 3 }), fc.integer({ min: 1, max: 5 }), (sequences, ranks) => {
-    const { queries, keys } = shard(sequences, ranks);
-    for (const q of queries) for (const k of keys) assert.equal(pairsBetween(q, k), visibility(q, k, true).pairs);
-  }));
+  fc.assert(
+    fc.property(
+      fc.array(fc.record({ new: lengths, cached: lengths }), { minLength: 1, maxLength: 3 }),
+      fc.integer({ min: 1, max: 5 }),
+      (sequences, ranks) => {
+        const { queries, keys } = shard(sequences, ranks);
+        for (const q of queries) {
+          for (const k of keys) assert.equal(pairsBetween(q, k), visibility(q, k, true).pairs);
+        }
+      },
+    ),
+  );
 });
 
 test("pairs of all ranks together are the causal pairs", () => {
@@ -156,7 +220,11 @@ test("pairs of all ranks together are the causal pairs", () => {
 });
 
 test("jitter is repeatable, bounded, and differs by seed, rank, hop and kind", () => {
-  const all = [0, 1].flatMap((seed) => [0, 1, 2].flatMap((rank) => [0, 1, 2].flatMap((hop) => ([0, 1] as const).map((what) => jitterFactor(seed, 0.2, rank, hop, what)))));
+  const all = [0, 1].flatMap((seed) =>
+    [0, 1, 2].flatMap((rank) =>
+      [0, 1, 2].flatMap((hop) => ([0, 1] as const).map((what) => jitterFactor(seed, 0.2, rank, hop, what)))
+    )
+  );
   assert.ok(all.every((f) => f >= 0.8 && f <= 1.2));
   assert.equal(new Set(all).size, all.length);
   assert.equal(jitterFactor(7, 0.2, 3, 4, 1), jitterFactor(7, 0.2, 3, 4, 1));

@@ -4,7 +4,21 @@ import test from "node:test";
 import fc from "fast-check";
 import { InputError } from "../../../engine/errors.ts";
 import { weightCount } from "../../../engine/plan/models.ts";
-import { type Cluster, clusterFromJson, CLUSTERS, findAccelerator, findCluster, findFabric, findModel, modelFromConfig, MODELS, PARAMETERS, plan, type PlanInput, sweep } from "../../../engine/plan/index.ts";
+import {
+  type Cluster,
+  clusterFromJson,
+  CLUSTERS,
+  findAccelerator,
+  findCluster,
+  findFabric,
+  findModel,
+  modelFromConfig,
+  MODELS,
+  PARAMETERS,
+  plan,
+  type PlanInput,
+  sweep,
+} from "../../../engine/plan/index.ts";
 
 const model = findModel("llama3-405b");
 const cluster = findCluster("gtt");
@@ -13,20 +27,34 @@ const base = { model, cluster, tp: 8 } as const;
 const refused = (message: RegExp) => (e: unknown) => e instanceof InputError && message.test(e.message);
 
 test("the breakdown sums to the time, for any layout and step", async () => {
-  const step = fc.record({ cp: fc.integer({ min: 1, max: 6 }), tp: fc.constantFrom(1, 2, 4, 8, 16), new: fc.integer({ min: 1, max: 20000 }), cached: fc.integer({ min: 0, max: 20000 }), batch: fc.integer({ min: 1, max: 5 }), decode: fc.boolean(), variant: fc.constantFrom("auto" as const, "pass-kv" as const, "pass-q" as const) });
-  await fc.assert(fc.asyncProperty(step, async (s) => {
-    const p = await plan({ ...base, ...s });
-    const sum = Object.values(p.breakdown).reduce((a, b) => a + b, 0);
-    assert.ok(Math.abs(sum - p.seconds) <= 1e-9 * p.seconds, `${sum} against ${p.seconds}`);
-    assert.ok(Object.values(p.breakdown).every((t) => t >= 0));
-    assert.equal(p.ttit ?? p.ttft, p.seconds);
-  }), { numRuns: 60 });
+  const step = fc.record({
+    cp: fc.integer({ min: 1, max: 6 }),
+    tp: fc.constantFrom(1, 2, 4, 8, 16),
+    new: fc.integer({ min: 1, max: 20000 }),
+    cached: fc.integer({ min: 0, max: 20000 }),
+    batch: fc.integer({ min: 1, max: 5 }),
+    decode: fc.boolean(),
+    variant: fc.constantFrom("auto" as const, "pass-kv" as const, "pass-q" as const),
+  });
+  await fc.assert(
+    fc.asyncProperty(step, async (s) => {
+      const p = await plan({ ...base, ...s });
+      const sum = Object.values(p.breakdown).reduce((a, b) => a + b, 0);
+      assert.ok(Math.abs(sum - p.seconds) <= 1e-9 * p.seconds, `${sum} against ${p.seconds}`);
+      assert.ok(Object.values(p.breakdown).every((t) => t >= 0));
+      assert.equal(p.ttit ?? p.ttft, p.seconds);
+    }),
+    { numRuns: 60 },
+  );
 });
 
 test("auto takes the faster variant, and says both times", async () => {
   for (const [T, P] of [[1280, 126720], [12800, 115200]]) {
     const auto = await plan({ ...base, cp: 4, new: T, cached: P });
-    const [kv, q] = [await plan({ ...base, cp: 4, new: T, cached: P, variant: "pass-kv" }), await plan({ ...base, cp: 4, new: T, cached: P, variant: "pass-q" })];
+    const [kv, q] = [
+      await plan({ ...base, cp: 4, new: T, cached: P, variant: "pass-kv" }),
+      await plan({ ...base, cp: 4, new: T, cached: P, variant: "pass-q" }),
+    ];
     assert.equal(auto.seconds, Math.min(kv.seconds, q.seconds));
     assert.deepEqual(auto.alternatives.map((a) => a.seconds), [kv.seconds, q.seconds]);
     assert.match(auto.reason, /pass-KV .* pass-Q .* apart/);
@@ -36,7 +64,13 @@ test("auto takes the faster variant, and says both times", async () => {
 });
 
 test("more bandwidth, compute or memory bandwidth, or less latency, is never slower", async () => {
-  const step = fc.record({ cp: fc.integer({ min: 1, max: 6 }), new: fc.integer({ min: 1, max: 50000 }), cached: fc.integer({ min: 0, max: 50000 }), decode: fc.boolean(), variant: fc.constantFrom("pass-kv" as const, "pass-q" as const) });
+  const step = fc.record({
+    cp: fc.integer({ min: 1, max: 6 }),
+    new: fc.integer({ min: 1, max: 50000 }),
+    cached: fc.integer({ min: 0, max: 50000 }),
+    decode: fc.boolean(),
+    variant: fc.constantFrom("pass-kv" as const, "pass-q" as const),
+  });
   const better: readonly ((c: Cluster) => Cluster)[] = [
     (c) => ({ ...c, fabric: { ...c.fabric, line: c.fabric.line * 2 } }),
     (c) => ({ ...c, accelerator: { ...c.accelerator, bf16: c.accelerator.bf16 * 1.5, fp8: c.accelerator.fp8 * 1.5 } }),
@@ -44,22 +78,36 @@ test("more bandwidth, compute or memory bandwidth, or less latency, is never slo
     (c) => ({ ...c, accelerator: { ...c.accelerator, hostLink: c.accelerator.hostLink * 1.5 } }),
     (c) => ({ ...c, fabric: { ...c.fabric, latency: 1e-6 } }),
   ];
-  await fc.assert(fc.asyncProperty(step, fc.constantFrom(...better), async (s, improve) => {
-    const [before, after] = [await plan({ ...base, ...s }), await plan({ ...base, ...s, cluster: improve(cluster) })];
-    assert.ok(after.seconds <= before.seconds * (1 + 1e-12));
-  }), { numRuns: 80 });
+  await fc.assert(
+    fc.asyncProperty(step, fc.constantFrom(...better), async (s, improve) => {
+      const [before, after] = [await plan({ ...base, ...s }), await plan({ ...base, ...s, cluster: improve(cluster) })];
+      assert.ok(after.seconds <= before.seconds * (1 + 1e-12));
+    }),
+    { numRuns: 80 },
+  );
 });
 
 test("more new tokens or more cached ones never take less time; a larger overhead never less", async () => {
-  const step = fc.record({ cp: fc.integer({ min: 1, max: 6 }), new: fc.integer({ min: 1, max: 30000 }), cached: fc.integer({ min: 1, max: 30000 }), variant: fc.constantFrom("pass-kv" as const, "pass-q" as const) });
-  await fc.assert(fc.asyncProperty(step, fc.integer({ min: 1, max: 5000 }), async (s, more) => {
-    const { seconds } = await plan({ ...base, ...s });
-    // Head-tail shards of one token more may fall a little better.
-    const slack = 1 - 1e-3;
-    assert.ok((await plan({ ...base, ...s, new: s.new + more })).seconds >= seconds * slack);
-    assert.ok((await plan({ ...base, ...s, cached: s.cached + more })).seconds >= seconds * slack);
-    assert.ok((await plan({ ...base, ...s, parameters: { ...PARAMETERS, hopOverhead: PARAMETERS.hopOverhead * 2 } })).seconds >= seconds);
-  }), { numRuns: 40 });
+  const step = fc.record({
+    cp: fc.integer({ min: 1, max: 6 }),
+    new: fc.integer({ min: 1, max: 30000 }),
+    cached: fc.integer({ min: 1, max: 30000 }),
+    variant: fc.constantFrom("pass-kv" as const, "pass-q" as const),
+  });
+  await fc.assert(
+    fc.asyncProperty(step, fc.integer({ min: 1, max: 5000 }), async (s, more) => {
+      const { seconds } = await plan({ ...base, ...s });
+      // Head-tail shards of one token more may fall a little better.
+      const slack = 1 - 1e-3;
+      assert.ok((await plan({ ...base, ...s, new: s.new + more })).seconds >= seconds * slack);
+      assert.ok((await plan({ ...base, ...s, cached: s.cached + more })).seconds >= seconds * slack);
+      assert.ok(
+        (await plan({ ...base, ...s, parameters: { ...PARAMETERS, hopOverhead: PARAMETERS.hopOverhead * 2 } }))
+          .seconds >= seconds,
+      );
+    }),
+    { numRuns: 40 },
+  );
 });
 
 test("a straggler and jitter make it slower, the same way every time", async () => {
@@ -77,12 +125,18 @@ test("a straggler and jitter make it slower, the same way every time", async () 
 test("uneven caches: every message is as long as the fullest rank's (max P_i + T/N), so pass-KV slows and pass-Q's messages do not", async () => {
   const step: PlanInput = { ...base, cp: 4, new: 3200, cached: 124800 };
   const held = [31200 + 3000, 31200 - 1000, 31200 - 1000, 31200 - 1000];
-  const [even, uneven] = [await plan({ ...step, variant: "pass-kv" }), await plan({ ...step, held, variant: "pass-kv" })];
+  const [even, uneven] = [
+    await plan({ ...step, variant: "pass-kv" }),
+    await plan({ ...step, held, variant: "pass-kv" }),
+  ];
   assert.equal(uneven.layer.message, 2 * (34200 + 800) * 128 * 2);
   assert.ok(uneven.seconds > even.seconds);
   const q = await plan({ ...step, held, variant: "pass-q" });
   assert.equal(q.layer.message, 800 * 16 * 128 * 2);
-  await assert.rejects(plan({ ...step, held: [1, 2, 3] }), refused(/held: found 3 ranks with 6 tokens together, expected 4 ranks with the 124800/));
+  await assert.rejects(
+    plan({ ...step, held: [1, 2, 3] }),
+    refused(/held: found 3 ranks with 6 tokens together, expected 4 ranks with the 124800/),
+  );
 });
 
 test("ports shared by GPUs are contention: exposed transfers grow", async () => {
@@ -96,15 +150,23 @@ test("within a host the ring runs over its links: CP8 x TP1 on one host has no f
   const inside = await plan({ model: small, cluster, cp: 8, tp: 1, new: 8000, variant: "pass-kv" });
   assert.equal(inside.hosts, 1);
   const slowFabric = { ...cluster, fabric: { ...cluster.fabric, line: 1e8 } };
-  assert.equal((await plan({ model: small, cluster: slowFabric, cp: 8, tp: 1, new: 8000, variant: "pass-kv" })).seconds, inside.seconds);
-  assert.ok((await plan({ model: small, cluster: slowFabric, cp: 16, tp: 1, new: 8000, variant: "pass-kv" })).breakdown.exposed > 0);
+  assert.equal(
+    (await plan({ model: small, cluster: slowFabric, cp: 8, tp: 1, new: 8000, variant: "pass-kv" })).seconds,
+    inside.seconds,
+  );
+  assert.ok(
+    (await plan({ model: small, cluster: slowFabric, cp: 16, tp: 1, new: 8000, variant: "pass-kv" })).breakdown
+      .exposed > 0,
+  );
 });
 
 test("spans of one layer: every rank's device lane is without gaps from 0 to the layer's end", async () => {
   const p = await plan({ ...base, cp: 4, new: 3200, cached: 124800, spans: true });
   assert.equal(p.variant, "pass-q");
   const kinds = new Set(p.spans!.map((s) => s.kind));
-  for (const kind of ["gemm", "launch", "attend", "send", "receive", "all2all", "merge", "allreduce"] as const) assert.ok(kinds.has(kind), kind);
+  for (const kind of ["gemm", "launch", "attend", "send", "receive", "all2all", "merge", "allreduce"] as const) {
+    assert.ok(kinds.has(kind), kind);
+  }
   for (let rank = 0; rank < 4; rank++) {
     const device = p.spans!.filter((s) => s.rank === rank && s.lane === "device").sort((a, b) => a.start - b.start);
     let at = 0;
@@ -131,7 +193,8 @@ test("1,024 ranks and 10M tokens plan in under a second; every rank simulated, t
   let began = performance.now();
   await plan(step);
   assert.ok(performance.now() - began < 1000, `took ${performance.now() - began} ms`);
-  // Node's test runner hooks every promise, which makes them some ten times slower than in a program: so a quarter of the ranks, and a wide bound.
+  // Node's test runner hooks every promise, which makes them some ten times slower than in a program: so a quarter of
+  // the ranks, and a wide bound.
   began = performance.now();
   const slow = await plan({ ...step, cp: 256, variant: "pass-kv", disturbance: { slow: new Map([[128, 1.1]]) } });
   assert.equal(slow.layer.simulated, "every rank");
@@ -146,11 +209,12 @@ test("decode: the batch is padded to a multiple of N, so four sequences on CP4 t
 });
 
 test("every known model and cluster plans", async () => {
-  for (const m of MODELS)
+  for (const m of MODELS) {
     for (const c of CLUSTERS) {
       const p = await plan({ model: m, cluster: c, cp: 2, tp: 4, new: 4000, cached: 4000 });
       assert.ok(p.seconds > 0 && p.seconds < 100);
     }
+  }
 });
 
 test("a sweep's Pareto front is of layouts that fit, each faster with more GPUs, and nothing that fits beats it", async () => {
@@ -160,7 +224,9 @@ test("a sweep's Pareto front is of layouts that fit, each faster with more GPUs,
     assert.ok(row.fits);
     if (i > 0) assert.ok(row.gpus > s.pareto[i - 1].gpus && row.seconds < s.pareto[i - 1].seconds);
   });
-  for (const row of s.rows.filter((r) => r.fits)) assert.ok(s.pareto.some((p) => p.gpus <= row.gpus && p.seconds <= row.seconds));
+  for (const row of s.rows.filter((r) => r.fits)) {
+    assert.ok(s.pareto.some((p) => p.gpus <= row.gpus && p.seconds <= row.seconds));
+  }
   assert.deepEqual([s.best?.cp, s.best?.tp], [8, 8]);
   assert.ok(s.rows.some((r) => r.tp === 64) && s.rows.some((r) => r.cp === 128));
 });
@@ -173,15 +239,36 @@ test("unknown names list what exists", () => {
 });
 
 test("layouts that cannot be say why", async () => {
-  await assert.rejects(plan({ ...base, tp: 3, new: 10 }), refused(/tp 3 does not divide the 128 query heads of llama3-405b; 1, 2, 4/));
-  await assert.rejects(plan({ model: findModel("qwen2.5-7b"), cluster, tp: 7, new: 10 }), refused(/tp 7 neither divides the 4 KV heads of qwen2.5-7b nor is a multiple of them; 1, 2, 4, 28 fit/));
-  await assert.rejects(plan({ ...base, cluster: { ...cluster, gpusPerHost: 5 }, tp: 8, new: 10 }), refused(/tp 8 does not fill hosts of 5 GPUs/));
+  await assert.rejects(
+    plan({ ...base, tp: 3, new: 10 }),
+    refused(/tp 3 does not divide the 128 query heads of llama3-405b; 1, 2, 4/),
+  );
+  await assert.rejects(
+    plan({ model: findModel("qwen2.5-7b"), cluster, tp: 7, new: 10 }),
+    refused(/tp 7 neither divides the 4 KV heads of qwen2.5-7b nor is a multiple of them; 1, 2, 4, 28 fit/),
+  );
+  await assert.rejects(
+    plan({ ...base, cluster: { ...cluster, gpusPerHost: 5 }, tp: 8, new: 10 }),
+    refused(/tp 8 does not fill hosts of 5 GPUs/),
+  );
   await assert.rejects(plan({ ...base }), refused(/new: found NaN/));
   await assert.rejects(plan({ ...base, cp: 0, new: 10 }), refused(/cp: found 0/));
-  await assert.rejects(sweep({ model, cluster, new: 5_000_000, maxGpus: 8 }), refused(/nothing fits on up to 8 GPUs .* the nearest, CP\d+ x TP\d+ .* does not fit: needs/));
+  await assert.rejects(
+    sweep({ model, cluster, new: 5_000_000, maxGpus: 8 }),
+    refused(/nothing fits on up to 8 GPUs .* the nearest, CP\d+ x TP\d+ .* does not fit: needs/),
+  );
 });
 
-const CONFIG = { num_hidden_layers: 80, hidden_size: 8192, num_attention_heads: 64, num_key_value_heads: 8, intermediate_size: 28672, vocab_size: 128256, model_type: "llama", tie_word_embeddings: false };
+const CONFIG = {
+  num_hidden_layers: 80,
+  hidden_size: 8192,
+  num_attention_heads: 64,
+  num_key_value_heads: 8,
+  intermediate_size: 28672,
+  vocab_size: 128256,
+  model_type: "llama",
+  tie_word_embeddings: false,
+};
 
 test("a Hugging Face config.json gives the model that is known by name", () => {
   const { name: _, source: __, ...read } = modelFromConfig(CONFIG, "mine");
@@ -195,16 +282,31 @@ test("configs: head_dim of its own, no KV heads given, text_config, no gate, qua
   assert.equal(modelFromConfig(mha, "m").kvHeads, 64);
   assert.equal(modelFromConfig({ text_config: CONFIG, model_type: "mllama" }, "m").layers, 80);
   assert.equal(modelFromConfig({ ...CONFIG, model_type: "falcon" }, "m").ffnMatrices, 2);
-  assert.equal(modelFromConfig({ ...CONFIG, quantization_config: { quant_method: "fbgemm_fp8" } }, "m").ffnPrecision, "fp8");
-  assert.match(modelFromConfig({ ...CONFIG, sliding_window: 4096 }, "m").notes[0], /sliding_window 4096 is planned as full attention/);
+  assert.equal(
+    modelFromConfig({ ...CONFIG, quantization_config: { quant_method: "fbgemm_fp8" } }, "m").ffnPrecision,
+    "fp8",
+  );
+  assert.match(
+    modelFromConfig({ ...CONFIG, sliding_window: 4096 }, "m").notes[0],
+    /sliding_window 4096 is planned as full attention/,
+  );
 });
 
 test("configs that lack a field or are no dense model say so", () => {
   const { hidden_size: _, vocab_size: __, ...partial } = CONFIG;
-  assert.throws(() => modelFromConfig(partial, "c.json"), refused(/model c\.json: the config has no hidden_size, no vocab_size; found num_hidden_layers/));
-  assert.throws(() => modelFromConfig({ ...CONFIG, num_local_experts: 8 }, "c"), refused(/num_local_experts = 8 means a mixture of experts/));
+  assert.throws(
+    () => modelFromConfig(partial, "c.json"),
+    refused(/model c\.json: the config has no hidden_size, no vocab_size; found num_hidden_layers/),
+  );
+  assert.throws(
+    () => modelFromConfig({ ...CONFIG, num_local_experts: 8 }, "c"),
+    refused(/num_local_experts = 8 means a mixture of experts/),
+  );
   assert.throws(() => modelFromConfig({ ...CONFIG, kv_lora_rank: 512 }, "c"), refused(/latent attention/));
-  assert.throws(() => modelFromConfig({ ...CONFIG, num_attention_heads: 60 }, "c"), refused(/60 is not a multiple of num_key_value_heads 8/));
+  assert.throws(
+    () => modelFromConfig({ ...CONFIG, num_attention_heads: 60 }, "c"),
+    refused(/60 is not a multiple of num_key_value_heads 8/),
+  );
   assert.throws(() => modelFromConfig([], "c"), refused(/expected a JSON object/));
 });
 
@@ -228,41 +330,113 @@ test("configs of other architectures are refused by the field, whatever their fa
   for (const [field, more, means] of others) {
     const pattern = new RegExp(`^model c: ${field.replaceAll(".", "\\.")} = .* means .*${means.source}`);
     assert.throws(() => modelFromConfig({ ...CONFIG, ...more }, "c"), refused(pattern), field);
-    assert.throws(() => modelFromConfig({ text_config: { ...CONFIG, ...more } }, "c"), refused(new RegExp(means.source)), field);
+    assert.throws(
+      () => modelFromConfig({ text_config: { ...CONFIG, ...more } }, "c"),
+      refused(new RegExp(means.source)),
+      field,
+    );
   }
   // Fields that are there and say nothing.
-  const nothing = { num_local_experts: 1, moe_num_experts: 0, n_routed_experts: null, cross_attention_layers: [], is_encoder_decoder: false, ssm_cfg: {}, layer_types: ["full_attention"], num_key_value_heads_per_layer: [8, 8], quantization_config: undefined };
+  const nothing = {
+    num_local_experts: 1,
+    moe_num_experts: 0,
+    n_routed_experts: null,
+    cross_attention_layers: [],
+    is_encoder_decoder: false,
+    ssm_cfg: {},
+    layer_types: ["full_attention"],
+    num_key_value_heads_per_layer: [8, 8],
+    quantization_config: undefined,
+  };
   assert.equal(modelFromConfig({ ...CONFIG, ...nothing }, "c").layers, 80);
 });
 
 test("windows of attention are planned where the context fits them, and refused by the field where it doesn't", async () => {
-  for (const [field, more] of [["sliding_window", { sliding_window: 4096 }], ["attention_chunk_size", { layer_types: ["chunked_attention", "full_attention"], attention_chunk_size: 4096 }]] as const) {
+  for (
+    const [field, more] of [["sliding_window", { sliding_window: 4096 }], ["attention_chunk_size", {
+      layer_types: ["chunked_attention", "full_attention"],
+      attention_chunk_size: 4096,
+    }]] as const
+  ) {
     const windowed = modelFromConfig({ ...CONFIG, ...more }, "c");
     const full = { ...windowed, window: undefined };
-    assert.equal((await plan({ model: windowed, cluster, new: 4000, cached: 96 })).seconds, (await plan({ model: full, cluster, new: 4000, cached: 96 })).seconds);
-    await assert.rejects(plan({ model: windowed, cluster, new: 4000, cached: 97 }), refused(new RegExp(`^model c: ${field} 4096 means that layers see a part of 4097 tokens`)));
+    assert.equal(
+      (await plan({ model: windowed, cluster, new: 4000, cached: 96 })).seconds,
+      (await plan({ model: full, cluster, new: 4000, cached: 96 })).seconds,
+    );
+    await assert.rejects(
+      plan({ model: windowed, cluster, new: 4000, cached: 97 }),
+      refused(new RegExp(`^model c: ${field} 4096 means that layers see a part of 4097 tokens`)),
+    );
     assert.match((await plan({ model: windowed, cluster, new: 5 })).notes.join(), new RegExp(field));
   }
   assert.equal(modelFromConfig({ ...CONFIG, sliding_window: 4096, use_sliding_window: false }, "c").window, undefined);
-  assert.equal(modelFromConfig({ ...CONFIG, sliding_window: 4096, layer_types: ["full_attention"] }, "c").window, undefined);
-  assert.throws(() => modelFromConfig({ ...CONFIG, layer_types: ["sliding_attention"] }, "c"), refused(/no sliding_window or attention_chunk_size says how long/));
+  assert.equal(
+    modelFromConfig({ ...CONFIG, sliding_window: 4096, layer_types: ["full_attention"] }, "c").window,
+    undefined,
+  );
+  assert.throws(
+    () => modelFromConfig({ ...CONFIG, layer_types: ["sliding_attention"] }, "c"),
+    refused(/no sliding_window or attention_chunk_size says how long/),
+  );
 });
 
 test("no gate, Falcon's heads, tied weights: the models' published sizes come out", () => {
-  const nemotron = { model_type: "nemotron", hidden_act: "relu2", hidden_size: 18432, num_attention_heads: 96, num_key_value_heads: 8, head_dim: 192, num_hidden_layers: 96, intermediate_size: 73728, vocab_size: 256000, tie_word_embeddings: false };
+  const nemotron = {
+    model_type: "nemotron",
+    hidden_act: "relu2",
+    hidden_size: 18432,
+    num_attention_heads: 96,
+    num_key_value_heads: 8,
+    head_dim: 192,
+    num_hidden_layers: 96,
+    intermediate_size: 73728,
+    vocab_size: 256000,
+    tie_word_embeddings: false,
+  };
   assert.equal(Math.round(weightCount(modelFromConfig(nemotron, "c")) / 1e9), 341);
-  const falcon = { model_type: "falcon", hidden_size: 8192, num_attention_heads: 128, num_kv_heads: 8, num_hidden_layers: 60, vocab_size: 65024, multi_query: true, new_decoder_architecture: true };
-  assert.deepEqual([modelFromConfig(falcon, "c").kvHeads, Math.round(weightCount(modelFromConfig(falcon, "c")) / 1e9)], [8, 41]);
+  const falcon = {
+    model_type: "falcon",
+    hidden_size: 8192,
+    num_attention_heads: 128,
+    num_kv_heads: 8,
+    num_hidden_layers: 60,
+    vocab_size: 65024,
+    multi_query: true,
+    new_decoder_architecture: true,
+  };
+  assert.deepEqual(
+    [modelFromConfig(falcon, "c").kvHeads, Math.round(weightCount(modelFromConfig(falcon, "c")) / 1e9)],
+    [8, 41],
+  );
   assert.equal(modelFromConfig({ ...falcon, new_decoder_architecture: false }, "c").kvHeads, 1);
-  assert.throws(() => modelFromConfig({ ...CONFIG, model_type: "x", hidden_act: "relu2" }, "c"), refused(/hidden_act = "relu2" in the family "x" does not say whether the feed-forward layer has a gate/));
+  assert.throws(
+    () => modelFromConfig({ ...CONFIG, model_type: "x", hidden_act: "relu2" }, "c"),
+    refused(/hidden_act = "relu2" in the family "x" does not say whether the feed-forward layer has a gate/),
+  );
 });
 
 test("notes name each field that departs and is planned all the same", () => {
-  const notes = modelFromConfig({ ...CONFIG, attn_logit_softcapping: 50, alibi: true, parallel_attn: true, vision_config: { depth: 2 }, quantization_config: { quant_method: "awq" } }, "c").notes;
-  for (const field of ["attn_logit_softcapping", "alibi", "parallel_attn", "vision_config", "quantization_config"]) assert.ok(notes.some((note) => note.startsWith(field)), field);
-  const groups = { quant_method: "compressed-tensors", config_groups: { group_0: { weights: { num_bits: 8, type: "float" } } } };
+  const notes = modelFromConfig({
+    ...CONFIG,
+    attn_logit_softcapping: 50,
+    alibi: true,
+    parallel_attn: true,
+    vision_config: { depth: 2 },
+    quantization_config: { quant_method: "awq" },
+  }, "c").notes;
+  for (const field of ["attn_logit_softcapping", "alibi", "parallel_attn", "vision_config", "quantization_config"]) {
+    assert.ok(notes.some((note) => note.startsWith(field)), field);
+  }
+  const groups = {
+    quant_method: "compressed-tensors",
+    config_groups: { group_0: { weights: { num_bits: 8, type: "float" } } },
+  };
   assert.equal(modelFromConfig({ ...CONFIG, quantization_config: groups }, "c").ffnPrecision, "fp8");
-  assert.throws(() => modelFromConfig({ ...CONFIG, num_attention_heads: 1e9 }, "c"), refused(/num_attention_heads: found 1000000000, expected a whole number from 1 to 16777216/));
+  assert.throws(
+    () => modelFromConfig({ ...CONFIG, num_attention_heads: 1e9 }, "c"),
+    refused(/num_attention_heads: found 1000000000, expected a whole number from 1 to 16777216/),
+  );
 });
 
 test("a cluster of one's own: names or objects, and which field is wrong", () => {
@@ -270,7 +444,13 @@ test("a cluster of one's own: names or objects, and which field is wrong", () =>
   assert.equal(own.accelerator.name, "h200");
   assert.equal(own.fabric.achieved, 20e9);
   assert.equal(own.portsPerHost, 4);
-  assert.throws(() => clusterFromJson({ accelerator: { bf16: 1e15 }, fabric: "gtt" }, "own"), refused(/accelerator\.memory: found nothing, expected a positive number/));
-  assert.throws(() => clusterFromJson({ accelerator: "h200", fabric: { line: -1 } }, "own"), refused(/fabric\.line: found -1/));
+  assert.throws(
+    () => clusterFromJson({ accelerator: { bf16: 1e15 }, fabric: "gtt" }, "own"),
+    refused(/accelerator\.memory: found nothing, expected a positive number/),
+  );
+  assert.throws(
+    () => clusterFromJson({ accelerator: "h200", fabric: { line: -1 } }, "own"),
+    refused(/fabric\.line: found -1/),
+  );
   assert.throws(() => clusterFromJson({ fabric: "gtt" }, "own"), refused(/accelerator: expected a name or an object/));
 });

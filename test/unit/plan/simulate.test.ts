@@ -9,7 +9,9 @@ import { experiment } from "../../experiment.ts";
 import { testPlatform } from "../../platform.ts";
 
 /** A ring of even ranks: attention `a`, transfers of `bytes` at `rate` after `latency`. */
-function even(more: Partial<RingWork> & { readonly a?: number; readonly rate?: number; readonly latency?: number } = {}): RingWork {
+function even(
+  more: Partial<RingWork> & { readonly a?: number; readonly rate?: number; readonly latency?: number } = {},
+): RingWork {
   const { a = 1, rate = 1, latency = 0, ...rest } = more;
   return {
     ranks: 4,
@@ -32,7 +34,10 @@ async function end(work: RingWork): Promise<number> {
 }
 
 function near(found: number, expected: number): void {
-  assert.ok(Math.abs(found - expected) <= 1e-9 * Math.max(1, Math.abs(expected)), `found ${found}, expected ${expected}`);
+  assert.ok(
+    Math.abs(found - expected) <= 1e-9 * Math.max(1, Math.abs(expected)),
+    `found ${found}, expected ${expected}`,
+  );
 }
 
 const RANKS = fc.integer({ min: 1, max: 9 });
@@ -43,8 +48,14 @@ test("no latency and no bytes: N a", async () => {
 });
 
 test("full overlap: a transfer shorter than attention costs nothing", async () => {
-  await fc.assert(fc.asyncProperty(RANKS, TIME, fc.double({ min: 0, max: 1, noNaN: true }), async (ranks, a, part) =>
-    near(await end(even({ ranks, a, message: part * a })), ranks * a)));
+  await fc.assert(
+    fc.asyncProperty(
+      RANKS,
+      TIME,
+      fc.double({ min: 0, max: 1, noNaN: true }),
+      async (ranks, a, part) => near(await end(even({ ranks, a, message: part * a })), ranks * a),
+    ),
+  );
 });
 
 test("partial overlap: a + (N-1) max(a, latency + bytes / rate) + N overheads", async () => {
@@ -58,17 +69,31 @@ test("partial overlap: a + (N-1) max(a, latency + bytes / rate) + N overheads", 
 });
 
 test("no overlap: N a + (N-1) (latency + bytes / rate)", async () => {
-  await fc.assert(fc.asyncProperty(RANKS, TIME, TIME, TIME, async (ranks, a, bytes, latency) =>
-    near(await end(even({ ranks, a, message: bytes, latency, overlap: false })), ranks * a + (ranks - 1) * (latency + bytes))));
+  await fc.assert(
+    fc.asyncProperty(RANKS, TIME, TIME, TIME, async (ranks, a, bytes, latency) =>
+      near(
+        await end(even({ ranks, a, message: bytes, latency, overlap: false })),
+        ranks * a + (ranks - 1) * (latency + bytes),
+      )),
+  );
 });
 
 test("pass-Q: the ring, then the exchange, then the merge", async () => {
-  await fc.assert(fc.asyncProperty(fc.integer({ min: 2, max: 9 }), TIME, TIME, TIME, async (ranks, a, exchange, merge) => {
-    const [first] = await simulateRing(even({ ranks, a, variant: "pass-q", message: a / 2, exchange: () => exchange, merge }));
-    near(first.end, ranks * a + exchange + merge);
-    near(first.all2all, exchange);
-    near(first.merge, merge);
-  }));
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 2, max: 9 }), TIME, TIME, TIME, async (ranks, a, exchange, merge) => {
+      const [first] = await simulateRing(even({
+        ranks,
+        a,
+        variant: "pass-q",
+        message: a / 2,
+        exchange: () => exchange,
+        merge,
+      }));
+      near(first.end, ranks * a + exchange + merge);
+      near(first.all2all, exchange);
+      near(first.merge, merge);
+    }),
+  );
 });
 
 test("a straggler: the ring ends when it has attended N times; in pass-Q everyone waits for its parcels", async () => {
@@ -92,27 +117,60 @@ test("one slow wire: everyone comes to wait for it", async () => {
 });
 
 test("the parts of a rank's time sum to it, whatever disturbs it", async () => {
-  await fc.assert(fc.asyncProperty(fc.integer({ min: 2, max: 7 }), fc.constantFrom("pass-kv" as const, "pass-q" as const), fc.boolean(), fc.integer(), async (ranks, variant, overlap, seed) => {
-    const noise = (rank: number, hop: number) => 1 + ((seed ^ (rank * 31 + hop * 17)) & 7) / 10;
-    const times = await simulateRing(even({ ranks, variant, overlap, message: 1.2, latency: 0.1, exchange: (k) => 0.3 * k, merge: 0.2, hopOverhead: 0.05, start: (k) => k * 0.01, jitter: noise, attend: (q, k) => 1 + 0.1 * ((q + k) % 3) }));
-    for (const t of times) near(t.attend + t.merge + t.wait + t.all2all + t.launch, t.end - t.start);
-  }));
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 2, max: 7 }),
+      fc.constantFrom("pass-kv" as const, "pass-q" as const),
+      fc.boolean(),
+      fc.integer(),
+      async (ranks, variant, overlap, seed) => {
+        const noise = (rank: number, hop: number) => 1 + ((seed ^ (rank * 31 + hop * 17)) & 7) / 10;
+        const times = await simulateRing(even({
+          ranks,
+          variant,
+          overlap,
+          message: 1.2,
+          latency: 0.1,
+          exchange: (k) => 0.3 * k,
+          merge: 0.2,
+          hopOverhead: 0.05,
+          start: (k) => k * 0.01,
+          jitter: noise,
+          attend: (q, k) => 1 + 0.1 * ((q + k) % 3),
+        }));
+        for (const t of times) near(t.attend + t.merge + t.wait + t.all2all + t.launch, t.end - t.start);
+      },
+    ),
+  );
 });
 
 test("one rank for all is every rank's time when all are alike", async () => {
-  for (const variant of ["pass-kv", "pass-q"] as const)
+  for (const variant of ["pass-kv", "pass-q"] as const) {
     for (const overlap of [true, false]) {
-      const work = even({ ranks: 6, variant, overlap, message: 1.5, latency: 0.2, exchange: () => 0.7, merge: 0.1, hopOverhead: 0.3, start: () => 2 });
+      const work = even({
+        ranks: 6,
+        variant,
+        overlap,
+        message: 1.5,
+        latency: 0.2,
+        exchange: () => 0.7,
+        merge: 0.1,
+        hopOverhead: 0.3,
+        start: () => 2,
+      });
       const all = await simulateRing(work);
       const [one] = await simulateRing({ ...work, oneForAll: true });
       for (const t of all) assert.deepEqual({ ...t, rank: 0 }, one);
     }
+  }
 });
 
 test("each rank attends every pair of its own once, whichever travels", async () => {
   for (const variant of ["pass-kv", "pass-q"] as const) {
     const seen = new Map<string, number>();
-    await simulateRing(even({ ranks: 5, variant, attend: (q, k) => (seen.set(`${q} ${k}`, (seen.get(`${q} ${k}`) ?? 0) + 1), 1) }));
+    await simulateRing(
+      even({ ranks: 5, variant, attend: (q, k) => (seen.set(`${q} ${k}`, (seen.get(`${q} ${k}`) ?? 0) + 1), 1) }),
+    );
     assert.equal(seen.size, 25);
     assert.ok([...seen.values()].every((n) => n === 1));
   }
@@ -121,7 +179,19 @@ test("each rank attends every pair of its own once, whichever travels", async ()
 test("spans: N attends a rank, N-1 transfers beside them, and device spans that do not overlap", async () => {
   for (const variant of ["pass-kv", "pass-q"] as const) {
     const spans: Span[] = [];
-    const times = await simulateRing(even({ variant, message: 2, latency: 0.5, exchange: () => 1, merge: 0.5, hopOverhead: 0.25, flops: (q, k) => 10 * q + k, parcel: 3, onSpan: (s) => spans.push(s) }));
+    const times = await simulateRing(
+      even({
+        variant,
+        message: 2,
+        latency: 0.5,
+        exchange: () => 1,
+        merge: 0.5,
+        hopOverhead: 0.25,
+        flops: (q, k) => 10 * q + k,
+        parcel: 3,
+        onSpan: (s) => spans.push(s),
+      }),
+    );
     for (const { rank, end } of times) {
       const of = (kind: string) => spans.filter((s) => s.rank === rank && s.kind === kind);
       assert.equal(of("attend").length, 4);
@@ -138,11 +208,19 @@ test("spans: N attends a rank, N-1 transfers beside them, and device spans that 
 
 test("slower attention, transfers, exchanges or starts never make the ring faster", async () => {
   const part = fc.record({ a: TIME, message: TIME, latency: TIME, exchange: TIME, hopOverhead: TIME });
-  await fc.assert(fc.asyncProperty(part, fc.constantFrom("a", "message", "latency", "exchange", "hopOverhead"), fc.double({ min: 1, max: 3, noNaN: true }), fc.constantFrom("pass-kv" as const, "pass-q" as const), async (p, name, factor, variant) => {
-    const time = (x: typeof p) => end(even({ ...x, variant, exchange: () => x.exchange }));
-    const worse = { ...p, [name]: p[name as keyof typeof p] * factor };
-    assert.ok((await time(worse)) >= (await time(p)) - 1e-12);
-  }));
+  await fc.assert(
+    fc.asyncProperty(
+      part,
+      fc.constantFrom("a", "message", "latency", "exchange", "hopOverhead"),
+      fc.double({ min: 1, max: 3, noNaN: true }),
+      fc.constantFrom("pass-kv" as const, "pass-q" as const),
+      async (p, name, factor, variant) => {
+        const time = (x: typeof p) => end(even({ ...x, variant, exchange: () => x.exchange }));
+        const worse = { ...p, [name]: p[name as keyof typeof p] * factor };
+        assert.ok((await time(worse)) >= (await time(p)) - 1e-12);
+      },
+    ),
+  );
 });
 
 test("a real ring over a slow link exposes what the simulation says, within 25 % and 30 ms", async () => {
@@ -152,13 +230,20 @@ test("a real ring over a slow link exposes what the simulation says, within 25 %
   try {
     await cluster.attend(input); // the first run loads code
     const { report } = await cluster.attend(input);
-    const attends = new Map(report.spans.filter((s) => s.kind === "attend").map((s) => [`${s.rank} ${s.peer ?? s.rank}`, s.duration]));
+    const attends = new Map(
+      report.spans.filter((s) => s.kind === "attend").map((s) => [`${s.rank} ${s.peer ?? s.rank}`, s.duration]),
+    );
     const message = report.perRank[0].ring.bytes / (N - 1);
-    const times = await simulateRing(even({ ranks: N, attend: (q, k) => attends.get(`${q} ${k}`) ?? 0, message, rate: bandwidth, latency }));
+    const times = await simulateRing(
+      even({ ranks: N, attend: (q, k) => attends.get(`${q} ${k}`) ?? 0, message, rate: bandwidth, latency }),
+    );
     const predicted = Math.max(...times.map((t) => t.wait));
     const measured = report.times.exchange;
     assert.ok(predicted > 0.1, `predicted ${predicted} s of exposed communication, expected enough to measure`);
-    assert.ok(Math.abs(measured - predicted) <= 0.25 * predicted + 0.03, `measured ${measured} s, predicted ${predicted} s`);
+    assert.ok(
+      Math.abs(measured - predicted) <= 0.25 * predicted + 0.03,
+      `measured ${measured} s, predicted ${predicted} s`,
+    );
   } finally {
     await cluster.dispose();
   }

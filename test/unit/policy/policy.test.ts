@@ -1,10 +1,27 @@
-/** The choice of variant: equations by hand, the paper's Tables 4 and 5 through each rule as the truth is, refits, bad input. */
+/**
+ * The choice of variant: equations by hand, the paper's Tables 4 and 5 through each rule as the truth is, refits, bad
+ * input.
+ */
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
 import { InputError } from "../../../engine/errors.ts";
 import { TABLE_4, TABLE_5 } from "../../../engine/plan/paper/tables.ts";
-import { choose, fittedRule, fittedThreshold, hiddenKv, hiddenQ, PRINTED, refit, REFITTED, type Rule, RULES, type Setting, smallerQueries, smallerQueriesAll2All } from "../../../engine/policy/index.ts";
+import {
+  choose,
+  fittedRule,
+  fittedThreshold,
+  hiddenKv,
+  hiddenQ,
+  PRINTED,
+  refit,
+  REFITTED,
+  type Rule,
+  RULES,
+  type Setting,
+  smallerQueries,
+  smallerQueriesAll2All,
+} from "../../../engine/policy/index.ts";
 
 /** One GPU of CP4+TP8 with the datasheet's rates; and with the rates that Table 5 shows. */
 const PEAK = { ranks: 4, heads: 16, kvHeads: 1, bytes: 2, flops: 800e12, bandwidth: 50e9 };
@@ -27,13 +44,29 @@ test("Eq. 1, 2, 3 and 5 by hand", () => {
 });
 
 test("tensor parallelism cancels: a GPU's heads with its rates choose as a rank's heads with eight times the rates", () => {
-  fc.assert(fc.property(fc.integer({ min: 1, max: 200_000 }), fc.integer({ min: 0, max: 200_000 }), fc.constantFrom<Rule>("alg1", "alg5"), (T, P, rule) => {
-    const one = choose({ ...PEAK, new: T, cached: P, rule });
-    const all = choose({ ...PEAK, heads: 128, kvHeads: 8, flops: 8 * PEAK.flops, bandwidth: 8 * PEAK.bandwidth, new: T, cached: P, rule });
-    assert.equal(one.variant, all.variant);
-    near(one.terms.attend, all.terms.attend);
-    near(one.terms.exposedQ, all.terms.exposedQ);
-  }));
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 200_000 }),
+      fc.integer({ min: 0, max: 200_000 }),
+      fc.constantFrom<Rule>("alg1", "alg5"),
+      (T, P, rule) => {
+        const one = choose({ ...PEAK, new: T, cached: P, rule });
+        const all = choose({
+          ...PEAK,
+          heads: 128,
+          kvHeads: 8,
+          flops: 8 * PEAK.flops,
+          bandwidth: 8 * PEAK.bandwidth,
+          new: T,
+          cached: P,
+          rule,
+        });
+        assert.equal(one.variant, all.variant);
+        near(one.terms.attend, all.terms.attend);
+        near(one.terms.exposedQ, all.terms.exposedQ);
+      },
+    ),
+  );
 });
 
 test("message sizes and exposed times are Table 5's arithmetic", () => {
@@ -48,20 +81,39 @@ test("message sizes and exposed times are Table 5's arithmetic", () => {
 });
 
 /** Which rows of Table 4 each rule gets wrong, by T: as it is, not as one would like it. */
-const WRONG: readonly { readonly name: string; readonly setting: typeof PEAK; readonly rule: Rule; readonly wrong: readonly number[] }[] = [
+const WRONG: readonly {
+  readonly name: string;
+  readonly setting: typeof PEAK;
+  readonly rule: Rule;
+  readonly wrong: readonly number[];
+}[] = [
   { name: "Algorithm 1, peak rates", setting: PEAK, rule: "alg1", wrong: [4160, 6400] },
-  { name: "Algorithm 5, peak rates (T = 3200 is its exact tie)", setting: PEAK, rule: "alg5", wrong: [3200, 4160, 6400] },
+  {
+    name: "Algorithm 5, peak rates (T = 3200 is its exact tie)",
+    setting: PEAK,
+    rule: "alg5",
+    wrong: [3200, 4160, 6400],
+  },
   { name: "Algorithm 1, Table 5's rates", setting: MEASURED, rule: "alg1", wrong: [6400] },
   { name: "Algorithm 5, Table 5's rates", setting: MEASURED, rule: "alg5", wrong: [4160, 6400] },
-  { name: "h(T, P) as printed", setting: PEAK, rule: "fitted", wrong: [12800, 38400, 64000, 76800, 102400, 115200, 128000] },
+  {
+    name: "h(T, P) as printed",
+    setting: PEAK,
+    rule: "fitted",
+    wrong: [12800, 38400, 64000, 76800, 102400, 115200, 128000],
+  },
   { name: "h(T, P) refitted", setting: PEAK, rule: "refitted", wrong: [] },
 ];
 
-for (const { name, setting, rule, wrong } of WRONG)
+for (const { name, setting, rule, wrong } of WRONG) {
   test(`Table 4: ${name} is wrong at T = ${wrong.join(", ") || "no row"}`, () => {
-    const missed = TABLE_4.filter((row) => choose({ ...setting, new: row.new, cached: row.cached, rule }).variant !== (row.passKv < row.passQ ? "pass-kv" : "pass-q"));
+    const missed = TABLE_4.filter((row) =>
+      choose({ ...setting, new: row.new, cached: row.cached, rule }).variant !==
+        (row.passKv < row.passQ ? "pass-kv" : "pass-q")
+    );
     assert.deepEqual(missed.map((row) => row.new), wrong);
   });
+}
 
 test("the rows that Algorithm 5 misses with Table 5's rates are near-ties of under 1.5 %; with peak rates also its exact tie, of 6 %", () => {
   const apart = (T: number) => {
@@ -99,7 +151,9 @@ test("decode is pass-Q, full prefill pass-KV, one rank neither; the reason has n
   const alone = choose({ ...PEAK, ranks: 1, new: 5, cached: 5 });
   assert.equal(alone.variant, "pass-kv");
   assert.equal(alone.terms.margin, null);
-  for (const rule of RULES) assert.match(choose({ ...PEAK, new: 3200, cached: 124800, rule }).reason, /16\.4 MB \(KV\) against 3\.28 MB \(Q\)/);
+  for (const rule of RULES) {
+    assert.match(choose({ ...PEAK, new: 3200, cached: 124800, rule }).reason, /16\.4 MB \(KV\) against 3\.28 MB \(Q\)/);
+  }
 });
 
 test("a border under one token is none that a step could be beside: the reason says that Eq. 2 hides at any T", () => {
@@ -132,7 +186,7 @@ test("a refit on points of several contexts finds the rule that made them", () =
       const T = Math.round(context * miss);
       const h = fittedRule({ new: T, cached: context - T }, truth);
       return { new: T, cached: context - T, passKv: 1, passQ: Math.exp(h / 100) };
-    }),
+    })
   );
   const fit = refit(points);
   assert.equal(fit.determined, true);
@@ -142,18 +196,29 @@ test("a refit on points of several contexts finds the rule that made them", () =
 });
 
 test("more bandwidth never turns pass-KV into pass-Q by Algorithm 1; more compute never pass-Q into pass-KV", () => {
-  const step = fc.record({ new: fc.integer({ min: 1, max: 200_000 }), cached: fc.integer({ min: 0, max: 500_000 }), ranks: fc.integer({ min: 2, max: 64 }) });
+  const step = fc.record({
+    new: fc.integer({ min: 1, max: 200_000 }),
+    cached: fc.integer({ min: 0, max: 500_000 }),
+    ranks: fc.integer({ min: 2, max: 64 }),
+  });
   fc.assert(fc.property(step, fc.double({ min: 1, max: 10, noNaN: true }), (s, more) => {
     const before = choose({ ...PEAK, ...s, rule: "alg1" }).variant;
-    if (before === "pass-kv") assert.equal(choose({ ...PEAK, ...s, bandwidth: PEAK.bandwidth * more, rule: "alg1" }).variant, "pass-kv");
-    else assert.equal(choose({ ...PEAK, ...s, flops: PEAK.flops * more, rule: "alg1" }).variant, "pass-q");
+    if (before === "pass-kv") {
+      assert.equal(choose({ ...PEAK, ...s, bandwidth: PEAK.bandwidth * more, rule: "alg1" }).variant, "pass-kv");
+    } else assert.equal(choose({ ...PEAK, ...s, flops: PEAK.flops * more, rule: "alg1" }).variant, "pass-q");
   }));
 });
 
 test("Algorithm 5 names pass-Q only where Algorithm 1 does: the All2All can only speak against it", () => {
-  const step = fc.record({ new: fc.integer({ min: 1, max: 200_000 }), cached: fc.integer({ min: 0, max: 500_000 }), ranks: fc.integer({ min: 2, max: 64 }) });
+  const step = fc.record({
+    new: fc.integer({ min: 1, max: 200_000 }),
+    cached: fc.integer({ min: 0, max: 500_000 }),
+    ranks: fc.integer({ min: 2, max: 64 }),
+  });
   fc.assert(fc.property(step, (s) => {
-    if (choose({ ...PEAK, ...s }).variant === "pass-q") assert.equal(choose({ ...PEAK, ...s, rule: "alg1" }).variant, "pass-q");
+    if (choose({ ...PEAK, ...s }).variant === "pass-q") {
+      assert.equal(choose({ ...PEAK, ...s, rule: "alg1" }).variant, "pass-q");
+    }
   }));
 });
 
@@ -166,6 +231,8 @@ test("bad input says what was found and what is expected", () => {
     [{ flops: 0 }, /flops: found 0, expected a positive number/],
     [{ rule: "alg9" as Rule }, /unknown rule "alg9"; there are alg1, alg5, fitted, refitted/],
   ];
-  for (const [change, message] of bad) assert.throws(() => choose({ ...good, ...change }), (e) => e instanceof InputError && message.test(e.message));
+  for (const [change, message] of bad) {
+    assert.throws(() => choose({ ...good, ...change }), (e) => e instanceof InputError && message.test(e.message));
+  }
   assert.throws(() => refit(TABLE_4.filter((row) => row.passKv < row.passQ)), InputError);
 });

@@ -1,4 +1,7 @@
-/** Runs that halt: bit for bit those that do not, true at every halt, cancelled and failing in bounded time while ranks wait for leave. */
+/**
+ * Runs that halt: bit for bit those that do not, true at every halt, cancelled and failing in bounded time while ranks
+ * wait for leave.
+ */
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Cluster } from "../../../engine/cluster/cluster.ts";
@@ -17,7 +20,10 @@ import { testPlatform } from "../../platform.ts";
 const platform = await testPlatform();
 const VARIANTS = ["pass-kv", "pass-q"] as const;
 
-async function using<T>(options: ClusterOptions, use: (cluster: Cluster, workers: readonly RankWorker[]) => Promise<T>): Promise<T> {
+async function using<T>(
+  options: ClusterOptions,
+  use: (cluster: Cluster, workers: readonly RankWorker[]) => Promise<T>,
+): Promise<T> {
   const workers: RankWorker[] = [];
   const watched = { ...platform, startWorker: () => workers[workers.push(platform.startWorker()) - 1] };
   const cluster = await Cluster.start(watched, options);
@@ -28,7 +34,11 @@ async function using<T>(options: ClusterOptions, use: (cluster: Cluster, workers
   }
 }
 
-const same = (a: Float32Array, b: Float32Array) => assert.deepEqual(new Uint32Array(a.buffer, a.byteOffset, a.length), new Uint32Array(b.buffer, b.byteOffset, b.length));
+const same = (a: Float32Array, b: Float32Array) =>
+  assert.deepEqual(
+    new Uint32Array(a.buffer, a.byteOffset, a.length),
+    new Uint32Array(b.buffer, b.byteOffset, b.length),
+  );
 
 /** Waits until `ready`, for at most a minute. */
 async function until(ready: () => boolean, what: string): Promise<void> {
@@ -39,7 +49,10 @@ async function until(ready: () => boolean, what: string): Promise<void> {
 }
 
 /** A run that goes on at once from each halt: its result, each rank's halts in order, and what they made. */
-async function stepped(cluster: Cluster, input: FixedInput): Promise<{ out: Float32Array; lse: Float32Array; halts: Halt[][]; made: (Made & { rank: number })[] }> {
+async function stepped(
+  cluster: Cluster,
+  input: FixedInput,
+): Promise<{ out: Float32Array; lse: Float32Array; halts: Halt[][]; made: (Made & { rank: number })[] }> {
   const halts: Halt[][] = Array.from({ length: cluster.size }, () => []);
   const made: (Made & { rank: number })[] = [];
   const { out, lse } = await cluster.attend({
@@ -61,11 +74,17 @@ async function stepped(cluster: Cluster, input: FixedInput): Promise<{ out: Floa
 function exactPartial(input: FixedInput, ranks: number, made: Made): ReturnType<typeof reference> {
   const { variant = "pass-kv", wireDtype = "f32" } = input;
   const sent = (x: Float32Array) => decode(encode(x, wireDtype), wireDtype);
-  const rounded = variant === "pass-q" ? { ...input, q: sent(input.q) } : { ...input, k: sent(input.k), v: sent(input.v) };
+  const rounded = variant === "pass-q"
+    ? { ...input, q: sent(input.q) }
+    : { ...input, k: sent(input.k), v: sent(input.v) };
   const { keys } = shard(input.sequences, ranks);
   const home = made.queries.owner;
   const hops = Array.from({ length: made.hop + 1 }, (_, j) => (home - j + ranks) % ranks);
-  const seen = made.kind === "merge" ? keys : variant === "pass-q" ? [keys[made.keys!.owner]] : hops.map((s) => keys[s]);
+  const seen = made.kind === "merge"
+    ? keys
+    : variant === "pass-q"
+    ? [keys[made.keys!.owner]]
+    : hops.map((s) => keys[s]);
   return reference(rounded, made.rows, seen.flatMap((block) => block.runs));
 }
 
@@ -89,7 +108,10 @@ for (const [backend, sizes] of [["cpu", [1, 2, 3, 4, 8]], ["webgpu", [1, 2, 3, 4
             same(lse, plain.lse);
             const ends = variant === "pass-kv" || ranks === 1 ? ["end"] : ["all2all", "merge", "end"];
             for (const own of halts) {
-              assert.deepEqual(own.map(({ next }) => next), [...Array.from({ length: ranks }, () => "attend"), ...ends]);
+              assert.deepEqual(own.map(({ next }) => next), [
+                ...Array.from({ length: ranks }, () => "attend"),
+                ...ends,
+              ]);
               assert.deepEqual(own.slice(0, ranks).map(({ hop }) => hop), Array.from({ length: ranks }, (_, j) => j));
             }
             let compared = 0;
@@ -103,14 +125,25 @@ for (const [backend, sizes] of [["cpu", [1, 2, 3, 4, 8]], ["webgpu", [1, 2, 3, 4
               compared += one.rows.length;
             }
             const rows = input.q.length / (input.heads * input.headDim);
-            assert.equal(compared, rows * (ranks + (variant === "pass-q" && ranks > 1 ? 1 : 0)), `${variant}: rows handed out`);
+            assert.equal(
+              compared,
+              rows * (ranks + (variant === "pass-q" && ranks > 1 ? 1 : 0)),
+              `${variant}: rows handed out`,
+            );
             // What is merged last is the result itself.
-            for (const { kind, hop, rows: of, out: o, lse: l } of made.filter((m) => (variant === "pass-q" && ranks > 1 ? m.kind === "merge" : m.hop === ranks - 1))) {
+            for (
+              const { kind, hop, rows: of, out: o, lse: l } of made.filter((
+                m,
+              ) => (variant === "pass-q" && ranks > 1 ? m.kind === "merge" : m.hop === ranks - 1))
+            ) {
               assert.ok(kind === "merge" || hop === ranks - 1);
               of.forEach((row, place) => {
                 const width = input.heads * input.headDim;
                 same(o.slice(place * width, (place + 1) * width), out.slice(row * width, (row + 1) * width));
-                same(l.slice(place * input.heads, (place + 1) * input.heads), lse.slice(row * input.heads, (row + 1) * input.heads));
+                same(
+                  l.slice(place * input.heads, (place + 1) * input.heads),
+                  lse.slice(row * input.heads, (row + 1) * input.heads),
+                );
               });
             }
           }
@@ -125,13 +158,21 @@ const small = experiment({ sequences: [{ new: 50, cached: 13 }], heads: 4, kvHea
 test("a halted rank says what it holds, has sent and awaits, and nobody goes on without leave", async () => {
   await using({ ranks: 3, backend: "cpu", timeout: 2 }, async (cluster) => {
     const now: (Halt | undefined)[] = [];
-    const attending = cluster.attend({ ...small, variant: "pass-kv", wireDtype: "bf16", onHalt: (halt) => (now[halt.rank] = halt) });
+    const attending = cluster.attend({
+      ...small,
+      variant: "pass-kv",
+      wireDtype: "bf16",
+      onHalt: (halt) => (now[halt.rank] = halt),
+    });
     await until(() => [0, 1, 2].every((k) => now[k]?.mail.received.length === 1), "three ranks with their first chunk");
     const bytes = 2 * (17 + 5) * 2 * 16 * 2;
     for (const k of [0, 1, 2]) {
       const { next, hop, mail, queries, keys, made } = now[k]!;
       assert.deepEqual([next, hop, queries!.owner, keys!.owner, made], ["attend", 0, k, k, undefined]);
-      assert.deepEqual(keys!.runs.map(({ start, length }) => [start, length]), shard(small.sequences, 3).keys[k].runs.map(({ start, length }) => [start, length]));
+      assert.deepEqual(
+        keys!.runs.map(({ start, length }) => [start, length]),
+        shard(small.sequences, 3).keys[k].runs.map(({ start, length }) => [start, length]),
+      );
       assert.deepEqual(mail.sent, [{ kind: "ring", hop: 0, peer: (k + 1) % 3, owner: k, bytes, delivered: true }]);
       assert.deepEqual(mail.received, [{ kind: "ring", hop: 0, peer: (k + 2) % 3, owner: (k + 2) % 3, bytes }]);
       assert.deepEqual(mail.awaiting, []);
@@ -150,7 +191,10 @@ test("a halted rank says what it holds, has sent and awaits, and nobody goes on 
     await until(() => now[1]!.mail.awaiting.length === 0, "what rank 1 awaits of rank 0, told while it is halted");
     for (let done = false; !done;) {
       for (const halt of now) halt!.leave();
-      done = await Promise.race([attending.then(() => true), new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 20))]);
+      done = await Promise.race([
+        attending.then(() => true),
+        new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 20)),
+      ]);
     }
     same((await attending).out, (await cluster.attend({ ...small, variant: "pass-kv", wireDtype: "bf16" })).out);
   });
@@ -161,10 +205,15 @@ test("over a slow link a halted rank says when what it sent has left", async () 
     const told: boolean[] = [];
     const halted = new Set<number>();
     const controller = new AbortController();
-    const attending = cluster.attend({ ...small, variant: "pass-q", signal: controller.signal, onHalt(halt) {
-      halted.add(halt.rank);
-      if (halt.rank === 0) told.push(halt.mail.sent[0].delivered);
-    } });
+    const attending = cluster.attend({
+      ...small,
+      variant: "pass-q",
+      signal: controller.signal,
+      onHalt(halt) {
+        halted.add(halt.rank);
+        if (halt.rank === 0) told.push(halt.mail.sent[0].delivered);
+      },
+    });
     attending.catch(() => {});
     await until(() => halted.size === 2 && told.includes(true), "the chunk that has left");
     assert.equal(told[0], false);
@@ -178,7 +227,10 @@ test("only the watched rows travel", async () => {
     for (const variant of VARIANTS) {
       const whole = await stepped(cluster, { ...small, variant });
       const some = await stepped(cluster, { ...small, variant, watch: [49, 3, 3] } as FixedInput);
-      assert.deepEqual(some.made.flatMap(({ rows }) => rows).sort((a, b) => a - b), [3, 3, 3, 49, 49, 49].concat(variant === "pass-q" ? [3, 49] : []).sort((a, b) => a - b));
+      assert.deepEqual(
+        some.made.flatMap(({ rows }) => rows).sort((a, b) => a - b),
+        [3, 3, 3, 49, 49, 49].concat(variant === "pass-q" ? [3, 49] : []).sort((a, b) => a - b),
+      );
       for (const { rank, kind, hop, rows, out, lse } of some.made) {
         const all = whole.made.find((m) => m.rank === rank && m.kind === kind && m.hop === hop)!;
         rows.forEach((row, place) => {
@@ -200,7 +252,12 @@ for (const backend of ["cpu", "webgpu"] as const) {
         const plain = await cluster.attend({ ...small, variant });
         const controller = new AbortController();
         const halted = new Set<number>();
-        const attending = cluster.attend({ ...small, variant, signal: controller.signal, onHalt: (halt) => (halt.hop === 0 && halt.rank !== 2 ? halt.leave() : halted.add(halt.rank)) });
+        const attending = cluster.attend({
+          ...small,
+          variant,
+          signal: controller.signal,
+          onHalt: (halt) => (halt.hop === 0 && halt.rank !== 2 ? halt.leave() : halted.add(halt.rank)),
+        });
         attending.catch(() => {});
         await until(() => halted.size === 3, "three halted ranks");
         const start = performance.now();
@@ -226,7 +283,15 @@ test("disposed while halted, the run fails and the ranks end in bounded time", a
 
 test("a callback that throws fails the run with its error", async () => {
   await using({ ranks: 2, backend: "cpu" }, async (cluster) => {
-    await assert.rejects(cluster.attend({ ...small, onHalt: () => { throw new Error("of the caller"); } }), /of the caller/);
+    await assert.rejects(
+      cluster.attend({
+        ...small,
+        onHalt: () => {
+          throw new Error("of the caller");
+        },
+      }),
+      /of the caller/,
+    );
   });
 });
 
@@ -234,10 +299,13 @@ test("a worker killed while halted is noticed in bounded time, and the cluster c
   for (const how of ["strike", "terminate"] as const) {
     await using({ ranks: 3, backend: "cpu", timeout: 3 }, async (cluster, workers) => {
       const now: (Halt | undefined)[] = [];
-      const failed = assert.rejects(cluster.attend({ ...small, onHalt: (halt) => (now[halt.rank] = halt) }), (error) => {
-        assert.ok(error instanceof RankError && error.rank === 1, String(error));
-        return true;
-      });
+      const failed = assert.rejects(
+        cluster.attend({ ...small, onHalt: (halt) => (now[halt.rank] = halt) }),
+        (error) => {
+          assert.ok(error instanceof RankError && error.rank === 1, String(error));
+          return true;
+        },
+      );
       await until(() => [0, 1, 2].every((k) => now[k] !== undefined), "three halted ranks");
       const start = performance.now();
       if (how === "strike") now[1]!.strike("exit");
@@ -252,11 +320,17 @@ test("a worker killed while halted is noticed in bounded time, and the cluster c
 
 test("a device lost while its rank is halted is named, and the cluster can be repaired", async () => {
   await using({ ranks: 2, backend: "webgpu" }, async (cluster) => {
-    await assert.rejects(cluster.attend({ ...small, onHalt: (halt) => (halt.rank === 1 && halt.hop === 1 ? halt.strike("lose-device") : halt.leave()) }), (error) => {
-      assert.ok(error instanceof RankError && error.rank === 1 && error.hop === 1, String(error));
-      assert.match(error.message, /its GPU device was lost .*awaited: leave to go on/);
-      return true;
-    });
+    await assert.rejects(
+      cluster.attend({
+        ...small,
+        onHalt: (halt) => (halt.rank === 1 && halt.hop === 1 ? halt.strike("lose-device") : halt.leave()),
+      }),
+      (error) => {
+        assert.ok(error instanceof RankError && error.rank === 1 && error.hop === 1, String(error));
+        assert.match(error.message, /its GPU device was lost .*awaited: leave to go on/);
+        return true;
+      },
+    );
     assert.deepEqual(await cluster.repair(), [1]);
     assert.equal((await cluster.attend(small)).lse.length, 200);
   });

@@ -1,4 +1,7 @@
-/** Attention on devices whose buffers hold few rows: exact in slices, no buffer above the limit, and the same bits where one slice is enough. */
+/**
+ * Attention on devices whose buffers hold few rows: exact in slices, no buffer above the limit, and the same bits where
+ * one slice is enough.
+ */
 import assert from "node:assert/strict";
 import test from "node:test";
 import { shapeOf } from "../../../engine/cluster/shape.ts";
@@ -32,7 +35,10 @@ class Watched extends Pool {
   override take(...given: Parameters<Pool["take"]>): GPUBuffer {
     const buffer = super.take(...given);
     const { bound, any } = this.largest;
-    this.largest = { bound: (buffer.usage & STORAGE) > 0 ? Math.max(bound, buffer.size) : bound, any: Math.max(any, buffer.size) };
+    this.largest = {
+      bound: (buffer.usage & STORAGE) > 0 ? Math.max(bound, buffer.size) : bound,
+      any: Math.max(any, buffer.size),
+    };
     return buffer;
   }
 }
@@ -46,7 +52,10 @@ class Counted extends GpuAttention {
   }
 }
 
-/** Room for `bytes` in a binding, and for twice that in a buffer; with a power of two the pool's rounding stays under them. */
+/**
+ * Room for `bytes` in a binding, and for twice that in a buffer; with a power of two the pool's rounding stays under
+ * them.
+ */
 const room = (bytes: number): DeviceLimits => ({ maxStorageBufferBindingSize: bytes, maxBufferSize: 2 * bytes });
 
 async function inSlices(input: FixedInput, ranks: number, limits: DeviceLimits) {
@@ -67,20 +76,35 @@ async function inSlices(input: FixedInput, ranks: number, limits: DeviceLimits) 
 
 async function whole(input: FixedInput, ranks: number) {
   const { gpu, kernels, pool } = await testGpu();
-  return await attendInProcess(input, ranks, (shape, recorder) => new GpuAttention(gpu, kernels, pool, shape, recorder));
+  return await attendInProcess(
+    input,
+    ranks,
+    (shape, recorder) => new GpuAttention(gpu, kernels, pool, shape, recorder),
+  );
 }
 
-const same = (a: Float32Array, b: Float32Array) => assert.deepEqual(new Uint32Array(a.buffer, a.byteOffset, a.length), new Uint32Array(b.buffer, b.byteOffset, b.length));
+const same = (a: Float32Array, b: Float32Array) =>
+  assert.deepEqual(
+    new Uint32Array(a.buffer, a.byteOffset, a.length),
+    new Uint32Array(b.buffer, b.byteOffset, b.length),
+  );
 
 const KiB = 1024;
-const RAGGED = [{ new: 1, cached: 0 }, { new: 29, cached: 3 }, { new: 0, cached: 9 }, { new: 2, cached: 70 }, { new: 1, cached: 45 }, { new: 17, cached: 0 }];
+const RAGGED = [{ new: 1, cached: 0 }, { new: 29, cached: 3 }, { new: 0, cached: 9 }, { new: 2, cached: 70 }, {
+  new: 1,
+  cached: 45,
+}, { new: 17, cached: 0 }];
 const BATCHES: Readonly<Record<string, Parameters<typeof experiment>[0]>> = {
   "one sequence": { sequences: [{ new: 61, cached: 0 }] },
   "GQA, partial prefill": { sequences: [{ new: 37, cached: 90 }], heads: 8, kvHeads: 2 },
   "MQA, full mask": { sequences: [{ new: 80, cached: 53 }], heads: 4, kvHeads: 1, causal: false },
   "ragged and empty sequences": { sequences: RAGGED, heads: 4, kvHeads: 2 },
   "ragged and empty sequences, full mask": { sequences: RAGGED, heads: 4, kvHeads: 2, causal: false },
-  "one row each, as in decode": { sequences: [300, 7, 0, 128, 61, 400, 33, 90, 1, 15].map((cached) => ({ new: 1, cached })), heads: 8, kvHeads: 2 },
+  "one row each, as in decode": {
+    sequences: [300, 7, 0, 128, 61, 400, 33, 90, 1, 15].map((cached) => ({ new: 1, cached })),
+    heads: 8,
+    kvHeads: 2,
+  },
 };
 
 for (const [name, batch] of Object.entries(BATCHES)) {
@@ -88,17 +112,27 @@ for (const [name, batch] of Object.entries(BATCHES)) {
     for (const [v, variant] of (["pass-kv", "pass-q"] as const).entries()) {
       for (const ranks of [1, 2, 3]) {
         for (const limit of [4 * KiB, 16 * KiB]) {
-          const input = { ...experiment(batch), variant, wireDtype: (["f32", "bf16", "f16"] as const)[(ranks + v) % 3] };
+          const input = {
+            ...experiment(batch),
+            variant,
+            wireDtype: (["f32", "bf16", "f16"] as const)[(ranks + v) % 3],
+          };
           const what = `${variant}, ${ranks} ranks, ${limit} bytes, wire ${input.wireDtype}`;
           const { attends, largest, spans, ...found } = await inSlices(input, ranks, room(limit));
           const { out, lse, passed } = check(input, found);
           assert.ok(passed, `${what}: out off by ${out.max}, lse by ${lse.max}`);
-          assert.ok(largest.bound <= limit && largest.any <= 2 * limit, `${what}: a buffer of ${largest.bound} or ${largest.any} bytes`);
-          if (limit === 4 * KiB) assert.ok(attends.every((count) => count > ranks), `${what}: attended ${attends} times`);
+          assert.ok(
+            largest.bound <= limit && largest.any <= 2 * limit,
+            `${what}: a buffer of ${largest.bound} or ${largest.any} bytes`,
+          );
+          if (limit === 4 * KiB) {
+            assert.ok(attends.every((count) => count > ranks), `${what}: attended ${attends} times`);
+          }
           // Every hop has attention, and its FLOPs are those of the pairs that are seen, each once.
           const attended = spans.filter(({ kind }) => kind === "attend");
           assert.equal(new Set(attended.map(({ rank, hop }) => `${rank} ${hop}`)).size, ranks * ranks);
-          const flops = (of: readonly Span[]) => of.reduce((sum, span) => sum + (span.kind === "attend" ? span.flops : 0), 0);
+          const flops = (of: readonly Span[]) =>
+            of.reduce((sum, span) => sum + (span.kind === "attend" ? span.flops : 0), 0);
           assert.equal(flops(attended), flops((await whole(input, ranks)).spans), what);
         }
       }
@@ -115,7 +149,10 @@ test("where one slice is enough every call and every bit is as without slices", 
       same(found.out, expected.out);
       same(found.lse, expected.lse);
       assert.deepEqual(found.attends, [2, 2]);
-      const places = (spans: readonly Span[]) => spans.filter(({ kind }) => kind !== "compile").map(({ rank, kind, hop, bytes, flops }) => `${rank} ${kind} ${hop} ${bytes} ${flops}`).sort();
+      const places = (spans: readonly Span[]) =>
+        spans.filter(({ kind }) => kind !== "compile").map(({ rank, kind, hop, bytes, flops }) =>
+          `${rank} ${kind} ${hop} ${bytes} ${flops}`
+        ).sort();
       assert.deepEqual(places(found.spans), places(expected.spans));
     }
   }
@@ -129,14 +166,38 @@ test("keys that no query of a slice sees are not attended to", async () => {
 });
 
 test("a wait begins when the last slice of a hop is done", () => {
-  const span = (kind: Span["kind"], hop: number, start: number, duration: number): Span => ({ rank: 0, lane: kind === "receive" ? "receive" : "device", kind, hop, start, duration, bytes: 0, flops: 0 });
-  const spans = [span("attend", 0, 0, 2), span("attend", 0, 2, 3), span("receive", 0, 1, 8), span("attend", 1, 9, 1), span("attend", 1, 10, 4), span("receive", 1, 9, 4)];
-  assert.deepEqual(exposedWaits(spans).map(({ kind, hop, start, duration }) => [kind, hop, start, duration]), [["wait", 0, 5, 4]]);
+  const span = (kind: Span["kind"], hop: number, start: number, duration: number): Span => ({
+    rank: 0,
+    lane: kind === "receive" ? "receive" : "device",
+    kind,
+    hop,
+    start,
+    duration,
+    bytes: 0,
+    flops: 0,
+  });
+  const spans = [
+    span("attend", 0, 0, 2),
+    span("attend", 0, 2, 3),
+    span("receive", 0, 1, 8),
+    span("attend", 1, 9, 1),
+    span("attend", 1, 10, 4),
+    span("receive", 1, 9, 4),
+  ];
+  assert.deepEqual(exposedWaits(spans).map(({ kind, hop, start, duration }) => [kind, hop, start, duration]), [[
+    "wait",
+    0,
+    5,
+    4,
+  ]]);
 });
 
 const { shaders } = await testPlatform();
 
-/** The runtime's GPU, as if its adapter offered no more than `limits`: a device cannot be asked for less than WebGPU's defaults. */
+/**
+ * The runtime's GPU, as if its adapter offered no more than `limits`: a device cannot be asked for less than WebGPU's
+ * defaults.
+ */
 async function smallGpu(limits: DeviceLimits, opened: GPUDevice[]): Promise<GPU> {
   const adapter = (await (await runtimeGpu()).requestAdapter())!;
   const offered = {
@@ -153,7 +214,14 @@ async function smallGpu(limits: DeviceLimits, opened: GPUDevice[]): Promise<GPU>
 }
 
 /** Ranks in this thread, each with a device of its own, for `use`. */
-async function withRanks<T>(size: number, limits: DeviceLimits, use: (run: (input: FixedInput, more?: (rank: number) => Partial<AttendJob>) => Promise<AttendOutcome[]>, opened: readonly GPUDevice[]) => Promise<T>): Promise<T> {
+async function withRanks<T>(
+  size: number,
+  limits: DeviceLimits,
+  use: (
+    run: (input: FixedInput, more?: (rank: number) => Partial<AttendJob>) => Promise<AttendOutcome[]>,
+    opened: readonly GPUDevice[],
+  ) => Promise<T>,
+): Promise<T> {
   const texts = await shaders();
   const opened: GPUDevice[] = [];
   const services: RankService[] = [];
@@ -164,8 +232,18 @@ async function withRanks<T>(size: number, limits: DeviceLimits, use: (run: (inpu
       const { port1, port2 } = new MessageChannel();
       pulses.push(port1);
       const gpu = await smallGpu(limits, opened);
-      services.push(new RankService({ gpu: () => gpu, blockingCompile: false, exit: () => assert.fail("nobody ends this thread") }));
-      const { limits: told } = await services[rank].open({ rank, size, backend: "webgpu", shaders: texts, link: undefined, ports, pulse: port2 });
+      services.push(
+        new RankService({ gpu: () => gpu, blockingCompile: false, exit: () => assert.fail("nobody ends this thread") }),
+      );
+      const { limits: told } = await services[rank].open({
+        rank,
+        size,
+        backend: "webgpu",
+        shaders: texts,
+        link: undefined,
+        ports,
+        pulse: port2,
+      });
       assert.deepEqual(told, limits);
     }
     return await use(async (input, more = () => ({})) => {
@@ -174,7 +252,16 @@ async function withRanks<T>(size: number, limits: DeviceLimits, use: (run: (inpu
       const { queries, keys } = shard(input.sequences, size);
       const job = id++;
       const outcomes = services.map((service, rank) =>
-        service.attend({ id: job, origin: 0, variant, shape, q: queryChunk(rank, queries[rank], input, shape), kv: keyChunk(rank, keys[rank], input, shape), ...more(rank) }));
+        service.attend({
+          id: job,
+          origin: 0,
+          variant,
+          shape,
+          q: queryChunk(rank, queries[rank], input, shape),
+          kv: keyChunk(rank, keys[rank], input, shape),
+          ...more(rank),
+        })
+      );
       for (const service of services) service.go(job);
       return await Promise.all(outcomes);
     }, opened);
@@ -206,16 +293,22 @@ test("ranks whose adapter refuses large buffers attend in slices, halted or not,
         if (halt.next === "end") made.push(halt.made!);
         halt.leave();
       }, (reason) => assert.fail(String(reason)));
-      const halted = resultOf(input, variant, await run(input, (rank) => ({ halt: { port: halts.ports[rank], watch: halts.watch } })));
+      const halted = resultOf(
+        input,
+        variant,
+        await run(input, (rank) => ({ halt: { port: halts.ports[rank], watch: halts.watch } })),
+      );
       halts.close();
       same(halted.out, found.out);
       same(halted.lse, found.lse);
       // What a halt hands out last is the result, put together of slices in the same way.
       const width = 4 * 16;
-      for (const { rows, out, lse } of made) rows.forEach((row, i) => {
-        same(out.slice(i * width, (i + 1) * width), found.out.slice(row * width, (row + 1) * width));
-        same(lse.slice(i * 4, (i + 1) * 4), found.lse.slice(row * 4, (row + 1) * 4));
-      });
+      for (const { rows, out, lse } of made) {
+        rows.forEach((row, i) => {
+          same(out.slice(i * width, (i + 1) * width), found.out.slice(row * width, (row + 1) * width));
+          same(lse.slice(i * 4, (i + 1) * 4), found.lse.slice(row * 4, (row + 1) * 4));
+        });
+      }
       assert.equal(made.reduce((sum, { rows }) => sum + rows.length, 0), 50);
     }
   });
@@ -224,15 +317,24 @@ test("ranks whose adapter refuses large buffers attend in slices, halted or not,
 test("a row that no slice can hold is refused, and a GPU without memory is named", async () => {
   await withRanks(2, { maxStorageBufferBindingSize: 512, maxBufferSize: 1024 }, async (run) => {
     const needs = /maxStorageBufferBindingSize .*single row on 2 ranks.* has 512, this experiment needs 2048$/;
-    await assert.rejects(run({ ...experiment({ sequences: [{ new: 9, cached: 0 }], heads: 8 }), variant: "pass-q" }), (error) => error instanceof LimitError && needs.test(error.message));
+    await assert.rejects(
+      run({ ...experiment({ sequences: [{ new: 9, cached: 0 }], heads: 8 }), variant: "pass-q" }),
+      (error) => error instanceof LimitError && needs.test(error.message),
+    );
   });
   await withRanks(1, room(4 * KiB), async (run, [device]) => {
     const input = experiment({ sequences: [{ new: 9, cached: 0 }] });
     class GPUOutOfMemoryError extends Error {}
-    const refuse = () => device.onuncapturederror!({ error: new GPUOutOfMemoryError("vkAllocateMemory failed") } as unknown as GPUUncapturedErrorEvent);
+    const refuse = () =>
+      device.onuncapturederror!(
+        { error: new GPUOutOfMemoryError("vkAllocateMemory failed") } as unknown as GPUUncapturedErrorEvent,
+      );
     const halts = haltPorts(1, input, refuse, (reason) => assert.fail(String(reason)));
     const says = /rank 0, hop 0: the GPU has too little memory left .*fewer tokens.*vkAllocateMemory failed/;
-    await assert.rejects(run(input, (rank) => ({ halt: { port: halts.ports[rank], watch: [] } })), (error) => error instanceof RankError && says.test(error.message));
+    await assert.rejects(
+      run(input, (rank) => ({ halt: { port: halts.ports[rank], watch: [] } })),
+      (error) => error instanceof RankError && says.test(error.message),
+    );
     halts.close();
   });
 });

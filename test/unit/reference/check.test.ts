@@ -1,4 +1,7 @@
-/** The check: right results pass at every size of scores and values, on every path; planted faults fail; the wire's part is what its values suffered. */
+/**
+ * The check: right results pass at every size of scores and values, on every path; planted faults fail; the wire's part
+ * is what its values suffered.
+ */
 import assert from "node:assert/strict";
 import test from "node:test";
 import { CpuAttention } from "../../../engine/cpu/attention.ts";
@@ -18,14 +21,24 @@ function normal(seed: number, n: number, spread = 1): Float32Array {
   let state = seed;
   const uniform = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
   for (let i = 0; i < 10; i++) uniform();
-  return Float32Array.from({ length: n }, () => spread * Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()));
+  return Float32Array.from(
+    { length: n },
+    () => spread * Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform()),
+  );
 }
 
 /** Scores of standard deviation `scores`, values of `values`; `make` the numbers. */
 function input(
   scores: number,
   values: number,
-  { T = 40, P = 56, H = 4, Hkv = 2, D = 64, make = normal as (seed: number, n: number, spread: number) => Float32Array } = {},
+  {
+    T = 40,
+    P = 56,
+    H = 4,
+    Hkv = 2,
+    D = 64,
+    make = normal as (seed: number, n: number, spread: number) => Float32Array,
+  } = {},
 ): FixedInput {
   const s = Math.sqrt(scores);
   return {
@@ -97,7 +110,10 @@ test("sums whose roundings have one direction pass: constant, positive and repea
   }
 });
 
-/** Attention with every operation rounded to f32, sums one after the other: the simplest kernel, and the one that rounds most. */
+/**
+ * Attention with every operation rounded to f32, sums one after the other: the simplest kernel, and the one that rounds
+ * most.
+ */
 function plainF32({ q, k, v, headDim: D, sequences: [{ new: T, cached }] }: FixedInput) {
   const f = Math.fround;
   const out = new Float32Array(T * D);
@@ -164,7 +180,11 @@ test("faults fail at scores of 30 to 1e4 too, where few keys have the weight", (
     const rows = expect(one);
     const width = one.heads * one.headDim;
     for (const name of names) {
-      const { passed } = check(one, FAULTS[name](one, right, (at) => rows[Math.floor(at / width)].ways[0].allowed.out[at % width]), rows);
+      const { passed } = check(
+        one,
+        FAULTS[name](one, right, (at) => rows[Math.floor(at / width)].ways[0].allowed.out[at % width]),
+        rows,
+      );
       assert.ok(!passed, `${name} at scores of ${scores}`);
     }
   }
@@ -200,7 +220,10 @@ test("a wire's part is what its values suffered: nothing where it holds them, an
     for (const q of [one.q, held(one.q)]) {
       const way = reference({ ...one, q, k: held(one.k), v: held(one.v) });
       assert.ok(
-        check({ ...one, wireDtype, variant: "auto" }, { out: Float32Array.from(way.out), lse: Float32Array.from(way.lse) }).passed,
+        check({ ...one, wireDtype, variant: "auto" }, {
+          out: Float32Array.from(way.out),
+          lse: Float32Array.from(way.lse),
+        }).passed,
       );
     }
   }
@@ -256,7 +279,11 @@ test("a right result of one attention whose variant a rule chose passes, whichev
   for (const wireDtype of ["bf16", "f16"] as const) {
     for (const variant of ["pass-kv", "pass-q"] as const) {
       const given = { ...input(1, 1), wireDtype };
-      const result = await attendInProcess({ ...given, variant }, 3, (shape, recorder) => new CpuAttention(shape, recorder));
+      const result = await attendInProcess(
+        { ...given, variant },
+        3,
+        (shape, recorder) => new CpuAttention(shape, recorder),
+      );
       assert.ok(check({ ...given, variant: "auto" }, result).passed);
       const wrong = { out: result.out.map((x, i) => (i === 7 ? -x : x)), lse: result.lse };
       assert.ok(!check({ ...given, variant: "auto" }, wrong).passed);

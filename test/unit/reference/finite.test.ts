@@ -10,7 +10,8 @@ test("O must be finite; LSE finite, or -Infinity where a row sees no key", () =>
     assert.throws(
       () => requireFinite(3, Float32Array.from(out), Float32Array.from(lse)),
       (error: unknown) =>
-        error instanceof RankError && error.rank === 3 && /^rank 3: its (O|LSE) has (NaN|-?Infinity) at element \d/.test(error.message),
+        error instanceof RankError && error.rank === 3 &&
+        /^rank 3: its (O|LSE) has (NaN|-?Infinity) at element \d/.test(error.message),
       JSON.stringify([out, lse]),
     );
   }

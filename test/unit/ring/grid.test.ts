@@ -39,9 +39,16 @@ async function hold(open: Open, cases = grid()): Promise<void> {
     }
     const found = await attendInProcess(oracle.input, c.ranks, open);
     const { out, lse, passed } = check(oracle.input, found, oracle.exact);
-    assert.ok(passed, `${label(c)}: out off by ${out.max}, ${JSON.stringify(out.worst)}, lse by ${lse.max}, ${JSON.stringify(lse.worst)}`);
+    assert.ok(
+      passed,
+      `${label(c)}: out off by ${out.max}, ${JSON.stringify(out.worst)}, lse by ${lse.max}, ${
+        JSON.stringify(lse.worst)
+      }`,
+    );
     if (c.wireDtype === "f32") worst = Math.max(worst, out.max, lse.max);
-    else if (c.ranks === 8 && c.sequences[0].new === 257) assert.ok(out.max > 1e-5, `${label(c)}: a 16-bit wire rounded nothing`);
+    else if (c.ranks === 8 && c.sequences[0].new === 257) {
+      assert.ok(out.max > 1e-5, `${label(c)}: a 16-bit wire rounded nothing`);
+    }
   }
   assert.ok(worst > 0, "nothing differs at all: the check compares a result with itself");
 }
@@ -51,9 +58,15 @@ test("the GPU back-end passes the grid", async () => await hold(await gpu()));
 test("every kernel that this device can run passes, where it is chosen and where it is not", async () => {
   const { gpu: device } = await testGpu();
   const names = tileKernelsOf(device, { headDim: 80, q: "f32", kv: "f32" });
-  // D 80 (no multiple of a kernel's columns), f32 and bf16: a kernel's own arithmetic; the grid above covers the rest with the kernel of choice.
+  // D 80 (no multiple of a kernel's columns), f32 and bf16: a kernel's own arithmetic; the grid above covers the rest
+  // with the kernel of choice.
   const cases = grid().filter((c, i) => c.headDim === 80 && c.wireDtype !== "f16" && i % 2 === 0);
-  for (const name of [...names, ...pieceKernelsOf(device, { headDim: 80, q: "f32", kv: "f32" })]) await hold(await gpu(name), cases.filter((c) => !isPieceKernel(name) || c.sequences.every((s) => s.new <= 31)));
+  for (const name of [...names, ...pieceKernelsOf(device, { headDim: 80, q: "f32", kv: "f32" })]) {
+    await hold(
+      await gpu(name),
+      cases.filter((c) => !isPieceKernel(name) || c.sequences.every((s) => s.new <= 31)),
+    );
+  }
 });
 
 test("the plain TypeScript back-end passes the grid", async () => await hold(cpu));
@@ -63,7 +76,11 @@ test("T = 2,048, D = 128: many tiles and workgroups, both variants", async () =>
   const exact = expect(input);
   const open = await gpu();
   for (const variant of ["pass-kv", "pass-q"] as const) {
-    const { out, lse, passed } = check({ ...input, variant }, await attendInProcess({ ...input, variant }, 4, open), exact);
+    const { out, lse, passed } = check(
+      { ...input, variant },
+      await attendInProcess({ ...input, variant }, 4, open),
+      exact,
+    );
     assert.ok(passed, `${variant}: out off by ${out.max}, lse by ${lse.max}`);
   }
 });
@@ -84,7 +101,11 @@ test("ranks that hold no key of a sequence weigh nothing", async () => {
   const exact = expect(input);
   for (const open of [await gpu(), cpu]) {
     for (const variant of ["pass-kv", "pass-q"] as const) {
-      const { passed, out } = check({ ...input, variant }, await attendInProcess({ ...input, variant }, 8, open), exact);
+      const { passed, out } = check(
+        { ...input, variant },
+        await attendInProcess({ ...input, variant }, 8, open),
+        exact,
+      );
       assert.ok(passed, `${variant}: ${out.max}`);
     }
   }

@@ -49,25 +49,41 @@ function counted(ring: Ring<Token>, sent: Token[], parcels: number[]): Ring<Toke
 for (const N of [1, 2, 3, 4, 8]) {
   test(`pass-KV, N = ${N}: each rank meets every rank's keys once, in N-1 transfers of the chunks that came`, async () => {
     const chunks = Array.from({ length: N }, (_, owner): Token => ({ owner, bytes: 1, what: "kv" }));
-    await Promise.all(localRings<Token>(N).map(async (ring, k) => {
-      const [sent, parcels, device] = [[] as Token[], [] as number[], new Ledger()];
-      const covered = await passKv(counted(ring, sent, parcels), device, { owner: k, bytes: 1, what: "q" }, chunks[k]);
-      assert.deepEqual(covered, Array.from({ length: N }, (_, j) => `q${k} k${(k - j + N) % N}`));
-      assert.equal(sent.length, N - 1);
-      assert.ok(sent.every((c, j) => c === chunks[(k - j + N) % N]), "a chunk was copied on its way");
-      assert.deepEqual(parcels, []);
-    }));
+    await Promise.all(
+      localRings<Token>(N).map(async (ring, k) => {
+        const [sent, parcels, device] = [[] as Token[], [] as number[], new Ledger()];
+        const covered = await passKv(
+          counted(ring, sent, parcels),
+          device,
+          { owner: k, bytes: 1, what: "q" },
+          chunks[k],
+        );
+        assert.deepEqual(covered, Array.from({ length: N }, (_, j) => `q${k} k${(k - j + N) % N}`));
+        assert.equal(sent.length, N - 1);
+        assert.ok(sent.every((c, j) => c === chunks[(k - j + N) % N]), "a chunk was copied on its way");
+        assert.deepEqual(parcels, []);
+      }),
+    );
   });
 
   test(`pass-Q, N = ${N}: every rank's queries meet every rank's keys, in N-1 transfers and one All2All of N-1 parcels`, async () => {
     const chunks = Array.from({ length: N }, (_, owner): Token => ({ owner, bytes: 1, what: "q" }));
-    await Promise.all(localRings<Token>(N).map(async (ring, k) => {
-      const [sent, parcels, device] = [[] as Token[], [] as number[], new Ledger()];
-      const covered = await passQ(counted(ring, sent, parcels), device, chunks[k], { owner: k, bytes: 1, what: "kv" });
-      assert.deepEqual(covered, [k, ...Array.from({ length: N }, (_, s) => s).filter((s) => s !== k)].map((s) => `q${k} k${s}`));
-      assert.equal(sent.length, N - 1);
-      assert.ok(sent.every((c, j) => c === chunks[(k - j + N) % N]), "a chunk was copied on its way");
-      assert.deepEqual(parcels, [N - 1]);
-    }));
+    await Promise.all(
+      localRings<Token>(N).map(async (ring, k) => {
+        const [sent, parcels, device] = [[] as Token[], [] as number[], new Ledger()];
+        const covered = await passQ(counted(ring, sent, parcels), device, chunks[k], {
+          owner: k,
+          bytes: 1,
+          what: "kv",
+        });
+        assert.deepEqual(
+          covered,
+          [k, ...Array.from({ length: N }, (_, s) => s).filter((s) => s !== k)].map((s) => `q${k} k${s}`),
+        );
+        assert.equal(sent.length, N - 1);
+        assert.ok(sent.every((c, j) => c === chunks[(k - j + N) % N]), "a chunk was copied on its way");
+        assert.deepEqual(parcels, [N - 1]);
+      }),
+    );
   });
 }

@@ -1,4 +1,7 @@
-/** Sessions on real workers: any script of steps gives what one full prefill gives, and a step happens whole or not at all. */
+/**
+ * Sessions on real workers: any script of steps gives what one full prefill gives, and a step happens whole or not at
+ * all.
+ */
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
@@ -27,7 +30,9 @@ class Talk {
 
   constructor(session: Session, options: SessionOptions, rows: readonly number[]) {
     this.session = session;
-    this.#inputs = rows.map((n, seed) => experiment({ ...options, variant: undefined, seed: seed + 1, sequences: [{ new: n, cached: 0 }] }));
+    this.#inputs = rows.map((n, seed) =>
+      experiment({ ...options, variant: undefined, seed: seed + 1, sequences: [{ new: n, cached: 0 }] })
+    );
     this.held = rows.map(() => 0);
     this.#outs = rows.map(() => []);
     this.#lses = rows.map(() => []);
@@ -35,7 +40,8 @@ class Talk {
 
   rows(sequence: number, n: number): SessionRows {
     const { q, k, v, heads, kvHeads, headDim } = this.#inputs[sequence];
-    const part = (x: Float32Array, width: number) => x.subarray(this.held[sequence] * width, (this.held[sequence] + n) * width);
+    const part = (x: Float32Array, width: number) =>
+      x.subarray(this.held[sequence] * width, (this.held[sequence] + n) * width);
     return { sequence, q: part(q, heads * headDim), k: part(k, kvHeads * headDim), v: part(v, kvHeads * headDim) };
   }
 
@@ -50,7 +56,9 @@ class Talk {
       for (const x of lse) this.#lses[sequence].push(x);
     }
     for (const [s, n] of step) this.held[s] += n;
-    for (const { perRank } of result.report.tokens) assert.ok(Math.max(...perRank) - Math.min(...perRank) <= 1, `tokens per rank ${perRank}`);
+    for (const { perRank } of result.report.tokens) {
+      assert.ok(Math.max(...perRank) - Math.min(...perRank) <= 1, `tokens per rank ${perRank}`);
+    }
     return result;
   }
 
@@ -62,14 +70,30 @@ class Talk {
       if (n === 0) return;
       const part = (x: Float32Array, width: number) => x.subarray(0, n * width);
       // Keys and values are cached rounded, and queries may travel rounded.
-      const consumed = { ...input, q: part(q, heads * headDim), k: part(k, kvHeads * headDim), v: part(v, kvHeads * headDim), sequences: [{ new: n, cached: 0 }], wireDtype, variant: "auto" as const };
-      const { passed, out, lse } = check(consumed, { out: Float32Array.from(this.#outs[i]), lse: Float32Array.from(this.#lses[i]) });
+      const consumed = {
+        ...input,
+        q: part(q, heads * headDim),
+        k: part(k, kvHeads * headDim),
+        v: part(v, kvHeads * headDim),
+        sequences: [{ new: n, cached: 0 }],
+        wireDtype,
+        variant: "auto" as const,
+      };
+      const { passed, out, lse } = check(consumed, {
+        out: Float32Array.from(this.#outs[i]),
+        lse: Float32Array.from(this.#lses[i]),
+      });
       assert.ok(passed, `sequence ${i}, ${n} rows: out off by ${out.max} at ${out.at}, lse by ${lse.max} at ${lse.at}`);
     });
   }
 }
 
-async function talking(cluster: ClusterOptions, options: SessionOptions, rows: readonly number[], use: (talk: Talk, cluster: Cluster) => Promise<void>): Promise<void> {
+async function talking(
+  cluster: ClusterOptions,
+  options: SessionOptions,
+  rows: readonly number[],
+  use: (talk: Talk, cluster: Cluster) => Promise<void>,
+): Promise<void> {
   const running = await Cluster.start(platform, cluster);
   try {
     const session = await running.session(options);
@@ -97,12 +121,17 @@ test("a conversation on the GPU: prefill, decode, fused and partial prefills, bo
 });
 
 test("eight ranks on the GPU, 16-bit wire, more ranks than queries, a cache of several pages", async () => {
-  await talking({ ranks: 8 }, { heads: 8, kvHeads: 1, headDim: 16, wireDtype: "bf16", variant: "auto" }, [1200, 30], async (talk) => {
-    await talk.step([[0, 1100]]);
-    await talk.step([[0, 5], [1, 3]]);
-    for (let i = 0; i < 3; i++) await talk.step([[0, 1], [1, 1]]);
-    talk.verify("bf16");
-  });
+  await talking(
+    { ranks: 8 },
+    { heads: 8, kvHeads: 1, headDim: 16, wireDtype: "bf16", variant: "auto" },
+    [1200, 30],
+    async (talk) => {
+      await talk.step([[0, 1100]]);
+      await talk.step([[0, 5], [1, 3]]);
+      for (let i = 0; i < 3; i++) await talk.step([[0, 1], [1, 1]]);
+      talk.verify("bf16");
+    },
+  );
 });
 
 test("random models, ranks, batches, scripts and wire types on the plain back-end", async () => {
@@ -112,23 +141,43 @@ test("random models, ranks, batches, scripts and wire types on the plain back-en
     headDim: fc.constantFrom(16, 20, 64),
     wireDtype: fc.constantFrom("f32", "f16", "bf16"),
     variant: fc.constantFrom("auto", "pass-kv", "pass-q"),
-    steps: fc.array(fc.array(fc.tuple(fc.nat(2), fc.oneof({ weight: 2, arbitrary: fc.constant(1) }, { weight: 1, arbitrary: fc.integer({ min: 1, max: 40 }) })), { minLength: 1, maxLength: 3 }), { minLength: 1, maxLength: 8 }),
+    steps: fc.array(
+      fc.array(
+        fc.tuple(
+          fc.nat(2),
+          fc.oneof({ weight: 2, arbitrary: fc.constant(1) }, { weight: 1, arbitrary: fc.integer({ min: 1, max: 40 }) }),
+        ),
+        { minLength: 1, maxLength: 3 },
+      ),
+      { minLength: 1, maxLength: 8 },
+    ),
   });
-  await fc.assert(fc.asyncProperty(script, async ({ ranks, heads: [heads, kvHeads], headDim, wireDtype, variant, steps }) => {
-    await talking({ ranks, backend: "cpu" }, { heads, kvHeads, headDim, wireDtype, variant }, [400, 400, 400], async (talk) => {
-      for (const step of steps) {
-        const once = new Map(step);
-        const { report } = await talk.step([...once]);
-        const sizes = report.spans.filter((s) => s.lane === "send" && s.kind === "send").map((s) => s.bytes);
-        assert.ok(new Set(sizes).size <= 1, `ring messages of ${[...new Set(sizes)]} bytes, expected equal ones`);
-      }
-      talk.verify(wireDtype);
-    });
-  }), { numRuns: 25, seed: 20241104 });
+  await fc.assert(
+    fc.asyncProperty(script, async ({ ranks, heads: [heads, kvHeads], headDim, wireDtype, variant, steps }) => {
+      await talking(
+        { ranks, backend: "cpu" },
+        { heads, kvHeads, headDim, wireDtype, variant },
+        [400, 400, 400],
+        async (talk) => {
+          for (const step of steps) {
+            const once = new Map(step);
+            const { report } = await talk.step([...once]);
+            const sizes = report.spans.filter((s) => s.lane === "send" && s.kind === "send").map((s) => s.bytes);
+            assert.ok(new Set(sizes).size <= 1, `ring messages of ${[...new Set(sizes)]} bytes, expected equal ones`);
+          }
+          talk.verify(wireDtype);
+        },
+      );
+    }),
+    { numRuns: 25, seed: 20241104 },
+  );
 });
 
 test("a step that fails or is cancelled leaves every rank's cache as it was, and the next step is exact", async () => {
-  await talking({ ranks: 3, backend: "cpu", link: { bandwidth: 2e5, latency: 0 } }, { ...SMALL, capacity: 128 }, [400, 100], async (talk, cluster) => {
+  await talking({ ranks: 3, backend: "cpu", link: { bandwidth: 2e5, latency: 0 } }, { ...SMALL, capacity: 128 }, [
+    400,
+    100,
+  ], async (talk, cluster) => {
     await talk.step([[0, 90]]);
     const before = await talk.session.snapshot();
     const controller = new AbortController();
@@ -151,32 +200,51 @@ test("a step that fails or is cancelled leaves every rank's cache as it was, and
 });
 
 test("a rank killed at each hop of a prefill and of a decode is replaced, and nothing is lost", async () => {
-  for (const [mode, hop, variant] of [["prefill", 0, "pass-kv"], ["prefill", 1, "pass-q"], ["prefill", 2, "pass-q"], ["decode", 0, "pass-kv"], ["decode", 1, "pass-kv"], ["decode", 2, "pass-kv"]] as const) {
+  for (
+    const [mode, hop, variant] of [
+      ["prefill", 0, "pass-kv"],
+      ["prefill", 1, "pass-q"],
+      ["prefill", 2, "pass-q"],
+      ["decode", 0, "pass-kv"],
+      ["decode", 1, "pass-kv"],
+      ["decode", 2, "pass-kv"],
+    ] as const
+  ) {
     const step = mode === "prefill" ? 2 : 1;
-    await talking({ ranks: 3, backend: "cpu", timeout: 1.5, fault: { rank: 1, hop, step, kind: "exit" } }, { ...SMALL, variant }, [200], async (talk, cluster) => {
-      await talk.step([[0, 61]]);
-      if (mode === "prefill") await talk.step([[0, 1]]);
-      const before = talk.session.tokens;
-      await assert.rejects(talk.step([[0, mode === "prefill" ? 40 : 1]]), RankError);
-      assert.deepEqual(talk.session.tokens, before);
-      assert.deepEqual(await cluster.repair(), [1]);
-      await talk.step([[0, mode === "prefill" ? 40 : 1]]);
-      await talk.step([[0, 1]]);
-      talk.verify();
-    });
+    await talking(
+      { ranks: 3, backend: "cpu", timeout: 1.5, fault: { rank: 1, hop, step, kind: "exit" } },
+      { ...SMALL, variant },
+      [200],
+      async (talk, cluster) => {
+        await talk.step([[0, 61]]);
+        if (mode === "prefill") await talk.step([[0, 1]]);
+        const before = talk.session.tokens;
+        await assert.rejects(talk.step([[0, mode === "prefill" ? 40 : 1]]), RankError);
+        assert.deepEqual(talk.session.tokens, before);
+        assert.deepEqual(await cluster.repair(), [1]);
+        await talk.step([[0, mode === "prefill" ? 40 : 1]]);
+        await talk.step([[0, 1]]);
+        talk.verify();
+      },
+    );
   }
 });
 
 test("a lost device is replaced, with what it had cached", async () => {
-  await talking({ ranks: 2, fault: { rank: 0, hop: 0, step: 1, kind: "lose-device" } }, { ...SMALL, variant: "pass-q" }, [120], async (talk, cluster) => {
-    await talk.step([[0, 70]]);
-    const before = await talk.session.snapshot();
-    await assert.rejects(talk.step([[0, 20]]), RankError);
-    assert.deepEqual(await cluster.repair(), [0]);
-    assert.deepEqual(await talk.session.snapshot(), before);
-    await talk.step([[0, 20]]);
-    talk.verify();
-  });
+  await talking(
+    { ranks: 2, fault: { rank: 0, hop: 0, step: 1, kind: "lose-device" } },
+    { ...SMALL, variant: "pass-q" },
+    [120],
+    async (talk, cluster) => {
+      await talk.step([[0, 70]]);
+      const before = await talk.session.snapshot();
+      await assert.rejects(talk.step([[0, 20]]), RankError);
+      assert.deepEqual(await cluster.repair(), [0]);
+      assert.deepEqual(await talk.session.snapshot(), before);
+      await talk.step([[0, 20]]);
+      talk.verify();
+    },
+  );
 });
 
 test("a snapshot is restored byte by byte, by another session too; a damaged one is refused before anything changes", async () => {
@@ -190,7 +258,14 @@ test("a snapshot is restored byte by byte, by another session too; a damaged one
     await talk.step([[0, 5]]);
     await talk.session.restore(bytes);
     assert.deepEqual(await talk.session.snapshot(), bytes);
-    for (const damaged of [bytes.subarray(0, bytes.length - 1), bytes.subarray(0, 10), bytes.with(25, 0), new Uint8Array([...bytes, 0])]) {
+    for (
+      const damaged of [
+        bytes.subarray(0, bytes.length - 1),
+        bytes.subarray(0, 10),
+        bytes.with(25, 0),
+        new Uint8Array([...bytes, 0]),
+      ]
+    ) {
       await assert.rejects(talk.session.restore(damaged), InputError);
     }
     assert.deepEqual(await talk.session.snapshot(), bytes);
@@ -235,10 +310,16 @@ test("queries that overflow with keys cached earlier are refused, and the sessio
     await talk.session.prefill([other]);
     for (const snapshot of [undefined, await talk.session.snapshot()]) {
       if (snapshot !== undefined) await talk.session.restore(snapshot);
-      await assert.rejects(talk.session.prefill([{ ...huge(talk.rows(0, 3), "q"), sequence: 1 }]), (error) => error instanceof InputError && /overflow f32/.test(error.message));
+      await assert.rejects(
+        talk.session.prefill([{ ...huge(talk.rows(0, 3), "q"), sequence: 1 }]),
+        (error) => error instanceof InputError && /overflow f32/.test(error.message),
+      );
       await assert.rejects(talk.session.decode([{ ...huge(talk.rows(0, 1), "q"), sequence: 1 }]), InputError);
     }
-    await assert.rejects(talk.session.prefill([talk.rows(0, 3)], { varient: "pass-q" } as object), /varient.*did you mean "variant"/);
+    await assert.rejects(
+      talk.session.prefill([talk.rows(0, 3)], { varient: "pass-q" } as object),
+      /varient.*did you mean "variant"/,
+    );
     await talk.step([[0, 5]]);
     talk.verify();
   });
@@ -257,8 +338,14 @@ test("500 mixed steps: buffers, pages and heap do not grow", async () => {
       if (i === 149) [early, heap] = [await held(), process.memoryUsage().heapUsed];
     }
     const late = await held();
-    // How many buffers a step needs at once depends on timing, and on the variant that measured rates choose: up to some 27 here. One left behind in each step would be 350 more.
-    late.forEach((now, rank) => assert.ok(now.buffers <= early[rank].buffers + 8 && now.bytes <= early[rank].bytes + 65_536, `rank ${rank}: ${JSON.stringify(early[rank])}, then ${JSON.stringify(now)}`));
+    // How many buffers a step needs at once depends on timing, and on the variant that measured rates choose: up to
+    // some 27 here. One left behind in each step would be 350 more.
+    late.forEach((now, rank) =>
+      assert.ok(
+        now.buffers <= early[rank].buffers + 8 && now.bytes <= early[rank].bytes + 65_536,
+        `rank ${rank}: ${JSON.stringify(early[rank])}, then ${JSON.stringify(now)}`,
+      )
+    );
     assert.equal(talk.session.tokens.length, 1);
     const grown = process.memoryUsage().heapUsed - heap;
     assert.ok(grown < 64e6, `the heap grew by ${grown} bytes in 350 steps`);

@@ -1,4 +1,7 @@
-/** A few of the random scripts of `npm run soak`: faults, cancels and disposals at any moment. Each is named by its seed. */
+/**
+ * A few of the random scripts of `npm run soak`: faults, cancels and disposals at any moment. Each is named by its
+ * seed.
+ */
 import assert from "node:assert/strict";
 import test from "node:test";
 import { damaged } from "../../soak/snapshots.ts";
@@ -9,7 +12,8 @@ const platform = await testPlatform();
 
 for (const [backend, scripts] of [["cpu", 40], ["webgpu", 4]] as const) {
   for (let seed = 1; seed <= scripts; seed++) {
-    test(`${backend}, seed ${seed}: every result is exact or a named error, no cache changes by a failed step, nothing is left running`, () => soak(platform, backend, seed));
+    test(`${backend}, seed ${seed}: every result is exact or a named error, no cache changes by a failed step, nothing is left running`, () =>
+      soak(platform, backend, seed));
   }
 }
 

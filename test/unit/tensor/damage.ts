@@ -1,7 +1,10 @@
 /** Damages files at random, but the same way every time: readers may refuse what comes, only ever with InputError. */
 import { InputError } from "../../../engine/errors.ts";
 
-/** Calls `read` with `rounds` truncated and `rounds` bit-flipped copies of `file`; gives how many it refused. Throws what is no one-line InputError. */
+/**
+ * Calls `read` with `rounds` truncated and `rounds` bit-flipped copies of `file`; gives how many it refused. Throws
+ * what is no one-line InputError.
+ */
 export function damage(file: Uint8Array, rounds: number, read: (bytes: Uint8Array) => unknown): number {
   let state = 1;
   const random = (n: number) => (state = Math.imul(state, 1664525) + 1013904223 >>> 0, Math.floor(state / 2 ** 32 * n));

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { setFloat16 } from "@petamoriken/float16";
 import { InputError } from "../../../engine/errors.ts";
-import { bytesPer, decode, encode, type DType } from "../../../engine/tensor/dtype.ts";
+import { bytesPer, decode, type DType, encode } from "../../../engine/tensor/dtype.ts";
 
 const half = ["f16", "bf16"] as const;
 
@@ -54,8 +54,20 @@ for (const dtype of half) {
 }
 
 test("decoded values: a few of each type", () => {
-  assert.deepEqual([...decode(patterns(0x3c00, 0xc000, 0x7bff, 0x0001, 0x03ff, 0x0400, 0x7c00, 0xfc00, 0x8000), "f16")], [1, -2, 65504, 2 ** -24, 1023 * 2 ** -24, 2 ** -14, Infinity, -Infinity, -0]);
-  assert.deepEqual([...decode(patterns(0x3f80, 0xc000, 0x7f7f, 0x0001, 0x0080, 0x7f80, 0xff80, 0x8000), "bf16")], [1, -2, 255 * 2 ** 120, 2 ** -133, 2 ** -126, Infinity, -Infinity, -0]);
+  assert.deepEqual(
+    [...decode(patterns(0x3c00, 0xc000, 0x7bff, 0x0001, 0x03ff, 0x0400, 0x7c00, 0xfc00, 0x8000), "f16")],
+    [1, -2, 65504, 2 ** -24, 1023 * 2 ** -24, 2 ** -14, Infinity, -Infinity, -0],
+  );
+  assert.deepEqual([...decode(patterns(0x3f80, 0xc000, 0x7f7f, 0x0001, 0x0080, 0x7f80, 0xff80, 0x8000), "bf16")], [
+    1,
+    -2,
+    255 * 2 ** 120,
+    2 ** -133,
+    2 ** -126,
+    Infinity,
+    -Infinity,
+    -0,
+  ]);
 });
 
 test("overflow becomes infinity, underflow zero, each with its sign", () => {
@@ -100,7 +112,10 @@ test("encode gives a fresh buffer of exactly the size", () => {
 
 test("decode reads from any byte and copies", () => {
   for (const dtype of ["f32", ...half] satisfies DType[]) {
-    const bytes = new Uint8Array([...new Array(3).fill(0), ...new Uint8Array(encode(Float32Array.of(1, -2, 3), dtype))]);
+    const bytes = new Uint8Array([
+      ...new Array(3).fill(0),
+      ...new Uint8Array(encode(Float32Array.of(1, -2, 3), dtype)),
+    ]);
     const values = decode(bytes.buffer, dtype, 3);
     assert.deepEqual([...values], [1, -2, 3]);
     assert.deepEqual([...decode(bytes.buffer, dtype, 3 + bytesPer(dtype), 1)], [-2]);
@@ -111,7 +126,9 @@ test("decode reads from any byte and copies", () => {
 });
 
 test("decode refuses what the bytes do not hold", () => {
-  for (const [offset, count] of [[0, 3], [1, undefined], [8, 1], [-4, 1], [0, -1], [0.5, 1], [12, undefined]] as const) {
+  for (
+    const [offset, count] of [[0, 3], [1, undefined], [8, 1], [-4, 1], [0, -1], [0.5, 1], [12, undefined]] as const
+  ) {
     assert.throws(() => decode(new ArrayBuffer(8), "f32", offset, count), InputError);
   }
 });

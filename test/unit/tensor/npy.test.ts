@@ -10,7 +10,9 @@ const MAGIC = "\x93NUMPY";
 /** A file by hand: version, header text, data. */
 function npy(header: string, data: Uint8Array = new Uint8Array(), version = 1): Uint8Array {
   const text = Uint8Array.from(header, (c) => c.charCodeAt(0));
-  const length = version === 1 ? [text.length & 255, text.length >> 8] : [text.length & 255, text.length >> 8 & 255, text.length >> 16, 0];
+  const length = version === 1
+    ? [text.length & 255, text.length >> 8]
+    : [text.length & 255, text.length >> 8 & 255, text.length >> 16, 0];
   return Uint8Array.from([...Uint8Array.from(MAGIC, (c) => c.charCodeAt(0)), version, 0, ...length, ...text, ...data]);
 }
 
@@ -33,9 +35,29 @@ function refuses(file: Uint8Array, message: RegExp): void {
 
 test("the bytes of numpy 2.4.6: np.save of float32 [1, -2.5, 3]", () => {
   const bytes = Uint8Array.from([
-    0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, 0x76, 0,
+    0x93,
+    0x4e,
+    0x55,
+    0x4d,
+    0x50,
+    0x59,
+    1,
+    0,
+    0x76,
+    0,
     ...new TextEncoder().encode(`{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }${" ".repeat(60)}\n`),
-    0, 0, 0x80, 0x3f, 0, 0, 0x20, 0xc0, 0, 0, 0x40, 0x40,
+    0,
+    0,
+    0x80,
+    0x3f,
+    0,
+    0,
+    0x20,
+    0xc0,
+    0,
+    0,
+    0x40,
+    0x40,
   ]);
   assert.deepEqual(readNpy(bytes, "x.npy"), { shape: [3], dtype: "f32", data: Float32Array.of(1, -2.5, 3) });
   assert.deepEqual(writeNpy([3], Float32Array.of(1, -2.5, 3)), bytes);
@@ -43,7 +65,10 @@ test("the bytes of numpy 2.4.6: np.save of float32 [1, -2.5, 3]", () => {
 
 test("what we write we read: any rank, empty axes, scalars", () => {
   for (const shape of [[], [1], [5], [2, 3, 4], [0], [3, 0, 2], [1, 1, 1, 1, 1, 7], new Array(40).fill(1)]) {
-    const data = Float32Array.from({ length: shape.reduce((n: number, m: number) => n * m, 1) }, (_, i) => Math.fround(i / 3));
+    const data = Float32Array.from(
+      { length: shape.reduce((n: number, m: number) => n * m, 1) },
+      (_, i) => Math.fround(i / 3),
+    );
     const file = writeNpy(shape, data);
     assert.equal((file.length - data.byteLength) % 64, 0);
     assert.deepEqual(readNpy(file, "x.npy"), { shape, dtype: "f32", data });
@@ -60,14 +85,23 @@ test("reads from the middle of a buffer, unaligned, and writes from one", () => 
 test("reads f16, versions 2.0 and 3.0, any order of keys, either quote", () => {
   const halves = new Uint8Array(encode(Float32Array.of(1.5, -2), "f16"));
   for (const version of [1, 2, 3]) {
-    assert.deepEqual(readNpy(npy(header("'<f2'", "(1, 2)"), halves, version), "x.npy"), { shape: [1, 2], dtype: "f16", data: Float32Array.of(1.5, -2) });
+    assert.deepEqual(readNpy(npy(header("'<f2'", "(1, 2)"), halves, version), "x.npy"), {
+      shape: [1, 2],
+      dtype: "f16",
+      data: Float32Array.of(1.5, -2),
+    });
   }
-  assert.deepEqual(readNpy(npy(`{"shape": ( 2,), 'descr':"<f4" , "fortran_order" :False}`, f32(1, 2)), "x.npy").shape, [2]);
+  assert.deepEqual(readNpy(npy(`{"shape": ( 2,), 'descr':"<f4" , "fortran_order" :False}`, f32(1, 2)), "x.npy").shape, [
+    2,
+  ]);
   assert.deepEqual(readNpy(npy(header("'<f4'", "(2, 1,)"), f32(1, 2)), "x.npy").shape, [2, 1]);
 });
 
 test("refuses what is no .npy file", () => {
-  refuses(new TextEncoder().encode("PK\x03\x04 a zip"), /starts with 50 4b 03 04 20 61, expected the \.npy magic 93 4e 55 4d 50 59/);
+  refuses(
+    new TextEncoder().encode("PK\x03\x04 a zip"),
+    /starts with 50 4b 03 04 20 61, expected the \.npy magic 93 4e 55 4d 50 59/,
+  );
   refuses(Uint8Array.of(), /truncated .* 0 bytes, expected at least 8/);
   refuses(Uint8Array.of(0x93, 0x4e), /truncated .* 2 bytes, expected at least 8/);
   const file = npy(header("'<f4'", "(1,)"), f32(1));
@@ -78,10 +112,16 @@ test("refuses what is no .npy file", () => {
 });
 
 test("refuses truncated and oversized headers", () => {
-  refuses(npy(header("'<f4'", "()")).slice(0, 9), /truncated \.npy header: found a file of 9 bytes, expected at least 10/);
+  refuses(
+    npy(header("'<f4'", "()")).slice(0, 9),
+    /truncated \.npy header: found a file of 9 bytes, expected at least 10/,
+  );
   refuses(npy(header("'<f4'", "()"), undefined, 2).slice(0, 11), /expected at least 12/);
   refuses(npy(header("'<f4'", "()")).slice(0, 40), /truncated \.npy header: found a file of 40 bytes, expected 66/);
-  refuses(Uint8Array.from([...npy("", undefined, 2).slice(0, 8), 0, 0, 0, 255]), /header of 4278190080 bytes, expected at most 65535/);
+  refuses(
+    Uint8Array.from([...npy("", undefined, 2).slice(0, 8), 0, 0, 0, 255]),
+    /header of 4278190080 bytes, expected at most 65535/,
+  );
 });
 
 test("refuses dtypes and orders it does not read, and says how to convert", () => {
@@ -93,16 +133,36 @@ test("refuses dtypes and orders it does not read, and says how to convert", () =
   refuses(npy(header("'__proto__'", "(1,)")), /dtype '__proto__'/);
   refuses(npy(header("[('a', '<f4'), ('b', '<i4')]", "(1,)")), /a structured dtype, expected '<f4' or '<f2'/);
   refuses(npy(header("5", "(1,)")), /descr "5", expected a string/);
-  refuses(npy(header("'<f4'", "(2, 2)", "True"), f32(1, 2, 3, 4)), /Fortran order, expected C order; save np\.ascontiguousarray/);
+  refuses(
+    npy(header("'<f4'", "(2, 2)", "True"), f32(1, 2, 3, 4)),
+    /Fortran order, expected C order; save np\.ascontiguousarray/,
+  );
   refuses(npy(header("'<f4'", "(1,)", "0")), /fortran_order "0", expected True or False/);
 });
 
 test("refuses shapes that are no tuple of non-negative whole numbers", () => {
-  for (const shape of ["(-1,)", "(3)", "3", "(1.5, 2)", "(1,,2)", "(,)", "('a',)", "(03, 1)", "(3L, 2)", "(9007199254740992,)", "None"]) {
+  for (
+    const shape of [
+      "(-1,)",
+      "(3)",
+      "3",
+      "(1.5, 2)",
+      "(1,,2)",
+      "(,)",
+      "('a',)",
+      "(03, 1)",
+      "(3L, 2)",
+      "(9007199254740992,)",
+      "None",
+    ]
+  ) {
     refuses(npy(header("'<f4'", shape)), /\.npy header: found (shape )?".*expected a (tuple|dictionary)/);
   }
   refuses(npy(header("'<f4'", "((1, 2), 3)")), /\.npy header/);
-  refuses(npy(header("'<f4'", "(3037000500, 3037000500)")), /shape \[3037000500, 3037000500\], expected fewer than 2\^53 elements/);
+  refuses(
+    npy(header("'<f4'", "(3037000500, 3037000500)")),
+    /shape \[3037000500, 3037000500\], expected fewer than 2\^53 elements/,
+  );
 });
 
 test("refuses headers that are no such dictionary", () => {
@@ -120,15 +180,26 @@ test("refuses headers that are no such dictionary", () => {
 });
 
 test("refuses data shorter or longer than the shape says", () => {
-  refuses(npy(header("'<f4'", "(3,)"), f32(1, 2)), /found 8 bytes of data, expected 12 for shape \[3\] of '<f4'; the file is truncated/);
+  refuses(
+    npy(header("'<f4'", "(3,)"), f32(1, 2)),
+    /found 8 bytes of data, expected 12 for shape \[3\] of '<f4'; the file is truncated/,
+  );
   refuses(npy(header("'<f4'", "(1,)"), f32(1, 2)), /there are 4 trailing bytes/);
   refuses(npy(header("'<f2'", "()"), Uint8Array.of(1)), /found 1 bytes of data, expected 2/);
   refuses(npy(header("'<f4'", "(0, 3)"), Uint8Array.of(1)), /expected 0 for shape \[0, 3\]/);
 });
 
 test("writeNpy refuses a shape that does not hold the data", () => {
-  for (const shape of [[2], [], [-3], [1.5, 2], [0, 3]]) assert.throws(() => writeNpy(shape, new Float32Array(3)), { name: "InputError", message: /writeNpy: found shape \[.*for 3 elements/ });
-  assert.throws(() => writeNpy(new Array(40000).fill(1), new Float32Array(1)), { name: "InputError", message: /40000 axes/ });
+  for (const shape of [[2], [], [-3], [1.5, 2], [0, 3]]) {
+    assert.throws(() => writeNpy(shape, new Float32Array(3)), {
+      name: "InputError",
+      message: /writeNpy: found shape \[.*for 3 elements/,
+    });
+  }
+  assert.throws(() => writeNpy(new Array(40000).fill(1), new Float32Array(1)), {
+    name: "InputError",
+    message: /40000 axes/,
+  });
 });
 
 test("damaged files are read or refused with InputError, nothing else", () => {

@@ -44,7 +44,16 @@ test("mean 0, standard deviation 1.155, within +-4, exact in bf16 and f16", () =
 test("rows, tensors, seeds and columns do not resemble each other", () => {
   const row = (seed: number, tensor: SeededTensor, r: number) => seededRows(seed, tensor, r, 1, 4096);
   const base = row(1, "q", 0);
-  const others = [row(1, "k", 0), row(1, "v", 0), row(2, "q", 0), row(1, "q", 1), row(1, "q", 2 ** 31), row(2 ** 31 + 1, "q", 0), base.map((_, i) => base[i ^ 1]), base.map((_, i) => base[(i + 1) % 4096])];
+  const others = [
+    row(1, "k", 0),
+    row(1, "v", 0),
+    row(2, "q", 0),
+    row(1, "q", 1),
+    row(1, "q", 2 ** 31),
+    row(2 ** 31 + 1, "q", 0),
+    base.map((_, i) => base[i ^ 1]),
+    base.map((_, i) => base[(i + 1) % 4096]),
+  ];
   for (const other of others) {
     const correlation = base.reduce((sum, a, i) => sum + a * other[i], 0) / 4096 / (4 / 3);
     assert.ok(Math.abs(correlation) < 0.08, `${correlation}`); // 5 standard errors of 1/64
@@ -58,7 +67,21 @@ test("no two of 65,536 rows are equal", () => {
 });
 
 test("refuses what is no u32", () => {
-  for (const [seed, first, rows, columns] of [[-1, 0, 1, 1], [2 ** 32, 0, 1, 1], [0.5, 0, 1, 1], [NaN, 0, 1, 1], [0, -1, 1, 1], [0, 2 ** 32, 1, 1], [0, 0, 1.5, 1], [0, 0, 1, -1]]) {
-    assert.throws(() => seededRows(seed, "q", first, rows, columns), { name: "InputError", message: /seeded inputs: (seed|firstRow|rows|columns): found .*, expected a whole number of 0 to / });
+  for (
+    const [seed, first, rows, columns] of [
+      [-1, 0, 1, 1],
+      [2 ** 32, 0, 1, 1],
+      [0.5, 0, 1, 1],
+      [NaN, 0, 1, 1],
+      [0, -1, 1, 1],
+      [0, 2 ** 32, 1, 1],
+      [0, 0, 1.5, 1],
+      [0, 0, 1, -1],
+    ]
+  ) {
+    assert.throws(() => seededRows(seed, "q", first, rows, columns), {
+      name: "InputError",
+      message: /seeded inputs: (seed|firstRow|rows|columns): found .*, expected a whole number of 0 to /,
+    });
   }
 });

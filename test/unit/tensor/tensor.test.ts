@@ -18,10 +18,23 @@ test("what a shape is", () => {
 });
 
 test("requireFinite names file, index and value of the first that is not", () => {
-  const tensor = (shape: number[], ...data: number[]) => ({ shape, dtype: "f32" as const, data: Float32Array.from(data) });
+  const tensor = (shape: number[], ...data: number[]) => ({
+    shape,
+    dtype: "f32" as const,
+    data: Float32Array.from(data),
+  });
   requireFinite(tensor([2, 1], 1, -3), "q.npy");
   requireFinite(tensor([0, 4]), "q.npy");
-  assert.throws(() => requireFinite(tensor([2, 1, 3], 1, 2, 3, 4, NaN, Infinity), "q.npy"), { name: "InputError", message: "q.npy: found NaN at [1, 0, 1] of shape [2, 1, 3], expected finite values only" });
-  assert.throws(() => requireFinite(tensor([2], 1, -Infinity), `in.safetensors: tensor "k"`), /in\.safetensors: tensor "k": found -Infinity at \[1\]/);
-  assert.throws(() => requireFinite(tensor([], NaN), "s.npy"), (error: Error) => error instanceof InputError && /found NaN at \[\]/.test(error.message));
+  assert.throws(() => requireFinite(tensor([2, 1, 3], 1, 2, 3, 4, NaN, Infinity), "q.npy"), {
+    name: "InputError",
+    message: "q.npy: found NaN at [1, 0, 1] of shape [2, 1, 3], expected finite values only",
+  });
+  assert.throws(
+    () => requireFinite(tensor([2], 1, -Infinity), `in.safetensors: tensor "k"`),
+    /in\.safetensors: tensor "k": found -Infinity at \[1\]/,
+  );
+  assert.throws(
+    () => requireFinite(tensor([], NaN), "s.npy"),
+    (error: Error) => error instanceof InputError && /found NaN at \[\]/.test(error.message),
+  );
 });

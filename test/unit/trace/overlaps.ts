@@ -1,4 +1,7 @@
-/** Reads a Chrome trace as Perfetto does, which drops slices that overlap another of their thread without lying inside it. */
+/**
+ * Reads a Chrome trace as Perfetto does, which drops slices that overlap another of their thread without lying inside
+ * it.
+ */
 import assert from "node:assert/strict";
 
 interface Event {

@@ -1,4 +1,5 @@
-// Kinds of time can be told apart on the page's grounds, in light and dark, by people who see colours and by those who see fewer.
+// Kinds of time can be told apart on the page's grounds, in light and dark, by people who see colours and by those who
+// see fewer.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
@@ -19,7 +20,8 @@ function colour(token: string, theme: "light" | "dark"): Rgb {
   return [linear(part(0)), linear(part(2)), linear(part(4))];
 }
 
-const times = (rows: readonly Rgb[], [r, g, b]: Rgb) => rows.map(([x, y, z]) => x * r + y * g + z * b) as unknown as Rgb;
+const times = (rows: readonly Rgb[], [r, g, b]: Rgb) =>
+  rows.map(([x, y, z]) => x * r + y * g + z * b) as unknown as Rgb;
 
 /** What someone sees of a colour: Machado, Oliveira and Fernandes (2009), whole deficiency. */
 const visions: Readonly<Record<string, readonly Rgb[]>> = {
@@ -32,16 +34,21 @@ const visions: Readonly<Record<string, readonly Rgb[]>> = {
 /** Oklab, in which equal distances look alike: https://bottosson.github.io/posts/oklab/ */
 function oklab(rgb: Rgb): Rgb {
   const cones: Rgb[] = [
-    [0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566], [0.0883024619, 0.2817188376, 0.6299787005],
+    [0.4122214708, 0.5363325363, 0.0514459929],
+    [0.2119034982, 0.6806995451, 0.1073969566],
+    [0.0883024619, 0.2817188376, 0.6299787005],
   ];
   const axes: Rgb[] = [
-    [0.2104542553, 0.793617785, -0.0040720468], [1.9779984951, -2.428592205, 0.4505937099], [0.0259040371, 0.7827717662, -0.808675766],
+    [0.2104542553, 0.793617785, -0.0040720468],
+    [1.9779984951, -2.428592205, 0.4505937099],
+    [0.0259040371, 0.7827717662, -0.808675766],
   ];
   return times(axes, times(cones, rgb).map(Math.cbrt) as unknown as Rgb);
 }
 
 function apart(a: Rgb, b: Rgb, vision: string): number {
-  const seen = (rgb: Rgb) => oklab(times(visions[vision], rgb).map((c) => Math.min(1, Math.max(0, c))) as unknown as Rgb);
+  const seen = (rgb: Rgb) =>
+    oklab(times(visions[vision], rgb).map((c) => Math.min(1, Math.max(0, c))) as unknown as Rgb);
   const [x, y] = [seen(a), seen(b)];
   return Math.hypot(...x.map((c, i) => c - y[i]));
 }

@@ -2,7 +2,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { defaults, type Draft, draftOf, type Experiment, type Field, fromQuery, read, same, sizeOf, tidy, toQuery } from "../../../web/experiment.ts";
+import {
+  defaults,
+  type Draft,
+  draftOf,
+  type Experiment,
+  type Field,
+  fromQuery,
+  read,
+  same,
+  sizeOf,
+  tidy,
+  toQuery,
+} from "../../../web/experiment.ts";
 import { parseCount, parseRate, parseSeconds } from "../../../web/quantity.ts";
 import { CHECK_BUDGET, rowsToCheck } from "../../../web/rows.ts";
 
@@ -16,11 +28,19 @@ const experiments: fc.Arbitrary<Experiment> = fc.record({
   N: fc.integer({ min: 1, max: 32 }),
   variant: fc.constantFrom("pass-kv", "pass-q"),
   wire: fc.constantFrom("f32", "f16", "bf16"),
-  link: fc.option(fc.record({ bandwidth: fc.integer({ min: 1, max: 1e9 }).map((n) => n * 1e3), latency: fc.integer({ min: 0, max: 1e6 }).map((us) => us / 1e6) }, { noNullPrototype: true })),
+  link: fc.option(
+    fc.record({
+      bandwidth: fc.integer({ min: 1, max: 1e9 }).map((n) => n * 1e3),
+      latency: fc.integer({ min: 0, max: 1e6 }).map((us) => us / 1e6),
+    }, { noNullPrototype: true }),
+  ),
   causal: fc.boolean(),
   backend: fc.constantFrom("webgpu", "cpu"),
   offGrid: fc.constantFrom(undefined, true as const),
-}, { noNullPrototype: true }).map(({ offGrid, ...e }) => (offGrid ? { ...e, offGrid } : e)).map((e) => ({ ...e, H: e.H * e.Hkv }));
+}, { noNullPrototype: true }).map(({ offGrid, ...e }) => (offGrid ? { ...e, offGrid } : e)).map((e) => ({
+  ...e,
+  H: e.H * e.Hkv,
+}));
 
 test("an experiment survives its address and its sentence", () => {
   fc.assert(fc.property(experiments, (experiment) => {
@@ -35,15 +55,24 @@ test("an empty address is the default experiment, whole", () => {
 });
 
 test("each wrong field is named with what was found and what is expected", () => {
-  const wrong = (change: Partial<Record<Field, string>>) => Object.fromEntries(read({ ...draftOf(defaults), ...change } as Draft).problems);
+  const wrong = (change: Partial<Record<Field, string>>) =>
+    Object.fromEntries(read({ ...draftOf(defaults), ...change } as Draft).problems);
   assert.deepEqual(wrong({ N: "0" }), { N: "Ranks N: found 0, expected a whole number from 1 to 32." });
-  assert.deepEqual(wrong({ T: "" }), { T: "New tokens T: found nothing, expected a whole number from 1 to 268,435,456." });
-  assert.deepEqual(wrong({ T: "1.5" }), { T: "New tokens T: found 1.5, expected a whole number from 1 to 268,435,456." });
+  assert.deepEqual(wrong({ T: "" }), {
+    T: "New tokens T: found nothing, expected a whole number from 1 to 268,435,456.",
+  });
+  assert.deepEqual(wrong({ T: "1.5" }), {
+    T: "New tokens T: found 1.5, expected a whole number from 1 to 268,435,456.",
+  });
   assert.deepEqual(wrong({ H: "7" }), { H: "Query heads H: found 7, expected a multiple of the 2 KV heads." });
   assert.deepEqual(wrong({ D: "66" }), { D: "Head dimension D: found 66, expected a multiple of 4, such as 68." });
   assert.deepEqual(wrong({ D: "260" }), { D: "Head dimension D: found 260, expected a multiple of 4 from 16 to 256." });
-  assert.deepEqual(wrong({ bandwidth: "0" }), { bandwidth: "Link bandwidth: found 0, expected a rate such as 50 GB/s, or off." });
-  assert.deepEqual(wrong({ latency: "-1 s" }), { latency: "Link latency: found -1 s, expected a time such as 5 µs, at most 10 s." });
+  assert.deepEqual(wrong({ bandwidth: "0" }), {
+    bandwidth: "Link bandwidth: found 0, expected a rate such as 50 GB/s, or off.",
+  });
+  assert.deepEqual(wrong({ latency: "-1 s" }), {
+    latency: "Link latency: found -1 s, expected a time such as 5 µs, at most 10 s.",
+  });
   assert.deepEqual(wrong({ wire: "f8" }), { wire: "Wire type: found f8, expected f32 or f16 or bf16." });
   assert.deepEqual(wrong({ variant: "toString" }), { variant: "Variant: found toString, expected pass-q or pass-kv." });
   assert.match(wrong({ T: "1,000,000" }).T, /expected at most 524,288 tokens of 8 × 64/);
@@ -55,14 +84,20 @@ test("quantities are read with their units and written back the same", () => {
   assert.equal(parseCount("1,536"), 1536);
   assert.equal(parseCount("1 536"), 1536);
   assert.equal(parseCount("1e3"), 1000);
-  for (const text of ["128k", "128K", "128_000", "128,000", "128 000", "128 k", "0.128M", "1.28e5"]) assert.equal(parseCount(text), 128_000, text);
+  for (const text of ["128k", "128K", "128_000", "128,000", "128 000", "128 k", "0.128M", "1.28e5"]) {
+    assert.equal(parseCount(text), 128_000, text);
+  }
   assert.equal(parseCount("128Ki"), 131_072);
-  for (const text of ["12 apples", "-1", "1.5", "0.5k1", "", "k", "1__0"]) assert.equal(Number.isNaN(parseCount(text)), true, text);
+  for (const text of ["12 apples", "-1", "1.5", "0.5k1", "", "k", "1__0"]) {
+    assert.equal(Number.isNaN(parseCount(text)), true, text);
+  }
   assert.equal(parseRate("50 GB/s"), 50e9);
   assert.equal(parseRate("400 Gbit/s"), 50e9);
   assert.equal(parseRate("400Gb/s"), 50e9);
   assert.equal(parseRate("5e10"), 50e9);
-  for (const text of ["1Gbps", "1 Gbit/s", "125MB/s", "125 MBps", "125_000 kB/s", "125,000,000", "0.125G"]) assert.equal(parseRate(text), 1.25e8, text);
+  for (const text of ["1Gbps", "1 Gbit/s", "125MB/s", "125 MBps", "125_000 kB/s", "125,000,000", "0.125G"]) {
+    assert.equal(parseRate(text), 1.25e8, text);
+  }
   assert.equal(Number.isNaN(parseRate("50 g/s")), true);
   assert.equal(parseSeconds("5 µs"), 5e-6);
   assert.equal(parseSeconds("5 μs"), 5e-6); // Greek mu, as some keyboards have it

@@ -13,13 +13,23 @@ const [T, P, H, Hkv, D] = [12, 9, 4, 2, 16];
 
 /** `exact`: values that 16 bits hold. */
 function inputOf(wireDtype: DType, variant: CheckInput["variant"], exact: boolean, size = 1): CheckInput {
-  const numbers = (count: number, phase: number) => Float32Array.from({ length: count }, (_, i) => {
-    const x = size * Math.sin(0.37 * i * i + phase);
-    return exact ? Math.round(x * 64) / 64 : x;
-  });
+  const numbers = (count: number, phase: number) =>
+    Float32Array.from({ length: count }, (_, i) => {
+      const x = size * Math.sin(0.37 * i * i + phase);
+      return exact ? Math.round(x * 64) / 64 : x;
+    });
   return {
-    q: numbers(T * H * D, 1), k: numbers((T + P) * Hkv * D, 2), v: numbers((T + P) * Hkv * D, 3),
-    sequences: [{ new: T, cached: P }], heads: H, kvHeads: Hkv, headDim: D, causal: true, variant, wireDtype, ranks: 4,
+    q: numbers(T * H * D, 1),
+    k: numbers((T + P) * Hkv * D, 2),
+    v: numbers((T + P) * Hkv * D, 3),
+    sequences: [{ new: T, cached: P }],
+    heads: H,
+    kvHeads: Hkv,
+    headDim: D,
+    causal: true,
+    variant,
+    wireDtype,
+    ranks: 4,
   };
 }
 
@@ -27,13 +37,19 @@ function inputOf(wireDtype: DType, variant: CheckInput["variant"], exact: boolea
 function right(input: CheckInput) {
   const { wireDtype = "f32", variant } = input;
   const sent = (x: Float32Array) => decode(encode(x, wireDtype), wireDtype);
-  const { out, lse } = reference(variant === "pass-q" ? { ...input, q: sent(input.q) } : { ...input, k: sent(input.k), v: sent(input.v) });
+  const { out, lse } = reference(
+    variant === "pass-q" ? { ...input, q: sent(input.q) } : { ...input, k: sent(input.k), v: sent(input.v) },
+  );
   return { out: Float32Array.from(out), lse: Float32Array.from(lse) };
 }
 
 const all = Array.from({ length: T }, (_, row) => row);
 
-const wires = [["f32", "pass-kv", false], ["bf16", "pass-kv", true], ["bf16", "pass-kv", false], ["f16", "pass-q", false]] as const;
+const wires = [["f32", "pass-kv", false], ["bf16", "pass-kv", true], ["bf16", "pass-kv", false], [
+  "f16",
+  "pass-q",
+  false,
+]] as const;
 for (const [wire, variant, exact] of wires) {
   const values = exact ? "exact in 16 bits" : "rounded by 16 bits";
   test(`${variant}, ${wire}, ${values}: page and engine say the same of right and wrong results`, async () => {
@@ -43,7 +59,11 @@ for (const [wire, variant, exact] of wires) {
     const engine = check(input, result);
     const side = ({ max, rms, worst }: typeof engine.out) => ({ max, rms, share: worst.share });
     assert.equal(passes.passed, true);
-    assert.deepEqual([passes.out, passes.lse, passes.tolerance], [side(engine.out), side(engine.lse), engine.tolerance]);
+    assert.deepEqual([passes.out, passes.lse, passes.tolerance], [
+      side(engine.out),
+      side(engine.lse),
+      engine.tolerance,
+    ]);
     const { allowed } = engine.out.worst;
     for (const [tensor, at] of [["O", 5 * H * D + 2 * D + 3], ["LSE", 5 * H + 2]] as const) {
       const wrong = { out: result.out.slice(), lse: result.lse.slice() };
@@ -89,18 +109,26 @@ test("a NaN fails, and what is said stays words", async () => {
   const fails = await judge(checkAsync, input, { out, lse }, all, () => {});
   assert.deepEqual([fails.passed, sayShare(fails)], [false, "infinitely more"]);
   assert.equal(sayShare({ out: { max: 0, rms: 0, share: 0.0421 }, lse: { max: 0, rms: 0, share: 0.01 } }), "4.2 %");
-  assert.equal(sayShare({ out: { max: 0, rms: 0, share: 0 }, lse: { max: 0, rms: 0, share: 1234 } }), "1,234 times as much");
+  assert.equal(
+    sayShare({ out: { max: 0, rms: 0, share: 0 }, lse: { max: 0, rms: 0, share: 1234 } }),
+    "1,234 times as much",
+  );
 });
 
 test("progress comes with the first row and grows; products of matrix units are f16", async () => {
   const input = inputOf("f32", "pass-kv", false);
   const told: number[][] = [];
   await judge(checkAsync, input, right(input), all, (done, total) => told.push([done, total]));
-  assert.ok(told.length > 0 && told.every(([done, total], i) => total === T && done <= total && (i === 0 || done > told[i - 1][0])));
+  assert.ok(
+    told.length > 0 &&
+      told.every(([done, total], i) => total === T && done <= total && (i === 0 || done > told[i - 1][0])),
+  );
   const shape = { headDim: 64, q: "f32", kv: "f16", group: 1 } as const;
-  const ran = (...names: KernelName[]) => sayKernels(names.map((name) => kernelName(name, shape)), false, {
-    "attend-matrix": "text", attend: { name: "like attend-matrix", text: "" },
-  });
+  const ran = (...names: KernelName[]) =>
+    sayKernels(names.map((name) => kernelName(name, shape)), false, {
+      "attend-matrix": "text",
+      attend: { name: "like attend-matrix", text: "" },
+    });
   assert.equal(productsOf(ran("attend", "attend-matrix")), "f16");
   assert.equal(productsOf(ran("attend", "attend-subgroup4")), "f32");
 });

@@ -15,14 +15,20 @@ import { sharding } from "../../../web/views/learn/models/shards.ts";
 import { D, small } from "../../../web/views/learn/models/small.ts";
 import { runningSoftmax } from "../../../web/views/learn/models/softmax.ts";
 
-const near = (found: number, expected: number, within = 3e-6) => assert.ok(Math.abs(found - expected) <= within, `found ${found}, expected ${expected}`);
+const near = (found: number, expected: number, within = 3e-6) =>
+  assert.ok(Math.abs(found - expected) <= within, `found ${found}, expected ${expected}`);
 
 test("the running softmax equals float64 after every key, whatever the shift", () => {
   for (const shift of [-1000, 0, 1000]) {
     const { reads, exact } = runningSoftmax(3, 8, shift);
     reads.forEach(({ lse, out }, i) => {
       const whole = small(3, [{ new: 1, cached: 7 }]);
-      const prefix = reference({ ...whole, k: whole.k.subarray(0, (i + 1) * D), v: whole.v.subarray(0, (i + 1) * D), sequences: [{ new: 1, cached: i }] });
+      const prefix = reference({
+        ...whole,
+        k: whole.k.subarray(0, (i + 1) * D),
+        v: whole.v.subarray(0, (i + 1) * D),
+        sequences: [{ new: 1, cached: i }],
+      });
       near(lse, prefix.lse[0] + shift, 1e-9);
       near(out, prefix.out[0], 1e-9);
     });
@@ -60,7 +66,11 @@ test("parts merge to float64 in either order; empty parts weigh nothing", async 
       assert.equal(parts.at(-1)!.to, TOKENS);
       for (const part of parts) assert.equal(part.lse === -Infinity, part.seen === 0);
       const empty = parts.filter(({ seen }) => seen === 0).length;
-      assert.equal(Number.isNaN(unguarded), backwards && empty >= 2, "the bare formula fails when what is held and what comes are both empty");
+      assert.equal(
+        Number.isNaN(unguarded),
+        backwards && empty >= 2,
+        "the bare formula fails when what is held and what comes are both empty",
+      );
     }
   }
 });
@@ -68,7 +78,10 @@ test("parts merge to float64 in either order; empty parts weigh nothing", async 
 test("16-bit partial results cost what they cost: an O no more with more parts, a kept LSE ever more", async () => {
   const [exact, sentO, , sentLse, keptLse] = (await storing(1)).map(({ rms }) => rms);
   COUNTS.forEach((_, i) => {
-    assert.ok(exact[i] < 1e-6 && sentO[i] > 100 * exact[i] && sentLse[i] > sentO[i], JSON.stringify([exact, sentO, sentLse]));
+    assert.ok(
+      exact[i] < 1e-6 && sentO[i] > 100 * exact[i] && sentLse[i] > sentO[i],
+      JSON.stringify([exact, sentO, sentLse]),
+    );
     if (i > 1) assert.ok(keptLse[i] > 1.3 * keptLse[i - 1]);
   });
   assert.ok(sentO[3] < 1.3 * sentO[0] && keptLse[3] > 2 * sentO[3]);
@@ -88,7 +101,11 @@ test("both layouts compute every pair once; head-tail evens them out", () => {
     s.headTail.ranges.forEach((ranges, k) => assert.deepEqual(ranges, headTail(fresh, ranks, k, cached)));
     assert.deepEqual(s.chunks, chunks(fresh, ranks, cached));
     assert.ok(s.headTail.imbalance < s.contiguous.imbalance);
-    assert.equal(s.message.rows, shard(second ? [{ new: fresh, cached }, { new: second, cached: 0 }] : [{ new: fresh, cached }], ranks).keys[0].rows);
+    assert.equal(
+      s.message.rows,
+      shard(second ? [{ new: fresh, cached }, { new: second, cached: 0 }] : [{ new: fresh, cached }], ranks).keys[0]
+        .rows,
+    );
   }
   const even = sharding(4, 64, 0, 0).headTail;
   assert.equal(even.imbalance, 1, "chunks of one length balance exactly");
@@ -102,7 +119,11 @@ for (const variant of ["pass-kv", "pass-q"] as const) {
       assert.equal(meetings.length, ranks * ranks);
       for (const { rank, hop, owner } of meetings) assert.equal(owner, (rank - hop + ranks) % ranks);
       assert.equal(meetings.reduce((sum, { pairs }) => sum + pairs, 0), 20 * 12 + 210);
-      if (variant === "pass-kv") for (const { rank, lse, out: first } of meetings.filter(({ hop }) => hop === ranks - 1)) (near(lse, last[rank].lse), near(first, last[rank].out));
+      if (variant === "pass-kv") {
+        for (const { rank, lse, out: first } of meetings.filter(({ hop }) => hop === ranks - 1)) {
+          (near(lse, last[rank].lse), near(first, last[rank].out));
+        }
+      }
     }
   });
 }
@@ -137,7 +158,15 @@ test("a conversation: every step is float64's, caches stay within one token of e
 test("room for KV and decode times are the planner's", async () => {
   const all = await rooms();
   const [one, two] = [all[0], all[1]];
-  const planned = await plan({ model: findModel("llama3-405b"), cluster: findCluster("gtt"), tp: 8, cp: 2, decode: true, cached: 128_000, variant: "pass-q" });
+  const planned = await plan({
+    model: findModel("llama3-405b"),
+    cluster: findCluster("gtt"),
+    tp: 8,
+    cp: 2,
+    decode: true,
+    cached: 128_000,
+    variant: "pass-q",
+  });
   assert.deepEqual(two, { ranks: 2, tokens: planned.memory.kvCapacityTokens, ttit: planned.seconds });
   assert.ok(two.tokens > 1.9 * one.tokens && two.ttit > one.ttit);
 });

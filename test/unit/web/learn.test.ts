@@ -24,7 +24,10 @@ test("a place survives the address, and leaves what other views wrote there", ()
 });
 
 test("what an address says wrongly is as near as can be, or as given", () => {
-  const { chapter, states } = readPlace("?learn=nothing&merge.parts=5&merge.order=sideways&merge.row=many&ring.ranks=2&ring.hop=7", chapters);
+  const { chapter, states } = readPlace(
+    "?learn=nothing&merge.parts=5&merge.order=sideways&merge.row=many&ring.ranks=2&ring.hop=7",
+    chapters,
+  );
   assert.equal(chapter, 0);
   assert.ok([4, 6].includes(Number(states[2].parts)));
   assert.equal(states[2].order, "last");
@@ -45,7 +48,11 @@ for (const { id, title, controls, model, onward } of chapters) {
         for (const { href, words } of onward(page)) {
           assert.doesNotMatch(words, /NaN|undefined/);
           const [query, view] = href.split("#");
-          const { problems } = view === "lab" ? read(fromQuery(query)) : view === "planner" ? planRead(planFrom(query).draft) : talkRead(talkFrom(query));
+          const { problems } = view === "lab"
+            ? read(fromQuery(query))
+            : view === "planner"
+            ? planRead(planFrom(query).draft)
+            : talkRead(talkFrom(query));
           assert.deepEqual([...problems.values()], [], href);
         }
       }
@@ -54,5 +61,14 @@ for (const { id, title, controls, model, onward } of chapters) {
 }
 
 test("numbers have four digits, a true minus, and names for what is none", () => {
-  assert.deepEqual([1.23456, -0.051234, 0, 12345, -Infinity, NaN, 2e-7, 1e38].map(say), ["1.235", "−0.0512", "0", "12345", "−∞", "NaN", "2.0e−7", "1.0e38"]);
+  assert.deepEqual([1.23456, -0.051234, 0, 12345, -Infinity, NaN, 2e-7, 1e38].map(say), [
+    "1.235",
+    "−0.0512",
+    "0",
+    "12345",
+    "−∞",
+    "NaN",
+    "2.0e−7",
+    "1.0e38",
+  ]);
 });

@@ -1,4 +1,5 @@
-// Own data without a screen: files to tensors with the command line's messages, files told apart by name, what a report says of them.
+// Own data without a screen: files to tensors with the command line's messages, files told apart by name, what a report
+// says of them.
 import assert from "node:assert/strict";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -22,13 +23,22 @@ const files = (over: Partial<typeof good> = {}) => {
   return { q: file("q.npy", all.q), k: file("k.npy", all.k), v: file("v.npy", all.v) };
 };
 const tensors = (bytes: Uint8Array<ArrayBuffer>): OwnFiles => ({ tensors: file("qkv.safetensors", bytes) });
-const safe = (...shapes: number[][]) => writeSafetensors(Object.fromEntries(shapes.map((shape, i) => ["qkvx"[i], { shape, dtype: "f16" as const, data: numbers(...shape) }])));
+const safe = (...shapes: number[][]) =>
+  writeSafetensors(
+    Object.fromEntries(
+      shapes.map((shape, i) => ["qkvx"[i], { shape, dtype: "f16" as const, data: numbers(...shape) }]),
+    ),
+  );
 
 test("three .npy files become T, P, H, Hkv and D, and the numbers that they hold", async () => {
   const read = await readOwn(files(), engine);
   assert.deepEqual(read.facts, {
     shape: { T: 5, P: 3, H: 4, Hkv: 2, D: 16 },
-    tensors: { q: { shape: [5, 4, 16], dtype: "f32" }, k: { shape: [8, 2, 16], dtype: "f32" }, v: { shape: [8, 2, 16], dtype: "f32" } },
+    tensors: {
+      q: { shape: [5, 4, 16], dtype: "f32" },
+      k: { shape: [8, 2, 16], dtype: "f32" },
+      v: { shape: [8, 2, 16], dtype: "f32" },
+    },
   });
   assert.deepEqual(read.q, numbers(5, 4, 16));
   assert.deepEqual(read.k, numbers(8, 2, 16));
@@ -64,8 +74,11 @@ for (const [name, own] of Object.entries(bad)) {
     const folder = await mkdtemp(path.join(tmpdir(), "own-"));
     try {
       const place: Record<string, string> = {};
-      for (const [option, one] of Object.entries(own)) await writeFile((place[option] = path.join(folder, one.name)), new Uint8Array(await one.arrayBuffer()));
-      const failure = async (run: Promise<unknown>) => await run.then(() => assert.fail("it was taken"), (error: Error) => error);
+      for (const [option, one] of Object.entries(own)) {
+        await writeFile(place[option] = path.join(folder, one.name), new Uint8Array(await one.arrayBuffer()));
+      }
+      const failure = async (run: Promise<unknown>) =>
+        await run.then(() => assert.fail("it was taken"), (error: Error) => error);
       const said = await failure(readTensors(place).then((read) => engineSequences(read)));
       const found = await failure(readOwn(own, engine));
       assert.equal(found.name, "InputError");
@@ -84,11 +97,27 @@ async function engineSequences(read: Awaited<ReturnType<typeof readTensors>>): P
 test("a file that can no longer be read says so", async () => {
   const gone = file("q.npy", good.q);
   gone.arrayBuffer = () => Promise.reject(new Error("it changed on disk"));
-  await assert.rejects(readOwn({ ...files(), q: gone }, engine), /^InputError: q\.npy: cannot be read \(it changed on disk\), expected the file as it was when it was chosen; choose it again$/);
+  await assert.rejects(
+    readOwn({ ...files(), q: gone }, engine),
+    /^InputError: q\.npy: cannot be read \(it changed on disk\), expected the file as it was when it was chosen; choose it again$/,
+  );
 });
 
 test("a file's name says which tensor it is, where it says one", () => {
-  for (const [name, letter] of [["q.npy", "q"], ["K.NPY", "k"], ["layer3_v.npy", "v"], ["query.npy", "q"], ["my-keys-0.npy", "k"], ["Values.npy", "v"], ["a.npy", undefined], ["q_k.npy", undefined], ["vector.npy", undefined], ["constructor.npy", undefined]] as const) {
+  for (
+    const [name, letter] of [
+      ["q.npy", "q"],
+      ["K.NPY", "k"],
+      ["layer3_v.npy", "v"],
+      ["query.npy", "q"],
+      ["my-keys-0.npy", "k"],
+      ["Values.npy", "v"],
+      ["a.npy", undefined],
+      ["q_k.npy", undefined],
+      ["vector.npy", undefined],
+      ["constructor.npy", undefined],
+    ] as const
+  ) {
     assert.equal(letterOf(name), letter, name);
   }
 });
@@ -101,8 +130,12 @@ test("files are sorted: read when there are three tensors, else they wait or are
   assert.deepEqual(sort([k], []), first);
   assert.deepEqual(sort([q, v], first.pending), { files: { q, k, v } });
   const unnamed = sort([q, a, b], []);
-  assert.deepEqual(unnamed, { pending: [{ file: q, as: "q" }, { file: a, as: undefined }, { file: b, as: undefined }] });
-  assert.deepEqual(settle([{ file: q, as: "q" }, { file: a, as: "v" }, { file: b, as: "k" }]), { files: { q, k: b, v: a } });
+  assert.deepEqual(unnamed, {
+    pending: [{ file: q, as: "q" }, { file: a, as: undefined }, { file: b, as: undefined }],
+  });
+  assert.deepEqual(settle([{ file: q, as: "q" }, { file: a, as: "v" }, { file: b, as: "k" }]), {
+    files: { q, k: b, v: a },
+  });
   const again = file("K.npy", good.k);
   assert.deepEqual(sort([again], first.pending), { pending: [{ file: again, as: "k" }] });
   const problem = (chosen: File[]) => {
@@ -110,15 +143,23 @@ test("files are sorted: read when there are three tensors, else they wait or are
     assert.ok("problem" in sorted);
     return sorted.problem;
   };
-  assert.match(problem([file("notes.txt", good.q)]), /^notes\.txt: found a file that ends neither in \.npy nor in \.safetensors, expected/);
-  assert.match(problem([file("x.safetensors", good.q), q]), /^x\.safetensors: found beside another file, expected one \.safetensors alone, or three \.npy$/);
+  assert.match(
+    problem([file("notes.txt", good.q)]),
+    /^notes\.txt: found a file that ends neither in \.npy nor in \.safetensors, expected/,
+  );
+  assert.match(
+    problem([file("x.safetensors", good.q), q]),
+    /^x\.safetensors: found beside another file, expected one \.safetensors alone, or three \.npy$/,
+  );
   assert.match(problem([q, k, v, a]), /found 4 \.npy files, expected three: Q, K and V$/);
 });
 
 test("a report on own data names the files, and neither a seed nor an address", async () => {
   const own = { files: files(), facts: (await readOwn(files(), engine)).facts };
   const report = { ranks: 2 } as Parameters<typeof reportJson>[1];
-  const told = JSON.parse(reportJson({ ...defaults, ...own.facts.shape }, report, 0, undefined, "https://example/?seed=1", own));
+  const told = JSON.parse(
+    reportJson({ ...defaults, ...own.facts.shape }, report, 0, undefined, "https://example/?seed=1", own),
+  );
   assert.equal(told.address, null);
   assert.equal("seed" in told.experiment, false);
   assert.deepEqual(told.inputs.k, { file: "k.npy", bytes: good.k.length, shape: [8, 2, 16], dtype: "f32" });

@@ -1,4 +1,5 @@
-// The planner's page without a screen: its address, its scales, its borders, and what its worker answers, against the engine.
+// The planner's page without a screen: its address, its scales, its borders, and what its worker answers, against the
+// engine.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
@@ -9,14 +10,34 @@ import { answer, curveLayouts, planned } from "../../../web/views/planner/comput
 import { csv, planCsv, planJson } from "../../../web/views/planner/exports.ts";
 import { logTicks, place, sayTick, sayTokens, spread, valueAt } from "../../../web/views/planner/plot.ts";
 import type { Answers } from "../../../web/views/planner/requests.ts";
-import { clusterOf, defaults, draftOf, fromQuery, inputOf, MAP, MOST, onPaper, type Question, read, toQuery } from "../../../web/views/planner/state.ts";
+import {
+  clusterOf,
+  defaults,
+  draftOf,
+  fromQuery,
+  inputOf,
+  MAP,
+  MOST,
+  onPaper,
+  type Question,
+  read,
+  toQuery,
+} from "../../../web/views/planner/state.ts";
 import { sayError } from "../../../web/views/planner/words.ts";
 
 const none = () => {};
 const questions: fc.Arbitrary<Question> = fc.record({
-  step: fc.constantFrom("prefill", "decode"), model: fc.constantFrom(...MODELS.map(({ name }) => name)), accelerator: fc.constantFrom("h100-hbm2e", "h200", "mi300x"), fabric: fc.constantFrom("gtt", "gti", "xdr"),
-  cp: fc.integer({ min: 1, max: MOST.cp }), tp: fc.integer({ min: 1, max: MOST.tp }), new: fc.integer({ min: 1, max: MOST.new }), cached: fc.integer({ min: 0, max: MOST.cached }), batch: fc.integer({ min: 1, max: MOST.batch }),
-  variant: fc.constantFrom("auto", "pass-kv", "pass-q"), persistent: fc.boolean(),
+  step: fc.constantFrom("prefill", "decode"),
+  model: fc.constantFrom(...MODELS.map(({ name }) => name)),
+  accelerator: fc.constantFrom("h100-hbm2e", "h200", "mi300x"),
+  fabric: fc.constantFrom("gtt", "gti", "xdr"),
+  cp: fc.integer({ min: 1, max: MOST.cp }),
+  tp: fc.integer({ min: 1, max: MOST.tp }),
+  new: fc.integer({ min: 1, max: MOST.new }),
+  cached: fc.integer({ min: 0, max: MOST.cached }),
+  batch: fc.integer({ min: 1, max: MOST.batch }),
+  variant: fc.constantFrom("auto", "pass-kv", "pass-q"),
+  persistent: fc.boolean(),
 });
 
 test("a question comes back from its address and its draft; another view's part of the address stays", () => {
@@ -46,7 +67,12 @@ test("known clusters keep their names, others are built of their parts", () => {
   assert.equal(clusterOf(defaults), findCluster("gtt"));
   assert.equal(clusterOf({ accelerator: "h200", fabric: "ndr" }).name, "h200");
   const other = clusterOf({ accelerator: "b200", fabric: "xdr" });
-  assert.deepEqual([other.name, other.accelerator.name, other.fabric.line, other.gpusPerHost], ["b200 over xdr", "b200", 100e9, 8]);
+  assert.deepEqual([other.name, other.accelerator.name, other.fabric.line, other.gpusPerHost], [
+    "b200 over xdr",
+    "b200",
+    100e9,
+    8,
+  ]);
 });
 
 test("logarithmic scales: pixels and values are two ways of one scale, ticks are round and have room", () => {
@@ -69,13 +95,28 @@ test("the borders are where the rules turn", () => {
   for (const { rule, points } of bordersOf(defaults)) {
     assert.ok(points.length > 1, rule);
     for (const [T, miss] of points) {
-      assert.ok(T >= MAP.tokens[0] && T <= MAP.tokens[1] && miss >= MAP.misses[0] * 0.999 && miss <= MAP.misses[1] * 1.001, `${rule} ${T} ${miss}`);
+      assert.ok(
+        T >= MAP.tokens[0] && T <= MAP.tokens[1] && miss >= MAP.misses[0] * 0.999 && miss <= MAP.misses[1] * 1.001,
+        `${rule} ${T} ${miss}`,
+      );
       if (T > 4800 && rule.startsWith("alg")) continue; // Where pass-KV is hidden the border is upright.
-      const at = (m: number) => choose({ ...setting, new: Math.round(T), cached: Math.round(T / m) - Math.round(T), rule }).variant;
-      if (miss * 1.02 < 1 && miss > MAP.misses[0]) assert.deepEqual([at(miss * 1.02), at(miss * 0.98)], ["pass-kv", "pass-q"], `${rule} at T ${T}, miss rate ${miss}`);
+      const at = (m: number) =>
+        choose({ ...setting, new: Math.round(T), cached: Math.round(T / m) - Math.round(T), rule }).variant;
+      if (miss * 1.02 < 1 && miss > MAP.misses[0]) {
+        assert.deepEqual(
+          [at(miss * 1.02), at(miss * 0.98)],
+          ["pass-kv", "pass-q"],
+          `${rule} at T ${T}, miss rate ${miss}`,
+        );
+      }
     }
   }
-  assert.deepEqual(saysAt(defaults, 3200, 124_800).map(({ variant }) => variant), ["pass-q", "pass-q", "pass-q", "pass-q"]);
+  assert.deepEqual(saysAt(defaults, 3200, 124_800).map(({ variant }) => variant), [
+    "pass-q",
+    "pass-q",
+    "pass-q",
+    "pass-q",
+  ]);
 });
 
 test("a plan with both variants is the engine's, and so are its exports", async () => {
@@ -96,13 +137,35 @@ test("curves, paper's points and map are the engine's plans", async () => {
   const { curves, paper } = await answer({ kind: "curves", question: defaults }, none) as Answers["curves"];
   assert.deepEqual(curves.map(({ cp, tp }) => ({ cp, tp })), curveLayouts(defaults));
   const [model, cluster] = [findModel("llama3-405b"), findCluster("gtt")];
-  for (const { cp, tp, points } of curves) assert.equal(points[4].seconds, (await plan({ model, cluster, cp, tp, new: 128_000 })).seconds);
+  for (const { cp, tp, points } of curves) {
+    assert.equal(points[4].seconds, (await plan({ model, cluster, cp, tp, new: 128_000 })).seconds);
+  }
   assert.equal(paper.length, 13);
-  assert.ok(paper.every(({ cp, tp, context, model: seconds }) => Math.abs(curves.find((c) => c.cp === cp && c.tp === tp)!.points.find((p) => p.context === context)!.seconds / seconds - 1) < 1e-9));
-  assert.deepEqual((await answer({ kind: "curves", question: { ...defaults, model: "qwen2.5-7b" } }, none) as Answers["curves"]).paper, []);
-  const { tokens, misses, lead } = await answer({ kind: "grid", question: { ...defaults, cp: 20 } }, none) as Answers["grid"];
+  assert.ok(
+    paper.every(({ cp, tp, context, model: seconds }) =>
+      Math.abs(
+        curves.find((c) => c.cp === cp && c.tp === tp)!.points.find((p) => p.context === context)!.seconds / seconds -
+          1,
+      ) < 1e-9
+    ),
+  );
+  assert.deepEqual(
+    (await answer({ kind: "curves", question: { ...defaults, model: "qwen2.5-7b" } }, none) as Answers["curves"]).paper,
+    [],
+  );
+  const { tokens, misses, lead } = await answer(
+    { kind: "grid", question: { ...defaults, cp: 20 } },
+    none,
+  ) as Answers["grid"];
   const [r, c] = [3, 2];
-  const { alternatives: [kv, q] } = await plan({ model, cluster, cp: 20, tp: 8, new: tokens[c], cached: Math.round(tokens[c] / misses[r]) - tokens[c] });
+  const { alternatives: [kv, q] } = await plan({
+    model,
+    cluster,
+    cp: 20,
+    tp: 8,
+    new: tokens[c],
+    cached: Math.round(tokens[c] / misses[r]) - tokens[c],
+  });
   assert.equal(lead[r * tokens.length + c], Math.log(q.seconds / kv.seconds));
   assert.ok(onPaper(defaults) && TABLE_4.length === 11);
 });

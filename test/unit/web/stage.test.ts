@@ -1,4 +1,5 @@
-// The stage's arithmetic: where chunks were and what ranks did, against the spans of a run; what touches what; bytes and work.
+// The stage's arithmetic: where chunks were and what ranks did, against the spans of a run; what touches what; bytes
+// and work.
 import assert from "node:assert/strict";
 import test from "node:test";
 import { attendInProcess } from "../../../engine/cluster/in-process.ts";
@@ -11,9 +12,22 @@ import { Player } from "../../../web/stage/player.ts";
 import { factsOf, Selection, touches } from "../../../web/stage/selection.ts";
 import { imbalance, linksOf, outcomeOf, workOf } from "../../../web/stage/traffic.ts";
 
-/** A run of N ranks as reports tell it: attention of 10 s a hop, transfers of 6 s, each rank a second behind the one before. */
+/**
+ * A run of N ranks as reports tell it: attention of 10 s a hop, transfers of 6 s, each rank a second behind the one
+ * before.
+ */
 function run(N: number, variant: Variant): Pick<Report, "spans" | "ranks" | "variant"> {
-  const span = (more: Partial<Span>): Span => ({ rank: 0, lane: "device", kind: "attend", hop: 0, start: 0, duration: 10, bytes: 0, flops: 0, ...more });
+  const span = (more: Partial<Span>): Span => ({
+    rank: 0,
+    lane: "device",
+    kind: "attend",
+    hop: 0,
+    start: 0,
+    duration: 10,
+    bytes: 0,
+    flops: 0,
+    ...more,
+  });
   const spans: Span[] = [];
   for (let rank = 0; rank < N; rank++) {
     const from = (rank + N - 1) % N;
@@ -23,14 +37,42 @@ function run(N: number, variant: Variant): Pick<Report, "spans" | "ranks" | "var
       spans.push(span({ rank, hop, start, flops: 100 + rank, peer: ownerAt(rank, hop, N) }));
       if (hop === N - 1) continue;
       spans.push(span({ rank, lane: "send", kind: "send", hop, start, duration: 6, bytes: 50, peer: (rank + 1) % N }));
-      spans.push(span({ rank, lane: "receive", kind: "receive", hop, start: 4 + 12 * hop + from, duration: 6, bytes: 50, peer: from }));
+      spans.push(
+        span({
+          rank,
+          lane: "receive",
+          kind: "receive",
+          hop,
+          start: 4 + 12 * hop + from,
+          duration: 6,
+          bytes: 50,
+          peer: from,
+        }),
+      );
     }
     if (variant === "pass-kv") continue;
     const start = 4 + 12 * N;
     for (let peer = 0; peer < N; peer++) {
-      if (peer !== rank) spans.push(span({ rank, lane: "receive", kind: "all2all", hop: N - 1, start: start + peer, duration: 4, bytes: 20, peer }), span({ rank, lane: "send", kind: "all2all", hop: N - 1, start: start + rank, duration: 4, bytes: 20, peer }));
+      if (peer !== rank) {
+        spans.push(
+          span({
+            rank,
+            lane: "receive",
+            kind: "all2all",
+            hop: N - 1,
+            start: start + peer,
+            duration: 4,
+            bytes: 20,
+            peer,
+          }),
+          span({ rank, lane: "send", kind: "all2all", hop: N - 1, start: start + rank, duration: 4, bytes: 20, peer }),
+        );
+      }
     }
-    spans.push(span({ rank, kind: "all2all", hop: N - 1, start, duration: N + 4 }), span({ rank, kind: "merge", hop: N - 1, start: start + N + 5, duration: 1 }));
+    spans.push(
+      span({ rank, kind: "all2all", hop: N - 1, start, duration: N + 4 }),
+      span({ rank, kind: "merge", hop: N - 1, start: start + N + 5, duration: 1 }),
+    );
   }
   return { spans, ranks: N, variant };
 }
@@ -42,21 +84,39 @@ for (const variant of ["pass-kv", "pass-q"] as const) {
       const motion = motionOf(report);
       assert.equal(motion.from, 4);
       assert.equal(motion.end, Math.max(...report.spans.map(({ start, duration }) => start + duration)));
-      for (const span of report.spans.filter(({ kind, lane }) => lane === "receive" && (kind === "receive" || kind === "all2all"))) {
+      for (
+        const span of report.spans.filter(({ kind, lane }) =>
+          lane === "receive" && (kind === "receive" || kind === "all2all")
+        )
+      ) {
         for (const share of [0.01, 0.25, 0.99]) {
-          const place = placesAt(motion, span.start + share * span.duration).find(({ kind, from, to, owner }) => from === span.peer && to === span.rank && (kind === "chunk" ? span.kind === "receive" && owner === ownerAt(span.peer!, span.hop, N) : span.kind === "all2all" && owner === span.rank));
+          const place = placesAt(motion, span.start + share * span.duration).find(({ kind, from, to, owner }) =>
+            from === span.peer && to === span.rank &&
+            (kind === "chunk"
+              ? span.kind === "receive" && owner === ownerAt(span.peer!, span.hop, N)
+              : span.kind === "all2all" && owner === span.rank)
+          );
           assert.ok(place !== undefined, `hop ${span.hop}: nothing flies from ${span.peer} to ${span.rank}`);
           assert.ok(Math.abs(place.share - share) < 1e-9);
         }
       }
       // Before it is sent a chunk is at its owner; after N-1 hops it is at the rank before.
-      assert.deepEqual(placesAt(motion, 0).map(({ owner, from, to }) => [owner, from, to]), Array.from({ length: N }, (_, s) => [s, s, s]));
+      assert.deepEqual(
+        placesAt(motion, 0).map(({ owner, from, to }) => [owner, from, to]),
+        Array.from({ length: N }, (_, s) => [s, s, s]),
+      );
       const last = placesAt(motion, motion.end).filter(({ kind }) => kind === "chunk");
-      assert.deepEqual(last.map(({ owner, to, share }) => [owner, to, share]), Array.from({ length: N }, (_, s) => [s, (s + N - 1) % N, N === 1 ? 0 : 1]));
+      assert.deepEqual(
+        last.map(({ owner, to, share }) => [owner, to, share]),
+        Array.from({ length: N }, (_, s) => [s, (s + N - 1) % N, N === 1 ? 0 : 1]),
+      );
       for (const span of report.spans.filter(({ kind }) => kind === "attend")) {
         const { kind, hop, owner, share } = doingAt(motion, span.start + 2.5)[span.rank];
         assert.deepEqual([kind, hop, owner, share], ["attend", span.hop, span.peer, 0.25]);
-        assert.deepEqual(hopsAt(motion, span.start + 2.5)[span.rank], Array.from({ length: N }, (_, j) => (j < span.hop ? "done" : j === span.hop ? "now" : "next")));
+        assert.deepEqual(
+          hopsAt(motion, span.start + 2.5)[span.rank],
+          Array.from({ length: N }, (_, j) => (j < span.hop ? "done" : j === span.hop ? "now" : "next")),
+        );
       }
       const kindsAt = (time: number) => new Set(doingAt(motion, time).map(({ kind }) => kind));
       if (variant === "pass-q") {
@@ -64,8 +124,17 @@ for (const variant of ["pass-kv", "pass-q"] as const) {
         assert.deepEqual(kindsAt(4 + 12 * N + N + 5.5), new Set(["merge"]));
       }
       assert.deepEqual(kindsAt(1), new Set(["idle"]));
-      assert.deepEqual(motion.moments.map(({ hop }) => hop), [undefined, ...Array.from({ length: N }, (_, j) => j), ...(variant === "pass-q" && N > 1 ? [N] : []), undefined]);
-      for (const { hop, at } of motion.moments) if (hop !== undefined && hop < N) assert.ok(doingAt(motion, at).every((one) => one.hop === hop), `all ranks are in hop ${hop} at ${at}`);
+      assert.deepEqual(motion.moments.map(({ hop }) => hop), [
+        undefined,
+        ...Array.from({ length: N }, (_, j) => j),
+        ...(variant === "pass-q" && N > 1 ? [N] : []),
+        undefined,
+      ]);
+      for (const { hop, at } of motion.moments) {
+        if (hop !== undefined && hop < N) {
+          assert.ok(doingAt(motion, at).every((one) => one.hop === hop), `all ranks are in hop ${hop} at ${at}`);
+        }
+      }
     });
   }
 }
@@ -86,8 +155,19 @@ test("a run of the engine: blocks of the mask, spans and bytes say the same", as
 
 test("attention in several spans a hop is under way from the first to the end of the last", () => {
   const whole = run(3, "pass-kv");
-  const halves = ({ start, duration, flops }: Span) => [{ start, duration: 0.4 * duration, flops: 0.4 * flops }, { start: start + 0.5 * duration, duration: 0.5 * duration, flops: 0.6 * flops }];
-  const motion = motionOf({ ranks: 3, spans: whole.spans.flatMap((span) => (span.kind === "attend" ? halves(span).map((half) => ({ ...span, ...half })) : [span])) });
+  const halves = (
+    { start, duration, flops }: Span,
+  ) => [{ start, duration: 0.4 * duration, flops: 0.4 * flops }, {
+    start: start + 0.5 * duration,
+    duration: 0.5 * duration,
+    flops: 0.6 * flops,
+  }];
+  const motion = motionOf({
+    ranks: 3,
+    spans: whole.spans.flatMap((
+      span,
+    ) => (span.kind === "attend" ? halves(span).map((half) => ({ ...span, ...half })) : [span])),
+  });
   for (const { rank, hop, start } of whole.spans.filter(({ kind }) => kind === "attend")) {
     for (const share of [0.1, 0.45, 0.75]) {
       const { kind, share: found } = doingAt(motion, start + 10 * share)[rank];
@@ -103,12 +183,35 @@ test("attention in several spans a hop is under way from the first to the end of
 
 test("links and outcomes are the ranks' own counts", () => {
   const { spans, ranks } = run(4, "pass-q");
-  const perRank = Array.from({ length: 4 }, (_, rank) => ({ rank, bytesSent: 210, bytesReceived: 210, messages: 6, ring: { messages: 3, bytes: 150 }, all2all: { messages: 3, bytes: 60 }, paddingBytes: 0 }));
+  const perRank = Array.from(
+    { length: 4 },
+    (_, rank) => ({
+      rank,
+      bytesSent: 210,
+      bytesReceived: 210,
+      messages: 6,
+      ring: { messages: 3, bytes: 150 },
+      all2all: { messages: 3, bytes: 60 },
+      paddingBytes: 0,
+    }),
+  );
   const motion = motionOf({ spans, ranks });
   const links = linksOf({ perRank, ranks }, motion);
-  assert.deepEqual(links, Array.from({ length: 4 }, (_, rank) => ({ rank, to: (rank + 1) % 4, messages: 3, bytes: 150, exchanged: 60, busy: 18 })));
+  assert.deepEqual(
+    links,
+    Array.from(
+      { length: 4 },
+      (_, rank) => ({ rank, to: (rank + 1) % 4, messages: 3, bytes: 150, exchanged: 60, busy: 18 }),
+    ),
+  );
   const times = { compile: 0, barrier: 0, upload: 0, attend: 40, exchange: 8, late: 0, merge: 1, total: 70 };
-  assert.deepEqual(outcomeOf({ perRank, times }, motion), { ring: motion.end - 4, times, ringBytes: 600, all2allBytes: 240, messages: 24 });
+  assert.deepEqual(outcomeOf({ perRank, times }, motion), {
+    ring: motion.end - 4,
+    times,
+    ringBytes: 600,
+    all2allBytes: 240,
+    messages: 24,
+  });
   assert.deepEqual(linksOf({ perRank: perRank.slice(0, 1), ranks: 1 }, motionOf(run(1, "pass-kv"))), []);
   assert.equal(imbalance([1, 1, 4, 2]), 2);
   assert.equal(imbalance([0, 0]), 1);
@@ -116,13 +219,31 @@ test("links and outcomes are the ranks' own counts", () => {
 
 test("things touch where they agree in all that both say", () => {
   const block = { rank: 1, hop: 2, owner: 3 };
-  for (const [facts, yes] of [[{ rank: 1 }, true], [{ rank: 2 }, false], [{ owner: 3 }, true], [{ rank: 1, hop: 1, owner: 0 }, false], [{ link: 1 }, false], [{ hop: 2 }, true]] as const) assert.equal(touches(block, facts), yes);
+  for (
+    const [facts, yes] of [
+      [{ rank: 1 }, true],
+      [{ rank: 2 }, false],
+      [{ owner: 3 }, true],
+      [{ rank: 1, hop: 1, owner: 0 }, false],
+      [{ link: 1 }, false],
+      [{ hop: 2 }, true],
+    ] as const
+  ) assert.equal(touches(block, facts), yes);
   assert.equal(touches(undefined, { rank: 1 }), false);
   const span = { rank: 1, lane: "device", kind: "attend", hop: 2, peer: 3 } as const;
   assert.deepEqual(factsOf(span, 4), block);
   assert.deepEqual(factsOf({ ...span, lane: "send", kind: "send", peer: 2 }, 4), { ...block, link: 1 });
-  assert.deepEqual(factsOf({ ...span, rank: 2, lane: "receive", kind: "receive", peer: 1 }, 4), { rank: 2, hop: 2, owner: 3, link: 1 });
-  assert.deepEqual(factsOf({ ...span, lane: "send", kind: "all2all", hop: 3, peer: 0 }, 4), { rank: 1, hop: 4, owner: 0 });
+  assert.deepEqual(factsOf({ ...span, rank: 2, lane: "receive", kind: "receive", peer: 1 }, 4), {
+    rank: 2,
+    hop: 2,
+    owner: 3,
+    link: 1,
+  });
+  assert.deepEqual(factsOf({ ...span, lane: "send", kind: "all2all", hop: 3, peer: 0 }, 4), {
+    rank: 1,
+    hop: 4,
+    owner: 0,
+  });
 });
 
 test("a selection tells of changes, lights what is pointed at before what is chosen, and lets go", () => {
@@ -163,7 +284,8 @@ test("a player steps through the stops and keeps within the run", () => {
 });
 
 test("chunks go clockwise along the orbit, parcels straight across", () => {
-  const close = (a: { x: number; y: number }, b: { x: number; y: number }) => assert.ok(Math.hypot(a.x - b.x, a.y - b.y) < 1e-9);
+  const close = (a: { x: number; y: number }, b: { x: number; y: number }) =>
+    assert.ok(Math.hypot(a.x - b.x, a.y - b.y) < 1e-9);
   const { orbit } = sizes(4);
   const chunk = { kind: "chunk", owner: 0, from: 3, to: 0 } as const;
   close(pointOf({ ...chunk, share: 0 }, 4), onRing(3, 4, orbit));
@@ -177,7 +299,9 @@ test("chunks go clockwise along the orbit, parcels straight across", () => {
     if (N > 1) assert.ok(2 * inner * Math.sin(Math.PI / N) > side, `${N} chunks do not overlap`);
     // The widest bold digits of common fonts are 0.7 of their size.
     const half = Math.max(4, rank - 5);
-    for (const width of [half, 2 * half, side]) assert.ok(numberSize(width, N, 13) * 0.7 * String(N - 1).length < width, `numbers of ${N} ranks fit ${width}`);
+    for (const width of [half, 2 * half, side]) {
+      assert.ok(numberSize(width, N, 13) * 0.7 * String(N - 1).length < width, `numbers of ${N} ranks fit ${width}`);
+    }
     assert.ok(numberSize(half, N, 13) > 0 || N > 16, `${N} ranks: both numbers are drawn`);
     assert.ok(numberSize(2 * half, N, 13) > 0, `${N} ranks: a rank's own number is drawn`);
   }

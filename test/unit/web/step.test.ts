@@ -1,4 +1,5 @@
-// The page's Step view as arithmetic: where ranks stand, what a token's partial results come to, and numbers as they are said.
+// The page's Step view as arithmetic: where ranks stand, what a token's partial results come to, and numbers as they
+// are said.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
@@ -8,26 +9,73 @@ import { decode, encode } from "../../../engine/tensor/dtype.ts";
 import { seededRows } from "../../../engine/tensor/seeded.ts";
 import { exactHops } from "../../../web/exact.ts";
 import { type Experiment, OFF_GRID } from "../../../web/experiment.ts";
-import { homeOf, KEPT, keysByHop, mergeStory, partialBytes, sayF32, sayF64, sayRuns, stagesOf, standing, visible, waitsFor, type Walk, watchOf } from "../../../web/views/step/model.ts";
+import {
+  homeOf,
+  KEPT,
+  keysByHop,
+  mergeStory,
+  partialBytes,
+  sayF32,
+  sayF64,
+  sayRuns,
+  stagesOf,
+  standing,
+  visible,
+  waitsFor,
+  type Walk,
+  watchOf,
+} from "../../../web/views/step/model.ts";
 import { readSelection } from "../../../web/views/step/stepper.ts";
 import { testPlatform } from "../../platform.ts";
 
-const small: Experiment = { seed: 3, T: 23, P: 10, H: 4, Hkv: 2, D: 16, N: 3, variant: "pass-kv", wire: "bf16", link: null, causal: true, backend: "cpu", offGrid: true };
+const small: Experiment = {
+  seed: 3,
+  T: 23,
+  P: 10,
+  H: 4,
+  Hkv: 2,
+  D: 16,
+  N: 3,
+  variant: "pass-kv",
+  wire: "bf16",
+  link: null,
+  causal: true,
+  backend: "cpu",
+  offGrid: true,
+};
 
 function inputsOf({ seed, T, P, H, Hkv, D }: Experiment) {
-  const rows = (tensor: "q" | "k" | "v", n: number, columns: number) => seededRows(seed, tensor, 0, n, columns).map((x) => x * OFF_GRID);
-  return { q: rows("q", T, H * D), k: rows("k", T + P, Hkv * D), v: rows("v", T + P, Hkv * D), sequences: [{ new: T, cached: P }], heads: H, kvHeads: Hkv, headDim: D };
+  const rows = (tensor: "q" | "k" | "v", n: number, columns: number) =>
+    seededRows(seed, tensor, 0, n, columns).map((x) => x * OFF_GRID);
+  return {
+    q: rows("q", T, H * D),
+    k: rows("k", T + P, Hkv * D),
+    v: rows("v", T + P, Hkv * D),
+    sequences: [{ new: T, cached: P }],
+    heads: H,
+    kvHeads: Hkv,
+    headDim: D,
+  };
 }
 
 /** A walk to its end on real ranks, and the result; `look` sees it at every halt. */
 async function walked(experiment: Experiment, look: (walk: Walk) => void = () => {}) {
   const { N, variant, wire, causal } = experiment;
   const stages = stagesOf(experiment);
-  const walk: Walk = { experiment, stages, log: Array.from({ length: N }, () => []), left: new Array<number>(N).fill(0), watch: undefined };
+  const walk: Walk = {
+    experiment,
+    stages,
+    log: Array.from({ length: N }, () => []),
+    left: new Array<number>(N).fill(0),
+    watch: undefined,
+  };
   const cluster = await Cluster.start(await testPlatform(), { ranks: N, backend: "cpu" });
   try {
     const result = await cluster.attend({
-      ...inputsOf(experiment), variant, causal, wireDtype: wire,
+      ...inputsOf(experiment),
+      variant,
+      causal,
+      wireDtype: wire,
       onHalt(halt) {
         const stage = stages.findIndex(({ next, hop }) => next === halt.next && hop === halt.hop);
         walk.log[halt.rank][stage] = halt;
@@ -51,19 +99,31 @@ for (const variant of ["pass-kv", "pass-q"] as const) {
       const { T, P, H, D, wire } = experiment;
       for (const row of [0, 1, 11, T - 1]) {
         const keys = keysByHop(walk, homeOf(walk, row)!)!;
-        assert.equal(keys.reduce((sum, { runs }) => sum + visible(experiment, row, runs), 0), causal ? P + row + 1 : P + T);
-        const exact = exactHops({ ...input, variant, wire }, row, keys.map(({ runs }) => runs), { reference, encode, decode });
+        assert.equal(
+          keys.reduce((sum, { runs }) => sum + visible(experiment, row, runs), 0),
+          causal ? P + row + 1 : P + T,
+        );
+        const exact = exactHops({ ...input, variant, wire }, row, keys.map(({ runs }) => runs), {
+          reference,
+          encode,
+          decode,
+        });
         const whole = reference(input, [row]);
         for (const head of [0, H - 1]) {
           const story = mergeStory(walk, row, head, exact)!;
           assert.equal(story.hops.length, N);
-          assert.deepEqual(Array.from(story.final!.out), Array.from(result.out.subarray((row * H + head) * D, (row * H + head + 1) * D)));
+          assert.deepEqual(
+            Array.from(story.final!.out),
+            Array.from(result.out.subarray((row * H + head) * D, (row * H + head + 1) * D)),
+          );
           assert.equal(story.final!.lse, result.lse[row * H + head]);
           assert.ok(Math.abs(story.exact!.lse - whole.lse[head]) < 1e-12);
           const weights = story.hops.map(({ weight }) => weight!);
           const last = story.hops[N - 1];
           // The sum of the weights is exp(LSE - float64's LSE): 1 but for what the wire and f32 did to LSE.
-          assert.ok(Math.abs(weights.reduce((sum, w) => sum + w, 0) - Math.exp(last.soFar!.lse - story.exact!.lse)) < 1e-6);
+          assert.ok(
+            Math.abs(weights.reduce((sum, w) => sum + w, 0) - Math.exp(last.soFar!.lse - story.exact!.lse)) < 1e-6,
+          );
           assert.ok(weights.every((w) => w > -1e-6 && w < 1.05), String(weights));
           for (const { hop, error, partial, away, soFar } of story.hops) {
             assert.ok(partial !== undefined && error !== undefined && away !== undefined);
@@ -83,16 +143,17 @@ for (const variant of ["pass-kv", "pass-q"] as const) {
 
 test("where ranks stand while they walk: halted until they have leave, waiting for the rank behind", async () => {
   const seen = new Set<string>();
-  await walked({ ...small, N: 4, variant: "pass-q" }, (walk) => walk.log.forEach((own, rank) => {
-    const how = standing(walk, rank);
-    seen.add(how);
-    const wait = waitsFor(walk, rank);
-    if (how !== "going") assert.equal(wait, undefined);
-    else if (wait !== undefined && own.length <= 4) {
-      assert.equal(wait, (rank + 3) % 4);
-      assert.ok(walk.log[wait].length < own.length, "it waits for one that is behind");
-    }
-  }));
+  await walked({ ...small, N: 4, variant: "pass-q" }, (walk) =>
+    walk.log.forEach((own, rank) => {
+      const how = standing(walk, rank);
+      seen.add(how);
+      const wait = waitsFor(walk, rank);
+      if (how !== "going") assert.equal(wait, undefined);
+      else if (wait !== undefined && own.length <= 4) {
+        assert.equal(wait, (rank + 3) % 4);
+        assert.ok(walk.log[wait].length < own.length, "it waits for one that is behind");
+      }
+    }));
   assert.ok(seen.has("halted") && seen.has("unheard") && seen.has("going"));
 });
 
@@ -119,5 +180,11 @@ test("positions and addresses in words", () => {
   assert.equal(sayRuns([run(0, 4), run(4, 2), run(9, 1)]), "0–5 and 9");
   assert.equal(sayRuns([run(0, 2), run(5, 2), run(9, 2)]), "0–1, 5–6 and 9–10");
   assert.equal(sayRuns([]), "none");
-  assert.deepEqual(readSelection("?rank=2&hop=merge&token=7&head=-1&dim=x"), { rank: 2, hop: "merge", token: 7, head: 0, dim: 0 });
+  assert.deepEqual(readSelection("?rank=2&hop=merge&token=7&head=-1&dim=x"), {
+    rank: 2,
+    hop: "merge",
+    token: 7,
+    head: 0,
+    dim: 0,
+  });
 });

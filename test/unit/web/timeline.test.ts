@@ -9,13 +9,28 @@ import { ticks, toSeconds, toX } from "../../../web/timeline/scale.ts";
 import { describe } from "../../../web/timeline/words.ts";
 import type { Span } from "../../../web/engine.ts";
 
-const span = (more: Partial<Span>): Span => ({ rank: 0, lane: "device", kind: "attend", hop: 0, start: 0, duration: 1, bytes: 0, flops: 0, ...more });
+const span = (more: Partial<Span>): Span => ({
+  rank: 0,
+  lane: "device",
+  kind: "attend",
+  hop: 0,
+  start: 0,
+  duration: 1,
+  bytes: 0,
+  flops: 0,
+  ...more,
+});
 
 test("ticks are round, in one unit, and as many as fit", () => {
-  assert.deepEqual(ticks(0, 0.0123, 6), { unit: "ms", ticks: [0, 0.005, 0.01].map((at) => ({ at, label: String(Math.round(at * 1000)) })) });
+  assert.deepEqual(ticks(0, 0.0123, 6), {
+    unit: "ms",
+    ticks: [0, 0.005, 0.01].map((at) => ({ at, label: String(Math.round(at * 1000)) })),
+  });
   assert.deepEqual(ticks(0, 1, 5).ticks.map(({ label }) => label), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
   assert.equal(ticks(0, 3e-6, 4).unit, "µs");
-  for (const [from, to] of [[0, 1e-7], [3.78, 4.89], [12, 120], [0.93, 0.9301]]) assert.ok(ticks(from, to, 10).ticks.length <= 11);
+  for (const [from, to] of [[0, 1e-7], [3.78, 4.89], [12, 120], [0.93, 0.9301]]) {
+    assert.ok(ticks(from, to, 10).ticks.length <= 11);
+  }
 });
 
 test("pixels and seconds are two ways of one scale", () => {
@@ -25,17 +40,25 @@ test("pixels and seconds are two ways of one scale", () => {
 });
 
 test("spans that overlap in a lane share its height; those that touch do not", () => {
-  const { spans, ranks } = layOut([
-    span({ rank: 1, lane: "send", kind: "all2all", start: 0, duration: 2 }),
-    span({ rank: 1, lane: "send", kind: "all2all", start: 1, duration: 2 }),
-    span({ rank: 1, lane: "send", kind: "send", start: 3, duration: 1 }),
-    span({ rank: 0, start: 0 }),
-  ], 2, 0);
+  const { spans, ranks } = layOut(
+    [
+      span({ rank: 1, lane: "send", kind: "all2all", start: 0, duration: 2 }),
+      span({ rank: 1, lane: "send", kind: "all2all", start: 1, duration: 2 }),
+      span({ rank: 1, lane: "send", kind: "send", start: 3, duration: 1 }),
+      span({ rank: 0, start: 0 }),
+    ],
+    2,
+    0,
+  );
   const heights = spans.map((placed) => placed.height);
   assert.deepEqual(spans.map((placed) => placed.span.rank), [0, 1, 1, 1]);
   assert.equal(heights[1], heights[3] / 2);
   assert.equal(spans[2].y, spans[1].y + heights[1]);
-  assert.deepEqual(ranks.map((rank) => rank.lanes.map(({ lane }) => lane)), [["device", "send", "receive"], ["device", "send", "receive"]]);
+  assert.deepEqual(ranks.map((rank) => rank.lanes.map(({ lane }) => lane)), [["device", "send", "receive"], [
+    "device",
+    "send",
+    "receive",
+  ]]);
 });
 
 test("every kind of span is counted as one kind of time; a device in All2All waits; each wait has a hatching of its own", () => {
@@ -51,9 +74,13 @@ test("every kind of span is counted as one kind of time; a device in All2All wai
 
 test("a hop costs what its slowest rank takes; overlapping transfers are counted once", () => {
   const spans = [
-    span({ rank: 0, duration: 2, flops: 10 }), span({ rank: 1, duration: 3, flops: 20 }), span({ rank: 1, hop: 1, duration: 5 }),
-    span({ rank: 0, lane: "send", kind: "send", duration: 4, bytes: 100 }), span({ rank: 1, lane: "receive", kind: "receive", duration: 9, bytes: 100 }),
-    span({ rank: 0, lane: "send", kind: "all2all", hop: 1, duration: 4, bytes: 7 }), span({ rank: 0, lane: "send", kind: "all2all", hop: 1, start: 2, duration: 4, bytes: 7 }),
+    span({ rank: 0, duration: 2, flops: 10 }),
+    span({ rank: 1, duration: 3, flops: 20 }),
+    span({ rank: 1, hop: 1, duration: 5 }),
+    span({ rank: 0, lane: "send", kind: "send", duration: 4, bytes: 100 }),
+    span({ rank: 1, lane: "receive", kind: "receive", duration: 9, bytes: 100 }),
+    span({ rank: 0, lane: "send", kind: "all2all", hop: 1, duration: 4, bytes: 7 }),
+    span({ rank: 0, lane: "send", kind: "all2all", hop: 1, start: 2, duration: 4, bytes: 7 }),
     span({ rank: 1, kind: "all2all", hop: 1, duration: 6, bytes: 14 }),
   ];
   assert.deepEqual(hopsOf(spans, 2)[0], { hop: 0, attend: 3, transfer: 4, wait: 0, late: 0, bytes: 100, flops: 30 });
@@ -62,8 +89,11 @@ test("a hop costs what its slowest rank takes; overlapping transfers are counted
 
 test("waiting for the link reads apart from waiting for a late sender, in a hop and in the All2All", () => {
   const spans = [
-    span({ kind: "late", duration: 3, peer: 1 }), span({ kind: "wait", start: 3, duration: 2 }), span({ rank: 1, kind: "late", duration: 4, peer: 0 }),
-    span({ kind: "late", hop: 1, start: 6, duration: 7, peer: 1 }), span({ kind: "all2all", hop: 1, start: 13, duration: 1 }),
+    span({ kind: "late", duration: 3, peer: 1 }),
+    span({ kind: "wait", start: 3, duration: 2 }),
+    span({ rank: 1, kind: "late", duration: 4, peer: 0 }),
+    span({ kind: "late", hop: 1, start: 6, duration: 7, peer: 1 }),
+    span({ kind: "all2all", hop: 1, start: 13, duration: 1 }),
   ];
   const waited = ({ wait, late }: { readonly wait: number; readonly late: number }) => [wait, late];
   assert.deepEqual(hopsOf(spans, 2).map(waited), [[2, 4], [0, 0]]);
@@ -73,12 +103,25 @@ test("waiting for the link reads apart from waiting for a late sender, in a hop 
 });
 
 test("a span is told in one line", () => {
-  assert.equal(describe(span({ rank: 2, hop: 1, start: 0.0124, duration: 0.00271, flops: 1.2e8, peer: 1 })), "rank 2, hop 1, attend chunk of rank 1, 2.71 ms from 12.4 ms, 120 MFLOP at 44.3 GFLOP/s");
-  assert.equal(describe(span({ lane: "send", kind: "send", duration: 1e-3, bytes: 131072, peer: 1 })), "rank 0, hop 0, send to rank 1, 1.00 ms from 0 s, 131,072 B at 131 MB/s");
+  assert.equal(
+    describe(span({ rank: 2, hop: 1, start: 0.0124, duration: 0.00271, flops: 1.2e8, peer: 1 })),
+    "rank 2, hop 1, attend chunk of rank 1, 2.71 ms from 12.4 ms, 120 MFLOP at 44.3 GFLOP/s",
+  );
+  assert.equal(
+    describe(span({ lane: "send", kind: "send", duration: 1e-3, bytes: 131072, peer: 1 })),
+    "rank 0, hop 0, send to rank 1, 1.00 ms from 0 s, 131,072 B at 131 MB/s",
+  );
 });
 
 test("numbers have three digits and a unit", () => {
-  assert.deepEqual([0, 1.5e-9, 2.34e-6, 0.0123, 0.9999, 61.2].map(formatTime), ["0 s", "1.50 ns", "2.34 µs", "12.3 ms", "1.00 s", "61.2 s"]);
+  assert.deepEqual([0, 1.5e-9, 2.34e-6, 0.0123, 0.9999, 61.2].map(formatTime), [
+    "0 s",
+    "1.50 ns",
+    "2.34 µs",
+    "12.3 ms",
+    "1.00 s",
+    "61.2 s",
+  ]);
   assert.deepEqual([12, 131072, 5e9].map(formatBytes), ["12 B", "131 kB", "5.00 GB"]);
   assert.equal(formatFlops(1.8795e9), "1.88 GFLOP");
   assert.deepEqual([0, 3.61e-7, Infinity].map(formatError), ["0", "3.6e-7", "infinite"]);

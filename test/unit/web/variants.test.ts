@@ -1,8 +1,9 @@
-// The store of kept kernels: bounded, guarded against what anyone may have written to it, and never silent about a text that fails its check.
+// The store of kept kernels: bounded, guarded against what anyone may have written to it, and never silent about a text
+// that fails its check.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readFile } from "node:fs/promises";
-import { replaced, readShaders, sayKernels } from "../../../engine/gpu/shaders.ts";
+import { readShaders, replaced, sayKernels } from "../../../engine/gpu/shaders.ts";
 import { fingerprint, type KernelVariant, MOST, sayVariant, Variants } from "../../../web/variants.ts";
 import { changedLines } from "../../../web/views/shaders/changes.ts";
 
@@ -11,12 +12,30 @@ function storage(content: Record<string, string> = {}, broken = false): Storage 
   const refuse = () => {
     throw new Error("QuotaExceeded");
   };
-  return { content, getItem: (key: string) => content[key] ?? null, setItem: (key: string, value: string) => (broken ? refuse() : void (content[key] = value)) } as never;
+  return {
+    content,
+    getItem: (key: string) => content[key] ?? null,
+    setItem: (key: string, value: string) => (broken ? refuse() : void (content[key] = value)),
+  } as never;
 }
 
 const variant = (more: Partial<KernelVariant> = {}, passed = true): KernelVariant => ({
-  name: "wide", kernel: "attend", text: "// wide", base: fingerprint("// shipped"), kept: "2026-11-23T00:00:00.000Z",
-  check: { passed, cases: 18, failed: passed ? 0 : 3, out: 1e-7, lse: 2e-7, adapter: "test", software: true, ratios: [0.97] }, ...more,
+  name: "wide",
+  kernel: "attend",
+  text: "// wide",
+  base: fingerprint("// shipped"),
+  kept: "2026-11-23T00:00:00.000Z",
+  check: {
+    passed,
+    cases: 18,
+    failed: passed ? 0 : 3,
+    out: 1e-7,
+    lse: 2e-7,
+    adapter: "test",
+    software: true,
+    ratios: [0.97],
+  },
+  ...more,
 });
 
 test("kept, chosen, renamed, deleted; and the same after a reload", () => {
@@ -61,14 +80,27 @@ test("what cannot be kept is refused with what was found and what is expected", 
 });
 
 test("storage that is closed, full or holds something else is said, and costs nothing that is kept", () => {
-  for (const [closed, why] of [[new Variants(undefined), /closed to this page/], [new Variants(storage({}, true)), /QuotaExceeded/]] as const) {
+  for (
+    const [closed, why] of [[new Variants(undefined), /closed to this page/], [
+      new Variants(storage({}, true)),
+      /QuotaExceeded/,
+    ]] as const
+  ) {
     assert.equal(closed.problem, undefined);
     assert.equal(closed.keep(variant()), undefined);
     assert.match(closed.problem!, why);
     closed.choose("attend", "wide");
     assert.deepEqual(Object.keys(closed.shaders), ["attend"]);
   }
-  for (const text of ["{", "[]", "null", '{"version":2,"variants":[],"chosen":{}}', '{"version":1,"variants":{},"chosen":{}}']) {
+  for (
+    const text of [
+      "{",
+      "[]",
+      "null",
+      '{"version":2,"variants":[],"chosen":{}}',
+      '{"version":1,"variants":{},"chosen":{}}',
+    ]
+  ) {
     const kept = storage({ "ringside.kernels": text });
     const all = new Variants(kept);
     assert.deepEqual([all.all, all.shaders], [[], {}]);
@@ -79,9 +111,23 @@ test("storage that is closed, full or holds something else is said, and costs no
 
 test("entries that are none are left out, and so are choices of what is not there", () => {
   const good = variant();
-  const bad = [null, 3, {}, { ...good, text: 3 }, { ...good, name: "" }, { ...good, check: null }, { ...good, check: { ...good.check, passed: "yes" } }, { ...good, text: "x".repeat(MOST.text + 1) }];
-  const infinite = { ...variant({ name: "nan" }, false), check: { ...good.check, passed: false, out: null, lse: null } };
-  const all = new Variants(storage({ "ringside.kernels": JSON.stringify({ version: 1, variants: [...bad, good, infinite], chosen: { attend: "gone", decode: "wide", constructor: "wide" } }) }));
+  const bad = [null, 3, {}, { ...good, text: 3 }, { ...good, name: "" }, { ...good, check: null }, {
+    ...good,
+    check: { ...good.check, passed: "yes" },
+  }, { ...good, text: "x".repeat(MOST.text + 1) }];
+  const infinite = {
+    ...variant({ name: "nan" }, false),
+    check: { ...good.check, passed: false, out: null, lse: null },
+  };
+  const all = new Variants(
+    storage({
+      "ringside.kernels": JSON.stringify({
+        version: 1,
+        variants: [...bad, good, infinite],
+        chosen: { attend: "gone", decode: "wide", constructor: "wide" },
+      }),
+    }),
+  );
   assert.deepEqual(all.all.map(({ name, check }) => [name, check.out]), [["wide", 1e-7], ["nan", Infinity]]);
   assert.deepEqual(all.inUse, []);
   assert.equal(all.chosen("constructor"), undefined);
@@ -92,18 +138,36 @@ test("reports name a text that replaces a shipped one, and say when it fails its
   assert.equal(sayVariant(fails), "your variant wide, which fails the check");
   const by = { attend: { name: sayVariant(variant()), text: "" }, merge: { name: sayVariant(fails), text: "" } };
   const used = ["attend: tiles (D 64)", "decode: pieces (D 64)", "attend: tiles (D 64)"];
-  assert.equal(sayKernels(used, true, by), "attend: tiles (D 64) · your variant wide + decode: pieces (D 64) + merge · your variant wide, which fails the check");
+  assert.equal(
+    sayKernels(used, true, by),
+    "attend: tiles (D 64) · your variant wide + decode: pieces (D 64) + merge · your variant wide, which fails the check",
+  );
   assert.equal(sayKernels(used, false, by), "attend: tiles (D 64) · your variant wide + decode: pieces (D 64)");
-  assert.equal(sayKernels(used, true, { attend: "// text" }), "attend: tiles (D 64) · a text given in place of the shipped one + decode: pieces (D 64)");
+  assert.equal(
+    sayKernels(used, true, { attend: "// text" }),
+    "attend: tiles (D 64) · a text given in place of the shipped one + decode: pieces (D 64)",
+  );
   assert.equal(sayKernels(used, true), "attend: tiles (D 64) + decode: pieces (D 64)");
   const shipped = await readShaders((url) => readFile(url, "utf8"));
   assert.equal(replaced(shipped, { merge: "// mine", decode: { name: "x", text: "// d" } }).merge, "// mine");
-  assert.throws(() => replaced(shipped, { atend: "" }), { name: "InputError", message: /found a text for "atend", expected one of attend, / });
+  assert.throws(() => replaced(shipped, { atend: "" }), {
+    name: "InputError",
+    message: /found a text for "atend", expected one of attend, /,
+  });
 });
 
 test("changed lines are those outside a longest common subsequence", () => {
   const base = "a\nb\nc\nd\ne";
-  for (const [text, lines] of [["a\nb\nc\nd\ne", []], ["a\nB\nc\nd\ne", [2]], ["a\nc\nd\ne", []], ["x\na\nb\nc\ny\nd\ne\nz", [1, 5, 8]], ["b\na\nc\nd\ne", [2]], ["", [1]]] as const) {
+  for (
+    const [text, lines] of [
+      ["a\nb\nc\nd\ne", []],
+      ["a\nB\nc\nd\ne", [2]],
+      ["a\nc\nd\ne", []],
+      ["x\na\nb\nc\ny\nd\ne\nz", [1, 5, 8]],
+      ["b\na\nc\nd\ne", [2]],
+      ["", [1]],
+    ] as const
+  ) {
     assert.deepEqual([...changedLines(base, text)], lines, text);
   }
   const long = Array.from({ length: 3000 }, (_, i) => `${i}`);

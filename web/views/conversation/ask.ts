@@ -1,8 +1,11 @@
-/** Asks a worker of the page for the rows of a turn and for their check against float64, so that the main thread stays free. */
+/**
+ * Asks a worker of the page for the rows of a turn and for their check against float64, so that the main thread stays
+ * free.
+ */
 import { askWorker } from "../../ask-worker.ts";
 import type { Check } from "../../check.ts";
 import type { CheckInput } from "../../engine.ts";
-import type { Settings, Rows } from "./model.ts";
+import type { Rows, Settings } from "./model.ts";
 
 /** q `[rows, H, D]`, k and v `[rows, Hkv, D]` of one sequence in a turn. */
 export interface TurnRows extends Rows {
@@ -23,7 +26,13 @@ export type Source = Pick<Settings, "seed" | "N" | "H" | "Hkv" | "D" | "wire">;
 /** What the worker is asked. `share`: of a turn's rows, how many to check, 0 to 1; `products` as in CheckInput. */
 export type Request =
   | { readonly kind: "rows"; readonly source: Source; readonly rows: readonly Rows[] }
-  | { readonly kind: "check"; readonly source: Source; readonly outputs: readonly TurnOutput[]; readonly share: number; readonly products: CheckInput["products"] };
+  | {
+    readonly kind: "check";
+    readonly source: Source;
+    readonly outputs: readonly TurnOutput[];
+    readonly share: number;
+    readonly products: CheckInput["products"];
+  };
 
 /** What it answers. */
 export type Response =
@@ -32,11 +41,17 @@ export type Response =
   | { readonly kind: "checked"; readonly check: Check }
   | { readonly kind: "failed"; readonly message: string };
 
-/** The row of the seeded tensors at which a sequence begins: sequences have numbers of their own, however long they get. */
+/**
+ * The row of the seeded tensors at which a sequence begins: sequences have numbers of their own, however long they get.
+ */
 export const firstRow = (sequence: number): number => sequence * 2 ** 24;
 
 /** The seeded rows of a turn. */
-export async function makeRows(source: Source, rows: readonly Rows[], signal: AbortSignal): Promise<readonly TurnRows[]> {
+export async function makeRows(
+  source: Source,
+  rows: readonly Rows[],
+  signal: AbortSignal,
+): Promise<readonly TurnRows[]> {
   return (await ask({ kind: "rows", source, rows }, signal) as Extract<Response, { kind: "rows" }>).rows;
 }
 
@@ -48,8 +63,22 @@ export async function checkTurn(
   signal: AbortSignal,
   onProgress: (done: number, total: number) => void,
 ): Promise<Check> {
-  return (await ask({ kind: "check", source, outputs, share, products }, signal, onProgress) as Extract<Response, { kind: "checked" }>).check;
+  return (await ask({ kind: "check", source, outputs, share, products }, signal, onProgress) as Extract<
+    Response,
+    { kind: "checked" }
+  >).check;
 }
 
-const ask = (request: Request, signal: AbortSignal, onProgress?: (done: number, total: number) => void): Promise<Response> =>
-  askWorker<Response>("the conversation's worker", () => new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }), request, signal, ({ message }) => new Error(message), onProgress);
+const ask = (
+  request: Request,
+  signal: AbortSignal,
+  onProgress?: (done: number, total: number) => void,
+): Promise<Response> =>
+  askWorker<Response>(
+    "the conversation's worker",
+    () => new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }),
+    request,
+    signal,
+    ({ message }) => new Error(message),
+    onProgress,
+  );

@@ -1,4 +1,7 @@
-/** The Conversation view: its settings as a sentence, its turns as a list, the step that is looked at, and that step's timeline. */
+/**
+ * The Conversation view: its settings as a sentence, its turns as a list, the step that is looked at, and that step's
+ * timeline.
+ */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { download } from "../../elements/download.ts";
 import { Follow } from "../../elements/follow.ts";
@@ -27,10 +30,12 @@ export class RingsideConversation extends LitElement {
   #frame = 0;
   /** Decode steps come faster than a screen shows them: one update a frame. */
   #update = () => {
-    if (this.#frame === 0) this.#frame = requestAnimationFrame(() => {
-      this.#frame = 0;
-      this.requestUpdate();
-    });
+    if (this.#frame === 0) {
+      this.#frame = requestAnimationFrame(() => {
+        this.#frame = 0;
+        this.requestUpdate();
+      });
+    }
   };
 
   constructor() {
@@ -69,22 +74,51 @@ export class RingsideConversation extends LitElement {
     const { state, running, steps } = store.talk;
     const done = store.selected;
     const { conversation } = state;
-    const note = running ? doing(state) : state.phase === "failed" || state.phase === "cancelled" ? "It ended before there was anything to draw." : "Nothing has run yet: the spans of the step that is looked at are drawn here as they were measured.";
+    const note = running
+      ? doing(state)
+      : state.phase === "failed" || state.phase === "cancelled"
+      ? "It ended before there was anything to draw."
+      : "Nothing has run yet: the spans of the step that is looked at are drawn here as they were measured.";
     return html`
-      <div class="top"><ringside-conversation-sentence .store=${store} @seek=${this.#seek}></ringside-conversation-sentence></div>
+      <div class="top">
+        <ringside-conversation-sentence .store=${store} @seek=${this.#seek}></ringside-conversation-sentence>
+      </div>
       <div class="stage" ${scrolls("Turns and steps")}>
         <div class="result ${store.stale && !running ? "old" : ""}">
           <div class="first">
-            ${store.stale && !running ? html`<p class="stale">The conversation has changed since these steps ran: Run begins it anew.</p>` : nothing}
+            ${store.stale && !running
+              ? html`<p class="stale">The conversation has changed since these steps ran: Run begins it anew.</p>`
+              : nothing}
             ${turnTable(store)}
             <p class="add">
-              <button class="button" @click=${() => store.addTurn()} ?disabled=${store.draft.turns.length >= 24}>Add a turn</button>
-              ${running || steps.length === 0 ? html`<span class="quiet">A turn is a prompt, prefilled in one pass, and a reply, decoded a token a step.</span>` : html`<button class="button" @click=${this.#trace}>Trace for Perfetto</button> <button class="button" @click=${this.#report}>Report as JSON</button>`}
+              <button class="button" @click=${() =>
+                store.addTurn()} ?disabled=${store.draft.turns.length >= 24}>Add a turn</button>
+              ${running || steps.length === 0
+                ? html`<span class="quiet">A turn is a prompt, prefilled in one pass, and a reply, decoded a token a step.</span>`
+                : html`
+                  <button class="button" @click=${this.#trace}>Trace for Perfetto</button> <button class="button"
+                    @click=${this.#report}>Report as JSON</button>
+                `}
             </p>
           </div>
           <div class="second">
             <div class="verdict">
-              ${running ? progress(store) : state.phase === "failed" ? failed(state) : state.phase === "cancelled" ? html`<section aria-labelledby="cancelled"><h2 id="cancelled" class="title">Cancelled</h2><p>${steps.length === 0 ? "It was stopped before its first step was done." : "What was done stays; every rank’s cache is as the last step left it. Run goes on from there."}</p></section>` : steps.length === 0 ? preview(store) : nothing}
+              ${running
+                ? progress(store)
+                : state.phase === "failed"
+                ? failed(state)
+                : state.phase === "cancelled"
+                ? html`
+                  <section aria-labelledby="cancelled">
+                    <h2 id="cancelled" class="title">Cancelled</h2>
+                    <p>${steps.length === 0
+                      ? "It was stopped before its first step was done."
+                      : "What was done stays; every rank’s cache is as the last step left it. Run goes on from there."}</p>
+                  </section>
+                `
+                : steps.length === 0
+                ? preview(store)
+                : nothing}
               ${running ? nothing : verdict(store)}
             </div>
             ${conversation === undefined ? nothing : inspector(store, conversation)}
@@ -92,7 +126,10 @@ export class RingsideConversation extends LitElement {
         </div>
       </div>
       <div class="time" ${scrolls("Timeline of the step")}>
-        <ringside-timeline .heading=${done === undefined ? "Timeline" : `Timeline: turn ${done.step.turn + 1}, ${stepName(store, done)}`} .spans=${done?.report.spans ?? none} .ranks=${done?.report.ranks ?? store.reading.conversation?.N ?? 4} .note=${note}></ringside-timeline>
+        <ringside-timeline .heading=${done === undefined
+          ? "Timeline"
+          : `Timeline: turn ${done.step.turn + 1}, ${stepName(store, done)}`} .spans=${done?.report.spans ??
+          none} .ranks=${done?.report.ranks ?? store.reading.conversation?.N ?? 4} .note=${note}></ringside-timeline>
       </div>
       <p class="unseen" role="status">${news(state)}</p>
     `;

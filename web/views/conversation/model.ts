@@ -1,5 +1,18 @@
-/** A conversation as the page knows it: its turns and settings as typed, their check, their form in the address, and the steps that they come to. */
-import { type Draft as LabDraft, type Experiment, type Field as LabField, draftOf as labDraft, defaults as labDefaults, fromQuery as labFromQuery, names as labNames, read as labRead, tidy as labTidy } from "../../experiment.ts";
+/**
+ * A conversation as the page knows it: its turns and settings as typed, their check, their form in the address, and the
+ * steps that they come to.
+ */
+import {
+  defaults as labDefaults,
+  type Draft as LabDraft,
+  draftOf as labDraft,
+  type Experiment,
+  type Field as LabField,
+  fromQuery as labFromQuery,
+  names as labNames,
+  read as labRead,
+  tidy as labTidy,
+} from "../../experiment.ts";
 import { formatCount } from "../../format.ts";
 import { parseCount } from "../../quantity.ts";
 
@@ -40,7 +53,17 @@ export interface Conversation extends Settings {
   readonly kill: Kill | null;
 }
 
-const shared = ["N", "H", "Hkv", "D", "wire", "bandwidth", "latency", "seed", "backend"] as const satisfies readonly LabField[];
+const shared = [
+  "N",
+  "H",
+  "Hkv",
+  "D",
+  "wire",
+  "bandwidth",
+  "latency",
+  "seed",
+  "backend",
+] as const satisfies readonly LabField[];
 type Shared = (typeof shared)[number];
 
 /** A field of the sentence. */
@@ -58,7 +81,9 @@ export interface Draft {
   readonly turns: readonly (readonly PartDraft[])[];
 }
 
-/** A draft read: a conversation, or what is wrong where. A part's place is `turn-sequence-prompt` or `-reply`, from 0. */
+/**
+ * A draft read: a conversation, or what is wrong where. A part's place is `turn-sequence-prompt` or `-reply`, from 0.
+ */
 export interface Reading {
   readonly conversation?: Conversation;
   readonly problems: ReadonlyMap<string, string>;
@@ -67,7 +92,13 @@ export interface Reading {
 /** What each field is called in messages. */
 export const names: Readonly<Record<Field, string>> = {
   ...(Object.fromEntries(shared.map((field) => [field, labNames[field]])) as Record<Shared, string>),
-  sequences: "Sequences", prefills: "Prefills", capacity: "Cache of a rank", kill: "Rank that dies", killHop: "Hop at which it dies", killMode: "Step in which it dies", killTurn: "Turn in which it dies",
+  sequences: "Sequences",
+  prefills: "Prefills",
+  capacity: "Cache of a rank",
+  kill: "Rank that dies",
+  killHop: "Hop at which it dies",
+  killMode: "Step in which it dies",
+  killTurn: "Turn in which it dies",
 };
 
 /** The values of the fields that are chosen from a list, with what a person reads. */
@@ -96,8 +127,22 @@ export const letter = (sequence: number): string => String.fromCharCode(65 + seq
 
 /** What the view opens with. */
 export const defaults: Conversation = {
-  seed: labDefaults.seed, H: labDefaults.H, Hkv: labDefaults.Hkv, D: labDefaults.D, N: labDefaults.N, wire: labDefaults.wire, link: labDefaults.link, backend: labDefaults.backend,
-  sequences: 1, turns: [[{ prompt: 1024, reply: 4 }], [{ prompt: 32, reply: 4 }], [{ prompt: 24, reply: 4 }], [{ prompt: 48, reply: 4 }]], prefills: "auto", capacity: 1024, kill: null,
+  seed: labDefaults.seed,
+  H: labDefaults.H,
+  Hkv: labDefaults.Hkv,
+  D: labDefaults.D,
+  N: labDefaults.N,
+  wire: labDefaults.wire,
+  link: labDefaults.link,
+  backend: labDefaults.backend,
+  sequences: 1,
+  turns: [[{ prompt: 1024, reply: 4 }], [{ prompt: 32, reply: 4 }], [{ prompt: 24, reply: 4 }], [{
+    prompt: 48,
+    reply: 4,
+  }]],
+  prefills: "auto",
+  capacity: 1024,
+  kill: null,
 };
 
 /** The fields as they are written for a conversation. */
@@ -106,10 +151,18 @@ export function draftOf(c: Conversation): Draft {
   const { kill } = c;
   return {
     fields: {
-      ...pick(lab), sequences: String(c.sequences), prefills: c.prefills, capacity: formatCount(c.capacity),
-      kill: kill === null ? "none" : String(kill.rank), killHop: String(kill?.hop ?? 0), killMode: kill?.mode ?? "prefill", killTurn: String((kill?.turn ?? 1) + 1),
+      ...pick(lab),
+      sequences: String(c.sequences),
+      prefills: c.prefills,
+      capacity: formatCount(c.capacity),
+      kill: kill === null ? "none" : String(kill.rank),
+      killHop: String(kill?.hop ?? 0),
+      killMode: kill?.mode ?? "prefill",
+      killTurn: String((kill?.turn ?? 1) + 1),
     },
-    turns: c.turns.map((turn) => turn.map(({ prompt, reply }) => ({ prompt: formatCount(prompt), reply: formatCount(reply) }))),
+    turns: c.turns.map((turn) =>
+      turn.map(({ prompt, reply }) => ({ prompt: formatCount(prompt), reply: formatCount(reply) }))
+    ),
   };
 }
 
@@ -119,17 +172,28 @@ function pick(lab: LabDraft): Record<Shared, string> {
 
 /** Reads a draft; everything that does not fit is named with what was found and what is expected. */
 export function read({ fields, turns }: Draft): Reading {
-  const lab = labRead({ ...labDraft({ ...labDefaults, T: 1, P: 0 }), ...Object.fromEntries(shared.map((field) => [field, fields[field]])) });
+  const lab = labRead({
+    ...labDraft({ ...labDefaults, T: 1, P: 0 }),
+    ...Object.fromEntries(shared.map((field) => [field, fields[field]])),
+  });
   const problems = new Map<string, string>(lab.problems);
   const wrong = (place: string, name: string, found: string, expected: string) => {
-    if (!problems.has(place)) problems.set(place, `${name}: found ${found.trim() === "" ? "nothing" : found}, expected ${expected}.`);
+    if (!problems.has(place)) {
+      problems.set(place, `${name}: found ${found.trim() === "" ? "nothing" : found}, expected ${expected}.`);
+    }
   };
   const whole = (place: string, name: string, text: string, least: number, most: number) => {
     const value = parseCount(text);
-    if (!(value >= least && value <= most)) wrong(place, name, text, `a whole number from ${formatCount(least)} to ${formatCount(most)}`);
+    if (!(value >= least && value <= most)) {
+      wrong(place, name, text, `a whole number from ${formatCount(least)} to ${formatCount(most)}`);
+    }
     return value;
   };
-  for (const field of ["sequences", "prefills", "killMode"] as const) if (!Object.hasOwn(choices[field], fields[field])) wrong(field, names[field], fields[field], Object.keys(choices[field]).join(" or "));
+  for (const field of ["sequences", "prefills", "killMode"] as const) {
+    if (!Object.hasOwn(choices[field], fields[field])) {
+      wrong(field, names[field], fields[field], Object.keys(choices[field]).join(" or "));
+    }
+  }
   const sequences = Number(fields.sequences);
   const capacity = whole("capacity", names.capacity, fields.capacity, 1, MAX_TOKENS);
   if (turns.length < 1 || turns.length > MAX_TURNS) wrong("turns", "Turns", String(turns.length), `1 to ${MAX_TURNS}`);
@@ -137,31 +201,78 @@ export function read({ fields, turns }: Draft): Reading {
   const parts = turns.map((turn, t) => {
     const out = turn.map(({ prompt, reply }, s): Part => {
       const name = `Turn ${t + 1}${turn.length > 1 ? `, ${letter(s)}` : ""}`;
-      const part = { prompt: whole(place(t, s, "prompt"), `${name}, prompt`, prompt, 0, MAX_TOKENS), reply: whole(place(t, s, "reply"), `${name}, reply`, reply, 0, MAX_REPLY) };
-      if (part.reply > 0 && part.prompt + held[s] === 0) wrong(place(t, s, "prompt"), `${name}, prompt`, prompt, "at least 1 token, for the reply to have something to attend to");
+      const part = {
+        prompt: whole(place(t, s, "prompt"), `${name}, prompt`, prompt, 0, MAX_TOKENS),
+        reply: whole(place(t, s, "reply"), `${name}, reply`, reply, 0, MAX_REPLY),
+      };
+      if (part.reply > 0 && part.prompt + held[s] === 0) {
+        wrong(
+          place(t, s, "prompt"),
+          `${name}, prompt`,
+          prompt,
+          "at least 1 token, for the reply to have something to attend to",
+        );
+      }
       held[s] += part.prompt + part.reply;
       return part;
     });
-    if (out.every(({ prompt, reply }) => prompt + reply === 0)) wrong(place(t, 0, "prompt"), `Turn ${t + 1}`, "no token", "at least one, in the prompt or the reply");
+    if (out.every(({ prompt, reply }) => prompt + reply === 0)) {
+      wrong(place(t, 0, "prompt"), `Turn ${t + 1}`, "no token", "at least one, in the prompt or the reply");
+    }
     return out;
   });
   const { experiment } = lab;
   let kill: Kill | null = null;
   if (fields.kill !== "none") {
     const most = experiment?.N ?? 64;
-    kill = { rank: whole("kill", names.kill, fields.kill, 0, most - 1), turn: whole("killTurn", names.killTurn, fields.killTurn, 1, Math.max(1, turns.length)) - 1, mode: fields.killMode as Kill["mode"], hop: whole("killHop", names.killHop, fields.killHop, 0, Math.max(0, most - 2)) };
-    if (experiment?.N === 1) wrong("kill", names.kill, fields.kill, "none: one rank sends nothing, so there is no hop to die at");
+    kill = {
+      rank: whole("kill", names.kill, fields.kill, 0, most - 1),
+      turn: whole("killTurn", names.killTurn, fields.killTurn, 1, Math.max(1, turns.length)) - 1,
+      mode: fields.killMode as Kill["mode"],
+      hop: whole("killHop", names.killHop, fields.killHop, 0, Math.max(0, most - 2)),
+    };
+    if (experiment?.N === 1) {
+      wrong("kill", names.kill, fields.kill, "none: one rank sends nothing, so there is no hop to die at");
+    }
     const what = kill.mode === "prefill" ? "prompt" : "reply";
-    if (problems.size === 0 && parts[kill.turn].every((part) => part[what] === 0)) wrong("killMode", names.killMode, choices.killMode[kill.mode], `a step that turn ${kill.turn + 1} has`);
+    if (problems.size === 0 && parts[kill.turn].every((part) => part[what] === 0)) {
+      wrong("killMode", names.killMode, choices.killMode[kill.mode], `a step that turn ${kill.turn + 1} has`);
+    }
   }
   if (experiment !== undefined && problems.size === 0) {
     const rows = held.reduce((sum, n) => sum + n, 0);
     const most = Math.floor(MAX_ELEMENTS / (experiment.H * experiment.D));
-    if (rows > most) wrong(place(0, 0, "prompt"), "All turns together", `${formatCount(rows)} tokens`, `at most ${formatCount(most)} of ${experiment.H} × ${experiment.D} (a tensor of this page has at most 67,108,864 numbers here)`);
+    if (rows > most) {
+      wrong(
+        place(0, 0, "prompt"),
+        "All turns together",
+        `${formatCount(rows)} tokens`,
+        `at most ${
+          formatCount(most)
+        } of ${experiment.H} × ${experiment.D} (a tensor of this page has at most 67,108,864 numbers here)`,
+      );
+    }
   }
   if (problems.size > 0 || experiment === undefined) return { problems };
   const { seed, H, Hkv, D, N, wire, link, backend } = experiment;
-  return { problems, conversation: { seed, H, Hkv, D, N, wire, link, backend, sequences, turns: parts, prefills: fields.prefills as Prefills, capacity, kill } };
+  return {
+    problems,
+    conversation: {
+      seed,
+      H,
+      Hkv,
+      D,
+      N,
+      wire,
+      link,
+      backend,
+      sequences,
+      turns: parts,
+      prefills: fields.prefills as Prefills,
+      capacity,
+      kill,
+    },
+  };
 }
 
 /** The place of a part's field. */
@@ -169,17 +280,24 @@ export function place(turn: number, sequence: number, what: "prompt" | "reply"):
   return `${turn}-${sequence}-${what}`;
 }
 
-/** Turns as the address writes them: `1024.4_96.4,32.4_0.0` is prompt.reply, `_` between sequences, `,` between turns. */
+/**
+ * Turns as the address writes them: `1024.4_96.4,32.4_0.0` is prompt.reply, `_` between sequences, `,` between turns.
+ */
 export function turnsText(turns: readonly Turn[]): string {
   return turns.map((turn) => turn.map(({ prompt, reply }) => `${prompt}.${reply}`).join("_")).join(",");
 }
 
-/** Turns of that form, as drafts of `sequences` parts each; a part that is not there is empty. What cannot be read stays in its field. */
+/**
+ * Turns of that form, as drafts of `sequences` parts each; a part that is not there is empty. What cannot be read stays
+ * in its field.
+ */
 export function turnsOf(text: string): PartDraft[][] {
-  const turns = text.split(",").filter((turn) => turn !== "").map((turn) => turn.split("_").map((part) => {
-    const [prompt = "0", reply = "0"] = part.split(".");
-    return { prompt: tidyCount(prompt), reply: tidyCount(reply) };
-  }));
+  const turns = text.split(",").filter((turn) => turn !== "").map((turn) =>
+    turn.split("_").map((part) => {
+      const [prompt = "0", reply = "0"] = part.split(".");
+      return { prompt: tidyCount(prompt), reply: tidyCount(reply) };
+    })
+  );
   const sequences = Math.max(1, ...turns.map((turn) => turn.length));
   return turns.map((turn) => Array.from({ length: sequences }, (_, s) => turn[s] ?? { prompt: "0", reply: "0" }));
 }
@@ -221,8 +339,22 @@ function tidyCount(text: string): string {
 
 /** A draft with every field as the page writes it. */
 export function tidied({ fields, turns }: Draft): Draft {
-  const texts = Object.entries(fields).map(([field, text]) => [field, (shared as readonly string[]).includes(field) ? labTidy(field as LabField, text) : field === "capacity" ? tidyCount(text.trim()) : text.trim()]);
-  return { fields: Object.fromEntries(texts), turns: turns.map((turn) => turn.map(({ prompt, reply }) => ({ prompt: tidyCount(prompt.trim()), reply: tidyCount(reply.trim()) }))) };
+  const texts = Object.entries(fields).map((
+    [field, text],
+  ) => [
+    field,
+    (shared as readonly string[]).includes(field)
+      ? labTidy(field as LabField, text)
+      : field === "capacity"
+      ? tidyCount(text.trim())
+      : text.trim(),
+  ]);
+  return {
+    fields: Object.fromEntries(texts),
+    turns: turns.map((turn) =>
+      turn.map(({ prompt, reply }) => ({ prompt: tidyCount(prompt.trim()), reply: tidyCount(reply.trim()) }))
+    ),
+  };
 }
 
 /** Rows of one sequence in a step: rows `from .. from + rows` of it. */
@@ -241,18 +373,25 @@ export interface Step {
   readonly rows: readonly Rows[];
 }
 
-/** The steps of all turns: one fused prefill of the prompts, then one decode step for each token of the longest reply. */
+/**
+ * The steps of all turns: one fused prefill of the prompts, then one decode step for each token of the longest reply.
+ */
 export function stepsOf({ turns, sequences }: Pick<Conversation, "turns" | "sequences">): Step[] {
   const held = new Array<number>(sequences).fill(0);
   return turns.flatMap((parts, turn) => {
     const steps: Step[] = [];
     const add = (mode: Step["mode"], count: (part: Part) => number) => {
-      const rows = parts.flatMap((part, sequence): Rows[] => (count(part) === 0 ? [] : [{ sequence, from: held[sequence], rows: count(part) }]));
+      const rows = parts.flatMap((
+        part,
+        sequence,
+      ): Rows[] => (count(part) === 0 ? [] : [{ sequence, from: held[sequence], rows: count(part) }]));
       for (const { sequence, rows: n } of rows) held[sequence] += n;
       if (rows.length > 0) steps.push({ turn, index: steps.length, mode, rows });
     };
     add("prefill", (part) => part.prompt);
-    for (let j = 0, longest = Math.max(...parts.map((part) => part.reply)); j < longest; j++) add("decode", (part) => (part.reply > j ? 1 : 0));
+    for (let j = 0, longest = Math.max(...parts.map((part) => part.reply)); j < longest; j++) {
+      add("decode", (part) => (part.reply > j ? 1 : 0));
+    }
     return steps;
   });
 }
@@ -267,11 +406,19 @@ export function rowsOfTurn(c: Pick<Conversation, "turns">, turn: number): Rows[]
 
 /** Tokens of each sequence when all turns are done. */
 export function lengthsOf({ turns, sequences }: Pick<Conversation, "turns" | "sequences">): number[] {
-  return Array.from({ length: sequences }, (_, s) => turns.reduce((sum, parts) => sum + parts[s].prompt + parts[s].reply, 0));
+  return Array.from(
+    { length: sequences },
+    (_, s) => turns.reduce((sum, parts) => sum + parts[s].prompt + parts[s].reply, 0),
+  );
 }
 
-/** True where `next` goes on from what has run: `turns` turns begun under the same settings. How prefills go round and who dies may change on the way. */
+/**
+ * True where `next` goes on from what has run: `turns` turns begun under the same settings. How prefills go round and
+ * who dies may change on the way.
+ */
 export function continues(ran: Conversation, next: Conversation, turns: number): boolean {
-  const settings = ({ seed, H, Hkv, D, N, wire, link, backend, sequences, capacity }: Conversation) => JSON.stringify([seed, H, Hkv, D, N, wire, link, backend, sequences, capacity]);
-  return settings(ran) === settings(next) && next.turns.length >= turns && turnsText(ran.turns.slice(0, turns)) === turnsText(next.turns.slice(0, turns));
+  const settings = ({ seed, H, Hkv, D, N, wire, link, backend, sequences, capacity }: Conversation) =>
+    JSON.stringify([seed, H, Hkv, D, N, wire, link, backend, sequences, capacity]);
+  return settings(ran) === settings(next) && next.turns.length >= turns &&
+    turnsText(ran.turns.slice(0, turns)) === turnsText(next.turns.slice(0, turns));
 }

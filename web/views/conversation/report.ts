@@ -5,9 +5,25 @@ import type { Conversation } from "./model.ts";
 
 /** The conversation, every step's report, what happened on the way, the checks, and the address that reproduces it. */
 export function reportJson({ conversation, backend, entries, checks }: TalkState, address: string): string {
-  const steps = entries.flatMap((entry) => (entry.kind === "step" ? [{ turn: entry.step.turn, ...entry.report, capacity: entry.capacity }] : []));
-  const incidents = entries.flatMap((entry) => (entry.kind === "step" ? [] : [{ ...entry, step: undefined, turn: entry.step.turn, mode: entry.step.mode }]));
-  return JSON.stringify({ address, conversation, backend, steps, incidents, checks: [...checks].map(([turn, check]) => ({ turn, ...check })), check: overall(checks) ?? null }, null, 2);
+  const steps = entries.flatMap((
+    entry,
+  ) => (entry.kind === "step" ? [{ turn: entry.step.turn, ...entry.report, capacity: entry.capacity }] : []));
+  const incidents = entries.flatMap((
+    entry,
+  ) => (entry.kind === "step" ? [] : [{ ...entry, step: undefined, turn: entry.step.turn, mode: entry.step.mode }]));
+  return JSON.stringify(
+    {
+      address,
+      conversation,
+      backend,
+      steps,
+      incidents,
+      checks: [...checks].map(([turn, check]) => ({ turn, ...check })),
+      check: overall(checks) ?? null,
+    },
+    null,
+    2,
+  );
 }
 
 /** The spans of all steps, one after the other. */

@@ -1,4 +1,7 @@
-/** The conversation's settings as one sentence whose parts are edited in place, with Run, Next turn, Cancel and the adapter's badge. */
+/**
+ * The conversation's settings as one sentence whose parts are edited in place, with Run, Next turn, Cancel and the
+ * adapter's badge.
+ */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { badge, badgeStyle } from "../../elements/badge.ts";
@@ -26,26 +29,46 @@ export class RingsideConversationSentence extends LitElement {
 
   #marks(field: string): { readonly invalid: unknown; readonly by: unknown } {
     const problem = this.store.reading.problems.get(field);
-    return { invalid: problem === undefined ? nothing : "true", by: problem === undefined ? nothing : `problem-${field}` };
+    return {
+      invalid: problem === undefined ? nothing : "true",
+      by: problem === undefined ? nothing : `problem-${field}`,
+    };
   }
 
   #text(field: Field, numeric = true): TemplateResult {
     const value = this.store.draft.fields[field];
     const { invalid, by } = this.#marks(field);
-    return html`<input id=${field} .value=${live(value)} style="--length:${Math.max(1, value.length)}" size=${Math.max(1, value.length)} autocomplete="off" spellcheck="false"
-      aria-label=${names[field]} title=${names[field]} inputmode=${numeric ? "numeric" : "text"} list=${field === "bandwidth" ? "links" : nothing} aria-invalid=${invalid} aria-describedby=${by}
-      @input=${(event: Event) => this.#typed(field, event.target as HTMLInputElement)} @change=${(event: Event) => this.store.edit(field, (event.target as HTMLInputElement).value)} />`;
+    return html`
+      <input id=${field} .value=${live(value)} style="--length:${Math.max(1, value.length)}" size=${Math.max(
+        1,
+        value.length,
+      )} autocomplete="off"
+        spellcheck="false"
+        aria-label=${names[field]} title=${names[field]} inputmode=${numeric
+          ? "numeric"
+          : "text"} list=${field === "bandwidth" ? "links" : nothing} aria-invalid=${invalid}
+        aria-describedby=${by}
+        @input=${(event: Event) => this.#typed(field, event.target as HTMLInputElement)} @change=${(event: Event) =>
+          this.store.edit(field, (event.target as HTMLInputElement).value)} />
+    `;
   }
 
   #choice(field: Field, known: Readonly<Record<string, string>>): TemplateResult {
     const value = this.store.draft.fields[field];
     const { invalid, by } = this.#marks(field);
     const options = Object.entries(known);
-    return html`<span class="choice"><select id=${field} aria-label=${names[field]} title=${names[field]} .value=${live(value)} aria-invalid=${invalid} aria-describedby=${by}
-      @change=${(event: Event) => this.store.edit(field, (event.target as HTMLSelectElement).value)}>
-      ${options.some(([key]) => key === value) ? nothing : html`<option value=${value} selected>${value}</option>`}
-      ${options.map(([key, label]) => html`<option value=${key} ?selected=${key === value}>${label}</option>`)}
-    </select></span>`;
+    return html`
+      <span
+        class="choice"><select id=${field} aria-label=${names[field]} title=${names[field]} .value=${live(
+          value,
+        )} aria-invalid=${invalid} aria-describedby=${by}
+            @change=${(event: Event) => this.store.edit(field, (event.target as HTMLSelectElement).value)}>
+            ${options.some(([key]) => key === value)
+              ? nothing
+              : html`<option value=${value} selected>${value}</option>`}
+            ${options.map(([key, label]) => html`<option value=${key} ?selected=${key === value}>${label}</option>`)}
+          </select></span>
+    `;
   }
 
   #typed(field: Field, input: HTMLInputElement): void {
@@ -74,7 +97,9 @@ export class RingsideConversationSentence extends LitElement {
     const { fields } = store.draft;
     const off = fields.bandwidth === "off";
     const ranks = Number(fields.N);
-    const ranksKnown = Number.isInteger(ranks) && ranks >= 1 && ranks <= 64 ? Array.from({ length: ranks }, (_, r) => [String(r), `kill rank ${r}`]) : [];
+    const ranksKnown = Number.isInteger(ranks) && ranks >= 1 && ranks <= 64
+      ? Array.from({ length: ranks }, (_, r) => [String(r), `kill rank ${r}`])
+      : [];
     const own = [...problems].filter(([field]) => Object.hasOwn(names, field));
     const between = !running && store.goesOn && store.talk.steps.length > 0;
     const last = store.talk.steps.length === 0 && !running;
@@ -91,20 +116,42 @@ export class RingsideConversationSentence extends LitElement {
         <span>seed ${this.#text("seed")},</span>
         <span>on ${this.#choice("backend", backendChoices(store.adapter?.webgpu))};</span>
         <span>${this.#choice("kill", { none: "no rank dies", ...Object.fromEntries(ranksKnown) })}</span>
-        ${fields.kill === "none" ? nothing : html`<span>at hop ${this.#text("killHop")}</span> <span>of the ${this.#choice("killMode", lists.killMode)}</span> <span>of turn ${this.#text("killTurn")}</span>`}
+        ${
+      fields.kill === "none"
+        ? nothing
+        : html`<span>at hop ${this.#text("killHop")}</span> <span>of the ${
+          this.#choice("killMode", lists.killMode)
+        }</span> <span>of turn ${this.#text("killTurn")}</span>`
+    }
       </p>
       <datalist id="links"><option value="off"></option><option value="100 MB/s"></option><option value="1 GB/s"></option><option value="12.5 GB/s"></option><option value="50 GB/s"></option><option value="400 GB/s"></option></datalist>
       <div class="run">
         <div class="buttons">
-          ${running
-            ? html`<button type="button" class="button" @click=${() => store.talk.cancel()}>Cancel</button>`
-            : html`<button type="submit" class="button primary">${between ? "Run the rest" : last || conversation === undefined || store.stale ? "Run" : "Run again"}</button>`}
-          <button type="button" class="button" ?disabled=${running || (!between && !last && !store.stale)} @click=${() => this.#run("turn")}>${last || (store.stale && !running) ? "First turn" : "Next turn"}</button>
-          ${between ? html`<button type="button" class="button" @click=${() => void store.startOver()}>Start over</button>` : nothing}
+          ${
+      running
+        ? html`<button type="button" class="button" @click=${() => store.talk.cancel()}>Cancel</button>`
+        : html`<button type="submit" class="button primary">${
+          between ? "Run the rest" : last || conversation === undefined || store.stale ? "Run" : "Run again"
+        }</button>`
+    }
+          <button type="button" class="button" ?disabled=${
+      running || (!between && !last && !store.stale)
+    } @click=${() => this.#run("turn")}>${last || (store.stale && !running) ? "First turn" : "Next turn"}</button>
+          ${
+      between
+        ? html`<button type="button" class="button" @click=${() => void store.startOver()}>Start over</button>`
+        : nothing
+    }
         </div>
         ${badge(store.adapter, fields.backend, { phase: "empty" })}
       </div>
-      ${own.length === 0 ? nothing : html`<div class="problems" role="alert"><ul>${own.map(([field, problem]) => html`<li id="problem-${field}">${problem}</li>`)}</ul></div>`}
+      ${
+      own.length === 0 ? nothing : html`
+        <div class="problems" role="alert">
+          <ul>${own.map(([field, problem]) => html`<li id="problem-${field}">${problem}</li>`)}</ul>
+        </div>
+      `
+    }
     </form>`;
   }
 
@@ -115,7 +162,9 @@ export class RingsideConversationSentence extends LitElement {
   protected override updated(): void {
     // Run and Cancel are one place for the keyboard: the focus stays on whichever is there.
     const { running } = this.store.talk;
-    if (running !== this.#wasRunning && this.#focusOnButton) this.renderRoot.querySelector<HTMLElement>(".run .button")?.focus();
+    if (running !== this.#wasRunning && this.#focusOnButton) {
+      this.renderRoot.querySelector<HTMLElement>(".run .button")?.focus();
+    }
     this.#wasRunning = running;
   }
 

@@ -1,10 +1,28 @@
-/** The view's state in one place: the conversation as typed, the one that runs, which step is looked at, and the address that reproduces it. */
+/**
+ * The view's state in one place: the conversation as typed, the one that runs, which step is looked at, and the address
+ * that reproduces it.
+ */
 import type { Backend } from "../../engine.ts";
 import type { Session } from "../../session.ts";
-import { type Draft, type Field, fromQuery, letter, type PartDraft, presets, read, type Reading, tidied, toQuery, turnsOf } from "./model.ts";
+import {
+  type Draft,
+  type Field,
+  fromQuery,
+  letter,
+  type PartDraft,
+  presets,
+  read,
+  type Reading,
+  tidied,
+  toQuery,
+  turnsOf,
+} from "./model.ts";
 import { type Done, Talk } from "./talk.ts";
 
-/** Fires "change" whenever anything of it changed. It outlives the view's element: another view may be opened while it runs. */
+/**
+ * Fires "change" whenever anything of it changed. It outlives the view's element: another view may be opened while it
+ * runs.
+ */
 export class Store extends EventTarget {
   readonly talk = new Talk();
   readonly #page: Session;
@@ -82,7 +100,12 @@ export class Store extends EventTarget {
   }
 
   typePart(turn: number, sequence: number, what: keyof PartDraft, text: string): void {
-    this.#draft = { ...this.#draft, turns: this.#draft.turns.map((parts, t) => parts.map((part, s) => (t === turn && s === sequence ? { ...part, [what]: text } : part))) };
+    this.#draft = {
+      ...this.#draft,
+      turns: this.#draft.turns.map((parts, t) =>
+        parts.map((part, s) => (t === turn && s === sequence ? { ...part, [what]: text } : part))
+      ),
+    };
   }
 
   /** Reads everything that was typed; the address follows as soon as it can be read. */
@@ -94,7 +117,9 @@ export class Store extends EventTarget {
     this.type(field, text);
     if (field === "sequences") {
       const sequences = text === "2" ? 2 : 1;
-      const turns = this.#draft.turns.map((parts, t) => Array.from({ length: sequences }, (_, s) => parts[s] ?? { prompt: t === 0 ? "96" : "24", reply: "4" }));
+      const turns = this.#draft.turns.map((parts, t) =>
+        Array.from({ length: sequences }, (_, s) => parts[s] ?? { prompt: t === 0 ? "96" : "24", reply: "4" })
+      );
       this.#draft = { ...this.#draft, turns };
     }
     this.commit();
@@ -124,7 +149,9 @@ export class Store extends EventTarget {
     if (conversation === undefined || this.talk.running) return;
     this.#selected = undefined;
     // Before the browser has said what adapter it has, the back-end is not known.
-    if (this.adapter === undefined) await new Promise<void>((resolve) => this.#page.addEventListener("change", () => resolve(), { once: true }));
+    if (this.adapter === undefined) {
+      await new Promise<void>((resolve) => this.#page.addEventListener("change", () => resolve(), { once: true }));
+    }
     await this.talk.run(conversation, this.backend, until);
   }
 
@@ -159,7 +186,7 @@ const stores = new WeakMap<Session, Store>();
 /** The store of the page. */
 export function storeOf(page: Session): Store {
   let store = stores.get(page);
-  if (store === undefined) stores.set(page, (store = new Store(page)));
+  if (store === undefined) stores.set(page, store = new Store(page));
   return store;
 }
 

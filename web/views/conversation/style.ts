@@ -64,11 +64,13 @@ export const conversationStyle = css`
     display: table-row;
     height: 16px;
   }
-  .turns th, .turns td {
+  .turns th,
+  .turns td {
     padding-left: 12px;
     padding-right: 4px;
   }
-  .turns th:first-child, .turns td:first-child {
+  .turns th:first-child,
+  .turns td:first-child {
     padding-left: 8px;
   }
   .head th {
@@ -122,7 +124,8 @@ export const conversationStyle = css`
       min-width: 28px;
     }
   }
-  .head input:hover, .head input:focus {
+  .head input:hover,
+  .head input:focus {
     background: var(--paper);
     border-bottom-color: var(--ink);
   }
@@ -329,7 +332,8 @@ export const conversationStyle = css`
     }
   }
   @media (max-width: 640px) {
-    .top, .stage {
+    .top,
+    .stage {
       padding: 16px;
     }
     .time {
@@ -338,7 +342,8 @@ export const conversationStyle = css`
     .wide {
       display: none;
     }
-    .turns th, .turns td {
+    .turns th,
+    .turns td {
       padding-left: 4px;
       padding-right: 2px;
       font-size: 12px;
@@ -371,7 +376,9 @@ export const conversationStyle = css`
     :host {
       display: block;
     }
-    .remove, .walk, .add {
+    .remove,
+    .walk,
+    .add {
       display: none;
     }
     .result {

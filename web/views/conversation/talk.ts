@@ -1,6 +1,17 @@
-/** A conversation as it runs: its session on the ranks, step by step, with what failed and was repaired on the way, and the check of each turn. */
+/**
+ * A conversation as it runs: its session on the ranks, step by step, with what failed and was repaired on the way, and
+ * the check of each turn.
+ */
 import type { Check, Errors } from "../../check.ts";
-import { type Backend, type CacheSession, type ClusterFace, type Fault, loadEngine, type StepReport, type StepResult } from "../../engine.ts";
+import {
+  type Backend,
+  type CacheSession,
+  type ClusterFace,
+  type Fault,
+  loadEngine,
+  type StepReport,
+  type StepResult,
+} from "../../engine.ts";
 import { formatCount } from "../../format.ts";
 import { productsOf } from "../../judge.ts";
 import { type Failure, failureOf } from "../../run.ts";
@@ -10,7 +21,16 @@ import { checkTurn, makeRows, type TurnOutput, type TurnRows } from "./ask.ts";
 import { continues, type Conversation, lengthsOf, rowsOfTurn, type Step, stepsOf } from "./model.ts";
 
 /** What is under way, or how it ended. `paused`: some turns are left. */
-export type Phase = "empty" | "starting" | "stepping" | "repairing" | "checking" | "paused" | "done" | "failed" | "cancelled";
+export type Phase =
+  | "empty"
+  | "starting"
+  | "stepping"
+  | "repairing"
+  | "checking"
+  | "paused"
+  | "done"
+  | "failed"
+  | "cancelled";
 
 /** A step that was done. */
 export interface Done {
@@ -49,7 +69,9 @@ export interface TalkState {
 
 const nothing: TalkState = { phase: "empty", entries: [], checks: new Map() };
 
-/** Fires "change" on each. One conversation at a time; its ranks and caches stay until another begins or the page goes. */
+/**
+ * Fires "change" on each. One conversation at a time; its ranks and caches stay until another begins or the page goes.
+ */
 export class Talk extends EventTarget {
   #state: TalkState = nothing;
   #abort: AbortController | undefined;
@@ -84,7 +106,8 @@ export class Talk extends EventTarget {
   /** True where a run would go on from what was done, and not begin anew. */
   continues(next: Conversation | undefined, backend: Backend): boolean {
     const { conversation, backend: before } = this.#state;
-    return conversation !== undefined && next !== undefined && this.#session !== undefined && before === backend && this.#kernels === variants.stamp && continues(conversation, next, this.turnsBegun);
+    return conversation !== undefined && next !== undefined && this.#session !== undefined && before === backend &&
+      this.#kernels === variants.stamp && continues(conversation, next, this.turnsBegun);
   }
 
   /** The step that comes next, where it goes on. */
@@ -97,7 +120,9 @@ export class Talk extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Runs the next turn, or all that are left; begins anew unless it goes on. Resolves when done, failed or cancelled. */
+  /**
+   * Runs the next turn, or all that are left; begins anew unless it goes on. Resolves when done, failed or cancelled.
+   */
   async run(conversation: Conversation, backend: Backend, until: "turn" | "end"): Promise<void> {
     if (this.#abort !== undefined) return;
     const abort = new AbortController();
@@ -105,7 +130,8 @@ export class Talk extends EventTarget {
     this.#abort = abort;
     let at: Step | undefined;
     try {
-      const goesOn = this.continues(conversation, backend) && (this.next(conversation) !== undefined || this.#unchecked.size > 0);
+      const goesOn = this.continues(conversation, backend) &&
+        (this.next(conversation) !== undefined || this.#unchecked.size > 0);
       if (!goesOn) await this.#begin(conversation, backend, signal);
       else {
         this.#set({ phase: "starting", conversation });
@@ -113,7 +139,11 @@ export class Talk extends EventTarget {
       }
       this.#doubtful = false;
       const last = this.next(conversation)?.turn;
-      for (at = this.next(conversation); at !== undefined && (until === "end" || at.turn === last); at = this.next(conversation)) {
+      for (
+        at = this.next(conversation);
+        at !== undefined && (until === "end" || at.turn === last);
+        at = this.next(conversation)
+      ) {
         await this.#do(at, conversation, signal);
         const following = this.next(conversation);
         if (following?.turn !== at.turn) await this.#check(conversation, signal);
@@ -125,12 +155,32 @@ export class Talk extends EventTarget {
       const checking = this.#state.phase === "checking";
       const stepped = this.#state.phase === "stepping" ? at : undefined;
       if (signal.aborted) {
-        const entry: Incident[] = stepped === undefined ? [] : [{ kind: "cancelled", step: stepped, title: "Cancelled", message: "The step was stopped; every rank's cache is as it was before it.", advice: "Run goes on with this step." }];
+        const entry: Incident[] = stepped === undefined ? [] : [{
+          kind: "cancelled",
+          step: stepped,
+          title: "Cancelled",
+          message: "The step was stopped; every rank's cache is as it was before it.",
+          advice: "Run goes on with this step.",
+        }];
         this.#end({ phase: "cancelled", step: stepped, entries: [...this.#state.entries, ...entry] });
       } else {
         const failure = failureOf(error, backend);
-        if (stepped === undefined) this.#end({ phase: "failed", failure: checking ? { ...failure, title: "The check did not finish" } : failure });
-        else this.#end({ phase: "failed", step: stepped, entries: [...this.#state.entries, { kind: "failed", step: stepped, title: error instanceof Error && error.name === "LimitError" ? "The step does not fit" : failure.title, message: failure.message, advice: adviceOf(error) }] });
+        if (stepped === undefined) {
+          this.#end({
+            phase: "failed",
+            failure: checking ? { ...failure, title: "The check did not finish" } : failure,
+          });
+        } else {this.#end({
+            phase: "failed",
+            step: stepped,
+            entries: [...this.#state.entries, {
+              kind: "failed",
+              step: stepped,
+              title: error instanceof Error && error.name === "LimitError" ? "The step does not fit" : failure.title,
+              message: failure.message,
+              advice: adviceOf(error),
+            }],
+          });}
       }
       if (this.#state.entries.length === 0 && this.#session === undefined) await this.#dispose();
     }
@@ -170,7 +220,10 @@ export class Talk extends EventTarget {
     else await this.#close();
     if (this.#cluster === undefined) {
       const { Cluster } = await loadEngine();
-      this.#cluster = { key, face: await Cluster.start({ ranks: N, backend, ...(link === null ? {} : { link }), signal }) };
+      this.#cluster = {
+        key,
+        face: await Cluster.start({ ranks: N, backend, ...(link === null ? {} : { link }), signal }),
+      };
     }
     signal.throwIfAborted();
     this.#session = await this.#cluster.face.session({ heads: H, kvHeads: Hkv, headDim: D, wireDtype: wire, capacity });
@@ -199,30 +252,58 @@ export class Talk extends EventTarget {
     const stepping = (done: number) => this.#set({ phase: "stepping", conversation, step, progress: { done, total } });
     stepping(0);
     const rows = await this.#rows(step, conversation, signal);
-    const struck = this.#state.entries.some((entry) => entry.kind === "killed" && entry.step.turn === step.turn && entry.step.index === step.index);
-    const dies = kill !== null && !struck && kill.turn === step.turn && kill.mode === step.mode && !stepsOf(conversation).some((s) => s.turn === step.turn && s.mode === step.mode && s.index < step.index);
+    const struck = this.#state.entries.some((entry) =>
+      entry.kind === "killed" && entry.step.turn === step.turn && entry.step.index === step.index
+    );
+    const dies = kill !== null && !struck && kill.turn === step.turn && kill.mode === step.mode &&
+      !stepsOf(conversation).some((s) => s.turn === step.turn && s.mode === step.mode && s.index < step.index);
     const { face } = this.#cluster!;
     const session = this.#session!;
     const once = (fault?: Fault): Promise<StepResult> => {
       const how = { signal, fault, onProgress: (done: number) => !signal.aborted && stepping(done) };
-      return step.mode === "decode" ? session.decode(rows, how) : session.prefill(rows, { ...how, variant: conversation.prefills });
+      return step.mode === "decode"
+        ? session.decode(rows, how)
+        : session.prefill(rows, { ...how, variant: conversation.prefills });
     };
-    const result = await once(dies ? { rank: kill.rank, hop: kill.hop, kind: "exit" } : undefined).catch(async (error: unknown) => {
-      if (!dies || signal.aborted || !(error instanceof Error) || error.name !== "RankError") throw error;
-      const held = session.tokens.map(({ perRank }) => perRank[kill.rank]).reduce((sum, n) => sum + n, 0);
-      const add = (entry: Omit<Incident, "step">, phase: Phase) => this.#set({ phase, conversation, step, entries: [...this.#state.entries, { ...entry, step }] });
-      add({ kind: "killed", title: `Rank ${kill.rank} was killed at hop ${kill.hop}`, message: error.message, advice: "The step left every other rank's cache as it was." }, "repairing");
-      const replaced = await face.repair();
-      signal.throwIfAborted();
-      add({ kind: "repaired", title: `Rank ${replaced.join(", ") || "none"} replaced`, message: "", advice: `A new worker took its place${held === 0 ? "; nothing was cached there yet" : `, was given back the ${formatCount(held)} tokens that the session had cached there`}, and the step was done again.` }, "stepping");
-      return await once();
-    });
+    const result = await once(dies ? { rank: kill.rank, hop: kill.hop, kind: "exit" } : undefined).catch(
+      async (error: unknown) => {
+        if (!dies || signal.aborted || !(error instanceof Error) || error.name !== "RankError") throw error;
+        const held = session.tokens.map(({ perRank }) => perRank[kill.rank]).reduce((sum, n) => sum + n, 0);
+        const add = (entry: Omit<Incident, "step">, phase: Phase) =>
+          this.#set({ phase, conversation, step, entries: [...this.#state.entries, { ...entry, step }] });
+        add({
+          kind: "killed",
+          title: `Rank ${kill.rank} was killed at hop ${kill.hop}`,
+          message: error.message,
+          advice: "The step left every other rank's cache as it was.",
+        }, "repairing");
+        const replaced = await face.repair();
+        signal.throwIfAborted();
+        add({
+          kind: "repaired",
+          title: `Rank ${replaced.join(", ") || "none"} replaced`,
+          message: "",
+          advice: `A new worker took its place${
+            held === 0
+              ? "; nothing was cached there yet"
+              : `, was given back the ${formatCount(held)} tokens that the session had cached there`
+          }, and the step was done again.`,
+        }, "stepping");
+        return await once();
+      },
+    );
     this.#keep(step, result);
-    this.#set({ phase: "stepping", conversation, entries: [...this.#state.entries, { kind: "step", step, report: result.report, capacity: session.capacity }] });
+    this.#set({
+      phase: "stepping",
+      conversation,
+      entries: [...this.#state.entries, { kind: "step", step, report: result.report, capacity: session.capacity }],
+    });
   }
 
   async #rows(step: Step, conversation: Conversation, signal: AbortSignal) {
-    if (this.#turn?.turn !== step.turn || step.index === 0) this.#turn = { turn: step.turn, rows: await makeRows(conversation, rowsOfTurn(conversation, step.turn), signal) };
+    if (this.#turn?.turn !== step.turn || step.index === 0) {
+      this.#turn = { turn: step.turn, rows: await makeRows(conversation, rowsOfTurn(conversation, step.turn), signal) };
+    }
     const { H, Hkv, D } = conversation;
     return step.rows.map(({ sequence, from, rows }) => {
       const own = this.#turn!.rows.find((r) => r.sequence === sequence)!;
@@ -237,7 +318,13 @@ export class Talk extends EventTarget {
     const { heads, headDim } = report.shape;
     let turn = this.#unchecked.get(step.turn);
     if (turn === undefined) {
-      turn = this.#turn!.rows.map(({ sequence, from, rows }) => ({ sequence, from, rows, out: new Float32Array(rows * heads * headDim), lse: new Float32Array(rows * heads) }));
+      turn = this.#turn!.rows.map(({ sequence, from, rows }) => ({
+        sequence,
+        from,
+        rows,
+        out: new Float32Array(rows * heads * headDim),
+        lse: new Float32Array(rows * heads),
+      }));
       this.#unchecked.set(step.turn, turn);
     }
     for (const { sequence, out, lse } of outputs) {
@@ -255,10 +342,17 @@ export class Talk extends EventTarget {
       // A turn under way is checked when it is done.
       if (next?.turn === turn) continue;
       const step = stepsOf(conversation).find((s) => s.turn === turn);
-      const checking = (done: number, total: number) => this.#set({ phase: "checking", conversation, step, progress: { done, total } });
+      const checking = (done: number, total: number) =>
+        this.#set({ phase: "checking", conversation, step, progress: { done, total } });
       checking(0, outputs.reduce((sum, { rows }) => sum + rows, 0));
       const kernels = this.steps.filter((done) => done.step.turn === turn).map(({ report }) => report.kernel);
-      const check = await checkTurn(conversation, outputs, { share: shareOf(conversation), products: productsOf(kernels.join(" + ")) }, signal, checking);
+      const check = await checkTurn(
+        conversation,
+        outputs,
+        { share: shareOf(conversation), products: productsOf(kernels.join(" + ")) },
+        signal,
+        checking,
+      );
       this.#unchecked.delete(turn);
       this.#set({ phase: "checking", conversation, checks: new Map([...this.#state.checks, [turn, check]]) });
     }
@@ -274,7 +368,9 @@ function shareOf(conversation: Conversation): number {
 
 function adviceOf(error: unknown): string {
   const name = error instanceof Error ? error.name : "";
-  if (name === "LimitError") return "Nothing changed on any rank. Make this turn smaller and run on, or give the cache more room, which begins anew.";
+  if (name === "LimitError") {
+    return "Nothing changed on any rank. Make this turn smaller and run on, or give the cache more room, which begins anew.";
+  }
   if (name === "RankError") return "Run replaces the rank, gives it back what it had cached, and does the step again.";
   return "Every rank's cache is as it was before the step. Run tries it again.";
 }
@@ -290,6 +386,11 @@ export function overall(checks: ReadonlyMap<number, Check>): Omit<Check, "worst"
     share: Math.max(...all.map((c) => c[of].share)),
   });
   return {
-    out: side("out"), lse: side("lse"), tolerance: all[0].tolerance, passed: all.every((c) => c.passed), rows, of: all.reduce((sum, c) => sum + c.of, 0),
+    out: side("out"),
+    lse: side("lse"),
+    tolerance: all[0].tolerance,
+    passed: all.every((c) => c.passed),
+    rows,
+    of: all.reduce((sum, c) => sum + c.of, 0),
   };
 }

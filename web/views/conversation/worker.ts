@@ -1,4 +1,7 @@
-/** A worker for the long arithmetic of a conversation: makes the seeded rows of a turn, and compares what came of them with float64. */
+/**
+ * A worker for the long arithmetic of a conversation: makes the seeded rows of a turn, and compares what came of them
+ * with float64.
+ */
 import { type CheckInput, loadEngine } from "../../engine.ts";
 import { judge } from "../../judge.ts";
 import { firstRow, type Request, type Response, type TurnRows } from "./ask.ts";
@@ -11,22 +14,37 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
     const { seed, N, H, Hkv, D, wire } = data.source;
     if (data.kind === "rows") {
       const rows = data.rows.map(({ sequence, from, rows: n }): TurnRows => {
-        const of = (tensor: "q" | "k" | "v", heads: number) => seededRows(seed, tensor, firstRow(sequence) + from, n, heads * D);
+        const of = (tensor: "q" | "k" | "v", heads: number) =>
+          seededRows(seed, tensor, firstRow(sequence) + from, n, heads * D);
         return { sequence, from, rows: n, q: of("q", H), k: of("k", Hkv), v: of("v", Hkv) };
       });
       reply({ kind: "rows", rows }, rows.flatMap(({ q, k, v }) => [q.buffer, k.buffer, v.buffer]));
       return;
     }
-    // Attention is causal: row t of one full prefill sees rows 0..t alone, so the rows that came later change nothing of it. A batch of one sequence each.
+    // Attention is causal: row t of one full prefill sees rows 0..t alone, so the rows that came later change nothing
+    // of it. A batch of one sequence each.
     const { outputs } = data;
-    const rowsOf = (tensor: "q" | "k" | "v", heads: number) => joined(outputs.map(({ sequence, from, rows: n }) => {
-      const first = firstRow(sequence);
-      return tensor === "q" ? seededRows(seed, tensor, first + from, n, heads * D) : seededRows(seed, tensor, first, from + n, heads * D);
-    }));
+    const rowsOf = (tensor: "q" | "k" | "v", heads: number) =>
+      joined(outputs.map(({ sequence, from, rows: n }) => {
+        const first = firstRow(sequence);
+        return tensor === "q"
+          ? seededRows(seed, tensor, first + from, n, heads * D)
+          : seededRows(seed, tensor, first, from + n, heads * D);
+      }));
     const input: CheckInput = {
-      q: rowsOf("q", H), k: rowsOf("k", Hkv), v: rowsOf("v", Hkv), sequences: outputs.map(({ from, rows }) => ({ new: rows, cached: from })),
+      q: rowsOf("q", H),
+      k: rowsOf("k", Hkv),
+      v: rowsOf("v", Hkv),
+      sequences: outputs.map(({ from, rows }) => ({ new: rows, cached: from })),
       // A session caches what the wire rounded, and sends queries in some steps.
-      heads: H, kvHeads: Hkv, headDim: D, causal: true, variant: "auto", wireDtype: wire, ranks: N, products: data.products,
+      heads: H,
+      kvHeads: Hkv,
+      headDim: D,
+      causal: true,
+      variant: "auto",
+      wireDtype: wire,
+      ranks: N,
+      products: data.products,
     };
     let before = 0;
     const rows = outputs.flatMap(({ rows: n }) => {
@@ -35,7 +53,10 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
       return evenly(n, data.share).map((row) => first + row);
     });
     const result = { out: joined(outputs.map(({ out }) => out)), lse: joined(outputs.map(({ lse }) => lse)) };
-    reply({ kind: "checked", check: await judge(checkAsync, input, result, rows, (done, total) => reply({ kind: "progress", done, total })) });
+    reply({
+      kind: "checked",
+      check: await judge(checkAsync, input, result, rows, (done, total) => reply({ kind: "progress", done, total })),
+    });
   } catch (error) {
     reply({ kind: "failed", message: error instanceof Error ? error.message : String(error) });
   }

@@ -1,4 +1,7 @@
-/** The state of Learn in the page's address: `learn=ring`, and `ring.ranks=4` for each control that is not as it was given. */
+/**
+ * The state of Learn in the page's address: `learn=ring`, and `ring.ranks=4` for each control that is not as it was
+ * given.
+ */
 import { type AnyState, type Chapter, settled } from "./chapter.ts";
 
 /** A chapter and the states of all. */

@@ -53,12 +53,21 @@ export function range(from: number, to: number): number[] {
 }
 
 /** A slider. */
-export function slider(label: string, values: Control<number>["values"], initial: number, say?: (value: number) => string): Control<number> {
+export function slider(
+  label: string,
+  values: Control<number>["values"],
+  initial: number,
+  say?: (value: number) => string,
+): Control<number> {
   return { label, values, initial, ...(say === undefined ? {} : { say }) };
 }
 
 /** A list of words, each with what a person reads. */
-export function choice<K extends string>(label: string, words: Readonly<Record<K, string>>, initial: NoInfer<K>): Control<K> {
+export function choice<K extends string>(
+  label: string,
+  words: Readonly<Record<K, string>>,
+  initial: NoInfer<K>,
+): Control<K> {
   return { label, values: Object.keys(words) as K[], initial, say: (value) => words[value] };
 }
 
@@ -67,19 +76,27 @@ export function valuesOf(control: Control<number> | Control<string>, state: AnyS
   return typeof control.values === "function" ? control.values(state) : control.values;
 }
 
-/** A state in which every control has a value that it can have: numbers move to the nearest, words to the initial one. */
+/**
+ * A state in which every control has a value that it can have: numbers move to the nearest, words to the initial one.
+ */
 export function settled<C extends Controls>(controls: C, wanted: AnyState): State<C> {
   const state: Record<string, number | string> = {};
   for (const [name, control] of Object.entries(controls)) {
     const value = wanted[name] ?? control.initial;
     const values = valuesOf(control, state);
-    state[name] = values.includes(value) ? value : typeof control.initial === "number" ? nearest(values as readonly number[], Number(value)) : control.initial;
+    state[name] = values.includes(value)
+      ? value
+      : typeof control.initial === "number"
+      ? nearest(values as readonly number[], Number(value))
+      : control.initial;
   }
   return state as State<C>;
 }
 
 function nearest(values: readonly number[], value: number): number {
-  return Number.isNaN(value) ? values[0] : values.reduce((best, v) => (Math.abs(v - value) < Math.abs(best - value) ? v : best));
+  return Number.isNaN(value)
+    ? values[0]
+    : values.reduce((best, v) => (Math.abs(v - value) < Math.abs(best - value) ? v : best));
 }
 
 /** A value of the model in prose or table: hovering it lights every other place of the same key. */

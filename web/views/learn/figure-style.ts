@@ -73,7 +73,9 @@ export const figureStyle = css`
   figure > p .v:not(.wrong) {
     color: var(--ink);
   }
-  figure > * + ringside-scroll, figure > * + table, .pair ringside-scroll + table {
+  figure > * + ringside-scroll,
+  figure > * + table,
+  .pair ringside-scroll + table {
     margin-top: 16px;
   }
   .pair {
@@ -120,7 +122,8 @@ export const figureStyle = css`
   .wrong {
     color: var(--bad);
   }
-  td .disc, th .disc {
+  td .disc,
+  th .disc {
     min-width: 16px;
     height: 16px;
     line-height: 16px;
@@ -211,15 +214,18 @@ export const figureStyle = css`
   svg.mask.wide {
     aspect-ratio: auto;
   }
-  .mask .full, i.full {
+  .mask .full,
+  i.full {
     fill: var(--attend);
     background: var(--attend);
   }
-  .mask .cut, i.cut {
+  .mask .cut,
+  i.cut {
     fill: color-mix(in srgb, var(--attend) 45%, var(--paper));
     background: color-mix(in srgb, var(--attend) 45%, var(--paper));
   }
-  .mask .skipped, i.skipped {
+  .mask .skipped,
+  i.skipped {
     fill: none;
     box-shadow: inset 0 0 0 1px var(--rule-strong);
   }
@@ -227,7 +233,8 @@ export const figureStyle = css`
     stroke: var(--paper);
     stroke-width: 0.04;
   }
-  .mask .row, i.row {
+  .mask .row,
+  i.row {
     fill: var(--paper);
     stroke: var(--accent);
     stroke-width: 2px;
@@ -380,7 +387,8 @@ export const figureStyle = css`
     figure {
       padding: 12px;
     }
-    figure th, figure td {
+    figure th,
+    figure td {
       padding-left: 8px;
     }
     td.meter {
@@ -398,7 +406,12 @@ export const figureStyle = css`
       appearance: none;
       font-weight: 600;
     }
-    figure, .whole > *, td.meter i, .plot i, .legend i, .disc {
+    figure,
+    .whole > *,
+    td.meter i,
+    .plot i,
+    .legend i,
+    .disc {
       print-color-adjust: exact;
     }
   }

@@ -1,4 +1,7 @@
-/** Learn: seven chapters on context-parallel attention, each with figures that the engine computes as the reader changes them. */
+/**
+ * Learn: seven chapters on context-parallel attention, each with figures that the engine computes as the reader changes
+ * them.
+ */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { scrolls } from "../../elements/scrolls.ts";
@@ -20,7 +23,12 @@ interface Shown {
 
 /** `<ringside-learn>`. */
 export class RingsideLearn extends LitElement {
-  static override properties = { _chapter: { state: true }, _state: { state: true }, _shown: { state: true }, _failure: { state: true } };
+  static override properties = {
+    _chapter: { state: true },
+    _state: { state: true },
+    _shown: { state: true },
+    _failure: { state: true },
+  };
 
   declare _chapter: number;
   /** What the controls of the open chapter say. */
@@ -121,47 +129,92 @@ export class RingsideLearn extends LitElement {
     this.scrollIntoView({ block: "start" });
   }
 
-  #link(chapter: number, text: unknown, more: { readonly current?: boolean; readonly rel?: string } = {}): TemplateResult {
-    return html`<a href=${this.#address(chapter)} rel=${more.rel ?? nothing} aria-current=${more.current === true ? "page" : nothing} @click=${(event: MouseEvent) => this.#go(event, chapter)}>${text}</a>`;
+  #link(
+    chapter: number,
+    text: unknown,
+    more: { readonly current?: boolean; readonly rel?: string } = {},
+  ): TemplateResult {
+    return html`<a href=${this.#address(chapter)} rel=${more.rel ?? nothing} aria-current=${
+      more.current === true ? "page" : nothing
+    } @click=${(event: MouseEvent) => this.#go(event, chapter)}>${text}</a>`;
   }
 
   protected override render(): TemplateResult {
     const shown = this._shown;
     return html`
-      <nav class="contents" ${scrolls()} aria-label="Chapters"><h2>Learn</h2><ol>${chapters.map(({ title }, i) => html`<li>${this.#link(i, title, { current: i === this._chapter })}</li>`)}</ol></nav>
+      <nav class="contents" ${scrolls()} aria-label="Chapters">
+        <h2>Learn</h2>
+        <ol>${chapters.map(({ title }, i) =>
+          html`<li>${this.#link(i, title, { current: i === this._chapter })}</li>`
+        )}</ol>
+      </nav>
       <div class="page" ${scrolls("Chapter")}>
-        ${this._failure === "" ? nothing : html`<p class="failed" role="alert">“${chapters[this._chapter].title}” could not be computed: ${this._failure}. Open it again, or change a control, to try again.</p>`}
-        ${shown === undefined ? html`<p class="quiet" role="status">${this._failure === "" ? "Computing the chapter …" : nothing}</p>` : this.#article(shown)}
+        ${this._failure === "" ? nothing : html`
+          <p class="failed"
+            role="alert">“${chapters[this._chapter].title}” could not be computed: ${this
+              ._failure}. Open it again, or change a control, to try again.</p>
+        `}
+        ${shown === undefined
+          ? html`<p class="quiet" role="status">${this._failure === "" ? "Computing the chapter …" : nothing}</p>`
+          : this.#article(shown)}
       </div>
     `;
   }
 
   #article({ chapter, state, model }: Shown): TemplateResult {
     const { title, render, onward } = chapters[chapter];
-    const page: Page<never, unknown> = { model, state: state as never, controls: (...names: string[]) => html`<div class="controls">${names.map((name) => this.#control(name, chapter, state))}</div>` };
+    const page: Page<never, unknown> = {
+      model,
+      state: state as never,
+      controls: (...names: string[]) =>
+        html`<div class="controls">${names.map((name) => this.#control(name, chapter, state))}</div>`,
+    };
     return html`<article aria-labelledby="chapter">
       <p class="where">Chapter ${chapter + 1} of ${chapters.length}</p>
       <h2 id="chapter" tabindex="-1">${title}</h2>
       ${render(page as never)}
-      <section class="onward" aria-label="Try it">${onward(page as never).map(({ href, label, words }) => html`<p><a class="button" href=${href}>${label}</a><span>${words}</span></p>`)}</section>
+      <section class="onward" aria-label="Try it">${
+      onward(page as never).map(({ href, label, words }) =>
+        html`<p><a class="button" href=${href}>${label}</a><span>${words}</span></p>`
+      )
+    }</section>
       <nav class="turn" aria-label="Previous and next chapter">
-        ${chapter > 0 ? this.#link(chapter - 1, html`<small>Previous</small>${chapters[chapter - 1].title}`, { rel: "prev" }) : html`<span></span>`}
-        ${chapter + 1 < chapters.length ? this.#link(chapter + 1, html`<small>Next</small>${chapters[chapter + 1].title}`, { rel: "next" }) : nothing}
+        ${
+      chapter > 0
+        ? this.#link(chapter - 1, html`<small>Previous</small>${chapters[chapter - 1].title}`, { rel: "prev" })
+        : html`<span></span>`
+    }
+        ${
+      chapter + 1 < chapters.length
+        ? this.#link(chapter + 1, html`<small>Next</small>${chapters[chapter + 1].title}`, { rel: "next" })
+        : nothing
+    }
       </nav>
     </article>`;
   }
 
-  /** A control of the chapter that is shown. In the open one it says what is asked, while the figures may still show what was asked before. */
+  /**
+   * A control of the chapter that is shown. In the open one it says what is asked, while the figures may still show
+   * what was asked before.
+   */
   #control(name: string, chapter: number, shown: AnyState): TemplateResult {
     const control = chapters[chapter].controls[name];
     const state = chapter === this._chapter ? this._state : shown;
     const values = valuesOf(control, state);
     const value = state[name];
     const say = (control as Control).say ?? String;
-    if (typeof control.initial === "string")
-      return html`<label><span>${control.label}</span><select .value=${live(value)} @change=${(event: Event) => this.#set(name, (event.target as HTMLSelectElement).value)}>
-        ${values.map((one) => html`<option value=${one} ?selected=${one === value}>${say(one)}</option>`)}</select></label>`;
-    return html`<label><span>${control.label}<b aria-hidden="true">${say(value)}</b></span><input type="range" min="0" max=${values.length - 1} step="1" .value=${live(String(values.indexOf(value)))} aria-valuetext=${say(value)} ?disabled=${values.length < 2}
+    if (typeof control.initial === "string") {
+      return html`<label><span>${control.label}</span><select .value=${live(value)} @change=${(event: Event) =>
+        this.#set(name, (event.target as HTMLSelectElement).value)}>
+        ${
+        values.map((one) => html`<option value=${one} ?selected=${one === value}>${say(one)}</option>`)
+      }</select></label>`;
+    }
+    return html`<label><span>${control.label}<b aria-hidden="true">${
+      say(value)
+    }</b></span><input type="range" min="0" max=${values.length - 1} step="1" .value=${
+      live(String(values.indexOf(value)))
+    } aria-valuetext=${say(value)} ?disabled=${values.length < 2}
       @input=${(event: Event) => this.#set(name, values[Number((event.target as HTMLInputElement).value)])} /></label>`;
   }
 

@@ -7,7 +7,11 @@ export function lightTogether(root: ShadowRoot, signal: AbortSignal): void {
     if (key === lit) return;
     lit = key;
     for (const element of root.querySelectorAll("[data-lit]")) element.removeAttribute("data-lit");
-    if (key !== "") for (const element of root.querySelectorAll(`[data-v="${CSS.escape(key)}"]`)) element.setAttribute("data-lit", "");
+    if (key !== "") {
+      for (const element of root.querySelectorAll(`[data-v="${CSS.escape(key)}"]`)) {
+        element.setAttribute("data-lit", "");
+      }
+    }
   };
   const under = (event: Event) => light((event.target as Element).closest?.("[data-v]")?.getAttribute("data-v") ?? "");
   root.addEventListener("pointerover", under, { signal });

@@ -13,7 +13,11 @@ export function inLab(part: Partial<Experiment>, why: string): Onward {
   return {
     href: `?${toQuery(e)}#lab`,
     label: "Open this in the Lab",
-    words: `${plural(e.N, "rank")}, ${formatCount(e.T)} new and ${formatCount(e.P)} cached tokens, ${e.H}/${e.Hkv} heads of ${e.D}${e.N === 1 ? "" : `, ${e.variant === "pass-kv" ? "pass-KV" : "pass-Q"}`}${link}. ${why}`,
+    words: `${plural(e.N, "rank")}, ${formatCount(e.T)} new and ${
+      formatCount(e.P)
+    } cached tokens, ${e.H}/${e.Hkv} heads of ${e.D}${
+      e.N === 1 ? "" : `, ${e.variant === "pass-kv" ? "pass-KV" : "pass-Q"}`
+    }${link}. ${why}`,
   };
 }
 
@@ -24,5 +28,9 @@ export function inPlanner(part: Partial<Question>, why: string): Onward {
 
 /** Opens turns in the Conversation view. */
 export function inConversation(N: number, turns: readonly Turn[], why: string): Onward {
-  return { href: `?${talkQuery({ ...talk, N, turns, link: null, wire: "f32" })}#conversation`, label: "Open this in Conversation", words: why };
+  return {
+    href: `?${talkQuery({ ...talk, N, turns, link: null, wire: "f32" })}#conversation`,
+    label: "Open this in Conversation",
+    words: why,
+  };
 }

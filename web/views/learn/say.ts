@@ -5,7 +5,13 @@ export function say(value: number): string {
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
-  const text = size === 0 ? "0" : size >= 1e6 || size < 1e-4 ? power(size) : size >= 1000 ? size.toFixed(0) : Number(size.toPrecision(4)).toFixed(Math.max(0, Math.min(4, 3 - Math.floor(Math.log10(size)))));
+  const text = size === 0
+    ? "0"
+    : size >= 1e6 || size < 1e-4
+    ? power(size)
+    : size >= 1000
+    ? size.toFixed(0)
+    : Number(size.toPrecision(4)).toFixed(Math.max(0, Math.min(4, 3 - Math.floor(Math.log10(size)))));
   return value < 0 ? `−${text}` : text;
 }
 

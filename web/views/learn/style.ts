@@ -15,7 +15,8 @@ export const learnStyle = css`
     padding: 24px 16px 24px 24px;
     border-right: 1px solid var(--rule);
   }
-  .contents h2, .where {
+  .contents h2,
+  .where {
     font-size: var(--small);
     font-weight: 400;
     line-height: 24px;
@@ -95,10 +96,12 @@ export const learnStyle = css`
     line-height: 26px;
     overflow-wrap: anywhere;
   }
-  .formula var, article var {
+  .formula var,
+  article var {
     font-style: italic;
   }
-  sub, sup {
+  sub,
+  sup {
     font-size: 0.72em;
     line-height: 0;
   }
@@ -184,7 +187,8 @@ export const learnStyle = css`
     :host {
       height: 100dvh;
     }
-    .contents, .page {
+    .contents,
+    .page {
       overflow-y: auto;
     }
   }
@@ -239,7 +243,8 @@ export const learnStyle = css`
       display: block;
       height: auto;
     }
-    .contents, .turn {
+    .contents,
+    .turn {
       display: none;
     }
     .page {

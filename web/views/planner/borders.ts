@@ -1,6 +1,18 @@
 /** The borders of the policy's rules on the map: polylines of (T, miss rate). */
 import { findModel, PARAMETERS, ratesOf } from "../../../engine/plan/index.ts";
-import { type Choice, choose, fittedThreshold, hiddenKv, PRINTED, REFITTED, type Rule, RULES, type Setting, smallerQueries, smallerQueriesAll2All } from "../../../engine/policy/index.ts";
+import {
+  type Choice,
+  choose,
+  fittedThreshold,
+  hiddenKv,
+  PRINTED,
+  REFITTED,
+  type Rule,
+  RULES,
+  type Setting,
+  smallerQueries,
+  smallerQueriesAll2All,
+} from "../../../engine/policy/index.ts";
 import { clusterOf, MAP, type Question } from "./state.ts";
 
 /** A rule's border. */
@@ -12,7 +24,12 @@ export interface Border {
 }
 
 /** What each rule is called. */
-export const ruleNames: Readonly<Record<Rule, string>> = { alg1: "Algorithm 1", alg5: "Algorithm 5", fitted: "h as printed", refitted: "h refitted" };
+export const ruleNames: Readonly<Record<Rule, string>> = {
+  alg1: "Algorithm 1",
+  alg5: "Algorithm 5",
+  fitted: "h as printed",
+  refitted: "h refitted",
+};
 
 type Layout = Omit<Required<Setting>, "new" | "cached">;
 
@@ -21,7 +38,15 @@ export function settingOf(question: Question): Layout {
   const model = findModel(question.model);
   const rates = ratesOf(clusterOf(question), PARAMETERS);
   const { cp, tp } = question;
-  return { ranks: cp, heads: model.heads / tp, kvHeads: Math.max(1, model.kvHeads / tp), headDim: model.headDim, bytes: 2, flops: rates.tensor, bandwidth: rates.flow.rate };
+  return {
+    ranks: cp,
+    heads: model.heads / tp,
+    kvHeads: Math.max(1, model.kvHeads / tp),
+    headDim: model.headDim,
+    bytes: 2,
+    flops: rates.tensor,
+    bandwidth: rates.flow.rate,
+  };
 }
 
 /** The borders, cut to the map. */
@@ -33,18 +58,28 @@ export function bordersOf(question: Question): Border[] {
   const equal = smallerQueries(setting);
   const along = Array.from({ length: 97 }, (_, i) => least * (most / least) ** (i / 96));
   // Eq. 5 reaches 0 exactly where Eq. 2 hides pass-KV, and its fall there is steep.
-  const toHidden = Array.from({ length: 97 }, (_, i) => Math.min(most, hidden) * (1 - (1 - i / 96) ** 3)).filter((T) => T >= least);
+  const toHidden = Array.from({ length: 97 }, (_, i) => Math.min(most, hidden) * (1 - (1 - i / 96) ** 3)).filter((T) =>
+    T >= least
+  );
   const lines: Record<Rule, (readonly [number, number])[]> = {
     alg1: [[least, equal], [hidden, equal], [hidden, low]],
     alg5: [least, ...toHidden].map((T) => [T, smallerQueriesAll2All({ ...setting, new: T })]),
     fitted: along.map((T) => [T, fittedThreshold(T, PRINTED)]),
     refitted: along.map((T) => [T, fittedThreshold(T, REFITTED)]),
   };
-  return RULES.map((rule) => ({ rule, name: ruleNames[rule], points: clipped(lines[rule].filter(([T]) => T <= most), low, high) }));
+  return RULES.map((rule) => ({
+    rule,
+    name: ruleNames[rule],
+    points: clipped(lines[rule].filter(([T]) => T <= most), low, high),
+  }));
 }
 
 /** A polyline cut where its miss rate leaves the map, in equal steps of the logarithm. */
-function clipped(points: readonly (readonly [number, number])[], low: number, high: number): (readonly [number, number])[] {
+function clipped(
+  points: readonly (readonly [number, number])[],
+  low: number,
+  high: number,
+): (readonly [number, number])[] {
   const out: (readonly [number, number])[] = [];
   const inside = (miss: number) => miss >= low && miss <= high;
   points.forEach(([T, miss], i) => {

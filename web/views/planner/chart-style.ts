@@ -227,7 +227,8 @@ export const chartStyle = css`
     width: fit-content;
   }
   @media print {
-    .buttons, details {
+    .buttons,
+    details {
       display: none;
     }
     figure {

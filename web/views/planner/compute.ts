@@ -1,5 +1,14 @@
 /** The planner's work, without a screen or a worker: the engine's functions over what the view asks. */
-import { CELLS, findModel, paperReport, type PaperReport, plan, type Plan, type PlanInput, sweep } from "../../../engine/plan/index.ts";
+import {
+  CELLS,
+  findModel,
+  type PaperReport,
+  paperReport,
+  type Plan,
+  plan,
+  type PlanInput,
+  sweep,
+} from "../../../engine/plan/index.ts";
 import { chromeTrace, InputError } from "../../../engine/index.ts";
 import type { Span, Variant } from "../../engine.ts";
 import type { Answers, Curve, Curves, Grid, PaperPoint, Planned, Request, Simulated } from "./requests.ts";
@@ -46,7 +55,12 @@ export async function planned(question: Question): Promise<Planned> {
   for (const variant of variantsOf(question)) {
     const { spans = [], ...one } = await plan({ ...input, variant, spans: question.cp <= EVERY_RANK });
     const shown = Math.min(question.cp, Math.max(1, Math.floor((SPANS * question.cp) / Math.max(1, spans.length))));
-    both.push({ variant, plan: one, spans: shown === question.cp ? spans : spans.filter((span: Span) => span.rank < shown), shown });
+    both.push({
+      variant,
+      plan: one,
+      spans: shown === question.cp ? spans : spans.filter((span: Span) => span.rank < shown),
+      shown,
+    });
   }
   return { plan: best, both };
 }
@@ -55,7 +69,10 @@ export async function planned(question: Question): Promise<Planned> {
 export function curveLayouts(question: Question): { readonly cp: number; readonly tp: number }[] {
   const cps = [...new Set([1, 2, 4, 8, 16, question.cp])].sort((a, b) => a - b);
   const { gpusPerHost } = clusterOf(question);
-  return [...cps.map((cp) => ({ cp, tp: question.tp })), ...[2, 4, 8].map((hosts) => ({ cp: 1, tp: hosts * gpusPerHost })).filter(({ tp }) => tp !== question.tp)];
+  return [
+    ...cps.map((cp) => ({ cp, tp: question.tp })),
+    ...[2, 4, 8].map((hosts) => ({ cp: 1, tp: hosts * gpusPerHost })).filter(({ tp }) => tp !== question.tp),
+  ];
 }
 
 async function curves(question: Question, onProgress: Progress): Promise<Curves> {
@@ -71,7 +88,8 @@ async function curves(question: Question, onProgress: Progress): Promise<Curves>
         points.push({ context, seconds, variant, fits: memory.fits });
       }
     } catch (error) {
-      // A tensor-parallel size that does not split this model's heads has no curve; the TP in question is refused by the plan itself.
+      // A tensor-parallel size that does not split this model's heads has no curve; the TP in question is refused by
+      // the plan itself.
       if (!(error instanceof InputError)) throw error;
       continue;
     }
@@ -82,15 +100,25 @@ async function curves(question: Question, onProgress: Progress): Promise<Curves>
 
 /** The paper's TTFT cells of full prefill on an empty cache. */
 export function paperPoints({ rows }: PaperReport): PaperPoint[] {
-  return CELLS.filter(({ group, table, asks }) => group === "ttft" && table !== "Table 4" && asks.length === 1).map((cell) => {
-    const [ask] = cell.asks;
-    const row = rows.find(({ id }) => id === cell.id)!;
-    const unit = cell.unit === "ms" ? 1e-3 : 1;
-    return {
-      id: cell.id, table: cell.table, label: cell.label, context: ask.new!, cp: ask.cp ?? 1, tp: ask.tp ?? 8, paper: cell.paper * unit, model: row.model * unit, origin: row.origin,
-      ...(cell.excluded === undefined ? {} : { excluded: cell.excluded }),
-    };
-  });
+  return CELLS.filter(({ group, table, asks }) => group === "ttft" && table !== "Table 4" && asks.length === 1).map(
+    (cell) => {
+      const [ask] = cell.asks;
+      const row = rows.find(({ id }) => id === cell.id)!;
+      const unit = cell.unit === "ms" ? 1e-3 : 1;
+      return {
+        id: cell.id,
+        table: cell.table,
+        label: cell.label,
+        context: ask.new!,
+        cp: ask.cp ?? 1,
+        tp: ask.tp ?? 8,
+        paper: cell.paper * unit,
+        model: row.model * unit,
+        origin: row.origin,
+        ...(cell.excluded === undefined ? {} : { excluded: cell.excluded }),
+      };
+    },
+  );
 }
 
 /** Cells of the map: fewer where a plan costs more. */

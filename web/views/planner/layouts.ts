@@ -11,12 +11,44 @@ export const MAX_GPUS = 128;
 
 /** The Pareto front first; the rest on demand. */
 export function layoutTable(sweep: Sweep, question: Question, pick: (row: SweepRow) => void): TemplateResult {
-  const table = (rows: readonly SweepRow[], label: string, caption: unknown) => html`<ringside-scroll label=${label}><table class="layouts">
-    <caption>${caption}</caption>
-    <thead><tr><th scope="col">GPUs</th><th scope="col">Layout</th><th scope="col">Variant</th><th scope="col">${question.step === "decode" ? "TTIT" : "TTFT"}</th><th scope="col">Memory a GPU</th><th scope="col">Efficiency</th></tr></thead>
-    <tbody>${rows.map((row) => html`<tr class=${row.cp === question.cp && row.tp === question.tp ? "now" : ""}><td>${row.gpus}</td>
-      <td><button class="link" @click=${() => pick(row)}>CP${row.cp} × TP${row.tp}</button></td><td>${row.cp === 1 ? "–" : sayVariant(row.variant)}</td><td>${formatTime(row.seconds)}</td><td>${formatBytes(row.memory)}${row.fits ? "" : " ✗ does not fit"}</td><td>${formatShare(row.parallelEfficiency)}</td></tr>`)}</tbody>
-  </table></ringside-scroll>`;
-  return html`${table(sweep.pareto, "Layouts worth their GPUs", html`Layouts worth their GPUs <small>for this step on up to ${MAX_GPUS} GPUs: nothing that fits on as many or fewer is faster (the Pareto front)</small>`)}
-    <details><summary>All ${sweep.rows.length} layouts tried</summary>${table(sweep.rows, "All layouts", html`<span class="unseen">All layouts</span>`)}</details>`;
+  const table = (rows: readonly SweepRow[], label: string, caption: unknown) =>
+    html`
+      <ringside-scroll label=${label}>
+        <table class="layouts">
+          <caption>${caption}</caption>
+          <thead>
+            <tr>
+              <th scope="col">GPUs</th>
+              <th scope="col">Layout</th>
+              <th scope="col">Variant</th>
+              <th scope="col">${question.step === "decode" ? "TTIT" : "TTFT"}</th>
+              <th scope="col">Memory a GPU</th>
+              <th scope="col">Efficiency</th>
+            </tr>
+          </thead>
+          <tbody>${rows.map((row) =>
+            html`
+              <tr class=${row.cp === question.cp && row.tp === question.tp ? "now" : ""}>
+                <td>${row.gpus}</td>
+                <td><button class="link" @click=${() => pick(row)}>CP${row.cp} × TP${row.tp}</button></td>
+                <td>${row.cp === 1 ? "–" : sayVariant(row.variant)}</td>
+                <td>${formatTime(row.seconds)}</td>
+                <td>${formatBytes(row.memory)}${row.fits ? "" : " ✗ does not fit"}</td>
+                <td>${formatShare(row.parallelEfficiency)}</td>
+              </tr>
+            `
+          )}</tbody>
+        </table>
+      </ringside-scroll>
+    `;
+  return html`${
+    table(
+      sweep.pareto,
+      "Layouts worth their GPUs",
+      html`Layouts worth their GPUs <small>for this step on up to ${MAX_GPUS} GPUs: nothing that fits on as many or fewer is faster (the Pareto front)</small>`,
+    )
+  }
+    <details><summary>All ${sweep.rows.length} layouts tried</summary>${
+    table(sweep.rows, "All layouts", html`<span class="unseen">All layouts</span>`)
+  }</details>`;
 }

@@ -1,4 +1,7 @@
-/** The Planner: what a step takes on a cluster that is not here, which layout and variant to take, and how far to trust it. */
+/**
+ * The Planner: what a step takes on a cluster that is not here, which layout and variant to take, and how far to trust
+ * it.
+ */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { ACCELERATORS, FABRICS, type PaperReport, type Sweep, type SweepRow } from "../../../engine/plan/index.ts";
@@ -17,7 +20,20 @@ import { paperTables, trust } from "./paper-tables.ts";
 import "./policy-map.ts";
 import { type Answers, ask, type Curves, type Grid, type Planned, Refused, type Request } from "./requests.ts";
 import { breakdown, facts, headline, memory } from "./result.ts";
-import { choices, defaults, type Draft, draftOf, type Field, fromQuery, names, type Question, read, type Reading, tidy, toQuery } from "./state.ts";
+import {
+  choices,
+  defaults,
+  type Draft,
+  draftOf,
+  type Field,
+  fromQuery,
+  names,
+  type Question,
+  read,
+  type Reading,
+  tidy,
+  toQuery,
+} from "./state.ts";
 import { plannerStyle } from "./style.ts";
 import { sayQuestion, sayVariant } from "./words.ts";
 
@@ -36,11 +52,24 @@ interface Part<K extends Kind> {
 
 type Parts = { readonly [K in Kind]: Part<K> };
 
-const titles: Readonly<Record<Kind, string>> = { plan: "the plan", curves: "TTFT against context", grid: "the policy map", layouts: "the layouts", report: "the paper’s tables" };
+const titles: Readonly<Record<Kind, string>> = {
+  plan: "the plan",
+  curves: "TTFT against context",
+  grid: "the policy map",
+  layouts: "the layouts",
+  report: "the paper’s tables",
+};
 
 /** `<ringside-planner>`. */
 export class RingsidePlanner extends LitElement {
-  static override properties = { _draft: { state: true }, _reading: { state: true }, _parts: { state: true }, _now: { state: true }, _refused: { state: true }, _asked: { state: true } };
+  static override properties = {
+    _draft: { state: true },
+    _reading: { state: true },
+    _parts: { state: true },
+    _now: { state: true },
+    _refused: { state: true },
+    _asked: { state: true },
+  };
 
   declare _draft: Draft;
   declare _reading: Reading;
@@ -116,7 +145,12 @@ export class RingsidePlanner extends LitElement {
     const { persistent = false, ...rest } = part;
     const { question } = this._reading;
     this.#persistent = persistent;
-    this._draft = { ...this._draft, ...Object.fromEntries(Object.entries(draftOf({ ...question!, ...rest })).filter(([field]) => Object.hasOwn(rest, field))) };
+    this._draft = {
+      ...this._draft,
+      ...Object.fromEntries(
+        Object.entries(draftOf({ ...question!, ...rest })).filter(([field]) => Object.hasOwn(rest, field)),
+      ),
+    };
     this.#ask();
   }
 
@@ -133,12 +167,17 @@ export class RingsidePlanner extends LitElement {
     void this.#run(question);
   }
 
-  /** Everything that a question asks for, one after the other, what is known left out; a newer question takes the place of an older. */
+  /**
+   * Everything that a question asks for, one after the other, what is known left out; a newer question takes the place
+   * of an older.
+   */
   async #run(question: Question): Promise<void> {
     this.#work?.abort();
     const work = new AbortController();
     this.#work = work;
-    for (const kind of ["plan", "curves", "grid", "layouts", "report"] as const) if (this._parts[kind].cancelled) this.#set(kind, {});
+    for (const kind of ["plan", "curves", "grid", "layouts", "report"] as const) {
+      if (this._parts[kind].cancelled) this.#set(kind, {});
+    }
     const wanted: readonly Extract<Request, { kind: Kind }>[] = [
       { kind: "plan", question },
       { kind: "curves", question },
@@ -153,7 +192,11 @@ export class RingsidePlanner extends LitElement {
       if (part.value !== undefined && part.key === key) continue;
       this._now = { kind, done: 0, total: 0 };
       try {
-        const value = await ask(request as never, work.signal, (done, total) => !work.signal.aborted && (this._now = { kind, done, total }));
+        const value = await ask(
+          request as never,
+          work.signal,
+          (done, total) => !work.signal.aborted && (this._now = { kind, done, total }),
+        );
         if (work.signal.aborted) return;
         if (kind === "plan") this._asked = question;
         this.#set(kind, { value: value as never, key, question });
@@ -181,7 +224,9 @@ export class RingsidePlanner extends LitElement {
     event.preventDefault();
     this.#work?.abort();
     this._now = undefined;
-    for (const kind of Object.keys(this._parts) as Kind[]) if (this._parts[kind].value === undefined) this.#set(kind, { cancelled: true });
+    for (const kind of Object.keys(this._parts) as Kind[]) {
+      if (this._parts[kind].value === undefined) this.#set(kind, { cancelled: true });
+    }
   }
 
   #submit(event: Event): void {
@@ -196,7 +241,12 @@ export class RingsidePlanner extends LitElement {
 
   async #trace(variant: Variant): Promise<void> {
     const question = this._asked;
-    if (question !== undefined) download(`ringside-plan-${variant}.json`, await ask<"trace">({ kind: "trace", question, variant }, new AbortController().signal));
+    if (question !== undefined) {
+      download(
+        `ringside-plan-${variant}.json`,
+        await ask<"trace">({ kind: "trace", question, variant }, new AbortController().signal),
+      );
+    }
   }
 
   protected override render(): TemplateResult {
@@ -207,24 +257,70 @@ export class RingsidePlanner extends LitElement {
     return html`
       <div class="top">${this.#form()}</div>
       <div class="stage" ${scrolls("Plan and what it rests on")}>
-        ${this._parts.plan.failure !== undefined ? html`<section class="bad" aria-labelledby="failed"><h2 id="failed" class="title">The plan failed</h2><p>${this._parts.plan.failure}</p><p>Plan again starts its worker anew.</p></section>` : nothing}
-        ${planned === undefined || question === undefined ? this.#pending("plan") : html`${wrong ? html`<p class="stale">Shown is the last question that could be planned: ${sayQuestion(question)}.</p>` : nothing}<div class="columns ${old ? "old" : ""}" aria-busy=${String(old && !wrong)}>
-          <div>${headline(question, planned)}
-            <p class="actions"><button class="button" @click=${() => download("ringside-plan.json", planJson(question, planned, location.href))}>Plan as JSON</button><button class="button" @click=${() => download("ringside-plan.csv", planCsv(planned), "text/csv")}>Plan as CSV</button></p>
-            </div>
-          <div>${breakdown(planned)}</div>
-          <div>${memory(planned)}${facts(planned)}</div>
-        </div>`}
+        ${this._parts.plan.failure !== undefined
+          ? html`
+            <section class="bad" aria-labelledby="failed">
+              <h2 id="failed" class="title">The plan failed</h2>
+              <p>${this._parts.plan.failure}</p>
+              <p>Plan again starts its worker anew.</p>
+            </section>
+          `
+          : nothing}
+        ${planned === undefined || question === undefined ? this.#pending("plan") : html`
+          ${wrong
+            ? html`<p class="stale">Shown is the last question that could be planned: ${sayQuestion(question)}.</p>`
+            : nothing}<div class="columns ${old ? "old" : ""}" aria-busy=${String(old && !wrong)}>
+            <div>${headline(question, planned)}
+                      <p class="actions"><button class="button" @click=${() =>
+                        download(
+                          "ringside-plan.json",
+                          planJson(question, planned, location.href),
+                        )}>Plan as JSON</button><button class="button" @click=${() =>
+                        download("ringside-plan.csv", planCsv(planned), "text/csv")}>Plan as CSV</button></p>
+                      </div>
+            <div>${breakdown(planned)}</div>
+            <div>${memory(planned)}${facts(planned)}</div>
+          </div>
+        `}
         ${planned === undefined && wrong ? nothing : html`<div class="pair">
-          ${this.#part("curves", (curves: Curves, asked) => html`<ringside-context-chart .curves=${curves} .question=${asked} @pick=${this.#picked}></ringside-context-chart>`)}
-          ${this._asked?.cp === 1
-            ? html`<p class="pending"><span>One rank: nothing travels, so there is no policy to choose.<br />Two ranks or more have a map.</span></p>`
-            : this.#part("grid", (grid: Grid, asked) => html`<ringside-policy-map .grid=${grid} .question=${asked} .report=${this._parts.report.value} @pick=${this.#picked}></ringside-policy-map>`)}
+          ${
+          this.#part("curves", (curves: Curves, asked) =>
+            html`<ringside-context-chart .curves=${curves} .question=${asked} @pick=${this.#picked}></ringside-context-chart>`)
+        }
+          ${
+          this._asked?.cp === 1
+            ? html`
+              <p
+                class="pending"><span>One rank: nothing travels, so there is no policy to choose.<br />Two ranks or more have a map.</span></p>
+            `
+            : this.#part("grid", (grid: Grid, asked) =>
+              html`
+                <ringside-policy-map .grid=${grid} .question=${asked} .report=${this._parts.report.value}
+                  @pick=${this.#picked}></ringside-policy-map>
+              `)
+        }
         </div>
-        ${this.#part("layouts", (sweep: Sweep, asked) => html`<section aria-label="Layouts">${layoutTable(sweep, asked, ({ cp, tp, variant }: SweepRow) => this.#pick({ cp, tp, ...(cp === 1 || this._draft.variant === "auto" ? {} : { variant }) }))}</section>`)}
-        ${this.#part("report", (report: PaperReport) => html`<section class="report" aria-labelledby="report"><h2 id="report" class="title">The paper beside the planner <small>Llama 3 405B, Grand Teton (arXiv 2411.01783): every printed figure, what the model says, and whether it was calibrated on it</small></h2>${paperTables(report)}</section>`)}`}
+        ${
+          this.#part("layouts", (sweep: Sweep, asked) =>
+            html`<section aria-label="Layouts">${
+              layoutTable(sweep, asked, ({ cp, tp, variant }: SweepRow) =>
+                this.#pick({ cp, tp, ...(cp === 1 || this._draft.variant === "auto" ? {} : { variant }) }))
+            }</section>`)
+        }
+        ${
+          this.#part("report", (report: PaperReport) =>
+            html`
+              <section class="report"
+                aria-labelledby="report"><h2 id="report" class="title">The paper beside the planner <small>Llama 3 405B, Grand Teton (arXiv 2411.01783): every printed figure, what the model says, and whether it was calibrated on it</small></h2>${paperTables(
+                  report,
+                )}</section>
+            `)
+        }`}
       </div>
-      <section class="foot" ${scrolls()} aria-label="Simulated timelines">${this.#timelines(planned, question)}</section>
+      <section class="foot" ${scrolls()} aria-label="Simulated timelines">${this.#timelines(
+        planned,
+        question,
+      )}</section>
       <p class="unseen" role="status">${this.#news(planned)}</p>
     `;
   }
@@ -236,36 +332,90 @@ export class RingsidePlanner extends LitElement {
   #news(planned: Planned | undefined): string {
     if (this._now !== undefined || planned === undefined || this._refused !== "") return "";
     const { plan } = planned;
-    return `${plan.mode === "decode" ? "TTIT" : "TTFT"} ${formatTime(plan.seconds)}${plan.cp === 1 ? "" : ` in ${sayVariant(plan.variant)}`}; ${plan.memory.fits ? "fits" : "does not fit"} in memory.`;
+    return `${plan.mode === "decode" ? "TTIT" : "TTFT"} ${formatTime(plan.seconds)}${
+      plan.cp === 1 ? "" : ` in ${sayVariant(plan.variant)}`
+    }; ${plan.memory.fits ? "fits" : "does not fit"} in memory.`;
   }
 
-  #part<K extends "curves" | "grid" | "layouts" | "report">(kind: K, show: (value: never, question: Question) => TemplateResult): TemplateResult {
+  #part<K extends "curves" | "grid" | "layouts" | "report">(
+    kind: K,
+    show: (value: never, question: Question) => TemplateResult,
+  ): TemplateResult {
     const { value, failure, key, question } = this._parts[kind];
     const stale = this._reading.question === undefined || key !== keyOf(kind, this._reading.question);
-    if (value !== undefined && this._asked !== undefined && question !== undefined) return show(value as never, stale ? question : this._asked);
+    if (value !== undefined && this._asked !== undefined && question !== undefined) {
+      return show(value as never, stale ? question : this._asked);
+    }
     if (failure !== undefined) return html`<p class="pending"><span>${failure}.</span></p>`;
     return this.#pending(kind);
   }
 
   #pending(kind: Kind): TemplateResult {
     const now = this._now?.kind === kind ? this._now : undefined;
-    if (this._refused !== "" || this._reading.question === undefined) return html`<p class="pending">Correct the marked part of the sentence for ${titles[kind]}.</p>`;
-    if (this._parts[kind].cancelled) return html`<div class="pending"><span>Cancelled before ${titles[kind]}.</span><button class="button" @click=${() => this.#ask()}>Compute</button></div>`;
-    return html`<div class="pending"><span>${now === undefined ? "Next" : "Computing"}: ${titles[kind]}</span>${now === undefined ? nothing : now.total === 0 ? html`<progress aria-label="Computing ${titles[kind]}"></progress>` : html`<progress aria-label="Computing ${titles[kind]}" value=${now.done} max=${now.total}></progress>`}</div>`;
+    if (this._refused !== "" || this._reading.question === undefined) {
+      return html`<p class="pending">Correct the marked part of the sentence for ${titles[kind]}.</p>`;
+    }
+    if (this._parts[kind].cancelled) {
+      return html`
+        <div
+          class="pending"><span>Cancelled before ${titles[kind]}.</span><button class="button" @click=${() =>
+            this.#ask()}>Compute</button></div>
+      `;
+    }
+    return html`<div class="pending"><span>${now === undefined ? "Next" : "Computing"}: ${titles[kind]}</span>${
+      now === undefined
+        ? nothing
+        : now.total === 0
+        ? html`<progress aria-label="Computing ${titles[kind]}"></progress>`
+        : html`<progress aria-label="Computing ${titles[kind]}" value=${now.done} max=${now.total}></progress>`
+    }</div>`;
   }
 
   #timelines(planned: Planned | undefined, question: Question | undefined): TemplateResult {
-    if (planned === undefined || question === undefined) return html`<h2>Timelines</h2><p class="said">The simulated spans of one layer are drawn here.</p>`;
+    if (planned === undefined || question === undefined) {
+      return html`
+        <h2>Timelines</h2>
+        <p class="said">The simulated spans of one layer are drawn here.</p>
+      `;
+    }
     const { both, plan } = planned;
     const drawn = both.every(({ spans }) => spans.length > 0);
-    const end = Math.max(...both.map(({ spans }) => spans.reduce((last, { start, duration }) => Math.max(last, start + duration), 0)));
+    const end = Math.max(
+      ...both.map(({ spans }) => spans.reduce((last, { start, duration }) => Math.max(last, start + duration), 0)),
+    );
     const { shown } = both[0];
-    if (!drawn) return html`<h2>Timelines</h2><p class="said">Above 256 ranks the engine simulates one rank for all ${formatCount(plan.cp)}: there are no spans of each to draw.</p>`;
-    return html`<p class="said">Simulated, not measured: one layer of ${plan.model} in virtual time, the engine’s own ring programs on ${plan.cp} ${plan.cp === 1 ? "rank" : "ranks"}${shown < plan.cp ? `, of which the first ${shown} ${shown === 1 ? "is" : "are"} drawn` : ""}${both.length === 1 ? "" : ", both to one scale"}.</p>
-      <div class="times ${both.length === 1 ? "one" : ""}">${both.map(({ variant, spans, shown: some, plan: one }) => html`<div>
-        <ringside-timeline .heading=${`${both.length === 1 ? "One rank" : sayVariant(variant)}: ${one.mode === "decode" ? "TTIT" : "TTFT"} ${formatTime(one.seconds)}, ${formatTime(one.layer.seconds)} a layer`} .spans=${spans} .ranks=${one.cp} .shown=${some} .end=${end}></ringside-timeline>
-        <p class="trace"><button class="button" @click=${() => this.#trace(variant)}>Trace of ${both.length === 1 ? "one rank" : sayVariant(variant)} for Perfetto</button></p>
-      </div>`)}</div>`;
+    if (!drawn) {
+      return html`
+        <h2>Timelines</h2>
+        <p
+          class="said">Above 256 ranks the engine simulates one rank for all ${formatCount(
+            plan.cp,
+          )}: there are no spans of each to draw.</p>
+      `;
+    }
+    return html`
+      <p
+        class="said">Simulated, not measured: one layer of ${plan
+          .model} in virtual time, the engine’s own ring programs on ${plan.cp} ${plan.cp === 1
+          ? "rank"
+          : "ranks"}${shown < plan.cp
+          ? `, of which the first ${shown} ${shown === 1 ? "is" : "are"} drawn`
+          : ""}${both.length === 1 ? "" : ", both to one scale"}.</p>
+      <div class="times ${both.length === 1 ? "one" : ""}">${both.map(({ variant, spans, shown: some, plan: one }) =>
+        html`
+          <div>
+            <ringside-timeline .heading=${`${both.length === 1 ? "One rank" : sayVariant(variant)}: ${
+              one.mode === "decode" ? "TTIT" : "TTFT"
+            } ${formatTime(one.seconds)}, ${formatTime(one.layer.seconds)} a layer`} .spans=${spans} .ranks=${one
+              .cp} .shown=${some}
+              .end=${end}></ringside-timeline>
+            <p class="trace"><button class="button" @click=${() => this.#trace(variant)}>Trace of ${both.length === 1
+              ? "one rank"
+              : sayVariant(variant)} for Perfetto</button></p>
+          </div>
+        `
+      )}</div>
+    `;
   }
 
   #form(): TemplateResult {
@@ -276,22 +426,45 @@ export class RingsidePlanner extends LitElement {
     const report = this._parts.report.value;
     // One button for both, so that the keyboard's focus stays where it is.
     const running = this._now !== undefined;
-    const known = [ACCELERATORS.find(({ name }) => name === accelerator)?.label, FABRICS.find(({ name }) => name === fabric)?.label].filter((part) => part !== undefined);
+    const known = [
+      ACCELERATORS.find(({ name }) => name === accelerator)?.label,
+      FABRICS.find(({ name }) => name === fabric)?.label,
+    ].filter((part) => part !== undefined);
     return html`<form novalidate @submit=${this.#submit} aria-label="Plan">
       <div>
       <p class="sentence">
-        <span>${this.#choice("step")} of ${this.#choice("model")}</span> <span>on ${this.#choice("accelerator", true)}</span> <span>over ${this.#choice("fabric", true)},</span>
+        <span>${this.#choice("step")} of ${this.#choice("model")}</span> <span>on ${
+      this.#choice("accelerator", true)
+    }</span> <span>over ${this.#choice("fabric", true)},</span>
         <span>CP ${this.#text("cp")}</span> <span>× TP ${this.#text("tp")},</span>
-        ${decode ? nothing : html`<span>${this.#text("new")} new and</span>`} <span>${this.#text("cached")} cached tokens,</span>
-        <span>${this.#text("batch")} ${this._draft.batch === "1" ? "sequence" : "sequences"},</span> <span>${this.#choice("variant")}</span>
+        ${decode ? nothing : html`<span>${this.#text("new")} new and</span>`} <span>${
+      this.#text("cached")
+    } cached tokens,</span>
+        <span>${this.#text("batch")} ${this._draft.batch === "1" ? "sequence" : "sequences"},</span> <span>${
+      this.#choice("variant")
+    }</span>
       </p>
-      <p class="quiet">${known.join("; ")}; eight GPUs a host.${this.#persistent ? " Planned against a persistent KV cache, as Table 4 was measured." : ""}</p>
+      <p class="quiet">${known.join("; ")}; eight GPUs a host.${
+      this.#persistent ? " Planned against a persistent KV cache, as Table 4 was measured." : ""
+    }</p>
       </div>
       <div class="run">
-        <button type=${running ? "button" : "submit"} class="button ${running ? "" : "primary"}" @click=${running ? this.#cancel : nothing}>${running ? "Cancel" : "Plan"}</button>
-        <p class="badge">${report === undefined ? "A prediction, not a measurement." : trust(report, this._asked ?? defaults)}</p>
+        <button type=${running ? "button" : "submit"} class="button ${running ? "" : "primary"}" @click=${
+      running ? this.#cancel : nothing
+    }>${running ? "Cancel" : "Plan"}</button>
+        <p class="badge">${
+      report === undefined ? "A prediction, not a measurement." : trust(report, this._asked ?? defaults)
+    }</p>
       </div>
-      ${problems.size === 0 && refused === undefined ? nothing : html`<div class="problems" role="alert"><ul>${[...problems].map(([field, problem]) => html`<li id="problem-${field}">${problem}</li>`)}${refused === undefined ? nothing : html`<li id="refused">${refused}</li>`}</ul></div>`}
+      ${
+      problems.size === 0 && refused === undefined ? nothing : html`
+        <div class="problems" role="alert">
+          <ul>${[...problems].map(([field, problem]) =>
+            html`<li id="problem-${field}">${problem}</li>`
+          )}${refused === undefined ? nothing : html`<li id="refused">${refused}</li>`}</ul>
+        </div>
+      `
+    }
     </form>`;
   }
 
@@ -304,19 +477,36 @@ export class RingsidePlanner extends LitElement {
   #text(field: Field): TemplateResult {
     const value = this._draft[field];
     const blamed = this.#blamed(field);
-    return html`<input id=${field} .value=${live(value)} style="--length:${Math.max(1, value.length)}" size=${Math.max(1, value.length)} autocomplete="off" spellcheck="false" inputmode="numeric"
-      aria-label=${names[field]} title=${names[field]} aria-invalid=${blamed === undefined ? nothing : "true"} aria-describedby=${blamed ?? nothing}
-      @input=${(event: Event) => this.#type(field, event.target as HTMLInputElement)} @change=${(event: Event) => this.#edit(field, (event.target as HTMLInputElement).value)} />`;
+    return html`
+      <input id=${field} .value=${live(value)} style="--length:${Math.max(1, value.length)}" size=${Math.max(
+        1,
+        value.length,
+      )} autocomplete="off"
+        spellcheck="false" inputmode="numeric"
+        aria-label=${names[field]} title=${names[field]} aria-invalid=${blamed === undefined
+          ? nothing
+          : "true"} aria-describedby=${blamed ?? nothing}
+        @input=${(event: Event) => this.#type(field, event.target as HTMLInputElement)} @change=${(event: Event) =>
+          this.#edit(field, (event.target as HTMLInputElement).value)} />
+    `;
   }
 
   #choice(field: keyof typeof choices, byName = false): TemplateResult {
     const known = Object.entries<string>(choices[field]);
     const value = this._draft[field];
     const blamed = this.#blamed(field);
-    return html`<span class="choice"><select id=${field} aria-label=${names[field]} title=${names[field]} .value=${live(value)}
-      aria-invalid=${blamed === undefined ? nothing : "true"} aria-describedby=${blamed ?? nothing} @change=${(event: Event) => this.#edit(field, (event.target as HTMLSelectElement).value)}>
+    return html`<span class="choice"><select id=${field} aria-label=${names[field]} title=${names[field]} .value=${
+      live(value)
+    }
+      aria-invalid=${blamed === undefined ? nothing : "true"} aria-describedby=${blamed ?? nothing} @change=${(
+      event: Event,
+    ) => this.#edit(field, (event.target as HTMLSelectElement).value)}>
       ${known.some(([key]) => key === value) ? nothing : html`<option value=${value} selected>${value}</option>`}
-      ${known.map(([key, label]) => html`<option value=${key} ?selected=${key === value} title=${label}>${byName ? key : label}</option>`)}
+      ${
+      known.map(([key, label]) =>
+        html`<option value=${key} ?selected=${key === value} title=${label}>${byName ? key : label}</option>`
+      )
+    }
     </select></span>`;
   }
 

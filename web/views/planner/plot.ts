@@ -56,10 +56,35 @@ export function path(points: readonly (readonly [number, number])[]): string {
 }
 
 /** Grid lines and numbers of both axes, with what each axis is. */
-export function axes(x: LogScale, y: LogScale, say: { readonly x: (value: number) => string; readonly y: (value: number) => string; readonly xTitle: string; readonly yTitle: string }, xs: readonly number[] = logTicks(x, 44), ys: readonly number[] = logTicks(y, 20)): SVGTemplateResult {
+export function axes(
+  x: LogScale,
+  y: LogScale,
+  say: {
+    readonly x: (value: number) => string;
+    readonly y: (value: number) => string;
+    readonly xTitle: string;
+    readonly yTitle: string;
+  },
+  xs: readonly number[] = logTicks(x, 44),
+  ys: readonly number[] = logTicks(y, 20),
+): SVGTemplateResult {
   return svg`<g aria-hidden="true">
-    ${xs.map((value) => svg`<line class="grid" x1=${place(x, value)} x2=${place(x, value)} y1=${y.end} y2=${y.start} /><text class="tick" x=${place(x, value)} y=${y.start + 18}>${say.x(value)}</text>`)}
-    ${ys.map((value) => svg`<line class="grid" x1=${x.start} x2=${x.end} y1=${place(y, value)} y2=${place(y, value)} /><text class="tick side" x=${x.start - 8} y=${place(y, value) + 4}>${say.y(value)}</text>`)}
+    ${
+    xs.map((value) =>
+      svg`
+        <line class="grid" x1=${place(x, value)} x2=${place(x, value)} y1=${y.end} y2=${y.start} />
+        <text class="tick" x=${place(x, value)} y=${y.start + 18}>${say.x(value)}</text>
+      `
+    )
+  }
+    ${
+    ys.map((value) =>
+      svg`
+        <line class="grid" x1=${x.start} x2=${x.end} y1=${place(y, value)} y2=${place(y, value)} />
+        <text class="tick side" x=${x.start - 8} y=${place(y, value) + 4}>${say.y(value)}</text>
+      `
+    )
+  }
     <line class="rule" x1=${x.start} x2=${x.end} y1=${y.start} y2=${y.start} />
     <text class="axis-title" x=${x.end} y=${y.start + 36} text-anchor="end">${say.xTitle}</text>
     <text class="axis-title" x="0" y="12">${say.yTitle}</text>
@@ -74,5 +99,9 @@ export function sayTokens(tokens: number): string {
 
 /** Seconds on an axis: "500 ms", "20 s". */
 export function sayTick(seconds: number): string {
-  return seconds >= 1 ? `${Number(seconds.toPrecision(3))} s` : seconds >= 1e-3 ? `${Number((seconds * 1e3).toPrecision(3))} ms` : `${Number((seconds * 1e6).toPrecision(3))} µs`;
+  return seconds >= 1
+    ? `${Number(seconds.toPrecision(3))} s`
+    : seconds >= 1e-3
+    ? `${Number((seconds * 1e3).toPrecision(3))} ms`
+    : `${Number((seconds * 1e6).toPrecision(3))} µs`;
 }

@@ -1,4 +1,7 @@
-/** The policy map: T against miss rate, with the borders of the rules, what the simulation finds, and what the paper measured. */
+/**
+ * The policy map: T against miss rate, with the borders of the rules, what the simulation finds, and what the paper
+ * measured.
+ */
 import { html, LitElement, nothing, svg, type SVGTemplateResult, type TemplateResult } from "lit";
 import { NEAR_TIE, type PaperReport, TABLE_4 } from "../../../engine/plan/index.ts";
 import { download } from "../../elements/download.ts";
@@ -18,9 +21,19 @@ import { sayError, sayVariant } from "./words.ts";
 
 const height = 352;
 
-/** `<ringside-policy-map .grid .question .report>`: fires "pick" with the new and cached tokens of a point that was chosen. */
+/**
+ * `<ringside-policy-map .grid .question .report>`: fires "pick" with the new and cached tokens of a point that was
+ * chosen.
+ */
 export class RingsidePolicyMap extends LitElement {
-  static override properties = { grid: { attribute: false }, question: { attribute: false }, report: { attribute: false }, _width: { state: true }, _active: { state: true }, _at: { state: true } };
+  static override properties = {
+    grid: { attribute: false },
+    question: { attribute: false },
+    report: { attribute: false },
+    _width: { state: true },
+    _active: { state: true },
+    _at: { state: true },
+  };
 
   declare grid: Grid;
   declare question: Question;
@@ -56,20 +69,35 @@ export class RingsidePolicyMap extends LitElement {
     const box = (event.currentTarget as SVGElement).getBoundingClientRect();
     const [px, py] = [event.clientX - box.left, event.clientY - box.top];
     const [x, y] = [this.#x, this.#y];
-    this._active = this.#measured ? TABLE_4.findIndex((row) => Math.hypot(place(x, row.new) - px, place(y, missOf(row)) - py) < 9) : -1;
+    this._active = this.#measured
+      ? TABLE_4.findIndex((row) => Math.hypot(place(x, row.new) - px, place(y, missOf(row)) - py) < 9)
+      : -1;
     const inside = px >= x.start && px <= x.end && py <= y.start && py >= y.end;
     this._at = inside && this._active === -1 ? rounded(valueAt(x, px), valueAt(y, py)) : undefined;
   }
 
   #pick(): void {
     const row = TABLE_4[this._active];
-    const detail = row !== undefined ? { new: row.new, cached: row.cached, persistent: row.cached === 0 } : this._at === undefined ? undefined : { ...tokensAt(this._at), persistent: false };
-    if (detail !== undefined) this.dispatchEvent(new CustomEvent("pick", { detail: { step: "prefill", batch: 1, ...detail } }));
+    const detail = row !== undefined
+      ? { new: row.new, cached: row.cached, persistent: row.cached === 0 }
+      : this._at === undefined
+      ? undefined
+      : { ...tokensAt(this._at), persistent: false };
+    if (detail !== undefined) {
+      this.dispatchEvent(new CustomEvent("pick", { detail: { step: "prefill", batch: 1, ...detail } }));
+    }
   }
 
   async #key(event: KeyboardEvent): Promise<void> {
     const at = Math.max(0, this._active);
-    const moves: Record<string, number> = { ArrowRight: at + 1, ArrowUp: at + 1, ArrowLeft: at - 1, ArrowDown: at - 1, Home: 0, End: TABLE_4.length - 1 };
+    const moves: Record<string, number> = {
+      ArrowRight: at + 1,
+      ArrowUp: at + 1,
+      ArrowLeft: at - 1,
+      ArrowDown: at - 1,
+      Home: 0,
+      End: TABLE_4.length - 1,
+    };
     if (event.key === "Enter" || event.key === " ") this.#pick();
     else if (!Object.hasOwn(moves, event.key)) return;
     event.preventDefault();
@@ -83,11 +111,27 @@ export class RingsidePolicyMap extends LitElement {
 
   #save(kind: "svg" | "png" | "csv"): void {
     if (kind !== "csv") {
-      void savePicture("ringside-policy", kind, svgText([this.renderRoot.querySelector<SVGSVGElement>(".plot > svg")!], "Policy map", [`Simulated by Ringside: ${this.question.model}, ${this.question.accelerator} over ${this.question.fabric}, CP${this.question.cp} × TP${this.question.tp}.`, this.#measured ? "Table 4: ● pass-KV measured faster, ○ pass-Q measured faster." : ""]));
+      void savePicture(
+        "ringside-policy",
+        kind,
+        svgText([this.renderRoot.querySelector<SVGSVGElement>(".plot > svg")!], "Policy map", [
+          `Simulated by Ringside: ${this.question.model}, ${this.question.accelerator} over ${this.question.fabric}, CP${this.question.cp} × TP${this.question.tp}.`,
+          this.#measured ? "Table 4: ● pass-KV measured faster, ○ pass-Q measured faster." : "",
+        ]),
+      );
       return;
     }
     const { tokens, misses, lead, fits } = this.grid;
-    download("ringside-policy.csv", csv([["T (tokens)", "miss rate", "pass-Q over pass-KV, simulated", "fits"], ...misses.flatMap((miss, r) => tokens.map((T, c) => [T, miss, Math.exp(lead[r * tokens.length + c]), fits[r * tokens.length + c] === 1]))]), "text/csv");
+    download(
+      "ringside-policy.csv",
+      csv([
+        ["T (tokens)", "miss rate", "pass-Q over pass-KV, simulated", "fits"],
+        ...misses.flatMap((miss, r) =>
+          tokens.map((T, c) => [T, miss, Math.exp(lead[r * tokens.length + c]), fits[r * tokens.length + c] === 1])
+        ),
+      ]),
+      "text/csv",
+    );
   }
 
   protected override render(): TemplateResult {
@@ -95,42 +139,129 @@ export class RingsidePolicyMap extends LitElement {
     const { cp, tp, step } = this.question;
     const borders = bordersOf(this.question);
     const [tints, regionNames] = this.#regions(x, y);
-    const here = step === "prefill" ? ([this.question.new * this.question.batch, missOf(this.question)] as const) : undefined;
+    const here = step === "prefill"
+      ? ([this.question.new * this.question.batch, missOf(this.question)] as const)
+      : undefined;
     const onMap = here !== undefined && here[0] >= x.from && here[0] <= x.to && here[1] >= y.from;
     return html`<figure aria-labelledby="title">
       <div class="head"><h2 id="title">Policy map <small>pass-KV or pass-Q on CP${cp} × TP${tp}, by the planner’s rates</small></h2>
-        <span class="buttons"><button class="button" @click=${() => this.#save("svg")} aria-label="Policy map as SVG">SVG</button><button class="button" @click=${() => this.#save("png")} aria-label="Policy map as PNG">PNG</button><button class="button" @click=${() => this.#save("csv")} aria-label="Policy map as CSV">CSV</button></span></div>
+        <span class="buttons"><button class="button" @click=${() =>
+      this.#save("svg")} aria-label="Policy map as SVG">SVG</button><button class="button" @click=${() =>
+      this.#save("png")} aria-label="Policy map as PNG">PNG</button><button class="button" @click=${() =>
+      this.#save("csv")} aria-label="Policy map as CSV">CSV</button></span></div>
       <ul class="legend" aria-label="Key of the policy map">
-        ${borders.map(({ rule, name }) => html`<li>${sample(svg`<line class="border ${rule}" x1="0" x2="24" y1="6" y2="6" />`)}${name}</li>`)}
+        ${
+      borders.map(({ rule, name }) =>
+        html`<li>${sample(svg`<line class="border ${rule}" x1="0" x2="24" y1="6" y2="6" />`)}${name}</li>`
+      )
+    }
         <li>${sample(svg`<rect class="region-q" x="2" width="20" height="12" />`)}simulated: pass-Q faster</li>
-        ${this.grid.fits.includes(0) ? html`<li>${sample(svg`<rect class="region-unfit" x="2" width="20" height="12" />`)}does not fit in memory</li>` : nothing}
-        <li><svg width="24" height="12" aria-hidden="true"><rect class="region-tie" x="2" width="20" height="12" />${hatch}</svg>near-tie, under ${formatShare(NEAR_TIE)}</li>
-        ${this.#measured ? html`<li>${sample(svg`<circle class="measured pass-kv" cx="12" cy="6" r="5" />`)}Table 4: pass-KV faster</li><li>${sample(svg`<circle class="measured pass-q" cx="12" cy="6" r="4.5" />`)}Table 4: pass-Q faster</li>` : nothing}
-        ${onMap ? html`<li>${sample(svg`<circle class="here" cx="12" cy="6" r="4.5" />`)}the sentence’s step</li>` : nothing}
+        ${
+      this.grid.fits.includes(0)
+        ? html`<li>${
+          sample(svg`<rect class="region-unfit" x="2" width="20" height="12" />`)
+        }does not fit in memory</li>`
+        : nothing
+    }
+        <li><svg width="24" height="12" aria-hidden="true"><rect class="region-tie" x="2" width="20" height="12" />${hatch}</svg>near-tie, under ${
+      formatShare(NEAR_TIE)
+    }</li>
+        ${
+      this.#measured
+        ? html`
+          <li>${sample(svg`<circle class="measured pass-kv" cx="12" cy="6" r="5" />`)}Table 4: pass-KV faster</li>
+          <li>${sample(svg`<circle class="measured pass-q" cx="12" cy="6" r="4.5" />`)}Table 4: pass-Q faster</li>
+        `
+        : nothing
+    }
+        ${
+      onMap ? html`<li>${sample(svg`<circle class="here" cx="12" cy="6" r="4.5" />`)}the sentence’s step</li>` : nothing
+    }
       </ul>
-      <div class="plot"><svg role="group" aria-label="Policy map: new tokens T against miss rate on logarithmic axes. ${this.#measured ? "Arrow keys walk through the points of Table 4, Enter plans one." : "The new and cached tokens of the sentence set the step."}" width=${this._width} height=${height}
-        @keydown=${this.#key} @pointermove=${this.#under} @pointerleave=${() => ([this._active, this._at] = [-1, undefined])} @click=${this.#pick}
+      <div class="plot"><svg role="group" aria-label="Policy map: new tokens T against miss rate on logarithmic axes. ${
+      this.#measured
+        ? "Arrow keys walk through the points of Table 4, Enter plans one."
+        : "The new and cached tokens of the sentence set the step."
+    }" width=${this._width} height=${height}
+        @keydown=${this.#key} @pointermove=${this.#under} @pointerleave=${() => ([this._active, this._at] = [
+      -1,
+      undefined,
+    ])} @click=${this.#pick}
         @focusin=${(event: FocusEvent) => (this._active = Number((event.target as SVGElement).dataset.point ?? -1))}>
         <defs>${hatch}</defs>
         ${tints}
         ${axes(x, y, { x: sayTokens, y: formatShare, xTitle: "new tokens T", yTitle: "miss rate T/(T+P)" })}
         ${regionNames}
-        ${borders.map(({ rule, points }) => svg`<path class="border ${rule}" d=${path(points.map(([T, miss]) => [place(x, T), place(y, miss)]))} />`)}
+        ${
+      borders.map(({ rule, points }) =>
+        svg`<path class="border ${rule}" d=${path(points.map(([T, miss]) => [place(x, T), place(y, miss)]))} />`
+      )
+    }
         ${borders.map((border) => borderName(border, x, y))}
-        ${onMap ? svg`<line class="cross" x1=${place(x, here[0])} x2=${place(x, here[0])} y1=${y.end} y2=${y.start} /><line class="cross" x1=${x.start} x2=${x.end} y1=${place(y, here[1])} y2=${place(y, here[1])} />` : nothing}
-        ${this.#measured ? TABLE_4.map((row, i) => svg`<circle class="measured ${winner(row)}" data-point=${i} tabindex=${i === Math.max(0, this._active) ? 0 : -1} role="img" aria-label=${this.#words(i)} cx=${place(x, row.new)} cy=${place(y, missOf(row))} r=${winner(row) === "pass-q" ? 4.5 : 5} />`) : nothing}
+        ${
+      onMap
+        ? svg`
+          <line class="cross" x1=${place(x, here[0])} x2=${place(x, here[0])} y1=${y.end} y2=${y.start} />
+          <line class="cross" x1=${x.start} x2=${x.end} y1=${place(y, here[1])} y2=${place(y, here[1])} />
+        `
+        : nothing
+    }
+        ${
+      this.#measured
+        ? TABLE_4.map((row, i) =>
+          svg`
+            <circle class="measured ${winner(row)}" data-point=${i} tabindex=${i === Math.max(0, this._active)
+              ? 0
+              : -1} role="img" aria-label=${this.#words(i)}
+              cx=${place(x, row.new)} cy=${place(y, missOf(row))} r=${winner(row) === "pass-q" ? 4.5 : 5} />
+          `
+        )
+        : nothing
+    }
         ${onMap ? svg`<circle class="here" cx=${place(x, here[0])} cy=${place(y, here[1])} r="8" />` : nothing}
-        ${TABLE_4[this._active] === undefined ? nothing : svg`<circle class="focus" cx=${place(x, TABLE_4[this._active].new)} cy=${place(y, missOf(TABLE_4[this._active]))} r="11" />`}
+        ${
+      TABLE_4[this._active] === undefined
+        ? nothing
+        : svg`<circle class="focus" cx=${place(x, TABLE_4[this._active].new)} cy=${
+          place(y, missOf(TABLE_4[this._active]))
+        } r="11" />`
+    }
       </svg></div>
-      <p class="details">${this._active >= 0 ? this.#words(this._active) : this._at !== undefined ? this.#wordsAt(this._at) : html`Point at the map for what each rule says there; a click${this.#measured ? " (on a point, or Enter)" : ""} plans that step.`}</p>
-      ${this.#measured ? nothing : html`<p class="details">Table 4 was measured on Llama 3 405B, CP4 × TP8, H100 over GTT: <a href="#planner" @click=${this.#paper}>show the paper’s layout</a>.</p>`}
+      <p class="details">${
+      this._active >= 0
+        ? this.#words(this._active)
+        : this._at !== undefined
+        ? this.#wordsAt(this._at)
+        : html`Point at the map for what each rule says there; a click${
+          this.#measured ? " (on a point, or Enter)" : ""
+        } plans that step.`
+    }</p>
+      ${
+      this.#measured ? nothing : html`
+        <p
+          class="details">Table 4 was measured on Llama 3 405B, CP4 × TP8, H100 over GTT: <a href="#planner" @click=${this
+            .#paper}>show the paper’s layout</a>.</p>
+      `
+    }
       <details><summary>The same as a table</summary>${this.#table()}</details>
     </figure>`;
   }
 
   #paper(event: Event): void {
     event.preventDefault();
-    this.dispatchEvent(new CustomEvent("pick", { detail: { step: "prefill", model: "llama3-405b", accelerator: "h100-hbm2e", fabric: "gtt", cp: 4, tp: 8, batch: 1 } }));
+    this.dispatchEvent(
+      new CustomEvent("pick", {
+        detail: {
+          step: "prefill",
+          model: "llama3-405b",
+          accelerator: "h100-hbm2e",
+          fabric: "gtt",
+          cp: 4,
+          tp: 8,
+          batch: 1,
+        },
+      }),
+    );
   }
 
   /** The tints, and their names, which go above the grid. */
@@ -138,25 +269,40 @@ export class RingsidePolicyMap extends LitElement {
     const { tokens, misses, lead, fits } = this.grid;
     const wide = (x.end - x.start) / tokens.length;
     const high = (y.start - y.end) / misses.length;
-    const kind = (i: number) => (fits[i] === 0 ? "unfit" : Math.abs(lead[i]) < Math.log(1 + NEAR_TIE) ? "tie" : lead[i] < 0 ? "q" : "kv");
+    const kind = (
+      i: number,
+    ) => (fits[i] === 0 ? "unfit" : Math.abs(lead[i]) < Math.log(1 + NEAR_TIE) ? "tie" : lead[i] < 0 ? "q" : "kv");
     const out: SVGTemplateResult[] = [];
     const middle = { q: [0, 0], kv: [0, 0], tie: [0, 0], unfit: [0, 0] };
     for (let r = 0; r < misses.length; r++) {
-      for (let c = 0; c < tokens.length; ) {
+      for (let c = 0; c < tokens.length;) {
         const first = c;
         const now = kind(r * tokens.length + c);
         while (c < tokens.length && kind(r * tokens.length + c) === now) c++;
         const [left, top, width] = [x.start + first * wide, y.start - (r + 1) * high, (c - first) * wide];
         middle[now][0] += c - first;
         middle[now][1] += (c - first) * (left + width / 2);
-        if (now !== "kv") out.push(svg`<rect class="region-${now}" x=${left.toFixed(2)} y=${top.toFixed(2)} width=${width.toFixed(2)} height=${(high + 0.25).toFixed(2)} />`);
+        if (now !== "kv") {
+          out.push(
+            svg`<rect class="region-${now}" x=${left.toFixed(2)} y=${top.toFixed(2)} width=${width.toFixed(2)} height=${
+              (high + 0.25).toFixed(2)
+            } />`,
+          );
+        }
       }
     }
     const name = (region: keyof typeof middle, text: string, at: number) => {
       const [count, sx] = middle[region];
-      return count > lead.length / 16 ? svg`<text class="region-name ${region}" text-anchor="middle" x=${sx / count} y=${at}>${text}</text>` : nothing;
+      return count > lead.length / 16
+        ? svg`<text class="region-name ${region}" text-anchor="middle" x=${sx / count} y=${at}>${text}</text>`
+        : nothing;
     };
-    return [svg`<g aria-hidden="true">${out}</g>`, svg`<g aria-hidden="true">${name("q", "pass-Q faster", y.start - 10)}${name("kv", "pass-KV faster", y.end + 40)}${name("unfit", "does not fit in memory", y.start - 10)}</g>`];
+    return [
+      svg`<g aria-hidden="true">${out}</g>`,
+      svg`<g aria-hidden="true">${name("q", "pass-Q faster", y.start - 10)}${name("kv", "pass-KV faster", y.end + 40)}${
+        name("unfit", "does not fit in memory", y.start - 10)
+      }</g>`,
+    ];
   }
 
   #words(index: number): string {
@@ -164,41 +310,89 @@ export class RingsidePolicyMap extends LitElement {
     const { passKv, passQ } = row;
     const apart = Math.max(passKv, passQ) / Math.min(passKv, passQ) - 1;
     const model = (variant: "kv" | "q") => this.report?.rows.find(({ id }) => id === `t4.${row.new}.${variant}`);
-    const both = (["kv", "q"] as const).map((variant) => `${variant === "kv" ? "pass-KV" : "pass-Q"} ${formatTime((variant === "kv" ? passKv : passQ) / 1e3)}${model(variant) === undefined ? "" : ` (model ${sayError(model(variant)!.error)})`}`);
-    return `Table 4, T = ${formatCount(row.new)}, P = ${formatCount(row.cached)}, miss rate ${formatShare(missOf(row))}: measured ${both.join(", ")}; ${sayVariant(winner(row))} faster by ${formatShare(apart)}${apart < NEAR_TIE ? ", a near-tie" : ""}. ${this.#rules(row.new, row.cached)}`;
+    const both = (["kv", "q"] as const).map((variant) =>
+      `${variant === "kv" ? "pass-KV" : "pass-Q"} ${formatTime((variant === "kv" ? passKv : passQ) / 1e3)}${
+        model(variant) === undefined ? "" : ` (model ${sayError(model(variant)!.error)})`
+      }`
+    );
+    return `Table 4, T = ${formatCount(row.new)}, P = ${formatCount(row.cached)}, miss rate ${
+      formatShare(missOf(row))
+    }: measured ${both.join(", ")}; ${sayVariant(winner(row))} faster by ${formatShare(apart)}${
+      apart < NEAR_TIE ? ", a near-tie" : ""
+    }. ${this.#rules(row.new, row.cached)}`;
   }
 
   #wordsAt([T, miss]: readonly [number, number]): string {
     const step = tokensAt([T, miss]);
-    return `T = ${formatCount(step.new)}, P = ${formatCount(step.cached)}, miss rate ${formatShare(missOf(step))}: ${this.#simulated(step.new, missOf(step))}. ${this.#rules(step.new, step.cached)}`;
+    return `T = ${formatCount(step.new)}, P = ${formatCount(step.cached)}, miss rate ${formatShare(missOf(step))}: ${
+      this.#simulated(step.new, missOf(step))
+    }. ${this.#rules(step.new, step.cached)}`;
   }
 
   /** What the nearest cell of the map says. */
   #simulated(T: number, miss: number): string {
     const { tokens, misses, lead, fits } = this.grid;
-    const near = (values: readonly number[], value: number) => values.reduce((best, v, i) => (Math.abs(Math.log(v / value)) < Math.abs(Math.log(values[best] / value)) ? i : best), 0);
+    const near = (values: readonly number[], value: number) =>
+      values.reduce(
+        (best, v, i) => (Math.abs(Math.log(v / value)) < Math.abs(Math.log(values[best] / value)) ? i : best),
+        0,
+      );
     const cell = near(misses, miss) * tokens.length + near(tokens, T);
     const value = lead[cell];
-    return `${fits[cell] === 0 ? "does not fit in memory; " : ""}simulated near here, ${value > 0 ? "pass-KV" : "pass-Q"} is faster by ${formatShare(Math.exp(Math.abs(value)) - 1)}`;
+    return `${fits[cell] === 0 ? "does not fit in memory; " : ""}simulated near here, ${
+      value > 0 ? "pass-KV" : "pass-Q"
+    } is faster by ${formatShare(Math.exp(Math.abs(value)) - 1)}`;
   }
 
   #rules(T: number, cached: number): string {
-    return `${saysAt(this.question, T, cached).map(({ rule, variant }) => `${ruleNames[rule]}: ${sayVariant(variant)}`).join(", ")}.`;
+    return `${
+      saysAt(this.question, T, cached).map(({ rule, variant }) => `${ruleNames[rule]}: ${sayVariant(variant)}`).join(
+        ", ",
+      )
+    }.`;
   }
 
   #table(): TemplateResult {
     const rows = this.#measured ? TABLE_4 : [];
-    return html`<ringside-scroll label="Borders of the rules"><table>
-      <caption>Borders <small>the miss rate from which each rule takes pass-KV</small></caption>
-      <thead><tr><th scope="col">New tokens T</th>${(["alg1", "alg5", "fitted", "refitted"] as const).map((rule) => html`<th scope="col">${ruleNames[rule]}</th>`)}<th scope="col">Simulated</th></tr></thead>
-      <tbody>${[512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072].map((T) => html`<tr><th scope="row">${formatCount(T)}</th>${this.#borderAt(T).map((miss) => html`<td>${miss}</td>`)}</tr>`)}</tbody>
-    </table></ringside-scroll>
-    ${rows.length === 0 ? nothing : html`<ringside-scroll label="Table 4 and the rules"><table>
-      <caption>Table 4 and the rules</caption>
-      <thead><tr><th scope="col">T</th><th scope="col">Miss rate</th><th scope="col">pass-KV</th><th scope="col">pass-Q</th><th scope="col">Measured</th>${Object.values(ruleNames).map((name) => html`<th scope="col">${name}</th>`)}</tr></thead>
-      <tbody>${rows.map((row) => html`<tr><th scope="row">${formatCount(row.new)}</th><td>${formatShare(missOf(row))}</td><td>${formatTime(row.passKv / 1e3)}</td><td>${formatTime(row.passQ / 1e3)}</td><td>${sayVariant(winner(row))}</td>
-        ${saysAt(this.question, row.new, row.cached).map(({ variant }) => html`<td>${sayVariant(variant)}${variant === winner(row) ? "" : " ✗"}</td>`)}</tr>`)}</tbody>
-    </table></ringside-scroll><p class="details">✗ not what was measured</p>`}`;
+    return html`
+      <ringside-scroll label="Borders of the rules">
+        <table>
+          <caption>Borders <small>the miss rate from which each rule takes pass-KV</small></caption>
+          <thead>
+            <tr><th scope="col">New tokens T</th>${(["alg1", "alg5", "fitted", "refitted"] as const).map((rule) =>
+              html`<th scope="col">${ruleNames[rule]}</th>`
+            )}<th scope="col">Simulated</th></tr>
+          </thead>
+          <tbody>${[512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072].map((T) =>
+            html`<tr><th scope="row">${formatCount(T)}</th>${
+              this.#borderAt(T).map((miss) => html`<td>${miss}</td>`)
+            }</tr>`
+          )}</tbody>
+        </table>
+      </ringside-scroll>
+          ${rows.length === 0 ? nothing : html`
+            <ringside-scroll label="Table 4 and the rules">
+              <table>
+                <caption>Table 4 and the rules</caption>
+                <thead>
+                  <tr><th scope="col">T</th><th scope="col">Miss rate</th><th scope="col">pass-KV</th><th scope="col">pass-Q</th><th scope="col">Measured</th>${Object
+                    .values(ruleNames).map((name) => html`<th scope="col">${name}</th>`)}</tr>
+                </thead>
+                <tbody>${rows.map((row) =>
+                  html`<tr><th scope="row">${formatCount(row.new)}</th><td>${formatShare(missOf(row))}</td><td>${
+                    formatTime(row.passKv / 1e3)
+                  }</td><td>${formatTime(row.passQ / 1e3)}</td><td>${sayVariant(winner(row))}</td>
+        ${
+                    saysAt(this.question, row.new, row.cached).map(({ variant }) =>
+                      html`<td>${sayVariant(variant)}${variant === winner(row) ? "" : " ✗"}</td>`
+                    )
+                  }</tr>`
+                )}</tbody>
+              </table>
+            </ringside-scroll>
+            <p class="details">✗ not what was measured</p>
+          `}
+    `;
   }
 
   /** For a T, the miss rate from which each rule takes pass-KV, and the simulation does for good. */
@@ -207,15 +401,28 @@ export class RingsidePolicyMap extends LitElement {
     const hidden = T >= newEq2;
     const [fitted, refitted] = saysAt(this.question, T, 0).slice(2).map(({ terms }) => terms.missFitted!);
     const { tokens, misses, lead } = this.grid;
-    const column = tokens.reduce((best, v, i) => (Math.abs(Math.log(v / T)) < Math.abs(Math.log(tokens[best] / T)) ? i : best), 0);
+    const column = tokens.reduce(
+      (best, v, i) => (Math.abs(Math.log(v / T)) < Math.abs(Math.log(tokens[best] / T)) ? i : best),
+      0,
+    );
     const last = misses.findLastIndex((_, r) => lead[r * tokens.length + column] < 0);
-    return [hidden ? "always" : say(missEq1), hidden ? "always" : say(missEq5), say(fitted), say(refitted), last === -1 ? "always" : last === misses.length - 1 ? "never" : say(Math.sqrt(misses[last] * misses[last + 1]))];
+    return [
+      hidden ? "always" : say(missEq1),
+      hidden ? "always" : say(missEq5),
+      say(fitted),
+      say(refitted),
+      last === -1 ? "always" : last === misses.length - 1 ? "never" : say(Math.sqrt(misses[last] * misses[last + 1])),
+    ];
   }
 
   static override styles = [shared, chartStyle];
 }
 
-const hatch = svg`<pattern id="tie" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect class="tie-line" width="1.5" height="5" /></pattern>`;
+const hatch = svg`
+  <pattern id="tie" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+    <rect class="tie-line" width="1.5" height="5" />
+  </pattern>
+`;
 
 function say(miss: number): string {
   return miss > 1 ? "never" : miss <= 0 ? "always" : formatShare(Number(miss.toPrecision(3)));
@@ -241,10 +448,15 @@ function tokensAt([T, miss]: readonly [number, number]): { readonly new: number;
 /** A border's name beside its line: where the four lie apart. */
 function borderName({ rule, points }: Border, x: LogScale, y: LogScale): SVGTemplateResult | typeof nothing {
   if (points.length < 2) return nothing;
-  const put = (at: readonly [number, number], dx: number, dy: number, anchor: string, text: string) => svg`<text class="border-name" aria-hidden="true" text-anchor=${anchor} x=${place(x, at[0]) + dx} y=${place(y, at[1]) + dy}>${text}</text>`;
+  const put = (at: readonly [number, number], dx: number, dy: number, anchor: string, text: string) =>
+    svg`<text class="border-name" aria-hidden="true" text-anchor=${anchor} x=${place(x, at[0]) + dx} y=${
+      place(y, at[1]) + dy
+    }>${text}</text>`;
   if (rule === "alg1") return put(points[0], 6, -6, "start", "Alg. 1");
   if (rule === "alg5") return put(points[0], 6, 18, "start", "Alg. 5");
-  return rule === "fitted" ? put(points[points.length - 1], -14, 12, "end", "h printed") : put(points[0], 12, 10, "start", "h refitted");
+  return rule === "fitted"
+    ? put(points[points.length - 1], -14, 12, "end", "h printed")
+    : put(points[0], 12, 10, "start", "h refitted");
 }
 
 customElements.define("ringside-policy-map", RingsidePolicyMap);

@@ -1,4 +1,7 @@
-/** Asks a worker of the page for plans, curves, maps and the paper's tables, so that the main thread stays free. Each ask can be cancelled. */
+/**
+ * Asks a worker of the page for plans, curves, maps and the paper's tables, so that the main thread stays free. Each
+ * ask can be cancelled.
+ */
 import type { PaperReport, Plan, Sweep } from "../../../engine/plan/index.ts";
 import { askWorker } from "../../ask-worker.ts";
 import type { Span, Variant } from "../../engine.ts";
@@ -98,8 +101,19 @@ export type Response =
 export class Refused extends Error {}
 
 /** Asks a worker of its own. Errors: Refused for what the engine calls bad input. */
-export async function ask<K extends Request["kind"]>(request: Extract<Request, { kind: K }>, signal: AbortSignal, onProgress?: (done: number, total: number) => void): Promise<Answers[K]> {
+export async function ask<K extends Request["kind"]>(
+  request: Extract<Request, { kind: K }>,
+  signal: AbortSignal,
+  onProgress?: (done: number, total: number) => void,
+): Promise<Answers[K]> {
   const start = () => new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
-  const answer = await askWorker<Response>("the planner's worker", start, request, signal, ({ input, message }) => (input ? new Refused(message) : new Error(message)), onProgress);
+  const answer = await askWorker<Response>(
+    "the planner's worker",
+    start,
+    request,
+    signal,
+    ({ input, message }) => (input ? new Refused(message) : new Error(message)),
+    onProgress,
+  );
   return answer.value as Answers[K];
 }

@@ -17,7 +17,17 @@ export function headline(question: Question, { plan, both }: Planned): TemplateR
   return html`<section aria-labelledby="result">
     <h2 id="result" class="title">${name} <small>${what}, predicted</small></h2>
     <p class="figure">${formatTime(plan.seconds)}</p>
-    <p>${plan.cp === 1 ? "One rank: nothing travels." : html`<b>${sayVariant(plan.variant)}</b>${other === undefined ? nothing : html`, ${question.variant === "auto" ? "simulated as the faster" : "as asked for"}; ${sayVariant(other.variant)} takes ${formatTime(other.plan.seconds)}`}.`}</p>
+    <p>${
+    plan.cp === 1
+      ? "One rank: nothing travels."
+      : html`<b>${sayVariant(plan.variant)}</b>${
+        other === undefined
+          ? nothing
+          : html`, ${question.variant === "auto" ? "simulated as the faster" : "as asked for"}; ${
+            sayVariant(other.variant)
+          } takes ${formatTime(other.plan.seconds)}`
+      }.`
+  }</p>
     <p class="quiet reason">${plan.reason[0].toUpperCase()}${plan.reason.slice(1)}.</p>
     ${plan.notes.map((note) => html`<p class="quiet">Note: ${note}.</p>`)}
   </section>`;
@@ -26,54 +36,132 @@ export function headline(question: Question, { plan, both }: Planned): TemplateR
 /** Rates and counts of the whole layout. */
 export function facts({ plan }: Planned): TemplateResult {
   const rows: (readonly [string, unknown])[] = [
-    ["GPUs", html`${formatCount(plan.gpus)} on ${formatCount(plan.hosts)} ${plan.hosts === 1 ? "host" : "hosts"} (CP${plan.cp} × TP${plan.tp})`],
+    [
+      "GPUs",
+      html`${formatCount(plan.gpus)} on ${formatCount(plan.hosts)} ${
+        plan.hosts === 1 ? "host" : "hosts"
+      } (CP${plan.cp} × TP${plan.tp})`,
+    ],
     ["Work per GPU", html`${sayRate(plan.flopsPerGpu)}, ${formatShare(plan.utilization)} of the bf16 peak`],
     ["Parallel efficiency", html`${formatShare(plan.parallelEfficiency)} of ${plan.cp} times one rank`],
     ["Miss rate T/(T+P)", `${Number((100 * plan.missRate).toPrecision(3))} %`],
     ["Simulated", `${plan.layer.simulated}, one layer`],
   ];
-  return html`<section aria-labelledby="facts"><h2 id="facts">Layout</h2>
-    <dl class="facts">${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl></section>`;
+  return html`
+    <section aria-labelledby="facts">
+      <h2 id="facts">Layout</h2>
+      <dl class="facts">${rows.map(([name, value]) =>
+        html`
+          <div>
+            <dt>${name}</dt>
+            <dd>${value}</dd>
+          </div>
+        `
+      )}</dl>
+    </section>
+  `;
 }
 
-const markOf = (mark: TimeKind | "launch") => (mark === "launch" ? { names: "swatch launch", style: "" } : swatchOf(mark));
+const markOf = (
+  mark: TimeKind | "launch",
+) => (mark === "launch" ? { names: "swatch launch", style: "" } : swatchOf(mark));
 
 /** Seconds by kind: one bar for the whole, and a row a kind for both variants. */
 export function breakdown({ plan, both }: Planned): TemplateResult {
   const columns: readonly Plan[] = both.map((one) => one.plan);
-  return html`<section aria-labelledby="breakdown">
-    <h2 id="breakdown">Where the time goes</h2>
-    <div class="stacks" aria-hidden="true">${columns.map((one) => html`<span>${columns.length > 1 ? sayVariant(one.variant) : ""}</span>
-      <span class="stack" style="width:${(100 * one.seconds) / Math.max(...columns.map(({ seconds }) => seconds))}%">${kinds.filter(([key]) => one.breakdown[key] > 0).map(([key, , mark]) => html`<i class=${markOf(mark).names} style="width:${(100 * one.breakdown[key]) / one.seconds}%;${markOf(mark).style}"></i>`)}</span>`)}</div>
-    <ringside-scroll label="Time by kind"><table>
-      <caption class="unseen">Time by kind</caption>
-      <thead><tr><th scope="col">Kind</th>${columns.map((one) => html`<th scope="col">${columns.length === 1 ? "Time" : sayVariant(one.variant)}</th><th scope="col" class="share">Share</th>`)}</tr></thead>
-      <tbody>
-        ${kinds.map(([key, label, mark]) => html`<tr><th scope="row"><span class=${markOf(mark).names} style=${markOf(mark).style}></span> ${label}</th>${columns.map((one) => html`<td>${formatTime(one.breakdown[key])}</td><td class="share">${formatShare(one.breakdown[key] / one.seconds)}</td>`)}</tr>`)}
-        <tr><th scope="row">Total</th>${columns.map((one) => html`<td><b>${formatTime(one.seconds)}</b></td><td class="share">${one.variant === plan.variant && columns.length > 1 ? "planned" : ""}</td>`)}</tr>
-      </tbody>
-    </table></ringside-scroll>
-  </section>`;
+  return html`
+    <section aria-labelledby="breakdown">
+      <h2 id="breakdown">Where the time goes</h2>
+      <div class="stacks" aria-hidden="true">${columns.map((one) =>
+        html`
+          <span>${columns.length > 1 ? sayVariant(one.variant) : ""}</span>
+          <span class="stack" style="width:${(100 * one.seconds) /
+            Math.max(...columns.map(({ seconds }) => seconds))}%">${kinds.filter(([key]) => one.breakdown[key] > 0).map(
+              ([key, , mark]) =>
+                html`<i class=${markOf(mark).names} style="width:${(100 * one.breakdown[key]) / one.seconds}%;${
+                  markOf(mark).style
+                }"></i>`,
+            )}</span>
+        `
+      )}</div>
+      <ringside-scroll label="Time by kind">
+        <table>
+          <caption class="unseen">Time by kind</caption>
+          <thead>
+            <tr><th scope="col">Kind</th>${columns.map((one) =>
+              html`
+                <th scope="col">${columns.length === 1 ? "Time" : sayVariant(one.variant)}</th>
+                <th scope="col" class="share">Share</th>
+              `
+            )}</tr>
+          </thead>
+          <tbody>
+            ${kinds.map(([key, label, mark]) =>
+              html`<tr><th scope="row"><span class=${markOf(mark).names} style=${
+                markOf(mark).style
+              }></span> ${label}</th>${
+                columns.map((one) =>
+                  html`
+                    <td>${formatTime(one.breakdown[key])}</td>
+                    <td class="share">${formatShare(one.breakdown[key] / one.seconds)}</td>
+                  `
+                )
+              }</tr>`
+            )}
+            <tr><th scope="row">Total</th>${columns.map((one) =>
+              html`
+                <td><b>${formatTime(one.seconds)}</b></td>
+                <td class="share">${one.variant === plan.variant && columns.length > 1 ? "planned" : ""}</td>
+              `
+            )}</tr>
+          </tbody>
+        </table>
+      </ringside-scroll>
+    </section>
+  `;
 }
 
-const parts: readonly (readonly [key: keyof Memory & ("weights" | "kv" | "activations" | "ring" | "reserve"), label: string])[] = [
-  ["weights", "Weights"], ["kv", "KV cache"], ["activations", "Activations, one layer"], ["ring", "Ring buffers"], ["reserve", "Reserve, assumed"],
-];
+const parts:
+  readonly (readonly [key: keyof Memory & ("weights" | "kv" | "activations" | "ring" | "reserve"), label: string])[] = [
+    ["weights", "Weights"],
+    ["kv", "KV cache"],
+    ["activations", "Activations, one layer"],
+    ["ring", "Ring buffers"],
+    ["reserve", "Reserve, assumed"],
+  ];
 
 /** Memory of a GPU: a bar against what it has, and what is left for KV. */
 export function memory({ plan }: Planned): TemplateResult {
   const m = plan.memory;
   const whole = Math.max(m.capacity, m.total);
-  return html`<section aria-labelledby="memory">
-    <h2 id="memory">Memory of a GPU <small class=${m.fits ? "good" : "wrong"}><span aria-hidden="true">${m.fits ? "✓" : "✗"}</span> ${m.fits ? "fits" : `does not fit: ${formatBytes(m.total - m.capacity)} too much`}</small></h2>
-    <div class="memory" aria-hidden="true">${parts.map(([key]) => html`<i class=${key} style="width:${(100 * m[key]) / whole}%"></i>`)}<b style="left:${(100 * m.capacity) / whole}%"></b></div>
-    <ringside-scroll label="Memory of a GPU"><table>
-      <caption class="unseen">Memory of a GPU</caption>
-      <tbody>
-        ${parts.map(([key, label]) => html`<tr><th scope="row"><i class="key ${key}" aria-hidden="true"></i> ${label}</th><td>${formatBytes(m[key])}</td></tr>`)}
-        <tr><th scope="row">Total of ${formatBytes(m.capacity)}</th><td><b>${formatBytes(m.total)}</b></td></tr>
-        <tr><th scope="row">Room for KV, whole layout</th><td><b>${formatCount(m.kvCapacityTokens)}</b> tokens</td></tr>
-      </tbody>
-    </table></ringside-scroll>
-  </section>`;
+  return html`
+    <section aria-labelledby="memory">
+      <h2
+        id="memory">Memory of a GPU <small class=${m.fits ? "good" : "wrong"}><span aria-hidden="true">${m.fits
+          ? "✓"
+          : "✗"}</span> ${m.fits ? "fits" : `does not fit: ${formatBytes(m.total - m.capacity)} too much`}</small></h2>
+      <div class="memory" aria-hidden="true">${parts.map(([key]) =>
+        html`<i class=${key} style="width:${(100 * m[key]) / whole}%"></i>`
+      )}<b style="left:${(100 * m.capacity) / whole}%"></b></div>
+      <ringside-scroll label="Memory of a GPU">
+        <table>
+          <caption class="unseen">Memory of a GPU</caption>
+          <tbody>
+            ${parts.map(([key, label]) =>
+              html`
+                <tr>
+                  <th scope="row"><i class="key ${key}" aria-hidden="true"></i> ${label}</th>
+                  <td>${formatBytes(m[key])}</td>
+                </tr>
+              `
+            )}
+            <tr><th scope="row">Total of ${formatBytes(m.capacity)}</th><td><b>${formatBytes(m.total)}</b></td></tr>
+            <tr><th scope="row">Room for KV, whole layout</th><td><b>${formatCount(
+              m.kvCapacityTokens,
+            )}</b> tokens</td></tr>
+          </tbody>
+        </table>
+      </ringside-scroll>
+    </section>
+  `;
 }

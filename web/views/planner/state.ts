@@ -1,5 +1,14 @@
 /** What the planner is asked: its fields as typed, their check, and their form in the page's address. */
-import { ACCELERATORS, type Cluster, clusterFromJson, CLUSTERS, FABRICS, findModel, MODELS, type PlanInput } from "../../../engine/plan/index.ts";
+import {
+  ACCELERATORS,
+  type Cluster,
+  clusterFromJson,
+  CLUSTERS,
+  FABRICS,
+  findModel,
+  MODELS,
+  type PlanInput,
+} from "../../../engine/plan/index.ts";
 import type { Variant } from "../../engine.ts";
 import { formatCount } from "../../format.ts";
 import { parseCount } from "../../quantity.ts";
@@ -20,7 +29,10 @@ export interface Question {
   readonly cached: number;
   readonly batch: number;
   readonly variant: Variant | "auto";
-  /** The overhead of a persistent KV cache though nothing is cached, as in the last row of Table 4. Only the address says it. */
+  /**
+   * The overhead of a persistent KV cache though nothing is cached, as in the last row of Table 4. Only the address
+   * says it.
+   */
   readonly persistent: boolean;
 }
 
@@ -54,7 +66,16 @@ const fields = Object.keys(names) as Field[];
 
 /** Keys of the address. They are none of the Lab's, so that one address holds the states of both views. */
 const keys: Readonly<Record<Field, string>> = {
-  step: "step", model: "model", accelerator: "gpu", fabric: "fabric", cp: "cp", tp: "tp", new: "new", cached: "cached", batch: "batch", variant: "plan",
+  step: "step",
+  model: "model",
+  accelerator: "gpu",
+  fabric: "fabric",
+  cp: "cp",
+  tp: "tp",
+  new: "new",
+  cached: "cached",
+  batch: "batch",
+  variant: "plan",
 };
 
 /** The values of the fields that are chosen from a list, with what a person reads. */
@@ -68,7 +89,17 @@ export const choices = {
 
 /** What the view opens with: a row of Tables 4 and 5 of the paper. */
 export const defaults: Question = {
-  step: "prefill", model: "llama3-405b", accelerator: "h100-hbm2e", fabric: "gtt", cp: 4, tp: 8, new: 12_800, cached: 115_200, batch: 1, variant: "auto", persistent: false,
+  step: "prefill",
+  model: "llama3-405b",
+  accelerator: "h100-hbm2e",
+  fabric: "gtt",
+  cp: 4,
+  tp: 8,
+  new: 12_800,
+  cached: 115_200,
+  batch: 1,
+  variant: "auto",
+  persistent: false,
 };
 
 /** Most of each count that the page plans. */
@@ -79,29 +110,49 @@ export const MAP = { tokens: [256, 1_000_000], misses: [0.0025, 1] } as const;
 
 /** The fields as they are written for a question. */
 export function draftOf(question: Question): Draft {
-  return Object.fromEntries(fields.map((field) => [field, typeof question[field] === "number" ? formatCount(question[field]) : question[field]])) as Record<Field, string>;
+  return Object.fromEntries(
+    fields.map((
+      field,
+    ) => [field, typeof question[field] === "number" ? formatCount(question[field]) : question[field]]),
+  ) as Record<Field, string>;
 }
 
-/** Reads a draft; every field that does not fit is named with what was found and what is expected. What the engine refuses beyond that it says itself. */
+/**
+ * Reads a draft; every field that does not fit is named with what was found and what is expected. What the engine
+ * refuses beyond that it says itself.
+ */
 export function read(draft: Draft, persistent = false): Reading {
   const problems = new Map<Field, string>();
-  const wrong = (field: Field, expected: string) => void problems.set(field, `${names[field]}: found ${draft[field].trim() === "" ? "nothing" : draft[field]}, expected ${expected}.`);
+  const wrong = (field: Field, expected: string) =>
+    void problems.set(
+      field,
+      `${names[field]}: found ${draft[field].trim() === "" ? "nothing" : draft[field]}, expected ${expected}.`,
+    );
   const one = <K extends keyof typeof choices>(field: K) => {
     if (!Object.hasOwn(choices[field], draft[field])) wrong(field, `one of ${Object.keys(choices[field]).join(", ")}`);
     return draft[field];
   };
   const whole = (field: keyof typeof MOST, least: number) => {
     const value = parseCount(draft[field]);
-    if (!(value >= least && value <= MOST[field])) wrong(field, `a whole number from ${formatCount(least)} to ${formatCount(MOST[field])}`);
+    if (!(value >= least && value <= MOST[field])) {
+      wrong(field, `a whole number from ${formatCount(least)} to ${formatCount(MOST[field])}`);
+    }
     return value;
   };
   const step = one("step") as Question["step"];
   const question: Question = {
-    step, model: one("model"), accelerator: one("accelerator"), fabric: one("fabric"),
-    cp: whole("cp", 1), tp: whole("tp", 1),
+    step,
+    model: one("model"),
+    accelerator: one("accelerator"),
+    fabric: one("fabric"),
+    cp: whole("cp", 1),
+    tp: whole("tp", 1),
     // The field is not there in decode, so nothing in it may be wrong.
     new: step === "decode" ? (parseCount(draft.new) >= 1 ? parseCount(draft.new) : 1) : whole("new", 1),
-    cached: whole("cached", 0), batch: whole("batch", 1), variant: one("variant") as Question["variant"], persistent,
+    cached: whole("cached", 0),
+    batch: whole("batch", 1),
+    variant: one("variant") as Question["variant"],
+    persistent,
   };
   return problems.size > 0 ? { problems } : { problems, question };
 }
@@ -121,7 +172,10 @@ export function toQuery(question: Question, before = ""): string {
   return query.toString().replaceAll("%2C", ",");
 }
 
-/** The draft that an address asks for; what it leaves out is the default, what it says wrongly stands in its field to be corrected. */
+/**
+ * The draft that an address asks for; what it leaves out is the default, what it says wrongly stands in its field to be
+ * corrected.
+ */
 export function fromQuery(query: string): { readonly draft: Draft; readonly persistent: boolean } {
   const given = new URLSearchParams(query);
   const draft: Record<Field, string> = { ...draftOf(defaults) };
@@ -134,15 +188,24 @@ export function fromQuery(query: string): { readonly draft: Draft; readonly pers
 
 /** The engine's cluster for a GPU and a fabric: a known one by its name, else hosts of eight of them. */
 export function clusterOf({ accelerator, fabric }: Pick<Question, "accelerator" | "fabric">): Cluster {
-  return CLUSTERS.find((c) => c.accelerator.name === accelerator && c.fabric.name === fabric) ?? clusterFromJson({ accelerator, fabric }, `${accelerator} over ${fabric}`);
+  return CLUSTERS.find((c) => c.accelerator.name === accelerator && c.fabric.name === fabric) ??
+    clusterFromJson({ accelerator, fabric }, `${accelerator} over ${fabric}`);
 }
 
 /** A question as the engine takes it. */
 export function inputOf(question: Question): PlanInput {
   const { cp, tp, cached, batch, variant, step, persistent } = question;
   return {
-    model: findModel(question.model), cluster: clusterOf(question), cp, tp, new: question.new, cached, batch, variant,
-    ...(step === "decode" ? { decode: true } : {}), ...(persistent ? { persistent } : {}),
+    model: findModel(question.model),
+    cluster: clusterOf(question),
+    cp,
+    tp,
+    new: question.new,
+    cached,
+    batch,
+    variant,
+    ...(step === "decode" ? { decode: true } : {}),
+    ...(persistent ? { persistent } : {}),
   };
 }
 

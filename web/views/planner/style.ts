@@ -38,7 +38,8 @@ export const plannerStyle = css`
       overflow-y: auto;
     }
   }
-  .sentence select[aria-label="GPU"], .sentence select[aria-label="Fabric"] {
+  .sentence select[aria-label="GPU"],
+  .sentence select[aria-label="Fabric"] {
     max-width: 100%;
   }
   .run .now {
@@ -67,7 +68,8 @@ export const plannerStyle = css`
   h2 small.good {
     color: var(--good);
   }
-  h2 small.wrong, .wrong {
+  h2 small.wrong,
+  .wrong {
     color: var(--bad);
   }
   .quiet {
@@ -119,7 +121,8 @@ export const plannerStyle = css`
     border-top: 1px solid var(--rule);
     font-size: 13px;
   }
-  .facts dt, .facts dd {
+  .facts dt,
+  .facts dd {
     line-height: 18px;
   }
   .stacks {
@@ -270,13 +273,15 @@ export const plannerStyle = css`
   code {
     font: 12px / 18px var(--mono);
   }
-  .wordy td:nth-child(n + 4), .wordy th:nth-child(n + 4) {
+  .wordy td:nth-child(n + 4),
+  .wordy th:nth-child(n + 4) {
     text-align: left;
     white-space: normal;
     min-width: 160px;
     vertical-align: top;
   }
-  .wordy th, .wordy td {
+  .wordy th,
+  .wordy td {
     vertical-align: top;
   }
   .wordy span {
@@ -351,12 +356,15 @@ export const plannerStyle = css`
     padding: 0 0 8px;
   }
   @media (max-width: 1180px) {
-    .columns, .pair, .times {
+    .columns,
+    .pair,
+    .times {
       grid-template-columns: minmax(0, 1fr);
     }
   }
   @media (max-width: 640px) {
-    .top, .stage {
+    .top,
+    .stage {
       padding: 16px;
     }
     .foot {
@@ -367,7 +375,8 @@ export const plannerStyle = css`
     }
   }
   @media (max-width: 420px) {
-    th.share, td.share {
+    th.share,
+    td.share {
       display: none;
     }
   }
@@ -375,7 +384,9 @@ export const plannerStyle = css`
     :host {
       display: block;
     }
-    .actions, .trace, details {
+    .actions,
+    .trace,
+    details {
       display: none;
     }
   }

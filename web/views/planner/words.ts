@@ -19,7 +19,9 @@ export function sayError(error: number | null): string {
 
 /** A question in a few words: "prefill of llama3-405b, CP4 × TP8, 12,800 new and 115,200 cached tokens". */
 export function sayQuestion({ step, model, cp, tp, new: fresh, cached }: Question): string {
-  return `${step} of ${model}, CP${cp} × TP${tp}, ${step === "decode" ? "" : `${formatCount(fresh)} new and `}${formatCount(cached)} cached tokens`;
+  return `${step} of ${model}, CP${cp} × TP${tp}, ${step === "decode" ? "" : `${formatCount(fresh)} new and `}${
+    formatCount(cached)
+  } cached tokens`;
 }
 
 /** FLOP/s: "496 TFLOP/s". */
@@ -27,7 +29,10 @@ export function sayRate(flops: number): string {
   return `${formatFlops(flops)}/s`;
 }
 
-/** The kinds of a breakdown in the order of the page, each with what it is and the kind of time whose mark it has; launches have one of their own. */
+/**
+ * The kinds of a breakdown in the order of the page, each with what it is and the kind of time whose mark it has;
+ * launches have one of their own.
+ */
 export const kinds: readonly (readonly [key: keyof Breakdown, label: string, mark: TimeKind | "launch"])[] = [
   ["attention", "Attention", "attend"],
   ["gemm", "Matrix products", "other"],

@@ -9,6 +9,10 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
   try {
     reply({ kind: "answer", value: await answer(data, (done, total) => reply({ kind: "progress", done, total })) });
   } catch (error) {
-    reply({ kind: "failed", message: error instanceof Error ? error.message : String(error), input: error instanceof InputError });
+    reply({
+      kind: "failed",
+      message: error instanceof Error ? error.message : String(error),
+      input: error instanceof InputError,
+    });
   }
 });

@@ -1,7 +1,10 @@
 /** How far two figures are apart. */
 import { formatCount } from "../../format.ts";
 
-/** How much more one figure is than another, as a share: 0.1 is 10 % more. Undefined where there is nothing to compare with. */
+/**
+ * How much more one figure is than another, as a share: 0.1 is 10 % more. Undefined where there is nothing to compare
+ * with.
+ */
 export function apart(figure: number | undefined, than: number | undefined): number | undefined {
   return figure === undefined || than === undefined || !(than > 0) ? undefined : figure / than - 1;
 }

@@ -19,19 +19,51 @@ export interface Against {
 }
 
 /** Tables of the variants that ran, with the row to plan on above them. */
-export function comparison(all: readonly { readonly variant: Variant; readonly comparison: Comparison }[], against: Against): TemplateResult {
+export function comparison(
+  all: readonly { readonly variant: Variant; readonly comparison: Comparison }[],
+  against: Against,
+): TemplateResult {
   const notes = [...new Set(all.flatMap(({ comparison: { notes } }) => notes))];
-  const cells = [...new Set(all.flatMap(({ comparison: { figures } }) => figures.flatMap(({ paper }) => (paper === undefined ? [] : [`${paper.table}: ${paper.label}`]))))];
+  const cells = [
+    ...new Set(
+      all.flatMap(({ comparison: { figures } }) =>
+        figures.flatMap(({ paper }) => (paper === undefined ? [] : [`${paper.table}: ${paper.label}`]))
+      ),
+    ),
+  ];
   return html`<section aria-labelledby="compared" class="compared">
     <h2 id="compared" class="title">Measured, planned, printed</h2>
-    <p class="against"><label>Planned on <select aria-label="Hardware row to plan on" @change=${(event: Event) => against.choose((event.target as HTMLSelectElement).value)}>
-      ${ACCELERATORS.map(({ name, label }) => html`<option value=${name} ?selected=${name === against.accelerator}>${label}${name === against.nearest ? ", nearest to the machine" : ""}</option>`)}</select></label></p>
-    <p class="quiet">${against.nearest === undefined ? html`<b>No row of the planner is a ${against.device}</b>: what it plans for another machine shows how far apart they are, and is no measure of either.` : `The row nearest to ${against.device} is ${against.nearest}.`}</p>
+    <p class="against"><label>Planned on <select aria-label="Hardware row to plan on" @change=${(event: Event) =>
+    against.choose((event.target as HTMLSelectElement).value)}>
+      ${
+    ACCELERATORS.map(({ name, label }) =>
+      html`<option value=${name} ?selected=${name === against.accelerator}>${label}${
+        name === against.nearest ? ", nearest to the machine" : ""
+      }</option>`
+    )
+  }</select></label></p>
+    <p class="quiet">${
+    against.nearest === undefined
+      ? html`<b>No row of the planner is a ${against.device}</b>: what it plans for another machine shows how far apart they are, and is no measure of either.`
+      : `The row nearest to ${against.device} is ${against.nearest}.`
+  }</p>
     ${all.map(({ variant, comparison: one }) => table(variant, one, against.recorded))}
     <ul class="sources quiet">
-      <li><b>Measured</b>: the ${against.recorded ? "recorded " : ""}run on ${against.device}, of the rank that took longest for each${all[0]?.comparison.said.length ? html`; ${[...new Set(all.flatMap(({ comparison: { said } }) => said))].join("; ")}` : nothing}.</li>
-      <li><b>Planned</b>: the planner’s simulation on ${all[0]?.comparison.on ?? "–"}${notes.length === 0 ? "" : `; ${notes.join("; ")}`}.</li>
-      <li><b>Paper</b>: ${cells.length === 0 ? "arXiv 2411.01783 prints no figure for this experiment" : `arXiv 2411.01783, ${cells.join("; ")}, on H100 96 GB over Grand Teton’s fabric`}.</li>
+      <li><b>Measured</b>: the ${
+    against.recorded ? "recorded " : ""
+  }run on ${against.device}, of the rank that took longest for each${
+    all[0]?.comparison.said.length
+      ? html`; ${[...new Set(all.flatMap(({ comparison: { said } }) => said))].join("; ")}`
+      : nothing
+  }.</li>
+      <li><b>Planned</b>: the planner’s simulation on ${all[0]?.comparison.on ?? "–"}${
+    notes.length === 0 ? "" : `; ${notes.join("; ")}`
+  }.</li>
+      <li><b>Paper</b>: ${
+    cells.length === 0
+      ? "arXiv 2411.01783 prints no figure for this experiment"
+      : `arXiv 2411.01783, ${cells.join("; ")}, on H100 96 GB over Grand Teton’s fabric`
+  }.</li>
       <li>Differences are of the measured figure: +10 % is a tenth more than planned or printed.</li>
     </ul>
   </section>`;
@@ -39,11 +71,47 @@ export function comparison(all: readonly { readonly variant: Variant; readonly c
 
 function table(variant: Variant, { figures }: Comparison, recorded: boolean): TemplateResult {
   const paper = figures.some((f) => f.paper !== undefined);
-  const value = (unit: Figure["unit"], figure: number | undefined) => (figure === undefined ? "–" : unit === "s" ? formatTime(figure) : sayRate(figure));
-  return html`<ringside-scroll label="${sayVariant(variant)}, term by term"><table class="terms">
-    <caption>${sayVariant(variant)}, term by term</caption>
-    <thead><tr><th scope="col">Term</th><th scope="col">${recorded ? "Recorded" : "Measured"}</th><th scope="col">Planned</th><th scope="col">Differs</th>${paper ? html`<th scope="col">Paper</th><th scope="col">Differs</th>` : nothing}</tr></thead>
-    <tbody>${figures.map(({ id, label, unit, measured, origin, planned, paper: print }) => html`<tr class=${["whole", "ttft", "layer"].includes(id) ? "sum" : ""}><th scope="row">${label}${origin === undefined ? nothing : html`<small>${origin}</small>`}</th><td><b>${value(unit, measured)}</b></td><td>${value(unit, planned)}</td><td class="apart">${sayApart(apart(measured, planned))}</td>
-      ${paper ? html`<td title=${print === undefined ? nothing : `${print.table}: ${print.label}`}>${value(unit, print?.value)}</td><td class="apart">${sayApart(apart(measured, print?.value))}</td>` : nothing}</tr>`)}</tbody>
-  </table></ringside-scroll>`;
+  const value = (
+    unit: Figure["unit"],
+    figure: number | undefined,
+  ) => (figure === undefined ? "–" : unit === "s" ? formatTime(figure) : sayRate(figure));
+  return html`
+    <ringside-scroll label="${sayVariant(variant)}, term by term">
+      <table class="terms">
+        <caption>${sayVariant(variant)}, term by term</caption>
+        <thead>
+          <tr><th scope="col">Term</th><th scope="col">${recorded
+            ? "Recorded"
+            : "Measured"}</th><th scope="col">Planned</th><th scope="col">Differs</th>${paper
+            ? html`
+              <th scope="col">Paper</th>
+              <th scope="col">Differs</th>
+            `
+            : nothing}</tr>
+        </thead>
+        <tbody>${figures.map(({ id, label, unit, measured, origin, planned, paper: print }) =>
+          html`
+            <tr
+              class=${["whole", "ttft", "layer"].includes(id)
+                ? "sum"
+                : ""}><th scope="row">${label}${origin === undefined
+                ? nothing
+                : html`<small>${origin}</small>`}</th><td><b>${value(unit, measured)}</b></td><td>${value(
+                  unit,
+                  planned,
+                )}</td><td class="apart">${sayApart(apart(measured, planned))}</td>
+                  ${paper
+                    ? html`
+                      <td title=${print === undefined ? nothing : `${print.table}: ${print.label}`}>${value(
+                        unit,
+                        print?.value,
+                      )}</td>
+                      <td class="apart">${sayApart(apart(measured, print?.value))}</td>
+                    `
+                    : nothing}</tr>
+          `
+        )}</tbody>
+      </table>
+    </ringside-scroll>
+  `;
 }

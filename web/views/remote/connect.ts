@@ -26,7 +26,9 @@ export class RingsideRemoteConnect extends LitElement {
     this.#phase = phase;
     // The fields give way to one button and come back: the keyboard's focus follows, where it was here.
     if (before === "" || !this.#held) return;
-    const next = phase === "refused" ? (this.store.wire.phase === "refused" && this.store.wire.failure.field === "token" ? "#token" : "#address") : ".act";
+    const next = phase === "refused"
+      ? (this.store.wire.phase === "refused" && this.store.wire.failure.field === "token" ? "#token" : "#address")
+      : ".act";
     this.renderRoot.querySelector<HTMLElement>(next)?.focus();
   }
 
@@ -44,38 +46,75 @@ export class RingsideRemoteConnect extends LitElement {
 
   protected override render(): TemplateResult {
     const { wire } = this.store;
-    return html`<section aria-labelledby="connection"><h2 id="connection">Connection</h2>${wire.phase === "connected" ? this.#connected() : wire.phase === "connecting" || wire.phase === "reconnecting" ? this.#trying() : this.#form()}</section>`;
+    return html`<section aria-labelledby="connection"><h2 id="connection">Connection</h2>${
+      wire.phase === "connected"
+        ? this.#connected()
+        : wire.phase === "connecting" || wire.phase === "reconnecting"
+        ? this.#trying()
+        : this.#form()
+    }</section>`;
   }
 
   #connected(): TemplateResult {
     const { wire, link } = this.store;
     if (wire.phase !== "connected") return html``;
-    return html`<p class="line"><span class="dot good" aria-hidden="true"></span><span>Connected to <b>${link.address}</b></span></p>
-      <p><button class="button act" @click=${() => link.disconnect()}>Disconnect</button></p>`;
+    return html`
+      <p class="line"><span class="dot good" aria-hidden="true"></span><span>Connected to <b>${link
+        .address}</b></span></p>
+      <p><button class="button act" @click=${() => link.disconnect()}>Disconnect</button></p>
+    `;
   }
 
   #trying(): TemplateResult {
     const { wire, link } = this.store;
     const again = wire.phase === "reconnecting";
     const words = again ? `The connection to ${link.address} was lost: trying again` : `Connecting to ${link.address}`;
-    return html`<p class="line"><span class="dot" aria-hidden="true"></span><span>${words}</span></p>
-      <p class="bar"><progress aria-label=${words}></progress><button class="button act" @click=${() => link.disconnect()}>${again ? "Stop trying" : "Cancel"}</button></p>`;
+    return html`
+      <p class="line"><span class="dot" aria-hidden="true"></span><span>${words}</span></p>
+      <p
+        class="bar"><progress aria-label=${words}></progress><button class="button act" @click=${() =>
+          link.disconnect()}>${again ? "Stop trying" : "Cancel"}</button></p>
+    `;
   }
 
   #form(): TemplateResult {
     const { wire, link } = this.store;
     const failure = wire.phase === "refused" || wire.phase === "lost" ? wire.failure : undefined;
     const wrong = (field: string) => (failure?.field === field ? "true" : nothing);
-    return html`${failure === undefined ? nothing : html`<div class="bad" role="alert" id="why"><h3 class="title">${failure.title}</h3><p class="message">${failure.message}</p><p>${failure.advice}</p></div>`}
-      <form novalidate @submit=${this.#submit} aria-label="Connect">
-        <label for="address">Address</label>
-        <input id="address" .value=${live(link.address)} autocomplete="off" spellcheck="false" inputmode="url" aria-invalid=${wrong("address")} aria-describedby=${failure === undefined ? nothing : "why"} @input=${(event: Event) => link.type("address", (event.target as HTMLInputElement).value)} />
-        <label for="token">Token</label>
-        <input id="token" type="password" .value=${live(link.token)} autocomplete="off" aria-invalid=${wrong("token")} aria-describedby=${failure === undefined ? "token-hint" : "why"} @input=${(event: Event) => link.type("token", (event.target as HTMLInputElement).value)} />
-        <span></span><label class="tick"><input type="checkbox" id="keep" .checked=${live(link.keep)} @change=${(event: Event) => link.setKeep((event.target as HTMLInputElement).checked)} /> Keep both for this tab</label>
-        <span></span><p><button class="button primary act" type="submit">${wire.phase === "lost" ? "Connect again" : "Connect"}</button></p>
-      </form>
-      <p class="quiet" id="token-hint">The worker prints its address and a fresh token when it starts. The token stays in this page’s memory${link.keep ? " and, as ticked, in this tab’s session storage" : ""}; it is never in the address.</p>`;
+    return html`
+      ${failure === undefined ? nothing : html`
+        <div class="bad" role="alert" id="why">
+          <h3 class="title">${failure.title}</h3>
+          <p class="message">${failure.message}</p>
+          <p>${failure.advice}</p>
+        </div>
+      `}
+            <form novalidate @submit=${this.#submit} aria-label="Connect">
+              <label for="address">Address</label>
+              <input id="address" .value=${live(
+                link.address,
+              )} autocomplete="off" spellcheck="false" inputmode="url" aria-invalid=${wrong(
+                "address",
+              )} aria-describedby=${failure === undefined ? nothing : "why"} @input=${(event: Event) =>
+                link.type("address", (event.target as HTMLInputElement).value)} />
+              <label for="token">Token</label>
+              <input id="token" type="password" .value=${live(link.token)} autocomplete="off" aria-invalid=${wrong(
+                "token",
+              )} aria-describedby=${failure === undefined ? "token-hint" : "why"} @input=${(event: Event) =>
+                link.type("token", (event.target as HTMLInputElement).value)} />
+              <span></span><label class="tick"><input type="checkbox" id="keep" .checked=${live(link.keep)} @change=${(
+                event: Event,
+              ) => link.setKeep((event.target as HTMLInputElement).checked)} /> Keep both for this tab</label>
+              <span></span><p><button class="button primary act" type="submit">${wire.phase === "lost"
+                ? "Connect again"
+                : "Connect"}</button></p>
+            </form>
+            <p class="quiet"
+        id="token-hint">The worker prints its address and a fresh token when it starts. The token stays in this page’s memory${link
+            .keep
+          ? " and, as ticked, in this tab’s session storage"
+          : ""}; it is never in the address.</p>
+    `;
   }
 
   static override styles = [

@@ -22,11 +22,28 @@ interface Known {
 const WOULD_FIT = /(?:about )?(\d+) new tokens would/;
 
 const connecting: Readonly<Record<string, Omit<Failure, "message">>> = {
-  "bad-token": { title: "The worker refuses this token", advice: "It prints a fresh token each time it starts: copy it again.", field: "token" },
-  "bad-version": { title: "The worker speaks another version", advice: "Start a worker of the same Ringside as this page." },
-  "bad-hello": { title: "The worker did not understand the greeting", advice: "Start a worker of the same Ringside as this page." },
-  "bad-origin": { title: "The worker refuses pages from this address", advice: "Start it with the --origin that the command on this page has.", field: "address" },
-  "too-many-connections": { title: "The worker has no connection left", advice: "Close another page or client of it, then connect again." },
+  "bad-token": {
+    title: "The worker refuses this token",
+    advice: "It prints a fresh token each time it starts: copy it again.",
+    field: "token",
+  },
+  "bad-version": {
+    title: "The worker speaks another version",
+    advice: "Start a worker of the same Ringside as this page.",
+  },
+  "bad-hello": {
+    title: "The worker did not understand the greeting",
+    advice: "Start a worker of the same Ringside as this page.",
+  },
+  "bad-origin": {
+    title: "The worker refuses pages from this address",
+    advice: "Start it with the --origin that the command on this page has.",
+    field: "address",
+  },
+  "too-many-connections": {
+    title: "The worker has no connection left",
+    advice: "Close another page or client of it, then connect again.",
+  },
   "shutting-down": { title: "The worker is shutting down", advice: "Start it again; its token will be another." },
 };
 
@@ -37,14 +54,30 @@ export function connectionFailure(error: unknown, address: string, page: string)
   // The client refused it before anything was sent.
   if (name === "InputError") {
     const field = message.startsWith("token") ? "token" : "address";
-    return { title: `This is no ${field} of a worker`, message, field, advice: "The worker prints its address and a fresh token each time it starts: copy both." };
+    return {
+      title: `This is no ${field} of a worker`,
+      message,
+      field,
+      advice: "The worker prints its address and a fresh token each time it starts: copy both.",
+    };
   }
-  return { title: `No worker answers at ${address}`, message, field: "address", advice: `This page is ${page}. A browser does not tell a page whether nothing listens there or the page was refused: the worker says so where it runs.` };
+  return {
+    title: `No worker answers at ${address}`,
+    message,
+    field: "address",
+    advice:
+      `This page is ${page}. A browser does not tell a page whether nothing listens there or the page was refused: the worker says so where it runs.`,
+  };
 }
 
 /** Why a connection was lost, when it could not be had again. */
 export function lostFailure(why: string | undefined, error: unknown): Failure {
-  return { title: "The connection was lost", message: why ?? known(error).message, advice: "It was tried again and the worker did not answer. One that was started anew has another token.", field: "address" };
+  return {
+    title: "The connection was lost",
+    message: why ?? known(error).message,
+    advice: "It was tried again and the worker did not answer. One that was started anew has another token.",
+    field: "address",
+  };
 }
 
 /** Why a run came to nothing. */
@@ -52,14 +85,47 @@ export function runFailure(error: unknown): Failure {
   const { name, message, code } = known(error);
   if (name === "LimitError" || code === "does-not-fit") {
     const fits = Number(WOULD_FIT.exec(message)?.[1] ?? 0);
-    return { title: "It does not fit this machine", message, advice: "Take fewer tokens, more processes or a 16-bit type.", ...(fits > 0 ? { fits } : {}) };
+    return {
+      title: "It does not fit this machine",
+      message,
+      advice: "Take fewer tokens, more processes or a 16-bit type.",
+      ...(fits > 0 ? { fits } : {}),
+    };
   }
-  if (name === "InputError" || code === "bad-input") return { title: "The machine refuses this experiment", message, advice: "Change the part of the sentence that the message names." };
-  if (name === "RankError" || code === "rank-died") return { title: "A rank of the machine failed", message, advice: "Run again once the worker is back; where it runs it says what happened." };
-  if (code === "time-limit") return { title: "The run took longer than the worker allows", message, advice: "Take fewer tokens, or start the worker with a larger limit." };
+  if (name === "InputError" || code === "bad-input") {
+    return {
+      title: "The machine refuses this experiment",
+      message,
+      advice: "Change the part of the sentence that the message names.",
+    };
+  }
+  if (name === "RankError" || code === "rank-died") {
+    return {
+      title: "A rank of the machine failed",
+      message,
+      advice: "Run again once the worker is back; where it runs it says what happened.",
+    };
+  }
+  if (code === "time-limit") {
+    return {
+      title: "The run took longer than the worker allows",
+      message,
+      advice: "Take fewer tokens, or start the worker with a larger limit.",
+    };
+  }
   if (code === "queue-full") return { title: "Too many runs are waiting", message, advice: "Run again in a while." };
-  if (code === "worker-failed") return { title: "The worker failed", message, advice: "Where it runs it says why. It takes the next run unless it says otherwise." };
-  return { title: "The run ended with the connection", message, advice: "What had come of it stands below. Connect again to run it anew." };
+  if (code === "worker-failed") {
+    return {
+      title: "The worker failed",
+      message,
+      advice: "Where it runs it says why. It takes the next run unless it says otherwise.",
+    };
+  }
+  return {
+    title: "The run ended with the connection",
+    message,
+    advice: "What had come of it stands below. Connect again to run it anew.",
+  };
 }
 
 function known(error: unknown): Known {

@@ -8,7 +8,10 @@ import { sayVariant } from "../planner/words.ts";
 import { passed, type Verification, worstOf } from "./verification.ts";
 
 /** A recorded lap is a live one that is done. */
-export type AnyLap = Pick<LiveLap, "variant" | "phase" | "place" | "progress" | "spans" | "seconds" | "value" | "verification" | "pairs" | "failure">;
+export type AnyLap = Pick<
+  LiveLap,
+  "variant" | "phase" | "place" | "progress" | "spans" | "seconds" | "value" | "verification" | "pairs" | "failure"
+>;
 
 /** What a lap is doing, in words. */
 export function doing({ phase, place, progress }: AnyLap): string {
@@ -35,11 +38,23 @@ export function doing({ phase, place, progress }: AnyLap): string {
 }
 
 /** Both cards side by side. */
-export function laps(all: readonly AnyLap[], experiment: Experiment, recorded: boolean, fits: (tokens: number) => TemplateResult | typeof nothing): TemplateResult {
-  return html`<div class="laps ${all.length === 1 ? "one" : ""}">${all.map((lap) => card(lap, experiment, recorded, fits))}</div>`;
+export function laps(
+  all: readonly AnyLap[],
+  experiment: Experiment,
+  recorded: boolean,
+  fits: (tokens: number) => TemplateResult | typeof nothing,
+): TemplateResult {
+  return html`<div class="laps ${all.length === 1 ? "one" : ""}">${
+    all.map((lap) => card(lap, experiment, recorded, fits))
+  }</div>`;
 }
 
-function card(lap: AnyLap, experiment: Experiment, recorded: boolean, fits: (tokens: number) => TemplateResult | typeof nothing): TemplateResult {
+function card(
+  lap: AnyLap,
+  experiment: Experiment,
+  recorded: boolean,
+  fits: (tokens: number) => TemplateResult | typeof nothing,
+): TemplateResult {
   const { variant, phase, progress, seconds, verification, pairs, failure, spans } = lap;
   const name = sayVariant(variant);
   const busy = ["sent", "queued", "running", "verifying"].includes(phase);
@@ -47,15 +62,57 @@ function card(lap: AnyLap, experiment: Experiment, recorded: boolean, fits: (tok
   const total = totalOf(lap);
   return html`<section class="lap" aria-labelledby="lap-${variant}">
     <h2 id="lap-${variant}" class="title">${name} ${verdict(lap)}</h2>
-    ${busy ? html`<p class="bar"><span>${doing(lap)}</span>${at === undefined || at.total === 0 ? html`<progress aria-label="${name}: ${doing(lap)}"></progress>` : html`<progress aria-label="${name}: ${doing(lap)}" value=${at.done} max=${at.total}></progress><small>${formatCount(at.done)} of ${formatCount(at.total)}</small>`}</p>`
-      : phase === "waiting" || phase === "received" || phase === "cancelled" ? html`<p class="quiet">${phase === "cancelled" ? (spans.length > 0 ? `Cancelled; the ${formatCount(spans.length)} spans that had come stand below.` : "Cancelled before anything came.") : `${doing(lap)[0].toUpperCase()}${doing(lap).slice(1)}.`}</p>` : nothing}
-    ${failure === undefined ? nothing : html`<div class="bad"><h3>${failure.title}</h3><p class="message">${failure.message}</p>${failure.fits === undefined ? nothing : fits(failure.fits)}<p>${failure.advice}</p></div>`}
-    ${seconds === undefined ? nothing : html`<dl class="figures">
-      ${total === undefined ? nothing : html`<div><dt>${experiment.work === "layer" ? "One layer" : "On the machine"}</dt><dd>${formatTime(total)}</dd></div>`}
+    ${
+    busy
+      ? html`<p class="bar"><span>${doing(lap)}</span>${
+        at === undefined || at.total === 0 ? html`<progress aria-label="${name}: ${doing(lap)}"></progress>` : html`
+          <progress aria-label="${name}: ${doing(lap)}" value=${at.done}
+            max=${at.total}></progress><small>${formatCount(at.done)} of ${formatCount(at.total)}</small>
+        `
+      }</p>`
+      : phase === "waiting" || phase === "received" || phase === "cancelled"
+      ? html`<p class="quiet">${
+        phase === "cancelled"
+          ? (spans.length > 0
+            ? `Cancelled; the ${formatCount(spans.length)} spans that had come stand below.`
+            : "Cancelled before anything came.")
+          : `${doing(lap)[0].toUpperCase()}${doing(lap).slice(1)}.`
+      }</p>`
+      : nothing
+  }
+    ${
+    failure === undefined
+      ? nothing
+      : html`<div class="bad"><h3>${failure.title}</h3><p class="message">${failure.message}</p>${
+        failure.fits === undefined ? nothing : fits(failure.fits)
+      }<p>${failure.advice}</p></div>`
+  }
+    ${
+    seconds === undefined ? nothing : html`<dl class="figures">
+      ${
+      total === undefined ? nothing : html`
+        <div>
+          <dt>${experiment.work === "layer" ? "One layer" : "On the machine"}</dt>
+          <dd>${formatTime(total)}</dd>
+        </div>
+      `
+    }
       <div class="minor"><dt>Call to answer</dt><dd>${formatTime(seconds)}</dd></div>
-      ${verification === undefined || verification.rows.length === 0 ? nothing : html`<div class="minor"><dt>Largest error of O</dt><dd>${formatError(worstOf(verification.rows)!.out)}</dd></div>`}
-    </dl>`}
-    ${verification === undefined ? nothing : html`${said(verification, experiment, recorded)}${rowsChart(name, verification, experiment.T)}`}
+      ${
+      verification === undefined || verification.rows.length === 0 ? nothing : html`
+        <div class="minor">
+          <dt>Largest error of O</dt>
+          <dd>${formatError(worstOf(verification.rows)!.out)}</dd>
+        </div>
+      `
+    }
+    </dl>`
+  }
+    ${
+    verification === undefined
+      ? nothing
+      : html`${said(verification, experiment, recorded)}${rowsChart(name, verification, experiment.T)}`
+  }
   </section>`;
 }
 
@@ -69,15 +126,31 @@ export function totalOf({ value }: Pick<AnyLap, "value">): number | undefined {
 function verdict({ verification, phase }: AnyLap): TemplateResult | typeof nothing {
   if (verification === undefined) return nothing;
   const pass = passed(verification);
-  if (pass === undefined) return html`<small>${verification.rows.length} of ${verification.of} rows verified${phase === "done" ? ", the rest not" : ""}</small>`;
-  return pass ? html`<small class="good"><span aria-hidden="true">✓</span> ${verification.of} rows verified</small>` : html`<small class="wrong"><span aria-hidden="true">✗</span> differs from float64</small>`;
+  if (pass === undefined) {
+    return html`<small>${verification.rows.length} of ${verification.of} rows verified${
+      phase === "done" ? ", the rest not" : ""
+    }</small>`;
+  }
+  return pass
+    ? html`<small class="good"><span aria-hidden="true">✓</span> ${verification.of} rows verified</small>`
+    : html`<small class="wrong"><span aria-hidden="true">✗</span> differs from float64</small>`;
 }
 
 /** What was verified and which row is worst. */
 function said({ rows, of, tolerance, seconds }: Verification, { T, P }: Experiment, recorded: boolean): TemplateResult {
   const worst = worstOf(rows);
   const lse = rows.reduce((most, row) => Math.max(most, row.lse), 0);
-  return html`<p class="quiet">${worst === undefined ? `${of} rows of O are recomputed here in float64, from seeded keys and values that never travelled.` : html`${rows.length} of ${of} rows recomputed ${recorded ? "then" : "here"} in float64${seconds === undefined ? "" : ` in ${formatTime(seconds)}`}, each over its keys among ${formatCount(T + P)}, which never travelled. Worst: token ${formatCount(worst.token)}, head ${worst.head}; of LSE at most ${formatError(lse)}${tolerance === undefined ? "" : `. Allowed: ${tolerance}`}.`}</p>`;
+  return html`<p class="quiet">${
+    worst === undefined
+      ? `${of} rows of O are recomputed here in float64, from seeded keys and values that never travelled.`
+      : html`${rows.length} of ${of} rows recomputed ${recorded ? "then" : "here"} in float64${
+        seconds === undefined ? "" : ` in ${formatTime(seconds)}`
+      }, each over its keys among ${formatCount(T + P)}, which never travelled. Worst: token ${
+        formatCount(worst.token)
+      }, head ${worst.head}; of LSE at most ${formatError(lse)}${
+        tolerance === undefined ? "" : `. Allowed: ${tolerance}`
+      }.`
+  }</p>`;
 }
 
 /** What was run, for the head of the results. */

@@ -19,12 +19,24 @@ export interface LayerReport {
 }
 
 const kinds: Readonly<Record<string, LayerTerm>> = {
-  attention: "attention", "qkv product": "gemm", "out product": "gemm", "up product": "gemm", "down product": "gemm",
-  "exposed communication": "exposed", "TP all-reduce": "allreduce", "norm 1": "pointwise", rope: "pointwise", "norm 2": "pointwise", activation: "pointwise",
+  attention: "attention",
+  "qkv product": "gemm",
+  "out product": "gemm",
+  "up product": "gemm",
+  "down product": "gemm",
+  "exposed communication": "exposed",
+  "TP all-reduce": "allreduce",
+  "norm 1": "pointwise",
+  rope: "pointwise",
+  "norm 2": "pointwise",
+  activation: "pointwise",
 };
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === "object" && value !== null && !Array.isArray(value);
-const time = (value: unknown): number | undefined => (typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : undefined);
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const time = (
+  value: unknown,
+): number | undefined => (typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : undefined);
 
 /** Reads one; terms that are not known here are in the sum alone. */
 export function readLayer(value: Readonly<Record<string, unknown>>): LayerReport {
@@ -33,7 +45,17 @@ export function readLayer(value: Readonly<Record<string, unknown>>): LayerReport
     const kind = typeof row.term === "string" && Object.hasOwn(kinds, row.term) ? kinds[row.term] : undefined;
     const seconds = time(row.seconds);
     if (kind === undefined || seconds === undefined) continue;
-    terms.set(kind, { seconds: (terms.get(kind)?.seconds ?? 0) + seconds, how: typeof row.how === "string" ? row.how.slice(0, 40) : "" });
+    terms.set(kind, {
+      seconds: (terms.get(kind)?.seconds ?? 0) + seconds,
+      how: typeof row.how === "string" ? row.how.slice(0, 40) : "",
+    });
   }
-  return { terms, seconds: time(value.layerSeconds), ttft: time(value.ttft), notes: Array.isArray(value.notes) ? value.notes.filter((note) => typeof note === "string").slice(0, 16).map((note) => note.slice(0, 300)) : [] };
+  return {
+    terms,
+    seconds: time(value.layerSeconds),
+    ttft: time(value.ttft),
+    notes: Array.isArray(value.notes)
+      ? value.notes.filter((note) => typeof note === "string").slice(0, 16).map((note) => note.slice(0, 300))
+      : [],
+  };
 }

@@ -1,4 +1,6 @@
-/** The connection as the view knows it: where to, in which state, and what became of the last attempt, told to people. */
+/**
+ * The connection as the view knows it: where to, in which state, and what became of the last attempt, told to people.
+ */
 import { readAddress } from "./address.ts";
 import { type Facts, type Limits, loadClient, type Remote } from "./bridge.ts";
 import { connectionFailure, type Failure, lostFailure } from "./failure.ts";
@@ -7,7 +9,12 @@ import { connectionFailure, type Failure, lostFailure } from "./failure.ts";
 export type Link =
   | { readonly phase: "idle" }
   | { readonly phase: "connecting" }
-  | { readonly phase: "connected"; readonly facts: Facts; readonly limits: Limits; readonly capabilities: readonly string[] }
+  | {
+    readonly phase: "connected";
+    readonly facts: Facts;
+    readonly limits: Limits;
+    readonly capabilities: readonly string[];
+  }
   | { readonly phase: "reconnecting"; readonly facts: Facts; readonly limits: Limits }
   | { readonly phase: "refused"; readonly failure: Failure }
   | { readonly phase: "lost"; readonly failure: Failure };
@@ -16,7 +23,10 @@ const ADDRESS = "ringside-remote-address";
 const TOKEN = "ringside-remote-token";
 const DEFAULT = "ws://127.0.0.1:8787";
 
-/** Fires "change" with each change of it. The token is in memory, and in the tab's session storage only while `keep` is ticked. */
+/**
+ * Fires "change" with each change of it. The token is in memory, and in the tab's session storage only while `keep` is
+ * ticked.
+ */
 export class Linking extends EventTarget {
   #state: Link = { phase: "idle" };
   #address = DEFAULT;
@@ -78,19 +88,27 @@ export class Linking extends EventTarget {
     this.#set({ phase: "connecting" });
     try {
       const { connect } = await loadClient();
-      const remote = await connect({ url: read.address, token: this.#token, signal: abort.signal, onState: (state, why) => !abort.signal.aborted && state === "lost" && void this.#again(abort.signal, why) });
+      const remote = await connect({
+        url: read.address,
+        token: this.#token,
+        signal: abort.signal,
+        onState: (state, why) => !abort.signal.aborted && state === "lost" && void this.#again(abort.signal, why),
+      });
       if (abort.signal.aborted) return void remote.close();
       this.#remote = remote;
       this.#there();
     } catch (error) {
-      if (!abort.signal.aborted) this.#set({ phase: "refused", failure: connectionFailure(error, read.address, location.origin) });
+      if (!abort.signal.aborted) {
+        this.#set({ phase: "refused", failure: connectionFailure(error, read.address, location.origin) });
+      }
     }
   }
 
   /** Tries to reach a worker again whose connection was lost; its own patience ends that. */
   async #again(signal: AbortSignal, why: string | undefined): Promise<void> {
     const remote = this.#remote;
-    // Lost before it was whole: connecting tells of that itself. Calls under way end by themselves, and one attempt is enough.
+    // Lost before it was whole: connecting tells of that itself. Calls under way end by themselves, and one attempt is
+    // enough.
     if (remote === undefined || this.#state.phase === "reconnecting") return;
     const { facts, limits } = remote;
     this.#set({ phase: "reconnecting", facts, limits });

@@ -22,25 +22,72 @@ export function onCpu({ devices }: Facts): boolean {
 export function machine(facts: Facts, limits: Limits | undefined): TemplateResult {
   const rows: (readonly [string, unknown])[] = [
     ["Devices", sayDevices(facts)],
-    ["Processes", facts.processes === 1 ? "one, its ranks simulated" : `${formatCount(facts.processes)} over ${facts.backend}${facts.hosts > 1 ? ` on ${facts.hosts} hosts` : ""}`],
-    ["PyTorch", `${facts.torch}${facts.cuda === undefined ? "" : `, CUDA ${facts.cuda}`}${facts.driver === undefined ? "" : `, driver ${facts.driver}`}`],
+    [
+      "Processes",
+      facts.processes === 1
+        ? "one, its ranks simulated"
+        : `${formatCount(facts.processes)} over ${facts.backend}${facts.hosts > 1 ? ` on ${facts.hosts} hosts` : ""}`,
+    ],
+    [
+      "PyTorch",
+      `${facts.torch}${facts.cuda === undefined ? "" : `, CUDA ${facts.cuda}`}${
+        facts.driver === undefined ? "" : `, driver ${facts.driver}`
+      }`,
+    ],
     ["Worker", `${facts.worker}, Python ${facts.python}`],
     ["Platform", facts.platform],
     ...(facts.notes ?? []).map((note) => ["Note", note] as const),
   ];
-  return html`<section aria-labelledby="machine"><h2 id="machine">The machine</h2>
-    <dl class="facts">${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl></section>
-    ${kernels(facts)}
-    ${limits === undefined ? nothing : html`<p class="quiet">One run at a time. Limits: ${formatBytes(limits.tensorBytes)} a tensor, ${formatCount(limits.runSeconds)} s a run, ${formatCount(limits.queue)} waiting, ${formatCount(limits.connections)} connections.</p>`}`;
+  return html`
+    <section aria-labelledby="machine">
+      <h2 id="machine">The machine</h2>
+      <dl class="facts">${rows.map(([name, value]) =>
+        html`
+          <div>
+            <dt>${name}</dt>
+            <dd>${value}</dd>
+          </div>
+        `
+      )}</dl>
+    </section>
+        ${kernels(facts)}
+        ${limits === undefined ? nothing : html`
+          <p
+            class="quiet">One run at a time. Limits: ${formatBytes(limits.tensorBytes)} a tensor, ${formatCount(
+              limits.runSeconds,
+            )} s a run, ${formatCount(limits.queue)} waiting, ${formatCount(limits.connections)} connections.</p>
+        `}
+  `;
 }
 
 function sayDevices({ devices }: Facts): TemplateResult {
-  const alike = new Map<string, { readonly n: number; readonly memoryBytes: number; readonly capability?: string; readonly name: string; readonly kind: string }>();
+  const alike = new Map<
+    string,
+    {
+      readonly n: number;
+      readonly memoryBytes: number;
+      readonly capability?: string;
+      readonly name: string;
+      readonly kind: string;
+    }
+  >();
   for (const device of devices) {
     const key = JSON.stringify(device);
     alike.set(key, { ...device, n: (alike.get(key)?.n ?? 0) + 1 });
   }
-  return html`${[...alike.values()].map(({ n, name, memoryBytes, capability, kind }) => html`<span class="device">${n === 1 ? "" : `${n} × `}<b>${name}</b>${kind === "cpu" ? html` <b class="tag">no GPU</b>` : nothing}, ${formatBytes(memoryBytes)}${n === 1 ? "" : " each"}${capability === undefined ? "" : `, sm ${capability}`}</span> `)}`;
+  return html`${
+    [...alike.values()].map(({ n, name, memoryBytes, capability, kind }) =>
+      html`
+        <span class="device">${n === 1 ? "" : `${n} × `}<b>${name}</b>${kind === "cpu"
+          ? html`
+            <b class="tag">no GPU</b>
+          `
+          : nothing}, ${formatBytes(memoryBytes)}${n === 1 ? "" : " each"}${capability === undefined
+          ? ""
+          : `, sm ${capability}`}</span>
+      `
+    )
+  }`;
 }
 
 /** Each kernel's self-check against float64, and which one runs. */
@@ -48,11 +95,35 @@ function kernels({ kernels: all }: Facts): TemplateResult | typeof nothing {
   if (all.length === 0) return nothing;
   // Worker names end in what a kernel was checked with; what all have in common stands once, above.
   const names = all.map(({ name }) => name.split(", "));
-  const common = names[0].length - names[0].findLastIndex((part, i) => i === 0 || names.some((other) => other.at(i - names[0].length) !== part)) - 1;
-  return html`<ringside-scroll label="Kernels"><table class="kernels">
-    <caption>Kernels <small>each checked against float64 when the worker started${common > 0 ? `: ${names[0].slice(-common).join(", ")}` : ""}</small></caption>
-    <thead><tr><th scope="col">Kernel</th><th scope="col">Self-check</th><th scope="col">Largest error</th></tr></thead>
-    <tbody>${all.map(({ ok, maxError, reason, chosen }, i) => html`<tr class=${chosen ? "chosen" : ""}><th scope="row">${names[i].slice(0, names[i].length - common).join(", ")}${chosen ? html` <b class="picked">runs</b>` : nothing}${reason === undefined ? nothing : html`<small>${reason}</small>`}</th>
-      <td>${ok ? html`<span class="good">passed</span>` : html`<span class="wrong">not used</span>`}</td><td>${maxError === undefined ? "–" : formatError(maxError)}</td></tr>`)}</tbody>
-  </table></ringside-scroll>`;
+  const common = names[0].length -
+    names[0].findLastIndex((part, i) => i === 0 || names.some((other) => other.at(i - names[0].length) !== part)) - 1;
+  return html`
+    <ringside-scroll label="Kernels">
+      <table class="kernels">
+        <caption>Kernels <small>each checked against float64 when the worker started${common > 0
+          ? `: ${names[0].slice(-common).join(", ")}`
+          : ""}</small></caption>
+        <thead>
+          <tr>
+            <th scope="col">Kernel</th>
+            <th scope="col">Self-check</th>
+            <th scope="col">Largest error</th>
+          </tr>
+        </thead>
+        <tbody>${all.map(({ ok, maxError, reason, chosen }, i) =>
+          html`
+            <tr class=${chosen ? "chosen" : ""}>
+              <th scope="row">${names[i].slice(0, names[i].length - common).join(", ")}${chosen
+                ? html`
+                  <b class="picked">runs</b>
+                `
+                : nothing}${reason === undefined ? nothing : html`<small>${reason}</small>`}</th>
+              <td>${ok ? html`<span class="good">passed</span>` : html`<span class="wrong">not used</span>`}</td>
+              <td>${maxError === undefined ? "–" : formatError(maxError)}</td>
+            </tr>
+          `
+        )}</tbody>
+      </table>
+    </ringside-scroll>
+  `;
 }

@@ -1,4 +1,7 @@
-/** What is asked of a remote machine: its fields as typed, their check, the presets, and their form in the page's address. */
+/**
+ * What is asked of a remote machine: its fields as typed, their check, the presets, and their form in the page's
+ * address.
+ */
 import type { DType, Link, Variant } from "../../engine.ts";
 import type { Experiment as LabExperiment } from "../../experiment.ts";
 import { formatCount, formatRate, formatSeconds } from "../../format.ts";
@@ -39,7 +42,22 @@ export interface Experiment {
 export type LayerModel = "llama3-405b" | "small";
 
 /** A field of the form. The link is two of them. */
-export type Field = "work" | "model" | "T" | "P" | "H" | "Hkv" | "D" | "N" | "ways" | "dtype" | "causal" | "bandwidth" | "latency" | "seed" | "rows";
+export type Field =
+  | "work"
+  | "model"
+  | "T"
+  | "P"
+  | "H"
+  | "Hkv"
+  | "D"
+  | "N"
+  | "ways"
+  | "dtype"
+  | "causal"
+  | "bandwidth"
+  | "latency"
+  | "seed"
+  | "rows";
 
 /** What stands in each field, as typed. */
 export type Draft = Readonly<Record<Field, string>>;
@@ -52,8 +70,21 @@ export interface Reading {
 
 /** What each field is called in messages. */
 export const names: Readonly<Record<Field, string>> = {
-  work: "What is run", model: "Model", T: "New tokens T", P: "Cached tokens P", H: "Query heads H", Hkv: "KV heads Hkv", D: "Head dimension D", N: "Ranks N",
-  ways: "Variants", dtype: "Type", causal: "Mask", bandwidth: "Link bandwidth", latency: "Link latency", seed: "Seed", rows: "Rows to verify",
+  work: "What is run",
+  model: "Model",
+  T: "New tokens T",
+  P: "Cached tokens P",
+  H: "Query heads H",
+  Hkv: "KV heads Hkv",
+  D: "Head dimension D",
+  N: "Ranks N",
+  ways: "Variants",
+  dtype: "Type",
+  causal: "Mask",
+  bandwidth: "Link bandwidth",
+  latency: "Link latency",
+  seed: "Seed",
+  rows: "Rows to verify",
 };
 
 const fields = Object.keys(names) as Field[];
@@ -72,7 +103,20 @@ export const PAPER_LINK: Link = { bandwidth: 26.5e9, latency: 35e-6 };
 
 /** What the view opens with: the design's big one, at the paper's 128K. */
 export const defaults: Experiment = {
-  work: "attend", T: 128_000, P: 0, H: 16, Hkv: 1, D: 128, N: 8, ways: "both", dtype: "bf16", causal: true, link: PAPER_LINK, seed: 1, rows: 64, model: "llama3-405b",
+  work: "attend",
+  T: 128_000,
+  P: 0,
+  H: 16,
+  Hkv: 1,
+  D: 128,
+  N: 8,
+  ways: "both",
+  dtype: "bf16",
+  causal: true,
+  link: PAPER_LINK,
+  seed: 1,
+  rows: 64,
+  model: "llama3-405b",
 };
 
 /** An experiment to begin from. */
@@ -84,23 +128,51 @@ export interface Preset {
   readonly why: string;
 }
 
-const onCpu = { ways: "both", H: 4, Hkv: 1, D: 64, N: 4, dtype: "f32", link: { bandwidth: 100e6, latency: 0.001 }, rows: 64 } as const;
+const onCpu = {
+  ways: "both",
+  H: 4,
+  Hkv: 1,
+  D: 64,
+  N: 4,
+  dtype: "f32",
+  link: { bandwidth: 100e6, latency: 0.001 },
+  rows: 64,
+} as const;
 const onGpu = { ways: "both", P: 0, H: 16, Hkv: 1, D: 128, N: 8, dtype: "bf16", link: PAPER_LINK, rows: 64 } as const;
 
 /** By size; the paper's K is 1,000. */
 export const presets: readonly Preset[] = [
   { id: "1k", title: "1K", experiment: { ...onCpu, T: 1000, P: 0 }, why: "seconds on a CPU" },
   { id: "4k", title: "4K", experiment: { ...onCpu, T: 4000, P: 0 }, why: "a minute or less on a CPU" },
-  { id: "128k", title: "128K", experiment: { ...onGpu, T: 128_000 }, why: "the paper's context, one GPU's heads of Llama 3 405B under TP8" },
+  {
+    id: "128k",
+    title: "128K",
+    experiment: { ...onGpu, T: 128_000 },
+    why: "the paper's context, one GPU's heads of Llama 3 405B under TP8",
+  },
   { id: "256k", title: "256K", experiment: { ...onGpu, T: 256_000 }, why: "one GPU's heads of Llama 3 405B under TP8" },
   { id: "512k", title: "512K", experiment: { ...onGpu, T: 512_000 }, why: "one GPU's heads of Llama 3 405B under TP8" },
-  { id: "1m", title: "1M", experiment: { ...onGpu, T: 1_000_000 }, why: "the paper's headline, one GPU's heads of Llama 3 405B under TP8" },
-  { id: "miss", title: "2.5 % miss", experiment: { ...onGpu, T: 3200, P: 124_800, N: 4 }, why: "the row of Tables 4 and 5 where pass-Q wins" },
+  {
+    id: "1m",
+    title: "1M",
+    experiment: { ...onGpu, T: 1_000_000 },
+    why: "the paper's headline, one GPU's heads of Llama 3 405B under TP8",
+  },
+  {
+    id: "miss",
+    title: "2.5 % miss",
+    experiment: { ...onGpu, T: 3200, P: 124_800, N: 4 },
+    why: "the row of Tables 4 and 5 where pass-Q wins",
+  },
 ];
 
 /** A preset taken into what stands in the sentence: what it does not say stays. */
 export function withPreset(now: Experiment, { experiment }: Preset): Experiment {
-  return { ...now, ...experiment, ...(now.work === "layer" ? { model: experiment.dtype === "f32" ? "small" as const : "llama3-405b" as const } : {}) };
+  return {
+    ...now,
+    ...experiment,
+    ...(now.work === "layer" ? { model: experiment.dtype === "f32" ? "small" as const : "llama3-405b" as const } : {}),
+  };
 }
 
 /** The Lab's experiment, as far as it is one that can be sent. */
@@ -114,17 +186,37 @@ export const MOST = { T: 16_000_000, P: 16_000_000, H: 1024, Hkv: 1024, N: 256, 
 /** The fields as they are written for an experiment. */
 export function draftOf(e: Experiment): Draft {
   return {
-    work: e.work, model: e.model, T: formatCount(e.T), P: formatCount(e.P), H: formatCount(e.H), Hkv: formatCount(e.Hkv), D: formatCount(e.D), N: formatCount(e.N),
-    ways: e.ways, dtype: e.dtype, causal: e.causal ? "1" : "0", bandwidth: e.link === null ? "off" : formatRate(e.link.bandwidth), latency: formatSeconds(e.link?.latency ?? 0),
-    seed: String(e.seed), rows: formatCount(e.rows),
+    work: e.work,
+    model: e.model,
+    T: formatCount(e.T),
+    P: formatCount(e.P),
+    H: formatCount(e.H),
+    Hkv: formatCount(e.Hkv),
+    D: formatCount(e.D),
+    N: formatCount(e.N),
+    ways: e.ways,
+    dtype: e.dtype,
+    causal: e.causal ? "1" : "0",
+    bandwidth: e.link === null ? "off" : formatRate(e.link.bandwidth),
+    latency: formatSeconds(e.link?.latency ?? 0),
+    seed: String(e.seed),
+    rows: formatCount(e.rows),
   };
 }
 
-/** Reads a draft; every field that does not fit is named with what was found and what is expected. What the machine cannot hold it says itself. */
+/**
+ * Reads a draft; every field that does not fit is named with what was found and what is expected. What the machine
+ * cannot hold it says itself.
+ */
 export function read(draft: Draft): Reading {
   const problems = new Map<Field, string>();
   const wrong = (field: Field, expected: string) => {
-    if (!problems.has(field)) problems.set(field, `${names[field]}: found ${draft[field].trim() === "" ? "nothing" : draft[field]}, expected ${expected}.`);
+    if (!problems.has(field)) {
+      problems.set(
+        field,
+        `${names[field]}: found ${draft[field].trim() === "" ? "nothing" : draft[field]}, expected ${expected}.`,
+      );
+    }
   };
   const one = <K extends keyof typeof choices>(field: K): keyof (typeof choices)[K] => {
     if (!Object.hasOwn(choices[field], draft[field])) wrong(field, `one of ${Object.keys(choices[field]).join(", ")}`);
@@ -138,14 +230,21 @@ export function read(draft: Draft): Reading {
   const work = one("work");
   // Fields that the other kind of work has are not there, so nothing in them may be wrong.
   const attends = work !== "layer";
-  const ifAttend = (field: Field, least: number, most: number, otherwise: number) => (attends ? whole(field, least, most) : whole0(draft[field], least, most, otherwise));
+  const ifAttend = (
+    field: Field,
+    least: number,
+    most: number,
+    otherwise: number,
+  ) => (attends ? whole(field, least, most) : whole0(draft[field], least, most, otherwise));
   const T = whole("T", 1, MOST.T);
   const P = whole("P", 0, MOST.P);
   const H = ifAttend("H", 1, MOST.H, defaults.H);
   const Hkv = ifAttend("Hkv", 1, MOST.Hkv, defaults.Hkv);
   const D = ifAttend("D", 16, 256, defaults.D);
   if (attends && !problems.has("D") && D % 4 !== 0) wrong("D", `a multiple of 4, such as ${4 * Math.round(D / 4)}`);
-  if (attends && !problems.has("H") && !problems.has("Hkv") && H % Hkv !== 0) wrong("H", `a multiple of the ${formatCount(Hkv)} KV heads`);
+  if (attends && !problems.has("H") && !problems.has("Hkv") && H % Hkv !== 0) {
+    wrong("H", `a multiple of the ${formatCount(Hkv)} KV heads`);
+  }
   const N = whole("N", 1, MOST.N);
   const rows = ifAttend("rows", 0, MOST.rows, defaults.rows);
   const off = /^\s*(off|none)\s*$/i.test(draft.bandwidth);
@@ -156,8 +255,15 @@ export function read(draft: Draft): Reading {
   const seed = whole("seed", 0, 2 ** 32 - 1);
   const causal = !attends || one("causal") === "1";
   const read = { work, ways: one("ways"), dtype: one("dtype"), model: attends ? defaults.model : one("model") };
-  if (problems.size > 0) return { problems: new Map(fields.flatMap((field) => (problems.has(field) ? [[field, problems.get(field)!]] : []))) };
-  return { problems, experiment: { ...read, T, P, H, Hkv, D, N, causal, link: off ? null : { bandwidth, latency }, seed, rows } };
+  if (problems.size > 0) {
+    return {
+      problems: new Map(fields.flatMap((field) => (problems.has(field) ? [[field, problems.get(field)!]] : []))),
+    };
+  }
+  return {
+    problems,
+    experiment: { ...read, T, P, H, Hkv, D, N, causal, link: off ? null : { bandwidth, latency }, seed, rows },
+  };
 }
 
 function whole0(text: string, least: number, most: number, otherwise: number): number {
@@ -168,7 +274,9 @@ function whole0(text: string, least: number, most: number, otherwise: number): n
 /** A field's text as the page writes it, where it can be read; else as it is. */
 export function tidy(field: Field, text: string): string {
   const bare = text.trim();
-  if (field === "bandwidth") return parseRate(bare) > 0 ? formatRate(parseRate(bare)) : bare.toLowerCase() === "none" ? "off" : bare;
+  if (field === "bandwidth") {
+    return parseRate(bare) > 0 ? formatRate(parseRate(bare)) : bare.toLowerCase() === "none" ? "off" : bare;
+  }
   if (field === "latency") return Number.isFinite(parseSeconds(bare)) ? formatSeconds(parseSeconds(bare)) : bare;
   if (field === "seed" || field in choices) return bare;
   const count = parseCount(bare);
@@ -177,18 +285,35 @@ export function tidy(field: Field, text: string): string {
 
 /** Keys of the address. They are none of the other views', so that one address holds the states of all. */
 const keys: Readonly<Record<Exclude<Field, "bandwidth" | "latency">, string>> = {
-  work: "work", model: "of", T: "tokens", P: "past", H: "qheads", Hkv: "kvheads", D: "dim", N: "ring", ways: "ways", dtype: "type", causal: "mask", seed: "rseed", rows: "verify",
+  work: "work",
+  model: "of",
+  T: "tokens",
+  P: "past",
+  H: "qheads",
+  Hkv: "kvheads",
+  D: "dim",
+  N: "ring",
+  ways: "ways",
+  dtype: "type",
+  causal: "mask",
+  seed: "rseed",
+  rows: "verify",
 };
 
 /** The address's query with an experiment in it; what other views wrote there stays. */
 export function toQuery(e: Experiment, before = ""): string {
   const query = new URLSearchParams(before);
-  for (const [field, key] of Object.entries(keys)) query.set(key, field === "causal" ? (e.causal ? "1" : "0") : String(e[field as keyof Experiment]));
+  for (const [field, key] of Object.entries(keys)) {
+    query.set(key, field === "causal" ? (e.causal ? "1" : "0") : String(e[field as keyof Experiment]));
+  }
   query.set("net", e.link === null ? "off" : `${e.link.bandwidth},${e.link.latency}`);
   return query.toString().replaceAll("%2C", ",");
 }
 
-/** The draft that an address asks for; what it leaves out is the default, what it says wrongly stands in its field to be corrected. */
+/**
+ * The draft that an address asks for; what it leaves out is the default, what it says wrongly stands in its field to be
+ * corrected.
+ */
 export function fromQuery(query: string): Draft {
   const given = new URLSearchParams(query);
   const draft: Record<Field, string> = { ...draftOf(defaults) };
@@ -221,5 +346,9 @@ export function same(a: Experiment | undefined, b: Experiment | undefined): bool
 export function sayExperiment({ work, model, T, P, H, Hkv, D, dtype, N, causal, link }: Experiment): string {
   const what = work === "attend" ? "attention" : `one layer of ${choices.model[model]}`;
   const heads = work === "attend" ? `, ${H}/${Hkv} heads of ${D}` : "";
-  return `${what}, ${formatCount(T)} new and ${formatCount(P)} cached tokens${heads} in ${dtype}${causal ? "" : ", full mask"}, ${N} ${N === 1 ? "rank" : "ranks"}, ${link === null ? "no link model" : `link ${formatRate(link.bandwidth)} after ${formatSeconds(link.latency)}`}`;
+  return `${what}, ${formatCount(T)} new and ${formatCount(P)} cached tokens${heads} in ${dtype}${
+    causal ? "" : ", full mask"
+  }, ${N} ${N === 1 ? "rank" : "ranks"}, ${
+    link === null ? "no link model" : `link ${formatRate(link.bandwidth)} after ${formatSeconds(link.latency)}`
+  }`;
 }

@@ -11,11 +11,31 @@ export function chooser(store: Store): TemplateResult {
   return html`<section aria-labelledby="open" class="open"><h2 id="open">Without a machine</h2>
     <p class="quiet">A recorded run, or the document that <code>ringside_worker.gpu_check</code> writes; drop it anywhere here.</p>
     <p class="actions">
-      ${shipped.map(({ id, title }) => html`<button class="button" aria-pressed=${String(open === id)} @click=${() => store.openShipped(id)}>Recorded: ${title}</button>`)}
-      <span class="chooser"><input id="file" type="file" accept=".json,application/json" aria-label="Open a recorded run or a GPU check" @change=${(event: Event) => chosen(store, event)} /><span class="button" aria-hidden="true">Open a file</span></span>
+      ${
+    shipped.map(({ id, title }) =>
+      html`<button class="button" aria-pressed=${String(open === id)} @click=${() =>
+        store.openShipped(id)}>Recorded: ${title}</button>`
+    )
+  }
+      <span class="chooser"><input id="file" type="file" accept=".json,application/json" aria-label="Open a recorded run or a GPU check" @change=${(
+    event: Event,
+  ) => chosen(store, event)} /><span class="button" aria-hidden="true">Open a file</span></span>
     </p>
-    ${opening === undefined ? nothing : html`<p class="quiet">Opening ${opening} … <button class="link" @click=${() => store.close()}>Cancel</button></p>`}
-    ${problem === undefined ? nothing : html`<div class="bad" role="alert"><h3>${problem.title}</h3><p class="message">${problem.message}</p><p>${problem.advice}</p></div>`}
+    ${
+    opening === undefined
+      ? nothing
+      : html`<p class="quiet">Opening ${opening} … <button class="link" @click=${() =>
+        store.close()}>Cancel</button></p>`
+  }
+    ${
+    problem === undefined ? nothing : html`
+      <div class="bad" role="alert">
+        <h3>${problem.title}</h3>
+        <p class="message">${problem.message}</p>
+        <p>${problem.advice}</p>
+      </div>
+    `
+  }
   </section>`;
 }
 
@@ -29,18 +49,38 @@ function chosen(store: Store, event: Event): void {
 
 /** Says aloud that nothing here happens now, with the provenance. */
 export function recordedBanner(opened: Opened, close: () => void): TemplateResult {
-  const button = html`<button class="button" @click=${close}>Close the ${opened.kind === "run" ? "recorded run" : "document"}</button>`;
+  const button = html`<button class="button" @click=${close}>Close the ${
+    opened.kind === "run" ? "recorded run" : "document"
+  }</button>`;
   if (opened.kind === "check") {
     const { date, facts } = opened.check;
-    return html`<aside class="banner" aria-label="Provenance"><div><b class="tag">GPU check</b> <b>${opened.name}</b>, ${sayDate(date)}, ${sayMachine(facts)}; torch ${facts.torch}${facts.cuda === undefined ? "" : `, CUDA ${facts.cuda}`}${facts.driver === undefined ? "" : `, driver ${facts.driver}`}.</div>${button}</aside>`;
+    return html`
+      <aside class="banner"
+        aria-label="Provenance"><div><b class="tag">GPU check</b> <b>${opened.name}</b>, ${sayDate(date)}, ${sayMachine(
+          facts,
+        )}; torch ${facts.torch}${facts.cuda === undefined ? "" : `, CUDA ${facts.cuda}`}${facts.driver === undefined
+          ? ""
+          : `, driver ${facts.driver}`}.</div>${button}</aside>
+    `;
   }
   const { provenance, facts } = opened.run;
-  return html`<aside class="banner" aria-label="Provenance"><div><b class="tag">Recorded</b> <b>${sayDate(provenance.date)}</b> on ${sayMachine(facts)}; torch ${facts.torch}, Python ${facts.python}. Worker: <code>${provenance.worker}</code>. Recorded by ${provenance.client}. Nothing runs now.</div>${button}</aside>`;
+  return html`
+    <aside class="banner"
+      aria-label="Provenance"><div><b class="tag">Recorded</b> <b>${sayDate(provenance.date)}</b> on ${sayMachine(
+        facts,
+      )}; torch ${facts.torch}, Python ${facts.python}. Worker: <code>${provenance
+        .worker}</code>. Recorded by ${provenance.client}. Nothing runs now.</div>${button}</aside>
+  `;
 }
 
 /** "23 November 2026, 04:12 UTC". */
 export function sayDate(date: string): string {
   const at = new Date(date);
   if (Number.isNaN(at.getTime())) return date;
-  return `${new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeStyle: "short", timeZone: "UTC" }).format(at).replace(" at ", ", ")} UTC`;
+  return `${
+    new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeStyle: "short", timeZone: "UTC" }).format(at).replace(
+      " at ",
+      ", ",
+    )
+  } UTC`;
 }

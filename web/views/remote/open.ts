@@ -19,7 +19,11 @@ export interface Shipped {
 /** The run was made by `test/record-remote.mjs` with a real worker, the check by `ringside_worker.gpu_check`. */
 export const shipped: readonly Shipped[] = [
   { id: "cpu-4-ranks", title: "4 gloo ranks on a CPU", url: new URL("./runs/cpu-4-ranks.json", import.meta.url).href },
-  { id: "h200-check", title: "GPU check on an NVIDIA H200", url: new URL("../../../cuda-bridge/results/h200.json", import.meta.url).href },
+  {
+    id: "h200-check",
+    title: "GPU check on an NVIDIA H200",
+    url: new URL("../../../cuda-bridge/results/h200.json", import.meta.url).href,
+  },
 ];
 
 /** The shipped run of that name. */
@@ -47,5 +51,7 @@ export async function openShipped(id: string, signal: AbortSignal): Promise<Open
 async function readText(text: string, name: string): Promise<Opened> {
   const json = parse(text);
   const [{ isCheck, readCheck }, complain] = await Promise.all([import("./check-document.ts"), loadComplaint()]);
-  return isCheck(json) ? { kind: "check", name, check: readCheck(json, complain) } : { kind: "run", name, run: readRun(json, complain) };
+  return isCheck(json)
+    ? { kind: "check", name, check: readCheck(json, complain) }
+    : { kind: "run", name, run: readRun(json, complain) };
 }

@@ -9,7 +9,19 @@ export const TP = 8;
 
 /** A transformer whose layer a CPU computes in seconds; of one GPU of eight: 2 query heads, 1 KV head. */
 export const SMALL_MODEL: Model = {
-  name: "a small model", layers: 16, width: 1024, heads: 16, kvHeads: 8, headDim: 64, ffn: 4096, ffnMatrices: 3, vocabulary: 32_000, tied: false, ffnPrecision: "bf16", source: "made for this page", notes: [],
+  name: "a small model",
+  layers: 16,
+  width: 1024,
+  heads: 16,
+  kvHeads: 8,
+  headDim: 64,
+  ffn: 4096,
+  ffnMatrices: 3,
+  vocabulary: 32_000,
+  tied: false,
+  ffnPrecision: "bf16",
+  source: "made for this page",
+  notes: [],
 };
 
 /** What both sides make from the seed. */
@@ -26,5 +38,15 @@ export function attendInput(experiment: Experiment, variant: Variant): SeededInp
 /** A layer of one variant: one GPU of a group of eight. */
 export function layerInput({ T, P, N, dtype, link, seed, model }: Experiment, variant: Variant): LayerInput {
   const { width: dModel, heads, kvHeads, headDim, ffn, layers } = SMALL_MODEL;
-  return { tokens: T, cached: P, ranks: N, variant, dtype, seed, tp: TP, ...(link === null ? {} : { link }), ...(model === "small" ? { model: { dModel, heads, kvHeads, headDim, ffn, layers } } : {}) };
+  return {
+    tokens: T,
+    cached: P,
+    ranks: N,
+    variant,
+    dtype,
+    seed,
+    tp: TP,
+    ...(link === null ? {} : { link }),
+    ...(model === "small" ? { model: { dModel, heads, kvHeads, headDim, ffn, layers } } : {}),
+  };
 }

@@ -1,4 +1,7 @@
-/** A run as a file: what was asked, what the machine was, what came back, what this page verified; and the check of a file before it is shown. */
+/**
+ * A run as a file: what was asked, what the machine was, what came back, what this page verified; and the check of a
+ * file before it is shown.
+ */
 import type { Span, Variant } from "../../engine.ts";
 import type { Facts } from "./bridge.ts";
 import { draftOf, type Experiment, read } from "./model.ts";
@@ -34,7 +37,10 @@ export interface RecordedRun {
   readonly laps: readonly Lap[];
 }
 
-/** Says what is wrong with a message of the bridge's protocol, or nothing: a file's facts and spans are those of messages, and are held to the same schema. */
+/**
+ * Says what is wrong with a message of the bridge's protocol, or nothing: a file's facts and spans are those of
+ * messages, and are held to the same schema.
+ */
 export type Complaint = (side: "serverMessage", message: unknown) => string | undefined;
 
 /** Most bytes of a file. */
@@ -68,7 +74,9 @@ function list(value: unknown, place: string, most: number): readonly unknown[] {
 }
 
 function number(value: unknown, place: string, least = 0): number {
-  if (typeof value !== "number" || !Number.isFinite(value) || value < least) wrong(place, value, `a number of at least ${least}`);
+  if (typeof value !== "number" || !Number.isFinite(value) || value < least) {
+    wrong(place, value, `a number of at least ${least}`);
+  }
   return value as number;
 }
 
@@ -88,24 +96,39 @@ export function parse(json: string): unknown {
   try {
     return JSON.parse(json);
   } catch (error) {
-    throw new NotARun(`found no JSON (${error instanceof Error ? error.message : String(error)}), expected a run saved by the Remote view or the document of ringside_worker.gpu_check`);
+    throw new NotARun(
+      `found no JSON (${
+        error instanceof Error ? error.message : String(error)
+      }), expected a run saved by the Remote view or the document of ringside_worker.gpu_check`,
+    );
   }
 }
 
-/** A run read from JSON; nothing of it is taken on trust. Errors: NotARun naming the place, what was found and what was expected. */
+/**
+ * A run read from JSON; nothing of it is taken on trust. Errors: NotARun naming the place, what was found and what was
+ * expected.
+ */
 export function readRun(json: unknown, complain: Complaint): RecordedRun {
   const file = object(json, "the file");
   if (file.format !== "ringside-remote-run") wrong("format", file.format, '"ringside-remote-run"');
   if (file.version !== 1) wrong("version", file.version, "1; a newer Ringside may have written it");
   const given = object(file.provenance, "provenance");
-  const provenance = { date: text(given.date, "provenance.date", 40), worker: text(given.worker, "provenance.worker", 1000), client: text(given.client, "provenance.client", 1000) };
-  if (Number.isNaN(Date.parse(provenance.date))) wrong("provenance.date", provenance.date, "a date as ISO 8601 writes it");
+  const provenance = {
+    date: text(given.date, "provenance.date", 40),
+    worker: text(given.worker, "provenance.worker", 1000),
+    client: text(given.client, "provenance.client", 1000),
+  };
+  if (Number.isNaN(Date.parse(provenance.date))) {
+    wrong("provenance.date", provenance.date, "a date as ISO 8601 writes it");
+  }
   agree(complain, { type: "welcome", protocol: 1, facts: file.facts, limits: LIMITS, capabilities: [] }, "facts");
   const facts = file.facts as Facts;
   const experiment = readExperiment(file.experiment);
   const laps = list(file.laps, "laps", 2).map((lap, i) => readLap(lap, `laps[${i}]`, experiment, complain));
   if (laps.length === 0) wrong("laps, length", 0, "one or two");
-  if (laps.length === 2 && laps[0].variant === laps[1].variant) wrong("laps[1].variant", laps[1].variant, "the other variant");
+  if (laps.length === 2 && laps[0].variant === laps[1].variant) {
+    wrong("laps[1].variant", laps[1].variant, "the other variant");
+  }
   return { format: "ringside-remote-run", version: 1, provenance, facts, experiment, laps };
 }
 
@@ -123,9 +146,20 @@ function readExperiment(json: unknown): Experiment {
   const given = object(json, "experiment");
   const link = given.link === null ? null : object(given.link, "experiment.link");
   const taken = {
-    work: given.work, model: given.model, ways: given.ways, dtype: given.dtype, causal: given.causal === true,
-    ...Object.fromEntries((["T", "P", "H", "Hkv", "D", "N", "seed", "rows"] as const).map((name) => [name, number(given[name], `experiment.${name}`)])),
-    link: link === null ? null : { bandwidth: number(link.bandwidth, "experiment.link.bandwidth"), latency: number(link.latency, "experiment.link.latency") },
+    work: given.work,
+    model: given.model,
+    ways: given.ways,
+    dtype: given.dtype,
+    causal: given.causal === true,
+    ...Object.fromEntries(
+      (["T", "P", "H", "Hkv", "D", "N", "seed", "rows"] as const).map((
+        name,
+      ) => [name, number(given[name], `experiment.${name}`)]),
+    ),
+    link: link === null ? null : {
+      bandwidth: number(link.bandwidth, "experiment.link.bandwidth"),
+      latency: number(link.latency, "experiment.link.latency"),
+    },
   } as Experiment;
   for (const name of ["work", "model", "ways", "dtype"] as const) text(given[name], `experiment.${name}`, 40);
   const { experiment, problems } = read(draftOf(taken));
@@ -135,15 +169,28 @@ function readExperiment(json: unknown): Experiment {
 
 function readLap(json: unknown, place: string, { N, T, H }: Experiment, complain: Complaint): Lap {
   const lap = object(json, place);
-  if (lap.variant !== "pass-kv" && lap.variant !== "pass-q") wrong(`${place}.variant`, lap.variant, '"pass-kv" or "pass-q"');
+  if (lap.variant !== "pass-kv" && lap.variant !== "pass-q") {
+    wrong(`${place}.variant`, lap.variant, '"pass-kv" or "pass-q"');
+  }
   const spans = list(lap.spans, `${place}.spans`, MOST_SPANS) as readonly Span[];
-  for (let at = 0; at < spans.length; at += SPANS_A_MESSAGE) agree(complain, { type: "spans", id: 1, spans: spans.slice(at, at + SPANS_A_MESSAGE) }, `${place}.spans from ${at}`);
+  for (let at = 0; at < spans.length; at += SPANS_A_MESSAGE) {
+    agree(
+      complain,
+      { type: "spans", id: 1, spans: spans.slice(at, at + SPANS_A_MESSAGE) },
+      `${place}.spans from ${at}`,
+    );
+  }
   spans.forEach(({ rank, peer = 0 }, i) => {
     if (Math.max(rank, peer) >= N) wrong(`${place}.spans[${i}].rank`, Math.max(rank, peer), `a rank below ${N}`);
   });
   return {
-    variant: lap.variant as Variant, seconds: number(lap.seconds, `${place}.seconds`), value: object(lap.value, `${place}.value`), spans,
-    ...(lap.verification === undefined ? {} : { verification: readVerification(lap.verification, `${place}.verification`, T, H) }),
+    variant: lap.variant as Variant,
+    seconds: number(lap.seconds, `${place}.seconds`),
+    value: object(lap.value, `${place}.value`),
+    spans,
+    ...(lap.verification === undefined
+      ? {}
+      : { verification: readVerification(lap.verification, `${place}.verification`, T, H) }),
   };
 }
 
@@ -152,7 +199,15 @@ function readVerification(json: unknown, place: string, T: number, H: number): V
   const rows = list(given.rows, `${place}.rows`, MOST_ROWS).map((value, i): VerifiedRow => {
     const at = `${place}.rows[${i}]`;
     const row = object(value, at);
-    const out = { token: number(row.token, `${at}.token`), head: number(row.head, `${at}.head`), keys: number(row.keys, `${at}.keys`), allowed: number(row.allowed, `${at}.allowed`), out: error(row.out, `${at}.out`), lse: error(row.lse, `${at}.lse`), pass: row.pass === true };
+    const out = {
+      token: number(row.token, `${at}.token`),
+      head: number(row.head, `${at}.head`),
+      keys: number(row.keys, `${at}.keys`),
+      allowed: number(row.allowed, `${at}.allowed`),
+      out: error(row.out, `${at}.out`),
+      lse: error(row.lse, `${at}.lse`),
+      pass: row.pass === true,
+    };
     if (!(Number.isInteger(out.token) && out.token < T)) wrong(`${at}.token`, out.token, `a token below ${T}`);
     if (!(Number.isInteger(out.head) && out.head < H)) wrong(`${at}.head`, out.head, `a head below ${H}`);
     if (typeof row.pass !== "boolean") wrong(`${at}.pass`, row.pass, "true or false");
@@ -160,17 +215,31 @@ function readVerification(json: unknown, place: string, T: number, H: number): V
   });
   const of = number(given.of, `${place}.of`);
   if (of < rows.length) wrong(`${place}.of`, of, `at least the ${rows.length} rows that are there`);
-  return { rows, of, ...(given.tolerance === undefined ? {} : { tolerance: text(given.tolerance, `${place}.tolerance`) }), ...(given.seconds === undefined ? {} : { seconds: number(given.seconds, `${place}.seconds`) }) };
+  return {
+    rows,
+    of,
+    ...(given.tolerance === undefined ? {} : { tolerance: text(given.tolerance, `${place}.tolerance`) }),
+    ...(given.seconds === undefined ? {} : { seconds: number(given.seconds, `${place}.seconds`) }),
+  };
 }
 
 /** The file's text: small numbers on one line a span, so that it can be read and compared. */
 export function writeRun(run: RecordedRun): string {
   const { laps, ...head } = run;
-  const lines = (values: readonly unknown[], indent: string) => (values.length === 0 ? "[]" : `[\n${values.map((value) => `${indent}  ${JSON.stringify(value)}`).join(",\n")}\n${indent}]`);
+  const lines = (
+    values: readonly unknown[],
+    indent: string,
+  ) => (values.length === 0
+    ? "[]"
+    : `[\n${values.map((value) => `${indent}  ${JSON.stringify(value)}`).join(",\n")}\n${indent}]`);
   const lap = ({ spans, verification, ...rest }: Lap) => {
     const { rows, ...more } = verification ?? { rows: [] };
-    const verified = verification === undefined ? "" : `,\n      "verification": {${JSON.stringify(more).slice(1, -1)}, "rows": ${lines(rows, "      ")}}`;
-    return `    {\n      ${JSON.stringify(rest).slice(1, -1)},\n      "spans": ${lines(spans, "      ")}${verified}\n    }`;
+    const verified = verification === undefined
+      ? ""
+      : `,\n      "verification": {${JSON.stringify(more).slice(1, -1)}, "rows": ${lines(rows, "      ")}}`;
+    return `    {\n      ${JSON.stringify(rest).slice(1, -1)},\n      "spans": ${
+      lines(spans, "      ")
+    }${verified}\n    }`;
   };
   return `${JSON.stringify(head, null, 2).slice(0, -2)},\n  "laps": [\n${laps.map(lap).join(",\n")}\n  ]\n}\n`;
 }

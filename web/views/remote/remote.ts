@@ -1,4 +1,7 @@
-/** The Remote view: an experiment on a real machine, its timeline as it comes, rows of it recomputed here, and the same figures planned and printed. */
+/**
+ * The Remote view: an experiment on a real machine, its timeline as it comes, rows of it recomputed here, and the same
+ * figures planned and printed.
+ */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { download } from "../../elements/download.ts";
 import { Follow } from "../../elements/follow.ts";
@@ -42,16 +45,24 @@ export class RingsideRemote extends LitElement {
 
   declare session: Session;
   /** The comparison of each variant that has ended, and what it was made of. */
-  declare _compared: { readonly key: unknown; readonly all: readonly { readonly variant: Variant; readonly comparison: Comparison }[]; readonly show: typeof import("./comparison.ts"); readonly nearest: string | undefined; readonly accelerator: string } | undefined;
+  declare _compared: {
+    readonly key: unknown;
+    readonly all: readonly { readonly variant: Variant; readonly comparison: Comparison }[];
+    readonly show: typeof import("./comparison.ts");
+    readonly nearest: string | undefined;
+    readonly accelerator: string;
+  } | undefined;
   declare _over: boolean;
   #store: Store | undefined;
   #frame = 0;
   /** Spans and rows come faster than a screen shows them: one update a frame. */
   #update = () => {
-    if (this.#frame === 0) this.#frame = requestAnimationFrame(() => {
-      this.#frame = 0;
-      this.requestUpdate();
-    });
+    if (this.#frame === 0) {
+      this.#frame = requestAnimationFrame(() => {
+        this.#frame = 0;
+        this.requestUpdate();
+      });
+    }
   };
   #dragged = (event: DragEvent) => {
     if (!event.dataTransfer?.types.includes("Files")) return;
@@ -104,7 +115,14 @@ export class RingsideRemote extends LitElement {
   /** What is on the stage, or nothing where nothing has run and no file is open. */
   get #stage(): Stage | undefined {
     const { shown, runner } = this.#store!;
-    if (shown.kind === "run") return { experiment: shown.run.experiment, facts: shown.run.facts, laps: shown.run.laps.map((lap) => ({ ...lap, phase: "done" as const })), recorded: true };
+    if (shown.kind === "run") {
+      return {
+        experiment: shown.run.experiment,
+        facts: shown.run.facts,
+        laps: shown.run.laps.map((lap) => ({ ...lap, phase: "done" as const })),
+        recorded: true,
+      };
+    }
     return shown.kind === "live" && runner.job !== undefined ? { ...runner.job, recorded: false } : undefined;
   }
 
@@ -117,15 +135,26 @@ export class RingsideRemote extends LitElement {
       this.#comparing = undefined;
       return;
     }
-    const key = JSON.stringify([stage.experiment, this.#store!.accelerator, stage.recorded, ended.map(({ variant, spans, seconds }) => [variant, spans.length, seconds])]);
+    const key = JSON.stringify([
+      stage.experiment,
+      this.#store!.accelerator,
+      stage.recorded,
+      ended.map(({ variant, spans, seconds }) => [variant, spans.length, seconds]),
+    ]);
     if (this.#comparing === key) return;
     this.#comparing = key;
-    const [{ compareAttention, compareLayer, nearest }, show, { readLayer }] = await Promise.all([import("./compare.ts"), import("./comparison.ts"), import("./layer-report.ts")]);
+    const [{ compareAttention, compareLayer, nearest }, show, { readLayer }] = await Promise.all([
+      import("./compare.ts"),
+      import("./comparison.ts"),
+      import("./layer-report.ts"),
+    ]);
     const near = nearest(stage.facts.devices[0]);
     const accelerator = this.#store!.accelerator ?? near ?? "h100-hbm2e";
     const all = await Promise.all(ended.map(async ({ variant, spans, value }) => ({
       variant,
-      comparison: stage.experiment.work === "attend" ? await compareAttention(stage.experiment, variant, spans, accelerator) : await compareLayer(stage.experiment, variant, readLayer(value!), accelerator),
+      comparison: stage.experiment.work === "attend"
+        ? await compareAttention(stage.experiment, variant, spans, accelerator)
+        : await compareLayer(stage.experiment, variant, readLayer(value!), accelerator),
     })));
     if (this.#comparing === key) this._compared = { key, all, show, nearest: near, accelerator };
   }
@@ -136,18 +165,33 @@ export class RingsideRemote extends LitElement {
   #save(): void {
     const { job } = this.#store!.runner;
     if (job === undefined) return;
-    const done = job.laps.flatMap(({ variant, seconds, value, spans, verification }) => (value === undefined || seconds === undefined ? [] : [{ variant, seconds, value, spans, ...(verification === undefined ? {} : { verification }) }]));
+    const done = job.laps.flatMap((
+      { variant, seconds, value, spans, verification },
+    ) => (value === undefined || seconds === undefined
+      ? []
+      : [{ variant, seconds, value, spans, ...(verification === undefined ? {} : { verification }) }])
+    );
     const run: RecordedRun = {
-      format: "ringside-remote-run", version: 1,
-      provenance: { date: job.date.toISOString(), worker: job.facts.worker, client: `the Remote view in ${navigator.userAgent}` },
-      facts: job.facts, experiment: job.experiment, laps: done,
+      format: "ringside-remote-run",
+      version: 1,
+      provenance: {
+        date: job.date.toISOString(),
+        worker: job.facts.worker,
+        client: `the Remote view in ${navigator.userAgent}`,
+      },
+      facts: job.facts,
+      experiment: job.experiment,
+      laps: done,
     };
     download(`ringside-remote-${job.experiment.work}-${job.experiment.T}.json`, writeRun(run));
   }
 
   async #trace(stage: Stage, { variant, spans }: AnyLap): Promise<void> {
     const { chromeTrace } = await loadEngine();
-    download(`ringside-remote-${variant}.json`, chromeTrace(spans, `ringside ${heading(stage.experiment)}, ${variant}`));
+    download(
+      `ringside-remote-${variant}.json`,
+      chromeTrace(spans, `ringside ${heading(stage.experiment)}, ${variant}`),
+    );
   }
 
   protected override render(): TemplateResult {
@@ -155,16 +199,32 @@ export class RingsideRemote extends LitElement {
     const { shown, wire } = store;
     const stage = this.#stage;
     return html`
-      <div class="top"><ringside-remote-sentence .store=${store}></ringside-remote-sentence></div>
+      <div class="top">
+        <ringside-remote-sentence .store=${store}></ringside-remote-sentence>
+      </div>
       <div class="stage ${this._over ? "over" : ""}" ${scrolls("Experiment and result")}>
         ${shown.kind === "live" ? nothing : recordedBanner(shown, () => store.close())}
         <div class="result">
           <div class="first">
             <ringside-remote-connect .store=${store}></ringside-remote-connect>
-            ${shown.kind === "run" ? machine(shown.run.facts, undefined) : shown.kind === "check" ? machine(shown.check.facts, undefined) : wire.phase === "connected" || wire.phase === "reconnecting" ? machine(wire.facts, wire.limits) : stage !== undefined ? machine(stage.facts, undefined) : nothing}
+            ${shown.kind === "run"
+              ? machine(shown.run.facts, undefined)
+              : shown.kind === "check"
+              ? machine(shown.check.facts, undefined)
+              : wire.phase === "connected" || wire.phase === "reconnecting"
+              ? machine(wire.facts, wire.limits)
+              : stage !== undefined
+              ? machine(stage.facts, undefined)
+              : nothing}
             ${chooser(store)}
           </div>
-          <div class="second">${shown.kind === "check" ? checkPanel(shown.check) : stage === undefined ? html`${this.#preview()}${wire.phase === "connected" ? nothing : html`<ringside-remote-start></ringside-remote-start>`}` : this.#results(stage)}</div>
+          <div class="second">${shown.kind === "check"
+            ? checkPanel(shown.check)
+            : stage === undefined
+            ? html`${this.#preview()}${
+              wire.phase === "connected" ? nothing : html`<ringside-remote-start></ringside-remote-start>`
+            }`
+            : this.#results(stage)}</div>
         </div>
       </div>
       <section class="time" ${scrolls()} aria-label="Timelines">${this.#timelines(stage)}</section>
@@ -174,22 +234,58 @@ export class RingsideRemote extends LitElement {
 
   #preview(): TemplateResult {
     const { experiment } = this.#store!.reading;
-    if (experiment === undefined) return html`<section class="card"><h2 class="title">Nothing to send yet</h2><p>Correct the marked parts of the sentence.</p></section>`;
+    if (experiment === undefined) {
+      return html`
+        <section class="card">
+          <h2 class="title">Nothing to send yet</h2>
+          <p>Correct the marked parts of the sentence.</p>
+        </section>
+      `;
+    }
     const { work, T, P, H, Hkv, D, N, dtype, causal, rows } = experiment;
     const pairs = causal ? T * P + (T * (T + 1)) / 2 : T * (T + P);
     const size = dtype === "f32" ? 4 : 2;
     return html`<section class="card" aria-labelledby="empty">
-      <h2 id="empty" class="title">${work === "attend" ? "The same experiment on a real machine" : "One layer, and from it the time to the first token"}</h2>
-      <p class="prose">${work === "attend"
-        ? html`The worker makes Q, K and V from the seed, so nothing travels there. It computes ${variantsOf(experiment).length === 2 ? "pass-KV, then pass-Q" : sayVariant(variantsOf(experiment)[0])} on ${N} ${N === 1 ? "rank" : "ranks"}, its spans come back as they happen, and ${rows === 0 ? "no row is verified" : html`${formatCount(rows)} rows of O come back to be recomputed on this page in float64`}.`
-        : "The worker computes one GPU’s share of a transformer layer under tensor parallelism of eight, with its ring, and derives the TTFT of all layers from it. What it measured and what it modelled are told apart."} Connect a worker to run it, or open a recorded run.</p>
-      ${work === "layer" ? nothing : html`<dl class="sizes">
-        <div><dt>Attention</dt><dd>${formatFlops(4 * D * H * pairs)}</dd></div>
-        <div><dt>K and V</dt><dd>${formatBytes(2 * (T + P) * Hkv * D * size)}</dd></div>
-        <div><dt>Q</dt><dd>${formatBytes(T * H * D * size)}</dd></div>
-        <div><dt>Miss rate T/(T+P)</dt><dd>${formatShare(T / (T + P))}</dd></div>
-        <div><dt>Over the network</dt><dd>${formatBytes(rows * (D + 1) * 4 * variantsOf(experiment).length)} and spans</dd></div>
-      </dl>`}
+      <h2 id="empty" class="title">${
+      work === "attend" ? "The same experiment on a real machine" : "One layer, and from it the time to the first token"
+    }</h2>
+      <p class="prose">${
+      work === "attend"
+        ? html`The worker makes Q, K and V from the seed, so nothing travels there. It computes ${
+          variantsOf(experiment).length === 2 ? "pass-KV, then pass-Q" : sayVariant(variantsOf(experiment)[0])
+        } on ${N} ${N === 1 ? "rank" : "ranks"}, its spans come back as they happen, and ${
+          rows === 0
+            ? "no row is verified"
+            : html`${formatCount(rows)} rows of O come back to be recomputed on this page in float64`
+        }.`
+        : "The worker computes one GPU’s share of a transformer layer under tensor parallelism of eight, with its ring, and derives the TTFT of all layers from it. What it measured and what it modelled are told apart."
+    } Connect a worker to run it, or open a recorded run.</p>
+      ${
+      work === "layer" ? nothing : html`
+        <dl class="sizes">
+          <div>
+            <dt>Attention</dt>
+            <dd>${formatFlops(4 * D * H * pairs)}</dd>
+          </div>
+          <div>
+            <dt>K and V</dt>
+            <dd>${formatBytes(2 * (T + P) * Hkv * D * size)}</dd>
+          </div>
+          <div>
+            <dt>Q</dt>
+            <dd>${formatBytes(T * H * D * size)}</dd>
+          </div>
+          <div>
+            <dt>Miss rate T/(T+P)</dt>
+            <dd>${formatShare(T / (T + P))}</dd>
+          </div>
+          <div>
+            <dt>Over the network</dt>
+            <dd>${formatBytes(rows * (D + 1) * 4 * variantsOf(experiment).length)} and spans</dd>
+          </div>
+        </dl>
+      `
+    }
     </section>`;
   }
 
@@ -198,30 +294,67 @@ export class RingsideRemote extends LitElement {
     const compared = this._compared;
     const ended = stage.laps.some(({ value }) => value !== undefined);
     return html`
-      <div class=${store.stale ? "old" : ""}>${store.stale ? html`<p class="stale">The sentence has changed since this run: <button class="link" @click=${() => store.use(stage.experiment)}>back to what ran</button></p>` : nothing}
+      <div class=${store.stale ? "old" : ""}>${store.stale
+        ? html`
+          <p
+            class="stale">The sentence has changed since this run: <button class="link" @click=${() =>
+              store.use(stage.experiment)}>back to what ran</button></p>
+        `
+        : nothing}
       <p class="quiet what">${heading(stage.experiment)}${stage.recorded ? "" : `, on ${store.runner.job!.address}`}</p>
       ${laps(stage.laps, stage.experiment, stage.recorded, (fits) => this.#fits(fits))}
-      ${ended && !stage.recorded && !store.runner.running ? html`<p class="actions"><button class="button" @click=${this.#save}>Save this run</button></p>` : nothing}</div>
-      ${compared === undefined ? nothing : compared.show.comparison(compared.all, { accelerator: compared.accelerator, nearest: compared.nearest, device: stage.facts.devices[0]?.name ?? "no named device", recorded: stage.recorded, choose: (row) => store.planOn(row === compared.nearest ? undefined : row) })}`;
+      ${ended && !stage.recorded && !store.runner.running
+        ? html`<p class="actions"><button class="button" @click=${this.#save}>Save this run</button></p>`
+        : nothing}</div>
+      ${compared === undefined ? nothing : compared.show.comparison(compared.all, {
+        accelerator: compared.accelerator,
+        nearest: compared.nearest,
+        device: stage.facts.devices[0]?.name ?? "no named device",
+        recorded: stage.recorded,
+        choose: (row) => store.planOn(row === compared.nearest ? undefined : row),
+      })}
+    `;
   }
 
   /** What would fit, and a button that takes it, where it says how many tokens. */
   #fits(tokens: number): TemplateResult {
     const store = this.#store!;
-    return html`<p><button class="button" @click=${() => store.edit("T", String(tokens))}>Take ${formatCount(tokens)} new tokens</button></p>`;
+    return html`<p><button class="button" @click=${() => store.edit("T", String(tokens))}>Take ${
+      formatCount(tokens)
+    } new tokens</button></p>`;
   }
 
   #timelines(stage: Stage | undefined): TemplateResult {
     const drawn = stage?.laps.filter(({ spans, phase }) => spans.length > 0 || !["waiting"].includes(phase)) ?? [];
-    if (stage === undefined || drawn.length === 0) return html`<ringside-timeline .spans=${none} .ranks=${Math.min(2, this.#store!.reading.experiment?.N ?? 2)} .note=${"Spans of a remote run are drawn here as they arrive, and those of a recorded run as they were measured."}></ringside-timeline>`;
-    const end = Math.max(...drawn.map(({ spans }) => spans.reduce((last, { start, duration }) => Math.max(last, start + duration), 0)));
-    return html`<div class="times ${drawn.length === 1 ? "one" : ""}">${drawn.map((lap) => {
-      const { N } = stage.experiment;
-      const shown = Math.min(N, Math.max(1, Math.floor((SPANS * N) / Math.max(1, lap.spans.length))));
-      const spans = shown === N ? lap.spans : this.#first(lap.spans, shown);
-      return html`<div><ringside-timeline .heading=${`${sayVariant(lap.variant)}${stage.recorded ? ", recorded" : ""}${shown < N ? `, ${shown} of ${N} ranks` : ""}`} .spans=${spans} .ranks=${N} .shown=${shown} .end=${end} .note=${`${doing(lap)[0].toUpperCase()}${doing(lap).slice(1)}: no span has come yet.`}></ringside-timeline>
-        ${lap.value === undefined || lap.spans.length === 0 ? nothing : html`<p class="trace"><button class="button" @click=${() => this.#trace(stage, lap)}>Trace of ${sayVariant(lap.variant)} for Perfetto</button></p>`}</div>`;
-    })}</div>`;
+    if (stage === undefined || drawn.length === 0) {
+      return html`<ringside-timeline .spans=${none} .ranks=${
+        Math.min(2, this.#store!.reading.experiment?.N ?? 2)
+      } .note=${"Spans of a remote run are drawn here as they arrive, and those of a recorded run as they were measured."}></ringside-timeline>`;
+    }
+    const end = Math.max(
+      ...drawn.map(({ spans }) => spans.reduce((last, { start, duration }) => Math.max(last, start + duration), 0)),
+    );
+    return html`<div class="times ${drawn.length === 1 ? "one" : ""}">${
+      drawn.map((lap) => {
+        const { N } = stage.experiment;
+        const shown = Math.min(N, Math.max(1, Math.floor((SPANS * N) / Math.max(1, lap.spans.length))));
+        const spans = shown === N ? lap.spans : this.#first(lap.spans, shown);
+        return html`<div><ringside-timeline .heading=${`${sayVariant(lap.variant)}${
+          stage.recorded ? ", recorded" : ""
+        }${
+          shown < N ? `, ${shown} of ${N} ranks` : ""
+        }`} .spans=${spans} .ranks=${N} .shown=${shown} .end=${end} .note=${`${doing(lap)[0].toUpperCase()}${
+          doing(lap).slice(1)
+        }: no span has come yet.`}></ringside-timeline>
+        ${
+          lap.value === undefined || lap.spans.length === 0
+            ? nothing
+            : html`<p class="trace"><button class="button" @click=${() => this.#trace(stage, lap)}>Trace of ${
+              sayVariant(lap.variant)
+            } for Perfetto</button></p>`
+        }</div>`;
+      })
+    }</div>`;
   }
 
   /** Spans of the first ranks; the same list each time, or the timeline would begin anew with every update. */
@@ -242,9 +375,19 @@ export class RingsideRemote extends LitElement {
     if (stage.recorded) return "A recorded run is shown.";
     const words = stage.laps.filter(({ phase }) => phase !== "waiting").map((lap) => {
       const done = lap.verification === undefined ? undefined : passed(lap.verification);
-      return `${sayVariant(lap.variant)}: ${lap.failure !== undefined ? lap.failure.title : done === undefined ? (lap.phase === "running" ? "running" : doing(lap)) : done ? "rows verified" : "rows differ from float64"}.`;
+      return `${sayVariant(lap.variant)}: ${
+        lap.failure !== undefined
+          ? lap.failure.title
+          : done === undefined
+          ? (lap.phase === "running" ? "running" : doing(lap))
+          : done
+          ? "rows verified"
+          : "rows differ from float64"
+      }.`;
     });
-    return [store.wire.phase === "connected" ? "" : RingsideRemoteConnect.news(store), ...words].filter((word) => word !== "").join(" ");
+    return [store.wire.phase === "connected" ? "" : RingsideRemoteConnect.news(store), ...words].filter((word) =>
+      word !== ""
+    ).join(" ");
   }
 
   static override styles = [shared, labStyle, remoteStyle];

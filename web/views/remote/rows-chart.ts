@@ -1,4 +1,7 @@
-/** The rows that the page has recomputed, as they come in: where in the sequence each lies, and how far it is from float64. */
+/**
+ * The rows that the page has recomputed, as they come in: where in the sequence each lies, and how far it is from
+ * float64.
+ */
 import { html, nothing, svg, type TemplateResult } from "lit";
 import "../../elements/scroll.ts";
 import { formatCount, formatError } from "../../format.ts";
@@ -15,7 +18,11 @@ const x = (token: number, tokens: number) => left + ((width - left - right) * (t
 /** Dots over the sequence on a logarithmic scale of error; what is allowed is a line. `name` tells two charts apart. */
 export function rowsChart(name: string, { rows, of }: Verification, tokens: number): TemplateResult {
   const worst = worstOf(rows);
-  const said = rows.length === 0 ? `None of ${of} rows verified yet` : `${rows.length} of ${of} rows verified; worst: error of O ${formatError(worst!.out)} at token ${formatCount(worst!.token)}, head ${worst!.head}`;
+  const said = rows.length === 0
+    ? `None of ${of} rows verified yet`
+    : `${rows.length} of ${of} rows verified; worst: error of O ${formatError(worst!.out)} at token ${
+      formatCount(worst!.token)
+    }, head ${worst!.head}`;
   const allowed = worst?.allowed;
   const [floor, ceiling] = decades(worst);
   const y = (error: number) => {
@@ -23,19 +30,71 @@ export function rowsChart(name: string, { rows, of }: Verification, tokens: numb
     return top + ((height - top - bottom) * (ceiling - power)) / (ceiling - floor);
   };
   const powers = [0, 1, 2, 3, 4, 5].map((down) => ceiling - down);
-  return html`<figure aria-label="Verified rows of ${name}: ${said}">
-    <svg viewBox="0 0 ${width} ${height}" role="img" aria-label=${said}>
-      ${powers.map((power) => svg`<line class="grid" x1=${left} x2=${width - right} y1=${y(10 ** power)} y2=${y(10 ** power)} /><text class="tick" x=${left - 6} y=${y(10 ** power) + 4} text-anchor="end">${power === floor ? "≤" : ""}${power === 0 ? "1" : `1e${power}`}</text>`)}
-      ${allowed === undefined ? nothing : svg`<line class="bar-line" x1=${left} x2=${width - right} y1=${y(allowed)} y2=${y(allowed)} /><text class="bar-name" x=${width - right} y=${y(allowed) - 4} text-anchor="end">allowed in the worst row ${formatError(allowed)}</text>`}
-      ${rows.map((row) => svg`<circle class=${row.pass ? "row" : "row off"} cx=${x(row.token, tokens)} cy=${y(row.out)} r=${row === worst ? 4 : 3}><title>token ${row.token}, head ${row.head}: O ${formatError(row.out)}, LSE ${formatError(row.lse)}</title></circle>`)}
-      ${worst === undefined ? nothing : svg`<circle class="worst" cx=${x(worst.token, tokens)} cy=${y(worst.out)} r="7" />`}
-      <text class="tick" x=${left} y=${height - 6}>token 0</text><text class="tick" x=${width - right} y=${height - 6} text-anchor="end">${formatCount(tokens - 1)}</text>
-    </svg>
-    <details><summary>The same as a table: ${rows.length} ${rows.length === 1 ? "row" : "rows"}</summary>
-      <ringside-scroll label="Verified rows of ${name}"><table>
-        <caption class="unseen">Verified rows of ${name}</caption>
-        <thead><tr><th scope="col">Token</th><th scope="col">Head</th><th scope="col">Keys</th><th scope="col">Error of O</th><th scope="col">Allowed</th><th scope="col">Error of LSE</th><th scope="col">Within</th></tr></thead>
-        <tbody>${[...rows].sort((a, b) => b.out - a.out).map((row) => html`<tr><th scope="row">${formatCount(row.token)}</th><td>${row.head}</td><td>${formatCount(row.keys)}</td><td>${formatError(row.out)}</td><td>${formatError(row.allowed)}</td><td>${formatError(row.lse)}</td><td>${row.pass ? "yes" : html`<b class="wrong">no</b>`}</td></tr>`)}</tbody>
-      </table></ringside-scroll></details>
-  </figure>`;
+  return html`
+    <figure aria-label="Verified rows of ${name}: ${said}">
+      <svg viewBox="0 0 ${width} ${height}" role="img" aria-label=${said}>
+          ${powers.map((power) =>
+            svg`
+              <line class="grid" x1=${left} x2=${width - right} y1=${y(10 ** power)} y2=${y(10 ** power)} />
+              <text class="tick" x=${left - 6} y=${y(10 ** power) + 4} text-anchor="end">${power === floor
+                ? "≤"
+                : ""}${power === 0 ? "1" : `1e${power}`}</text>
+            `
+          )}
+          ${allowed === undefined ? nothing : svg`
+            <line class="bar-line" x1=${left} x2=${width - right} y1=${y(allowed)} y2=${y(allowed)} />
+            <text class="bar-name" x=${width - right} y=${y(allowed) -
+              4} text-anchor="end">allowed in the worst row ${formatError(allowed)}</text>
+          `}
+          ${rows.map((row) =>
+            svg`
+              <circle class=${row.pass ? "row" : "row off"} cx=${x(row.token, tokens)} cy=${y(
+                row.out,
+              )} r=${row === worst ? 4 : 3}>
+                <title>token ${row.token}, head ${row.head}: O ${formatError(row.out)}, LSE ${formatError(
+                  row.lse,
+                )}</title>
+              </circle>
+            `
+          )}
+          ${worst === undefined
+            ? nothing
+            : svg`<circle class="worst" cx=${x(worst.token, tokens)} cy=${y(worst.out)} r="7" />`}
+          <text class="tick" x=${left} y=${height - 6}>token 0</text><text class="tick" x=${width - right} y=${height -
+            6} text-anchor="end">${formatCount(tokens - 1)}</text>
+        </svg>
+      <details>
+        <summary>The same as a table: ${rows.length} ${rows.length === 1 ? "row" : "rows"}</summary>
+        <ringside-scroll label="Verified rows of ${name}">
+          <table>
+            <caption class="unseen">Verified rows of ${name}</caption>
+            <thead>
+              <tr>
+                <th scope="col">Token</th>
+                <th scope="col">Head</th>
+                <th scope="col">Keys</th>
+                <th scope="col">Error of O</th>
+                <th scope="col">Allowed</th>
+                <th scope="col">Error of LSE</th>
+                <th scope="col">Within</th>
+              </tr>
+            </thead>
+            <tbody>${[...rows].sort((a, b) => b.out - a.out).map((row) =>
+              html`
+                <tr>
+                  <th scope="row">${formatCount(row.token)}</th>
+                  <td>${row.head}</td>
+                  <td>${formatCount(row.keys)}</td>
+                  <td>${formatError(row.out)}</td>
+                  <td>${formatError(row.allowed)}</td>
+                  <td>${formatError(row.lse)}</td>
+                  <td>${row.pass ? "yes" : html`<b class="wrong">no</b>`}</td>
+                </tr>
+              `
+            )}</tbody>
+          </table>
+        </ringside-scroll>
+      </details>
+    </figure>
+  `;
 }

@@ -1,4 +1,7 @@
-/** One job at a time on the machine: each variant's call, its spans as they come, then the rows that this page recomputes. */
+/**
+ * One job at a time on the machine: each variant's call, its spans as they come, then the rows that this page
+ * recomputes.
+ */
 import type { Span, Variant } from "../../engine.ts";
 import { type Facts, loadClient, type Remote, type Row, type RowCheck } from "./bridge.ts";
 import { type Failure, runFailure } from "./failure.ts";
@@ -7,7 +10,16 @@ import { attendInput, batchOf, layerInput } from "./params.ts";
 import type { Verification, VerifiedRow } from "./verification.ts";
 
 /** Where a variant's run stands. */
-export type LapPhase = "waiting" | "sent" | "queued" | "running" | "received" | "verifying" | "done" | "failed" | "cancelled";
+export type LapPhase =
+  | "waiting"
+  | "sent"
+  | "queued"
+  | "running"
+  | "received"
+  | "verifying"
+  | "done"
+  | "failed"
+  | "cancelled";
 
 /** A variant's run as it goes on. */
 export interface LiveLap {
@@ -55,11 +67,19 @@ export class Runner extends EventTarget {
     const { signal } = abort;
     this.#abort = abort;
     const variants = variantsOf(experiment);
-    this.#job = { experiment, facts: remote.facts, address: remote.address, date: new Date(), laps: variants.map((variant) => ({ variant, phase: "waiting", spans: [] })) };
+    this.#job = {
+      experiment,
+      facts: remote.facts,
+      address: remote.address,
+      date: new Date(),
+      laps: variants.map((variant) => ({ variant, phase: "waiting", spans: [] })),
+    };
     this.#changed();
     const { sampleRows } = await loadClient();
     const { T, P, H, N, work } = experiment;
-    const rows = work === "attend" && experiment.rows > 0 ? sampleRows({ sequences: [{ new: T, cached: P }], heads: H }, N, experiment.rows) : [];
+    const rows = work === "attend" && experiment.rows > 0
+      ? sampleRows({ sequences: [{ new: T, cached: P }], heads: H }, N, experiment.rows)
+      : [];
     const results: ({ readonly out: Float32Array; readonly lse: Float32Array } | undefined)[] = [];
     // Both runs first, then the page's own arithmetic: a worker on this machine is not timed while the page computes.
     for (const [i, variant] of variants.entries()) {
@@ -68,48 +88,84 @@ export class Runner extends EventTarget {
       const watch = {
         signal,
         onQueued: (place: number) => this.#set(i, { phase: place > 0 ? "queued" : "running", place }),
-        onProgress: (done: number, total: number, note?: string) => this.#set(i, { phase: "running", progress: { done, total, note } }),
-        onSpans: (spans: readonly Span[]) => this.#set(i, { phase: "running", spans: [...this.#job!.laps[i].spans, ...spans] }),
+        onProgress: (done: number, total: number, note?: string) =>
+          this.#set(i, { phase: "running", progress: { done, total, note } }),
+        onSpans: (spans: readonly Span[]) =>
+          this.#set(i, { phase: "running", spans: [...this.#job!.laps[i].spans, ...spans] }),
       };
       this.#set(i, { phase: "sent" });
-      const ended = (value: LiveLap["value"]) => this.#set(i, { phase: rows.length > 0 ? "received" : "done", value, seconds: (performance.now() - began) / 1000, progress: undefined });
+      const ended = (value: LiveLap["value"]) =>
+        this.#set(i, {
+          phase: rows.length > 0 ? "received" : "done",
+          value,
+          seconds: (performance.now() - began) / 1000,
+          progress: undefined,
+        });
       try {
         if (work === "layer") ended((await remote.layer({ ...layerInput(experiment, variant), ...watch })).value);
         else {
-          const { out, lse, report } = await remote.attendSeeded({ ...attendInput(experiment, variant), ...watch, ...(rows.length === 0 ? { output: "none" } : { output: "rows", rows }) });
+          const { out, lse, report } = await remote.attendSeeded({
+            ...attendInput(experiment, variant),
+            ...watch,
+            ...(rows.length === 0 ? { output: "none" } : { output: "rows", rows }),
+          });
           results[i] = { out, lse };
           ended(report.remote.value);
         }
       } catch (error) {
-        this.#set(i, { progress: undefined, place: undefined, ...(signal.aborted ? { phase: "cancelled" } : { phase: "failed", failure: runFailure(error) }) });
+        this.#set(i, {
+          progress: undefined,
+          place: undefined,
+          ...(signal.aborted ? { phase: "cancelled" } : { phase: "failed", failure: runFailure(error) }),
+        });
         // A lost machine takes no second run; a refused variant says nothing of the other.
         if (remote.state !== "open") break;
       }
     }
-    for (const [i, result] of results.entries()) if (result !== undefined && rows.length > 0 && !signal.aborted) await this.#verify(i, rows, result, signal);
-    for (const [i, { phase }] of this.#job.laps.entries()) if (phase === "waiting" || phase === "received") this.#set(i, { phase: "cancelled" });
+    for (const [i, result] of results.entries()) {
+      if (result !== undefined && rows.length > 0 && !signal.aborted) await this.#verify(i, rows, result, signal);
+    }
+    for (const [i, { phase }] of this.#job.laps.entries()) {
+      if (phase === "waiting" || phase === "received") this.#set(i, { phase: "cancelled" });
+    }
     this.#abort = undefined;
     this.#changed();
   }
 
-  async #verify(i: number, rows: readonly Row[], result: { readonly out: Float32Array; readonly lse: Float32Array }, signal: AbortSignal): Promise<void> {
+  async #verify(
+    i: number,
+    rows: readonly Row[],
+    result: { readonly out: Float32Array; readonly lse: Float32Array },
+    signal: AbortSignal,
+  ): Promise<void> {
     const { verifyRows } = await loadClient();
     const found: VerifiedRow[] = [];
     this.#set(i, { phase: "verifying", verification: { rows: [], of: rows.length } });
     try {
       const { seconds, tolerance } = await verifyRows({
-        ...batchOf(this.#job!.experiment), rows, ...result, signal,
+        ...batchOf(this.#job!.experiment),
+        rows,
+        ...result,
+        signal,
         onProgress: (done, total) => this.#set(i, { pairs: { done, total } }),
         onRow: (row) => {
           found.push(rowOf(row));
           this.#set(i, { verification: { rows: [...found], of: rows.length } });
         },
       });
-      this.#set(i, { phase: "done", pairs: undefined, verification: { rows: found, of: rows.length, seconds, tolerance } });
+      this.#set(i, {
+        phase: "done",
+        pairs: undefined,
+        verification: { rows: found, of: rows.length, seconds, tolerance },
+      });
     } catch (error) {
       const failure = signal.aborted
         ? { title: "Verifying was cancelled", message: "", advice: "What the machine answered stands unverified." }
-        : { title: "The rows could not be verified", message: error instanceof Error ? error.message : String(error), advice: "What the machine answered stands unverified." };
+        : {
+          title: "The rows could not be verified",
+          message: error instanceof Error ? error.message : String(error),
+          advice: "What the machine answered stands unverified.",
+        };
       this.#set(i, { phase: "done", pairs: undefined, failure });
     }
   }

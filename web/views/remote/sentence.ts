@@ -1,4 +1,7 @@
-/** What is asked of the machine as one sentence whose parts are edited in place, with presets, Run, Cancel and who computes. */
+/**
+ * What is asked of the machine as one sentence whose parts are edited in place, with presets, Run, Cancel and who
+ * computes.
+ */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { badgeStyle } from "../../elements/badge.ts";
@@ -24,26 +27,46 @@ export class RingsideRemoteSentence extends LitElement {
 
   #marks(field: Field): { readonly invalid: unknown; readonly by: unknown } {
     const problem = this.store.reading.problems.get(field);
-    return { invalid: problem === undefined ? nothing : "true", by: problem === undefined ? nothing : `problem-${field}` };
+    return {
+      invalid: problem === undefined ? nothing : "true",
+      by: problem === undefined ? nothing : `problem-${field}`,
+    };
   }
 
   #text(field: Field, numeric = true): TemplateResult {
     const value = this.store.draft[field];
     const { invalid, by } = this.#marks(field);
-    return html`<input id=${field} .value=${live(value)} style="--length:${Math.max(1, value.length)}" size=${Math.max(1, value.length)} autocomplete="off" spellcheck="false"
-      aria-label=${names[field]} title=${names[field]} inputmode=${numeric ? "numeric" : "text"} list=${field === "bandwidth" ? "links" : nothing} aria-invalid=${invalid} aria-describedby=${by}
-      @input=${(event: Event) => this.#typed(field, event.target as HTMLInputElement)} @change=${(event: Event) => this.store.edit(field, (event.target as HTMLInputElement).value)} />`;
+    return html`
+      <input id=${field} .value=${live(value)} style="--length:${Math.max(1, value.length)}" size=${Math.max(
+        1,
+        value.length,
+      )} autocomplete="off"
+        spellcheck="false"
+        aria-label=${names[field]} title=${names[field]} inputmode=${numeric
+          ? "numeric"
+          : "text"} list=${field === "bandwidth" ? "links" : nothing} aria-invalid=${invalid}
+        aria-describedby=${by}
+        @input=${(event: Event) => this.#typed(field, event.target as HTMLInputElement)} @change=${(event: Event) =>
+          this.store.edit(field, (event.target as HTMLInputElement).value)} />
+    `;
   }
 
   #choice(field: keyof typeof choices): TemplateResult {
     const value = this.store.draft[field];
     const { invalid, by } = this.#marks(field);
     const options = Object.entries<string>(choices[field]);
-    return html`<span class="choice"><select id=${field} aria-label=${names[field]} title=${names[field]} .value=${live(value)} aria-invalid=${invalid} aria-describedby=${by}
-      @change=${(event: Event) => this.store.edit(field, (event.target as HTMLSelectElement).value)}>
-      ${options.some(([key]) => key === value) ? nothing : html`<option value=${value} selected>${value}</option>`}
-      ${options.map(([key, label]) => html`<option value=${key} ?selected=${key === value}>${label}</option>`)}
-    </select></span>`;
+    return html`
+      <span
+        class="choice"><select id=${field} aria-label=${names[field]} title=${names[field]} .value=${live(
+          value,
+        )} aria-invalid=${invalid} aria-describedby=${by}
+            @change=${(event: Event) => this.store.edit(field, (event.target as HTMLSelectElement).value)}>
+            ${options.some(([key]) => key === value)
+              ? nothing
+              : html`<option value=${value} selected>${value}</option>`}
+            ${options.map(([key, label]) => html`<option value=${key} ?selected=${key === value}>${label}</option>`)}
+          </select></span>
+    `;
   }
 
   #typed(field: Field, input: HTMLInputElement): void {
@@ -71,9 +94,17 @@ export class RingsideRemoteSentence extends LitElement {
     return html`<form novalidate @submit=${this.#submit} aria-label="Remote experiment">
       <div>
       <p class="sentence">
-        <span>${this.#choice("work")} of</span> ${attends ? nothing : html`<span>${this.#choice("model")}</span> <span>over</span>`}
+        <span>${this.#choice("work")} of</span> ${
+      attends ? nothing : html`<span>${this.#choice("model")}</span> <span>over</span>`
+    }
         <span>${this.#text("T")} new</span> <span>and ${this.#text("P")} cached tokens,</span>
-        ${attends ? html`<span>${this.#text("H")}<i>/</i>${this.#text("Hkv")} heads</span> <span>of ${this.#text("D")}</span> <span>in ${this.#choice("dtype")},</span> <span>${this.#choice("causal")},</span>` : html`<span>in ${this.#choice("dtype")},</span>`}
+        ${
+      attends
+        ? html`<span>${this.#text("H")}<i>/</i>${this.#text("Hkv")} heads</span> <span>of ${
+          this.#text("D")
+        }</span> <span>in ${this.#choice("dtype")},</span> <span>${this.#choice("causal")},</span>`
+        : html`<span>in ${this.#choice("dtype")},</span>`
+    }
         <span>on ${this.#text("N")} ${store.draft.N === "1" ? "rank" : "ranks"},</span>
         <span>by ${this.#choice("ways")},</span>
         <span>link ${this.#text("bandwidth", false)}${off ? "," : nothing}</span>
@@ -85,12 +116,22 @@ export class RingsideRemoteSentence extends LitElement {
       ${this.#presets()}
       </div>
       <div class="run">
-        ${running
-          ? html`<button type="button" class="button" @click=${this.#cancel}>Cancel</button>`
-          : html`<button type="submit" class="button ${connected ? "primary" : ""}" ?disabled=${!connected} aria-describedby="who">Run</button>`}
+        ${
+      running
+        ? html`<button type="button" class="button" @click=${this.#cancel}>Cancel</button>`
+        : html`<button type="submit" class="button ${
+          connected ? "primary" : ""
+        }" ?disabled=${!connected} aria-describedby="who">Run</button>`
+    }
         ${this.#badge()}
       </div>
-      ${problems.size === 0 ? nothing : html`<div class="problems" role="alert"><ul>${[...problems].map(([field, problem]) => html`<li id="problem-${field}">${problem}</li>`)}</ul></div>`}
+      ${
+      problems.size === 0 ? nothing : html`
+        <div class="problems" role="alert">
+          <ul>${[...problems].map(([field, problem]) => html`<li id="problem-${field}">${problem}</li>`)}</ul>
+        </div>
+      `
+    }
     </form>`;
   }
 
@@ -104,19 +145,38 @@ export class RingsideRemoteSentence extends LitElement {
     const { store } = this;
     const { experiment } = store.reading;
     const { lab } = store;
-    const chosen = (id: string) => experiment !== undefined && same(experiment, withPreset(experiment, presets.find((p) => p.id === id)!));
+    const chosen = (id: string) =>
+      experiment !== undefined && same(experiment, withPreset(experiment, presets.find((p) => p.id === id)!));
     return html`<p class="presets" role="group" aria-label="Begin from">
-      ${presets.map(({ id, title, why }) => html`<button type="button" class="button" aria-pressed=${String(chosen(id))} title=${why} @click=${() => store.usePreset(id)}>${title}</button>`)}
-      ${lab === undefined ? nothing : html`<button type="button" class="button" aria-pressed=${String(same(experiment, lab))} title="What the Lab’s sentence says" @click=${() => store.use(lab)}>The Lab’s</button>`}
+      ${
+      presets.map(({ id, title, why }) =>
+        html`<button type="button" class="button" aria-pressed=${String(chosen(id))} title=${why} @click=${() =>
+          store.usePreset(id)}>${title}</button>`
+      )
+    }
+      ${
+      lab === undefined ? nothing : html`
+        <button type="button" class="button" aria-pressed=${String(
+          same(experiment, lab),
+        )} title="What the Lab’s sentence says"
+          @click=${() => store.use(lab)}>The Lab’s</button>
+      `
+    }
     </p>`;
   }
 
   #badge(): TemplateResult {
     const { shown, wire } = this.store;
-    if (shown.kind === "run") return html`<p class="badge" id="who"><span class="lamp soft"></span><span><b>Recorded</b> ${sayMachine(shown.run.facts)}</span></p>`;
+    if (shown.kind === "run") {
+      return html`<p class="badge" id="who"><span class="lamp soft"></span><span><b>Recorded</b> ${
+        sayMachine(shown.run.facts)
+      }</span></p>`;
+    }
     switch (wire.phase) {
       case "connected":
-        return html`<p class="badge" id="who"><span class="lamp ${wire.facts.devices.some(({ kind }) => kind === "cuda") ? "hard" : "soft"}"></span><span><b>Connected</b> ${sayMachine(wire.facts)}</span></p>`;
+        return html`<p class="badge" id="who"><span class="lamp ${
+          wire.facts.devices.some(({ kind }) => kind === "cuda") ? "hard" : "soft"
+        }"></span><span><b>Connected</b> ${sayMachine(wire.facts)}</span></p>`;
       case "connecting":
       case "reconnecting":
         return html`<p class="badge" id="who"><span class="lamp"></span><span>${wire.phase} …</span></p>`;
@@ -132,7 +192,9 @@ export class RingsideRemoteSentence extends LitElement {
   protected override updated(): void {
     // Run and Cancel are one place for the keyboard: the focus stays on whichever is there.
     const { running } = this.store.runner;
-    if (running !== this.#wasRunning && this.#focusOnButton) this.renderRoot.querySelector<HTMLElement>(".run .button")?.focus();
+    if (running !== this.#wasRunning && this.#focusOnButton) {
+      this.renderRoot.querySelector<HTMLElement>(".run .button")?.focus();
+    }
     this.#wasRunning = running;
   }
 

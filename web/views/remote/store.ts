@@ -1,15 +1,35 @@
-/** The view's state in one place: the experiment as typed, the connection, the run under way, what is shown, and the address that reproduces it. */
+/**
+ * The view's state in one place: the experiment as typed, the connection, the run under way, what is shown, and the
+ * address that reproduces it.
+ */
 import type { Session } from "../../session.ts";
 import type { Failure } from "./failure.ts";
 import { type Link as Wire, Linking } from "./linking.ts";
-import { type Draft, draftOf, type Experiment, type Field, fromLab, fromQuery, presets, read, type Reading, same, tidy, toQuery, withPreset } from "./model.ts";
+import {
+  type Draft,
+  draftOf,
+  type Experiment,
+  type Field,
+  fromLab,
+  fromQuery,
+  presets,
+  read,
+  type Reading,
+  same,
+  tidy,
+  toQuery,
+  withPreset,
+} from "./model.ts";
 import { type Opened, openFile, openShipped, shippedOf } from "./open.ts";
 import { Runner } from "./runner.ts";
 
 /** What the stage shows: what this page runs or ran, or a file. */
 export type Shown = { readonly kind: "live" } | Opened;
 
-/** Fires "change" whenever anything of it changed. It outlives the view's element: another view may be opened while a run goes on. */
+/**
+ * Fires "change" whenever anything of it changed. It outlives the view's element: another view may be opened while a
+ * run goes on.
+ */
 export class Store extends EventTarget {
   readonly link = new Linking();
   readonly runner = new Runner();
@@ -96,7 +116,11 @@ export class Store extends EventTarget {
 
   edit(field: Field, text: string): void {
     this.type(field, text);
-    this.#take(Object.fromEntries(Object.entries(this.#draft).map(([name, value]) => [name, tidy(name as Field, value)])) as Record<Field, string>);
+    this.#take(
+      Object.fromEntries(
+        Object.entries(this.#draft).map(([name, value]) => [name, tidy(name as Field, value)]),
+      ) as Record<Field, string>,
+    );
     this.#write();
   }
 
@@ -109,7 +133,8 @@ export class Store extends EventTarget {
   usePreset(id: string): void {
     const preset = presets.find((p) => p.id === id);
     if (preset === undefined) return;
-    const now = this.#reading.experiment ?? read({ ...draftOf(read(fromQuery("")).experiment!), work: this.#draft.work }).experiment;
+    const now = this.#reading.experiment ??
+      read({ ...draftOf(read(fromQuery("")).experiment!), work: this.#draft.work }).experiment;
     if (now !== undefined) this.use(withPreset(now, preset));
   }
 
@@ -120,7 +145,9 @@ export class Store extends EventTarget {
     this.#changed();
   }
 
-  /** Runs what the sentence says; does nothing while a field cannot be read, nothing is connected or a run is under way. */
+  /**
+   * Runs what the sentence says; does nothing while a field cannot be read, nothing is connected or a run is under way.
+   */
   async run(): Promise<void> {
     const { experiment } = this.#reading;
     const { remote } = this.link;
@@ -167,7 +194,11 @@ export class Store extends EventTarget {
     } catch (error) {
       if (abort.signal.aborted) return;
       this.#opening = undefined;
-      this.#problem = { title: `${what} cannot be opened`, message: error instanceof Error ? error.message : String(error), advice: "What is shown stays as it was." };
+      this.#problem = {
+        title: `${what} cannot be opened`,
+        message: error instanceof Error ? error.message : String(error),
+        advice: "What is shown stays as it was.",
+      };
       this.#changed();
     }
   }

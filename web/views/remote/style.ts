@@ -88,14 +88,16 @@ export const remoteStyle = css`
   .device {
     display: block;
   }
-  .kernels th, .kernels td {
+  .kernels th,
+  .kernels td {
     vertical-align: top;
   }
   .kernels th[scope="row"] {
     white-space: normal;
     overflow-wrap: anywhere;
   }
-  .kernels small, .terms small {
+  .kernels small,
+  .terms small {
     display: block;
     color: var(--ink-2);
     font-size: var(--small);
@@ -238,7 +240,8 @@ export const remoteStyle = css`
     list-style: none;
     max-width: 80ch;
   }
-  .actions, .trace {
+  .actions,
+  .trace {
     display: flex;
     flex-wrap: wrap;
     gap: 8px;
@@ -295,7 +298,8 @@ export const remoteStyle = css`
     }
   }
   @media (max-width: 1180px) {
-    .times, .result {
+    .times,
+    .result {
       grid-template-columns: minmax(0, 1fr);
     }
   }
@@ -305,7 +309,8 @@ export const remoteStyle = css`
     }
   }
   @media (max-width: 640px) {
-    .top, .stage {
+    .top,
+    .stage {
       padding: 16px;
     }
     .time {
@@ -316,7 +321,10 @@ export const remoteStyle = css`
     :host {
       display: block;
     }
-    details, .against, ringside-remote-connect, .open {
+    details,
+    .against,
+    ringside-remote-connect,
+    .open {
       display: none;
     }
   }

@@ -25,7 +25,10 @@ export interface Verification {
   readonly seconds?: number;
 }
 
-/** Whether all the rows asked for were recomputed and are within what is allowed; undefined while some are not there yet. */
+/**
+ * Whether all the rows asked for were recomputed and are within what is allowed; undefined while some are not there
+ * yet.
+ */
 export function passed({ rows, of }: Verification): boolean | undefined {
   if (rows.some(({ pass }) => !pass)) return false;
   return rows.length === of ? true : undefined;
@@ -41,5 +44,8 @@ export function decades(worst: VerifiedRow | undefined): readonly [floor: number
 
 /** The row that comes nearest to what is allowed of O, or goes farthest beyond. */
 export function worstOf(rows: readonly VerifiedRow[]): VerifiedRow | undefined {
-  return rows.reduce<VerifiedRow | undefined>((worst, row) => (worst === undefined || row.out / row.allowed > worst.out / worst.allowed ? row : worst), undefined);
+  return rows.reduce<VerifiedRow | undefined>(
+    (worst, row) => (worst === undefined || row.out / row.allowed > worst.out / worst.allowed ? row : worst),
+    undefined,
+  );
 }

@@ -1,4 +1,7 @@
-/** The view's worker, which has a device of its own: asked for trials, watched, ended when it does not answer, and started anew. */
+/**
+ * The view's worker, which has a device of its own: asked for trials, watched, ended when it does not answer, and
+ * started anew.
+ */
 import type { CaseResult } from "../../../engine/bench/grid.ts";
 import type { Message, TrialTime } from "../../../engine/bench/trial.ts";
 import type { AdapterFacts } from "../../engine.ts";
@@ -25,10 +28,20 @@ export type Request =
   | { readonly kind: "try"; readonly id: number; readonly name: string; readonly text: string }
   | { readonly kind: "stop"; readonly id: number };
 
-/** What it tells; of a trial, `compiled`, `checked` and `timed` come as each is done, the last two where it came to that. */
+/**
+ * What it tells; of a trial, `compiled`, `checked` and `timed` come as each is done, the last two where it came to
+ * that.
+ */
 export type Told =
   | { readonly kind: "opened"; readonly device: Device }
-  | { readonly kind: "step"; readonly id: number; readonly phase: Phase; readonly done: number; readonly total: number; readonly what: string }
+  | {
+    readonly kind: "step";
+    readonly id: number;
+    readonly phase: Phase;
+    readonly done: number;
+    readonly total: number;
+    readonly what: string;
+  }
   | { readonly kind: "compiled"; readonly id: number; readonly messages: readonly Message[] }
   /** Null: the grid does not run such a kernel. */
   | { readonly kind: "checked"; readonly id: number; readonly cases: readonly CaseResult[] | null }
@@ -39,7 +52,10 @@ export type Told =
 /** Told of a trial as it goes on. */
 export type OnTold = (told: Extract<Told, { readonly kind: "step" | "compiled" | "checked" | "timed" }>) => void;
 
-/** Seconds that may pass without a word: until a device is open, while a pipeline is compiled, and for anything that a device computes. */
+/**
+ * Seconds that may pass without a word: until a device is open, while a pipeline is compiled, and for anything that a
+ * device computes.
+ */
 export const PATIENCE = { open: 20, compile: 60, compute: 20, stop: 5 };
 
 /** A trial, or a device, that did not answer in time; its worker was ended. */
@@ -69,7 +85,10 @@ export class Bench {
     }));
   }
 
-  /** Tries a text; a trial under way is stopped first. Resolves when it is done; rejects with the signal's reason when it is stopped. */
+  /**
+   * Tries a text; a trial under way is stopped first. Resolves when it is done; rejects with the signal's reason when
+   * it is stopped.
+   */
   async try(name: string, text: string, signal: AbortSignal, onTold: OnTold): Promise<void> {
     const before = this.#last;
     const trial = (async () => {
@@ -95,10 +114,16 @@ export class Bench {
     const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
     this.#worker = worker;
     worker.addEventListener("message", ({ data }: MessageEvent<Told>) => this.#worker === worker && this.#hear?.(data));
-    worker.addEventListener("error", (event) => this.#worker === worker && this.#break?.(new Error(`the bench's worker failed: ${event.message || "it could not be loaded"}`)));
+    worker.addEventListener(
+      "error",
+      (event) =>
+        this.#worker === worker &&
+        this.#break?.(new Error(`the bench's worker failed: ${event.message || "it could not be loaded"}`)),
+    );
     return await this.#watched<Device>(
       PATIENCE.open,
-      () => `no device was open after ${PATIENCE.open} s. Something may still keep the GPU busy: wait and try again, or reload the page`,
+      () =>
+        `no device was open after ${PATIENCE.open} s. Something may still keep the GPU busy: wait and try again, or reload the page`,
       (told, resolve, reject) => {
         if (told.kind === "opened") resolve(told.device);
         else if (told.kind === "failed") reject(errorOf(told));
@@ -143,7 +168,10 @@ export class Bench {
     }
   }
 
-  /** Awaits an answer of the worker for `patience` seconds; what `hear` returns for something it told is how long the next may take. */
+  /**
+   * Awaits an answer of the worker for `patience` seconds; what `hear` returns for something it told is how long the
+   * next may take.
+   */
   #watched<T>(
     patience: number,
     late: () => string,
@@ -164,7 +192,8 @@ export class Bench {
         clearTimeout(timer);
         timer = setTimeout(() => end(() => reject(new NoAnswer(late()))), seconds * 1000);
       };
-      this.#hear = (told) => wind(hear(told, (value) => end(() => resolve(value)), (error) => end(() => reject(error))));
+      this.#hear = (told) =>
+        wind(hear(told, (value) => end(() => resolve(value)), (error) => end(() => reject(error))));
       this.#break = (error) => end(() => reject(error));
       wind(patience);
       begin(wind);

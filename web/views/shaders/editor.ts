@@ -1,9 +1,21 @@
-/** The editor of a WGSL text: CodeMirror, with what the compiler says at its lines, the lines that the host rewrites, and those that differ from the shipped text. */
+/**
+ * The editor of a WGSL text: CodeMirror, with what the compiler says at its lines, the lines that the host rewrites,
+ * and those that differ from the shipped text.
+ */
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
 import { bracketMatching, indentUnit } from "@codemirror/language";
 import { type Diagnostic, lintGutter, setDiagnostics } from "@codemirror/lint";
 import { EditorState, type Range, StateEffect, StateField } from "@codemirror/state";
-import { Decoration, type DecorationSet, drawSelection, EditorView, highlightActiveLine, highlightActiveLineGutter, keymap, lineNumbers } from "@codemirror/view";
+import {
+  Decoration,
+  type DecorationSet,
+  drawSelection,
+  EditorView,
+  highlightActiveLine,
+  highlightActiveLineGutter,
+  keymap,
+  lineNumbers,
+} from "@codemirror/view";
 import { css, html, LitElement, type PropertyValues, type TemplateResult } from "lit";
 import type { Message } from "../../../engine/bench/trial.ts";
 import { SPECIALISED } from "../../../engine/gpu/reflect.ts";
@@ -11,7 +23,10 @@ import { shared } from "../../elements/style.ts";
 import { changedLines } from "./changes.ts";
 import { wgsl } from "./wgsl.ts";
 
-const REWRITTEN = Decoration.line({ class: "host-line", attributes: { title: "The host rewrites this line for other head sizes and storage types" } });
+const REWRITTEN = Decoration.line({
+  class: "host-line",
+  attributes: { title: "The host rewrites this line for other head sizes and storage types" },
+});
 const CHANGED = Decoration.line({ class: "changed-line" });
 const setBase = StateEffect.define<string>();
 
@@ -37,7 +52,13 @@ const marks = StateField.define<{ readonly base: string; readonly set: Decoratio
 
 /** `<ringside-wgsl .text .base .document .messages label>`: fires "edit" with the text after each change. */
 export class RingsideWgsl extends LitElement {
-  static override properties = { text: { attribute: false }, base: { attribute: false }, document: { attribute: false }, messages: { attribute: false }, label: {} };
+  static override properties = {
+    text: { attribute: false },
+    base: { attribute: false },
+    document: { attribute: false },
+    messages: { attribute: false },
+    label: {},
+  };
 
   declare text: string;
   /** The shipped text, for the marks of changed lines. */
@@ -50,7 +71,11 @@ export class RingsideWgsl extends LitElement {
 
   constructor() {
     super();
-    this.text = this.base = this.document = this.label = "";
+    this.text =
+      this.base =
+      this.document =
+      this.label =
+        "";
     this.messages = [];
   }
 
@@ -77,7 +102,11 @@ export class RingsideWgsl extends LitElement {
 
   protected override updated(changed: PropertyValues<this>): void {
     if (this.#view === undefined) {
-      this.#view = new EditorView({ parent: this.renderRoot.querySelector(".host")!, root: this.renderRoot as ShadowRoot, state: this.#state() });
+      this.#view = new EditorView({
+        parent: this.renderRoot.querySelector(".host")!,
+        root: this.renderRoot as ShadowRoot,
+        state: this.#state(),
+      });
       this.#mark();
     } else if (changed.has("document") || changed.has("label")) {
       this.#view.setState(this.#state());
@@ -86,7 +115,11 @@ export class RingsideWgsl extends LitElement {
       this.#view.dispatch({ changes: { from: 0, to: this.#view.state.doc.length, insert: this.text } });
     }
     if (changed.has("base")) this.#mark();
-    if (changed.has("messages") || changed.has("document")) this.#view.dispatch(setDiagnostics(this.#view.state, this.messages.flatMap((message) => this.#diagnostic(message))));
+    if (changed.has("messages") || changed.has("document")) {
+      this.#view.dispatch(
+        setDiagnostics(this.#view.state, this.messages.flatMap((message) => this.#diagnostic(message))),
+      );
+    }
   }
 
   #mark(): void {
@@ -98,17 +131,37 @@ export class RingsideWgsl extends LitElement {
     if (line < 1 || line > doc.lines) return [];
     const { from, to } = doc.line(line);
     const start = Math.min(to, from + Math.max(0, column - 1));
-    return [{ from: start, to: Math.max(start, Math.min(doc.length, start + Math.max(1, length))), severity: kind, message }];
+    return [{
+      from: start,
+      to: Math.max(start, Math.min(doc.length, start + Math.max(1, length))),
+      severity: kind,
+      message,
+    }];
   }
 
   #state(): EditorState {
     return EditorState.create({
       doc: this.text,
       extensions: [
-        lineNumbers(), highlightActiveLineGutter(), highlightActiveLine(), history(), drawSelection(), bracketMatching(), wgsl(), indentUnit.of("  "), lintGutter(), marks,
+        lineNumbers(),
+        highlightActiveLineGutter(),
+        highlightActiveLine(),
+        history(),
+        drawSelection(),
+        bracketMatching(),
+        wgsl(),
+        indentUnit.of("  "),
+        lintGutter(),
+        marks,
         // Escape, then Tab, leaves: CodeMirror's own way out of the Tab that indents.
         keymap.of([...defaultKeymap, ...historyKeymap, indentWithTab]),
-        EditorView.contentAttributes.of({ "aria-label": this.label, "aria-describedby": "way-out", tabindex: "0", autocapitalize: "off", spellcheck: "false" }),
+        EditorView.contentAttributes.of({
+          "aria-label": this.label,
+          "aria-describedby": "way-out",
+          tabindex: "0",
+          autocapitalize: "off",
+          spellcheck: "false",
+        }),
         EditorView.updateListener.of((update) => {
           if (update.docChanged) this.dispatchEvent(new CustomEvent("edit", { detail: update.state.doc.toString() }));
         }),
@@ -118,7 +171,11 @@ export class RingsideWgsl extends LitElement {
   }
 
   protected override render(): TemplateResult {
-    return html`<div class="host"></div><p id="way-out">Tab indents; <kbd>Esc</kbd>, then <kbd>Tab</kbd>, leaves the editor. Lines with a bar differ from the shipped text; the host rewrites shaded ones.</p>`;
+    return html`
+      <div class="host"></div>
+      <p
+        id="way-out">Tab indents; <kbd>Esc</kbd>, then <kbd>Tab</kbd>, leaves the editor. Lines with a bar differ from the shipped text; the host rewrites shaded ones.</p>
+    `;
   }
 
   static override styles = [
@@ -161,13 +218,25 @@ const look = EditorView.theme({
   ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "18px", overflow: "auto" },
   ".cm-content": { caretColor: "var(--ink)", padding: "8px 0" },
   ".cm-cursor": { borderLeftColor: "var(--ink)" },
-  ".cm-gutters": { backgroundColor: "var(--sunken)", color: "var(--ink-2)", border: "0", borderRight: "1px solid var(--rule)" },
+  ".cm-gutters": {
+    backgroundColor: "var(--sunken)",
+    color: "var(--ink-2)",
+    border: "0",
+    borderRight: "1px solid var(--rule)",
+  },
   ".cm-activeLine, .cm-activeLineGutter": { backgroundColor: "color-mix(in oklab, var(--ink) 5%, transparent)" },
-  "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": { backgroundColor: "color-mix(in oklab, var(--accent) 24%, transparent)" },
+  "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": {
+    backgroundColor: "color-mix(in oklab, var(--accent) 24%, transparent)",
+  },
   "&.cm-focused .cm-matchingBracket": { backgroundColor: "transparent", outline: "1px solid var(--rule-strong)" },
   ".host-line": { backgroundColor: "var(--sunken)" },
   ".changed-line": { boxShadow: "inset 3px 0 var(--accent)" },
-  ".cm-tooltip": { backgroundColor: "var(--raised)", border: "1px solid var(--rule-strong)", color: "var(--ink)", maxWidth: "560px" },
+  ".cm-tooltip": {
+    backgroundColor: "var(--raised)",
+    border: "1px solid var(--rule-strong)",
+    color: "var(--ink)",
+    maxWidth: "560px",
+  },
   ".cm-diagnostic-error": { borderLeftColor: "var(--bad)" },
   ".cm-diagnostic-warning": { borderLeftColor: "var(--warn)" },
 });

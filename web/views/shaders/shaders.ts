@@ -1,4 +1,7 @@
-/** The Shaders view: the WGSL that runs beside what it declares; edited, it is compiled, checked, timed beside the shipped text, kept for the other views or exported. */
+/**
+ * The Shaders view: the WGSL that runs beside what it declares; edited, it is compiled, checked, timed beside the
+ * shipped text, kept for the other views or exported.
+ */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { isRun, roleOf, tileKernelOfAll } from "../../../engine/bench/texts.ts";
@@ -25,7 +28,12 @@ const store = new Store(variants);
 
 /** `<ringside-shaders>`. */
 export class RingsideShaders extends LitElement {
-  static override properties = { _naming: { state: true }, _refused: { state: true }, _wrongName: { state: true }, _deleted: { state: true } };
+  static override properties = {
+    _naming: { state: true },
+    _refused: { state: true },
+    _wrongName: { state: true },
+    _deleted: { state: true },
+  };
 
   /** The kept text whose name is being typed. */
   declare _naming: KernelVariant | undefined;
@@ -37,10 +45,12 @@ export class RingsideShaders extends LitElement {
   #frame = 0;
   #declared: { readonly text: string; readonly declarations: Declarations } | undefined;
   #update = () => {
-    if (this.#frame === 0) this.#frame = requestAnimationFrame(() => {
-      this.#frame = 0;
-      this.requestUpdate();
-    });
+    if (this.#frame === 0) {
+      this.#frame = requestAnimationFrame(() => {
+        this.#frame = 0;
+        this.requestUpdate();
+      });
+    }
   };
   #moved = () => {
     store.sync();
@@ -67,7 +77,9 @@ export class RingsideShaders extends LitElement {
   #go = (line: number, column = 1) => this.renderRoot.querySelector<RingsideWgsl>("ringside-wgsl")?.goTo(line, column);
 
   #declarations(text: string): Declarations {
-    if (this.#declared?.text !== text) this.#declared = { text, declarations: declarationsOf(text, declarationsOf(store.texts![tileKernelOfAll])) };
+    if (this.#declared?.text !== text) {
+      this.#declared = { text, declarations: declarationsOf(text, declarationsOf(store.texts![tileKernelOfAll])) };
+    }
     return this.#declared.declarations;
   }
 
@@ -94,40 +106,66 @@ export class RingsideShaders extends LitElement {
 
   protected override render(): TemplateResult {
     const { kernel, texts, unread } = store;
-    if (unread !== undefined) return html`<div class="stage"><section class="bad" aria-labelledby="unread"><h2 id="unread" class="title">The shader texts could not be read</h2><p class="message">${unread}</p><p>Reload the page to try again.</p></section></div>`;
-    if (texts === undefined || kernel === undefined) return html`<div class="stage"><p class="quiet">Looking for an adapter, to show the kernel that it runs …</p></div>`;
+    if (unread !== undefined) {
+      return html`
+        <div class="stage">
+          <section class="bad" aria-labelledby="unread">
+            <h2 id="unread" class="title">The shader texts could not be read</h2>
+            <p class="message">${unread}</p>
+            <p>Reload the page to try again.</p>
+          </section>
+        </div>
+      `;
+    }
+    if (texts === undefined || kernel === undefined) {
+      return html`
+        <div class="stage">
+          <p class="quiet">Looking for an adapter, to show the kernel that it runs …</p>
+        </div>
+      `;
+    }
     const declarations = this.#declarations(store.draft);
     return html`
       <div class="top">${this.#form(kernel, Object.keys(texts))}</div>
       <div class="bench">
         <section class="text" aria-label="Text">
-          <ringside-wgsl .text=${store.draft} .base=${store.shipped} .document=${store.key} .messages=${store.own?.messages ?? none} .label=${`WGSL of ${kernel}`} @edit=${(event: CustomEvent<string>) => store.edit(event.detail)}></ringside-wgsl>
+          <ringside-wgsl .text=${store.draft} .base=${store.shipped} .document=${store
+            .key} .messages=${store.own?.messages ?? none} .label=${`WGSL of ${kernel}`} @edit=${(
+            event: CustomEvent<string>,
+          ) => store.edit(event.detail)}></ringside-wgsl>
           ${this.#actions(kernel)}
         </section>
         <div class="told" ${scrolls("Trial and bindings")}>
           <div class="trial">${trialOf(store, this.#go)}</div>
-          ${keptTable(store, variants, {
-            open: (v) => store.open(v.kernel, v.name),
-            use: (v, use) => variants.choose(v.kernel, use ? v.name : undefined),
-            export: (v) => this.#export(v),
-            rename: (v) => {
-              this._naming = v;
-              void this.#focus(".name input");
+          ${keptTable(
+            store,
+            variants,
+            {
+              open: (v) => store.open(v.kernel, v.name),
+              use: (v, use) => variants.choose(v.kernel, use ? v.name : undefined),
+              export: (v) => this.#export(v),
+              rename: (v) => {
+                this._naming = v;
+                void this.#focus(".name input");
+              },
+              renamed: (v, name) => {
+                this._wrongName = name === undefined ? "" : (store.rename(v.kernel, v.name, name) ?? "");
+                if (this._wrongName === "") this._naming = undefined;
+              },
+              delete: (v) => {
+                variants.delete(v.kernel, v.name);
+                this._deleted = v;
+                void this.#focus(".stale .button");
+              },
+              undelete: () => {
+                if (this._deleted !== undefined) variants.keep(this._deleted);
+                this._deleted = undefined;
+              },
             },
-            renamed: (v, name) => {
-              this._wrongName = name === undefined ? "" : (store.rename(v.kernel, v.name, name) ?? "");
-              if (this._wrongName === "") this._naming = undefined;
-            },
-            delete: (v) => {
-              variants.delete(v.kernel, v.name);
-              this._deleted = v;
-              void this.#focus(".stale .button");
-            },
-            undelete: () => {
-              if (this._deleted !== undefined) variants.keep(this._deleted);
-              this._deleted = undefined;
-            },
-          }, this._naming, this._wrongName, this._deleted)}
+            this._naming,
+            this._wrongName,
+            this._deleted,
+          )}
           ${declarationTables(declarations, this.#go)}
         </div>
       </div>
@@ -138,27 +176,49 @@ export class RingsideShaders extends LitElement {
   #form(kernel: string, kernels: readonly string[]): TemplateResult {
     const { access, variant, running, missing } = store;
     const kept = variants.all.filter((v) => v.kernel === kernel);
-    return html`<form @submit=${this.#submit} aria-label="Trial">
-      <div>
-        <p class="sentence">
-          <span>Kernel <span class="choice"><select aria-label="Kernel" title="Kernel" .value=${live(kernel)} @change=${(event: Event) => store.open((event.target as HTMLSelectElement).value)}>
-            ${kernels.map((name) => html`<option value=${name} ?selected=${name === kernel}>${name}</option>`)}
-          </select></span>,</span>
-          <span><span class="choice"><select aria-label="Text" title="Text" .value=${live(variant?.name ?? "")} @change=${(event: Event) => store.open(kernel, (event.target as HTMLSelectElement).value || undefined)}>
-            <option value="" ?selected=${variant === undefined}>as shipped</option>
-            ${kept.map((v) => html`<option value=${v.name} ?selected=${v === variant}>${v.name}</option>`)}
-          </select></span>${store.edited ? html` <b class="tag">edited</b>` : nothing}</span>
-        </p>
-        <p class="quiet">${missing === undefined ? nothing : html`<b class="tag">${missing}</b> `}${this.#what(kernel)}</p>
-      </div>
-      <div class="run">
-        <button type=${running ? "button" : "submit"} class="button ${running ? "" : "primary"}" ?disabled=${access.kind === "none"} @click=${running ? (event: Event) => (event.preventDefault(), store.stop()) : nothing}>${running ? "Stop" : "Compile, check and time"}</button>
-        ${access.kind === "unknown" ? html`<p class="badge"><span class="lamp"></span><span>looking for an adapter …</span></p>`
-          : access.kind === "none" ? html`<p class="badge"><span class="lamp soft"></span><span><b>No WebGPU</b>: nothing can be run</span></p>`
-          : html`<p class="badge"><span class="lamp ${access.device.adapter.software ? "soft" : "hard"}"></span><span><b>${access.device.adapter.software ? "Software adapter" : "GPU"}</b> ${access.device.adapter.name}</span></p>`}
-        <ringside-kernels></ringside-kernels>
-      </div>
-    </form>`;
+    return html`
+      <form @submit=${this.#submit} aria-label="Trial">
+        <div>
+          <p class="sentence">
+            <span>Kernel <span class="choice"><select aria-label="Kernel" title="Kernel" .value=${live(
+              kernel,
+            )} @change=${(event: Event) => store.open((event.target as HTMLSelectElement).value)}>
+                  ${kernels.map((name) => html`<option value=${name} ?selected=${name === kernel}>${name}</option>`)}
+                </select></span>,</span>
+            <span><span class="choice"><select aria-label="Text" title="Text" .value=${live(
+              variant?.name ?? "",
+            )} @change=${(event: Event) => store.open(kernel, (event.target as HTMLSelectElement).value || undefined)}>
+                  <option value="" ?selected=${variant === undefined}>as shipped</option>
+                  ${kept.map((v) => html`<option value=${v.name} ?selected=${v === variant}>${v.name}</option>`)}
+                </select></span>${store.edited
+                  ? html`
+                    <b class="tag">edited</b>
+                  `
+                  : nothing}</span>
+          </p>
+          <p class="quiet">${missing === undefined ? nothing : html`
+            <b class="tag">${missing}</b>
+          `}${this.#what(kernel)}</p>
+        </div>
+        <div class="run">
+              <button type=${running ? "button" : "submit"} class="button ${running
+                ? ""
+                : "primary"}" ?disabled=${access.kind === "none"} @click=${running
+                ? (event: Event) => (event.preventDefault(), store.stop())
+                : nothing}>${running ? "Stop" : "Compile, check and time"}</button>
+              ${access.kind === "unknown"
+                ? html`<p class="badge"><span class="lamp"></span><span>looking for an adapter …</span></p>`
+                : access.kind === "none"
+                ? html`<p class="badge"><span class="lamp soft"></span><span><b>No WebGPU</b>: nothing can be run</span></p>`
+                : html`<p class="badge"><span class="lamp ${
+                  access.device.adapter.software ? "soft" : "hard"
+                }"></span><span><b>${
+                  access.device.adapter.software ? "Software adapter" : "GPU"
+                }</b> ${access.device.adapter.name}</span></p>`}
+              <ringside-kernels></ringside-kernels>
+            </div>
+      </form>
+    `;
   }
 
   /** What a kernel is to this page, and whether this adapter runs it. */
@@ -167,13 +227,25 @@ export class RingsideShaders extends LitElement {
     const role = roleOf(kernel);
     if (role === "tiles") {
       const { what, tileRows } = TILE_KERNELS[kernel as TileKernelName];
-      const here = access.kind !== "open" ? "" : access.device.tileKernel === kernel ? " This adapter’s first choice for many query rows." : access.device.unsuited.includes(kernel) ? ` Not for this adapter, whose first choice is ${access.device.tileKernel}.` : ` This adapter’s first choice is ${access.device.tileKernel}.`;
+      const here = access.kind !== "open"
+        ? ""
+        : access.device.tileKernel === kernel
+        ? " This adapter’s first choice for many query rows."
+        : access.device.unsuited.includes(kernel)
+        ? ` Not for this adapter, whose first choice is ${access.device.tileKernel}.`
+        : ` This adapter’s first choice is ${access.device.tileKernel}.`;
       return `${what}; the host gives tiles of ${tileRows} packed rows.${here}`;
     }
-    if (role === "pieces") return "Split-KV attention: runs where no sequence has more than one query row on a rank, as in decode.";
+    if (role === "pieces") {
+      return "Split-KV attention: runs where no sequence has more than one query row on a rank, as in decode.";
+    }
     if (role === "merge") return "Merges partial results (Eq. 4): the pieces of decode, and pass-Q’s parcels.";
-    if (role === "inputs") return "Makes seeded tensors on the GPU, for the rows of a remote run that are verified there. No run of this page uses it.";
-    return isRun(kernel) ? "" : "A micro-kernel of “ringside bench”: what the adapter can do at most. No run of this page uses it.";
+    if (role === "inputs") {
+      return "Makes seeded tensors on the GPU, for the rows of a remote run that are verified there. No run of this page uses it.";
+    }
+    return isRun(kernel)
+      ? ""
+      : "A micro-kernel of “ringside bench”: what the adapter can do at most. No run of this page uses it.";
   }
 
   #actions(kernel: string): TemplateResult {
@@ -181,13 +253,40 @@ export class RingsideShaders extends LitElement {
     const wrong = own !== undefined && failuresOf(own) > 0;
     return html`<div class="actions">
       <form class="keep" @submit=${this.#keep} aria-label="Keep">
-        <input aria-label="Name of the variant" placeholder="name" maxlength=${MOST.name} autocomplete="off" .value=${live(variant?.name ?? "")} ?disabled=${unkeepable !== undefined} aria-describedby="keepable" aria-invalid=${this._refused === "" ? nothing : "true"} @input=${() => (this._refused = "")} />
-        <button class="button" ?disabled=${unkeepable !== undefined}>${wrong ? "Keep, marked as failing" : "Keep"}</button>
+        <input aria-label="Name of the variant" placeholder="name" maxlength=${MOST.name} autocomplete="off" .value=${
+      live(variant?.name ?? "")
+    } ?disabled=${unkeepable !== undefined} aria-describedby="keepable" aria-invalid=${
+      this._refused === "" ? nothing : "true"
+    } @input=${() => (this._refused = "")} />
+        <button class="button" ?disabled=${unkeepable !== undefined}>${
+      wrong ? "Keep, marked as failing" : "Keep"
+    }</button>
       </form>
-      <button class="button" @click=${() => this.#export({ kernel, name: variant?.name, text: store.draft })}>Export .wgsl</button>
+      <button class="button" @click=${() =>
+      this.#export({ kernel, name: variant?.name, text: store.draft })}>Export .wgsl</button>
       <button class="button" ?disabled=${!store.edited} @click=${() => store.revert()}>Revert</button>
-      ${variant === undefined || store.edited ? nothing : html`<button class="button" aria-pressed=${variants.chosen(kernel) === variant ? "true" : "false"} @click=${() => variants.choose(kernel, variants.chosen(kernel) === variant ? undefined : variant.name)}>${variants.chosen(kernel) === variant ? "✓ Used in runs" : "Use in runs"}</button>`}
-      <p id="keepable" class="quiet" role=${this._refused === "" ? nothing : "alert"}>${this._refused !== "" ? html`<span class="wrong">${this._refused}</span>` : store.notice !== "" ? store.notice : variant !== undefined && !store.edited ? `Kept${variants.chosen(kernel) === variant ? ", and used by the runs of all views" : ""}${variant.check.passed ? "." : ": it fails the check."}` : unkeepable ?? (wrong ? "It fails the check: wherever it is used, that is said." : "It passed: it can be kept for the runs of all views.")}</p>
+      ${
+      variant === undefined || store.edited
+        ? nothing
+        : html`<button class="button" aria-pressed=${
+          variants.chosen(kernel) === variant ? "true" : "false"
+        } @click=${() => variants.choose(kernel, variants.chosen(kernel) === variant ? undefined : variant.name)}>${
+          variants.chosen(kernel) === variant ? "✓ Used in runs" : "Use in runs"
+        }</button>`
+    }
+      <p id="keepable" class="quiet" role=${this._refused === "" ? nothing : "alert"}>${
+      this._refused !== ""
+        ? html`<span class="wrong">${this._refused}</span>`
+        : store.notice !== ""
+        ? store.notice
+        : variant !== undefined && !store.edited
+        ? `Kept${variants.chosen(kernel) === variant ? ", and used by the runs of all views" : ""}${
+          variant.check.passed ? "." : ": it fails the check."
+        }`
+        : unkeepable ?? (wrong
+          ? "It fails the check: wherever it is used, that is said."
+          : "It passed: it can be kept for the runs of all views.")
+    }</p>
     </div>`;
   }
 

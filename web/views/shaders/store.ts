@@ -1,4 +1,7 @@
-/** The view's state in one place: which kernel and text are open, what was typed, how its trial goes, and the address that leads back to it. */
+/**
+ * The view's state in one place: which kernel and text are open, what was typed, how its trial goes, and the address
+ * that leads back to it.
+ */
 import type { CaseResult } from "../../../engine/bench/grid.ts";
 import { isRun, readTexts, tileKernelOfAll } from "../../../engine/bench/texts.ts";
 import type { Message, TrialTime } from "../../../engine/bench/trial.ts";
@@ -21,7 +24,10 @@ export interface Trial {
 }
 
 /** Whether there is a device to try anything on. */
-export type Access = { readonly kind: "unknown" } | { readonly kind: "open"; readonly device: Device } | { readonly kind: "none"; readonly why: string };
+export type Access = { readonly kind: "unknown" } | { readonly kind: "open"; readonly device: Device } | {
+  readonly kind: "none";
+  readonly why: string;
+};
 
 /** Milliseconds without an edit after which it is tried. */
 const PAUSE = 800;
@@ -55,7 +61,10 @@ export class Store extends EventTarget {
     variants.addEventListener("change", () => {
       this.notice = "";
       // What was open may have been deleted, here or in another tab.
-      if (this.#kernel !== undefined && this.#variant !== undefined && variants.find(this.#kernel, this.#variant) === undefined) this.#open(this.#kernel, undefined, this.draft);
+      if (
+        this.#kernel !== undefined && this.#variant !== undefined &&
+        variants.find(this.#kernel, this.#variant) === undefined
+      ) this.#open(this.#kernel, undefined, this.draft);
       this.#changed();
     });
   }
@@ -86,7 +95,9 @@ export class Store extends EventTarget {
     if (this.#bench !== bench) return;
     this.access = access;
     // Without an address that says otherwise: the kernel that runs here.
-    if (this.#kernel === undefined) this.#open(this.access.kind === "open" ? this.access.device.tileKernel : tileKernelOfAll, undefined);
+    if (this.#kernel === undefined) {
+      this.#open(this.access.kind === "open" ? this.access.device.tileKernel : tileKernelOfAll, undefined);
+    }
     this.#changed();
   }
 
@@ -109,19 +120,27 @@ export class Store extends EventTarget {
 
   /** The kernel whose text is open; undefined until it is known. */
   get kernel(): string | undefined {
-    return this.#kernel !== undefined && this.texts !== undefined && !Object.hasOwn(this.texts, this.#kernel) ? Object.keys(this.texts)[0] : this.#kernel;
+    return this.#kernel !== undefined && this.texts !== undefined && !Object.hasOwn(this.texts, this.#kernel)
+      ? Object.keys(this.texts)[0]
+      : this.#kernel;
   }
 
   /** The kept text that is open; undefined: the shipped one. */
   get variant(): KernelVariant | undefined {
-    return this.kernel === undefined || this.#variant === undefined ? undefined : this.#variants.find(this.kernel, this.#variant);
+    return this.kernel === undefined || this.#variant === undefined
+      ? undefined
+      : this.#variants.find(this.kernel, this.#variant);
   }
 
   /** What the address names and is not here. */
   get missing(): string | undefined {
     const kernel = this.#kernel;
-    if (kernel !== undefined && this.texts !== undefined && !Object.hasOwn(this.texts, kernel)) return `This page has no kernel “${kernel}”: shown is ${this.kernel}.`;
-    return this.#absent === undefined ? undefined : `No variant “${this.#absent}” of ${kernel} is kept in this browser: shown is the shipped text.`;
+    if (kernel !== undefined && this.texts !== undefined && !Object.hasOwn(this.texts, kernel)) {
+      return `This page has no kernel “${kernel}”: shown is ${this.kernel}.`;
+    }
+    return this.#absent === undefined
+      ? undefined
+      : `No variant “${this.#absent}” of ${kernel} is kept in this browser: shown is the shipped text.`;
   }
 
   /** The text as it was opened. */
@@ -196,7 +215,9 @@ export class Store extends EventTarget {
   revert(): void {
     this.stop();
     this.#drafts.delete(this.key);
-    this.notice = `Back to ${this.variant === undefined ? "the shipped text" : `“${this.variant.name}” as it was kept`}.`;
+    this.notice = `Back to ${
+      this.variant === undefined ? "the shipped text" : `“${this.variant.name}” as it was kept`
+    }.`;
     this.#changed();
   }
 
@@ -227,7 +248,14 @@ export class Store extends EventTarget {
       set({ state: "done" });
     } catch (error) {
       if (work.signal.aborted) return;
-      set({ state: "failed", failure: { at: this.trial.state, name: error instanceof Error ? error.name : "Error", message: error instanceof Error ? error.message : String(error) } });
+      set({
+        state: "failed",
+        failure: {
+          at: this.trial.state,
+          name: error instanceof Error ? error.name : "Error",
+          message: error instanceof Error ? error.message : String(error),
+        },
+      });
     } finally {
       if (this.#work === work) this.#work = undefined;
       this.#changed();
@@ -239,7 +267,9 @@ export class Store extends EventTarget {
     clearTimeout(this.#pause);
     const work = this.#work;
     this.#work = undefined;
-    if (this.trial !== undefined && (work !== undefined || this.trial.state === "waiting")) this.trial = { ...this.trial, state: "stopped", progress: undefined };
+    if (this.trial !== undefined && (work !== undefined || this.trial.state === "waiting")) {
+      this.trial = { ...this.trial, state: "stopped", progress: undefined };
+    }
     work?.abort(new DOMException("the trial was stopped", "AbortError"));
     this.#changed();
   }
@@ -248,22 +278,36 @@ export class Store extends EventTarget {
   keep(name: string): string | undefined {
     const { own: trial, kernel, draft: text, access } = this;
     const { unkeepable } = this;
-    if (unkeepable !== undefined || kernel === undefined || !trial?.cases || access.kind !== "open") return unkeepable ?? "There is nothing to keep.";
+    if (unkeepable !== undefined || kernel === undefined || !trial?.cases || access.kind !== "open") {
+      return unkeepable ?? "There is nothing to keep.";
+    }
     const { adapter } = access.device;
-    const failed = trial.cases.filter(({ passed }) => !passed).length + (trial.times ?? []).filter(({ apart }) => !apart.within).length;
+    const failed = trial.cases.filter(({ passed }) => !passed).length +
+      (trial.times ?? []).filter(({ apart }) => !apart.within).length;
     const refusal = this.#variants.keep({
-      name, kernel, text, base: fingerprint(this.shipped), kept: new Date().toISOString(),
+      name,
+      kernel,
+      text,
+      base: fingerprint(this.shipped),
+      kept: new Date().toISOString(),
       check: {
-        passed: failed === 0, cases: trial.cases.length + (trial.times?.length ?? 0), failed,
-        out: Math.max(...trial.cases.map(({ out }) => out.max)), lse: Math.max(...trial.cases.map(({ lse }) => lse.max)),
-        adapter: adapter.name, software: adapter.software, ratios: (trial.times ?? []).map(({ ratio }) => ratio.median),
+        passed: failed === 0,
+        cases: trial.cases.length + (trial.times?.length ?? 0),
+        failed,
+        out: Math.max(...trial.cases.map(({ out }) => out.max)),
+        lse: Math.max(...trial.cases.map(({ lse }) => lse.max)),
+        adapter: adapter.name,
+        software: adapter.software,
+        ratios: (trial.times ?? []).map(({ ratio }) => ratio.median),
       },
     });
     if (refusal !== undefined) return refusal;
     this.#drafts.delete(this.key);
     this.#open(kernel, name.trim());
     this.#write();
-    this.notice = `Kept as “${name.trim()}”.${this.#variants.chosen(kernel)?.name === name.trim() ? " Runs use it." : " Runs use it when you say so, below."}`;
+    this.notice = `Kept as “${name.trim()}”.${
+      this.#variants.chosen(kernel)?.name === name.trim() ? " Runs use it." : " Runs use it when you say so, below."
+    }`;
     this.#changed();
     return undefined;
   }

@@ -67,7 +67,8 @@ export const shadersStyle = css`
   .actions .quiet {
     flex-basis: 100%;
   }
-  .keep input, .name input {
+  .keep input,
+  .name input {
     width: 160px;
     height: 32px;
     padding: 0 8px;
@@ -101,11 +102,19 @@ export const shadersStyle = css`
   .at:hover {
     text-decoration: underline;
   }
-  .declared th, .declared td, .messages th, .messages td, .cases th, .cases td, .kept th, .kept td {
+  .declared th,
+  .declared td,
+  .messages th,
+  .messages td,
+  .cases th,
+  .cases td,
+  .kept th,
+  .kept td {
     text-align: left;
     vertical-align: top;
   }
-  .declared td:nth-child(2):not(:last-child), .bindings td:nth-child(3) {
+  .declared td:nth-child(2):not(:last-child),
+  .bindings td:nth-child(3) {
     text-align: left;
   }
   .said {
@@ -113,7 +122,8 @@ export const shadersStyle = css`
     min-width: 160px;
     overflow-wrap: anywhere;
   }
-  .said small, .kept small {
+  .said small,
+  .kept small {
     color: var(--ink-2);
   }
   .kept small {
@@ -161,7 +171,8 @@ export const shadersStyle = css`
     font-size: 13px;
     line-height: 24px;
   }
-  td.wrong, td.good {
+  td.wrong,
+  td.good {
     font-weight: 600;
   }
   @media screen and (min-width: 1080px) and (min-height: 640px) {

@@ -1,9 +1,19 @@
 /** How the editor tells the parts of a WGSL text apart: enough to read it, no more. */
-import { HighlightStyle, LanguageSupport, StreamLanguage, type StringStream, syntaxHighlighting } from "@codemirror/language";
+import {
+  HighlightStyle,
+  LanguageSupport,
+  StreamLanguage,
+  type StringStream,
+  syntaxHighlighting,
+} from "@codemirror/language";
 import { tags } from "@lezer/highlight";
 
-const KEYWORDS = new Set("alias break case const const_assert continue continuing default diagnostic discard else enable false fn for if let loop override requires return struct switch true var while".split(" "));
-const TYPES = /^(?:bool|[iuf](?:16|32)|vec[234](?:[iufh])?|mat[234]x[234](?:[fh])?|array|atomic|ptr|sampler(?:_comparison)?|texture_\w+)$/;
+const KEYWORDS = new Set(
+  "alias break case const const_assert continue continuing default diagnostic discard else enable false fn for if let loop override requires return struct switch true var while"
+    .split(" "),
+);
+const TYPES =
+  /^(?:bool|[iuf](?:16|32)|vec[234](?:[iufh])?|mat[234]x[234](?:[fh])?|array|atomic|ptr|sampler(?:_comparison)?|texture_\w+)$/;
 
 interface State {
   /** Depth of block comments, which nest. */
@@ -41,7 +51,10 @@ const language = StreamLanguage.define<State>({
   name: "wgsl",
   startState: () => ({ comment: 0 }),
   token,
-  languageData: { commentTokens: { line: "//", block: { open: "/*", close: "*/" } }, closeBrackets: { brackets: ["(", "[", "{"] } },
+  languageData: {
+    commentTokens: { line: "//", block: { open: "/*", close: "*/" } },
+    closeBrackets: { brackets: ["(", "[", "{"] },
+  },
 });
 
 // The page's own tokens: weight and ink rather than many colours.

@@ -1,4 +1,7 @@
-/** The worker of the shader bench: one device, one trial at a time; a kernel that hangs or loses the device takes nothing of the page along. */
+/**
+ * The worker of the shader bench: one device, one trial at a time; a kernel that hangs or loses the device takes
+ * nothing of the page along.
+ */
 import { suits, tileKernelOf } from "../../../engine/bench/texts.ts";
 import { Trials } from "../../../engine/bench/trial.ts";
 import { openDevice } from "../../../engine/gpu/device.ts";
@@ -19,8 +22,14 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
       if (running?.id === data.id) running.abort.abort();
     } else await tryText(data);
   } catch (error) {
-    if (running !== undefined && running.id === id && running.abort.signal.aborted) tell({ kind: "ended", id: id!, how: "stopped" });
-    else tell({ kind: "failed", id, name: error instanceof Error ? error.name : "Error", message: error instanceof Error ? error.message : String(error) });
+    if (running !== undefined && running.id === id && running.abort.signal.aborted) {
+      tell({ kind: "ended", id: id!, how: "stopped" });
+    } else {tell({
+        kind: "failed",
+        id,
+        name: error instanceof Error ? error.name : "Error",
+        message: error instanceof Error ? error.message : String(error),
+      });}
   }
 });
 
@@ -29,7 +38,12 @@ async function open(texts: Readonly<Record<string, string>>): Promise<void> {
   trials = new Trials(gpu, texts);
   tell({
     kind: "opened",
-    device: { adapter: gpu.facts, clock: gpu.timestamps ? "GPU timestamps" : "host clock", tileKernel: tileKernelOf(gpu), unsuited: Object.keys(texts).filter((name) => !suits(name, gpu)) },
+    device: {
+      adapter: gpu.facts,
+      clock: gpu.timestamps ? "GPU timestamps" : "host clock",
+      tileKernel: tileKernelOf(gpu),
+      unsuited: Object.keys(texts).filter((name) => !suits(name, gpu)),
+    },
   });
 }
 
@@ -46,11 +60,26 @@ async function tryText({ id, name, text }: Extract<Request, { kind: "try" }>): P
   if (!messages.some(({ kind }) => kind === "error")) {
     const { endless, unbounded } = await trials!.ends(name, text, signal, step("check"));
     if (endless !== undefined) throw Object.assign(new Error(endless), { name: "Endless" });
-    if (unbounded !== undefined) tell({ kind: "compiled", id, messages: [...messages, { kind: "info", line: 0, column: 0, length: 0, message: `its loops could not be bounded for a first run, so one without end would hold the GPU: ${unbounded}` }] });
+    if (unbounded !== undefined) {
+      tell({
+        kind: "compiled",
+        id,
+        messages: [...messages, {
+          kind: "info",
+          line: 0,
+          column: 0,
+          length: 0,
+          message:
+            `its loops could not be bounded for a first run, so one without end would hold the GPU: ${unbounded}`,
+        }],
+      });
+    }
     const cases = await trials!.check(name, text, signal, step("check"));
     tell({ kind: "checked", id, cases: cases ?? null });
     // What a wrong kernel takes says nothing.
-    if (cases?.every(({ passed }) => passed)) tell({ kind: "timed", id, times: await trials!.time(name, text, REPEATS, signal, step("time")) });
+    if (cases?.every(({ passed }) => passed)) {
+      tell({ kind: "timed", id, times: await trials!.time(name, text, REPEATS, signal, step("time")) });
+    }
   }
   tell({ kind: "ended", id, how: "done" });
 }

@@ -14,7 +14,10 @@ export function mergeInspector(stepper: Stepper, walk: Walk, offGrid: () => void
   const { hops: exact, problem } = stepper.exact;
   const story = mergeStory(walk, token, head, exact);
   const { T, H, D, P, N } = experiment;
-  const number = (label: string, value: number, most: number, set: (value: number) => void) => html`<label>${label} <input type="number" min="0" max=${most} .value=${String(value)} aria-label="${label}, 0 to ${most}"
+  const number = (label: string, value: number, most: number, set: (value: number) => void) =>
+    html`<label>${label} <input type="number" min="0" max=${most} .value=${
+      String(value)
+    } aria-label="${label}, 0 to ${most}"
     @change=${({ target }: Event & { target: HTMLInputElement }) => {
       const within = Math.max(0, Math.min(most, Math.floor(Number(target.value)) || 0));
       // What was typed stays until it is done, whatever ranks tell meanwhile.
@@ -29,52 +32,143 @@ export function mergeInspector(stepper: Stepper, walk: Walk, offGrid: () => void
         ${number("Dimension", dim, D - DIMS, (value) => stepper.select({ dim: value }))}
       </div>
     </div>
-    ${story === undefined ? html`<p class="quiet">It fills as soon as every rank has halted once.</p>` : html`
-      <p class="quiet">Token ${formatCount(token)} is at position ${formatCount(P + token)}; its query lives on rank ${disc(story.home, N)}. ${exact === undefined ? (problem === undefined ? "Float64 is being worked out." : "") : nothing}</p>
-      ${problem === undefined ? nothing : html`<p class="stale" role="alert">Float64 could not be worked out: ${problem}</p>`}
-      ${walk.watch !== undefined && !walk.watch.includes(token) ? html`<p class="stale">Its partial results did not travel: of this run only those of token ${formatCount(walk.watch[0])} did. Run again to follow token ${formatCount(token)}.</p>` : nothing}
+    ${
+    story === undefined ? html`<p class="quiet">It fills as soon as every rank has halted once.</p>` : html`
+      <p class="quiet">Token ${formatCount(token)} is at position ${formatCount(
+        P + token,
+      )}; its query lives on rank ${disc(story.home, N)}. ${exact === undefined
+        ? (problem === undefined ? "Float64 is being worked out." : "")
+        : nothing}</p>
+      ${problem === undefined
+        ? nothing
+        : html`<p class="stale" role="alert">Float64 could not be worked out: ${problem}</p>`}
+      ${walk.watch !== undefined && !walk.watch.includes(token)
+        ? html`
+          <p
+            class="stale">Its partial results did not travel: of this run only those of token ${formatCount(
+              walk.watch[0],
+            )} did. Run again to follow token ${formatCount(token)}.</p>
+        `
+        : nothing}
       ${mergeFigure(story, N, dim)}
       ${convergence(walk, story, dim)}
-      ${wire(walk, story.hops, offGrid, stepper.session.running)}`}
+      ${wire(walk, story.hops, offGrid, stepper.session.running)}
+    `
+  }
   </section>`;
 }
 
 const dash = "–";
 
 /** LSE, weight and O after each hop, the run's end and float64's. */
-function convergence({ experiment }: Walk, { hops, final, exact }: NonNullable<ReturnType<typeof mergeStory>>, dim: number): TemplateResult {
+function convergence(
+  { experiment }: Walk,
+  { hops, final, exact }: NonNullable<ReturnType<typeof mergeStory>>,
+  dim: number,
+): TemplateResult {
   const passQ = experiment.variant === "pass-q";
   const dims = Array.from({ length: DIMS }, (_, i) => dim + i);
   // In pass-Q what is so far is merged by the page, in float64: as many digits as f32 has tell it.
   const say = passQ ? (x: number) => sayF32(Math.fround(x)) : sayF32;
-  return html`<ringside-scroll label="After each hop"><table class="story">
-    <caption>After each hop <small>${passQ ? "the ranks’ partials, merged so far by Eq. 4" : "the running partial on the token’s rank"}; weight: share of the final sum of exponentials</small></caption>
-    <thead><tr><th scope="col">Hop</th><th scope="col">Keys of</th><th scope="col">Seen</th><th scope="col">Weight</th>${passQ ? html`<th scope="col">LSE of hop</th>` : nothing}<th scope="col">LSE</th>${dims.map((d) => html`<th scope="col">O[${d}]</th>`)}<th scope="col">‖O − O₆₄‖</th></tr></thead>
-    <tbody>
-      ${hops.map(({ hop, owner, seen, partial, soFar, weight, away }) => html`<tr class=${soFar === undefined ? "later" : ""}><th scope="row">${hop}</th><td>${disc(owner, experiment.N)}</td><td>${formatCount(seen)}</td>
-        <td>${weight === undefined ? dash : formatShare(Math.round(1e4 * Math.max(0, weight)) / 1e4)}</td>${passQ ? html`<td>${partial === undefined ? dash : sayF32(partial.lse)}</td>` : nothing}<td>${soFar === undefined ? dash : say(soFar.lse)}</td>${dims.map((d) => html`<td>${soFar === undefined ? dash : say(soFar.out[d])}</td>`)}<td>${away === undefined ? dash : formatError(away)}</td></tr>`)}
-      ${!passQ || experiment.N === 1 ? nothing : html`<tr class="sum ${final === undefined ? "later" : ""}"><th scope="row" colspan="4">Merged on its rank</th><td></td><td>${final === undefined ? dash : sayF32(final.lse)}</td>${dims.map((d) => html`<td>${final === undefined ? dash : sayF32(final.out[d])}</td>`)}<td>${final === undefined || exact === undefined ? dash : formatError(Math.hypot(...Array.from(final.out, (x, d) => x - exact.out[d])))}</td></tr>`}
-      <tr class="sum"><th scope="row" colspan="4">float64, all keys</th>${passQ ? html`<td></td>` : nothing}<td>${exact === undefined ? dash : sayF64(exact.lse)}</td>${dims.map((d) => html`<td>${exact === undefined ? dash : sayF64(exact.out[d])}</td>`)}<td></td></tr>
-    </tbody>
-  </table></ringside-scroll>`;
+  return html`
+    <ringside-scroll label="After each hop">
+      <table class="story">
+        <caption>After each hop <small>${passQ
+          ? "the ranks’ partials, merged so far by Eq. 4"
+          : "the running partial on the token’s rank"}; weight: share of the final sum of exponentials</small></caption>
+        <thead>
+          <tr><th scope="col">Hop</th><th scope="col">Keys of</th><th scope="col">Seen</th><th scope="col">Weight</th>${passQ
+            ? html`<th scope="col">LSE of hop</th>`
+            : nothing}<th scope="col">LSE</th>${dims.map((d) =>
+              html`<th scope="col">O[${d}]</th>`
+            )}<th scope="col">‖O − O₆₄‖</th></tr>
+        </thead>
+        <tbody>
+          ${hops.map(({ hop, owner, seen, partial, soFar, weight, away }) =>
+            html`<tr class=${soFar === undefined ? "later" : ""}><th scope="row">${hop}</th><td>${
+              disc(owner, experiment.N)
+            }</td><td>${formatCount(seen)}</td>
+        <td>${weight === undefined ? dash : formatShare(Math.round(1e4 * Math.max(0, weight)) / 1e4)}</td>${
+              passQ ? html`<td>${partial === undefined ? dash : sayF32(partial.lse)}</td>` : nothing
+            }<td>${soFar === undefined ? dash : say(soFar.lse)}</td>${
+              dims.map((d) => html`<td>${soFar === undefined ? dash : say(soFar.out[d])}</td>`)
+            }<td>${away === undefined ? dash : formatError(away)}</td></tr>`
+          )}
+          ${!passQ || experiment.N === 1 ? nothing : html`
+            <tr
+              class="sum ${final === undefined
+                ? "later"
+                : ""}"><th scope="row" colspan="4">Merged on its rank</th><td></td><td>${final === undefined
+                ? dash
+                : sayF32(final.lse)}</td>${dims.map((d) =>
+                  html`<td>${final === undefined ? dash : sayF32(final.out[d])}</td>`
+                )}<td>${final === undefined || exact === undefined
+                ? dash
+                : formatError(Math.hypot(...Array.from(final.out, (x, d) => x - exact.out[d])))}</td></tr>
+          `}
+          <tr class="sum"><th scope="row" colspan="4">float64, all keys</th>${passQ
+            ? html`<td></td>`
+            : nothing}<td>${exact === undefined ? dash : sayF64(exact.lse)}</td>${dims.map((d) =>
+              html`<td>${exact === undefined ? dash : sayF64(exact.out[d])}</td>`
+            )}<td></td></tr>
+        </tbody>
+      </table>
+    </ringside-scroll>
+  `;
 }
 
 /** Each hop's partial against float64 over the same keys, and how much of its error the wire's rounding is. */
-function wire({ experiment: { wire: type, variant, offGrid: multiplied, N } }: Walk, hops: readonly MergeHop[], offGrid: () => void, running: boolean): TemplateResult {
+function wire(
+  { experiment: { wire: type, variant, offGrid: multiplied, N } }: Walk,
+  hops: readonly MergeHop[],
+  offGrid: () => void,
+  running: boolean,
+): TemplateResult {
   const known = hops.filter(({ error }) => error !== undefined);
   const travels = variant === "pass-q" ? "Q" : "K and V";
   const rounds = known.some(({ error }) => error!.wire.out > 0 || error!.wire.lse > 0);
-  return html`<ringside-scroll label="What the wire costs"><table class="wire">
-    <caption>What the wire costs <small>largest error of each hop’s partial against float64 over the same keys; ${travels} in ${type}</small></caption>
-    <thead>
-      <tr><td></td><td></td><th scope="colgroup" colspan="3">Error of O</th><th scope="colgroup" colspan="3">Error of LSE</th></tr>
-      <tr><th scope="col">Hop</th><th scope="col">Keys of</th>${["O", "LSE"].map((of) => html`<th scope="col"><span class="unseen">${of}: </span>in all</th><th scope="col"><span class="unseen">${of}: </span>the wire</th><th scope="col"><span class="unseen">${of}: </span>the rest</th>`)}</tr>
-    </thead>
-    <tbody>${hops.map(({ hop, owner, error }) => html`<tr class=${error === undefined ? "later" : ""}><th scope="row">${hop}</th><td>${disc(owner, N)}</td>
-      ${(["out", "lse"] as const).map((part) => (["all", "wire", "rest"] as const).map((which) => html`<td>${error === undefined ? dash : formatError(error[which][part])}</td>`))}</tr>`)}</tbody>
-  </table></ringside-scroll>
-  <p class="quiet">The wire’s part is float64 of ${travels} as ${type} holds them against float64 of the true ones; the rest is f32 arithmetic.
-    ${type === "f32" ? "f32 rounds nothing: choose f16 or bf16 in the sentence to see what they cost."
-      : rounds || multiplied ? nothing
-      : known.length > 0 ? html`These values are whole 32nds, which ${type} holds exactly: this wire cost nothing. <button class="button small" ?disabled=${running} @click=${offGrid}>Multiply them by 1.1 and run</button>` : nothing}</p>`;
+  return html`
+    <ringside-scroll label="What the wire costs">
+      <table class="wire">
+        <caption>What the wire costs <small>largest error of each hop’s partial against float64 over the same keys; ${travels} in ${type}</small></caption>
+        <thead>
+          <tr>
+            <td></td>
+            <td></td>
+            <th scope="colgroup" colspan="3">Error of O</th>
+            <th scope="colgroup" colspan="3">Error of LSE</th>
+          </tr>
+          <tr><th scope="col">Hop</th><th scope="col">Keys of</th>${["O", "LSE"].map((of) =>
+            html`
+              <th scope="col"><span class="unseen">${of}: </span>in all</th>
+              <th scope="col"><span class="unseen">${of}: </span>the wire</th>
+              <th scope="col"><span class="unseen">${of}: </span>the rest</th>
+            `
+          )}</tr>
+        </thead>
+        <tbody>${hops.map(({ hop, owner, error }) =>
+          html`<tr class=${error === undefined ? "later" : ""}><th scope="row">${hop}</th><td>${disc(owner, N)}</td>
+      ${
+            (["out", "lse"] as const).map((part) =>
+              (["all", "wire", "rest"] as const).map((which) =>
+                html`<td>${error === undefined ? dash : formatError(error[which][part])}</td>`
+              )
+            )
+          }</tr>`
+        )}</tbody>
+      </table>
+    </ringside-scroll>
+    <p
+      class="quiet">The wire’s part is float64 of ${travels} as ${type} holds them against float64 of the true ones; the rest is f32 arithmetic.
+        ${type === "f32"
+          ? "f32 rounds nothing: choose f16 or bf16 in the sentence to see what they cost."
+          : rounds || multiplied
+          ? nothing
+          : known.length > 0
+          ? html`
+            These values are whole 32nds, which ${type} holds exactly: this wire cost nothing. <button class="button small"
+              ?disabled=${running} @click=${offGrid}>Multiply them by 1.1 and run</button>
+          `
+          : nothing}</p>
+  `;
 }

@@ -1,4 +1,7 @@
-/** A run that halts, as arithmetic: its stages, where each rank stands, and what a token's partial results come to hop by hop. */
+/**
+ * A run that halts, as arithmetic: its stages, where each rank stands, and what a token's partial results come to hop
+ * by hop.
+ */
 import type { Halt, KeyRun, Made } from "../../engine.ts";
 import type { ExactHop, ExactRow } from "../../exact.ts";
 import type { Experiment } from "../../experiment.ts";
@@ -14,8 +17,18 @@ export interface Stage {
 
 /** The stages of a rank, in order. */
 export function stagesOf({ N, variant }: Pick<Experiment, "N" | "variant">): Stage[] {
-  const hops = Array.from({ length: N }, (_, hop): Stage => ({ id: String(hop), name: `hop ${hop}`, next: "attend", hop }));
-  const exchange: Stage[] = variant === "pass-q" && N > 1 ? [{ id: "all2all", name: "All2All", next: "all2all", hop: N - 1 }, { id: "merge", name: "merge", next: "merge", hop: N - 1 }] : [];
+  const hops = Array.from(
+    { length: N },
+    (_, hop): Stage => ({ id: String(hop), name: `hop ${hop}`, next: "attend", hop }),
+  );
+  const exchange: Stage[] = variant === "pass-q" && N > 1
+    ? [{ id: "all2all", name: "All2All", next: "all2all", hop: N - 1 }, {
+      id: "merge",
+      name: "merge",
+      next: "merge",
+      hop: N - 1,
+    }]
+    : [];
   return [...hops, ...exchange, { id: "end", name: "end", next: "end", hop: N - 1 }];
 }
 
@@ -39,7 +52,10 @@ export function standing({ log, left, stages }: Walk, rank: number): "halted" | 
   return left[rank] < reached ? "halted" : "going";
 }
 
-/** The rank that a rank on its way waits for, as far as the others' halts say: the one behind it, which has not begun the hop whose transfer is next. */
+/**
+ * The rank that a rank on its way waits for, as far as the others' halts say: the one behind it, which has not begun
+ * the hop whose transfer is next.
+ */
 export function waitsFor(walk: Walk, rank: number): number | undefined {
   const { log, experiment: { N } } = walk;
   if (standing(walk, rank) !== "going") return undefined;
@@ -66,12 +82,20 @@ export function watchOf(experiment: Experiment, token: number): readonly number[
 
 /** The rank that holds a new token's query; undefined until it has told. */
 export function homeOf({ log, experiment: { P } }: Walk, row: number): number | undefined {
-  const home = log.findIndex(([first]) => first?.queries?.runs.some(({ start, length }) => start <= P + row && P + row < start + length));
+  const home = log.findIndex(([first]) =>
+    first?.queries?.runs.some(({ start, length }) => start <= P + row && P + row < start + length)
+  );
   return home < 0 ? undefined : home;
 }
 
-/** The keys of each hop of a rank's queries, as the ranks hold them: those of hop j at place j; undefined until all have told. */
-export function keysByHop({ log, experiment: { N, variant } }: Walk, home: number): readonly { readonly owner: number; readonly rank: number; readonly runs: readonly KeyRun[] }[] | undefined {
+/**
+ * The keys of each hop of a rank's queries, as the ranks hold them: those of hop j at place j; undefined until all have
+ * told.
+ */
+export function keysByHop(
+  { log, experiment: { N, variant } }: Walk,
+  home: number,
+): readonly { readonly owner: number; readonly rank: number; readonly runs: readonly KeyRun[] }[] | undefined {
   const held = log.map(([first]) => first?.keys?.runs);
   if (held.includes(undefined)) return undefined;
   return Array.from({ length: N }, (_, hop) => {
@@ -82,7 +106,10 @@ export function keysByHop({ log, experiment: { N, variant } }: Walk, home: numbe
 
 /** Keys of some runs that a new token sees. */
 export function visible({ P, causal }: Pick<Experiment, "P" | "causal">, row: number, runs: readonly KeyRun[]): number {
-  return runs.reduce((sum, { start, length }) => sum + (causal ? Math.min(length, Math.max(0, P + row + 1 - start)) : length), 0);
+  return runs.reduce(
+    (sum, { start, length }) => sum + (causal ? Math.min(length, Math.max(0, P + row + 1 - start)) : length),
+    0,
+  );
 }
 
 /** O `[D]` and LSE of one row and head. */
@@ -92,13 +119,23 @@ export interface Row {
 }
 
 /** One head of a row. */
-export function headOf({ out, lse }: { readonly out: Float32Array | Float64Array; readonly lse: Float32Array | Float64Array }, place: number, head: number, { H, D }: Pick<Experiment, "H" | "D">): Row {
+export function headOf(
+  { out, lse }: { readonly out: Float32Array | Float64Array; readonly lse: Float32Array | Float64Array },
+  place: number,
+  head: number,
+  { H, D }: Pick<Experiment, "H" | "D">,
+): Row {
   const at = place * H + head;
   return { out: out.subarray(at * D, (at + 1) * D), lse: lse[at] };
 }
 
 /** One head of a row of a partial that was handed out; undefined where the row is not in it. */
-export function rowOf(made: Made | undefined, row: number, head: number, shape: Pick<Experiment, "H" | "D">): Row | undefined {
+export function rowOf(
+  made: Made | undefined,
+  row: number,
+  head: number,
+  shape: Pick<Experiment, "H" | "D">,
+): Row | undefined {
   const place = made?.rows.indexOf(row) ?? -1;
   return place < 0 ? undefined : headOf(made!, place, head, shape);
 }
@@ -158,7 +195,12 @@ export interface MergeStory {
 }
 
 /** Tells it; `exact` are float64's partials of the row, where they are there. */
-export function mergeStory(walk: Walk, row: number, head: number, exact: readonly ExactHop[] | undefined): MergeStory | undefined {
+export function mergeStory(
+  walk: Walk,
+  row: number,
+  head: number,
+  exact: readonly ExactHop[] | undefined,
+): MergeStory | undefined {
   const { experiment, log } = walk;
   const home = homeOf(walk, row);
   const keys = home === undefined ? undefined : keysByHop(walk, home);
@@ -179,8 +221,18 @@ export function mergeStory(walk: Walk, row: number, head: number, exact: readonl
     before = share;
     const same = passQ ? exact![hop].alone : exact![hop].soFar;
     const [truth, sent] = [of(same.given), of(same.sent)];
-    const off = (a: Row, b: Row): Off => ({ out: largest(a.out, b.out), lse: a.lse === b.lse ? 0 : Math.abs(a.lse - b.lse) });
-    return { ...fixed, partial, soFar, weight, away: distance(soFar.out, last.out), error: { all: off(partial, truth), wire: off(sent, truth), rest: off(partial, sent) } };
+    const off = (a: Row, b: Row): Off => ({
+      out: largest(a.out, b.out),
+      lse: a.lse === b.lse ? 0 : Math.abs(a.lse - b.lse),
+    });
+    return {
+      ...fixed,
+      partial,
+      soFar,
+      weight,
+      away: distance(soFar.out, last.out),
+      error: { all: off(partial, truth), wire: off(sent, truth), rest: off(partial, sent) },
+    };
   });
   const final = rowOf(log[home][walk.stages.length - 1]?.made, row, head, experiment);
   return { home, hops, final, exact: last };
@@ -189,7 +241,9 @@ export function mergeStory(walk: Walk, row: number, head: number, exact: readonl
 /** An f32 with just the digits that tell it from its neighbours. */
 export function sayF32(x: number): string {
   if (!Number.isFinite(x)) return x === -Infinity ? "−∞" : String(x);
-  for (let digits = 1; digits < 9; digits++) if (Math.fround(Number(x.toPrecision(digits))) === x) return tidy(x.toPrecision(digits));
+  for (let digits = 1; digits < 9; digits++) {
+    if (Math.fround(Number(x.toPrecision(digits))) === x) return tidy(x.toPrecision(digits));
+  }
   return tidy(x.toPrecision(9));
 }
 
@@ -211,5 +265,7 @@ export function sayRuns(runs: readonly KeyRun[]): string {
     else if (length > 0) joined.push({ start, end: start + length });
   }
   const said = joined.map(({ start, end }) => (end - start === 1 ? String(start) : `${start}–${end - 1}`));
-  return said.length === 0 ? "none" : [...(said.length > 2 ? [said.slice(0, -1).join(", ")] : said.slice(0, -1)), said.at(-1)].join(" and ");
+  return said.length === 0
+    ? "none"
+    : [...(said.length > 2 ? [said.slice(0, -1).join(", ")] : said.slice(0, -1)), said.at(-1)].join(" and ");
 }

@@ -22,7 +22,9 @@ function say(walk: Walk, rank: number, stage: number): string {
   if (stage < reached) return `${where}: passed${chunk}`;
   const how = standing(walk, rank);
   const wait = waitsFor(walk, rank);
-  return `${where}: ${how === "halted" ? "halted" : how === "end" ? "done" : wait === undefined ? "under way" : `waits for rank ${wait}`}${chunk}`;
+  return `${where}: ${
+    how === "halted" ? "halted" : how === "end" ? "done" : wait === undefined ? "under way" : `waits for rank ${wait}`
+  }${chunk}`;
 }
 
 /** The table; arrow keys move through it. `live`: ranks can be let go. */
@@ -34,14 +36,34 @@ export function rankTable(stepper: Stepper, walk: Walk, live: boolean): Template
     const how = stage === reached ? standing(walk, rank) : stage < reached ? "passed" : "ahead";
     const owner = visitor(walk, rank, stage);
     const picked = rank === chosen && stage === at;
-    return html`<td><button class="cell ${how} ${live ? "live" : ""}" id="cell-${rank}-${stage}" tabindex=${picked ? 0 : -1} aria-pressed=${picked ? "true" : "false"} aria-label=${say(walk, rank, stage)} title=${say(walk, rank, stage)}
-      @click=${() => stepper.select({ rank, hop: stage === reached ? undefined : stages[stage].id })}>${how === "ahead" ? html`<i></i>` : owner === undefined ? html`<b>✓</b>` : disc(owner, N)}</button></td>`;
+    return html`<td><button class="cell ${how} ${live ? "live" : ""}" id="cell-${rank}-${stage}" tabindex=${
+      picked ? 0 : -1
+    } aria-pressed=${picked ? "true" : "false"} aria-label=${say(walk, rank, stage)} title=${say(walk, rank, stage)}
+      @click=${() => stepper.select({ rank, hop: stage === reached ? undefined : stages[stage].id })}>${
+      how === "ahead" ? html`<i></i>` : owner === undefined ? html`<b>✓</b>` : disc(owner, N)
+    }</button></td>`;
   };
-  return html`<ringside-scroll label="Ranks and stages"><table class="ranks" @keydown=${(event: KeyboardEvent) => keys(stepper, walk, live, event)}>
-    <caption>Ranks <small>where each halts; the mark is the rank whose ${variant === "pass-q" ? "queries visit" : "keys visit"}</small></caption>
-    <thead><tr><th scope="col">Rank</th><th scope="col" class="now">Now</th>${stages.map(({ name, next, hop }) => html`<th scope="col">${next === "attend" && hop > 0 ? html`<span class="unseen">hop </span>${hop}` : name}</th>`)}</tr></thead>
-    <tbody>${log.map((_, rank) => html`<tr><th scope="row">${disc(rank, N)}</th><td class="now">${nowOf(walk, rank, live)}</td>${stages.map((_, stage) => cell(rank, stage))}</tr>`)}</tbody>
-  </table></ringside-scroll>`;
+  return html`
+    <ringside-scroll label="Ranks and stages">
+      <table class="ranks" @keydown=${(event: KeyboardEvent) => keys(stepper, walk, live, event)}>
+        <caption>Ranks <small>where each halts; the mark is the rank whose ${variant === "pass-q"
+          ? "queries visit"
+          : "keys visit"}</small></caption>
+        <thead>
+          <tr><th scope="col">Rank</th><th scope="col" class="now">Now</th>${stages.map(({ name, next, hop }) =>
+            html`<th scope="col">${
+              next === "attend" && hop > 0 ? html`<span class="unseen">hop </span>${hop}` : name
+            }</th>`
+          )}</tr>
+        </thead>
+        <tbody>${log.map((_, rank) =>
+          html`<tr><th scope="row">${disc(rank, N)}</th><td class="now">${nowOf(walk, rank, live)}</td>${
+            stages.map((_, stage) => cell(rank, stage))
+          }</tr>`
+        )}</tbody>
+      </table>
+    </ringside-scroll>
+  `;
 }
 
 /** What a rank does now, in a few words. */
@@ -59,11 +81,26 @@ function keys(stepper: Stepper, walk: Walk, live: boolean, event: KeyboardEvent)
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const { rank, stage } = stepper.selection;
   const { stages, log } = walk;
-  const moves: Readonly<Record<string, readonly [number, number]>> = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Home: [0, -stage], End: [0, stages.length - 1 - stage] };
-  const acts: Readonly<Record<string, () => void>> = { s: () => stepper.stepAll(), r: () => stepper.stepRank(rank), h: () => stepper.runTo(stage), e: () => stepper.runToEnd() };
+  const moves: Readonly<Record<string, readonly [number, number]>> = {
+    ArrowUp: [-1, 0],
+    ArrowDown: [1, 0],
+    ArrowLeft: [0, -1],
+    ArrowRight: [0, 1],
+    Home: [0, -stage],
+    End: [0, stages.length - 1 - stage],
+  };
+  const acts: Readonly<Record<string, () => void>> = {
+    s: () => stepper.stepAll(),
+    r: () => stepper.stepRank(rank),
+    h: () => stepper.runTo(stage),
+    e: () => stepper.runToEnd(),
+  };
   const move = moves[event.key];
   if (move !== undefined) {
-    const to = { rank: Math.max(0, Math.min(log.length - 1, rank + move[0])), stage: Math.max(0, Math.min(stages.length - 1, stage + move[1])) };
+    const to = {
+      rank: Math.max(0, Math.min(log.length - 1, rank + move[0])),
+      stage: Math.max(0, Math.min(stages.length - 1, stage + move[1])),
+    };
     stepper.select({ rank: to.rank, hop: to.stage === log[to.rank].length - 1 ? undefined : stages[to.stage].id });
     const root = (event.currentTarget as HTMLElement).getRootNode() as ShadowRoot;
     // The cell takes the focus once it can have it.
@@ -80,15 +117,26 @@ export function controls(stepper: Stepper, walk: Walk, live: boolean, webgpu: bo
   const ahead = stage > walk.log[rank].length - 1;
   const own = standing(walk, rank) === "halted";
   // What cannot be pressed now keeps its place for the keyboard.
-  const button = (can: boolean, act: () => void, label: string, kind = "") => html`<button class="button ${kind}" aria-disabled=${can ? nothing : "true"} @click=${() => can && act()}>${label}</button>`;
+  const button = (can: boolean, act: () => void, label: string, kind = "") =>
+    html`<button class="button ${kind}" aria-disabled=${can ? nothing : "true"} @click=${() =>
+      can && act()}>${label}</button>`;
   return html`<div class="controls" role="group" aria-label="Let ranks go on">
     ${button(live && halted, () => stepper.stepAll(), "Step one hop", "primary")}
     ${button(live && own, () => stepper.stepRank(rank), `Step rank ${rank} only`)}
     ${button(live && ahead, () => stepper.runTo(stage), `Run to ${ahead ? walk.stages[stage].name : "chosen hop"}`)}
     ${button(live && halted, () => stepper.runToEnd(), "Run to the end")}
-    ${!live ? nothing : html`<details class="break"><summary class="button">Break it</summary><div>
-      ${button(own, () => stepper.strike(rank, "exit"), `Kill the worker of rank ${rank}`)}
-      ${webgpu ? button(own, () => stepper.strike(rank, "lose-device"), `Lose the device of rank ${rank}`) : nothing}
-    </div></details>`}
+    ${
+    !live ? nothing : html`
+      <details class="break">
+        <summary class="button">Break it</summary>
+        <div>
+            ${button(own, () => stepper.strike(rank, "exit"), `Kill the worker of rank ${rank}`)}
+            ${webgpu
+              ? button(own, () => stepper.strike(rank, "lose-device"), `Lose the device of rank ${rank}`)
+              : nothing}
+          </div>
+      </details>
+    `
+  }
   </div>`;
 }

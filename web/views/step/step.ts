@@ -1,4 +1,7 @@
-/** The Step view: a real run that halts at hop boundaries, all ranks at a glance, one of them in detail, and how a token's partial results merge. */
+/**
+ * The Step view: a real run that halts at hop boundaries, all ranks at a glance, one of them in detail, and how a
+ * token's partial results merge.
+ */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { Follow } from "../../elements/follow.ts";
 import { shared } from "../../elements/style.ts";
@@ -24,10 +27,12 @@ export class RingsideStep extends LitElement {
   #frame = 0;
   /** Halts come faster than a screen shows them: one update a frame. */
   #update = () => {
-    if (this.#frame === 0) this.#frame = requestAnimationFrame(() => {
-      this.#frame = 0;
-      this.requestUpdate();
-    });
+    if (this.#frame === 0) {
+      this.#frame = requestAnimationFrame(() => {
+        this.#frame = 0;
+        this.requestUpdate();
+      });
+    }
   };
 
   constructor() {
@@ -75,12 +80,23 @@ export class RingsideStep extends LitElement {
     const { live } = stepper;
     return html`
       ${state.phase === "failed" && state.halted ? failed(state, () => void session.run()) : nothing}
-      ${state.phase === "cancelled" && state.halted ? html`<section class="card" aria-labelledby="cancelled"><h2 id="cancelled" class="title">Cancelled</h2><p>The ranks have ended.${heard ? " What they told before stays below." : ""} Run begins anew.</p></section>` : nothing}
+      ${state.phase === "cancelled" && state.halted
+        ? html`
+          <section class="card" aria-labelledby="cancelled">
+            <h2 id="cancelled" class="title">Cancelled</h2>
+            <p>The ranks have ended.${heard ? " What they told before stays below." : ""} Run begins anew.</p>
+          </section>
+        `
+        : nothing}
       ${running && !(heard && state.phase === "attending") ? progress(state, backend) : nothing}
       ${!running && walk === undefined ? this.#empty(reading.experiment) : nothing}
       ${walk === undefined || !heard ? nothing : html`
-        ${stale && !running ? html`<p class="stale">The sentence has changed since this run: Run steps through what it says now.</p>` : nothing}
-        ${state.result === undefined || running ? nothing : html`<div class=${stale ? "old" : ""}>${verdict(state)}</div>`}
+        ${stale && !running
+          ? html`<p class="stale">The sentence has changed since this run: Run steps through what it says now.</p>`
+          : nothing}
+        ${state.result === undefined || running
+          ? nothing
+          : html`<div class=${stale ? "old" : ""}>${verdict(state)}</div>`}
         ${walk.watch === undefined ? nothing : this.#limit(walk)}
         <div class="walk">
           <div class="first">
@@ -90,32 +106,54 @@ export class RingsideStep extends LitElement {
             ${rankInspector(stepper, walk, live)}
           </div>
           <div class="second">${mergeInspector(stepper, walk, () => this.#offGrid())}</div>
-        </div>`}
+        </div>
+      `}
       <p class="unseen" aria-live="polite">${walk === undefined || !live ? "" : this.#news(walk)}</p>
     `;
   }
 
   #empty(experiment: Experiment | undefined): TemplateResult {
-    if (experiment === undefined) return html`<section class="card"><h2 class="title">Nothing to run yet</h2><p>Correct the marked parts of the sentence, then run it.</p></section>`;
+    if (experiment === undefined) {
+      return html`
+        <section class="card">
+          <h2 class="title">Nothing to run yet</h2>
+          <p>Correct the marked parts of the sentence, then run it.</p>
+        </section>
+      `;
+    }
     const { N, T } = experiment;
     const need = partialBytes(experiment);
     return html`<section class="card" aria-labelledby="empty">
       <h2 id="empty" class="title">Step through a real run</h2>
-      <p>Run starts the ${N === 1 ? "rank" : `${N} ranks`} and halts each before its first attention. Let all go on hop by hop, or one alone, and see what each holds, has sent and awaits, and the (O, LSE) that it has so far. The result is the same, to the last bit, as that of a run that does not halt.</p>
+      <p>Run starts the ${
+      N === 1 ? "rank" : `${N} ranks`
+    } and halts each before its first attention. Let all go on hop by hop, or one alone, and see what each holds, has sent and awaits, and the (O, LSE) that it has so far. The result is the same, to the last bit, as that of a run that does not halt.</p>
       <dl class="sizes">
         <div><dt>Halts of a rank</dt><dd>${formatCount(experiment.variant === "pass-q" && N > 1 ? N + 2 : N)}</dd></div>
         <div><dt>Partial results, all rows at all hops</dt><dd>${formatBytes(need)}</dd></div>
       </dl>
-      ${need <= KEPT ? nothing : html`<p class="stale">${this.#tooLarge(experiment)} Only the row of token ${formatCount(Math.min(this.#stepper!.selection.token, T - 1))} will travel.</p>`}
+      ${
+      need <= KEPT
+        ? nothing
+        : html`<p class="stale">${this.#tooLarge(experiment)} Only the row of token ${
+          formatCount(Math.min(this.#stepper!.selection.token, T - 1))
+        } will travel.</p>`
+    }
     </section>`;
   }
 
   #tooLarge(experiment: Experiment): string {
-    return `Partial results of all rows at all hops: this page keeps at most ${formatBytes(KEPT)} of a run, this experiment needs ${formatBytes(partialBytes(experiment))}; ${formatCount(Math.floor(KEPT / partialBytes(experiment, 1)))} new tokens would fit.`;
+    return `Partial results of all rows at all hops: this page keeps at most ${
+      formatBytes(KEPT)
+    } of a run, this experiment needs ${formatBytes(partialBytes(experiment))}; ${
+      formatCount(Math.floor(KEPT / partialBytes(experiment, 1)))
+    } new tokens would fit.`;
   }
 
   #limit({ experiment, watch }: Walk): TemplateResult {
-    return html`<p class="stale">${this.#tooLarge(experiment)} Only the row of token ${formatCount(watch![0])} travels.</p>`;
+    return html`<p class="stale">${this.#tooLarge(experiment)} Only the row of token ${
+      formatCount(watch![0])
+    } travels.</p>`;
   }
 
   /** What a screen reader hears: once all ranks have halted or ended, where. */
@@ -124,7 +162,11 @@ export class RingsideStep extends LitElement {
     if (all.some(({ how }) => how === "going" || how === "unheard")) return "";
     const halted = all.filter(({ how }) => how === "halted");
     const places = new Set(halted.map(({ stage }) => stage));
-    return halted.length === 0 ? "All ranks have their results." : places.size === 1 ? `${halted.length === all.length ? "All" : halted.length} ranks halted at ${[...places][0]}.` : "Ranks halted at different hops.";
+    return halted.length === 0
+      ? "All ranks have their results."
+      : places.size === 1
+      ? `${halted.length === all.length ? "All" : halted.length} ranks halted at ${[...places][0]}.`
+      : "Ranks halted at different hops.";
   }
 
   static override styles = [shared, labStyle, stepStyle];

@@ -1,4 +1,6 @@
-/** Lets the ranks of a halting run go on, keeps what they tell, and knows which rank, hop, token and head are looked at. */
+/**
+ * Lets the ranks of a halting run go on, keeps what they tell, and knows which rank, hop, token and head are looked at.
+ */
 import { exactPartials } from "../../check.ts";
 import type { Halt } from "../../engine.ts";
 import type { ExactHop } from "../../exact.ts";
@@ -19,7 +21,10 @@ export interface Selection {
   readonly dim: number;
 }
 
-/** Fires "change" whenever anything of it changed. It outlives the view's element: a run stays halted while another view is open. */
+/**
+ * Fires "change" whenever anything of it changed. It outlives the view's element: a run stays halted while another view
+ * is open.
+ */
 export class Stepper extends EventTarget implements Halting {
   readonly session: Session;
   #walk: Walk | undefined;
@@ -27,7 +32,13 @@ export class Stepper extends EventTarget implements Halting {
   /** The stage up to which each rank goes on by itself. */
   #goals: number[] = [];
   #selection: Selection;
-  #exact: { readonly walk: Walk; readonly row: number; hops?: readonly ExactHop[]; problem?: string; readonly abort: AbortController } | undefined;
+  #exact: {
+    readonly walk: Walk;
+    readonly row: number;
+    hops?: readonly ExactHop[];
+    problem?: string;
+    readonly abort: AbortController;
+  } | undefined;
 
   constructor(session: Session) {
     super();
@@ -61,7 +72,11 @@ export class Stepper extends EventTarget implements Halting {
     const own = within(rank, (experiment?.N ?? 1) - 1);
     const asked = stages.findIndex(({ id }) => id === hop);
     return {
-      rank: own, hop, token: within(token, (experiment?.T ?? 1) - 1), head: within(head, (experiment?.H ?? 1) - 1), dim: within(dim, (experiment?.D ?? 4) - 4),
+      rank: own,
+      hop,
+      token: within(token, (experiment?.T ?? 1) - 1),
+      head: within(head, (experiment?.H ?? 1) - 1),
+      dim: within(dim, (experiment?.D ?? 4) - 4),
       stage: asked >= 0 ? asked : Math.max(0, (walk?.log[own].length ?? 0) - 1),
     };
   }
@@ -82,12 +97,24 @@ export class Stepper extends EventTarget implements Halting {
   /** What is looked at, as the address has it: what is left out is 0, or the rank's own place. */
   get address(): Readonly<Record<string, string>> {
     const { hop, ...numbers } = this.#selection;
-    return Object.fromEntries([...Object.entries(numbers).flatMap(([key, value]) => (value === 0 ? [] : [[key, String(value)]])), ...(hop === undefined ? [] : [["hop", hop]])]);
+    return Object.fromEntries([
+      ...Object.entries(numbers).flatMap(([key, value]) => (value === 0 ? [] : [[key, String(value)]])),
+      ...(hop === undefined ? [] : [["hop", hop]]),
+    ]);
   }
 
-  begin(experiment: Experiment, own: OwnData | undefined): { onHalt: (halt: Halt) => void; watch: readonly number[] | undefined } {
+  begin(
+    experiment: Experiment,
+    own: OwnData | undefined,
+  ): { onHalt: (halt: Halt) => void; watch: readonly number[] | undefined } {
     const watch = watchOf(experiment, this.#selection.token);
-    const walk: Walk = { experiment, stages: stagesOf(experiment), log: Array.from({ length: experiment.N }, () => []), left: new Array<number>(experiment.N).fill(0), watch };
+    const walk: Walk = {
+      experiment,
+      stages: stagesOf(experiment),
+      log: Array.from({ length: experiment.N }, () => []),
+      left: new Array<number>(experiment.N).fill(0),
+      watch,
+    };
     this.#walk = walk;
     this.#own = own;
     this.#goals = walk.left.map(() => 0);
@@ -148,7 +175,9 @@ export class Stepper extends EventTarget implements Halting {
     this.#exact = undefined;
   }
 
-  /** Asks for float64's partials of the token as soon as it is known which rank holds which keys: once a token and run. */
+  /**
+   * Asks for float64's partials of the token as soon as it is known which rank holds which keys: once a token and run.
+   */
   #ask(): void {
     const walk = this.#walk;
     if (walk === undefined) return;
@@ -158,7 +187,13 @@ export class Stepper extends EventTarget implements Halting {
     const keys = home === undefined ? undefined : keysByHop(walk, home);
     if (keys === undefined) return;
     this.#forget();
-    const asked: NonNullable<Stepper["exact"]> & { walk: Walk; row: number; abort: AbortController; hops?: readonly ExactHop[]; problem?: string } = { walk, row, abort: new AbortController() };
+    const asked: NonNullable<Stepper["exact"]> & {
+      walk: Walk;
+      row: number;
+      abort: AbortController;
+      hops?: readonly ExactHop[];
+      problem?: string;
+    } = { walk, row, abort: new AbortController() };
     this.#exact = asked;
     exactPartials(walk.experiment, this.#own?.files, row, keys.map(({ runs }) => runs), asked.abort.signal).then(
       (hops) => (asked.hops = hops),
@@ -179,7 +214,13 @@ export function readSelection(search: string): Selection {
     const value = Number(query.get(key) ?? 0);
     return Number.isSafeInteger(value) && value >= 0 ? value : 0;
   };
-  return { rank: whole("rank"), hop: query.get("hop") ?? undefined, token: whole("token"), head: whole("head"), dim: whole("dim") };
+  return {
+    rank: whole("rank"),
+    hop: query.get("hop") ?? undefined,
+    token: whole("token"),
+    head: whole("head"),
+    dim: whole("dim"),
+  };
 }
 
 let only: Stepper | undefined;

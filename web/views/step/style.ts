@@ -3,7 +3,8 @@ import { css } from "lit";
 
 /** The table of ranks, the inspectors, the figure. */
 export const stepStyle = css`
-  :host > .card, :host > section {
+  :host > .card,
+  :host > section {
     margin-bottom: 24px;
   }
   .walk {
@@ -58,7 +59,8 @@ export const stepStyle = css`
   .ranks {
     width: auto;
   }
-  .ranks th, .ranks td {
+  .ranks th,
+  .ranks td {
     padding: 0 2px;
     text-align: center;
     height: 40px;
@@ -106,12 +108,14 @@ export const stepStyle = css`
     color: var(--ink-2);
     font-weight: 400;
   }
-  .cell.halted.live .disc, .cell.halted.live b {
+  .cell.halted.live .disc,
+  .cell.halted.live b {
     outline: 2px solid var(--ink);
     outline-offset: 2px;
     border-radius: 9px;
   }
-  .cell.going.live .disc, .cell.going.live b {
+  .cell.going.live .disc,
+  .cell.going.live b {
     outline: 2px dashed var(--wait);
     outline-offset: 2px;
     border-radius: 9px;
@@ -137,7 +141,9 @@ export const stepStyle = css`
   .rank .facts {
     margin-bottom: 16px;
   }
-  .facts .disc, .quiet .disc, td .disc {
+  .facts .disc,
+  .quiet .disc,
+  td .disc {
     min-width: 16px;
     height: 16px;
     font-size: 10px;
@@ -147,16 +153,23 @@ export const stepStyle = css`
   .mail {
     list-style: none;
   }
-  .excerpt td, .story td {
+  .excerpt td,
+  .story td {
     font-size: 12px;
   }
-  .excerpt td, .excerpt th, .wire td, .wire th {
+  .excerpt td,
+  .excerpt th,
+  .wire td,
+  .wire th {
     padding-left: 12px;
   }
-  .story td, .story th {
+  .story td,
+  .story th {
     padding-left: 8px;
   }
-  .excerpt th:first-child, .story th:first-child, .wire th:first-child {
+  .excerpt th:first-child,
+  .story th:first-child,
+  .wire th:first-child {
     padding-left: 0;
   }
   .button[aria-disabled="true"] {
@@ -244,7 +257,8 @@ export const stepStyle = css`
   .panel .tick {
     text-anchor: middle;
   }
-  .guide, .grid {
+  .guide,
+  .grid {
     stroke: var(--rule);
   }
   .frame {
@@ -270,7 +284,8 @@ export const stepStyle = css`
   .stem {
     stroke: var(--ink-2);
   }
-  .story, .wire {
+  .story,
+  .wire {
     margin-bottom: 8px;
   }
   .second ringside-scroll {

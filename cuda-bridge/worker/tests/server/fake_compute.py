@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from ringside_worker import compute  # noqa: E402
-from ringside_worker.errors import Cancelled, Refused  # noqa: E402
+from ringside_worker import compute
+from ringside_worker.errors import Cancelled, Refused
 
 MISCHIEF = {
     "crash": 9001,
@@ -54,7 +54,9 @@ def seeded(seed: int, tensor: int, first: int, rows: int, heads: int, dim: int) 
     return ((fields.astype(numpy.float64) - 126) / 32).reshape(rows, heads, dim)
 
 
-def attention(q: numpy.ndarray, k: numpy.ndarray, v: numpy.ndarray, causal: bool, scale: float) -> tuple[numpy.ndarray, numpy.ndarray]:
+def attention(
+    q: numpy.ndarray, k: numpy.ndarray, v: numpy.ndarray, causal: bool, scale: float
+) -> tuple[numpy.ndarray, numpy.ndarray]:
     """O [T, H, D] and LSE [T, H] of one sequence, causal masks aligned bottom-right."""
     group = q.shape[1] // k.shape[1]
     k, v = k.repeat(group, axis=1), v.repeat(group, axis=1)
@@ -93,7 +95,14 @@ class FakeEngine:
         }
 
     def run(self, method: str, params: dict, inputs: dict, emit: Callable, cancelled: Callable) -> tuple[dict, dict]:
-        methods = {"attend": self.attend, "session.open": self.open, "session.prefill": self.step, "session.decode": self.step, "session.close": self.shut, "session.evict": self.evict}
+        methods = {
+            "attend": self.attend,
+            "session.open": self.open,
+            "session.prefill": self.step,
+            "session.decode": self.step,
+            "session.close": self.shut,
+            "session.evict": self.evict,
+        }
         try:
             return methods[method](params, inputs, emit, cancelled)
         except (KeyError, IndexError, ValueError, MemoryError) as error:
@@ -113,24 +122,59 @@ class FakeEngine:
             time.sleep(0.01)
         rows_q = sum(sequence["new"] for sequence in params["sequences"])
         rows_k = rows_q + sum(sequence["cached"] for sequence in params["sequences"])
-        if max(rows_k * heads * dim, sum((sequence["new"] + sequence["cached"]) * sequence["new"] for sequence in params["sequences"]) * heads) > 1 << 24:
+        if (
+            max(
+                rows_k * heads * dim,
+                sum((sequence["new"] + sequence["cached"]) * sequence["new"] for sequence in params["sequences"])
+                * heads,
+            )
+            > 1 << 24
+        ):
             raise Refused("does-not-fit", "too much for a test")
         if seed == MISCHIEF["large"]:
             return {}, {"out": numpy.zeros(params["rows"][0][0], dtype=numpy.float32)}
         if inputs:
             q, k, v = (widen(inputs[name]) for name in "qkv")
             if q.shape != (rows_q, heads, dim) or k.shape != (rows_k, kv_heads, dim) or v.shape != k.shape:
-                raise Refused("bad-input", f"params.tensors.q: found shape {list(q.shape)}, expected {[rows_q, heads, dim]}")
+                raise Refused(
+                    "bad-input", f"params.tensors.q: found shape {list(q.shape)}, expected {[rows_q, heads, dim]}"
+                )
         else:
-            q, k, v = seeded(seed, 0, 0, rows_q, heads, dim), seeded(seed, 1, 0, rows_k, kv_heads, dim), seeded(seed, 2, 0, rows_k, kv_heads, dim)
+            q, k, v = (
+                seeded(seed, 0, 0, rows_q, heads, dim),
+                seeded(seed, 1, 0, rows_k, kv_heads, dim),
+                seeded(seed, 2, 0, rows_k, kv_heads, dim),
+            )
         out, lse, at_q, at_k = [], [], 0, 0
         for sequence in params["sequences"]:
             t, s = sequence["new"], sequence["new"] + sequence["cached"]
-            o, l = attention(q[at_q : at_q + t], k[at_k : at_k + s], v[at_k : at_k + s], params["causal"], params.get("scale", dim**-0.5))
+            o, l = attention(
+                q[at_q : at_q + t],
+                k[at_k : at_k + s],
+                v[at_k : at_k + s],
+                params["causal"],
+                params.get("scale", dim**-0.5),
+            )
             out.append(o), lse.append(l)
             at_q, at_k = at_q + t, at_k + s
         emit({"type": "progress", "done": 2, "total": 2})
-        emit({"type": "spans", "spans": [{"rank": 0, "lane": "device", "kind": "attend", "hop": 0, "start": 0.0, "duration": 0.001, "bytes": 0, "flops": 4 * rows_q * heads * dim}]})
+        emit(
+            {
+                "type": "spans",
+                "spans": [
+                    {
+                        "rank": 0,
+                        "lane": "device",
+                        "kind": "attend",
+                        "hop": 0,
+                        "start": 0.0,
+                        "duration": 0.001,
+                        "bytes": 0,
+                        "flops": 4 * rows_q * heads * dim,
+                    }
+                ],
+            }
+        )
         value = {"variant": "pass-kv" if params["variant"] == "auto" else params["variant"]}
         if seed == MISCHIEF["nan value"]:
             value["rate"] = float("nan")
@@ -152,11 +196,22 @@ class FakeEngine:
         if seed == MISCHIEF["nan"]:
             emit({"type": "progress", "done": float("nan"), "total": 1})
         if seed == MISCHIEF["refuse"]:
-            raise Refused("does-not-fit", "the run needs 9 bytes, and 3 are free", {"need": 9, "have": 3, "fits": "1 token"})
+            raise Refused(
+                "does-not-fit", "the run needs 9 bytes, and 3 are free", {"need": 9, "have": 3, "fits": "1 token"}
+            )
         if seed == MISCHIEF["lost"]:
             raise Refused("rank-died", "rank 1 is silent for 30 s")
         if seed == MISCHIEF["spans"]:
-            span = {"rank": 0, "lane": "device", "kind": "attend", "hop": 0, "start": 0.0, "duration": 0.001, "bytes": 0, "flops": 0}
+            span = {
+                "rank": 0,
+                "lane": "device",
+                "kind": "attend",
+                "hop": 0,
+                "start": 0.0,
+                "duration": 0.001,
+                "bytes": 0,
+                "flops": 0,
+            }
             for _ in range(1000):
                 emit({"type": "spans", "spans": [span] * 1500})
 
@@ -192,11 +247,16 @@ class FakeEngine:
             if inputs:
                 q, k, v = (widen(inputs[name])[at : at + t] for name in "qkv")
             else:
-                q, k, v = (seeded((params["seed"] + entry["sequence"]) % 2**32, number, p, t, heads, shape["headDim"]) for number, heads in enumerate((shape["heads"], shape["kvHeads"], shape["kvHeads"])))
+                q, k, v = (
+                    seeded((params["seed"] + entry["sequence"]) % 2**32, number, p, t, heads, shape["headDim"])
+                    for number, heads in enumerate((shape["heads"], shape["kvHeads"], shape["kvHeads"]))
+                )
             at += t
             new = {"k": [*old["k"], k], "v": [*old["v"], v]}
             held[entry["sequence"]] = new
-            o, l = attention(q, numpy.concatenate(new["k"]), numpy.concatenate(new["v"]), True, shape["headDim"] ** -0.5)
+            o, l = attention(
+                q, numpy.concatenate(new["k"]), numpy.concatenate(new["v"]), True, shape["headDim"] ** -0.5
+            )
             outs.append(o), lses.append(l)
         return {}, self.asked(params, numpy.concatenate(outs), numpy.concatenate(lses))
 

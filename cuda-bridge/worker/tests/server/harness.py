@@ -13,10 +13,9 @@ import time
 from pathlib import Path
 
 import numpy
+from ringside_worker.wire import HEAD, read_frame, read_message, write_frame, write_message
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
-
-from ringside_worker.wire import HEAD, read_frame, read_message, write_frame, write_message
 
 HERE = Path(__file__).parent
 WORKER = HERE.parents[1]
@@ -41,11 +40,28 @@ class Worker:
     ):
         self._log = tempfile.TemporaryFile("w+")
         program = [str(HERE / "fake_worker.py")] if fake else ["-m", "ringside_worker"]
-        clean = {name: value for name, value in os.environ.items() if name not in ("RINGSIDE_TOKEN", "RANK", "WORLD_SIZE", "MASTER_ADDR")}
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("RINGSIDE_TOKEN", "RANK", "WORLD_SIZE", "MASTER_ADDR")
+        }
         self.process = subprocess.Popen(
-            [sys.executable, *program, *([] if "--listen" in arguments else ["--listen", "127.0.0.1:0"]), *(["--json"] if json_line else []), *arguments],
-            cwd=cwd, env=clean | (env or {}), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, text=True,
-            preexec_fn=None if files is None else lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (min(64, files), files)),
+            [
+                sys.executable,
+                *program,
+                *([] if "--listen" in arguments else ["--listen", "127.0.0.1:0"]),
+                *(["--json"] if json_line else []),
+                *arguments,
+            ],
+            cwd=cwd,
+            env=clean | (env or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            preexec_fn=None
+            if files is None
+            else lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (min(64, files), files)),
         )
         line = self.process.stdout.readline()
         if not line:
@@ -82,7 +98,10 @@ class Client:
     """A connection. With `token=None` no hello is sent."""
 
     def __init__(self, address: str, token: str | None, **options: object):
-        self._context = connect(address, **{"subprotocols": ["ringside-1"], "compression": None, "max_size": None, "close_timeout": 1, **options})
+        self._context = connect(
+            address,
+            **{"subprotocols": ["ringside-1"], "compression": None, "max_size": None, "close_timeout": 1, **options},
+        )
         self.socket = self._context.__enter__()
         self.heard: list[dict] = []
         self.number = self.stream = 0
@@ -118,7 +137,12 @@ class Client:
 
     def tensor(self, array: numpy.ndarray) -> dict:
         self.stream += 1
-        return {"stream": self.stream, "dtype": {2: "f16", 4: "f32"}[array.itemsize], "shape": list(array.shape), "bytes": array.nbytes}
+        return {
+            "stream": self.stream,
+            "dtype": {2: "f16", 4: "f32"}[array.itemsize],
+            "shape": list(array.shape),
+            "bytes": array.nbytes,
+        }
 
     def upload(self, tensor: dict, array: numpy.ndarray) -> None:
         """All its frames, with regard to the window. Acknowledgements of others are lost on the way."""
@@ -157,7 +181,10 @@ class Client:
             assert offset == len(data)
             data += payload
             self.send({"type": "ack", "stream": stream, "received": len(data)})
-        return end["value"], {name: numpy.frombuffer(data, dtype="<f4").reshape(tensor["shape"]) for name, (tensor, data) in tensors.items()}
+        return end["value"], {
+            name: numpy.frombuffer(data, dtype="<f4").reshape(tensor["shape"])
+            for name, (tensor, data) in tensors.items()
+        }
 
     def health(self) -> dict:
         return self.result(self.call("health", {}))[0]
@@ -185,13 +212,28 @@ class Client:
 
 def readme_commands(word: str) -> list[list[str]]:
     """The command lines of cuda-bridge/README.md that have a word."""
-    lines = [line for block in re.findall(r"^```sh\n(.*?)^```$", README, re.M | re.S) for line in block.splitlines()]
+    lines = [
+        line
+        for block in re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
     return [shlex.split(line) for line in lines if word in line]
 
 
 def attend(**changes: object) -> dict:
     """Parameters of a small attend; a value of None takes a field out."""
-    params = {"sequences": [{"new": 8, "cached": 4}], "heads": 4, "kvHeads": 2, "headDim": 16, "variant": "pass-kv", "causal": True, "dtype": "f32", "ranks": 2, "output": "full", "seed": 1} | changes
+    params = {
+        "sequences": [{"new": 8, "cached": 4}],
+        "heads": 4,
+        "kvHeads": 2,
+        "headDim": 16,
+        "variant": "pass-kv",
+        "causal": True,
+        "dtype": "f32",
+        "ranks": 2,
+        "output": "full",
+        "seed": 1,
+    } | changes
     return {name: value for name, value in params.items() if value is not None}
 
 

@@ -7,7 +7,6 @@ import numpy
 import pytest
 from fake_compute import MISCHIEF, attention, seeded
 from harness import SESSION, Worker, attend, lasting, prefill
-
 from ringside_worker.wire import write_frame
 
 
@@ -16,14 +15,19 @@ def expected_attend(q, k, v, new=8, cached=4, dim=16):
 
 
 def seeded_qkv(seed=1, first=0, new=8, keys=12, heads=4, kv_heads=2, dim=16):
-    return seeded(seed, 0, first, new, heads, dim), seeded(seed, 1, first, keys, kv_heads, dim), seeded(seed, 2, first, keys, kv_heads, dim)
+    return (
+        seeded(seed, 0, first, new, heads, dim),
+        seeded(seed, 1, first, keys, kv_heads, dim),
+        seeded(seed, 2, first, keys, kv_heads, dim),
+    )
 
 
 def close_to(found, expected):
     numpy.testing.assert_allclose(found, expected, atol=1e-6, rtol=1e-6)
 
 
-# ---- results and tensors --------------------------------------------------------------------------------------------------------------
+# ---- results and tensors
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_seeded_in_full_out(client):
@@ -51,26 +55,48 @@ def test_sampled_rows_and_none(client):
 def test_own_tensors_in_many_frames(client, dtype):
     new, cached, heads, dim = 96, 32, 8, 128
     rng = numpy.random.default_rng(1)
-    q, k, v = (rng.standard_normal((rows, count, dim)).astype(dtype) for rows, count in ((new, heads), (new + cached, 4), (new + cached, 4)))
+    q, k, v = (
+        rng.standard_normal((rows, count, dim)).astype(dtype)
+        for rows, count in ((new, heads), (new + cached, 4), (new + cached, 4))
+    )
     described = {name: client.tensor(array) for name, array in (("q", q), ("k", k), ("v", v))}
-    number = client.call("attend", attend(seed=None, tensors=described, sequences=[{"new": new, "cached": cached}], heads=heads, kvHeads=4, headDim=dim))
+    number = client.call(
+        "attend",
+        attend(
+            seed=None,
+            tensors=described,
+            sequences=[{"new": new, "cached": cached}],
+            heads=heads,
+            kvHeads=4,
+            headDim=dim,
+        ),
+    )
     for name, array in (("q", q), ("k", k), ("v", v)):
         client.upload(described[name], array)
     _, tensors = client.result(number)
     out, lse = attention(*(array.astype(numpy.float64) for array in (q, k, v)), True, dim**-0.5)
     close_to(tensors["out"], out)
     close_to(tensors["lse"], lse)
-    acks = [message for message in client.heard if message["type"] == "ack" and message["stream"] == described["q"]["stream"]]
+    acks = [
+        message
+        for message in client.heard
+        if message["type"] == "ack" and message["stream"] == described["q"]["stream"]
+    ]
     assert acks[-1]["received"] == q.nbytes
     received = [0, *(message["received"] for message in acks)]
-    assert max(b - a for a, b in zip(received, received[1:])) <= client.welcome["limits"]["window"] // 4 + client.welcome["limits"]["frameBytes"]
+    assert (
+        max(b - a for a, b in zip(received, received[1:]))
+        <= client.welcome["limits"]["window"] // 4 + client.welcome["limits"]["frameBytes"]
+    )
 
 
 def test_tensors_of_no_bytes(client):
     empty = numpy.zeros((0, 4, 16), numpy.float32)
     keys = numpy.zeros((0, 2, 16), numpy.float32)
     described = {"q": client.tensor(empty), "k": client.tensor(keys), "v": client.tensor(keys)}
-    _, tensors = client.result(client.call("attend", attend(seed=None, tensors=described, sequences=[{"new": 0, "cached": 0}])))
+    _, tensors = client.result(
+        client.call("attend", attend(seed=None, tensors=described, sequences=[{"new": 0, "cached": 0}]))
+    )
     assert tensors["out"].shape == (0, 4, 16) and tensors["lse"].shape == (0, 4)
 
 
@@ -79,7 +105,8 @@ def test_what_the_engine_refuses(client):
     assert (error["code"], error["details"]) == ("does-not-fit", {"need": 9, "have": 3, "fits": "1 token"})
 
 
-# ---- what the server refuses ----------------------------------------------------------------------------------------------------------
+# ---- what the server refuses
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_call_that_the_schema_refuses_leaves_the_connection(client):
@@ -91,21 +118,30 @@ def test_a_call_that_the_schema_refuses_leaves_the_connection(client):
 def test_a_tensor_whose_bytes_are_not_its_shape(client):
     q = client.tensor(numpy.zeros((8, 4, 16), numpy.float32))
     k = client.tensor(numpy.zeros((12, 2, 16), numpy.float32))
-    error = client.end(client.call("attend", attend(seed=None, tensors={"q": q | {"bytes": 4}, "k": k, "v": k | {"stream": 99}})))
-    assert (error["code"], error["message"]) == ("bad-input", "params.tensors.q.bytes: found 4, expected 2048 for f32 of shape [8, 4, 16]")
+    error = client.end(
+        client.call("attend", attend(seed=None, tensors={"q": q | {"bytes": 4}, "k": k, "v": k | {"stream": 99}}))
+    )
+    assert (error["code"], error["message"]) == (
+        "bad-input",
+        "params.tensors.q.bytes: found 4, expected 2048 for f32 of shape [8, 4, 16]",
+    )
 
 
 def test_stream_numbers_must_grow(client):
     q = {"stream": 5, "dtype": "f32", "shape": [1], "bytes": 4}
     error = client.end(client.call("attend", attend(seed=None, tensors={"q": q, "k": q, "v": q | {"stream": 6}})))
     assert error["code"] == "bad-input" and "found streams 5, 5, 6" in error["message"]
-    error = client.end(client.call("attend", attend(seed=None, tensors={"q": q, "k": q | {"stream": 7}, "v": q | {"stream": 8}})))
+    error = client.end(
+        client.call("attend", attend(seed=None, tensors={"q": q, "k": q | {"stream": 7}, "v": q | {"stream": 8}}))
+    )
     assert error["code"] == "bad-input" and "greater than 6" in error["message"]
 
 
 def test_too_large_in_and_out(client):
     big = {"stream": 1, "dtype": "f32", "shape": [1 << 20, 4, 16], "bytes": 1 << 28}
-    error = client.end(client.call("attend", attend(seed=None, tensors={"q": big, "k": big | {"stream": 2}, "v": big | {"stream": 3}})))
+    error = client.end(
+        client.call("attend", attend(seed=None, tensors={"q": big, "k": big | {"stream": 2}, "v": big | {"stream": 3}}))
+    )
     assert error["code"] == "too-large" and str(3 << 28) in error["message"] and "4194304" in error["message"]
     error = client.end(client.call("attend", attend(sequences=[{"new": 1 << 20, "cached": 0}])))
     assert error["code"] == "too-large" and "ask for rows" in error["message"]
@@ -124,7 +160,17 @@ def test_frames_of_a_refused_call_are_dropped(client):
     assert client.health()
 
 
-@pytest.mark.parametrize("message", [{"type": "cancel"}, {"type": "ack", "stream": 7, "received": 1}, {"type": "call", "id": 0, "method": "health", "params": {}}, {"type": "x"}, []], ids=repr)
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "cancel"},
+        {"type": "ack", "stream": 7, "received": 1},
+        {"type": "call", "id": 0, "method": "health", "params": {}},
+        {"type": "x"},
+        [],
+    ],
+    ids=repr,
+)
 def test_messages_that_end_a_connection(worker, client, message):
     with worker.client() as bad:
         bad.send(message)
@@ -138,7 +184,18 @@ def test_a_call_number_used_twice_ends_the_connection(worker, client):
         assert bad.closed() == (4400, "bad-message")
 
 
-@pytest.mark.parametrize("frame", [b"", b"RSB1", write_frame(1, 0, b""), write_frame(1, 0, b"x"), write_frame(2**32 - 1, 2**64 - 1, b"x"), b"x" * 60000], ids=len)
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"RSB1",
+        write_frame(1, 0, b""),
+        write_frame(1, 0, b"x"),
+        write_frame(2**32 - 1, 2**64 - 1, b"x"),
+        b"x" * 60000,
+    ],
+    ids=len,
+)
 def test_frames_that_end_a_connection(worker, client, frame):
     with worker.client() as bad:
         bad.socket.send(frame)
@@ -147,9 +204,17 @@ def test_frames_that_end_a_connection(worker, client, frame):
 
 def test_frames_out_of_order_or_beyond(worker, client):
     tensor = {"dtype": "f32", "shape": [4], "bytes": 16}
-    for frames in ([(1, 8, b"12345678")], [(1, 0, b"1234"), (1, 0, b"1234")], [(1, 0, b"12345678" * 2), (1, 16, b"1")], [(1, 0, b"x" * 17)]):
+    for frames in (
+        [(1, 8, b"12345678")],
+        [(1, 0, b"1234"), (1, 0, b"1234")],
+        [(1, 0, b"12345678" * 2), (1, 16, b"1")],
+        [(1, 0, b"x" * 17)],
+    ):
         with worker.client() as bad:
-            bad.call("attend", attend(seed=None, tensors={name: tensor | {"stream": stream} for stream, name in enumerate("qkv", 1)}))
+            bad.call(
+                "attend",
+                attend(seed=None, tensors={name: tensor | {"stream": stream} for stream, name in enumerate("qkv", 1)}),
+            )
             for frame in frames:
                 bad.socket.send(write_frame(*frame))
             assert bad.closed() == (4400, "bad-frame")
@@ -168,7 +233,8 @@ def test_long_text_ends_a_connection():
         assert bad.closed() == (4400, "too-large")
 
 
-# ---- the line -------------------------------------------------------------------------------------------------------------------------
+# ---- the line
+# -------------------------------------------------------------------------------------------------------------------------
 
 
 def test_one_at_a_time_and_each_hears_its_place(worker, client):
@@ -180,7 +246,13 @@ def test_one_at_a_time_and_each_hears_its_place(worker, client):
         waiting.append((third, third.call("attend", lasting(0.1))))
         assert third.expect("queued", 1)["place"] == 2
         seconds = second.health()
-        assert seconds == {"state": "running", "waiting": 2, "connections": 3, "sessions": 0, "seconds": seconds["seconds"]}
+        assert seconds == {
+            "state": "running",
+            "waiting": 2,
+            "connections": 3,
+            "sessions": 0,
+            "seconds": seconds["seconds"],
+        }
         client.send({"type": "cancel", "id": first})
         assert client.end(first)["code"] == "cancelled"
         for connection, number in waiting:
@@ -205,7 +277,15 @@ def test_a_full_queue(client):
 
 
 def test_a_slow_upload_holds_up_its_own_connection_alone(worker, client):
-    tensors = {name: {"stream": stream, "dtype": "f32", "shape": [8, 4, 16] if name == "q" else [12, 2, 16], "bytes": 2048 if name == "q" else 1536} for stream, name in enumerate("qkv", 1)}
+    tensors = {
+        name: {
+            "stream": stream,
+            "dtype": "f32",
+            "shape": [8, 4, 16] if name == "q" else [12, 2, 16],
+            "bytes": 2048 if name == "q" else 1536,
+        }
+        for stream, name in enumerate("qkv", 1)
+    }
     slow = client.call("attend", attend(seed=None, tensors=tensors))
     behind = client.call("attend", attend(output="none"))
     with worker.client() as other:
@@ -225,13 +305,20 @@ def test_tensors_that_wait_are_bounded_together(worker, client):
         assert error["code"] == "queue-full" and "3000000 bytes of tensors waiting" in error["message"]
         client.send({"type": "cancel", "id": first})
         assert client.end(first)["code"] == "cancelled"
-        second = other.call("attend", attend(seed=None, tensors={name: tensor | {"stream": tensor["stream"] + 10} for name, tensor in tensors.items()}))
+        second = other.call(
+            "attend",
+            attend(
+                seed=None,
+                tensors={name: tensor | {"stream": tensor["stream"] + 10} for name, tensor in tensors.items()},
+            ),
+        )
         assert other.health()["waiting"] == 1
         other.send({"type": "cancel", "id": second})
         assert other.end(second)["code"] == "cancelled"
 
 
-# ---- cancels and limits of time -------------------------------------------------------------------------------------------------------
+# ---- cancels and limits of time
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_cancel_of_a_run(client):
@@ -253,7 +340,9 @@ def test_cancel_of_what_has_ended_or_never_was(client):
 
 
 def test_cancel_of_an_upload(client):
-    tensors = {name: {"stream": stream, "dtype": "f32", "shape": [1000], "bytes": 4000} for stream, name in enumerate("qkv", 1)}
+    tensors = {
+        name: {"stream": stream, "dtype": "f32", "shape": [1000], "bytes": 4000} for stream, name in enumerate("qkv", 1)
+    }
     number = client.call("attend", attend(seed=None, tensors=tensors))
     client.socket.send(write_frame(1, 0, b"\0" * 1000))
     client.send({"type": "cancel", "id": number})
@@ -281,12 +370,16 @@ def test_the_limit_of_a_run():
 
 def test_an_upload_that_stops():
     with Worker("--limit", "stall-seconds=0.5") as other, other.client() as client:
-        tensors = {name: {"stream": stream, "dtype": "f32", "shape": [1000], "bytes": 4000} for stream, name in enumerate("qkv", 1)}
+        tensors = {
+            name: {"stream": stream, "dtype": "f32", "shape": [1000], "bytes": 4000}
+            for stream, name in enumerate("qkv", 1)
+        }
         assert client.end(client.call("attend", attend(seed=None, tensors=tensors)))["code"] == "time-limit"
         assert client.result(client.call("attend", attend()))
 
 
-# ---- sessions -------------------------------------------------------------------------------------------------------------------------
+# ---- sessions
+# -------------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_session_of_prefill_and_decode_is_one_full_prefill(client):
@@ -305,7 +398,11 @@ def test_a_session_of_prefill_and_decode_is_one_full_prefill(client):
 def test_a_session_belongs_to_its_connection(worker, client):
     session = client.result(client.call("session.open", SESSION))[0]["session"]
     with worker.client() as other:
-        for method, params in (("session.prefill", prefill(session)), ("session.close", {"session": session}), ("session.evict", {"session": session, "sequence": 0})):
+        for method, params in (
+            ("session.prefill", prefill(session)),
+            ("session.close", {"session": session}),
+            ("session.evict", {"session": session, "sequence": 0}),
+        ):
             error = other.end(other.call(method, params))
             assert error["code"] == "unknown-session"
             assert error["message"] == f"params.session: found {session}, which is no session of this connection"

@@ -7,21 +7,27 @@ import socket
 import ssl
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
+import tomllib
 from harness import HERE, PATIENCE, README, SESSION, WORKER, Client, Worker, attend, readme_commands
-from websockets.sync.client import connect
-
 from ringside_worker.__main__ import parser
 from ringside_worker.auth import Origins, Refusal, check_exposure, is_loopback, read_address, same_token
 from ringside_worker.limits import Limits
+from websockets.sync.client import connect
 
 
 def refused(*arguments, env=None):
     """Status and standard error of a worker that does not start."""
-    done = subprocess.run([sys.executable, str(HERE / "fake_worker.py"), *arguments], capture_output=True, text=True, timeout=PATIENCE, env=os.environ | (env or {}), stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [sys.executable, str(HERE / "fake_worker.py"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env=os.environ | (env or {}),
+        stdin=subprocess.DEVNULL,
+    )
     assert done.stdout == ""
     return done.returncode, done.stderr
 
@@ -77,7 +83,9 @@ def test_compute_that_does_not_start(tmp_path):
 def test_what_is_printed(tmp_path):
     with Worker(json_line=False) as worker:
         lines = [worker.said["line"], worker.process.stdout.readline(), worker.process.stdout.readline()]
-        address, token = (re.fullmatch(rf"{name}: +(\S+)\n", line).group(1) for name, line in zip(("address", "token"), lines))
+        address, token = (
+            re.fullmatch(rf"{name}: +(\S+)\n", line).group(1) for name, line in zip(("address", "token"), lines)
+        )
         assert lines[2].startswith("machine: 1 x NumPy; ")
         assert len(token) == 43
         with Client(address, token) as client:
@@ -86,7 +94,10 @@ def test_what_is_printed(tmp_path):
     with Worker() as first, Worker() as second:
         assert first.token != second.token
     (tmp_path / "token").write_text("a token of one's own\n")
-    with Worker("--token-file", str(tmp_path / "token")) as worker, Client(worker.address, "a token of one's own") as client:
+    with (
+        Worker("--token-file", str(tmp_path / "token")) as worker,
+        Client(worker.address, "a token of one's own") as client,
+    ):
         assert "token" not in worker.said and client.health()
 
 
@@ -131,7 +142,16 @@ def test_insecure_is_said_aloud():
 def test_addresses():
     assert read_address("[::1]:8787") == ("::1", 8787)
     assert read_address("localhost:0") == ("localhost", 0)
-    for host, loopback in {"127.0.0.1": True, "127.9.9.9": True, "::1": True, "localhost": True, "0.0.0.0": False, "::": False, "192.168.0.1": False, "": False}.items():
+    for host, loopback in {
+        "127.0.0.1": True,
+        "127.9.9.9": True,
+        "::1": True,
+        "localhost": True,
+        "0.0.0.0": False,
+        "::": False,
+        "192.168.0.1": False,
+        "": False,
+    }.items():
         assert is_loopback(host) is loopback, host
         if not loopback:
             with pytest.raises(Refusal):
@@ -141,7 +161,12 @@ def test_addresses():
 
 
 def test_same_token():
-    assert same_token("abc", "abc") and not same_token("abd", "abc") and not same_token("", "abc") and not same_token("\udcff", "abc")
+    assert (
+        same_token("abc", "abc")
+        and not same_token("abd", "abc")
+        and not same_token("", "abc")
+        and not same_token("\udcff", "abc")
+    )
 
 
 def test_origins():
@@ -149,10 +174,13 @@ def test_origins():
     assert named.allows(["https://example.org"]) and named.allows([]) and not named.allows(["https://example.org:444"])
 
 
-# ---- the README -----------------------------------------------------------------------------------------------------------------------
+# ---- the README
+# -----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [command for command in readme_commands("ringside_worker") if command[0] == "python"], ids=" ".join)
+@pytest.mark.parametrize(
+    "command", [command for command in readme_commands("ringside_worker") if command[0] == "python"], ids=" ".join
+)
 def test_a_command_of_the_readme(command, certificate, tmp_path):
     """As it stands, but on a free port, with fake compute processes. (test_real.py runs those of torchrun, and the real ones.)"""
     (tmp_path / "token").write_text("the token of a test")
@@ -174,12 +202,14 @@ def test_a_command_of_the_readme(command, certificate, tmp_path):
 def test_the_readme_begins_with_its_installation():
     """test_package.py installs it; the packages that pip then fetches are the first of requirements.txt."""
     [command] = readme_commands("pip install")
-    assert command == ["python", "-m", "pip", "install", "cuda-bridge/worker"] and README.index("pip install") < README.index(
-        "python -m ringside_worker"
-    )
+    assert command == ["python", "-m", "pip", "install", "cuda-bridge/worker"] and README.index(
+        "pip install"
+    ) < README.index("python -m ringside_worker")
     needed = tomllib.loads((WORKER / "pyproject.toml").read_text())["project"]["dependencies"]
     rows = [line for line in (WORKER / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
-    assert [re.match(r"[a-z]+", word).group() for word in needed] == [re.match(r"[a-z]+", row).group() for row in rows[: len(needed)]]
+    assert [re.match(r"[a-z]+", word).group() for word in needed] == [
+        re.match(r"[a-z]+", row).group() for row in rows[: len(needed)]
+    ]
 
 
 def test_the_readme_names_what_it_speaks_of():
@@ -193,13 +223,13 @@ def test_the_readme_names_what_it_speaks_of():
 
 
 def test_the_limits_of_the_readme():
-    rows = dict(re.findall(r"^\| `([a-z-]+)` \| ([\d]+) \|", README, re.M))
+    rows = dict(re.findall(r"^\| `([a-z-]+)` \| ([\d]+) \|", README, re.MULTILINE))
     assert rows == {field.name.replace("_", "-"): f"{field.default}" for field in dataclasses.fields(Limits)}
 
 
 def test_what_the_readme_says_is_printed():
     with Worker(json_line=False) as worker:
         printed = worker.said["line"] + worker.process.stdout.readline() + worker.process.stdout.readline()
-    shown = re.search(r"^```\n(address:.*?)^```$", README, re.M | re.S).group(1)
+    shown = re.search(r"^```\n(address:.*?)^```$", README, re.MULTILINE | re.DOTALL).group(1)
     pattern = r"address: ws://\S+\ntoken:   .+\nmachine: 1 x [^;]+; 1 processes, single; torch \S+; kernel \S+\n"
     assert re.fullmatch(pattern, printed) and re.fullmatch(pattern, shown)

@@ -18,7 +18,15 @@ HELLO = {"type": "hello", "protocol": 1, "client": "a test"}
 def test_hello_and_welcome(worker, client):
     assert client.socket.subprotocol == "ringside-1"
     assert client.welcome["facts"] == worker.said["facts"]
-    assert client.welcome["limits"] == {"frameBytes": 65536, "tensorBytes": 4194304, "runSeconds": 600, "queue": 4, "connections": 4, "window": 131072, "sessions": 16}
+    assert client.welcome["limits"] == {
+        "frameBytes": 65536,
+        "tensorBytes": 4194304,
+        "runSeconds": 600,
+        "queue": 4,
+        "connections": 4,
+        "window": 131072,
+        "sessions": 16,
+    }
 
 
 def first_answer(worker, *messages):
@@ -44,7 +52,9 @@ def test_a_wrong_token_and_version_tells_of_the_token_alone(worker):
     assert first_answer(worker, HELLO | {"token": "x", "protocol": 2}) == (4401, "bad-token")
 
 
-@pytest.mark.parametrize("first", [{"type": "cancel", "id": 1}, {"type": "hello"}, "hello", "{}", b"RSB1", b""], ids=repr)
+@pytest.mark.parametrize(
+    "first", [{"type": "cancel", "id": 1}, {"type": "hello"}, "hello", "{}", b"RSB1", b""], ids=repr
+)
 def test_anything_but_hello_first(worker, first):
     assert first_answer(worker, first) == (4400, "bad-hello")
 
@@ -61,7 +71,19 @@ def test_a_refused_hello_does_not_repeat_the_token(worker):
         assert "s3cret" not in refused.receive()["message"]
 
 
-@pytest.mark.parametrize("origin", ["https://example.org", "http://localhost.example.org", "http://example.org:8787", "null", "file://", "http://127.0.0.1.example.org", "http://[", "javascript://localhost"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://example.org",
+        "http://localhost.example.org",
+        "http://example.org:8787",
+        "null",
+        "file://",
+        "http://127.0.0.1.example.org",
+        "http://[",
+        "javascript://localhost",
+    ],
+)
 def test_a_page_of_another_origin(worker, origin):
     with pytest.raises(InvalidStatus) as refused, connect(worker.address, origin=origin, subprotocols=["ringside-1"]):
         pass
@@ -69,14 +91,19 @@ def test_a_page_of_another_origin(worker, origin):
     assert b"--origin" in refused.value.response.body
 
 
-@pytest.mark.parametrize("origin", ["http://localhost:5173", "http://127.0.0.1:8000", "https://localhost", "http://[::1]:5173"])
+@pytest.mark.parametrize(
+    "origin", ["http://localhost:5173", "http://127.0.0.1:8000", "https://localhost", "http://[::1]:5173"]
+)
 def test_a_page_of_this_machine(worker, origin):
     with worker.client(origin=origin) as page:
         assert page.health()["state"] == "ready"
 
 
 def test_two_origin_headers(worker):
-    with pytest.raises(InvalidStatus) as refused, connect(worker.address, additional_headers=[("Origin", "http://localhost"), ("Origin", "http://localhost")]):
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        connect(worker.address, additional_headers=[("Origin", "http://localhost"), ("Origin", "http://localhost")]),
+    ):
         pass
     assert refused.value.response.status_code == 403
 
@@ -90,7 +117,10 @@ def test_a_named_origin_and_a_token_of_ones_own():
 
 
 def test_a_token_in_the_address_is_refused_and_not_logged(worker):
-    with pytest.raises(InvalidStatus) as refused, connect(f"{worker.address}/?token={worker.token}", subprotocols=["ringside-1"]):
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        connect(f"{worker.address}/?token={worker.token}", subprotocols=["ringside-1"]),
+    ):
         pass
     assert refused.value.response.status_code == 404
     assert worker.token not in worker.log()
@@ -160,7 +190,9 @@ def test_strangers_who_reopen_sockets_keep_nobody_out(pending, strangers, client
                             connection.settimeout(0.3)
                             connection.recv(1)
                     else:
-                        with connect(other.address, subprotocols=["ringside-1"], open_timeout=5, close_timeout=0) as connection:
+                        with connect(
+                            other.address, subprotocols=["ringside-1"], open_timeout=5, close_timeout=0
+                        ) as connection:
                             opened.append(n)
                             connection.recv(0.3)
                 except Exception:
@@ -204,7 +236,9 @@ def test_descriptors_do_not_run_out():
         for _ in range(3):
             array = numpy.ones((8, 2, 16), numpy.float32)
             described = {name: client.tensor(array) for name in "qkv"}
-            number = client.call("attend", attend(seed=None, tensors=described, heads=2, sequences=[{"new": 8, "cached": 0}]))
+            number = client.call(
+                "attend", attend(seed=None, tensors=described, heads=2, sequences=[{"new": 8, "cached": 0}])
+            )
             for tensor in described.values():
                 client.upload(tensor, array)
             assert client.result(number)[1]["out"].shape == (8, 2, 16)
@@ -218,10 +252,14 @@ def test_descriptors_do_not_run_out():
 def test_the_limit_of_open_files_is_raised_or_the_worker_says_that_it_is_too_low():
     with Worker(files=1000) as other:
         allowed = next(
-            row for row in Path(f"/proc/{other.process.pid}/limits").read_text().splitlines() if row.startswith("Max open files")
+            row
+            for row in Path(f"/proc/{other.process.pid}/limits").read_text().splitlines()
+            if row.startswith("Max open files")
         )
         assert allowed.split()[3:5] == ["1000", "1000"]
-    with pytest.raises(AssertionError, match="open files: found at most 100 allowed, expected [0-9]+: raise it .ulimit -n"):
+    with pytest.raises(
+        AssertionError, match="open files: found at most 100 allowed, expected [0-9]+: raise it .ulimit -n"
+    ):
         Worker(files=100)
 
 

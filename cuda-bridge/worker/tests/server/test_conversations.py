@@ -12,8 +12,8 @@ import numpy
 import pytest
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
-from harness import EXAMPLES, Client, Worker  # noqa: E402
-from websockets.exceptions import ConnectionClosed  # noqa: E402
+from harness import EXAMPLES, Client, Worker
+from websockets.exceptions import ConnectionClosed
 
 FILE = EXAMPLES / "conversations.json"
 RECORDED = json.loads(FILE.read_text())
@@ -56,7 +56,9 @@ def test_conversation(example_worker, conversation):
                 heard, expected = (bytes.fromhex(each["frame"]) for each in (hear(client), event))
                 assert heard[:16] == expected[:16]
                 # The last bit is the processor's and its library's.
-                numpy.testing.assert_allclose(*(numpy.frombuffer(frame[16:], dtype="<f4") for frame in (heard, expected)), rtol=1e-6, atol=1e-6)
+                numpy.testing.assert_allclose(
+                    *(numpy.frombuffer(frame[16:], dtype="<f4") for frame in (heard, expected)), rtol=1e-6, atol=1e-6
+                )
             else:
                 assert hear(client) == event
 
@@ -77,7 +79,9 @@ def record():
                         pass
             conversation["events"] = events
     lines = ",\n".join(
-        f'    {{\n      "name": {json.dumps(conversation["name"])},\n      "events": [\n' + ",\n".join(f"        {json.dumps(event)}" for event in conversation["events"]) + "\n      ]\n    }"
+        f'    {{\n      "name": {json.dumps(conversation["name"])},\n      "events": [\n'
+        + ",\n".join(f"        {json.dumps(event)}" for event in conversation["events"])
+        + "\n      ]\n    }"
         for conversation in RECORDED["conversations"]
     )
     FILE.write_text(f'{{\n  "about": {json.dumps(RECORDED["about"])},\n  "conversations": [\n{lines}\n  ]\n}}\n')

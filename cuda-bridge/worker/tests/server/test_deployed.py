@@ -8,9 +8,8 @@ import subprocess
 import pytest
 import yaml
 from harness import DEPLOYED, README
-from torch.distributed.run import get_args_parser
-
 from ringside_worker.__main__ import parser
+from torch.distributed.run import get_args_parser
 
 #: Variables that the surroundings set, or that are ours, gloo's and NCCL's.
 VARIABLES = {
@@ -50,7 +49,11 @@ def command_of_kubernetes():
 def command_of_ray():
     tree = ast.parse((DEPLOYED / "on_ray.py").read_text())
     compile(tree, "on_ray.py", "exec")
-    lists = [node.value for node in ast.walk(tree) if isinstance(node, (ast.Assign, ast.AugAssign)) and isinstance(node.value, ast.List)]
+    lists = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Assign, ast.AugAssign)) and isinstance(node.value, ast.List)
+    ]
     # What the program fills in stands for a number or a word.
     return [element.value if isinstance(element, ast.Constant) else "1" for one in lists for element in one.elts]
 
@@ -65,7 +68,12 @@ def test_the_command_is_one_that_torchrun_and_the_worker_take(file):
     at = command.index("-m")
     numbered = ["1" if word.startswith("$SLURM") or word == "$JOB_COMPLETION_INDEX" else word for word in command[1:]]
     torchrun = get_args_parser().parse_args(numbered)
-    assert torchrun.training_script == "ringside_worker" and torchrun.module and torchrun.master_port and torchrun.max_restarts == 3
+    assert (
+        torchrun.training_script == "ringside_worker"
+        and torchrun.module
+        and torchrun.master_port
+        and torchrun.max_restarts == 3
+    )
     assert parser().parse_args(command[at + 2 :]).token_file
     for word in command[1:at]:
         assert not word.startswith("--") or word in get_args_parser().format_help(), word

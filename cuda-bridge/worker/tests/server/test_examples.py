@@ -4,7 +4,6 @@ import json
 
 import pytest
 from harness import EXAMPLES
-
 from ringside_worker.wire import SCHEMA, BadFrame, BadMessage, Inbound, Streams, read_message
 
 MESSAGES = [

@@ -9,9 +9,8 @@ import time
 import pytest
 from fake_compute import MISCHIEF
 from harness import SESSION, Worker, alive, attend, gone, lasting, prefill
-from websockets.exceptions import ConnectionClosed
-
 from ringside_worker.wire import write_frame, write_message
+from websockets.exceptions import ConnectionClosed
 
 
 @pytest.fixture
@@ -28,7 +27,8 @@ def ready(client):
         time.sleep(0.02)
 
 
-# ---- compute --------------------------------------------------------------------------------------------------------------------------
+# ---- compute
+# --------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,12 @@ def test_a_session_whose_cancelled_step_came_through_is_given_up(own):
 
 @pytest.mark.parametrize(
     ("mischief", "said"),
-    [("raise", "ZeroDivisionError"), ("nan", "not JSON compliant"), ("nan value", "not JSON compliant"), ("unlike", "TypeError")],
+    [
+        ("raise", "ZeroDivisionError"),
+        ("nan", "not JSON compliant"),
+        ("nan value", "not JSON compliant"),
+        ("unlike", "TypeError"),
+    ],
 )
 def test_what_a_call_raises_is_its_failure_alone(own, mischief, said):
     """No restart, and everybody's sessions go on."""
@@ -157,25 +162,36 @@ def test_numbers_beyond_all_bounds_are_refused_and_nothing_is_lost(own, field):
         assert other.result(other.call("session.prefill", prefill(mine)))
 
 
-# ---- clients --------------------------------------------------------------------------------------------------------------------------
+# ---- clients
+# --------------------------------------------------------------------------------------------------------------------------
 
 
 def raw(worker):
     """A client without a library: a TCP socket after upgrade and hello, and what masks and sends a message on it."""
     host, port = worker.address.removeprefix("ws://").split(":")
     connection = socket.create_connection((host, int(port)), timeout=30)
-    connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: ringside-1\r\n\r\n".encode())
+    connection.sendall(
+        f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: ringside-1\r\n\r\n".encode()
+    )
     answer = b""
     while not answer.endswith(b"\r\n\r\n"):
         answer += connection.recv(1)
     assert answer.startswith(b"HTTP/1.1 101")
-    send_raw(connection, write_message({"type": "hello", "protocol": 1, "token": worker.token, "client": "raw"}).encode(), 1)
+    send_raw(
+        connection, write_message({"type": "hello", "protocol": 1, "token": worker.token, "client": "raw"}).encode(), 1
+    )
     return connection
 
 
 def framed(data, opcode):
     """A WebSocket frame, masked with zeros."""
-    size = struct.pack(">BB", 0x80 | opcode, 0x80 | len(data)) if len(data) < 126 else struct.pack(">BBH", 0x80 | opcode, 0x80 | 126, len(data)) if len(data) < 65536 else struct.pack(">BBQ", 0x80 | opcode, 0x80 | 127, len(data))
+    size = (
+        struct.pack(">BB", 0x80 | opcode, 0x80 | len(data))
+        if len(data) < 126
+        else struct.pack(">BBH", 0x80 | opcode, 0x80 | 126, len(data))
+        if len(data) < 65536
+        else struct.pack(">BBQ", 0x80 | opcode, 0x80 | 127, len(data))
+    )
     return size + bytes(4) + data
 
 
@@ -191,10 +207,19 @@ def reset(connection):
 
 @pytest.mark.parametrize("end", [reset, socket.socket.close], ids=["reset", "closed"])
 def test_a_socket_dropped_mid_frame(worker, client, end):
-    tensors = {name: {"stream": stream, "dtype": "f32", "shape": [10000], "bytes": 40000} for stream, name in enumerate("qkv", 1)}
+    tensors = {
+        name: {"stream": stream, "dtype": "f32", "shape": [10000], "bytes": 40000}
+        for stream, name in enumerate("qkv", 1)
+    }
     for cut in (1, 3, 10, 20, 5000):
         connection = raw(worker)
-        send_raw(connection, write_message({"type": "call", "id": 1, "method": "attend", "params": attend(seed=None, tensors=tensors)}).encode(), 1)
+        send_raw(
+            connection,
+            write_message(
+                {"type": "call", "id": 1, "method": "attend", "params": attend(seed=None, tensors=tensors)}
+            ).encode(),
+            1,
+        )
         connection.sendall(framed(write_frame(1, 0, b"x" * 30000), 2)[:cut])
         end(connection)
     until(lambda: client.health() == client.health() | {"connections": 1, "waiting": 0})
@@ -203,7 +228,9 @@ def test_a_socket_dropped_mid_frame(worker, client, end):
 
 def test_a_client_that_vanishes_mid_run_frees_the_machine(worker, client):
     connection = raw(worker)
-    send_raw(connection, write_message({"type": "call", "id": 1, "method": "attend", "params": lasting(60)}).encode(), 1)
+    send_raw(
+        connection, write_message({"type": "call", "id": 1, "method": "attend", "params": lasting(60)}).encode(), 1
+    )
     until(lambda: client.health()["state"] == "running")
     reset(connection)
     until(lambda: client.health()["state"] == "ready")
@@ -222,7 +249,13 @@ def test_a_slow_reader_keeps_memory_bounded_and_others_served():
         connection = raw(own)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         before = memory(own.process.pid)
-        send_raw(connection, write_message({"type": "call", "id": 1, "method": "attend", "params": attend(seed=MISCHIEF["spans"])}).encode(), 1)
+        send_raw(
+            connection,
+            write_message(
+                {"type": "call", "id": 1, "method": "attend", "params": attend(seed=MISCHIEF["spans"])}
+            ).encode(),
+            1,
+        )
         most = 0
         until(lambda: other.health()["connections"] == 2)
         while other.health()["connections"] == 2:
@@ -234,7 +267,10 @@ def test_a_slow_reader_keeps_memory_bounded_and_others_served():
 
 def test_a_reader_that_acknowledges_nothing():
     """The worker sends one window of a tensor and no more, then gives the client up."""
-    with Worker("--limit", "frame-bytes=65536", "--limit", "window=131072", "--limit", "stall-seconds=1") as own, own.client() as client:
+    with (
+        Worker("--limit", "frame-bytes=65536", "--limit", "window=131072", "--limit", "stall-seconds=1") as own,
+        own.client() as client,
+    ):
         number = client.call("attend", attend(sequences=[{"new": 512, "cached": 0}], heads=1, kvHeads=1, headDim=256))
         assert client.end(number)["type"] == "result"
         payload = 0
@@ -254,11 +290,14 @@ def test_acknowledging_what_was_not_sent(worker, client):
     with worker.client() as bad:
         number = bad.call("attend", attend())
         end = bad.end(number)
-        bad.send({"type": "ack", "stream": end["tensors"]["out"]["stream"], "received": end["tensors"]["out"]["bytes"] + 1})
+        bad.send(
+            {"type": "ack", "stream": end["tensors"]["out"]["stream"], "received": end["tensors"]["out"]["bytes"] + 1}
+        )
         assert bad.closed() == (4400, "bad-message")
 
 
-# ---- the worker's end -----------------------------------------------------------------------------------------------------------------
+# ---- the worker's end
+# -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -8,17 +8,30 @@ import pytest
 from harness import EXAMPLES, Client, Worker
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ringside_worker.wire import write_frame
 from test_faults import raw
 from websockets.exceptions import ConnectionClosed
 
-from ringside_worker.wire import write_frame
-
-GOOD = [example["message"] for example in json.loads((EXAMPLES / "client-messages.json").read_text())["examples"] if example["verdict"] == "good"]
+GOOD = [
+    example["message"]
+    for example in json.loads((EXAMPLES / "client-messages.json").read_text())["examples"]
+    if example["verdict"] == "good"
+]
 #: A worker that is slow to answer is slow, not wrong.
-FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], derandomize=True, database=None)
+FUZZ = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    derandomize=True,
+    database=None,
+)
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=12,
 )
@@ -26,7 +39,21 @@ json_values = st.recursive(
 
 @pytest.fixture(scope="module")
 def fuzzed():
-    with Worker("--limit", "connections=2", "--limit", "frame-bytes=4096", "--limit", "window=4096", "--limit", "tensor-bytes=65536", "--limit", "run-seconds=20") as worker, worker.client() as witness:
+    with (
+        Worker(
+            "--limit",
+            "connections=2",
+            "--limit",
+            "frame-bytes=4096",
+            "--limit",
+            "window=4096",
+            "--limit",
+            "tensor-bytes=65536",
+            "--limit",
+            "run-seconds=20",
+        ) as worker,
+        worker.client() as witness,
+    ):
         yield worker, witness
         assert "Traceback" not in worker.log(), worker.log()
 
@@ -85,23 +112,52 @@ def changed(message, data):
 @FUZZ
 @given(st.data())
 def test_good_messages_changed(fuzzed, data):
-    answers(fuzzed, [json.dumps(changed(data.draw(st.sampled_from(GOOD)), data)) for _ in range(data.draw(st.integers(1, 4)))])
+    answers(
+        fuzzed,
+        [json.dumps(changed(data.draw(st.sampled_from(GOOD)), data)) for _ in range(data.draw(st.integers(1, 4)))],
+    )
 
 
 @FUZZ
 @given(st.data())
 def test_any_frames_into_an_upload(fuzzed, data):
     size = data.draw(st.integers(0, 5000)) * 4
-    tensors = {name: {"stream": stream, "dtype": "f32", "shape": [size // 4], "bytes": size} for stream, name in enumerate("qkv", 1)}
-    call = {"type": "call", "id": 1, "method": "attend", "params": next(message for message in GOOD if message.get("method") == "attend" and "tensors" in message["params"])["params"] | {"tensors": tensors}}
-    near = st.builds(lambda stream, offset, payload: write_frame(stream, offset, payload), st.integers(0, 5), st.sampled_from([0, 4, 16, 4000, size, 2**32, 2**64 - 1]), st.binary(max_size=300))
+    tensors = {
+        name: {"stream": stream, "dtype": "f32", "shape": [size // 4], "bytes": size}
+        for stream, name in enumerate("qkv", 1)
+    }
+    call = {
+        "type": "call",
+        "id": 1,
+        "method": "attend",
+        "params": next(
+            message for message in GOOD if message.get("method") == "attend" and "tensors" in message["params"]
+        )["params"]
+        | {"tensors": tensors},
+    }
+    near = st.builds(
+        lambda stream, offset, payload: write_frame(stream, offset, payload),
+        st.integers(0, 5),
+        st.sampled_from([0, 4, 16, 4000, size, 2**32, 2**64 - 1]),
+        st.binary(max_size=300),
+    )
     headed = st.binary(max_size=40).map(lambda tail: b"RSB1" + tail)
     frames = data.draw(st.lists(near | headed | st.binary(max_size=5000), max_size=6))
-    answers(fuzzed, [json.dumps(call), *frames, *([json.dumps({"type": "cancel", "id": 1})] if data.draw(st.booleans()) else [])])
+    answers(
+        fuzzed,
+        [json.dumps(call), *frames, *([json.dumps({"type": "cancel", "id": 1})] if data.draw(st.booleans()) else [])],
+    )
 
 
 @FUZZ
-@given(st.binary(max_size=2000) | st.builds(lambda head, body: b"GET / HTTP/1.1\r\n" + head + b"\r\n\r\n" + body, st.binary(max_size=200), st.binary(max_size=200)))
+@given(
+    st.binary(max_size=2000)
+    | st.builds(
+        lambda head, body: b"GET / HTTP/1.1\r\n" + head + b"\r\n\r\n" + body,
+        st.binary(max_size=200),
+        st.binary(max_size=200),
+    )
+)
 def test_any_bytes_on_the_socket(fuzzed, data):
     worker, witness = fuzzed
     host, port = worker.address.removeprefix("ws://").split(":")
@@ -136,7 +192,17 @@ def test_any_bytes_after_the_upgrade(fuzzed, data):
 
 def test_deep_and_odd_json(fuzzed):
     worker, _ = fuzzed
-    for text in ("[" * 3000, "[" * 1000 + "]" * 1000, '{"a":' * 600, '{"type":"call","id":' + "9" * 3000 + "}", '{"type":1e999}', "\u2028", '"\\ud800"', '{"type":"\\ud800"}', struct.pack(">d", 1.0).decode("latin-1")):
+    for text in (
+        "[" * 3000,
+        "[" * 1000 + "]" * 1000,
+        '{"a":' * 600,
+        '{"type":"call","id":' + "9" * 3000 + "}",
+        '{"type":1e999}',
+        "\u2028",
+        '"\\ud800"',
+        '{"type":"\\ud800"}',
+        struct.pack(">d", 1.0).decode("latin-1"),
+    ):
         with Client(worker.address, worker.token) as client:
             client.socket.send(text)
             assert client.closed() == (4400, "bad-message")

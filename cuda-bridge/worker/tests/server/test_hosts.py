@@ -67,16 +67,24 @@ def two_hosts(request, tmp_path):
     master, *files = request.param
     missing = [tool for tool in ("ip", "unshare", "nsenter") if shutil.which(tool) is None]
     if missing or os.geteuid() != 0:
-        pytest.skip(f"two hosts: network namespaces need root and ip, unshare, nsenter; found {', '.join(missing) or 'no root'}")
+        pytest.skip(
+            f"two hosts: network namespaces need root and ip, unshare, nsenter; found {', '.join(missing) or 'no root'}"
+        )
     made = []
     try:
         try:
             for name, text in zip(("alpha", "beta"), files):
                 (tmp_path / name).write_text(f"127.0.0.1 localhost\n{text}")
                 made.append(Host(name, tmp_path / name))
-            run(*made[0].inside("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", str(made[1].pid)))
+            run(
+                *made[0].inside(
+                    "ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", str(made[1].pid)
+                )
+            )
         except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"two hosts: this system allows no network namespaces ({getattr(error, 'stderr', None) or error})")
+            pytest.skip(
+                f"two hosts: this system allows no network namespaces ({getattr(error, 'stderr', None) or error})"
+            )
         made[0].address("10.77.0.1/24")
         made[1].address("10.77.0.2/24")
         yield master, made
@@ -92,16 +100,33 @@ def test_two_hosts(two_hosts, tmp_path):
     try:
         for host, command, log in zip(hosts, readme_commands("--node-rank"), logs, strict=True):
             words = [
-                "1" if before == "--nproc-per-node" else master if word == "HOST0" else word for before, word in zip(command, command[1:])
+                "1" if before == "--nproc-per-node" else master if word == "HOST0" else word
+                for before, word in zip(command, command[1:])
             ]
             arguments = host.inside(
-                sys.executable, "-m", "torch.distributed.run", *words, "--listen", "127.0.0.1:0", "--device", "cpu", "--json"
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                *words,
+                "--listen",
+                "127.0.0.1:0",
+                "--device",
+                "cpu",
+                "--json",
             )
-            env = {name: value for name, value in os.environ.items() if name not in ("RINGSIDE_TOKEN", "GLOO_SOCKET_IFNAME")} | {
+            env = {
+                name: value
+                for name, value in os.environ.items()
+                if name not in ("RINGSIDE_TOKEN", "GLOO_SOCKET_IFNAME")
+            } | {
                 "OMP_NUM_THREADS": "1",
                 "PYTHONPATH": str(WORKER),
             }
-            processes.append(subprocess.Popen(arguments, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True))
+            processes.append(
+                subprocess.Popen(
+                    arguments, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
+                )
+            )
         line = processes[0].stdout.readline()
         assert line, "\n".join(Path(log.name).read_text() for log in logs)
         said = json.loads(line)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from ringside_worker.queue import Line
 
 
@@ -15,7 +14,10 @@ class Call:
     ready: bool
 
 
-steps = st.lists(st.tuples(st.sampled_from(["join", "join", "ready", "leave", "next", "done", "block"]), st.integers(0, 30)), max_size=60)
+steps = st.lists(
+    st.tuples(st.sampled_from(["join", "join", "ready", "leave", "next", "done", "block"]), st.integers(0, 30)),
+    max_size=60,
+)
 
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
@@ -39,7 +41,9 @@ def test_the_line(moves):
             if was is not None:
                 assert call is None and line.running is was
             elif call is None:
-                firsts = [next(each for each in before if each.owner == owner) for owner in {each.owner for each in before}]
+                firsts = [
+                    next(each for each in before if each.owner == owner) for owner in {each.owner for each in before}
+                ]
                 assert not any(each.ready and each.owner not in blocked for each in firsts), "one could have run"
             else:
                 assert call is line.running and call.ready and call.owner not in blocked
@@ -47,7 +51,11 @@ def test_the_line(moves):
                 order[call.owner] = call.number
                 # It was the first of those that could run.
                 for each in before[: before.index(call)]:
-                    assert not each.ready or each.owner in blocked or any(other.owner == each.owner for other in before[: before.index(each)])
+                    assert (
+                        not each.ready
+                        or each.owner in blocked
+                        or any(other.owner == each.owner for other in before[: before.index(each)])
+                    )
         elif move == "done":
             line.done()
         elif move == "block":
@@ -56,6 +64,8 @@ def test_the_line(moves):
         for call, place in news:
             assert told.get(call) != place, "only what has changed is told"
             told[call] = place
-        assert [told[call] for call in line.waiting if call.ready] == list(range(1, 1 + sum(call.ready for call in line.waiting)))
+        assert [told[call] for call in line.waiting if call.ready] == list(
+            range(1, 1 + sum(call.ready for call in line.waiting))
+        )
         assert line.news() == []
         assert len(line.waiting) + (line.running is not None) <= 7

@@ -14,8 +14,14 @@ import pytest
 from fake_compute import attention, seeded
 from harness import PATIENCE, SESSION, WORKER, Client, Worker, alive, attend, gone, prefill, readme_commands
 
-
-BIG = {"sequences": [{"new": 32768, "cached": 0}], "heads": 8, "kvHeads": 2, "headDim": 128, "output": "none", "dtype": "f32"}
+BIG = {
+    "sequences": [{"new": 32768, "cached": 0}],
+    "heads": 8,
+    "kvHeads": 2,
+    "headDim": 128,
+    "output": "none",
+    "dtype": "f32",
+}
 
 
 @pytest.fixture(scope="module", params=[1, 4], ids=["one process", "four over gloo"])
@@ -33,15 +39,26 @@ def check(tensors, q, k, v, bar=2e-6):
 
 
 def inputs(new, keys, seed=1, first=0, heads=4, kv_heads=2, dim=16):
-    return seeded(seed, 0, first, new, heads, dim), seeded(seed, 1, 0, keys, kv_heads, dim), seeded(seed, 2, 0, keys, kv_heads, dim)
+    return (
+        seeded(seed, 0, first, new, heads, dim),
+        seeded(seed, 1, 0, keys, kv_heads, dim),
+        seeded(seed, 2, 0, keys, kv_heads, dim),
+    )
 
 
 @pytest.mark.parametrize("variant", ["pass-kv", "pass-q"])
 def test_attend_against_float64(real, variant):
     with real.client() as client:
-        value, tensors = client.result(client.call("attend", attend(variant=variant, ranks=4, sequences=[{"new": 61, "cached": 20}])))
+        value, tensors = client.result(
+            client.call("attend", attend(variant=variant, ranks=4, sequences=[{"new": 61, "cached": 20}]))
+        )
         check(tensors, *inputs(61, 81))
-        assert (value["variant"], value["ranks"], value["processes"], value["simulated"]) == (variant, 4, real.processes, real.processes == 1)
+        assert (value["variant"], value["ranks"], value["processes"], value["simulated"]) == (
+            variant,
+            4,
+            real.processes,
+            real.processes == 1,
+        )
         ranks = {span["rank"] for message in client.heard if message["type"] == "spans" for span in message["spans"]}
         assert ranks == {0, 1, 2, 3}
 
@@ -54,7 +71,9 @@ def test_own_bf16_tensors(real):
         for name, array in (("q", q), ("k", k), ("v", v)):
             halves[name] = (array.astype(numpy.float32).view(numpy.uint32) >> 16).astype(numpy.uint16)
             described[name] = client.tensor(halves[name]) | {"dtype": "bf16"}
-        number = client.call("attend", attend(seed=None, tensors=described, ranks=4, sequences=[{"new": 40, "cached": 0}], dtype="bf16"))
+        number = client.call(
+            "attend", attend(seed=None, tensors=described, ranks=4, sequences=[{"new": 40, "cached": 0}], dtype="bf16")
+        )
         for name, half in halves.items():
             client.upload(described[name], half)
         _, tensors = client.result(number)
@@ -64,7 +83,10 @@ def test_own_bf16_tensors(real):
 def test_a_session(real):
     with real.client() as client:
         session = client.result(client.call("session.open", SESSION | {"ranks": 4}))[0]["session"]
-        parts = [client.result(client.call(method, prefill(session, new)))[1] for method, new in (("session.prefill", 24), ("session.prefill", 7), ("session.decode", 1))]
+        parts = [
+            client.result(client.call(method, prefill(session, new)))[1]
+            for method, new in (("session.prefill", 24), ("session.prefill", 7), ("session.decode", 1))
+        ]
         check({name: numpy.concatenate([part[name] for part in parts]) for name in ("out", "lse")}, *inputs(32, 32))
         error = client.end(client.call("session.prefill", prefill(session, 4000)))
         assert error["code"] == "does-not-fit", error
@@ -75,7 +97,11 @@ def test_a_session(real):
 def test_layer(real):
     model = {"dModel": 128, "heads": 16, "kvHeads": 8, "headDim": 16, "ffn": 256, "layers": 2}
     with real.client() as client:
-        value, tensors = client.result(client.call("layer", {"tokens": 512, "ranks": 4, "variant": "pass-kv", "dtype": "f32", "tp": 8, "model": model}))
+        value, tensors = client.result(
+            client.call(
+                "layer", {"tokens": 512, "ranks": 4, "variant": "pass-kv", "dtype": "f32", "tp": 8, "model": model}
+            )
+        )
         assert value and tensors == {}
         assert any(message["type"] == "spans" for message in client.heard)
 
@@ -114,7 +140,9 @@ def test_preparation_is_cancelled_like_work(real, variant):
     with real.client() as client, real.client() as other:
         mine = other.result(other.call("session.open", SESSION | {"ranks": 4}))[0]["session"]
         for seconds in (0.3, 2, 6):
-            number = client.call("attend", attend(**MANY, ranks=1024 if real.processes == 1 else real.processes, variant=variant))
+            number = client.call(
+                "attend", attend(**MANY, ranks=1024 if real.processes == 1 else real.processes, variant=variant)
+            )
             client.expect("queued", number)
             time.sleep(seconds)
             client.send({"type": "cancel", "id": number})
@@ -123,7 +151,9 @@ def test_preparation_is_cancelled_like_work(real, variant):
             begun = time.monotonic()
             _, tensors = client.result(client.call("attend", attend(ranks=4)))
             check(tensors, *inputs(8, 12))
-            assert time.monotonic() - begun < 14  # 15.8 s after a cancel the processes are killed: a quiet machine takes half a second
+            assert (
+                time.monotonic() - begun < 14
+            )  # 15.8 s after a cancel the processes are killed: a quiet machine takes half a second
         assert other.result(other.call("session.prefill", prefill(mine)))
         assert not gone(real.said["ranks"], 0), real.log()
 
@@ -139,7 +169,9 @@ def test_numbers_that_overflow_are_no_result(real):
             ("session.prefill", prefill(session)),
         ):
             described = {name: client.tensor(array) for name, array in zip("qkv", large)}
-            number = client.call(method, {key: value for key, value in params.items() if key != "seed"} | {"tensors": described})
+            number = client.call(
+                method, {key: value for key, value in params.items() if key != "seed"} | {"tensors": described}
+            )
             for name, array in zip("qkv", large):
                 client.upload(described[name], array)
             error = client.end(number)
@@ -185,7 +217,10 @@ def test_nothing_listens_beyond_this_machine(real):
 @pytest.mark.parametrize("rank", [0, 1, 2])
 def test_a_stopped_rank_is_named_and_the_worker_goes_on(rank):
     """In a run; and, but for rank 0, whom then only run-seconds finds, while nothing runs."""
-    with Worker("--processes", "3", "--device", "cpu", "--timeout", "4", fake=False) as worker, worker.client() as client:
+    with (
+        Worker("--processes", "3", "--device", "cpu", "--timeout", "4", fake=False) as worker,
+        worker.client() as client,
+    ):
         for idle in (False, True)[: 1 if rank == 0 else 2]:
             _, tensors = client.result(client.call("attend", attend(ranks=3)))
             check(tensors, *inputs(8, 12))
@@ -199,7 +234,11 @@ def test_a_stopped_rank_is_named_and_the_worker_goes_on(rank):
                 client.expect("spans", number)
                 os.kill(pids[rank], signal.SIGSTOP)
             error = client.end(number)
-            assert error["code"] == "rank-died" and error["details"]["rank"] == rank and f"rank {rank} is " in error["message"], (
+            assert (
+                error["code"] == "rank-died"
+                and error["details"]["rank"] == rank
+                and f"rank {rank} is " in error["message"]
+            ), (
                 error,
                 worker.log(),
             )
@@ -213,7 +252,8 @@ def children_of(pid):
     return sorted(child for child in found if alive(child))
 
 
-# ---- torchrun -------------------------------------------------------------------------------------------------------------------------
+# ---- torchrun
+# -------------------------------------------------------------------------------------------------------------------------
 
 
 def start_torchrun(command, ranks, more=(), env=None, **changes):
@@ -221,9 +261,32 @@ def start_torchrun(command, ranks, more=(), env=None, **changes):
     assert command[0] == "torchrun" and command[-2:] == ["-m", "ringside_worker"]
     words = [changes.get(word, word) for word in command[1:]]
     words[words.index("--nproc-per-node") + 1] = str(ranks)
-    env = {name: value for name, value in os.environ.items() if name != "RINGSIDE_TOKEN"} | {"OMP_NUM_THREADS": "1"} | (env or {})
-    arguments = [sys.executable, "-m", "torch.distributed.run", *more, *words, "--listen", "127.0.0.1:0", "--device", "cpu", "--json"]
-    return subprocess.Popen(arguments, cwd=WORKER, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    env = (
+        {name: value for name, value in os.environ.items() if name != "RINGSIDE_TOKEN"}
+        | {"OMP_NUM_THREADS": "1"}
+        | (env or {})
+    )
+    arguments = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        *more,
+        *words,
+        "--listen",
+        "127.0.0.1:0",
+        "--device",
+        "cpu",
+        "--json",
+    ]
+    return subprocess.Popen(
+        arguments,
+        cwd=WORKER,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def free_port():
@@ -255,7 +318,9 @@ def torchrun():
 def test_torchrun_on_two_hosts():
     """Both on this one, a process each."""
     port = str(free_port())
-    hosts = [start_torchrun(command, 1, HOST0="127.0.0.1", **{"29500": port}) for command in readme_commands("--node-rank")]
+    hosts = [
+        start_torchrun(command, 1, HOST0="127.0.0.1", **{"29500": port}) for command in readme_commands("--node-rank")
+    ]
     try:
         said = json.loads(hosts[0].stdout.readline())
         with Client(said["address"], said["token"]) as client:

@@ -14,16 +14,31 @@ export function ringFigure(meetings: readonly Meeting[], ranks: number, hop: num
   const now = meetings.filter((m) => m.hop === hop);
   const words = now.map(({ rank, owner }) => `rank ${rank} has ${what} of rank ${owner}`).join(", ");
   return html`<svg class="ring" viewBox="0 0 300 300" role="img" aria-label="The ring at hop ${hop}: ${words}.">
-    ${now.map(({ rank }) => {
+    ${
+    now.map(({ rank }) => {
       const middle = (2 * Math.PI * (rank + 0.5)) / ranks - Math.PI / 2;
       const [x, y] = [150 + R * Math.cos(middle), 150 + R * Math.sin(middle)];
       const [[x0, y0], [x1, y1]] = [at(rank), at(rank + 1)];
-      return svg`<path class="arc" d="M${x0} ${y0}A${R} ${R} 0 0 1 ${x1} ${y1}"></path><path class="head" transform="translate(${x} ${y}) rotate(${(middle * 180) / Math.PI + 90})" d="M-5 -5L6 0L-5 5Z"></path>`;
-    })}
-    ${now.map(({ rank, owner }) => {
+      return svg`
+        <path class="arc" d="M${x0} ${y0}A${R} ${R} 0 0 1 ${x1} ${y1}"></path>
+        <path class="head" transform="translate(${x} ${y}) rotate(${(middle * 180) / Math.PI +
+          90})" d="M-5 -5L6 0L-5 5Z"></path>
+      `;
+    })
+  }
+    ${
+    now.map(({ rank, owner }) => {
       const [[x, y], [lx, ly]] = [at(rank), at(rank, 58)];
-      return svg`<g data-v="owner.${owner}"><circle class="seat" cx=${x} cy=${y} r="25"></circle><circle cx=${x} cy=${y} r="20" fill=${rankColour(owner, ranks)}></circle><text x=${x} y=${y} fill=${onRankColour(owner, ranks)}>${what}${owner}</text></g><text class="label" x=${lx} y=${ly}>rank ${rank}</text>`;
-    })}
+      return svg`
+        <g data-v="owner.${owner}">
+          <circle class="seat" cx=${x} cy=${y} r="25"></circle>
+          <circle cx=${x} cy=${y} r="20" fill=${rankColour(owner, ranks)}></circle>
+          <text x=${x} y=${y} fill=${onRankColour(owner, ranks)}>${what}${owner}</text>
+        </g>
+        <text class="label" x=${lx} y=${ly}>rank ${rank}</text>
+      `;
+    })
+  }
     <text class="label" x="150" y="150">hop ${hop}</text>
   </svg>`;
 }
@@ -31,9 +46,21 @@ export function ringFigure(meetings: readonly Meeting[], ranks: number, hop: num
 /** Which chunk each rank has at each hop. */
 export function schedule(meetings: readonly Meeting[], ranks: number, hop: number, what: string): TemplateResult {
   const hops = Array.from({ length: ranks }, (_, j) => j);
-  return html`<table>
-    <caption>Chunk at each rank <small>${what} of the rank with that number</small></caption>
-    <thead><tr><th scope="col">Hop</th>${hops.map((k) => html`<th scope="col">rank ${k}</th>`)}</tr></thead>
-    <tbody>${hops.map((j) => html`<tr class=${j === hop ? "now" : ""}><th scope="row">${j}</th>${meetings.filter((m) => m.hop === j).map(({ owner }) => html`<td><span class="disc" data-v="owner.${owner}" style="background:${rankColour(owner, ranks)};color:${onRankColour(owner, ranks)}">${owner}</span></td>`)}</tr>`)}</tbody>
-  </table>`;
+  return html`
+    <table>
+      <caption>Chunk at each rank <small>${what} of the rank with that number</small></caption>
+      <thead>
+        <tr><th scope="col">Hop</th>${hops.map((k) => html`<th scope="col">rank ${k}</th>`)}</tr>
+      </thead>
+      <tbody>${hops.map((j) =>
+        html`<tr class=${j === hop ? "now" : ""}><th scope="row">${j}</th>${
+          meetings.filter((m) => m.hop === j).map(({ owner }) =>
+            html`<td><span class="disc" data-v="owner.${owner}" style="background:${rankColour(owner, ranks)};color:${
+              onRankColour(owner, ranks)
+            }">${owner}</span></td>`
+          )
+        }</tr>`
+      )}</tbody>
+    </table>
+  `;
 }

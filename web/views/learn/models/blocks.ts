@@ -52,15 +52,32 @@ export async function blocks(seed: number, tokens: number, size: number, row: nu
   for (const from of starts) {
     held = await desk.attend(query, at(from, from + size), held);
     const { o, lse } = copyOf(held);
-    reads.push({ from, to: Math.min(tokens, from + size), seen: visibility(query, at(from, from + size), true).pairs, lse: lse[0], out: o[0] });
+    reads.push({
+      from,
+      to: Math.min(tokens, from + size),
+      seen: visibility(query, at(from, from + size), true).pairs,
+      lse: lse[0],
+      out: o[0],
+    });
   }
-  const tiles = starts.flatMap((rowStart, r) => starts.map((columnStart, c): Tile => {
-    const [q, kv] = [at(rowStart, rowStart + size), at(columnStart, columnStart + size)];
-    const { pairs } = visibility(q, kv, true);
-    return { row: r, column: c, pairs, kind: pairs === 0 ? "skipped" : pairs === q.rows * kv.rows ? "full" : "cut" };
-  }));
+  const tiles = starts.flatMap((rowStart, r) =>
+    starts.map((columnStart, c): Tile => {
+      const [q, kv] = [at(rowStart, rowStart + size), at(columnStart, columnStart + size)];
+      const { pairs } = visibility(q, kv, true);
+      return { row: r, column: c, pairs, kind: pairs === 0 ? "skipped" : pairs === q.rows * kv.rows ? "full" : "cut" };
+    })
+  );
   const exact = reference(input, [row]);
   const pairs = tiles.reduce((sum, tile) => sum + tile.pairs, 0);
   const computed = tiles.filter(({ kind }) => kind !== "skipped").length * size * size;
-  return { reads, exact: { out: exact.out[0], lse: exact.lse[0] }, tiles, pairs, computed, flops: 4 * D * pairs, scoreBytes: 4 * tokens * tokens, tileBytes: 4 * size * size };
+  return {
+    reads,
+    exact: { out: exact.out[0], lse: exact.lse[0] },
+    tiles,
+    pairs,
+    computed,
+    flops: 4 * D * pairs,
+    scoreBytes: 4 * tokens * tokens,
+    tileBytes: 4 * size * size,
+  };
 }

@@ -18,7 +18,11 @@ export const CONTEXT = 128_000;
 export async function rooms(): Promise<Room[]> {
   const base = { model: findModel("llama3-405b"), cluster: findCluster("gtt"), tp: TP, decode: true, cached: CONTEXT };
   return await Promise.all([1, 2, 4, 8, 16].map(async (ranks) => {
-    const { memory, seconds } = await plan({ ...base, cp: ranks, ...(ranks === 1 ? {} : { variant: "pass-q" as const }) });
+    const { memory, seconds } = await plan({
+      ...base,
+      cp: ranks,
+      ...(ranks === 1 ? {} : { variant: "pass-q" as const }),
+    });
     return { ranks, tokens: memory.kvCapacityTokens, ttit: seconds };
   }));
 }

@@ -11,10 +11,22 @@ export const TP = 8;
 /** The paper's two fabrics. */
 export type FabricName = "gtt" | "gti";
 
-/** One layer's attention of one GPU: its heads, its peak rate and its port's line rate, as Eq. 1 to 5 are first read. */
+/**
+ * One layer's attention of one GPU: its heads, its peak rate and its port's line rate, as Eq. 1 to 5 are first read.
+ */
 export function settingOf(fabric: FabricName, ranks: number, fresh: number, cached: number): Required<Setting> {
   const cluster = findCluster(fabric);
-  return { new: fresh, cached, ranks, heads: model.heads / TP, kvHeads: model.kvHeads / TP, headDim: model.headDim, bytes: 2, flops: cluster.accelerator.bf16, bandwidth: cluster.fabric.line };
+  return {
+    new: fresh,
+    cached,
+    ranks,
+    heads: model.heads / TP,
+    kvHeads: model.kvHeads / TP,
+    headDim: model.headDim,
+    bytes: 2,
+    flops: cluster.accelerator.bf16,
+    bandwidth: cluster.fabric.line,
+  };
 }
 
 /** A variant's ring over virtual time. */
@@ -31,9 +43,19 @@ export async function simulated(setting: Required<Setting>, variant: Variant): P
   const spans: Span[] = [];
   const flops = e.attend * setting.flops;
   const ranks = await simulateRing({
-    ranks: setting.ranks, variant, attend: () => e.attend, flops: () => flops, message: variant === "pass-kv" ? e.kvBytes : e.qBytes,
-    parcel: e.all2allBytes / Math.max(1, setting.ranks - 1), wire: () => ({ rate: setting.bandwidth, latency: 0 }), exchange: () => e.all2all,
-    merge: 0, hopOverhead: 0, overlap: true, start: () => 0, onSpan: (span) => void spans.push(span),
+    ranks: setting.ranks,
+    variant,
+    attend: () => e.attend,
+    flops: () => flops,
+    message: variant === "pass-kv" ? e.kvBytes : e.qBytes,
+    parcel: e.all2allBytes / Math.max(1, setting.ranks - 1),
+    wire: () => ({ rate: setting.bandwidth, latency: 0 }),
+    exchange: () => e.all2all,
+    merge: 0,
+    hopOverhead: 0,
+    overlap: true,
+    start: () => 0,
+    onSpan: (span) => void spans.push(span),
   });
   return { spans, ranks, end: Math.max(...ranks.map(({ end }) => end)) };
 }
@@ -51,5 +73,10 @@ export interface Versus {
 export async function versus(fabric: FabricName, ranks: number, fresh: number, cached: number): Promise<Versus> {
   const setting = settingOf(fabric, ranks, fresh, cached);
   const [kv, q] = [await simulated(setting, "pass-kv"), await simulated(setting, "pass-q")];
-  return { setting, kv, q, choices: (["alg1", "alg5", "refitted"] as const).map((rule) => choose({ ...setting, rule })) };
+  return {
+    setting,
+    kv,
+    q,
+    choices: (["alg1", "alg5", "refitted"] as const).map((rule) => choose({ ...setting, rule })),
+  };
 }

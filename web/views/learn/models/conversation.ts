@@ -7,7 +7,7 @@ import { KvCache } from "../../../../engine/rank/cache.ts";
 import { localRings } from "../../../../engine/rank/local.ts";
 import { runStep } from "../../../../engine/rank/run.ts";
 import { reference } from "../../../../engine/reference/attention.ts";
-import { rankChunk, type RankChunk } from "../../../../engine/ring/chunk.ts";
+import { type RankChunk, rankChunk } from "../../../../engine/ring/chunk.ts";
 import { Recorder } from "../../../../engine/trace/clock.ts";
 import type { Variant } from "../../../engine.ts";
 import { D, shapeOf, small } from "./small.ts";
@@ -33,7 +33,13 @@ export interface Step {
 }
 
 /** Turns of a prompt and a reply each: one prefill by pass-KV, then one decode step a token. */
-export async function conversation(seed: number, ranks: number, turns: number, prompt: number, reply: number): Promise<Step[]> {
+export async function conversation(
+  seed: number,
+  ranks: number,
+  turns: number,
+  prompt: number,
+  reply: number,
+): Promise<Step[]> {
   const total = turns * (prompt + reply);
   const whole = small(seed, [{ new: total, cached: 0 }]);
   const exact = reference(whole);
@@ -51,27 +57,58 @@ export async function conversation(seed: number, ranks: number, turns: number, p
       const mode = i === 0 ? "prefill" : "decode";
       const fresh = i === 0 ? prompt : 1;
       const owner = mode === "decode" ? dealDecode([held()], steps.length)[0] : undefined;
-      const ranges: Range[][] = owner === undefined ? dealPrefill(fresh, length, held()) : caches.map((_, k) => (k === owner ? [{ start: length, end: length + 1 }] : []));
+      const ranges: Range[][] = owner === undefined
+        ? dealPrefill(fresh, length, held())
+        : caches.map((_, k) => (k === owner ? [{ start: length, end: length + 1 }] : []));
       if (owner === undefined) fixed.forEach((_, k) => (fixed[k] += count(headTail(fresh, ranks, k))));
       else fixed[0]++;
       const rows = Math.max(...ranges.map(count));
       const variant: Variant = mode === "prefill" ? "pass-kv" : "pass-q";
       const after = held().map((n, k) => n + count(ranges[k]));
-      const results = await Promise.all(localRings<RankChunk>(ranks).map((ring, k) => {
-        const own: Block = { runs: block([ranges[k]]).runs, rows };
-        const appends = count(ranges[k]) === 0 ? [] : [{ sequence: 0, ranges: ranges[k], data: keysOf(whole.k, whole.v, ranges[k]) }];
-        const job = { variant, q: rankChunk(k, own, queriesOf(whole.q, own)), appends, sequences: [0], lengths: [Math.max(...after)], shape, id: 0, origin: 0, session: 0 };
-        for (const rows of appends) caches[k].append(rows);
-        return runStep(job, ring, new CpuAttention(shape, new Recorder(k, 0)), caches[k]);
-      }));
+      const results = await Promise.all(
+        localRings<RankChunk>(ranks).map((ring, k) => {
+          const own: Block = { runs: block([ranges[k]]).runs, rows };
+          const appends = count(ranges[k]) === 0
+            ? []
+            : [{ sequence: 0, ranges: ranges[k], data: keysOf(whole.k, whole.v, ranges[k]) }];
+          const job = {
+            variant,
+            q: rankChunk(k, own, queriesOf(whole.q, own)),
+            appends,
+            sequences: [0],
+            lengths: [Math.max(...after)],
+            shape,
+            id: 0,
+            origin: 0,
+            session: 0,
+          };
+          for (const rows of appends) caches[k].append(rows);
+          return runStep(job, ring, new CpuAttention(shape, new Recorder(k, 0)), caches[k]);
+        }),
+      );
       let error = 0;
       results.forEach((data, k) => {
         const o = new Float32Array(data);
         let row = 0;
-        for (const { start, end } of ranges[k]) for (let t = start; t < end; t++, row++) for (let d = 0; d < D; d++) error = Math.max(error, Math.abs(o[row * D + d] - exact.out[t * D + d]));
+        for (const { start, end } of ranges[k]) {
+          for (let t = start; t < end; t++, row++) {
+            for (let d = 0; d < D; d++) error = Math.max(error, Math.abs(o[row * D + d] - exact.out[t * D + d]));
+          }
+        }
       });
       for (const { pages } of caches) pages.commit();
-      steps.push({ mode, turn, fresh, cached: length, variant, ...(owner === undefined ? {} : { owner }), rows: rows * ranks, held: held(), fixed: [...fixed], error });
+      steps.push({
+        mode,
+        turn,
+        fresh,
+        cached: length,
+        variant,
+        ...(owner === undefined ? {} : { owner }),
+        rows: rows * ranks,
+        held: held(),
+        fixed: [...fixed],
+        error,
+      });
       length += fresh;
     }
   }

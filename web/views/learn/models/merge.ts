@@ -42,7 +42,10 @@ export interface Merging {
   readonly exact: { readonly out: number; readonly lse: number };
   /** First element of O when each pair is merged by the bare formula, in the chosen order. */
   readonly unguarded: number;
-  /** Distance from an LSE to the next larger bf16 number: at the merged LSE, and at that of a long context of equal scores. */
+  /**
+   * Distance from an LSE to the next larger bf16 number: at the merged LSE, and at that of a long context of equal
+   * scores.
+   */
   readonly spacing: { readonly here: number; readonly long: number };
 }
 
@@ -56,7 +59,11 @@ const roundO = ({ o, lse }: Partial): Partial => ({ o: bf16(o), lse });
 const roundLse = ({ o, lse }: Partial): Partial => ({ o, lse: bf16(lse) });
 
 /** `sent` is done to each part, `kept` to what is held after each merge. */
-const WAYS: readonly { readonly name: string; readonly sent: (part: Partial) => Partial; readonly kept: (part: Partial) => Partial }[] = [
+const WAYS: readonly {
+  readonly name: string;
+  readonly sent: (part: Partial) => Partial;
+  readonly kept: (part: Partial) => Partial;
+}[] = [
   { name: "everything in f32", sent: asIs, kept: asIs },
   { name: "each O sent in bf16", sent: roundO, kept: asIs },
   { name: "merged O kept in bf16", sent: asIs, kept: roundO },
@@ -103,7 +110,14 @@ export async function merging(seed: number, count: number, row: number, backward
   const merged = copyOf(await desk.merge(order(partials)));
   const exactRow = reference(input, [row]);
   return {
-    parts: ranges.map(({ start, end }, i) => ({ from: start, to: end, seen: visibility(one, block([[ranges[i]]]), true).pairs, lse: copies[i].lse[0], out: copies[i].o[0], weight: Math.exp(copies[i].lse[0] - merged.lse[0]) })),
+    parts: ranges.map(({ start, end }, i) => ({
+      from: start,
+      to: end,
+      seen: visibility(one, block([[ranges[i]]]), true).pairs,
+      lse: copies[i].lse[0],
+      out: copies[i].o[0],
+      weight: Math.exp(copies[i].lse[0] - merged.lse[0]),
+    })),
     out: merged.o[0],
     lse: merged.lse[0],
     exact: { out: exactRow.out[0], lse: exactRow.lse[0] },
@@ -130,4 +144,3 @@ function unguarded(parts: readonly Partial[]): number {
   }
   return out;
 }
-

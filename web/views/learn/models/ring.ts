@@ -33,7 +33,13 @@ export interface RingRun {
 }
 
 /** Runs a small seeded experiment of one head over `ranks` ranks. */
-export async function ringRun(seed: number, ranks: number, fresh: number, cached: number, variant: Variant): Promise<RingRun> {
+export async function ringRun(
+  seed: number,
+  ranks: number,
+  fresh: number,
+  cached: number,
+  variant: Variant,
+): Promise<RingRun> {
   const sequences = [{ new: fresh, cached }];
   const input: Small = small(seed, sequences);
   const blocks = shard(sequences, ranks);
@@ -49,11 +55,23 @@ export async function ringRun(seed: number, ranks: number, fresh: number, cached
       const { o, lse } = copyOf(partial);
       const { pairs, ends, views } = visibility(q.block, kv.block, true);
       const row = lastRow(q.block.runs);
-      meetings.push({ rank: this.#rank, hop, owner: variant === "pass-kv" ? kv.owner : q.owner, pairs, lse: lse[row], out: o[row * D], keys: ends[row] - (views[0]?.first ?? 0) });
+      meetings.push({
+        rank: this.#rank,
+        hop,
+        owner: variant === "pass-kv" ? kv.owner : q.owner,
+        pairs,
+        lse: lse[row],
+        out: o[row * D],
+        keys: ends[row] - (views[0]?.first ?? 0),
+      });
       return partial;
     }
   }
-  const run = await attendInProcess({ ...input, variant }, ranks, (shape, recorder) => new Watched(recorder.rank, shape, recorder));
+  const run = await attendInProcess(
+    { ...input, variant },
+    ranks,
+    (shape, recorder) => new Watched(recorder.rank, shape, recorder),
+  );
   const exact = reference(input);
   const last = blocks.queries.map(({ runs }) => {
     const end = runs[runs.length - 1];
@@ -61,7 +79,12 @@ export async function ringRun(seed: number, ranks: number, fresh: number, cached
     return { token, lse: exact.lse[token - cached], out: exact.out[(token - cached) * D] };
   });
   const rows = variant === "pass-kv" ? 2 * blocks.keys[0].rows : blocks.queries[0].rows;
-  return { meetings: meetings.sort((a, b) => a.rank - b.rank || a.hop - b.hop), out: difference(run.out, exact.out), last, message: rows * D * 4 };
+  return {
+    meetings: meetings.sort((a, b) => a.rank - b.rank || a.hop - b.hop),
+    out: difference(run.out, exact.out),
+    last,
+    message: rows * D * 4,
+  };
 }
 
 function lastRow(runs: readonly { readonly row: number; readonly length: number }[]): number {

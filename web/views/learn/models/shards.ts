@@ -1,5 +1,15 @@
 /** Chapter 4: what each rank holds and computes, head-tail and in contiguous shards. */
-import { type Block, block, chunks, count, joined, type Range, type Sequence, shard, tokens } from "../../../../engine/layout/shards.ts";
+import {
+  type Block,
+  block,
+  chunks,
+  count,
+  joined,
+  type Range,
+  type Sequence,
+  shard,
+  tokens,
+} from "../../../../engine/layout/shards.ts";
 import { visibility } from "../../../../engine/layout/visibility.ts";
 import { D } from "./small.ts";
 
@@ -34,26 +44,46 @@ export interface Sharding {
   readonly message: Message;
 }
 
-/** `fresh` new tokens after `cached` ones on `ranks` ranks; `second` tokens of another sequence travel in the same messages. */
+/**
+ * `fresh` new tokens after `cached` ones on `ranks` ranks; `second` tokens of another sequence travel in the same
+ * messages.
+ */
 export function sharding(ranks: number, fresh: number, cached: number, second: number): Sharding {
   const all = chunks(fresh, ranks, cached);
   const sequences: Sequence[] = [{ new: fresh, cached }];
   const dealt = shard(sequences, ranks);
   const own = (b: Block) => b.runs.map(({ start, length }) => ({ start, end: start + length }));
   const contiguous = Array.from({ length: ranks }, (_, k) => joined([all[2 * k], all[2 * k + 1]]));
-  const cachedShards = dealt.keys.map((b) => own(b).map(({ start, end }) => ({ start, end: Math.min(end, cached) })).filter(({ start, end }) => end > start));
-  const keys = (fresh: readonly (readonly Range[])[]) => fresh.map((ranges, k) => block([joined([...cachedShards[k], ...ranges])]));
+  const cachedShards = dealt.keys.map((b) =>
+    own(b).map(({ start, end }) => ({ start, end: Math.min(end, cached) })).filter(({ start, end }) => end > start)
+  );
+  const keys = (fresh: readonly (readonly Range[])[]) =>
+    fresh.map((ranges, k) => block([joined([...cachedShards[k], ...ranges])]));
   const headTail = dealt.queries.map(own);
   const fused = shard(second === 0 ? sequences : [...sequences, { new: second, cached: 0 }], ranks).keys;
   const layout = layoutOf(headTail, keys(headTail));
-  return { headTail: layout, contiguous: layoutOf(contiguous, keys(contiguous)), chunks: all, pairs: layout.pairs.reduce((a, b) => a + b), message: { tokens: fused.map(tokens), rows: fused[0].rows } };
+  return {
+    headTail: layout,
+    contiguous: layoutOf(contiguous, keys(contiguous)),
+    chunks: all,
+    pairs: layout.pairs.reduce((a, b) => a + b),
+    message: { tokens: fused.map(tokens), rows: fused[0].rows },
+  };
 }
 
 function layoutOf(ranges: readonly (readonly Range[])[], keys: readonly Block[]): Layout {
   const N = ranges.length;
-  const hops = ranges.map((own, k) => ranges.map((_, j) => visibility(block([own]), keys[(k - j + N) % N], true).pairs));
+  const hops = ranges.map((own, k) =>
+    ranges.map((_, j) => visibility(block([own]), keys[(k - j + N) % N], true).pairs)
+  );
   const pairs = hops.map((row) => row.reduce((a, b) => a + b));
-  return { ranges, hops, pairs, flops: pairs.map((n) => 4 * D * n), imbalance: (Math.max(...pairs) * N) / pairs.reduce((a, b) => a + b) };
+  return {
+    ranges,
+    hops,
+    pairs,
+    flops: pairs.map((n) => 4 * D * n),
+    imbalance: (Math.max(...pairs) * N) / pairs.reduce((a, b) => a + b),
+  };
 }
 
 /** Tokens that a rank holds of the new ones. */

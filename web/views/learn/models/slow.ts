@@ -16,4 +16,7 @@ export interface SlowRequest {
 }
 
 /** Its answer. */
-export type SlowResponse = { readonly kind: "answer"; readonly value: unknown } | { readonly kind: "failed"; readonly message: string };
+export type SlowResponse = { readonly kind: "answer"; readonly value: unknown } | {
+  readonly kind: "failed";
+  readonly message: string;
+};

@@ -3,7 +3,7 @@ import { keyChunk, queryChunk } from "../../../../engine/cluster/scatter.ts";
 import { CpuAttention, type CpuPartial } from "../../../../engine/cpu/attention.ts";
 import type { Block, Sequence } from "../../../../engine/layout/shards.ts";
 import { type ReferenceInput } from "../../../../engine/reference/attention.ts";
-import { publicLse, rankChunk, type RankChunk, type Shape } from "../../../../engine/ring/chunk.ts";
+import { publicLse, type RankChunk, rankChunk, type Shape } from "../../../../engine/ring/chunk.ts";
 import { seededRows } from "../../../../engine/tensor/seeded.ts";
 import { Recorder } from "../../../../engine/trace/clock.ts";
 
@@ -18,8 +18,14 @@ export function small(seed: number, sequences: readonly Sequence[]): Small {
   const rows = sequences.reduce((sum, s) => sum + s.new, 0);
   const keys = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
   return {
-    q: seededRows(seed, "q", 0, rows, D), k: seededRows(seed, "k", 0, keys, D), v: seededRows(seed, "v", 0, keys, D),
-    sequences, heads: 1, kvHeads: 1, headDim: D, causal: true,
+    q: seededRows(seed, "q", 0, rows, D),
+    k: seededRows(seed, "k", 0, keys, D),
+    v: seededRows(seed, "v", 0, keys, D),
+    sequences,
+    heads: 1,
+    kvHeads: 1,
+    headDim: D,
+    causal: true,
   };
 }
 
@@ -54,12 +60,20 @@ export class Desk {
   /** Attention of a block of queries to a block of keys; with `into`, merged into that by the same kernel. */
   async attend(q: Block, kv: Block, into?: CpuPartial): Promise<CpuPartial> {
     const queries = this.#device.loadQueries(queryChunk(0, q, this.#input, this.#shape));
-    return await this.#device.attend(0, queries, this.#device.loadKeys(keyChunk(0, kv, this.#input, this.#shape)), into);
+    return await this.#device.attend(
+      0,
+      queries,
+      this.#device.loadKeys(keyChunk(0, kv, this.#input, this.#shape)),
+      into,
+    );
   }
 
   /** Merges partial results in the order given (Eq. 4). */
   async merge([own, ...rest]: readonly CpuPartial[]): Promise<CpuPartial> {
-    return await this.#device.merge({ ...own, o: own.o.slice(), lse: own.lse.slice() }, rest.map((part, i) => parcel(i + 1, part)));
+    return await this.#device.merge(
+      { ...own, o: own.o.slice(), lse: own.lse.slice() },
+      rest.map((part, i) => parcel(i + 1, part)),
+    );
   }
 }
 

@@ -43,7 +43,12 @@ export function runningSoftmax(seed: number, keys: number, shift: number): Runni
   const f32 = { sum: 0, acc: 0 };
   for (let j = 0; j < keys; j++) {
     // The LSE over a single key is its score.
-    const alone = reference({ ...whole, k: whole.k.subarray(j * D, (j + 1) * D), v: whole.v.subarray(j * D, (j + 1) * D), sequences: [{ new: 1, cached: 0 }] });
+    const alone = reference({
+      ...whole,
+      k: whole.k.subarray(j * D, (j + 1) * D),
+      v: whole.v.subarray(j * D, (j + 1) * D),
+      sequences: [{ new: 1, cached: 0 }],
+    });
     const score = alone.lse[0] + shift;
     const value = whole.v[j * D];
     const higher = Math.max(max, score);
@@ -58,5 +63,10 @@ export function runningSoftmax(seed: number, keys: number, shift: number): Runni
     f32.acc = Math.fround(f32.acc + Math.fround(plain * value));
   }
   const exact = reference(whole);
-  return { reads, exact: { out: exact.out[0], lse: exact.lse[0] + shift }, naive: { sum: f32.sum, out: Math.fround(f32.acc / f32.sum) }, limit: Math.log(3.4028234663852886e38) };
+  return {
+    reads,
+    exact: { out: exact.out[0], lse: exact.lse[0] + shift },
+    naive: { sum: f32.sum, out: Math.fround(f32.acc / f32.sum) },
+    limit: Math.log(3.4028234663852886e38),
+  };
 }
