@@ -4,6 +4,7 @@
  * A block of that page between `<!-- figures: NAME -->` and `<!-- end -->` shows engine/bench/results/NAME.json, one of
  * `timings: NAME` engine/bench/timings/NAME.json; a test holds page and results together.
  */
+import { realpathSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import process from "node:process";
@@ -138,7 +139,7 @@ function tableOf({ header, rows }: Figures): string {
   return [line(header), `|${header.map(() => "---|").join("")}`, ...rows.map(line)].join("\n");
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+if (realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const { file, text } = await readSpeedPage();
   await writeFile(file, await withFigures(text));
 }
