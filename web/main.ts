@@ -1,5 +1,5 @@
 /** The page's entry: the theme first, then the shell. */
-import { chosenTheme, setTheme } from "./theme.ts";
-import "./elements/app.ts";
+import { chosenTheme, setTheme } from "./shell/theme.ts";
+import "./shell/app.ts";
 
 setTheme(chosenTheme());

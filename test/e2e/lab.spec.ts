@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { AxeBuilder } from "@axe-core/playwright";
 import { type Download, expect, type Page, test } from "@playwright/test";
-import { formatTime as sayTime } from "../../web/format.ts";
+import { formatTime as sayTime } from "../../web/lib/format/format.ts";
 
 /** Small enough for a software adapter: four ranks compile in seconds, the ring turns in a tenth of one. */
 const small = "?seed=7&T=64&P=32&H=4&Hkv=2&D=16&N=2&wire=f32&link=off";

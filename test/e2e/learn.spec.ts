@@ -4,7 +4,7 @@ import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Locator, type Page, test } from "@playwright/test";
 import { choose, exposure, hiddenKv, smallerQueriesAll2All } from "../../engine/policy/index.ts";
 import { reference } from "../../engine/reference/attention.ts";
-import { formatBytes, formatCount, formatError, formatShare, formatTime } from "../../web/format.ts";
+import { formatBytes, formatCount, formatError, formatShare, formatTime } from "../../web/lib/format/format.ts";
 import { chapters } from "../../web/views/learn/chapters.ts";
 import { blocks } from "../../web/views/learn/models/blocks.ts";
 import { rooms } from "../../web/views/learn/models/capacity.ts";

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Locator, type Page, test } from "@playwright/test";
 import { findCluster, findModel, paperReport, plan, type PlanInput, sweep } from "../../engine/plan/index.ts";
-import { formatBytes, formatCount, formatShare, formatTime } from "../../web/format.ts";
+import { formatBytes, formatCount, formatShare, formatTime } from "../../web/lib/format/format.ts";
 
 const gtt = (more: Partial<PlanInput>): PlanInput => ({
   model: findModel("llama3-405b"),

@@ -6,7 +6,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Locator, type Page, test } from "@playwright/test";
-import { formatCount, formatError, formatTime } from "../../web/format.ts";
+import { formatCount, formatError, formatTime } from "../../web/lib/format/format.ts";
 
 interface Worker {
   readonly address: string;

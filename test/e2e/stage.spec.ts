@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { AxeBuilder } from "@axe-core/playwright";
 import { type Download, expect, type Locator, type Page, test } from "@playwright/test";
-import type { Report, Span } from "../../web/engine.ts";
+import type { Report, Span } from "../../web/engine/run.ts";
 
 /** A run on the CPU whose transfers take about as long as its attention. */
 const query = "?seed=3&T=96&P=64&H=4&Hkv=2&D=16&N=4&variant=pass-kv&wire=f32&link=1e6,0.001&backend=cpu";

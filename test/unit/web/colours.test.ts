@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { type TimeKind, timeKinds } from "../../../web/kinds.ts";
+import { type TimeKind, timeKinds } from "../../../web/lib/format/kinds.ts";
 import { repository } from "../../repository.ts";
 
 type Rgb = readonly [red: number, green: number, blue: number];

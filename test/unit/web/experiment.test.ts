@@ -14,9 +14,9 @@ import {
   sizeOf,
   tidy,
   toQuery,
-} from "../../../web/experiment.ts";
-import { parseCount, parseRate, parseSeconds } from "../../../web/quantity.ts";
-import { CHECK_BUDGET, rowsToCheck } from "../../../web/rows.ts";
+} from "../../../web/lib/experiment/experiment.ts";
+import { parseCount, parseRate, parseSeconds } from "../../../web/lib/format/quantity.ts";
+import { CHECK_BUDGET, rowsToCheck } from "../../../web/lib/experiment/rows.ts";
 
 const experiments: fc.Arbitrary<Experiment> = fc.record({
   seed: fc.integer({ min: 0, max: 2 ** 32 - 1 }),

@@ -1,7 +1,7 @@
 // Learn's address and controls, and every chapter at the ends of its sliders.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fromQuery, read } from "../../../web/experiment.ts";
+import { fromQuery, read } from "../../../web/lib/experiment/experiment.ts";
 import { readPlace, writePlace } from "../../../web/views/learn/address.ts";
 import { settled, valuesOf } from "../../../web/views/learn/chapter.ts";
 import { chapters } from "../../../web/views/learn/chapters.ts";

@@ -7,11 +7,11 @@ import path from "node:path";
 import { test } from "node:test";
 import { readTensors } from "../../../engine/cli/tensors.ts";
 import * as engine from "../../../engine/index.ts";
-import { defaults } from "../../../web/experiment.ts";
-import { letterOf, type OwnFiles } from "../../../web/own/data.ts";
-import { settle, sort, type Sorted } from "../../../web/own/intake.ts";
-import { readOwn } from "../../../web/own/tensors.ts";
-import { reportJson } from "../../../web/views/report.ts";
+import { defaults } from "../../../web/lib/experiment/experiment.ts";
+import { letterOf, type OwnFiles } from "../../../web/lib/own/data.ts";
+import { settle, sort, type Sorted } from "../../../web/lib/own/intake.ts";
+import { readOwn } from "../../../web/lib/own/tensors.ts";
+import { reportJson } from "../../../web/views/lab/report.ts";
 
 const { writeNpy, writeSafetensors } = engine;
 const numbers = (...shape: number[]) => engine.seededRows(3, "q", 0, 1, shape.reduce((n, length) => n * length, 1));

@@ -8,7 +8,7 @@ import { choose } from "../../../engine/policy/index.ts";
 import { bordersOf, saysAt, settingOf } from "../../../web/views/planner/borders.ts";
 import { answer, curveLayouts, planned } from "../../../web/views/planner/compute.ts";
 import { csv, planCsv, planJson } from "../../../web/views/planner/exports.ts";
-import { logTicks, place, sayTick, sayTokens, spread, valueAt } from "../../../web/views/planner/plot.ts";
+import { logTicks, place, sayTick, sayTokens, spread, valueAt } from "../../../web/lib/elements/plot.ts";
 import type { Answers } from "../../../web/views/planner/requests.ts";
 import {
   clusterOf,

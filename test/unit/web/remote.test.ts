@@ -40,7 +40,7 @@ import {
 import { layerInput, TP } from "../../../web/views/remote/params.ts";
 import { MOST_BYTES, NotARun, parse, readRun, type RecordedRun, writeRun } from "../../../web/views/remote/record.ts";
 import { decades, passed, worstOf } from "../../../web/views/remote/verification.ts";
-import { defaults as lab } from "../../../web/experiment.ts";
+import { defaults as lab } from "../../../web/lib/experiment/experiment.ts";
 import { repository } from "../../repository.ts";
 
 const complain = await readSchema(() => readFile(repository("cuda-bridge/protocol/messages.schema.json"), "utf8"));

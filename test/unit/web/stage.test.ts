@@ -5,12 +5,12 @@ import test from "node:test";
 import { attendInProcess } from "../../../engine/cluster/in-process.ts";
 import { CpuAttention } from "../../../engine/cpu/attention.ts";
 import { experiment } from "../../experiment.ts";
-import { maskOf, ownerAt, type Report, type Span, type Variant } from "../../../web/engine.ts";
-import { numberSize, onRing, pointOf, sizes } from "../../../web/stage/geometry.ts";
-import { doingAt, hopsAt, motionOf, placesAt } from "../../../web/stage/motion.ts";
-import { Player } from "../../../web/stage/player.ts";
-import { factsOf, Selection, touches } from "../../../web/stage/selection.ts";
-import { imbalance, linksOf, outcomeOf, workOf } from "../../../web/stage/traffic.ts";
+import { maskOf, ownerAt, type Report, type Span, type Variant } from "../../../web/engine/run.ts";
+import { numberSize, onRing, pointOf, sizes } from "../../../web/lib/stage/geometry.ts";
+import { doingAt, hopsAt, motionOf, placesAt } from "../../../web/lib/stage/motion.ts";
+import { Player } from "../../../web/lib/stage/player.ts";
+import { factsOf, Selection, touches } from "../../../web/lib/stage/selection.ts";
+import { imbalance, linksOf, outcomeOf, workOf } from "../../../web/lib/stage/traffic.ts";
 
 /**
  * A run of N ranks as reports tell it: attention of 10 s a hop, transfers of 6 s, each rank a second behind the one

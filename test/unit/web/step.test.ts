@@ -7,8 +7,8 @@ import { Cluster } from "../../../engine/cluster/cluster.ts";
 import { reference } from "../../../engine/reference/attention.ts";
 import { decode, encode } from "../../../engine/tensor/dtype.ts";
 import { seededRows } from "../../../engine/tensor/seeded.ts";
-import { exactHops } from "../../../web/exact.ts";
-import { type Experiment, OFF_GRID } from "../../../web/experiment.ts";
+import { exactHops } from "../../../web/lib/experiment/exact.ts";
+import { type Experiment, OFF_GRID } from "../../../web/lib/experiment/experiment.ts";
 import {
   homeOf,
   KEPT,

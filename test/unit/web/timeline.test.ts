@@ -1,13 +1,13 @@
 // The timeline's arithmetic: ticks, tracks, and what hops cost.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { formatBytes, formatError, formatFlops, formatTime } from "../../../web/format.ts";
-import { hatched, spanKinds, sums, timeKind, timeKinds } from "../../../web/kinds.ts";
-import { all2allOf, hopsOf } from "../../../web/timeline/hops.ts";
-import { layOut } from "../../../web/timeline/layout.ts";
-import { ticks, toSeconds, toX } from "../../../web/timeline/scale.ts";
-import { describe } from "../../../web/timeline/words.ts";
-import type { Span } from "../../../web/engine.ts";
+import { formatBytes, formatError, formatFlops, formatTime } from "../../../web/lib/format/format.ts";
+import { hatched, spanKinds, sums, timeKind, timeKinds } from "../../../web/lib/format/kinds.ts";
+import { all2allOf, hopsOf } from "../../../web/lib/timeline/hops.ts";
+import { layOut } from "../../../web/lib/timeline/layout.ts";
+import { ticks, toSeconds, toX } from "../../../web/lib/timeline/scale.ts";
+import { describe } from "../../../web/lib/timeline/words.ts";
+import type { Span } from "../../../web/engine/run.ts";
 
 const span = (more: Partial<Span>): Span => ({
   rank: 0,

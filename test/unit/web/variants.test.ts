@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readFile } from "node:fs/promises";
 import { readShaders, replaced, sayKernels } from "../../../engine/gpu/shaders.ts";
-import { fingerprint, type KernelVariant, MOST, sayVariant, Variants } from "../../../web/variants.ts";
+import { fingerprint, type KernelVariant, MOST, sayVariant, Variants } from "../../../web/lib/kept-kernels.ts";
 import { changedLines } from "../../../web/views/shaders/changes.ts";
 
 /** localStorage as far as it is used. */

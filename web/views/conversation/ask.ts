@@ -2,9 +2,9 @@
  * Asks a worker of the page for the rows of a turn and for their check against float64, so that the main thread stays
  * free.
  */
-import { askWorker } from "../../ask-worker.ts";
-import type { Check } from "../../check.ts";
-import type { CheckInput } from "../../engine.ts";
+import { askWorker } from "../../lib/ask-worker.ts";
+import type { Check } from "../../lib/experiment/check.ts";
+import type { CheckInput } from "../../engine/run.ts";
 import type { Rows, Settings } from "./model.ts";
 
 /** q `[rows, H, D]`, k and v `[rows, Hkv, D]` of one sequence in a turn. */

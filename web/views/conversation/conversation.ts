@@ -3,14 +3,14 @@
  * timeline.
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
-import { download } from "../../elements/download.ts";
-import { Follow } from "../../elements/follow.ts";
-import { scrolls } from "../../elements/scrolls.ts";
-import { shared } from "../../elements/style.ts";
-import { loadEngine, type Span } from "../../engine.ts";
-import type { Session } from "../../session.ts";
-import "../../timeline/timeline.ts";
-import { labStyle } from "../style.ts";
+import { download } from "../../lib/elements/download.ts";
+import { Follow } from "../../lib/elements/follow.ts";
+import { scrolls } from "../../lib/elements/scrolls.ts";
+import { shared } from "../../lib/elements/style.ts";
+import { loadEngine, type Span } from "../../engine/run.ts";
+import type { Session } from "../../lib/experiment/page-state.ts";
+import "../../lib/timeline/timeline.ts";
+import { labStyle } from "../../lib/elements/view-style.ts";
 import { inspector, stepName } from "./inspector.ts";
 import { allSpans, reportJson, traceTitle } from "./report.ts";
 import "./sentence.ts";

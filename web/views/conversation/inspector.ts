@@ -3,10 +3,10 @@
  * and times.
  */
 import { html, nothing, type TemplateResult } from "lit";
-import { disc } from "../../elements/disc.ts";
-import { formatBytes, formatCount, formatShare, formatTime } from "../../format.ts";
-import { rankColour } from "../../palette.ts";
-import { rankTable, timeTable } from "../result.ts";
+import { disc } from "../../lib/elements/disc.ts";
+import { formatBytes, formatCount, formatShare, formatTime } from "../../lib/format/format.ts";
+import { rankColour } from "../../lib/format/palette.ts";
+import { rankTable, timeTable } from "../../lib/experiment/result.ts";
 import { type Conversation, letter } from "./model.ts";
 import { type Store, turnName } from "./store.ts";
 import type { Done } from "./talk.ts";

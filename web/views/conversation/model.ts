@@ -12,9 +12,9 @@ import {
   names as labNames,
   read as labRead,
   tidy as labTidy,
-} from "../../experiment.ts";
-import { formatCount } from "../../format.ts";
-import { parseCount } from "../../quantity.ts";
+} from "../../lib/experiment/experiment.ts";
+import { formatCount } from "../../lib/format/format.ts";
+import { parseCount } from "../../lib/format/quantity.ts";
 
 /** How prefills go round. Decode is always pass-Q. */
 export type Prefills = "auto" | "pass-kv" | "pass-q";

@@ -1,5 +1,5 @@
 /** What the view gives away as files: the report of every step, and their spans as one trace. */
-import type { Span } from "../../engine.ts";
+import type { Span } from "../../engine/run.ts";
 import { overall, type TalkState } from "./talk.ts";
 import type { Conversation } from "./model.ts";
 

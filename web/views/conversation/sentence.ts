@@ -4,11 +4,11 @@
  */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
-import { badge, badgeStyle } from "../../elements/badge.ts";
-import { Follow } from "../../elements/follow.ts";
-import { sentenceStyle } from "../../elements/sentence.ts";
-import { shared } from "../../elements/style.ts";
-import { backendChoices, choices as labChoices } from "../../experiment.ts";
+import { badge, badgeStyle } from "../../lib/elements/badge.ts";
+import { Follow } from "../../lib/elements/follow.ts";
+import { sentenceStyle } from "../../lib/elements/sentence.ts";
+import { shared } from "../../lib/elements/style.ts";
+import { backendChoices, choices as labChoices } from "../../lib/experiment/experiment.ts";
 import { choices, type Field, names } from "./model.ts";
 import type { Store } from "./store.ts";
 

@@ -1,7 +1,7 @@
 /** The conversation before, during and after its run: what it amounts to, what is under way, and the verdict. */
 import { html, nothing, type TemplateResult } from "lit";
-import { formatBytes, formatCount, formatError } from "../../format.ts";
-import { sayShare, sayWorst } from "../bounds.ts";
+import { formatBytes, formatCount, formatError } from "../../lib/format/format.ts";
+import { sayShare, sayWorst } from "../../lib/experiment/bounds.ts";
 import { lengthsOf, stepsOf } from "./model.ts";
 import type { Store } from "./store.ts";
 import { overall, type TalkState } from "./talk.ts";

@@ -2,8 +2,8 @@
  * The view's state in one place: the conversation as typed, the one that runs, which step is looked at, and the address
  * that reproduces it.
  */
-import type { Backend } from "../../engine.ts";
-import type { Session } from "../../session.ts";
+import type { Backend } from "../../engine/run.ts";
+import type { Session } from "../../lib/experiment/page-state.ts";
 import {
   type Draft,
   type Field,

@@ -2,7 +2,7 @@
  * A conversation as it runs: its session on the ranks, step by step, with what failed and was repaired on the way, and
  * the check of each turn.
  */
-import type { Check, Errors } from "../../check.ts";
+import type { Check, Errors } from "../../lib/experiment/check.ts";
 import {
   type Backend,
   type CacheSession,
@@ -11,12 +11,12 @@ import {
   loadEngine,
   type StepReport,
   type StepResult,
-} from "../../engine.ts";
-import { formatCount } from "../../format.ts";
-import { productsOf } from "../../judge.ts";
-import { type Failure, failureOf } from "../../run.ts";
-import { CHECK_BUDGET } from "../../rows.ts";
-import { variants } from "../../variants.ts";
+} from "../../engine/run.ts";
+import { formatCount } from "../../lib/format/format.ts";
+import { productsOf } from "../../lib/experiment/judge.ts";
+import { type Failure, failureOf } from "../../lib/experiment/run.ts";
+import { CHECK_BUDGET } from "../../lib/experiment/rows.ts";
+import { variants } from "../../lib/kept-kernels.ts";
 import { checkTurn, makeRows, type TurnOutput, type TurnRows } from "./ask.ts";
 import { continues, type Conversation, lengthsOf, rowsOfTurn, type Step, stepsOf } from "./model.ts";
 

@@ -1,9 +1,9 @@
 /** The conversation as a list: each turn with what it says, what its steps were, and what happened on the way. */
 import { html, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
-import "../../elements/scroll.ts";
-import type { Check } from "../../check.ts";
-import { formatBytes, formatCount, formatError, formatShare, formatTime } from "../../format.ts";
+import "../../lib/elements/scroll.ts";
+import type { Check } from "../../lib/experiment/check.ts";
+import { formatBytes, formatCount, formatError, formatShare, formatTime } from "../../lib/format/format.ts";
 import { letter, type PartDraft, place, presets, type Step, stepsOf, turnsText } from "./model.ts";
 import { type Store, turnName } from "./store.ts";
 import type { Done, Incident } from "./talk.ts";

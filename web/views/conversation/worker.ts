@@ -2,8 +2,8 @@
  * A worker for the long arithmetic of a conversation: makes the seeded rows of a turn, and compares what came of them
  * with float64.
  */
-import { type CheckInput, loadEngine } from "../../engine.ts";
-import { judge } from "../../judge.ts";
+import { type CheckInput, loadEngine } from "../../engine/run.ts";
+import { judge } from "../../lib/experiment/judge.ts";
 import { firstRow, type Request, type Response, type TurnRows } from "./ask.ts";
 
 const reply = (message: Response, transfer: Transferable[] = []) => postMessage(message, { transfer });

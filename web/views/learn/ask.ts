@@ -1,5 +1,5 @@
 /** Asks Learn's worker. A newer question of a name takes the place of an older one; the last answer is kept. */
-import { askWorker } from "../../ask-worker.ts";
+import { askWorker } from "../../lib/ask-worker.ts";
 import { last } from "./memo.ts";
 import type { Slow, SlowRequest, SlowResponse } from "./models/slow.ts";
 

@@ -4,8 +4,8 @@
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
-import { scrolls } from "../../elements/scrolls.ts";
-import { shared } from "../../elements/style.ts";
+import { scrolls } from "../../lib/elements/scrolls.ts";
+import { shared } from "../../lib/elements/style.ts";
 import { readPlace, writePlace } from "./address.ts";
 import { fromWorker } from "./ask.ts";
 import { type AnyState, type Control, type Page, settled, valuesOf } from "./chapter.ts";

@@ -10,7 +10,7 @@ import {
   sweep,
 } from "../../../engine/plan/index.ts";
 import { chromeTrace, InputError } from "../../../engine/index.ts";
-import type { Span, Variant } from "../../engine.ts";
+import type { Span, Variant } from "../../engine/run.ts";
 import type { Answers, Curve, Curves, Grid, PaperPoint, Planned, Request, Simulated } from "./requests.ts";
 import { clusterOf, inputOf, MAP, onPaper, type Question } from "./state.ts";
 

@@ -3,15 +3,15 @@
  * paper's points.
  */
 import { html, LitElement, nothing, svg, type TemplateResult } from "lit";
-import { download } from "../../elements/download.ts";
-import { savePicture, svgText } from "../../elements/picture.ts";
-import "../../elements/scroll.ts";
-import { shared } from "../../elements/style.ts";
-import { Width } from "../../elements/width.ts";
-import { formatCount, formatTime } from "../../format.ts";
+import { download } from "../../lib/elements/download.ts";
+import { savePicture, svgText } from "../../lib/elements/picture.ts";
+import "../../lib/elements/scroll.ts";
+import { shared } from "../../lib/elements/style.ts";
+import { Width } from "../../lib/elements/width.ts";
+import { formatCount, formatTime } from "../../lib/format/format.ts";
 import { chartStyle } from "./chart-style.ts";
 import { csv } from "./exports.ts";
-import { axes, type LogScale, path, place, sayTick, sayTokens, spread } from "./plot.ts";
+import { axes, type LogScale, path, place, sayTick, sayTokens, spread } from "../../lib/elements/plot.ts";
 import type { Curve, CurvePoint, Curves, PaperPoint } from "./requests.ts";
 import type { Question } from "./state.ts";
 import { sayError, sayVariant } from "./words.ts";

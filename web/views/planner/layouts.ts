@@ -1,8 +1,8 @@
 /** What else there is: every layout up to a number of GPUs, what fits, and which are worth their GPUs. */
 import { html, type TemplateResult } from "lit";
 import type { Sweep, SweepRow } from "../../../engine/plan/index.ts";
-import "../../elements/scroll.ts";
-import { formatBytes, formatShare, formatTime } from "../../format.ts";
+import "../../lib/elements/scroll.ts";
+import { formatBytes, formatShare, formatTime } from "../../lib/format/format.ts";
 import type { Question } from "./state.ts";
 import { sayVariant } from "./words.ts";
 

@@ -4,17 +4,17 @@
  */
 import { html, LitElement, nothing, svg, type SVGTemplateResult, type TemplateResult } from "lit";
 import { NEAR_TIE, type PaperReport, TABLE_4 } from "../../../engine/plan/index.ts";
-import { download } from "../../elements/download.ts";
-import { savePicture, svgText } from "../../elements/picture.ts";
-import "../../elements/scroll.ts";
-import { shared } from "../../elements/style.ts";
-import { Width } from "../../elements/width.ts";
-import { formatCount, formatShare, formatTime } from "../../format.ts";
+import { download } from "../../lib/elements/download.ts";
+import { savePicture, svgText } from "../../lib/elements/picture.ts";
+import "../../lib/elements/scroll.ts";
+import { shared } from "../../lib/elements/style.ts";
+import { Width } from "../../lib/elements/width.ts";
+import { formatCount, formatShare, formatTime } from "../../lib/format/format.ts";
 import { type Border, bordersOf, ruleNames, saysAt } from "./borders.ts";
 import { chartStyle } from "./chart-style.ts";
 import { sample } from "./context-chart.ts";
 import { csv } from "./exports.ts";
-import { axes, type LogScale, path, place, sayTokens, valueAt } from "./plot.ts";
+import { axes, type LogScale, path, place, sayTokens, valueAt } from "../../lib/elements/plot.ts";
 import type { Grid } from "./requests.ts";
 import { MAP, MOST, onPaper, type Question } from "./state.ts";
 import { sayError, sayVariant } from "./words.ts";

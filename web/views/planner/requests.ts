@@ -3,8 +3,8 @@
  * ask can be cancelled.
  */
 import type { PaperReport, Plan, Sweep } from "../../../engine/plan/index.ts";
-import { askWorker } from "../../ask-worker.ts";
-import type { Span, Variant } from "../../engine.ts";
+import { askWorker } from "../../lib/ask-worker.ts";
+import type { Span, Variant } from "../../engine/run.ts";
 import type { Question } from "./state.ts";
 
 /** One variant of the step in question, with the spans of one layer. */

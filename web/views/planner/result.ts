@@ -1,10 +1,10 @@
 /** What came out of a plan: the time, the variant and why, where the time goes, what fits in memory. */
 import { html, nothing, type TemplateResult } from "lit";
 import type { Memory, Plan } from "../../../engine/plan/index.ts";
-import "../../elements/scroll.ts";
-import { swatchOf } from "../../elements/swatch.ts";
-import { formatBytes, formatCount, formatShare, formatTime } from "../../format.ts";
-import type { TimeKind } from "../../kinds.ts";
+import "../../lib/elements/scroll.ts";
+import { swatchOf } from "../../lib/elements/swatch.ts";
+import { formatBytes, formatCount, formatShare, formatTime } from "../../lib/format/format.ts";
+import type { TimeKind } from "../../lib/format/kinds.ts";
 import type { Planned } from "./requests.ts";
 import type { Question } from "./state.ts";
 import { kinds, sayRate, sayVariant } from "./words.ts";

@@ -9,9 +9,9 @@ import {
   MODELS,
   type PlanInput,
 } from "../../../engine/plan/index.ts";
-import type { Variant } from "../../engine.ts";
-import { formatCount } from "../../format.ts";
-import { parseCount } from "../../quantity.ts";
+import type { Variant } from "../../engine/run.ts";
+import { formatCount } from "../../lib/format/format.ts";
+import { parseCount } from "../../lib/format/quantity.ts";
 
 /** A question that can be planned. Names are those of the engine's tables. */
 export interface Question {

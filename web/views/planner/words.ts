@@ -1,8 +1,8 @@
 /** How the planner's figures are said. */
 import type { Breakdown } from "../../../engine/plan/index.ts";
-import type { Variant } from "../../engine.ts";
-import { formatCount, formatFlops } from "../../format.ts";
-import type { TimeKind } from "../../kinds.ts";
+import type { Variant } from "../../engine/run.ts";
+import { formatCount, formatFlops } from "../../lib/format/format.ts";
+import type { TimeKind } from "../../lib/format/kinds.ts";
 import type { Question } from "./state.ts";
 
 /** "pass-KV" or "pass-Q". */

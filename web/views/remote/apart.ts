@@ -1,5 +1,5 @@
 /** How far two figures are apart. */
-import { formatCount } from "../../format.ts";
+import { formatCount } from "../../lib/format/format.ts";
 
 /**
  * How much more one figure is than another, as a share: 0.1 is 10 % more. Undefined where there is nothing to compare

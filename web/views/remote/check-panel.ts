@@ -1,6 +1,6 @@
 /** The GPU check's document: its bars first, then every figure as a table, then what was left out. */
 import { html, nothing, type TemplateResult } from "lit";
-import "../../elements/scroll.ts";
+import "../../lib/elements/scroll.ts";
 import type { Bar, CheckDocument, Figures } from "./check-document.ts";
 
 /** All of it. */

@@ -14,8 +14,8 @@ import {
   type Plan,
   plan,
 } from "../../../engine/plan/index.ts";
-import type { Span, Variant } from "../../engine.ts";
-import { formatCount } from "../../format.ts";
+import type { Span, Variant } from "../../engine/run.ts";
+import { formatCount } from "../../lib/format/format.ts";
 import type { Experiment } from "./model.ts";
 import type { LayerReport, LayerTerm } from "./layer-report.ts";
 import { SMALL_MODEL, TP } from "./params.ts";

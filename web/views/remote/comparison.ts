@@ -1,12 +1,12 @@
 /** Measured beside planned beside the paper, as a table a variant. */
 import { html, nothing, type TemplateResult } from "lit";
 import { ACCELERATORS } from "../../../engine/plan/index.ts";
-import "../../elements/scroll.ts";
-import { formatTime } from "../../format.ts";
+import "../../lib/elements/scroll.ts";
+import { formatTime } from "../../lib/format/format.ts";
 import { sayRate, sayVariant } from "../planner/words.ts";
 import { apart, sayApart } from "./apart.ts";
 import type { Comparison, Figure } from "./compare.ts";
-import type { Variant } from "../../engine.ts";
+import type { Variant } from "../../engine/run.ts";
 
 /** What the tables need to know besides their figures. */
 export interface Against {

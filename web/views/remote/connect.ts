@@ -1,9 +1,9 @@
 /** The connection: address and token, and what became of the last attempt. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
-import { Follow } from "../../elements/follow.ts";
-import { shared } from "../../elements/style.ts";
-import { labStyle } from "../style.ts";
+import { Follow } from "../../lib/elements/follow.ts";
+import { shared } from "../../lib/elements/style.ts";
+import { labStyle } from "../../lib/elements/view-style.ts";
 import { sayMachine } from "./machine.ts";
 import type { Store } from "./store.ts";
 

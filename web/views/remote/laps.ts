@@ -1,6 +1,6 @@
 /** A variant's run: where it stands, its figures, and the rows of it that this page recomputed. */
 import { html, nothing, type TemplateResult } from "lit";
-import { formatCount, formatError, formatTime } from "../../format.ts";
+import { formatCount, formatError, formatTime } from "../../lib/format/format.ts";
 import { type Experiment, sayExperiment } from "./model.ts";
 import { rowsChart } from "./rows-chart.ts";
 import type { LiveLap } from "./runner.ts";

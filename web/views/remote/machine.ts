@@ -1,7 +1,7 @@
 /** What the machine is: devices, memory, versions, processes, its kernels with their self-check, its limits. */
 import { html, nothing, type TemplateResult } from "lit";
-import "../../elements/scroll.ts";
-import { formatBytes, formatCount, formatError } from "../../format.ts";
+import "../../lib/elements/scroll.ts";
+import { formatBytes, formatCount, formatError } from "../../lib/format/format.ts";
 import type { Facts, Limits } from "./bridge.ts";
 
 /** Devices alike, counted: "8 × NVIDIA H200", or "CPU, 4 processes over gloo". */

@@ -2,10 +2,10 @@
  * What is asked of a remote machine: its fields as typed, their check, the presets, and their form in the page's
  * address.
  */
-import type { DType, Link, Variant } from "../../engine.ts";
-import type { Experiment as LabExperiment } from "../../experiment.ts";
-import { formatCount, formatRate, formatSeconds } from "../../format.ts";
-import { parseCount, parseRate, parseSeconds } from "../../quantity.ts";
+import type { DType, Link, Variant } from "../../engine/run.ts";
+import type { Experiment as LabExperiment } from "../../lib/experiment/experiment.ts";
+import { formatCount, formatRate, formatSeconds } from "../../lib/format/format.ts";
+import { parseCount, parseRate, parseSeconds } from "../../lib/format/quantity.ts";
 
 /** One attention, or one GPU's share of a transformer layer around it. */
 export type Work = "attend" | "layer";

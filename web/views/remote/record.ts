@@ -2,7 +2,7 @@
  * A run as a file: what was asked, what the machine was, what came back, what this page verified; and the check of a
  * file before it is shown.
  */
-import type { Span, Variant } from "../../engine.ts";
+import type { Span, Variant } from "../../engine/run.ts";
 import type { Facts } from "./bridge.ts";
 import { draftOf, type Experiment, read } from "./model.ts";
 import type { Verification, VerifiedRow } from "./verification.ts";

@@ -3,16 +3,16 @@
  * figures planned and printed.
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
-import { download } from "../../elements/download.ts";
-import { Follow } from "../../elements/follow.ts";
-import { scrolls } from "../../elements/scrolls.ts";
-import { shared } from "../../elements/style.ts";
-import { loadEngine, type Span, type Variant } from "../../engine.ts";
-import { formatBytes, formatCount, formatFlops, formatShare } from "../../format.ts";
-import type { Session } from "../../session.ts";
-import "../../timeline/timeline.ts";
+import { download } from "../../lib/elements/download.ts";
+import { Follow } from "../../lib/elements/follow.ts";
+import { scrolls } from "../../lib/elements/scrolls.ts";
+import { shared } from "../../lib/elements/style.ts";
+import { loadEngine, type Span, type Variant } from "../../engine/run.ts";
+import { formatBytes, formatCount, formatFlops, formatShare } from "../../lib/format/format.ts";
+import type { Session } from "../../lib/experiment/page-state.ts";
+import "../../lib/timeline/timeline.ts";
 import { sayVariant } from "../planner/words.ts";
-import { labStyle } from "../style.ts";
+import { labStyle } from "../../lib/elements/view-style.ts";
 import { checkPanel } from "./check-panel.ts";
 import type { Comparison } from "./compare.ts";
 import { RingsideRemoteConnect } from "./connect.ts";

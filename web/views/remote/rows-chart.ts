@@ -3,8 +3,8 @@
  * float64.
  */
 import { html, nothing, svg, type TemplateResult } from "lit";
-import "../../elements/scroll.ts";
-import { formatCount, formatError } from "../../format.ts";
+import "../../lib/elements/scroll.ts";
+import { formatCount, formatError } from "../../lib/format/format.ts";
 import { decades, type Verification, worstOf } from "./verification.ts";
 
 const height = 128;

@@ -2,7 +2,7 @@
  * One job at a time on the machine: each variant's call, its spans as they come, then the rows that this page
  * recomputes.
  */
-import type { Span, Variant } from "../../engine.ts";
+import type { Span, Variant } from "../../engine/run.ts";
 import { type Facts, loadClient, type Remote, type Row, type RowCheck } from "./bridge.ts";
 import { type Failure, runFailure } from "./failure.ts";
 import { type Experiment, variantsOf } from "./model.ts";

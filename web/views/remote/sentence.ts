@@ -4,10 +4,10 @@
  */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
-import { badgeStyle } from "../../elements/badge.ts";
-import { Follow } from "../../elements/follow.ts";
-import { sentenceStyle } from "../../elements/sentence.ts";
-import { shared } from "../../elements/style.ts";
+import { badgeStyle } from "../../lib/elements/badge.ts";
+import { Follow } from "../../lib/elements/follow.ts";
+import { sentenceStyle } from "../../lib/elements/sentence.ts";
+import { shared } from "../../lib/elements/style.ts";
 import { sayMachine } from "./machine.ts";
 import { choices, type Field, names, presets, same, withPreset } from "./model.ts";
 import type { Store } from "./store.ts";

@@ -1,7 +1,7 @@
 /** How a worker is started: one command to copy. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
-import { shared } from "../../elements/style.ts";
-import { labStyle } from "../style.ts";
+import { shared } from "../../lib/elements/style.ts";
+import { labStyle } from "../../lib/elements/view-style.ts";
 import { startCommand } from "./address.ts";
 
 /** `<ringside-remote-start>`. */

@@ -2,7 +2,7 @@
  * The view's state in one place: the experiment as typed, the connection, the run under way, what is shown, and the
  * address that reproduces it.
  */
-import type { Session } from "../../session.ts";
+import type { Session } from "../../lib/experiment/page-state.ts";
 import type { Failure } from "./failure.ts";
 import { type Link as Wire, Linking } from "./linking.ts";
 import {

@@ -4,7 +4,7 @@
  */
 import type { CaseResult } from "../../../engine/bench/grid.ts";
 import type { Message, TrialTime } from "../../../engine/bench/trial.ts";
-import type { AdapterFacts } from "../../engine.ts";
+import type { AdapterFacts } from "../../engine/run.ts";
 
 /** The steps of a trial, in order. */
 export const phases = ["compile", "check", "time"] as const;

@@ -19,7 +19,7 @@ import {
 import { css, html, LitElement, type PropertyValues, type TemplateResult } from "lit";
 import type { Message } from "../../../engine/bench/trial.ts";
 import { SPECIALISED } from "../../../engine/gpu/reflect.ts";
-import { shared } from "../../elements/style.ts";
+import { shared } from "../../lib/elements/style.ts";
 import { changedLines } from "./changes.ts";
 import { wgsl } from "./wgsl.ts";
 

@@ -2,8 +2,8 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { roleOf } from "../../../engine/bench/texts.ts";
-import { formatError } from "../../format.ts";
-import { fingerprint, type KernelVariant, MOST, type Variants } from "../../variants.ts";
+import { formatError } from "../../lib/format/format.ts";
+import { fingerprint, type KernelVariant, MOST, type Variants } from "../../lib/kept-kernels.ts";
 import type { Store } from "./store.ts";
 
 /** What the table asks for. */

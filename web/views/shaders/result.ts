@@ -5,8 +5,8 @@
 import { html, nothing, type TemplateResult } from "lit";
 import type { Repeats } from "../../../engine/bench/stats.ts";
 import type { Message } from "../../../engine/bench/trial.ts";
-import "../../elements/scroll.ts";
-import { formatError, formatTime } from "../../format.ts";
+import "../../lib/elements/scroll.ts";
+import { formatError, formatTime } from "../../lib/format/format.ts";
 import { type Device, PATIENCE, type Phase, phases } from "./ask.ts";
 import type { Store, Trial } from "./store.ts";
 

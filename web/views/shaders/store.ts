@@ -5,8 +5,8 @@
 import type { CaseResult } from "../../../engine/bench/grid.ts";
 import { isRun, readTexts, tileKernelOfAll } from "../../../engine/bench/texts.ts";
 import type { Message, TrialTime } from "../../../engine/bench/trial.ts";
-import { probeAdapter } from "../../adapter.ts";
-import { fingerprint, type KernelVariant, type Variants } from "../../variants.ts";
+import { probeAdapter } from "../../lib/adapter.ts";
+import { fingerprint, type KernelVariant, type Variants } from "../../lib/kept-kernels.ts";
 import { Bench, type Device, type Phase } from "./ask.ts";
 
 /** A trial of a text: under way, or how it ended. */

@@ -1,7 +1,7 @@
 /** What a text declares, as tables: what the host binds, what is constant, what a workgroup shares. */
 import { html, nothing, type TemplateResult } from "lit";
 import type { Declarations } from "../../../engine/gpu/reflect.ts";
-import "../../elements/scroll.ts";
+import "../../lib/elements/scroll.ts";
 
 /** All of them; `go` shows a line of the text. */
 export function declarationTables(

@@ -3,8 +3,8 @@
  * is from its end.
  */
 import { html, svg, type SVGTemplateResult, type TemplateResult } from "lit";
-import { formatError, formatShare } from "../../format.ts";
-import { rankColour } from "../../palette.ts";
+import { formatError, formatShare } from "../../lib/format/format.ts";
+import { rankColour } from "../../lib/format/palette.ts";
 import type { MergeStory } from "./model.ts";
 
 const ROW = 28;

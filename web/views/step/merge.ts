@@ -1,7 +1,7 @@
 /** The merge inspector: one token and head from hop to hop, beside float64, and what the wire's type costs. */
 import { html, nothing, type TemplateResult } from "lit";
-import { disc } from "../../elements/disc.ts";
-import { formatCount, formatError, formatShare } from "../../format.ts";
+import { disc } from "../../lib/elements/disc.ts";
+import { formatCount, formatError, formatShare } from "../../lib/format/format.ts";
 import { mergeFigure } from "./figure.ts";
 import { type MergeHop, mergeStory, sayF32, sayF64, type Walk } from "./model.ts";
 import { DIMS } from "./rank.ts";

@@ -2,9 +2,9 @@
  * A run that halts, as arithmetic: its stages, where each rank stands, and what a token's partial results come to hop
  * by hop.
  */
-import type { Halt, KeyRun, Made } from "../../engine.ts";
-import type { ExactHop, ExactRow } from "../../exact.ts";
-import type { Experiment } from "../../experiment.ts";
+import type { Halt, KeyRun, Made } from "../../engine/run.ts";
+import type { ExactHop, ExactRow } from "../../lib/experiment/exact.ts";
+import type { Experiment } from "../../lib/experiment/experiment.ts";
 
 /** A place at which ranks halt. */
 export interface Stage {

@@ -1,8 +1,8 @@
 /** One rank at one halt: what it holds, what it has sent and awaits, and its partial result. */
 import { html, nothing, type TemplateResult } from "lit";
-import { disc } from "../../elements/disc.ts";
-import type { Halt, Held, Made, Message } from "../../engine.ts";
-import { formatCount } from "../../format.ts";
+import { disc } from "../../lib/elements/disc.ts";
+import type { Halt, Held, Made, Message } from "../../engine/run.ts";
+import { formatCount } from "../../lib/format/format.ts";
 import { headOf, sayF32, sayRuns, standing, waitsFor, type Walk } from "./model.ts";
 import type { Stepper } from "./stepper.ts";
 

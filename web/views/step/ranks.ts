@@ -1,7 +1,7 @@
 /** All ranks at a glance: a row a rank, a column a stage, a mark where it halted and whose chunk it read there. */
 import { html, nothing, type TemplateResult } from "lit";
-import { disc } from "../../elements/disc.ts";
-import "../../elements/scroll.ts";
+import { disc } from "../../lib/elements/disc.ts";
+import "../../lib/elements/scroll.ts";
 import { standing, waitsFor, type Walk } from "./model.ts";
 import type { Stepper } from "./stepper.ts";
 

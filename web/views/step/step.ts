@@ -3,14 +3,14 @@
  * token's partial results merge.
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
-import { Follow } from "../../elements/follow.ts";
-import { shared } from "../../elements/style.ts";
-import type { Experiment } from "../../experiment.ts";
-import { formatBytes, formatCount } from "../../format.ts";
-import type { Session } from "../../session.ts";
-import { failed, progress } from "../lab-states.ts";
-import { verdict } from "../result.ts";
-import { labStyle } from "../style.ts";
+import { Follow } from "../../lib/elements/follow.ts";
+import { shared } from "../../lib/elements/style.ts";
+import type { Experiment } from "../../lib/experiment/experiment.ts";
+import { formatBytes, formatCount } from "../../lib/format/format.ts";
+import type { Session } from "../../lib/experiment/page-state.ts";
+import { failed, progress } from "../../lib/experiment/states.ts";
+import { verdict } from "../../lib/experiment/result.ts";
+import { labStyle } from "../../lib/elements/view-style.ts";
 import { mergeInspector } from "./merge.ts";
 import { KEPT, partialBytes, standing, type Walk } from "./model.ts";
 import { rankInspector } from "./rank.ts";

@@ -1,13 +1,13 @@
 /**
  * Lets the ranks of a halting run go on, keeps what they tell, and knows which rank, hop, token and head are looked at.
  */
-import { exactPartials } from "../../check.ts";
-import type { Halt } from "../../engine.ts";
-import type { ExactHop } from "../../exact.ts";
-import type { Experiment } from "../../experiment.ts";
-import type { OwnData } from "../../own/data.ts";
-import type { Halting } from "../../run.ts";
-import type { Session } from "../../session.ts";
+import { exactPartials } from "../../lib/experiment/check.ts";
+import type { Halt } from "../../engine/run.ts";
+import type { ExactHop } from "../../lib/experiment/exact.ts";
+import type { Experiment } from "../../lib/experiment/experiment.ts";
+import type { OwnData } from "../../lib/own/data.ts";
+import type { Halting } from "../../lib/experiment/run.ts";
+import type { Session } from "../../lib/experiment/page-state.ts";
 import { homeOf, keysByHop, stagesOf, standing, type Walk, watchOf } from "./model.ts";
 
 /** What is looked at. */

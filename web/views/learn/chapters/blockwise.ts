@@ -1,11 +1,11 @@
 /** Chapter 2: attention block by block. */
 import { html, svg, type TemplateResult } from "lit";
-import { formatBytes, formatCount, formatFlops, formatShare } from "../../../format.ts";
+import { formatBytes, formatCount, formatFlops, formatShare } from "../../../lib/format/format.ts";
 import { type Chapter, range, slider, v } from "../chapter.ts";
 import { type Blocks, blocks } from "../models/blocks.ts";
 import { inLab } from "../onward.ts";
 import { say } from "../say.ts";
-import "../../../elements/scroll.ts";
+import "../../../lib/elements/scroll.ts";
 
 const controls = {
   tokens: slider("Tokens T", [16, 24, 32, 48, 64], 32),

@@ -1,9 +1,9 @@
 /** Chapter 7: decode and conversations. */
 import { html, type TemplateResult } from "lit";
 import { TABLE_7 } from "../../../../engine/plan/index.ts";
-import { formatCount, formatError, formatTime } from "../../../format.ts";
-import { onRankColour, rankColour } from "../../../palette.ts";
-import "../../../elements/scroll.ts";
+import { formatCount, formatError, formatTime } from "../../../lib/format/format.ts";
+import { onRankColour, rankColour } from "../../../lib/format/palette.ts";
+import "../../../lib/elements/scroll.ts";
 import { type Chapter, range, slider, v } from "../chapter.ts";
 import { CONTEXT, type Room } from "../models/capacity.ts";
 import { TP } from "../models/cluster.ts";

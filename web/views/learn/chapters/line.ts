@@ -1,6 +1,6 @@
 /** A line of values on a logarithmic scale, with borders and the reader's own place on it. */
 import { html, type TemplateResult } from "lit";
-import { type LogScale, place } from "../../planner/plot.ts";
+import { type LogScale, place } from "../../../lib/elements/plot.ts";
 
 /** A border on the line. */
 export interface Border {

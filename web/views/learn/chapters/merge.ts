@@ -1,13 +1,13 @@
 /** Chapter 3: merging partial results. */
 import { html } from "lit";
-import { formatCount, formatError, formatShare } from "../../../format.ts";
-import { onRankColour, rankColour } from "../../../palette.ts";
+import { formatCount, formatError, formatShare } from "../../../lib/format/format.ts";
+import { onRankColour, rankColour } from "../../../lib/format/palette.ts";
 import { type Chapter, choice, range, slider, v } from "../chapter.ts";
 import { COUNTS, LONG, type Merging, merging, ROWS, type Stored, TOKENS } from "../models/merge.ts";
 import { D } from "../models/small.ts";
 import { inLab } from "../onward.ts";
 import { plural, say, times } from "../say.ts";
-import "../../../elements/scroll.ts";
+import "../../../lib/elements/scroll.ts";
 
 const controls = {
   parts: slider("Parts of the keys", [2, 3, 4, 6, 8], 4),

@@ -1,9 +1,16 @@
 /** Chapter 5: the ring, pass-KV. */
 import { html } from "lit";
 import { exposure, hiddenKv } from "../../../../engine/policy/index.ts";
-import { formatBytes, formatCount, formatError, formatRate, formatShare, formatTime } from "../../../format.ts";
-import "../../../elements/scroll.ts";
-import "../../../timeline/timeline.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatError,
+  formatRate,
+  formatShare,
+  formatTime,
+} from "../../../lib/format/format.ts";
+import "../../../lib/elements/scroll.ts";
+import "../../../lib/timeline/timeline.ts";
 import { type Chapter, choice, range, slider, v } from "../chapter.ts";
 import { last } from "../memo.ts";
 import { settingOf, type Simulated, simulated } from "../models/cluster.ts";

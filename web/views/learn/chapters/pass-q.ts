@@ -1,9 +1,9 @@
 /** Chapter 6: pass-Q, and when. */
 import { html } from "lit";
 import { TABLE_4 } from "../../../../engine/plan/index.ts";
-import { formatBytes, formatCount, formatError, formatShare, formatTime } from "../../../format.ts";
-import "../../../elements/scroll.ts";
-import "../../../timeline/timeline.ts";
+import { formatBytes, formatCount, formatError, formatShare, formatTime } from "../../../lib/format/format.ts";
+import "../../../lib/elements/scroll.ts";
+import "../../../lib/timeline/timeline.ts";
 import { type Chapter, choice, range, slider, v } from "../chapter.ts";
 import { last } from "../memo.ts";
 import { type Versus, versus } from "../models/cluster.ts";

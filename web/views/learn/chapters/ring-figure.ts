@@ -1,6 +1,6 @@
 /** The ring at one hop: ranks in a circle, each with the chunk that visits it. */
 import { html, svg, type TemplateResult } from "lit";
-import { onRankColour, rankColour } from "../../../palette.ts";
+import { onRankColour, rankColour } from "../../../lib/format/palette.ts";
 import type { Meeting } from "../models/ring.ts";
 
 const R = 112;

@@ -1,12 +1,12 @@
 /** Chapter 4: who holds which token, and who computes what. */
 import { html, nothing, svg, type TemplateResult } from "lit";
-import { formatCount, formatFlops, formatShare } from "../../../format.ts";
-import { onRankColour, rankColour } from "../../../palette.ts";
+import { formatCount, formatFlops, formatShare } from "../../../lib/format/format.ts";
+import { onRankColour, rankColour } from "../../../lib/format/palette.ts";
 import { type Chapter, range, slider, v } from "../chapter.ts";
 import { held, type Layout, type Sharding, sharding } from "../models/shards.ts";
 import { inLab } from "../onward.ts";
 import { plural, say, times } from "../say.ts";
-import "../../../elements/scroll.ts";
+import "../../../lib/elements/scroll.ts";
 
 const controls = {
   ranks: slider("Ranks N", range(2, 8), 4),

@@ -4,7 +4,7 @@ import { type Chapter, range, slider, v } from "../chapter.ts";
 import { type Read, type RunningSoftmax, runningSoftmax } from "../models/softmax.ts";
 import { inLab } from "../onward.ts";
 import { say } from "../say.ts";
-import "../../../elements/scroll.ts";
+import "../../../lib/elements/scroll.ts";
 
 const KEYS = 8;
 const controls = {

@@ -2,7 +2,7 @@
 import { findCluster, findModel } from "../../../../engine/plan/index.ts";
 import { type RankTime, simulateRing } from "../../../../engine/plan/simulate.ts";
 import { type Choice, choose, exposure, type Setting } from "../../../../engine/policy/index.ts";
-import type { Span, Variant } from "../../../engine.ts";
+import type { Span, Variant } from "../../../engine/run.ts";
 
 const model = findModel("llama3-405b");
 /** GPUs of a host, which is one context-parallel rank of eight rings. */

@@ -9,7 +9,7 @@ import { runStep } from "../../../../engine/rank/run.ts";
 import { reference } from "../../../../engine/reference/attention.ts";
 import { type RankChunk, rankChunk } from "../../../../engine/ring/chunk.ts";
 import { Recorder } from "../../../../engine/trace/clock.ts";
-import type { Variant } from "../../../engine.ts";
+import type { Variant } from "../../../engine/run.ts";
 import { D, shapeOf, small } from "./small.ts";
 
 /** One step of the conversation. */

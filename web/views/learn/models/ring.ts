@@ -5,7 +5,7 @@ import { shard } from "../../../../engine/layout/shards.ts";
 import { visibility } from "../../../../engine/layout/visibility.ts";
 import { reference } from "../../../../engine/reference/attention.ts";
 import { type Difference, difference } from "../../../../engine/reference/error.ts";
-import type { Variant } from "../../../engine.ts";
+import type { Variant } from "../../../engine/run.ts";
 import { copyOf, D, type Small, small } from "./small.ts";
 
 /** What a rank did at a hop. */

@@ -1,0 +1,152 @@
+/** Asks a worker of the page for inputs and for the check against float64, so that the main thread stays free. */
+import type { AttendResult, CheckInput, KeyRun } from "../../engine/run.ts";
+import type { ExactHop } from "./exact.ts";
+import type { Experiment } from "./experiment.ts";
+import { productsOf } from "./judge.ts";
+import type { OwnFacts, OwnFiles } from "../own/data.ts";
+
+/** Q, K and V of an experiment. */
+export interface Inputs {
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+}
+
+/**
+ * Largest and root-mean-square absolute error,
+ * and the largest share that an element uses of what rounding allows it: above 1, it is wrong.
+ */
+export interface Errors {
+  readonly max: number;
+  readonly rms: number;
+  readonly share: number;
+}
+
+/** One element: of row `row` of Q, and of O its column. `expected` is float64's, of the values that were sent. */
+export interface Worst {
+  readonly tensor: "O" | "LSE";
+  readonly row: number;
+  readonly head: number;
+  readonly column?: number;
+  readonly found: number;
+  readonly expected: number;
+  readonly allowed: number;
+}
+
+/** How far O and LSE lie from float64 attention of the same inputs. */
+export interface Check {
+  readonly out: Errors;
+  readonly lse: Errors;
+  /** The bound of an element, in words. */
+  readonly tolerance: string;
+  /** True if every element checked is within its bound. */
+  readonly passed: boolean;
+  /** The element that uses the largest share of its bound. */
+  readonly worst: Worst;
+  /** Rows of O and LSE that were checked, of how many. */
+  readonly rows: number;
+  readonly of: number;
+}
+
+/** What the worker is asked. */
+export type Request =
+  | { readonly kind: "read"; readonly files: OwnFiles }
+  | { readonly kind: "inputs"; readonly experiment: Experiment; readonly files?: OwnFiles }
+  | {
+    readonly kind: "check";
+    readonly experiment: Experiment;
+    readonly files?: OwnFiles;
+    readonly out: Float32Array;
+    readonly lse: Float32Array;
+    readonly products: CheckInput["products"];
+  }
+  | {
+    readonly kind: "partials";
+    readonly experiment: Experiment;
+    readonly files?: OwnFiles;
+    readonly row: number;
+    readonly hops: readonly (readonly KeyRun[])[];
+  };
+
+/** What it answers. */
+export type Response =
+  | { readonly kind: "read"; readonly facts: OwnFacts }
+  | { readonly kind: "inputs"; readonly inputs: Inputs; readonly underflows: readonly string[] }
+  | { readonly kind: "progress"; readonly done: number; readonly total: number }
+  | { readonly kind: "checked"; readonly check: Check }
+  | { readonly kind: "partials"; readonly hops: readonly ExactHop[] }
+  | { readonly kind: "failed"; readonly name: string; readonly message: string };
+
+type Progress = (done: number, total: number) => void;
+
+/** What the visitor's files hold; errors are the engine's InputErrors. */
+export async function readFiles(files: OwnFiles, signal: AbortSignal): Promise<OwnFacts> {
+  const answer = await ask({ kind: "read", files }, signal);
+  return (answer as Extract<Response, { kind: "read" }>).facts;
+}
+
+/**
+ * The Q, K and V of an experiment, seeded or from files; and a line for each of them that the wire's type underflows.
+ */
+export async function makeInputs(
+  experiment: Experiment,
+  files: OwnFiles | undefined,
+  signal: AbortSignal,
+): Promise<{ readonly inputs: Inputs; readonly underflows: readonly string[] }> {
+  const answer = await ask({ kind: "inputs", experiment, files }, signal);
+  return answer as Extract<Response, { kind: "inputs" }>;
+}
+
+/** Compares O and LSE with float64 attention of the experiment's inputs. */
+export async function checkResult(
+  experiment: Experiment,
+  files: OwnFiles | undefined,
+  { out, lse, report }: AttendResult,
+  signal: AbortSignal,
+  onProgress: Progress,
+): Promise<Check> {
+  const answer = await ask(
+    { kind: "check", experiment, files, out, lse, products: productsOf(report.kernel) },
+    signal,
+    onProgress,
+  );
+  return (answer as Extract<Response, { kind: "checked" }>).check;
+}
+
+/** Float64 partials of one row of Q, hop by hop, over the keys that each hop adds. */
+export async function exactPartials(
+  experiment: Experiment,
+  files: OwnFiles | undefined,
+  row: number,
+  hops: readonly (readonly KeyRun[])[],
+  signal: AbortSignal,
+): Promise<readonly ExactHop[]> {
+  const answer = await ask({ kind: "partials", experiment, files, row, hops }, signal);
+  return (answer as Extract<Response, { kind: "partials" }>).hops;
+}
+
+/** One request to a worker of its own, which ends with the answer or with the signal. */
+function ask(request: Request, signal: AbortSignal, onProgress?: Progress): Promise<Response> {
+  return new Promise<Response>((resolve, reject) => {
+    signal.throwIfAborted();
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    const cancel = () => end(() => reject(signal.reason));
+    const end = (settle: () => void) => {
+      worker.terminate();
+      signal.removeEventListener("abort", cancel);
+      settle();
+    };
+    signal.addEventListener("abort", cancel);
+    worker.addEventListener(
+      "error",
+      (event) =>
+        end(() => reject(new Error(`the page's check worker failed: ${event.message || "it could not be loaded"}`))),
+    );
+    worker.addEventListener("message", ({ data }: MessageEvent<Response>) => {
+      if (data.kind === "progress") onProgress?.(data.done, data.total);
+      else if (data.kind === "failed") end(() => reject(Object.assign(new Error(data.message), { name: data.name })));
+      else end(() => resolve(data));
+    });
+    worker.postMessage(request);
+  });
+}

@@ -1,0 +1,287 @@
+/** The one experiment of the page: its fields as typed, their check, and their form in the page's address. */
+import type { Backend, DType, Link, Variant } from "../../engine/run.ts";
+import { formatCount, formatRate, formatSeconds } from "../format/format.ts";
+import { parseCount, parseRate, parseSeconds } from "../format/quantity.ts";
+
+/** An experiment that can run; the letters are the paper's. */
+export interface Experiment {
+  /** Seed of the inputs. */
+  readonly seed: number;
+  /** New tokens. */
+  readonly T: number;
+  /** Cached tokens. */
+  readonly P: number;
+  /** Query heads. */
+  readonly H: number;
+  /** KV heads. */
+  readonly Hkv: number;
+  /** Head dimension. */
+  readonly D: number;
+  /** Context-parallel ranks. */
+  readonly N: number;
+  readonly variant: Variant;
+  readonly wire: DType;
+  /** Null: as fast as messages between workers are. */
+  readonly link: Link | null;
+  readonly causal: boolean;
+  readonly backend: Backend;
+  /**
+   * True where the seeded inputs are multiplied by OFF_GRID. Seeded values are exact in 16 bits; these are not, so that
+   * a 16-bit wire has something to round.
+   */
+  readonly offGrid?: true;
+}
+
+/** Factor of inputs that 16 bits cannot hold. */
+export const OFF_GRID = 1.1;
+
+/** A field of the form. The link is two of them. */
+export type Field =
+  | "N"
+  | "T"
+  | "P"
+  | "H"
+  | "Hkv"
+  | "D"
+  | "variant"
+  | "causal"
+  | "wire"
+  | "bandwidth"
+  | "latency"
+  | "seed"
+  | "grid"
+  | "backend";
+
+/** What stands in each field, as typed. */
+export type Draft = Readonly<Record<Field, string>>;
+
+/** A draft read: an experiment, or what is wrong at which field. */
+export interface Reading {
+  readonly experiment?: Experiment;
+  readonly problems: ReadonlyMap<Field, string>;
+}
+
+/** What each field is called in messages. */
+export const names: Readonly<Record<Field, string>> = {
+  N: "Ranks N",
+  T: "New tokens T",
+  P: "Cached tokens P",
+  H: "Query heads H",
+  Hkv: "KV heads Hkv",
+  D: "Head dimension D",
+  variant: "Variant",
+  causal: "Mask",
+  wire: "Wire type",
+  bandwidth: "Link bandwidth",
+  latency: "Link latency",
+  seed: "Seed",
+  grid: "Seeded values",
+  backend: "Back-end",
+};
+
+const fields = Object.keys(names) as Field[];
+
+/** The values of the fields that are chosen from a list, with what a person reads. */
+export const choices = {
+  variant: { "pass-q": "pass-Q", "pass-kv": "pass-KV" },
+  causal: { "1": "causal", "0": "full" },
+  wire: { f32: "f32", f16: "f16", bf16: "bf16" },
+  grid: { on: "as they are", off: `times ${OFF_GRID}` },
+  backend: { webgpu: "WebGPU", cpu: "plain TypeScript" },
+} as const satisfies Partial<Record<Field, Record<string, string>>>;
+
+/**
+ * The back-ends as the sentence names them here: WebGPU is never said of a browser that computes in plain TypeScript.
+ */
+export function backendChoices(webgpu: boolean | undefined): Readonly<Record<Backend, string>> {
+  return webgpu === false ? { ...choices.backend, webgpu: "plain TypeScript (no WebGPU here)" } : choices.backend;
+}
+
+/** What the page opens with: the design's own sentence. */
+export const defaults: Experiment = {
+  seed: 1,
+  T: 512,
+  P: 1536,
+  H: 8,
+  Hkv: 2,
+  D: 64,
+  N: 4,
+  variant: "pass-q",
+  wire: "bf16",
+  link: { bandwidth: 50e9, latency: 0 },
+  causal: true,
+  backend: "webgpu",
+};
+
+/** Most ranks that the page starts: each is a worker with a device of its own. */
+export const MAX_RANKS = 32;
+/** Most numbers in one tensor of the page (1 GiB of f32). */
+export const MAX_ELEMENTS = 2 ** 28;
+
+/** The fields as they are written for an experiment. */
+export function draftOf(experiment: Experiment): Draft {
+  const { link } = experiment;
+  return {
+    N: formatCount(experiment.N),
+    T: formatCount(experiment.T),
+    P: formatCount(experiment.P),
+    H: formatCount(experiment.H),
+    Hkv: formatCount(experiment.Hkv),
+    D: formatCount(experiment.D),
+    variant: experiment.variant,
+    causal: experiment.causal ? "1" : "0",
+    wire: experiment.wire,
+    bandwidth: link === null ? "off" : formatRate(link.bandwidth),
+    latency: formatSeconds(link?.latency ?? 0),
+    seed: String(experiment.seed),
+    grid: experiment.offGrid ? "off" : "on",
+    backend: experiment.backend,
+  };
+}
+
+/** Reads a draft; every field that does not fit is named with what was found and what is expected. */
+export function read(draft: Draft): Reading {
+  const problems = new Map<Field, string>();
+  const wrong = (field: Field, expected: string) => {
+    if (!problems.has(field)) {
+      problems.set(
+        field,
+        `${names[field]}: found ${draft[field].trim() === "" ? "nothing" : draft[field]}, expected ${expected}.`,
+      );
+    }
+  };
+  const whole = (field: Field, least: number, most: number, what = "a whole number") => {
+    const value = parseCount(draft[field]);
+    if (!(value >= least && value <= most)) wrong(field, `${what} from ${formatCount(least)} to ${formatCount(most)}`);
+    return value;
+  };
+  const one = <K extends keyof typeof choices>(field: K): keyof (typeof choices)[K] => {
+    if (!Object.hasOwn(choices[field], draft[field])) wrong(field, Object.keys(choices[field]).join(" or "));
+    return draft[field] as unknown as keyof (typeof choices)[K];
+  };
+  const N = whole("N", 1, MAX_RANKS);
+  const T = whole("T", 1, MAX_ELEMENTS);
+  const P = whole("P", 0, MAX_ELEMENTS);
+  const H = whole("H", 1, 1024);
+  const Hkv = whole("Hkv", 1, 1024);
+  const D = whole("D", 16, 256, "a multiple of 4");
+  if (!problems.has("D") && D % 4 !== 0) wrong("D", `a multiple of 4, such as ${4 * Math.round(D / 4)}`);
+  if (!problems.has("H") && !problems.has("Hkv") && H % Hkv !== 0) {
+    wrong("H", `a multiple of the ${formatCount(Hkv)} KV heads`);
+  }
+  if (problems.size === 0) {
+    const most = Math.floor(MAX_ELEMENTS / (H * D));
+    const mostKeys = Math.floor(MAX_ELEMENTS / (Hkv * D));
+    const why = "(a tensor of this page has at most 268,435,456 numbers, 1 GiB)";
+    if (T > most) wrong("T", `at most ${formatCount(most)} tokens of ${H} × ${D} ${why}`);
+    else if (T + P > mostKeys) {
+      wrong(P > 0 ? "P" : "T", `at most ${formatCount(mostKeys - (P > 0 ? T : 0))} tokens of ${Hkv} × ${D} ${why}`);
+    }
+  }
+  const off = /^\s*(off|none)\s*$/i.test(draft.bandwidth);
+  const bandwidth = off ? Infinity : parseRate(draft.bandwidth);
+  if (!off && !(bandwidth > 0 && bandwidth < Infinity)) wrong("bandwidth", "a rate such as 50 GB/s, or off");
+  const latency = off ? 0 : parseSeconds(draft.latency);
+  if (!(latency >= 0 && latency <= 10)) wrong("latency", "a time such as 5 µs, at most 10 s");
+  const seed = whole("seed", 0, 2 ** 32 - 1);
+  const variant = one("variant");
+  const wire = one("wire");
+  const causal = one("causal") === "1";
+  const offGrid = one("grid") === "off";
+  const backend = one("backend");
+  if (problems.size > 0) {
+    return {
+      problems: new Map(fields.flatMap((field) => (problems.has(field) ? [[field, problems.get(field)!]] : []))),
+    };
+  }
+  return {
+    problems,
+    experiment: {
+      seed,
+      T,
+      P,
+      H,
+      Hkv,
+      D,
+      N,
+      variant,
+      wire,
+      link: off ? null : { bandwidth, latency },
+      causal,
+      backend,
+      ...(offGrid ? { offGrid } : {}),
+    },
+  };
+}
+
+const plain = ["seed", "T", "P", "H", "Hkv", "D", "N", "variant", "wire", "causal", "backend"] as const;
+
+/** The query of the page's address for an experiment: `seed=1&T=512&…&link=50000000000,0`. */
+export function toQuery(experiment: Experiment): string {
+  const { link, causal, offGrid, ...rest } = experiment;
+  const query = new URLSearchParams();
+  for (const key of plain) query.set(key, key === "causal" ? (causal ? "1" : "0") : String(rest[key]));
+  query.set("link", link === null ? "off" : `${link.bandwidth},${link.latency}`);
+  if (offGrid) query.set("grid", "off");
+  return query.toString().replaceAll("%2C", ",");
+}
+
+/**
+ * The draft that an address asks for; what it leaves out is the default, what it says wrongly stands in its field to be
+ * corrected.
+ */
+export function fromQuery(query: string): Draft {
+  const given = new URLSearchParams(query);
+  const draft: Record<Field, string> = { ...draftOf(defaults) };
+  for (const key of plain) {
+    const value = given.get(key);
+    if (value !== null) draft[key] = tidy(key, value);
+  }
+  draft.grid = given.get("grid") ?? "on";
+  const link = given.get("link");
+  if (link !== null) {
+    const [bandwidth, latency = "0"] = link.split(",");
+    draft.bandwidth = tidy("bandwidth", bandwidth);
+    draft.latency = tidy("latency", latency);
+  }
+  return draft;
+}
+
+/** A field's text as the page writes it, where it can be read; else as it is. */
+export function tidy(field: Field, text: string): string {
+  const bare = text.trim();
+  if (field === "bandwidth") {
+    const rate = parseRate(bare);
+    return rate > 0 ? formatRate(rate) : bare.toLowerCase() === "none" ? "off" : bare;
+  }
+  if (field === "latency") return Number.isFinite(parseSeconds(bare)) ? formatSeconds(parseSeconds(bare)) : bare;
+  if (field === "seed" || field in choices) return bare;
+  const count = parseCount(bare);
+  return Number.isFinite(count) ? formatCount(count) : bare;
+}
+
+/** A draft with every field as the page writes it. */
+export function tidied(draft: Draft): Draft {
+  return Object.fromEntries(fields.map((field) => [field, tidy(field, draft[field])])) as Record<Field, string>;
+}
+
+/** What an experiment amounts to, by arithmetic alone. */
+export interface Size {
+  /** Query-key pairs that are seen. */
+  readonly pairs: number;
+  /** 4 D a pair and query head. */
+  readonly flops: number;
+  /** T / (T + P). */
+  readonly missRate: number;
+}
+
+/** The size of an experiment's attention. */
+export function sizeOf({ T, P, H, D, causal }: Experiment): Size {
+  const pairs = causal ? T * P + (T * (T + 1)) / 2 : T * (T + P);
+  return { pairs, flops: 4 * D * H * pairs, missRate: T / (T + P) };
+}
+
+/** True where two experiments are the same. */
+export function same(a: Experiment | undefined, b: Experiment | undefined): boolean {
+  return a !== undefined && b !== undefined && toQuery(a) === toQuery(b);
+}

@@ -1,0 +1,264 @@
+/**
+ * One run of an experiment, from its inputs to its check: what the page shows while it goes on and when it has ended.
+ */
+import { type Check, checkResult, makeInputs } from "./check.ts";
+import { type AttendInput, type AttendResult, type Backend, type ClusterFace, loadEngine } from "../../engine/run.ts";
+import type { Experiment } from "./experiment.ts";
+import { nextTask } from "../next-task.ts";
+import type { OwnData } from "../own/data.ts";
+import { sayVariant, variants } from "../kept-kernels.ts";
+
+/** The steps of a run, in order. */
+export const steps = ["inputs", "starting", "compiling", "attending", "checking"] as const;
+
+/** A step under way. */
+export type Step = (typeof steps)[number];
+
+/** Where the last run stands. */
+export type Phase = "empty" | Step | "done" | "failed" | "cancelled";
+
+/** An error for people: what happened, the error whole, and what to do. */
+export interface Failure {
+  readonly title: string;
+  readonly message: string;
+  readonly advice: string;
+}
+
+/** Everything about the last run. A result may be there without a check, where that was cancelled or failed. */
+export interface RunState {
+  readonly phase: Phase;
+  readonly experiment?: Experiment;
+  /** The files that it was run on; undefined where its inputs are seeded. */
+  readonly own?: OwnData;
+  /** The step that was under way when it failed or was cancelled, or that is now. */
+  readonly step?: Step;
+  readonly progress?: { readonly done: number; readonly total: number };
+  readonly result?: AttendResult;
+  /**
+   * Seconds for the kernels, compiled before the run so that it is the ring's time that is measured; 0 where they were
+   * there.
+   */
+  readonly compile?: number;
+  readonly check?: Check;
+  /** What the wire's type loses of small values, a line a tensor. */
+  readonly underflows?: readonly string[];
+  /** True where the ranks halted at hop boundaries: times then say how long somebody looked. */
+  readonly halted?: true;
+  readonly failure?: Failure;
+}
+
+/** Makes runs halt: what is asked of the ranks for an experiment. */
+export interface Halting {
+  begin(experiment: Experiment, own: OwnData | undefined): Pick<AttendInput, "onHalt" | "watch">;
+}
+
+/** The ranks of the page, kept for the next run of the same cluster. */
+export class Ranks {
+  #cluster: { readonly key: string; readonly face: ClusterFace; readonly warm: Set<string> } | undefined;
+
+  /** Ranks for an experiment: those that are there, where they fit it. */
+  async of({ N, link }: Experiment, backend: Backend, signal: AbortSignal): Promise<ClusterFace> {
+    const key = JSON.stringify([N, link, backend, variants.stamp]);
+    if (this.#cluster?.key === key) return this.#cluster.face;
+    await this.dispose();
+    const { Cluster } = await loadEngine();
+    const face = await Cluster.start({ ranks: N, backend, ...(link === null ? {} : { link }), signal });
+    this.#cluster = { key, face, warm: new Set() };
+    signal.throwIfAborted();
+    return face;
+  }
+
+  /**
+   * Compiles the kernels of an experiment, by a run of a few tokens, on ranks that have not yet; resolves to the
+   * seconds that took.
+   */
+  async warm({ N, D, variant, wire, causal }: Experiment, signal: AbortSignal): Promise<number> {
+    const key = `${D} ${variant} ${wire}`;
+    if (this.#cluster === undefined || this.#cluster.warm.has(key)) return 0;
+    const few = () => new Float32Array(2 * N * D);
+    const { report } = await attend(this.#cluster.face, {
+      q: few(),
+      k: few(),
+      v: few(),
+      sequences: [{ new: 2 * N, cached: 0 }],
+      heads: 1,
+      kvHeads: 1,
+      headDim: D,
+      variant,
+      causal,
+      wireDtype: wire,
+      signal,
+    });
+    this.#cluster.warm.add(key);
+    return report.times.compile;
+  }
+
+  /** Ends them. */
+  async dispose(): Promise<void> {
+    const cluster = this.#cluster;
+    this.#cluster = undefined;
+    await cluster?.face.dispose();
+  }
+}
+
+/** Runs one experiment at a time. Tells of each change with a "change" event. */
+export class Runner extends EventTarget {
+  readonly #ranks: Ranks;
+  #state: RunState = { phase: "empty" };
+  #abort: AbortController | undefined;
+
+  constructor(ranks: Ranks) {
+    super();
+    this.#ranks = ranks;
+  }
+
+  get state(): RunState {
+    return this.#state;
+  }
+
+  get running(): boolean {
+    return this.#abort !== undefined;
+  }
+
+  #set(state: RunState): void {
+    this.#state = state;
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /**
+   * Runs an experiment on a back-end, on seeded inputs or on own ones, with halts where asked; resolves when it is
+   * done, failed or cancelled.
+   */
+  async run(experiment: Experiment, backend: Backend, own?: OwnData, halting?: Halting): Promise<void> {
+    if (this.#abort !== undefined) return;
+    const abort = new AbortController();
+    const { signal } = abort;
+    this.#abort = abort;
+    let kept: Partial<RunState> = { own, ...(halting && { halted: true }) };
+    const halts = halting?.begin(experiment, own);
+    const enter = (step: Step, more: Partial<RunState> = {}) =>
+      this.#set({ phase: step, step, experiment, ...kept, ...more });
+    try {
+      enter("inputs");
+      const { inputs, underflows } = await makeInputs(experiment, own?.files, signal);
+      kept = { ...kept, underflows };
+      enter("starting");
+      const cluster = await this.#ranks.of(experiment, backend, signal);
+      if (backend === "webgpu") {
+        enter("compiling");
+        kept = { ...kept, compile: await this.#ranks.warm(experiment, signal) };
+      }
+      enter("attending", { progress: { done: 0, total: experiment.N ** 2 } });
+      const { T, P, H, Hkv, D, variant, wire, causal } = experiment;
+      const result = await attend(cluster, {
+        ...inputs,
+        sequences: [{ new: T, cached: P }],
+        heads: H,
+        kvHeads: Hkv,
+        headDim: D,
+        variant,
+        causal,
+        wireDtype: wire,
+        signal,
+        ...halts,
+        onProgress: (done, total) => !signal.aborted && enter("attending", { progress: { done, total } }),
+      });
+      kept = { ...kept, result };
+      // Putting the result together, drawing it, and copying it for the check: each is a task of its own.
+      await nextTask();
+      enter("checking");
+      await nextTask();
+      const check = await checkResult(
+        experiment,
+        own?.files,
+        result,
+        signal,
+        (done, total) => enter("checking", { progress: { done, total } }),
+      );
+      this.#abort = undefined;
+      this.#set({ phase: "done", experiment, ...kept, check });
+    } catch (error) {
+      const { step } = this.#state;
+      // A cancelled or failed cluster may hold half a run: the next one starts anew.
+      if (step !== "checking") await this.#ranks.dispose();
+      this.#abort = undefined;
+      if (signal.aborted) this.#set({ phase: "cancelled", experiment, step, ...kept });
+      else {this.#set({
+          phase: "failed",
+          experiment,
+          step,
+          ...kept,
+          failure: failureOf(error, backend, own !== undefined),
+        });}
+    }
+  }
+
+  /** Cancels the run under way. */
+  cancel(): void {
+    this.#abort?.abort();
+  }
+
+  /** Forgets the last run, where none is under way. */
+  clear(): void {
+    if (this.#abort === undefined && this.#state.phase !== "empty") this.#set({ phase: "empty" });
+  }
+}
+
+/**
+ * Attends until the answer or until it is cancelled: a rank deep in a hop may take seconds to hear that, and is ended
+ * instead.
+ */
+async function attend(
+  cluster: ClusterFace,
+  input: AttendInput & { readonly signal: AbortSignal },
+): Promise<AttendResult> {
+  const { signal } = input;
+  const answer = cluster.attend(input);
+  const cancelled = new Promise<never>((_, reject) =>
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true })
+  );
+  return await Promise.race([answer, cancelled]);
+}
+
+/** An error of the engine, told to people. Names survive the way out of a worker where classes do not. */
+export function failureOf(error: unknown, backend: Backend, own = false): Failure {
+  const message = error instanceof Error ? error.message : String(error);
+  const name = error instanceof Error ? error.name : "";
+  const used = backend === "webgpu" ? variants.inUse : [];
+  const elsewhere = backend === "webgpu"
+    ? `, or choose plain TypeScript in place of WebGPU${
+      used.length === 0
+        ? ""
+        : `. In place of shipped kernels, runs use ${
+          used.map((v) => `${sayVariant(v)} (${v.kernel})`).join(" and ")
+        }: go back to the shipped if it is at fault`
+    }`
+    : "";
+  if (name === "LimitError") {
+    return {
+      title: "The device cannot hold this experiment",
+      message,
+      advice: "Take fewer heads or a smaller head size.",
+    };
+  }
+  if (name === "InputError") {
+    return {
+      title: "The engine refuses this input",
+      message,
+      advice: own
+        ? "Choose other files, or change the part of the sentence that the message names."
+        : "Change the part of the sentence that the message names.",
+    };
+  }
+  if (/GPU device was lost/.test(message)) {
+    return {
+      title: "A GPU device was lost",
+      message,
+      advice: `Restart ends every rank and gives each a new device${elsewhere}.`,
+    };
+  }
+  if (name === "RankError") {
+    return { title: "A rank failed", message, advice: `Run again starts every rank anew${elsewhere}.` };
+  }
+  return { title: "The run failed", message, advice: `Run again starts every rank anew${elsewhere}.` };
+}

@@ -1,0 +1,124 @@
+/**
+ * Reads Q, K and V from the visitor's files, with the checks and the messages of `ringside attend`
+ * (engine/cli/tensors.ts). Runs in a worker of the page.
+ */
+import type { loadEngine } from "../../engine/run.ts";
+import { fileOf, type Letter, letters, type OwnFacts, type OwnFiles } from "./data.ts";
+
+/** The tensors, and what their shapes say. */
+export interface OwnTensors {
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+  readonly facts: OwnFacts;
+}
+
+/** What of the engine is used. */
+export type Readers = Pick<Awaited<ReturnType<typeof loadEngine>>, "readNpy" | "readSafetensors" | "InputError">;
+
+type Tensor = ReturnType<Readers["readNpy"]>;
+
+/** Files above this are not read: a tensor of that size does not fit a typed array. */
+export const LARGEST_FILE = 2 ** 31 - 1;
+
+const show = (shape: readonly number[]) => `[${shape.join(", ")}]`;
+
+/** Reads and checks the files; throws InputError that names the file or tensor. */
+export async function readOwn(files: OwnFiles, engine: Readers): Promise<OwnTensors> {
+  const { InputError } = engine;
+  const read = await load(files, engine);
+  const name = Object.fromEntries(
+    letters.map((
+      letter,
+    ) => [letter, "tensors" in files ? `${files.tensors.name}, tensor ${letter}` : files[letter].name]),
+  ) as Record<Letter, string>;
+  for (const letter of letters) {
+    const { shape, data } = read[letter];
+    if (shape.length !== 3) {
+      throw new InputError(`${name[letter]}: found shape ${show(shape)}, expected three axes [rows, heads, D]`);
+    }
+    const bad = data.findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0) {
+      throw new InputError(
+        `${name[letter]}: found ${data[bad]} at ${show(indexOf(bad, shape))} of shape ${
+          show(shape)
+        }, expected finite values only`,
+      );
+    }
+  }
+  const { q, k, v } = read;
+  const [T, H, D] = q.shape;
+  const [rows, Hkv] = k.shape;
+  if (show(k.shape) !== show(v.shape)) {
+    throw new InputError(`${name.v}: found shape ${show(v.shape)}, expected that of ${name.k}, ${show(k.shape)}`);
+  }
+  if (k.shape[2] !== D) throw new InputError(`${name.k}: found D = ${k.shape[2]}, expected D = ${D} as in ${name.q}`);
+  if (T === 0) throw new InputError(`${name.q}: found no row, expected at least one new token`);
+  const both = `${name.q} and ${name.k}`;
+  for (const [what, heads] of [["heads (H)", H], ["KV heads (Hkv)", Hkv]] as const) {
+    if (heads < 1) throw new InputError(`${both}: ${what}: found ${heads}, expected a whole number of at least 1`);
+  }
+  if (H % Hkv !== 0) {
+    throw new InputError(
+      `${both}: heads: found H = ${H} query heads and Hkv = ${Hkv} KV heads, expected H a multiple of Hkv`,
+    );
+  }
+  if (D % 4 !== 0 || D < 16 || D > 256) {
+    throw new InputError(`${both}: head dimension: found D = ${D}, expected a multiple of 4 from 16 to 256`);
+  }
+  if (rows < T) {
+    throw new InputError(
+      `${name.k}: found ${rows} rows, expected at least the ${T} rows of ${name.q} (K holds cached and new tokens)`,
+    );
+  }
+  const facts: OwnFacts = {
+    shape: { T, P: rows - T, H, Hkv, D },
+    tensors: {
+      q: { shape: q.shape, dtype: q.dtype },
+      k: { shape: k.shape, dtype: k.dtype },
+      v: { shape: v.shape, dtype: v.dtype },
+    },
+  };
+  return { q: q.data, k: k.data, v: v.data, facts };
+}
+
+async function load(files: OwnFiles, engine: Readers): Promise<Record<Letter, Tensor>> {
+  if ("tensors" in files) {
+    return engine.readSafetensors(await bytesOf(files.tensors, engine), files.tensors.name, letters) as Record<
+      Letter,
+      Tensor
+    >;
+  }
+  const read: Partial<Record<Letter, Tensor>> = {};
+  // One after the other: a file's bytes are let go before those of the next are there.
+  for (const letter of letters) {
+    read[letter] = engine.readNpy(await bytesOf(fileOf(files, letter), engine), files[letter].name);
+  }
+  return read as Record<Letter, Tensor>;
+}
+
+async function bytesOf(file: File, { InputError }: Readers): Promise<Uint8Array> {
+  if (file.size > LARGEST_FILE) {
+    throw new InputError(`${file.name}: found ${file.size} bytes, expected at most ${LARGEST_FILE}`);
+  }
+  try {
+    return new Uint8Array(await file.arrayBuffer());
+  } catch (error) {
+    // A browser reads a chosen file only as long as it is what it was when it was chosen.
+    throw new InputError(
+      `${file.name}: cannot be read (${
+        error instanceof Error ? error.message : error
+      }), expected the file as it was when it was chosen; choose it again`,
+    );
+  }
+}
+
+/** Index along each axis of element `i` in C order. */
+function indexOf(i: number, shape: readonly number[]): number[] {
+  const index: number[] = [];
+  for (const length of shape.toReversed()) {
+    index.unshift(i % length);
+    i = Math.floor(i / length);
+  }
+  return index;
+}

@@ -1,0 +1,93 @@
+/**
+ * What is pointed at, chosen, and when: the one state by which stage, mask, links and timeline light the same thing.
+ */
+import { ownerAt, type Span } from "../../engine/run.ts";
+
+/** What a thing on the page is about; each part is left out where it says nothing. */
+export interface Facts {
+  readonly rank?: number;
+  /** Ring step; N means the All2All after the last. */
+  readonly hop?: number;
+  /** The rank that first owned the chunk, or the queries that a partial result answers. */
+  readonly owner?: number;
+  /** The rank that sends over a link of the ring. */
+  readonly link?: number;
+}
+
+const parts = ["rank", "hop", "owner", "link"] as const;
+
+/** True where two things are about the same: they share a part, and agree in every part that they share. */
+export function touches(a: Facts | undefined, b: Facts): boolean {
+  if (a === undefined) return false;
+  const shared = parts.filter((part) => a[part] !== undefined && b[part] !== undefined);
+  return shared.length > 0 && shared.every((part) => a[part] === b[part]);
+}
+
+/** What a span of a run on N ranks is about. */
+export function factsOf(
+  { rank, kind, lane, hop, peer }: Pick<Span, "rank" | "kind" | "lane" | "hop" | "peer">,
+  ranks: number,
+): Facts {
+  if (kind === "attend") return { rank, hop, owner: peer };
+  if (kind === "send") return { rank, hop, owner: ownerAt(rank, hop, ranks), link: rank };
+  if (kind === "receive" && peer !== undefined) return { rank, hop, owner: ownerAt(peer, hop, ranks), link: peer };
+  if (kind === "all2all") return { rank, hop: ranks, owner: lane === "send" ? peer : rank };
+  return { rank, hop };
+}
+
+/** Fires "pick" when what is lit changes, "time" when the moment shown does. */
+export class Selection extends EventTarget {
+  #hovered: Facts | undefined;
+  #chosen: Facts | undefined;
+  #time: number | undefined;
+
+  /** What is lit: what is pointed at, or else what was chosen. */
+  get facts(): Facts | undefined {
+    return this.#hovered ?? this.#chosen;
+  }
+
+  /** What stays lit when the pointer leaves. */
+  get chosen(): Facts | undefined {
+    return this.#chosen;
+  }
+
+  /** Seconds since the run began, or undefined while there is nothing to show. */
+  get time(): number | undefined {
+    return this.#time;
+  }
+
+  lights(facts: Facts): boolean {
+    return touches(this.facts, facts);
+  }
+
+  /** Points at a thing; undefined when the pointer leaves. */
+  point(facts: Facts | undefined): void {
+    if (alike(facts, this.#hovered)) return;
+    this.#hovered = facts;
+    this.dispatchEvent(new Event("pick"));
+  }
+
+  /** Chooses a thing, or lets go of it where it was chosen before. */
+  choose(facts: Facts | undefined): void {
+    this.#chosen = alike(facts, this.#chosen) ? undefined : facts;
+    this.dispatchEvent(new Event("pick"));
+  }
+
+  /** Goes to a moment. */
+  seek(time: number | undefined): void {
+    if (time === this.#time) return;
+    this.#time = time;
+    this.dispatchEvent(new Event("time"));
+  }
+
+  /** Forgets all of it, for another run. */
+  clear(): void {
+    this.point(undefined);
+    if (this.#chosen !== undefined) this.choose(undefined);
+    this.seek(undefined);
+  }
+}
+
+function alike(a: Facts | undefined, b: Facts | undefined): boolean {
+  return a === b || (a !== undefined && b !== undefined && parts.every((part) => a[part] === b[part]));
+}

@@ -1,0 +1,356 @@
+/**
+ * The stage of the Lab: a run played back on the ring, with its mask, its links and its work, all lit together; one
+ * variant or both.
+ */
+import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
+import { Follow } from "../elements/follow.ts";
+import { savePicture, svgText } from "../elements/picture.ts";
+import { shared } from "../elements/style.ts";
+import { type Mask, maskOf, type Report } from "../../engine/run.ts";
+import { formatError, formatTime } from "../format/format.ts";
+import { toQuery } from "../experiment/experiment.ts";
+import type { RunState } from "../experiment/run.ts";
+import type { Session } from "../experiment/page-state.ts";
+import { failed, progress } from "../experiment/states.ts";
+import { labStyle } from "../elements/view-style.ts";
+import "./mask.ts";
+import { type Moment, type Motion, motionOf } from "./motion.ts";
+import { Player } from "./player.ts";
+import "./ring.ts";
+import { stageStyle } from "./style.ts";
+import { comparison, hopByHop, linkTable, workTable } from "./tables.ts";
+import { linksOf, type LinkTraffic, outcomeOf, workOf } from "./traffic.ts";
+import "./transport.ts";
+
+/** A run with all that is drawn of it. */
+interface Shown {
+  readonly state: RunState;
+  readonly report: Report;
+  readonly motion: Motion;
+  readonly mask: Mask;
+  readonly naive: Mask;
+  readonly links: readonly LinkTraffic[];
+  readonly work: readonly number[];
+  /** FLOPs a query-key pair. */
+  readonly flops: number;
+}
+
+const names = { "pass-kv": "pass-KV", "pass-q": "pass-Q" } as const;
+
+const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+/**
+ * `<ringside-stage .session>` of a run that has a result. Space plays, arrows step, Home and End go to its ends, Escape
+ * lets go of what is chosen.
+ */
+export class RingsideStage extends LitElement {
+  static override properties = { session: { attribute: false }, _table: { state: true }, _problem: { state: true } };
+
+  declare session: Session;
+  declare _table: boolean;
+  declare _problem: string;
+  /** What is drawn of a report, made once for each. */
+  readonly #made = new WeakMap<Report, Shown>();
+  #player: Player | undefined;
+  #report: Report | undefined;
+  /** True until a new run has been played by itself once. */
+  #fresh = false;
+
+  constructor() {
+    super();
+    this._table = false;
+    this._problem = "";
+    new Follow(this, () => this.session, ["change"]);
+    new Follow(this, () => this.session?.selection, ["pick"]);
+    new Follow(this, () => this.#player, ["change"]);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.#player?.pause();
+  }
+
+  /**
+   * An update that was asked for before the stage left the page comes after it, and must not play: another stage moves
+   * the same moment.
+   */
+  protected override shouldUpdate(): boolean {
+    return this.isConnected;
+  }
+
+  #shown(state: RunState): Shown | undefined {
+    const report = state.result?.report;
+    if (report === undefined) return undefined;
+    const { ranks, variant, causal, shape: { heads, headDim, sequences }, spans } = report;
+    let shown = this.#made.get(report);
+    if (shown === undefined) {
+      const motion = motionOf(report);
+      shown = {
+        state,
+        report,
+        motion,
+        links: linksOf(report, motion),
+        work: workOf(spans, ranks),
+        flops: 4 * headDim * heads,
+        mask: maskOf(sequences, ranks, variant, causal),
+        naive: maskOf(sequences, ranks, variant, causal, "contiguous"),
+      };
+    } else shown = { ...shown, state };
+    this.#made.set(report, shown);
+    return shown;
+  }
+
+  protected override willUpdate(changed: PropertyValues<this>): void {
+    const { session } = this;
+    if (changed.has("session")) this.#player = new Player(session.selection, still);
+    const player = this.#player!;
+    const main = this.#shown(session.state);
+    if (main === undefined) {
+      player.pause();
+      return;
+    }
+    const other = session.compare ? this.#shown(session.other) : undefined;
+    player.take([main.motion, ...(other === undefined ? [] : [other.motion])]);
+    // Drawing takes time from ranks that compute, so nothing plays until they are done.
+    if ([session.state, session.other].some(({ phase }) => phase === "compiling" || phase === "attending")) {
+      player.pause();
+    }
+    if (main.report !== this.#report) {
+      this.#report = main.report;
+      const { hop } = session;
+      const asked = hop === undefined ? undefined : player.moments.find((moment) => moment.hop === hop);
+      player.seek(asked?.at ?? player.from);
+      this.#fresh = asked === undefined && !still();
+    }
+    if (this.#fresh && !session.running) {
+      this.#fresh = false;
+      player.play();
+    }
+  }
+
+  #step(way: 1 | -1): void {
+    this.#stand(this.#player!.step(way));
+  }
+
+  #stand({ hop }: Moment): void {
+    this.#fresh = false;
+    this.session.standAt(hop);
+  }
+
+  #go(hop: number): void {
+    const moment = this.#player!.moments.find((one) => one.hop === hop)!;
+    this.#player!.seek(moment.at);
+    this.#stand(moment);
+  }
+
+  #moved(): void {
+    this.#fresh = false;
+    this.session.standAt(undefined);
+  }
+
+  #key(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const target = event.composedPath()[0] as Element;
+    // A button takes the space bar; a slider, a list and a box that scrolls take the arrows.
+    if (target.matches("select, input, [data-scrolls]") && event.key !== " ") return;
+    if (target.matches("button, summary, a, select") && event.key === " ") return;
+    const player = this.#player!;
+    const act: Record<string, () => void> = {
+      " ": () => {
+        player.toggle();
+        this.#moved();
+      },
+      ArrowRight: () => this.#step(1),
+      ArrowLeft: () => this.#step(-1),
+      Home: () => {
+        player.seek(player.from);
+        this.#moved();
+      },
+      End: () => {
+        player.seek(player.end);
+        this.#moved();
+      },
+      Escape: () => this.session.selection.chosen !== undefined && this.session.selection.choose(undefined),
+    };
+    if (!Object.hasOwn(act, event.key)) return;
+    event.preventDefault();
+    act[event.key]();
+  }
+
+  async #picture(kind: "svg" | "png"): Promise<void> {
+    const charts = [...this.renderRoot.querySelectorAll<HTMLElement>("ringside-ring, ringside-mask.ran")].map((
+      element,
+    ) => element.shadowRoot!.querySelector<SVGSVGElement>("svg")!);
+    const { experiment, result } = this.session.state;
+    const { N, T, P, H, Hkv, D } = experiment!;
+    const variants = this.session.other.result !== undefined && this.session.compare
+      ? "pass-KV and pass-Q"
+      : names[experiment!.variant];
+    const lines = [
+      `Ringside: ${variants}, N ${N}, T ${T}, P ${P}, H ${H}/${Hkv}, D ${D}; ${result!.report.adapter.name}; at ${
+        formatTime(this.#player!.time)
+      } of the run.`,
+      "Ring: left half what stays, right half what the rank attends to. Mask: colour the rank, number the hop.",
+    ];
+    try {
+      await savePicture(
+        `ringside-stage-${experiment!.variant}`,
+        kind,
+        svgText(charts, `Ring attention, ${toQuery(experiment!)}`, lines),
+      );
+      this._problem = "";
+    } catch (error) {
+      this._problem = error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  protected override render(): TemplateResult | typeof nothing {
+    const { session } = this;
+    const main = this.#shown(session.state);
+    if (main === undefined) return nothing;
+    const { compare } = session;
+    const old = session.stale ? "old" : "";
+    const other = compare ? this.#shown(session.other) : undefined;
+    const pair = main.report.variant === "pass-kv" ? [main, other] : [other, main];
+    const most = Math.max(1, ...[main, other].flatMap((one) => one?.links.map(({ bytes }) => bytes) ?? []));
+    return html`<section aria-labelledby="stage" @keydown=${this.#key}>
+      <header>
+        <h2 id="stage">${compare ? "pass-KV beside pass-Q" : names[main.report.variant]}</h2>
+        ${compare ? nothing : html`<p class="checked ${old}">${sayCheck(session.state)}</p>`}
+        <ringside-transport .player=${this.#player} .selection=${session.selection} .motion=${main.motion} @step=${(
+      event: CustomEvent<1 | -1>,
+    ) => this.#step(event.detail)} @moved=${this.#moved}></ringside-transport>
+        <div class="tools">
+          <button class="button" aria-pressed=${String(compare)} @click=${() =>
+      void session.comparing(!compare)}>Compare ${names["pass-kv"]} and ${names["pass-q"]}</button>
+          <button class="button" @click=${() => this.#picture("svg")} aria-label="Stage as SVG">SVG</button>
+          <button class="button" @click=${() => this.#picture("png")} aria-label="Stage as PNG">PNG</button>
+        </div>
+      </header>
+      ${this._problem === "" ? nothing : html`<p class="stale" role="alert">${this._problem}</p>`}
+      ${
+      compare
+        ? html`
+          <div class="pair">${pair.map((one, i) =>
+            html`<div class="pane"><div class="name"><h3>${names[i === 0 ? "pass-kv" : "pass-q"]}</h3>${
+              one === undefined ? nothing : html`<p class="checked ${old}">${sayCheck(one.state)}</p>`
+            }</div>${one === undefined ? this.#pending() : this.#ring(one)}</div>`
+          )}</div>
+          ${other === undefined ? nothing : this.#compared(pair as [Shown, Shown])}
+          <div class="pair">${pair.map((one) =>
+            html`<div class="pane">${one === undefined ? nothing : this.#facts(one, most)}</div>`
+          )}</div>
+        `
+        : html`<div class="single">${this.#ring(main)}<div class="pane">${this.#facts(main, most)}</div></div>`
+    }
+      <details @toggle=${(event: ToggleEvent) => (this._table = event.newState === "open")}>
+        <summary>Hop by hop, as a table</summary>
+        ${
+      this._table
+        ? html`<div class=${compare ? "pair" : ""}>${
+          [main, other].map((one) => (one === undefined ? nothing : html`<div class="pane">${
+            hopByHop(
+              one.motion,
+              one.report.variant,
+              compare ? `, ${names[one.report.variant]}` : "",
+              session.selection,
+              (hop) => this.#go(hop),
+            )
+          }</div>`))
+        }</div>`
+        : nothing
+    }
+      </details>
+    </section>`;
+  }
+
+  #ring({ report, motion }: Shown): TemplateResult {
+    return html`
+      <figure class="ring">
+        <ringside-ring .motion=${motion} .variant=${report.variant} .selection=${this.session
+          .selection}></ringside-ring>
+        <figcaption>${sayHalves(report)} The ring took ${formatTime(motion.end - motion.from)}, shown ${this.#player!
+          .pace}.${sayUnseen(motion)}</figcaption>
+      </figure>
+    `;
+  }
+
+  #facts({ report, motion, mask, naive, links, work, flops }: Shown, most: number): TemplateResult {
+    const { selection } = this.session;
+    const name = names[report.variant];
+    const of = this.session.compare ? `, ${name}` : "";
+    return html`
+      <div class="masks">
+        <section><h3>Mask <small>who computes which block, at which hop</small></h3><ringside-mask class="ran" .mask=${mask} .motion=${motion} .flops=${flops} .name=${`Mask of ${name}`} .selection=${selection}></ringside-mask></section>
+        ${report.ranks === 1 ? nothing : html`
+          <section>
+            <h3>Contiguous shares instead <small>not run</small></h3>
+            <ringside-mask .mask=${naive} .flops=${flops} .name=${`Mask of ${name} with contiguous shares`} .selection=${selection}></ringside-mask>
+          </section>
+        `}
+      </div>
+      <div class="tables">
+        ${workTable(work, naive, flops, of, selection)}
+        ${linkTable(links, report, most, of, selection)}
+      </div>
+    `;
+  }
+
+  /** In the other variant's place until it has run. */
+  #pending(): TemplateResult {
+    const { other, state, backend } = this.session;
+    const again = html`<p><button class="button" @click=${() => void this.session.comparing(true)}>Run it</button></p>`;
+    if (other.phase === "failed") return failed(other, () => void this.session.comparing(true));
+    if (other.phase === "cancelled") {
+      return html`<section class="card"><p>Cancelled: it did not run to its end.</p>${again}</section>`;
+    }
+    if (other.phase !== "empty") return progress(other, backend);
+    return state.phase === "done"
+      ? html`<section class="card"><p>It has not run on this input yet.</p>${again}</section>`
+      : html`
+        <section class="card">
+          <p>It runs on the same input when the check of this one is over.</p>
+        </section>
+      `;
+  }
+
+  #compared([kv, q]: [Shown, Shown]): TemplateResult {
+    const error = (
+      { state }: Shown,
+    ) => (state.check === undefined
+      ? "not checked"
+      : `${formatError(state.check.out.max)}, ${state.check.passed ? "passed" : "failed"}`);
+    return html`<div class="compared">${
+      comparison(outcomeOf(kv.report, kv.motion), outcomeOf(q.report, q.motion), [error(kv), error(q)])
+    }</div>`;
+  }
+
+  static override styles = [shared, labStyle, stageStyle];
+}
+
+function sayCheck({ check, phase }: RunState): TemplateResult | string {
+  if (check === undefined) return phase === "checking" ? "checking …" : "not checked";
+  return check.passed
+    ? html`<span class="good">✓ agrees with float64</span>`
+    : html`<span class="wrong">✗ differs from float64</span>`;
+}
+
+function sayHalves({ variant, ranks }: Report): string {
+  if (ranks === 1) return "One rank: it attends to its own keys.";
+  return variant === "pass-q"
+    ? "Left half: a rank’s keys, which stay; right half: whose queries visit. Squares: queries under way; in the end, partial results."
+    : "Left half: a rank’s queries, which stay; right half: whose keys and values it attends to. Squares: keys and values under way.";
+}
+
+/** Where chunks travel too briefly to be seen, that is said. */
+function sayUnseen({ journeys, from, end }: Motion): string {
+  const flights = journeys.flat();
+  const longest = Math.max(0, ...flights.map((flight) => flight.end - flight.start));
+  return flights.length > 0 && longest < 0.01 * (end - from)
+    ? ` Each transfer took less than ${
+      formatTime(0.01 * (end - from))
+    } of that: chunks seem to jump. A slower link shows them travel.`
+    : "";
+}
+
+customElements.define("ringside-stage", RingsideStage);

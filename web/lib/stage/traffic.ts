@@ -1,0 +1,68 @@
+/** Bytes and work by link and rank, from a run's report and its mask. */
+import type { Mask, Report, Span } from "../../engine/run.ts";
+import type { Motion } from "./motion.ts";
+
+/** A link of the ring, and what its sending rank sends across it in the All2All. */
+export interface LinkTraffic {
+  /** The sending rank. */
+  readonly rank: number;
+  readonly to: number;
+  /** Chunks sent over it, and their bytes, padding included. */
+  readonly messages: number;
+  readonly bytes: number;
+  /** Seconds in which a chunk was on it. */
+  readonly busy: number;
+  /** Bytes of partial results that the rank sends to all others in the end. */
+  readonly exchanged: number;
+}
+
+/** The ring's links, as the ranks counted what they sent. */
+export function linksOf({ perRank, ranks }: Pick<Report, "perRank" | "ranks">, { journeys }: Motion): LinkTraffic[] {
+  if (ranks === 1) return [];
+  const flights = journeys.flat();
+  return perRank.map(({ rank, ring, all2all }) => ({
+    rank,
+    to: (rank + 1) % ranks,
+    messages: ring.messages,
+    bytes: ring.bytes,
+    exchanged: all2all.bytes,
+    busy: flights.filter(({ from }) => from === rank).reduce((sum, { start, end }) => sum + end - start, 0),
+  }));
+}
+
+/** FLOPs of each rank's attention, from its spans. */
+export function workOf(spans: readonly Span[], ranks: number): number[] {
+  const work = new Array<number>(ranks).fill(0);
+  for (const { rank, kind, flops } of spans) if (kind === "attend") work[rank] += flops;
+  return work;
+}
+
+/** How many times the mean the busiest rank has to do; 1 where there is nothing to do. */
+export function imbalance(pairs: Mask["pairs"]): number {
+  const sum = pairs.reduce((a, b) => a + b, 0);
+  return sum === 0 ? 1 : (Math.max(...pairs) * pairs.length) / sum;
+}
+
+/** The figures by which two variants are compared. */
+export interface Outcome {
+  /** Seconds from the first span of the ring to its last. */
+  readonly ring: number;
+  /** Seconds by kind, each of the rank that took longest. */
+  readonly times: Report["times"];
+  /** Bytes that all ranks sent, round the ring and in the All2All. */
+  readonly ringBytes: number;
+  readonly all2allBytes: number;
+  readonly messages: number;
+}
+
+/** What a run cost. */
+export function outcomeOf({ perRank, times }: Pick<Report, "perRank" | "times">, { from, end }: Motion): Outcome {
+  const sum = (of: (rank: Report["perRank"][number]) => number) => perRank.reduce((total, rank) => total + of(rank), 0);
+  return {
+    ring: end - from,
+    times,
+    ringBytes: sum(({ ring }) => ring.bytes),
+    all2allBytes: sum(({ all2all }) => all2all.bytes),
+    messages: sum(({ messages }) => messages),
+  };
+}

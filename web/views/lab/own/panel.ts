@@ -1,0 +1,355 @@
+/** Where the inputs come from: a seed, or the visitor's own files, which are dropped on the Lab or chosen here. */
+import { css, html, LitElement, nothing, type TemplateResult } from "lit";
+import { live } from "lit/directives/live.js";
+import { Follow } from "../../../lib/elements/follow.ts";
+import { shared } from "../../../lib/elements/style.ts";
+import "../../../lib/elements/scroll.ts";
+import { formatBytes, formatCount } from "../../../lib/format/format.ts";
+import type { Session } from "../../../lib/experiment/page-state.ts";
+import { fileOf, type Letter, letters, type OwnData, sayFiles } from "../../../lib/own/data.ts";
+import type { Intake, Pending } from "../../../lib/own/intake.ts";
+
+/** `<ringside-own .session>`: while it is on the page, files may be dropped anywhere on it. */
+export class RingsideOwn extends LitElement {
+  static override properties = { session: { attribute: false }, _over: { state: true } };
+
+  declare session: Session;
+  /** True while files are dragged over the page. */
+  declare _over: boolean;
+  #news = "";
+  #focus: string | undefined;
+  #dragged = (event: DragEvent) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = "copy";
+    this._over = true;
+  };
+  #left = (event: DragEvent) => {
+    // Null: out of the window, and not from one element to the next.
+    if (event.relatedTarget === null) this._over = false;
+  };
+  #dropped = (event: DragEvent) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    this._over = false;
+    this.session.own.take([...event.dataTransfer.files]);
+  };
+
+  constructor() {
+    super();
+    new Follow(this, () => this.session?.own, ["change"]);
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    addEventListener("dragenter", this.#dragged);
+    addEventListener("dragover", this.#dragged);
+    addEventListener("dragleave", this.#left);
+    addEventListener("drop", this.#dropped);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    removeEventListener("dragenter", this.#dragged);
+    removeEventListener("dragover", this.#dragged);
+    removeEventListener("dragleave", this.#left);
+    removeEventListener("drop", this.#dropped);
+  }
+
+  #chosen(event: Event): void {
+    const input = event.target as HTMLInputElement;
+    const files = [...(input.files ?? [])];
+    // The same file may be chosen again, after it was mended.
+    input.value = "";
+    this.session.own.take(files);
+  }
+
+  /** A button that goes away with what it did leaves the focus to the files' button. */
+  #leave(act: () => void): void {
+    this.#focus = "#files";
+    act();
+  }
+
+  #chooser(words: string): TemplateResult {
+    return html`
+      <span
+        class="chooser"><input id="files" type="file" multiple accept=".npy,.safetensors" aria-describedby="hint" @change=${this
+          .#chosen} /><label class="button" for="files">${words}</label></span>
+    `;
+  }
+
+  #held({ files, facts }: OwnData): TemplateResult {
+    return html`
+      <ringside-scroll label="Your tensors">
+        <table>
+          <caption class="unseen">Your tensors</caption>
+          <thead>
+            <tr>
+              <th scope="col">Tensor</th>
+              <th scope="col">File</th>
+              <th scope="col">Shape</th>
+              <th scope="col">Type</th>
+            </tr>
+          </thead>
+          <tbody>${letters.map((letter) =>
+            html`
+              <tr>
+                <th scope="row">${letter.toUpperCase()}</th>
+                <td class="name">${fileOf(files, letter).name}${"tensors" in files ? `, tensor ${letter}` : ""}</td>
+                <td>${facts.tensors[letter].shape.map(formatCount).join(" × ")}</td>
+                <td>${facts.tensors[letter].dtype}</td>
+              </tr>
+            `
+          )}</tbody>
+        </table>
+      </ringside-scroll>
+    `;
+  }
+
+  #waiting(pending: readonly Pending[]): TemplateResult {
+    const missing = letters.filter((letter) => pending.every(({ as }) => as !== letter)).map((letter) =>
+      letter.toUpperCase()
+    );
+    return html`
+      <div class="waiting">
+        <p>${pending.length < 3
+          ? `Still to come: ${missing.join(" and ")}. Choose or drop ${
+            pending.length === 2 ? "the third .npy file" : "two more .npy files"
+          }.`
+          : "Say which file is which."}</p>
+        <ul>${pending.map(({ file, as }, i) =>
+          html`<li><span class="name">${file.name}</span> is
+        <select id="as-${i}" aria-label="Tensor in ${file.name}" .value=${live(as ?? "")} @change=${(event: Event) =>
+            this.#assign(file, event.target as HTMLSelectElement)}>
+          ${as === undefined ? html`<option value="" selected>– choose –</option>` : nothing}
+          ${
+            letters.map((letter) =>
+              html`<option value=${letter} ?selected=${letter === as}>${letter.toUpperCase()}</option>`
+            )
+          }
+        </select></li>`
+        )}</ul>
+        <p><button class="button" @click=${() =>
+          this.#leave(() => this.session.own.forget())}>Forget ${pending.length === 1
+          ? "this file"
+          : "these files"}</button></p>
+      </div>
+    `;
+  }
+
+  #assign(file: File, { id, value }: HTMLSelectElement): void {
+    this.#focus = `#${id}`;
+    this.session.own.assign(file, value as Letter);
+  }
+
+  protected override render(): TemplateResult {
+    const { own } = this.session;
+    const { data, pending, reading, problem } = own;
+    return html`<section class=${
+      data !== undefined || pending.length > 0 || problem !== undefined || reading !== undefined ? "box" : ""
+    } aria-labelledby="title">
+      <div class="line">
+        <h2 id="title">${data === undefined ? "Inputs" : "Your own Q, K and V"}</h2>
+        ${this.#chooser(data === undefined ? "Use your own files …" : "Choose other files …")}
+        ${
+      data === undefined
+        ? nothing
+        : html`<button class="button" @click=${() =>
+          this.#leave(() => this.session.seeded())}>Use seeded inputs again</button>`
+    }
+        <p id="hint" class="quiet">${
+      data === undefined
+        ? html`Made from a seed. Or drop your own here: one .safetensors with q, k and v, or three .npy. They stay in this browser.`
+        : html`The tensors stay in this browser. A link to this page does not carry them: opened elsewhere, it runs seeded inputs of these shapes.`
+    }</p>
+      </div>
+      ${data === undefined ? nothing : this.#held(data)}
+      ${
+      reading === undefined ? nothing : html`
+        <div
+          class="line apart"><progress aria-label="Reading ${sayFiles(reading)}"></progress><span>Reading ${sayFiles(
+            reading,
+          )}, ${formatBytes(sizeOf(reading))}</span>
+                <button class="button" @click=${() => this.#leave(() => own.forget())}>Stop reading</button></div>
+      `
+    }
+      ${pending.length === 0 ? nothing : this.#waiting(pending)}
+      ${
+      problem === undefined ? nothing : html`
+        <div class="problem" role="alert">
+          <p><b>These files were not taken.</b></p>
+          <p class="message">${problem}</p>
+          <p>Nothing was changed: Run still takes ${data === undefined ? "seeded inputs" : sayFiles(data.files)}.</p>
+        </div>
+      `
+    }
+    </section>
+    <p class="unseen" aria-live="polite">${this.#news}</p>
+    ${
+      this._over
+        ? html`
+          <div class="over" aria-hidden="true">
+            <p>Drop Q, K and V here: one .safetensors, or three .npy</p>
+          </div>
+        `
+        : nothing
+    }`;
+  }
+
+  protected override willUpdate(): void {
+    const news = newsOf(this.session.own);
+    // The first thing that it says is not news.
+    if (this.hasUpdated || news !== "Seeded inputs.") this.#news = news;
+  }
+
+  protected override updated(): void {
+    if (this.#focus === undefined) return;
+    (this.renderRoot.querySelector<HTMLElement>(this.#focus) ?? this.renderRoot.querySelector<HTMLElement>("#files"))
+      ?.focus();
+    this.#focus = undefined;
+  }
+
+  static override styles = [
+    shared,
+    css`
+      :host {
+        margin-bottom: 24px;
+        max-width: 1280px;
+      }
+      .box {
+        padding: 12px 16px;
+        border: 1px solid var(--rule);
+        border-radius: var(--radius);
+        background: var(--sunken);
+      }
+      .line {
+        display: flex;
+        flex-wrap: wrap;
+        align-items: center;
+        gap: 8px 16px;
+      }
+      .line .button {
+        min-height: 28px;
+        padding: 1px 10px;
+        font-size: 13px;
+      }
+      .chooser {
+        position: relative;
+      }
+      .chooser input {
+        position: absolute;
+        inset: 0;
+        width: 100%;
+        opacity: 0;
+        cursor: pointer;
+      }
+      .chooser label {
+        position: relative;
+        pointer-events: none;
+      }
+      .chooser input:hover + label {
+        border-color: var(--ink);
+      }
+      .chooser input:focus-visible + label {
+        outline: 2px solid var(--accent);
+        outline-offset: 2px;
+      }
+      .quiet {
+        color: var(--ink-2);
+        font-size: 13px;
+      }
+      ringside-scroll {
+        max-width: 720px;
+        margin-top: 8px;
+      }
+      td:nth-child(2),
+      th:nth-child(2) {
+        text-align: left;
+      }
+      .name {
+        white-space: normal;
+        overflow-wrap: anywhere;
+      }
+      .apart,
+      .waiting,
+      .problem {
+        margin-top: 8px;
+        padding-top: 8px;
+        border-top: 1px solid var(--rule);
+        font-size: 13px;
+      }
+      .box .quiet {
+        flex: 1 1 400px;
+      }
+      .waiting ul {
+        list-style: none;
+        margin: 8px 0;
+        display: grid;
+        gap: 4px;
+      }
+      .waiting .button {
+        min-height: 28px;
+        padding: 1px 10px;
+      }
+      .waiting .name {
+        font-weight: 600;
+      }
+      select {
+        height: 28px;
+        border: 1px solid var(--rule-strong);
+        border-radius: 3px;
+        background: var(--raised);
+        color: var(--ink);
+      }
+      .problem b {
+        color: var(--bad);
+      }
+      .message {
+        margin: 4px 0;
+        font-family: var(--mono);
+        overflow-wrap: anywhere;
+        white-space: pre-wrap;
+      }
+      progress {
+        width: 128px;
+        accent-color: var(--accent);
+      }
+      .over {
+        position: fixed;
+        inset: 8px;
+        z-index: 10;
+        display: grid;
+        place-items: center;
+        border: 2px dashed var(--accent);
+        border-radius: var(--radius);
+        background: color-mix(in srgb, var(--paper) 88%, transparent);
+        font-size: 18px;
+        text-align: center;
+        pointer-events: none;
+      }
+      @media print {
+        .chooser,
+        .quiet {
+          display: none;
+        }
+      }
+    `,
+  ];
+}
+
+const sizeOf = (files: NonNullable<Intake["reading"]>) =>
+  [...new Set(letters.map((letter) => fileOf(files, letter)))].reduce((sum, { size }) => sum + size, 0);
+
+/** What a screen reader hears; a problem is an alert of its own. */
+function newsOf({ data, pending, reading, problem }: Intake): string {
+  if (reading !== undefined) return `Reading ${sayFiles(reading)}.`;
+  if (problem !== undefined) return "";
+  if (pending.length > 0) return `${pending.length} of 3 .npy files are here.`;
+  if (data === undefined) return "Seeded inputs.";
+  const { T, P, H, Hkv, D } = data.facts.shape;
+  return `Own tensors from ${
+    sayFiles(data.files)
+  }: ${T} new and ${P} cached tokens, ${H} query heads, ${Hkv} KV heads, head dimension ${D}.`;
+}
+
+customElements.define("ringside-own", RingsideOwn);
