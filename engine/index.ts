@@ -1,13 +1,15 @@
 /** The engine's public face, the same in every runtime; `browser.ts`, `deno.ts` and `node.ts` add the cluster. */
-export { InputError, LimitError, RankError, type RemoteCode, RemoteError } from "./errors.ts";
+export { InputError, LimitError, RankError } from "./errors.ts";
 export { NoAdapterError } from "./gpu/device.ts";
+export { productsOf } from "./gpu/products.ts";
 export { kernelNames } from "./gpu/shaders.ts";
 export type * from "./cluster/types.ts";
 export type { Fault } from "./rank/job.ts";
 export { type Dealing, type Mask, type MaskBlock, type MaskChunk, maskOf } from "./ring/mask.ts";
 export type { Sequence } from "./layout/shards.ts";
 export { type Check, check, checkAsync, type CheckInput, type Judged } from "./reference/check.ts";
-export { type Difference, difference, F32_TOLERANCE, type Tolerance } from "./reference/error.ts";
+export { type Difference, difference } from "./reference/error.ts";
+export { F32_TOLERANCE, type Tolerance } from "./reference/tolerance.ts";
 export { type KeyRun, reference, type ReferenceInput, type ReferenceOutput } from "./reference/attention.ts";
 export { decode, type DType, encode } from "./tensor/dtype.ts";
 export { readNpy, writeNpy } from "./tensor/npy.ts";
@@ -18,18 +20,5 @@ export * from "./policy/index.ts";
 export type { SessionFace as Session } from "./cluster/types.ts";
 export { chromeTrace } from "./trace/perfetto.ts";
 export type { Kind, Lane, Span } from "./trace/span.ts";
-export { sampleRows } from "../cuda-bridge/client/sample.ts";
-export type {
-  Facts,
-  Remote,
-  RemoteClusterFace,
-  RemoteOptions,
-  RemoteRun,
-  Row,
-  RowCheck,
-  SeededBatch,
-  SeededInput,
-  SeededResult,
-  Verification,
-  VerifyInput,
-} from "../cuda-bridge/client/types.ts";
+export { sampleRows } from "./reference/verify/sample.ts";
+export type { Row, RowCheck, SeededBatch, Verification, VerifyInput } from "./reference/verify/types.ts";

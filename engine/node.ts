@@ -1,11 +1,15 @@
 /** Ringside in Node. */
 import nodeEndpoint from "comlink/dist/esm/node-adapter.mjs";
 import { readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import type { Platform } from "./cluster/platform.ts";
-import { startOn, verifyOn } from "./cluster/start.ts";
+import { Cluster as RankCluster } from "./cluster/cluster.ts";
+import type { ClusterFace, ClusterOptions } from "./cluster/types.ts";
 import { readShaders } from "./gpu/shaders.ts";
+import type { Platform } from "./platform.ts";
 import { doze } from "./rank/doze.ts";
+import type { Verification, VerifyInput } from "./reference/verify/types.ts";
+import { verifyRows as verify } from "./reference/verify/verify.ts";
 export * from "./index.ts";
 
 /** This runtime. */
@@ -34,11 +38,32 @@ export const platform: Platform = {
   },
   shaders: () => readShaders((url) => readFile(url, "utf8")),
   threadGpu: async () => ({ gpu: (await import("./rank/dawn.ts")).openDawn(), wait: doze, blockingCompile: true }),
-  bridge: () => import("../cuda-bridge/client/node.ts"),
+  processors: availableParallelism(),
+  startThread() {
+    const worker = new Worker(new URL("./reference/verify/thread-node.js", import.meta.url), { execArgv: [] });
+    return {
+      post: (message) => worker.postMessage(message),
+      onMessage: (listener) => worker.on("message", listener),
+      onDeath(listener) {
+        worker.on("error", (error: Error) => listener(error.message));
+        worker.on("exit", (code) => listener(`it ended (status ${code})`));
+      },
+      terminate: () => void worker.terminate(),
+    };
+  },
 };
 
 /** Ring attention on worker threads, with Dawn as their WebGPU. */
-export const Cluster = { start: startOn(platform) };
+export const Cluster = {
+  /** Starts the ranks. Errors: InputError; NoAdapterError if WebGPU has no adapter; RankError; AbortError. */
+  start: (options: ClusterOptions): Promise<ClusterFace> => RankCluster.start(platform, options),
+};
 
-/** Computes sampled rows of a seeded run again, and compares. */
-export const verifyRows = verifyOn(platform);
+/** A running cluster. */
+export type Cluster = ClusterFace;
+
+/**
+ * Computes rows of a seeded run again, in float64 or on this machine's GPU, and compares. Errors: InputError;
+ * NoAdapterError; the signal's reason.
+ */
+export const verifyRows = (input: VerifyInput): Promise<Verification> => verify(platform, input);

@@ -1,5 +1,5 @@
 /** The platform that a test runs on. */
-import type { Platform } from "../engine/cluster/platform.ts";
+import type { Platform } from "../engine/platform.ts";
 
 /** Node's or Deno's. */
 export async function testPlatform(): Promise<Platform> {

@@ -16,7 +16,8 @@ const { python, reason } = await findWorkerPython();
 if (python === undefined) throw new Error(reason);
 await build();
 const dist = (file) => import(path.join(root, "dist", file));
-const { connect, sampleRows, verifyRows } = await dist("cuda-bridge/client/node.js");
+const { Remote } = await dist("cuda-bridge/client/node.js");
+const { sampleRows, verifyRows } = await dist("engine/node.js");
 const { defaults, presets, withPreset } = await dist("web/views/remote/model.js");
 const { attendInput, batchOf } = await dist("web/views/remote/params.js");
 const { writeRun } = await dist("web/views/remote/record.js");
@@ -49,7 +50,7 @@ try {
     ),
   ]);
   const { address, token } = JSON.parse(line);
-  const remote = await connect({ url: address, token });
+  const remote = await Remote.connect(address, { token });
   const { T, P, H, N } = experiment;
   const rows = sampleRows({ sequences: [{ new: T, cached: P }], heads: H }, N, experiment.rows);
   const run = async (variant) => {
@@ -73,7 +74,7 @@ try {
     if (!passed) throw new Error(`${lap.variant}: its rows differ from float64`);
     laps.push({ ...lap, verification: { rows: checked.map(rowOf), of: rows.length, tolerance, seconds } });
   }
-  await remote.close();
+  await remote.dispose();
   const text = writeRun({
     format: "ringside-remote-run",
     version: 1,

@@ -1,16 +1,20 @@
 /** The bridge's client in a browser. */
-import { bridgeOn } from "./bridge.ts";
-import type { Bridge } from "./types.ts";
-import { webHelper } from "./web-helper.ts";
+import type { ClientPlatform } from "./platform.ts";
+import { connect } from "./remote.ts";
+import type { Remote as RemoteFace, RemoteOptions } from "./types.ts";
 export * from "./index.ts";
 
-const bridge: Bridge = bridgeOn({
+const platform: ClientPlatform = {
   runtime: "browser",
-  processors: navigator.hardwareConcurrency,
   webSocket: () => Promise.resolve(WebSocket),
   read: async (url) => await (await fetch(url)).text(),
-  startHelper: () => webHelper(new Worker(new URL("./verify-thread-web.ts", import.meta.url), { type: "module" })),
-  engine: async () => (await import("../../engine/browser.ts")).platform,
-});
+};
 
-export const connect = bridge.connect, verifyRows = bridge.verifyRows, startRemote = bridge.startRemote;
+/** Ring attention on a native worker. */
+export const Remote = {
+  /** Reaches a worker at `ws://host:port`. Errors: InputError for bad options; RemoteError; the signal's reason. */
+  connect: (url: string, options: RemoteOptions): Promise<RemoteFace> => connect(platform, url, options),
+};
+
+/** A connection to a worker. */
+export type Remote = RemoteFace;

@@ -1,12 +1,18 @@
 /**
- * One socket to a worker: hello, calls, tensors, signs of life. It ends once and for all; `remote.ts` makes the next.
+ * One socket to a worker: hello, calls, tensors, signs of life. It ends once and for all; `caller.ts` makes the next.
  */
-import { elements, showShape } from "../../engine/tensor/tensor.ts";
-import { bytesPer } from "../../engine/tensor/dtype.ts";
-import type { Span } from "../../engine/trace/span.ts";
-import { type RemoteCode, RemoteError } from "../../engine/errors.ts";
+import type { Span } from "../../engine/index.ts";
+import { bytesPer, elements, showShape } from "../../engine/tensor/index.ts";
 import { clean } from "./clean.ts";
-import { type ErrorMessage, errorOf, errorOfClose, remoteError, unreachable } from "./errors.ts";
+import {
+  type ErrorMessage,
+  errorOf,
+  errorOfClose,
+  type RemoteCode,
+  RemoteError,
+  remoteError,
+  unreachable,
+} from "./errors.ts";
 import { HEAD_BYTES, writeFrame } from "./frames.ts";
 import type { ClientPlatform } from "./platform.ts";
 import type { Complaint } from "./schema.ts";

@@ -1,6 +1,47 @@
 /** The worker's error messages, and its ways of closing, as the engine's errors. */
-import { InputError, LimitError, RankError, type RemoteCode, RemoteError } from "../../engine/errors.ts";
+import { InputError, LimitError, RankError } from "../../engine/index.ts";
 import { printable } from "./clean.ts";
+
+/** What went wrong at or on the way to a remote worker: the protocol's error codes, and the client's own below. */
+export type RemoteCode =
+  | "unreachable"
+  | "connect-timeout"
+  | "lost"
+  | "silent"
+  | "bad-reply"
+  | "closed"
+  | "session-gone"
+  | "bad-hello"
+  | "bad-token"
+  | "bad-version"
+  | "bad-origin"
+  | "too-many-connections"
+  | "bad-message"
+  | "bad-frame"
+  | "too-large"
+  | "queue-full"
+  | "unknown-session"
+  | "too-many-sessions"
+  | "cancelled"
+  | "time-limit"
+  | "worker-failed"
+  | "shutting-down";
+
+/** A remote worker that could not be reached, was lost, or failed. Never holds the token. */
+export class RemoteError extends Error {
+  override name = "RemoteError";
+  readonly code: RemoteCode;
+  /** The worker's address. */
+  readonly address: string;
+  /** What was wrong, without what to do about it. */
+  readonly what: string;
+  constructor(code: RemoteCode, address: string, what: string, todo: string) {
+    super(`${address}: ${what}; ${todo}`);
+    this.code = code;
+    this.address = address;
+    this.what = what;
+  }
+}
 
 /** An `error` message of the protocol. */
 export interface ErrorMessage {

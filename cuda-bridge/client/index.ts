@@ -1,6 +1,4 @@
-/**
- * The bridge's client, the same in every runtime; `browser.ts`, `deno.ts` and `node.ts` add `connect` and `verifyRows`.
- */
-export { InputError, LimitError, RankError, RemoteError } from "../../engine/errors.ts";
+/** The bridge's client, the same in every runtime; `browser.ts`, `deno.ts` and `node.ts` add `Remote`. */
+export { InputError, LimitError, RankError } from "../../engine/index.ts";
+export { type RemoteCode, RemoteError } from "./errors.ts";
 export type * from "./types.ts";
-export { sampleRows } from "./sample.ts";

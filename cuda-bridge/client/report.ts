@@ -1,6 +1,5 @@
 /** What a worker says of a run as the engine's Report. */
-import type { Choice } from "../../engine/policy/index.ts";
-import type { AdapterFacts, Link, RankTraffic, Report, StepReport, Times } from "../../engine/cluster/types.ts";
+import type { AdapterFacts, Choice, Link, RankTraffic, Report, StepReport, Times } from "../../engine/index.ts";
 import type { CallResult } from "./connection.ts";
 import { remoteError } from "./errors.ts";
 import type { Facts, RemoteReport } from "./types.ts";

@@ -1,18 +1,19 @@
 /** A conversation's KV cache on a worker's ranks. It lives as long as the connection that opened it. */
-import { InputError } from "../../engine/errors.ts";
-import type {
-  SessionFace,
-  SessionOutput,
-  SessionRows,
-  StepOptions,
-  StepReport,
-  StepResult,
-} from "../../engine/cluster/types.ts";
-import { validateHeads, validateRows } from "../../engine/cluster/validate.ts";
-import { encode } from "../../engine/tensor/dtype.ts";
+import { validateRows, validateSession } from "../../engine/cluster/index.ts";
+import {
+  InputError,
+  type Session,
+  type SessionOutput,
+  type SessionRows,
+  type StepOptions,
+  type StepReport,
+  type StepResult,
+} from "../../engine/index.ts";
+import { encode } from "../../engine/tensor/index.ts";
+import type { Caller } from "./caller.ts";
 import type { Connection } from "./connection.ts";
 import { remoteError } from "./errors.ts";
-import { defined, type RemoteClient, shapesOf } from "./remote.ts";
+import { defined, shapesOf, WORKER } from "./params.ts";
 import { stepReportOf } from "./report.ts";
 import type { RemoteSessionOptions, Watch } from "./types.ts";
 
@@ -20,7 +21,7 @@ import type { RemoteSessionOptions, Watch } from "./types.ts";
 const DEFAULT_CAPACITY = 16_384;
 
 /** Opens a session. Errors: as Remote's calls. */
-export async function openSession(client: RemoteClient, options: RemoteSessionOptions): Promise<RemoteSession> {
+export async function openSession(caller: Caller, options: Options): Promise<RemoteSession> {
   const {
     ranks,
     heads,
@@ -34,36 +35,38 @@ export async function openSession(client: RemoteClient, options: RemoteSessionOp
     link,
     signal,
   } = options;
-  validateHeads(heads, kvHeads, headDim);
-  const connection = await client.reach(signal, 0);
+  validateSession(options, WORKER);
+  const connection = await caller.reach(signal, 0);
   const params = defined({ ranks, heads, kvHeads, headDim, dtype, capacity, variant, scale, link, rates });
-  const { value } = await client.call({ method: "session.open", params, watch: { signal } }, connection);
+  const { value } = await caller.call({ method: "session.open", params, watch: { signal } }, connection);
   const { session, capacity: granted } = value as { session?: unknown; capacity?: unknown };
   if (!Number.isSafeInteger(session) || !Number.isSafeInteger(granted)) {
     throw remoteError(
       "bad-reply",
-      client.address,
+      caller.address,
       `session.open: found ${JSON.stringify(value).slice(0, 60)}, expected a session's number and capacity`,
     );
   }
-  return new RemoteSession(client, connection, session as number, granted as number, { ...options, wireDtype: dtype });
+  return new RemoteSession(caller, connection, session as number, granted as number, { ...options, wireDtype: dtype });
 }
 
-type Options = RemoteSessionOptions & Required<Pick<RemoteSessionOptions, "wireDtype">>;
+/** With the connection's ranks, if the session names none. */
+type Options = RemoteSessionOptions & Required<Pick<RemoteSessionOptions, "ranks">>;
+type Opened = Options & Required<Pick<Options, "wireDtype">>;
 
-/** See SessionFace; pages are one token each here, as the worker counts its room in tokens. */
-export class RemoteSession implements SessionFace {
-  readonly #client: RemoteClient;
+/** See Session; pages are one token each here, as the worker counts its room in tokens. */
+export class RemoteSession implements Session {
+  readonly #caller: Caller;
   readonly #connection: Connection;
   readonly #number: number;
   readonly #room: number;
-  readonly #options: Options;
+  readonly #options: Opened;
   #tokens: StepReport["tokens"] = [];
   #steps = 0;
   #disposed = false;
 
-  constructor(client: RemoteClient, connection: Connection, number: number, room: number, options: Options) {
-    this.#client = client;
+  constructor(caller: Caller, connection: Connection, number: number, room: number, options: Opened) {
+    this.#caller = caller;
     this.#connection = connection;
     this.#number = number;
     this.#room = room;
@@ -161,7 +164,7 @@ export class RemoteSession implements SessionFace {
       shapes: shapesOf("full", tokens, heads, headDim, 0),
       watch: options,
     });
-    const report = stepReportOf(result, this.#client.address, this.#client.facts, this.#client.platform.runtime);
+    const report = stepReportOf(result, this.#caller.address, this.#caller.facts, this.#caller.runtime);
     this.#tokens = report.tokens;
     this.#steps++;
     let at = 0;
@@ -179,18 +182,18 @@ export class RemoteSession implements SessionFace {
   async #call(
     method: string,
     params: Record<string, unknown>,
-    more: Pick<Parameters<RemoteClient["call"]>[0], "uploads" | "shapes" | "watch"> = {},
+    more: Pick<Parameters<Caller["call"]>[0], "uploads" | "shapes" | "watch"> = {},
   ) {
     if (this.#disposed) throw new InputError("session: it was disposed, expected an open one");
     const { over } = this.#connection;
     if (over !== undefined) {
       throw remoteError(
         "session-gone",
-        this.#client.address,
+        this.#caller.address,
         `session ${this.#number} is gone with its connection (${over.what})`,
       );
     }
-    return await this.#client.call({ method, params: { session: this.#number, ...params }, ...more }, this.#connection);
+    return await this.#caller.call({ method, params: { session: this.#number, ...params }, ...more }, this.#connection);
   }
 }
 

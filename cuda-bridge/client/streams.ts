@@ -1,5 +1,5 @@
 /** Tensors on their way: what has come, what may go. */
-import type { DType } from "../../engine/tensor/dtype.ts";
+import type { DType } from "../../engine/index.ts";
 import { readFrame } from "./frames.ts";
 
 /** A tensor as messages name it. */

@@ -1,30 +1,30 @@
-/**
- * What the bridge's client takes and gives: a connection to a native worker, its calls, and the verification of rows.
- */
+/** What the bridge's client takes and gives: a connection to a native worker, and its calls. */
 import type {
   AttendInput,
   AttendResult,
   ClusterFace,
-  ClusterOptions,
+  DType,
   Link,
   Report,
-  SessionFace,
+  Row,
+  SeededBatch,
+  Session,
   SessionOptions,
+  Span,
   Variant,
-} from "../../engine/cluster/types.ts";
-import type { Sequence } from "../../engine/layout/shards.ts";
-import type { DType } from "../../engine/tensor/dtype.ts";
-import type { Span } from "../../engine/trace/span.ts";
+} from "../../engine/index.ts";
 
-/** Which worker, and how patient the client is with it. */
+/** How a worker is reached, and how patient the client is with it. */
 export interface RemoteOptions {
-  /** `ws://host:port` or `wss://host:port`, without user, query or fragment. */
-  readonly url: string;
   /**
    * What the worker printed when it started. It travels in the first message only: never in an address, a log or an
    * error.
    */
   readonly token: string;
+  /** N, of calls that name none; default: the worker's processes. */
+  readonly ranks?: number;
+  /** The wire of simulated ranks, for calls that name none; default: the device's own copies are their wire. */
+  readonly link?: Link;
   /** Seconds within which the worker must be reached and have said welcome; default 10. */
   readonly connectSeconds?: number;
   /**
@@ -97,39 +97,16 @@ export interface Watch {
   readonly onSpans?: (spans: readonly Span[]) => void;
 }
 
-/** A row of O: a token (row of Q along the first axis of the whole batch) and a query head. */
-export type Row = readonly [token: number, head: number];
-
-/** A seeded batch: what both sides make by themselves. */
-export interface SeededBatch {
-  /** 0 to 2^32 - 1. */
-  readonly seed: number;
-  /** T and P of each sequence. */
-  readonly sequences: readonly Sequence[];
-  /** H, a multiple of kvHeads. */
-  readonly heads: number;
-  /** Hkv. */
-  readonly kvHeads: number;
-  /** D. */
-  readonly headDim: number;
-  /** Default true: bottom-right. */
-  readonly causal?: boolean;
-  /** Default 1/sqrt(D). */
-  readonly scale?: number;
-  /** How Q, K, V are held, and what kernels compute in; default "f32". Seeded values are exact in each. */
-  readonly dtype?: DType;
-}
-
 /** An attention whose inputs both sides make from the seed: no tensor moves but the rows asked for. */
 export interface SeededInput extends SeededBatch, Watch {
-  /** N. */
-  readonly ranks: number;
+  /** N; default: the connection's. */
+  readonly ranks?: number;
   /** Default "pass-kv". */
   readonly variant?: Variant | "auto";
   /** "rows" (default where rows are named): those rows; "none" (default else): only the report; "full": all of O. */
   readonly output?: "rows" | "full" | "none";
   readonly rows?: readonly Row[];
-  /** The wire of simulated ranks; without it, the device's own copies are their wire. */
+  /** The wire of simulated ranks; default: the connection's. */
   readonly link?: Link;
   /** C (FLOP/s) and BW (bytes/s) for "auto". */
   readonly rates?: { readonly flops: number; readonly bandwidth: number };
@@ -157,15 +134,20 @@ export interface RemoteRun {
   readonly value: Readonly<Record<string, unknown>>;
 }
 
-/** One attention on own tensors, with the rank count that a connection does not know. */
+/** One attention on own tensors, with ranks and link if they aren't the connection's. */
 export interface RemoteAttendInput extends Omit<AttendInput, "onProgress">, Watch {
-  readonly ranks: number;
+  readonly ranks?: number;
   readonly link?: Link;
 }
 
-/** A KV cache on the worker's ranks. */
+/** O, LSE and the facts of a run on a worker. */
+export interface RemoteResult extends AttendResult {
+  readonly report: RemoteReport;
+}
+
+/** A KV cache on the worker's ranks, with ranks and link if they aren't the connection's. */
 export interface RemoteSessionOptions extends SessionOptions {
-  readonly ranks: number;
+  readonly ranks?: number;
   readonly link?: Link;
   readonly signal?: AbortSignal;
 }
@@ -176,7 +158,8 @@ export interface LayerInput extends Watch {
   readonly tokens: number;
   /** P; default 0. */
   readonly cached?: number;
-  readonly ranks: number;
+  /** N; default: the connection's. */
+  readonly ranks?: number;
   readonly variant?: Variant | "auto";
   /** Default "bf16". */
   readonly dtype?: DType;
@@ -202,13 +185,13 @@ export interface RemoteValue {
 }
 
 /**
- * A connection to a worker. One socket; several calls may be open, one runs at a time. A lost connection ends the calls
+ * A connection to a worker, with the face of a cluster. One socket; several calls may be open, one runs at a time. A lost connection ends the calls
  * under way in a RemoteError, and is made again, with a growing pause between attempts, when the next call comes;
  * sessions are gone then.
  * Errors of calls: InputError, LimitError (does not fit), RankError, RemoteError; the signal's reason where one was
  * cancelled.
  */
-export interface Remote {
+export interface Remote extends ClusterFace {
   /** The url, as errors name it. */
   readonly address: string;
   readonly facts: Facts;
@@ -216,85 +199,14 @@ export interface Remote {
   readonly capabilities: readonly string[];
   readonly state: RemoteState;
   attendSeeded(input: SeededInput): Promise<SeededResult>;
-  attend(input: RemoteAttendInput): Promise<AttendResult & { readonly report: RemoteReport }>;
-  session(options: RemoteSessionOptions): Promise<SessionFace>;
+  attend(input: RemoteAttendInput): Promise<RemoteResult>;
+  session(options: RemoteSessionOptions): Promise<Session>;
   layer(input: LayerInput): Promise<RemoteValue>;
   bench(input?: Watch & { readonly quick?: boolean }): Promise<RemoteValue>;
   /** Whether the worker answers, and what it says of itself. */
   health(watch?: Watch): Promise<Readonly<Record<string, unknown>>>;
+  /** Rejects with an InputError: a worker is started again on its own machine. */
+  repair(): Promise<number[]>;
   /** Ends what runs, and the connection. */
-  close(): Promise<void>;
-}
-
-/** A worker in the place of a cluster: `Cluster.start({ remote, ranks })`. */
-export interface RemoteClusterFace extends ClusterFace {
-  /** The connection, with what a cluster here has no use for: seeded runs, layer, bench, facts. */
-  readonly remote: Remote;
-}
-
-/** The client on one platform: what `browser.ts`, `deno.ts` and `node.ts` export. */
-export interface Bridge {
-  /** Reaches a worker. Errors: InputError for bad options; RemoteError; the signal's reason. */
-  connect(options: RemoteOptions): Promise<Remote>;
-  /**
-   * Computes rows again from the seed, in float64 or on this machine's GPU, and compares. Errors: InputError; the
-   * signal's reason.
-   */
-  verifyRows(input: VerifyInput): Promise<Verification>;
-  /** `Cluster.start` with `remote`. */
-  startRemote(options: ClusterOptions): Promise<RemoteClusterFace>;
-}
-
-/** Rows that a worker computed, to be computed again here. */
-export interface VerifyInput extends SeededBatch {
-  readonly rows: readonly Row[];
-  /** f32 `[rows, D]`: what the worker said. */
-  readonly out: Float32Array;
-  /** f32 `[rows]`. */
-  readonly lse: Float32Array;
-  /** "float64" (default) in plain TypeScript, or "webgpu": f32 on this machine's GPU. */
-  readonly with?: "float64" | "webgpu";
-  /** Threads beside this one, each with a share of the rows; default: the machine's, at most 4. */
-  readonly threads?: number;
-  readonly signal?: AbortSignal;
-  /** Key rows gone through, times query rows that see them, and their total. */
-  readonly onProgress?: (done: number, total: number) => void;
-  /** Told as each row is done: in a causal run, rows that see few keys come first. */
-  readonly onRow?: (row: RowCheck) => void;
-}
-
-/** One row against its recomputation. Absolute errors. */
-export interface RowCheck {
-  /** Place in `rows`. */
-  readonly index: number;
-  readonly row: Row;
-  /** Keys that it sees. */
-  readonly keys: number;
-  /** Of O: largest error over the D columns, where, and what was allowed there. */
-  readonly out: {
-    readonly error: number;
-    readonly column: number;
-    readonly found: number;
-    readonly expected: number;
-    readonly allowed: number;
-  };
-  readonly lse: { readonly error: number; readonly found: number; readonly expected: number; readonly allowed: number };
-  readonly passed: boolean;
-}
-
-/** The verdict over all rows asked for. */
-export interface Verification {
-  /** Every row, in the order asked. */
-  readonly rows: readonly RowCheck[];
-  /** Largest errors over the rows. */
-  readonly maxOut: number;
-  readonly maxLse: number;
-  /** The row that comes nearest to, or goes farthest beyond, what is allowed; undefined where no row was asked for. */
-  readonly worst: RowCheck | undefined;
-  /** The bar in words, by dtype. */
-  readonly tolerance: string;
-  readonly with: "float64" | "webgpu";
-  /** Seconds it took here. */
-  readonly seconds: number;
-  readonly passed: boolean;
+  dispose(): Promise<void>;
 }

@@ -3,10 +3,10 @@ import { readFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
-import type { Platform } from "../cluster/platform.ts";
 import { InputError } from "../errors.ts";
 import { type Gpu, openDevice } from "../gpu/device.ts";
 import { Kernels } from "../gpu/kernels.ts";
+import type { GpuPlatform } from "../gpu/platform.ts";
 import { Pool } from "../gpu/pool.ts";
 import { measureCeilings } from "./ceilings.ts";
 import type { BenchDocument } from "./document.ts";
@@ -47,7 +47,7 @@ const BUSY = 0.7;
 
 /** Checks, then measures. */
 export async function runBench(
-  platform: Platform,
+  platform: GpuPlatform,
   { parts, repeats, adapterSource, signal, progress, ...options }: BenchOptions,
 ): Promise<BenchDocument> {
   if (platform.threadGpu === undefined) {

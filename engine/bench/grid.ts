@@ -11,6 +11,7 @@ import {
   suitingTileKernels,
   tileKernelsOf,
 } from "../gpu/kernels.ts";
+import { productsOf } from "../gpu/products.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { attendInProcess } from "../cluster/in-process.ts";
 import { check, expect, type ExpectedRow } from "../reference/check.ts";
@@ -143,7 +144,7 @@ export async function checkCase(
   const { wire = { dtype: "f32", variant: "pass-q" } } = c;
   const input = { ...inputOf(c), variant: wire.variant, wireDtype: wire.dtype };
   // attend-matrix multiplies in f16, whatever travels.
-  const judged = { ...input, ranks: c.ranks, products: kernel === "attend-matrix" ? "f16" as const : "f32" as const };
+  const judged = { ...input, ranks: c.ranks, products: productsOf(kernel ?? "") };
   const key = JSON.stringify([c, judged.products]);
   const expected = oracles.get(key) ?? expect(judged);
   oracles.set(key, expected);

@@ -23,6 +23,7 @@ import { declarationsOf } from "../gpu/reflect.ts";
 import type { Shaders } from "../gpu/shaders.ts";
 import type { ExpectedRow } from "../reference/check.ts";
 import { type Difference, difference } from "../reference/error.ts";
+import { F32_PAIR_TOLERANCE } from "../reference/tolerance.ts";
 import { operandsOf, timeAttention } from "./attention-run.ts";
 import { bounded, ENDLESS, MOST_TURNS } from "./bounded.ts";
 import { type CaseResult, checkCase, type GridCase, SINGLE, type StoredType, TILES } from "./grid.ts";
@@ -71,8 +72,6 @@ const SHAPES: readonly Heads[] = [HEADS[1], HEADS[0], { heads: 4, kvHeads: 4, he
 const WIRES = [{ dtype: "bf16", variant: "pass-q" }, { dtype: "f16", variant: "pass-kv" }] as const;
 /** Partial results of which all, some and none are empty: one token on eight ranks. */
 const EMPTY = { sequences: [{ new: 1, cached: 0 }, { new: 0, cached: 5 }], causal: true, ranks: 8 };
-/** Two results that are each within the bar of float64 lie within twice that of one another. */
-const APART = { absolute: 4e-6, relative: 2e-5 };
 /** Tokens of what is timed: twice as many until the shipped kernel takes long enough for any clock, in seconds. */
 const SIZES = { least: 512, most: 8192 };
 const LONG_ENOUGH = 0.02;
@@ -256,7 +255,7 @@ export class Trials {
             shipped: repeatsOf(shipped),
             text: repeatsOf(own),
             ratio: repeatsOf(own.map((seconds, r) => seconds / shipped[r])),
-            apart: difference(results[1], results[0], APART),
+            apart: difference(results[1], results[0], F32_PAIR_TOLERANCE),
           });
         } finally {
           dispose();

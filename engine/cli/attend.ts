@@ -1,12 +1,13 @@
 /** `ringside attend`: O and LSE of one's own Q, K and V over a ring of ranks. */
-import { sampleRows } from "../../cuda-bridge/client/sample.ts";
-import type { RemoteOptions, Row, Verification, VerifyInput } from "../../cuda-bridge/client/types.ts";
-import { bridgeOf, startOn, verifyOn } from "../cluster/start.ts";
 import type { AttendInput, Backend, ClusterOptions, Report, Variant } from "../cluster/types.ts";
 import { validateAttend, validateRun, validateScale, validateSeeded } from "../cluster/validate.ts";
 import { InputError } from "../errors.ts";
+import { productsOf } from "../gpu/products.ts";
 import type { Fault } from "../rank/job.ts";
 import type { Check } from "../reference/check.ts";
+import { sampleRows } from "../reference/verify/sample.ts";
+import type { Row, Verification, VerifyInput } from "../reference/verify/types.ts";
+import { verifyRows as verifyHere } from "../reference/verify/verify.ts";
 import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
 import { checkOutputs, type Command, type Io, writeOutputs } from "./io.ts";
@@ -21,11 +22,16 @@ import {
   wholeOption,
 } from "./options.ts";
 import {
+  connect,
   describeRemote,
   describeVerification,
+  elsewhere,
   REMOTE_HELP,
   REMOTE_OPTIONS,
   remoteOption,
+  remoteRunOf,
+  type RemoteWorker,
+  startCluster,
   verificationDocument,
   watchOf,
 } from "./remote.ts";
@@ -123,13 +129,13 @@ export const attend: Command = async (argv, io) => {
     numberOption("--scale", o.scale),
     numberOption("--timeout", o.timeout),
   ];
-  validateScale(scale, remote === undefined ? "here" : "remote", "--scale");
+  validateScale(scale, elsewhere(remote), "--scale");
   if (fault !== undefined) requireFault(fault, ranks, variant, backend!);
   const given = sequencesOption(o.sequences);
   const seeded = seededOption(o.seed, o.shape, given);
   const verifyRows = wholeOption("--verify-rows", o["verify-rows"], 1, 4096);
   const how = choiceOption("--verify-with", o["verify-with"], ["float64", "webgpu"]);
-  if (seeded !== undefined && remote !== undefined) validateSeeded({ ...seeded, scale });
+  if (seeded !== undefined && remote !== undefined) validateSeeded({ ...seeded, scale }, elsewhere(remote));
   const files = (["q", "k", "v", "tensors"] as const).find((name) => o[name] !== undefined);
   if (seeded !== undefined && files !== undefined) {
     throw new InputError(`--seed: found beside --${files}, expected seeded inputs or files`);
@@ -157,7 +163,8 @@ export const attend: Command = async (argv, io) => {
     : undefined;
   const run = away !== undefined ? await runSeeded(io, remote!, away) : await runHere(
     io,
-    { ranks, backend, link, timeout, fault, remote, signal },
+    remote,
+    { ranks, backend, link, timeout, fault },
     options,
     seeded === undefined ? await fromFiles(o, given) : await fromSeed(seeded, signal),
     o.check ?? false,
@@ -216,6 +223,7 @@ async function fromSeed(seeded: Seeded, signal: AbortSignal) {
 /** With tensors that are here: on ranks here, or sent to a worker. */
 async function runHere(
   io: Io,
+  remote: RemoteWorker | undefined,
   where: ClusterOptions,
   options: Options,
   { tensors, sequences }: Awaited<ReturnType<typeof fromSeed>>,
@@ -232,25 +240,30 @@ async function runHere(
     headDim,
     ...options,
     sequences,
-    ...(where.remote === undefined ? { onProgress: progress(io) } : watchOf(io)),
+    ...(remote === undefined ? { onProgress: progress(io) } : watchOf(io)),
   };
-  naming(tensors.names, () => validateAttend(input, where.remote === undefined ? "here" : "remote")); // before ranks are started, and with the files' names
+  naming(tensors.names, () => validateAttend(input, elsewhere(remote))); // before ranks are started, and with the files' names
   if (!tensors.names.q.startsWith("seeded")) {
     warnUnderflow(
       io,
-      stored(tensors, options.variant, where.remote !== undefined),
+      stored(tensors, options.variant, remote !== undefined),
       options.wireDtype ?? "f32",
       headDim,
     );
   }
-  const cluster = await startOn(io.platform)(where);
+  const cluster = await startCluster(io, remote, where);
   try {
     const result = await cluster.attend(input);
     return {
       result,
       tensors,
       checked: checking
-        ? await checkedAgainst(io, { ...input, variant: result.report.variant, ranks: result.report.ranks }, result)
+        ? await checkedAgainst(io, {
+          ...input,
+          variant: result.report.variant,
+          ranks: result.report.ranks,
+          products: productsOf(result.report.kernel),
+        }, result)
         : undefined,
     };
   } finally {
@@ -275,7 +288,7 @@ function stored(
 /** Seeded, on a worker: only the rows to verify come back. */
 async function runSeeded(
   io: Io,
-  remote: RemoteOptions,
+  remote: RemoteWorker,
   { seeded, wireDtype: dtype, ...rest }: Options & {
     readonly seeded: Seeded;
     readonly ranks: number;
@@ -284,11 +297,11 @@ async function runSeeded(
   },
 ): Promise<Ran> {
   validateRun({ ...seeded, ...rest, wireDtype: dtype }, tokensOf(seeded.sequences), rest.ranks, rest.link, "--link");
-  const worker = await (await bridgeOf(io.platform)).connect({ ...remote, signal: io.signal });
+  const worker = await connect(io, remote);
   try {
     return { result: await worker.attendSeeded({ ...seeded, ...rest, dtype, ...watchOf(io) }) };
   } finally {
-    await worker.close();
+    await worker.dispose();
   }
 }
 
@@ -301,7 +314,7 @@ async function verify(
   const line = (text: string) => io.watched && io.stderr(`\r\x1b[K${text}`);
   let done = 0;
   try {
-    return await verifyOn(io.platform)({
+    return await verifyHere(io.platform, {
       ...batch,
       rows,
       out,
@@ -372,6 +385,7 @@ export function progress({ watched, stderr }: Io): ((done: number, total: number
 
 function describe(report: Report, checked: Check | undefined, verified: Verification | undefined): string {
   const { shape, times } = report;
+  const ran = remoteRunOf(report);
   const batch = shape.sequences.map((s) => `${s.new} new + ${s.cached} cached`).join(", ");
   const ms = (s: number) => (s * 1000).toFixed(1);
   const lines = [
@@ -381,7 +395,7 @@ function describe(report: Report, checked: Check | undefined, verified: Verifica
     }`,
     `kernel:  ${report.kernel}; clock: ${report.clock}`,
     ...(report.timeout === undefined ? [] : [`timeout: ${sayTimeout(report.timeout)}`]),
-    ...(report.remote === undefined ? [] : describeRemote(report.remote)),
+    ...(ran === undefined ? [] : describeRemote(ran)),
     ...(report.choice === undefined ? [] : [`chosen:  ${report.choice.reason}`]),
     "",
     table(

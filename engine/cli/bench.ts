@@ -4,12 +4,10 @@
 import { type Part, PARTS, runBench } from "../bench/bench.ts";
 import type { BenchDocument } from "../bench/document.ts";
 import { allFigures, circumstances } from "../bench/tables.ts";
-import type { RemoteOptions } from "../../cuda-bridge/client/types.ts";
-import { bridgeOf } from "../cluster/start.ts";
 import { InputError } from "../errors.ts";
 import { adapterSource } from "./attend.ts";
 import type { Command, Io } from "./io.ts";
-import { REMOTE_HELP, REMOTE_OPTIONS, remoteOption, watchOf } from "./remote.ts";
+import { connect, REMOTE_HELP, REMOTE_OPTIONS, remoteOption, type RemoteWorker, watchOf } from "./remote.ts";
 import { choiceOption, parseOptions, readTokens, wholeOption } from "./options.ts";
 import { table } from "./table.ts";
 import { sayValue } from "./value.ts";
@@ -88,8 +86,8 @@ export const bench: Command = async (argv, io) => {
 };
 
 /** The worker's own benchmark; status 1 where a bar that it could judge is missed. */
-async function benchRemote(io: Io, remote: RemoteOptions, quick: boolean, json: boolean): Promise<number> {
-  const worker = await (await bridgeOf(io.platform)).connect({ ...remote, signal: io.signal });
+async function benchRemote(io: Io, remote: RemoteWorker, quick: boolean, json: boolean): Promise<number> {
+  const worker = await connect(io, remote);
   try {
     const { value } = await worker.bench({ quick, signal: io.signal, ...watchOf(io, "parts") });
     io.stdout(
@@ -101,7 +99,7 @@ async function benchRemote(io: Io, remote: RemoteOptions, quick: boolean, json: 
       ? 1
       : 0;
   } finally {
-    await worker.close();
+    await worker.dispose();
   }
 }
 

@@ -18,7 +18,7 @@ import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { InputError } from "../errors.ts";
-import type { Platform } from "../cluster/platform.ts";
+import type { Platform } from "../platform.ts";
 
 /** Where a command prints, and what runs its ranks. */
 export interface Io {

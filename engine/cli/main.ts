@@ -3,7 +3,8 @@ import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { InputError } from "../errors.ts";
 import { didYouMean } from "../options.ts";
-import type { Platform } from "../cluster/platform.ts";
+import { PACKAGE } from "../package.ts";
+import type { Platform } from "../platform.ts";
 import { complain, end, endWithLauncher, overdue, printer } from "./end.ts";
 import type { Command } from "./io.ts";
 
@@ -51,7 +52,7 @@ async function version(): Promise<string> {
   for (const place of ["../../package.json", "../../../package.json"]) {
     const text = await readFile(new URL(place, import.meta.url), "utf8").catch(() => undefined);
     const { name, version } = JSON.parse(text ?? "{}") as { name?: string; version?: string };
-    if (name === "ringside" && version !== undefined) return version;
+    if (name === PACKAGE && version !== undefined) return version;
   }
   throw new Error("package.json was not found beside the engine: the installation is not whole");
 }

@@ -1,8 +1,19 @@
 /** The options by which a command runs on a remote worker, and what is said of such a run. */
 import process from "node:process";
-import type { RemoteOptions, RemoteRun, Verification } from "../../cuda-bridge/client/types.ts";
+import { WORKER } from "../../cuda-bridge/client/params.ts";
+import type { Remote, RemoteOptions, RemoteReport, RemoteRun } from "../../cuda-bridge/client/types.ts";
+import { Cluster } from "../cluster/cluster.ts";
+import type { ClusterFace, ClusterOptions, Report } from "../cluster/types.ts";
+import type { Elsewhere } from "../cluster/validate.ts";
 import { InputError } from "../errors.ts";
+import type { Verification } from "../reference/verify/types.ts";
 import { type Io, readInput } from "./io.ts";
+
+/** Which worker, and its token. */
+export interface RemoteWorker {
+  readonly url: string;
+  readonly token: string;
+}
 
 /** For parseOptions. */
 export const REMOTE_OPTIONS = {
@@ -24,7 +35,7 @@ export const REMOTE_HELP =
 export async function remoteOption(
   o: { readonly remote?: string; readonly token?: string; readonly "token-file"?: string },
   others: Readonly<Record<string, unknown>>,
-): Promise<RemoteOptions | undefined> {
+): Promise<RemoteWorker | undefined> {
   const { remote: url, token, "token-file": file } = o;
   if (url === undefined) {
     const alone = token !== undefined ? "--token" : file !== undefined ? "--token-file" : undefined;
@@ -55,6 +66,40 @@ export async function remoteOption(
     );
   }
   return { url, token: found };
+}
+
+/** Reaches a worker. Errors: InputError, RemoteError; AbortError at Ctrl-C. */
+export async function connect(
+  { platform, signal }: Io,
+  { url, token }: RemoteWorker,
+  options: Pick<RemoteOptions, "ranks" | "link"> = {},
+): Promise<Remote> {
+  const { Remote } = platform.runtime === "deno"
+    ? await import("../../cuda-bridge/client/deno.ts")
+    : await import("../../cuda-bridge/client/node.ts");
+  return await Remote.connect(url, { token, ...options, signal });
+}
+
+/** Starts ranks here, or reaches the worker that computes in their place. */
+export async function startCluster(
+  io: Io,
+  worker: RemoteWorker | undefined,
+  options: ClusterOptions,
+): Promise<ClusterFace> {
+  const { ranks, link } = options;
+  return worker === undefined
+    ? await Cluster.start(io.platform, { ...options, signal: io.signal })
+    : await connect(io, worker, { ranks, link });
+}
+
+/** What validation has to know of the worker; undefined for ranks here. */
+export function elsewhere(worker: RemoteWorker | undefined): Elsewhere | undefined {
+  return worker && WORKER;
+}
+
+/** What only a run on a worker has to tell. */
+export function remoteRunOf(report: Report): RemoteRun | undefined {
+  return report.backend === "remote" ? (report as RemoteReport).remote : undefined;
 }
 
 /** Progress of a call on a line that overwrites itself; nothing where nobody watches. */

@@ -1,8 +1,8 @@
 /** Seeded inputs on the command line: a seed and a shape in place of files. */
-import type { SeededBatch } from "../../cuda-bridge/client/types.ts";
-import { validateHeads } from "../cluster/validate.ts";
 import { InputError } from "../errors.ts";
 import type { Sequence } from "../layout/shards.ts";
+import type { SeededBatch } from "../reference/verify/types.ts";
+import { validateHeads } from "../tensor/heads.ts";
 import { seededKey, seededPart } from "../tensor/seeded.ts";
 import { Turns } from "../turns.ts";
 import { readTokens, wholeOption } from "./options.ts";

@@ -1,18 +1,18 @@
 /**
  * `ringside session`: a conversation from a script of steps over one's own tensors, checked against one full prefill.
  */
-import { startOn } from "../cluster/start.ts";
 import type { Backend, SessionOptions, SessionRows, StepReport, Variant } from "../cluster/types.ts";
 import type { Fault } from "../rank/job.ts";
 import {
+  type Elsewhere,
   NOTHING_CACHED,
   validateRows,
   validateRun,
   validateScale,
   validateSession,
-  type Where,
 } from "../cluster/validate.ts";
 import { InputError, RankError } from "../errors.ts";
+import { productsOf } from "../gpu/products.ts";
 import { offsets } from "../layout/shards.ts";
 import { PAGE } from "../layout/pages.ts";
 import { writeNpy } from "../tensor/npy.ts";
@@ -29,7 +29,15 @@ import {
   ratesOption,
   wholeOption,
 } from "./options.ts";
-import { describeRemote, REMOTE_HELP, REMOTE_OPTIONS, remoteOption } from "./remote.ts";
+import {
+  describeRemote,
+  elsewhere,
+  REMOTE_HELP,
+  REMOTE_OPTIONS,
+  remoteOption,
+  remoteRunOf,
+  startCluster,
+} from "./remote.ts";
 import { table } from "./table.ts";
 import { readTensors } from "./tensors.ts";
 import { checkDocument, checked as checkedAgainst, sayCheck, warnUnderflow } from "./verdict.ts";
@@ -115,7 +123,7 @@ export const session: Command = async (argv, io) => {
     numberOption("--scale", o.scale),
     numberOption("--timeout", o.timeout),
   ];
-  validateScale(scale, remote === undefined ? "here" : "remote", "--scale");
+  validateScale(scale, elsewhere(remote), "--scale");
   const rates = ratesOption(o.rates);
   const capacity = wholeOption("--capacity", o.capacity, 1);
   if (o.check && remote !== undefined && wireDtype !== "f32") {
@@ -161,9 +169,9 @@ export const session: Command = async (argv, io) => {
     capacity: capacity ?? Math.max(1, pages) * PAGE,
   };
   validateRun({ heads, kvHeads, headDim, wireDtype, variant }, { new: total, cached: 0 }, ranks, link, "--link");
-  validateScript(script, rowsOf, opened, remote === undefined ? "here" : "remote"); // before ranks are started
+  validateScript(script, rowsOf, opened, elsewhere(remote)); // before ranks are started
   warnUnderflow(io, [[tensors.names.q, q], [tensors.names.k, k], [tensors.names.v, v]], wireDtype, headDim);
-  const cluster = await startOn(io.platform)({ ranks, backend, link, timeout, fault, remote, signal: io.signal });
+  const cluster = await startCluster(io, remote, { ranks, backend, link, timeout, fault });
   try {
     const talk = await cluster.session(opened);
     const held = script.rows.map(() => 0);
@@ -196,6 +204,7 @@ export const session: Command = async (argv, io) => {
     const checked = o.check
       ? await checkedAgainst(io, {
         ranks,
+        products: productsOf(reports.map(({ kernel }) => kernel).join(" + ")),
         q: all(q, heads * headDim),
         k: all(k, kvHeads * headDim),
         v: all(v, kvHeads * headDim),
@@ -215,7 +224,8 @@ export const session: Command = async (argv, io) => {
       files.push([o.trace, chromeTrace(endToEnd(reports), `ringside session, ${ranks} ranks`)]);
     }
     await writeOutputs(files);
-    const { adapter, runtime, kernel, clock, timeout: limit, backend: computed, remote: ran } = reports[0];
+    const { adapter, runtime, kernel, clock, timeout: limit, backend: computed } = reports[0];
+    const ran = remoteRunOf(reports[0]);
     const source = adapterSource(computed);
     const verdict = checked && sayCheck("against one full prefill in float64", checked, { heads, headDim, wireDtype });
     if (o.json) {
@@ -257,7 +267,7 @@ function validateScript(
   script: Script,
   rowsOf: (sequence: number, from: number, n: number) => SessionRows,
   options: SessionOptions,
-  where: Where,
+  where: Elsewhere | undefined,
 ): void {
   validateSession(options, where);
   const cached = script.rows.map(() => NOTHING_CACHED);

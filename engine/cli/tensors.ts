@@ -1,10 +1,10 @@
 /** Q, K and V from files, with the head counts they imply. */
 import { InputError } from "../errors.ts";
 import { type Sequence } from "../layout/shards.ts";
+import { validateHeads } from "../tensor/heads.ts";
 import { readNpy } from "../tensor/npy.ts";
 import { readSafetensors } from "../tensor/safetensors.ts";
 import { requireFinite, showShape, type Tensor } from "../tensor/tensor.ts";
-import { validateHeads } from "../cluster/validate.ts";
 import { readInput } from "./io.ts";
 
 /** The three tensors with what their shapes say. */

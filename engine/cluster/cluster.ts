@@ -9,7 +9,7 @@ import { shard } from "../layout/shards.ts";
 import type { AttendJob } from "../rank/job.ts";
 import { now } from "../trace/clock.ts";
 import { haltPorts } from "./halts.ts";
-import type { Platform } from "./platform.ts";
+import type { ClusterPlatform } from "./platform.ts";
 import { Ranks } from "./ranks.ts";
 import { chooseVariant, Rates } from "./rates.ts";
 import { reportOf, type Shared } from "./report.ts";
@@ -43,7 +43,7 @@ export class Cluster implements ClusterFace, Shared {
   readonly #sessions = new Set<Session>();
   #opened = 0;
 
-  private constructor(platform: Platform, options: ClusterOptions, ranks: Ranks) {
+  private constructor(platform: ClusterPlatform, options: ClusterOptions, ranks: Ranks) {
     const [{ adapter, limits }] = ranks.opened;
     this.size = ranks.size;
     this.adapter = adapter;
@@ -56,7 +56,7 @@ export class Cluster implements ClusterFace, Shared {
   }
 
   /** Starts the ranks. Errors: InputError; NoAdapterError where WebGPU has no adapter; RankError; AbortError. */
-  static async start(platform: Platform, options: ClusterOptions): Promise<Cluster> {
+  static async start(platform: ClusterPlatform, options: ClusterOptions): Promise<Cluster> {
     validateCluster(options);
     const { ranks: size, backend = "webgpu", link, timeout, signal } = options;
     signal?.throwIfAborted();

@@ -8,7 +8,7 @@ import type { AttendOutcome, Opened, Progress, Pulse, RankSetup } from "../rank/
 import { deferred } from "../rank/deferred.ts";
 import { now } from "../trace/clock.ts";
 import { convict, Monitor } from "./monitor.ts";
-import type { Platform } from "./platform.ts";
+import type { ClusterPlatform } from "./platform.ts";
 import { slowness } from "./slowness.ts";
 import { endRank, meshPorts, seconds, startRank, type WorkerRank } from "./worker-rank.ts";
 
@@ -62,7 +62,7 @@ export class Ranks {
   readonly size: number;
   readonly timeout: Timeout;
   opened: readonly Opened[] = [];
-  readonly #platform: Platform;
+  readonly #platform: ClusterPlatform;
   readonly #setup: Setup;
   readonly #slowness: number;
   readonly #monitor: Monitor;
@@ -85,7 +85,7 @@ export class Ranks {
   #repairing: Promise<number[]> | undefined;
   #ended: Promise<void> | undefined;
 
-  private constructor(platform: Platform, size: number, setup: Setup, timeout = DEFAULT_TIMEOUT) {
+  private constructor(platform: ClusterPlatform, size: number, setup: Setup, timeout = DEFAULT_TIMEOUT) {
     this.#platform = platform;
     this.#setup = setup;
     this.size = size;
@@ -99,7 +99,7 @@ export class Ranks {
    * ended.
    */
   static async start(
-    platform: Platform,
+    platform: ClusterPlatform,
     size: number,
     setup: Setup,
     timeout: number | undefined,

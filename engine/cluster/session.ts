@@ -112,7 +112,7 @@ export class Session implements SessionFace {
 
   /** Appends rows to some sequences, new ones included, in one fused ring pass; O and LSE of the new rows. */
   async prefill(batch: readonly SessionRows[], options: StepOptions = {}): Promise<StepResult> {
-    validateStep(options, "here", this.#cluster.size, this.#cluster.backend);
+    validateStep(options, this.#cluster.size, this.#cluster.backend);
     return await this.#exclusive("prefill", async () => {
       const { lengths, cached } = this.#checked(batch);
       const dealt = batch.map(({ sequence }, i) =>
@@ -139,7 +139,7 @@ export class Session implements SessionFace {
 
   /** Appends one row to each of some sequences that have rows already: batched ring pass-Q decode (Algorithm 4). */
   async decode(batch: readonly SessionRows[], options: Omit<StepOptions, "variant"> = {}): Promise<StepResult> {
-    validateStep(options, "here", this.#cluster.size, this.#cluster.backend);
+    validateStep(options, this.#cluster.size, this.#cluster.backend);
     return await this.#exclusive("decode", async () => {
       const { lengths, cached } = this.#checked(batch);
       batch.forEach(({ sequence }, i) => {

@@ -8,7 +8,6 @@ import type { Choice } from "../policy/index.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Span } from "../trace/span.ts";
 import type { Times } from "../trace/summary.ts";
-import type { RemoteOptions, RemoteRun } from "../../cuda-bridge/client/types.ts";
 
 export type { AdapterFacts, Backend, Held, Link, Mail, MailState, Message, RankTraffic, Times, Variant };
 
@@ -37,11 +36,6 @@ export interface ClusterOptions {
   readonly tune?: boolean;
   /** Makes a rank fail on purpose. */
   readonly fault?: Fault;
-  /**
-   * A native worker that computes in place of ranks here; `backend`, `shaders`, `fault` and `timeout` are refused
-   * beside it.
-   */
-  readonly remote?: RemoteOptions;
   readonly signal?: AbortSignal;
 }
 
@@ -173,6 +167,7 @@ export interface Halt extends Omit<HaltState, "made"> {
 /** The facts of a run, as `--json` prints them. */
 export interface Report {
   readonly adapter: AdapterFacts;
+  /** "remote": another machine, whose client adds what it knows of the run. */
   readonly backend: Backend | "remote";
   /** "deno", "node" or "browser". */
   readonly runtime: string;
@@ -203,8 +198,6 @@ export interface Report {
   /** Seconds. */
   readonly times: Times;
   readonly spans: readonly Span[];
-  /** Where it ran, if not here. */
-  readonly remote?: RemoteRun;
 }
 
 /** O, LSE and the facts of the run. */
@@ -248,9 +241,9 @@ export interface SessionFace {
   decode(batch: readonly SessionRows[], options?: Omit<StepOptions, "variant">): Promise<StepResult>;
   /** Forgets a sequence and frees its pages. */
   drop(sequence: number): Promise<void>;
-  /** All that the ranks have cached, as bytes. A session on a remote worker has none: InputError. */
+  /** All that the ranks have cached, as bytes. A session on another machine may have none: InputError. */
   snapshot(): Promise<Uint8Array>;
-  /** Puts the cache back to a snapshot. A session on a remote worker cannot: InputError. */
+  /** Puts the cache back to a snapshot. A session on another machine may refuse: InputError. */
   restore(bytes: Uint8Array): Promise<void>;
   /** Gives the ranks' memory back; a step that is under way is cancelled. */
   dispose(): Promise<void>;

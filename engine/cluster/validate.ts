@@ -3,7 +3,9 @@
  */
 import { InputError } from "../errors.ts";
 import { refuseUnknown, sayValue } from "../options.ts";
+import { PACKAGE } from "../package.ts";
 import { bytesPer, type DType } from "../tensor/dtype.ts";
+import { validateHeads } from "../tensor/heads.ts";
 import type { Fault } from "../rank/job.ts";
 import type { AttendInput, Backend, ClusterOptions, Link, SessionOptions, SessionRows, StepOptions } from "./types.ts";
 
@@ -11,8 +13,6 @@ import type { AttendInput, Backend, ClusterOptions, Link, SessionOptions, Sessio
 const F32_MAX = 1e38;
 /** Largest finite value of each type: f16's is (2 - 2^-10) 2^15, bf16's (2 - 2^-7) 2^127. */
 const LARGEST: Readonly<Record<DType, number>> = { f32: Infinity, f16: 65504, bf16: 3.3895313892515355e38 };
-/** Workgroups along one axis of a WebGPU grid: kernels have one a head there. */
-const MOST_HEADS = 65_535;
 /** Bytes of a rank's cached K, and of its V: no back-end here holds more in one buffer. */
 const MOST_CACHE = 2 ** 31;
 
@@ -21,8 +21,15 @@ const MOST_SECONDS = 3600;
 /** No seeded value is as large (engine/tensor/seeded.ts). */
 const SEEDED_MOST = 4;
 
-/** Where a run computes. On a worker ("remote") q, k and v are all held in the wire type. */
-export type Where = "here" | "remote";
+/**
+ * Another machine that computes in place of ranks here. It holds q, k and v all in the wire type, takes positive scales
+ * only, and knows its own memory. What it takes besides the options of ranks here, by call:
+ */
+export interface Elsewhere {
+  readonly attend: readonly string[];
+  readonly session: readonly string[];
+  readonly step: readonly string[];
+}
 
 const CLUSTER = keysOf<ClusterOptions>({
   ranks: 1,
@@ -32,7 +39,6 @@ const CLUSTER = keysOf<ClusterOptions>({
   shaders: 1,
   tune: 1,
   fault: 1,
-  remote: 1,
   signal: 1,
 });
 const ATTEND = keysOf<AttendInput>({
@@ -65,13 +71,6 @@ const SESSION = keysOf<SessionOptions>({
 });
 const ROWS = keysOf<SessionRows>({ sequence: 1, q: 1, k: 1, v: 1 });
 const STEP = keysOf<StepOptions>({ variant: 1, fault: 1, signal: 1, onProgress: 1 });
-/** What a worker takes beside. */
-const REMOTE = {
-  attend: [...ATTEND, "ranks", "link", "onQueued", "onSpans"],
-  session: [...SESSION, "ranks", "link", "signal"],
-  step: [...STEP, "onQueued", "onSpans"],
-};
-
 /** Largest magnitudes and number of tokens that a sequence has cached so far. */
 export interface Cached {
   readonly tokens: number;
@@ -90,6 +89,12 @@ const FAULT_KINDS = ["exit", "drop", "lose-device"];
 
 /** Throws InputError unless a cluster can be started so. */
 export function validateCluster(options: ClusterOptions): void {
+  if (options !== null && typeof options === "object" && "remote" in options) {
+    throw new InputError(
+      `cluster: found the option "remote", expected ranks here: import { Remote } from "${PACKAGE}/remote" and call ` +
+        "Remote.connect(url, { token, ranks }), which gives the same face",
+    );
+  }
   refuseUnknown("cluster", options, CLUSTER);
   const { ranks, backend, link, timeout, fault, shaders, tune, signal } = options;
   if (!Number.isInteger(ranks) || ranks < 1 || ranks > 64) {
@@ -185,31 +190,9 @@ function validateRates(rates: unknown): void {
   }
 }
 
-/** Throws InputError unless the head counts and head size can be computed. */
-export function validateHeads(heads: number, kvHeads: number, headDim: number): void {
-  for (const [name, value] of [["heads (H)", heads], ["KV heads (Hkv)", kvHeads]] as const) {
-    if (!Number.isInteger(value) || value < 1) {
-      throw new InputError(`${name}: found ${sayValue(value)}, expected a whole number of at least 1`);
-    }
-    if (value > MOST_HEADS) {
-      throw new InputError(
-        `${name}: found ${value}, expected at most ${MOST_HEADS}: as many workgroups fit one axis of a WebGPU grid`,
-      );
-    }
-  }
-  if (heads % kvHeads !== 0) {
-    throw new InputError(
-      `heads: found H = ${heads} query heads and Hkv = ${kvHeads} KV heads, expected H a multiple of Hkv`,
-    );
-  }
-  if (!Number.isInteger(headDim) || headDim % 4 !== 0 || headDim < 16 || headDim > 256) {
-    throw new InputError(`head dimension: found D = ${sayValue(headDim)}, expected a multiple of 4 from 16 to 256`);
-  }
-}
-
 /** Throws InputError unless options, shapes, sequences and values fit each other and the arithmetic. */
-export function validateAttend(input: AttendInput, where: Where = "here"): void {
-  refuseUnknown("attend", input, where === "remote" ? REMOTE.attend : ATTEND);
+export function validateAttend(input: AttendInput, elsewhere?: Elsewhere): void {
+  refuseUnknown("attend", input, [...ATTEND, ...(elsewhere?.attend ?? [])]);
   const { heads, kvHeads, headDim, sequences, wireDtype = "f32", variant = "pass-kv" } = input;
   validateHeads(heads, kvHeads, headDim);
   if (!Array.isArray(sequences)) {
@@ -237,7 +220,7 @@ export function validateAttend(input: AttendInput, where: Where = "here"): void 
   expectRows("v", input.v, all, kvHeads, headDim, "sum of T + P");
   validateVariant(variant);
   validateWire(wireDtype);
-  validateScale(input.scale, where);
+  validateScale(input.scale, elsewhere);
   if (input.causal !== undefined && typeof input.causal !== "boolean") {
     throw new InputError(`causal: found ${sayValue(input.causal)}, expected true or false`);
   }
@@ -252,7 +235,7 @@ export function validateAttend(input: AttendInput, where: Where = "here"): void 
     }
   }
   const largest = { q: largestOf("q", input.q), k: largestOf("k", input.k), v: largestOf("v", input.v) };
-  const held = where === "remote" || variant === "auto"
+  const held = elsewhere !== undefined || variant === "auto"
     ? ["q", "k", "v"] as const
     : variant === "pass-q"
     ? ["q"] as const
@@ -262,26 +245,24 @@ export function validateAttend(input: AttendInput, where: Where = "here"): void 
   validateSums("", largest.v, all);
 }
 
-/**
- * Throws InputError unless a worker can make these inputs from a seed and attend to them: its seeded values are below
- * 4.
- */
+/** Throws InputError unless these inputs can be made from a seed and attended to: seeded values are below 4. */
 export function validateSeeded(
   { heads, kvHeads, headDim, scale }: Pick<AttendInput, "heads" | "kvHeads" | "headDim" | "scale">,
+  elsewhere?: Elsewhere,
 ): void {
   validateHeads(heads, kvHeads, headDim);
-  validateScale(scale, "remote");
+  validateScale(scale, elsewhere);
   validateScores("", SEEDED_MOST, SEEDED_MOST, headDim, scale);
 }
 
 /** Throws InputError unless a session can be opened so. */
-export function validateSession(options: SessionOptions, where: Where = "here"): void {
-  refuseUnknown("session", options, where === "remote" ? REMOTE.session : SESSION);
+export function validateSession(options: SessionOptions, elsewhere?: Elsewhere): void {
+  refuseUnknown("session", options, [...SESSION, ...(elsewhere?.session ?? [])]);
   const { heads, kvHeads, headDim, wireDtype = "f32", capacity } = options;
   validateHeads(heads, kvHeads, headDim);
   validateWire(wireDtype);
   if (options.variant !== undefined) validateVariant(options.variant);
-  validateScale(options.scale, where);
+  validateScale(options.scale, elsewhere);
   validateRates(options.rates);
   if (capacity === undefined) return;
   if (!Number.isSafeInteger(capacity) || capacity < 1) {
@@ -289,7 +270,7 @@ export function validateSession(options: SessionOptions, where: Where = "here"):
   }
   const rowBytes = kvHeads * headDim * bytesPer(wireDtype);
   const most = Math.floor(MOST_CACHE / rowBytes);
-  if (where === "here" && capacity > most) {
+  if (elsewhere === undefined && capacity > most) {
     throw new InputError(
       `capacity: found ${capacity} tokens a rank, expected at most ${most}: a rank's K and its V take ${rowBytes} bytes a token each and at most ${MOST_CACHE} in all`,
     );
@@ -297,8 +278,8 @@ export function validateSession(options: SessionOptions, where: Where = "here"):
 }
 
 /** Throws InputError unless a step's options are known and what they should be; `ranks` is N. */
-export function validateStep(options: StepOptions, where: Where = "here", ranks = Infinity, backend?: Backend): void {
-  refuseUnknown("step", options, where === "remote" ? REMOTE.step : STEP);
+export function validateStep(options: StepOptions, ranks = Infinity, backend?: Backend, elsewhere?: Elsewhere): void {
+  refuseUnknown("step", options, [...STEP, ...(elsewhere?.step ?? [])]);
   validateWatching(options);
   if (options.fault !== undefined) validateFault(options.fault, ranks, backend);
   if (options.variant !== undefined) validateVariant(options.variant);
@@ -345,8 +326,8 @@ export function validateRows(
   return { T, largest, cached: after };
 }
 
-/** Throws InputError unless `scale` is undefined or a number that f32 holds; a worker takes positive ones only. */
-export function validateScale(scale: number | undefined, where: Where = "here", name = "scale"): void {
+/** Throws InputError unless `scale` is undefined or a number that f32 holds; elsewhere, a positive one. */
+export function validateScale(scale: number | undefined, elsewhere?: Elsewhere, name = "scale"): void {
   if (scale === undefined) return;
   if (typeof scale !== "number" || !Number.isFinite(scale)) {
     throw new InputError(`${name}: found ${sayValue(scale)}, expected a finite number`);
@@ -354,8 +335,10 @@ export function validateScale(scale: number | undefined, where: Where = "here", 
   if (Math.abs(scale) > F32_MAX) {
     throw new InputError(`${name}: found ${scale}, which may overflow f32; expected a magnitude of at most ${F32_MAX}`);
   }
-  if (where === "remote" && scale <= 0) {
-    throw new InputError(`${name}: found ${scale}, expected a number above 0: a remote worker takes no other`);
+  if (elsewhere !== undefined && scale <= 0) {
+    throw new InputError(
+      `${name}: found ${scale}, expected a number above 0: the machine that computes takes no other`,
+    );
   }
 }
 

@@ -3,7 +3,7 @@ import * as Comlink from "comlink";
 import type { Opened, Pulse, RankSetup } from "../rank/job.ts";
 import type { RankService } from "../rank/service.ts";
 import "../rank/transfer-errors.ts";
-import type { Platform, RankWorker } from "./platform.ts";
+import type { ClusterPlatform, RankWorker } from "./platform.ts";
 
 /** A worker with the service in it. */
 export interface WorkerRank {
@@ -18,7 +18,7 @@ export interface WorkerRank {
 
 /** Starts a worker and opens its rank; `onPulse` gets its signs of life. */
 export function startRank(
-  platform: Platform,
+  platform: ClusterPlatform,
   setup: Omit<RankSetup, "pulse" | "lock">,
   onPulse: (pulse: Pulse) => void,
 ): WorkerRank {

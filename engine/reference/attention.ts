@@ -1,5 +1,6 @@
 /** Float64 attention: the oracle that every path is checked against. */
 import type { Run, Sequence } from "../layout/shards.ts";
+import { score, weigh } from "./loops.ts";
 
 /** What the oracle reads: shapes as in AttendInput. */
 export interface ReferenceInput {
@@ -79,7 +80,7 @@ export class ExactHead {
 
   /** Goes to a query row. Errors: RangeError for one that the queries don't have. */
   go(row: number, held?: readonly KeyRun[]): void {
-    const { sequence, first, keys } = seenBy(row, this.#input.sequences, this.#input.causal ?? true);
+    const { sequence, first, keys } = seenBy(this.#input, row);
     this.#row = row;
     this.first = first;
     const parts = held === undefined
@@ -119,77 +120,13 @@ export class ExactHead {
 }
 
 /**
- * Scores of the keys `from` to before `to`; returns the largest. Four keys at a time: an element of q is loaded once
- * for four.
+ * The sequence of a query row, that sequence's first row of K, and the number of its keys that the row sees. Errors:
+ * RangeError for a row that the queries don't have.
  */
-function score(
-  q: Float64Array,
-  k: Float32Array,
-  start: number,
-  stride: number,
-  from: number,
-  to: number,
-  scale: number,
-  scores: Float64Array,
-): number {
-  const D = q.length;
-  let max = -Infinity;
-  let j = from;
-  for (; j + 3 < to; j += 4) {
-    const a = start + j * stride, b = a + stride, c = b + stride, e = c + stride;
-    let s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    for (let d = 0; d < D; d++) {
-      const x = q[d];
-      s0 += x * k[a + d];
-      s1 += x * k[b + d];
-      s2 += x * k[c + d];
-      s3 += x * k[e + d];
-    }
-    scores[j] = s0 * scale;
-    scores[j + 1] = s1 * scale;
-    scores[j + 2] = s2 * scale;
-    scores[j + 3] = s3 * scale;
-    max = Math.max(max, scores[j], scores[j + 1], scores[j + 2], scores[j + 3]);
-  }
-  for (; j < to; j++) {
-    let s = 0;
-    for (let d = 0, at = start + j * stride; d < D; d++) s += q[d] * k[at + d];
-    scores[j] = s * scale;
-    max = Math.max(max, scores[j]);
-  }
-  return max;
-}
-
-/** Adds the values of these keys to `out`, each times exp(score - max), which go to `weights`; returns their sum. */
-function weigh(
-  scores: Float64Array,
-  max: number,
-  v: Float32Array,
-  start: number,
-  stride: number,
-  from: number,
-  to: number,
-  weights: Float64Array,
-  out: Float64Array,
-): number {
-  const D = out.length;
-  let sum = 0;
-  for (let j = from; j < to; j++) sum += weights[j] = Math.exp(scores[j] - max);
-  let j = from;
-  for (; j + 3 < to; j += 4) {
-    const a = start + j * stride, b = a + stride, c = b + stride, e = c + stride;
-    const p0 = weights[j], p1 = weights[j + 1], p2 = weights[j + 2], p3 = weights[j + 3];
-    for (let d = 0; d < D; d++) out[d] += p0 * v[a + d] + p1 * v[b + d] + p2 * v[c + d] + p3 * v[e + d];
-  }
-  for (; j < to; j++) for (let d = 0, at = start + j * stride, p = weights[j]; d < D; d++) out[d] += p * v[at + d];
-  return sum;
-}
-
-function seenBy(
+export function seenBy(
+  { sequences, causal = true }: Pick<ReferenceInput, "sequences" | "causal">,
   row: number,
-  sequences: readonly Sequence[],
-  causal: boolean,
-): { sequence: number; first: number; keys: number } {
+): { readonly sequence: number; readonly first: number; readonly keys: number } {
   let first = 0;
   let t = row;
   for (const [sequence, s] of sequences.entries()) {

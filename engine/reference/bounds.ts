@@ -27,10 +27,10 @@
  *
  * A kernel that multiplies in f16 rounds queries and weights by 2^-11 more each.
  */
+import { ROUNDING } from "../tensor/dtype.ts";
 import type { ExactHead, ReferenceInput } from "./attention.ts";
 
-/** Half the distance from 1 to the next f32, and f16's. */
-const UNIT = 2 ** -24, UNIT_F16 = 2 ** -11;
+const UNIT = ROUNDING.f32;
 /** Smallest normal f32. */
 const TINY = 2 ** -126;
 
@@ -63,7 +63,7 @@ export class Bounds {
     this.#input = input;
     this.#scale = Math.abs(input.scale ?? 1 / Math.sqrt(D));
     this.#merges = Math.sqrt(ranks);
-    this.#product = products === "f16" ? UNIT_F16 : 0;
+    this.#product = products === "f16" ? ROUNDING.f16 : 0;
     this.#norms = norms(k, D);
     this.#largest = largestOf(v);
     this.out = new Float64Array(D);

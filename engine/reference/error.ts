@@ -1,4 +1,5 @@
-/** How far a result lies from the oracle, and what is allowed. */
+/** How far a result lies from the oracle. */
+import { allowedBy, F32_TOLERANCE, type Tolerance } from "./tolerance.ts";
 
 /** Largest and root-mean-square absolute difference, and whether every element is within the tolerance. */
 export interface Difference {
@@ -8,15 +9,6 @@ export interface Difference {
   readonly at: number;
   readonly within: boolean;
 }
-
-/** An element passes within `absolute` or within `relative` of the expected value. */
-export interface Tolerance {
-  readonly absolute: number;
-  readonly relative: number;
-}
-
-/** f32: PyTorch's own bar for its ring attention. */
-export const F32_TOLERANCE: Tolerance = { absolute: 2e-6, relative: 1e-5 };
 
 /** Compares element by element; equal infinities agree, and a NaN never does. */
 export function difference(
@@ -35,7 +27,7 @@ export function difference(
     if (found[i] === expected[i]) continue;
     const apart = Math.abs(found[i] - expected[i]);
     const off = Number.isNaN(apart) ? Infinity : apart;
-    if (!(off <= Math.max(tolerance.absolute, tolerance.relative * Math.abs(expected[i])))) within = false;
+    if (!(off <= allowedBy(tolerance, expected[i]))) within = false;
     if (off > max) {
       max = off;
       at = i;

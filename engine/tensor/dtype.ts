@@ -10,6 +10,9 @@ export function bytesPer(dtype: DType): 2 | 4 {
   return dtype === "f32" ? 4 : 2;
 }
 
+/** Largest relative error of one rounding to nearest: 24 significant bits in f32, 11 in f16, 8 in bf16. */
+export const ROUNDING: Readonly<Record<DType, number>> = { f32: 2 ** -24, f16: 2 ** -11, bf16: 2 ** -8 };
+
 /**
  * A fresh buffer of exactly `values.length * bytesPer(dtype)` bytes that stores `values` as `dtype`, little-endian as
  * every host that WebGPU runs on. Rounds to nearest, ties to even; what exceeds the largest number becomes an infinity;

@@ -1,10 +1,8 @@
 /** Where a 16-bit type holds too few digits of small numbers, or none. */
-import { decode, type DType, encode } from "./dtype.ts";
+import { decode, type DType, encode, ROUNDING } from "./dtype.ts";
 
 /** Smallest normal number: below it digits are lost one by one. */
 const NORMAL = { f16: 2 ** -14, bf16: 2 ** -126 } as const;
-/** Relative error of an ordinary rounding. */
-const UNIT = { f16: 2 ** -11, bf16: 2 ** -8 } as const;
 
 /**
  * One line if rounding `data` (vectors of `headDim` elements) to `dtype` underflows: some vector loses more to numbers
@@ -22,7 +20,7 @@ export function sayUnderflow(name: string, data: Float32Array, dtype: DType, hea
       off = Math.max(off, Math.abs(held[i] - data[i]));
       if (held[i] === 0 && data[i] !== 0) flushed++;
     }
-    if (largest < NORMAL[dtype] && off > UNIT[dtype] * largest) lost++;
+    if (largest < NORMAL[dtype] && off > ROUNDING[dtype] * largest) lost++;
   }
   if (lost === 0) return undefined;
   return `${name}: ${dtype} underflow: ${lost} of ${vectors} vectors of D hold nothing of ${

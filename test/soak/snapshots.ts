@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { Cluster } from "../../engine/cluster/cluster.ts";
-import type { Platform } from "../../engine/cluster/platform.ts";
+import type { Platform } from "../../engine/platform.ts";
 import { InputError } from "../../engine/errors.ts";
 import { experiment } from "../experiment.ts";
 

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import process from "node:process";
 import { Cluster } from "../../engine/cluster/cluster.ts";
 import type { Session } from "../../engine/cluster/session.ts";
-import type { Platform } from "../../engine/cluster/platform.ts";
+import type { Platform } from "../../engine/platform.ts";
 import type { AttendInput, Backend, SessionOptions, SessionRows, StepResult } from "../../engine/cluster/types.ts";
 import { InputError, LimitError, RankError } from "../../engine/errors.ts";
 import { check } from "../../engine/reference/check.ts";

@@ -19,6 +19,9 @@ export type {
   Link,
   RankTraffic,
   Report,
+  Row,
+  RowCheck,
+  SeededBatch,
   Span,
   Times,
   Variant,
@@ -27,6 +30,7 @@ export type { Halt, Held, KeyRun, Made, Mail, MailState, Message } from "../../e
 export type { Fault, Session as CacheSession, SessionRows, StepReport, StepResult } from "../../engine/browser.ts";
 
 export { type Dealing, type Mask, type MaskBlock, type MaskChunk, maskOf } from "../../engine/ring/mask.ts";
+export { productsOf } from "../../engine/gpu/products.ts";
 export { ownerAt } from "../../engine/ring/contract.ts";
 export { readCount, readRate } from "../../engine/quantity.ts";
 

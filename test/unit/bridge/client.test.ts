@@ -6,11 +6,12 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import test from "node:test";
 import { writeFrame } from "../../../cuda-bridge/client/frames.ts";
-import type { Remote, RemoteOptions, SeededInput } from "../../../cuda-bridge/client/types.ts";
-import { InputError, LimitError, RankError, RemoteError } from "../../../engine/errors.ts";
+import type { Remote as Connected, RemoteOptions, SeededInput } from "../../../cuda-bridge/client/types.ts";
+import { RemoteError } from "../../../cuda-bridge/client/errors.ts";
+import { InputError, LimitError, RankError } from "../../../engine/errors.ts";
 import { seededRows } from "../../../engine/tensor/seeded.ts";
 import type { Span } from "../../../engine/trace/span.ts";
-import { client, FACTS, fakeWorker, LIMITS, type Peer, runValue, TOKEN } from "./fake-worker.ts";
+import { FACTS, fakeWorker, LIMITS, type Peer, Remote, runValue, TOKEN } from "./fake-worker.ts";
 
 const RUN: SeededInput = { seed: 1, sequences: [{ new: 8, cached: 0 }], heads: 2, kvHeads: 1, headDim: 16, ranks: 2 };
 const SPAN: Span = { rank: 0, lane: "device", kind: "attend", hop: 0, start: 0, duration: 1, bytes: 0, flops: 5 };
@@ -30,13 +31,12 @@ const bytes = (x: Float32Array) => new Uint8Array(x.buffer, x.byteOffset, x.byte
  */
 async function withWorker(
   serve: (peer: Peer, n: number) => Promise<void>,
-  use: (remote: Remote, peers: Peer[]) => Promise<void>,
+  use: (remote: Connected, peers: Peer[]) => Promise<void>,
   options: Partial<RemoteOptions> = {},
 ): Promise<void> {
   const worker = await fakeWorker(serve);
   try {
-    const remote = await client.connect({
-      url: worker.url,
+    const remote = await Remote.connect(worker.url, {
       token: TOKEN,
       idleSeconds: 1,
       connectSeconds: 5,
@@ -48,7 +48,7 @@ async function withWorker(
       console.error(worker.peers.flatMap((p) => p.complaints));
       throw error;
     } finally {
-      await remote.close();
+      await remote.dispose();
     }
     assert.deepEqual(worker.peers.flatMap((p) => p.complaints), []);
   } finally {
@@ -429,7 +429,7 @@ test("ws:// to a port with TLS says so; a server of another kind too", async () 
     await once(server, "listening");
     const { port } = server.address() as AddressInfo;
     try {
-      const connecting = client.connect({ url: `ws://127.0.0.1:${port}`, token: TOKEN, connectSeconds: 10 });
+      const connecting = Remote.connect(`ws://127.0.0.1:${port}`, { token: TOKEN, connectSeconds: 10 });
       await fails(connecting, "unreachable", new RegExp(`hung up.*--cert.*wss://127\\.0\\.0\\.1:${port}`));
     } finally {
       server.close();
@@ -469,7 +469,7 @@ test("a connection dropped in a frame: the call ends and is not run again; the n
     assert.equal(peers.length, 1);
     assert.equal((await remote.attendSeeded(RUN)).report.kernel, "another");
     assert.equal(peers.length, 2);
-    await remote.close();
+    await remote.dispose();
     assert.equal(remote.state, "closed");
     await fails(remote.attendSeeded(RUN), "closed");
     assert.deepEqual(states.map((s) => s.split(" ")[0]), ["lost", "open", "closed"]);
@@ -489,7 +489,7 @@ test("a worker that comes back late is reached; one that does not is given up, a
     }
   };
   const worker = await fakeWorker(serve);
-  const remote = await client.connect({ url: worker.url, token: TOKEN, retrySeconds: 1.5 });
+  const remote = await Remote.connect(worker.url, { token: TOKEN, retrySeconds: 1.5 });
   try {
     await worker.close();
     while (remote.state === "open") await new Promise((resolve) => setTimeout(resolve, 10));
@@ -503,10 +503,10 @@ test("a worker that comes back late is reached; one that does not is given up, a
     setTimeout(async () => (back = await fakeWorker(serve, { port: worker.port })), 300);
     const results = await Promise.all([remote.attendSeeded(RUN), remote.health()]);
     assert.equal(results[0].report.kernel, "connection 0");
-    await remote.close();
+    await remote.dispose();
     await back!.close();
   } finally {
-    await remote.close();
+    await remote.dispose();
     await worker.close();
   }
 });
@@ -575,7 +575,7 @@ test("a session is gone with its connection, and says so", () =>
 
 test("connecting: refused, unanswered, wrong token, wrong version, another server, and a cancelled one", async () => {
   const attempt = (url: string, more: Partial<RemoteOptions> = {}) =>
-    client.connect({ url, token: TOKEN, connectSeconds: 1, ...more });
+    Remote.connect(url, { token: TOKEN, connectSeconds: 1, ...more });
   const gone = await fakeWorker(() => Promise.resolve());
   await gone.close();
   await fails(attempt(gone.url), "unreachable", /see that the worker runs/);
@@ -620,8 +620,8 @@ test("connecting: refused, unanswered, wrong token, wrong version, another serve
 });
 
 test("bad options are refused before anything is sent, without the secret", async () => {
-  const attempt = (options: Partial<RemoteOptions>) =>
-    client.connect({ url: "ws://127.0.0.1:1", token: TOKEN, ...options });
+  const attempt = ({ url = "ws://127.0.0.1:1", ...options }: { readonly url?: string } & Partial<RemoteOptions>) =>
+    Remote.connect(url, { token: TOKEN, ...options });
   for (
     const [options, message] of [
       [{ url: "nonsense" }, /remote address: found "nonsense", expected one such as ws:/],
@@ -634,9 +634,13 @@ test("bad options are refused before anything is sent, without the secret", asyn
       [{ token: "x".repeat(257) }, /more than 256/],
       [{ idleSeconds: 0 }, /idleSeconds: found 0/],
       [{ connectSeconds: NaN }, /connectSeconds: found NaN/],
+      [{ ranks: 0.5 }, /ranks: found 0.5/],
+      [{ link: { bandwidth: 0, latency: 0 } }, /link: found 0 bytes\/s/],
+      [{ idleSecond: 3 }, /remote: found the option "idleSecond".*did you mean "idleSeconds"/],
+      [{ backend: "cpu" }, /remote: found the option "backend"/],
     ] as const
   ) {
-    await assert.rejects(attempt(options), (error: Error) => {
+    await assert.rejects(attempt(options as Partial<RemoteOptions>), (error: Error) => {
       assert.ok(error instanceof InputError && message.test(error.message), `${error.name}: ${error.message}`);
       assert.ok(!error.message.includes(TOKEN));
       return true;
@@ -648,8 +652,8 @@ test("bad calls are refused before they are sent", () =>
   withWorker((peer) => peer.greet(), async (remote, peers) => {
     for (
       const [input, message] of [
-        [{ ...RUN, output: "rows" }, /expected rows named/],
-        [{ ...RUN, rows: [[0, 0]], output: "none" }, /expected rows named/],
+        [{ ...RUN, output: "rows" }, /expected rows if output is "rows"/],
+        [{ ...RUN, rows: [[0, 0]], output: "none" }, /expected rows if output is "rows"/],
         [{ ...RUN, heads: 3, kvHeads: 2 }, /H a multiple of Hkv/],
         [{ ...RUN, seed: -1 }, /attend: call\/params\/seed/],
         [{ ...RUN, ranks: 0 }, /ranks/],

@@ -5,13 +5,12 @@ import type { AddressInfo } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import { readSchema } from "../../../cuda-bridge/client/schema.ts";
 import type { Facts, Limits } from "../../../cuda-bridge/client/types.ts";
-import type { Bridge } from "../../../cuda-bridge/client/types.ts";
 import { runtime } from "../cli/command.ts";
 
 export const TOKEN = "t0k3n-of-the-test";
 
 /** The client of this runtime. */
-export const client: Bridge = runtime === "deno"
+export const { Remote } = runtime === "deno"
   ? await import("../../../cuda-bridge/client/deno.ts")
   : await import("../../../cuda-bridge/client/node.ts");
 

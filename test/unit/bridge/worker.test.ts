@@ -5,16 +5,18 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import process from "node:process";
 import { promisify } from "node:util";
-import type { Remote } from "../../../cuda-bridge/client/types.ts";
-import { sampleRows } from "../../../cuda-bridge/client/sample.ts";
+import { RemoteError } from "../../../cuda-bridge/client/errors.ts";
+import type { Remote as Connected } from "../../../cuda-bridge/client/types.ts";
 import { findRoot, inFolder, platform, runtime } from "../cli/command.ts";
-import { startOn } from "../../../engine/cluster/start.ts";
-import { InputError, LimitError, RankError, RemoteError } from "../../../engine/errors.ts";
+import type { ClusterFace } from "../../../engine/cluster/types.ts";
+import { InputError, LimitError, RankError } from "../../../engine/errors.ts";
+import { sampleRows } from "../../../engine/reference/verify/sample.ts";
+import { verifyRows } from "../../../engine/reference/verify/verify.ts";
 import { check } from "../../../engine/reference/check.ts";
 import { seededRows } from "../../../engine/tensor/seeded.ts";
 import type { Span } from "../../../engine/trace/span.ts";
 import { experiment } from "../../experiment.ts";
-import { client } from "./fake-worker.ts";
+import { Remote } from "./fake-worker.ts";
 import { type RealWorker, realWorker, workerTest } from "./real-worker.ts";
 
 const SHAPE = { sequences: [{ new: 200, cached: 120 }, { new: 33, cached: 0 }], heads: 8, kvHeads: 2, headDim: 32 };
@@ -22,12 +24,11 @@ const SHAPE = { sequences: [{ new: 200, cached: 120 }, { new: 33, cached: 0 }], 
 /** A worker for one test, and a connection to it. */
 async function on(
   options: readonly string[],
-  use: (remote: Remote, worker: RealWorker) => Promise<void>,
+  use: (remote: Connected, worker: RealWorker) => Promise<void>,
 ): Promise<void> {
   const worker = await realWorker(...options);
   try {
-    const remote = await client.connect({
-      url: worker.address,
+    const remote = await Remote.connect(worker.address, {
       token: worker.token,
       idleSeconds: 20,
       connectSeconds: 20,
@@ -39,7 +40,7 @@ async function on(
       console.error(worker.log());
       throw error;
     } finally {
-      await remote.close();
+      await remote.dispose();
     }
   } finally {
     await worker.stop();
@@ -47,7 +48,7 @@ async function on(
 }
 
 /** Runs seeded attention in every way and verifies rows of each. */
-async function attends(remote: Remote, ranks: number, simulated: boolean): Promise<void> {
+async function attends(remote: Connected, ranks: number, simulated: boolean): Promise<void> {
   for (
     const [variant, dtype, causal] of [["pass-kv", "f32", true], ["pass-q", "bf16", true], ["pass-kv", "f16", false], [
       "auto",
@@ -69,7 +70,7 @@ async function attends(remote: Remote, ranks: number, simulated: boolean): Promi
       onQueued: (place) => places.push(place),
       onProgress: (done, total) => (last = [done, total]),
     });
-    const verdict = await client.verifyRows({ ...batch, rows, out, lse });
+    const verdict = await verifyRows(platform, { ...batch, rows, out, lse });
     assert.equal(verdict.passed, true, `${variant} ${dtype}: ${JSON.stringify(verdict.worst)}`);
     assert.deepEqual([report.ranks, report.remote.simulated, report.wireDtype, report.backend, report.perRank.length], [
       ranks,
@@ -84,7 +85,7 @@ async function attends(remote: Remote, ranks: number, simulated: boolean): Promi
     assert.equal(last[0], last[1]);
     const wrong = out.slice();
     wrong[7 * 32 + 3] *= -1;
-    assert.equal((await client.verifyRows({ ...batch, rows, out: wrong, lse })).worst?.index, 7);
+    assert.equal((await verifyRows(platform, { ...batch, rows, out: wrong, lse })).worst?.index, 7);
   }
 }
 
@@ -129,7 +130,7 @@ workerTest(
 );
 
 workerTest(
-  "four processes over gloo: seeded rows, and Cluster.start({ remote }) in the place of ranks here",
+  "four processes over gloo: seeded rows, and the connection in the place of a cluster",
   () =>
     on(["--processes", "4"], async (remote, worker) => {
       assert.deepEqual([remote.facts.processes, remote.facts.backend], [4, "gloo"]);
@@ -139,7 +140,7 @@ workerTest(
         /ranks: found 5, expected at most 4: this worker is 4/,
       );
 
-      const cluster = await startOn(platform)({ remote: { url: worker.address, token: worker.token }, ranks: 4 });
+      const cluster: ClusterFace = await Remote.connect(worker.address, { token: worker.token });
       try {
         assert.deepEqual([cluster.size, cluster.adapter.software], [4, true]);
         const input = experiment({ ...SHAPE, seed: 6 });
@@ -182,16 +183,6 @@ workerTest(
       } finally {
         await cluster.dispose();
       }
-      for (
-        const more of [{ backend: "cpu" }, { shaders: {} }, { fault: { rank: 0, hop: 0, kind: "exit" } }, {
-          timeout: 3,
-        }] as const
-      ) {
-        await assert.rejects(
-          startOn(platform)({ remote: { url: worker.address, token: worker.token }, ranks: 4, ...more }),
-          (e: Error) => e instanceof InputError && e.message.startsWith(Object.keys(more)[0]),
-        );
-      }
     }),
 );
 
@@ -207,7 +198,7 @@ workerTest(
       try {
         const local = (scheme: string, { address }: RealWorker) => `${scheme}://localhost:${new URL(address).port}`;
         const mistaken = (url: string, message: RegExp) =>
-          assert.rejects(client.connect({ url, token: tls.token }), message);
+          assert.rejects(Remote.connect(url, { token: tls.token }), message);
         await mistaken(
           local("ws", tls).replace("localhost", "127.0.0.1"),
           /hung up.*its address is wss:\/\/127\.0\.0\.1/,
@@ -266,7 +257,7 @@ workerTest(
 
 workerTest("a worker that is killed, and one with another token", () =>
   on([], async (remote, worker) => {
-    await assert.rejects(client.connect({ url: worker.address, token: "another-token-than-its" }), (e: Error) =>
+    await assert.rejects(Remote.connect(worker.address, { token: "another-token-than-its" }), (e: Error) =>
       e instanceof RemoteError && e.code === "bad-token" && !e.message.includes(worker.token) &&
       !e.message.includes("another-token"));
     const start = performance.now();

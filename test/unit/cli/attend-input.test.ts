@@ -4,7 +4,7 @@ import { link, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 import test from "node:test";
 import { attend } from "../../../engine/cli/attend.ts";
-import type { Platform } from "../../../engine/cluster/platform.ts";
+import type { Platform } from "../../../engine/platform.ts";
 import { InputError } from "../../../engine/errors.ts";
 import { encode } from "../../../engine/tensor/dtype.ts";
 import { writeNpy } from "../../../engine/tensor/npy.ts";

@@ -11,7 +11,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Command } from "../../../engine/cli/io.ts";
 import type { AttendInput, Report } from "../../../engine/cluster/types.ts";
-import type { Platform } from "../../../engine/cluster/platform.ts";
+import type { Platform } from "../../../engine/platform.ts";
 import { encode } from "../../../engine/tensor/dtype.ts";
 import { readNpy, writeNpy } from "../../../engine/tensor/npy.ts";
 import type { Tensor } from "../../../engine/tensor/tensor.ts";

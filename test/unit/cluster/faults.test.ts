@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Cluster } from "../../../engine/cluster/cluster.ts";
-import type { Platform } from "../../../engine/cluster/platform.ts";
+import type { Platform } from "../../../engine/platform.ts";
 import type { ClusterOptions, SessionOptions, SessionRows } from "../../../engine/cluster/types.ts";
 import { InputError, RankError } from "../../../engine/errors.ts";
 import { check } from "../../../engine/reference/check.ts";

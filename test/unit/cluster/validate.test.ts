@@ -8,17 +8,17 @@ import { Cluster } from "../../../engine/cluster/cluster.ts";
 import type { AttendInput, ClusterOptions, SessionOptions, SessionRows } from "../../../engine/cluster/types.ts";
 import {
   type Cached,
+  type Elsewhere,
   validateAttend,
-  validateHeads,
   validateLink,
   validateRows,
   validateRun,
   validateSeeded,
   validateSession,
   validateStep,
-  type Where,
 } from "../../../engine/cluster/validate.ts";
 import { InputError } from "../../../engine/errors.ts";
+import { validateHeads } from "../../../engine/tensor/heads.ts";
 import { check, type CheckInput } from "../../../engine/reference/check.ts";
 import { experiment } from "../../experiment.ts";
 import { testPlatform } from "../../platform.ts";
@@ -26,8 +26,9 @@ import { testPlatform } from "../../platform.ts";
 const platform = await testPlatform();
 
 const D = 16;
+const ELSEWHERE: Elsewhere = { attend: ["ranks", "link"], session: [], step: ["onQueued"] };
 const rows = (n: number, value: number) => new Float32Array(n * D).fill(value);
-const attend = (more: Record<string, unknown>, where: Where = "here") =>
+const attend = (more: Record<string, unknown>, where?: Elsewhere) =>
   validateAttend(
     {
       q: rows(2, 1),
@@ -41,7 +42,7 @@ const attend = (more: Record<string, unknown>, where: Where = "here") =>
     } as AttendInput,
     where,
   );
-const session = (more: Record<string, unknown>, where: Where = "here") =>
+const session = (more: Record<string, unknown>, where?: Elsewhere) =>
   validateSession({ heads: 1, kvHeads: 1, headDim: D, ...more } as SessionOptions, where);
 const step = (
   values: readonly [q: number, k: number, v: number],
@@ -78,6 +79,10 @@ test("a call's signal, callbacks, rates, links and planned faults are what they 
       { ranks: 2, signal: {} },
     ]
   ) await assert.rejects(start(options), InputError, JSON.stringify(options));
+  await assert.rejects(start({ ranks: 2, remote: { url: "ws://127.0.0.1:8787" } }), {
+    name: "InputError",
+    message: /^cluster: found the option "remote".*import \{ Remote \} from "ringside\/remote"/,
+  });
   const cluster = await Cluster.start(platform, { ranks: 1, backend: "cpu" });
   const input = experiment({ sequences: [{ new: 4, cached: 0 }] });
   for (
@@ -110,7 +115,8 @@ test("a call's signal, callbacks, rates, links and planned faults are what they 
 test("unknown options are refused with the nearest name, on every call", () => {
   refused(() => attend({ wireDType: "f16" }), /^attend: found the option "wireDType".*did you mean "wireDtype"\?$/);
   refused(() => attend({ ranks: 4 }), /^attend: found the option "ranks"/);
-  attend({ ranks: 4, link: undefined }, "remote");
+  attend({ ranks: 4, link: undefined }, ELSEWHERE);
+  validateStep({ onQueued: 1 } as never, undefined, undefined, ELSEWHERE);
   refused(() => session({ capcity: 5 }), /did you mean "capacity"\?$/);
   refused(() => validateStep({ varient: "pass-q" } as never), /^step: .*did you mean "variant"\?$/);
   refused(
@@ -178,8 +184,8 @@ test("variant, wire type, scale and head counts are checked for attends and sess
     path({ scale: 0 });
     for (const scale of [0, -0.3]) {
       refused(
-        () => path({ scale }, "remote"),
-        /^scale: found .*, expected a number above 0: a remote worker takes no other$/,
+        () => path({ scale }, ELSEWHERE),
+        /^scale: found .*, expected a number above 0: the machine that computes takes no other$/,
       );
     }
     refused(() => path({ kvHeads: 70_000, heads: 70_000 }), /^heads \(H\): found 70000, expected at most 65535: /);
@@ -233,7 +239,7 @@ test("a wire type that the data overflows is refused, from its largest value on"
   // What doesn't travel here is held in f32; on a worker everything is held in the wire type.
   attend({ wireDtype: "f16", q: rows(2, 1e6), variant: "pass-kv" });
   refused(
-    () => attend({ wireDtype: "f16", q: rows(2, 1e6), variant: "pass-kv" }, "remote"),
+    () => attend({ wireDtype: "f16", q: rows(2, 1e6), variant: "pass-kv" }, ELSEWHERE),
     /^q: .*f16 on the wire cannot hold/,
   );
   refused(() => attend({ wireDtype: "f16", q: rows(2, 1e6), variant: "auto" }), /^q: .*f16 on the wire cannot hold/);
@@ -248,7 +254,7 @@ test("a session's capacity is bounded, with the bytes that it would take", () =>
     () => session({ capacity: 1e9 }),
     /^capacity: found 1000000000 tokens a rank, expected at most 33554432: a rank's K and its V take 64 bytes a token each/,
   );
-  session({ capacity: 1e9 }, "remote");
+  session({ capacity: 1e9 }, ELSEWHERE);
 });
 
 test("a link is bounded by what a run on it would take", () => {

@@ -2,11 +2,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type KernelName, kernelName } from "../../../engine/gpu/kernels.ts";
+import { productsOf } from "../../../engine/gpu/products.ts";
 import { sayKernels } from "../../../engine/gpu/shaders.ts";
 import { check, checkAsync, type CheckInput } from "../../../engine/reference/check.ts";
 import { reference } from "../../../engine/reference/attention.ts";
 import { decode, type DType, encode } from "../../../engine/tensor/dtype.ts";
-import { judge, productsOf } from "../../../web/lib/experiment/judge.ts";
+import { judge } from "../../../web/lib/experiment/judge.ts";
 import { sayShare, sayWorst } from "../../../web/lib/experiment/bounds.ts";
 
 const [T, P, H, Hkv, D] = [12, 9, 4, 2, 16];

@@ -1,8 +1,7 @@
 /** Asks a worker of the page for inputs and for the check against float64, so that the main thread stays free. */
-import type { AttendResult, CheckInput, KeyRun } from "../../engine/run.ts";
+import { type AttendResult, type CheckInput, type KeyRun, productsOf } from "../../engine/run.ts";
 import type { ExactHop } from "./exact.ts";
 import type { Experiment } from "./experiment.ts";
-import { productsOf } from "./judge.ts";
 import type { OwnFacts, OwnFiles } from "../own/data.ts";
 
 /** Q, K and V of an experiment. */

@@ -49,11 +49,6 @@ export async function judge(
   return { out: side(out), lse: side(lse), tolerance, passed, worst, rows: rows.length, of };
 }
 
-/** What the products of these kernels, as a report names them, are computed from. */
-export function productsOf(kernel: string): NonNullable<CheckInput["products"]> {
-  return /(^| \+ )attend-matrix: /.test(kernel) ? "f16" : "f32";
-}
-
 /** The named rows of a row-major tensor, one after the other. */
 function gather(from: Float32Array, rows: readonly number[], columns: number): Float32Array {
   const to = new Float32Array(rows.length * columns);

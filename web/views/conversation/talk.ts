@@ -9,11 +9,11 @@ import {
   type ClusterFace,
   type Fault,
   loadEngine,
+  productsOf,
   type StepReport,
   type StepResult,
 } from "../../engine/run.ts";
 import { formatCount } from "../../lib/format/format.ts";
-import { productsOf } from "../../lib/experiment/judge.ts";
 import { type Failure, failureOf } from "../../lib/experiment/run.ts";
 import { CHECK_BUDGET } from "../../lib/experiment/rows.ts";
 import { variants } from "../../lib/kept-kernels.ts";

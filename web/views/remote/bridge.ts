@@ -1,7 +1,7 @@
 /** The page's one door to the bridge's client: its types now, its code when somebody connects or opens a file. */
 import type { Complaint } from "./record.ts";
 
-export type { Facts, Limits, Remote, Row, RowCheck } from "../../../cuda-bridge/client/types.ts";
+export type { Facts, Limits, Remote } from "../../../cuda-bridge/client/types.ts";
 
 /** Loads the client: a chunk of its own. */
 export const loadClient = () => import("../../../cuda-bridge/client/browser.ts");

@@ -87,14 +87,13 @@ export class Linking extends EventTarget {
     this.#abort = abort;
     this.#set({ phase: "connecting" });
     try {
-      const { connect } = await loadClient();
-      const remote = await connect({
-        url: read.address,
+      const { Remote } = await loadClient();
+      const remote = await Remote.connect(read.address, {
         token: this.#token,
         signal: abort.signal,
         onState: (state, why) => !abort.signal.aborted && state === "lost" && void this.#again(abort.signal, why),
       });
-      if (abort.signal.aborted) return void remote.close();
+      if (abort.signal.aborted) return void remote.dispose();
       this.#remote = remote;
       this.#there();
     } catch (error) {
@@ -118,7 +117,7 @@ export class Linking extends EventTarget {
     } catch (error) {
       if (signal.aborted) return;
       this.#abort?.abort();
-      void remote.close();
+      void remote.dispose();
       this.#remote = undefined;
       this.#set({ phase: "lost", failure: lostFailure(why, error) });
     }
@@ -132,7 +131,7 @@ export class Linking extends EventTarget {
   /** Ends the connection or the attempt. */
   disconnect(): void {
     this.#abort?.abort();
-    void this.#remote?.close();
+    void this.#remote?.dispose();
     this.#remote = undefined;
     if (this.#state.phase !== "idle") this.#set({ phase: "idle" });
   }

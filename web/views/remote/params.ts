@@ -1,7 +1,7 @@
 /** An experiment as the bridge's client takes it. */
 import type { Model } from "../../../engine/plan/index.ts";
-import type { LayerInput, SeededBatch, SeededInput } from "../../../cuda-bridge/client/types.ts";
-import type { Variant } from "../../engine/run.ts";
+import type { LayerInput, SeededInput } from "../../../cuda-bridge/client/types.ts";
+import type { SeededBatch, Variant } from "../../engine/run.ts";
 import type { Experiment } from "./model.ts";
 
 /** GPUs of a rank in the paper's layout; the machine computes the share of one. */

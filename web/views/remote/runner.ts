@@ -2,8 +2,8 @@
  * One job at a time on the machine: each variant's call, its spans as they come, then the rows that this page
  * recomputes.
  */
-import type { Span, Variant } from "../../engine/run.ts";
-import { type Facts, loadClient, type Remote, type Row, type RowCheck } from "./bridge.ts";
+import { loadEngine, type Row, type RowCheck, type Span, type Variant } from "../../engine/run.ts";
+import type { Facts, Remote } from "./bridge.ts";
 import { type Failure, runFailure } from "./failure.ts";
 import { type Experiment, variantsOf } from "./model.ts";
 import { attendInput, batchOf, layerInput } from "./params.ts";
@@ -75,7 +75,7 @@ export class Runner extends EventTarget {
       laps: variants.map((variant) => ({ variant, phase: "waiting", spans: [] })),
     };
     this.#changed();
-    const { sampleRows } = await loadClient();
+    const { sampleRows } = await loadEngine();
     const { T, P, H, N, work } = experiment;
     const rows = work === "attend" && experiment.rows > 0
       ? sampleRows({ sequences: [{ new: T, cached: P }], heads: H }, N, experiment.rows)
@@ -138,7 +138,7 @@ export class Runner extends EventTarget {
     result: { readonly out: Float32Array; readonly lse: Float32Array },
     signal: AbortSignal,
   ): Promise<void> {
-    const { verifyRows } = await loadClient();
+    const { verifyRows } = await loadEngine();
     const found: VerifiedRow[] = [];
     this.#set(i, { phase: "verifying", verification: { rows: [], of: rows.length } });
     try {

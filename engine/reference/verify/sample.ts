@@ -1,6 +1,6 @@
 /** Which rows of a result are verified: those where sharding goes wrong first, and others that nobody can foresee. */
-import { InputError } from "../../engine/errors.ts";
-import { chunks, offsets } from "../../engine/layout/shards.ts";
+import { InputError } from "../../errors.ts";
+import { chunks, offsets } from "../../layout/shards.ts";
 import type { Row, SeededBatch } from "./types.ts";
 
 /**

@@ -1,4 +1,4 @@
 /** The thread that verifies, in a browser and in Deno. */
-import { type Request, serve } from "./verify-thread.ts";
+import { type Request, serve } from "./thread.ts";
 
 addEventListener("message", ({ data }: MessageEvent<Request>) => serve(data, (answer) => postMessage(answer)));

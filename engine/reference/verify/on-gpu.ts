@@ -2,19 +2,17 @@
  * Rows of a seeded attention on this machine's GPU: keys and values are made there tile by tile, and attended to by the
  * ring's own kernels.
  */
-import { GpuAttention, type GpuPartial } from "../../engine/gpu/attention.ts";
-import { openDevice } from "../../engine/gpu/device.ts";
-import { Kernels } from "../../engine/gpu/kernels.ts";
-import { Pool } from "../../engine/gpu/pool.ts";
-import { NoAdapterError } from "../../engine/gpu/device.ts";
-import { type Block, offsets, type Run } from "../../engine/layout/shards.ts";
-import { publicLse, rankChunk, type Shape } from "../../engine/ring/chunk.ts";
-import { SEEDED_IDS, seededRows, type SeededTensor } from "../../engine/tensor/seeded.ts";
-import { now, Recorder } from "../../engine/trace/clock.ts";
-import type { ClientPlatform } from "./platform.ts";
-import { keysOf } from "./recompute.ts";
-import type { Row, VerifyInput } from "./types.ts";
-import type { Sink } from "./verify.ts";
+import { GpuAttention, type GpuPartial } from "../../gpu/attention.ts";
+import { Kernels } from "../../gpu/kernels.ts";
+import { Pool } from "../../gpu/pool.ts";
+import { NoAdapterError, openDevice } from "../../gpu/device.ts";
+import { type Block, offsets, type Run } from "../../layout/shards.ts";
+import { publicLse, rankChunk, type Shape } from "../../ring/chunk.ts";
+import { SEEDED_IDS, seededRows, type SeededTensor } from "../../tensor/seeded.ts";
+import { now, Recorder } from "../../trace/clock.ts";
+import { seenBy } from "../attention.ts";
+import type { VerifyPlatform } from "./platform.ts";
+import type { IndexedRows, Sink, VerifyInput } from "./types.ts";
 
 /** Bytes of K, and of V, that one tile may take. */
 const TILE_BYTES = 2 ** 24;
@@ -29,19 +27,18 @@ const MAX_GROUPS = 65535;
  * NoAdapterError, the signal's reason.
  */
 export async function onGpu(
-  platform: ClientPlatform,
+  platform: VerifyPlatform,
   input: VerifyInput,
-  rows: readonly (readonly [index: number, row: Row])[],
+  rows: IndexedRows,
   sink: Sink,
 ): Promise<void> {
   if (rows.length === 0) return;
-  const { threadGpu, shaders } = await platform.engine();
-  if (threadGpu === undefined) {
+  if (platform.threadGpu === undefined) {
     throw new NoAdapterError(`the runtime ${platform.runtime} gives this thread no GPU: verify with "float64"`);
   }
-  const { gpu: own, wait, blockingCompile } = await threadGpu();
+  const { gpu: own, wait, blockingCompile } = await platform.threadGpu();
   const gpu = await openDevice(own, wait);
-  const kernels = new Kernels(gpu, await shaders(), blockingCompile);
+  const kernels = new Kernels(gpu, await platform.shaders(), blockingCompile);
   const pool = new Pool(gpu.device);
   try {
     const lost = gpu.device.lost.then(({ reason, message }) => {
@@ -64,7 +61,7 @@ export async function onGpu(
 
 async function sweep(
   input: VerifyInput,
-  rows: readonly (readonly [index: number, row: Row])[],
+  rows: IndexedRows,
   sink: Sink,
   gpu: Awaited<ReturnType<typeof openDevice>>,
   kernels: Kernels,
@@ -77,7 +74,7 @@ async function sweep(
   const newStarts = offsets(sequences.map((s) => s.new));
   const allStarts = offsets(sequences.map((s) => s.new + s.cached));
   const runs = tokens.map((token, row): Run => {
-    const { sequence } = keysOf(input, token);
+    const { sequence } = seenBy(input, token);
     return { sequence, start: sequences[sequence].cached + token - newStarts[sequence], length: 1, row };
   });
   const block: Block = { runs, rows: tokens.length };
@@ -114,8 +111,8 @@ async function sweep(
   };
 
   for (const sequence of new Set(runs.map((run) => run.sequence))) {
-    const seen = rows.filter(([, [token]]) => keysOf(input, token).sequence === sequence).map(([, [token]]) =>
-      keysOf(input, token).keys
+    const seen = rows.filter(([, [token]]) => seenBy(input, token).sequence === sequence).map(([, [token]]) =>
+      seenBy(input, token).keys
     );
     const last = Math.max(...seen);
     for (let first = 0; first < last; first += tileKeys) {
@@ -149,7 +146,7 @@ async function sweep(
     const lse = main.lse[at];
     sink.row({
       index,
-      keys: keysOf(input, token).keys,
+      keys: seenBy(input, token).keys,
       out: Float64Array.from(main.out.subarray(at * D, (at + 1) * D)),
       lse,
       spread: twice === undefined ? 1 : Math.exp(twice.lse[at] / 2 - lse),

@@ -2,14 +2,17 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
-import { recompute } from "../../../cuda-bridge/client/recompute.ts";
-import { sampleRows } from "../../../cuda-bridge/client/sample.ts";
-import type { Row, SeededBatch, VerifyInput } from "../../../cuda-bridge/client/types.ts";
 import { reference } from "../../../engine/reference/attention.ts";
+import { recompute } from "../../../engine/reference/verify/recompute.ts";
+import { sampleRows } from "../../../engine/reference/verify/sample.ts";
+import type { Row, SeededBatch, VerifyInput } from "../../../engine/reference/verify/types.ts";
+import { verifyRows } from "../../../engine/reference/verify/verify.ts";
 import { decode, type DType, encode } from "../../../engine/tensor/dtype.ts";
 import { SEEDED_IDS, seededRows, type SeededTensor } from "../../../engine/tensor/seeded.ts";
 import { testGpu } from "../../gpu.ts";
-import { client } from "./fake-worker.ts";
+import { testPlatform } from "../../platform.ts";
+
+const platform = await testPlatform();
 
 const BATCH: SeededBatch = {
   seed: 5,
@@ -74,7 +77,7 @@ test("right rows pass in every type, on this thread and on others; the report na
     const rows = sampleRows(batch, 4, 64);
     const told: number[] = [];
     const ticked: number[] = [];
-    const verdict = await client.verifyRows({
+    const verdict = await verifyRows(platform, {
       ...batch,
       rows,
       ...answer(batch, rows, dtype),
@@ -101,7 +104,7 @@ test("a planted error is caught, and named: a flipped sign, a flipped bit, a nei
     const verify = (change: (out: Float32Array, lse: Float32Array) => void) => {
       const [out, lse] = [right.out.slice(), right.lse.slice()];
       change(out, lse);
-      return client.verifyRows({ ...batch, rows, out, lse, dtype });
+      return verifyRows(platform, { ...batch, rows, out, lse, dtype });
     };
     const row = 20, at = row * 32 + 5;
     const bits = (out: Float32Array, mask: number) => {
@@ -134,9 +137,12 @@ test("a signal ends it, on this thread and on others; bad input is refused", asy
   const [out, lse] = [new Float32Array(64 * 128), new Float32Array(64)];
   for (const threads of [0, 2]) {
     const start = performance.now();
-    await assert.rejects(client.verifyRows({ ...batch, rows, out, lse, threads, signal: AbortSignal.timeout(200) }), {
-      name: "TimeoutError",
-    });
+    await assert.rejects(
+      verifyRows(platform, { ...batch, rows, out, lse, threads, signal: AbortSignal.timeout(200) }),
+      {
+        name: "TimeoutError",
+      },
+    );
     assert.ok(performance.now() - start < 5000);
   }
   const good = { ...BATCH, rows: [[0, 0]] as Row[], out: new Float32Array(32), lse: new Float32Array(1) };
@@ -150,7 +156,7 @@ test("a signal ends it, on this thread and on others; bad input is refused", asy
       [{ with: "magic" }, /with: found "magic"/],
     ] as const
   ) {
-    await assert.rejects(client.verifyRows({ ...good, ...change } as unknown as VerifyInput), {
+    await assert.rejects(verifyRows(platform, { ...good, ...change } as unknown as VerifyInput), {
       name: "InputError",
       message,
     });
@@ -236,7 +242,7 @@ test("verification on the GPU: right rows pass, a planted error does not, and bo
   for (const dtype of ["f32", "bf16"] as const) {
     const right = answer(batch, rows, dtype);
     const ticked: number[] = [];
-    const onGpu = await client.verifyRows({
+    const onGpu = await verifyRows(platform, {
       ...batch,
       rows,
       ...right,
@@ -244,7 +250,7 @@ test("verification on the GPU: right rows pass, a planted error does not, and bo
       with: "webgpu",
       onRow: (row) => ticked.push(row.index),
     });
-    const inFloat64 = await client.verifyRows({ ...batch, rows, ...right, dtype });
+    const inFloat64 = await verifyRows(platform, { ...batch, rows, ...right, dtype });
     assert.equal(onGpu.passed, true, JSON.stringify(onGpu.worst));
     assert.equal(onGpu.with, "webgpu");
     assert.equal(ticked.length, rows.length);
@@ -259,11 +265,11 @@ test("verification on the GPU: right rows pass, a planted error does not, and bo
     });
     const wrong = right.out.slice();
     wrong[9 * 16] *= -1;
-    const caught = await client.verifyRows({ ...batch, rows, out: wrong, lse: right.lse, dtype, with: "webgpu" });
+    const caught = await verifyRows(platform, { ...batch, rows, out: wrong, lse: right.lse, dtype, with: "webgpu" });
     assert.deepEqual([caught.passed, caught.worst?.index], [false, 9]);
   }
   await assert.rejects(
-    client.verifyRows({
+    verifyRows(platform, {
       ...batch,
       rows,
       ...answer(batch, rows),

@@ -1,11 +1,11 @@
 /** What a thread that verifies does: one request, then its rows as they are done. */
-import { type ExactRow, recompute } from "./recompute.ts";
-import type { Row, SeededBatch } from "./types.ts";
+import { recompute } from "./recompute.ts";
+import type { ExactRow, IndexedRows, SeededBatch } from "./types.ts";
 
 /** What it is asked. */
 export interface Request {
   readonly batch: SeededBatch;
-  readonly rows: readonly (readonly [index: number, row: Row])[];
+  readonly rows: IndexedRows;
 }
 
 /** What it answers: progress with the rows done since, then its end. */

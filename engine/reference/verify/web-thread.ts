@@ -1,8 +1,8 @@
-/** A Web Worker (browser, Deno) as the client's Helper. */
-import type { Helper } from "./platform.ts";
+/** A Web Worker (browser, Deno) as a thread that verifies. */
+import type { VerifyThread } from "./platform.ts";
 
 /** Wraps a started worker. */
-export function webHelper(worker: Worker): Helper {
+export function webThread(worker: Worker): VerifyThread {
   return {
     post: (message) => worker.postMessage(message),
     onMessage: (listener) => worker.addEventListener("message", ({ data }) => listener(data)),

@@ -1,0 +1,101 @@
+/**
+ * Rows of a seeded attention in float64, without its tensors: keys and values are made tile by tile, so that a row of a
+ * million tokens needs the memory of one tile. A row's value depends on nothing but the batch and the row, not on what
+ * other rows the caller wants.
+ */
+import { offsets } from "../../layout/shards.ts";
+import { seededKey, seededPart } from "../../tensor/seeded.ts";
+import { seenBy } from "../attention.ts";
+import { score, weigh } from "../loops.ts";
+import type { ExactRow, IndexedRows, SeededBatch } from "./types.ts";
+
+/** Keys of a tile. */
+const TILE = 256;
+
+/** What came of one tile: the row-key pairs gone through, and the rows that are done. */
+export interface Tile {
+  readonly pairs: number;
+  readonly rows: readonly ExactRow[];
+}
+
+/** A row under way: online softmax, rescaled when a tile brings a larger score. */
+interface State {
+  readonly index: number;
+  readonly keys: number;
+  readonly q: Float64Array;
+  readonly acc: Float64Array;
+  max: number;
+  sum: number;
+  squares: number;
+}
+
+/** Computes rows; yields after each tile of keys, so that its caller can do other work in between. */
+export function* recompute(batch: SeededBatch, rows: IndexedRows): Generator<Tile> {
+  const { seed, sequences, heads, kvHeads, headDim: D } = batch;
+  const scale = batch.scale ?? 1 / Math.sqrt(D);
+  const group = heads / kvHeads;
+  const starts = offsets(sequences.map((s) => s.new + s.cached));
+  const [qKey, kKey, vKey] = (["q", "k", "v"] as const).map((name) => seededKey(seed, name));
+  // f32 holds every seeded value exactly.
+  const [k, v] = [new Float32Array(TILE * D), new Float32Array(TILE * D)];
+  const scores = new Float64Array(TILE);
+  // By sequence and KV head: what shares tiles.
+  const shares = new Map<number, State[]>();
+  for (const [index, [token, head]] of rows) {
+    const { sequence, keys } = seenBy(batch, token);
+    const q = new Float64Array(D);
+    seededPart(q, 0, qKey, token, head * D, D);
+    const share = sequence * kvHeads + Math.floor(head / group);
+    shares.set(share, [...(shares.get(share) ?? []), {
+      index,
+      keys,
+      q,
+      acc: new Float64Array(D),
+      max: -Infinity,
+      sum: 0,
+      squares: 0,
+    }]);
+  }
+  for (const [share, states] of shares) {
+    const [start, kvHead] = [starts[Math.floor(share / kvHeads)], share % kvHeads];
+    const last = Math.max(...states.map((s) => s.keys));
+    for (let first = 0; first < last; first += TILE) {
+      const size = Math.min(TILE, last - first);
+      for (let j = 0; j < size; j++) {
+        seededPart(k, j * D, kKey, start + first + j, kvHead * D, D);
+        seededPart(v, j * D, vKey, start + first + j, kvHead * D, D);
+      }
+      let pairs = 0;
+      const done: ExactRow[] = [];
+      for (const state of states) {
+        const n = Math.min(size, state.keys - first);
+        if (n <= 0) continue;
+        attend(state, k, v, scale, scores, n);
+        pairs += n;
+        if (first + n === state.keys) done.push(finish(state));
+      }
+      yield { pairs, rows: done };
+    }
+  }
+}
+
+/** One row to the first `n` keys of a tile. */
+function attend(state: State, k: Float32Array, v: Float32Array, scale: number, scores: Float64Array, n: number): void {
+  const { q, acc } = state;
+  const D = q.length;
+  const max = Math.max(state.max, score(q, k, 0, D, 0, n, scale, scores));
+  if (max > state.max) {
+    const keep = Math.exp(state.max - max);
+    state.max = max;
+    state.sum *= keep;
+    state.squares *= keep * keep;
+    for (let d = 0; d < D; d++) acc[d] *= keep;
+  }
+  state.sum += weigh(scores, max, v, 0, D, 0, n, scores, acc);
+  for (let j = 0; j < n; j++) state.squares += scores[j] * scores[j];
+}
+
+function finish({ index, keys, acc, max, sum, squares }: State): ExactRow {
+  for (let d = 0; d < acc.length; d++) acc[d] /= sum;
+  return { index, keys, out: acc, lse: max + Math.log(sum), spread: Math.sqrt(squares) / sum };
+}
