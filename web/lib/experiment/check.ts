@@ -2,7 +2,7 @@
 import type { AttendResult, CheckInput, KeyRun } from "../../engine/run.ts";
 import type { ExactHop } from "./exact.ts";
 import type { Experiment } from "./experiment.ts";
-import { productsOf } from "./judge.ts";
+import { type Check, productsOf } from "./judge.ts";
 import type { OwnFacts, OwnFiles } from "../own/data.ts";
 
 /** Q, K and V of an experiment. */
@@ -10,42 +10,6 @@ export interface Inputs {
   readonly q: Float32Array;
   readonly k: Float32Array;
   readonly v: Float32Array;
-}
-
-/**
- * Largest and root-mean-square absolute error,
- * and the largest share that an element uses of what rounding allows it: above 1, it is wrong.
- */
-export interface Errors {
-  readonly max: number;
-  readonly rms: number;
-  readonly share: number;
-}
-
-/** One element: of row `row` of Q, and of O its column. `expected` is float64's, of the values that were sent. */
-export interface Worst {
-  readonly tensor: "O" | "LSE";
-  readonly row: number;
-  readonly head: number;
-  readonly column?: number;
-  readonly found: number;
-  readonly expected: number;
-  readonly allowed: number;
-}
-
-/** How far O and LSE lie from float64 attention of the same inputs. */
-export interface Check {
-  readonly out: Errors;
-  readonly lse: Errors;
-  /** The bound of an element, in words. */
-  readonly tolerance: string;
-  /** True if every element checked is within its bound. */
-  readonly passed: boolean;
-  /** The element that uses the largest share of its bound. */
-  readonly worst: Worst;
-  /** Rows of O and LSE that were checked, of how many. */
-  readonly rows: number;
-  readonly of: number;
 }
 
 /** What the worker is asked. */

@@ -4,7 +4,7 @@
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
-import { ACCELERATORS, FABRICS, type PaperReport, type Sweep, type SweepRow } from "../../../engine/plan/index.ts";
+import { ACCELERATORS, FABRICS, type PaperReport, type Sweep, type SweepRow } from "../../engine/plan.ts";
 import { download } from "../../lib/elements/download.ts";
 import { scrolls } from "../../lib/elements/scrolls.ts";
 import { sentenceStyle } from "../../lib/elements/sentence.ts";
@@ -12,7 +12,6 @@ import { shared } from "../../lib/elements/style.ts";
 import type { Variant } from "../../engine/run.ts";
 import { formatCount, formatTime } from "../../lib/format/format.ts";
 import "../../lib/timeline/timeline.ts";
-import { viewOfAddress } from "../../shell/views.ts";
 import "./context-chart.ts";
 import { planCsv, planJson } from "./exports.ts";
 import { layoutTable, MAX_GPUS } from "./layouts.ts";
@@ -85,7 +84,7 @@ export class RingsidePlanner extends LitElement {
   #work: AbortController | undefined;
   #moved = () => {
     // A step of the history that leads to another view is that view's: nothing is written into its address.
-    if (location.search === this.#search || viewOfAddress().id !== "planner") return;
+    if (location.search === this.#search || location.hash !== "#planner") return;
     this.#search = location.search;
     this.#take(location.search);
   };

@@ -3,7 +3,7 @@
  * recomputes.
  */
 import type { Span, Variant } from "../../engine/run.ts";
-import { type Facts, loadClient, type Remote, type Row, type RowCheck } from "./bridge.ts";
+import { type Facts, loadClient, type Remote, type Row, type RowCheck } from "../../engine/remote.ts";
 import { type Failure, runFailure } from "./failure.ts";
 import { type Experiment, variantsOf } from "./model.ts";
 import { attendInput, batchOf, layerInput } from "./params.ts";

@@ -4,9 +4,15 @@
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
-import { isRun, roleOf, tileKernelOfAll } from "../../../engine/bench/texts.ts";
-import { type Declarations, declarationsOf } from "../../../engine/gpu/reflect.ts";
-import { TILE_KERNELS, type TileKernelName } from "../../../engine/gpu/kernels.ts";
+import {
+  type Declarations,
+  declarationsOf,
+  isRun,
+  roleOf,
+  TILE_KERNELS,
+  type TileKernelName,
+  tileKernelOfAll,
+} from "../../engine/kernels.ts";
 import { badgeStyle } from "../../lib/elements/badge.ts";
 import { download } from "../../lib/elements/download.ts";
 import "../../lib/elements/kernels.ts";
