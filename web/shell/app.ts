@@ -2,6 +2,7 @@
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { until } from "lit/directives/until.js";
 import { choices } from "../lib/experiment/experiment.ts";
+import { experimentSentence } from "../lib/experiment/sentence.ts";
 import { formatBytes, formatError } from "../lib/format/format.ts";
 import { Session } from "../lib/experiment/page-state.ts";
 import { type View, viewOfAddress } from "./views.ts";
@@ -65,8 +66,7 @@ export class RingsideApp extends LitElement {
     return html`
       <ringside-rail .current=${this._view.id}></ringside-rail>
       <div class="head">
-        <ringside-sentence .session=${session} .draft=${session.draft} .state=${session.state} .other=${session.other}
-          .adapter=${session.adapter}></ringside-sentence>
+        <ringside-sentence .sentence=${experimentSentence(session)}></ringside-sentence>
       </div>
       <main ${scrolls()} aria-label=${this._view.title}>${this.#stage()}</main>
       ${this._view.tall && result === undefined

@@ -6,6 +6,7 @@ import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { download } from "../../lib/elements/download.ts";
 import { Follow } from "../../lib/elements/follow.ts";
 import { scrolls } from "../../lib/elements/scrolls.ts";
+import "../../lib/elements/sentence.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { loadEngine, type Span, type Variant } from "../../engine/run.ts";
 import { formatBytes, formatCount, formatFlops, formatShare } from "../../lib/format/format.ts";
@@ -21,7 +22,7 @@ import { machine } from "./machine.ts";
 import { type Experiment, variantsOf } from "./model.ts";
 import { chooser, recordedBanner } from "./open-panel.ts";
 import { type RecordedRun, writeRun } from "./record.ts";
-import "./sentence.ts";
+import { remoteSentence } from "./sentence.ts";
 import "./start.ts";
 import { type Store, storeOf } from "./store.ts";
 import { remoteStyle } from "./style.ts";
@@ -200,7 +201,7 @@ export class RingsideRemote extends LitElement {
     const stage = this.#stage;
     return html`
       <div class="top">
-        <ringside-remote-sentence .store=${store}></ringside-remote-sentence>
+        <ringside-sentence wide wraps .sentence=${remoteSentence(store)}></ringside-sentence>
       </div>
       <div class="stage ${this._over ? "over" : ""}" ${scrolls("Experiment and result")}>
         ${shown.kind === "live" ? nothing : recordedBanner(shown, () => store.close())}
