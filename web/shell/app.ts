@@ -8,6 +8,7 @@ import { Session } from "../lib/experiment/page-state.ts";
 import { type View, viewOfAddress } from "./views.ts";
 import "../lib/timeline/timeline.ts";
 import "./rail.ts";
+import { follow } from "../lib/elements/follow.ts";
 import { scrolls } from "../lib/elements/scrolls.ts";
 import "../lib/elements/sentence.ts";
 import { shared } from "../lib/elements/style.ts";
@@ -24,9 +25,9 @@ export class RingsideApp extends LitElement {
   constructor() {
     super();
     this._view = viewOfAddress();
-    this.#session.addEventListener("change", () => this.requestUpdate());
+    follow(this, () => this.#session, ["change"]);
     // A hashchange would not come where Back leads to another query too: views write theirs.
-    addEventListener("popstate", () => (this._view = viewOfAddress()));
+    follow(this, () => window, ["popstate"], () => (this._view = viewOfAddress()));
   }
 
   protected override updated(): void {

@@ -1,4 +1,5 @@
 /** Asks a worker of the page for inputs and for the check against float64, so that the main thread stays free. */
+import { askWorker } from "../ask-worker.ts";
 import type { AttendResult, CheckInput, KeyRun } from "../../engine/run.ts";
 import type { ExactHop } from "./exact.ts";
 import type { Experiment } from "./experiment.ts";
@@ -89,28 +90,12 @@ export async function exactPartials(
   return (answer as Extract<Response, { kind: "partials" }>).hops;
 }
 
-/** One request to a worker of its own, which ends with the answer or with the signal. */
-function ask(request: Request, signal: AbortSignal, onProgress?: Progress): Promise<Response> {
-  return new Promise<Response>((resolve, reject) => {
-    signal.throwIfAborted();
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
-    const cancel = () => end(() => reject(signal.reason));
-    const end = (settle: () => void) => {
-      worker.terminate();
-      signal.removeEventListener("abort", cancel);
-      settle();
-    };
-    signal.addEventListener("abort", cancel);
-    worker.addEventListener(
-      "error",
-      (event) =>
-        end(() => reject(new Error(`the page's check worker failed: ${event.message || "it could not be loaded"}`))),
-    );
-    worker.addEventListener("message", ({ data }: MessageEvent<Response>) => {
-      if (data.kind === "progress") onProgress?.(data.done, data.total);
-      else if (data.kind === "failed") end(() => reject(Object.assign(new Error(data.message), { name: data.name })));
-      else end(() => resolve(data));
-    });
-    worker.postMessage(request);
-  });
-}
+const ask = (request: Request, signal: AbortSignal, onProgress?: Progress) =>
+  askWorker<Response>(
+    "the page's check worker",
+    () => new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }),
+    request,
+    signal,
+    ({ name, message }) => Object.assign(new Error(message), { name }),
+    onProgress,
+  );

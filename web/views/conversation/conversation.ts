@@ -4,7 +4,7 @@
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { download } from "../../lib/elements/download.ts";
-import { Follow } from "../../lib/elements/follow.ts";
+import { follow, oncePerFrame } from "../../lib/elements/follow.ts";
 import { scrolls } from "../../lib/elements/scrolls.ts";
 import "../../lib/elements/sentence.ts";
 import { shared } from "../../lib/elements/style.ts";
@@ -28,20 +28,12 @@ export class RingsideConversation extends LitElement {
 
   declare session: Session;
   #store: Store | undefined;
-  #frame = 0;
   /** Decode steps come faster than a screen shows them: one update a frame. */
-  #update = () => {
-    if (this.#frame === 0) {
-      this.#frame = requestAnimationFrame(() => {
-        this.#frame = 0;
-        this.requestUpdate();
-      });
-    }
-  };
+  #update = oncePerFrame(this);
 
   constructor() {
     super();
-    new Follow(this, () => this.#store, ["change"], this.#update);
+    follow(this, () => this.#store, ["change"], this.#update);
   }
 
   override connectedCallback(): void {

@@ -5,6 +5,7 @@
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { type PaperReport, type Sweep, type SweepRow } from "../../engine/plan.ts";
 import { download } from "../../lib/elements/download.ts";
+import { follow } from "../../lib/elements/follow.ts";
 import { scrolls } from "../../lib/elements/scrolls.ts";
 import "../../lib/elements/sentence.ts";
 import { shared } from "../../lib/elements/style.ts";
@@ -81,13 +82,6 @@ export class RingsidePlanner extends LitElement {
   #persistent = false;
   #search = "";
   #work: AbortController | undefined;
-  #moved = () => {
-    // A step of the history that leads to another view is that view's: nothing is written into its address.
-    if (location.search === this.#search || location.hash !== "#planner") return;
-    this.#search = location.search;
-    this.#take(location.search);
-  };
-
   constructor() {
     super();
     this._parts = { plan: {}, curves: {}, grid: {}, layouts: {}, report: {} };
@@ -98,19 +92,25 @@ export class RingsidePlanner extends LitElement {
     this._draft = draft;
     this.#persistent = persistent;
     this._reading = read(draft, persistent);
+    follow(this, () => window, ["popstate"], () => this.#moved());
   }
 
   override connectedCallback(): void {
     super.connectedCallback();
-    addEventListener("popstate", this.#moved);
     this.#search = location.search;
     this.#take(location.search);
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    removeEventListener("popstate", this.#moved);
     this.#work?.abort();
+  }
+
+  #moved(): void {
+    // A step of the history that leads to another view is that view's: nothing is written into its address.
+    if (location.search === this.#search || location.hash !== "#planner") return;
+    this.#search = location.search;
+    this.#take(location.search);
   }
 
   #take(query: string): void {

@@ -7,7 +7,7 @@ import { live } from "lit/directives/live.js";
 import { type Declarations, declarationsOf, tileKernelOfAll } from "../../engine/kernels.ts";
 import { download } from "../../lib/elements/download.ts";
 import "../../lib/elements/sentence.ts";
-import { Follow } from "../../lib/elements/follow.ts";
+import { follow, oncePerFrame } from "../../lib/elements/follow.ts";
 import { scrolls } from "../../lib/elements/scrolls.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { type KernelVariant, MOST, variants } from "../../lib/kept-kernels.ts";
@@ -39,16 +39,8 @@ export class RingsideShaders extends LitElement {
   /** Why it was not renamed. */
   declare _wrongName: string;
   declare _deleted: KernelVariant | undefined;
-  #frame = 0;
   #declared: { readonly text: string; readonly declarations: Declarations } | undefined;
-  #update = () => {
-    if (this.#frame === 0) {
-      this.#frame = requestAnimationFrame(() => {
-        this.#frame = 0;
-        this.requestUpdate();
-      });
-    }
-  };
+  #update = oncePerFrame(this);
   #moved = () => {
     store.sync();
     this.#update();
@@ -57,8 +49,8 @@ export class RingsideShaders extends LitElement {
   constructor() {
     super();
     this._refused = this._wrongName = "";
-    new Follow(this, () => store, ["change"], this.#update);
-    new Follow(this, () => window, ["popstate"], this.#moved);
+    follow(this, () => store, ["change"], this.#update);
+    follow(this, () => window, ["popstate"], this.#moved);
   }
 
   override connectedCallback(): void {
