@@ -2,11 +2,13 @@
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { until } from "lit/directives/until.js";
 import { choices } from "../lib/experiment/experiment.ts";
+import { experimentSentence } from "../lib/experiment/sentence.ts";
 import { formatBytes, formatError } from "../lib/format/format.ts";
 import { Session } from "../lib/experiment/page-state.ts";
 import { type View, viewOfAddress } from "./views.ts";
 import "../lib/timeline/timeline.ts";
 import "./rail.ts";
+import { follow } from "../lib/elements/follow.ts";
 import { scrolls } from "../lib/elements/scrolls.ts";
 import "../lib/elements/sentence.ts";
 import { shared } from "../lib/elements/style.ts";
@@ -23,9 +25,9 @@ export class RingsideApp extends LitElement {
   constructor() {
     super();
     this._view = viewOfAddress();
-    this.#session.addEventListener("change", () => this.requestUpdate());
+    follow(this, () => this.#session, ["change"]);
     // A hashchange would not come where Back leads to another query too: views write theirs.
-    addEventListener("popstate", () => (this._view = viewOfAddress()));
+    follow(this, () => window, ["popstate"], () => (this._view = viewOfAddress()));
   }
 
   protected override updated(): void {
@@ -65,8 +67,7 @@ export class RingsideApp extends LitElement {
     return html`
       <ringside-rail .current=${this._view.id}></ringside-rail>
       <div class="head">
-        <ringside-sentence .session=${session} .draft=${session.draft} .state=${session.state} .other=${session.other}
-          .adapter=${session.adapter}></ringside-sentence>
+        <ringside-sentence .sentence=${experimentSentence(session)}></ringside-sentence>
       </div>
       <main ${scrolls()} aria-label=${this._view.title}>${this.#stage()}</main>
       ${this._view.tall && result === undefined

@@ -4,14 +4,14 @@
  */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { sayVariant, variants } from "../kept-kernels.ts";
-import { Follow } from "./follow.ts";
+import { follow } from "./follow.ts";
 import { shared } from "./style.ts";
 
 /** `<ringside-kernels>`: renders whenever the choice changed. */
 export class RingsideKernels extends LitElement {
   constructor() {
     super();
-    new Follow(this, () => variants, ["change"]);
+    follow(this, () => variants, ["change"]);
   }
 
   protected override render(): TemplateResult | typeof nothing {

@@ -1,315 +1,168 @@
-/** The experiment as one sentence whose parts are edited in place, with Run, Cancel and the adapter's badge. */
-import { css, html, LitElement, nothing, type TemplateResult } from "lit";
+/** A sentence whose parts are edited in place, with its buttons, and a list of what is wrong in it. */
+import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
-import type { Adapter } from "../adapter.ts";
-import { backendChoices, choices, type Draft, type Field, names } from "../experiment/experiment.ts";
-import { formatCount } from "../format/format.ts";
-import { sayFiles } from "../own/data.ts";
-import type { RunState } from "../experiment/run.ts";
-import type { Session } from "../experiment/page-state.ts";
-import { badge, badgeStyle } from "./badge.ts";
+import { badgeStyle } from "./badge.ts";
+import { inline } from "./inline.ts";
+import { sentenceStyle } from "./sentence-style.ts";
 import { shared } from "./style.ts";
 
-type Choice = keyof typeof choices;
+/** An option of a list: its value, its text, and what shows when somebody points at it. */
+export type Choice = readonly [value: string, text: string, title?: string];
 
-/** The look of a sentence whose parts are edited in place; the other views' sentences have it too. */
-export const sentenceStyle = css`
-  form {
-    display: grid;
-    grid-template-columns: minmax(0, 1fr) auto;
-    gap: 8px 32px;
-    align-items: start;
-  }
-  .sentence {
-    font-size: 18px;
-    line-height: 32px;
-    color: var(--ink-2);
-    max-width: 900px;
-  }
-  .sentence > span {
-    white-space: nowrap;
-  }
-  i {
-    font-style: normal;
-    padding: 0 2px;
-  }
-  input,
-  select {
-    display: inline-block;
-    height: 28px;
-    margin: 0;
-    padding: 0 3px;
-    line-height: 26px;
-    border: 0;
-    border-bottom: 1px solid var(--rule-strong);
-    border-radius: 3px 3px 0 0;
-    background: transparent;
-    color: var(--ink);
-    font-weight: 600;
-    position: relative;
-    top: -1px;
-    vertical-align: middle;
-  }
-  input {
-    width: calc(var(--length) * 1.08ch + 8px);
-    text-align: center;
-  }
-  input::-webkit-calendar-picker-indicator {
-    display: none !important;
-  }
-  @supports (field-sizing: content) {
-    input,
-    select {
-      field-sizing: content;
-      width: auto;
-      min-width: 20px;
-    }
-  }
-  select {
-    appearance: none;
-    padding-right: 16px;
-    cursor: pointer;
-  }
-  option {
-    background: var(--raised);
-    color: var(--ink);
-  }
-  .choice {
-    position: relative;
-  }
-  .choice::after {
-    content: "";
-    position: absolute;
-    right: 5px;
-    top: 50%;
-    width: 5px;
-    height: 5px;
-    margin-top: -3px;
-    border: solid var(--ink-2);
-    border-width: 0 1.5px 1.5px 0;
-    transform: rotate(45deg);
-    pointer-events: none;
-  }
-  input:hover,
-  select:hover {
-    background: var(--sunken);
-    border-bottom-color: var(--ink);
-  }
-  input:focus,
-  select:focus {
-    background: var(--sunken);
-  }
-  input[readonly] {
-    border-bottom-color: transparent;
-    background: transparent;
-  }
-  .sentence > .files {
-    white-space: normal;
-    overflow-wrap: anywhere;
-  }
-  .files b {
-    color: var(--ink);
-    font-weight: 600;
-  }
-  [aria-invalid] {
-    color: var(--bad);
-    background: var(--bad-wash);
-    border-bottom: 2px solid var(--bad);
-  }
-  .run {
-    display: flex;
-    flex-direction: column;
-    align-items: flex-end;
-    gap: 8px;
-  }
-  .run .button {
-    min-width: 104px;
-    justify-content: center;
-  }
-  .problems {
-    grid-column: 1 / -1;
-    color: var(--bad);
-    font-size: 13px;
-  }
-  .problems ul {
-    list-style: none;
-  }
-  .problems li::before {
-    content: "▲ " / "";
-    font-size: 9px;
-    vertical-align: 1px;
-  }
-  @media (max-width: 899px) {
-    form {
-      grid-template-columns: minmax(0, 1fr);
-    }
-    .run {
-      flex-direction: row;
-      align-items: center;
-      justify-content: flex-start;
-      flex-wrap: wrap;
-    }
-    .problems {
-      grid-row: 2;
-    }
-  }
-`;
+/** A part of a sentence that is edited in place. */
+export interface Editable<F extends string = string> {
+  /** Its name in events, and the id of its input. */
+  readonly field: F;
+  /** Its name for screen readers, shown when somebody points at it. */
+  readonly label: string;
+  /** Its text as typed, or the value chosen. */
+  readonly value: string;
+  /** The list to choose from; if absent, the part is typed. A value outside the list is added to it. */
+  readonly choices?: readonly Choice[];
+  /** The keyboard of a phone; default "numeric". */
+  readonly keyboard?: "numeric" | "text";
+  /** Values to suggest while somebody types. */
+  readonly suggestions?: readonly string[];
+  /** Why it can't be edited now. */
+  readonly fixed?: string;
+}
 
-/** `<ringside-sentence .session>`; draft, state and adapter are given too, so that it renders when they change. */
-export class RingsideSentence extends LitElement {
-  static override properties = {
-    session: { attribute: false },
-    draft: { attribute: false },
-    state: { attribute: false },
-    other: { attribute: false },
-    adapter: { attribute: false },
+/** Words and parts that stay together on a line. */
+export type Phrase = readonly (string | TemplateResult | Editable)[];
+
+/** What a sentence says, and what becomes of edits. */
+export interface Sentence<F extends string = string> {
+  /** Name of the form for screen readers. */
+  readonly name: string;
+  readonly phrases: readonly (Phrase | TemplateResult)[];
+  /** Below the phrases: presets, a remark. */
+  readonly below?: TemplateResult;
+  /** Buttons and badge. A submit button runs. */
+  readonly actions: TemplateResult;
+  /** True while a run is under way. */
+  readonly running: boolean;
+  /** What is wrong now, by field; a field that isn't in the sentence is sought elsewhere on the page. */
+  readonly problems: () => ReadonlyMap<string, string>;
+  /** Whether to list a problem here; default all. */
+  readonly lists?: (field: string) => boolean;
+  /** Notes a text while somebody types it. */
+  readonly type: (field: F, text: string) => void;
+  /** Reads a text that is complete. */
+  readonly edit: (field: F, text: string) => void;
+  /** Runs; `button` is the value of the submit button. */
+  readonly run: (button: string) => void;
+}
+
+/** Editables of a form: `text("N")` and `choice("wire", choices)`. */
+export function editables<F extends string>(names: Readonly<Record<F, string>>, draft: Readonly<Record<F, string>>) {
+  const of = (field: F): Editable<F> => ({ field, label: names[field], value: draft[field] });
+  return {
+    text: (field: F, more: Partial<Editable<F>> = {}): Editable<F> => ({ ...of(field), ...more }),
+    choice: (field: F, choices: Readonly<Record<string, string>> | readonly Choice[]): Editable<F> => ({
+      ...of(field),
+      choices: Array.isArray(choices) ? choices : Object.entries(choices),
+    }),
   };
+}
 
-  declare session: Session;
-  declare draft: Draft;
-  declare state: RunState;
-  /** The other variant's run. */
-  declare other: RunState;
-  declare adapter: Adapter | undefined;
+/** `<ringside-sentence .sentence wide wraps>`: fires "seek" with a field that has a problem and isn't here. */
+export class RingsideSentence extends LitElement {
+  static override properties = { sentence: { attribute: false } };
 
-  #text(field: Field, options: { readonly list?: string; readonly numeric?: boolean } = {}): TemplateResult {
-    const value = this.draft[field];
-    const problem = this.session.reading.problems.get(field);
-    return html`
-      <input id=${field} .value=${live(value)} style="--length:${Math.max(1, value.length)}" size=${Math.max(
-        1,
-        value.length,
-      )} autocomplete="off"
-        spellcheck="false"
-        aria-label=${names[field]} title=${this.session.fixed(field)
-          ? `${names[field]}, as your files have it`
-          : names[field]} ?readonly=${this.session.fixed(field)} inputmode=${options.numeric === false
-          ? "text"
-          : "numeric"} list=${options.list ?? nothing}
-        aria-invalid=${problem === undefined ? nothing : "true"} aria-describedby=${problem === undefined
-          ? nothing
-          : `problem-${field}`}
-        @input=${(event: Event) => this.#typed(field, event.target as HTMLInputElement)} @change=${(event: Event) =>
-          this.session.edit(field, (event.target as HTMLInputElement).value)} />
-    `;
-  }
+  declare sentence: Sentence;
+  #wasRunning = false;
+  #focusOnButton = false;
 
-  #choice(field: Choice): TemplateResult {
-    const known = Object.entries<string>(field === "backend" ? backendChoices(this.adapter?.webgpu) : choices[field]);
-    const value = this.draft[field];
-    const problem = this.session.reading.problems.get(field);
-    return html`<span class="choice"><select id=${field} aria-label=${names[field]} title=${names[field]} .value=${
-      live(value)
-    }
-      aria-invalid=${problem === undefined ? nothing : "true"} aria-describedby=${
-      problem === undefined ? nothing : `problem-${field}`
-    }
-      @change=${(event: Event) => this.session.edit(field, (event.target as HTMLSelectElement).value)}>
-      ${known.some(([key]) => key === value) ? nothing : html`<option value=${value} selected>${value}</option>`}
-      ${known.map(([key, label]) => html`<option value=${key} ?selected=${key === value}>${label}</option>`)}
-    </select></span>`;
-  }
-
-  #typed(field: Field, input: HTMLInputElement): void {
-    this.session.type(field, input.value);
-    input.style.setProperty("--length", String(Math.max(1, input.value.length)));
-  }
-
-  #submit(event: Event): void {
+  #submit(event: SubmitEvent): void {
     event.preventDefault();
-    // Enter in a field submits before the field has said that it changed.
+    const { sentence } = this;
+    // Enter in a field submits before the field fires "change".
     const field = this.shadowRoot?.activeElement;
-    if (field instanceof HTMLInputElement) this.session.edit(field.id as Field, field.value);
-    if (!this.session.running) void this.session.run();
-    const [first] = this.session.reading.problems.keys();
-    if (first !== undefined) this.renderRoot.querySelector<HTMLElement>(`#${first}`)?.focus();
+    if (field instanceof HTMLInputElement) sentence.edit(field.id, field.value);
+    sentence.run((event.submitter as HTMLButtonElement | null)?.value ?? "");
+    const [first] = sentence.problems().keys();
+    if (first === undefined) return;
+    const own = this.renderRoot.querySelector<HTMLElement>(`[id="${first}"]`);
+    if (own === null) this.dispatchEvent(new CustomEvent("seek", { detail: first }));
+    else own.focus();
   }
 
   protected override render(): TemplateResult {
-    const { problems } = this.session.reading;
-    const { running } = this.session;
-    const off = this.draft.bandwidth === "off";
-    // By then the result is there, and only the check can be stopped.
-    const checked = [this.state, this.other].find(({ phase }) => phase === "checking");
-    const checking = checked === undefined
-      ? undefined
-      : (checked.progress ?? { done: 0, total: checked.experiment!.T });
-    const stop = checking === undefined ? "Cancel" : "Skip the check";
-    return html`<form novalidate @submit=${this.#submit} aria-label="Experiment">
-      <p class="sentence">
-        <span>${this.#text("N")} ranks,</span>
-        <span>${this.#text("T")} new</span> <span>and ${this.#text("P")} cached tokens,</span>
-        <span>${this.#text("H")}<i>/</i>${this.#text("Hkv")} heads</span> <span>of ${this.#text("D")},</span>
-        <span>${this.#choice("variant")},</span>
-        <span>${this.#choice("causal")},</span>
-        <span>wire ${this.#choice("wire")},</span>
-        <span>link ${this.#text("bandwidth", { list: "links", numeric: false })}${off ? "," : nothing}</span>
-        ${off ? nothing : html`<span>after ${this.#text("latency", { numeric: false })},</span>`}
-        ${
-      this.session.own.data === undefined
-        ? html`<span>seed ${this.#text("seed")},</span> ${
-          this.draft.grid === "on" ? nothing : html`<span>values ${this.#choice("grid")},</span>`
-        }`
-        : html`<span class="files">inputs from <b>${sayFiles(this.session.own.data.files)}</b>,</span>`
-    }
-        <span>on ${this.#choice("backend")}</span>
-      </p>
-      <datalist id="links"><option value="off"></option><option value="100 MB/s"></option><option value="1 GB/s"></option><option value="12.5 GB/s"></option><option value="50 GB/s"></option><option value="400 GB/s"></option></datalist>
-      <div class="run">
-        ${
-      running
-        ? html`<button type="button" class="button" @click=${() => this.session.cancel()}>${stop}</button>`
-        : html`<button type="submit" class="button primary">Run</button>`
-    }
-        ${
-      checking === undefined ? nothing : html`<p class="badge checking">
-          <progress aria-label="Rows checked against float64" value=${checking.done} max=${checking.total}></progress>
-          <span>${formatCount(checking.done)} of ${formatCount(checking.total)} rows checked</span></p>`
-    }
-        ${badge(this.adapter, this.draft.backend, this.state)}
-      </div>
-      ${
-      problems.size === 0 ? nothing : html`
-        <div class="problems" role="alert">
-          <ul>${[...problems].map(([field, problem]) => html`<li id="problem-${field}">${problem}</li>`)}</ul>
+    const { name, phrases, below, actions, problems, lists = () => true } = this.sentence;
+    const wrong = problems();
+    const listed = [...wrong].filter(([field]) => lists(field));
+    return html`
+      <form novalidate @submit=${this.#submit} aria-label=${name}>
+        <div>
+          <p class="sentence">${phrases.map((phrase) =>
+            inline`${
+              Array.isArray(phrase) ? inline`<span>${phrase.map((part) => this.#part(part, wrong))}</span>` : phrase
+            } `
+          )}</p>
+          ${below ?? nothing}
         </div>
-      `
-    }
-    </form>`;
+        <div class="run">${actions}</div>
+        ${listed.length === 0 ? nothing : html`
+          <div class="problems" role="alert">
+            <ul>${listed.map(([field, problem]) => html`<li id="problem-${field}">${problem}</li>`)}</ul>
+          </div>
+        `}
+      </form>
+    `;
   }
 
-  protected override updated(): void {
-    // Run and Cancel are one place for the keyboard: the focus stays on whichever is there.
-    const { running } = this.session;
-    if (running !== this.#wasRunning && this.#focusOnButton) {
-      this.renderRoot.querySelector<HTMLElement>(".run .button")?.focus();
+  #part(part: Phrase[number], wrong: ReadonlyMap<string, string>): string | TemplateResult {
+    if (typeof part === "string" || !("field" in part)) return part;
+    const { field, label, value, choices, keyboard, suggestions, fixed } = part;
+    const problem = wrong.has(field);
+    const invalid = problem ? "true" : nothing;
+    const reason = problem ? `problem-${field}` : nothing;
+    if (choices !== undefined) {
+      return inline`<span class="choice"><select id=${field} aria-label=${label} title=${label} .value=${live(value)}
+        aria-invalid=${invalid} aria-describedby=${reason}
+        @change=${(event: Event) => this.sentence.edit(field, (event.target as HTMLSelectElement).value)}>
+        ${choices.some(([key]) => key === value) ? nothing : html`<option value=${value} selected>${value}</option>`}
+        ${
+        choices.map(([key, text, title]) =>
+          html`<option value=${key} ?selected=${key === value} title=${title ?? nothing}>${text}</option>`
+        )
+      }
+      </select></span>`;
     }
-    this.#wasRunning = running;
-    this.#focusOnButton = false;
+    const length = Math.max(1, value.length);
+    return inline`<input id=${field} .value=${live(value)} style="--length:${length}" size=${length}
+      autocomplete="off" spellcheck="false" inputmode=${keyboard ?? "numeric"}
+      aria-label=${label} title=${fixed === undefined ? label : `${label}, ${fixed}`} ?readonly=${fixed !== undefined}
+      list=${suggestions === undefined ? nothing : `list-${field}`} aria-invalid=${invalid} aria-describedby=${reason}
+      @input=${(event: Event) => this.#typed(field, event.target as HTMLInputElement)}
+      @change=${(event: Event) => this.sentence.edit(field, (event.target as HTMLInputElement).value)} />${
+      suggestions === undefined
+        ? nothing
+        : inline`<datalist id="list-${field}">${
+          suggestions.map((one) => html`<option value=${one}></option>`)
+        }</datalist>`
+    }`;
   }
 
-  #wasRunning = false;
-  #focusOnButton = false;
+  #typed(field: string, input: HTMLInputElement): void {
+    this.sentence.type(field, input.value);
+    input.style.setProperty("--length", String(Math.max(1, input.value.length)));
+  }
 
   protected override willUpdate(): void {
     this.#focusOnButton = this.shadowRoot?.activeElement?.matches(".run .button") ?? false;
   }
 
-  static override styles = [
-    shared,
-    badgeStyle,
-    sentenceStyle,
-    css`
-      .checking {
-        align-items: center;
-      }
-      .checking progress {
-        width: 96px;
-        height: 6px;
-        accent-color: var(--accent);
-      }
-    `,
-  ];
+  protected override updated(): void {
+    // Run and Cancel are one place for the keyboard: the focus stays on whichever is there.
+    const { running } = this.sentence;
+    if (running !== this.#wasRunning && this.#focusOnButton) {
+      this.renderRoot.querySelector<HTMLElement>(".run .button")?.focus();
+    }
+    this.#wasRunning = running;
+  }
+
+  static override styles = [shared, badgeStyle, sentenceStyle];
 }
 
 customElements.define("ringside-sentence", RingsideSentence);

@@ -1,5 +1,5 @@
 /** A check's bounds in words: how much of them was used, and the element that used most. */
-import type { Check } from "./check.ts";
+import type { Check } from "./judge.ts";
 import { formatCount, formatError, formatShare } from "../format/format.ts";
 
 /** The largest share that an element uses of what rounding allows it: "4.2 %", "120 times as much". */

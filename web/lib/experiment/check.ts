@@ -1,7 +1,9 @@
 /** Asks a worker of the page for inputs and for the check against float64, so that the main thread stays free. */
+import { askWorker } from "../ask-worker.ts";
 import { type AttendResult, type CheckInput, type KeyRun, productsOf } from "../../engine/run.ts";
 import type { ExactHop } from "./exact.ts";
 import type { Experiment } from "./experiment.ts";
+import type { Check } from "./judge.ts";
 import type { OwnFacts, OwnFiles } from "../own/data.ts";
 
 /** Q, K and V of an experiment. */
@@ -9,42 +11,6 @@ export interface Inputs {
   readonly q: Float32Array;
   readonly k: Float32Array;
   readonly v: Float32Array;
-}
-
-/**
- * Largest and root-mean-square absolute error,
- * and the largest share that an element uses of what rounding allows it: above 1, it is wrong.
- */
-export interface Errors {
-  readonly max: number;
-  readonly rms: number;
-  readonly share: number;
-}
-
-/** One element: of row `row` of Q, and of O its column. `expected` is float64's, of the values that were sent. */
-export interface Worst {
-  readonly tensor: "O" | "LSE";
-  readonly row: number;
-  readonly head: number;
-  readonly column?: number;
-  readonly found: number;
-  readonly expected: number;
-  readonly allowed: number;
-}
-
-/** How far O and LSE lie from float64 attention of the same inputs. */
-export interface Check {
-  readonly out: Errors;
-  readonly lse: Errors;
-  /** The bound of an element, in words. */
-  readonly tolerance: string;
-  /** True if every element checked is within its bound. */
-  readonly passed: boolean;
-  /** The element that uses the largest share of its bound. */
-  readonly worst: Worst;
-  /** Rows of O and LSE that were checked, of how many. */
-  readonly rows: number;
-  readonly of: number;
 }
 
 /** What the worker is asked. */
@@ -124,28 +90,12 @@ export async function exactPartials(
   return (answer as Extract<Response, { kind: "partials" }>).hops;
 }
 
-/** One request to a worker of its own, which ends with the answer or with the signal. */
-function ask(request: Request, signal: AbortSignal, onProgress?: Progress): Promise<Response> {
-  return new Promise<Response>((resolve, reject) => {
-    signal.throwIfAborted();
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
-    const cancel = () => end(() => reject(signal.reason));
-    const end = (settle: () => void) => {
-      worker.terminate();
-      signal.removeEventListener("abort", cancel);
-      settle();
-    };
-    signal.addEventListener("abort", cancel);
-    worker.addEventListener(
-      "error",
-      (event) =>
-        end(() => reject(new Error(`the page's check worker failed: ${event.message || "it could not be loaded"}`))),
-    );
-    worker.addEventListener("message", ({ data }: MessageEvent<Response>) => {
-      if (data.kind === "progress") onProgress?.(data.done, data.total);
-      else if (data.kind === "failed") end(() => reject(Object.assign(new Error(data.message), { name: data.name })));
-      else end(() => resolve(data));
-    });
-    worker.postMessage(request);
-  });
-}
+const ask = (request: Request, signal: AbortSignal, onProgress?: Progress) =>
+  askWorker<Response>(
+    "the page's check worker",
+    () => new Worker(new URL("./worker.ts", import.meta.url), { type: "module" }),
+    request,
+    signal,
+    ({ name, message }) => Object.assign(new Error(message), { name }),
+    onProgress,
+  );

@@ -2,8 +2,43 @@
  * The engine's check of some rows of a result, as a worker of the page makes it: what the page shows, saves and says of
  * it.
  */
-import type { Check, Worst } from "./check.ts";
 import type { CheckInput, loadEngine } from "../../engine/run.ts";
+
+/**
+ * Largest and root-mean-square absolute error,
+ * and the largest share that an element uses of what rounding allows it: above 1, it is wrong.
+ */
+export interface Errors {
+  readonly max: number;
+  readonly rms: number;
+  readonly share: number;
+}
+
+/** One element: of row `row` of Q, and of O its column. `expected` is float64's, of the values that were sent. */
+export interface Worst {
+  readonly tensor: "O" | "LSE";
+  readonly row: number;
+  readonly head: number;
+  readonly column?: number;
+  readonly found: number;
+  readonly expected: number;
+  readonly allowed: number;
+}
+
+/** How far O and LSE lie from float64 attention of the same inputs. */
+export interface Check {
+  readonly out: Errors;
+  readonly lse: Errors;
+  /** The bound of an element, in words. */
+  readonly tolerance: string;
+  /** True if every element checked is within its bound. */
+  readonly passed: boolean;
+  /** The element that uses the largest share of its bound. */
+  readonly worst: Worst;
+  /** Rows of O and LSE that were checked, of how many. */
+  readonly rows: number;
+  readonly of: number;
+}
 
 type CheckAsync = Awaited<ReturnType<typeof loadEngine>>["checkAsync"];
 

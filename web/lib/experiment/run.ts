@@ -1,12 +1,14 @@
 /**
  * One run of an experiment, from its inputs to its check: what the page shows while it goes on and when it has ended.
  */
-import { type Check, checkResult, makeInputs } from "./check.ts";
-import { type AttendInput, type AttendResult, type Backend, type ClusterFace, loadEngine } from "../../engine/run.ts";
+import { checkResult, makeInputs } from "./check.ts";
+import type { Check } from "./judge.ts";
+import { type AttendInput, type AttendResult, type Backend, type ClusterFace } from "../../engine/run.ts";
 import type { Experiment } from "./experiment.ts";
 import { nextTask } from "../next-task.ts";
 import type { OwnData } from "../own/data.ts";
 import { sayVariant, variants } from "../kept-kernels.ts";
+import { startCluster } from "../start-cluster.ts";
 
 /** The steps of a run, in order. */
 export const steps = ["inputs", "starting", "compiling", "attending", "checking"] as const;
@@ -61,8 +63,7 @@ export class Ranks {
     const key = JSON.stringify([N, link, backend, variants.stamp]);
     if (this.#cluster?.key === key) return this.#cluster.face;
     await this.dispose();
-    const { Cluster } = await loadEngine();
-    const face = await Cluster.start({ ranks: N, backend, ...(link === null ? {} : { link }), signal });
+    const face = await startCluster({ ranks: N, backend, ...(link === null ? {} : { link }), signal });
     this.#cluster = { key, face, warm: new Set() };
     signal.throwIfAborted();
     return face;

@@ -1,6 +1,6 @@
 /** The mask in blocks: query chunks beside key chunks, who computed which block at which hop, and what is skipped. */
 import { css, html, LitElement, nothing, type PropertyValues, svg, type TemplateResult } from "lit";
-import { Follow } from "../elements/follow.ts";
+import { follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
 import type { Mask, MaskBlock, MaskChunk } from "../../engine/run.ts";
 import { formatCount, formatFlops } from "../format/format.ts";
@@ -42,8 +42,8 @@ export class RingsideMask extends LitElement {
   constructor() {
     super();
     this._at = -1;
-    new Follow(this, () => this.selection, ["pick"]);
-    new Follow(
+    follow(this, () => this.selection, ["pick"]);
+    follow(
       this,
       () => this.selection,
       ["time"],

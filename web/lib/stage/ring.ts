@@ -1,6 +1,6 @@
 /** The ring: ranks as they computed and chunks as they moved, at the moment of the selection. */
 import { css, html, LitElement, nothing, svg, type TemplateResult } from "lit";
-import { Follow } from "../elements/follow.ts";
+import { follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
 import { fillOf, hatchings } from "../elements/swatch.ts";
 import type { Variant } from "../../engine/run.ts";
@@ -20,7 +20,7 @@ export class RingsideRing extends LitElement {
 
   constructor() {
     super();
-    new Follow(this, () => this.selection, ["pick", "time"]);
+    follow(this, () => this.selection, ["pick", "time"]);
   }
 
   #about(facts: Facts) {

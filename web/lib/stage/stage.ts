@@ -3,7 +3,7 @@
  * variant or both.
  */
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
-import { Follow } from "../elements/follow.ts";
+import { follow } from "../elements/follow.ts";
 import { savePicture, svgText } from "../elements/picture.ts";
 import { shared } from "../elements/style.ts";
 import { type Mask, maskOf, type Report } from "../../engine/run.ts";
@@ -60,9 +60,9 @@ export class RingsideStage extends LitElement {
     super();
     this._table = false;
     this._problem = "";
-    new Follow(this, () => this.session, ["change"]);
-    new Follow(this, () => this.session?.selection, ["pick"]);
-    new Follow(this, () => this.#player, ["change"]);
+    follow(this, () => this.session, ["change"]);
+    follow(this, () => this.session?.selection, ["pick"]);
+    follow(this, () => this.#player, ["change"]);
   }
 
   override disconnectedCallback(): void {

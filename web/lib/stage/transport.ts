@@ -1,7 +1,7 @@
 /** Play, pause, steps, scrubbing and speed of a run that is shown again. */
 import { html, LitElement, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
-import { Follow } from "../elements/follow.ts";
+import { follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
 import { formatTime } from "../format/format.ts";
 import { timeKinds } from "../format/kinds.ts";
@@ -31,8 +31,8 @@ export class RingsideTransport extends LitElement {
 
   constructor() {
     super();
-    new Follow(this, () => this.player, ["change"]);
-    new Follow(this, () => this.selection, ["time"]);
+    follow(this, () => this.player, ["change"]);
+    follow(this, () => this.selection, ["time"]);
   }
 
   #scrub(event: Event): void {

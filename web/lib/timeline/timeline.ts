@@ -1,6 +1,6 @@
 /** The timeline: swim lanes per rank for the spans of any run, real, planned or remote. */
 import { html, LitElement, nothing, type PropertyValues, svg, type TemplateResult } from "lit";
-import { Follow } from "../elements/follow.ts";
+import { follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
 import { fillOf, hatchings, swatch } from "../elements/swatch.ts";
 import { Width } from "../elements/width.ts";
@@ -82,9 +82,9 @@ export class RingsideTimeline extends LitElement {
     this._to = 1;
     this._table = false;
     new Width(this, (width) => (this._width = width));
-    new Follow(this, () => this.selection, ["pick"]);
+    follow(this, () => this.selection, ["pick"]);
     // A run that is played moves the cursor alone.
-    new Follow(this, () => this.selection, ["time"], () => this.#moveCursor());
+    follow(this, () => this.selection, ["time"], () => this.#moveCursor());
   }
 
   /** Another run's hundreds of spans are drawn in a task of their own. */

@@ -3,7 +3,7 @@
  * free.
  */
 import { askWorker } from "../../lib/ask-worker.ts";
-import type { Check } from "../../lib/experiment/check.ts";
+import type { Check } from "../../lib/experiment/judge.ts";
 import type { CheckInput } from "../../engine/run.ts";
 import type { Rows, Settings } from "./model.ts";
 

@@ -4,8 +4,9 @@
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { download } from "../../lib/elements/download.ts";
-import { Follow } from "../../lib/elements/follow.ts";
+import { follow, oncePerFrame } from "../../lib/elements/follow.ts";
 import { scrolls } from "../../lib/elements/scrolls.ts";
+import "../../lib/elements/sentence.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { loadEngine, type Span } from "../../engine/run.ts";
 import type { Session } from "../../lib/experiment/page-state.ts";
@@ -13,7 +14,7 @@ import "../../lib/timeline/timeline.ts";
 import { labStyle } from "../../lib/elements/view-style.ts";
 import { inspector, stepName } from "./inspector.ts";
 import { allSpans, reportJson, traceTitle } from "./report.ts";
-import "./sentence.ts";
+import { conversationSentence } from "./sentence.ts";
 import { doing, failed, news, preview, progress, verdict } from "./states.ts";
 import { type Store, storeOf } from "./store.ts";
 import { conversationStyle } from "./style.ts";
@@ -27,20 +28,12 @@ export class RingsideConversation extends LitElement {
 
   declare session: Session;
   #store: Store | undefined;
-  #frame = 0;
   /** Decode steps come faster than a screen shows them: one update a frame. */
-  #update = () => {
-    if (this.#frame === 0) {
-      this.#frame = requestAnimationFrame(() => {
-        this.#frame = 0;
-        this.requestUpdate();
-      });
-    }
-  };
+  #update = oncePerFrame(this);
 
   constructor() {
     super();
-    new Follow(this, () => this.#store, ["change"], this.#update);
+    follow(this, () => this.#store, ["change"], this.#update);
   }
 
   override connectedCallback(): void {
@@ -81,7 +74,7 @@ export class RingsideConversation extends LitElement {
       : "Nothing has run yet: the spans of the step that is looked at are drawn here as they were measured.";
     return html`
       <div class="top">
-        <ringside-conversation-sentence .store=${store} @seek=${this.#seek}></ringside-conversation-sentence>
+        <ringside-sentence wide .sentence=${conversationSentence(store)} @seek=${this.#seek}></ringside-sentence>
       </div>
       <div class="stage" ${scrolls("Turns and steps")}>
         <div class="result ${store.stale && !running ? "old" : ""}">

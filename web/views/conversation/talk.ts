@@ -2,21 +2,21 @@
  * A conversation as it runs: its session on the ranks, step by step, with what failed and was repaired on the way, and
  * the check of each turn.
  */
-import type { Check, Errors } from "../../lib/experiment/check.ts";
 import {
   type Backend,
-  type CacheSession,
   type ClusterFace,
   type Fault,
-  loadEngine,
   productsOf,
+  type Session,
   type StepReport,
   type StepResult,
 } from "../../engine/run.ts";
 import { formatCount } from "../../lib/format/format.ts";
+import type { Check, Errors } from "../../lib/experiment/judge.ts";
 import { type Failure, failureOf } from "../../lib/experiment/run.ts";
 import { CHECK_BUDGET } from "../../lib/experiment/rows.ts";
 import { variants } from "../../lib/kept-kernels.ts";
+import { startCluster } from "../../lib/start-cluster.ts";
 import { checkTurn, makeRows, type TurnOutput, type TurnRows } from "./ask.ts";
 import { continues, type Conversation, lengthsOf, rowsOfTurn, type Step, stepsOf } from "./model.ts";
 
@@ -37,7 +37,7 @@ export interface Done {
   readonly kind: "step";
   readonly step: Step;
   readonly report: StepReport;
-  readonly capacity: CacheSession["capacity"];
+  readonly capacity: Session["capacity"];
 }
 
 /** A step that was not done, with the whole error, or what became of it. */
@@ -76,7 +76,7 @@ export class Talk extends EventTarget {
   #state: TalkState = nothing;
   #abort: AbortController | undefined;
   #cluster: { readonly key: string; readonly face: ClusterFace } | undefined;
-  #session: CacheSession | undefined;
+  #session: Session | undefined;
   /** The kernels that it began with: with others it begins anew. */
   #kernels = variants.stamp;
   /** True after a failure or a cancel: ranks may have died, and are replaced before the next step. */
@@ -219,10 +219,9 @@ export class Talk extends EventTarget {
     if (this.#cluster?.key !== key || this.#doubtful) await this.#dispose();
     else await this.#close();
     if (this.#cluster === undefined) {
-      const { Cluster } = await loadEngine();
       this.#cluster = {
         key,
-        face: await Cluster.start({ ranks: N, backend, ...(link === null ? {} : { link }), signal }),
+        face: await startCluster({ ranks: N, backend, ...(link === null ? {} : { link }), signal }),
       };
     }
     signal.throwIfAborted();

@@ -2,7 +2,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import "../../lib/elements/scroll.ts";
-import type { Check } from "../../lib/experiment/check.ts";
+import type { Check } from "../../lib/experiment/judge.ts";
 import { formatBytes, formatCount, formatError, formatShare, formatTime } from "../../lib/format/format.ts";
 import { letter, type PartDraft, place, presets, type Step, stepsOf, turnsText } from "./model.ts";
 import { type Store, turnName } from "./store.ts";

@@ -1,6 +1,6 @@
 /** The Lab: what the experiment amounts to, how its run goes, and what came out. */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
-import { Follow } from "../../lib/elements/follow.ts";
+import { follow } from "../../lib/elements/follow.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { toQuery } from "../../lib/experiment/experiment.ts";
 import "./own/panel.ts";
@@ -19,7 +19,7 @@ export class RingsideLab extends LitElement {
 
   constructor() {
     super();
-    new Follow(this, () => this.session, ["change"]);
+    follow(this, () => this.session, ["change"]);
   }
 
   protected override render(): TemplateResult {

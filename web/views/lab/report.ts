@@ -1,5 +1,5 @@
 /** What the Lab gives away as files. */
-import type { Check } from "../../lib/experiment/check.ts";
+import type { Check } from "../../lib/experiment/judge.ts";
 import type { Report } from "../../engine/run.ts";
 import type { Experiment } from "../../lib/experiment/experiment.ts";
 import { inputsJson, type OwnData } from "../../lib/own/data.ts";

@@ -1,18 +1,20 @@
 /** The borders of the policy's rules on the map: polylines of (T, miss rate). */
-import { findModel, PARAMETERS, ratesOf } from "../../../engine/plan/index.ts";
 import {
   type Choice,
   choose,
+  findModel,
   fittedThreshold,
   hiddenKv,
+  PARAMETERS,
   PRINTED,
+  ratesOf,
   REFITTED,
   type Rule,
   RULES,
   type Setting,
   smallerQueries,
   smallerQueriesAll2All,
-} from "../../../engine/policy/index.ts";
+} from "../../engine/plan.ts";
 import { clusterOf, MAP, type Question } from "./state.ts";
 
 /** A rule's border. */

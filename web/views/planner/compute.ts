@@ -1,15 +1,16 @@
 /** The planner's work, without a screen or a worker: the engine's functions over what the view asks. */
 import {
   CELLS,
+  chromeTrace,
   findModel,
+  InputError,
   type PaperReport,
   paperReport,
   type Plan,
   plan,
   type PlanInput,
   sweep,
-} from "../../../engine/plan/index.ts";
-import { chromeTrace, InputError } from "../../../engine/index.ts";
+} from "../../engine/plan.ts";
 import type { Span, Variant } from "../../engine/run.ts";
 import type { Answers, Curve, Curves, Grid, PaperPoint, Planned, Request, Simulated } from "./requests.ts";
 import { clusterOf, inputOf, MAP, onPaper, type Question } from "./state.ts";

@@ -1,5 +1,5 @@
 /** What the planner gives away as files: plans as JSON and CSV. */
-import type { Plan } from "../../../engine/plan/index.ts";
+import type { Plan } from "../../engine/plan.ts";
 import type { Planned } from "./requests.ts";
 import type { Question } from "./state.ts";
 

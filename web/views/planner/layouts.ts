@@ -1,6 +1,6 @@
 /** What else there is: every layout up to a number of GPUs, what fits, and which are worth their GPUs. */
 import { html, type TemplateResult } from "lit";
-import type { Sweep, SweepRow } from "../../../engine/plan/index.ts";
+import type { Sweep, SweepRow } from "../../engine/plan.ts";
 import "../../lib/elements/scroll.ts";
 import { formatBytes, formatShare, formatTime } from "../../lib/format/format.ts";
 import type { Question } from "./state.ts";

@@ -1,6 +1,6 @@
 /** The paper's printed figures beside the planner's, with errors, and what each parameter was calibrated on. */
 import { html, nothing, type TemplateResult } from "lit";
-import { type GroupError, type PaperReport, type PaperRow, PROVENANCE } from "../../../engine/plan/index.ts";
+import { type GroupError, type PaperReport, type PaperRow, PROVENANCE } from "../../engine/plan.ts";
 import "../../lib/elements/scroll.ts";
 import { formatCount, formatShare } from "../../lib/format/format.ts";
 import { onPaper, type Question } from "./state.ts";

@@ -3,16 +3,15 @@
  * it.
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
-import { live } from "lit/directives/live.js";
-import { ACCELERATORS, FABRICS, type PaperReport, type Sweep, type SweepRow } from "../../../engine/plan/index.ts";
+import { type PaperReport, type Sweep, type SweepRow } from "../../engine/plan.ts";
 import { download } from "../../lib/elements/download.ts";
+import { follow } from "../../lib/elements/follow.ts";
 import { scrolls } from "../../lib/elements/scrolls.ts";
-import { sentenceStyle } from "../../lib/elements/sentence.ts";
+import "../../lib/elements/sentence.ts";
 import { shared } from "../../lib/elements/style.ts";
 import type { Variant } from "../../engine/run.ts";
 import { formatCount, formatTime } from "../../lib/format/format.ts";
 import "../../lib/timeline/timeline.ts";
-import { viewOfAddress } from "../../shell/views.ts";
 import "./context-chart.ts";
 import { planCsv, planJson } from "./exports.ts";
 import { layoutTable, MAX_GPUS } from "./layouts.ts";
@@ -20,8 +19,8 @@ import { paperTables, trust } from "./paper-tables.ts";
 import "./policy-map.ts";
 import { type Answers, ask, type Curves, type Grid, type Planned, Refused, type Request } from "./requests.ts";
 import { breakdown, facts, headline, memory } from "./result.ts";
+import { plannerSentence } from "./sentence.ts";
 import {
-  choices,
   defaults,
   type Draft,
   draftOf,
@@ -83,13 +82,6 @@ export class RingsidePlanner extends LitElement {
   #persistent = false;
   #search = "";
   #work: AbortController | undefined;
-  #moved = () => {
-    // A step of the history that leads to another view is that view's: nothing is written into its address.
-    if (location.search === this.#search || viewOfAddress().id !== "planner") return;
-    this.#search = location.search;
-    this.#take(location.search);
-  };
-
   constructor() {
     super();
     this._parts = { plan: {}, curves: {}, grid: {}, layouts: {}, report: {} };
@@ -100,19 +92,25 @@ export class RingsidePlanner extends LitElement {
     this._draft = draft;
     this.#persistent = persistent;
     this._reading = read(draft, persistent);
+    follow(this, () => window, ["popstate"], () => this.#moved());
   }
 
   override connectedCallback(): void {
     super.connectedCallback();
-    addEventListener("popstate", this.#moved);
     this.#search = location.search;
     this.#take(location.search);
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    removeEventListener("popstate", this.#moved);
     this.#work?.abort();
+  }
+
+  #moved(): void {
+    // A step of the history that leads to another view is that view's: nothing is written into its address.
+    if (location.search === this.#search || location.hash !== "#planner") return;
+    this.#search = location.search;
+    this.#take(location.search);
   }
 
   #take(query: string): void {
@@ -134,10 +132,9 @@ export class RingsidePlanner extends LitElement {
   /** Whether a field was typed in since it was last read. */
   #typed = false;
 
-  #type(field: Field, input: HTMLInputElement): void {
-    this._draft = { ...this._draft, [field]: input.value };
+  #type(field: Field, text: string): void {
+    this._draft = { ...this._draft, [field]: text };
     this.#typed = true;
-    input.style.setProperty("--length", String(Math.max(1, input.value.length)));
   }
 
   /** Takes what a chart or a table chose into the sentence. */
@@ -229,16 +226,6 @@ export class RingsidePlanner extends LitElement {
     }
   }
 
-  #submit(event: Event): void {
-    event.preventDefault();
-    // Enter in a field submits before the field has said that it changed.
-    const field = this.shadowRoot?.activeElement;
-    if (field instanceof HTMLInputElement) this.#edit(field.id as Field, field.value);
-    else this.#ask();
-    const [first] = this._reading.problems.keys();
-    if (first !== undefined) this.renderRoot.querySelector<HTMLElement>(`#${first}`)?.focus();
-  }
-
   async #trace(variant: Variant): Promise<void> {
     const question = this._asked;
     if (question !== undefined) {
@@ -255,7 +242,9 @@ export class RingsidePlanner extends LitElement {
     const wrong = this._reading.question === undefined || this._refused !== "";
     const old = wrong || this._parts.plan.key !== keyOf("plan", this._reading.question!);
     return html`
-      <div class="top">${this.#form()}</div>
+      <div class="top">
+        <ringside-sentence wraps .sentence=${this.#sentence()}></ringside-sentence>
+      </div>
       <div class="stage" ${scrolls("Plan and what it rests on")}>
         ${this._parts.plan.failure !== undefined
           ? html`
@@ -418,99 +407,30 @@ export class RingsidePlanner extends LitElement {
     `;
   }
 
-  #form(): TemplateResult {
-    const { problems } = this._reading;
-    const decode = this._draft.step === "decode";
-    const { accelerator, fabric } = this._draft;
-    const refused = this._refused === "" ? undefined : this._refused;
+  #sentence() {
     const report = this._parts.report.value;
-    // One button for both, so that the keyboard's focus stays where it is.
-    const running = this._now !== undefined;
-    const known = [
-      ACCELERATORS.find(({ name }) => name === accelerator)?.label,
-      FABRICS.find(({ name }) => name === fabric)?.label,
-    ].filter((part) => part !== undefined);
-    return html`<form novalidate @submit=${this.#submit} aria-label="Plan">
-      <div>
-      <p class="sentence">
-        <span>${this.#choice("step")} of ${this.#choice("model")}</span> <span>on ${
-      this.#choice("accelerator", true)
-    }</span> <span>over ${this.#choice("fabric", true)},</span>
-        <span>CP ${this.#text("cp")}</span> <span>× TP ${this.#text("tp")},</span>
-        ${decode ? nothing : html`<span>${this.#text("new")} new and</span>`} <span>${
-      this.#text("cached")
-    } cached tokens,</span>
-        <span>${this.#text("batch")} ${this._draft.batch === "1" ? "sequence" : "sequences"},</span> <span>${
-      this.#choice("variant")
-    }</span>
-      </p>
-      <p class="quiet">${known.join("; ")}; eight GPUs a host.${
-      this.#persistent ? " Planned against a persistent KV cache, as Table 4 was measured." : ""
-    }</p>
-      </div>
-      <div class="run">
-        <button type=${running ? "button" : "submit"} class="button ${running ? "" : "primary"}" @click=${
-      running ? this.#cancel : nothing
-    }>${running ? "Cancel" : "Plan"}</button>
-        <p class="badge">${
-      report === undefined ? "A prediction, not a measurement." : trust(report, this._asked ?? defaults)
-    }</p>
-      </div>
-      ${
-      problems.size === 0 && refused === undefined ? nothing : html`
-        <div class="problems" role="alert">
-          <ul>${[...problems].map(([field, problem]) =>
-            html`<li id="problem-${field}">${problem}</li>`
-          )}${refused === undefined ? nothing : html`<li id="refused">${refused}</li>`}</ul>
-        </div>
-      `
-    }
-    </form>`;
+    return plannerSentence({
+      draft: this._draft,
+      persistent: this.#persistent,
+      running: this._now !== undefined,
+      trust: report === undefined ? "A prediction, not a measurement." : trust(report, this._asked ?? defaults),
+      problems: () => this.#problems,
+      type: (field, text) => this.#type(field, text),
+      edit: (field, text) => this.#edit(field, text),
+      // An edit just before may have set off the same plan.
+      run: () => this._now === undefined && this.#ask(),
+      cancel: (event) => this.#cancel(event),
+    });
   }
 
-  /** The field that the engine's refusal begins with the name of. */
-  #blamed(field: Field): string | undefined {
-    if (this._reading.problems.has(field)) return `problem-${field}`;
-    return this._refused.startsWith(`${field} `) || this._refused.startsWith(`${field}:`) ? "refused" : undefined;
+  /** What is wrong with the sentence; a refusal of the engine belongs to the field that its text begins with. */
+  get #problems(): ReadonlyMap<string, string> {
+    if (this._refused === "") return this._reading.problems;
+    const field = Object.keys(names).find((name) => new RegExp(`^${name}[ :]`).test(this._refused));
+    return new Map([[field ?? "refused", this._refused]]);
   }
 
-  #text(field: Field): TemplateResult {
-    const value = this._draft[field];
-    const blamed = this.#blamed(field);
-    return html`
-      <input id=${field} .value=${live(value)} style="--length:${Math.max(1, value.length)}" size=${Math.max(
-        1,
-        value.length,
-      )} autocomplete="off"
-        spellcheck="false" inputmode="numeric"
-        aria-label=${names[field]} title=${names[field]} aria-invalid=${blamed === undefined
-          ? nothing
-          : "true"} aria-describedby=${blamed ?? nothing}
-        @input=${(event: Event) => this.#type(field, event.target as HTMLInputElement)} @change=${(event: Event) =>
-          this.#edit(field, (event.target as HTMLInputElement).value)} />
-    `;
-  }
-
-  #choice(field: keyof typeof choices, byName = false): TemplateResult {
-    const known = Object.entries<string>(choices[field]);
-    const value = this._draft[field];
-    const blamed = this.#blamed(field);
-    return html`<span class="choice"><select id=${field} aria-label=${names[field]} title=${names[field]} .value=${
-      live(value)
-    }
-      aria-invalid=${blamed === undefined ? nothing : "true"} aria-describedby=${blamed ?? nothing} @change=${(
-      event: Event,
-    ) => this.#edit(field, (event.target as HTMLSelectElement).value)}>
-      ${known.some(([key]) => key === value) ? nothing : html`<option value=${value} selected>${value}</option>`}
-      ${
-      known.map(([key, label]) =>
-        html`<option value=${key} ?selected=${key === value} title=${label}>${byName ? key : label}</option>`
-      )
-    }
-    </select></span>`;
-  }
-
-  static override styles = [shared, sentenceStyle, plannerStyle];
+  static override styles = [shared, plannerStyle];
 }
 
 /** What of a question an answer depends on: two questions of one key have the same answer. */

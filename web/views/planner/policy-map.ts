@@ -3,7 +3,7 @@
  * measured.
  */
 import { html, LitElement, nothing, svg, type SVGTemplateResult, type TemplateResult } from "lit";
-import { NEAR_TIE, type PaperReport, TABLE_4 } from "../../../engine/plan/index.ts";
+import { NEAR_TIE, type PaperReport, TABLE_4 } from "../../engine/plan.ts";
 import { download } from "../../lib/elements/download.ts";
 import { savePicture, svgText } from "../../lib/elements/picture.ts";
 import "../../lib/elements/scroll.ts";

@@ -2,7 +2,7 @@
  * Asks a worker of the page for plans, curves, maps and the paper's tables, so that the main thread stays free. Each
  * ask can be cancelled.
  */
-import type { PaperReport, Plan, Sweep } from "../../../engine/plan/index.ts";
+import type { PaperReport, Plan, Sweep } from "../../engine/plan.ts";
 import { askWorker } from "../../lib/ask-worker.ts";
 import type { Span, Variant } from "../../engine/run.ts";
 import type { Question } from "./state.ts";

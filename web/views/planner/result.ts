@@ -1,6 +1,6 @@
 /** What came out of a plan: the time, the variant and why, where the time goes, what fits in memory. */
 import { html, nothing, type TemplateResult } from "lit";
-import type { Memory, Plan } from "../../../engine/plan/index.ts";
+import type { Memory, Plan } from "../../engine/plan.ts";
 import "../../lib/elements/scroll.ts";
 import { swatchOf } from "../../lib/elements/swatch.ts";
 import { formatBytes, formatCount, formatShare, formatTime } from "../../lib/format/format.ts";

@@ -8,7 +8,7 @@ import {
   findModel,
   MODELS,
   type PlanInput,
-} from "../../../engine/plan/index.ts";
+} from "../../engine/plan.ts";
 import type { Variant } from "../../engine/run.ts";
 import { formatCount } from "../../lib/format/format.ts";
 import { parseCount } from "../../lib/format/quantity.ts";

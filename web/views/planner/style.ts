@@ -1,4 +1,4 @@
-/** The planner's own styles: its sentence, the result, charts side by side, the timelines at the bottom. */
+/** The planner's own styles: the result, charts side by side, the timelines at the bottom. */
 import { css } from "lit";
 
 /** Eight-pixel grid; colours of time where something is time, ink elsewhere. */
@@ -37,24 +37,6 @@ export const plannerStyle = css`
       max-height: 38dvh;
       overflow-y: auto;
     }
-  }
-  .sentence select[aria-label="GPU"],
-  .sentence select[aria-label="Fabric"] {
-    max-width: 100%;
-  }
-  .run .now {
-    display: flex;
-    align-items: center;
-    gap: 8px;
-    min-height: 32px;
-    font-size: var(--small);
-    color: var(--ink-2);
-  }
-  .badge {
-    max-width: 320px;
-    font-size: var(--small);
-    line-height: 16px;
-    color: var(--ink-2);
   }
   .title {
     font-size: 18px;
@@ -369,9 +351,6 @@ export const plannerStyle = css`
     }
     .foot {
       padding: 0 16px;
-    }
-    .sentence > span {
-      white-space: normal;
     }
   }
   @media (max-width: 420px) {

@@ -1,5 +1,5 @@
 /** How the planner's figures are said. */
-import type { Breakdown } from "../../../engine/plan/index.ts";
+import type { Breakdown } from "../../engine/plan.ts";
 import type { Variant } from "../../engine/run.ts";
 import { formatCount, formatFlops } from "../../lib/format/format.ts";
 import type { TimeKind } from "../../lib/format/kinds.ts";

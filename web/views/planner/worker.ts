@@ -1,5 +1,5 @@
 /** The planner's worker: one request, one answer, off the page's main thread. */
-import { InputError } from "../../../engine/errors.ts";
+import { InputError } from "../../engine/plan.ts";
 import { answer } from "./compute.ts";
 import type { Request, Response } from "./requests.ts";
 

@@ -2,8 +2,8 @@
  * The document of `ringside_worker.gpu_check`, read without trust: what it ran on, its bars, and its figures as tables.
  */
 import { formatBytes, formatCount, formatError, formatFlops, formatTime } from "../../lib/format/format.ts";
-import type { Facts } from "./bridge.ts";
-import { agree, type Complaint, LIMITS, NotARun } from "./record.ts";
+import type { Complaint, Facts } from "../../engine/remote.ts";
+import { agree, LIMITS, NotARun } from "./record.ts";
 import { apart, sayApart } from "./apart.ts";
 
 type Json = Readonly<Record<string, unknown>>;

@@ -13,7 +13,7 @@ import {
   type Model,
   type Plan,
   plan,
-} from "../../../engine/plan/index.ts";
+} from "../../engine/plan.ts";
 import type { Span, Variant } from "../../engine/run.ts";
 import { formatCount } from "../../lib/format/format.ts";
 import type { Experiment } from "./model.ts";

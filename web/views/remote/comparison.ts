@@ -1,6 +1,6 @@
 /** Measured beside planned beside the paper, as a table a variant. */
 import { html, nothing, type TemplateResult } from "lit";
-import { ACCELERATORS } from "../../../engine/plan/index.ts";
+import { ACCELERATORS } from "../../engine/plan.ts";
 import "../../lib/elements/scroll.ts";
 import { formatTime } from "../../lib/format/format.ts";
 import { sayRate, sayVariant } from "../planner/words.ts";

@@ -1,7 +1,7 @@
 /** The connection: address and token, and what became of the last attempt. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
-import { Follow } from "../../lib/elements/follow.ts";
+import { follow } from "../../lib/elements/follow.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { labStyle } from "../../lib/elements/view-style.ts";
 import { sayMachine } from "./machine.ts";
@@ -16,7 +16,7 @@ export class RingsideRemoteConnect extends LitElement {
 
   constructor() {
     super();
-    new Follow(this, () => this.store, ["change"]);
+    follow(this, () => this.store, ["change"]);
   }
 
   protected override updated(): void {

@@ -2,7 +2,7 @@
  * The connection as the view knows it: where to, in which state, and what became of the last attempt, told to people.
  */
 import { readAddress } from "./address.ts";
-import { type Facts, type Limits, loadClient, type Remote } from "./bridge.ts";
+import { type Facts, type Limits, loadClient, type Remote } from "../../engine/remote.ts";
 import { connectionFailure, type Failure, lostFailure } from "./failure.ts";
 
 /** Where the connection stands. */

@@ -2,7 +2,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import "../../lib/elements/scroll.ts";
 import { formatBytes, formatCount, formatError } from "../../lib/format/format.ts";
-import type { Facts, Limits } from "./bridge.ts";
+import type { Facts, Limits } from "../../engine/remote.ts";
 
 /** Devices alike, counted: "8 × NVIDIA H200", or "CPU, 4 processes over gloo". */
 export function sayMachine({ devices, processes, hosts, backend }: Facts): string {

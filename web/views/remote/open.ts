@@ -1,5 +1,5 @@
 /** Opens what was saved: a run, the document of the GPU check, or the run that ships with the page. */
-import { loadComplaint } from "./bridge.ts";
+import { H200_CHECK, loadComplaint } from "../../engine/remote.ts";
 import type { CheckDocument } from "./check-document.ts";
 import { MOST_BYTES, NotARun, parse, readRun, type RecordedRun } from "./record.ts";
 
@@ -22,7 +22,7 @@ export const shipped: readonly Shipped[] = [
   {
     id: "h200-check",
     title: "GPU check on an NVIDIA H200",
-    url: new URL("../../../cuda-bridge/results/h200.json", import.meta.url).href,
+    url: H200_CHECK,
   },
 ];
 

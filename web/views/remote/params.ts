@@ -1,6 +1,6 @@
 /** An experiment as the bridge's client takes it. */
-import type { Model } from "../../../engine/plan/index.ts";
-import type { LayerInput, SeededInput } from "../../../cuda-bridge/client/types.ts";
+import type { Model } from "../../engine/plan.ts";
+import type { LayerInput, SeededInput } from "../../engine/remote.ts";
 import type { SeededBatch, Variant } from "../../engine/run.ts";
 import type { Experiment } from "./model.ts";
 

@@ -3,7 +3,7 @@
  * file before it is shown.
  */
 import type { Span, Variant } from "../../engine/run.ts";
-import type { Facts } from "./bridge.ts";
+import type { Complaint, Facts } from "../../engine/remote.ts";
 import { draftOf, type Experiment, read } from "./model.ts";
 import type { Verification, VerifiedRow } from "./verification.ts";
 
@@ -36,12 +36,6 @@ export interface RecordedRun {
   readonly experiment: Experiment;
   readonly laps: readonly Lap[];
 }
-
-/**
- * Says what is wrong with a message of the bridge's protocol, or nothing: a file's facts and spans are those of
- * messages, and are held to the same schema.
- */
-export type Complaint = (side: "serverMessage", message: unknown) => string | undefined;
 
 /** Most bytes of a file. */
 export const MOST_BYTES = 32e6;

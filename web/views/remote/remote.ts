@@ -4,8 +4,10 @@
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { download } from "../../lib/elements/download.ts";
-import { Follow } from "../../lib/elements/follow.ts";
+import { takeDroppedFiles } from "../../lib/elements/drop.ts";
+import { follow, oncePerFrame } from "../../lib/elements/follow.ts";
 import { scrolls } from "../../lib/elements/scrolls.ts";
+import "../../lib/elements/sentence.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { loadEngine, type Span, type Variant } from "../../engine/run.ts";
 import { formatBytes, formatCount, formatFlops, formatShare } from "../../lib/format/format.ts";
@@ -21,7 +23,7 @@ import { machine } from "./machine.ts";
 import { type Experiment, variantsOf } from "./model.ts";
 import { chooser, recordedBanner } from "./open-panel.ts";
 import { type RecordedRun, writeRun } from "./record.ts";
-import "./sentence.ts";
+import { remoteSentence } from "./sentence.ts";
 import "./start.ts";
 import { type Store, storeOf } from "./store.ts";
 import { remoteStyle } from "./style.ts";
@@ -54,54 +56,19 @@ export class RingsideRemote extends LitElement {
   } | undefined;
   declare _over: boolean;
   #store: Store | undefined;
-  #frame = 0;
   /** Spans and rows come faster than a screen shows them: one update a frame. */
-  #update = () => {
-    if (this.#frame === 0) {
-      this.#frame = requestAnimationFrame(() => {
-        this.#frame = 0;
-        this.requestUpdate();
-      });
-    }
-  };
-  #dragged = (event: DragEvent) => {
-    if (!event.dataTransfer?.types.includes("Files")) return;
-    event.preventDefault();
-    event.dataTransfer.dropEffect = "copy";
-    this._over = true;
-  };
-  #left = (event: DragEvent) => {
-    // Null: out of the window, and not from one element to the next.
-    if (event.relatedTarget === null) this._over = false;
-  };
-  #dropped = (event: DragEvent) => {
-    const file = event.dataTransfer?.files[0];
-    if (file === undefined) return;
-    event.preventDefault();
-    this._over = false;
-    void this.#store!.open(file);
-  };
-
+  #update = oncePerFrame(this);
   constructor() {
     super();
     this._over = false;
     this._compared = undefined;
-    new Follow(this, () => this.#store, ["change"], this.#update);
+    follow(this, () => this.#store, ["change"], this.#update);
+    takeDroppedFiles(this, (over) => (this._over = over), ([file]) => file && void this.#store!.open(file));
   }
 
   override connectedCallback(): void {
     super.connectedCallback();
-    for (const kind of ["dragenter", "dragover"] as const) addEventListener(kind, this.#dragged);
-    addEventListener("dragleave", this.#left);
-    addEventListener("drop", this.#dropped);
     this.#store?.sync();
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    for (const kind of ["dragenter", "dragover"] as const) removeEventListener(kind, this.#dragged);
-    removeEventListener("dragleave", this.#left);
-    removeEventListener("drop", this.#dropped);
   }
 
   protected override willUpdate(): void {
@@ -200,7 +167,7 @@ export class RingsideRemote extends LitElement {
     const stage = this.#stage;
     return html`
       <div class="top">
-        <ringside-remote-sentence .store=${store}></ringside-remote-sentence>
+        <ringside-sentence wide wraps .sentence=${remoteSentence(store)}></ringside-sentence>
       </div>
       <div class="stage ${this._over ? "over" : ""}" ${scrolls("Experiment and result")}>
         ${shown.kind === "live" ? nothing : recordedBanner(shown, () => store.close())}

@@ -2,8 +2,8 @@
  * One job at a time on the machine: each variant's call, its spans as they come, then the rows that this page
  * recomputes.
  */
+import type { Facts, Remote } from "../../engine/remote.ts";
 import { loadEngine, type Row, type RowCheck, type Span, type Variant } from "../../engine/run.ts";
-import type { Facts, Remote } from "./bridge.ts";
 import { type Failure, runFailure } from "./failure.ts";
 import { type Experiment, variantsOf } from "./model.ts";
 import { attendInput, batchOf, layerInput } from "./params.ts";

@@ -2,8 +2,7 @@
  * The view's worker, which has a device of its own: asked for trials, watched, ended when it does not answer, and
  * started anew.
  */
-import type { CaseResult } from "../../../engine/bench/grid.ts";
-import type { Message, TrialTime } from "../../../engine/bench/trial.ts";
+import type { CaseResult, Message, TrialTime } from "../../engine/kernels.ts";
 import type { AdapterFacts } from "../../engine/run.ts";
 
 /** The steps of a trial, in order. */

@@ -17,8 +17,7 @@ import {
   lineNumbers,
 } from "@codemirror/view";
 import { css, html, LitElement, type PropertyValues, type TemplateResult } from "lit";
-import type { Message } from "../../../engine/bench/trial.ts";
-import { SPECIALISED } from "../../../engine/gpu/reflect.ts";
+import { type Message, SPECIALISED } from "../../engine/kernels.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { changedLines } from "./changes.ts";
 import { wgsl } from "./wgsl.ts";

@@ -1,7 +1,7 @@
 /** The kept texts of all kernels: what each is worth, whether runs use it, and what can be done with it. */
 import { html, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
-import { roleOf } from "../../../engine/bench/texts.ts";
+import { roleOf } from "../../engine/kernels.ts";
 import { formatError } from "../../lib/format/format.ts";
 import { fingerprint, type KernelVariant, MOST, type Variants } from "../../lib/kept-kernels.ts";
 import type { Store } from "./store.ts";

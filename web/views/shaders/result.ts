@@ -3,8 +3,7 @@
  * text.
  */
 import { html, nothing, type TemplateResult } from "lit";
-import type { Repeats } from "../../../engine/bench/stats.ts";
-import type { Message } from "../../../engine/bench/trial.ts";
+import type { Message, Repeats } from "../../engine/kernels.ts";
 import "../../lib/elements/scroll.ts";
 import { formatError, formatTime } from "../../lib/format/format.ts";
 import { type Device, PATIENCE, type Phase, phases } from "./ask.ts";

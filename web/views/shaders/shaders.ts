@@ -4,14 +4,10 @@
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
-import { isRun, roleOf, tileKernelOfAll } from "../../../engine/bench/texts.ts";
-import { type Declarations, declarationsOf } from "../../../engine/gpu/reflect.ts";
-import { TILE_KERNELS, type TileKernelName } from "../../../engine/gpu/kernels.ts";
-import { badgeStyle } from "../../lib/elements/badge.ts";
+import { type Declarations, declarationsOf, tileKernelOfAll } from "../../engine/kernels.ts";
 import { download } from "../../lib/elements/download.ts";
-import "../../lib/elements/kernels.ts";
-import { sentenceStyle } from "../../lib/elements/sentence.ts";
-import { Follow } from "../../lib/elements/follow.ts";
+import "../../lib/elements/sentence.ts";
+import { follow, oncePerFrame } from "../../lib/elements/follow.ts";
 import { scrolls } from "../../lib/elements/scrolls.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { type KernelVariant, MOST, variants } from "../../lib/kept-kernels.ts";
@@ -20,6 +16,7 @@ import type { RingsideWgsl } from "./editor.ts";
 import "./editor.ts";
 import { keptTable } from "./kept.ts";
 import { failuresOf, news, trialOf } from "./result.ts";
+import { kernelSentence } from "./sentence.ts";
 import { Store } from "./store.ts";
 import { shadersStyle } from "./style.ts";
 import { declarationTables } from "./tables.ts";
@@ -42,16 +39,8 @@ export class RingsideShaders extends LitElement {
   /** Why it was not renamed. */
   declare _wrongName: string;
   declare _deleted: KernelVariant | undefined;
-  #frame = 0;
   #declared: { readonly text: string; readonly declarations: Declarations } | undefined;
-  #update = () => {
-    if (this.#frame === 0) {
-      this.#frame = requestAnimationFrame(() => {
-        this.#frame = 0;
-        this.requestUpdate();
-      });
-    }
-  };
+  #update = oncePerFrame(this);
   #moved = () => {
     store.sync();
     this.#update();
@@ -60,8 +49,8 @@ export class RingsideShaders extends LitElement {
   constructor() {
     super();
     this._refused = this._wrongName = "";
-    new Follow(this, () => store, ["change"], this.#update);
-    new Follow(this, () => window, ["popstate"], this.#moved);
+    follow(this, () => store, ["change"], this.#update);
+    follow(this, () => window, ["popstate"], this.#moved);
   }
 
   override connectedCallback(): void {
@@ -81,11 +70,6 @@ export class RingsideShaders extends LitElement {
       this.#declared = { text, declarations: declarationsOf(text, declarationsOf(store.texts![tileKernelOfAll])) };
     }
     return this.#declared.declarations;
-  }
-
-  #submit(event: Event): void {
-    event.preventDefault();
-    void store.run();
   }
 
   #keep(event: Event): void {
@@ -126,7 +110,9 @@ export class RingsideShaders extends LitElement {
     }
     const declarations = this.#declarations(store.draft);
     return html`
-      <div class="top">${this.#form(kernel, Object.keys(texts))}</div>
+      <div class="top">
+        <ringside-sentence .sentence=${kernelSentence(store, kernel, Object.keys(texts))}></ringside-sentence>
+      </div>
       <div class="bench">
         <section class="text" aria-label="Text">
           <ringside-wgsl .text=${store.draft} .base=${store.shipped} .document=${store
@@ -173,81 +159,6 @@ export class RingsideShaders extends LitElement {
     `;
   }
 
-  #form(kernel: string, kernels: readonly string[]): TemplateResult {
-    const { access, variant, running, missing } = store;
-    const kept = variants.all.filter((v) => v.kernel === kernel);
-    return html`
-      <form @submit=${this.#submit} aria-label="Trial">
-        <div>
-          <p class="sentence">
-            <span>Kernel <span class="choice"><select aria-label="Kernel" title="Kernel" .value=${live(
-              kernel,
-            )} @change=${(event: Event) => store.open((event.target as HTMLSelectElement).value)}>
-                  ${kernels.map((name) => html`<option value=${name} ?selected=${name === kernel}>${name}</option>`)}
-                </select></span>,</span>
-            <span><span class="choice"><select aria-label="Text" title="Text" .value=${live(
-              variant?.name ?? "",
-            )} @change=${(event: Event) => store.open(kernel, (event.target as HTMLSelectElement).value || undefined)}>
-                  <option value="" ?selected=${variant === undefined}>as shipped</option>
-                  ${kept.map((v) => html`<option value=${v.name} ?selected=${v === variant}>${v.name}</option>`)}
-                </select></span>${store.edited
-                  ? html`
-                    <b class="tag">edited</b>
-                  `
-                  : nothing}</span>
-          </p>
-          <p class="quiet">${missing === undefined ? nothing : html`
-            <b class="tag">${missing}</b>
-          `}${this.#what(kernel)}</p>
-        </div>
-        <div class="run">
-              <button type=${running ? "button" : "submit"} class="button ${running
-                ? ""
-                : "primary"}" ?disabled=${access.kind === "none"} @click=${running
-                ? (event: Event) => (event.preventDefault(), store.stop())
-                : nothing}>${running ? "Stop" : "Compile, check and time"}</button>
-              ${access.kind === "unknown"
-                ? html`<p class="badge"><span class="lamp"></span><span>looking for an adapter …</span></p>`
-                : access.kind === "none"
-                ? html`<p class="badge"><span class="lamp soft"></span><span><b>No WebGPU</b>: nothing can be run</span></p>`
-                : html`<p class="badge"><span class="lamp ${
-                  access.device.adapter.software ? "soft" : "hard"
-                }"></span><span><b>${
-                  access.device.adapter.software ? "Software adapter" : "GPU"
-                }</b> ${access.device.adapter.name}</span></p>`}
-              <ringside-kernels></ringside-kernels>
-            </div>
-      </form>
-    `;
-  }
-
-  /** What a kernel is to this page, and whether this adapter runs it. */
-  #what(kernel: string): string {
-    const { access } = store;
-    const role = roleOf(kernel);
-    if (role === "tiles") {
-      const { what, tileRows } = TILE_KERNELS[kernel as TileKernelName];
-      const here = access.kind !== "open"
-        ? ""
-        : access.device.tileKernel === kernel
-        ? " This adapter’s first choice for many query rows."
-        : access.device.unsuited.includes(kernel)
-        ? ` Not for this adapter, whose first choice is ${access.device.tileKernel}.`
-        : ` This adapter’s first choice is ${access.device.tileKernel}.`;
-      return `${what}; the host gives tiles of ${tileRows} packed rows.${here}`;
-    }
-    if (role === "pieces") {
-      return "Split-KV attention: runs where no sequence has more than one query row on a rank, as in decode.";
-    }
-    if (role === "merge") return "Merges partial results (Eq. 4): the pieces of decode, and pass-Q’s parcels.";
-    if (role === "inputs") {
-      return "Makes seeded tensors on the GPU, for the rows of a remote run that are verified there. No run of this page uses it.";
-    }
-    return isRun(kernel)
-      ? ""
-      : "A micro-kernel of “ringside bench”: what the adapter can do at most. No run of this page uses it.";
-  }
-
   #actions(kernel: string): TemplateResult {
     const { unkeepable, own, variant } = store;
     const wrong = own !== undefined && failuresOf(own) > 0;
@@ -290,7 +201,7 @@ export class RingsideShaders extends LitElement {
     </div>`;
   }
 
-  static override styles = [shared, labStyle, badgeStyle, sentenceStyle, shadersStyle];
+  static override styles = [shared, labStyle, shadersStyle];
 }
 
 const none: readonly never[] = [];

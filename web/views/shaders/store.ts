@@ -2,9 +2,14 @@
  * The view's state in one place: which kernel and text are open, what was typed, how its trial goes, and the address
  * that leads back to it.
  */
-import type { CaseResult } from "../../../engine/bench/grid.ts";
-import { isRun, readTexts, tileKernelOfAll } from "../../../engine/bench/texts.ts";
-import type { Message, TrialTime } from "../../../engine/bench/trial.ts";
+import {
+  type CaseResult,
+  isRun,
+  type Message,
+  readTexts,
+  tileKernelOfAll,
+  type TrialTime,
+} from "../../engine/kernels.ts";
 import { probeAdapter } from "../../lib/adapter.ts";
 import { fingerprint, type KernelVariant, type Variants } from "../../lib/kept-kernels.ts";
 import { Bench, type Device, type Phase } from "./ask.ts";

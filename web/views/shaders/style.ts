@@ -72,12 +72,15 @@ export const shadersStyle = css`
     width: 160px;
     height: 32px;
     padding: 0 8px;
-    text-align: left;
-    font-weight: 400;
     border: 1px solid var(--rule-strong);
     border-radius: var(--radius);
     background: var(--raised);
-    top: 0;
+    color: var(--ink);
+  }
+  .keep [aria-invalid],
+  .name [aria-invalid] {
+    color: var(--bad);
+    border-bottom: 2px solid var(--bad);
   }
   .keep input[disabled] {
     border-color: var(--rule);
@@ -87,9 +90,6 @@ export const shadersStyle = css`
     display: flex;
     flex-wrap: wrap;
     gap: 8px;
-  }
-  form {
-    min-width: 0;
   }
   .at {
     padding: 0;
@@ -143,7 +143,8 @@ export const shadersStyle = css`
   .kept input[type="checkbox"] {
     width: 16px;
     height: 16px;
-    top: 0;
+    margin: 0;
+    vertical-align: middle;
     accent-color: var(--accent);
   }
   .acts {

@@ -1,6 +1,6 @@
 /** What a text declares, as tables: what the host binds, what is constant, what a workgroup shares. */
 import { html, nothing, type TemplateResult } from "lit";
-import type { Declarations } from "../../../engine/gpu/reflect.ts";
+import type { Declarations } from "../../engine/kernels.ts";
 import "../../lib/elements/scroll.ts";
 
 /** All of them; `go` shows a line of the text. */

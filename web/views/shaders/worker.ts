@@ -2,9 +2,7 @@
  * The worker of the shader bench: one device, one trial at a time; a kernel that hangs or loses the device takes
  * nothing of the page along.
  */
-import { suits, tileKernelOf } from "../../../engine/bench/texts.ts";
-import { Trials } from "../../../engine/bench/trial.ts";
-import { openDevice } from "../../../engine/gpu/device.ts";
+import { openDevice, suits, tileKernelOf, Trials } from "../../engine/kernels.ts";
 import type { Phase, Request, Told } from "./ask.ts";
 
 /** Rounds of a time. */

@@ -3,7 +3,7 @@
  * token's partial results merge.
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
-import { Follow } from "../../lib/elements/follow.ts";
+import { follow, oncePerFrame } from "../../lib/elements/follow.ts";
 import { shared } from "../../lib/elements/style.ts";
 import type { Experiment } from "../../lib/experiment/experiment.ts";
 import { formatBytes, formatCount } from "../../lib/format/format.ts";
@@ -24,20 +24,12 @@ export class RingsideStep extends LitElement {
 
   declare session: Session;
   #stepper: Stepper | undefined;
-  #frame = 0;
   /** Halts come faster than a screen shows them: one update a frame. */
-  #update = () => {
-    if (this.#frame === 0) {
-      this.#frame = requestAnimationFrame(() => {
-        this.#frame = 0;
-        this.requestUpdate();
-      });
-    }
-  };
+  #update = oncePerFrame(this);
 
   constructor() {
     super();
-    new Follow(this, () => this.#stepper, ["change"], this.#update);
+    follow(this, () => this.#stepper, ["change"], this.#update);
   }
 
   #open(): void {

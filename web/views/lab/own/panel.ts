@@ -1,7 +1,8 @@
 /** Where the inputs come from: a seed, or the visitor's own files, which are dropped on the Lab or chosen here. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
-import { Follow } from "../../../lib/elements/follow.ts";
+import { takeDroppedFiles } from "../../../lib/elements/drop.ts";
+import { follow } from "../../../lib/elements/follow.ts";
 import { shared } from "../../../lib/elements/style.ts";
 import "../../../lib/elements/scroll.ts";
 import { formatBytes, formatCount } from "../../../lib/format/format.ts";
@@ -18,42 +19,11 @@ export class RingsideOwn extends LitElement {
   declare _over: boolean;
   #news = "";
   #focus: string | undefined;
-  #dragged = (event: DragEvent) => {
-    if (!event.dataTransfer?.types.includes("Files")) return;
-    event.preventDefault();
-    event.dataTransfer.dropEffect = "copy";
-    this._over = true;
-  };
-  #left = (event: DragEvent) => {
-    // Null: out of the window, and not from one element to the next.
-    if (event.relatedTarget === null) this._over = false;
-  };
-  #dropped = (event: DragEvent) => {
-    if (!event.dataTransfer?.types.includes("Files")) return;
-    event.preventDefault();
-    this._over = false;
-    this.session.own.take([...event.dataTransfer.files]);
-  };
 
   constructor() {
     super();
-    new Follow(this, () => this.session?.own, ["change"]);
-  }
-
-  override connectedCallback(): void {
-    super.connectedCallback();
-    addEventListener("dragenter", this.#dragged);
-    addEventListener("dragover", this.#dragged);
-    addEventListener("dragleave", this.#left);
-    addEventListener("drop", this.#dropped);
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    removeEventListener("dragenter", this.#dragged);
-    removeEventListener("dragover", this.#dragged);
-    removeEventListener("dragleave", this.#left);
-    removeEventListener("drop", this.#dropped);
+    follow(this, () => this.session?.own, ["change"]);
+    takeDroppedFiles(this, (over) => (this._over = over), (files) => this.session.own.take(files));
   }
 
   #chosen(event: Event): void {

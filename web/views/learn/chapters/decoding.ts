@@ -1,6 +1,6 @@
 /** Chapter 7: decode and conversations. */
 import { html, type TemplateResult } from "lit";
-import { TABLE_7 } from "../../../../engine/plan/index.ts";
+import { TABLE_7 } from "../../../engine/learn.ts";
 import { formatCount, formatError, formatTime } from "../../../lib/format/format.ts";
 import { onRankColour, rankColour } from "../../../lib/format/palette.ts";
 import "../../../lib/elements/scroll.ts";

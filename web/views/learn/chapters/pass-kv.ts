@@ -1,6 +1,6 @@
 /** Chapter 5: the ring, pass-KV. */
 import { html } from "lit";
-import { exposure, hiddenKv } from "../../../../engine/policy/index.ts";
+import { exposure, hiddenKv } from "../../../engine/learn.ts";
 import {
   formatBytes,
   formatCount,

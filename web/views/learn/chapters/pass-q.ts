@@ -1,6 +1,6 @@
 /** Chapter 6: pass-Q, and when. */
 import { html } from "lit";
-import { TABLE_4 } from "../../../../engine/plan/index.ts";
+import { TABLE_4 } from "../../../engine/learn.ts";
 import { formatBytes, formatCount, formatError, formatShare, formatTime } from "../../../lib/format/format.ts";
 import "../../../lib/elements/scroll.ts";
 import "../../../lib/timeline/timeline.ts";

@@ -1,8 +1,5 @@
 /** Chapter 2: attention of one query row block by block, and the tiles of the causal mask. */
-import { block } from "../../../../engine/layout/shards.ts";
-import { visibility } from "../../../../engine/layout/visibility.ts";
-import { reference } from "../../../../engine/reference/attention.ts";
-import type { CpuPartial } from "../../../../engine/cpu/attention.ts";
+import { block, type CpuPartial, reference, visibility } from "../../../engine/learn.ts";
 import { copyOf, D, Desk, small } from "./small.ts";
 
 /** A tile of the mask. */

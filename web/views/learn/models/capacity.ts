@@ -1,5 +1,5 @@
 /** Chapter 7: what the planner says of decode and of room for KV on 1 to 16 hosts. */
-import { findCluster, findModel, plan } from "../../../../engine/plan/index.ts";
+import { findCluster, findModel, plan } from "../../../engine/learn.ts";
 import { TP } from "./cluster.ts";
 
 /** One layout. */

@@ -1,7 +1,14 @@
 /** The cluster that chapters 5 to 7 speak of, Llama 3 405B on the paper's hosts, and its ring over virtual time. */
-import { findCluster, findModel } from "../../../../engine/plan/index.ts";
-import { type RankTime, simulateRing } from "../../../../engine/plan/simulate.ts";
-import { type Choice, choose, exposure, type Setting } from "../../../../engine/policy/index.ts";
+import {
+  type Choice,
+  choose,
+  exposure,
+  findCluster,
+  findModel,
+  type RankTime,
+  type Setting,
+  simulateRing,
+} from "../../../engine/learn.ts";
 import type { Span, Variant } from "../../../engine/run.ts";
 
 const model = findModel("llama3-405b");

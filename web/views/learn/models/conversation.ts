@@ -1,14 +1,22 @@
 /** Chapter 7: a conversation on ranks in this thread, with the engine's deal, caches and ring programs. */
-import { CpuAttention } from "../../../../engine/cpu/attention.ts";
-import { CpuPagePool } from "../../../../engine/cpu/page-pool.ts";
-import { dealDecode, dealPrefill } from "../../../../engine/layout/deal.ts";
-import { type Block, block, count, headTail, type Range } from "../../../../engine/layout/shards.ts";
-import { KvCache } from "../../../../engine/rank/cache.ts";
-import { localRings } from "../../../../engine/rank/local.ts";
-import { runStep } from "../../../../engine/rank/run.ts";
-import { reference } from "../../../../engine/reference/attention.ts";
-import { type RankChunk, rankChunk } from "../../../../engine/ring/chunk.ts";
-import { Recorder } from "../../../../engine/trace/clock.ts";
+import {
+  type Block,
+  block,
+  count,
+  CpuAttention,
+  CpuPagePool,
+  dealDecode,
+  dealPrefill,
+  headTail,
+  KvCache,
+  localRings,
+  type Range,
+  type RankChunk,
+  rankChunk,
+  Recorder,
+  reference,
+  runStep,
+} from "../../../engine/learn.ts";
 import type { Variant } from "../../../engine/run.ts";
 import { D, shapeOf, small } from "./small.ts";
 

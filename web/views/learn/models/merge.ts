@@ -1,9 +1,5 @@
 /** Chapter 3: partial results of disjoint keys, merged; and what goes wrong with other ways to do it. */
-import { block, type Range } from "../../../../engine/layout/shards.ts";
-import { visibility } from "../../../../engine/layout/visibility.ts";
-import { reference } from "../../../../engine/reference/attention.ts";
-import { difference } from "../../../../engine/reference/error.ts";
-import { decode, encode } from "../../../../engine/tensor/dtype.ts";
+import { block, decode, difference, encode, type Range, reference, visibility } from "../../../engine/learn.ts";
 import { copyOf, Desk, type Partial, small } from "./small.ts";
 
 /** Tokens of the figure. */

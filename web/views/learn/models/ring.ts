@@ -1,10 +1,16 @@
 /** Chapters 5 and 6: a real ring of ranks in this thread, watched hop by hop. */
-import { attendInProcess } from "../../../../engine/cluster/in-process.ts";
-import { CpuAttention, type CpuKeys, type CpuPartial, type CpuRows } from "../../../../engine/cpu/attention.ts";
-import { shard } from "../../../../engine/layout/shards.ts";
-import { visibility } from "../../../../engine/layout/visibility.ts";
-import { reference } from "../../../../engine/reference/attention.ts";
-import { type Difference, difference } from "../../../../engine/reference/error.ts";
+import {
+  attendInProcess,
+  CpuAttention,
+  type CpuKeys,
+  type CpuPartial,
+  type CpuRows,
+  type Difference,
+  difference,
+  reference,
+  shard,
+  visibility,
+} from "../../../engine/learn.ts";
 import type { Variant } from "../../../engine/run.ts";
 import { copyOf, D, type Small, small } from "./small.ts";
 

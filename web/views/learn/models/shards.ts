@@ -9,8 +9,8 @@ import {
   type Sequence,
   shard,
   tokens,
-} from "../../../../engine/layout/shards.ts";
-import { visibility } from "../../../../engine/layout/visibility.ts";
+  visibility,
+} from "../../../engine/learn.ts";
 import { D } from "./small.ts";
 
 /** A way to deal tokens to ranks. */

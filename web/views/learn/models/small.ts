@@ -1,11 +1,19 @@
 /** Small seeded tensors, and the engine's attention on parts of them in this thread. */
-import { keyChunk, queryChunk } from "../../../../engine/cluster/scatter.ts";
-import { CpuAttention, type CpuPartial } from "../../../../engine/cpu/attention.ts";
-import type { Block, Sequence } from "../../../../engine/layout/shards.ts";
-import { type ReferenceInput } from "../../../../engine/reference/attention.ts";
-import { publicLse, type RankChunk, rankChunk, type Shape } from "../../../../engine/ring/chunk.ts";
-import { seededRows } from "../../../../engine/tensor/seeded.ts";
-import { Recorder } from "../../../../engine/trace/clock.ts";
+import {
+  type Block,
+  CpuAttention,
+  type CpuPartial,
+  keyChunk,
+  publicLse,
+  queryChunk,
+  type RankChunk,
+  rankChunk,
+  Recorder,
+  type ReferenceInput,
+  seededRows,
+  type Sequence,
+  type Shape,
+} from "../../../engine/learn.ts";
 
 /** Head dimension of the small tensors. */
 export const D = 16;

@@ -1,5 +1,5 @@
 /** Chapter 1: softmax of one row of scores, one key at a time, with a running maximum; and without one, in f32. */
-import { reference } from "../../../../engine/reference/attention.ts";
+import { reference } from "../../../engine/learn.ts";
 import { D, small } from "./small.ts";
 
 /** What is held after a key was read. */

@@ -1,0 +1,63 @@
+/** The experiment as a sentence, for the Lab and for Step. */
+import { html, type TemplateResult } from "lit";
+import { badge } from "../elements/badge.ts";
+import { inline } from "../elements/inline.ts";
+import { editables, type Phrase, type Sentence } from "../elements/sentence.ts";
+import { formatCount } from "../format/format.ts";
+import { sayFiles } from "../own/data.ts";
+import { backendChoices, choices, type Field, names } from "./experiment.ts";
+import type { Session } from "./page-state.ts";
+
+/** Link bandwidths to suggest. */
+export const LINKS = ["off", "100 MB/s", "1 GB/s", "12.5 GB/s", "50 GB/s", "400 GB/s"];
+
+/** The sentence, with Run, Cancel and the adapter's badge. */
+export function experimentSentence(session: Session): Sentence<Field> {
+  const { draft, state, adapter, own, running } = session;
+  const { text, choice } = editables(names, draft);
+  const shape = (field: Field) => text(field, session.fixed(field) ? { fixed: "as your files have it" } : {});
+  const files = own.data?.files;
+  const inputs: (Phrase | TemplateResult)[] = files === undefined
+    ? [["seed ", text("seed"), ","], ...(draft.grid === "on" ? [] : [["values ", choice("grid", choices.grid), ","]])]
+    : [inline`<span class="files">inputs from <b>${sayFiles(files)}</b>,</span>`];
+  return {
+    name: "Experiment",
+    phrases: [
+      [text("N"), " ranks,"],
+      [shape("T"), " new"],
+      ["and ", shape("P"), " cached tokens,"],
+      [shape("H"), inline`<i>/</i>`, shape("Hkv"), " heads"],
+      ["of ", shape("D"), ","],
+      [choice("variant", choices.variant), ","],
+      [choice("causal", choices.causal), ","],
+      ["wire ", choice("wire", choices.wire), ","],
+      ["link ", text("bandwidth", { keyboard: "text", suggestions: LINKS }), ","],
+      ...(draft.bandwidth === "off" ? [] : [["latency ", text("latency", { keyboard: "text" }), ","]]),
+      ...inputs,
+      ["on ", choice("backend", backendChoices(adapter?.webgpu))],
+    ],
+    actions: html`${buttons(session)}${badge(adapter, draft.backend, state)}`,
+    running,
+    problems: () => session.reading.problems,
+    type: (field, value) => session.type(field, value),
+    edit: (field, value) => session.edit(field, value),
+    run: () => void (session.running || session.run()),
+  };
+}
+
+function buttons(session: Session): TemplateResult {
+  if (!session.running) return html`<button type="submit" class="button primary">Run</button>`;
+  // During the check the result is there: only the check can be stopped.
+  const checked = [session.state, session.other].find(({ phase }) => phase === "checking");
+  const cancel = (label: string) =>
+    html`<button type="button" class="button" @click=${() => session.cancel()}>${label}</button>`;
+  if (checked === undefined) return cancel("Cancel");
+  const { done, total } = checked.progress ?? { done: 0, total: checked.experiment!.T };
+  return html`
+    ${cancel("Skip the check")}
+    <p class="badge checking">
+      <progress aria-label="Rows checked against float64" value=${done} max=${total}></progress>
+      <span>${formatCount(done)} of ${formatCount(total)} rows checked</span>
+    </p>
+  `;
+}
