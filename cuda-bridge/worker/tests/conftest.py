@@ -1,9 +1,23 @@
 """Makes the package and the helpers importable from a checkout, and says at the end what this machine did not let us test."""
 
+import re
 import sys
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--grep", help="run only tests whose id matches this regular expression")
+
+
+def pytest_collection_modifyitems(config, items):
+    pattern = config.getoption("--grep")
+    if pattern is None:
+        return
+    kept = [item for item in items if re.search(pattern, item.nodeid)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
 
 
 def pytest_terminal_summary(terminalreporter):

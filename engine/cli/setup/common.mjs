@@ -53,8 +53,8 @@ const children = new Set();
  * Runs a command to its end.
  * @param {string} file the executable
  * @param {string[]} args
- * @param {{env?: NodeJS.ProcessEnv, cwd?: string, output?: "inherit" | "capture" | "tee", limitMs?: number}} [options]
- *   `tee` shows the output and keeps it too; a command that outlives `limitMs` is ended with all its children.
+ * @param {{env?: NodeJS.ProcessEnv, cwd?: string, output?: "inherit" | "capture" | ((text: string) => void), limitMs?: number}} [options]
+ *   a function gets the output as it comes; a command that outlives `limitMs` is ended with all its children.
  * @returns {Promise<{code: number, signal: string | null, out: string, err: string, timedOut: boolean}>} code is 127
  * when it could not be started
  */
@@ -73,11 +73,11 @@ export function run(file, args, { env = process.env, cwd = root, output = "inher
     let out = "", err = "", timedOut = false;
     child.stdout?.setEncoding("utf8").on("data", (text) => {
       out += text;
-      if (output === "tee") process.stdout.write(text);
+      if (typeof output === "function") output(text);
     });
     child.stderr?.setEncoding("utf8").on("data", (text) => {
       err += text;
-      if (output === "tee") process.stderr.write(text);
+      if (typeof output === "function") output(text);
     });
     const timer = limitMs > 0
       ? setTimeout(() => {

@@ -1,12 +1,14 @@
-// `npm test`: installs what is missing, then types and lint, the build, the adapters, the native worker's tests in
-// Python, the unit tests in Node and in Deno, and the page's tests in a Chromium.
+// `npm test`: installs what is missing, then checks types, lint and formats, builds, finds the adapters, and runs the
+// unit tests in Node and in Deno, the page's tests in a Chromium and, if its Python is set up, the native worker's.
 //
-// Every stage runs even if one before it failed. A runtime without a WebGPU adapter, a stage without a single test and
-// a stage that outlives its limit are failures.
-// Where no Python can be set up, the worker's tests are not run, which is said at the end; with
-// RINGSIDE_WORKER=required that is a failure.
-// The last line is `N passed, N failed`, summed over the stages.
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+// `npm run test:all` (--all) also runs the tests marked thorough (test/tiers.ts) and sets up the worker's Python first.
+// So does a run that names files or titles: what is named runs whole.
+//
+// Every stage runs even if an earlier one failed. A runtime without a WebGPU adapter, a stage without a single test and
+// a stage that outlives its limit are failures. If no Python can be set up, the last lines say that the worker was not
+// tested; with RINGSIDE_WORKER=required that is a failure. The last line is `N passed, N failed`, over all stages.
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { describe, findAdapter, findChromium } from "./adapter.mjs";
@@ -14,36 +16,45 @@ import { build } from "./build.mjs";
 import { checks } from "./check.mjs";
 import { denoPath, endOnSignal, root, run, runMain, SetupError, since } from "./common.mjs";
 import { install } from "./install.mjs";
-import { installWorkerPython } from "./python.mjs";
+import { findWorkerPython, installWorkerPython } from "./python.mjs";
+import { count, readJUnit, readLines } from "./test-results.mjs";
+import { watch } from "./watch.mjs";
 
-/** The worker before the units: some of those start one. */
-const STAGES = ["check", "build", "adapters", "worker", "unit-node", "unit-deno", "e2e"];
+const STAGES = ["check", "build", "adapters", "unit-node", "unit-deno", "worker", "e2e"];
+/** Two at a time: many tests wait (a timeout, a process that starts, one busy rank), and two cores are then both busy. */
+const LANES = [["unit-node", "unit-deno"], ["worker", "e2e"]];
 const STAGE_LIMIT_MS = 30 * 60_000;
-const USAGE = `usage: npm test -- [--only STAGE[,STAGE]] [TEXT ...]
+const SLOWEST = 10;
+const USAGE = `usage: npm test -- [--all] [--only STAGE[,STAGE]] [--grep PATTERN] [--watch] [TEXT ...]
+  --all    also the thorough tests, and the native worker's (as npm run test:all)
   --only   ${STAGES.join(", ")}
-  TEXT     of the worker, unit and e2e tests, only files whose path has it`;
+  --grep   only tests whose title matches this regular expression
+  --watch  run unit tests in Node whenever a source changes: those that TEXT names, else those that import what changed
+  TEXT     of the worker's, unit and page tests, only files whose path has it`;
 
 function readOptions(args) {
-  let only = STAGES;
-  const texts = [];
+  const options = { all: false, only: STAGES, grep: undefined, watch: false, texts: [], help: false };
   for (let i = 0; i < args.length; i++) {
-    const value = args[i].startsWith("--only=")
-      ? args[i].slice("--only=".length)
-      : args[i] === "--only"
-      ? args[++i] ?? ""
-      : undefined;
-    if (args[i] === "--help" || args[i] === "-h") return { help: true };
-    else if (value !== undefined) {
-      only = value.split(",");
-      const unknown = only.find((name) => !STAGES.includes(name));
-      if (unknown !== undefined) {
-        throw new SetupError(`--only: found "${unknown}", expected of ${STAGES.join(", ")}`, 2);
+    const [, flag, inline] = args[i].match(/^(--\w+)(?:=(.*))?$/s) ?? [];
+    const value = () => inline ?? args[++i] ?? "";
+    if (args[i] === "--help" || args[i] === "-h") options.help = true;
+    else if (flag === "--all") options.all = true;
+    else if (flag === "--watch") options.watch = true;
+    else if (flag === "--grep") {
+      options.grep = value();
+      try {
+        new RegExp(options.grep);
+      } catch (error) {
+        throw new SetupError(`--grep: ${error.message}`, 2);
       }
-    } else if (args[i].startsWith("-")) {
-      throw new SetupError(`found "${args[i]}", expected --only or a part of a file's path\n${USAGE}`, 2);
-    } else texts.push(args[i]);
+    } else if (flag === "--only") {
+      options.only = value().split(",");
+      const unknown = options.only.find((name) => !STAGES.includes(name));
+      if (unknown !== undefined) throw new SetupError(`--only: found "${unknown}", expected ${STAGES.join(", ")}`, 2);
+    } else if (args[i].startsWith("-")) throw new SetupError(`found "${args[i]}", expected one of these\n${USAGE}`, 2);
+    else options.texts.push(args[i]);
   }
-  return { only, texts };
+  return options;
 }
 
 /** Test files below a folder of the project, in a fixed order. */
@@ -59,202 +70,254 @@ function testFiles(folder, ending, texts) {
     }
   };
   walk(folder);
-  return all.filter((file) => texts.length === 0 || texts.some((text) => file.includes(text))).sort();
+  const found = all.filter((file) => texts.length === 0 || texts.some((text) => file.includes(text))).sort();
+  if (!found.length) throw new SetupError("no test file was found: that counts as a failure");
+  return found;
 }
 
-const number = (text, pattern) => Number(text.match(pattern)?.[1] ?? 0);
+/** A stage that failed as a whole: one failure, by that name. */
+const failed = (name, failure) => ({
+  passed: 0,
+  failed: 1,
+  skipped: 0,
+  tests: [{ file: "", name, seconds: 0, failure }],
+});
 
-/** What each runner's closing summary says. */
-const COUNTS = {
-  node: (out) => ({
-    passed: number(out, /^ℹ pass (\d+)$/m),
-    failed: number(out, /^ℹ fail (\d+)$/m) + number(out, /^ℹ cancelled (\d+)$/m),
-    skipped: number(out, /^ℹ skipped (\d+)$/m),
-  }),
-  deno: (out) => {
-    const last = out.split("\n").findLast((line) => /\d+ passed.*\| \d+ failed/.test(line)) ?? "";
-    return {
-      passed: number(last, /(\d+) passed/),
-      failed: number(last, /(\d+) failed/),
-      skipped: number(last, /(\d+) ignored/),
-    };
-  },
-  pytest: (out) => {
-    const last = out.split("\n").findLast((line) => /\b(passed|failed|errors?|skipped)\b.* in [\d.]+s/.test(line)) ??
-      "";
-    return {
-      passed: number(last, /(\d+) passed/),
-      failed: number(last, /(\d+) failed/) + number(last, /(\d+) error/),
-      skipped: number(last, /(\d+) skipped/),
-    };
-  },
-  playwright: (out) => ({
-    passed: number(out, /^ +(\d+) passed\b/m),
-    failed: number(out, /^ +(\d+) failed$/m) + number(out, /^ +(\d+) flaky$/m) + number(out, /^ +(\d+) did not run$/m) +
-      number(out, /^ +(\d+) interrupted$/m),
-    skipped: number(out, /^ +(\d+) skipped$/m),
-  }),
-};
-
-/** Runs a test runner; one that ends badly without a failed test to show for it counts as one failure. */
-async function runTests(count, file, args, env) {
-  const result = await run(file, args, {
-    env: { ...env, DENO_NO_UPDATE_CHECK: "1" },
-    output: "tee",
-    limitMs: STAGE_LIMIT_MS,
-  });
-  const counts = count(result.out);
-  if (result.timedOut) console.log(`stopped: it took longer than ${STAGE_LIMIT_MS / 60_000} minutes`);
-  if (result.code === 0 && counts.passed + counts.failed === 0) {
-    console.log("no test ran: that counts as a failure");
-    counts.failed = 1;
-  }
-  if (result.code !== 0 && counts.failed === 0) {
-    console.log(
-      `the runner ended with status ${result.code}${
-        result.signal ? ` (${result.signal})` : ""
-      } without naming a failed test: that counts as a failure`,
-    );
-    counts.failed = 1;
-  }
-  return counts;
+/**
+ * Runs a test runner and reads what it reported. One that ends badly without naming a failed test counts as a failure,
+ * as does one that ran no test.
+ */
+async function runTests({ say, file, args, env, report, read }) {
+  const limits = { output: say, limitMs: STAGE_LIMIT_MS };
+  const result = await run(file, args, { env: { ...env, DENO_NO_UPDATE_CHECK: "1" }, ...limits });
+  const tests = existsSync(report) ? read(readFileSync(report, "utf8")) : [];
+  const counts = { ...count(tests), tests };
+  const said = (result.err || result.out).trim().slice(-2000);
+  const why = result.timedOut
+    ? `stopped after ${STAGE_LIMIT_MS / 60_000} minutes`
+    : result.code === 0 && counts.passed + counts.failed === 0
+    ? "no test ran"
+    : result.code !== 0 && counts.failed === 0
+    ? `status ${result.code}${result.signal ? ` (${result.signal})` : ""}, but no failed test is named`
+    : undefined;
+  if (why === undefined) return counts;
+  say(`${why}: that counts as a failure\n`);
+  return { ...counts, failed: counts.failed + 1, tests: [...tests, ...failed(why, said).tests] };
 }
 
-/** No colours: the summary lines are read. (Playwright sets FORCE_COLOR for its own processes and would warn.) */
+/** No colours in logs. (Playwright sets FORCE_COLOR for its own processes and would warn.) */
 const plain = (env) => ({ ...env, NO_COLOR: "1", FORCE_COLOR: undefined });
 
-/** The environment in which the runtime has its adapter; without one the tests still run, and fail by themselves. */
-async function adapterEnv(runtime) {
+/** The environment in which the runtime has its adapter. Without one the tests still run, and fail one by one. */
+async function adapterEnv(runtime, say) {
   try {
     const found = await findAdapter(runtime);
-    console.log(`adapter: ${describe(found)}`);
+    say(`adapter: ${describe(found)}\n`);
     return plain(found.env);
   } catch (error) {
-    console.log(error.message);
+    say(`${error.message}\n`);
     return plain(process.env);
   }
 }
 
-/** Each thing to do is one count; it fails when it throws. */
-async function each(steps) {
-  const counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const [label, step] of steps) {
+/** Each step is one test; it fails if it throws. */
+async function each(say, steps) {
+  const tests = [];
+  for (const [name, step] of steps) {
     const start = performance.now();
+    let failure;
     try {
       const said = await step();
-      counts.passed++;
-      console.log(`ok      ${label} (${since(start)})${said ? `: ${said}` : ""}`);
+      say(`ok      ${name} (${since(start)})${said ? `: ${said}` : ""}\n`);
     } catch (error) {
-      counts.failed++;
-      console.log(`FAILED  ${label} (${since(start)}): ${error instanceof SetupError ? error.message : error.stack}`);
+      failure = error instanceof SetupError ? error.message : error.stack;
+      say(`FAILED  ${name} (${since(start)}): ${failure}\n`);
     }
+    tests.push({ file: "", name, seconds: (performance.now() - start) / 1000, failure });
   }
-  return counts;
+  return { ...count(tests), tests };
 }
 
-const NO_FILE = "no test file was found: that counts as a failure";
 const bin = (...names) => path.join(root, "node_modules", ...names);
+const only = (flag, grep) => grep === undefined ? [] : [flag, grep];
 
 const stages = {
-  check: () => each(checks),
-  build: () => each([["build", () => build()]]),
-  adapters: () =>
-    each([
+  check: ({ say }) => each(say, checks),
+  build: ({ say }) => each(say, [["build", () => build({ quiet: true })]]),
+  adapters: ({ say }) =>
+    each(say, [
       ["a WebGPU adapter for Node", async () => describe(await findAdapter("node"))],
       ["a WebGPU adapter for Deno", async () => describe(await findAdapter("deno"))],
       ["a WebGPU adapter in Chromium", async () => describe(await findChromium({ webgpu: true }))],
     ]),
-  worker: async (texts) => {
+  "unit-node": async ({ say, texts, grep, folder, env }) => {
+    await build({ quiet: true });
+    const report = path.join(folder, "node.jsonl");
+    const reporter = path.join(root, "engine", "cli", "setup", "node-reporter.mjs");
+    return runTests({
+      say,
+      file: process.execPath,
+      args: [
+        "--enable-source-maps",
+        "--test",
+        ...["--test-reporter=spec", "--test-reporter-destination=stdout"],
+        ...[`--test-reporter=${reporter}`, `--test-reporter-destination=${report}`],
+        // One file at a time: each starts its own ranks, and on a software adapter every rank wants a core.
+        "--test-concurrency=1",
+        ...only("--test-name-pattern", grep),
+        // By name: Node 20 knows no patterns.
+        ...testFiles("dist/test/unit", ".test.js", texts),
+      ],
+      env: { ...await adapterEnv("node", say), ...env },
+      report,
+      read: readLines,
+    });
+  },
+  "unit-deno": async ({ say, texts, grep, folder, env }) => {
+    const report = path.join(folder, "deno.xml");
+    return runTests({
+      say,
+      file: denoPath(),
+      args: [
+        ...["test", "-A", "--no-check", `--junit-path=${report}`],
+        ...(grep === undefined ? [] : ["--filter", `/${grep}/`]),
+        ...testFiles("test/unit", ".test.ts", texts),
+      ],
+      env: { ...await adapterEnv("deno", say), ...env },
+      report,
+      read: readJUnit,
+    });
+  },
+  worker: async ({ say, all, texts, grep, folder, env }) => {
     const files = testFiles("cuda-bridge/worker/tests", ".py", texts).filter((file) =>
       path.basename(file).startsWith("test_")
     );
-    if (!files.length) throw new SetupError(NO_FILE);
-    let python;
-    try {
-      python = await installWorkerPython();
-    } catch (error) {
-      if (!(error instanceof SetupError) || process.env.RINGSIDE_WORKER === "required") throw error;
-      console.log(error.message);
-      const tests = files.reduce(
-        (sum, file) => sum + (readFileSync(path.join(root, file), "utf8").match(/^def test_/gm) ?? []).length,
-        0,
-      );
-      return { passed: 0, failed: 0, skipped: tests, warning: `THE NATIVE WORKER WAS NOT TESTED: ${error.message}` };
+    const { python, reason } = await findWorkerPython();
+    if (python === undefined) {
+      if (process.env.RINGSIDE_WORKER === "required") throw new SetupError(reason);
+      const how = all ? reason : `${reason} npm run test:all sets it up.`;
+      say(`${how}\n`);
+      return { passed: 0, failed: 0, skipped: 0, tests: [], warning: `THE NATIVE WORKER WAS NOT TESTED: ${how}` };
     }
-    console.log(`Python: ${python}`);
-    return runTests(COUNTS.pytest, python, [
-      "-m",
-      "pytest",
-      "--quiet",
-      "--timeout",
-      "120",
-      "--color",
-      "no",
-      "-p",
-      "no:cacheprovider",
-      ...files,
-    ], plain(process.env));
+    say(`Python: ${python}\n`);
+    const report = path.join(folder, "worker.xml");
+    return runTests({
+      say,
+      file: python,
+      args: [
+        ...["-m", "pytest", "--quiet", "--timeout", "120", "--color", "no", "-p", "no:cacheprovider"],
+        ...[`--junit-xml=${report}`, ...only("--grep", grep), ...files],
+      ],
+      env: { ...plain(process.env), ...env },
+      report,
+      read: readJUnit,
+    });
   },
-  "unit-node": async (texts) => {
-    await build();
-    const files = testFiles("dist/test/unit", ".test.js", texts);
-    if (!files.length) throw new SetupError(NO_FILE);
-    // One file at a time: each starts ranks of its own, and on a software adapter every rank wants a core. Files are
-    // named since Node 20 knows no patterns.
-    return runTests(
-      COUNTS.node,
-      process.execPath,
-      ["--test", "--test-reporter=spec", "--test-concurrency=1", ...files],
-      await adapterEnv("node"),
-    );
+  e2e: ({ say, texts, grep, folder, env }) => {
+    const report = path.join(folder, "e2e.xml");
+    return runTests({
+      say,
+      file: process.execPath,
+      args: [bin("@playwright", "test", "cli.js"), "test", "--reporter=list,junit", ...only("--grep", grep), ...texts],
+      env: { ...process.env, ...env, PLAYWRIGHT_JUNIT_OUTPUT_FILE: report },
+      report,
+      read: readJUnit,
+    });
   },
-  "unit-deno": async (texts) => {
-    const files = testFiles("test/unit", ".test.ts", texts);
-    if (!files.length) throw new SetupError(NO_FILE);
-    return runTests(COUNTS.deno, denoPath(), ["test", "-A", "--no-check", ...files], await adapterEnv("deno"));
-  },
-  e2e: (texts) =>
-    runTests(
-      COUNTS.playwright,
-      process.execPath,
-      [bin("@playwright", "test", "cli.js"), "test", ...texts],
-      process.env,
-    ),
 };
 
+/** Where a failed test stands: the first line of its stack that is a source of the project's tests, else its file. */
+function place({ file, failure = "" }) {
+  const at = failure.match(/(?:file:\/\/)?([^\s()]*\b(?:test|tests|engine|cuda-bridge)\/[^\s():]*\.(?:ts|py):\d+)/)
+    ?.[1];
+  const found = at ?? file;
+  return path.isAbsolute(found) ? path.relative(root, found) : found;
+}
+
+/** Every failure again, where it stands and what it said; then the slowest tests. */
+function summary(results) {
+  const tests = results.flatMap(({ stage, tests }) => tests.map((test) => ({ ...test, stage })));
+  const broken = tests.filter(({ failure, parent }) => failure !== undefined && !parent);
+  if (broken.length) console.log("\nfailed tests");
+  for (const test of broken) {
+    console.log(`\n  ${test.stage}  ${place(test)}  ${test.name}`);
+    console.log(test.failure.split("\n").slice(0, 20).map((line) => `    ${line}`).join("\n"));
+  }
+  const slow = tests.filter(({ file, seconds }) => file !== "" && seconds > 0.5).sort((a, b) => b.seconds - a.seconds)
+    .slice(0, SLOWEST);
+  if (slow.length) console.log("\nslowest tests");
+  for (const test of slow) {
+    const { seconds, stage, file, name } = test;
+    const where = path.isAbsolute(file) ? path.relative(root, file).replace(/^dist[^/]*\//, "") : file;
+    console.log(`  ${seconds.toFixed(1).padStart(5)} s  ${stage}  ${where}  ${name.slice(0, 100)}`);
+  }
+}
+
+/** Runs stages one after another; `live` shows what they say at once, else each stage is shown when it has ended. */
+async function lane(names, context, live) {
+  const results = [];
+  for (const stage of names) {
+    let kept = "";
+    const say = live ? (text) => process.stdout.write(text) : (text) => kept += text;
+    say(`\n== ${stage}\n`);
+    const start = performance.now();
+    let result;
+    try {
+      result = await stages[stage]({ ...context, say });
+    } catch (error) {
+      const failure = error instanceof SetupError ? error.message : error.stack;
+      say(`${failure}\n`);
+      result = failed(stage, failure);
+    }
+    const { passed, failed: broken, skipped } = result;
+    const left = skipped ? `, ${skipped} left out` : "";
+    const line = `${stage.padEnd(10)} ${passed} passed, ${broken} failed${left}, ${since(start)}`;
+    say(`== ${line}\n`);
+    if (!live) process.stdout.write(kept);
+    results.push({ ...result, stage, line });
+  }
+  return results;
+}
+
 runMain(async (args) => {
-  const { help, only, texts } = readOptions(args);
-  if (help) {
+  const options = readOptions(args);
+  if (options.help) {
     console.log(USAGE);
     return 0;
   }
   endOnSignal();
   const begin = performance.now();
   await install();
-  const total = { passed: 0, failed: 0, skipped: 0 };
-  const lines = [], warnings = [];
-  for (const name of STAGES.filter((stage) => only.includes(stage))) {
-    console.log(`\n== ${name}`);
-    const start = performance.now();
-    let counts;
+  if (options.watch) return await watch(options);
+  const all = options.all || options.texts.length > 0 || options.grep !== undefined;
+  if (all && options.only.includes("worker")) {
     try {
-      counts = await stages[name](texts);
+      await installWorkerPython();
     } catch (error) {
-      console.log(error instanceof SetupError ? error.message : error.stack);
-      counts = { passed: 0, failed: 1, skipped: 0 };
+      if (!(error instanceof SetupError)) throw error;
+      console.log(error.message);
     }
-    for (const key of Object.keys(total)) total[key] += counts[key];
-    if (counts.warning) warnings.push(counts.warning);
-    const line = `${name.padEnd(10)} ${counts.passed} passed, ${counts.failed} failed${
-      counts.skipped ? `, ${counts.skipped} skipped` : ""
-    }, ${since(start)}`;
-    lines.push(line);
-    console.log(`== ${line}`);
   }
-  console.log(
-    `\n${lines.join("\n")}\nall        in ${since(begin)}${total.skipped ? `, ${total.skipped} skipped` : ""}\n`,
-  );
-  for (const warning of warnings) console.log(`${warning}\n`);
-  console.log(`${total.passed} passed, ${total.failed} failed`);
-  return total.failed ? 1 : 0;
+  const folder = mkdtempSync(path.join(os.tmpdir(), "ringside-test-"));
+  try {
+    const context = { ...options, all, folder, env: { RINGSIDE_TESTS: all ? "all" : "brief" } };
+    const chosen = (names) => names.filter((name) => options.only.includes(name));
+    const first = await lane(chosen(["check", "build", "adapters"]), context, true);
+    const [one, two] = LANES.map(chosen);
+    const rest = one.length && two.length && os.availableParallelism() > 1
+      ? (await Promise.all([lane(one, context, true), lane(two, context, false)])).flat()
+      : await lane([...one, ...two], context, true);
+    const results = [...first, ...rest];
+    summary(results);
+    const sum = (key) => results.reduce((total, result) => total + result[key], 0);
+    console.log(`\n${results.map(({ line }) => line).join("\n")}\nall        in ${since(begin)}\n`);
+    if (!all && sum("skipped")) {
+      console.log(`${sum("skipped")} thorough tests were left out: npm run test:all runs them\n`);
+    }
+    for (const { warning } of results) if (warning) console.log(`${warning}\n`);
+    console.log(`${sum("passed")} passed, ${sum("failed")} failed`);
+    return sum("failed") ? 1 : 0;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
