@@ -30,7 +30,7 @@ const USAGE = `usage: npm test -- [--all] [--only STAGE[,STAGE]] [--grep PATTERN
   --only   ${STAGES.join(", ")}
   --grep   only tests whose title matches this regular expression
   --watch  run unit tests in Node whenever a source changes: those that TEXT names, else those that import what changed
-  TEXT     of the worker's, unit and page tests, only files whose path has it`;
+  TEXT     only test files whose path has it, in whichever stages have some; neither checks nor adapters then`;
 
 function readOptions(args) {
   const options = { all: false, only: STAGES, grep: undefined, watch: false, texts: [], help: false };
@@ -70,10 +70,17 @@ function testFiles(folder, ending, texts) {
     }
   };
   walk(folder);
-  const found = all.filter((file) => texts.length === 0 || texts.some((text) => file.includes(text))).sort();
-  if (!found.length) throw new SetupError("no test file was found: that counts as a failure");
-  return found;
+  return all.filter((file) => texts.length === 0 || texts.some((text) => file.includes(text))).sort();
 }
+
+/** The test files of each stage that has some. */
+const FILES = {
+  "unit-node": (texts) => testFiles("test/unit", ".test.ts", texts),
+  "unit-deno": (texts) => testFiles("test/unit", ".test.ts", texts),
+  worker: (texts) =>
+    testFiles("cuda-bridge/worker/tests", ".py", texts).filter((file) => path.basename(file).startsWith("test_")),
+  e2e: (texts) => testFiles("test/e2e", ".spec.ts", texts),
+};
 
 /** A stage that failed as a whole: one failure, by that name. */
 const failed = (name, failure) => ({
@@ -87,7 +94,7 @@ const failed = (name, failure) => ({
  * Runs a test runner and reads what it reported. One that ends badly without naming a failed test counts as a failure,
  * as does one that ran no test.
  */
-async function runTests({ say, file, args, env, report, read }) {
+async function runTests({ say, grep, file, args, env, report, read }) {
   const limits = { output: say, limitMs: STAGE_LIMIT_MS };
   const result = await run(file, args, { env: { ...env, DENO_NO_UPDATE_CHECK: "1" }, ...limits });
   const tests = existsSync(report) ? read(readFileSync(report, "utf8")) : [];
@@ -95,9 +102,9 @@ async function runTests({ say, file, args, env, report, read }) {
   const said = (result.err || result.out).trim().slice(-2000);
   const why = result.timedOut
     ? `stopped after ${STAGE_LIMIT_MS / 60_000} minutes`
-    : result.code === 0 && counts.passed + counts.failed === 0
+    : result.code === 0 && grep === undefined && counts.passed + counts.failed === 0
     ? "no test ran"
-    : result.code !== 0 && counts.failed === 0
+    : result.code !== 0 && counts.failed === 0 && !(grep !== undefined && counts.passed === 0)
     ? `status ${result.code}${result.signal ? ` (${result.signal})` : ""}, but no failed test is named`
     : undefined;
   if (why === undefined) return counts;
@@ -139,7 +146,7 @@ async function each(say, steps) {
 }
 
 const bin = (...names) => path.join(root, "node_modules", ...names);
-const only = (flag, grep) => grep === undefined ? [] : [flag, grep];
+const given = (flag, grep) => grep === undefined ? [] : [flag, grep];
 
 const stages = {
   check: ({ say }) => each(say, checks),
@@ -156,6 +163,7 @@ const stages = {
     const reporter = path.join(root, "engine", "cli", "setup", "node-reporter.mjs");
     return runTests({
       say,
+      grep,
       file: process.execPath,
       args: [
         "--enable-source-maps",
@@ -164,9 +172,9 @@ const stages = {
         ...[`--test-reporter=${reporter}`, `--test-reporter-destination=${report}`],
         // One file at a time: each starts its own ranks, and on a software adapter every rank wants a core.
         "--test-concurrency=1",
-        ...only("--test-name-pattern", grep),
+        ...given("--test-name-pattern", grep),
         // By name: Node 20 knows no patterns.
-        ...testFiles("dist/test/unit", ".test.js", texts),
+        ...FILES["unit-node"](texts).map((file) => `dist/${file.replace(/\.ts$/, ".js")}`),
       ],
       env: { ...await adapterEnv("node", say), ...env },
       report,
@@ -177,11 +185,12 @@ const stages = {
     const report = path.join(folder, "deno.xml");
     return runTests({
       say,
+      grep,
       file: denoPath(),
       args: [
         ...["test", "-A", "--no-check", `--junit-path=${report}`],
         ...(grep === undefined ? [] : ["--filter", `/${grep}/`]),
-        ...testFiles("test/unit", ".test.ts", texts),
+        ...FILES["unit-deno"](texts),
       ],
       env: { ...await adapterEnv("deno", say), ...env },
       report,
@@ -189,9 +198,6 @@ const stages = {
     });
   },
   worker: async ({ say, all, texts, grep, folder, env }) => {
-    const files = testFiles("cuda-bridge/worker/tests", ".py", texts).filter((file) =>
-      path.basename(file).startsWith("test_")
-    );
     const { python, reason } = await findWorkerPython();
     if (python === undefined) {
       if (process.env.RINGSIDE_WORKER === "required") throw new SetupError(reason);
@@ -203,10 +209,11 @@ const stages = {
     const report = path.join(folder, "worker.xml");
     return runTests({
       say,
+      grep,
       file: python,
       args: [
         ...["-m", "pytest", "--quiet", "--timeout", "120", "--color", "no", "-p", "no:cacheprovider"],
-        ...[`--junit-xml=${report}`, ...only("--grep", grep), ...files],
+        ...[`--junit-xml=${report}`, ...given("--grep", grep), ...FILES.worker(texts)],
       ],
       env: { ...plain(process.env), ...env },
       report,
@@ -217,8 +224,9 @@ const stages = {
     const report = path.join(folder, "e2e.xml");
     return runTests({
       say,
+      grep,
       file: process.execPath,
-      args: [bin("@playwright", "test", "cli.js"), "test", "--reporter=list,junit", ...only("--grep", grep), ...texts],
+      args: [bin("@playwright", "test", "cli.js"), "test", "--reporter=list,junit", ...given("--grep", grep), ...texts],
       env: { ...process.env, ...env, PLAYWRIGHT_JUNIT_OUTPUT_FILE: report },
       report,
       read: readJUnit,
@@ -289,8 +297,9 @@ runMain(async (args) => {
   const begin = performance.now();
   await install();
   if (options.watch) return await watch(options);
-  const all = options.all || options.texts.length > 0 || options.grep !== undefined;
-  if (all && options.only.includes("worker")) {
+  const { only, texts } = options;
+  const all = options.all || texts.length > 0 || options.grep !== undefined;
+  if (options.all && only.includes("worker")) {
     try {
       await installWorkerPython();
     } catch (error) {
@@ -301,13 +310,19 @@ runMain(async (args) => {
   const folder = mkdtempSync(path.join(os.tmpdir(), "ringside-test-"));
   try {
     const context = { ...options, all, folder, env: { RINGSIDE_TESTS: all ? "all" : "brief" } };
-    const chosen = (names) => names.filter((name) => options.only.includes(name));
+    const named = (name) => texts.length === 0 || FILES[name]?.(texts).length > 0;
+    const chosen = (names) => names.filter((name) => only.includes(name) && named(name));
     const first = await lane(chosen(["check", "build", "adapters"]), context, true);
     const [one, two] = LANES.map(chosen);
     const rest = one.length && two.length && os.availableParallelism() > 1
       ? (await Promise.all([lane(one, context, true), lane(two, context, false)])).flat()
       : await lane([...one, ...two], context, true);
     const results = [...first, ...rest];
+    if (results.every(({ passed, failed }) => passed + failed === 0)) {
+      throw new SetupError(
+        `no test has "${[...texts, ...given("--grep", options.grep)].join(" ")}" in its path or title`,
+      );
+    }
     summary(results);
     const sum = (key) => results.reduce((total, result) => total + result[key], 0);
     console.log(`\n${results.map(({ line }) => line).join("\n")}\nall        in ${since(begin)}\n`);
