@@ -16,8 +16,10 @@ import { decode, encode } from "../../../engine/tensor/dtype.ts";
 import { experiment } from "../../experiment.ts";
 import { patience } from "../../patience.ts";
 import { testPlatform } from "../../platform.ts";
+import { oneDevice } from "../../one-device.ts";
 
 const platform = await testPlatform();
+const shared = await oneDevice();
 const VARIANTS = ["pass-kv", "pass-q"] as const;
 
 async function using<T>(
@@ -25,7 +27,8 @@ async function using<T>(
   use: (cluster: Cluster, workers: readonly RankWorker[]) => Promise<T>,
 ): Promise<T> {
   const workers: RankWorker[] = [];
-  const watched = { ...platform, startWorker: () => workers[workers.push(platform.startWorker()) - 1] };
+  const on = options.backend === "webgpu" ? shared : platform;
+  const watched = { ...on, startWorker: () => workers[workers.push(on.startWorker()) - 1] };
   const cluster = await Cluster.start(watched, options);
   try {
     return await use(cluster, workers);
