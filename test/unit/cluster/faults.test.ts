@@ -13,6 +13,7 @@ import type { FixedInput } from "../../../engine/cluster/in-process.ts";
 import { experiment } from "../../experiment.ts";
 import { patience } from "../../patience.ts";
 import { testPlatform } from "../../platform.ts";
+import { nodeFirst } from "../../tiers.ts";
 
 const platform = await testPlatform();
 const HEADS: SessionOptions = { heads: 4, kvHeads: 2, headDim: 16 };
@@ -69,68 +70,77 @@ async function broken(cluster: Cluster): Promise<void> {
 
 for (const backend of ["cpu", "webgpu"] as const) {
   for (const ranks of backend === "cpu" ? [1, 2, 4, 8] : [1, 2]) {
-    test(`${backend}, ${ranks} ranks: during a repair nothing else begins; afterwards steps are exact`, async () => {
-      await using({ ranks, backend }, async (cluster) => {
-        const session = await cluster.session(HEADS);
-        exact(0, 90, await session.prefill([rows(0, 90)]));
-        const before = await session.snapshot();
-        strike(cluster, ranks - 1, backend === "cpu" ? "exit" : "lose-device");
-        await broken(cluster);
-        const repairing = cluster.repair();
-        // Until it has ended, every call is refused, at whatever moment it comes.
-        let calls = 0;
-        for (let over = false; !over; calls++) {
-          await assert.rejects(
-            session.prefill([rows(90, 20)]),
-            (error) => error instanceof InputError || error instanceof RankError,
-          );
-          await assert.rejects(session.snapshot(), InputError);
-          over = await Promise.race([
-            repairing.then(() => true),
-            new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 2)),
-          ]);
-        }
-        assert.ok(calls > 0);
-        assert.deepEqual(await repairing, [ranks - 1]);
-        assert.deepEqual(await session.snapshot(), before);
-        exact(90, 20, await session.prefill([rows(90, 20)]));
-        exact(110, 1, await session.decode([rows(110, 1)]));
-        assert.ok(check(small, await cluster.attend(small)).passed);
-      });
-    });
+    const few = ranks === (backend === "cpu" ? 2 : 1) ? {} : nodeFirst;
+    test(
+      `${backend}, ${ranks} ranks: during a repair nothing else begins; afterwards steps are exact`,
+      few,
+      async () => {
+        await using({ ranks, backend }, async (cluster) => {
+          const session = await cluster.session(HEADS);
+          exact(0, 90, await session.prefill([rows(0, 90)]));
+          const before = await session.snapshot();
+          strike(cluster, ranks - 1, backend === "cpu" ? "exit" : "lose-device");
+          await broken(cluster);
+          const repairing = cluster.repair();
+          // Until it has ended, every call is refused, at whatever moment it comes.
+          let calls = 0;
+          for (let over = false; !over; calls++) {
+            await assert.rejects(
+              session.prefill([rows(90, 20)]),
+              (error) => error instanceof InputError || error instanceof RankError,
+            );
+            await assert.rejects(session.snapshot(), InputError);
+            over = await Promise.race([
+              repairing.then(() => true),
+              new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 2)),
+            ]);
+          }
+          assert.ok(calls > 0);
+          assert.deepEqual(await repairing, [ranks - 1]);
+          assert.deepEqual(await session.snapshot(), before);
+          exact(90, 20, await session.prefill([rows(90, 20)]));
+          exact(110, 1, await session.decode([rows(110, 1)]));
+          assert.ok(check(small, await cluster.attend(small)).passed);
+        });
+      },
+    );
 
-    test(`${backend}, ${ranks} ranks: a rank that dies between steps is named by whatever waits for it, and repaired`, async () => {
-      await using({ ranks, backend, timeout: 2 }, async (cluster) => {
-        const session = await cluster.session(HEADS);
-        exact(0, 30, await session.prefill([rows(0, 30)]));
-        const saved = await session.snapshot();
-        const calls = [
-          () => session.snapshot(),
-          () => session.restore(saved),
-          () => cluster.session(HEADS),
-          () => session.prefill([rows(30, 5)]),
-          () => session.decode([rows(30, 1)]),
-        ];
-        for (const [i, call] of calls.entries()) {
-          strike(cluster, i % ranks, backend === "cpu" || i % 2 === 0 ? "exit" : "lose-device");
-          // At once, so that the call may be under way when the rank ends.
-          const start = performance.now();
-          const first = await call().then(() => undefined, (error) => error);
-          assert.ok(first === undefined || first instanceof RankError, String(first));
-          if (first === undefined) await broken(cluster);
-          await assert.rejects(call(), RankError);
-          assert.ok(performance.now() - start < patience(4000), `took ${performance.now() - start} ms`);
-          await cluster.repair();
-          if (first !== undefined || i < 3) assert.deepEqual(await session.snapshot(), saved);
-          else await session.restore(saved);
-        }
-        exact(30, 7, await session.prefill([rows(30, 7)]));
-      });
-    });
+    test(
+      `${backend}, ${ranks} ranks: a rank that dies between steps is named by whatever waits for it, and repaired`,
+      few,
+      async () => {
+        await using({ ranks, backend, timeout: 2 }, async (cluster) => {
+          const session = await cluster.session(HEADS);
+          exact(0, 30, await session.prefill([rows(0, 30)]));
+          const saved = await session.snapshot();
+          const calls = [
+            () => session.snapshot(),
+            () => session.restore(saved),
+            () => cluster.session(HEADS),
+            () => session.prefill([rows(30, 5)]),
+            () => session.decode([rows(30, 1)]),
+          ];
+          for (const [i, call] of calls.entries()) {
+            strike(cluster, i % ranks, backend === "cpu" || i % 2 === 0 ? "exit" : "lose-device");
+            // At once, so that the call may be under way when the rank ends.
+            const start = performance.now();
+            const first = await call().then(() => undefined, (error) => error);
+            assert.ok(first === undefined || first instanceof RankError, String(first));
+            if (first === undefined) await broken(cluster);
+            await assert.rejects(call(), RankError);
+            assert.ok(performance.now() - start < patience(4000), `took ${performance.now() - start} ms`);
+            await cluster.repair();
+            if (first !== undefined || i < 3) assert.deepEqual(await session.snapshot(), saved);
+            else await session.restore(saved);
+          }
+          exact(30, 7, await session.prefill([rows(30, 7)]));
+        });
+      },
+    );
   }
 }
 
-test("two repairs at once are one, and a rank that dies during a repair is repaired next", async () => {
+test("two repairs at once are one, and a rank that dies during a repair is repaired next", nodeFirst, async () => {
   await using({ ranks: 4, backend: "cpu" }, async (cluster) => {
     const session = await cluster.session(HEADS);
     await session.prefill([rows(0, 90)]);
@@ -153,37 +163,41 @@ test("two repairs at once are one, and a rank that dies during a repair is repai
   });
 });
 
-test("a repair that fails half-way leaves nothing out: the next one fills what it had replaced", async () => {
-  let struck: (() => void) | undefined;
-  const watched: Platform = {
-    ...platform,
-    startWorker() {
-      const worker = platform.startWorker();
-      struck?.();
-      struck = undefined;
-      return worker;
-    },
-  };
-  await using({ ranks: 4, backend: "cpu" }, async (cluster) => {
-    const session = await cluster.session(HEADS);
-    await session.prefill([rows(0, 90)]);
-    const before = await session.snapshot();
-    strike(cluster, 2, "exit");
-    await broken(cluster);
-    // Another rank dies as soon as the replacement starts, before it is connected or filled.
-    struck = () => strike(cluster, 1, "exit");
-    const first = await cluster.repair().then(() => undefined, (error) => error);
-    // A worker's end may be noticed only after a repair that needed nothing more of it.
-    assert.ok(first === undefined || first instanceof RankError, String(first));
-    await broken(cluster);
-    await assert.rejects(session.snapshot(), RankError);
-    assert.deepEqual(await cluster.repair(), first === undefined ? [1] : [1, 2]);
-    assert.deepEqual(await session.snapshot(), before);
-    exact(90, 20, await session.prefill([rows(90, 20)]));
-  }, watched);
-});
+test(
+  "a repair that fails half-way leaves nothing out: the next one fills what it had replaced",
+  nodeFirst,
+  async () => {
+    let struck: (() => void) | undefined;
+    const watched: Platform = {
+      ...platform,
+      startWorker() {
+        const worker = platform.startWorker();
+        struck?.();
+        struck = undefined;
+        return worker;
+      },
+    };
+    await using({ ranks: 4, backend: "cpu" }, async (cluster) => {
+      const session = await cluster.session(HEADS);
+      await session.prefill([rows(0, 90)]);
+      const before = await session.snapshot();
+      strike(cluster, 2, "exit");
+      await broken(cluster);
+      // Another rank dies as soon as the replacement starts, before it is connected or filled.
+      struck = () => strike(cluster, 1, "exit");
+      const first = await cluster.repair().then(() => undefined, (error) => error);
+      // A worker's end may be noticed only after a repair that needed nothing more of it.
+      assert.ok(first === undefined || first instanceof RankError, String(first));
+      await broken(cluster);
+      await assert.rejects(session.snapshot(), RankError);
+      assert.deepEqual(await cluster.repair(), first === undefined ? [1] : [1, 2]);
+      assert.deepEqual(await session.snapshot(), before);
+      exact(90, 20, await session.prefill([rows(90, 20)]));
+    }, watched);
+  },
+);
 
-test("a replacement that cannot open is no replacement: the next repair starts another", async () => {
+test("a replacement that cannot open is no replacement: the next repair starts another", nodeFirst, async () => {
   let doomed = 0;
   const failing: Platform = {
     ...platform,
@@ -217,7 +231,7 @@ test("a replacement that cannot open is no replacement: the next repair starts a
   }, failing);
 });
 
-test("after a fault or a cancel on a slow link the next job finds the link free", async () => {
+test("after a fault or a cancel on a slow link the next job finds the link free", nodeFirst, async () => {
   const link = { bandwidth: 3e4, latency: 0 };
   for (const variant of ["pass-kv", "pass-q"] as const) {
     await using({ ranks: 2, backend: "cpu", link, timeout: 1 }, async (cluster) => {
@@ -262,7 +276,7 @@ test("a chunk that is dropped is found by what its sender and its waiter say, in
   }
 });
 
-test("a cancel while kernels compile ends the call at once and breaks nothing", async () => {
+test("a cancel while kernels compile ends the call at once and breaks nothing", nodeFirst, async () => {
   for (const ranks of [1, 3]) {
     await using({ ranks }, async (cluster) => {
       // D 128 takes the software adapters longest to compile.
@@ -284,7 +298,7 @@ test("a cancel while kernels compile ends the call at once and breaks nothing", 
   }
 });
 
-test("disposed while kernels compile, a cluster ends, and so do its workers", async () => {
+test("disposed while kernels compile, a cluster ends, and so do its workers", nodeFirst, async () => {
   let left = 0;
   const counted: Platform = {
     ...platform,
@@ -320,7 +334,7 @@ test("disposed while kernels compile, a cluster ends, and so do its workers", as
   assert.equal(left, 0);
 });
 
-test("cancels leave no buffer behind", async () => {
+test("cancels leave no buffer behind", nodeFirst, async () => {
   await using({ ranks: 2 }, async (cluster) => {
     const buffers = async () =>
       Math.max(...(await cluster.ranks.askAll((service) => service.held())).map((held) => held.buffers));
@@ -368,19 +382,23 @@ test("ranks meet once they have compiled: nobody attends while another compiles,
   });
 });
 
-test("healthy ranks are not blamed, however short the timeout and however long the thread is held up", async () => {
-  for (const ranks of [2, 4]) {
-    await using({ ranks, backend: "cpu", timeout: 0.05 }, async (cluster) => {
-      for (let i = 0; i < 3; i++) {
-        const attending = cluster.attend({
-          ...experiment({ sequences: [{ new: 300, cached: 0 }], heads: 8, kvHeads: 2 }),
-          variant: i % 2 === 0 ? "pass-kv" : "pass-q",
-        });
-        await new Promise((resolve) => setTimeout(resolve, 20));
-        for (const end = performance.now() + 400; performance.now() < end;);
-        await attending;
-      }
-      assert.ok(cluster.ranks.timeout.asked === 0.05 && cluster.ranks.timeout.used >= 0.05);
-    });
-  }
-});
+test(
+  "healthy ranks are not blamed, however short the timeout and however long the thread is held up",
+  nodeFirst,
+  async () => {
+    for (const ranks of [2, 4]) {
+      await using({ ranks, backend: "cpu", timeout: 0.05 }, async (cluster) => {
+        for (let i = 0; i < 3; i++) {
+          const attending = cluster.attend({
+            ...experiment({ sequences: [{ new: 300, cached: 0 }], heads: 8, kvHeads: 2 }),
+            variant: i % 2 === 0 ? "pass-kv" : "pass-q",
+          });
+          await new Promise((resolve) => setTimeout(resolve, 20));
+          for (const end = performance.now() + 400; performance.now() < end;);
+          await attending;
+        }
+        assert.ok(cluster.ranks.timeout.asked === 0.05 && cluster.ranks.timeout.used >= 0.05);
+      });
+    }
+  },
+);

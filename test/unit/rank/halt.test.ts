@@ -16,6 +16,7 @@ import { decode, encode } from "../../../engine/tensor/dtype.ts";
 import { experiment } from "../../experiment.ts";
 import { patience } from "../../patience.ts";
 import { testPlatform } from "../../platform.ts";
+import { nodeFirst } from "../../tiers.ts";
 import { oneDevice } from "../../one-device.ts";
 
 const platform = await testPlatform();
@@ -99,60 +100,67 @@ const batches = [
 
 for (const [backend, sizes] of [["cpu", [1, 2, 3, 4, 8]], ["webgpu", [1, 2, 3, 4, 8]]] as const) {
   for (const ranks of sizes) {
-    test(`${backend}, ${ranks} ranks: halted runs give the same bits, and their partials are float64's over the keys seen so far`, async () => {
-      await using({ ranks, backend }, async (cluster) => {
-        for (const [i, batch] of batches.entries()) {
-          for (const [v, variant] of VARIANTS.entries()) {
-            const wireDtype = (["f32", "bf16", "f16"] as const)[(i + v) % 3];
-            const input = { ...experiment({ ...batch, seed: i + 1 }), variant, wireDtype };
-            const plain = await cluster.attend(input);
-            const { out, lse, halts, made } = await stepped(cluster, input);
-            same(out, plain.out);
-            same(lse, plain.lse);
-            const ends = variant === "pass-kv" || ranks === 1 ? ["end"] : ["all2all", "merge", "end"];
-            for (const own of halts) {
-              assert.deepEqual(own.map(({ next }) => next), [
-                ...Array.from({ length: ranks }, () => "attend"),
-                ...ends,
-              ]);
-              assert.deepEqual(own.slice(0, ranks).map(({ hop }) => hop), Array.from({ length: ranks }, (_, j) => j));
-            }
-            let compared = 0;
-            for (const one of made) {
-              const exact = exactPartial(input, ranks, one);
-              const what = `${variant} ${wireDtype} rank ${one.rank} ${one.kind} hop ${one.hop}`;
-              for (const [name, found, expected] of [["O", one.out, exact.out], ["LSE", one.lse, exact.lse]] as const) {
-                const { within, max } = difference(found, expected, { absolute: 4e-6, relative: 1e-5 });
-                assert.ok(within, `${what}: ${name} off by ${max}`);
+    const few = ranks === 3 ? {} : nodeFirst;
+    test(
+      `${backend}, ${ranks} ranks: halted runs give the same bits, and their partials are float64's over the keys seen so far`,
+      few,
+      async () => {
+        await using({ ranks, backend }, async (cluster) => {
+          for (const [i, batch] of batches.entries()) {
+            for (const [v, variant] of VARIANTS.entries()) {
+              const wireDtype = (["f32", "bf16", "f16"] as const)[(i + v) % 3];
+              const input = { ...experiment({ ...batch, seed: i + 1 }), variant, wireDtype };
+              const plain = await cluster.attend(input);
+              const { out, lse, halts, made } = await stepped(cluster, input);
+              same(out, plain.out);
+              same(lse, plain.lse);
+              const ends = variant === "pass-kv" || ranks === 1 ? ["end"] : ["all2all", "merge", "end"];
+              for (const own of halts) {
+                assert.deepEqual(own.map(({ next }) => next), [
+                  ...Array.from({ length: ranks }, () => "attend"),
+                  ...ends,
+                ]);
+                assert.deepEqual(own.slice(0, ranks).map(({ hop }) => hop), Array.from({ length: ranks }, (_, j) => j));
               }
-              compared += one.rows.length;
-            }
-            const rows = input.q.length / (input.heads * input.headDim);
-            assert.equal(
-              compared,
-              rows * (ranks + (variant === "pass-q" && ranks > 1 ? 1 : 0)),
-              `${variant}: rows handed out`,
-            );
-            // What is merged last is the result itself.
-            for (
-              const { kind, hop, rows: of, out: o, lse: l } of made.filter((
-                m,
-              ) => (variant === "pass-q" && ranks > 1 ? m.kind === "merge" : m.hop === ranks - 1))
-            ) {
-              assert.ok(kind === "merge" || hop === ranks - 1);
-              of.forEach((row, place) => {
-                const width = input.heads * input.headDim;
-                same(o.slice(place * width, (place + 1) * width), out.slice(row * width, (row + 1) * width));
-                same(
-                  l.slice(place * input.heads, (place + 1) * input.heads),
-                  lse.slice(row * input.heads, (row + 1) * input.heads),
-                );
-              });
+              let compared = 0;
+              for (const one of made) {
+                const exact = exactPartial(input, ranks, one);
+                const what = `${variant} ${wireDtype} rank ${one.rank} ${one.kind} hop ${one.hop}`;
+                for (
+                  const [name, found, expected] of [["O", one.out, exact.out], ["LSE", one.lse, exact.lse]] as const
+                ) {
+                  const { within, max } = difference(found, expected, { absolute: 4e-6, relative: 1e-5 });
+                  assert.ok(within, `${what}: ${name} off by ${max}`);
+                }
+                compared += one.rows.length;
+              }
+              const rows = input.q.length / (input.heads * input.headDim);
+              assert.equal(
+                compared,
+                rows * (ranks + (variant === "pass-q" && ranks > 1 ? 1 : 0)),
+                `${variant}: rows handed out`,
+              );
+              // What is merged last is the result itself.
+              for (
+                const { kind, hop, rows: of, out: o, lse: l } of made.filter((
+                  m,
+                ) => (variant === "pass-q" && ranks > 1 ? m.kind === "merge" : m.hop === ranks - 1))
+              ) {
+                assert.ok(kind === "merge" || hop === ranks - 1);
+                of.forEach((row, place) => {
+                  const width = input.heads * input.headDim;
+                  same(o.slice(place * width, (place + 1) * width), out.slice(row * width, (row + 1) * width));
+                  same(
+                    l.slice(place * input.heads, (place + 1) * input.heads),
+                    lse.slice(row * input.heads, (row + 1) * input.heads),
+                  );
+                });
+              }
             }
           }
-        }
-      });
-    });
+        });
+      },
+    );
   }
 }
 

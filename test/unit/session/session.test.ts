@@ -16,7 +16,9 @@ import { InputError, LimitError, RankError } from "../../../engine/errors.ts";
 import { check } from "../../../engine/reference/check.ts";
 import type { FixedInput } from "../../../engine/cluster/in-process.ts";
 import { experiment } from "../../experiment.ts";
+import { oneDevice } from "../../one-device.ts";
 import { testPlatform } from "../../platform.ts";
+import { nodeFirst } from "../../tiers.ts";
 
 const platform = await testPlatform();
 
@@ -93,8 +95,9 @@ async function talking(
   options: SessionOptions,
   rows: readonly number[],
   use: (talk: Talk, cluster: Cluster) => Promise<void>,
+  on = platform,
 ): Promise<void> {
-  const running = await Cluster.start(platform, cluster);
+  const running = await Cluster.start(on, cluster);
   try {
     const session = await running.session(options);
     await use(new Talk(session, options, rows), running);
@@ -131,10 +134,11 @@ test("eight ranks on the GPU, 16-bit wire, more ranks than queries, a cache of s
       for (let i = 0; i < 3; i++) await talk.step([[0, 1], [1, 1]]);
       talk.verify("bf16");
     },
+    await oneDevice(),
   );
 });
 
-test("random models, ranks, batches, scripts and wire types on the plain back-end", async () => {
+test("random models, ranks, batches, scripts and wire types on the plain back-end", nodeFirst, async () => {
   const script = fc.record({
     ranks: fc.constantFrom(1, 2, 3, 4, 8),
     heads: fc.constantFrom([4, 4], [8, 2], [8, 1], [6, 3]),
@@ -199,7 +203,7 @@ test("a step that fails or is cancelled leaves every rank's cache as it was, and
   });
 });
 
-test("a rank killed at each hop of a prefill and of a decode is replaced, and nothing is lost", async () => {
+test("a rank killed at each hop of a prefill and of a decode is replaced, and nothing is lost", nodeFirst, async () => {
   for (
     const [mode, hop, variant] of [
       ["prefill", 0, "pass-kv"],
@@ -325,7 +329,7 @@ test("queries that overflow with keys cached earlier are refused, and the sessio
   });
 });
 
-test("500 mixed steps: buffers, pages and heap do not grow", async () => {
+test("500 mixed steps: buffers, pages and heap do not grow", nodeFirst, async () => {
   await talking({ ranks: 2 }, { ...SMALL, capacity: 512, variant: "auto" }, [40_000], async (talk, cluster) => {
     const held = async () => await cluster.ranks.askAll((service) => service.held());
     let early: { buffers: number; bytes: number }[] = [];

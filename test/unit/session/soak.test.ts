@@ -7,17 +7,21 @@ import test from "node:test";
 import { damaged } from "../../soak/snapshots.ts";
 import { soak } from "../../soak/soak.ts";
 import { testPlatform } from "../../platform.ts";
+import { nodeFirst, thorough } from "../../tiers.ts";
 
 const platform = await testPlatform();
 
-for (const [backend, scripts] of [["cpu", 40], ["webgpu", 4]] as const) {
+for (const [backend, scripts, brief] of [["cpu", 40, 8], ["webgpu", 4, 1]] as const) {
   for (let seed = 1; seed <= scripts; seed++) {
-    test(`${backend}, seed ${seed}: every result is exact or a named error, no cache changes by a failed step, nothing is left running`, () =>
-      soak(platform, backend, seed));
+    test(
+      `${backend}, seed ${seed}: every result is exact or a named error, no cache changes by a failed step, nothing is left running`,
+      seed > brief ? thorough : nodeFirst,
+      () => soak(platform, backend, seed),
+    );
   }
 }
 
-test("damaged snapshots are refused, or restore what was taken", async () => {
+test("damaged snapshots are refused, or restore what was taken", nodeFirst, async () => {
   const { refused, exact } = await damaged(platform, 1500);
   assert.equal(refused + exact, 1500);
   assert.ok(refused > 1200);
