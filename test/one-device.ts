@@ -3,7 +3,7 @@
  * workers live and die is tested on the runtime's own (platform.ts).
  */
 import * as Comlink from "comlink";
-import type { Platform } from "../engine/cluster/platform.ts";
+import type { Platform } from "../engine/platform.ts";
 import { RankService } from "../engine/rank/service.ts";
 import { runtimeGpu } from "./gpu.ts";
 import { testPlatform } from "./platform.ts";
