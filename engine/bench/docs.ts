@@ -1,11 +1,11 @@
 /**
- * Writes the figures of docs/speed.md from the results that ship: `node dist/engine/bench/docs.js`, or `deno run -A
- * engine/bench/docs.ts`.
- * A block of that page between `<!-- figures: NAME -->` and `<!-- end -->` shows engine/bench/results/NAME.json, one of
- * `timings: NAME` engine/bench/timings/NAME.json; a test holds page and results together.
+ * Writes the figures of docs/figures-*.md from the results that ship: `node dist/engine/bench/docs.js`, or `deno run -A
+ * engine/bench/docs.ts`. A block between `<!-- figures: NAME -->` and `<!-- end -->` shows
+ * engine/bench/results/NAME.json. A block of `timings: NAME` shows engine/bench/timings/NAME.json. A test holds pages
+ * and results together.
  */
 import { realpathSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -46,16 +46,27 @@ interface Timings {
   }[];
 }
 
-/** The page, and the names of the results that it shows. */
-export async function readSpeedPage(): Promise<
-  { readonly file: string; readonly text: string; readonly shown: readonly string[] }
-> {
-  const file = path.join(projectRoot(), "docs", "speed.md");
-  const text = await readFile(file, "utf8");
-  return { file, text, shown: [...text.matchAll(BLOCK)].map(([, name]) => name) };
+/** A page of figures: its file, its text, and the names of the results and of the timings that it shows. */
+export interface FiguresPage {
+  readonly file: string;
+  readonly text: string;
+  readonly results: readonly string[];
+  readonly timings: readonly string[];
 }
 
-/** The page's text with every block made anew from its results. */
+/** The pages docs/figures-*.md. */
+export async function readFiguresPages(): Promise<FiguresPage[]> {
+  const folder = path.join(projectRoot(), "docs");
+  const names = (await readdir(folder)).filter((name) => /^figures-[\w-]+\.md$/.test(name)).sort();
+  return await Promise.all(names.map(async (name) => {
+    const file = path.join(folder, name);
+    const text = await readFile(file, "utf8");
+    const shown = (block: RegExp) => [...text.matchAll(block)].map(([, of]) => of);
+    return { file, text, results: shown(BLOCK), timings: shown(TIMINGS) };
+  }));
+}
+
+/** A page's text with every block made anew from its results. */
 export async function withFigures(text: string): Promise<string> {
   const blocks = new Map<string, string>();
   for (const [, name] of text.matchAll(BLOCK)) {
@@ -140,6 +151,5 @@ function tableOf({ header, rows }: Figures): string {
 }
 
 if (realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  const { file, text } = await readSpeedPage();
-  await writeFile(file, await withFigures(text));
+  for (const { file, text } of await readFiguresPages()) await writeFile(file, await withFigures(text));
 }

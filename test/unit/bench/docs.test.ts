@@ -1,19 +1,25 @@
-/** The figures of docs/speed.md are those of the results that ship. */
+/** The figures of docs/figures-*.md are those of the results that ship. */
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import test from "node:test";
-import { readSpeedPage, withFigures } from "../../../engine/bench/docs.ts";
+import { readFiguresPages, withFigures } from "../../../engine/bench/docs.ts";
 import type { BenchDocument } from "../../../engine/bench/document.ts";
 import { projectRoot } from "../../../engine/bench/peers.ts";
 
 const folder = path.join(projectRoot(), "engine", "bench", "results");
+const timingsFolder = path.join(projectRoot(), "engine", "bench", "timings");
+const namesIn = async (of: string) =>
+  (await readdir(of)).filter((name) => name.endsWith(".json")).map((name) => name.slice(0, -5)).sort();
 
-test("docs/speed.md shows every result that ships, as it is (else: node dist/engine/bench/docs.js)", async () => {
-  const { text, shown } = await readSpeedPage();
-  const names = (await readdir(folder)).filter((name) => name.endsWith(".json")).map((name) => name.slice(0, -5));
-  assert.deepEqual([...shown].sort(), names.sort());
-  assert.equal(await withFigures(text), text);
+test("docs/figures-*.md show each result that ships once, as it is (else: node dist/engine/bench/docs.js)", async () => {
+  const pages = await readFiguresPages();
+  assert.deepEqual(pages.flatMap(({ results }) => results).sort(), await namesIn(folder));
+  assert.deepEqual(pages.flatMap((page) => page.timings).sort(), await namesIn(timingsFolder));
+  for (const { file, text, results, timings } of pages) {
+    assert.ok(results.length + timings.length > 0, `${file}: found no block of figures`);
+    assert.equal(await withFigures(text), text, file);
+  }
 });
 
 test("what ships passed its checks, and says on what it was measured", async () => {

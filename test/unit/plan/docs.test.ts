@@ -1,13 +1,19 @@
-/** docs/planner.md: every command that it shows prints what it shows, and every quoted table is of `ringside paper`. */
+/**
+ * docs/planner*.md: every command prints what these pages show, every quoted table is of `ringside paper`, and the
+ * cluster in JSON plans.
+ */
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
 import test from "node:test";
 import { paper } from "../../../engine/cli/paper.ts";
 import { plan } from "../../../engine/cli/plan.ts";
 import { policy } from "../../../engine/cli/policy.ts";
 import { repository } from "../../repository.ts";
+import { inFolder } from "../cli/command.ts";
 
-const text = await readFile(repository("docs/planner.md"), "utf8");
+const pages = ["planner.md", "planner-model.md", "planner-accuracy.md"];
+const text = (await Promise.all(pages.map((page) => readFile(repository(`docs/${page}`), "utf8")))).join("\n");
 const COMMANDS = { paper, plan, policy } as const;
 
 async function printed(name: keyof typeof COMMANDS, argv: readonly string[]): Promise<string> {
@@ -16,7 +22,9 @@ async function printed(name: keyof typeof COMMANDS, argv: readonly string[]): Pr
   return out;
 }
 
-for (const [, line, shown] of text.matchAll(/```console\n\$ ringside ([^\n]*)\n([\s\S]*?)\n```/g)) {
+const shownCommands = [...text.matchAll(/```console\n\$ ringside ([^\n]*)\n([\s\S]*?)\n```/g)];
+assert.ok(shownCommands.length >= 3, `found ${shownCommands.length} commands`);
+for (const [, line, shown] of shownCommands) {
   test(`the docs' ringside ${line}`, async () => {
     const [name, ...argv] = line.split(" ");
     assert.equal((await printed(name as keyof typeof COMMANDS, argv)).trimEnd(), shown.trimEnd());
@@ -25,13 +33,20 @@ for (const [, line, shown] of text.matchAll(/```console\n\$ ringside ([^\n]*)\n(
 
 test("the docs' quoted tables are of ringside paper", async () => {
   const report = await printed("paper", []);
-  const quoted = [...text.matchAll(/```\n([\s\S]*?)\n```\n/g)].map(([, block]) => block).filter((block) =>
-    /^(Parameters|Errors|Table|Headline|Where)/.test(block)
-  );
-  assert.ok(quoted.length >= 5, `found ${quoted.length}`);
+  const quoted = [...text.matchAll(/^```(\w*)\n([\s\S]*?)\n```$/gm)].filter(([, language]) => language === "")
+    .map(([, , block]) => block);
+  assert.ok(quoted.length >= 6, `found ${quoted.length}`);
   for (const block of quoted) {
     for (const part of block.split("\n\n")) {
       assert.ok(report.includes(part), `the docs quote what is not printed:\n${part.slice(0, 200)}`);
     }
   }
 });
+
+test("the docs' cluster in JSON plans", () =>
+  inFolder(async (folder) => {
+    const [, cluster] = /```json\n([\s\S]*?)\n```/.exec(text)!;
+    const file = path.join(folder, "cluster.json");
+    await writeFile(file, cluster);
+    assert.match(await printed("plan", ["--cluster", file, "--new", "128000", "--cp", "4"]), /^TTFT +[\d.]+ s$/m);
+  }));
