@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import test from "node:test";
-import { fromQuery, read } from "../../../web/experiment.ts";
+import { fromQuery, read } from "../../../web/lib/experiment/experiment.ts";
 import { document, root } from "./examples.ts";
 
 const docs = (await readdir(path.join(root, "docs"))).filter((name) => name.endsWith(".md")).sort();
