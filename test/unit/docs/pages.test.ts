@@ -5,6 +5,7 @@ import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import test from "node:test";
 import { fromQuery, read } from "../../../web/lib/experiment/experiment.ts";
+import { ringside } from "../cli/command.ts";
 import { document, root } from "./examples.ts";
 
 const docs = (await readdir(path.join(root, "docs"))).filter((name) => name.endsWith(".md")).sort();
@@ -61,5 +62,26 @@ test("the README's addresses of the page are experiments that can run", () => {
   for (const [address, query] of addresses) {
     const { experiment, problems } = read(fromQuery(query));
     assert.ok(experiment !== undefined, `${address}: ${[...problems.values()].join(" ")}`);
+  }
+});
+
+test("every command line in the documents has options that its command knows", async () => {
+  const lines = [...texts].flatMap(([file, text]) =>
+    [...text.matchAll(/\bnpx ringside (?!COMMAND)([a-z]+)([^\n`#]*)/g)].map(([line, command, rest]) => ({
+      where: `${file}: ${line}`,
+      command,
+      options: [...rest.matchAll(/(?<=\s)--[a-z][a-z-]*/g)].map(([option]) => option),
+    }))
+  );
+  const commands = ["attend", "session", "selftest", "bench", "plan", "paper", "policy"];
+  assert.deepEqual(lines.filter(({ command }) => !commands.includes(command)), []);
+  for (const command of commands) {
+    const own = lines.filter((line) => line.command === command);
+    assert.ok(own.length > 0, `no document shows ringside ${command}`);
+    const { stdout } = await ringside([command, "--help"], root).ended;
+    const known = new Set([...stdout.matchAll(/--[a-z][a-z-]*/g)].map(([option]) => option).concat("--runtime"));
+    for (const { where, options } of own) {
+      for (const option of options) assert.ok(known.has(option), `${where}: ${option}`);
+    }
   }
 });
