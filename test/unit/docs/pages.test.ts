@@ -9,7 +9,8 @@ import { ringside } from "../cli/command.ts";
 import { document, root } from "./examples.ts";
 
 const docs = (await readdir(path.join(root, "docs"))).filter((name) => name.endsWith(".md")).sort();
-const documents = ["README.md", "CONTRIBUTING.md", ...docs.map((name) => `docs/${name}`)];
+const bridge = ["README.md", "protocol/README.md", "worker/README.md"].map((name) => `cuda-bridge/${name}`);
+const documents = ["README.md", "CONTRIBUTING.md", ...docs.map((name) => `docs/${name}`), ...bridge];
 const texts = new Map(
   await Promise.all(documents.map(async (file): Promise<[string, string]> => [file, await document(file)])),
 );

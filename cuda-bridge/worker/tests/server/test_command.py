@@ -223,7 +223,7 @@ def test_the_readme_names_what_it_speaks_of():
 
 
 def test_the_limits_of_the_readme():
-    rows = dict(re.findall(r"^\| `([a-z-]+)` \| ([\d]+) \|", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([a-z-]+)` +\| ([\d]+) +\|", README, re.MULTILINE))
     assert rows == {field.name.replace("_", "-"): f"{field.default}" for field in dataclasses.fields(Limits)}
 
 
