@@ -12,7 +12,7 @@ const timingsFolder = path.join(projectRoot(), "engine", "bench", "timings");
 const namesIn = async (of: string) =>
   (await readdir(of)).filter((name) => name.endsWith(".json")).map((name) => name.slice(0, -5)).sort();
 
-test("docs/figures-*.md show each result that ships once, as it is (else: node dist/engine/bench/docs.js)", async () => {
+test("docs/figures-*.md show each shipped result once, unchanged (else: node dist/engine/bench/docs.js)", async () => {
   const pages = await readFiguresPages();
   assert.deepEqual(pages.flatMap(({ results }) => results).sort(), await namesIn(folder));
   assert.deepEqual(pages.flatMap((page) => page.timings).sort(), await namesIn(timingsFolder));

@@ -58,7 +58,7 @@ test("the README has at most 130 lines, a page fewer than 200 and a first paragr
 });
 
 test("the README's addresses of the page are experiments that can run", () => {
-  const addresses = [...texts.get("README.md")!.matchAll(/http:\/\/localhost:5173\/(\?[^#\s`)]*)/g)];
+  const addresses = [...texts.get("README.md")!.matchAll(/http:\/\/127\.0\.0\.1:5173\/(\?[^#\s`)]*)/g)];
   assert.ok(addresses.length > 0, "found no address of the page");
   for (const [address, query] of addresses) {
     const { experiment, problems } = read(fromQuery(query));
