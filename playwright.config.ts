@@ -3,7 +3,7 @@
 import { type AddressInfo, createServer } from "node:net";
 import process from "node:process";
 import { defineConfig } from "@playwright/test";
-import { CHROMIUM_ARGS, findChromium } from "./engine/cli/setup/adapter.mjs";
+import { CHROMIUM_ARGS, findChromium } from "./engine/cli/setup/chromium.mjs";
 
 // Playwright reads this file again in each worker process: the browser found first is handed on.
 const browser = JSON.parse(process.env.RINGSIDE_E2E_BROWSER ?? "null") ?? await findChromium({ webgpu: true });

@@ -9,7 +9,8 @@ import path from "node:path";
 import process from "node:process";
 import { chromium } from "@playwright/test";
 import { build, preview } from "vite";
-import { CHROMIUM_ARGS, describe, findChromium } from "../engine/cli/setup/adapter.mjs";
+import { describe } from "../engine/cli/setup/adapter.mjs";
+import { CHROMIUM_ARGS, findChromium } from "../engine/cli/setup/chromium.mjs";
 import { root } from "../engine/cli/setup/common.mjs";
 
 /** The longest task allowed, in milliseconds. */

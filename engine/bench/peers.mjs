@@ -6,7 +6,7 @@
 import { createReadStream, statSync } from "node:fs";
 import { createServer } from "node:http";
 import path from "node:path";
-import { CHROMIUM_ARGS, findChromium } from "../cli/setup/adapter.mjs";
+import { CHROMIUM_ARGS, findChromium } from "../cli/setup/chromium.mjs";
 import { endOnSignal, root, runMain, SetupError } from "../cli/setup/common.mjs";
 
 const TYPES = {

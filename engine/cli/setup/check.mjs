@@ -1,5 +1,6 @@
-// `npm run check`: types, lint and format of TypeScript, CSS, JSON and Markdown; lint and format of Python wherever the
-// worker's test environment has been set up (`node engine/cli/setup/python.mjs --install`).
+// `npm run check`: types, lint, and the format of TypeScript, CSS, JSON, Markdown and Python.
+//
+// Python needs the worker's test environment (`node engine/cli/setup/python.mjs --install`).
 import path from "node:path";
 import process from "node:process";
 import { denoPath, isMain, root, run, runMain, SetupError } from "./common.mjs";
@@ -10,14 +11,14 @@ const must = async (file, args) => {
   if (code !== 0) throw new SetupError(`status ${code}`);
 };
 
-/** Checks the Python if the worker's environment is set up; says so if not. */
+/** Runs ruff on the Python, or returns a note that it did not run because the worker's environment is missing. */
 async function ruff(...args) {
   const { python } = await findWorkerPython();
   if (!python) return "not run: the worker's Python is not set up";
   await must(python, ["-m", "ruff", ...args, "--quiet", "cuda-bridge"]);
 }
 
-/** What is checked, and how; each throws if it finds something. */
+/** Each check by its label. It throws if it finds something, and may return a note. */
 export const checks = [
   ["types (tsc)", () => must(process.execPath, [path.join(root, "node_modules/typescript/bin/tsc"), "--noEmit"])],
   ["lint (deno lint)", () => must(denoPath(), ["lint", "--quiet"])],

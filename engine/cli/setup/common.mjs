@@ -1,8 +1,8 @@
-// What the set-up scripts share: where the project is, how a child process is started, watched and ended, and how a
-// stage is told.
+// What the set-up scripts share: the project's folder, errors for people, and child processes that end with their
+// parent.
 //
-// These scripts are plain JavaScript with Node's builtins alone: they run before anything is installed or built, and
-// Node 20 cannot strip types.
+// These scripts are plain JavaScript and use only Node's built-in modules. They run before anything is installed or
+// built, and Node 20 cannot strip types.
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync, realpathSync } from "node:fs";
 import os from "node:os";
@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 /** The project's folder: the one with package.json, engine/ and dist/. */
 export const root = fileURLToPath(new URL("../../../", import.meta.url)).replace(/[/\\]$/, "");
 
-/** An error whose message is meant for the person at the terminal: printed as it is, without a stack. */
+/** An error for the person at the terminal: only its message is printed, without a stack. */
 export class SetupError extends Error {
   constructor(message, exitCode = 1) {
     super(message);
@@ -28,7 +28,7 @@ export function isMain(importMetaUrl) {
 }
 
 /**
- * Runs a script's main function and ends with the status that it returns; a SetupError is one message, anything else
+ * Runs a script's main function and ends with the status it returns. A SetupError prints one message; any other error
  * keeps its stack.
  */
 export async function runMain(main) {
@@ -44,7 +44,7 @@ export async function runMain(main) {
 /** Seconds since `start` (a performance.now()), as "1.2 s". */
 export const since = (start) => `${((performance.now() - start) / 1000).toFixed(1)} s`;
 
-/** How long a child may take to end when asked, before it is killed with all its group. */
+/** How long a child may take to end on request, before its whole group is killed. */
 const GRACE_MS = 5000;
 
 const children = new Set();
@@ -53,16 +53,20 @@ const children = new Set();
  * Runs a command to its end.
  * @param {string} file the executable
  * @param {string[]} args
- * @param {{env?: NodeJS.ProcessEnv, cwd?: string, output?: "inherit" | "capture" | ((text: string) => void), limitMs?: number}} [options]
- *   a function gets the output as it comes; a command that outlives `limitMs` is ended with all its children.
+ * @param {{
+ *   env?: NodeJS.ProcessEnv,
+ *   cwd?: string,
+ *   output?: "inherit" | "capture" | ((text: string) => void),
+ *   limitMs?: number,
+ * }} [options] A function gets the output as it comes. A command that outlives `limitMs` is ended with all its children.
  * @returns {Promise<{code: number, signal: string | null, out: string, err: string, timedOut: boolean}>} code is 127
- * when it could not be started
+ * if it could not be started
  */
 export function run(file, args, { env = process.env, cwd = root, output = "inherit", limitMs = 0 } = {}) {
   return new Promise((resolve) => {
     const pipe = output === "inherit" ? "inherit" : "pipe";
-    // A group of its own: Ctrl-C then reaches this process alone, which ends the whole group, and a limit can do the
-    // same.
+    // The child leads its own group. Ctrl-C then reaches only this process, which ends the whole group, as a limit
+    // does.
     const child = spawn(file, args, {
       env,
       cwd,
@@ -107,16 +111,13 @@ function signalGroup(child, signal) {
   }
 }
 
-/**
- * Asks the child to end, then ends what is left of its group: a browser or a worker that its parent did not take along.
- */
+/** Asks the child to end, then kills the rest of its group: a browser or a worker that its parent left behind. */
 async function endChild(child) {
   if (child.pid === undefined) return;
   const ended = child.exitCode !== null || child.signalCode !== null
     ? Promise.resolve()
     : new Promise((resolve) => child.once("exit", resolve));
-  // SIGINT and not SIGTERM: it is what makes Playwright take its browser and its web server along, which are in groups
-  // of their own.
+  // Only on SIGINT, and not on SIGTERM, does Playwright end its browser and its web server, which lead other groups.
   child.kill("SIGINT");
   let timer;
   await Promise.race([ended, new Promise((resolve) => timer = setTimeout(resolve, GRACE_MS))]);
@@ -128,8 +129,8 @@ async function endChild(child) {
 export const endChildren = () => Promise.all([...children].map(endChild));
 
 /**
- * On Ctrl-C or SIGTERM: ends every child that run() started, calls `cleanup`, and exits (130 or 143 unless `status`
- * says otherwise).
+ * On Ctrl-C or SIGTERM, ends every child that run() started, calls `cleanup` and exits. The exit status is 130 or 143,
+ * unless `status` returns another.
  */
 export function endOnSignal(cleanup = async () => {}, status = undefined) {
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
@@ -145,8 +146,8 @@ export function endOnSignal(cleanup = async () => {}, status = undefined) {
 }
 
 /**
- * The Deno of node_modules, else one on PATH. The package's own launcher is passed by: it waits in spawnSync, where no
- * signal can be passed on.
+ * The Deno in node_modules, else one on PATH. We skip the package's own launcher: it waits in spawnSync, so it cannot
+ * pass a signal on.
  * @returns {string} the executable
  */
 export function denoPath() {
@@ -163,7 +164,8 @@ export function denoPath() {
   const found = candidates.find((file) => file && existsSync(file));
   if (!found) {
     throw new SetupError(
-      "Deno was not found, neither in node_modules nor on PATH. Run `npm ci` in the project's folder (Deno comes with the npm package `deno`).",
+      "Deno was not found in node_modules or on PATH. " +
+        "Run `npm ci` in the project's folder (Deno comes with the npm package `deno`).",
     );
   }
   return found;

@@ -1,5 +1,5 @@
-// Makes node_modules match package-lock.json: `npm ci` (or `npm install`, where the lock file does not suit that) when
-// it is missing or stale, nothing otherwise.
+// Makes node_modules match package-lock.json. If it is missing or stale, runs `npm ci`, or `npm install` if the lock
+// file is not complete enough for `npm ci`.
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
@@ -21,17 +21,17 @@ function checkNode() {
   }
 }
 
-/** Why node_modules has to be installed, or undefined when it matches the lock file. */
+/** Why node_modules has to be installed, or undefined if it matches the lock file. */
 export function staleReason() {
   const lock = readJson("package-lock.json");
   if (!lock) return existsSync(path.join(root, "node_modules")) ? undefined : "node_modules is missing";
-  // npm keeps this list of what it installed; comparing it costs a few milliseconds.
+  // npm's own list of what it installed. Comparing it takes a few milliseconds.
   const installed = readJson("node_modules", ".package-lock.json");
   if (!installed) return "node_modules is missing or was not finished";
   for (const [key, wanted] of Object.entries(lock.packages)) {
     if (key === "" || wanted.link) continue;
     const have = installed.packages[key];
-    // An optional package for another platform is rightly absent.
+    // An optional package for another platform is absent on purpose.
     if (!have && wanted.optional) continue;
     if (!have || !existsSync(path.join(root, key, "package.json"))) return `${key} is missing`;
     if (have.version !== wanted.version) return `${key} is ${have.version}, package-lock.json has ${wanted.version}`;
@@ -39,7 +39,7 @@ export function staleReason() {
   return undefined;
 }
 
-/** Do package.json and the lock file name the same direct dependencies? `npm ci` refuses otherwise. */
+/** Do package.json and the lock file name the same direct dependencies? If not, `npm ci` fails. */
 function lockFits() {
   const lock = readJson("package-lock.json");
   const manifest = readJson("package.json");
@@ -51,9 +51,9 @@ function lockFits() {
 }
 
 /**
- * Has the lock file an entry for every dependency of every package in it? `npm ci` refuses otherwise. npm leaves out an
- * optional package that the registry did not have when the lock file was made: a runtime's build for another platform,
- * which is published a little later.
+ * Does the lock file have an entry for every dependency of every package in it? If not, `npm ci` fails. npm leaves out
+ * an optional package that was not in the registry when the lock file was made, such as a runtime's build for another
+ * platform that is published a little later.
  */
 function lockComplete() {
   const { packages } = readJson("package-lock.json");
@@ -64,22 +64,22 @@ function lockComplete() {
 }
 
 /**
- * Installs the dependencies if need be and says in a line what was done.
- * @throws {SetupError} when npm failed
+ * Installs the dependencies if needed, and prints one line about it.
+ * @throws {SetupError} if npm failed
  */
 export async function install() {
   checkNode();
   const fits = lockFits();
   const reason = staleReason() ?? (fits ? undefined : "package.json and package-lock.json differ");
   if (!reason) {
-    console.log("install  dependencies are there");
+    console.log("install  dependencies are up to date");
     return;
   }
   const start = performance.now();
   const command = fits && lockComplete() ? "ci" : "install";
   console.log(`install  npm ${command} (${reason}) ...`);
-  // Development packages hold Deno, TypeScript and the Chromium, so they are wanted whatever NODE_ENV says; the lock
-  // file stays free of registry addresses.
+  // We need the development packages (Deno, TypeScript, the Chromium) whatever NODE_ENV says.
+  // --omit-lockfile-registry-resolved keeps registry addresses out of the lock file.
   const args = [
     command,
     "--include=dev",
@@ -89,7 +89,7 @@ export async function install() {
     "--omit-lockfile-registry-resolved",
     "--loglevel=error",
   ];
-  // The versions come from the lock file either way; it is rewritten only when package.json asks for something else.
+  // Both commands take the versions from the lock file. It is rewritten only if package.json differs from it.
   if (fits && command === "install") args.push("--no-save");
   const result =
     await (process.env.npm_execpath?.endsWith("npm-cli.js")
@@ -97,7 +97,8 @@ export async function install() {
       : run(process.platform === "win32" ? "npm.cmd" : "npm", args));
   if (result.code !== 0) {
     throw new SetupError(
-      `npm ${command} ended with status ${result.code}: what it said is above. It needs the network (the npm registry) and about 700 MB of disk.`,
+      `npm ${command} ended with status ${result.code}; its messages are above. ` +
+        "It needs the network (the npm registry) and about 700 MB of disk.",
     );
   }
   console.log(`install  dependencies installed in ${since(start)}`);

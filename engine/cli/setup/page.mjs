@@ -1,5 +1,5 @@
-// Builds the page with Vite and serves it on a loopback address; by itself (`node page.mjs --port 4173`) it does both,
-// which is how Playwright starts it.
+// Builds the page with Vite and serves it on a loopback address. Playwright runs this file (`node page.mjs --port
+// 4173`), which does both.
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { endOnSignal, isMain, root, runMain, SetupError, since } from "./common.mjs";
@@ -8,7 +8,7 @@ const HOST = "127.0.0.1";
 const FIRST_PORT = 5173;
 const config = { configFile: path.join(root, "vite.config.ts"), logLevel: "warn" };
 
-/** Is there a page in this tree? */
+/** Does this tree have the page's sources? */
 export const pageExists = () => existsSync(path.join(root, "web", "index.html")) && existsSync(config.configFile);
 
 /** Builds the page into the folder that vite.config.ts names. */
@@ -22,7 +22,7 @@ export async function buildPage() {
 
 /**
  * Serves the built page.
- * @param {{port?: number}} [options] port: that one or an error; without it 5173 or the next free one
+ * @param {{port?: number}} [options] port: this port or an error; without it, 5173 or the next free one
  * @returns {Promise<{url: string, close: () => Promise<void>}>}
  */
 export async function servePage({ port } = {}) {
@@ -32,18 +32,18 @@ export async function servePage({ port } = {}) {
       ...config,
       preview: { host: HOST, port: port ?? FIRST_PORT, strictPort: port !== undefined, open: false },
     });
-    // Vite may have taken a later port than the one asked for.
+    // Without strictPort, Vite may have taken a later port.
     const address = server.httpServer.address();
     return { url: `http://${HOST}:${address.port}/`, close: () => server.close() };
   } catch (error) {
     if (/port .*in use/i.test(error.message)) {
-      throw new SetupError(`--port: ${port} is in use; name another, or none to take a free one`);
+      throw new SetupError(`--port: ${port} is in use; name another one, or leave --port out to use a free one`);
     }
     throw error;
   }
 }
 
-/** Reads a port number; the option's name goes into the error. */
+/** Reads the port number of --port. */
 export function readPort(text) {
   if (!/^\d{1,5}$/.test(text ?? "") || Number(text) < 1 || Number(text) > 65535) {
     throw new SetupError(`--port: found "${text ?? ""}", expected a number from 1 to 65535`, 2);

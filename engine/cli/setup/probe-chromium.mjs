@@ -1,11 +1,11 @@
-// Starts a Chromium (its path is the first argument) under Playwright, asks a page in it for a WebGPU adapter and
-// device, and prints one line of JSON: null when there is none.
+// Starts a Chromium (its path is the first argument) under Playwright and asks a page in it for a WebGPU adapter and
+// device. Prints the adapter as one line of JSON, or null.
 import { createServer } from "node:http";
 import process from "node:process";
 import { chromium } from "@playwright/test";
-import { CHROMIUM_ARGS } from "./adapter.mjs";
+import { CHROMIUM_ARGS } from "./chromium.mjs";
 
-// WebGPU needs a secure context; a loopback address is one, about:blank is not.
+// WebGPU needs a secure context. A loopback address is one; about:blank is not.
 const server = createServer((_request, response) =>
   response.setHeader("content-type", "text/html").end("<!doctype html><title>probe</title>")
 );

@@ -1,10 +1,11 @@
-// Asks the runtime that runs this file (Node or Deno) for a WebGPU adapter and a device, and prints what it got as one
-// line of JSON: null when there is none.
-// A process of its own, because the environment that chooses the Vulkan driver is read when a process starts, and
-// because a driver may crash.
+// Asks the runtime that runs this file (Node or Deno) for a WebGPU adapter and a device. Prints the adapter as one line
+// of JSON, or null.
+//
+// It is a separate process for two reasons: the Vulkan loader reads its environment variables when a process starts,
+// and a driver may crash.
 import process from "node:process";
 
-// The object stays reachable until the end: Dawn aborts the process when it is collected.
+// Keep this object reachable until the end: Dawn aborts the process if it is garbage-collected.
 const gpu = globalThis.Deno ? globalThis.navigator.gpu : (await import("webgpu")).create([]);
 const adapter = await gpu?.requestAdapter({ powerPreference: "high-performance" });
 let found = null;

@@ -1,9 +1,9 @@
 // Finds the Python that runs the native worker (cuda-bridge/worker), or makes a virtual environment for it: .venv in
-// the project's folder, with the PyTorch that pip's settings lead to.
+// the project's folder, with the PyTorch from the index in pip's settings.
 //
-// RINGSIDE_PYTHON names a Python that has everything already, and then no other is tried. `node
-// engine/cli/setup/python.mjs` prints the one that would be used, `--install` makes it first. What is installed is
-// known by a stamp: the hash of requirements.txt, written last, so that a broken-off install is gone on with.
+// RINGSIDE_PYTHON names a Python that already has everything; no other one is tried then. `node
+// engine/cli/setup/python.mjs` prints the Python to use, and `--install` makes it first. A stamp in .venv holds the hash
+// of requirements.txt. It is written last, so an interrupted install continues on the next run.
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -22,7 +22,7 @@ const INSTALL_LIMIT_MS = 15 * 60_000;
 const stamp = () => createHash("sha256").update(readFileSync(requirements)).digest("hex");
 const installed = () => existsSync(venvPython) && existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp();
 
-/** Runs a few lines of Python; what they print, or undefined where it is no Python that answers in time. */
+/** The output of a few lines of Python, or undefined if `python` fails or does not answer in time. */
 async function ask(python, code) {
   const { code: status, out } = await run(python, ["-c", code], { output: "capture", limitMs: 60_000 });
   return status === 0 ? out.trim() : undefined;
@@ -46,27 +46,27 @@ const missingModules = (python) =>
   );
 
 /**
- * The Python that runs the worker and its tests, or why there is none and what to do. Installs nothing; takes less than
- * a second.
+ * The Python that runs the worker and its tests, or else the reason there is none and what to do. Installs nothing, and
+ * takes less than a second.
  * @returns {Promise<{python: string, reason?: undefined} | {python?: undefined, reason: string}>}
  */
 export async function findWorkerPython() {
   const named = process.env.RINGSIDE_PYTHON;
   if (named) {
     const missing = await missingModules(named);
-    if (missing === undefined) return { reason: `RINGSIDE_PYTHON: "${named}" is not a Python that runs` };
+    if (missing === undefined) return { reason: `RINGSIDE_PYTHON: "${named}" is not a working Python` };
     return missing === ""
       ? { python: named }
       : { reason: `RINGSIDE_PYTHON: ${named} lacks ${missing}; expected all of cuda-bridge/worker/requirements.txt` };
   }
   if (installed()) return { python: venvPython };
   return {
-    reason:
-      "the worker's Python is not set up: run `node engine/cli/setup/python.mjs --install` (or `npm test`), or name a Python that has cuda-bridge/worker/requirements.txt in RINGSIDE_PYTHON",
+    reason: "the worker's Python is not set up: run `node engine/cli/setup/python.mjs --install` (or `npm test`), " +
+      "or set RINGSIDE_PYTHON to a Python that has everything in cuda-bridge/worker/requirements.txt",
   };
 }
 
-/** A Python that is new enough to make the environment with. */
+/** A Python on PATH that is new enough to make the environment. */
 async function basePython() {
   const seen = [];
   for (const name of ["python3", "python3.13", "python3.12", "python3.11", "python"]) {
@@ -85,10 +85,10 @@ async function basePython() {
 }
 
 /**
- * The Python of `findWorkerPython`, made first where it is not there: .venv, and into it requirements.txt. Says in a
- * line what it does.
+ * The Python of `findWorkerPython`. If there is none, makes .venv and installs requirements.txt into it, and prints a
+ * line about each step.
  * @returns {Promise<string>}
- * @throws {SetupError} what is missing and how to get it
+ * @throws {SetupError} names what is missing and how to get it
  */
 export async function installWorkerPython() {
   const found = await findWorkerPython();
@@ -103,14 +103,15 @@ export async function installWorkerPython() {
     if (code !== 0) {
       rmSync(venv, { recursive: true, force: true });
       throw new SetupError(
-        `${base} -m venv ended with status ${code}. Debian, Ubuntu: apt-get install python3-venv. It said:\n${
+        `${base} -m venv ended with status ${code}. Debian, Ubuntu: apt-get install python3-venv. Its messages:\n${
           (out + err).trim()
         }`,
       );
     }
   }
   console.log(
-    "worker   pip install -r cuda-bridge/worker/requirements.txt (PyTorch and the rest: 1 GB, or 4 where the index has only the build with CUDA; minutes) ...",
+    "worker   pip install -r cuda-bridge/worker/requirements.txt " +
+      "(takes minutes; PyTorch and the rest need 1 GB, or 4 GB if the index has only the CUDA build) ...",
   );
   const args = [
     "-m",
@@ -130,13 +131,14 @@ export async function installWorkerPython() {
     throw new SetupError(
       `pip ${
         timedOut ? `took longer than ${INSTALL_LIMIT_MS / 60_000} minutes` : `ended with status ${code}`
-      }: what it said is above. It needs the network (PyPI, or the index that pip's settings name) and about 2 GB of disk; run again, and it goes on where it was.`,
+      }; its messages are above. It needs the network (PyPI, or the index in pip's settings) ` +
+        "and about 2 GB of disk. Run it again to continue.",
     );
   }
   const missing = await missingModules(venvPython);
   if (missing !== "") {
     throw new SetupError(
-      `pip ended well, but ${missing ?? "a Python that runs"} is missing in .venv: remove it and run again`,
+      `pip succeeded, but .venv lacks ${missing ?? "a working Python"}: remove .venv and run again`,
     );
   }
   writeFileSync(stampFile, stamp());

@@ -1,5 +1,5 @@
-// `npm run soak -- [--runtime node|deno] [--cpu N] [--webgpu N] [--snapshots N] [--seed S]`: random scripts with faults
-// anywhere (test/soak/), on the adapter found.
+// `npm run soak -- [--runtime node|deno] [--cpu N] [--webgpu N] [--snapshots N] [--seed S]`: runs random scripts with
+// faults at any moment (test/soak/) on this machine's adapter.
 import path from "node:path";
 import process from "node:process";
 import { findAdapter } from "./adapter.mjs";

@@ -1,5 +1,5 @@
-// `npm start`: installs what is missing, builds, runs the self-test on the adapter found, then serves the page until
-// Ctrl-C.
+// `npm start`: installs missing packages, builds, runs the self-test on this machine's adapter, and serves the page
+// until Ctrl-C.
 import path from "node:path";
 import process from "node:process";
 import { build } from "./build.mjs";
@@ -30,7 +30,7 @@ runMain(async (args) => {
     return 0;
   }
   let server = undefined;
-  // Ctrl-C is how serving ends; before that it is an interruption.
+  // Ctrl-C is the normal way to end serving, so its status is 0. Before that, Ctrl-C is an interruption.
   endOnSignal(() => server?.close(), () => server ? 0 : undefined);
 
   await install();
@@ -38,7 +38,7 @@ runMain(async (args) => {
   const start = performance.now();
   console.log("selftest ...");
   const test = await run(process.execPath, [path.join(root, "engine", "cli", "ringside.mjs"), "selftest"]);
-  if (test.code !== 0) throw new SetupError(`the self-test failed (status ${test.code}); what it said is above`);
+  if (test.code !== 0) throw new SetupError(`the self-test failed (status ${test.code}); its messages are above`);
   console.log(`selftest passed in ${since(start)}`);
   if (!serve) return 0;
 

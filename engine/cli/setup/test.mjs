@@ -11,9 +11,10 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
-import { describe, findAdapter, findChromium } from "./adapter.mjs";
+import { describe, findAdapter } from "./adapter.mjs";
 import { build } from "./build.mjs";
 import { checks } from "./check.mjs";
+import { findChromium } from "./chromium.mjs";
 import { denoPath, endOnSignal, root, run, runMain, SetupError, since } from "./common.mjs";
 import { install } from "./install.mjs";
 import { findWorkerPython, installWorkerPython } from "./python.mjs";

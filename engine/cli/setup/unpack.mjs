@@ -1,8 +1,8 @@
 // Unpacks SwiftShader and Chromium from the npm package @sparticuz/chromium, once, into a cache folder.
 //
-// That package carries brotli archives meant for cloud functions; its own unpacker writes to fixed names in the temp
-// folder, where two users or two versions meet. Here the folder is named by version, and made under another name and
-// then renamed: it is whole or not there, also when two processes do it at once.
+// That package holds brotli archives for cloud functions. Its own unpacker writes to fixed names in the temp folder,
+// where two users or two versions collide. Here the folder's name has the version. We fill it under another name and
+// then rename it, so it is never half-made, even if two processes unpack at once.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -30,7 +30,7 @@ import { pipeline } from "node:stream/promises";
 import { createBrotliDecompress } from "node:zlib";
 import { root, SetupError } from "./common.mjs";
 
-/** The npm package, or undefined where it is not installed (it is a development dependency). */
+/** The npm package, or undefined if it is not installed (it is a development dependency). */
 export function sparticuz() {
   for (let folder = root;; folder = path.dirname(folder)) {
     const home = path.join(folder, "node_modules", "@sparticuz", "chromium");
@@ -44,7 +44,7 @@ export function sparticuz() {
   }
 }
 
-/** Folders that may hold the cache, the wanted one first. */
+/** Folders that may hold the cache, the preferred one first. */
 function cacheRoots() {
   const home = process.env.XDG_CACHE_HOME || (os.homedir() && path.join(os.homedir(), ".cache"));
   return [
@@ -54,7 +54,7 @@ function cacheRoots() {
   ];
 }
 
-/** Made if need be, and ours to write: a folder in the shared temp folder that somebody else put there is not used. */
+/** Makes the folder if needed; true if we may write to it. In the shared temp folder, it must also belong to us. */
 function writable(folder) {
   try {
     const shared = folder.startsWith(os.tmpdir() + path.sep) && !folder.startsWith(root + path.sep);
@@ -67,7 +67,7 @@ function writable(folder) {
   }
 }
 
-/** A process that was killed while unpacking leaves its folder behind; an hour later nobody is still at it. */
+/** Removes folders that killed processes left behind. After an hour, nobody is still unpacking. */
 function sweep(cache) {
   for (const name of readdirSync(cache).filter((name) => name.startsWith("tmp-"))) {
     const folder = path.join(cache, name);
@@ -80,8 +80,8 @@ function sweep(cache) {
 }
 
 /**
- * The cached folder `name`, made by `make(folder)` when it is not there.
- * @param {string} name names the content and its version
+ * The cached folder `name`. If it is missing, `make(folder)` makes it.
+ * @param {string} name the content and its version
  * @param {(folder: string) => void | Promise<void>} make fills an empty folder
  * @returns {Promise<string>} its path
  */
@@ -93,7 +93,7 @@ export async function cached(name, make) {
     }
   }
   const cache = roots.find(writable);
-  if (!cache) throw new SetupError(`no folder can be written to for the cache; tried ${roots.join(", ")}`);
+  if (!cache) throw new SetupError(`no cache folder is writable; tried ${roots.join(", ")}`);
   sweep(cache);
   const folder = path.join(cache, name);
   const made = mkdtempSync(path.join(cache, "tmp-"));
@@ -103,7 +103,7 @@ export async function cached(name, make) {
     renameSync(made, folder);
   } catch (error) {
     rmSync(made, { recursive: true, force: true });
-    // Another process was first: a rename never lands on a folder that has something in it.
+    // If another process was first, its folder is there: a rename cannot replace a folder that has files.
     if (!existsSync(folder)) throw error;
   }
   return folder;
@@ -112,7 +112,7 @@ export async function cached(name, make) {
 const brotli = (from, to) => pipeline(createReadStream(from), createBrotliDecompress(), to);
 
 async function untar(archive, folder) {
-  // As root, tar would give the files to the user ids of the archive's maker.
+  // As root, tar would otherwise keep the user ids of whoever made the archive.
   const tar = spawn("tar", ["-x", "-f", "-", "--no-same-owner", "-C", folder], { stdio: ["pipe", "ignore", "pipe"] });
   let said = "";
   tar.stderr.setEncoding("utf8").on("data", (text) => said += text);
@@ -129,9 +129,7 @@ async function untar(archive, folder) {
   await Promise.all([ended, brotli(archive, tar.stdin).catch(() => ended)]);
 }
 
-/**
- * SwiftShader with a Vulkan loader (18 MB): `libvulkan.so.1`, `libvk_swiftshader.so` and its `vk_swiftshader_icd.json`.
- */
+/** SwiftShader (18 MB): the Vulkan loader `libvulkan.so.1`, `libvk_swiftshader.so` and `vk_swiftshader_icd.json`. */
 export function unpackSwiftShader({ bin, version }) {
   return cached(`swiftshader-${version}`, (folder) => untar(path.join(bin, "swiftshader.tar.br"), folder));
 }
@@ -145,16 +143,19 @@ export function unpackChromium({ bin, version }) {
     for (const archive of ["swiftshader.tar.br", "al2023.tar.br", "fonts.tar.br"]) {
       await untar(path.join(bin, archive), folder);
     }
-    // The archive's fonts.conf names folders of a cloud function.
+    // The archive's own fonts.conf names folders of a cloud function.
     writeFileSync(
       path.join(folder, "fonts.conf"),
-      `<?xml version="1.0"?>\n<!DOCTYPE fontconfig SYSTEM "fonts.dtd">\n<fontconfig><dir prefix="relative">fonts</dir><cachedir prefix="xdg">fontconfig</cachedir></fontconfig>\n`,
+      `<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig><dir prefix="relative">fonts</dir><cachedir prefix="xdg">fontconfig</cachedir></fontconfig>
+`,
     );
   });
 }
 
 /**
- * For a Chrome that ships SwiftShader without a Vulkan loader: a folder in which `libvulkan.so.1` is a link to that
+ * A Vulkan loader for a Chrome that ships SwiftShader without one: a folder in which `libvulkan.so.1` links to that
  * SwiftShader, which exports the loader's entry points.
  * @param {string} library the path of libvk_swiftshader.so
  */

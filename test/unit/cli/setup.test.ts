@@ -75,7 +75,7 @@ test("the worker's Python: one that is named and cannot run is refused, and no o
   assert.deepEqual([status, stdout, stderr], [
     1,
     "",
-    'ringside: RINGSIDE_PYTHON: "/no/such/python" is not a Python that runs\n',
+    'ringside: RINGSIDE_PYTHON: "/no/such/python" is not a working Python\n',
   ]);
 });
 
