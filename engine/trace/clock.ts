@@ -1,4 +1,4 @@
-/** The clock that all ranks of one machine share, and the spans one rank takes on it. */
+/** The clock that all ranks of one machine share, and the recorder of one rank's spans. */
 import type { Kind, Lane, Span } from "./span.ts";
 
 /** Seconds on a clock that every worker of this machine shares. */
@@ -6,17 +6,17 @@ export function now(): number {
   return (performance.timeOrigin + performance.now()) / 1000;
 }
 
-/** What a span tells beyond its time. */
+/** A span's facts beyond its time. */
 export interface SpanFacts {
   readonly bytes?: number;
   readonly flops?: number;
   readonly peer?: number;
 }
 
-/** Collects one rank's spans of one run, in seconds since `origin`. */
+/** Collects the spans of one rank in one run, in seconds since `origin`. */
 export class Recorder {
   readonly spans: Span[] = [];
-  /** Called when a rank begins something, so that whoever watches knows what it is at. */
+  /** Called when the rank begins something, so that a watcher knows what it is doing. */
   onBegin: (kind: Kind, hop: number) => void = () => {};
   readonly rank: number;
   readonly #origin: number;
@@ -31,7 +31,7 @@ export class Recorder {
     return now();
   }
 
-  /** Adds a span from `start` (of this clock) to now, or of `duration` seconds. */
+  /** Adds a span from `start` (on this clock) to now, or of `duration` seconds. */
   add(lane: Lane, kind: Kind, hop: number, start: number, facts: SpanFacts = {}, duration = now() - start): void {
     const { bytes = 0, flops = 0, peer } = facts;
     const span = { rank: this.rank, lane, kind, hop, start: start - this.#origin, duration, bytes, flops };

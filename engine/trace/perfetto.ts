@@ -1,4 +1,4 @@
-/** Spans as Chrome-trace JSON, which Perfetto (ui.perfetto.dev) and chrome://tracing open. */
+/** Writes spans as Chrome-trace JSON, which Perfetto (ui.perfetto.dev) and chrome://tracing open. */
 import type { Lane, Span } from "./span.ts";
 
 const LANES: readonly Lane[] = ["device", "send", "receive", "host"];
@@ -11,9 +11,10 @@ interface Thread {
 }
 
 /**
- * One process a rank, a thread a lane; times in microseconds as the format wants. Perfetto drops a slice that overlaps
- * another of its thread without lying inside it, and messages of one link do overlap: such a lane has several threads,
- * and a span goes to the first that is free.
+ * A rank becomes a process and a lane a thread. Times are in microseconds, as the format demands.
+ *
+ * Perfetto drops a slice that overlaps another one in its thread without lying inside it, and messages on one link do
+ * overlap. Such a lane gets several threads, and each span goes to the first free one.
  */
 export function chromeTrace(spans: readonly Span[], title: string): string {
   const { threads, threadOf } = threadsOf(spans);
@@ -46,7 +47,7 @@ export function chromeTrace(spans: readonly Span[], title: string): string {
   return JSON.stringify({ displayTimeUnit: "ms", otherData: { title }, traceEvents: [...names, ...events] });
 }
 
-/** Every rank's threads, at least one a lane, and which one each span is on. */
+/** Every rank's threads, at least one for each lane, and the thread of each span. */
 function threadsOf(spans: readonly Span[]): { threads: Thread[]; threadOf: Map<Span, Thread> } {
   const threadOf = new Map<Span, Thread>();
   const threads: Thread[] = [];
@@ -80,7 +81,7 @@ function threadsOf(spans: readonly Span[]): { threads: Thread[]; threadOf: Map<S
   return { threads, threadOf };
 }
 
-/** Whole nanoseconds, which is what Perfetto keeps: what touches in seconds doesn't overlap there. */
+/** Whole nanoseconds, as Perfetto keeps them. Spans that touch in seconds then don't overlap. */
 function nanoseconds({ start, duration }: Span): { start: number; end: number } {
   return { start: Math.round(start * 1e9), end: Math.round((start + duration) * 1e9) };
 }

@@ -1,15 +1,12 @@
-/**
- * The one record of what happened when, shared by real ranks, the planner's simulated cluster and the native worker.
- */
+/** The record of what happened when. Real ranks, the planner's simulated cluster and the native worker share it. */
 
-/** Where a span is drawn: the rank's device, its outgoing link, its incoming link, its host. */
+/** The row of a span in the timeline: the rank's device, its outgoing link, its incoming link, or its host. */
 export type Lane = "device" | "send" | "receive" | "host";
 
 /**
- * Kinds of time. A rank that is idle waits for one of three things: `wait`, a message that is on its link; `late`, a
- * sender that has not sent yet;
- * `barrier`, ranks that are not ready to begin (most often since they compile). `all2all` is the exchange of partial
- * results in pass-Q.
+ * Kinds of time. An idle rank waits for one of three things. `wait`: a message is on its link. `late`: a sender has not
+ * sent yet. `barrier`: other ranks are not ready to begin, usually because they compile. `all2all` is the exchange of
+ * partial results in pass-Q.
  */
 export type Kind =
   | "compile"
@@ -38,10 +35,10 @@ export interface Span {
   readonly start: number;
   /** Seconds. */
   readonly duration: number;
-  /** Bytes moved, 0 where nothing moves. */
+  /** Bytes moved; 0 if nothing moves. */
   readonly bytes: number;
-  /** Floating-point operations done (4 D a visible query-key pair and head), 0 where none are. */
+  /** Floating-point operations (4 D for each visible query-key pair and head); 0 if there are none. */
   readonly flops: number;
-  /** The rank at the other end of a transfer; for attend, the rank that first owned the visiting chunk. */
+  /** For a transfer, the rank at its other end. For attend, the rank that first owned the visiting chunk. */
   readonly peer?: number;
 }

@@ -1,14 +1,14 @@
-/** Sums over spans: the times that a report gives. */
+/** Sums spans into the times of a report. */
 import type { Kind, Span } from "./span.ts";
 
-/** Seconds by kind: of the rank that took longest for it, as a cluster is as slow as its slowest rank. */
+/** Seconds by kind. Each is the time of the rank that took longest, because a cluster waits for its slowest rank. */
 export interface Times {
   readonly compile: number;
-  /** Waiting, ready, for ranks that are not: most often since they compile. */
+  /** Waiting for other ranks to be ready, usually because they compile. */
   readonly barrier: number;
   readonly upload: number;
   readonly attend: number;
-  /** Waiting for messages on their link: the transfers that attention did not hide. */
+  /** Waiting for messages on their link: exposed communication. */
   readonly exchange: number;
   /** Waiting for a rank that had not sent yet. */
   readonly late: number;
@@ -16,7 +16,7 @@ export interface Times {
   readonly total: number;
 }
 
-/** Seconds by kind, each of the rank that spent most on it; `total` is the run's own. */
+/** Seconds by kind, each of the rank that spent most on it. `total` is the time of the whole run. */
 export function timesOf(spans: readonly Span[], total: number): Times {
   const longest = (...kinds: Kind[]) => {
     const ranks = new Map<number, number>();

@@ -1,7 +1,4 @@
-/**
- * Reads a Chrome trace as Perfetto does, which drops slices that overlap another of their thread without lying inside
- * it.
- */
+/** Checks a Chrome trace for slices that Perfetto would drop: they overlap another one in their thread. */
 import assert from "node:assert/strict";
 
 interface Event {
@@ -13,7 +10,7 @@ interface Event {
   readonly dur: number;
 }
 
-/** Asserts that no two slices of a thread overlap; returns how many there are. */
+/** Asserts that no two slices of a thread overlap; returns the number of slices. */
 export function expectNoOverlap(trace: string): number {
   const { traceEvents } = JSON.parse(trace) as { traceEvents: Event[] };
   const slices = traceEvents.filter(({ ph }) => ph === "X");

@@ -85,7 +85,7 @@ test("chromeTrace: one process a rank, one thread a lane, times in microseconds"
   ]);
 });
 
-test("chromeTrace: messages that overlap on a link are on threads of their own, whatever their order; what touches shares one", () => {
+test("chromeTrace: messages that overlap on a link get different threads in any order; those that touch share one", () => {
   const trace = chromeTrace([
     span(0, "send", "all2all", 3, 0.3, 0.1),
     span(0, "send", "all2all", 3, 0.1, 0.25),
@@ -117,7 +117,7 @@ test("chromeTrace: messages that overlap on a link are on threads of their own, 
   );
 });
 
-test("chromeTrace of random spans: every span is there, and none overlaps another of its thread", () => {
+test("chromeTrace of random spans has every span, and no two overlap in a thread", () => {
   let state = 1;
   const random = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
   const spans = Array.from(
@@ -135,11 +135,11 @@ test("chromeTrace of random spans: every span is there, and none overlaps anothe
   assert.equal(expectNoOverlap(chromeTrace(spans, "")), 3000);
 });
 
-test("chromeTrace of no span is a trace without events", () => {
+test("chromeTrace of no spans is a trace without events", () => {
   assert.deepEqual(JSON.parse(chromeTrace([], "none")).traceEvents, []);
 });
 
-test("timesOf: by kind, of the rank that spent most on it; transfers on the link's lanes are not waiting", () => {
+test("timesOf: by kind, from the rank that spent most on it; transfers on the link's lanes don't count as waiting", () => {
   const times = timesOf([
     span(0, "device", "attend", 0, 0, 2),
     span(0, "device", "attend", 1, 2, 3),
@@ -172,7 +172,7 @@ test("timesOf: by kind, of the rank that spent most on it; transfers on the link
   });
 });
 
-test("timesOf of no span: nothing but the total", () => {
+test("timesOf of no spans has only the total", () => {
   assert.deepEqual(timesOf([], 1.5), {
     compile: 0,
     barrier: 0,
@@ -185,7 +185,7 @@ test("timesOf of no span: nothing but the total", () => {
   });
 });
 
-test("a Recorder's spans count from the run's origin, and tell who watches what begins", () => {
+test("a Recorder's spans count from the run's origin, and onBegin reports each beginning", () => {
   const begun: [Kind, number][] = [];
   const recorder = new Recorder(3, 1000);
   recorder.onBegin = (kind, hop) => begun.push([kind, hop]);
@@ -207,6 +207,6 @@ test("a Recorder's spans count from the run's origin, and tell who watches what 
   });
   assert.equal(Object.hasOwn(send, "peer"), false);
   assert.ok(send.duration >= 0 && send.duration < 5);
-  // Seconds on a clock of the whole machine, so that workers' spans fit together.
+  // The clock is the machine's, so that spans of different workers fit together.
   assert.ok(Math.abs(start - Date.now() / 1000) < 5);
 });
