@@ -1,6 +1,6 @@
 /** Names or files on the command line as the planner's models, clusters and disturbances. */
 import { InputError } from "../errors.ts";
-import { type Cluster, clusterFromJson, findCluster } from "../plan/clusters.ts";
+import { clusterFromJson, type ClusterSpec, findCluster } from "../plan/clusters.ts";
 import { modelFromConfig } from "../plan/hf-config.ts";
 import type { Disturbance } from "../plan/layer.ts";
 import { findModel, type Model } from "../plan/models.ts";
@@ -12,7 +12,7 @@ export async function modelOption(text: string): Promise<Model> {
 }
 
 /** `--cluster`: a known name, or the path of a JSON file. */
-export async function clusterOption(text: string): Promise<Cluster> {
+export async function clusterOption(text: string): Promise<ClusterSpec> {
   return isPath(text) ? clusterFromJson(await json("--cluster", text), text) : findCluster(text);
 }
 

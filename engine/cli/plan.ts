@@ -2,7 +2,8 @@
 import { InputError } from "../errors.ts";
 import { gemmFlops } from "../plan/flops.ts";
 import { type Model, weightCount } from "../plan/models.ts";
-import { type Plan, plan as planned, type PlanInput } from "../plan/plan.ts";
+import { type Plan, plan as planned } from "../plan/plan.ts";
+import type { PlanInput } from "../plan/plan-input.ts";
 import { MOST_GPUS, type Sweep, sweep } from "../plan/sweep.ts";
 import { EVERY_RANK_UP_TO } from "../plan/work.ts";
 import { bytesText, flopsText, percentText, secondsText } from "../policy/units.ts";

@@ -1,4 +1,4 @@
-/** Accelerators as data: datasheet peaks, memory and the links between the GPUs of a host. */
+/** Accelerators as data: datasheet peaks, memory, and the links between the GPUs of a host. */
 import { InputError } from "../errors.ts";
 
 /** Datasheet figures of one GPU. Rates are dense (no sparsity). */
@@ -9,13 +9,13 @@ export interface Accelerator {
   readonly bf16: number;
   /** FP8 tensor-core peak, FLOP/s. */
   readonly fp8: number;
-  /** HBM, bytes. */
+  /** HBM size, bytes. */
   readonly memory: number;
-  /** HBM, bytes/s. */
+  /** HBM bandwidth, bytes/s. */
   readonly memoryRate: number;
-  /** Streaming multiprocessors (compute units): how many matrix tiles run at once. */
+  /** Streaming multiprocessors (compute units): the number of matrix tiles that run at once. */
   readonly units: number;
-  /** To the other GPUs of the host, bytes/s one way. */
+  /** Link to the other GPUs of the host, bytes/s one way. */
   readonly hostLink: number;
   readonly source: string;
 }
@@ -26,7 +26,7 @@ export const ACCELERATORS: readonly Accelerator[] = [
     name: "h100-hbm2e",
     label: "H100 96 GB HBM2e, 500 W (the paper's)",
     bf16: 800e12,
-    // Not in the paper: twice the bf16 peak, as in every H100.
+    // The paper doesn't give it. Every H100 has twice the bf16 peak.
     fp8: 1600e12,
     memory: 96e9,
     memoryRate: 2.4e12,
@@ -75,18 +75,18 @@ export const ACCELERATORS: readonly Accelerator[] = [
     memory: 192e9,
     memoryRate: 5.3e12,
     units: 304,
-    // Seven Infinity Fabric links of 64 GB/s each way.
+    // Seven Infinity Fabric links, each with 64 GB/s one way.
     hostLink: 448e9,
     source: "https://www.amd.com/en/products/accelerators/instinct/mi300/mi300x.html",
   },
 ];
 
-/** The accelerator of that name. Errors: InputError listing the names there are. */
+/** The accelerator of that name. Errors: InputError with the known names. */
 export function findAccelerator(name: string): Accelerator {
   const found = ACCELERATORS.find((a) => a.name === name.toLowerCase());
   if (found === undefined) {
     throw new InputError(
-      `unknown accelerator ${JSON.stringify(name)}; there are ${ACCELERATORS.map((a) => a.name).join(", ")}`,
+      `accelerator: found ${JSON.stringify(name)}, expected one of ${ACCELERATORS.map((a) => a.name).join(", ")}`,
     );
   }
   return found;

@@ -1,21 +1,21 @@
-/** Clusters: hosts of equal GPUs on a fabric, the well-known ones by name and one's own from JSON. */
+/** Clusters as data: hosts of equal GPUs on a fabric. Some are known by name; users give their own as JSON. */
 import { InputError } from "../errors.ts";
 import { type Accelerator, findAccelerator } from "./accelerators.ts";
 import { type Fabric, findFabric } from "./fabrics.ts";
 
-/** What a plan runs on. */
-export interface Cluster {
+/** The hardware that a plan is for. (A `Cluster` of engine/cluster runs; this one is described.) */
+export interface ClusterSpec {
   readonly name: string;
   readonly accelerator: Accelerator;
   readonly gpusPerHost: number;
-  /** Ports of the fabric a host has; fewer than GPUs means that GPUs share a port, each getting its part. */
+  /** A host's ports to the fabric. If it has fewer ports than GPUs, GPUs share a port in equal parts. */
   readonly portsPerHost: number;
   readonly fabric: Fabric;
 }
 
-type Row = readonly [name: string, accelerator: string, fabric: string];
+type ClusterRow = readonly [name: string, accelerator: string, fabric: string];
 
-const ROWS: readonly Row[] = [
+const ROWS: readonly ClusterRow[] = [
   ["gtt", "h100-hbm2e", "gtt"],
   ["gti", "h100-hbm2e", "gti"],
   ["h100", "h100", "ndr"],
@@ -24,8 +24,8 @@ const ROWS: readonly Row[] = [
   ["mi300x", "mi300x", "ndr"],
 ];
 
-/** The clusters known by name: hosts of eight GPUs, a port each. */
-export const CLUSTERS: readonly Cluster[] = ROWS.map(([name, accelerator, fabric]) => ({
+/** The clusters known by name: hosts of eight GPUs, each with its port. */
+export const CLUSTERS: readonly ClusterSpec[] = ROWS.map(([name, accelerator, fabric]) => ({
   name,
   accelerator: findAccelerator(accelerator),
   gpusPerHost: 8,
@@ -33,12 +33,12 @@ export const CLUSTERS: readonly Cluster[] = ROWS.map(([name, accelerator, fabric
   fabric: findFabric(fabric),
 }));
 
-/** The cluster of that name. Errors: InputError listing the names there are. */
-export function findCluster(name: string): Cluster {
+/** The cluster of that name. Errors: InputError with the known names. */
+export function findCluster(name: string): ClusterSpec {
   const found = CLUSTERS.find((c) => c.name === name.toLowerCase());
   if (found === undefined) {
     throw new InputError(
-      `unknown cluster ${JSON.stringify(name)}; there are ${
+      `cluster: found ${JSON.stringify(name)}, expected one of ${
         CLUSTERS.map((c) => c.name).join(", ")
       }, or the path of a JSON file`,
     );
@@ -46,22 +46,22 @@ export function findCluster(name: string): Cluster {
   return found;
 }
 
-/** GPUs, or ports, of a host: the largest NVLink domain sold has 576. */
+/** The limit on GPUs, and on ports, of a host. The largest NVLink domain on sale has 576 GPUs. */
 const MOST_A_HOST = 1024;
 
 const ACCELERATOR_FIELDS = ["bf16", "memory", "memoryRate", "units", "hostLink"] as const;
 
 /**
- * One's own cluster, parsed JSON: `{accelerator, fabric, gpusPerHost?, portsPerHost?}`, where accelerator and fabric
- * are names or objects with the fields of {@link Accelerator} and {@link Fabric} (fp8 defaults to bf16: no gain).
- * Errors: InputError naming the field.
+ * A user's cluster from parsed JSON: `{accelerator, fabric, gpusPerHost?, portsPerHost?}`. accelerator and fabric are
+ * names, or objects with the fields of {@link Accelerator} and {@link Fabric}. fp8 defaults to the bf16 rate, so that
+ * FP8 gains nothing. Errors: InputError with the field's name.
  */
-export function clusterFromJson(json: unknown, name: string): Cluster {
+export function clusterFromJson(json: unknown, name: string): ClusterSpec {
   if (!isObject(json)) {
     throw new InputError(
-      `cluster ${name}: expected a JSON object {"accelerator", "fabric", "gpusPerHost"}, found ${
+      `cluster ${name}: found ${
         JSON.stringify(json)?.slice(0, 40)
-      }`,
+      }, expected a JSON object {"accelerator", "fabric", "gpusPerHost"}`,
     );
   }
   const gpusPerHost = json.gpusPerHost === undefined ? 8 : positive(json.gpusPerHost, "gpusPerHost", name);
@@ -88,7 +88,7 @@ function accelerator(json: unknown, cluster: string): Accelerator {
   if (typeof json === "string") return findAccelerator(json);
   if (!isObject(json)) {
     throw new InputError(
-      `cluster ${cluster}: accelerator: expected a name or an object, found ${JSON.stringify(json)}`,
+      `cluster ${cluster}: accelerator: found ${JSON.stringify(json) ?? "nothing"}, expected a name or an object`,
     );
   }
   const [bf16, memory, memoryRate, units, hostLink] = ACCELERATOR_FIELDS.map((field) =>
@@ -102,7 +102,9 @@ function accelerator(json: unknown, cluster: string): Accelerator {
 function fabric(json: unknown, cluster: string): Fabric {
   if (typeof json === "string") return findFabric(json);
   if (!isObject(json)) {
-    throw new InputError(`cluster ${cluster}: fabric: expected a name or an object, found ${JSON.stringify(json)}`);
+    throw new InputError(
+      `cluster ${cluster}: fabric: found ${JSON.stringify(json) ?? "nothing"}, expected a name or an object`,
+    );
   }
   const name = typeof json.name === "string" ? json.name : "custom";
   return {

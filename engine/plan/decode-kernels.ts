@@ -1,9 +1,9 @@
-/** The small kernels of a decode layer besides attention and the all-reduces: each costs a launch in the CUDA graph. */
+/** The small kernels of a decode layer, without attention and all-reduces. Each costs a launch in the CUDA graph. */
 import type { FfnPrecision } from "./models.ts";
 
 /**
- * A kernel of a layer; `fp8` ones exist only where the feed-forward weights are FP8. A count from the model's
- * structure, not a fit.
+ * The kernels of a layer. Those with `fp8` run only if the feed-forward weights are FP8. This is a count from the
+ * model's structure, not a fit.
  */
 export const DECODE_KERNELS: readonly { readonly name: string; readonly fp8?: true }[] = [
   { name: "norm" },
@@ -23,7 +23,7 @@ export const DECODE_KERNELS: readonly { readonly name: string; readonly fp8?: tr
   { name: "add residual" },
 ];
 
-/** How many small kernels a decode layer launches. */
+/** The number of small kernels that a decode layer launches. */
 export function decodeKernels(ffn: FfnPrecision): number {
   return DECODE_KERNELS.filter((k) => k.fp8 === undefined || ffn === "fp8").length;
 }

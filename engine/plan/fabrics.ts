@@ -1,18 +1,15 @@
-/** Fabrics between hosts as data: line rate a GPU, and what is known to be achieved. */
+/** Fabrics between hosts as data: the line rate of a GPU's port, and the achieved rate if somebody measured it. */
 import { InputError } from "../errors.ts";
 
-/** The network between hosts, seen by one GPU. Bytes/s one way, seconds. */
+/** The network between hosts as one GPU sees it. Rates in bytes/s one way, times in seconds. */
 export interface Fabric {
   readonly name: string;
   readonly label: string;
   /** Line rate of the port. */
   readonly line: number;
-  /**
-   * What one rank's traffic was measured to reach, where it was; otherwise the planner's share of the line rate is
-   * used.
-   */
+  /** The measured rate of one rank's traffic. Without it, the planner takes its share of the line rate. */
   readonly achieved?: number;
-  /** Of one message; otherwise the planner's message latency. */
+  /** Latency of one message. Without it, the planner takes its own message latency. */
   readonly latency?: number;
   readonly source: string;
 }
@@ -46,18 +43,20 @@ export const FABRICS: readonly Fabric[] = [
   },
 ];
 
-/** The fabric of that name. Errors: InputError listing the names there are. */
+/** The fabric of that name. Errors: InputError with the known names. */
 export function findFabric(name: string): Fabric {
   const found = FABRICS.find((f) => f.name === name.toLowerCase());
   if (found === undefined) {
-    throw new InputError(`unknown fabric ${JSON.stringify(name)}; there are ${FABRICS.map((f) => f.name).join(", ")}`);
+    throw new InputError(
+      `fabric: found ${JSON.stringify(name)}, expected one of ${FABRICS.map((f) => f.name).join(", ")}`,
+    );
   }
   return found;
 }
 
 /**
- * The share of a host link's rate that collectives reach: 370 of NVLink 4's 450 GB/s, the rest being protocol overhead
- * (an NCCL maintainer: https://github.com/NVIDIA/nccl-tests/issues/212). NVLink SHARP's all-reduce does better; it is
- * not assumed.
+ * The share of a host link's rate that collectives reach: 370 of NVLink 4's 450 GB/s. The rest is protocol overhead,
+ * according to an NCCL maintainer (https://github.com/NVIDIA/nccl-tests/issues/212). NVLink SHARP's all-reduce does
+ * better; we don't assume it.
  */
 export const HOST_LINK_SHARE = 370 / 450;

@@ -1,14 +1,11 @@
-/**
- * What a config.json says that the planner does not know: refused by the field's name, or noted where the plan holds
- * without it.
- */
+/** Fields of a config.json that the planner doesn't know. Some refuse the model; for others the plan has a note. */
 import { InputError } from "../errors.ts";
 
 type Config = Readonly<Record<string, unknown>>;
 
 /**
- * Fields that mean another architecture, by name, and what they mean. Families name the same thing differently, so
- * these are patterns.
+ * Fields that mean another architecture, and what they mean. These are patterns, because families use different names
+ * for the same thing. A number counts only if it is more than `above`.
  */
 const UNPLANNED: readonly { readonly field: RegExp; readonly above: number; readonly means: string }[] = [
   { field: /expert/, above: 1, means: "a mixture of experts" },
@@ -42,35 +39,45 @@ const UNPLANNED: readonly { readonly field: RegExp; readonly above: number; read
   { field: /^(attention_window|window_size|local_attention)$/, above: 0, means: "windows of attention" },
 ];
 
-/** Layer types by which attention sees all tokens; a pattern of others is refused. */
+/** Layer types whose attention sees all tokens. We refuse any type in neither set. */
 const FULL = new Set(["full_attention", "attention", "global_attention", "global"]);
-/** Layer types whose attention sees a window; planned where the context fits it. */
+/** Layer types whose attention sees a window. We plan them if the context fits the window. */
 const WINDOWED = new Set(["sliding_attention", "chunked_attention", "local_attention", "local"]);
-/** Parts of a config that say nothing of the layers' architecture. */
+/** Parts of a config that don't describe the layers' architecture. */
 const APART =
   /^(quantization_config|vision_config|audio_config|rope_scaling|rope_parameters|task_specific_params|generation_config|auto_map)$/;
-/** Fields that change a layer by a little that the planner leaves out, when they say something. */
+/** Fields with a small effect that the planner leaves out, with a note. */
 const LEFT_OUT: readonly (readonly [field: string, what: string])[] = [
-  ["attn_logit_softcapping", "the cap on scores is left out"],
-  ["alibi", "its bias on scores is left out"],
-  ["parallel_attn", "attention and feed-forward side by side are planned one after the other"],
-  ["use_parallel_residual", "attention and feed-forward side by side are planned one after the other"],
-  ["num_nextn_predict_layers", "layers that predict further tokens are left out"],
-  ["vision_config", "only the text model is planned"],
-  ["audio_config", "only the text model is planned"],
+  ["attn_logit_softcapping", "the planner leaves out the cap on scores"],
+  ["alibi", "the planner leaves out its bias on scores"],
+  ["parallel_attn", "the planner runs attention and feed-forward one after the other, not side by side"],
+  ["use_parallel_residual", "the planner runs attention and feed-forward one after the other, not side by side"],
+  ["num_nextn_predict_layers", "the planner leaves out layers that predict further tokens"],
+  ["vision_config", "the planner plans only the text model"],
+  ["audio_config", "the planner plans only the text model"],
 ];
 
-/** Families whose layers are no softmax attention over a cache, or none that fields tell of. */
+/** Families whose layers are not softmax attention over a cache, or whose fields don't show what they are. */
 const OTHER_FAMILIES = /rwkv|mamba|diffllama|retnet|hyena|jamba|griffin/i;
-/** Fields that say how attention is shaped, and are read or say nothing new. */
-const READ_FIELDS =
-  /^(num_)?(hidden_)?layers$|^n_layers?$|^num_hidden_layers$|layer_?norm|norm|attention_(bias|dropout|multiplier|probs_dropout_prob)|attn_(bias|pdrop|dropout|implementation|logit_softcapping)|_attn_implementation|^(use_)?sliding_window|^max_window_layers$|^attention_chunk_size$|^local_attention_window$|layer_types?$|^(initial|final)|parallel_attn|num_attention_heads|query_pre_attn_scalar|num_nextn_predict_layers|layerdrop|pretraining/;
+/** Fields of attention and layers that the planner reads, or that tell it nothing new. */
+const READ_FIELDS = new RegExp(
+  [
+    /^(num_)?(hidden_)?layers$|^n_layers?$|^num_hidden_layers$/,
+    /layer_?norm|norm/,
+    /attention_(bias|dropout|multiplier|probs_dropout_prob)/,
+    /attn_(bias|pdrop|dropout|implementation|logit_softcapping)|_attn_implementation/,
+    /^(use_)?sliding_window|^max_window_layers$|^attention_chunk_size$|^local_attention_window$/,
+    /layer_types?$|^(initial|final)|parallel_attn/,
+    /num_attention_heads|query_pre_attn_scalar|num_nextn_predict_layers|layerdrop|pretraining/,
+  ].map(({ source }) => source).join("|"),
+);
 
-/** Throws InputError, naming the field, for what no plan of a dense model with full attention would be right for. */
+/** Throws an InputError with the field's name if a plan of a dense model with full attention would be wrong. */
 export function refuseUnplanned(config: Config, name: string, path = ""): void {
   const refuse = (field: string, said: string, means: string): never => {
     throw new InputError(
-      `model ${name}: ${path}${field} = ${said} means ${means}; the planner knows dense models with grouped-query attention only`,
+      `model ${name}: ${path}${field} = ${said} means ${means}; ` +
+        "the planner knows only dense models with grouped-query attention",
     );
   };
   if (OTHER_FAMILIES.test(String(config.model_type))) {
@@ -84,11 +91,11 @@ export function refuseUnplanned(config: Config, name: string, path = ""): void {
     typeof config.v_head_dim === "number" && typeof config.head_dim === "number" &&
     config.v_head_dim !== config.head_dim
   ) {
-    refuse("v_head_dim", show(config.v_head_dim), "values of another head size than keys");
+    refuse("v_head_dim", show(config.v_head_dim), "a different head size for values than for keys");
   }
   for (const [field, value] of Object.entries(config)) {
     const unplanned = UNPLANNED.find((row) => row.field.test(field) && says(value, row.above));
-    if (unplanned !== undefined && !(Array.isArray(value) && unplanned.means.startsWith("sizes") && even(value))) {
+    if (unplanned !== undefined && !(Array.isArray(value) && unplanned.means.startsWith("sizes") && allEqual(value))) {
       refuse(field, show(value), unplanned.means);
     }
     if (
@@ -100,14 +107,18 @@ export function refuseUnplanned(config: Config, name: string, path = ""): void {
     if (/layer_types?$|^layers_block_type$|^block_types$|^layer_pattern$/.test(field) && Array.isArray(value)) {
       const other = value.find((type) => !FULL.has(String(type)) && !WINDOWED.has(String(type)));
       if (other !== undefined) {
-        refuse(field, show(value), `layers of ${JSON.stringify(other)}, which is no softmax attention over the cache`);
+        refuse(
+          field,
+          show(value),
+          `layers of ${JSON.stringify(other)}, which are not softmax attention over the cache`,
+        );
       }
     }
     if (isConfig(value) && !APART.test(field) && path.length < 40) refuseUnplanned(value, name, `${path}${field}.`);
   }
 }
 
-/** Tokens beyond which some layers don't see the whole context, and the field that says so. */
+/** The longest context that every layer sees whole, and the field that limits it. Undefined if there is no limit. */
 export function windowOf(
   config: Config,
   name: string,
@@ -127,24 +138,24 @@ export function windowOf(
     throw new InputError(
       `model ${name}: layer_types = ${
         show(types)
-      } means windows of attention, and no sliding_window or attention_chunk_size says how long; give it`,
+      } means windows of attention, but the config has no sliding_window or attention_chunk_size; add one`,
     );
   }
   return sizes.sort((a, b) => a.tokens - b.tokens)[0];
 }
 
-/** Notes on fields of attention and layers that the planner does not know, and so leaves out. */
+/** Notes on fields of attention and layers that the planner doesn't know and so leaves out. */
 export function unread(config: Config): string[] {
   const known = new Set(LEFT_OUT.map(([field]) => field));
   return Object.entries(config).flatMap(([field, value]) =>
     /attn|attention|window|sparse|layer|gate/.test(field) && !READ_FIELDS.test(field) && !known.has(field) &&
       says(value, 0)
-      ? [`${field} ${show(value)}: not known to the planner, and left out`]
+      ? [`${field} ${show(value)}: the planner doesn't know it and leaves it out`]
       : []
   );
 }
 
-/** Notes on fields that depart from a dense layer by a little, which the plan leaves out. */
+/** Notes on fields with a small effect that the plan leaves out. */
 export function leftOut(config: Config): string[] {
   return LEFT_OUT.flatMap((
     [field, what],
@@ -154,7 +165,7 @@ export function leftOut(config: Config): string[] {
   );
 }
 
-/** Whether a field says something: a number above `above`, true, a text, or a list or object that is not empty. */
+/** Whether a field is set: a number above `above`, true, or a text, list or object that is not empty. */
 function says(value: unknown, above: number): boolean {
   if (typeof value === "number") return value > above;
   if (Array.isArray(value)) return value.length > 0;
@@ -163,7 +174,7 @@ function says(value: unknown, above: number): boolean {
     : value === true || (typeof value === "string" && value !== "");
 }
 
-function even(values: readonly unknown[]): boolean {
+function allEqual(values: readonly unknown[]): boolean {
   return values.every((value) => typeof value === "number" && value === values[0]);
 }
 

@@ -1,10 +1,10 @@
 /**
- * Time of the matrix products of a layer on one GPU: tiles in waves over the machine, never faster than reading the
+ * The time of a layer's matrix products on one GPU: tiles in waves over the machine, but never faster than reading the
  * weights.
  */
 import type { GpuHeads } from "./heads.ts";
 import type { FfnPrecision, Model } from "./models.ts";
-import type { Rates } from "./rates.ts";
+import type { GpuRates } from "./rates.ts";
 
 /** One product `[rows, inner] x [inner, outer]` of a layer on one GPU. */
 export interface Product {
@@ -14,11 +14,11 @@ export interface Product {
   readonly precision: FfnPrecision;
 }
 
-/** Tensor-core kernels come in these heights; short inputs take a short tile (operands swapped below 64 rows). */
+/** The heights of tensor-core kernels. Short inputs take a short tile (with swapped operands below 64 rows). */
 const TILE_ROWS = [16, 32, 64, 128] as const;
 const TILE_COLUMNS = 128;
 
-/** The four products of a layer on one GPU. Replicated KV heads are projected on every GPU that holds them. */
+/** The four products of a layer on one GPU. Every GPU that holds a replicated KV head projects it. */
 export function products(m: Model, heads: GpuHeads, tp: number, ffn: FfnPrecision): readonly Product[] {
   const inner = Math.ceil(m.ffn / tp);
   return [
@@ -45,11 +45,11 @@ export function bytesOf(precision: FfnPrecision): number {
 }
 
 /**
- * Seconds of one product: `max(tiles in whole waves x tile FLOPs / rate, weight bytes / HBM rate)`. A tile is 128 x 128
- * and the machine runs `units` of them at a time, so that few rows waste part of the last wave; products of less than a
- * tile of rows (decode) split the inner dimension and waste nothing.
+ * Seconds of one product: `max(tiles in whole waves x tile FLOPs / rate, weight bytes / HBM rate)`. A tile is 128 x
+ * 128, and the machine runs `units` of them at a time, so few rows waste part of the last wave. Products with less than
+ * a tile of rows (decode) split the inner dimension and waste nothing.
  */
-export function productTime(p: Product, rows: number, rates: Rates): number {
+export function productTime(p: Product, rows: number, rates: GpuRates): number {
   if (rows === 0) return 0;
   const height = TILE_ROWS.find((h) => h >= rows) ?? TILE_ROWS[TILE_ROWS.length - 1];
   const tiles = Math.ceil(rows / height) * Math.ceil(p.outer / TILE_COLUMNS);

@@ -1,27 +1,24 @@
-/** How a model's heads fall to the GPUs of a tensor-parallel group, and which group sizes are possible. */
+/** Splits a model's heads over the GPUs of a tensor-parallel group, and knows the possible group sizes. */
 import { InputError } from "../errors.ts";
 import type { Model } from "./models.ts";
 
 /** Heads of one GPU. */
 export interface GpuHeads {
   readonly queries: number;
-  /** At least 1: beyond N_KV GPUs each KV head is replicated over TP / N_KV of them (section 1.3). */
+  /** At least 1. Beyond N_KV GPUs, each KV head is replicated over TP / N_KV of them (section 1.3). */
   readonly kv: number;
   /** GPUs that hold the same KV head. */
   readonly replicas: number;
 }
 
-/**
- * Heads a GPU at tensor parallelism `tp`. Errors: InputError when tp does not divide the heads or does not fit the KV
- * heads.
- */
+/** The heads of one GPU at tensor parallelism `tp`. Errors: InputError if tp does not fit the query or KV heads. */
 export function headsPerGpu(m: Model, tp: number): GpuHeads {
   const why = refusal(m, tp);
   if (why !== undefined) throw new InputError(why);
   return { queries: m.heads / tp, kv: Math.max(1, m.kvHeads / tp), replicas: Math.max(1, tp / m.kvHeads) };
 }
 
-/** Why `tp` cannot split this model, or undefined when it can. */
+/** Why `tp` cannot split this model, or undefined if it can. */
 export function refusal(m: Model, tp: number): string | undefined {
   if (!Number.isInteger(tp) || tp < 1) return `tp: found ${tp}, expected a whole number of at least 1`;
   if (m.heads % tp !== 0) return `tp ${tp} does not divide the ${m.heads} query heads of ${m.name}; ${possible(m)} do`;
@@ -33,7 +30,7 @@ export function refusal(m: Model, tp: number): string | undefined {
   return undefined;
 }
 
-/** Sizes of a tensor-parallel group that split the model's heads evenly, ascending. */
+/** The sizes of a tensor-parallel group that split the model's heads evenly, ascending. */
 export function tpSizes(m: Model, largest = m.heads): number[] {
   return Array.from({ length: largest }, (_, i) => i + 1).filter((tp) =>
     m.heads % tp === 0 && (m.kvHeads % tp === 0 || tp % m.kvHeads === 0)

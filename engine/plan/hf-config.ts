@@ -1,9 +1,9 @@
-/** Any Hugging Face config.json of a dense decoder-only transformer as a model. */
+/** Reads the Hugging Face config.json of a dense decoder-only transformer as a model. */
 import { InputError } from "../errors.ts";
 import { leftOut, refuseUnplanned, unread, windowOf } from "./features.ts";
 import type { FfnPrecision, Model } from "./models.ts";
 
-/** Names that a size has in configs of different families. */
+/** The names of each size in the configs of different families. */
 const FIELDS = {
   layers: ["num_hidden_layers", "n_layer", "num_layers"],
   width: ["hidden_size", "n_embd", "d_model"],
@@ -12,7 +12,7 @@ const FIELDS = {
   vocabulary: ["vocab_size"],
 } as const;
 
-/** Largest size of a config: no model has a larger layer, head count or vocabulary. */
+/** The largest size in a config. No model has a larger layer, head count or vocabulary. */
 const MOST = 2 ** 24;
 
 /** Families whose feed-forward layer has no gate. */
@@ -29,9 +29,9 @@ const UNGATED: readonly string[] = [
   "gpt_bigcode",
   "nemotron",
 ];
-/** Activations of layers without a gate; a family that is not known and has one of them may be either. */
+/** Activations of layers without a gate. An unknown family with one of them may have a gate or not. */
 const PLAIN_ACTIVATIONS: readonly string[] = ["relu", "relu2", "gelu", "gelu_new", "gelu_fast", "quick_gelu"];
-/** Families with a gate whose activation doesn't show it. */
+/** Families with a gate, although their activation doesn't show it. */
 const GATED: readonly string[] = [
   "gemma",
   "gemma2",
@@ -43,7 +43,7 @@ const GATED: readonly string[] = [
   "glm",
   "glm4",
 ];
-/** Families whose output head shares the embedding's weights unless the config says otherwise. */
+/** Families whose output head shares the embedding's weights, unless the config says otherwise. */
 const TIED: readonly string[] = [
   "gpt2",
   "gemma",
@@ -59,16 +59,16 @@ const TIED: readonly string[] = [
 ];
 
 /**
- * Reads a parsed config.json (its `text_config` when it has one). Without `num_key_value_heads` every query head has
- * its own KV head, as in transformers. Errors: InputError naming the fields that are missing, or why the architecture
- * is not planned.
+ * Reads a parsed config.json, or its `text_config` if it has one. Without `num_key_value_heads`, every query head has
+ * its own KV head, as in transformers. Errors: InputError with the missing fields, or with the reason that the planner
+ * can't plan the architecture.
  */
 export function modelFromConfig(config: unknown, name: string): Model {
   if (!isObject(config)) {
     throw new InputError(
-      `model ${name}: expected a JSON object (a Hugging Face config.json), found ${
+      `model ${name}: found ${
         JSON.stringify(config)?.slice(0, 40)
-      }`,
+      }, expected a JSON object (a Hugging Face config.json)`,
     );
   }
   const text = isObject(config.text_config) ? { ...config, ...config.text_config } : config;
@@ -90,7 +90,7 @@ export function modelFromConfig(config: unknown, name: string): Model {
       }`,
     );
   }
-  // The first Qwen counts both halves of its gated layer.
+  // The first Qwen counts both halves of its gated layer in intermediate_size.
   if (family === "qwen") sizes.ffn = sizes.ffn! / 2;
   const { layers, width, heads, ffn, vocabulary } = sizes as Record<keyof typeof FIELDS, number>;
   const kvHeads = kvHeadsOf(text, heads, name);
@@ -102,7 +102,8 @@ export function modelFromConfig(config: unknown, name: string): Model {
   const headDim = typeof text.head_dim === "number" ? whole(text.head_dim, "head_dim", name) : width / heads;
   if (!Number.isInteger(headDim)) {
     throw new InputError(
-      `model ${name}: there is no head_dim, and hidden_size ${width} is not a multiple of num_attention_heads ${heads}`,
+      `model ${name}: the config has no head_dim, and hidden_size ${width} is not a multiple of ` +
+        `num_attention_heads ${heads}`,
     );
   }
   const plain = [text.hidden_act, text.activation_function, text.hidden_activation].find((act) =>
@@ -121,7 +122,7 @@ export function modelFromConfig(config: unknown, name: string): Model {
   const notes: string[] = [
     ...(window === undefined
       ? []
-      : [`${window.field} is planned as full attention, which it is for up to ${window.tokens} tokens`]),
+      : [`${window.field}: planned as full attention, which is right for up to ${window.tokens} tokens`]),
     ...leftOut(text),
     ...unread(text),
   ];
@@ -146,8 +147,8 @@ export function modelFromConfig(config: unknown, name: string): Model {
 }
 
 /**
- * Without a number every head has its own, as in transformers; falcon counts them in num_kv_heads, where its decoder is
- * the newer one.
+ * The number of KV heads. Without one, every query head has its own KV head, as in transformers. Falcon counts them in
+ * num_kv_heads, but only in its newer decoder.
  */
 function kvHeadsOf(text: Record<string, unknown>, heads: number, name: string): number {
   for (
@@ -175,10 +176,10 @@ function ffnPrecision(quantization: unknown): { precision: FfnPrecision; note?: 
   if (/fp8/.test(method) || float8) {
     return {
       precision: "fp8",
-      note: `quantization_config ${JSON.stringify(method)} is planned as fp8 feed-forward weights, all else in bf16`,
+      note: `quantization_config ${JSON.stringify(method)}: planned as fp8 feed-forward weights, with all else in bf16`,
     };
   }
-  return { precision: "bf16", note: `quantization_config ${JSON.stringify(method)} is planned as bf16` };
+  return { precision: "bf16", note: `quantization_config ${JSON.stringify(method)}: planned as bf16` };
 }
 
 function whole(value: number, field: string, name: string): number {

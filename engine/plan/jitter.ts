@@ -1,9 +1,9 @@
 /**
- * Repeatable noise: a factor for each (seed, rank, hop, what) by an integer hash, so that a plan with jitter is the
- * same every time.
+ * Repeatable noise: an integer hash gives a factor for each (seed, rank, hop, what), so a plan with jitter is the same
+ * every time.
  */
 
-/** A factor in `1 - amplitude .. 1 + amplitude`, uniform. `what` tells compute (0) from transfers (1). */
+/** A uniform factor in `1 - amplitude .. 1 + amplitude`. `what` is 0 for compute and 1 for transfers. */
 export function jitterFactor(seed: number, amplitude: number, rank: number, hop: number, what: 0 | 1): number {
   if (amplitude === 0) return 1;
   const bits = mix(mix(mix(seed >>> 0) ^ (rank + 0x9e3779b9)) ^ (hop * 2 + what));

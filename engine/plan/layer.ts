@@ -1,59 +1,59 @@
-/** One layer of a step on the simulated cluster, with what comes before and after its ring. */
+/** Simulates one layer of a step: its ring, and the work before and after it. */
 import type { Variant } from "../ring/contract.ts";
 import type { Span } from "../trace/span.ts";
 import { allReduceTime } from "./collectives.ts";
 import { decodeKernels } from "./decode-kernels.ts";
-import { productFlops, products, productTime } from "./gemm.ts";
+import { type Product, productFlops, products, productTime } from "./gemm.ts";
 import { jitterFactor } from "./jitter.ts";
 import type { FfnPrecision } from "./models.ts";
 import { simulateRing } from "./simulate.ts";
 import { activations } from "./traffic.ts";
-import { EVERY_RANK_UP_TO, ringShape, type Step } from "./work.ts";
+import { EVERY_RANK_UP_TO, type PlacedStep, ringShape } from "./work.ts";
 
-/** Departures from a perfect cluster; the same every time. */
+/** Departures from a perfect cluster. They repeat exactly. */
 export interface Disturbance {
-  /** Ranks that compute slower, by how many times. */
+  /** Slow ranks: rank k computes this many times slower. */
   readonly slow?: ReadonlyMap<number, number>;
   /** Noise on every attention and transfer: uniform in `1 - amplitude .. 1 + amplitude`. */
   readonly jitter?: { readonly seed: number; readonly amplitude: number };
 }
 
-/** What one layer is asked for. */
+/** The layer to simulate. */
 export interface LayerInput {
-  readonly step: Step;
+  readonly step: PlacedStep;
   readonly variant: Variant;
   readonly ffn: FfnPrecision;
-  /** Prefill against a persistent KV cache: the layer carries the parameter `cacheOverhead`. */
+  /** Prefill against a persistent KV cache: adds the parameter `cacheOverhead`. */
   readonly persistent: boolean;
   readonly disturbance?: Disturbance;
-  /** Simulate every rank whatever their number. */
+  /** Simulate every rank, however many there are. */
   readonly everyRank?: boolean;
   readonly onSpan?: (span: Span) => void;
   readonly signal?: AbortSignal;
 }
 
-/** Seconds by kind; they sum to the step. */
+/** Seconds by kind. Their sum is the time of the step. */
 export interface Breakdown {
   readonly gemm: number;
   /** Attention with its merges. */
   readonly attention: number;
-  /** Ring communication that attention does not hide. */
+  /** Exposed communication of the ring: transfers that attention does not hide. */
   readonly exposed: number;
   readonly all2all: number;
   readonly allreduce: number;
-  /** Host work of ring steps and of the persistent cache, launches of decode kernels. */
+  /** Host work of ring steps and of the persistent cache, and launches of decode kernels. */
   readonly launch: number;
 }
 
-/** One layer's time, of the rank that is last. */
+/** One layer's time, taken from the last rank to finish. */
 export interface Layer {
   readonly seconds: number;
   readonly breakdown: Breakdown;
-  /** "every rank" was simulated, or "one rank for all". */
+  /** Whether the simulation ran every rank, or one rank that stands for all. */
   readonly simulated: "every rank" | "one rank for all";
   /**
-   * Bytes of a ring message and of all parcels that a rank sends; seconds of one transfer, one All2All, one attention
-   * call (of rank 0 to its own keys).
+   * Bytes of a ring message and of all parcels that a rank sends. Seconds of one transfer, one All2All, and one
+   * attention call (of rank 0 to its own keys).
    */
   readonly message: number;
   readonly parcels: number;
@@ -63,7 +63,7 @@ export interface Layer {
 }
 
 /** Simulates one layer. */
-export async function layer(input: LayerInput): Promise<Layer> {
+export async function simulateLayer(input: LayerInput): Promise<Layer> {
   const { step, disturbance } = input;
   const { model, rates, cp, tp } = step;
   const p = rates.parameters;
@@ -144,7 +144,7 @@ function slowestWire(wire: (from: number) => { readonly rate: number; readonly l
 
 interface Around {
   readonly cache: number;
-  readonly times: readonly { readonly product: Parameters<typeof productFlops>[0]; readonly seconds: number }[];
+  readonly times: readonly { readonly product: Product; readonly seconds: number }[];
   readonly rows: number;
   readonly allreduce: number;
   readonly bytes: number;
@@ -152,8 +152,8 @@ interface Around {
 }
 
 /**
- * Spans of what surrounds the ring on one rank: host work, QKV product; output product, all-reduce, feed-forward
- * products, all-reduce.
+ * The spans around the ring on one rank. Before it: host work and the QKV product. After it: the output product, an
+ * all-reduce, the feed-forward products, an all-reduce.
  */
 function around(onSpan: (span: Span) => void, rank: number, ringEnd: number, slowdown: number, a: Around): void {
   let at = 0;

@@ -1,20 +1,20 @@
-/** What a layout keeps in each GPU's memory, and how many tokens of KV cache are left room for. */
+/** What a layout keeps in each GPU's memory, and how many tokens of KV cache fit in the rest. */
 import type { Variant } from "../ring/contract.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { bytesOf } from "./gemm.ts";
 import { headsPerGpu } from "./heads.ts";
 import { attentionWeights, type FfnPrecision, ffnWeights, type Model, vocabularyWeights } from "./models.ts";
 
-/** Rows in a page of the KV cache; a sequence's rows on a rank are rounded up to whole pages. */
+/** Rows in a page of the KV cache. A sequence's rows on a rank fill whole pages. */
 export const PAGE_ROWS = 128;
 
 /**
- * Kept for the driver, the communication library and fragmentation, bytes a GPU. An assumption: the paper gives no
- * figure.
+ * Bytes of each GPU for the driver, the communication library and fragmentation. This is an assumption: the paper gives
+ * no figure.
  */
 export const RESERVE = 2e9;
 
-/** What memory depends on. */
+/** A layout and a step, as far as memory depends on them. */
 export interface MemoryInput {
   readonly model: Model;
   readonly tp: number;
@@ -23,12 +23,12 @@ export interface MemoryInput {
   /** Bytes of a KV element. */
   readonly kvBytes: number;
   readonly sequence: Sequence;
-  /** B sequences alike. */
+  /** B equal sequences. */
   readonly batch: number;
-  /** Cached tokens of a sequence on the fullest rank; default an even share. */
+  /** Cached tokens of a sequence on the fullest rank; default: an even share. */
   readonly cachedOnFullest?: number;
   readonly variant: Variant;
-  /** HBM of a GPU, bytes. */
+  /** HBM size of a GPU, bytes. */
   readonly capacity: number;
 }
 
@@ -36,31 +36,31 @@ export interface MemoryInput {
 export interface Memory {
   readonly capacity: number;
   readonly weights: number;
-  /** KV cache of all sequences, in whole pages, replicated KV heads included. */
+  /** KV cache of all sequences in whole pages, with replicated KV heads. */
   readonly kv: number;
-  /** The part of `kv` that is the rest of last pages and uneven shards. */
+  /** The part of `kv` that holds no rows: the ends of last pages, and uneven shards. */
   readonly kvPadding: number;
-  /** Activations of one layer of this rank's rows. */
+  /** Activations of this rank's rows in one layer. */
   readonly activations: number;
-  /** The ring's buffers: the travelling message twice, and in pass-Q all partial results. */
+  /** The ring's buffers: the travelling message twice, and in pass-Q also all partial results. */
   readonly ring: number;
   readonly reserve: number;
   readonly total: number;
   readonly fits: boolean;
-  /** Tokens of KV cache that the whole CP group could hold with these weights, activations and buffers. */
+  /** Tokens of KV cache that the whole CP group can hold beside these weights, activations and buffers. */
   readonly kvCapacityTokens: number;
-  /** One sentence: what fits, or what does not and by how much. */
+  /** One sentence: whether it fits, and the sizes. */
   readonly summary: string;
 }
 
-/** Bytes of KV cache a token and GPU: `2 N_KV/TP D_H e layers`, at least one KV head a GPU. */
+/** Bytes of KV cache for one token on one GPU: `2 N_KV/TP D_H e layers`, with at least one KV head a GPU. */
 export function kvBytesPerToken(m: Model, tp: number, kvBytes: number): number {
   return 2 * headsPerGpu(m, tp).kv * m.headDim * kvBytes * m.layers;
 }
 
 /**
- * Bytes of weights a GPU: feed-forward in its precision, the rest in bf16, replicated KV projections counted. CP does
- * not split them (Table 2).
+ * Bytes of weights on one GPU: feed-forward in its precision and the rest in bf16, with replicated KV projections. CP
+ * does not split the weights (Table 2).
  */
 export function weightBytes(m: Model, tp: number, ffn: FfnPrecision): number {
   const { kv, replicas } = headsPerGpu(m, tp);
@@ -70,9 +70,9 @@ export function weightBytes(m: Model, tp: number, ffn: FfnPrecision): number {
 }
 
 /**
- * Bytes a row (token of a rank) at the peak of a layer, all bf16: residual, normed input and block output `3 D`; then
- * the larger of attention's Q, K, V and O and the feed-forward layer's inner activations (gate and up, and their
- * product).
+ * Bytes of one row (a token of a rank) at the peak of a layer, all in bf16. Residual, normed input and block output
+ * take `3 D`. On top comes the larger of two: attention's Q, K, V and O, or the feed-forward layer's inner activations
+ * (gate, up, and their product).
  */
 export function activationBytesPerRow(m: Model, tp: number): number {
   const heads = headsPerGpu(m, tp);

@@ -1,7 +1,7 @@
-/** Dense GQA models as data: what a plan needs to know of a transformer, and the well-known ones by name. */
+/** Dense GQA models as data: the sizes of a transformer that a plan needs, and the models known by name. */
 import { InputError } from "../errors.ts";
 
-/** Storage of the feed-forward weights: row-wise FP8 (one byte a weight) or bf16. All other weights are bf16. */
+/** How the feed-forward weights are stored: row-wise FP8 (one byte a weight) or bf16. Other weights are bf16. */
 export type FfnPrecision = "fp8" | "bf16";
 
 /** A dense decoder-only transformer with grouped-query attention. */
@@ -18,22 +18,22 @@ export interface Model {
   readonly headDim: number;
   /** Inner width of the feed-forward layer. */
   readonly ffn: number;
-  /** Matrices of the feed-forward layer: 3 when gated (gate, up, down), 2 when not. */
+  /** Matrices of the feed-forward layer: 3 with a gate (gate, up, down), 2 without. */
   readonly ffnMatrices: 2 | 3;
   readonly vocabulary: number;
   /** The output head shares the embedding's weights. */
   readonly tied: boolean;
-  /** How the feed-forward weights are stored unless a plan says otherwise. */
+  /** How the feed-forward weights are stored, unless a plan says otherwise. */
   readonly ffnPrecision: FfnPrecision;
-  /** Where the figures are from. */
+  /** The source of these figures. */
   readonly source: string;
-  /** What a plan of this model leaves out, each with the config's field. */
+  /** What a plan of this model leaves out, with the config's fields. */
   readonly notes: readonly string[];
-  /** Where some layers see a window of the context: planned up to that many tokens. */
+  /** Set if some layers see only a window of the context. The planner plans up to that many tokens. */
   readonly window?: { readonly tokens: number; readonly field: string };
 }
 
-type Row = readonly [
+type ModelRow = readonly [
   name: string,
   layers: number,
   width: number,
@@ -47,7 +47,7 @@ type Row = readonly [
 ];
 
 /** Sizes from each model's config.json on Hugging Face. */
-const ROWS: readonly Row[] = [
+const ROWS: readonly ModelRow[] = [
   ["llama3.2-1b", 16, 2048, 32, 8, 64, 8192, 128256, true, "meta-llama/Llama-3.2-1B"],
   ["llama3-8b", 32, 4096, 32, 8, 128, 14336, 128256, false, "meta-llama/Llama-3.1-8B"],
   ["llama3-70b", 80, 8192, 64, 8, 128, 28672, 128256, false, "meta-llama/Llama-3.1-70B"],
@@ -61,10 +61,7 @@ const ROWS: readonly Row[] = [
   ["qwen3-32b", 64, 5120, 64, 8, 128, 25600, 151936, false, "Qwen/Qwen3-32B"],
 ];
 
-/**
- * The models known by name. Llama 3 405B stores its feed-forward weights in FP8, as the paper ran it (Table 9); the
- * others in bf16.
- */
+/** The models known by name. Llama 3 405B stores its feed-forward weights in FP8, as in the paper (Table 9). */
 export const MODELS: readonly Model[] = ROWS.map((
   [name, layers, width, heads, kvHeads, headDim, ffn, vocabulary, tied, repository],
 ) => ({
@@ -83,12 +80,12 @@ export const MODELS: readonly Model[] = ROWS.map((
   notes: [],
 }));
 
-/** The model of that name. Errors: InputError listing the names there are. */
+/** The model of that name. Errors: InputError with the known names. */
 export function findModel(name: string): Model {
   const found = MODELS.find((m) => m.name === name.toLowerCase());
   if (found === undefined) {
     throw new InputError(
-      `unknown model ${JSON.stringify(name)}; there are ${
+      `model: found ${JSON.stringify(name)}, expected one of ${
         MODELS.map((m) => m.name).join(", ")
       }, or the path of a Hugging Face config.json`,
     );
@@ -111,7 +108,7 @@ export function vocabularyWeights(m: Model): number {
   return (m.tied ? 1 : 2) * m.vocabulary * m.width;
 }
 
-/** W, all weights (norms and biases left out: under a thousandth). */
+/** W, all weights except norms and biases, which are under a thousandth. */
 export function weightCount(m: Model): number {
   return m.layers * (attentionWeights(m) + ffnWeights(m)) + vocabularyWeights(m);
 }

@@ -1,13 +1,13 @@
 /**
- * The planner's eight physical parameters, each with the cells of the paper that fix it. Everything else is data or a
+ * The planner's eight calibrated parameters, each with the cells of the paper that fix it. Everything else is data or a
  * count.
  */
 
-/** Effective rates as shares of datasheet peaks, and overheads in seconds. */
-export interface Parameters {
-  /** Rate of bf16 tensor-core work (attention, bf16 matrix products) over the bf16 peak. */
+/** Achieved rates as shares of datasheet peaks, and overheads in seconds. */
+export interface PlanParameters {
+  /** Rate of bf16 tensor-core work (attention and bf16 matrix products), over the bf16 peak. */
   readonly tensorShare: number;
-  /** Rate of FP8 matrix products over the FP8 peak, with the element-wise kernels around them. */
+  /** Rate of FP8 matrix products with the element-wise kernels around them, over the FP8 peak. */
   readonly fp8Share: number;
   /** Rate of one ring transfer that runs beside attention, over the fabric's line rate. */
   readonly flowShare: number;
@@ -15,27 +15,27 @@ export interface Parameters {
   readonly allReduceShare: number;
   /** Seconds that a message takes before its bytes flow. */
   readonly messageLatency: number;
-  /** Seconds of host work that each ring step of a prefill (not captured in a CUDA graph) adds to a layer. */
+  /** Seconds of host work that each ring step of a prefill adds to a layer. (No CUDA graph captures a prefill.) */
   readonly hopOverhead: number;
-  /** Seconds that each layer of a prefill against a persistent KV cache adds. */
+  /** Seconds that a persistent KV cache adds to each layer of a prefill. */
   readonly cacheOverhead: number;
-  /** Seconds below which no small kernel goes: what a launch in a decode graph costs. */
+  /** The shortest time of a small kernel: the cost of a launch in a decode graph. */
   readonly kernelFloor: number;
 }
 
 /** Where a parameter comes from. */
 export interface Provenance {
-  readonly name: keyof Parameters;
+  readonly name: keyof PlanParameters;
   readonly unit: "share" | "s";
   readonly meaning: string;
-  /** Ids of the cells of the paper (engine/plan/paper) that it is calibrated on. */
+  /** Ids of the paper's cells (engine/plan/paper) that fix it. */
   readonly cells: readonly string[];
   readonly kind: "micro-measurement" | "end-to-end";
   readonly how: string;
 }
 
-/** Calibrated by engine/plan/paper/calibrate.ts, rounded to four digits; a test runs it again. */
-export const PARAMETERS: Parameters = {
+/** The results of engine/plan/paper/calibrate.ts, rounded to four digits. A test runs it again. */
+export const PARAMETERS: PlanParameters = {
   tensorShare: 0.6532,
   fp8Share: 0.4019,
   flowShare: 0.5296,
@@ -46,7 +46,7 @@ export const PARAMETERS: Parameters = {
   kernelFloor: 7.483e-6,
 };
 
-/** One row a parameter. */
+/** One row for each parameter. */
 export const PROVENANCE: readonly Provenance[] = [
   {
     name: "tensorShare",
@@ -54,8 +54,8 @@ export const PROVENANCE: readonly Provenance[] = [
     meaning: "attention and bf16 matrix products, over the bf16 peak",
     cells: ["headline.kernel", "t5.10.attn"],
     kind: "micro-measurement",
-    how:
-      "geometric mean of the 540 TFLOP/s kernel figure and the rate of Table 5's attention at a miss rate of 10 % (1608 µs), each less its launch",
+    how: "geometric mean of two rates, each without its launch: the 540 TFLOP/s kernel figure, " +
+      "and Table 5's attention at a miss rate of 10 % (1608 µs)",
   },
   {
     name: "fp8Share",
@@ -63,8 +63,7 @@ export const PROVENANCE: readonly Provenance[] = [
     meaning: "FP8 matrix products with the element-wise kernels around them, over the FP8 peak",
     cells: ["t7.cp1.ttft"],
     kind: "end-to-end",
-    how:
-      "what is left of CP1's TTFT of 42.010 s at 128K after attention, bf16 products and the all-reduce inside the host",
+    how: "the rest of CP1's TTFT of 42.010 s at 128K, without attention, bf16 products and the all-reduce in the host",
   },
   {
     name: "flowShare",
@@ -72,7 +71,7 @@ export const PROVENANCE: readonly Provenance[] = [
     meaning: "one ring transfer beside attention, over the line rate",
     cells: ["t5.2.5.kv.sendrecv", "t5.2.5.q.sendrecv", "t5.10.kv.sendrecv", "t5.10.q.sendrecv"],
     kind: "micro-measurement",
-    how: "geometric mean of the rates of Table 5's four SendRecv cells after the message latency",
+    how: "geometric mean of the rates of Table 5's four SendRecv cells, without the message latency",
   },
   {
     name: "allReduceShare",
@@ -80,15 +79,15 @@ export const PROVENANCE: readonly Provenance[] = [
     meaning: "a port's rate in an all-reduce between hosts, over that of a ring transfer",
     cells: ["t7.tp16.ttft"],
     kind: "end-to-end",
-    how: "what is left of TP16's TTFT of 29.917 s at 128K after compute, as bus bandwidth of a ring over eight rails",
+    how: "the rest of TP16's TTFT of 29.917 s at 128K without compute, as bus bandwidth of a ring over eight rails",
   },
   {
     name: "messageLatency",
     unit: "s",
-    meaning: "a message before its bytes flow",
+    meaning: "latency of a message before its bytes flow",
     cells: ["t8.128.cp4.sendrecv"],
     kind: "micro-measurement",
-    how: "a third of CP4's 105.7 µs of SendRecv in decode, whose three messages are of 4 kB",
+    how: "a third of CP4's 105.7 µs of SendRecv in decode, which are three messages of 4 kB",
   },
   {
     name: "hopOverhead",
@@ -96,24 +95,25 @@ export const PROVENANCE: readonly Provenance[] = [
     meaning: "host work of a ring step in prefill",
     cells: ["headline.128k.cp8"],
     kind: "end-to-end",
-    how: "what CP8's TTFT of 5.85 s at 128K exceeds the work by, a ring step and layer (8 of them)",
+    how: "CP8's TTFT of 5.85 s at 128K, less the work, for each of the 8 ring steps of a layer",
   },
   {
     name: "cacheOverhead",
     unit: "s",
-    meaning: "a prefill layer against a persistent KV cache",
+    meaning: "extra time of a prefill layer with a persistent KV cache",
     cells: ["t4.3200.q"],
     kind: "end-to-end",
     how:
-      "what Table 4's pass-Q cell at T = 3200 exceeds the work by: the cell whose attention, transfers and All2All Table 5 gives, and whose ring is hidden",
+      "Table 4's pass-Q cell at T = 3200, less the work: Table 5 gives this cell's attention, transfers and All2All, " +
+      "and attention hides its ring",
   },
   {
     name: "kernelFloor",
     unit: "s",
-    meaning: "a small kernel in a decode graph",
+    meaning: "launch of a small kernel in a decode graph",
     cells: ["t8.32.cp2.op", "t8.32.cp4.op"],
     kind: "micro-measurement",
-    how:
-      "mean of what Table 8's two shortest attention ops (13.9 and 9.6 µs) take beyond reading their KV at the datasheet's HBM rate",
+    how: "mean of Table 8's two shortest attention ops (13.9 and 9.6 µs), " +
+      "less the time to read their KV at the datasheet's HBM rate",
   },
 ];

@@ -1,9 +1,9 @@
-/** What a cluster achieves: datasheet peaks and line rates times the planner's shares. */
-import { type Cluster } from "./clusters.ts";
+/** The rates that a cluster achieves: datasheet peaks and line rates times the planner's shares. */
+import { type ClusterSpec } from "./clusters.ts";
 import { HOST_LINK_SHARE } from "./fabrics.ts";
-import type { Parameters } from "./parameters.ts";
+import type { PlanParameters } from "./parameters.ts";
 
-/** A link as one message sees it. */
+/** A link, as one message sees it. */
 export interface Wire {
   /** Bytes/s. */
   readonly rate: number;
@@ -12,7 +12,7 @@ export interface Wire {
 }
 
 /** Achieved rates of one GPU and its links: FLOP/s, bytes/s, seconds. */
-export interface Rates {
+export interface GpuRates {
   /** bf16 tensor-core work. */
   readonly tensor: number;
   /** FP8 matrix products. */
@@ -23,16 +23,16 @@ export interface Rates {
   readonly host: Wire;
   /** One ring transfer between hosts. */
   readonly flow: Wire;
-  /** All of a GPU's traffic between hosts together: what several transfers at once share. */
+  /** All of a GPU's traffic between hosts, which simultaneous transfers share. */
   readonly port: number;
-  /** A GPU's port in an all-reduce between hosts. */
+  /** The rate of a GPU's port in an all-reduce between hosts. */
   readonly allReducePort: number;
   readonly gpusPerHost: number;
-  readonly parameters: Parameters;
+  readonly parameters: PlanParameters;
 }
 
-/** The rates of a cluster. GPUs that share a port get an equal part of it; a measured rate bounds the port too. */
-export function ratesOf(cluster: Cluster, parameters: Parameters): Rates {
+/** The rates of a cluster. GPUs that share a port get equal parts of it. A measured rate also bounds the port. */
+export function ratesOf(cluster: ClusterSpec, parameters: PlanParameters): GpuRates {
   const { accelerator: a, fabric } = cluster;
   const part = Math.min(1, cluster.portsPerHost / cluster.gpusPerHost);
   const flow = Math.min(fabric.achieved ?? fabric.line * parameters.flowShare, fabric.line * part);

@@ -1,16 +1,14 @@
 /**
- * The simulated cluster: ranks and links over virtual time. Each rank runs the engine's own ring program (pass-KV or
- * pass-Q of engine/ring) against a device and a ring that compute when things end instead of doing them; a message
- * carries the time at which it is there. Deterministic: times depend on data alone, never on the order in which
- * promises resolve.
+ * Simulates the ring of one layer over virtual time. Each rank runs the engine's own ring program (pass-KV or pass-Q of
+ * engine/ring). Its device and its ring don't do the work: they compute when it ends, and a message carries the time of
+ * its arrival. The result is deterministic: times depend only on data, never on the order in which promises resolve.
  */
-import type { Variant } from "../ring/contract.ts";
-import type { Attention, Chunk, Ring } from "../ring/contract.ts";
+import type { Attention, Ring, Variant } from "../ring/contract.ts";
 import { passKv } from "../ring/pass-kv.ts";
 import { passQ } from "../ring/pass-q.ts";
 import type { Kind, Lane, Span } from "../trace/span.ts";
-import { Turns } from "../turns.ts";
 import type { Wire } from "./rates.ts";
+import { type Packet, SimulatedNetwork } from "./simulated-network.ts";
 
 /** One layer's ring on a simulated cluster. Times in seconds. */
 export interface RingWork {
@@ -18,147 +16,88 @@ export interface RingWork {
   readonly ranks: number;
   readonly variant: Variant;
   /**
-   * Attention of the queries that rank `queries` first owned to the keys that rank `keys` first owned, on a rank of
-   * normal speed.
+   * Seconds of attention on a rank of normal speed. Rank `queries` first owned the queries, and rank `keys` the keys.
    */
   readonly attend: (queries: number, keys: number) => number;
-  /** FLOPs of the same, for spans. */
+  /** FLOPs of that attention, for spans. */
   readonly flops?: (queries: number, keys: number) => number;
-  /** Bytes of a ring message, equal on all ranks (padding included). */
+  /** Bytes of a ring message with padding, equal on all ranks. */
   readonly message: number;
   /** Bytes of a parcel of pass-Q's All2All. */
   readonly parcel: number;
-  /** The link from a rank to the next. */
+  /** The link from a rank to the next one. */
   readonly wire: (from: number) => Wire;
-  /** How long a rank's part of the All2All takes once it has begun. */
+  /** Seconds that a rank's part of the All2All takes. */
   readonly exchange: (rank: number) => number;
-  /** Merging the partial results at the end of pass-Q. */
+  /** Seconds to merge the partial results at the end of pass-Q. */
   readonly merge: number;
-  /** Host work before each ring step; none with one rank. */
+  /** Seconds of host work before each ring step. One rank has none. */
   readonly hopOverhead: number;
-  /** Whether transfers run beside attention; not in a decode graph, which has one stream. */
+  /** Whether transfers run beside attention. In a decode graph they don't: it has one stream. */
   readonly overlap: boolean;
-  /** When a rank comes to the ring. */
+  /** When a rank enters the ring. */
   readonly start: (rank: number) => number;
   /** How many times slower than normal a rank computes. */
   readonly slowdown?: (rank: number) => number;
   /** A factor on a hop's attention (0) or transfer (1). */
   readonly jitter?: (rank: number, hop: number, what: 0 | 1) => number;
   /**
-   * All ranks are alike: run one of them, which receives what it sends as its neighbour would. Exact when attention,
-   * wires and starts do not depend on the rank, and O(N) hops instead of N x N.
+   * All ranks are alike, so run only one. It receives what it sends, as its neighbour would. This is exact if
+   * attention, wires and starts do not depend on the rank, and it takes O(N) hops instead of N x N.
    */
   readonly oneForAll?: boolean;
-  /** Receives every span when given. */
+  /** Receives every span. */
   readonly onSpan?: (span: Span) => void;
-  /** Ends the simulation with its reason. */
+  /** Ends the simulation. */
   readonly signal?: AbortSignal;
 }
 
-/** One rank's time in the ring; the parts sum to `end - start`. Seconds. */
+/** One rank's time in the ring, in seconds. The parts sum to `end - start`. */
 export interface RankTime {
   readonly rank: number;
   readonly start: number;
   readonly end: number;
   readonly attend: number;
   readonly merge: number;
-  /** Waiting for ring messages that attention did not hide. */
+  /** Exposed communication: waiting for ring messages that attention did not hide. */
   readonly wait: number;
-  /** From this rank's last partial result until every parcel is there. */
+  /** From this rank's last partial result until every parcel has arrived. */
   readonly all2all: number;
-  /** Host work of the ring's steps. */
+  /** Host work of the ring steps. */
   readonly launch: number;
 }
 
-/**
- * Runs the ring, in turns that leave the thread to others; resolves to every rank's times (one rank's with
- * `oneForAll`).
- */
+/** Runs the ring and yields the thread now and then. Resolves to every rank's times (with `oneForAll`, one rank's). */
 export async function simulateRing(work: RingWork): Promise<RankTime[]> {
-  const cluster = new SimulatedCluster(work);
-  const ranks = Array.from({ length: work.oneForAll ? 1 : work.ranks }, (_, k) => new SimulatedRank(cluster, k));
+  const network = new SimulatedNetwork(work.ranks, work.oneForAll === true, work.signal);
+  const ranks = Array.from({ length: work.oneForAll ? 1 : work.ranks }, (_, k) => new SimulatedRank(work, network, k));
   const running: Promise<void>[] = [];
   for (const rank of ranks) {
-    await cluster.turns.next();
+    await network.turns.next();
     const run = rank.run();
-    run.catch(() => {}); // awaited below, unless the simulation is ended before
+    run.catch(() => {}); // awaited below, unless the simulation ends early
     running.push(run);
   }
   await Promise.all(running);
   return ranks.map((rank) => rank.time());
 }
 
-/** What travels: not rows but when they are there. */
-interface Packet extends Chunk {
-  readonly owner: number;
-  readonly bytes: number;
-  /** When it is at the rank that holds it. */
-  ready: number;
-}
-
-/** Queries or keys on a rank's device, or a partial result. */
+/** Queries, keys or a partial result on a rank's device. */
 interface Operand {
   owner: number;
   ready: number;
 }
 
-/** The mailboxes between neighbours and the meeting point of the All2All. */
-class SimulatedCluster {
-  readonly work: RingWork;
-  readonly turns: Turns;
-  /** Packets that a rank has not come for yet: a rank that gave the thread away is behind its neighbour. */
-  readonly #inbox: Packet[][];
-  readonly #waiting: (((packet: Packet) => void) | undefined)[];
-  readonly #exchange: { rank: number; end: number; resolve: (end: number) => void }[] = [];
-
-  constructor(work: RingWork) {
-    this.work = work;
-    this.turns = new Turns(work.signal);
-    this.#inbox = Array.from({ length: work.oneForAll ? 0 : work.ranks }, () => []);
-    this.#waiting = new Array<((packet: Packet) => void) | undefined>(work.ranks);
-  }
-
-  /** Hands a packet to the next rank and resolves to the one from the rank before. */
-  pass(rank: number, packet: Packet): Promise<Packet> {
-    if (this.work.oneForAll) return Promise.resolve(packet);
-    const to = rank + 1 === this.work.ranks ? 0 : rank + 1;
-    const taker = this.#waiting[to];
-    if (taker === undefined) this.#inbox[to].push(packet);
-    else {
-      this.#waiting[to] = undefined;
-      taker(packet);
-    }
-    const mine = this.#inbox[rank].shift();
-    return mine === undefined ? new Promise((resolve) => (this.#waiting[rank] = resolve)) : Promise.resolve(mine);
-  }
-
-  /** Resolves to when the parcels of all other ranks are there: the latest end of theirs, given every rank's own. */
-  meet(rank: number, end: number): Promise<number> {
-    if (this.work.oneForAll) return Promise.resolve(end);
-    return new Promise((resolve) => {
-      this.#exchange.push({ rank, end, resolve });
-      if (this.#exchange.length < this.work.ranks) return;
-      let [first, second] = [-Infinity, -Infinity];
-      let latest = -1;
-      for (const part of this.#exchange) {
-        if (part.end > first) [first, second, latest] = [part.end, first, part.rank];
-        else if (part.end > second) second = part.end;
-      }
-      for (const part of this.#exchange) part.resolve(Math.max(part.end, part.rank === latest ? second : first));
-    });
-  }
-}
-
-/** One rank: its device and its place in the ring, both over its own clock. */
+/** One rank: its device and its place in the ring, both on its own clock. */
 class SimulatedRank implements Attention<Packet, Operand, Operand, Operand>, Ring<Packet> {
   readonly rank: number;
   readonly size: number;
-  readonly #cluster: SimulatedCluster;
+  readonly #network: SimulatedNetwork;
   readonly #work: RingWork;
   readonly #slow: number;
   readonly #overhead: number;
   readonly #begin: number;
-  /** When the device is free, and when the outgoing link is. */
+  /** When the device is free, and when the outgoing link is free. */
   #free: number;
   #egress: number;
   #attend = 0;
@@ -174,11 +113,10 @@ class SimulatedRank implements Attention<Packet, Operand, Operand, Operand>, Rin
   readonly #settled: Promise<Operand>;
   readonly #parcel: Promise<Packet>;
 
-  constructor(cluster: SimulatedCluster, rank: number) {
-    const work = cluster.work;
+  constructor(work: RingWork, network: SimulatedNetwork, rank: number) {
     this.rank = rank;
     this.size = work.ranks;
-    this.#cluster = cluster;
+    this.#network = network;
     this.#work = work;
     this.#slow = work.slowdown?.(rank) ?? 1;
     this.#overhead = work.ranks > 1 ? work.hopOverhead : 0;
@@ -219,7 +157,7 @@ class SimulatedRank implements Attention<Packet, Operand, Operand, Operand>, Rin
   }
 
   attend(hop: number, q: Operand, kv: Operand): Promise<Operand> {
-    // In a graph of one stream the transfer is a kernel before the attention, so the attention waits for what arrives.
+    // In a graph of one stream, the transfer is a kernel before the attention, so the attention waits for its arrival.
     if (this.#incoming !== undefined && !this.#work.overlap) {
       return this.#incoming.then((packet) => this.#attended(hop, q, kv, packet.ready));
     }
@@ -227,9 +165,7 @@ class SimulatedRank implements Attention<Packet, Operand, Operand, Operand>, Rin
     return this.#settled;
   }
 
-  /**
-   * Parcels leave together in the All2All, which begins when the device is free: one packet stands for all of a rank's.
-   */
+  /** Parcels leave together in the All2All, which begins when the device is free. One packet stands for all parcels. */
   unload(_hop: number, _partial: Operand, _owner: number): Promise<Packet> {
     return this.#parcel;
   }
@@ -256,10 +192,10 @@ class SimulatedRank implements Attention<Packet, Operand, Operand, Operand>, Rin
       work.onSpan({ rank: this.rank, lane: "send", kind: "send", ...move, peer: next });
       work.onSpan({ rank: next, lane: "receive", kind: "receive", ...move, peer: this.rank });
     }
-    const { turns } = this.#cluster;
+    const { turns } = this.#network;
     const incoming = turns.due
-      ? turns.rest().then(() => this.#cluster.pass(this.rank, packet))
-      : this.#cluster.pass(this.rank, packet);
+      ? turns.rest().then(() => this.#network.pass(this.rank, packet))
+      : this.#network.pass(this.rank, packet);
     if (!work.overlap) this.#incoming = incoming;
     return incoming;
   }
@@ -267,11 +203,11 @@ class SimulatedRank implements Attention<Packet, Operand, Operand, Operand>, Rin
   async allToAll(parcels: readonly (Packet | undefined)[]): Promise<Packet[]> {
     if (this.size === 1) return [];
     const start = this.#free;
-    const end = await this.#cluster.meet(this.rank, start + this.#work.exchange(this.rank));
+    const end = await this.#network.meet(this.rank, start + this.#work.exchange(this.rank));
     this.#free = end;
     this.#all2all += end - start;
     this.#span("device", "all2all", this.size - 1, start, end - start, { bytes: this.#work.parcel * (this.size - 1) });
-    // As many parcels arrive as were sent, and the last of them now.
+    // As many parcels arrive as were sent. The last one arrives now.
     const last: Packet = { owner: this.rank, bytes: this.#work.parcel, ready: end };
     return new Array<Packet>(parcels.length - 1).fill(last);
   }

@@ -1,18 +1,19 @@
-/** A sweep: every CP x TP x variant up to a number of GPUs, what fits, and the Pareto front of time against GPUs. */
+/** Plans every CP x TP x variant up to a number of GPUs, and finds the Pareto front of time against GPUs. */
 import type { Variant } from "../ring/contract.ts";
 import { InputError } from "../errors.ts";
 import { Turns } from "../turns.ts";
 import { tpSizes } from "./heads.ts";
-import { type Plan, plan, type PlanInput } from "./plan.ts";
+import { type Plan, plan } from "./plan.ts";
+import type { PlanInput } from "./plan-input.ts";
 
-/** Most GPUs of a sweep. */
+/** The most GPUs of a sweep. */
 export const MOST_GPUS = 4096;
 
-/** What is swept: a step, and up to how many GPUs. */
+/** The step of a sweep, and the most GPUs to try. */
 export interface SweepInput
   extends Omit<PlanInput, "cp" | "tp" | "held" | "variant" | "spans" | "disturbance" | "everyRank"> {
   readonly maxGpus: number;
-  /** Seconds wanted of the step; the smallest layout that reaches it is named. */
+  /** Target time of the step in seconds. The sweep names the smallest layout that reaches it. */
   readonly target?: number;
 }
 
@@ -25,27 +26,27 @@ export interface SweepRow {
   /** Seconds of the step. */
   readonly seconds: number;
   readonly fits: boolean;
-  /** Bytes needed a GPU. */
+  /** Bytes needed on each GPU. */
   readonly memory: number;
   readonly flopsPerGpu: number;
   readonly parallelEfficiency: number;
-  /** It fits, and nothing that fits on as many GPUs or fewer is faster. */
+  /** It fits, and no layout that fits on as many GPUs or fewer is faster. */
   readonly pareto: boolean;
 }
 
-/** A sweep's result: rows by GPUs, then by time. */
+/** A sweep's result. Rows are sorted by GPUs, then by time. */
 export interface Sweep {
   readonly rows: readonly SweepRow[];
   readonly pareto: readonly SweepRow[];
-  /** The fewest GPUs that reach the target, when one was given and something does. */
+  /** The layout with the fewest GPUs that reaches the target, if there is a target and a layout reaches it. */
   readonly best?: SweepRow;
-  /** One sentence: what reaches the target, or how near the fastest comes. */
+  /** One sentence: the layout that reaches the target, or the fastest one. */
   readonly summary: string;
 }
 
 /**
- * Sizes tried: powers of two for CP; for TP those that split the heads and fill a part of a host, a host, or whole
- * hosts.
+ * The layouts to try. CP takes powers of two. TP takes every size that splits the heads and is a divisor or a multiple
+ * of a host's GPUs.
  */
 export function layouts(
   input: Pick<SweepInput, "model" | "cluster" | "maxGpus">,
@@ -60,11 +61,13 @@ export function layouts(
   });
 }
 
-/** Plans every layout. Errors: InputError when maxGpus is no count, or when nothing fits, saying what comes nearest. */
+/**
+ * Plans every layout. Errors: InputError if maxGpus is out of range, or if nothing fits: then with the nearest layout.
+ */
 export async function sweep(input: SweepInput): Promise<Sweep> {
   if (!Number.isInteger(input.maxGpus) || input.maxGpus < 1 || input.maxGpus > MOST_GPUS) {
     throw new InputError(
-      `maxGpus: found ${input.maxGpus}, expected a whole number from 1 to ${MOST_GPUS}: every layout is simulated`,
+      `maxGpus: found ${input.maxGpus}, expected a whole number from 1 to ${MOST_GPUS}: a sweep simulates every layout`,
     );
   }
   const turns = new Turns(input.signal);
@@ -92,7 +95,7 @@ export async function sweep(input: SweepInput): Promise<Sweep> {
   rows.sort((a, b) => a.gpus - b.gpus || a.seconds - b.seconds || a.cp - b.cp);
   if (!rows.some((r) => r.fits)) {
     throw new InputError(
-      `nothing fits on up to ${input.maxGpus} GPUs of ${input.cluster.accelerator.label}; the nearest, CP${
+      `no layout fits on up to ${input.maxGpus} GPUs of ${input.cluster.accelerator.label}; the nearest, CP${
         nearest!.cp
       } x TP${nearest!.tp} in ${nearest!.variant}, ${nearest!.memory.summary}`,
     );
@@ -111,8 +114,8 @@ export async function sweep(input: SweepInput): Promise<Sweep> {
 function summaryOf(pareto: readonly SweepRow[], best: SweepRow | undefined, input: SweepInput): string {
   const fastest = pareto[pareto.length - 1];
   const say = (r: SweepRow) => `CP${r.cp} x TP${r.tp} (${r.gpus} GPUs) in ${r.variant}: ${r.seconds.toPrecision(4)} s`;
-  if (input.target === undefined) return `fastest that fits: ${say(fastest)}`;
+  if (input.target === undefined) return `fastest layout that fits: ${say(fastest)}`;
   return best === undefined
-    ? `nothing that fits reaches ${input.target} s on up to ${input.maxGpus} GPUs; the fastest is ${say(fastest)}`
+    ? `no layout that fits on up to ${input.maxGpus} GPUs reaches ${input.target} s; the fastest is ${say(fastest)}`
     : `fewest GPUs within ${input.target} s: ${say(best)}`;
 }

@@ -1,4 +1,4 @@
-/** A step's ring on a layout: rows, messages and attention costs of one layer, as the simulated cluster wants them. */
+/** The ring of a step on a layout: rows, messages and attention costs of one layer, for the simulated cluster. */
 import type { Variant } from "../ring/contract.ts";
 import { block, count, headTail, type Sequence, tokens } from "../layout/shards.ts";
 import { attentionTime, mergeTime } from "./attention-time.ts";
@@ -7,20 +7,20 @@ import { attentionFlops, causalPairs } from "./flops.ts";
 import type { GpuHeads } from "./heads.ts";
 import type { Model } from "./models.ts";
 import { pairsBetween } from "../layout/pairs.ts";
-import type { Rates, Wire } from "./rates.ts";
+import type { GpuRates, Wire } from "./rates.ts";
 import type { RingWork } from "./simulate.ts";
 import { kvMessage, parcel, qMessage } from "./traffic.ts";
 
 /** Bytes of an element of Q and O on the wire. */
 const ACTIVATION_BYTES = 2;
 
-/** Up to this many ranks each is simulated; beyond, one stands for all where nothing tells them apart. */
+/** Up to this many ranks, the planner simulates each. Beyond it, one stands for all if they are alike. */
 export const EVERY_RANK_UP_TO = 256;
 
-/** A step on a layout. */
-export interface Step {
+/** A step placed on a layout. */
+export interface PlacedStep {
   readonly model: Model;
-  readonly rates: Rates;
+  readonly rates: GpuRates;
   readonly cp: number;
   readonly tp: number;
   readonly heads: GpuHeads;
@@ -29,26 +29,24 @@ export interface Step {
   readonly sequence: Sequence;
   /** B. */
   readonly batch: number;
-  /** Cached tokens of a sequence on each rank, when they do not lie head-tail (after many turns and decodes). */
+  /** Cached tokens of a sequence on each rank, if they are not dealt head-tail (after many turns and decodes). */
   readonly held?: readonly number[];
-  /** One new token a sequence, in a CUDA graph, ring pass-Q by Algorithm 4 or pass-KV. */
+  /** One new token for each sequence, in a CUDA graph, by pass-Q (Algorithm 4) or pass-KV. */
   readonly decode: boolean;
 }
 
-/** What the ring of one layer is made of, before overheads and starts. */
+/** The ring of one layer, without overheads and starting times. */
 export interface RingShape
   extends Pick<RingWork, "attend" | "message" | "parcel" | "wire" | "exchange" | "merge" | "overlap"> {
   readonly flops: (queries: number, keys: number) => number;
-  /** Query rows of a rank, padding included. */
+  /** Query rows of a rank, with padding. */
   readonly rows: number;
-  /** Whether every rank has the same wire, so that one may stand for all exactly. */
+  /** Whether all ranks have the same wire, so that one rank stands for all exactly. */
   readonly evenWires: boolean;
 }
 
-/**
- * The ring of one layer of a step. `everyRank` asks for each rank's own attention cost; otherwise they share the mean.
- */
-export function ringShape(step: Step, variant: Variant, everyRank: boolean): RingShape {
+/** The ring of one layer of a step. With `everyRank`, each rank has its own attention cost; else all have the mean. */
+export function ringShape(step: PlacedStep, variant: Variant, everyRank: boolean): RingShape {
   const { cp, heads, kvBytes, rates, model } = step;
   const calls = step.decode ? decodeCalls(step, variant) : prefillCalls(step, everyRank);
   const { rows, keys } = calls;
@@ -83,7 +81,7 @@ export function ringShape(step: Step, variant: Variant, everyRank: boolean): Rin
 }
 
 interface Calls {
-  /** Query rows of a rank and KV rows of a rank, padding included. */
+  /** Query rows and KV rows of a rank, with padding. */
   readonly rows: number;
   readonly keys: number;
   /** KV rows that a call reads. */
@@ -92,12 +90,11 @@ interface Calls {
 }
 
 /**
- * Prefill: new tokens in head-tail shards of engine/layout, each rank's KV padded to `max P_k + ceil(T/N)` rows
- * (section 4). A new token sees all cached ones, so rank q's queries see `T_q P_k` cached pairs and the causal pairs
- * among new tokens on rank k.
- * Unless every rank counts, all have the mean (equal but for a row more or less).
+ * Prefill: new tokens lie in head-tail shards (engine/layout), and each rank's KV is padded to `max P_k + ceil(T/N)`
+ * rows (section 4). A new token sees all cached ones. So on rank k, rank q's queries see `T_q P_k` cached pairs, plus
+ * the causal pairs among new tokens. Without `everyRank`, all ranks have the mean: they differ by a row at most.
  */
-function prefillCalls({ sequence, batch, held, cp }: Step, everyRank: boolean): Calls {
+function prefillCalls({ sequence, batch, held, cp }: PlacedStep, everyRank: boolean): Calls {
   const cached = held ??
     Array.from({ length: everyRank ? cp : 1 }, (_, k) => count(headTail(sequence.cached, everyRank ? cp : 1, k)));
   const rows = batch * Math.ceil(sequence.new / cp);
@@ -112,10 +109,10 @@ function prefillCalls({ sequence, batch, held, cp }: Step, everyRank: boolean): 
 }
 
 /**
- * Decode (Algorithm 4): the batch is dealt round-robin and padded to a multiple of N, so each visiting chunk has
- * ceil(B/N) queries, padding included (it costs what a query costs), each reading its own sequence's rows on this rank.
+ * Decode (Algorithm 4): the batch is dealt round-robin and padded to a multiple of N. So each visiting chunk has
+ * ceil(B/N) queries; padding costs as much as a query. Each query reads its own sequence's rows on this rank.
  */
-function decodeCalls({ sequence, batch, held, cp }: Step, variant: Variant): Calls {
+function decodeCalls({ sequence, batch, held, cp }: PlacedStep, variant: Variant): Calls {
   const rows = Math.ceil(batch / cp);
   const local = held === undefined ? Math.ceil((sequence.cached + 1) / cp) : Math.max(...held) + 1;
   const read = rows * local;
@@ -130,10 +127,10 @@ interface Placement {
 }
 
 /**
- * Ranks fill hosts in order: a host holds gpusPerHost / TP ranks, so with TP8 every hop leaves the host, with less some
- * stay inside.
+ * Ranks fill hosts in order, and a host holds gpusPerHost / TP ranks. With TP8 every hop leaves the host; with a
+ * smaller TP some hops stay inside.
  */
-function placement({ cp, tp, rates }: Step): Placement {
+function placement({ cp, tp, rates }: PlacedStep): Placement {
   const perHost = Math.max(1, Math.floor(rates.gpusPerHost / tp));
   const host = (rank: number) => Math.floor(rank / perHost);
   return {

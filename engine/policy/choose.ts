@@ -1,14 +1,16 @@
-/** pass-KV or pass-Q: Algorithm 1, Algorithm 5 and the fitted rule, each with its terms and its reason in numbers. */
+/**
+ * Chooses pass-KV or pass-Q by Algorithm 1, Algorithm 5 or the fitted rule, and gives the numbers behind the choice.
+ */
 import type { Variant } from "../ring/contract.ts";
 import { InputError } from "../errors.ts";
 import { type Exposure, exposure } from "./exposure.ts";
 import { type FittedConstants, fittedRule, fittedThreshold, PRINTED, REFITTED } from "./fitted.ts";
-import { checked, missRate, type Setting } from "./setting.ts";
+import { checkSetting, missRate, type Setting } from "./setting.ts";
 import { hiddenKv, hiddenQ, smallerQueries, smallerQueriesAll2All } from "./thresholds.ts";
 import { bytesText, countText, digits, percentText, secondsText } from "./units.ts";
 
 /**
- * `alg1`: Algorithm 1; `alg5`: Algorithm 5, which counts the All2All; `fitted`: h(T, P) as printed; `refitted`: h
+ * `alg1`: Algorithm 1. `alg5`: Algorithm 5, which counts the All2All. `fitted`: h(T, P) as printed. `refitted`: h
  * refitted to Table 4.
  */
 export type Rule = "alg1" | "alg5" | "fitted" | "refitted";
@@ -16,28 +18,28 @@ export type Rule = "alg1" | "alg5" | "fitted" | "refitted";
 /** Every rule by name, in the order of the paper. */
 export const RULES: readonly Rule[] = ["alg1", "alg5", "fitted", "refitted"];
 
-/** How near a choice is to its rule's border: on it (to rounding), within 5 % of it, or neither. */
+/** How close a choice is to its rule's border: on it (up to rounding), within 5 % of it, or neither. */
 export type Closeness = "tie" | "near-tie" | "clear";
 
-/** The numbers that a rule looked at. Tokens, miss rates (0 .. 1), bytes and seconds. */
+/** The numbers a rule compares: tokens, miss rates (0 .. 1), bytes and seconds. */
 export interface Terms extends Exposure {
   readonly new: number;
   readonly cached: number;
   readonly missRate: number;
-  /** Eq. 1: the miss rate up to which the Q message is the smaller. */
+  /** Eq. 1: up to this miss rate, the Q message is smaller than the KV message. */
   readonly missEq1: number;
-  /** Eq. 2: T from which pass-KV is hidden. */
+  /** Eq. 2: from this T on, attention hides pass-KV's ring. */
   readonly newEq2: number;
-  /** Eq. 3: T+P from which pass-Q's ring is hidden. */
+  /** Eq. 3: from this T+P on, attention hides pass-Q's ring. */
   readonly contextEq3: number;
-  /** Eq. 5: the miss rate up to which pass-Q wins with its All2All. */
+  /** Eq. 5: up to this miss rate, pass-Q wins even with its All2All. */
   readonly missEq5: number;
-  /** h(T, P) and the miss rate at which it is 0, for the fitted rules. */
+  /** For the fitted rules, h(T, P) and the miss rate at which h is 0. */
   readonly h?: number;
   readonly missFitted?: number;
   /**
-   * Signed distance from the rule's border, positive on pass-KV's side: relative for Eq. 2, as a share of Eq. 1's miss
-   * rate for miss rates, h itself when fitted; null with one rank, which has no border.
+   * Signed distance from the rule's border, positive on pass-KV's side. For Eq. 2 it is relative, for miss rates it is
+   * a share of Eq. 1's miss rate, and for the fitted rules it is h. One rank has no border: null.
    */
   readonly margin: number | null;
 }
@@ -48,11 +50,11 @@ export interface Choice {
   readonly rule: Rule;
   readonly closeness: Closeness;
   readonly terms: Terms;
-  /** Which border decided: the rule's comparison in one sentence. */
+  /** The comparison that decided, in one sentence. */
   readonly why: string;
   /**
-   * `why`, with the messages and what the rule's rates alone predict as exposed: a simulation beside it gives other
-   * seconds.
+   * `why`, with the message sizes and the exposed seconds. These seconds follow from the rates alone, so a simulation
+   * gives others.
    */
   readonly reason: string;
 }
@@ -61,15 +63,16 @@ const ROUNDING = 1e-9;
 const NEAR = 0.05;
 
 /**
- * The variant that `rule` (default Algorithm 5) names for a step. `constants` replaces the fitted rule's constants.
- * On an exact tie Algorithms 1 and 5 say `>=`, so pass-KV. One rank: nothing travels, pass-KV. Errors: InputError.
+ * The variant that `rule` (default Algorithm 5) names for a step. `constants` replaces the fitted rule's constants. On
+ * an exact tie, Algorithms 1 and 5 choose pass-KV, because they compare with `>=`. With one rank nothing travels, and
+ * the answer is pass-KV. Errors: InputError.
  */
 export function choose(setting: Setting & { readonly rule?: Rule; readonly constants?: FittedConstants }): Choice {
   const rule = setting.rule ?? "alg5";
   if (!RULES.includes(rule)) {
-    throw new InputError(`policy: unknown rule ${JSON.stringify(rule)}; there are ${RULES.join(", ")}`);
+    throw new InputError(`policy: rule: found ${JSON.stringify(rule)}, expected ${RULES.join(" or ")}`);
   }
-  const s = checked(setting);
+  const s = checkSetting(setting);
   const eq = {
     new: s.new,
     cached: s.cached,
@@ -97,8 +100,8 @@ export function choose(setting: Setting & { readonly rule?: Rule; readonly const
     : fitted(eq, setting.constants ?? (rule === "fitted" ? PRINTED : REFITTED));
   const size = Math.abs(judged.margin);
   const closeness = size <= ROUNDING ? "tie" : size < NEAR ? "near-tie" : "clear";
-  // Algorithms 1 and 5 compare with >=, and the tie may be off by rounding (T = 3200 of Table 4 with peak rates); h > 0
-  // is strict.
+  // Algorithms 1 and 5 compare with >=, and rounding may move a tie (T = 3200 of Table 4 with peak rates). The fitted
+  // rules compare strictly: h > 0.
   const variant: Variant = judged.margin > 0 || (closeness === "tie" && !rule.endsWith("fitted"))
     ? "pass-kv"
     : "pass-q";
@@ -108,9 +111,9 @@ export function choose(setting: Setting & { readonly rule?: Rule; readonly const
     ? " (an exact tie, which >= gives to pass-KV)"
     : " (a near-tie, within 5 % of the border)";
   const messages = `messages of ${bytesText(eq.kvBytes)} (KV) against ${bytesText(eq.qBytes)} (Q)`;
-  const exposed = `predicted exposed ${secondsText(eq.exposedKv)} a layer in pass-KV against ${
+  const exposed = `predicted exposed communication ${secondsText(eq.exposedKv)} a layer in pass-KV against ${
     secondsText(eq.exposedQ)
-  } in pass-Q, All2All of ${secondsText(eq.all2all)} included`;
+  } in pass-Q (including its All2All of ${secondsText(eq.all2all)})`;
   const why = `${judged.why}${near}`;
   return {
     variant,
@@ -151,7 +154,7 @@ function byThresholds(t: Equations, miss: number, name: string): Judged {
     ? `the miss rate ${percentText(t.missRate)} ${rate >= -ROUNDING ? "reaches" : "is under"} ${name}'s ${
       percentText(miss)
     }`
-    : `${name} leaves pass-Q no miss rate at this T`;
+    : `by ${name}, pass-Q wins at no miss rate for this T`;
   return { margin, why: margin < -ROUNDING ? `${tokens} and ${share}` : hidden >= 0 ? tokens : share };
 }
 

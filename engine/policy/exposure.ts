@@ -1,11 +1,8 @@
-/**
- * What each variant puts on the wire and what of it attention does not hide: the numbers that a choice gives as its
- * reason.
- */
+/** Bytes on the wire and exposed seconds of each variant: the numbers that a choice gives as its reason. */
 import type { Setting } from "./setting.ts";
 
 /**
- * Bytes and seconds of one rank and layer. With one GPU's heads, C and BW these are one GPU's figures, as in Table 5.
+ * Bytes and seconds of one rank and layer. With one GPU's heads, C and BW they are one GPU's figures, as in Table 5.
  */
 export interface Exposure {
   /** Bytes of one KV message, `2 (T+P)/N N_KV D_H e` (Table 3). */
@@ -13,11 +10,12 @@ export interface Exposure {
   /** Bytes of one Q message, `T/N N_H D_H e` (Table 3). */
   readonly qBytes: number;
   /**
-   * Bytes that a rank sends in pass-Q's All2All: partial O in e bytes and its LSE in f32, `(N-1) T/N N_H (D_H e + 4)`.
+   * Bytes a rank sends in pass-Q's All2All, `(N-1) T/N N_H (D_H e + 4)`: partial O with e bytes an element, LSE in f32.
    */
   readonly all2allBytes: number;
   /**
-   * Seconds of attention a hop, `4 T (T+P) N_H D_H / (N^2 C)` (Table 3, without the causal half, as Eq. 2 counts it).
+   * Seconds of attention a hop, `4 T (T+P) N_H D_H / (N^2 C)` (Table 3). Like Eq. 2, it counts all pairs, not only the
+   * causal half.
    */
   readonly attend: number;
   readonly sendKv: number;

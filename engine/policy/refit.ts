@@ -1,13 +1,13 @@
-/** Fits the rule h(T, P) to points at hand: weighted ridge logistic regression on ln T and ln(T/(T+P)). */
+/** Fits the rule h(T, P) to measured points by weighted ridge logistic regression on ln T and ln(T/(T+P)). */
 import { InputError } from "../errors.ts";
 import type { FittedConstants } from "./fitted.ts";
 import { missRate } from "./setting.ts";
 
-/** One step of which both variants' times are known. */
+/** One step, with the time of each variant. */
 export interface MeasuredPoint {
   readonly new: number;
   readonly cached: number;
-  /** Seconds, or any unit the same for both. */
+  /** Seconds, or any unit that both share. */
   readonly passKv: number;
   readonly passQ: number;
 }
@@ -15,7 +15,7 @@ export interface MeasuredPoint {
 /** Constants, and how far the points determine them. */
 export interface Refit extends FittedConstants {
   /**
-   * False when ln T and ln(T/(T+P)) are collinear over the points (one T+P throughout): then the ridge splits the
+   * False if ln T and ln(T/(T+P)) are collinear over the points, as with one T+P throughout. The ridge then splits the
    * slope.
    */
   readonly determined: boolean;
@@ -27,16 +27,15 @@ const RIDGE = 1e-3;
 const STEPS = 100;
 
 /**
- * Maximises `sum w ln sigmoid(+-h) - RIDGE (alpha^2 + beta^2) / 2` by Newton steps, w being |ln(passQ/passKv)| over its
- * mean: a point counts by how much the choice matters there, and the ridge keeps separable points from pushing the
- * constants to infinity.
- * Errors: InputError with fewer than two points or with one winner only.
+ * Maximises `sum w ln sigmoid(+-h) - RIDGE (alpha^2 + beta^2) / 2` by Newton steps, where w is |ln(passQ/passKv)| over
+ * its mean. A point thus counts by how much its choice matters. Without the ridge, separable points would push the
+ * constants to infinity. Errors: InputError if there are fewer than two points or only one variant wins.
  */
 export function refit(points: readonly MeasuredPoint[]): Refit {
   const wins = points.filter((p) => p.passKv < p.passQ).length;
   if (points.length < 2 || wins === 0 || wins === points.length) {
     throw new InputError(
-      `refit: found ${points.length} points of which pass-KV wins ${wins}, expected at least one point won by each variant`,
+      `refit: found ${points.length} points, and pass-KV wins ${wins} of them; expected each variant to win at least one`,
     );
   }
   const xs = points.map((p) => [Math.log(p.new), Math.log(missRate(p)), 1]);
@@ -69,7 +68,7 @@ export function refit(points: readonly MeasuredPoint[]): Refit {
   return { ...constants, determined: spread(centred) > 1e-6, wrong };
 }
 
-/** Smallest share of variance of the two features that is not along their common line; 0 when collinear. */
+/** The share of the two features' variance that is off their common line; 0 if they are collinear. */
 function spread(xs: readonly (readonly number[])[]): number {
   const [a, b, c] = [[0, 0], [0, 1], [1, 1]].map(([i, j]) => xs.reduce((sum, x) => sum + x[i] * x[j], 0));
   return (a * c - b * b) / Math.max(Number.MIN_VALUE, (a + c) ** 2);
@@ -79,7 +78,7 @@ function dot(a: readonly number[], b: readonly number[]): number {
   return a.reduce((sum, value, i) => sum + value * b[i], 0);
 }
 
-/** Solves a small symmetric positive system by Gaussian elimination with pivoting. */
+/** Solves a small symmetric positive-definite system by Gaussian elimination with pivoting. */
 function solve(matrix: readonly (readonly number[])[], right: readonly number[]): number[] {
   const rows = matrix.map((row, i) => [...row, right[i]]);
   const n = rows.length;

@@ -1,11 +1,10 @@
-/** What a choice of variant depends on: the step (T, P), the model's heads, the ranks and their rates. */
+/** The inputs of a choice: the step (T, P), the model's heads, the ranks and their rates. */
 import { InputError } from "../errors.ts";
 
 /**
- * A step on a cluster, in the paper's letters. Compute and bandwidth may be those of one GPU or of a whole rank of TP
- * GPUs: each GPU has H/TP query and Hkv/TP KV heads, so FLOPs and bytes shrink alike and TP cancels in every rule (Eq.
- * 1, 2, 3, 5).
- * Only the absolute times of {@link exposure} scale: give them one GPU's C and BW together with one GPU's heads.
+ * A step on a cluster, in the paper's letters. C and BW may be those of one GPU or of a whole rank of TP GPUs. Each GPU
+ * has H/TP query heads and Hkv/TP KV heads, so FLOPs and bytes shrink alike, and TP cancels in every rule (Eq. 1, 2, 3
+ * and 5). Only the absolute times of `exposure` scale: for one GPU's times, give its C and BW and its heads.
  */
 export interface Setting {
   /** T, new tokens of the step, all sequences together; at least 1. */
@@ -18,7 +17,7 @@ export interface Setting {
   readonly heads: number;
   /** N_KV, KV heads. */
   readonly kvHeads: number;
-  /** D_H, default 128; no rule depends on it, message sizes and times do. */
+  /** D_H, default 128. No rule depends on it, but message sizes and times do. */
   readonly headDim?: number;
   /** e, bytes an element, default 2. */
   readonly bytes?: number;
@@ -28,8 +27,10 @@ export interface Setting {
   readonly bandwidth: number;
 }
 
-/** A setting with its defaults filled in. Errors: InputError naming the field, what was found and what is expected. */
-export function checked(setting: Setting): Required<Setting> {
+/**
+ * Checks a setting and fills in its defaults. Errors: InputError with the field, what was found and what was expected.
+ */
+export function checkSetting(setting: Setting): Required<Setting> {
   const full = { ...setting, headDim: setting.headDim ?? 128, bytes: setting.bytes ?? 2 };
   const whole: readonly (keyof Setting & string)[] = ["new", "ranks", "heads", "kvHeads", "headDim"];
   for (const name of whole) {

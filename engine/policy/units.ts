@@ -1,4 +1,4 @@
-/** Numbers for people: bytes, seconds and counts with a unit and three significant digits. */
+/** Formats bytes, seconds, rates and counts for people, with a unit and three significant digits. */
 
 const BYTES: readonly (readonly [number, string])[] = [[1e12, "TB"], [1e9, "GB"], [1e6, "MB"], [1e3, "kB"]];
 const SECONDS: readonly (readonly [number, string])[] = [[1, "s"], [1e-3, "ms"], [1e-6, "µs"]];
@@ -19,7 +19,7 @@ export function flopsText(rate: number): string {
   return scaled(rate, RATES, "FLOP/s");
 }
 
-/** A count with thousands marked, e.g. `128,000`. */
+/** A count with thousands separators, e.g. `128,000`. */
 export function countText(count: number): string {
   return Math.round(count).toString().replace(/\B(?=(\d{3})+$)/g, ",");
 }

@@ -1,10 +1,10 @@
-/** The calibration: each of the eight parameters from its cells, in an order in which none needs a later one. */
+/** Calibrates each of the eight parameters on its cells, in an order in which none needs a later one. */
 import { attentionFlops, causalPairs } from "../flops.ts";
 import { findCluster } from "../clusters.ts";
 import { headsPerGpu } from "../heads.ts";
 import { findModel } from "../models.ts";
 import { pairsBetween } from "../../layout/pairs.ts";
-import type { Parameters } from "../parameters.ts";
+import type { PlanParameters } from "../parameters.ts";
 import { plan } from "../plan.ts";
 import { shard } from "../../layout/shards.ts";
 import { kvMessage, qMessage } from "../traffic.ts";
@@ -18,10 +18,10 @@ const CONTEXT = 128 * K;
 const RANKS = 4;
 
 /**
- * Computes the eight parameters from the printed figures. A second of work: end-to-end cells are solved by bisection
- * over plans.
+ * Computes the eight parameters from the printed figures. It takes about a second, because it solves end-to-end cells
+ * by bisection over plans.
  */
-export async function calibrate(): Promise<Parameters> {
+export async function calibrate(): Promise<PlanParameters> {
   const p = {
     tensorShare: 0.6,
     fp8Share: 0.4,
@@ -44,12 +44,12 @@ export async function calibrate(): Promise<Parameters> {
   return p;
 }
 
-/** Table 8, CP4's SendRecv at 128K: three messages of 4 kB. */
+/** From Table 8's SendRecv of CP4 at 128K: three messages of 4 kB. */
 function messageLatency(): number {
   return (TABLE_8.find((r) => r.context === CONTEXT && r.cp === 4)!.sendRecv * 1e-6) / 3;
 }
 
-/** Table 8, one attention op at 32K on CP2 and CP4: what is left after reading the KV of its sequences from HBM. */
+/** From Table 8's attention op at 32K on CP2 and CP4, less the time to read the KV of its sequences from HBM. */
 function kernelFloor(): number {
   const rest = TABLE_8.filter((r) => r.batch === 4 && r.cp > 1).map((r) => {
     const rows = (Math.ceil((r.context + 1) / r.cp) * r.batch) / r.cp;
@@ -58,7 +58,7 @@ function kernelFloor(): number {
   return rest.reduce((sum, seconds) => sum + seconds, 0) / rest.length;
 }
 
-/** Table 5's four SendRecv cells: bytes/s after the latency, geometric mean. */
+/** From Table 5's four SendRecv cells: the geometric mean of bytes/s without the latency. */
 function flowRate(latency: number): number {
   const rates = TABLE_5.map((r) => {
     const bytes = r.variant === "pass-kv"
@@ -70,8 +70,8 @@ function flowRate(latency: number): number {
 }
 
 /**
- * The kernel figure (8K causal on one GPU's heads) and Table 5's attention at a miss rate of 10 %, each without its
- * launch: FLOP/s, geometric mean.
+ * From the kernel figure (8K causal on one GPU's heads) and Table 5's attention at a miss rate of 10 %, each without
+ * its launch: the geometric mean of FLOP/s.
  */
 function tensorRate(floor: number): number {
   const row = TABLE_5.find((r) => r.miss === "10")!;
@@ -81,10 +81,10 @@ function tensorRate(floor: number): number {
   return geometricMean([alone / (alone / KERNEL_FLOPS - floor), flops / (row.attend * 1e-6 - floor)]);
 }
 
-/** The value of one parameter at which a plan takes `target` seconds; time must be monotone in it. */
+/** The value of one parameter at which a plan takes `target` seconds. The time must be monotone in it. */
 async function solve(
-  p: Parameters,
-  name: keyof Parameters,
+  p: PlanParameters,
+  name: keyof PlanParameters,
   low: number,
   high: number,
   ask: Ask,

@@ -1,17 +1,18 @@
-/** Every printed figure as a cell: what the paper says, and what to ask the planner for the same. */
-import type { Plan, PlanInput } from "../plan.ts";
+/** Every figure that the paper prints, as a cell: its value, and how to get the planner's figure. */
+import type { Plan } from "../plan.ts";
+import type { PlanInput } from "../plan-input.ts";
 import { attentionFlops, attentionFlopsPrinted, causalPairs } from "../flops.ts";
 import { findModel, weightCount } from "../models.ts";
 import { cpElements, kvMessage, qMessage, tpElements } from "../traffic.ts";
 import { K, KERNEL_FLOPS, TABLE_4, TABLE_5, TABLE_6, TABLE_7, TABLE_8 } from "./tables.ts";
 
 /**
- * What kind of figure a cell is; the accuracy bars go by it. `formula`: Tables 2 and 3, evaluated at 128K; `claim`:
- * headline figures and prose.
+ * The kind of figure. The accuracy bars depend on it. `formula`: Tables 2 and 3, evaluated at 128K. `claim`: headline
+ * figures and prose.
  */
 export type CellGroup = "ttft" | "ttit" | "part" | "decode" | "formula" | "claim";
 
-/** A layout and a step; the model is Llama 3 405B and the cluster GTT. */
+/** A layout and a step to plan. The model is Llama 3 405B and the cluster is GTT. */
 export type Ask = Omit<PlanInput, "model" | "cluster" | "parameters">;
 
 /** One printed figure. */
@@ -23,13 +24,13 @@ export interface Cell {
   readonly unit: "s" | "ms" | "µs" | "elements" | "weights" | "FLOP" | "B" | "TFLOP/s" | "%";
   readonly group: CellGroup;
   readonly paper: number;
-  /** Plans that the figure needs; none for formulas. */
+  /** The plans that the figure needs. Formulas need none. */
   readonly asks: readonly Ask[];
   /** The planner's figure in the cell's unit. */
   readonly value: (plans: readonly Plan[]) => number;
-  /** Left out of the accuracy bars, because of this. */
+  /** The reason to leave the cell out of the accuracy bars. */
   readonly excluded?: string;
-  /** What to know about a disagreement. */
+  /** A remark on a disagreement. */
   readonly note?: string;
 }
 
@@ -41,7 +42,7 @@ const milliseconds = (plans: readonly Plan[]) => plans[0].seconds * 1e3;
 const seconds = (plans: readonly Plan[]) => plans[0].seconds;
 const name = (variant: "pass-kv" | "pass-q") => (variant === "pass-kv" ? "kv" : "q");
 
-/** Table 4's layout: the benchmark of a persistent KV cache, the row without cached tokens included. */
+/** Table 4's layout: its benchmark has a persistent KV cache, even in the row without cached tokens. */
 export function table4Ask(row: { readonly new: number; readonly cached: number }, variant: "pass-kv" | "pass-q"): Ask {
   return { cp: 4, tp: 8, new: row.new, cached: row.cached, variant, persistent: true };
 }
@@ -68,7 +69,7 @@ function table2and3(): Cell[] {
     value: () => mine,
     ...(note === undefined ? {} : { note }),
   });
-  const causal = "the planner counts the causal pairs only, as Appendix A does; Table 3 counts all";
+  const causal = "the planner counts only the causal pairs, as Appendix A does; Table 3 counts all";
   return [
     cell(
       "t2.tp.linear",
@@ -93,7 +94,7 @@ function table2and3(): Cell[] {
       "elements",
       cpElements(CONTEXT, kvHeads, headDim),
       kvMessage(CONTEXT, kvHeads, headDim, 1),
-      "Table 2 counts K alone; K and V travel, as in Table 3",
+      "Table 2 counts only K; K and V travel, as in Table 3",
     ),
     cell("t2.tp.weights", "Table 2", "TP8: W / N_TP", "weights", 405e9 / 8, weightCount(MODEL) / 8),
     cell("t2.cp.weights", "Table 2", "CP: W", "weights", 405e9, weightCount(MODEL)),
@@ -330,13 +331,13 @@ function headline(): Cell[] {
 
 const gap = ([tp, cp]: readonly Plan[]) => (tp.seconds / cp.seconds - 1) * 100;
 
-/** TFLOP/s of the attention call of a one-rank plan, launch included. */
+/** TFLOP/s of the attention call in a plan of one rank, with its launch. */
 function attentionRate(p: Plan): number {
   const pairs = causalPairs({ new: p.new, cached: p.cached });
   return attentionFlops(pairs, MODEL.heads / p.tp, MODEL.headDim) / p.layer.attend / 1e12;
 }
 
-/** Every cell, by table. Figures of 0 (no SendRecv on one rank) have no relative error. */
+/** All cells, by table. Figures of 0 (no SendRecv on one rank) have no relative error. */
 export const CELLS: readonly Cell[] = [
   ...table2and3(),
   ...table4(),

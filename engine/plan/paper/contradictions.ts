@@ -1,15 +1,15 @@
 /**
- * Where the paper disagrees with itself: cells that no model can meet together, or statements that its own tables
+ * Where the paper contradicts itself: cells that no model can match together, and statements that its own tables
  * refute.
  */
 
-/** One disagreement. */
+/** One contradiction. */
 export interface Contradiction {
   readonly cells: readonly string[];
   readonly what: string;
 }
 
-/** The disagreements known. */
+/** The known contradictions. */
 export const CONTRADICTIONS: readonly Contradiction[] = [
   {
     cells: ["headline.128k.cp1", "t6.128.cp1.ttft", "t7.cp1.ttft"],
@@ -28,11 +28,12 @@ export const CONTRADICTIONS: readonly Contradiction[] = [
     what: "a full prefill of 128,000 tokens on CP4 takes 11.462 s (Table 4) or 10.950 s (Table 7)",
   },
   { cells: ["t2.cp.total", "t3.full.kv"], what: "Table 2 counts K or V once, Table 3 both" },
-  { cells: ["t8.32.cp2.op", "t8.32.cp2.ring"], what: "two attention ops of 13.9 µs make a ring of 24.5 µs" },
+  { cells: ["t8.32.cp2.op", "t8.32.cp2.ring"], what: "two attention ops of 13.9 µs make a ring of only 24.5 µs" },
   {
     cells: ["t8.128.cp4.whole", "t8.32.cp4.whole"],
     what:
-      "CP4's parts sum to more than the whole (246.4 against 238.6 µs; 218.4 against 180.6 µs), CP2's to less: parts and whole are not of one run",
+      "CP4's parts sum to more than the whole (246.4 against 238.6 µs; 218.4 against 180.6 µs) and CP2's to less: " +
+      "the parts and the whole are not from one run",
   },
   {
     cells: ["t8.128.cp1.op", "t8.32.cp1.op"],
@@ -40,22 +41,22 @@ export const CONTRADICTIONS: readonly Contradiction[] = [
   },
   {
     cells: ["t4.4160.kv", "t4.6400.kv", "t4.4160.q", "t4.6400.q"],
-    what:
-      "2,240 more tokens (54 % more work) cost 0.5 % more time in pass-KV and 1.7 % in pass-Q, while the rows around them follow the work: run-to-run noise of some 10 %",
+    what: "2,240 more tokens (54 % more work) take only 0.5 % more time in pass-KV and 1.7 % in pass-Q, " +
+      "although the rows around them follow the work: run-to-run noise of about 10 %",
   },
   { cells: [], what: "Appendix A's printed attention FLOPs omit the factor 4 that its result has" },
   {
     cells: [],
-    what:
-      "Appendix D's constants name pass-Q for every row of Table 4 (natural logarithm), or pass-KV for every row (base 10)",
+    what: "Appendix D's constants choose pass-Q for every row of Table 4 (natural logarithm), " +
+      "or pass-KV for every row (base 10)",
   },
   {
     cells: ["t4.6400.kv", "t4.6400.q"],
-    what: "prose: pass-Q wins below a miss rate of 5 %; Table 4 has it ahead at 5 % too, by 0.3 %",
+    what: "the prose says that pass-Q wins below a miss rate of 5 %; in Table 4 it also wins at 5 %, by 0.3 %",
   },
 ];
 
-/** The disagreements that a cell is part of. */
+/** The contradictions that a cell is part of. */
 export function contradictionsOf(id: string): readonly Contradiction[] {
   return CONTRADICTIONS.filter((c) => c.cells.includes(id));
 }

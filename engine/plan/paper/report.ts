@@ -1,9 +1,10 @@
-/** The paper beside the planner: every printed cell with its prediction, its error and whether it was calibrated on. */
+/** Compares the planner with the paper: every printed cell with its prediction, its error and its origin. */
 import type { Variant } from "../../ring/contract.ts";
 import { findCluster } from "../clusters.ts";
 import { findModel } from "../models.ts";
-import { PARAMETERS, type Parameters, PROVENANCE } from "../parameters.ts";
-import { NEAR_TIE, type Plan, plan } from "../plan.ts";
+import { PARAMETERS, type PlanParameters, PROVENANCE } from "../parameters.ts";
+import { type Plan, plan } from "../plan.ts";
+import { NEAR_TIE } from "../reason.ts";
 import { type Ask, type Cell, type CellGroup, CELLS, table4Ask } from "./cells.ts";
 import { Turns } from "../../turns.ts";
 import { type Contradiction, CONTRADICTIONS, contradictionsOf } from "./contradictions.ts";
@@ -18,38 +19,38 @@ export interface PaperRow {
   readonly group: CellGroup;
   readonly paper: number;
   readonly model: number;
-  /** model / paper - 1; null where the paper prints 0. */
+  /** model / paper - 1; null if the paper prints 0. */
   readonly error: number | null;
-  /** `formula`: arithmetic, no prediction. */
+  /** `calibrated`: a parameter was fixed on this figure. `formula`: arithmetic, not a prediction. */
   readonly origin: "calibrated" | "predicted" | "formula";
   /** Parameters that this cell fixes. */
-  readonly fixes: readonly (keyof Parameters)[];
+  readonly fixes: readonly (keyof PlanParameters)[];
   readonly excluded?: string;
   readonly note?: string;
-  /** What in the paper it contradicts. */
+  /** The contradictions of the paper that it is part of. */
   readonly contradicts: readonly string[];
 }
 
-/** Which variant wins a row of Table 4. */
+/** The variant that wins a row of Table 4. */
 export interface Winner {
   readonly new: number;
   readonly cached: number;
   readonly paper: Variant;
   readonly model: Variant;
-  /** TTFT of the loser over the winner's, less 1, as printed. */
+  /** The loser's printed TTFT over the winner's, minus 1. */
   readonly apart: number;
   readonly nearTie: boolean;
   readonly agrees: boolean;
 }
 
-/** Errors of a group of cells; shares. */
+/** Errors of a group of cells, as shares. */
 export interface GroupError {
   readonly cells: number;
   readonly median: number;
   readonly worst: number;
   /** Id of the worst cell. */
   readonly worstCell: string;
-  /** The same over the cells that no parameter was calibrated on. */
+  /** The same over the predicted cells: no parameter was calibrated on them. */
   readonly predicted: { readonly cells: number; readonly median: number; readonly worst: number };
 }
 
@@ -59,11 +60,11 @@ export interface PaperReport {
   readonly errors: Readonly<Record<Exclude<CellGroup, "formula">, GroupError>>;
   readonly winners: readonly Winner[];
   readonly contradictions: readonly Contradiction[];
-  readonly parameters: Parameters;
+  readonly parameters: PlanParameters;
 }
 
 /** Predicts every cell of Tables 2 to 8 and the headline figures. */
-export async function paperReport(parameters: Parameters = PARAMETERS, signal?: AbortSignal): Promise<PaperReport> {
+export async function paperReport(parameters: PlanParameters = PARAMETERS, signal?: AbortSignal): Promise<PaperReport> {
   const turns = new Turns(signal);
   const known = new Map<string, Plan>();
   const answer = async (ask: Ask): Promise<Plan> => {
@@ -133,7 +134,7 @@ function rowOf(cell: Cell, model: number): PaperRow {
   };
 }
 
-/** A cell that prints a calibration cell's figure again is no prediction either. */
+/** Whether a cell repeats the figure of a calibration cell. It is then not a prediction either. */
 function sameFigure(cell: Cell): boolean {
   const scale = (c: Cell) => c.paper * (c.unit === "s" ? 1e3 : 1);
   return CELLS.some((other) =>
@@ -142,7 +143,7 @@ function sameFigure(cell: Cell): boolean {
   );
 }
 
-/** An ask as text, whatever the order of its fields. */
+/** An ask as text, independent of the order of its fields. */
 function keyOf(ask: Ask): string {
   return JSON.stringify(Object.entries(ask).sort(([a], [b]) => (a < b ? -1 : 1)));
 }

@@ -1,6 +1,6 @@
-/** The paper's printed figures as data: Tables 4 to 8 of arXiv 2411.01783v3 (facts: sections 5.2 to 5.9). */
+/** The figures that the paper prints, as data: Tables 4 to 8 of arXiv 2411.01783v3. */
 
-/** Context lengths: the paper's K is 1,000 (Table 4 prints P + T = 128000) and its M 1,000,000 (Appendix A). */
+/** The paper's K is 1,000 tokens (Table 4 prints P + T = 128000), and its M is 1,000,000 (Appendix A). */
 export const K = 1000;
 
 /** Table 4: TTFT in ms on CP4, GTT, P + T = 128,000. */
@@ -23,7 +23,7 @@ export const TABLE_4: readonly {
   { cached: 0, new: 128000, passKv: 11462.15, passQ: 12360.57 },
 ];
 
-/** Table 5: µs of one ring iteration (SendRecv, attention) and of the one All2All, CP4, P + T = 128,000. */
+/** Table 5: µs of one ring iteration (SendRecv, attention) and of the All2All, on CP4 with P + T = 128,000. */
 export const TABLE_5: readonly {
   readonly miss: string;
   readonly new: number;
@@ -51,7 +51,7 @@ export const TABLE_6: readonly {
   { context: 128 * K, cp: 2, ttft: 21042, ttit: 66.63 },
 ];
 
-/** Table 7: TTFT and TTIT in ms at 128K, batch 1; the third of them tensor parallel over two hosts. */
+/** Table 7: TTFT and TTIT in ms at 128K, batch 1. The third row is tensor parallel over two hosts. */
 export const TABLE_7: readonly {
   readonly name: string;
   readonly cp: number;
@@ -84,5 +84,5 @@ export const TABLE_8: readonly {
   { context: 32 * K, batch: 4, cp: 4, op: 9.6, ring: 41.3, sendRecv: 104.9, all2all: 72.2, whole: 180.6 },
 ];
 
-/** Appendix A: FA3 standalone, causal, 8K of context on one H100, FLOP/s. */
+/** Appendix A: FLOP/s of FA3 alone, causal, with 8K of context on one H100. */
 export const KERNEL_FLOPS = 540e12;

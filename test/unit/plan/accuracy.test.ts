@@ -1,4 +1,4 @@
-/** The bars of accuracy against the paper's printed cells, and that the parameters are what their cells give. */
+/** The accuracy bars against the paper's printed cells, and the calibration of the parameters. */
 import assert from "node:assert/strict";
 import test from "node:test";
 import {
@@ -7,14 +7,14 @@ import {
   CONTRADICTIONS,
   paperReport,
   PARAMETERS,
-  type Parameters,
+  type PlanParameters,
   PROVENANCE,
 } from "../../../engine/plan/index.ts";
 
 const report = await paperReport();
 const cell = (id: string) => report.rows.find((r) => r.id === id)!;
 
-test("TTFT: median error at most 3 %, worst at most 10 %; over the cells that nothing was calibrated on too", () => {
+test("TTFT: median error at most 3 %, worst at most 10 %, also over the predicted cells only", () => {
   const { ttft } = report.errors;
   assert.ok(ttft.cells >= 34);
   assert.ok(ttft.median <= 0.03, `median ${ttft.median}`);
@@ -22,12 +22,12 @@ test("TTFT: median error at most 3 %, worst at most 10 %; over the cells that no
   assert.ok(ttft.predicted.cells >= 28 && ttft.predicted.median <= 0.03 && ttft.predicted.worst <= 0.1);
 });
 
-test("the one TTFT outside the bars is the introduction's 60 s, which Tables 6 and 7 contradict", () => {
+test("the only TTFT outside the bars is the introduction's 60 s, which Tables 6 and 7 contradict", () => {
   const out = report.rows.filter((r) => r.group === "ttft" && r.excluded !== undefined);
   assert.deepEqual(out.map((r) => r.id), ["headline.128k.cp1"]);
 });
 
-test("Table 4's winner is right but for near-ties under 1.5 %", () => {
+test("Table 4's winner is right, except for near-ties under 1.5 %", () => {
   const wrong = report.winners.filter((w) => !w.agrees);
   assert.deepEqual(wrong.map((w) => w.new), [4160, 6400]);
   assert.ok(wrong.every((w) => w.nearTie && w.apart < 0.015));
@@ -38,22 +38,22 @@ test("Table 5's parts are within 10 %, 1M on CP16 within 5 %", () => {
   assert.ok(Math.abs(cell("headline.1m.cp16").error!) <= 0.05);
 });
 
-test("TTIT and Table 8 are within 20 %, but for TP8's attention of four sequences, which the paper's own figures contradict", () => {
+test("TTIT and Table 8 are within 20 %, except TP8's attention of four sequences, which the paper contradicts", () => {
   assert.ok(report.errors.ttit.worst <= 0.2);
   const worse = report.rows.filter((r) => r.group === "decode" && r.error !== null && Math.abs(r.error) > 0.2);
   assert.deepEqual(worse.map((r) => r.id), ["t8.32.cp1.op", "t8.32.cp1.ring", "t8.32.cp1.whole"]);
   assert.ok(worse[0].contradicts.length > 0);
 });
 
-test("the parameters are what calibration gives, to three digits", async () => {
+test("the parameters match a fresh calibration to three digits", async () => {
   const fresh = await calibrate();
-  for (const name of Object.keys(PARAMETERS) as (keyof Parameters)[]) {
+  for (const name of Object.keys(PARAMETERS) as (keyof PlanParameters)[]) {
     const off = Math.abs(PARAMETERS[name] / fresh[name] - 1);
     assert.ok(off < 1e-3, `${name}: ${PARAMETERS[name]}, calibrated ${fresh[name]}`);
   }
 });
 
-test("calibration cells exist, are marked, and no more than four are end to end", () => {
+test("calibration cells exist and are marked, and at most four are end to end", () => {
   const ids = new Set(CELLS.map((c) => c.id));
   assert.equal(ids.size, CELLS.length);
   for (const p of PROVENANCE) {

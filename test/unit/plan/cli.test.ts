@@ -1,4 +1,4 @@
-/** `ringside plan`, `paper` and `policy`: one JSON document, tables, files, and bad input named. */
+/** `ringside plan`, `paper` and `policy`: one JSON document, tables, files, and errors that name bad input. */
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -64,7 +64,7 @@ test("plan --json: ttft in seconds, variant and reason, breakdown, memory, rates
   assert.ok(p.flopsPerGpu > 4e14 && p.parallelEfficiency > 0.9 && p.parallelEfficiency <= 1);
 });
 
-test("plan --json says what the model is: its weights, KV bytes and FLOPs a token", async () => {
+test("plan --json describes the model: its weights, and KV bytes and FLOPs for a token", async () => {
   const { model } = JSON.parse(
     (await call(plan, "--new", "5", "--model", "llama3-8b", "--kv-bytes", "1", "--json")).stdout,
   ) as { model: Record<string, unknown> };
@@ -77,7 +77,7 @@ test("plan --json says what the model is: its weights, KV bytes and FLOPs a toke
   });
 });
 
-test("plan --decode gives ttit; what does not fit is planned all the same, with a line on stderr", async () => {
+test("plan --decode gives ttit; a plan that does not fit is printed, with a line on stderr", async () => {
   const p = await json<Plan>(plan, "--cp", "2", "--tp", "8", "--decode", "--cached", "128000");
   assert.ok(p.ttft === undefined && Math.abs(p.ttit! / 0.06023 - 1) < 0.2);
   const { status, stdout, stderr } = await call(plan, "--new", "1000000", "--json");
@@ -86,17 +86,17 @@ test("plan --decode gives ttit; what does not fit is planned all the same, with 
   assert.equal((JSON.parse(stdout) as Plan).memory.fits, false);
 });
 
-test("plan --sweep --ttft: rows, front and the smallest layout that reaches it", async () => {
+test("plan --sweep --ttft: rows, the front, and the smallest layout that reaches the target", async () => {
   const s = await json<Sweep>(plan, "--sweep", "--max-gpus", "128", "--new", "1000000", "--ttft", "100");
   assert.equal(s.best?.gpus, 128);
   assert.ok(s.pareto.length > 0 && s.rows.length > 50);
   assert.match(
     (await call(plan, "--sweep", "--max-gpus", "64", "--new", "1000000", "--ttft", "60")).stdout,
-    /nothing that fits reaches 60 s/,
+    /no layout that fits on up to 64 GPUs reaches 60 s/,
   );
 });
 
-test("plan takes a config.json, a cluster's JSON, and writes a trace", () =>
+test("plan takes a config.json and a cluster's JSON, and writes a trace", () =>
   folder(async (dir) => {
     const [config, cluster, trace] = ["config.json", "cluster.json", "trace.json"].map((name) => path.join(dir, name));
     await writeFile(
@@ -142,7 +142,7 @@ test("plan takes a config.json, a cluster's JSON, and writes a trace", () =>
     );
   }));
 
-test("plan --slow and --jitter disturb it repeatably", async () => {
+test("plan --slow and --jitter disturb a plan repeatably", async () => {
   const argv = ["--cp", "4", "--new", "16000", "--variant", "pass-kv"];
   const even = await json<Plan>(plan, ...argv);
   assert.ok((await json<Plan>(plan, ...argv, "--slow", "1=2")).seconds > even.seconds);
@@ -158,32 +158,32 @@ test("plan's bad input", async () => {
     [["--new", "x"], /--new: found "x"/],
     [["--new", "5", "--variant", "pass"], /--variant: found "pass", expected auto or pass-kv or pass-q/],
     [["--new", "5", "--nonsense"], /--nonsense.*known options: --model/],
-    [["--new", "5", "--model", "gpt"], /unknown model "gpt"; there are/],
-    [["--new", "5", "--cluster", "moon"], /unknown cluster "moon"; there are/],
+    [["--new", "5", "--model", "gpt"], /model: found "gpt", expected one of /],
+    [["--new", "5", "--cluster", "moon"], /cluster: found "moon", expected one of /],
     [["--new", "5", "--tp", "3"], /tp 3 does not divide/],
     [["--new", "5", "--ttft", "3"], /--ttft: found without --sweep/],
     [["--new", "5", "--sweep", "--cp", "3"], /--sweep: found --cp too/],
     [["--new", "5", "--slow", "9=2"], /--slow: found "9=2", expected RANK=FACTOR/],
     [["--new", "5", "--jitter", "2"], /--jitter: found "2"/],
-    [["--new", "5", "--cp", "1e9"], /^cp: found 1000000000, expected at most 65536: each of its hops is simulated$/],
+    [["--new", "5", "--cp", "1e9"], /^cp: found 1000000000, expected at most 65536: the planner simulates each hop$/],
     [
       ["--new", "5", "--cp", "2k", "--every-rank"],
-      /^cp: found 2000, expected at most 1024: every rank is simulated, N x N hops; /,
+      /^cp: found 2000, expected at most 1024: the planner simulates every rank, N x N hops; /,
     ],
     [
       ["--new", "5", "--cp", "2k", "--jitter", "0.1"],
-      /^cp: found 2000, expected at most 1024: every rank is simulated/,
+      /^cp: found 2000, expected at most 1024: the planner simulates every rank/,
     ],
     [["--new", "1e15"], /^new: found 1000000000000000, expected at most 1000000000000: /],
     [["--new", "5", "--cached", "1e15"], /^cached: found 1000000000000000, expected at most /],
     [["--new", "5", "--batch", "1e9"], /^batch: found 1000000000, expected at most 1000000: /],
     [
       ["--new", "5", "--tp", "1e9"],
-      /^tp: found 1000000000, expected at most 128: a GPU has at least one of the 128 query heads/,
+      /^tp: found 1000000000, expected at most 128: each GPU needs at least one of the 128 query heads/,
     ],
     [
       ["--new", "5", "--kv-bytes", "99"],
-      /^kvBytes: found 99, expected a number of bytes an element above 0, at most 8/,
+      /^kvBytes: found 99, expected the bytes of an element: above 0, and at most 8/,
     ],
     [
       ["--new", "5", "--sweep", "--max-gpus", "1e6"],
@@ -231,11 +231,11 @@ test("policy: the choice, its terms, its reason; one rank has no border", async 
   await assert.rejects(call(policy, ...argv, "--rule", "best"), refused(/--rule: found "best", expected alg1 or alg5/));
 });
 
-test("--help tells each command's options", async () => {
+test("--help shows each command's options", async () => {
   for (const command of [plan, paper, policy]) assert.match((await call(command, "--help")).stdout, /--json/);
 });
 
-/** Longest that timers waited, in milliseconds, while `work` ran, and when it settled after its signal. */
+/** Milliseconds from the abort, `after` milliseconds into `work`, until `work` has ended. */
 async function stopped(work: (signal: AbortSignal) => Promise<unknown>, after: number): Promise<number> {
   const controller = new AbortController();
   let aborted = 0;
@@ -249,7 +249,7 @@ async function stopped(work: (signal: AbortSignal) => Promise<unknown>, after: n
 
 test("a signal ends a plan, a sweep and the paper at once", async () => {
   const io = (signal: AbortSignal) => ({ stdout: () => {}, stderr: () => {}, signal });
-  // Little waits even where others use the machine; at the command line 0.2 s is the bar.
+  // A wide bound, because others may use the machine. At the command line, the bar is 0.2 s.
   for (
     const argv of [["--new", "128k", "--cp", "1000", "--every-rank"], [
       "--sweep",
@@ -262,12 +262,12 @@ test("a signal ends a plan, a sweep and the paper at once", async () => {
     const late = await stopped((signal) => plan(argv, io(signal)), 60);
     assert.ok(late < 1000, `${argv.join(" ")}: ${late} ms`);
   }
-  // The paper's cells take some 100 ms in all: it must not begin after its signal.
+  // The paper's cells take only about 100 ms in all, so this checks that it doesn't begin after its signal.
   await assert.rejects(paper([], io(AbortSignal.abort())), { name: "AbortError" });
 });
 
-test("a simulation that gives the thread away gives what one that doesn't gives", async () => {
-  // 300 ranks take several turns; as many alike ranks, of which one stands for all, take none.
+test("a simulation that yields the thread gives the same result as one that doesn't", async () => {
+  // 300 ranks take several turns. One rank that stands for all 300 takes none.
   const p = async (...more: string[]) => (await json<Plan>(plan, "--cp", "300", "--new", "120000", ...more)).seconds;
   const [each, one] = [await p("--every-rank"), await p()];
   assert.ok(Math.abs(each / one - 1) < 1e-9, `${each} and ${one}`);

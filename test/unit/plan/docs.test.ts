@@ -1,5 +1,5 @@
 /**
- * docs/planner*.md: every command prints what these pages show, every quoted table is of `ringside paper`, and the
+ * docs/planner*.md: every command prints what these pages show, every quoted table is in `ringside paper`, and the
  * cluster in JSON plans.
  */
 import assert from "node:assert/strict";
@@ -31,14 +31,14 @@ for (const [, line, shown] of shownCommands) {
   });
 }
 
-test("the docs' quoted tables are of ringside paper", async () => {
+test("the docs' quoted tables are in ringside paper", async () => {
   const report = await printed("paper", []);
   const quoted = [...text.matchAll(/^```(\w*)\n([\s\S]*?)\n```$/gm)].filter(([, language]) => language === "")
     .map(([, , block]) => block);
   assert.ok(quoted.length >= 6, `found ${quoted.length}`);
   for (const block of quoted) {
     for (const part of block.split("\n\n")) {
-      assert.ok(report.includes(part), `the docs quote what is not printed:\n${part.slice(0, 200)}`);
+      assert.ok(report.includes(part), `the docs quote text that is not printed:\n${part.slice(0, 200)}`);
     }
   }
 });

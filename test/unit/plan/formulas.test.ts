@@ -1,4 +1,4 @@
-/** The planner's formulas against values computed by hand, and its closed-form counts against the layout's. */
+/** The planner's formulas against values computed by hand, and its closed-form counts against the layout. */
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
@@ -21,15 +21,15 @@ import { jitterFactor } from "../../../engine/plan/jitter.ts";
 import { kvBytesPerToken, memoryOf, RESERVE, weightBytes } from "../../../engine/plan/memory.ts";
 import { attentionWeights, ffnWeights, findModel, weightCount } from "../../../engine/plan/models.ts";
 import { pairsBetween } from "../../../engine/layout/pairs.ts";
-import { PARAMETERS, type Parameters, PROVENANCE } from "../../../engine/plan/parameters.ts";
+import { PARAMETERS, type PlanParameters, PROVENANCE } from "../../../engine/plan/parameters.ts";
 import { ratesOf } from "../../../engine/plan/rates.ts";
 import { kvMessage, parcel, qMessage } from "../../../engine/plan/traffic.ts";
 
 const M = findModel("llama3-405b");
 const GTT = findCluster("gtt");
 
-/** Parameters that make arithmetic by hand easy. */
-const ROUND: Parameters = {
+/** Round parameters for arithmetic by hand. */
+const ROUND: PlanParameters = {
   tensorShare: 0.5,
   fp8Share: 0.5,
   flowShare: 0.5,
@@ -45,7 +45,7 @@ function near(found: number, expected: number, tolerance = 1e-9): void {
   assert.ok(Math.abs(found - expected) <= tolerance * Math.abs(expected), `found ${found}, expected ${expected}`);
 }
 
-test("weights of Llama 3 405B: 570 M attention and 2617 M feed-forward a layer, 405.8 B in all, 60.2 GB a GPU with TP8", () => {
+test("weights of Llama 3 405B: 570 M attention and 2617 M feed-forward a layer, 405.8 B in all, 60.2 GB a GPU in TP8", () => {
   assert.equal(attentionWeights(M), 16384 * 18432 + 16384 * 16384);
   assert.equal(ffnWeights(M), 3 * 16384 * 53248);
   near(weightCount(M), 405.8e9, 1e-3);
@@ -53,7 +53,7 @@ test("weights of Llama 3 405B: 570 M attention and 2617 M feed-forward a layer, 
   near(weightBytes(M, 8, "bf16"), (2 * weightCount(M)) / 8);
 });
 
-test("known models have about the weights that their names say", () => {
+test("known models have about as many weights as their names say", () => {
   for (
     const [name, billions] of [
       ["llama3.2-1b", 1.24],
@@ -80,19 +80,19 @@ test("FLOPs: Table 3's and Appendix A's, 4.94e18 for 1M tokens", () => {
   near(modelFlops(M, { new: 1e6, cached: 0 }, 1), 4.94e18, 1e-3);
 });
 
-test("messages: 16.38 MB of KV, 3.28 MB of Q and three parcels of 9.98 MB together at a miss rate of 2.5 % (Table 5)", () => {
+test("messages at a miss rate of 2.5 % (Table 5): 16.38 MB of KV, 3.28 MB of Q, 9.98 MB for three parcels", () => {
   assert.equal(kvMessage(32000, 1, 128, 2), 16_384_000);
   assert.equal(qMessage(800, 16, 128, 2), 3_276_800);
   assert.equal(3 * parcel(800, 16, 128, 2), 9_984_000);
 });
 
-test("KV cache: 64,512 bytes a token and GPU with TP8; beyond the KV heads it no longer shrinks", () => {
+test("KV cache: 64,512 bytes for a token on a GPU with TP8; beyond the KV heads it no longer shrinks", () => {
   assert.equal(kvBytesPerToken(M, 8, 2), 64_512);
   assert.equal(kvBytesPerToken(M, 16, 2), 64_512);
   assert.equal(kvBytesPerToken(M, 1, 2), 516_096);
 });
 
-test("memory: weights, whole pages, activations by hand; about 554K tokens a host before activations", () => {
+test("memory: weights, whole pages and activations by hand; about 554K tokens in a host without activations", () => {
   const m = memoryOf({
     model: M,
     tp: 8,
@@ -113,7 +113,7 @@ test("memory: weights, whole pages, activations by hand; about 554K tokens a hos
   assert.equal(m.kvCapacityTokens, Math.floor((96e9 - m.weights - m.activations - RESERVE) / 64_512));
 });
 
-test("a 1M-token prompt does not fit one host and says by how much; on CP16 it does", () => {
+test("a 1M-token prompt does not fit one host, with the sizes; on CP16 it fits", () => {
   const of = (cp: number) =>
     memoryOf({
       model: M,
@@ -131,7 +131,7 @@ test("a 1M-token prompt does not fit one host and says by how much; on CP16 it d
   assert.equal(of(16).fits, true);
 });
 
-test("heads: KV heads are replicated beyond their number; the sizes that split them", () => {
+test("heads: beyond their number, KV heads are replicated; the sizes that split them", () => {
   assert.deepEqual(headsPerGpu(M, 8), { queries: 16, kv: 1, replicas: 1 });
   assert.deepEqual(headsPerGpu(M, 16), { queries: 8, kv: 1, replicas: 2 });
   assert.deepEqual(tpSizes(findModel("qwen2.5-7b")), [1, 2, 4, 28]);
@@ -143,7 +143,7 @@ test("a product: whole waves of 128 x 128 tiles, or its weights from HBM", () =>
   assert.equal(productFlops(qkv, 10), 2 * 10 * 2304 * 16384);
   // 1024 rows: 8 x 18 = 144 tiles in two waves of 132.
   near(productTime(qkv, 1024, RATES), (2 * 132 * 2 * 128 * 128 * 16384) / 400e12);
-  // One row: its weights are read.
+  // One row: reading the weights takes longest.
   near(productTime(qkv, 1, RATES), productBytes(qkv) / 2.4e12);
   assert.equal(productTime(qkv, 0, RATES), 0);
 });
@@ -154,7 +154,7 @@ test("TP16 replicates the KV projections: 8 query heads and one KV head a GPU", 
   assert.equal(out.inner, 8 * 128);
 });
 
-test("attention is bound by FLOPs in prefill and by HBM in decode", () => {
+test("FLOPs bound attention in prefill, HBM in decode", () => {
   const call = { heads: 16, kvHeads: 1, headDim: 128, kvBytes: 2 };
   near(
     attentionTime({ ...call, pairs: 1e8, queryRows: 3200, keyRows: 32000 }, RATES),
@@ -170,7 +170,7 @@ test("attention is bound by FLOPs in prefill and by HBM in decode", () => {
 
 test("collectives by hand", () => {
   near(transferTime(25e6, RATES.flow), 10e-6 + 1e-3);
-  // Three parcels: the port of 50 GB/s holds them back; one: the flow of 25 GB/s.
+  // The port of 50 GB/s limits three parcels; the flow of 25 GB/s limits one.
   near(all2allTime(10e6, 0, 3, RATES, false), 2 * 3 * 10e-6 + 30e6 / 50e9);
   near(all2allTime(10e6, 0, 1, RATES, false), 2 * 10e-6 + 10e6 / 25e9);
   near(all2allTime(10e6, 0, 3, RATES, true), 2 * 10e-6 + 30e6 / 50e9);
@@ -181,7 +181,7 @@ test("collectives by hand", () => {
   assert.equal(allReduceTime(1e9, 1, RATES), 0);
 });
 
-test("a measured rate bounds the port; GPUs that share a port get their part", () => {
+test("a measured rate bounds the port; GPUs that share a port get equal parts", () => {
   const gti = ratesOf(findCluster("gti"), ROUND);
   assert.equal(gti.flow.rate, 3e9);
   assert.equal(gti.port, 3e9);
@@ -195,7 +195,7 @@ test("decode kernels: two fewer without FP8", () => {
   assert.equal(decodeKernels("fp8"), 15);
 });
 
-test("pairs between blocks are what the layout's visibility counts", () => {
+test("pairs between blocks match the layout's visibility", () => {
   const lengths = fc.integer({ min: 0, max: 40 });
   fc.assert(
     fc.property(
@@ -211,7 +211,7 @@ test("pairs between blocks are what the layout's visibility counts", () => {
   );
 });
 
-test("pairs of all ranks together are the causal pairs", () => {
+test("the pairs of all ranks sum to the causal pairs", () => {
   fc.assert(fc.property(fc.integer({ min: 1, max: 3000 }), fc.integer({ min: 1, max: 9 }), (T, N) => {
     const blocks = Array.from({ length: N }, (_, k) => block([headTail(T, N, k)]));
     const sum = blocks.flatMap((q) => blocks.map((k) => pairsBetween(q, k))).reduce((a, b) => a + b, 0);
@@ -235,5 +235,5 @@ test("there are at most eight parameters, each positive and with its provenance"
   const names = Object.keys(PARAMETERS);
   assert.ok(names.length <= 8);
   assert.deepEqual(PROVENANCE.map((p) => p.name).sort(), [...names].sort());
-  for (const name of names) assert.ok(PARAMETERS[name as keyof Parameters] > 0);
+  for (const name of names) assert.ok(PARAMETERS[name as keyof PlanParameters] > 0);
 });

@@ -1,13 +1,13 @@
-/** Plans and sweeps: sums, monotonicity, disturbances, the large cluster's speed, layouts that cannot be. */
+/** Plans and sweeps: sums, monotonicity, disturbances, the speed on large clusters, and impossible layouts. */
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
 import { InputError } from "../../../engine/errors.ts";
 import { weightCount } from "../../../engine/plan/models.ts";
 import {
-  type Cluster,
   clusterFromJson,
   CLUSTERS,
+  type ClusterSpec,
   findAccelerator,
   findCluster,
   findFabric,
@@ -48,7 +48,7 @@ test("the breakdown sums to the time, for any layout and step", async () => {
   );
 });
 
-test("auto takes the faster variant, and says both times", async () => {
+test("auto takes the faster variant and gives both times", async () => {
   for (const [T, P] of [[1280, 126720], [12800, 115200]]) {
     const auto = await plan({ ...base, cp: 4, new: T, cached: P });
     const [kv, q] = [
@@ -58,7 +58,7 @@ test("auto takes the faster variant, and says both times", async () => {
     assert.equal(auto.seconds, Math.min(kv.seconds, q.seconds));
     assert.deepEqual(auto.alternatives.map((a) => a.seconds), [kv.seconds, q.seconds]);
     assert.match(auto.reason, /pass-KV .* pass-Q .* apart/);
-    // What the rule's rates alone predict as exposed are other seconds than the breakdown's beside it.
+    // The rule predicts exposed seconds from its rates alone. They differ from the breakdown, so they stay out.
     assert.doesNotMatch(auto.reason, /All2All|exposed/);
   }
 });
@@ -71,7 +71,7 @@ test("more bandwidth, compute or memory bandwidth, or less latency, is never slo
     decode: fc.boolean(),
     variant: fc.constantFrom("pass-kv" as const, "pass-q" as const),
   });
-  const better: readonly ((c: Cluster) => Cluster)[] = [
+  const better: readonly ((c: ClusterSpec) => ClusterSpec)[] = [
     (c) => ({ ...c, fabric: { ...c.fabric, line: c.fabric.line * 2 } }),
     (c) => ({ ...c, accelerator: { ...c.accelerator, bf16: c.accelerator.bf16 * 1.5, fp8: c.accelerator.fp8 * 1.5 } }),
     (c) => ({ ...c, accelerator: { ...c.accelerator, memoryRate: c.accelerator.memoryRate * 1.5 } }),
@@ -87,7 +87,7 @@ test("more bandwidth, compute or memory bandwidth, or less latency, is never slo
   );
 });
 
-test("more new tokens or more cached ones never take less time; a larger overhead never less", async () => {
+test("more new tokens, more cached tokens or a larger overhead never take less time", async () => {
   const step = fc.record({
     cp: fc.integer({ min: 1, max: 6 }),
     new: fc.integer({ min: 1, max: 30000 }),
@@ -110,7 +110,7 @@ test("more new tokens or more cached ones never take less time; a larger overhea
   );
 });
 
-test("a straggler and jitter make it slower, the same way every time", async () => {
+test("a straggler and jitter slow a plan down, and repeat exactly", async () => {
   const step: PlanInput = { ...base, cp: 4, new: 32000, variant: "pass-kv" };
   const even = (await plan(step)).seconds;
   const slow = (await plan({ ...step, disturbance: { slow: new Map([[2, 1.5]]) } })).seconds;
@@ -122,7 +122,7 @@ test("a straggler and jitter make it slower, the same way every time", async () 
   assert.notEqual((await plan({ ...step, disturbance: { jitter: { seed: 4, amplitude: 0.2 } } })).seconds, noisy);
 });
 
-test("uneven caches: every message is as long as the fullest rank's (max P_i + T/N), so pass-KV slows and pass-Q's messages do not", async () => {
+test("uneven caches: KV messages grow to the fullest rank's (max P_i + T/N), Q messages don't", async () => {
   const step: PlanInput = { ...base, cp: 4, new: 3200, cached: 124800 };
   const held = [31200 + 3000, 31200 - 1000, 31200 - 1000, 31200 - 1000];
   const [even, uneven] = [
@@ -139,13 +139,13 @@ test("uneven caches: every message is as long as the fullest rank's (max P_i + T
   );
 });
 
-test("ports shared by GPUs are contention: exposed transfers grow", async () => {
+test("if GPUs share ports, exposed transfers grow", async () => {
   const step: PlanInput = { ...base, cp: 4, new: 3200, cached: 124800, variant: "pass-kv" };
   const shared = await plan({ ...step, cluster: { ...cluster, portsPerHost: 2 } });
   assert.ok(shared.breakdown.exposed > (await plan(step)).breakdown.exposed * 2);
 });
 
-test("within a host the ring runs over its links: CP8 x TP1 on one host has no fabric to wait for", async () => {
+test("in a host the ring runs over its links: CP8 x TP1 on one host doesn't wait for the fabric", async () => {
   const small = findModel("llama3-8b");
   const inside = await plan({ model: small, cluster, cp: 8, tp: 1, new: 8000, variant: "pass-kv" });
   assert.equal(inside.hosts, 1);
@@ -160,7 +160,7 @@ test("within a host the ring runs over its links: CP8 x TP1 on one host has no f
   );
 });
 
-test("spans of one layer: every rank's device lane is without gaps from 0 to the layer's end", async () => {
+test("spans of one layer: every rank's device lane has no gaps from 0 to the layer's end", async () => {
   const p = await plan({ ...base, cp: 4, new: 3200, cached: 124800, spans: true });
   assert.equal(p.variant, "pass-q");
   const kinds = new Set(p.spans!.map((s) => s.kind));
@@ -178,7 +178,7 @@ test("spans of one layer: every rank's device lane is without gaps from 0 to the
   }
 });
 
-test("one rank for all is within 0.1 % of every rank, where lengths do not divide", async () => {
+test("one rank for all is within 0.1 % of every rank if lengths do not divide", async () => {
   for (const variant of ["pass-kv", "pass-q"] as const) {
     const step: PlanInput = { ...base, cp: 300, new: 1_000_001, variant };
     const [one, all] = [await plan(step), await plan({ ...step, everyRank: true })];
@@ -188,20 +188,20 @@ test("one rank for all is within 0.1 % of every rank, where lengths do not divid
   }
 });
 
-test("1,024 ranks and 10M tokens plan in under a second; every rank simulated, the cost is of hops x ranks", async () => {
+test("1,024 ranks and 10M tokens take under a second; every rank simulated takes hops x ranks", async () => {
   const step: PlanInput = { ...base, cp: 1024, new: 10_000_000 };
   let began = performance.now();
   await plan(step);
   assert.ok(performance.now() - began < 1000, `took ${performance.now() - began} ms`);
-  // Node's test runner hooks every promise, which makes them some ten times slower than in a program: so a quarter of
-  // the ranks, and a wide bound.
+  // Node's test runner hooks every promise, which makes promises about ten times slower than in a program. So this has a
+  // quarter of the ranks and a wide bound.
   began = performance.now();
   const slow = await plan({ ...step, cp: 256, variant: "pass-kv", disturbance: { slow: new Map([[128, 1.1]]) } });
   assert.equal(slow.layer.simulated, "every rank");
   assert.ok(performance.now() - began < 6000, `took ${performance.now() - began} ms`);
 });
 
-test("decode: the batch is padded to a multiple of N, so four sequences on CP4 take a single one's ring", async () => {
+test("decode: the batch is padded to a multiple of N, so four sequences on CP4 take as long as one", async () => {
   const of = (batch: number) => plan({ ...base, cp: 4, cached: 32000, batch, decode: true, variant: "pass-q" });
   assert.equal((await of(1)).layer.seconds, (await of(4)).layer.seconds);
   assert.ok((await of(5)).layer.seconds > (await of(4)).layer.seconds);
@@ -217,7 +217,7 @@ test("every known model and cluster plans", async () => {
   }
 });
 
-test("a sweep's Pareto front is of layouts that fit, each faster with more GPUs, and nothing that fits beats it", async () => {
+test("a sweep's Pareto front has layouts that fit, each faster with more GPUs, and no fitting layout beats it", async () => {
   const s = await sweep({ model, cluster, new: 1_000_000, maxGpus: 128, target: 160 });
   assert.ok(s.pareto.length >= 2);
   s.pareto.forEach((row, i) => {
@@ -231,14 +231,14 @@ test("a sweep's Pareto front is of layouts that fit, each faster with more GPUs,
   assert.ok(s.rows.some((r) => r.tp === 64) && s.rows.some((r) => r.cp === 128));
 });
 
-test("unknown names list what exists", () => {
-  assert.throws(() => findModel("gpt"), refused(/unknown model "gpt"; there are .*llama3-405b.*config\.json/));
-  assert.throws(() => findCluster("x"), refused(/unknown cluster "x"; there are gtt, gti, h100/));
-  assert.throws(() => findAccelerator("tpu"), refused(/unknown accelerator "tpu"; there are h100-hbm2e/));
-  assert.throws(() => findFabric("tin cans"), refused(/unknown fabric "tin cans"; there are gtt, gti/));
+test("unknown names list the known ones", () => {
+  assert.throws(() => findModel("gpt"), refused(/model: found "gpt", expected one of .*llama3-405b.*config\.json/));
+  assert.throws(() => findCluster("x"), refused(/cluster: found "x", expected one of gtt, gti, h100/));
+  assert.throws(() => findAccelerator("tpu"), refused(/accelerator: found "tpu", expected one of h100-hbm2e/));
+  assert.throws(() => findFabric("tin cans"), refused(/fabric: found "tin cans", expected one of gtt, gti/));
 });
 
-test("layouts that cannot be say why", async () => {
+test("impossible layouts say why", async () => {
   await assert.rejects(
     plan({ ...base, tp: 3, new: 10 }),
     refused(/tp 3 does not divide the 128 query heads of llama3-405b; 1, 2, 4/),
@@ -255,7 +255,7 @@ test("layouts that cannot be say why", async () => {
   await assert.rejects(plan({ ...base, cp: 0, new: 10 }), refused(/cp: found 0/));
   await assert.rejects(
     sweep({ model, cluster, new: 5_000_000, maxGpus: 8 }),
-    refused(/nothing fits on up to 8 GPUs .* the nearest, CP\d+ x TP\d+ .* does not fit: needs/),
+    refused(/no layout fits on up to 8 GPUs .* the nearest, CP\d+ x TP\d+ .* does not fit: needs/),
   );
 });
 
@@ -270,13 +270,13 @@ const CONFIG = {
   tie_word_embeddings: false,
 };
 
-test("a Hugging Face config.json gives the model that is known by name", () => {
+test("a Hugging Face config.json gives the same model as its name", () => {
   const { name: _, source: __, ...read } = modelFromConfig(CONFIG, "mine");
   const { name: ___, source: ____, ...known } = findModel("llama3-70b");
   assert.deepEqual(read, known);
 });
 
-test("configs: head_dim of its own, no KV heads given, text_config, no gate, quantised, a sliding window", () => {
+test("configs with head_dim, without KV heads, with text_config, without a gate, quantised, with a window", () => {
   assert.equal(modelFromConfig({ ...CONFIG, head_dim: 96 }, "m").headDim, 96);
   const { num_key_value_heads: _, ...mha } = CONFIG;
   assert.equal(modelFromConfig(mha, "m").kvHeads, 64);
@@ -288,11 +288,11 @@ test("configs: head_dim of its own, no KV heads given, text_config, no gate, qua
   );
   assert.match(
     modelFromConfig({ ...CONFIG, sliding_window: 4096 }, "m").notes[0],
-    /sliding_window 4096 is planned as full attention/,
+    /sliding_window 4096: planned as full attention/,
   );
 });
 
-test("configs that lack a field or are no dense model say so", () => {
+test("configs that lack a field or are not dense models are refused", () => {
   const { hidden_size: _, vocab_size: __, ...partial } = CONFIG;
   assert.throws(
     () => modelFromConfig(partial, "c.json"),
@@ -310,7 +310,7 @@ test("configs that lack a field or are no dense model say so", () => {
   assert.throws(() => modelFromConfig([], "c"), refused(/expected a JSON object/));
 });
 
-test("configs of other architectures are refused by the field, whatever their family calls it", () => {
+test("configs of other architectures are refused with the field, whatever their family calls it", () => {
   const others: readonly (readonly [field: string, more: Record<string, unknown>, means: RegExp])[] = [
     ["moe_num_experts", { moe_num_experts: 64 }, /mixture of experts/],
     ["ffn_config.moe_num_experts", { ffn_config: { moe_num_experts: 16 } }, /mixture of experts/],
@@ -336,7 +336,7 @@ test("configs of other architectures are refused by the field, whatever their fa
       field,
     );
   }
-  // Fields that are there and say nothing.
+  // Fields that are present but not set.
   const nothing = {
     num_local_experts: 1,
     moe_num_experts: 0,
@@ -351,7 +351,7 @@ test("configs of other architectures are refused by the field, whatever their fa
   assert.equal(modelFromConfig({ ...CONFIG, ...nothing }, "c").layers, 80);
 });
 
-test("windows of attention are planned where the context fits them, and refused by the field where it doesn't", async () => {
+test("windows of attention are planned if the context fits them, else refused with the field", async () => {
   for (
     const [field, more] of [["sliding_window", { sliding_window: 4096 }], ["attention_chunk_size", {
       layer_types: ["chunked_attention", "full_attention"],
@@ -366,7 +366,7 @@ test("windows of attention are planned where the context fits them, and refused 
     );
     await assert.rejects(
       plan({ model: windowed, cluster, new: 4000, cached: 97 }),
-      refused(new RegExp(`^model c: ${field} 4096 means that layers see a part of 4097 tokens`)),
+      refused(new RegExp(`^model c: ${field} 4096 means that layers see only a part of 4097 tokens`)),
     );
     assert.match((await plan({ model: windowed, cluster, new: 5 })).notes.join(), new RegExp(field));
   }
@@ -377,11 +377,11 @@ test("windows of attention are planned where the context fits them, and refused 
   );
   assert.throws(
     () => modelFromConfig({ ...CONFIG, layer_types: ["sliding_attention"] }, "c"),
-    refused(/no sliding_window or attention_chunk_size says how long/),
+    refused(/the config has no sliding_window or attention_chunk_size; add one/),
   );
 });
 
-test("no gate, Falcon's heads, tied weights: the models' published sizes come out", () => {
+test("no gate, Falcon's heads, tied weights: the models have their published sizes", () => {
   const nemotron = {
     model_type: "nemotron",
     hidden_act: "relu2",
@@ -416,7 +416,7 @@ test("no gate, Falcon's heads, tied weights: the models' published sizes come ou
   );
 });
 
-test("notes name each field that departs and is planned all the same", () => {
+test("notes name each field that the plan leaves out", () => {
   const notes = modelFromConfig({
     ...CONFIG,
     attn_logit_softcapping: 50,
@@ -439,7 +439,7 @@ test("notes name each field that departs and is planned all the same", () => {
   );
 });
 
-test("a cluster of one's own: names or objects, and which field is wrong", () => {
+test("a user's cluster: names or objects, and errors name the wrong field", () => {
   const own = clusterFromJson({ accelerator: "h200", fabric: { line: 25e9, achieved: 20e9 }, gpusPerHost: 4 }, "own");
   assert.equal(own.accelerator.name, "h200");
   assert.equal(own.fabric.achieved, 20e9);
@@ -452,5 +452,8 @@ test("a cluster of one's own: names or objects, and which field is wrong", () =>
     () => clusterFromJson({ accelerator: "h200", fabric: { line: -1 } }, "own"),
     refused(/fabric\.line: found -1/),
   );
-  assert.throws(() => clusterFromJson({ fabric: "gtt" }, "own"), refused(/accelerator: expected a name or an object/));
+  assert.throws(
+    () => clusterFromJson({ fabric: "gtt" }, "own"),
+    refused(/accelerator: found nothing, expected a name or an object/),
+  );
 });

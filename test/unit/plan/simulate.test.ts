@@ -1,4 +1,4 @@
-/** The simulated cluster against closed forms, its spans, and a real ring on the link model. */
+/** The simulated ring against closed forms and against a real ring on the link model, and its spans. */
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
@@ -8,7 +8,7 @@ import type { Span } from "../../../engine/trace/span.ts";
 import { experiment } from "../../experiment.ts";
 import { testPlatform } from "../../platform.ts";
 
-/** A ring of even ranks: attention `a`, transfers of `bytes` at `rate` after `latency`. */
+/** A ring of equal ranks: attention takes `a`, and a transfer `latency` plus its bytes over `rate`. */
 function even(
   more: Partial<RingWork> & { readonly a?: number; readonly rate?: number; readonly latency?: number } = {},
 ): RingWork {
@@ -96,7 +96,7 @@ test("pass-Q: the ring, then the exchange, then the merge", async () => {
   );
 });
 
-test("a straggler: the ring ends when it has attended N times; in pass-Q everyone waits for its parcels", async () => {
+test("a straggler: the ring ends after its N attentions; in pass-Q everyone waits for its parcels", async () => {
   const work = { ranks: 5, a: 1, slowdown: (rank: number) => (rank === 2 ? 3 : 1) };
   near(await end(even(work)), 15);
   const times = await simulateRing(even({ ...work, variant: "pass-q" }));
@@ -105,18 +105,18 @@ test("a straggler: the ring ends when it has attended N times; in pass-Q everyon
   near(times[0].all2all + times[0].wait, 10);
 });
 
-test("uneven starts: a late rank delays the ring by its lateness at most", async () => {
+test("uneven starts: a late rank delays the ring by at most its lateness", async () => {
   const late = await end(even({ ranks: 4, a: 1, start: (rank) => (rank === 1 ? 0.5 : 0) }));
   near(late, 4.5);
 });
 
-test("one slow wire: everyone comes to wait for it", async () => {
+test("one slow wire: everyone waits for it in the end", async () => {
   const wire = (from: number) => ({ rate: from === 0 ? 1 : 100, latency: 0 });
   const slow = await end(even({ ranks: 4, a: 1, message: 3, wire }));
   assert.ok(slow > 4 && slow <= 1 + 3 * 3 + 1e-9, `found ${slow}`);
 });
 
-test("the parts of a rank's time sum to it, whatever disturbs it", async () => {
+test("the parts of a rank's time sum to the whole, with any disturbance", async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.integer({ min: 2, max: 7 }),
@@ -144,7 +144,7 @@ test("the parts of a rank's time sum to it, whatever disturbs it", async () => {
   );
 });
 
-test("one rank for all is every rank's time when all are alike", async () => {
+test("one rank for all gives every rank's time if all are alike", async () => {
   for (const variant of ["pass-kv", "pass-q"] as const) {
     for (const overlap of [true, false]) {
       const work = even({
@@ -165,7 +165,7 @@ test("one rank for all is every rank's time when all are alike", async () => {
   }
 });
 
-test("each rank attends every pair of its own once, whichever travels", async () => {
+test("every pair of ranks is attended once, whichever operand travels", async () => {
   for (const variant of ["pass-kv", "pass-q"] as const) {
     const seen = new Map<string, number>();
     await simulateRing(
@@ -176,7 +176,7 @@ test("each rank attends every pair of its own once, whichever travels", async ()
   }
 });
 
-test("spans: N attends a rank, N-1 transfers beside them, and device spans that do not overlap", async () => {
+test("spans: each rank has N attends, N-1 transfers beside them, and device spans that do not overlap", async () => {
   for (const variant of ["pass-kv", "pass-q"] as const) {
     const spans: Span[] = [];
     const times = await simulateRing(
@@ -223,7 +223,7 @@ test("slower attention, transfers, exchanges or starts never make the ring faste
   );
 });
 
-test("a real ring over a slow link exposes what the simulation says, within 25 % and 30 ms", async () => {
+test("a real ring over a slow link exposes the simulated time, within 25 % and 30 ms", async () => {
   const [bandwidth, latency, N] = [2e5, 0.02, 3];
   const input = experiment({ sequences: [{ new: 192, cached: 96 }], heads: 2, kvHeads: 2, headDim: 32 });
   const cluster = await Cluster.start(await testPlatform(), { ranks: N, backend: "cpu", link: { bandwidth, latency } });

@@ -1,5 +1,5 @@
 /**
- * The choice of variant: equations by hand, the paper's Tables 4 and 5 through each rule as the truth is, refits, bad
+ * The choice of variant: equations by hand, each rule on the paper's Tables 4 and 5 (right or wrong), refits, and bad
  * input.
  */
 import assert from "node:assert/strict";
@@ -23,7 +23,7 @@ import {
   smallerQueriesAll2All,
 } from "../../../engine/policy/index.ts";
 
-/** One GPU of CP4+TP8 with the datasheet's rates; and with the rates that Table 5 shows. */
+/** One GPU of CP4+TP8, with the datasheet's rates and with the rates that Table 5 shows. */
 const PEAK = { ranks: 4, heads: 16, kvHeads: 1, bytes: 2, flops: 800e12, bandwidth: 50e9 };
 const MEASURED = { ...PEAK, flops: 507e12, bandwidth: 26.1e9 };
 
@@ -43,7 +43,7 @@ test("Eq. 1, 2, 3 and 5 by hand", () => {
   near(hiddenKv(MEASURED), 4856.3, 1e-4);
 });
 
-test("tensor parallelism cancels: a GPU's heads with its rates choose as a rank's heads with eight times the rates", () => {
+test("tensor parallelism cancels: a GPU's heads and rates give the same choice as a rank's", () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 200_000 }),
@@ -69,7 +69,7 @@ test("tensor parallelism cancels: a GPU's heads with its rates choose as a rank'
   );
 });
 
-test("message sizes and exposed times are Table 5's arithmetic", () => {
+test("message sizes and exposed times match Table 5's arithmetic", () => {
   const { terms } = choose({ ...MEASURED, new: 3200, cached: 124800 });
   near(terms.kvBytes, 16_384_000);
   near(terms.qBytes, 3_276_800);
@@ -80,7 +80,7 @@ test("message sizes and exposed times are Table 5's arithmetic", () => {
   near(terms.exposedQ, terms.all2all);
 });
 
-/** Which rows of Table 4 each rule gets wrong, by T: as it is, not as one would like it. */
+/** The rows of Table 4, by T, that each rule really gets wrong. */
 const WRONG: readonly {
   readonly name: string;
   readonly setting: typeof PEAK;
@@ -115,7 +115,7 @@ for (const { name, setting, rule, wrong } of WRONG) {
   });
 }
 
-test("the rows that Algorithm 5 misses with Table 5's rates are near-ties of under 1.5 %; with peak rates also its exact tie, of 6 %", () => {
+test("Algorithm 5 misses near-ties under 1.5 % with Table 5's rates; with peak rates also its exact tie, 6 % apart", () => {
   const apart = (T: number) => {
     const row = TABLE_4.find((r) => r.new === T)!;
     return Math.max(row.passKv, row.passQ) / Math.min(row.passKv, row.passQ) - 1;
@@ -124,7 +124,7 @@ test("the rows that Algorithm 5 misses with Table 5's rates are near-ties of und
   near(apart(3200), 0.0609, 1e-2);
 });
 
-test("T = 3200 with peak rates is an exact tie, named so, and >= gives it to pass-KV; T = 4160 is a near-tie of Eq. 2", () => {
+test("with peak rates, T = 3200 is an exact tie that >= gives to pass-KV, and T = 4160 is a near-tie of Eq. 2", () => {
   const tie = choose({ ...PEAK, new: 3200, cached: 124800 });
   assert.equal(tie.closeness, "tie");
   assert.equal(tie.variant, "pass-kv");
@@ -134,7 +134,7 @@ test("T = 3200 with peak rates is an exact tie, named so, and >= gives it to pas
   assert.equal(choose({ ...PEAK, new: 64000, cached: 64000 }).closeness, "clear");
 });
 
-test("Table 5: exposed communication chooses pass-Q at a miss rate of 2.5 % and pass-KV at 10 %, as the paper's test does", () => {
+test("Table 5: like the paper's test, exposed communication chooses pass-Q at a 2.5 % miss rate and pass-KV at 10 %", () => {
   for (const [miss, variant] of [["2.5", "pass-q"], ["10", "pass-kv"]] as const) {
     const [kv, q] = TABLE_5.filter((r) => r.miss === miss);
     const paper = 3 * Math.max(0, kv.sendRecv - kv.attend) < q.all2all! ? "pass-kv" : "pass-q";
@@ -145,7 +145,7 @@ test("Table 5: exposed communication chooses pass-Q at a miss rate of 2.5 % and 
   }
 });
 
-test("decode is pass-Q, full prefill pass-KV, one rank neither; the reason has numbers", () => {
+test("decode takes pass-Q, full prefill pass-KV, and one rank has no border; the reason has numbers", () => {
   assert.equal(choose({ ...PEAK, new: 1, cached: 128000 }).variant, "pass-q");
   assert.equal(choose({ ...PEAK, new: 128000, cached: 0 }).variant, "pass-kv");
   const alone = choose({ ...PEAK, ranks: 1, new: 5, cached: 5 });
@@ -156,7 +156,7 @@ test("decode is pass-Q, full prefill pass-KV, one rank neither; the reason has n
   }
 });
 
-test("a border under one token is none that a step could be beside: the reason says that Eq. 2 hides at any T", () => {
+test("if the border is under one token, the reason says that Eq. 2 hides the ring at any T", () => {
   for (const rule of ["alg1", "alg5"] as const) {
     const { variant, why, reason } = choose({ ...PEAK, flops: 1e9, new: 1, cached: 4095, rule });
     assert.equal(variant, "pass-kv");
@@ -165,14 +165,14 @@ test("a border under one token is none that a step could be beside: the reason s
   }
 });
 
-test("h as printed: -0.738 at T = 1280 and -0.342 at T = 128000; its threshold rises with T", () => {
+test("h as printed is -0.738 at T = 1280 and -0.342 at T = 128000, and its threshold rises with T", () => {
   near(fittedRule({ new: 1280, cached: 126720 }, PRINTED), -0.738, 2e-3);
   near(fittedRule({ new: 128000, cached: 0 }, PRINTED), -0.342, 2e-3);
   near(fittedThreshold(6400, PRINTED), 0.084, 1e-2);
   assert.ok(fittedThreshold(12800, PRINTED) > fittedThreshold(6400, PRINTED));
 });
 
-test("the refit on Table 4 gets all its rows, is known to be undetermined, and is what REFITTED says", () => {
+test("the refit on Table 4 gets all rows right, is marked as undetermined, and matches REFITTED", () => {
   const fit = refit(TABLE_4);
   assert.deepEqual(fit.wrong, []);
   assert.equal(fit.determined, false, "P + T is the same in every row");
@@ -190,12 +190,12 @@ test("a refit on points of several contexts finds the rule that made them", () =
   );
   const fit = refit(points);
   assert.equal(fit.determined, true);
-  // A point counts by how much its choice matters: those that it gets wrong matter least.
+  // A point counts by how much its choice matters, so the points it gets wrong matter least.
   for (const point of fit.wrong) assert.ok(Math.abs(Math.log(point.passQ / point.passKv)) < 1e-3);
   near(fit.beta / fit.alpha, truth.beta / truth.alpha, 0.2);
 });
 
-test("more bandwidth never turns pass-KV into pass-Q by Algorithm 1; more compute never pass-Q into pass-KV", () => {
+test("by Algorithm 1, more bandwidth never turns pass-KV into pass-Q, nor more compute pass-Q into pass-KV", () => {
   const step = fc.record({
     new: fc.integer({ min: 1, max: 200_000 }),
     cached: fc.integer({ min: 0, max: 500_000 }),
@@ -209,7 +209,7 @@ test("more bandwidth never turns pass-KV into pass-Q by Algorithm 1; more comput
   }));
 });
 
-test("Algorithm 5 names pass-Q only where Algorithm 1 does: the All2All can only speak against it", () => {
+test("Algorithm 5 chooses pass-Q only if Algorithm 1 does, because the All2All only adds to its cost", () => {
   const step = fc.record({
     new: fc.integer({ min: 1, max: 200_000 }),
     cached: fc.integer({ min: 0, max: 500_000 }),
@@ -222,14 +222,14 @@ test("Algorithm 5 names pass-Q only where Algorithm 1 does: the All2All can only
   }));
 });
 
-test("bad input says what was found and what is expected", () => {
+test("errors say what was found and what was expected", () => {
   const good = { ...PEAK, new: 10, cached: 0 };
   const bad: readonly [Partial<Setting> & { rule?: Rule }, RegExp][] = [
     [{ new: 0 }, /new: found 0, expected a whole number of at least 1/],
     [{ cached: -1 }, /cached: found -1/],
     [{ kvHeads: 3 }, /kvHeads: found 3, expected a divisor of the 16/],
     [{ flops: 0 }, /flops: found 0, expected a positive number/],
-    [{ rule: "alg9" as Rule }, /unknown rule "alg9"; there are alg1, alg5, fitted, refitted/],
+    [{ rule: "alg9" as Rule }, /rule: found "alg9", expected alg1 or alg5 or fitted or refitted/],
   ];
   for (const [change, message] of bad) {
     assert.throws(() => choose({ ...good, ...change }), (e) => e instanceof InputError && message.test(e.message));

@@ -1,9 +1,9 @@
 /** What the planner is asked: its fields as typed, their check, and their form in the page's address. */
 import {
   ACCELERATORS,
-  type Cluster,
   clusterFromJson,
   CLUSTERS,
+  type ClusterSpec,
   FABRICS,
   findModel,
   MODELS,
@@ -187,7 +187,7 @@ export function fromQuery(query: string): { readonly draft: Draft; readonly pers
 }
 
 /** The engine's cluster for a GPU and a fabric: a known one by its name, else hosts of eight of them. */
-export function clusterOf({ accelerator, fabric }: Pick<Question, "accelerator" | "fabric">): Cluster {
+export function clusterOf({ accelerator, fabric }: Pick<Question, "accelerator" | "fabric">): ClusterSpec {
   return CLUSTERS.find((c) => c.accelerator.name === accelerator && c.fabric.name === fabric) ??
     clusterFromJson({ accelerator, fabric }, `${accelerator} over ${fabric}`);
 }

@@ -6,9 +6,9 @@ import {
   ACCELERATORS,
   type Cell,
   CELLS,
-  type Cluster,
   clusterFromJson,
   CLUSTERS,
+  type ClusterSpec,
   findModel,
   type Model,
   type Plan,
@@ -67,7 +67,7 @@ export function nearest(
 export function clusterOf(
   accelerator: string,
   { link }: Pick<Experiment, "link">,
-): { readonly cluster: Cluster; readonly say: string } {
+): { readonly cluster: ClusterSpec; readonly say: string } {
   const known = CLUSTERS.find((c) => c.accelerator.name === accelerator)!;
   if (link === null) return { cluster: known, say: `${accelerator} over ${known.fabric.label}` };
   const fabric = {
