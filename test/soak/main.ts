@@ -1,6 +1,6 @@
 /**
- * `npm run soak`: many random scripts with faults anywhere, and many damaged snapshots. Ends with status 1 at the first
- * that goes wrong.
+ * `npm run soak`: many random scripts with faults at any moment, and many damaged snapshots. Ends with status 1 at the
+ * first mistake.
  */
 import process from "node:process";
 import { parseArgs } from "node:util";
@@ -25,6 +25,7 @@ for (const backend of ["cpu", "webgpu"] as const) {
 }
 console.log(`snapshots: ${JSON.stringify(await damaged(platform, Number(values.snapshots)))}`);
 console.log(
-  `soak: ${values.cpu} scripts on the CPU, ${values.webgpu} on the adapter: no wrong result, nothing lost, nothing left running`,
+  `soak: ${values.cpu} scripts on the CPU, ${values.webgpu} on the adapter: ` +
+    "no wrong result, nothing lost, nothing left running",
 );
 if ("Deno" in globalThis) process.exit(0);

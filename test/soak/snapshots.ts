@@ -1,4 +1,4 @@
-/** Damaged snapshots: each is refused, or what it restores is what was taken. */
+/** Damaged snapshots: each must be refused, or restore exactly what the snapshot took. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { Cluster } from "../../engine/cluster/cluster.ts";
@@ -6,17 +6,17 @@ import type { Platform } from "../../engine/platform.ts";
 import { InputError } from "../../engine/errors.ts";
 import { experiment } from "../experiment.ts";
 
-/** Where a snapshot's checksum, header length and header lie. */
+/** The offsets of a snapshot's checksum, header length and header. */
 const [SUM, LENGTH, HEADER] = [20, 52, 56];
 
-/** A snapshot whose checksum fits again, so that only its contents can betray it. */
+/** The snapshot with a correct checksum, so that only its contents are wrong. */
 function resealed(bytes: Uint8Array): Uint8Array {
   const out = bytes.slice();
   out.set(createHash("sha256").update(out.subarray(LENGTH)).digest(), SUM);
   return out;
 }
 
-/** With another header. */
+/** The snapshot with a changed header. */
 function reheaded(
   bytes: Uint8Array,
   change: (header: { ranks: { sequence: number; ranges: { start: number; end: number }[] }[][] }) => void,
@@ -34,8 +34,8 @@ function reheaded(
 }
 
 /**
- * Tries `count` damaged snapshots on one session; how many were refused. Throws at one that was taken and is not what
- * was snapped.
+ * Tries `count` damaged snapshots on one session, and counts the refused ones. Throws if the session restores one that
+ * differs from the original.
  */
 export async function damaged(platform: Platform, count: number): Promise<{ refused: number; exact: number }> {
   const options = { heads: 4, kvHeads: 2, headDim: 16, wireDtype: "f32" as const };
@@ -84,7 +84,7 @@ export async function damaged(platform: Platform, count: number): Promise<{ refu
     const bytes = i % 4 === 3 ? crafted[roll(crafted.length)]() : random[roll(random.length)]();
     try {
       await session.restore(bytes);
-      assert.deepEqual(await session.snapshot(), whole, `snapshot ${i} was restored and is not what was taken`);
+      assert.deepEqual(await session.snapshot(), whole, `snapshot ${i} was restored and differs from the original`);
       result.exact++;
     } catch (error) {
       if (!(error instanceof InputError)) throw error;

@@ -1,106 +1,24 @@
 /**
- * Random scripts of experiments, sessions and faults: every result is exact or a named error, and nothing is lost or
- * left running.
+ * Random scripts of experiments, sessions and faults. Every result must be exact or a named error, and nothing may be
+ * lost or left running.
  */
 import assert from "node:assert/strict";
 import process from "node:process";
 import { Cluster } from "../../engine/cluster/cluster.ts";
-import type { Session } from "../../engine/cluster/session.ts";
+import type { AttendInput, Backend } from "../../engine/cluster/types.ts";
 import type { Platform } from "../../engine/platform.ts";
-import type { AttendInput, Backend, SessionOptions, SessionRows, StepResult } from "../../engine/cluster/types.ts";
 import { InputError, LimitError, RankError } from "../../engine/errors.ts";
 import { check } from "../../engine/reference/check.ts";
-import type { DType } from "../../engine/tensor/dtype.ts";
 import { experiment } from "../experiment.ts";
+import { Dice } from "./dice.ts";
+import { Talk } from "./talk.ts";
 
-/** A counted stream of choices: one seed, one script. */
-class Dice {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = (seed * 2654435761) >>> 0;
-  }
-
-  /** From 0 up to 1. */
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let x = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
-    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
-  }
-
-  chance(p: number): boolean {
-    return this.next() < p;
-  }
-
-  whole(from: number, to: number): number {
-    return from + Math.floor(this.next() * (to - from + 1));
-  }
-
-  pick<const T>(of: readonly T[]): T {
-    return of[this.whole(0, of.length - 1)];
-  }
-}
-
-const ROWS = 400;
 const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** One session beside what it should hold. */
-class Talk {
-  readonly options: SessionOptions & { readonly wireDtype: DType };
-  session: Session;
-  held = new Map<number, number>();
-  /** What the caches are, as bytes. */
-  bytes: Uint8Array = new Uint8Array();
-  saved: { readonly bytes: Uint8Array; readonly held: ReadonlyMap<number, number> } | undefined;
-  readonly #inputs: readonly AttendInput[];
-
-  constructor(session: Session, options: Talk["options"]) {
-    this.session = session;
-    this.options = options;
-    this.#inputs = [1, 2, 3].map((seed) =>
-      experiment({ ...options, variant: undefined, seed, sequences: [{ new: ROWS, cached: 0 }] })
-    );
-  }
-
-  rows(sequence: number, n: number): SessionRows {
-    const { q, k, v, heads, kvHeads, headDim } = this.#inputs[sequence];
-    const from = this.held.get(sequence) ?? 0;
-    const part = (x: Float32Array, width: number) => x.subarray(from * width, (from + n) * width);
-    return { sequence, q: part(q, heads * headDim), k: part(k, kvHeads * headDim), v: part(v, kvHeads * headDim) };
-  }
-
-  /** Checks a step's results against float64 and counts its rows as held. */
-  done(batch: readonly SessionRows[], { outputs }: StepResult): void {
-    const { heads, kvHeads, headDim, wireDtype } = this.options;
-    for (const { sequence, out, lse } of outputs) {
-      const cached = this.held.get(sequence) ?? 0;
-      const { q } = batch.find((b) => b.sequence === sequence)!;
-      const fresh = q.length / (heads * headDim);
-      const { k, v } = this.#inputs[sequence];
-      const keys = (x: Float32Array) => x.subarray(0, (cached + fresh) * kvHeads * headDim);
-      const input = {
-        heads,
-        kvHeads,
-        headDim,
-        wireDtype,
-        variant: "auto" as const,
-        q,
-        k: keys(k),
-        v: keys(v),
-        sequences: [{ new: fresh, cached }],
-      };
-      const { passed, ...off } = check(input, { out, lse });
-      assert.ok(passed, `sequence ${sequence}, ${fresh} rows after ${cached}: ${JSON.stringify(off)}`);
-      this.held.set(sequence, cached + fresh);
-    }
-  }
-}
-
-/** What a fault may be, and when it strikes. */
+/** What disturbs an action. */
 type Strike = "none" | "cancel" | "exit" | "lose-device" | "terminate" | "drop" | "dispose-session" | "beside";
 
-/** One script. `say` gets each step of it; what goes wrong is thrown, with the script so far. */
+/** Runs one script. Throws at the first mistake, with the script up to there. */
 export async function soak(given: Platform, backend: Backend, seed: number): Promise<void> {
   const said: string[] = [];
   const say = (text: string) => {
@@ -153,7 +71,7 @@ async function script(given: Platform, backend: Backend, dice: Dice, say: (text:
     else if (kind === "exit" || kind === "lose-device") void cluster.ranks.service(rank).strike(kind).catch(() => {});
   };
 
-  /** Brings the cluster back, with other calls and now and then another fault in the middle of it. */
+  /** Repairs the cluster, with other calls and now and then another fault in the middle of it. */
   const mend = async () => {
     const repairing = cluster.repair();
     const input = attention();
@@ -167,7 +85,7 @@ async function script(given: Platform, backend: Backend, dice: Dice, say: (text:
     await again;
     say(`repair: ${replaced}${also === undefined ? "" : `; attend beside it: ${also}`}`);
   };
-  /** What `call` gives, after as many repairs as it takes. */
+  /** The result of `call`, after as many repairs as it needs. */
   const atLast = async <T>(call: () => Promise<T>): Promise<T> => {
     for (let attempt = 0; attempt < 12; attempt++) {
       try {
@@ -177,7 +95,7 @@ async function script(given: Platform, backend: Backend, dice: Dice, say: (text:
         await mend();
       }
     }
-    return assert.fail("repair does not bring the cluster back");
+    return assert.fail("twelve repairs did not bring the cluster back");
   };
   const attention = () => {
     const heads = dice.pick([[4, 2], [8, 1], [4, 4]] as const);
@@ -316,14 +234,12 @@ async function script(given: Platform, backend: Backend, dice: Dice, say: (text:
       say(
         `${what}, ${kind}${between ? " before it" : ""}: ${how}${beside === undefined ? "" : `; beside it: ${beside}`}`,
       );
-      // Whatever happened, every session holds what it should, to the byte, and a second experiment is exact.
+      // Whatever happened, every session holds its bytes, and another experiment is exact.
       for (const one of talks) {
         const bytes = await atLast(() => one.session.snapshot());
         if (one === changed) one.bytes = bytes;
-        else {assert.ok(
-            bytes.length === one.bytes.length && bytes.every((b, i) => b === one.bytes[i]),
-            "a cache that changed",
-          );}
+        const same = bytes.length === one.bytes.length && bytes.every((b, i) => b === one.bytes[i]);
+        assert.ok(same, "a cache changed");
       }
       const input = attention();
       exact(input, await atLast(() => cluster.attend(input)));
@@ -346,7 +262,7 @@ async function script(given: Platform, backend: Backend, dice: Dice, say: (text:
   await gone(workers);
 }
 
-/** A named error as text; any other is thrown on. */
+/** A named error as text. Throws any other error again. */
 function named(error: unknown): string {
   if (error instanceof RankError || error instanceof LimitError || error instanceof InputError) {
     return `${error.name}: ${error.message}`;
@@ -355,10 +271,10 @@ function named(error: unknown): string {
   throw error;
 }
 
-/** Every worker ends. */
+/** Waits until every worker has ended. */
 async function gone(workers: readonly { readonly ended: boolean }[]): Promise<void> {
   for (const end = performance.now() + 60_000; workers.some((w) => !w.ended);) {
-    assert.ok(performance.now() < end, "workers that do not end");
+    assert.ok(performance.now() < end, "some workers do not end");
     await wait(10);
   }
 }

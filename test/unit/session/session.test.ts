@@ -1,7 +1,4 @@
-/**
- * Sessions on real workers: any script of steps gives what one full prefill gives, and a step happens whole or not at
- * all.
- */
+/** Sessions on real workers: any script of steps matches one full prefill, and a step happens whole or not at all. */
 import assert from "node:assert/strict";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
@@ -22,8 +19,8 @@ import { nodeFirst } from "../../tiers.ts";
 
 const platform = await testPlatform();
 
-/** A conversation over seeded tensors: what was said so far, and its check against one full prefill. */
-class Talk {
+/** A conversation over seeded tensors: its outputs so far, and their check against one full prefill. */
+class Conversation {
   readonly session: Session;
   readonly held: number[];
   readonly #inputs: readonly FixedInput[];
@@ -47,7 +44,7 @@ class Talk {
     return { sequence, q: part(q, heads * headDim), k: part(k, kvHeads * headDim), v: part(v, kvHeads * headDim) };
   }
 
-  /** One step: rows of each sequence; decode when each has one and had some. */
+  /** One step with rows of each sequence. It is a decode if each has one row and cached rows. */
   async step(step: readonly (readonly [sequence: number, rows: number])[], signal?: AbortSignal): Promise<StepResult> {
     const batch = step.map(([s, n]) => this.rows(s, n));
     const decode = step.every(([s, n]) => n === 1 && this.held[s] > 0);
@@ -64,7 +61,7 @@ class Talk {
     return result;
   }
 
-  /** All rows so far against float64 full prefill. */
+  /** Checks all rows so far against a full prefill in float64. */
   verify(wireDtype: FixedInput["wireDtype"] = "f32"): void {
     this.#inputs.forEach((input, i) => {
       const { q, k, v, heads, kvHeads, headDim } = input;
@@ -94,13 +91,13 @@ async function talking(
   cluster: ClusterOptions,
   options: SessionOptions,
   rows: readonly number[],
-  use: (talk: Talk, cluster: Cluster) => Promise<void>,
+  use: (talk: Conversation, cluster: Cluster) => Promise<void>,
   on = platform,
 ): Promise<void> {
   const running = await Cluster.start(on, cluster);
   try {
     const session = await running.session(options);
-    await use(new Talk(session, options, rows), running);
+    await use(new Conversation(session, options, rows), running);
     await session.dispose();
   } finally {
     await running.dispose();
@@ -109,7 +106,7 @@ async function talking(
 
 const SMALL: SessionOptions = { heads: 4, kvHeads: 2, headDim: 16 };
 
-test("a conversation on the GPU: prefill, decode, fused and partial prefills, both variants, against float64", async () => {
+test("a conversation on the GPU against float64: prefill, decode, fused and partial prefills, both variants", async () => {
   for (const variant of ["pass-kv", "pass-q"] as const) {
     await talking({ ranks: 3 }, { ...SMALL, variant }, [200, 77, 40], async (talk) => {
       await talk.step([[0, 100], [1, 40]]);
@@ -177,7 +174,7 @@ test("random models, ranks, batches, scripts and wire types on the plain back-en
   );
 });
 
-test("a step that fails or is cancelled leaves every rank's cache as it was, and the next step is exact", async () => {
+test("a failed or cancelled step changes no rank's cache, and the next step is exact", async () => {
   await talking({ ranks: 3, backend: "cpu", link: { bandwidth: 2e5, latency: 0 } }, { ...SMALL, capacity: 128 }, [
     400,
     100,
@@ -234,7 +231,7 @@ test("a rank killed at each hop of a prefill and of a decode is replaced, and no
   }
 });
 
-test("a lost device is replaced, with what it had cached", async () => {
+test("a lost device is replaced with its cache", async () => {
   await talking(
     { ranks: 2, fault: { rank: 0, hop: 0, step: 1, kind: "lose-device" } },
     { ...SMALL, variant: "pass-q" },
@@ -251,7 +248,7 @@ test("a lost device is replaced, with what it had cached", async () => {
   );
 });
 
-test("a snapshot is restored byte by byte, by another session too; a damaged one is refused before anything changes", async () => {
+test("a snapshot restores byte by byte, also in another session; a damaged one is refused before any change", async () => {
   let bytes: Uint8Array | undefined;
   await talking({ ranks: 2, backend: "cpu" }, { ...SMALL, wireDtype: "bf16" }, [90, 30], async (talk) => {
     await talk.step([[0, 64], [1, 9]]);
@@ -284,7 +281,7 @@ test("a snapshot is restored byte by byte, by another session too; a damaged one
   });
 });
 
-test("a snapshot that was in a file is restored, wherever its bytes lie in memory", async () => {
+test("a snapshot from a file restores, at any offset of its bytes in memory", async () => {
   await talking({ ranks: 2, backend: "cpu" }, SMALL, [60], async (talk) => {
     await talk.step([[0, 41]]);
     const bytes = await talk.session.snapshot();
@@ -306,7 +303,7 @@ test("a snapshot that was in a file is restored, wherever its bytes lie in memor
   });
 });
 
-test("queries that overflow with keys cached earlier are refused, and the session goes on", async () => {
+test("queries that overflow with cached keys are refused, and the session continues", async () => {
   await talking({ ranks: 2, backend: "cpu" }, SMALL, [60], async (talk) => {
     await talk.step([[0, 20]]);
     const huge = (rows: SessionRows, which: "q" | "k") => ({ ...rows, [which]: rows[which].map(() => 1e30) });
@@ -342,8 +339,8 @@ test("500 mixed steps: buffers, pages and heap do not grow", nodeFirst, async ()
       if (i === 149) [early, heap] = [await held(), process.memoryUsage().heapUsed];
     }
     const late = await held();
-    // How many buffers a step needs at once depends on timing, and on the variant that measured rates choose: up to
-    // some 27 here. One left behind in each step would be 350 more.
+    // The number of buffers in a step depends on timing, and on the variant that measured rates choose: up to about 27
+    // here. If each step left one behind, there would be 350 more.
     late.forEach((now, rank) =>
       assert.ok(
         now.buffers <= early[rank].buffers + 8 && now.bytes <= early[rank].bytes + 65_536,

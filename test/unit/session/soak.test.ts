@@ -1,7 +1,4 @@
-/**
- * A few of the random scripts of `npm run soak`: faults, cancels and disposals at any moment. Each is named by its
- * seed.
- */
+/** A few of the random scripts of `npm run soak`: faults, cancels and disposals at any moment. Seeds name them. */
 import assert from "node:assert/strict";
 import test from "node:test";
 import { damaged } from "../../soak/snapshots.ts";
@@ -13,15 +10,16 @@ const platform = await testPlatform();
 
 for (const [backend, scripts, brief] of [["cpu", 40, 8], ["webgpu", 4, 1]] as const) {
   for (let seed = 1; seed <= scripts; seed++) {
+    const claim = "results are exact or named errors, failed steps change no cache, nothing is left running";
     test(
-      `${backend}, seed ${seed}: every result is exact or a named error, no cache changes by a failed step, nothing is left running`,
+      `${backend}, seed ${seed}: ${claim}`,
       seed > brief ? thorough : nodeFirst,
       () => soak(platform, backend, seed),
     );
   }
 }
 
-test("damaged snapshots are refused, or restore what was taken", nodeFirst, async () => {
+test("damaged snapshots are refused, or restore the original", nodeFirst, async () => {
   const { refused, exact } = await damaged(platform, 1500);
   assert.equal(refused + exact, 1500);
   assert.ok(refused > 1200);
