@@ -19,7 +19,7 @@ const MULTIPLES: Readonly<Record<string, number>> = {
 
 const NUMBER = String.raw`([+-]?(?:\d+(?:_\d+)*)(?:\.\d+)?(?:[eE][+-]?\d+)?|[+-]?\.\d+(?:[eE][+-]?\d+)?)`;
 const COUNT = new RegExp(`^${NUMBER}\\s*(|[kKMGT]|[KMGT]i)$`);
-const RATE = new RegExp(`^${NUMBER}\\s*(|[kKMGT]|[KMGT]i)(B/s|Bps|b/s|bps|bit/s)$`);
+const RATE = new RegExp(`^${NUMBER}\\s*(?:(|[kKMGT]|[KMGT]i)(B/s|Bps|b/s|bps|bit/s)|([mgt])(B/s|Bps|bps|bit/s))$`);
 
 /**
  * A number of things, such as `131072`, `128k`, `128_000`, `128Ki` (131,072) or `1.5M`; undefined if `text` is none.
@@ -31,14 +31,15 @@ export function readCount(text: string): number | undefined {
 }
 
 /**
- * Bytes per second, such as `5e7`, `50GB/s` or `1Gbps` (bits: 1.25e8 bytes/s); undefined if `text` is none. A bare
- * number is bytes/s.
+ * Bytes per second, such as `5e7`, `50GB/s` or `1Gbps` (bits: 1.25e8 bytes/s); undefined if `text` is not a rate. A bare
+ * number is bytes/s. A unit's multiple may be in lower case (`1gbps`), but not in `50gb/s`, which may mean bits or bytes.
  */
 export function readRate(text: string): number | undefined {
   const match = RATE.exec(text.trim());
   if (match === null) return readCount(text);
-  const perSecond = finite(match[1], match[2]);
-  return perSecond === undefined || match[3].startsWith("B") ? perSecond : perSecond / 8;
+  const [, digits, multiple, unit, lowerMultiple, lowerUnit] = match;
+  const perSecond = finite(digits, multiple ?? lowerMultiple.toUpperCase());
+  return perSecond === undefined || (unit ?? lowerUnit).startsWith("B") ? perSecond : perSecond / 8;
 }
 
 function finite(digits: string, multiple: string): number | undefined {

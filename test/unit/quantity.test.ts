@@ -52,7 +52,12 @@ test("rates: bytes or bits a second; a bare number is bytes", () => {
       ["8bps", 1],
       ["2GiB/s", 2 * 2 ** 30],
       ["1MBps", 1e6],
+      ["1gbps", 1.25e8],
+      ["400 mbit/s", 5e7],
+      ["2tB/s", 2e12],
     ] as const
   ) assert.equal(readRate(text), value, text);
-  for (const text of ["", "GB/s", "1GB", "1e999B/s", "1Gbs", "fast"]) assert.equal(readRate(text), undefined, text);
+  for (const text of ["", "GB/s", "1GB", "1e999B/s", "1Gbs", "50gb/s", "1giB/s", "1GBPS", "fast"]) {
+    assert.equal(readRate(text), undefined, text);
+  }
 });
