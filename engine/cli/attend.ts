@@ -10,6 +10,7 @@ import type { Row, Verification, VerifyInput } from "../reference/verify/types.t
 import { verifyRows as verifyHere } from "../reference/verify/verify.ts";
 import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
+import { FAULT, OPTION, optionLines, withRemark } from "./help.ts";
 import { checkOutputs, type Command, type Io, writeOutputs } from "./io.ts";
 import {
   choiceOption,
@@ -36,44 +37,69 @@ import {
   watchOf,
 } from "./remote.ts";
 import { type Seeded, seededOption, seededTensors } from "./seeded.ts";
-import { checkDocument, checked as checkedAgainst, sayCheck, warnUnderflow } from "./verdict.ts";
+import { checkDocument, checkResult, sayCheck, warnUnderflow } from "./verdict.ts";
 import { naming, readTensors, sequencesFor, type Tensors } from "./tensors.ts";
 import { table } from "./table.ts";
 
-const HELP = `ringside attend: exact attention over a ring of simulated ranks
+const HELP = `ringside attend: computes exact attention over a ring of simulated ranks
 
-  ringside attend --q Q.npy --k K.npy --v V.npy        or --tensors F.safetensors (tensors q, k, v)
-  ringside attend --seed S --shape T[:P],H,Hkv,D       seeded inputs: the same numbers here and on a remote worker
+  ringside attend --q Q.npy --k K.npy --v V.npy [options]
+  ringside attend --tensors F.safetensors [options]
+  ringside attend --seed S --shape T[:P],H,Hkv,D [options]
 
-  q [sum T, H, D]; k, v [sum (T+P), Hkv, D], each sequence's cached rows before its new rows.
-  .npy: little-endian f4 or f2, C order. safetensors: F32, F16 or BF16.
+Inputs
+  q has the shape [sum T, H, D]; k and v have [sum (T+P), Hkv, D]. In k and v, each sequence has its
+  cached rows before its new rows.
+${
+  optionLines(
+    OPTION.npy,
+    OPTION.tensors,
+    ["--seed S", "make the inputs from this seed: the same numbers here and on a remote worker"],
+    ["--shape T[:P],H,Hkv,D", "their new and cached tokens, query heads, KV heads and head dimension"],
+    ["--sequences T:P,...", "new and cached tokens of each sequence (default: one, with P = K rows - Q rows)"],
+  )
+}
 
-  --ranks N              context-parallel ranks (4)
-  --variant V            pass-kv (default), pass-q, or auto (Algorithm 5)
-  --sequences T:P,...    new and cached tokens of each sequence (one sequence, P = K rows - Q rows)
-  --no-causal            every query sees every key of its sequence
-  --scale X              of the scores (1/sqrt(D))
-  --wire-dtype E         how KV (pass-kv) or Q (pass-q) is stored and sent: f32 (default), f16, bf16
-  --link B,L             a link of B bytes/s and L s latency for each rank, such as 5e7,0.001 or 1Gbps,1e-6
-  --backend B            webgpu (default) or cpu (plain TypeScript)
-  --rates C,BW           FLOP/s and bytes/s of a rank, for --variant auto (else the smaller message travels)
-  --timeout S            seconds from a fault to its error on a quiet machine (5); the report says what was used
-  --out O.npy            O, f4 [sum T, H, D]
-  --lse L.npy            LSE, f4 [sum T, H]
-  --trace T.json         timeline as Chrome-trace JSON, for ui.perfetto.dev
-  --check                compare with float64; exit status 1 if it is off
-  --json                 the report as one JSON document
-  --runtime R            node (default) or deno
-  --fault rank=R,hop=J[,kind=exit|drop|lose-device]    make a rank fail on purpose
+The run
+${
+  optionLines(
+    withRemark(OPTION.ranks, "default 4"),
+    ["--variant V", "pass-kv (default), pass-q, or auto (Algorithm 5)"],
+    ["--no-causal", "let every query see every key of its sequence"],
+    OPTION.scale,
+    OPTION.wireDtype,
+    OPTION.link,
+    withRemark(OPTION.rates, "default: the smaller message travels"),
+    OPTION.backend,
+    OPTION.timeout,
+    ["--fault rank=R,hop=J[,kind=K]", FAULT],
+    OPTION.runtime,
+  )
+}
 
-  With seeded inputs:
-  --verify-rows N        compute N rows of O and LSE again, in float64, keys and values made tile by tile; exit status 1 if one is off
-  --verify-with W        float64 (default), or webgpu: f32 on this machine's GPU
+Output
+${
+  optionLines(
+    OPTION.out,
+    OPTION.lse,
+    OPTION.trace,
+    OPTION.check,
+    [
+      "--verify-rows N",
+      "with seeded inputs: compute N rows of O and LSE again in float64, without any whole tensor, and exit with " +
+      "status 1 if a row is off",
+    ],
+    ["--verify-with W", "float64 (default), or webgpu: f32 on this machine's GPU"],
+    OPTION.json,
+  )
+}
 
-  On a remote worker, where --wire-dtype is how Q, K and V are held and computed. Seeded inputs are made there, and no tensor moves but the rows
-  verified, or O and LSE where --out, --lse or --check ask for them:
+A remote worker
+  It holds and computes Q, K and V in the type of --wire-dtype, and makes seeded inputs itself. Then
+  only verified rows come back, and O and LSE only if --out, --lse or --check need them.
 ${REMOTE_HELP}
-  Exit status: 0 done, 1 the check or the run failed, 2 bad input or usage.
+
+Exit status: 0 done, 1 the check or the run failed, 2 bad input or usage.
 `;
 
 /** The command. */
@@ -258,7 +284,7 @@ async function runHere(
       result,
       tensors,
       checked: checking
-        ? await checkedAgainst(io, {
+        ? await checkResult(io, {
           ...input,
           variant: result.report.variant,
           ranks: result.report.ranks,

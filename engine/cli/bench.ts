@@ -6,31 +6,46 @@ import type { BenchDocument } from "../bench/document.ts";
 import { allFigures, circumstances } from "../bench/tables.ts";
 import { InputError } from "../errors.ts";
 import { adapterSource } from "./attend.ts";
+import { OPTION, optionLines, withRemark } from "./help.ts";
 import type { Command, Io } from "./io.ts";
 import { connect, REMOTE_HELP, REMOTE_OPTIONS, remoteOption, type RemoteWorker, watchOf } from "./remote.ts";
 import { choiceOption, parseOptions, readTokens, wholeOption } from "./options.ts";
 import { table } from "./table.ts";
 import { sayValue } from "./value.ts";
 
-const HELP = `ringside bench: times the kernels on the adapter at hand, after each has passed a check against float64
+const HELP = `ringside bench: checks each kernel on this machine's adapter against float64, then times it
 
-  --sizes T,T,...        tokens (512,1024 on a software adapter, 4096,16384 on hardware)
-  --repeats R            interleaved repeats, of which medians are told (5)
-  --peers                onnxruntime-web's GroupQueryAttention beside ours in one Chromium page: outputs compared, ratio of times;
-                         and the first result in a browser just started
-  --only PART,...        of kernels, merge, ring, reach, peers (the first three; the ceilings are always measured). reach: one rank on 8,192 to
-                         65,536 tokens, memory and time; minutes on a software adapter
-  --json                 one JSON document: every repeat, every check
-  --backend webgpu       the one back-end with kernels to time
-  --runtime R            node (default) or deno
+It measures multiply-add rates and copy bandwidth with micro-kernels; each kernel on full, causal,
+partial-prefill and decode shapes; the merge; and the ring on 1, 2, 4 and 8 ranks. It reports
+compile time separately.
 
-  On a remote worker, all of its ceilings, single calls, rings and layer (cuda-bridge/README.md), in place of the above but --json:
-${REMOTE_HELP}  --quick                without the largest sizes
+${
+  optionLines(
+    ["--sizes T,T,...", "numbers of tokens (default 512,1024 on a software adapter, 4096,16384 on hardware)"],
+    ["--repeats R", "interleaved repeats, whose medians the report gives (default 5)"],
+    [
+      "--peers",
+      "also run onnxruntime-web's GroupQueryAttention in the same Chromium page: compare outputs, times and the " +
+      "first result in a new browser",
+    ],
+    [
+      "--only PART,...",
+      "of kernels, merge, ring, reach and peers (default: the first three; ceilings always run). reach runs one rank " +
+      "on 8,192 to 65,536 tokens, for memory and time; it takes minutes on a software adapter",
+    ],
+    withRemark(OPTION.json, "with every repeat and every check"),
+    ["--backend webgpu", "the only back-end with kernels to time"],
+    OPTION.runtime,
+  )
+}
 
-  Measures multiply-add rates and copy bandwidth by micro-kernels; each kernel on full, causal, partial-prefill and decode
-  shapes; the merge; the ring on 1, 2, 4 and 8 ranks. Compile time is apart.
+A remote worker
+  It measures all its ceilings, single calls, rings and a layer (see cuda-bridge/README.md). Of the
+  options above, only --json applies.
+${REMOTE_HELP}
+${optionLines(["--quick", "leave out the largest sizes"])}
 
-  Exit status: 0 done, 1 a check failed or outputs differ, 2 bad input or usage.
+Exit status: 0 done, 1 a check failed or outputs differ, 2 bad input or usage.
 `;
 
 const LEAST_SIZE = 16, MOST_SIZE = 131072, MOST_REPEATS = 100;

@@ -1,14 +1,14 @@
-/** How the command's process ends: with all that it printed, the right status, and nothing left computing. */
+/** Ends the command's process: with all its output printed, the right status, and nothing left computing. */
 import { writeSync } from "node:fs";
 import process from "node:process";
 
-/** Seconds that a cancelled command has for tidying up. */
+/** Seconds that a cancelled command has to tidy up. */
 const GRACE = 2;
 
-/** A way to print that a full disk or a closed pipe does not break. */
+/** Prints, and survives a full disk or a closed pipe. */
 export interface Printer {
   readonly print: (text: string) => void;
-  /** Resolves when all is out: to why it is not, if so. A reader that has had enough (`| head`) is no fault. */
+  /** Resolves once all is out, or to the reason that it isn't. A reader that stops early (`| head`) is not a fault. */
   readonly flushed: () => Promise<string | undefined>;
 }
 
@@ -43,19 +43,19 @@ export function printer(stream: NodeJS.WriteStream): Printer {
   };
 }
 
-/** Ends this process when the launcher does: nobody would wait for what it computes. */
+/** Ends this process when the launcher ends, because nobody waits for its result then. */
 export function endWithLauncher(): void {
   if (process.send === undefined) return;
   process.on("disconnect", kill);
-  // It may have died while this process began.
+  // The launcher may have died while this process started.
   if (process.connected === false) kill();
   process.channel?.unref?.();
 }
 
 /**
- * Ends the process with `status`. `orderly`: its workers have ended. Otherwise, and in Deno always, it is killed once
- * the launcher has the status: a worker thread that Node ends while Dawn compiles takes the process down, and so does
- * Deno's end after SwiftShader was used, now and then.
+ * Ends the process with `status`. `orderly` means that its workers have ended. Otherwise, and always in Deno, it kills
+ * itself once the launcher has the status. A normal end is not safe there: Node crashes if it ends a worker thread while
+ * Dawn compiles, and Deno sometimes crashes at its end after it used SwiftShader.
  */
 export async function end(status: number, orderly: boolean): Promise<never> {
   if (orderly && !("Deno" in globalThis)) process.exit(status);
@@ -64,19 +64,19 @@ export async function end(status: number, orderly: boolean): Promise<never> {
   return kill();
 }
 
-/** Resolves when `signal` has been aborted for so long that the command should have tidied up. */
+/** Resolves when the command has had its time to tidy up after `signal` aborted. */
 export function overdue(signal: AbortSignal): Promise<"overdue"> {
   return new Promise((resolve) =>
     signal.addEventListener("abort", () => setTimeout(() => resolve("overdue"), GRACE * 1000))
   );
 }
 
-/** A line on stderr that is out when this returns. */
+/** Writes a line to stderr before it returns. */
 export function complain(text: string): void {
   try {
     writeSync(2, text);
   } catch {
-    // Nobody reads it.
+    // Nobody reads stderr.
   }
 }
 

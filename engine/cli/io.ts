@@ -1,4 +1,4 @@
-/** What a command is given besides its arguments, and how its files are read and written. */
+/** A command's surroundings: where it prints, how it reads its files, and how it writes them, all or none. */
 import { randomBytes } from "node:crypto";
 import { fstatSync } from "node:fs";
 import {
@@ -20,24 +20,24 @@ import process from "node:process";
 import { InputError } from "../errors.ts";
 import type { Platform } from "../platform.ts";
 
-/** Where a command prints, and what runs its ranks. */
+/** Where a command prints, and the platform that runs its ranks. */
 export interface Io {
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
-  /** Whether a person watches stderr, so that progress is worth showing. */
+  /** Whether a person watches stderr, so that it makes sense to show progress. */
   readonly watched: boolean;
   readonly platform: Platform;
   /** Aborts at Ctrl-C. */
   readonly signal: AbortSignal;
 }
 
-/** A command: exit status 0 done, 1 a check or a run failed; it throws InputError for bad input (status 2). */
+/** A command. It resolves to exit status 0 (done) or 1 (a check failed), and throws InputError for bad input (2). */
 export type Command = (argv: readonly string[], io: Io) => Promise<number>;
 
-/** Files above this are not read: a tensor of that size does not fit a typed array. */
+/** The largest file to read: a larger tensor does not fit a typed array. */
 const LARGEST_FILE = 2 ** 31 - 1;
 
-/** A file's bytes. Errors name the option, the file, and what was found. */
+/** A file's bytes. Errors: InputError with the option, the file, and what was found. */
 export async function readInput(option: string, path: string): Promise<Uint8Array> {
   let size: number;
   try {
@@ -63,14 +63,14 @@ export async function readInput(option: string, path: string): Promise<Uint8Arra
 }
 
 /**
- * Checks that outputs can be written, before anything is read: each option's folder exists, and none names another
- * output or an input, by whatever link.
+ * Checks that outputs can be written, before anything is read. Each option's folder must exist, and no output may be
+ * another output or an input, even through a link.
  */
 export async function checkOutputs(
   outputs: Readonly<Record<string, string | undefined>>,
   inputs: Readonly<Record<string, string | undefined>> = {},
 ): Promise<void> {
-  // By place, and by device and inode: hard links have places of their own.
+  // We know files by place, and by device and inode: hard links of one file have different places.
   const taken = new Map<string, string>();
   for (const [fd, stream] of [[1, "standard output"], [2, "standard error"]] as const) {
     try {
@@ -100,7 +100,7 @@ export async function checkOutputs(
       throw new InputError(`${option} ${path}: found no folder ${dirname(path)}, expected one that exists`);
     }
     const target = await stat(path).catch(() => undefined);
-    // A device such as /dev/null too: moving a file to its place would replace it.
+    // We also refuse a device such as /dev/null, because moving a file to its place would replace it.
     if (target !== undefined && !target.isFile()) {
       throw new InputError(
         `${option} ${path}: found a ${target.isDirectory() ? "folder" : "device"}, expected a file name`,
@@ -117,22 +117,22 @@ export async function checkOutputs(
     const [place] = names;
     await access(dirname(place), constants.W_OK).catch(() => {
       throw new InputError(
-        `${option} ${path}: the folder ${dirname(place)} may not be written to, expected one that may`,
+        `${option} ${path}: the folder ${dirname(place)} is not writable, expected a writable one`,
       );
     });
     await removeStale(dirname(place));
   }
 }
 
-/** Where a file is or would be, and which one it is if it exists. */
+/** The place of a file, and its device and inode if it exists. */
 async function namesOf(path: string): Promise<string[]> {
   const found = await stat(path, { bigint: true }).catch(() => undefined);
   return [await placeOf(path), ...(found === undefined || found.ino === 0n ? [] : [`inode ${found.dev} ${found.ino}`])];
 }
 
 /**
- * Where a file is or would be, links followed: two names of one file have one place, and a link is not replaced by a
- * file.
+ * The place of a file, whether it exists or not. It follows links, so two names of one file have one place, and we never
+ * replace a link by a file.
  */
 async function placeOf(path: string, links = 40): Promise<string> {
   try {
@@ -149,8 +149,8 @@ async function placeOf(path: string, links = 40): Promise<string> {
 }
 
 /**
- * Writes all files or none: each beside its place first, then moved into it; what stood there is put back if one cannot
- * be moved.
+ * Writes all files or none. It writes each file beside its place and then moves it there. If a move fails, it puts the
+ * old files back.
  */
 export async function writeOutputs(
   files: readonly (readonly [path: string, data: Uint8Array | string])[],
@@ -165,7 +165,7 @@ export async function writeOutputs(
     }
     for (const file of pending) {
       const { path, partial, kept } = file;
-      // A link keeps the old file whole until all are in their places.
+      // A link keeps the old file until all new ones are in place.
       file.old = await link(path, kept).then(() => true, () => false);
       await rename(partial, path);
       file.moved = true;
@@ -179,7 +179,7 @@ export async function writeOutputs(
     throw new Error(
       `${files.map(([name]) => name).join(", ")}: cannot be written (${
         code ?? message
-      }), so none was; expected room for them, and places that may be written to`,
+      }), so none was; expected room for them, and writable places`,
     );
   } finally {
     await Promise.all(
@@ -188,7 +188,7 @@ export async function writeOutputs(
   }
 }
 
-/** A name beside a file's that says who is at work on it. */
+/** A name beside a file. It has the host and the process that write it. */
 function besideOf(path: string): string {
   return join(
     dirname(path),
@@ -196,7 +196,7 @@ function besideOf(path: string): string {
   );
 }
 
-/** Removes what commands on this machine that were killed left in a folder. */
+/** Removes files that killed commands of this machine left in a folder. */
 async function removeStale(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {
     const [, host, pid] = /^\..+?\.([^/]+)\.(\d+)\.[0-9a-f]{12}\.partial$/.exec(name) ?? [];

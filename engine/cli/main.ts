@@ -1,4 +1,4 @@
-/** The command line: picks the command and the platform, turns errors into one line and an exit status. */
+/** The command line: starts a command on its platform, and turns errors into one line and an exit status. */
 import { readFile } from "node:fs/promises";
 import process from "node:process";
 import { InputError } from "../errors.ts";
@@ -11,31 +11,31 @@ import type { Command } from "./io.ts";
 const COMMANDS: Readonly<Record<string, { readonly load: () => Promise<Command>; readonly what: string }>> = {
   attend: {
     load: async () => (await import("./attend.ts")).attend,
-    what: "O and LSE of your own Q, K and V over a ring of ranks",
+    what: "computes O and LSE of your Q, K and V over a ring of ranks",
   },
   session: {
     load: async () => (await import("./session.ts")).session,
-    what: "a conversation: prefill and decode steps on a KV cache that stays on the ranks",
+    what: "runs a conversation: prefill and decode steps on a KV cache that stays on the ranks",
   },
   policy: {
     load: async () => (await import("./policy.ts")).policy,
-    what: "pass-KV or pass-Q for one step, with the terms of the rule",
+    what: "chooses pass-KV or pass-Q for one step, and shows the terms of the rule",
   },
   plan: {
     load: async () => (await import("./plan.ts")).plan,
-    what: "predicts TTFT, TTIT and memory on a cluster that is not here",
+    what: "predicts TTFT, TTIT and memory on a cluster you don't have",
   },
   paper: {
     load: async () => (await import("./paper.ts")).paper,
-    what: "every figure of the paper's tables beside the planner's",
+    what: "compares every figure of the paper's tables with the planner's",
   },
   bench: {
     load: async () => (await import("./bench.ts")).bench,
-    what: "how fast the kernels are on the adapter at hand, beside its ceilings and a peer",
+    what: "times the kernels on this machine's adapter, beside its ceilings and a peer",
   },
   selftest: {
     load: async () => (await import("./selftest.ts")).selftest,
-    what: "checks the ring against float64 on the adapter at hand",
+    what: "checks the ring against float64 on this machine's adapter",
   },
 };
 
@@ -43,18 +43,42 @@ const HELP = `ringside COMMAND [options]: context-parallel attention on simulate
 
 ${Object.entries(COMMANDS).map(([name, { what }]) => `  ${name.padEnd(10)} ${what}`).join("\n")}
 
-  ringside COMMAND --help, or ringside help COMMAND, tells more; --runtime deno runs any of them under Deno.
-  ringside --version prints the version.
+\`ringside COMMAND --help\` or \`ringside help COMMAND\` lists a command's options.
+--runtime deno runs any command under Deno. --version (-V) prints the version.
 `;
 
-/** The version in package.json, from engine/ (Deno) and from dist/engine/ (Node) alike. */
+/** Options in place of a command, as users write them and as an error shows them. */
+const OPTIONS: Readonly<Record<string, string>> = {
+  "--help": "--help",
+  "-h": "--help (-h)",
+  "--version": "--version",
+  "-V": "--version (-V)",
+  "--runtime": "--runtime R",
+};
+
+/** The error for a word that is neither a command nor one of these options. */
+function unknownCommand(name: string): InputError {
+  const commands = Object.keys(COMMANDS);
+  if (!name.startsWith("-")) {
+    return new InputError(
+      `found command ${JSON.stringify(name)}, expected ${commands.join(", ")}${didYouMean(name, commands)}`,
+    );
+  }
+  const hint = didYouMean(name.split("=")[0], Object.keys(OPTIONS), (near) => OPTIONS[near]);
+  return new InputError(
+    `found the option ${JSON.stringify(name)} in place of a command, expected ${commands.join(", ")}, ` +
+      `--help, --version or --runtime R${hint}`,
+  );
+}
+
+/** The version in package.json. This file is in engine/ (Deno) or in dist/engine/ (Node). */
 async function version(): Promise<string> {
   for (const place of ["../../package.json", "../../../package.json"]) {
     const text = await readFile(new URL(place, import.meta.url), "utf8").catch(() => undefined);
     const { name, version } = JSON.parse(text ?? "{}") as { name?: string; version?: string };
     if (name === PACKAGE && version !== undefined) return version;
   }
-  throw new Error("package.json was not found beside the engine: the installation is not whole");
+  throw new Error("package.json was not found beside the engine: the installation is incomplete");
 }
 
 async function platform(): Promise<Platform> {
@@ -62,7 +86,7 @@ async function platform(): Promise<Platform> {
 }
 
 async function main(argv: readonly string[]): Promise<number> {
-  // `help attend` is `attend --help`.
+  // `help attend` means `attend --help`.
   const [name, ...rest] = argv[0] === "help" && argv.length > 1 ? [argv[1], "--help"] : argv;
   if (name === undefined || name === "help" || name === "--help" || name === "-h") {
     (name === undefined ? err : out).print(HELP);
@@ -72,12 +96,7 @@ async function main(argv: readonly string[]): Promise<number> {
     out.print(`ringside ${await version()}\n`);
     return 0;
   }
-  const known = Object.keys(COMMANDS);
-  if (!known.includes(name)) {
-    throw new InputError(
-      `found command ${JSON.stringify(name)}, expected ${known.join(", ")}${didYouMean(name, known)}`,
-    );
-  }
+  if (!Object.hasOwn(COMMANDS, name)) throw unknownCommand(name);
   const controller = new AbortController();
   const stop = () => controller.abort(new DOMException("cancelled", "AbortError"));
   process.on("SIGINT", stop);
@@ -93,7 +112,7 @@ async function main(argv: readonly string[]): Promise<number> {
   work.catch(() => {});
   const ended = await Promise.race([work, overdue(controller.signal)]);
   if (ended !== "overdue") return ended;
-  // A pipeline that compiles cannot be stopped: nobody who pressed Ctrl-C wants to wait for it.
+  // We cannot stop a pipeline that compiles, and nobody who pressed Ctrl-C wants to wait for it.
   orderly = false;
   throw controller.signal.reason;
 }
@@ -110,7 +129,7 @@ try {
   if (process.env.RINGSIDE_STACK) complain(`${(error as Error).stack}\n`);
   status = error instanceof InputError ? 2 : name === "AbortError" ? 130 : 1;
 }
-// What is printed must be out before the process ends, and workers or a driver's threads must not keep it alive.
+// All output must be out before the process ends, and workers or a driver's threads must not keep the process alive.
 const fault = await out.flushed();
 await err.flushed();
 if (fault !== undefined) {

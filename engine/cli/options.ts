@@ -1,4 +1,4 @@
-/** Reads options: one place that says what was found and what was expected. */
+/** Reads options. Every error says what was found and what was expected. */
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import type { Sequence } from "../layout/shards.ts";
 import type { Fault } from "../rank/job.ts";
@@ -8,7 +8,7 @@ import { didYouMean } from "../options.ts";
 import { readCount, readRate } from "../quantity.ts";
 import { validateLink } from "../cluster/validate.ts";
 
-/** parseArgs whose complaints are InputErrors. No positional arguments. */
+/** parseArgs without positional arguments. Errors: InputError; for an unknown option with the closest known one. */
 export function parseOptions<T extends NonNullable<ParseArgsConfig["options"]>>(argv: readonly string[], options: T) {
   try {
     return parseArgs({ args: [...argv], options, allowPositionals: false, strict: true }).values;
@@ -16,7 +16,8 @@ export function parseOptions<T extends NonNullable<ParseArgsConfig["options"]>>(
     const { code, message } = error as Error & { code?: string };
     const what = message.replaceAll("\n", " ").replace(/\.$/, "");
     if (code !== "ERR_PARSE_ARGS_UNKNOWN_OPTION") throw new InputError(what);
-    const known = Object.keys(options);
+    // The launcher takes --runtime out, but only if it is spelled right.
+    const known = [...Object.keys(options), "runtime"];
     const wanted = /'--?([^'=]*)/.exec(what)?.[1] ?? "";
     throw new InputError(
       `${what.replace(/\. To specify.*$/, "")}; known options: ${known.map((name) => `--${name}`).join(", ")}${
@@ -26,7 +27,7 @@ export function parseOptions<T extends NonNullable<ParseArgsConfig["options"]>>(
   }
 }
 
-/** A number written in full. */
+/** A number without a unit. */
 export function numberOption(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const value = text.trim() === "" ? NaN : Number(text);
@@ -34,7 +35,7 @@ export function numberOption(name: string, text: string | undefined): number | u
   return value;
 }
 
-/** A whole number of at least `least`, such as 131072, 128k or 128_000. `why`: the reason for `most`. */
+/** A whole number of at least `least`, such as 131072, 128k or 128_000. `why` is the reason for `most`. */
 export function wholeOption(
   name: string,
   text: string | undefined,
@@ -54,7 +55,7 @@ export function wholeOption(
   return value;
 }
 
-/** A rate above 0: `readRate` for bytes a second, `readCount` for FLOP/s and other counts. */
+/** A rate above 0. `read` is `readRate` for bytes a second, or `readCount` for FLOP/s and other counts. */
 export function rateOption(
   name: string,
   text: string | undefined,
@@ -65,14 +66,14 @@ export function rateOption(
   if (value === undefined || !(value > 0)) {
     throw new InputError(
       `${name}: found ${JSON.stringify(text)}, expected a rate above 0, such as ${
-        read === readRate ? "5e10, 50GB/s or 400Gbps" : "8e14 or 800T"
+        read === readRate ? "5e10, 50GB/s (bytes) or 400Gbps (bits)" : "8e14 or 800T"
       }`,
     );
   }
   return value;
 }
 
-/** One of some words. */
+/** One of `choices`. */
 export function choiceOption<const T extends string>(
   name: string,
   text: string | undefined,
@@ -91,7 +92,8 @@ export function linkOption(text: string | undefined): Link | undefined {
   const link = { bandwidth: readRate(rate) ?? NaN, latency: seconds.trim() === "" ? NaN : Number(seconds) };
   if (rest.length > 0 || !(link.bandwidth > 0) || !(link.latency >= 0 && Number.isFinite(link.latency))) {
     throw new InputError(
-      `--link: found ${JSON.stringify(text)}, expected BYTES_PER_S,LATENCY_S such as 5e7,0.001 or 50GB/s,1e-6`,
+      `--link: found ${JSON.stringify(text)}, expected BYTES_PER_S,LATENCY_S ` +
+        "such as 5e7,0.001, 50GB/s,1e-6 or 400Gbps,1e-6",
     );
   }
   validateLink(link, "--link");
@@ -111,13 +113,13 @@ export function sequencesOption(text: string | undefined): Sequence[] | undefine
   });
 }
 
-/** A whole number of at least 0; undefined if `text` is none. */
+/** A whole number of at least 0; undefined if `text` is something else. */
 export function readTokens(text: string): number | undefined {
   const value = readCount(text);
   return value !== undefined && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
 }
 
-/** `rank=2,hop=1,kind=exit`, in a session with its step: `rank=2,step=5,hop=1,kind=exit`. */
+/** `rank=2,hop=1,kind=exit`; in a session also with a step: `rank=2,step=5,hop=1,kind=exit`. */
 export function faultOption(text: string | undefined, where: "run" | "session" = "run"): Fault | undefined {
   if (text === undefined) return undefined;
   const known = where === "run" ? ["rank=R", "hop=J", "kind=K"] : ["rank=R", "step=S", "hop=J", "kind=K"];
@@ -133,7 +135,7 @@ export function faultOption(text: string | undefined, where: "run" | "session" =
   }
   if (where === "session" && !fields.has("step")) {
     throw new InputError(
-      `--fault: found ${JSON.stringify(text)}, expected the step that it strikes too: rank=R,step=S,hop=J`,
+      `--fault: found ${JSON.stringify(text)}, expected also the step in which it strikes: rank=R,step=S,hop=J`,
     );
   }
   const kind = choiceOption("--fault kind", fields.get("kind"), ["exit", "drop", "lose-device"]) ?? "exit";

@@ -1,18 +1,19 @@
-/** `ringside paper`: every printed figure of the paper beside the planner's, with its error. */
+/** `ringside paper`: compares every printed figure of the paper with the planner's, and gives the error. */
 import { type GroupError, type PaperReport, paperReport, type PaperRow } from "../plan/paper/report.ts";
 import { PROVENANCE } from "../plan/parameters.ts";
+import { OPTION, optionLines } from "./help.ts";
 import type { Io } from "./io.ts";
 import { parseOptions } from "./options.ts";
 import { table } from "./table.ts";
 
-const HELP = `ringside paper: Tables 2 to 8 and the headline figures of arXiv 2411.01783, beside the planner's
+const HELP = `ringside paper: compares Tables 2 to 8 and the headline figures of arXiv 2411.01783 with the planner
 
-  --json    one JSON document
+${optionLines(OPTION.json, OPTION.runtime)}
 
-  calibrated: a parameter of the planner was fixed on this cell; predicted: none was.
+A calibrated cell fixed one of the planner's parameters. A predicted cell fixed none.
 `;
 
-/** What each group's errors are of. */
+/** The figures of each group of errors. */
 const GROUPS: Readonly<Record<keyof PaperReport["errors"], string>> = {
   ttft: "TTFT",
   part: "Table 5's parts",
@@ -37,8 +38,7 @@ export async function paper(
 }
 
 /**
- * The report as text: a table of the paper's at a time, then the errors, the winners, the parameters and the
- * contradictions.
+ * The report as text: one table after the other, then the errors, the winners, the parameters and the contradictions.
  */
 export function paperText(report: PaperReport): string {
   const names = [...new Set(report.rows.map((r) => r.table))];
@@ -57,7 +57,7 @@ export function paperText(report: PaperReport): string {
   }\n`;
 }
 
-/** The table of errors by group. */
+/** The errors of each group as a table. */
 export function errorsText(report: PaperReport): string {
   const rows = (Object.keys(GROUPS) as (keyof typeof GROUPS)[]).map((
     name,
@@ -67,7 +67,7 @@ export function errorsText(report: PaperReport): string {
   }`;
 }
 
-/** The parameters with their cells. */
+/** The parameters and their cells as a table. */
 export function parametersText(report: PaperReport): string {
   const rows = PROVENANCE.map((
     p,

@@ -1,4 +1,4 @@
-/** `ringside plan`: what a step takes on a cluster that is not here, and sweeps over its layouts. */
+/** `ringside plan`: predicts the time and memory of a step on a cluster you don't have, and sweeps over layouts. */
 import { InputError } from "../errors.ts";
 import { gemmFlops } from "../plan/flops.ts";
 import { type Model, weightCount } from "../plan/models.ts";
@@ -8,38 +8,65 @@ import { MOST_GPUS, type Sweep, sweep } from "../plan/sweep.ts";
 import { EVERY_RANK_UP_TO } from "../plan/work.ts";
 import { bytesText, flopsText, percentText, secondsText } from "../policy/units.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
+import { OPTION, optionLines, withRemark } from "./help.ts";
 import { checkOutputs, type Io, writeOutputs } from "./io.ts";
 import { choiceOption, numberOption, parseOptions, wholeOption } from "./options.ts";
-import { clusterOption, disturbanceOption, modelOption } from "./plan-inputs.ts";
+import { clusterOption, disturbanceOption, modelOption } from "./plan-options.ts";
 import { table } from "./table.ts";
 
-const HELP = `ringside plan: what a prefill or a decode step takes on a cluster, by simulation
+const HELP = `ringside plan: predicts the time and memory of a prefill or decode step on a cluster, by simulation
 
   ringside plan --model llama3-405b --cluster gtt --cp 4 --tp 8 --new 128000
   ringside plan --sweep --max-gpus 128 --new 1000000 --ttft 60
 
-  --model M         a name (an unknown one lists them) or the path of a Hugging Face config.json (llama3-405b)
-  --cluster C       a name (an unknown one lists them) or the path of a JSON file (gtt)
-  --cp N            context-parallel ranks (1)
-  --tp N            GPUs a rank; beyond a host, multi-node tensor parallelism (one host)
-  --new T           new tokens of each sequence; needed unless --decode
-  --cached P        cached tokens of each sequence (0)
-  --variant V       auto (default: the faster by simulation), pass-kv or pass-q
-  --batch B         sequences alike (1)
-  --decode          one token a sequence against --cached tokens: TTIT
-  --persistent      carry the overhead of a persistent KV cache though nothing is cached
-  --ffn P           feed-forward weights in fp8 or bf16 (the model's own)
-  --kv-bytes E      bytes of a KV element (2)
-  --slow R=X,...    rank R computes X times slower
-  --jitter A[,SEED] noise of up to A (0 .. 1) on every attention and transfer
-  --every-rank      simulate every rank though they are alike (above 256 one stands for all)
-  --trace T.json    timeline of one layer as Chrome-trace JSON, for ui.perfetto.dev
-  --sweep           all CP x TP x variant up to --max-gpus, what fits, the Pareto front
-  --max-gpus G      of a sweep (128)
-  --ttft S          of a sweep: seconds wanted; names the fewest GPUs that reach it
-  --json            one JSON document
+The step
+${
+  optionLines(
+    ["--model M", "a known name, or the path of a Hugging Face config.json (default llama3-405b)"],
+    ["--new T", "new tokens of each sequence; required without --decode"],
+    ["--cached P", "cached tokens of each sequence (default 0)"],
+    ["--batch B", "number of equal sequences (default 1)"],
+    ["--decode", "one new token for each sequence, which reads the --cached tokens: gives TTIT"],
+    ["--persistent", "include the overhead of a persistent KV cache even if nothing is cached"],
+    ["--ffn P", "precision of the feed-forward weights, fp8 or bf16 (default: the model's)"],
+    ["--kv-bytes E", "bytes of a KV element (default 2)"],
+  )
+}
 
-  Exit status: 0 done (also when the layout does not fit: memory.fits says so), 2 bad input, or nothing fits in a sweep.
+The layout
+${
+  optionLines(
+    ["--cluster C", "a known name, or the path of a JSON file (default gtt)"],
+    ["--cp N", "context-parallel ranks (default 1)"],
+    ["--tp N", "GPUs of each rank (default: one host); more than a host is multi-node tensor parallelism"],
+    ["--variant V", "pass-kv, pass-q or auto (default: simulate both and take the faster)"],
+  )
+}
+
+The simulation
+${
+  optionLines(
+    ["--slow R=X,...", "rank R computes X times slower"],
+    ["--jitter A[,SEED]", "noise of up to A (from 0 to below 1) on every attention and transfer"],
+    ["--every-rank", "simulate every rank even if they are alike (above 256 ranks, one stands for all)"],
+  )
+}
+
+A sweep
+${
+  optionLines(
+    ["--sweep", "try every CP x TP x variant up to --max-gpus; show what fits and the Pareto front"],
+    ["--max-gpus G", "the most GPUs of a sweep (default 128)"],
+    ["--ttft S", "target time in seconds; the sweep names the fewest GPUs that reach it"],
+  )
+}
+
+Output
+${optionLines(withRemark(OPTION.trace, "of one layer"), OPTION.json, OPTION.runtime)}
+
+An unknown model or cluster lists the known names.
+Exit status: 0 done, even if the layout does not fit (memory.fits is then false); 2 bad input, or
+no layout of a sweep fits.
 `;
 
 /** The command. */
@@ -77,7 +104,7 @@ export async function plan(
   await checkOutputs({ "--trace": o.trace }, { "--model": o.model, "--cluster": o.cluster });
   const fresh = wholeOption("--new", o.new, 1);
   if (fresh === undefined && !o.decode) {
-    throw new InputError("--new: found none, expected the number of new tokens (or --decode with --cached)");
+    throw new InputError("--new: not given, expected the number of new tokens (or --decode with --cached)");
   }
   const ffn = choiceOption("--ffn", o.ffn, ["fp8", "bf16"]);
   const kvBytes = numberOption("--kv-bytes", o["kv-bytes"]);
@@ -98,7 +125,9 @@ export async function plan(
   if (o.sweep) {
     for (const name of ["cp", "tp", "variant", "slow", "jitter", "every-rank", "trace"] as const) {
       if (o[name] !== undefined) {
-        throw new InputError(`--sweep: found --${name} too, expected none: a sweep tries every layout and variant`);
+        throw new InputError(
+          `--sweep: found beside --${name}, expected it alone: a sweep tries every layout and variant`,
+        );
       }
     }
     const target = numberOption("--ttft", o.ttft);
@@ -107,7 +136,7 @@ export async function plan(
     }
     const found = await sweep({
       ...common,
-      maxGpus: wholeOption("--max-gpus", o["max-gpus"], 1, MOST_GPUS, "every layout is simulated") ?? 128,
+      maxGpus: wholeOption("--max-gpus", o["max-gpus"], 1, MOST_GPUS, "a sweep simulates every layout") ?? 128,
       ...(target === undefined ? {} : { target }),
     });
     io.stdout(o.json ? `${JSON.stringify(found)}\n` : sweepText(found));
@@ -115,14 +144,14 @@ export async function plan(
   }
   for (const name of ["max-gpus", "ttft"] as const) {
     if (o[name] !== undefined) {
-      throw new InputError(`--${name}: found without --sweep, expected it with --sweep only`);
+      throw new InputError(`--${name}: found without --sweep, expected it only with --sweep`);
     }
   }
 
   const cp = wholeOption("--cp", o.cp, 1) ?? 1;
   if (o.trace !== undefined && cp > EVERY_RANK_UP_TO) {
     throw new InputError(
-      `--trace: found --cp ${cp}, expected at most ${EVERY_RANK_UP_TO} ranks: a timeline has each rank's spans`,
+      `--trace: found --cp ${cp}, expected at most ${EVERY_RANK_UP_TO} ranks: a timeline has the spans of every rank`,
     );
   }
   const tp = wholeOption("--tp", o.tp, 1);
@@ -146,8 +175,8 @@ export async function plan(
 }
 
 /**
- * The model as --json has it: all its weights, bytes of KV cache a token in all layers, and FLOPs of the weights a
- * token (Appendix A's 2 W).
+ * The model in --json: the number of its weights, and for one token the bytes of KV cache in all layers and the FLOPs of
+ * the weights (Appendix A's 2 W).
  */
 function modelDocument(model: Model, kvBytes: number) {
   return {
@@ -160,7 +189,9 @@ function modelDocument(model: Model, kvBytes: number) {
 }
 
 function titleOf(p: Plan): string {
-  return `ringside plan: one layer of ${p.model} on ${p.cluster}, CP${p.cp} x TP${p.tp}, ${p.mode}, T = ${p.new}, P = ${p.cached}, ${p.variant}`;
+  const layout = `CP${p.cp} x TP${p.tp}`;
+  const step = `${p.mode}, T = ${p.new}, P = ${p.cached}, ${p.variant}`;
+  return `ringside plan: one layer of ${p.model} on ${p.cluster}, ${layout}, ${step}`;
 }
 
 function planText(p: Plan): string {
@@ -173,14 +204,15 @@ function planText(p: Plan): string {
     allreduce: b.allreduce,
     launch: b.launch,
   });
+  const layout = `CP${p.cp} x TP${p.tp} = ${p.gpus} GPUs (${p.hosts} hosts)`;
   const lines = [
-    `${p.model} on ${p.cluster}, CP${p.cp} x TP${p.tp} = ${p.gpus} GPUs (${p.hosts} hosts), ${p.mode}, T = ${p.new}, P = ${p.cached}, batch ${p.batch}`,
+    `${p.model} on ${p.cluster}, ${layout}, ${p.mode}, T = ${p.new}, P = ${p.cached}, batch ${p.batch}`,
     "",
     `${p.mode === "decode" ? "TTIT" : "TTFT"}        ${secondsText(p.seconds)}`,
     `variant     ${p.variant}`,
     `because     ${p.reason}`,
     `per GPU     ${flopsText(p.flopsPerGpu)}, ${percentText(p.utilization)} of the bf16 peak`,
-    `efficiency  ${percentText(p.parallelEfficiency)} of ${p.cp} times one rank`,
+    `efficiency  ${percentText(p.parallelEfficiency)} of a perfect split over ${p.cp} ranks`,
     `memory      ${p.memory.summary}`,
     "",
     table(

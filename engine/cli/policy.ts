@@ -1,25 +1,36 @@
-/** `ringside policy`: which variant a rule names for a step, and its terms. */
+/** `ringside policy`: the variant that a rule chooses for a step, and the rule's terms. */
 import { InputError } from "../errors.ts";
 import { type Choice, choose, RULES } from "../policy/choose.ts";
 import { readCount } from "../quantity.ts";
 import { bytesText, countText, digits, percentText, secondsText } from "../policy/units.ts";
+import { OPTION, optionLines } from "./help.ts";
 import type { Io } from "./io.ts";
 import { choiceOption, numberOption, parseOptions, rateOption, wholeOption } from "./options.ts";
 import { table } from "./table.ts";
 
-const HELP = `ringside policy: pass-KV or pass-Q, and why
+const HELP = `ringside policy: chooses pass-KV or pass-Q for one step, and says why
 
   ringside policy --new 3200 --cached 124800 --ranks 4 --heads 128 --kv-heads 8
 
-  --new T --cached P --ranks N --heads H --kv-heads Hkv
-  --flops C        compute, FLOP/s, such as 800T (8e14: the paper's H100 at its peak)
-  --bandwidth BW   link, bytes/s, or 400Gbps (5e10: the paper's GTT at line rate)
-  --bytes E        bytes an element (2)
-  --head-dim D     (128)
-  --rule R         alg1, alg5 (default), fitted (Appendix D's printed constants) or refitted (to Table 4)
-  --json           one JSON document
+${
+  optionLines(
+    ["--new T", "new tokens"],
+    ["--cached P", "cached tokens (default 0)"],
+    OPTION.ranks,
+    ["--heads H", "query heads"],
+    ["--kv-heads Hkv", "KV heads"],
+    ["--head-dim D", "head dimension (default 128)"],
+    ["--bytes E", "bytes of an element (default 2)"],
+    ["--flops C", "compute in FLOP/s, such as 8e14 or 800T (default: the paper's H100 at its peak)"],
+    ["--bandwidth BW", "link in bytes/s, such as 5e10 or 400Gbps (default: the paper's GTT at line rate)"],
+    ["--rule R", "alg1, alg5 (default), fitted (Appendix D's printed constants) or refitted (to Table 4)"],
+    OPTION.json,
+    OPTION.runtime,
+  )
+}
 
-  H and Hkv over TP, with one GPU's C and BW, give one GPU's bytes and times; the choice is the same either way.
+For the bytes and times of one GPU, give its C and BW, and divide H and Hkv by TP. The choice stays
+the same.
 `;
 
 /** The command. */
@@ -48,7 +59,7 @@ function run(argv: readonly string[], io: Pick<Io, "stdout" | "stderr">): number
   }
   const needed = (name: "new" | "ranks" | "heads" | "kv-heads") => {
     const value = wholeOption(`--${name}`, o[name], 1);
-    if (value === undefined) throw new InputError(`--${name}: found none, expected a whole number of at least 1`);
+    if (value === undefined) throw new InputError(`--${name}: not given, expected a whole number of at least 1`);
     return value;
   };
   const headDim = wholeOption("--head-dim", o["head-dim"], 1);
@@ -73,19 +84,22 @@ function choiceText(choice: Choice): string {
   const t = choice.terms;
   const rows: [string, string][] = [
     ["miss rate T/(T+P)", percentText(t.missRate)],
-    ["Eq. 1: Q message the smaller up to a miss rate of", percentText(t.missEq1)],
-    ["Eq. 2: pass-KV hidden from T =", countText(t.newEq2)],
-    ["Eq. 3: pass-Q's ring hidden from T+P =", countText(t.contextEq3)],
-    ["Eq. 5: pass-Q with All2All up to a miss rate of", t.missEq5 > 0 ? percentText(t.missEq5) : "none"],
+    ["Eq. 1: Q message smaller up to a miss rate of", percentText(t.missEq1)],
+    ["Eq. 2: attention hides pass-KV's ring from T =", countText(t.newEq2)],
+    ["Eq. 3: attention hides pass-Q's ring from T+P =", countText(t.contextEq3)],
+    ["Eq. 5: pass-Q with its All2All wins up to a miss rate of", t.missEq5 > 0 ? percentText(t.missEq5) : "none"],
     ...(t.h === undefined
       ? []
       : ([["h(T, P)", digits(t.h)], ["h = 0 at a miss rate of", percentText(t.missFitted!)]] as [string, string][])),
     ["KV message", bytesText(t.kvBytes)],
     ["Q message", bytesText(t.qBytes)],
-    ["attention a hop", secondsText(t.attend)],
-    ["transfer a hop, KV and Q", `${secondsText(t.sendKv)}, ${secondsText(t.sendQ)}`],
+    ["attention of one hop", secondsText(t.attend)],
+    ["transfer of one hop, KV and Q", `${secondsText(t.sendKv)}, ${secondsText(t.sendQ)}`],
     ["All2All", `${bytesText(t.all2allBytes)}, ${secondsText(t.all2all)}`],
-    ["exposed a layer, pass-KV and pass-Q", `${secondsText(t.exposedKv)}, ${secondsText(t.exposedQ)}`],
+    [
+      "exposed communication of one layer, pass-KV and pass-Q",
+      `${secondsText(t.exposedKv)}, ${secondsText(t.exposedQ)}`,
+    ],
   ];
   return `${choice.variant} by ${choice.rule}${
     choice.closeness === "clear" ? "" : ` (${choice.closeness})`

@@ -7,6 +7,7 @@ import type { ClusterFace, ClusterOptions, Report } from "../cluster/types.ts";
 import type { Elsewhere } from "../cluster/validate.ts";
 import { InputError } from "../errors.ts";
 import type { Verification } from "../reference/verify/types.ts";
+import { optionLines } from "./help.ts";
 import { type Io, readInput } from "./io.ts";
 
 /** Which worker, and its token. */
@@ -23,10 +24,14 @@ export const REMOTE_OPTIONS = {
 } as const;
 
 /** Their lines in a command's help. */
-export const REMOTE_HELP =
-  `  --remote ws://H:P      run on the native worker there (python -m ringside_worker); wss: where it has a certificate
-  --token-file F         file with the worker's token; or RINGSIDE_TOKEN in the environment; or --token T, which others on this machine can see
-`;
+export const REMOTE_HELP = optionLines(
+  [
+    "--remote ws://H:P",
+    "run on the native worker at this address (python -m ringside_worker); wss:// with a certificate",
+  ],
+  ["--token-file F", "file with the worker's token; or set RINGSIDE_TOKEN in the environment"],
+  ["--token T", "the token itself, which others on this machine can then see"],
+);
 
 /**
  * Which worker, or undefined for ranks here. `others`: options that say something of ranks here, refused beside

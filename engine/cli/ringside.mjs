@@ -1,10 +1,10 @@
 #!/usr/bin/env node
-// `ringside`: starts the command line proper (main.ts) in Node or in Deno, with the environment in which that runtime
-// has a WebGPU adapter.
+// `ringside`: starts the command line (main.ts) in Node or in Deno, in an environment that gives it a WebGPU adapter.
 //
-// It knows --runtime, which it takes out, and when no adapter is needed: with --backend cpu, and with --remote unless
-// rows are verified on this GPU. All else is main.ts's.
-// A process of its own, because a Vulkan driver is chosen by environment variables that are read when a process starts.
+// It takes out --runtime. It knows when a command needs no adapter: with --backend cpu, and with --remote unless rows
+// are verified on this GPU. main.ts does everything else.
+//
+// main.ts needs its own process, because the Vulkan loader reads its environment variables when a process starts.
 import { spawn } from "node:child_process";
 import os from "node:os";
 import path from "node:path";
@@ -13,10 +13,10 @@ import { findAdapter } from "./setup/adapter.mjs";
 import { build } from "./setup/build.mjs";
 import { denoPath, endChildren, root, SetupError } from "./setup/common.mjs";
 
-/** The commands that run attention; the others, --help and a misspelt command start at once. */
+/** The commands that run attention. Other commands, --help and a misspelt command start at once. */
 const NEED_ADAPTER = new Set(["attend", "session", "bench", "selftest"]);
 
-/** Takes `--name value` or `--name=value` out of args; the last one counts. */
+/** Takes every `--name value` or `--name=value` out of args. The last one counts. */
 function takeOption(args, name) {
   let value;
   for (let i = 0; i < args.length;) {
@@ -33,12 +33,12 @@ function needsAdapter(args) {
   return takeOption([...args], "--backend") !== "cpu" && takeOption([...args], "--remote") === undefined;
 }
 
-/** The command line proper, once it has been started. */
+/** The process of main.ts, once it has started. */
 let child;
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
   process.on(signal, async () => {
-    // Ctrl-C at a terminal reaches the child by itself; a second SIGINT could cut its tidying short.
+    // Ctrl-C at a terminal also reaches the child. A second SIGINT could interrupt its tidying up.
     if (child !== undefined) return signal === "SIGINT" && process.stdin.isTTY ? undefined : child.kill(signal);
     console.error("ringside: cancelled");
     await endChildren();
@@ -65,21 +65,21 @@ async function main(args) {
   if (runtime === "node") await build({ quiet: true });
   const { env } = needsAdapter(args) ? await findAdapter(runtime) : { env: process.env };
 
-  // The channel tells the child when this process dies, however it does; and this process the child's status, should
-  // its runtime break in ending.
+  // The channel tells the child when this process dies, however it dies. It also tells this process the child's status,
+  // in case the runtime crashes at its end.
   child = spawn(command[0], [...command.slice(1), ...args], {
     stdio: ["inherit", "inherit", "inherit", "ipc"],
     env: { ...env, DENO_NO_UPDATE_CHECK: "1" },
   });
-  let told;
-  child.on("message", ({ status }) => (told = status));
+  let reported;
+  child.on("message", ({ status }) => (reported = status));
   const [code, signal] = await new Promise((resolve, reject) => {
     child.on("error", (error) => reject(new SetupError(`${command[0]} could not be started: ${error.message}`)));
     child.on("exit", (...ended) => resolve(ended));
   });
-  // It had not begun to listen to signals.
-  if (told === undefined && (signal === "SIGINT" || signal === "SIGTERM")) console.error("ringside: cancelled");
-  return told ?? code ?? 128 + os.constants.signals[signal];
+  // The child did not listen to signals yet.
+  if (reported === undefined && (signal === "SIGINT" || signal === "SIGTERM")) console.error("ringside: cancelled");
+  return reported ?? code ?? 128 + os.constants.signals[signal];
 }
 
 try {

@@ -1,6 +1,6 @@
 /**
- * `ringside selftest`: is the ring exact on the adapter at hand? Both variants on four ranks hop by hop, then a grid, a
- * line a case.
+ * `ringside selftest`: is the ring exact on this machine's adapter? Runs both variants on four ranks, hop by hop, and
+ * then a grid, with one line for each case.
  */
 import { Cluster } from "../cluster/cluster.ts";
 import type { AttendInput, Backend } from "../cluster/types.ts";
@@ -9,15 +9,17 @@ import type { DType } from "../tensor/dtype.ts";
 import type { Sequence } from "../layout/shards.ts";
 import type { Variant } from "../cluster/types.ts";
 import { adapterSource } from "./attend.ts";
+import { OPTION, optionLines } from "./help.ts";
 import type { Command } from "./io.ts";
 import { choiceOption, parseOptions } from "./options.ts";
 import { table } from "./table.ts";
-import { checked, sayCheck } from "./verdict.ts";
+import { checkResult, sayCheck } from "./verdict.ts";
 
-const HELP =
-  `ringside selftest [--backend webgpu|cpu] [--runtime node|deno]: checks the ring against float64 on the adapter at hand
+const HELP = `ringside selftest: checks the ring against float64 on this machine's adapter
 
-  Exit status: 0 all passed, 1 a case failed, 2 usage.
+${optionLines(OPTION.backend, OPTION.runtime)}
+
+Exit status: 0 all passed, 1 a case failed, 2 bad usage.
 `;
 
 interface Case {
@@ -32,7 +34,7 @@ interface Case {
 
 const one = (T: number, P = 0): readonly Sequence[] => [{ new: T, cached: P }];
 
-/** The grid in small: few kernels (a pipeline is compiled a rank), many shapes. */
+/** A small grid: many shapes but few kernels, because every rank compiles each pipeline. */
 const GRID: readonly Case[] = [1, 2, 3, 4].flatMap((ranks): Case[] => [
   { ranks, variant: "pass-kv", sequences: one(1), heads: [8, 2], headDim: 16, wireDtype: "f32", causal: true },
   { ranks, variant: "pass-kv", sequences: one(113), heads: [8, 1], headDim: 16, wireDtype: "f32", causal: true },
@@ -95,12 +97,10 @@ export const selftest: Command = async (argv, io) => {
             causal: true,
           });
           const result = await cluster.attend({ ...input, signal });
-          const found = await checked(io, { ...input, ranks }, result);
-          stdout(
-            `\n${variant}, 4 ranks, 256 new and 64 cached tokens, heads 8/2, D 16, wire f32; ${result.report.kernel}; clock: ${result.report.clock}\n\n${
-              hops(result.report.spans)
-            }\n\n`,
-          );
+          const found = await checkResult(io, { ...input, ranks }, result);
+          const { kernel, clock, spans } = result.report;
+          const shape = "4 ranks, 256 new and 64 cached tokens, heads 8/2, D 16, wire f32";
+          stdout(`\n${variant}, ${shape}; ${kernel}; clock: ${clock}\n\n${hops(spans)}\n\n`);
           stdout(`${sayCheck("against float64", found, input)}\n`);
           if (found.passed) passed++;
           else failed++;
@@ -109,7 +109,7 @@ export const selftest: Command = async (argv, io) => {
       }
       for (const c of GRID.filter((g) => g.ranks === ranks)) {
         const input = inputOf(c);
-        const { out, lse, passed: fine } = await checked(
+        const { out, lse, passed: fine } = await checkResult(
           io,
           { ...input, ranks },
           await cluster.attend({ ...input, signal }),
@@ -130,7 +130,7 @@ export const selftest: Command = async (argv, io) => {
   return failed === 0 ? 0 : 1;
 };
 
-/** Seeded tensors, off the 16-bit grids so that a 16-bit wire has something to round. */
+/** Seeded tensors, moved off the 16-bit grids so that a 16-bit wire rounds them. */
 function inputOf(c: Case): AttendInput {
   const [heads, kvHeads] = c.heads;
   const fresh = c.sequences.reduce((sum, s) => sum + s.new, 0);

@@ -19,6 +19,7 @@ import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
 import type { Span } from "../trace/span.ts";
 import { adapterSource, requireFault, sayTimeout } from "./attend.ts";
+import { FAULT, OPTION, optionLines, withRemark } from "./help.ts";
 import { checkOutputs, type Command, readInput, writeOutputs } from "./io.ts";
 import {
   choiceOption,
@@ -38,39 +39,55 @@ import {
   remoteRunOf,
   startCluster,
 } from "./remote.ts";
+import { readScript, type Script } from "./script.ts";
 import { table } from "./table.ts";
 import { readTensors } from "./tensors.ts";
-import { checkDocument, checked as checkedAgainst, sayCheck, warnUnderflow } from "./verdict.ts";
+import { checkDocument, checkResult, sayCheck, warnUnderflow } from "./verdict.ts";
 
-const HELP = `ringside session: a conversation on a KV cache that stays on the ranks
+const HELP = `ringside session: runs a conversation on a KV cache that stays on the ranks
 
-  ringside session --tensors F.safetensors --script S.json     (or --q, --k, --v .npy)
+  ringside session --tensors F.safetensors --script S.json [options]
+  ringside session --q Q.npy --k K.npy --v V.npy --script S.json [options]
 
-  q [rows, H, D], k and v [rows, Hkv, D] hold every row of every sequence, one sequence after the other.
-  The script: {"sequences": [{"rows": 200}, {"rows": 77}], "steps": [{"0": 128, "1": 40}, {"0": 1, "1": 1}, {"1": 35}]}
-  Each step appends that many next rows to those sequences; a step of one row each to sequences that have rows is decode.
-  Attention is causal, so any script must give what one full prefill gives: that is what --check checks.
+Inputs
+  q has the shape [rows, H, D]; k and v have [rows, Hkv, D]. They hold all rows of all sequences,
+  one sequence after the other. A script is, for example:
+    {"sequences": [{"rows": 200}, {"rows": 77}],
+     "steps": [{"0": 128, "1": 40}, {"0": 1, "1": 1}, {"1": 35}]}
+  Each step appends the next rows of its sequences: the first one 128 rows of sequence 0 and 40 rows
+  of sequence 1. A step is a decode if each of its sequences gets one row and has rows already.
+  Attention is causal, so any script must give the same as one full prefill. --check compares them.
+${optionLines(OPTION.npy, OPTION.tensors, ["--script S.json", "the sequences and the steps"])}
 
-  --ranks N              context-parallel ranks (4)
-  --variant V            of prefills: auto (default, Algorithm 5), pass-kv or pass-q
-  --wire-dtype E         how KV is cached and sent, and Q sent: f32 (default), f16, bf16
-  --scale X              of the scores (1/sqrt(D))
-  --capacity T           tokens that each rank's cache holds (what the script needs)
-  --link B,L             a link of B bytes/s and L s latency for each rank, such as 5e7,0.001 or 1Gbps,1e-6
-  --rates C,BW           FLOP/s and bytes/s of a rank for auto (measured on the run)
-  --backend B            webgpu (default) or cpu
-  --timeout S            seconds from a fault to its error on a quiet machine (5); the report says what was used
-  --fault rank=R,step=S,hop=J[,kind=exit|drop|lose-device]   a rank fails on purpose; it is replaced, and the step done again
-  --out O.npy --lse L.npy --trace T.json --check --json --runtime node|deno
-${REMOTE_HELP}
-  Exit status: 0 done, 1 the check or the run failed, 2 bad input or usage.
-`;
-
-interface Script {
-  readonly rows: readonly number[];
-  /** Rows that each step appends, by sequence. */
-  readonly steps: readonly ReadonlyMap<number, number>[];
+The run
+  K and V are always rounded to --wire-dtype, because the ranks cache them in that type.
+${
+  optionLines(
+    withRemark(OPTION.ranks, "default 4"),
+    ["--variant V", "variant of prefills: auto (default, Algorithm 5), pass-kv or pass-q"],
+    OPTION.scale,
+    OPTION.wireDtype,
+    ["--capacity T", "tokens that each rank's cache holds (default: as many as the script needs)"],
+    OPTION.link,
+    withRemark(OPTION.rates, "default: measured in the run"),
+    OPTION.backend,
+    OPTION.timeout,
+    [
+      "--fault rank=R,step=S,hop=J[,kind=K]",
+      `${FAULT}; the session then replaces the rank and repeats the step`,
+    ],
+    OPTION.runtime,
+  )
 }
+
+Output
+${optionLines(OPTION.out, OPTION.lse, OPTION.trace, OPTION.check, OPTION.json)}
+
+A remote worker
+${REMOTE_HELP}
+
+Exit status: 0 done, 1 the check or the run failed, 2 bad input or usage.
+`;
 
 /** The command. */
 export const session: Command = async (argv, io) => {
@@ -202,7 +219,7 @@ export const session: Command = async (argv, io) => {
     const all = (x: Float32Array, width: number) =>
       concatenated(consumed.map((n, i) => x.subarray(starts[i] * width, (starts[i] + n) * width)));
     const checked = o.check
-      ? await checkedAgainst(io, {
+      ? await checkResult(io, {
         ranks,
         products: productsOf(reports.map(({ kernel }) => kernel).join(" + ")),
         q: all(q, heads * headDim),
@@ -300,61 +317,6 @@ function requireSessionFault(
   const held = rows.map((_, i) => steps.slice(0, number).reduce((sum, step) => sum + (step.get(i) ?? 0), 0));
   const isDecode = [...steps[number]].every(([sequence, n]) => n === 1 && held[sequence] > 0);
   requireFault(fault, ranks, isDecode ? "pass-q" : variant, backend);
-}
-
-/** Reads and checks a script. Errors: InputError naming the file, the step, what was found and expected. */
-export function readScript(text: string, name: string): Script {
-  const bad = (what: string): never => {
-    throw new InputError(`${name}: ${what}`);
-  };
-  let json: { sequences?: unknown; steps?: unknown };
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    return bad(`found no JSON (${(error as Error).message})`);
-  }
-  if (!Array.isArray(json?.sequences) || json.sequences.length === 0) {
-    return bad('found no "sequences", expected a list such as [{"rows": 200}]');
-  }
-  if (!Array.isArray(json.steps) || json.steps.length === 0) {
-    return bad('found no "steps", expected a list such as [{"0": 128}, {"0": 1}]');
-  }
-  const rows = json.sequences.map((
-    s: { rows?: unknown } | null,
-    i,
-  ) => (Number.isSafeInteger(s?.rows) && (s!.rows as number) >= 0
-    ? s!.rows as number
-    : bad(`sequence ${i}: found ${JSON.stringify(s)}, expected {"rows": a whole number}`))
-  );
-  const left = [...rows];
-  const steps = json.steps.map((step: unknown, number) => {
-    if (typeof step !== "object" || step === null || Array.isArray(step) || Object.keys(step).length === 0) {
-      return bad(`step ${number}: found ${JSON.stringify(step)}, expected {"sequence": rows} with at least one`);
-    }
-    return new Map(
-      Object.entries(step).map(([key, n]): [number, number] => {
-        const sequence = /^\d+$/.test(key) ? Number(key) : NaN;
-        if (!(sequence < rows.length)) {
-          return bad(`step ${number}: found sequence ${JSON.stringify(key)}, expected 0 to ${rows.length - 1}`);
-        }
-        if (!Number.isSafeInteger(n) || (n as number) < 1) {
-          return bad(
-            `step ${number}, sequence ${key}: found ${JSON.stringify(n)} rows, expected a whole number of at least 1`,
-          );
-        }
-        if ((n as number) > left[sequence]) {
-          return bad(
-            `step ${number}, sequence ${key}: found ${n} rows, expected at most the ${
-              left[sequence]
-            } that are left of ${rows[sequence]}`,
-          );
-        }
-        left[sequence] -= n as number;
-        return [sequence, n as number];
-      }),
-    );
-  });
-  return { rows, steps };
 }
 
 /** Which operands a 16-bit wire rounded: keys and values always (they are cached so), queries where they travelled. */

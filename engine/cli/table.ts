@@ -1,6 +1,6 @@
-/** A plain table for a terminal: numbers to the right, words to the left. */
+/** Draws a plain table for a terminal: numbers on the right, words on the left. */
 
-/** Columns padded to their widest cell, under a header and a rule. */
+/** A table with a header and a rule. Columns are as wide as their widest cell. */
 export function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const widths = header.map((name, c) => Math.max(name.length, ...rows.map((row) => String(row[c]).length)));
   const line = (row: readonly (string | number)[]) =>

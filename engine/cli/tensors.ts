@@ -1,4 +1,4 @@
-/** Q, K and V from files, with the head counts they imply. */
+/** Reads Q, K and V from files, and the head counts from their shapes. */
 import { InputError } from "../errors.ts";
 import { type Sequence } from "../layout/shards.ts";
 import { validateHeads } from "../tensor/heads.ts";
@@ -7,7 +7,7 @@ import { readSafetensors } from "../tensor/safetensors.ts";
 import { requireFinite, showShape, type Tensor } from "../tensor/tensor.ts";
 import { readInput } from "./io.ts";
 
-/** The three tensors with what their shapes say. */
+/** The three tensors, and the sizes that their shapes give. */
 export interface Tensors {
   readonly q: Float32Array;
   readonly k: Float32Array;
@@ -17,11 +17,11 @@ export interface Tensors {
   readonly headDim: number;
   readonly queryRows: number;
   readonly keyRows: number;
-  /** Which file, and tensor in it, each was read from: for messages. */
+  /** For messages: the file of each tensor, and the tensor's name in it. */
   readonly names: Readonly<Record<"q" | "k" | "v", string>>;
 }
 
-/** Where they lie: one safetensors file, or three .npy files. */
+/** The files: one .safetensors, or three .npy. */
 export interface TensorOptions {
   readonly q?: string;
   readonly k?: string;
@@ -29,7 +29,7 @@ export interface TensorOptions {
   readonly tensors?: string;
 }
 
-/** Reads and checks them; errors name the file or tensor. */
+/** Reads the tensors and checks them. Errors: InputError with the file or tensor. */
 export async function readTensors(options: TensorOptions): Promise<Tensors> {
   const named = await load(options);
   for (const [name, tensor] of named) {
@@ -55,7 +55,7 @@ export async function readTensors(options: TensorOptions): Promise<Tensors> {
   return { q: q.data, k: k.data, v: v.data, heads, kvHeads, headDim, queryRows, keyRows, names };
 }
 
-/** Runs a check of the engine, which knows tensors by their letters, and puts the files' names into its complaint. */
+/** Runs a check of the engine, which calls tensors by their letters, and puts the files' names into its errors. */
 export function naming(names: Tensors["names"], checks: () => void): void {
   try {
     checks();
@@ -76,8 +76,8 @@ export function naming(names: Tensors["names"], checks: () => void): void {
 }
 
 /**
- * The batch: as given, with row counts that match exactly, or one sequence whose cached rows are those that K has more
- * than Q.
+ * The batch. If given, its row counts must match exactly. Otherwise it is one sequence, and the rows that K has beyond
+ * Q's are its cached rows.
  */
 export function sequencesFor(
   tensors: Pick<Tensors, "queryRows" | "keyRows" | "names">,
@@ -87,7 +87,8 @@ export function sequencesFor(
   if (given === undefined) {
     if (keyRows < queryRows) {
       throw new InputError(
-        `${names.k}: found ${keyRows} rows, expected at least the ${queryRows} rows of ${names.q} (K holds cached and new tokens)`,
+        `${names.k}: found ${keyRows} rows, expected at least the ${queryRows} rows of ${names.q} ` +
+          "(K holds cached and new tokens)",
       );
     }
     return [{ new: queryRows, cached: keyRows - queryRows }];

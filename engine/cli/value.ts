@@ -1,9 +1,9 @@
-/** What another program says of itself, in lines and tables: for documents whose fields are that program's own. */
+/** Prints a document of another program, whose fields we don't know, as lines and tables. */
 import { table } from "./table.ts";
 
 type Value = Readonly<Record<string, unknown>>;
 
-/** Plain fields a line each, lists of objects as tables, objects and what lies deeper under their path. */
+/** Plain fields as lines, lists of objects as tables, and inner objects under their path. */
 export function sayValue(value: Value, path = ""): string {
   const lines: string[] = [];
   const parts: string[] = [];

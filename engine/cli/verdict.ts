@@ -1,22 +1,24 @@
-/**
- * The check against float64 on the command line: run, said, and written to --json; and warnings of what a wire type
- * makes of the data.
- */
+/** Runs the check against float64 and reports it, as text and for --json; and warns if a wire type underflows. */
 import { type Check, checkAsync, type CheckInput, type Judged } from "../reference/check.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { sayUnderflow } from "../tensor/underflow.ts";
 import type { Io } from "./io.ts";
+import { progressLine } from "./progress.ts";
 
-/** Checks a result; Ctrl-C is heard meanwhile, and whoever watches sees how far it is. */
-export async function checked(io: Io, input: CheckInput, result: Parameters<typeof checkAsync>[1]): Promise<Check> {
-  const line = (text: string) => io.watched && io.stderr(`\r\x1b[K${text}`);
-  let said = 0;
+/** Checks a result and shows its progress. Ctrl-C ends it. */
+export async function checkResult(
+  io: Io,
+  input: CheckInput,
+  result: Parameters<typeof checkAsync>[1],
+): Promise<Check> {
+  const line = progressLine(io);
+  let shown = 0;
   try {
     return await checkAsync(input, result, {
       signal: io.signal,
       onProgress: (done, total) => {
-        if (performance.now() - said < 100) return;
-        said = performance.now();
+        if (performance.now() - shown < 100) return;
+        shown = performance.now();
         line(`checked ${done} of ${total} rows`);
       },
     });
@@ -25,13 +27,13 @@ export async function checked(io: Io, input: CheckInput, result: Parameters<type
   }
 }
 
-/** As --json has it. */
+/** The check in --json. */
 export function checkDocument({ out, lse, tolerance, passed }: Check) {
   const side = ({ max, rms, worst }: Judged) => ({ max, rms, share: worst.share });
   return { out: side(out), lse: side(lse), tolerance, passed };
 }
 
-/** A line for people; where the check failed, one more for the element that is furthest beyond its bound. */
+/** A line for people. If the check failed, a second line names the element that is furthest beyond its bound. */
 export function sayCheck(
   against: string,
   { out, lse, passed }: Check,
@@ -59,7 +61,7 @@ export function sayCheck(
   } of row ${token}, head ${head}${column}: found ${found}, expected ${expected} within ${allowed.toExponential(2)}`;
 }
 
-/** Warns, a line a tensor, where a wire type underflows what it stores. */
+/** Warns if the wire type underflows values of a tensor: one line for each such tensor. */
 export function warnUnderflow(
   io: Io,
   tensors: readonly (readonly [name: string, data: Float32Array])[],

@@ -142,8 +142,21 @@ const BAD: readonly (readonly [name: string, script: unknown, argv: readonly str
     [],
     /step 1, sequence 0: found 71 rows, expected at most the 70/,
   ],
+  [
+    "a sequence twice in a step",
+    `{"sequences": [{"rows": 170}],\n "steps": [{"0": 100}, {"0": 1, "\\u0030": 2}]}`,
+    [],
+    /s\.json: line 2, column 33: found the key "0" twice in one object, expected it once$/,
+  ],
+  [
+    "steps twice",
+    '{"steps": [{"0": 1}], "sequences": [{"rows": 170}], "steps": [{"0": 2}]}',
+    [],
+    /s\.json: line 1, column 53: found the key "steps" twice/,
+  ],
+  ["a sequence with a leading zero", { sequences: [{ rows: 170 }], steps: [{ "00": 1 }] }, [], /found sequence "00"/],
   ["half a row", { sequences: [{ rows: 170 }], steps: [{ 0: 0.5 }] }, [], /step 0, sequence 0: found 0\.5 rows/],
-  ["a fault without its step", SCRIPT, ["--fault", "rank=0,hop=0"], /expected the step/],
+  ["a fault without its step", SCRIPT, ["--fault", "rank=0,hop=0"], /expected also the step/],
   ["rates that are none", SCRIPT, ["--rates", "5"], /--rates: found "5"/],
   ["a variant that is none", SCRIPT, ["--variant", "pass-x"], /--variant/],
   [

@@ -4,34 +4,92 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import test from "node:test";
 import { attend } from "../../../engine/cli/attend.ts";
+import { bench } from "../../../engine/cli/bench.ts";
+import { OPTION } from "../../../engine/cli/help.ts";
 import { linkOption, ratesOption, sequencesOption, wholeOption } from "../../../engine/cli/options.ts";
+import { paper } from "../../../engine/cli/paper.ts";
 import { plan } from "../../../engine/cli/plan.ts";
 import { policy } from "../../../engine/cli/policy.ts";
 import { seededOption } from "../../../engine/cli/seeded.ts";
+import { selftest } from "../../../engine/cli/selftest.ts";
 import { session } from "../../../engine/cli/session.ts";
 import { InputError } from "../../../engine/errors.ts";
 import { call, findRoot, inFolder, ringside } from "./command.ts";
 
 test("help, help of a command, the version, and a command nearly right", () =>
   inFolder(async (folder) => {
-    const said = async (...args: string[]) => await ringside(args, folder).ended;
+    const run = async (...args: string[]) => await ringside(args, folder).ended;
     const { version } = JSON.parse(await readFile(path.join(findRoot(), "package.json"), "utf8")) as {
       version: string;
     };
-    const [help, attendHelp, asked, wrong, far] = [
-      await said("help"),
-      await said("help", "attend"),
-      await said("--version"),
-      await said("atend"),
-      await said("zebra"),
+    const [help, attendHelp, printed, wrong, far] = [
+      await run("help"),
+      await run("help", "attend"),
+      await run("--version"),
+      await run("atend"),
+      await run("zebra"),
     ];
-    assert.deepEqual([help.status, asked.status, attendHelp.status, wrong.status, far.status], [0, 0, 0, 2, 2]);
+    assert.deepEqual([help.status, printed.status, attendHelp.status, wrong.status, far.status], [0, 0, 0, 2, 2]);
     assert.match(help.stdout, /^ringside COMMAND \[options\]/);
     assert.match(attendHelp.stdout, /^ringside attend: /);
-    assert.equal(asked.stdout, `ringside ${version}\n`);
+    assert.equal(printed.stdout, `ringside ${version}\n`);
     assert.match(wrong.stderr, /^ringside: found command "atend", expected attend, .*; did you mean "attend"\?\n$/);
     assert.match(far.stderr, /^ringside: found command "zebra", expected [^;]*\n$/);
   }));
+
+test("an option in place of a command, and a misspelt --runtime, are refused with the closest option", () =>
+  inFolder(async (folder) => {
+    for (
+      const [args, hint] of [
+        [["-v"], "; did you mean --version (-V)?"],
+        [["--versoin"], "; did you mean --version?"],
+        [["--hepl"], "; did you mean --help?"],
+        [["--runtiem", "deno", "paper"], "; did you mean --runtime R?"],
+        [["--zebra"], ""],
+      ] as const
+    ) {
+      const { status, stdout, stderr } = await ringside(args, folder).ended;
+      assert.deepEqual([status, stdout], [2, ""], args.join(" "));
+      assert.ok(stderr.startsWith(`ringside: found the option "${args[0]}" in place of a command, expected attend, `));
+      assert.ok(stderr.endsWith(`--help, --version or --runtime R${hint}\n`), stderr);
+    }
+    await assert.rejects(
+      call((argv, io) => policy(argv, io), ["--runtme", "deno"]),
+      /^InputError: Unknown option '--runtme'; known options: --new, .*; did you mean --runtime\?$/,
+    );
+  }));
+
+/** A command's `--help` as lines by option: "--ranks N" to its text. */
+function optionsOf(help: string): Map<string, string> {
+  const entries = help.split(/^ {2}(?=--)/m).slice(1).map((entry): [string, string] => {
+    const lines = entry.split("\n").filter((line, i) => i === 0 || line.startsWith(" ".repeat(24)));
+    const [, option, first] = /^(--\S+(?: \S+)*)(?: {2,}(.*))?$/.exec(lines[0])!;
+    return [option, [first ?? "", ...lines.slice(1).map((line) => line.trim())].join(" ").trim()];
+  });
+  return new Map(entries);
+}
+
+test("--help: lines of at most 100 characters; options of several commands have one text", async () => {
+  const commands = { attend, session, bench, selftest, plan, policy, paper };
+  const texts = new Map<string, Set<string>>();
+  for (const [name, command] of Object.entries(commands)) {
+    const { stdout } = await call((argv, io) => command(argv, io), ["--help"]);
+    assert.match(stdout, new RegExp(`^ringside ${name}: `));
+    for (const line of stdout.split("\n")) assert.ok(line.length <= 100, `${name}: ${line}`);
+    const options = optionsOf(stdout);
+    assert.ok(options.size > 0, name);
+    for (const [option, text] of options) {
+      assert.notEqual(text, "", `${name} ${option}`);
+      texts.set(option, (texts.get(option) ?? new Set()).add(text));
+    }
+  }
+  // A command may add its default or another remark in brackets.
+  for (const [option, text] of Object.values(OPTION)) {
+    const found = [...texts.get(option) ?? []];
+    assert.ok(found.length > 0, option);
+    for (const one of found) assert.ok(one === text || one.startsWith(`${text} (`), `${option}: ${one}`);
+  }
+});
 
 test("counts and rates are read as people write them, in every option", async () => {
   for (const text of ["128k", "128K", "128_000", "128000", "1.28e5"]) {
@@ -39,7 +97,10 @@ test("counts and rates are read as people write them, in every option", async ()
   }
   assert.equal(wholeOption("--new", "128Ki", 1), 131_072);
   assert.throws(() => wholeOption("--new", "1.5", 1), InputError);
-  assert.deepEqual(linkOption("1Gbps,1e-6"), { bandwidth: 1.25e8, latency: 1e-6 });
+  for (const text of ["1Gbps,1e-6", "1gbps,1e-6"]) {
+    assert.deepEqual(linkOption(text), { bandwidth: 1.25e8, latency: 1e-6 });
+  }
+  assert.throws(() => linkOption("1gb/s,0"), /found "1gb\/s,0", expected BYTES_PER_S,LATENCY_S such as .*50GB\/s,1e-6/);
   assert.deepEqual(linkOption("50GB/s,0"), { bandwidth: 5e10, latency: 0 });
   assert.deepEqual(ratesOption("500T,400Gbps"), { flops: 5e14, bandwidth: 5e10 });
   assert.deepEqual(sequencesOption("4k:128k, 1:0"), [{ new: 4000, cached: 128_000 }, { new: 1, cached: 0 }]);

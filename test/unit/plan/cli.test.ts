@@ -134,7 +134,7 @@ test("plan takes a config.json and a cluster's JSON, and writes a trace", () =>
     await writeFile(config, "{");
     await assert.rejects(
       call(plan, "--model", config, "--new", "5"),
-      refused(/--model .*config\.json: .*expected JSON/),
+      refused(/--model .*config\.json: found no JSON \(.*\), expected a JSON object$/),
     );
     await assert.rejects(
       call(plan, "--model", path.join(dir, "no.json"), "--new", "5"),
@@ -154,7 +154,7 @@ test("plan --slow and --jitter disturb a plan repeatably", async () => {
 
 test("plan's bad input", async () => {
   const bad: readonly [string[], RegExp][] = [
-    [["--cp", "4"], /--new: found none/],
+    [["--cp", "4"], /--new: not given/],
     [["--new", "x"], /--new: found "x"/],
     [["--new", "5", "--variant", "pass"], /--variant: found "pass", expected auto or pass-kv or pass-q/],
     [["--new", "5", "--nonsense"], /--nonsense.*known options: --model/],
@@ -162,7 +162,7 @@ test("plan's bad input", async () => {
     [["--new", "5", "--cluster", "moon"], /cluster: found "moon", expected one of /],
     [["--new", "5", "--tp", "3"], /tp 3 does not divide/],
     [["--new", "5", "--ttft", "3"], /--ttft: found without --sweep/],
-    [["--new", "5", "--sweep", "--cp", "3"], /--sweep: found --cp too/],
+    [["--new", "5", "--sweep", "--cp", "3"], /--sweep: found beside --cp, expected it alone/],
     [["--new", "5", "--slow", "9=2"], /--slow: found "9=2", expected RANK=FACTOR/],
     [["--new", "5", "--jitter", "2"], /--jitter: found "2"/],
     [["--new", "5", "--cp", "1e9"], /^cp: found 1000000000, expected at most 65536: the planner simulates each hop$/],
@@ -187,7 +187,7 @@ test("plan's bad input", async () => {
     ],
     [
       ["--new", "5", "--sweep", "--max-gpus", "1e6"],
-      /^--max-gpus: found "1e6", expected a whole number from 1 to 4096: every layout is simulated$/,
+      /^--max-gpus: found "1e6", expected a whole number from 1 to 4096: a sweep simulates every layout$/,
     ],
     [["--new", "5", "--cp", "300", "--trace", "/tmp/t.json"], /--trace: found --cp 300, expected at most 256/],
   ];
@@ -227,7 +227,7 @@ test("policy: the choice, its terms, its reason; one rank has no border", async 
     (await json<Choice>(policy, "--new", "1", "--ranks", "1", "--heads", "1", "--kv-heads", "1")).terms.margin,
     null,
   );
-  await assert.rejects(call(policy, "--new", "5", "--ranks", "2", "--heads", "4"), refused(/--kv-heads: found none/));
+  await assert.rejects(call(policy, "--new", "5", "--ranks", "2", "--heads", "4"), refused(/--kv-heads: not given/));
   await assert.rejects(call(policy, ...argv, "--rule", "best"), refused(/--rule: found "best", expected alg1 or alg5/));
 });
 

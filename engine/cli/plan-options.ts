@@ -1,4 +1,4 @@
-/** Names or files on the command line as the planner's models, clusters and disturbances. */
+/** Reads the planner's models, clusters and disturbances from the command line. */
 import { InputError } from "../errors.ts";
 import { clusterFromJson, type ClusterSpec, findCluster } from "../plan/clusters.ts";
 import { modelFromConfig } from "../plan/hf-config.ts";
@@ -67,6 +67,6 @@ async function json(option: string, path: string): Promise<unknown> {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new InputError(`${option} ${path}: ${(error as Error).message}, expected JSON`);
+    throw new InputError(`${option} ${path}: found no JSON (${(error as Error).message}), expected a JSON object`);
   }
 }
