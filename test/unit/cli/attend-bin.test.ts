@@ -1,4 +1,4 @@
-/** `ringside attend` as a process: exit statuses, what is on stdout and what on stderr, Ctrl-C. */
+/** `ringside attend` as a process: exit statuses, stdout, stderr and Ctrl-C. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawnSync } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
@@ -16,7 +16,7 @@ import { patience } from "../../patience.ts";
 const input = experiment({ sequences: [{ new: 29, cached: 14 }], heads: 4, kvHeads: 2 });
 const OUTPUTS = ["--out", "o.npy", "--lse", "l.npy", "--trace", "t.json"];
 
-test("--json: status 0, one JSON document on stdout and nothing on stderr, from a safetensors file on the adapter", () =>
+test("--json from a safetensors file on the adapter: status 0, one JSON document on stdout, nothing on stderr", () =>
   inFolder(async (folder) => {
     const { q, k, v } = input;
     await writeFile(
@@ -45,7 +45,7 @@ test("--json: status 0, one JSON document on stdout and nothing on stderr, from 
       2,
       true,
     ]);
-    // The launcher says where the adapter is from.
+    // The launcher reports the source of the adapter.
     assert.ok(report.adapterSource, "no adapterSource");
     assert.ok(difference((await readOutput(folder, "o.npy")).data, reference(input).out).within);
     assert.deepEqual(Object.keys(await contents(folder)), ["f.safetensors", "l.npy", "o.npy", "t.json"]);
@@ -98,7 +98,7 @@ test("no command, an unknown one, and --help", () =>
     assert.match(help.stdout, /^ {2}attend +\S/m);
   }));
 
-test("a failed rank: status 1, one line that names it, nothing written", () =>
+test("a failed rank: status 1, one line that names it, no file", () =>
   inFolder(async (folder) => {
     const options = [
       ...(await writeTensors(folder, input)),
@@ -121,7 +121,7 @@ test("a failed rank: status 1, one line that names it, nothing written", () =>
     assert.deepEqual(await contents(folder), before);
   }));
 
-/** The process that computes for a command, once there is one. */
+/** The process that computes for a command, once it has started. */
 async function computing(command: ChildProcess): Promise<number> {
   for (let tries = 0;; tries++) {
     const pid = spawnSync("pgrep", ["-P", String(command.pid), "-f", "cli/main"], { encoding: "utf8" }).stdout.trim();
@@ -131,10 +131,7 @@ async function computing(command: ChildProcess): Promise<number> {
   }
 }
 
-/**
- * Starts a run over a link on which its chunk takes 23 s, and interrupts it as Ctrl-C does, `after` so many
- * milliseconds.
- */
+/** Starts a run over a link on which a chunk takes 23 s, and interrupts it like Ctrl-C `after` milliseconds. */
 async function interrupt(backend: string, after: number): Promise<void> {
   await inFolder(async (folder) => {
     const options = [
@@ -152,7 +149,7 @@ async function interrupt(backend: string, after: number): Promise<void> {
     const { child, ended } = ringside(["attend", ...options], folder);
     await computing(child);
     await new Promise((resolve) => setTimeout(resolve, after));
-    assert.equal(child.exitCode, null, "it runs when it is interrupted");
+    assert.equal(child.exitCode, null, "the run ended before its interruption");
     const start = performance.now();
     child.kill("SIGINT");
     const { status, stdout, stderr } = await ended;
@@ -167,7 +164,7 @@ test("Ctrl-C while a chunk is on a slow link: status 130 at once, no file left",
 
 test("Ctrl-C on the adapter: status 130 at once, no file left", () => interrupt("webgpu", 2000));
 
-test("kill -9 of the command ends what computes for it", () =>
+test("kill -9 of the command also ends the process that computes for it", () =>
   inFolder(async (folder) => {
     const options = [...(await writeTensors(folder, input)), "--ranks", "2", "--backend", "cpu", "--link", "1000,0.1"];
     const { child } = ringside(["attend", ...options], folder);
@@ -180,7 +177,7 @@ test("kill -9 of the command ends what computes for it", () =>
     }
   }));
 
-test("a reader that has had enough is no fault; a full disk is one line and status 1", () => {
+test("a reader that stops early is not a fault; a full disk gives one line and status 1", () => {
   const shell = (to: string) => {
     const command = `${runtime === "node" ? process.execPath : "node"} ${
       path.join(findRoot(), "engine", "cli", "ringside.mjs")

@@ -1,6 +1,6 @@
 /**
- * `ringside attend` when a rank fails: the error names rank, hop and what was awaited, soon; nothing is written; the
- * next run works.
+ * `ringside attend` when a rank fails. Soon an error names the rank, the hop and the awaited message. No file is written,
+ * and the next run works.
  */
 import assert from "node:assert/strict";
 import path from "node:path";
@@ -15,16 +15,17 @@ interface Case {
   readonly fault: string;
   readonly options: readonly string[];
   readonly says: RegExp;
-  /** Of wall time: the timeout, and starting and compiling before the fault, stopping the other ranks after it. */
+  /** Wall time: starting and compiling before the fault, the timeout, and stopping the other ranks after it. */
   readonly seconds: number;
 }
 
 const CPU = ["--backend", "cpu"];
 const TIMEOUT = 2;
 
-/** The one who waits says what did not come, and from whom. */
+/** The error of a rank that waits: it names the missing message and its sender. */
 function waits(waiter: number, hop: number, sender: number, mail: string): string {
-  return `rank ${waiter}, hop ${hop}: waited [0-9.]+ s, and rank ${sender} has not sent it \\([^)]*\\) \\(awaited: ${mail} from rank ${sender}\\)`;
+  const what = `waited [0-9.]+ s, and rank ${sender} has not sent it \\([^)]*\\)`;
+  return `rank ${waiter}, hop ${hop}: ${what} \\(awaited: ${mail} from rank ${sender}\\)`;
 }
 
 function drop(...about: Parameters<typeof waits>): RegExp {
@@ -32,13 +33,13 @@ function drop(...about: Parameters<typeof waits>): RegExp {
 }
 
 /**
- * The dead rank is named as such; or, in Deno, where a worker that closes itself makes no event, as the one who does
- * not send.
+ * The error for a dead rank. In Deno, a worker that closes itself causes no event, so there the error may also be that
+ * the rank does not send.
  */
 function dead(...about: Parameters<typeof waits>): RegExp {
   const [waiter, hop, sender, mail] = about;
-  const named =
-    `rank ${sender}, hop ${hop}: (its worker ended|no sign of life)[^(]*(\\(status \\d+\\) )?\\(awaited: ${mail} by rank ${waiter}\\)`;
+  const what = "(its worker ended|no sign of life)[^(]*(\\(status \\d+\\) )?";
+  const named = `rank ${sender}, hop ${hop}: ${what}\\(awaited: ${mail} by rank ${waiter}\\)`;
   return new RegExp(runtime === "node" ? `^${named}$` : `^(${named}|${waits(...about)})$`);
 }
 
@@ -63,7 +64,7 @@ const CASES: readonly Case[] = [
     says: drop(1, 1, 0, "the chunk of hop 1"),
     seconds: TIMEOUT + 3,
   },
-  // Without a kind: the worker ends.
+  // Without a kind, the worker ends.
   {
     fault: "rank=2",
     options: [...CPU, "--ranks", "3"],
@@ -111,14 +112,14 @@ for (const { fault, options, says, seconds } of CASES) {
         return true;
       });
       const took = (performance.now() - start) / 1000;
-      // The command stretches its limit by as many times as this machine is slower than a quiet one.
+      // The command stretches its limit by the factor that this machine is slower than a quiet one.
       assert.ok(
         took < Math.max(most, patience(1000 * seconds) / 1000),
         `it took ${took.toFixed(1)} s, expected at most ${most.toFixed(1)} s`,
       );
       assert.deepEqual(await contents(folder), before, "nothing is written");
       const { status } = await call(attend, [...argv, "--backend", "cpu", "--check"]);
-      assert.equal(status, 0, "the process can go on");
+      assert.equal(status, 0, "the process can continue");
       assert.deepEqual(Object.keys(await contents(folder)), ["k.npy", "l.npy", "o.npy", "q.npy", "t.json", "v.npy"]);
     }));
 }

@@ -1,4 +1,4 @@
-/** `ringside attend` on bad input: one clear line, before any rank is started, and nothing written. */
+/** `ringside attend` on bad input: one clear line before any rank starts, and no file. */
 import assert from "node:assert/strict";
 import { link, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -10,13 +10,13 @@ import { encode } from "../../../engine/tensor/dtype.ts";
 import { writeNpy } from "../../../engine/tensor/npy.ts";
 import { writeSafetensors } from "../../../engine/tensor/safetensors.ts";
 import type { Tensor } from "../../../engine/tensor/tensor.ts";
-import { call, contents, inFolder, npyBytes, platform } from "./command.ts";
+import { call, contents, inFolder, joined, npyBytes, platform } from "./command.ts";
 
 interface Case {
   readonly name: string;
-  /** Files beside the good q.npy [5, 4, 16], k.npy and v.npy [8, 2, 16], or in place of them; null is a folder. */
+  /** Files beside or in place of the good q.npy [5, 4, 16], k.npy and v.npy [8, 2, 16]. null is a folder. */
   readonly files?: Readonly<Record<string, Uint8Array | null>>;
-  /** Options after the good ones, or all of them. */
+  /** Options after the good ones, or all options. */
   readonly options?: readonly string[];
   readonly all?: readonly string[];
   readonly says: RegExp;
@@ -25,7 +25,7 @@ interface Case {
 const GOOD = ["--q", "q.npy", "--k", "k.npy", "--v", "v.npy", "--ranks", "2"];
 const OUTPUTS = ["--out", "o.npy", "--lse", "l.npy", "--trace", "t.json"];
 
-/** Ones: finite, small, dull. */
+/** A tensor of ones. */
 function ones(...shape: number[]): Float32Array {
   return new Float32Array(shape.reduce((n, length) => n * length, 1)).fill(1);
 }
@@ -34,12 +34,12 @@ function npy(...shape: number[]): Uint8Array {
   return writeNpy(shape, ones(...shape));
 }
 
-/** A good tensor's file with one value changed. */
+/** A good tensor's file with one changed value. */
 function npyWith(value: number, at: number, ...shape: number[]): Uint8Array {
   return writeNpy(shape, ones(...shape).fill(value, at, at + 1));
 }
 
-/** A file of a header by hand and zeros. */
+/** A .npy file with this header, and zeros. */
 function header(descr: string, order: string, shape: string, bytes: number): Uint8Array {
   return npyBytes(`{'descr': '${descr}', 'fortran_order': ${order}, 'shape': ${shape}, }`, new Uint8Array(bytes));
 }
@@ -48,7 +48,7 @@ function tensor(...shape: number[]): Tensor {
   return { shape, dtype: "f32", data: ones(...shape) };
 }
 
-/** A safetensors file of a header by hand and zeros; its length can be a lie. */
+/** A safetensors file with this header, and zeros. Its header length can be wrong. */
 function safetensors(head: unknown, bytes: number, length?: bigint): Uint8Array {
   const text = new TextEncoder().encode(JSON.stringify(head));
   const out = new Uint8Array(8 + text.length + bytes);
@@ -69,22 +69,22 @@ const K_SIZE = 8 * 2 * 16 * 4;
 
 const SHAPES: Case[] = [
   {
-    name: "k of another D",
+    name: "k with another D",
     files: { "k.npy": npy(8, 2, 20), "v.npy": npy(8, 2, 20) },
     says: /^k\.npy: found D = 20, expected D = 16 as in q\.npy$/,
   },
   {
-    name: "v of other rows than k",
+    name: "v with other rows than k",
     files: { "v.npy": npy(9, 2, 16) },
     says: /^v\.npy: found shape \[9, 2, 16\], expected that of k\.npy, \[8, 2, 16\]$/,
   },
   {
-    name: "v of other heads than k",
+    name: "v with other heads than k",
     files: { "v.npy": npy(8, 1, 16) },
     says: /^v\.npy: found shape \[8, 1, 16\], expected that of k\.npy/,
   },
   {
-    name: "v of another D than k",
+    name: "v with another D than k",
     files: { "v.npy": npy(8, 2, 32) },
     says: /^v\.npy: found shape \[8, 2, 32\], expected that of k\.npy/,
   },
@@ -109,7 +109,7 @@ const SHAPES: Case[] = [
     says: /^q\.npy and k\.npy: heads \(H\): found 0, expected a whole number of at least 1$/,
   },
   {
-    name: "H no multiple of Hkv",
+    name: "H not a multiple of Hkv",
     files: { "q.npy": npy(5, 3, 16) },
     says: /^q\.npy and k\.npy: heads: found H = 3 query heads and Hkv = 2 KV heads, expected H a multiple of Hkv$/,
   },
@@ -119,12 +119,12 @@ const SHAPES: Case[] = [
     says: /^q\.npy and k\.npy: heads: found H = 1 .* Hkv = 2/,
   },
   {
-    name: "fewer rows of k than of q",
+    name: "fewer rows in k than in q",
     files: { "k.npy": npy(4, 2, 16), "v.npy": npy(4, 2, 16) },
     says: /^k\.npy: found 4 rows, expected at least the 5 rows of q\.npy/,
   },
   {
-    name: "fewer rows of k than of q in one file",
+    name: "fewer rows in k than in q in one file",
     all: F,
     files: { "f.safetensors": writeSafetensors({ ...qkv, q: tensor(9, 4, 16) }) },
     says: /^f\.safetensors, tensor k: found 8 rows, expected at least the 9 rows of f\.safetensors, tensor q/,
@@ -310,7 +310,7 @@ const SAFETENSORS: Case[] = [
     says: /^f\.safetensors: found a header length of 99999999 bytes, expected at most the 2 that follow/,
   },
   {
-    name: "a header that is no JSON",
+    name: "a header that is not JSON",
     all: F,
     files: { "f.safetensors": Uint8Array.of(2, 0, 0, 0, 0, 0, 0, 0, 123, 123) },
     says: /^f\.safetensors: found a header that is no JSON in UTF-8 \(.*\), expected a JSON object$/,
@@ -324,7 +324,7 @@ const SAFETENSORS: Case[] = [
     says: /^f\.safetensors: tensor "q": found dtype F64, expected F32, F16 or BF16/,
   },
   {
-    name: "an .npy file for it",
+    name: "an .npy file for --tensors",
     all: ["--tensors", "q.npy"],
     says: /^q\.npy: found a header length of \d+ bytes, expected at most 100000000; is it a \.safetensors file\?$/,
   },
@@ -363,7 +363,7 @@ const FILES: Case[] = [
     says: /^--tensors none\.safetensors: cannot be read \(ENOENT\), expected a file$/,
   },
   {
-    name: "an output folder that is not there",
+    name: "a missing output folder",
     options: ["--out", "none/o.npy"],
     says: /^--out none\/o\.npy: found no folder none, expected one that exists$/,
   },
@@ -387,7 +387,7 @@ const FILES: Case[] = [
     options: ["--out", ""],
     says: /^--out : found no file name at its end, expected one$/,
   },
-  // Even root's Ringside must not put a file in its place.
+  // Even as root, Ringside must not put a file in its place.
   {
     name: "an output that is a device",
     options: ["--out", "sub/zero"],
@@ -419,7 +419,7 @@ const FILES: Case[] = [
     says: /^--trace hard\.npy: --q names the same file/,
   },
   {
-    name: "an output that is the tensors' file, which is not read",
+    name: "an output that is the tensors' file, which is invalid",
     all: ["--tensors", "f.safetensors"],
     files: { "f.safetensors": Uint8Array.of(1) },
     options: ["--lse", "f.safetensors"],
@@ -465,16 +465,18 @@ const OPTIONS: Case[] = [
     says: /^Unknown option '--rank'.*known options: --q, .*--ranks, .*; did you mean --ranks\?$/,
   },
   {
-    name: "an option in other letters",
+    name: "an option in camel case",
     options: ["--wireDtype", "f16"],
     says: /^Unknown option '--wireDtype'; known options: .*; did you mean --wire-dtype\?$/,
   },
-  { name: "an option like none", options: ["--zebra"], says: /^Unknown option '--zebra'; known options: [^;]*$/ },
+  { name: "an option unlike any", options: ["--zebra"], says: /^Unknown option '--zebra'; known options: [^;]*$/ },
   {
     name: "a link that never ends",
     options: ["--link", "1e-3,0"],
-    says:
-      /^--link: found 0\.001 bytes\/s and 0 s, on which a rank's 1024 bytes in 1 messages take 1\.02e\+6 s, expected at most 3600 \(an hour\)/,
+    says: joined(
+      /^--link: found 0\.001 bytes\/s and 0 s, on which a rank's 1024 bytes in 1 messages take 1\.02e\+6 s, /,
+      /expected at most 3600 \(an hour\)/,
+    ),
   },
   {
     name: "a latency that never ends",
@@ -498,7 +500,7 @@ const OPTIONS: Case[] = [
     says: /^heads \(H\): found 70000, expected at most 65535: as many workgroups fit one axis of a WebGPU grid$/,
   },
   {
-    name: "an argument that is no option",
+    name: "an argument that is not an option",
     options: ["q.npy"],
     says: /^Unexpected argument 'q\.npy'\. This command does not take positional arguments$/,
   },
@@ -519,13 +521,13 @@ const OPTIONS: Case[] = [
     says: /^--backend: found "cuda", expected webgpu or cpu$/,
   },
   {
-    name: "a scale that is no number",
+    name: "a scale that is not a number",
     options: ["--scale", "1/8"],
     says: /^--scale: found "1\/8", expected a number$/,
   },
   { name: "an infinite scale", options: ["--scale", "1e999"], says: /^--scale: found "1e999", expected a number$/ },
   {
-    name: "a timeout that is no number",
+    name: "a timeout that is not a number",
     options: ["--timeout", "soon"],
     says: /^--timeout: found "soon", expected a number$/,
   },
@@ -545,12 +547,12 @@ const OPTIONS: Case[] = [
     says: /^--sequences: found "[^"]*", expected T:P for each sequence, such as /,
   })),
   {
-    name: "--sequences of other new tokens",
+    name: "--sequences with other new tokens",
     options: ["--sequences", "3:0,1:4"],
     says: /^--sequences: found 4 new tokens in all, expected the 5 rows of q\.npy$/,
   },
   {
-    name: "--sequences of other cached tokens",
+    name: "--sequences with other cached tokens",
     options: ["--sequences", "3:1,2:1"],
     says: /^--sequences: found 7 new and cached tokens in all, expected the 8 rows of k\.npy$/,
   },
@@ -560,22 +562,22 @@ const OPTIONS: Case[] = [
     says: /^--sequences: found "99999999999999999999:0", expected T:P for each sequence, such as /,
   },
   {
-    name: "--fault of no rank",
+    name: "--fault without a rank",
     options: ["--fault", "kind=drop"],
     says: /^--fault rank: found "", expected a number$/,
   },
   {
-    name: "--fault of an unknown kind",
+    name: "--fault with an unknown kind",
     options: ["--fault", "rank=1,kind=melt"],
     says: /^--fault kind: found "melt", expected exit or drop or lose-device$/,
   },
   {
-    name: "--fault of an unknown field",
+    name: "--fault with an unknown field",
     options: ["--fault", "rank=1,hops=0"],
     says: /^--fault: found "hops", expected rank=R,/,
   },
   {
-    name: "--fault on a rank that is not there",
+    name: "--fault on a missing rank",
     options: ["--fault", "rank=2"],
     says: /^--fault rank: found 2, expected a rank from 0 to 1$/,
   },
@@ -585,13 +587,13 @@ const OPTIONS: Case[] = [
     says: /^--fault hop: found 1, expected a hop at which pass-kv on 2 ranks sends, 0 to 0$/,
   },
   {
-    name: "--fault of a device that is not there",
+    name: "--fault that loses a missing device",
     options: ["--backend", "cpu", "--fault", "rank=1,kind=lose-device"],
     says: /^--fault kind: found lose-device with --backend cpu, which has no device; expected exit or drop$/,
   },
 ];
 
-/** No bad input may get as far as a rank. */
+/** No bad input may start a rank. */
 const noRanks: Platform = {
   ...platform,
   startWorker() {
@@ -599,10 +601,10 @@ const noRanks: Platform = {
   },
 };
 
-/** Options that name a file, and --out and the like. */
+/** Options that name a file. */
 const PATHS = new Set(["--q", "--k", "--v", "--tensors", "--out", "--lse", "--trace"]);
 
-/** Names of files within the folder, as paths there. */
+/** The options with file names as paths in the folder. */
 function located(argv: readonly string[], folder: string): string[] {
   return argv.map((
     word,
@@ -648,7 +650,7 @@ for (
   });
 }
 
-test("the good files that the cases start from are accepted", () =>
+test("the good files of the cases are accepted", () =>
   inFolder(async (folder) => {
     for (
       const [name, bytes] of Object.entries({

@@ -1,4 +1,4 @@
-/** `ringside attend` on good input: what it computes, what it writes, what it tells. */
+/** `ringside attend` on good input: its results, its files and its report. */
 import assert from "node:assert/strict";
 import { readFile, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -18,6 +18,7 @@ import {
   contents,
   type Document,
   inFolder,
+  joined,
   npyOfHalves,
   platform,
   readOutput,
@@ -28,8 +29,8 @@ import {
 const rounded = (x: Float32Array, dtype: DType): Float32Array => decode(encode(x, dtype), dtype);
 
 /**
- * What a rank computes from once its travelling operand was stored as the wire's type: the oracle then has f32's bar
- * for every wire.
+ * The input of a rank, with the travelling operand rounded to the wire's type. The oracle then has the f32 bar for every
+ * wire.
  */
 function onWire(input: AttendInput): AttendInput {
   const { variant = "pass-kv", wireDtype = "f32", q, k, v } = input;
@@ -57,7 +58,7 @@ async function expectOutputs(folder: string, input: AttendInput): Promise<void> 
   }
 }
 
-/** Runs the command with its three outputs and the check; expects success, and right files. */
+/** Runs the command with its three outputs and the check. Expects success and correct files. */
 async function attends(folder: string, options: readonly string[], input: AttendInput): Promise<Document> {
   const at = (name: string) => path.join(folder, name);
   const { status, stdout, stderr } = await call(attend, [
@@ -77,7 +78,7 @@ async function attends(folder: string, options: readonly string[], input: Attend
   return JSON.parse(stdout) as Document;
 }
 
-/** Of spans in a trace, those that are none of metadata. */
+/** The events of a trace without its metadata. */
 async function traceEvents(
   folder: string,
 ): Promise<
@@ -98,7 +99,7 @@ async function traceEvents(
   return traceEvents.filter((e: { ph: string }) => e.ph !== "M");
 }
 
-/** Messages of one rank, as its shapes give them. */
+/** The expected traffic of one rank. */
 function traffic(
   rank: number,
   ring: [messages: number, bytes: number],
@@ -118,11 +119,11 @@ function traffic(
   };
 }
 
-// One sequence on 2 ranks. Cached: 4 chunks of 5, 10 rows a rank. New: chunks of 10, 9, 9, 9 tokens, so 19 rows on rank
-// 0 and 18, padded to 19, on rank 1.
+// One sequence on 2 ranks. Cached: 4 chunks of 5 tokens, so 10 rows on each rank. New: chunks of 10, 9, 9 and 9 tokens,
+// so 19 rows on rank 0, and 18 on rank 1, padded to 19.
 const ONE: Case = { sequences: [{ new: 37, cached: 20 }], heads: 4, kvHeads: 2 };
-// Two sequences on 3 ranks. The first's new tokens: 3, 2, 2, padded to 3; with its 5 cached ones 4 rows on each. The
-// second's: 11, 10, 10, padded to 11.
+// Two sequences on 3 ranks. The first one's new tokens are 3, 2 and 2, padded to 3; with its 5 cached tokens, each rank
+// has 4 rows. The second one's are 11, 10 and 10, padded to 11.
 const TWO: Case = { sequences: [{ new: 7, cached: 5 }, { new: 31, cached: 0 }], heads: 4, kvHeads: 2 };
 const TWO_OPTIONS = ["--sequences", "7:5,31:0", "--ranks", "3", "--backend", "cpu"];
 
@@ -269,7 +270,7 @@ test("two sequences on three ranks: bytes of pass-KV and pass-Q for each wire ty
   }
 });
 
-test("every query sees every key with --no-causal; --scale is the scores' own", () =>
+test("with --no-causal every query sees every key; --scale scales the scores", () =>
   inFolder(async (folder) => {
     const input = experiment({ ...TWO, causal: false, scale: -0.37 });
     const options = [...(await writeTensors(folder, input)), ...TWO_OPTIONS];
@@ -299,7 +300,7 @@ test("more ranks than tokens, and a sequence without new tokens", () =>
     assert.deepEqual(report.perRank.map((r) => r.messages), [4, 4, 4, 4, 4]);
   }));
 
-test("four ranks, pass-KV and f32 unless told otherwise", () =>
+test("the defaults are four ranks, pass-KV and f32", () =>
   inFolder(async (folder) => {
     const input = experiment({ sequences: [{ new: 9, cached: 0 }] });
     const { ranks, variant, wireDtype, perRank } = await attends(folder, [
@@ -310,7 +311,7 @@ test("four ranks, pass-KV and f32 unless told otherwise", () =>
     assert.deepEqual([ranks, variant, wireDtype, perRank.map((r) => r.messages)], [4, "pass-kv", "f32", [3, 3, 3, 3]]);
   }));
 
-test(".npy of f2: the values that halves hold", () =>
+test(".npy of f2: the values of the halves", () =>
   inFolder(async (folder) => {
     const made = experiment(TWO);
     const input = { ...made, q: rounded(made.q, "f16"), k: rounded(made.k, "f16"), v: rounded(made.v, "f16") };
@@ -348,7 +349,7 @@ test(".safetensors of F32, F16 and BF16, alone and mixed, beside other tensors",
   }
 });
 
-test("a slow link: chunks take bytes / bandwidth + latency, and the report says so", () =>
+test("a slow link: chunks take bytes / bandwidth + latency, also in the report", () =>
   inFolder(async (folder) => {
     const input = experiment(ONE);
     const report = await attends(folder, [
@@ -395,7 +396,7 @@ test("without --json: a text for people, with the check's verdict", () =>
     assert.deepEqual(Object.keys(await contents(folder)), ["k.npy", "q.npy", "v.npy"]);
   }));
 
-test("--help prints the usage, whatever else is said", async () => {
+test("--help prints the usage, whatever the other options", async () => {
   const { status, stdout } = await call(attend, ["--ranks", "0", "--help"]);
   assert.equal(status, 0);
   for (
@@ -426,7 +427,7 @@ test("--help prints the usage, whatever else is said", async () => {
   }
 });
 
-test("outputs replace files that were there, through links too", () =>
+test("outputs replace existing files, also through links", () =>
   inFolder(async (folder) => {
     const input = experiment(ONE);
     const at = (name: string) => path.join(folder, name);
@@ -437,7 +438,7 @@ test("outputs replace files that were there, through links too", () =>
     assert.deepEqual(readNpy(await readFile(at("real.npy")), "real.npy").shape, [37, 4]);
   }));
 
-test("a watched run tells its progress on stderr, and nothing of it on stdout", () =>
+test("a watched run shows its progress on stderr, and none on stdout", () =>
   inFolder(async (folder) => {
     const options = [...(await writeTensors(folder, experiment(ONE))), "--ranks", "2", "--backend", "cpu", "--json"];
     const { stdout, stderr } = await call(attend, options, { watched: true });
@@ -445,7 +446,7 @@ test("a watched run tells its progress on stderr, and nothing of it on stdout", 
     JSON.parse(stdout);
   }));
 
-test("cancelled: before the work, during it, and when the work is done; no file is left", () =>
+test("cancelled before, during and after the work: no file is left", () =>
   inFolder(async (folder) => {
     const options = [
       ...(await writeTensors(folder, experiment(ONE))),
@@ -487,7 +488,7 @@ test("one rank sends nothing; eight ranks compute the same", () =>
     await attends(folder, [...options, "--ranks", "8", "--variant", "pass-q"], { ...input, variant: "pass-q" });
   }));
 
-test("a check that fails: status 1, the element that is furthest off, the report and the outputs all the same", () =>
+test("a failed check: status 1, the worst element, and still the report and the outputs", () =>
   inFolder(async (folder) => {
     const input = experiment(TWO);
     const tensors = await writeTensors(folder, input);
@@ -499,7 +500,7 @@ test("a check that fails: status 1, the element that is furthest off, the report
       "--trace",
       path.join(folder, "t.json"),
     ];
-    // A kernel at fault: it takes LSE by a wrong logarithm.
+    // A faulty kernel, which computes LSE with a wrong logarithm.
     const shaders = async () =>
       Object.fromEntries(
         Object.entries(await platform.shaders()).map((
@@ -511,14 +512,17 @@ test("a check that fails: status 1, the element that is furthest off, the report
     assert.equal(status, 1);
     assert.match(
       stdout,
-      /^against float64: out max .*; lse max .* \(at most \d{3,}\.\d % of what rounding allows\): FAILED\n(O|LSE) of row \d+, head \d+.*: found .*, expected .* within .*$/m,
+      joined(
+        /^against float64: out max .*; lse max .* \(at most \d{3,}\.\d % of what rounding allows\): FAILED\n/m,
+        /(O|LSE) of row \d+, head \d+.*: found .*, expected .* within .*$/m,
+      ),
     );
     assert.deepEqual(Object.keys(await contents(folder)), ["k.npy", "l.npy", "o.npy", "q.npy", "t.json", "v.npy"]);
     const json = await call(attend, [...options, "--json"], { platform: { ...platform, shaders } });
     assert.deepEqual([json.status, (JSON.parse(json.stdout) as Document).error?.passed], [1, false]);
   }));
 
-test("a 16-bit wire that underflows is warned of, by its name and the tensor's; the check is of what it holds", () =>
+test("a 16-bit wire that underflows gives a warning with its name and the tensor's; the check uses its values", () =>
   inFolder(async (folder) => {
     const input = experiment(TWO);
     const tensors = await writeTensors(folder, {
@@ -543,13 +547,16 @@ test("a 16-bit wire that underflows is warned of, by its name and the tensor's; 
       if (warned) {
         assert.match(
           stderr,
-          /^warning: .*k\.npy: f16 underflow: 86 of 86 vectors of D hold nothing of 6\.1e-5 or more, below which f16 loses digits \(\d+ elements become 0\); scale it up, or use bf16 or f32\n$/,
+          joined(
+            /^warning: .*k\.npy: f16 underflow: 86 of 86 vectors of D hold nothing of 6\.1e-5 or more, /,
+            /below which f16 loses digits \(\d+ elements become 0\); scale it up, or use bf16 or f32\n$/,
+          ),
         );
       } else assert.equal(stderr, "", wire);
     }
   }));
 
-test("the trace of pass-Q on four ranks: its All2All's messages overlap on their links, and none is lost", () =>
+test("the trace of pass-Q on four ranks has all messages of its All2All, which overlap on their links", () =>
   inFolder(async (folder) => {
     const trace = path.join(folder, "t.json");
     await call(attend, [

@@ -1,7 +1,4 @@
-/**
- * Runs commands in this process, in a folder of their own, with what they print kept; and `ringside` itself as a
- * process.
- */
+/** Runs commands in this process and keeps their output, or runs `ringside` as a process; and handles their files. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -16,13 +13,13 @@ import { encode } from "../../../engine/tensor/dtype.ts";
 import { readNpy, writeNpy } from "../../../engine/tensor/npy.ts";
 import type { Tensor } from "../../../engine/tensor/tensor.ts";
 
-/** The runtime that the tests run in, whose workers the commands start. */
+/** The runtime of these tests. The commands start its workers. */
 export const runtime = "Deno" in globalThis ? "deno" : "node";
 export const platform: Platform = "Deno" in globalThis
   ? (await import("../../../engine/deno.ts")).platform
   : (await import("../../../engine/node.ts")).platform;
 
-/** What `--json` prints. */
+/** The document that `--json` prints. */
 export type Document = Omit<Report, "spans"> & {
   readonly adapterSource: string | null;
   readonly error?: {
@@ -32,14 +29,14 @@ export type Document = Omit<Report, "spans"> & {
   };
 };
 
-/** A command's end: its status, and what it printed. */
+/** A command's exit status and output. */
 export interface Ended {
   readonly status: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Calls a command as main.ts does. It throws what the command throws. */
+/** Calls a command as main.ts does. Throws the command's errors. */
 export async function call(
   command: Command,
   argv: readonly string[],
@@ -59,7 +56,7 @@ export async function call(
   return { status, stdout, stderr };
 }
 
-/** A folder that is gone after `work`. */
+/** Runs `work` in a new folder, and removes the folder afterwards. */
 export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(path.join(os.tmpdir(), "ringside-cli-"));
   try {
@@ -69,7 +66,7 @@ export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise
   }
 }
 
-/** Every file of a folder, hidden ones too, with its bytes: to see that nothing was written. */
+/** Every file of a folder with its bytes, also hidden files. Shows whether anything was written. */
 export async function contents(folder: string): Promise<Record<string, string>> {
   const entries = (await readdir(folder, { withFileTypes: true })).sort((a, b) => (a.name < b.name ? -1 : 1));
   return Object.fromEntries(
@@ -81,7 +78,7 @@ export async function contents(folder: string): Promise<Record<string, string>> 
   );
 }
 
-/** A .npy file, version 1.0, of any header and data. */
+/** A .npy file, version 1.0, with any header and data. */
 export function npyBytes(header: string, data: Uint8Array): Uint8Array {
   const text = `${header}\n`;
   const out = new Uint8Array(10 + text.length + data.length);
@@ -92,6 +89,11 @@ export function npyBytes(header: string, data: Uint8Array): Uint8Array {
   return out;
 }
 
+/** One pattern from its parts, for long messages. The flags are the first part's. */
+export function joined(...parts: readonly RegExp[]): RegExp {
+  return new RegExp(parts.map(({ source }) => source).join(""), parts[0].flags);
+}
+
 /** A .npy file of '<f2', rounded to nearest. */
 export function npyOfHalves(shape: readonly number[], data: Float32Array): Uint8Array {
   return npyBytes(
@@ -100,7 +102,7 @@ export function npyOfHalves(shape: readonly number[], data: Float32Array): Uint8
   );
 }
 
-/** Writes an experiment's tensors as q.npy, k.npy and v.npy, and gives the options that name them. */
+/** Writes an experiment's tensors as q.npy, k.npy and v.npy, and returns the options that name them. */
 export async function writeTensors(
   folder: string,
   input: AttendInput,
@@ -128,7 +130,7 @@ export function findRoot(): string {
   return folder;
 }
 
-/** `ringside` as a process, in this runtime. It inherits the adapter that was chosen for the tests. */
+/** `ringside` as a process in this runtime. It inherits the adapter of the tests. */
 export function ringside(
   args: readonly string[],
   cwd: string,
@@ -143,7 +145,7 @@ export function ringside(
   child.stderr!.setEncoding("utf8").on("data", (text) => stderr += text);
   const ended = new Promise<Ended>((resolve, reject) => {
     child.on("error", reject);
-    // As a shell counts: Deno tells an exit with 130 as the signal that it stands for.
+    // Count like a shell: Deno reports an exit with 130 as the signal it stands for.
     child.on(
       "close",
       (code, signal) => resolve({ status: code ?? 128 + os.constants.signals[signal!], stdout, stderr }),

@@ -1,4 +1,4 @@
-/** Output files: all or none, whatever stands in the way, and nothing of a killed command is left for ever. */
+/** Output files: all or none, even if something is in the way; and a killed command's files don't stay for ever. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdir, readdir, readFile, readlink, symlink, writeFile } from "node:fs/promises";
@@ -10,13 +10,13 @@ import { checkOutputs, writeOutputs } from "../../../engine/cli/io.ts";
 import { InputError } from "../../../engine/errors.ts";
 import { contents, inFolder } from "./command.ts";
 
-test("outputs are written all or none: what stood in their places is put back", async () => {
+test("all outputs are written or none: the old files come back", async () => {
   await inFolder(async (folder) => {
     const at = (name: string) => path.join(folder, name);
     await writeFile(at("o.npy"), "old");
     await mkdir(at("lse.npy"));
     await assert.rejects(checkOutputs({ "--out": at("o.npy"), "--lse": at("lse.npy") }), InputError);
-    // A folder that came after the check.
+    // This folder appeared after the check.
     const before = await contents(folder);
     await assert.rejects(
       writeOutputs([[at("new.npy"), "new"], [at("o.npy"), "new"], [at("lse.npy"), "new"]]),
@@ -29,7 +29,7 @@ test("outputs are written all or none: what stood in their places is put back", 
   });
 });
 
-test("links are followed, one that leads nowhere too; two names of one place, and stdout, are refused", async () => {
+test("links are followed, even to a missing file; two names of one file, and a loop, are refused", async () => {
   await inFolder(async (folder) => {
     const at = (name: string) => path.join(folder, name);
     await symlink("o.npy", at("to-o.npy"));
@@ -45,7 +45,7 @@ test("links are followed, one that leads nowhere too; two names of one place, an
   });
 });
 
-test("what a killed command left is removed at the next start; what others are at work on stays", async () => {
+test("the next command removes a killed command's files, but not those that others still write", async () => {
   await inFolder(async (folder) => {
     const dead = spawnSync(process.execPath, ["--version"]).pid;
     const name = (of: string, host: string, pid: number) => `.${of}.${host}.${pid}.0123456789ab.partial`;

@@ -1,7 +1,4 @@
-/**
- * `ringside attend`, `session` and `bench` with seeded inputs and on a remote worker: what is computed, told, refused
- * and cancelled.
- */
+/** `ringside attend`, `session` and `bench` with seeded inputs and on a remote worker: results, errors, cancelling. */
 import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -49,7 +46,7 @@ async function withReal(
   }
 }
 
-test("seeded inputs on ranks here: the same numbers as from files, rows verified, whole or by the check", () =>
+test("seeded inputs on ranks here: the same numbers as from files, with verified rows and the check", () =>
   inFolder(async (folder) => {
     const at = (name: string) => path.join(folder, name);
     const { status, stdout, stderr } = await call(attend, [
@@ -98,7 +95,7 @@ test("seeded inputs on ranks here: the same numbers as from files, rows verified
     assert.match(split.stderr, /verified 16 of 16 rows/);
   }));
 
-test("what does not go together is refused before anything runs", () =>
+test("options that exclude each other are refused before anything runs", () =>
   inFolder(async (folder) => {
     const files = await writeTensors(folder, experiment({ sequences: [{ new: 8, cached: 0 }] }));
     const remote = ["--remote", "ws://127.0.0.1:9", "--token", TOKEN];
@@ -164,7 +161,7 @@ test("what does not go together is refused before anything runs", () =>
     }
   }));
 
-test("a worker that sends wrong rows: status 1, and the row is named; RINGSIDE_TOKEN is its token; bench prints what the worker measured", async () => {
+test("wrong rows from a worker: status 1 and the row; the token from RINGSIDE_TOKEN; bench prints the worker's figures", async () => {
   const before = process.env.RINGSIDE_TOKEN;
   process.env.RINGSIDE_TOKEN = TOKEN;
   const value = {

@@ -1,7 +1,4 @@
-/**
- * `ringside session` in this process: a script checked against one full prefill, a rank killed on the way, and bad
- * scripts.
- */
+/** `ringside session` in this process: a script against one full prefill, a rank that dies, and bad scripts. */
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
@@ -52,7 +49,7 @@ interface Document {
   readonly error: { readonly passed: boolean };
 }
 
-test("a script gives what one full prefill gives, with a report of every step", async () => {
+test("a script gives the same as one full prefill, with a report of every step", async () => {
   await inFolder(async (folder) => {
     const out = path.join(folder, "o.npy");
     const { status, stdout } = await call(session, [
@@ -90,7 +87,7 @@ test("a script gives what one full prefill gives, with a report of every step", 
   });
 });
 
-test("a rank killed half-way is replaced, the step is done again, and the end is exact", async () => {
+test("a rank that dies half-way is replaced, the step is repeated, and the result is exact", async () => {
   await inFolder(async (folder) => {
     const { status, stdout, stderr } = await call(session, [
       ...await inputs(folder),
@@ -114,11 +111,11 @@ test("a rank killed half-way is replaced, the step is done again, and the end is
 });
 
 const BAD: readonly (readonly [name: string, script: unknown, argv: readonly string[], message: RegExp])[] = [
-  ["no JSON", "{", [], /s\.json: found no JSON/],
+  ["not JSON", "{", [], /s\.json: found no JSON/],
   ["no sequences", { steps: [{ 0: 1 }] }, [], /found no "sequences"/],
   ["no steps", { sequences: [{ rows: 170 }] }, [], /found no "steps"/],
   [
-    "rows that are no number",
+    "rows that are not a number",
     { sequences: [{ rows: "170" }], steps: [{ 0: 1 }] },
     [],
     /sequence 0: found \{"rows":"170"\}/,
@@ -131,13 +128,13 @@ const BAD: readonly (readonly [name: string, script: unknown, argv: readonly str
   ],
   ["an empty step", { sequences: [{ rows: 170 }], steps: [{}] }, [], /step 0: found \{\}/],
   [
-    "a sequence that is not there",
+    "a missing sequence",
     { sequences: [{ rows: 170 }], steps: [{ 1: 1 }] },
     [],
     /step 0: found sequence "1", expected 0 to 0/,
   ],
   [
-    "more rows than there are",
+    "more rows than are left",
     { sequences: [{ rows: 170 }], steps: [{ 0: 100 }, { 0: 71 }] },
     [],
     /step 1, sequence 0: found 71 rows, expected at most the 70/,
@@ -157,8 +154,8 @@ const BAD: readonly (readonly [name: string, script: unknown, argv: readonly str
   ["a sequence with a leading zero", { sequences: [{ rows: 170 }], steps: [{ "00": 1 }] }, [], /found sequence "00"/],
   ["half a row", { sequences: [{ rows: 170 }], steps: [{ 0: 0.5 }] }, [], /step 0, sequence 0: found 0\.5 rows/],
   ["a fault without its step", SCRIPT, ["--fault", "rank=0,hop=0"], /expected also the step/],
-  ["rates that are none", SCRIPT, ["--rates", "5"], /--rates: found "5"/],
-  ["a variant that is none", SCRIPT, ["--variant", "pass-x"], /--variant/],
+  ["invalid rates", SCRIPT, ["--rates", "5"], /--rates: found "5"/],
+  ["an unknown variant", SCRIPT, ["--variant", "pass-x"], /--variant/],
   [
     "too little capacity",
     SCRIPT,
@@ -182,7 +179,7 @@ for (const [name, script, argv, message] of BAD) {
   });
 }
 
-test("a step out of f32's range is refused before any rank starts: the step, the sequence and the tensor are named", async () => {
+test("a step out of f32's range is refused before any rank starts, with the step, sequence and tensor", async () => {
   await inFolder(async (folder) => {
     const options = await inputs(folder);
     const started = {
@@ -219,7 +216,7 @@ test("a step out of f32's range is refused before any rank starts: the step, the
   });
 });
 
-test("queries are checked against the keys that were cached in earlier steps", async () => {
+test("queries are checked against the cached keys of earlier steps", async () => {
   await inFolder(async (folder) => {
     const options = await inputs(folder);
     const tensor = (name: "q" | "k" | "v", heads: number) => {

@@ -1,5 +1,5 @@
-// The set-up gives this runtime a WebGPU adapter that computes, and the launcher refuses what it cannot do in one clear
-// message. (Chromium's adapter: `npm test`, stage "adapters".)
+// The set-up gives this runtime a WebGPU adapter that computes, and the launcher refuses impossible requests with one
+// clear message. (The stage "adapters" of `npm test` tests Chromium's adapter.)
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -23,7 +23,7 @@ function ringside(args: string[], env: Record<string, string | undefined> = {}) 
   });
 }
 
-/** WebGPU's numbers for buffer usages; Node has no global with their names. */
+/** WebGPU's numbers for buffer usages. Node has no global with their names. */
 const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, STORAGE = 128;
 
 const gpu: GPU = "Deno" in globalThis ? navigator.gpu : (await import("../../../engine/rank/dawn.ts")).openDawn();
@@ -33,8 +33,10 @@ test("this runtime has an adapter, and a shader computes on it", async () => {
   assert.ok(adapter, "no WebGPU adapter: run the tests through `npm test`, which sets the environment for it");
   const device = await adapter.requestDevice();
   try {
-    const code =
-      "@group(0) @binding(0) var<storage, read_write> x: array<f32>; @compute @workgroup_size(4) fn main(@builtin(global_invocation_id) id: vec3u) { x[id.x] = 2 * x[id.x]; }";
+    const code = `
+      @group(0) @binding(0) var<storage, read_write> x: array<f32>;
+      @compute @workgroup_size(4)
+      fn main(@builtin(global_invocation_id) id: vec3u) { x[id.x] = 2 * x[id.x]; }`;
     const pipeline = device.createComputePipeline({
       layout: "auto",
       compute: { module: device.createShaderModule({ code }), entryPoint: "main" },
@@ -65,7 +67,7 @@ test("this runtime has an adapter, and a shader computes on it", async () => {
   }
 });
 
-test("the worker's Python: one that is named and cannot run is refused, and no other is taken in its place", () => {
+test("a RINGSIDE_PYTHON that cannot run is refused, and no other Python replaces it", () => {
   const script = path.join(findRoot(), "engine", "cli", "setup", "python.mjs");
   const { status, stdout, stderr } = spawnSync("node", [script, "--install"], {
     encoding: "utf8",
@@ -88,7 +90,7 @@ test("an unknown runtime is refused with status 2 and one line", () => {
   }
 });
 
-test("a driver of the user's that does not answer is an error that names it, never passed over", () => {
+test("if the user's driver does not work, an error names it, and no other driver replaces it", () => {
   for (const runtime of ["node", "deno"]) {
     const { status, stdout, stderr } = ringside(["selftest", "--runtime", runtime], {
       VK_ICD_FILENAMES: "/nonexistent/icd.json",

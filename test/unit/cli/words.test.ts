@@ -91,7 +91,7 @@ test("--help: lines of at most 100 characters; options of several commands have 
   }
 });
 
-test("counts and rates are read as people write them, in every option", async () => {
+test("every option reads counts and rates as people write them", async () => {
   for (const text of ["128k", "128K", "128_000", "128000", "1.28e5"]) {
     assert.equal(wholeOption("--new", text, 1), 128_000, text);
   }
@@ -144,7 +144,7 @@ test("counts and rates are read as people write them, in every option", async ()
   );
 });
 
-test("a scale of 0 for a worker is refused here, before it is asked", async () => {
+test("a scale of 0 for a worker is refused before the connection", async () => {
   const remote = ["--remote", "ws://127.0.0.1:1", "--token", "x", "--scale", "0"];
   for (
     const [command, more] of [[attend, ["--seed", "1", "--shape", "8,1,1,16"]], [session, [
@@ -161,7 +161,7 @@ test("a scale of 0 for a worker is refused here, before it is asked", async () =
   }
 });
 
-test("a session's script is no output, nor is its tensors' file", () =>
+test("an output cannot be a session's script or its tensors' file", () =>
   inFolder(async (folder) => {
     const [script, tensors] = [path.join(folder, "s.json"), path.join(folder, "t.safetensors")];
     for (const [option, file] of [["--script", script], ["--tensors", tensors]] as const) {
