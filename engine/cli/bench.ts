@@ -1,15 +1,16 @@
 /**
- * `ringside bench`: how fast the kernels are on the adapter at hand, beside what it could do at most and beside a peer.
+ * `ringside bench`: times the kernels on this machine's adapter, and compares them with its ceilings and with a peer.
  */
 import { type Part, PARTS, runBench } from "../bench/bench.ts";
 import type { BenchDocument } from "../bench/document.ts";
 import { allFigures, circumstances } from "../bench/tables.ts";
 import { InputError } from "../errors.ts";
-import { adapterSource } from "./attend.ts";
 import { OPTION, optionLines, withRemark } from "./help.ts";
 import type { Command, Io } from "./io.ts";
-import { connect, REMOTE_HELP, REMOTE_OPTIONS, remoteOption, type RemoteWorker, watchOf } from "./remote.ts";
+import { connect, REMOTE_HELP, REMOTE_OPTIONS, remoteOption, type RemoteWorker } from "./remote.ts";
 import { choiceOption, parseOptions, readTokens, wholeOption } from "./options.ts";
+import { progressLine, workerProgress } from "./progress.ts";
+import { adapterSource } from "./run-text.ts";
 import { table } from "./table.ts";
 import { sayValue } from "./value.ts";
 
@@ -52,7 +53,7 @@ const LEAST_SIZE = 16, MOST_SIZE = 131072, MOST_REPEATS = 100;
 
 /** The command. */
 export const bench: Command = async (argv, io) => {
-  const { stdout, stderr, watched, platform, signal } = io;
+  const { stdout, platform, signal } = io;
   const o = parseOptions(argv, {
     sizes: { type: "string" },
     repeats: { type: "string" },
@@ -82,7 +83,7 @@ export const bench: Command = async (argv, io) => {
   const sizes = sizesOption(o.sizes);
   const parts = partsOption(o.only);
   if (o.peers) parts.add("peers");
-  const progress = watched ? (what: string) => stderr(`\r\x1b[K${what}`) : () => {};
+  const progress = progressLine(io);
   let document: BenchDocument;
   try {
     document = await runBench(platform, {
@@ -100,11 +101,11 @@ export const bench: Command = async (argv, io) => {
   return document.passed ? 0 : 1;
 };
 
-/** The worker's own benchmark; status 1 where a bar that it could judge is missed. */
+/** The worker's own benchmark. Status 1 if it missed a bar that it could judge. */
 async function benchRemote(io: Io, remote: RemoteWorker, quick: boolean, json: boolean): Promise<number> {
   const worker = await connect(io, remote);
   try {
-    const { value } = await worker.bench({ quick, signal: io.signal, ...watchOf(io, "parts") });
+    const { value } = await worker.bench({ quick, signal: io.signal, ...workerProgress(io, "parts") });
     io.stdout(
       json
         ? `${JSON.stringify({ address: worker.address, facts: worker.facts, ...value }, null, 2)}\n`
@@ -130,7 +131,7 @@ function sizesOption(text: string | undefined): number[] | undefined {
       throw new InputError(
         `--sizes: found ${
           JSON.stringify(part)
-        }, expected whole numbers from ${LEAST_SIZE} to ${MOST_SIZE} with commas between, such as 512,1024`,
+        }, expected whole numbers from ${LEAST_SIZE} to ${MOST_SIZE}, separated by commas, such as 512,1024`,
       );
     }
     return size;

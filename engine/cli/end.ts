@@ -54,8 +54,8 @@ export function endWithLauncher(): void {
 
 /**
  * Ends the process with `status`. `orderly` means that its workers have ended. Otherwise, and always in Deno, it kills
- * itself once the launcher has the status. A normal end is not safe there: Node crashes if it ends a worker thread while
- * Dawn compiles, and Deno sometimes crashes at its end after it used SwiftShader.
+ * itself once the launcher has the status. A normal end is not safe there: Node crashes if it ends a worker thread
+ * while Dawn compiles, and Deno sometimes crashes at its end after it used SwiftShader.
  */
 export async function end(status: number, orderly: boolean): Promise<never> {
   if (orderly && !("Deno" in globalThis)) process.exit(status);

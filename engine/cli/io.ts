@@ -131,8 +131,8 @@ async function namesOf(path: string): Promise<string[]> {
 }
 
 /**
- * The place of a file, whether it exists or not. It follows links, so two names of one file have one place, and we never
- * replace a link by a file.
+ * The place of a file, whether it exists or not. It follows links, so two names of one file have one place, and we
+ * never replace a link by a file.
  */
 async function placeOf(path: string, links = 40): Promise<string> {
   try {

@@ -1,7 +1,6 @@
 /** Reads options. Every error says what was found and what was expected. */
 import { parseArgs, type ParseArgsConfig } from "node:util";
 import type { Sequence } from "../layout/shards.ts";
-import type { Fault } from "../rank/job.ts";
 import type { Link } from "../cluster/types.ts";
 import { InputError } from "../errors.ts";
 import { didYouMean } from "../options.ts";
@@ -117,35 +116,6 @@ export function sequencesOption(text: string | undefined): Sequence[] | undefine
 export function readTokens(text: string): number | undefined {
   const value = readCount(text);
   return value !== undefined && Number.isSafeInteger(value) && value >= 0 ? value : undefined;
-}
-
-/** `rank=2,hop=1,kind=exit`; in a session also with a step: `rank=2,step=5,hop=1,kind=exit`. */
-export function faultOption(text: string | undefined, where: "run" | "session" = "run"): Fault | undefined {
-  if (text === undefined) return undefined;
-  const known = where === "run" ? ["rank=R", "hop=J", "kind=K"] : ["rank=R", "step=S", "hop=J", "kind=K"];
-  const fields = new Map(text.split(",").map((part) => part.split("=", 2) as [string, string]));
-  const unknown = [...fields.keys()].find((name) => !known.some((field) => field.startsWith(`${name}=`)));
-  if (unknown !== undefined) {
-    throw new InputError(`--fault: found ${JSON.stringify(unknown)}, expected ${known.join(",")}${
-      didYouMean(
-        unknown,
-        known.map((field) => field.split("=")[0]),
-      )
-    }`);
-  }
-  if (where === "session" && !fields.has("step")) {
-    throw new InputError(
-      `--fault: found ${JSON.stringify(text)}, expected also the step in which it strikes: rank=R,step=S,hop=J`,
-    );
-  }
-  const kind = choiceOption("--fault kind", fields.get("kind"), ["exit", "drop", "lose-device"]) ?? "exit";
-  const rank = wholeOption("--fault rank", fields.get("rank") ?? "", 0)!;
-  return {
-    rank,
-    hop: wholeOption("--fault hop", fields.get("hop") ?? "0", 0)!,
-    kind,
-    step: wholeOption("--fault step", fields.get("step"), 0),
-  };
 }
 
 /** `FLOP_PER_S,BYTES_PER_S` of a rank. */

@@ -175,8 +175,8 @@ export async function plan(
 }
 
 /**
- * The model in --json: the number of its weights, and for one token the bytes of KV cache in all layers and the FLOPs of
- * the weights (Appendix A's 2 W).
+ * The model in --json: the number of its weights, and for one token the bytes of KV cache in all layers and the FLOPs
+ * of the weights (Appendix A's 2 W).
  */
 function modelDocument(model: Model, kvBytes: number) {
   return {

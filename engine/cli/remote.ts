@@ -1,4 +1,4 @@
-/** The options by which a command runs on a remote worker, and what is said of such a run. */
+/** Runs a command on a remote worker: its options, the connection, and words about such a run. */
 import process from "node:process";
 import { WORKER } from "../../cuda-bridge/client/params.ts";
 import type { Remote, RemoteOptions, RemoteReport, RemoteRun } from "../../cuda-bridge/client/types.ts";
@@ -6,24 +6,23 @@ import { Cluster } from "../cluster/cluster.ts";
 import type { ClusterFace, ClusterOptions, Report } from "../cluster/types.ts";
 import type { Elsewhere } from "../cluster/validate.ts";
 import { InputError } from "../errors.ts";
-import type { Verification } from "../reference/verify/types.ts";
 import { optionLines } from "./help.ts";
 import { type Io, readInput } from "./io.ts";
 
-/** Which worker, and its token. */
+/** The worker's address and token. */
 export interface RemoteWorker {
   readonly url: string;
   readonly token: string;
 }
 
-/** For parseOptions. */
+/** The options, for parseOptions. */
 export const REMOTE_OPTIONS = {
   remote: { type: "string" },
   token: { type: "string" },
   "token-file": { type: "string" },
 } as const;
 
-/** Their lines in a command's help. */
+/** The options' lines in a command's help. */
 export const REMOTE_HELP = optionLines(
   [
     "--remote ws://H:P",
@@ -34,8 +33,8 @@ export const REMOTE_HELP = optionLines(
 );
 
 /**
- * Which worker, or undefined for ranks here. `others`: options that say something of ranks here, refused beside
- * --remote.
+ * The worker, or undefined for ranks on this machine. `others` are options about ranks on this machine, which exclude
+ * --remote. Errors: InputError.
  */
 export async function remoteOption(
   o: { readonly remote?: string; readonly token?: string; readonly "token-file"?: string },
@@ -54,7 +53,7 @@ export async function remoteOption(
   for (const [name, value] of Object.entries(others)) {
     if (value !== undefined) {
       throw new InputError(
-        `${name}: found beside --remote, expected one or the other: it is about ranks on this machine`,
+        `${name}: found beside --remote, expected only one of them: ${name} is about ranks on this machine`,
       );
     }
   }
@@ -67,13 +66,14 @@ export async function remoteOption(
       : new TextDecoder().decode(await readInput("--token-file", file)).trim());
   if (found === undefined) {
     throw new InputError(
-      "--remote: found no token, expected --token-file FILE, RINGSIDE_TOKEN in the environment, or --token: the worker printed it when it started",
+      "--remote: found no token, expected --token-file FILE, RINGSIDE_TOKEN in the environment, or --token: " +
+        "the worker prints its token when it starts",
     );
   }
   return { url, token: found };
 }
 
-/** Reaches a worker. Errors: InputError, RemoteError; AbortError at Ctrl-C. */
+/** Connects to a worker. Errors: InputError, RemoteError; AbortError at Ctrl-C. */
 export async function connect(
   { platform, signal }: Io,
   { url, token }: RemoteWorker,
@@ -85,7 +85,7 @@ export async function connect(
   return await Remote.connect(url, { token, ...options, signal });
 }
 
-/** Starts ranks here, or reaches the worker that computes in their place. */
+/** Starts ranks on this machine, or connects to the worker that replaces them. */
 export async function startCluster(
   io: Io,
   worker: RemoteWorker | undefined,
@@ -97,28 +97,17 @@ export async function startCluster(
     : await connect(io, worker, { ranks, link });
 }
 
-/** What validation has to know of the worker; undefined for ranks here. */
+/** The worker's limits, for validation. Undefined for ranks on this machine. */
 export function elsewhere(worker: RemoteWorker | undefined): Elsewhere | undefined {
   return worker && WORKER;
 }
 
-/** What only a run on a worker has to tell. */
+/** The facts that only a run on a worker has. */
 export function remoteRunOf(report: Report): RemoteRun | undefined {
   return report.backend === "remote" ? (report as RemoteReport).remote : undefined;
 }
 
-/** Progress of a call on a line that overwrites itself; nothing where nobody watches. */
-export function watchOf({ watched, stderr }: Io, what = "hops") {
-  if (!watched) return {};
-  const line = (text: string) => stderr(`\r\x1b[K${text}`);
-  return {
-    onQueued: (place: number) => line(place === 0 ? "" : `waiting: ${place} before this one`),
-    onProgress: (done: number, total: number, note?: string) =>
-      line(done === total ? "" : `${done} of ${total} ${what}${note === undefined ? "" : `: ${note}`}`),
-  };
-}
-
-/** A remote run in lines for people. */
+/** A remote run as lines for people. */
 export function describeRemote({ address, facts, simulated, value }: RemoteRun): string[] {
   const notes = Array.isArray(value.notes) ? value.notes.filter((note) => typeof note === "string") : [];
   return [
@@ -129,27 +118,4 @@ export function describeRemote({ address, facts, simulated, value }: RemoteRun):
     }`,
     ...notes.map((note) => `note:    ${note}`),
   ];
-}
-
-/** A verification as --json prints it. */
-export function verificationDocument(
-  { rows, maxOut, maxLse, tolerance, passed, worst, with: how, seconds }: Verification,
-) {
-  return { rows: rows.length, maxOut, maxLse, tolerance, passed, worst: worst ?? null, with: how, seconds };
-}
-
-/** A verification in a line for people. */
-export function describeVerification(
-  { rows, maxOut, maxLse, tolerance, passed, worst, with: how, seconds }: Verification,
-): string {
-  const where = worst === undefined
-    ? ""
-    : `; nearest to its bar: token ${worst.row[0]}, head ${worst.row[1]} (${worst.keys} keys): O off by ${
-      worst.out.error.toExponential(2)
-    } at column ${worst.out.column} of ${worst.out.allowed.toExponential(2)} allowed, LSE by ${
-      worst.lse.error.toExponential(2)
-    } of ${worst.lse.allowed.toExponential(2)}`;
-  return `verified ${rows.length} rows here (${how}, ${seconds.toFixed(1)} s): out max ${
-    maxOut.toExponential(2)
-  }, lse max ${maxLse.toExponential(2)}: ${passed ? "passed" : "FAILED"}${where}\nallowed: ${tolerance}`;
 }

@@ -1,5 +1,8 @@
 /** The script of `ringside session`: its sequences, and the rows that each step appends to them. */
+import type { Backend, Variant } from "../cluster/types.ts";
 import { InputError } from "../errors.ts";
+import type { Fault } from "../rank/job.ts";
+import { requireFault } from "./fault.ts";
 
 /** A checked script. */
 export interface Script {
@@ -70,7 +73,36 @@ export function readScript(text: string, name: string): Script {
   return { rows, steps };
 }
 
-/** The first key that an object of a valid JSON text has twice, and its position. JSON.parse would keep the last one. */
+/** Whether a step is a decode: each of its sequences gets one row and has rows already. */
+export function isDecode(step: ReadonlyMap<number, number>, held: readonly number[]): boolean {
+  return [...step].every(([sequence, n]) => n === 1 && held[sequence] > 0);
+}
+
+/** Rows of each sequence that the first `steps` steps consume; all steps if not given. */
+export function consumedRows(script: Script, steps = script.steps.length): number[] {
+  return script.rows.map((_, i) => script.steps.slice(0, steps).reduce((sum, step) => sum + (step.get(i) ?? 0), 0));
+}
+
+/** Refuses a fault that cannot strike: the session would pass although a step should fail. Errors: InputError. */
+export function requireSessionFault(
+  fault: Fault,
+  script: Script,
+  ranks: number,
+  variant: Variant | "auto",
+  backend: Backend,
+): void {
+  const number = fault.step!;
+  const { steps } = script;
+  if (number >= steps.length) {
+    throw new InputError(`--fault step: found ${number}, expected a step of the script, 0 to ${steps.length - 1}`);
+  }
+  const decode = isDecode(steps[number], consumedRows(script, number));
+  requireFault(fault, ranks, decode ? "pass-q" : variant, backend);
+}
+
+/**
+ * The first key that an object of a valid JSON text has twice, and its position. JSON.parse would keep the last one.
+ */
 function doubledKey(text: string): { key: string; line: number; column: number } | undefined {
   // The keys of each open object; a list has none.
   const open: Set<string>[] = [];

@@ -1,4 +1,4 @@
-/** Seeded inputs on the command line: a seed and a shape in place of files. */
+/** Seeded inputs on the command line: a seed and a shape instead of files. */
 import { InputError } from "../errors.ts";
 import type { Sequence } from "../layout/shards.ts";
 import type { SeededBatch } from "../reference/verify/types.ts";
@@ -8,10 +8,10 @@ import { Turns } from "../turns.ts";
 import { readTokens, wholeOption } from "./options.ts";
 import { sequencesFor, type Tensors } from "./tensors.ts";
 
-/** What a seeded run is about, without its tensors. */
+/** A seeded run without its tensors. */
 export type Seeded = Pick<SeededBatch, "seed" | "sequences" | "heads" | "kvHeads" | "headDim">;
 
-/** `--seed S --shape T[:P],H,Hkv,D`, divided by `--sequences` as files are; undefined where neither is given. */
+/** `--seed S --shape T[:P],H,Hkv,D`; `--sequences` divides it like files. Undefined if neither is given. */
 export function seededOption(
   seed: string | undefined,
   shape: string | undefined,
@@ -23,7 +23,7 @@ export function seededOption(
       `${seed === undefined ? "--shape" : "--seed"}: found alone, expected --seed S and --shape T[:P],H,Hkv,D together`,
     );
   }
-  // T, H, Hkv, D, and P where it is given.
+  // T, perhaps P, then H, Hkv and D.
   const parts = /^([^:,]+)(?::([^:,]+))?,([^:,]+),([^:,]+),([^:,]+)$/.exec(shape)?.slice(1) ?? [""];
   const [fresh, cached, heads, kvHeads, headDim] = parts.map((
     part,
@@ -45,7 +45,7 @@ export function seededOption(
   };
 }
 
-/** Its tensors, as files would give them; Ctrl-C is heard while they are made. */
+/** The tensors of a seeded run. Ctrl-C ends their making. */
 export async function seededTensors(
   { seed, sequences, heads, kvHeads, headDim }: Seeded,
   signal: AbortSignal,
@@ -55,9 +55,8 @@ export async function seededTensors(
   const most = Math.max(queryRows * heads, keyRows * kvHeads) * headDim;
   if (most > 2 ** 29) {
     throw new InputError(
-      `--shape: found a tensor of ${most} elements, expected at most ${
-        2 ** 29
-      } where tensors are made on this machine: run it with --remote, and --verify-rows in place of --check, --out and --lse`,
+      `--shape: found a tensor of ${most} elements, expected at most ${2 ** 29} if this machine makes the tensors: ` +
+        "run it with --remote, and use --verify-rows instead of --check, --out and --lse",
     );
   }
   const turns = new Turns(signal);

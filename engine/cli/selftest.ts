@@ -8,10 +8,10 @@ import { seededRows } from "../tensor/seeded.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Sequence } from "../layout/shards.ts";
 import type { Variant } from "../cluster/types.ts";
-import { adapterSource } from "./attend.ts";
 import { OPTION, optionLines } from "./help.ts";
 import type { Command } from "./io.ts";
 import { choiceOption, parseOptions } from "./options.ts";
+import { adapterText } from "./run-text.ts";
 import { table } from "./table.ts";
 import { checkResult, sayCheck } from "./verdict.ts";
 
@@ -80,12 +80,7 @@ export const selftest: Command = async (argv, io) => {
     const cluster = await Cluster.start(platform, { ranks, backend, signal });
     try {
       if (ranks === 4) {
-        const { name, software } = cluster.adapter;
-        stdout(
-          `adapter: ${name}${software ? " (software)" : ""}${
-            adapterSource(backend) === undefined ? "" : `; ${adapterSource(backend)}`
-          }; runtime: ${platform.runtime}\n`,
-        );
+        stdout(`adapter: ${adapterText(cluster.adapter, backend)}; runtime: ${platform.runtime}\n`);
         for (const variant of ["pass-kv", "pass-q"] as const) {
           const input = inputOf({
             ranks,

@@ -1,5 +1,6 @@
-/** Runs the check against float64 and reports it, as text and for --json; and warns if a wire type underflows. */
+/** Judges a result: the check against float64, the verification of rows, and warnings of underflow. */
 import { type Check, checkAsync, type CheckInput, type Judged } from "../reference/check.ts";
+import type { Verification } from "../reference/verify/types.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { sayUnderflow } from "../tensor/underflow.ts";
 import type { Io } from "./io.ts";
@@ -59,6 +60,29 @@ export function sayCheck(
   return `${verdict}: FAILED\n${
     of === out ? "O" : "LSE"
   } of row ${token}, head ${head}${column}: found ${found}, expected ${expected} within ${allowed.toExponential(2)}`;
+}
+
+/** A verification of sampled rows in --json. */
+export function verificationDocument(
+  { rows, maxOut, maxLse, tolerance, passed, worst, with: how, seconds }: Verification,
+) {
+  return { rows: rows.length, maxOut, maxLse, tolerance, passed, worst: worst ?? null, with: how, seconds };
+}
+
+/** A verification as text for people, with the row that is nearest to its bar. */
+export function describeVerification(
+  { rows, maxOut, maxLse, tolerance, passed, worst, with: how, seconds }: Verification,
+): string {
+  const where = worst === undefined
+    ? ""
+    : `; nearest to its bar: token ${worst.row[0]}, head ${worst.row[1]} (${worst.keys} keys): O off by ${
+      worst.out.error.toExponential(2)
+    } at column ${worst.out.column} of ${worst.out.allowed.toExponential(2)} allowed, LSE by ${
+      worst.lse.error.toExponential(2)
+    } of ${worst.lse.allowed.toExponential(2)}`;
+  return `verified ${rows.length} rows here (${how}, ${seconds.toFixed(1)} s): out max ${
+    maxOut.toExponential(2)
+  }, lse max ${maxLse.toExponential(2)}: ${passed ? "passed" : "FAILED"}${where}\nallowed: ${tolerance}`;
 }
 
 /** Warns if the wire type underflows values of a tensor: one line for each such tensor. */

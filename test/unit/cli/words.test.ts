@@ -156,7 +156,7 @@ test("a scale of 0 for a worker is refused before the connection", async () => {
       call(command, [...remote, ...more]),
       (error: unknown) =>
         error instanceof InputError &&
-        error.message === "--scale: found 0, expected a number above 0: a remote worker takes no other",
+        error.message === "--scale: found 0, expected a number above 0: the machine that computes takes no other",
     );
   }
 });

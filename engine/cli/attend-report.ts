@@ -1,0 +1,57 @@
+/** The report of `ringside attend`, for people and for --json. */
+import type { Report } from "../cluster/types.ts";
+import type { Check } from "../reference/check.ts";
+import type { Verification } from "../reference/verify/types.ts";
+import { describeRemote, remoteRunOf } from "./remote.ts";
+import { adapterSource, adapterText, millisecondsText, timeoutText } from "./run-text.ts";
+import { table } from "./table.ts";
+import { checkDocument, describeVerification, sayCheck, verificationDocument } from "./verdict.ts";
+
+/** The report as --json prints it. */
+export function attendDocument(report: Report, checked: Check | undefined, verified: Verification | undefined) {
+  const { spans: _, ...facts } = report;
+  return {
+    ...facts,
+    adapterSource: adapterSource(report.backend) ?? null,
+    ...(checked && { error: checkDocument(checked) }),
+    ...(verified && { verified: verificationDocument(verified) }),
+  };
+}
+
+/** The report as text for people. */
+export function attendText(report: Report, checked: Check | undefined, verified: Verification | undefined): string {
+  const { shape, times } = report;
+  const ran = remoteRunOf(report);
+  const batch = shape.sequences.map((s) => `${s.new} new + ${s.cached} cached`).join(", ");
+  const ms = millisecondsText;
+  const heads = `heads ${shape.heads}/${shape.kvHeads}, D ${shape.headDim}`;
+  const lines = [
+    `${report.variant} on ${report.ranks} ranks (${report.runtime}): ${batch} tokens; ${heads}, wire ${report.wireDtype}`,
+    `adapter: ${adapterText(report.adapter, report.backend)}`,
+    `kernel:  ${report.kernel}; clock: ${report.clock}`,
+    ...(report.timeout === undefined ? [] : [`timeout: ${timeoutText(report.timeout)}`]),
+    ...(ran === undefined ? [] : describeRemote(ran)),
+    ...(report.choice === undefined ? [] : [`chosen:  ${report.choice.reason}`]),
+    "",
+    table(
+      ["rank", "bytes sent", "bytes received", "messages", "padding bytes"],
+      report.perRank.map((r) => [r.rank, r.bytesSent, r.bytesReceived, r.messages, r.paddingBytes]),
+    ),
+    "",
+    "ms: " + [
+      `compile ${ms(times.compile)}`,
+      `waiting for all ranks to be ready ${ms(times.barrier)}`,
+      `upload ${ms(times.upload)}`,
+      `attend ${ms(times.attend)}`,
+      `exposed communication ${ms(times.exchange)}`,
+      `waiting for late senders ${ms(times.late)}`,
+      `merge ${ms(times.merge)}`,
+      `total ${ms(times.total)}`,
+    ].join(", ") + " (each of the slowest rank)",
+  ];
+  if (checked !== undefined) {
+    lines.push(sayCheck("against float64", checked, { ...shape, wireDtype: report.wireDtype }));
+  }
+  if (verified !== undefined) lines.push(describeVerification(verified));
+  return `${lines.join("\n")}\n`;
+}

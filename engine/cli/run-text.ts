@@ -1,0 +1,24 @@
+/** Words about a run that several commands print. */
+import process from "node:process";
+import type { Backend, Report } from "../cluster/types.ts";
+
+/** The source of the adapter, as the launcher found it. Undefined if the run uses no adapter. */
+export function adapterSource(backend: Backend | "remote"): string | undefined {
+  return backend !== "webgpu" ? undefined : process.env.RINGSIDE_ADAPTER_SOURCE;
+}
+
+/** The adapter, and its source. */
+export function adapterText({ name, software }: Report["adapter"], backend: Backend | "remote"): string {
+  const source = adapterSource(backend);
+  return `${name}${software ? " (software)" : ""}${source === undefined ? "" : `; ${source}`}`;
+}
+
+/** The time limit from a fault to its error. */
+export function timeoutText({ asked, used }: NonNullable<Report["timeout"]>): string {
+  return `${asked} s on a quiet machine, ${used.toFixed(1)} s on this one now`;
+}
+
+/** Seconds as milliseconds. */
+export function millisecondsText(seconds: number): string {
+  return (seconds * 1000).toFixed(1);
+}
