@@ -2,7 +2,7 @@
 import { InputError } from "../errors.ts";
 import { gemmFlops } from "../plan/flops.ts";
 import { type Model, weightCount } from "../plan/models.ts";
-import { type Plan, plan as planned } from "../plan/plan.ts";
+import { type Plan, plan as planStep } from "../plan/plan.ts";
 import type { PlanInput } from "../plan/plan-input.ts";
 import { MOST_GPUS, type Sweep, sweep } from "../plan/sweep.ts";
 import { EVERY_RANK_UP_TO } from "../plan/work.ts";
@@ -157,7 +157,7 @@ export async function plan(
   const tp = wholeOption("--tp", o.tp, 1);
   const variant = choiceOption("--variant", o.variant, ["auto", "pass-kv", "pass-q"]);
   const disturbance = disturbanceOption(o.slow, o.jitter, cp);
-  const { spans, ...found } = await planned({
+  const { spans, ...found } = await planStep({
     ...common,
     cp,
     ...(tp === undefined ? {} : { tp }),
