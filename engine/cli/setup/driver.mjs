@@ -12,7 +12,7 @@ export const setup = path.join(root, "engine", "cli", "setup");
 export const ICD = "vk_swiftshader_icd.json";
 export const LIBRARY = "libvk_swiftshader.so";
 
-/** How long a probe, or a browser that is asked for its version, may take. */
+/** The time limit for a probe, and for a browser to print its version. */
 export const PROBE_LIMIT_MS = 30_000;
 
 /** The variables with which a user names a driver. */
