@@ -144,7 +144,7 @@ test("what does not fit is named with what was found and what is expected", () =
     killHop: "Hop at which it dies: found 3, expected a whole number from 0 to 2.",
   });
   assert.deepEqual(wrong("?turns=8.0&kill=1,1,decode,0"), {
-    killMode: "Step in which it dies: found reply, expected a step that turn 1 has.",
+    killMode: "SessionStep in which it dies: found reply, expected a step that turn 1 has.",
   });
   assert.deepEqual(wrong("?turns=8.1_8.1_8.1"), { sequences: "Sequences: found 3, expected 1 or 2." });
   assert.match(wrong("?turns=1000000.1")["0-0-prompt"], /expected at most 131,072 of 8 × 64/);

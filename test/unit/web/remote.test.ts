@@ -20,18 +20,18 @@ import {
   planOf,
   printedRing,
   printedTtft,
-} from "../../../web/views/remote/compare.ts";
+} from "../../../web/views/remote/terms.ts";
 import { connectionFailure, lostFailure, runFailure } from "../../../web/views/remote/failure.ts";
 import { readLayer } from "../../../web/views/remote/layer-report.ts";
 import {
   defaults,
   draftOf,
-  type Experiment,
   fromLab,
   fromQuery,
   MOST,
   presets,
   read,
+  type RemoteExperiment,
   same,
   toQuery,
   variantsOf,
@@ -46,7 +46,7 @@ import { repository } from "../../repository.ts";
 const complain = await readSchema(() => readFile(repository("cuda-bridge/protocol/messages.schema.json"), "utf8"));
 const shippedText = await readFile(repository("web/views/remote/runs/cpu-4-ranks.json"), "utf8");
 
-const experiments: fc.Arbitrary<Experiment> = fc.record({
+const experiments: fc.Arbitrary<RemoteExperiment> = fc.record({
   work: fc.constantFrom("attend", "layer"),
   T: fc.integer({ min: 1, max: MOST.T }),
   P: fc.integer({ min: 0, max: MOST.P }),
@@ -72,7 +72,7 @@ const experiments: fc.Arbitrary<Experiment> = fc.record({
   D: 4 * D,
   link: e.link === null ? null : { ...e.link },
   ...(e.work === "layer" ? { causal: true } : { model: "llama3-405b" as const }),
-})) as fc.Arbitrary<Experiment>;
+})) as fc.Arbitrary<RemoteExperiment>;
 
 test("an experiment comes back from its address and its draft; other views' parts of the address stay", () => {
   fc.assert(fc.property(experiments, (experiment) => {
@@ -204,12 +204,12 @@ test("the paper's figures stand beside the experiments that they are of, and no 
   );
   for (
     const other of [{ N: 8 }, { T: 3201 }, { H: 8 }, { D: 64 }, { causal: false }, { work: "layer" }] as Partial<
-      Experiment
+      RemoteExperiment
     >[]
   ) assert.deepEqual(printedRing({ ...row, ...other }, "pass-q"), {});
   assert.equal(printedRing({ ...defaults, N: 1, T: 8000 }, "pass-kv").rate?.value, 540e12);
-  const layer = { ...defaults, work: "layer", T: 128_000 } as Experiment;
-  const seconds = (more: Partial<Experiment>, variant: "pass-kv" | "pass-q" = "pass-kv") =>
+  const layer = { ...defaults, work: "layer", T: 128_000 } as RemoteExperiment;
+  const seconds = (more: Partial<RemoteExperiment>, variant: "pass-kv" | "pass-q" = "pass-kv") =>
     printedTtft({ ...layer, ...more }, variant)?.value;
   assert.deepEqual([1, 2, 4, 8, 16].map((N) => seconds({ N })), [42.01, 21.042, 10.95, 5.85, 3.8]);
   assert.equal(seconds({ N: 16, T: 1_000_000 }), 77);
@@ -222,7 +222,7 @@ test("the paper's figures stand beside the experiments that they are of, and no 
 });
 
 test("a layer's terms stand beside the planner's, and its TTFT beside the paper's", async () => {
-  const experiment = { ...defaults, work: "layer", N: 16, T: 1_000_000, link: null } as Experiment;
+  const experiment = { ...defaults, work: "layer", N: 16, T: 1_000_000, link: null } as RemoteExperiment;
   const term = (name: string, seconds: number, how = "measured") => ({ term: name, seconds, how, flops: 0 });
   const value = {
     terms: [

@@ -3,7 +3,7 @@
  * none.
  */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
-import { sayVariant, variants } from "../kept-kernels.ts";
+import { keptKernels, sayKeptKernel } from "../kept-kernels.ts";
 import { follow } from "./follow.ts";
 import { shared } from "./style.ts";
 
@@ -11,19 +11,19 @@ import { shared } from "./style.ts";
 export class RingsideKernels extends LitElement {
   constructor() {
     super();
-    follow(this, () => variants, ["change"]);
+    follow(this, () => keptKernels, ["change"]);
   }
 
   protected override render(): TemplateResult | typeof nothing {
-    const used = variants.inUse;
+    const used = keptKernels.inUse;
     if (used.length === 0) return nothing;
     return html`
       <p role="note"
         aria-label="Kernels of your own">${used.map((v) =>
           html`<span class=${v.check.passed ? "" : "wrong"}><a href="#shaders">${v.kernel}</a> · ${
-            sayVariant(v)
+            sayKeptKernel(v)
           }</span>`
-        )}<button type="button" @click=${() => variants.chooseShipped()}>Use the shipped</button></p>
+        )}<button type="button" @click=${() => keptKernels.chooseShipped()}>Use the shipped</button></p>
     `;
   }
 

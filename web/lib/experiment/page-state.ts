@@ -18,13 +18,13 @@ import { type OwnData, shapeFields } from "../own/data.ts";
 import { Intake } from "../own/intake.ts";
 import { type Halting, Ranks, Runner, type RunState } from "./run.ts";
 import { Selection } from "../stage/selection.ts";
-import { variants } from "../kept-kernels.ts";
+import { keptKernels } from "../kept-kernels.ts";
 
 /**
  * Fires "change" whenever anything of it changed. Views read it and call its methods; they hold no state of the
  * experiment themselves.
  */
-export class Session extends EventTarget {
+export class PageState extends EventTarget {
   #draft: Draft;
   /** What the address said last. */
   #said = saidIn(location.search);
@@ -55,7 +55,7 @@ export class Session extends EventTarget {
     this.#second.addEventListener("change", () => this.#changed());
     this.#runner.addEventListener("change", () => this.#changed());
     this.own.addEventListener("change", () => this.#changed());
-    variants.addEventListener("change", () => this.#changed());
+    keptKernels.addEventListener("change", () => this.#changed());
     addEventListener("popstate", () => {
       // Going to another view changes the hash, or what that view writes into the query, and leaves what is being
       // typed.
@@ -103,7 +103,7 @@ export class Session extends EventTarget {
     return this.#runner.running || this.#second.running;
   }
 
-  /** True where both variants are run and shown beside each other. */
+  /** True where both keptKernels are run and shown beside each other. */
   get compare(): boolean {
     return this.#compare;
   }
@@ -166,7 +166,7 @@ export class Session extends EventTarget {
     this.#second.cancel();
   }
 
-  /** Shows both variants on the same input, and runs the one that has not been; or shows one alone. */
+  /** Shows both keptKernels on the same input, and runs the one that has not been; or shows one alone. */
   async comparing(on: boolean): Promise<void> {
     this.#compare = on;
     if (!on) this.#second.cancel();
@@ -273,7 +273,7 @@ function saidIn(query: string): string {
   return JSON.stringify([fromQuery(query), shownIn(query)]);
 }
 
-/** What an address says of how a run is shown: both variants or one, and the hop. */
+/** What an address says of how a run is shown: both keptKernels or one, and the hop. */
 function shownIn(query: string): [compare: boolean, hop: number | undefined] {
   const given = new URLSearchParams(query);
   const hop = given.get("hop");

@@ -7,17 +7,17 @@ import { type AttendInput, type AttendResult, type Backend, type ClusterFace } f
 import type { Experiment } from "./experiment.ts";
 import { nextTask } from "../next-task.ts";
 import type { OwnData } from "../own/data.ts";
-import { sayVariant, variants } from "../kept-kernels.ts";
+import { keptKernels, sayKeptKernel } from "../kept-kernels.ts";
 import { startCluster } from "../start-cluster.ts";
 
 /** The steps of a run, in order. */
-export const steps = ["inputs", "starting", "compiling", "attending", "checking"] as const;
+export const runSteps = ["inputs", "starting", "compiling", "attending", "checking"] as const;
 
 /** A step under way. */
-export type Step = (typeof steps)[number];
+export type RunStep = (typeof runSteps)[number];
 
 /** Where the last run stands. */
-export type Phase = "empty" | Step | "done" | "failed" | "cancelled";
+export type Phase = "empty" | RunStep | "done" | "failed" | "cancelled";
 
 /** An error for people: what happened, the error whole, and what to do. */
 export interface Failure {
@@ -33,7 +33,7 @@ export interface RunState {
   /** The files that it was run on; undefined where its inputs are seeded. */
   readonly own?: OwnData;
   /** The step that was under way when it failed or was cancelled, or that is now. */
-  readonly step?: Step;
+  readonly step?: RunStep;
   readonly progress?: { readonly done: number; readonly total: number };
   readonly result?: AttendResult;
   /**
@@ -60,7 +60,7 @@ export class Ranks {
 
   /** Ranks for an experiment: those that are there, where they fit it. */
   async of({ N, link }: Experiment, backend: Backend, signal: AbortSignal): Promise<ClusterFace> {
-    const key = JSON.stringify([N, link, backend, variants.stamp]);
+    const key = JSON.stringify([N, link, backend, keptKernels.stamp]);
     if (this.#cluster?.key === key) return this.#cluster.face;
     await this.dispose();
     const face = await startCluster({ ranks: N, backend, ...(link === null ? {} : { link }), signal });
@@ -137,7 +137,7 @@ export class Runner extends EventTarget {
     this.#abort = abort;
     let kept: Partial<RunState> = { own, ...(halting && { halted: true }) };
     const halts = halting?.begin(experiment, own);
-    const enter = (step: Step, more: Partial<RunState> = {}) =>
+    const enter = (step: RunStep, more: Partial<RunState> = {}) =>
       this.#set({ phase: step, step, experiment, ...kept, ...more });
     try {
       enter("inputs");
@@ -225,13 +225,13 @@ async function attend(
 export function failureOf(error: unknown, backend: Backend, own = false): Failure {
   const message = error instanceof Error ? error.message : String(error);
   const name = error instanceof Error ? error.name : "";
-  const used = backend === "webgpu" ? variants.inUse : [];
+  const used = backend === "webgpu" ? keptKernels.inUse : [];
   const elsewhere = backend === "webgpu"
     ? `, or choose plain TypeScript in place of WebGPU${
       used.length === 0
         ? ""
         : `. In place of shipped kernels, runs use ${
-          used.map((v) => `${sayVariant(v)} (${v.kernel})`).join(" and ")
+          used.map((v) => `${sayKeptKernel(v)} (${v.kernel})`).join(" and ")
         }: go back to the shipped if it is at fault`
     }`
     : "";

@@ -4,7 +4,7 @@ import type { Backend } from "../../engine/run.ts";
 import { type Experiment, sizeOf } from "./experiment.ts";
 import { formatBytes, formatCount, formatFlops, formatShare } from "../format/format.ts";
 import { type OwnData, sayFiles } from "../own/data.ts";
-import { type RunState, type Step, steps } from "./run.ts";
+import { type RunState, type RunStep, runSteps } from "./run.ts";
 
 /** Before the first run: what the experiment amounts to. */
 export function preview(experiment: Experiment | undefined, backend: Backend): TemplateResult {
@@ -55,7 +55,7 @@ export function preview(experiment: Experiment | undefined, backend: Backend): T
   `;
 }
 
-const saying: Readonly<Record<Step, (experiment: Experiment, own: OwnData | undefined) => string>> = {
+const saying: Readonly<Record<RunStep, (experiment: Experiment, own: OwnData | undefined) => string>> = {
   inputs: (
     { seed },
     own,
@@ -68,7 +68,7 @@ const saying: Readonly<Record<Step, (experiment: Experiment, own: OwnData | unde
 
 /** While it runs: its steps, with the progress of the one under way. */
 export function progress({ step, experiment, own, halted, progress: at }: RunState, backend: Backend): TemplateResult {
-  const shown = steps.filter((name) => name !== "compiling" || backend === "webgpu");
+  const shown = runSteps.filter((name) => name !== "compiling" || backend === "webgpu");
   const current = shown.indexOf(step!);
   const unit = step === "attending" ? "hops of all ranks" : "rows";
   return html`
@@ -92,7 +92,7 @@ export function progress({ step, experiment, own, halted, progress: at }: RunSta
                       )} ${unit}</small>
                   `
                 }
-          ${halted && step === "attending" ? html`<a href="#step">its ranks halt: go on in Step</a>` : nothing}
+          ${halted && step === "attending" ? html`<a href="#step">its ranks halt: go on in RunStep</a>` : nothing}
         </span>`
                 : nothing
             }
@@ -103,7 +103,7 @@ export function progress({ step, experiment, own, halted, progress: at }: RunSta
   `;
 }
 
-const during: Readonly<Record<Step, string>> = {
+const during: Readonly<Record<RunStep, string>> = {
   inputs: "while the inputs were made",
   starting: "while the ranks were starting",
   compiling: "while the kernels were compiled",

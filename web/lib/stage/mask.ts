@@ -8,7 +8,7 @@ import { nextTask } from "../next-task.ts";
 import { onRankColour, rankColour } from "../format/palette.ts";
 import { numberSize } from "./geometry.ts";
 import { hopsAt, type Motion, type Progress } from "./motion.ts";
-import type { Facts, Selection } from "./selection.ts";
+import type { Selection, Subject } from "./selection.ts";
 import { imbalance } from "./traffic.ts";
 
 const width = 440;
@@ -101,7 +101,7 @@ export class RingsideMask extends LitElement {
       ArrowUp: -keys.length,
     };
     if (event.key === "Escape" && this.selection.chosen !== undefined) this.selection.choose(undefined);
-    else if (event.key === "Enter" && this._at >= 0) this.selection.choose(factsOf(blocks[this._at]));
+    else if (event.key === "Enter" && this._at >= 0) this.selection.choose(subjectOf(blocks[this._at]));
     else if (Object.hasOwn(ways, event.key)) {
       const next = this._at === -1 ? 0 : this._at + ways[event.key];
       const stays = Math.abs(ways[event.key]) !== 1 || this._at === -1 ||
@@ -115,7 +115,7 @@ export class RingsideMask extends LitElement {
   #stand(index: number): void {
     this._at = index;
     const block = this.mask.blocks[index];
-    this.selection.point(block === undefined || block.pairs === 0 ? undefined : factsOf(block));
+    this.selection.point(block === undefined || block.pairs === 0 ? undefined : subjectOf(block));
   }
 
   #point(event: PointerEvent): void {
@@ -152,7 +152,7 @@ export class RingsideMask extends LitElement {
         } blocks skipped. Arrow keys walk through the blocks.`}
         @keydown=${this.#key} @pointermove=${this.#point} @pointerleave=${() => this.#stand(-1)} @click=${() =>
           this._at >= 0 && this.mask.blocks[this._at].pairs > 0 &&
-          this.selection.choose(factsOf(this.mask.blocks[this._at]))} @focusout=${() => this.#stand(-1)}>
+          this.selection.choose(subjectOf(this.mask.blocks[this._at]))} @focusout=${() => this.#stand(-1)}>
         ${this.#heads()}
         <rect class="ground" x=${side} y=${top} width=${mask.keys.length * this.#cell} height=${mask.queries.length *
           this.#cell} />
@@ -160,7 +160,7 @@ export class RingsideMask extends LitElement {
         ${this.#grid()}
         ${this.#groups.map((
           blocks,
-        ) => (this.selection.lights(factsOf(blocks[0]))
+        ) => (this.selection.lights(subjectOf(blocks[0]))
           ? svg`<path class="lit" d=${blocks.map((one) => this.#path(one)).join("")} />`
           : nothing)
         )}
@@ -330,7 +330,7 @@ export class RingsideMask extends LitElement {
   ];
 }
 
-function factsOf({ rank, hop, owner }: MaskBlock): Facts {
+function subjectOf({ rank, hop, owner }: MaskBlock): Subject {
   return { rank, hop, owner };
 }
 

@@ -8,7 +8,7 @@ import { timeKinds } from "../format/kinds.ts";
 import { onRankColour, rankColour } from "../format/palette.ts";
 import { arcPath, numberSize, onRing, orbitPath, pointOf, SIZE, sizes } from "./geometry.ts";
 import { type Doing, doingAt, type Motion, type Place, placesAt } from "./motion.ts";
-import type { Facts, Selection } from "./selection.ts";
+import type { Selection, Subject } from "./selection.ts";
 
 /** `<ringside-ring .motion .variant .selection>`. */
 export class RingsideRing extends LitElement {
@@ -23,11 +23,11 @@ export class RingsideRing extends LitElement {
     follow(this, () => this.selection, ["pick", "time"]);
   }
 
-  #about(facts: Facts) {
+  #about(subject: Subject) {
     return {
-      enter: () => this.selection.point(facts),
+      enter: () => this.selection.point(subject),
       leave: () => this.selection.point(undefined),
-      choose: () => this.selection.choose(facts),
+      choose: () => this.selection.choose(subject),
     };
   }
 
@@ -59,12 +59,12 @@ export class RingsideRing extends LitElement {
   #link(rank: number, chunks: readonly Place[]): TemplateResult {
     const { ranks } = this.motion;
     const flying = chunks.find(({ from, share }) => from === rank && share > 0 && share < 1);
-    const facts = { link: rank };
-    const { enter, leave, choose } = this.#about(facts);
+    const subject = { link: rank };
+    const { enter, leave, choose } = this.#about(subject);
     const { orbit } = sizes(ranks);
     const middle = onRing(rank + 0.5, ranks, orbit);
     const turn = (360 * (rank + 0.5)) / ranks;
-    return svg`<g class="link ${this.selection.lights(facts) ? "lit" : ""} ${
+    return svg`<g class="link ${this.selection.lights(subject) ? "lit" : ""} ${
       flying === undefined ? "" : "busy"
     }" @pointerenter=${enter} @pointerleave=${leave} @click=${choose}>
       <path class="hit" d=${orbitPath(rank, ranks)} />
@@ -90,8 +90,8 @@ export class RingsideRing extends LitElement {
     const inner = Math.max(4, radius - 5);
     const half = (side: 0 | 1) =>
       `M${x} ${(at.y - inner).toFixed(2)}A${inner} ${inner} 0 0 ${side} ${x} ${(at.y + inner).toFixed(2)}Z`;
-    const facts: Facts = kind === "attend" ? { rank, hop, owner } : { rank };
-    const { enter, leave, choose } = this.#about(facts);
+    const subject: Subject = kind === "attend" ? { rank, hop, owner } : { rank };
+    const { enter, leave, choose } = this.#about(subject);
     const stays = this.variant === "pass-q" ? "KV" : "Q";
     const visits = this.variant === "pass-q" ? "Q" : "KV";
     const waiting = kind !== "idle" && timeKinds[kind].leans !== undefined;
@@ -109,7 +109,7 @@ export class RingsideRing extends LitElement {
     };
     const low = large ? 0 : size / 3;
     return svg`<g class="rank ${kind} ${
-      this.selection.lights(facts) ? "lit" : ""
+      this.selection.lights(subject) ? "lit" : ""
     }" @pointerenter=${enter} @pointerleave=${leave} @click=${choose}>
       <title>rank ${rank}: ${sayDoing({ rank, kind, owner, share, hop }, this.variant)}</title>
       <circle class="ground" cx=${x} cy=${y} r=${radius} />
@@ -139,10 +139,10 @@ export class RingsideRing extends LitElement {
     const parcel = place.kind === "parcel";
     const side = parcel ? 0.6 * chunk : chunk;
     const { x, y } = pointOf(place, ranks);
-    const facts: Facts = { owner: place.owner, ...(parcel ? { hop: ranks } : {}) };
-    const { enter, leave, choose } = this.#about(facts);
+    const subject: Subject = { owner: place.owner, ...(parcel ? { hop: ranks } : {}) };
+    const { enter, leave, choose } = this.#about(subject);
     return svg`
-      <g class="token ${place.kind} ${this.selection.lights(facts) ? "lit" : ""}" data-owner=${place
+      <g class="token ${place.kind} ${this.selection.lights(subject) ? "lit" : ""}" data-owner=${place
         .owner} data-share=${place.share.toFixed(4)}
         transform="translate(${x.toFixed(2)} ${y.toFixed(
           2,

@@ -4,7 +4,7 @@
 import { ownerAt, type Span } from "../../engine/run.ts";
 
 /** What a thing on the page is about; each part is left out where it says nothing. */
-export interface Facts {
+export interface Subject {
   readonly rank?: number;
   /** Ring step; N means the All2All after the last. */
   readonly hop?: number;
@@ -17,17 +17,17 @@ export interface Facts {
 const parts = ["rank", "hop", "owner", "link"] as const;
 
 /** True where two things are about the same: they share a part, and agree in every part that they share. */
-export function touches(a: Facts | undefined, b: Facts): boolean {
+export function touches(a: Subject | undefined, b: Subject): boolean {
   if (a === undefined) return false;
   const shared = parts.filter((part) => a[part] !== undefined && b[part] !== undefined);
   return shared.length > 0 && shared.every((part) => a[part] === b[part]);
 }
 
 /** What a span of a run on N ranks is about. */
-export function factsOf(
+export function subjectOf(
   { rank, kind, lane, hop, peer }: Pick<Span, "rank" | "kind" | "lane" | "hop" | "peer">,
   ranks: number,
-): Facts {
+): Subject {
   if (kind === "attend") return { rank, hop, owner: peer };
   if (kind === "send") return { rank, hop, owner: ownerAt(rank, hop, ranks), link: rank };
   if (kind === "receive" && peer !== undefined) return { rank, hop, owner: ownerAt(peer, hop, ranks), link: peer };
@@ -37,17 +37,17 @@ export function factsOf(
 
 /** Fires "pick" when what is lit changes, "time" when the moment shown does. */
 export class Selection extends EventTarget {
-  #hovered: Facts | undefined;
-  #chosen: Facts | undefined;
+  #hovered: Subject | undefined;
+  #chosen: Subject | undefined;
   #time: number | undefined;
 
   /** What is lit: what is pointed at, or else what was chosen. */
-  get facts(): Facts | undefined {
+  get subject(): Subject | undefined {
     return this.#hovered ?? this.#chosen;
   }
 
   /** What stays lit when the pointer leaves. */
-  get chosen(): Facts | undefined {
+  get chosen(): Subject | undefined {
     return this.#chosen;
   }
 
@@ -56,20 +56,20 @@ export class Selection extends EventTarget {
     return this.#time;
   }
 
-  lights(facts: Facts): boolean {
-    return touches(this.facts, facts);
+  lights(subject: Subject): boolean {
+    return touches(this.subject, subject);
   }
 
   /** Points at a thing; undefined when the pointer leaves. */
-  point(facts: Facts | undefined): void {
-    if (alike(facts, this.#hovered)) return;
-    this.#hovered = facts;
+  point(subject: Subject | undefined): void {
+    if (alike(subject, this.#hovered)) return;
+    this.#hovered = subject;
     this.dispatchEvent(new Event("pick"));
   }
 
   /** Chooses a thing, or lets go of it where it was chosen before. */
-  choose(facts: Facts | undefined): void {
-    this.#chosen = alike(facts, this.#chosen) ? undefined : facts;
+  choose(subject: Subject | undefined): void {
+    this.#chosen = alike(subject, this.#chosen) ? undefined : subject;
     this.dispatchEvent(new Event("pick"));
   }
 
@@ -88,6 +88,6 @@ export class Selection extends EventTarget {
   }
 }
 
-function alike(a: Facts | undefined, b: Facts | undefined): boolean {
+function alike(a: Subject | undefined, b: Subject | undefined): boolean {
   return a === b || (a !== undefined && b !== undefined && parts.every((part) => a[part] === b[part]));
 }

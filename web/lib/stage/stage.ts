@@ -10,7 +10,7 @@ import { type Mask, maskOf, type Report } from "../../engine/run.ts";
 import { formatError, formatTime } from "../format/format.ts";
 import { toQuery } from "../experiment/experiment.ts";
 import type { RunState } from "../experiment/run.ts";
-import type { Session } from "../experiment/page-state.ts";
+import type { PageState } from "../experiment/page-state.ts";
 import { failed, progress } from "../experiment/states.ts";
 import { labStyle } from "../elements/view-style.ts";
 import "./mask.ts";
@@ -40,13 +40,13 @@ const names = { "pass-kv": "pass-KV", "pass-q": "pass-Q" } as const;
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 /**
- * `<ringside-stage .session>` of a run that has a result. Space plays, arrows step, Home and End go to its ends, Escape
+ * `<ringside-stage .page>` of a run that has a result. Space plays, arrows step, Home and End go to its ends, Escape
  * lets go of what is chosen.
  */
 export class RingsideStage extends LitElement {
-  static override properties = { session: { attribute: false }, _table: { state: true }, _problem: { state: true } };
+  static override properties = { page: { attribute: false }, _table: { state: true }, _problem: { state: true } };
 
-  declare session: Session;
+  declare page: PageState;
   declare _table: boolean;
   declare _problem: string;
   /** What is drawn of a report, made once for each. */
@@ -60,8 +60,8 @@ export class RingsideStage extends LitElement {
     super();
     this._table = false;
     this._problem = "";
-    follow(this, () => this.session, ["change"]);
-    follow(this, () => this.session?.selection, ["pick"]);
+    follow(this, () => this.page, ["change"]);
+    follow(this, () => this.page?.selection, ["pick"]);
     follow(this, () => this.#player, ["change"]);
   }
 
@@ -101,28 +101,28 @@ export class RingsideStage extends LitElement {
   }
 
   protected override willUpdate(changed: PropertyValues<this>): void {
-    const { session } = this;
-    if (changed.has("session")) this.#player = new Player(session.selection, still);
+    const { page } = this;
+    if (changed.has("page")) this.#player = new Player(page.selection, still);
     const player = this.#player!;
-    const main = this.#shown(session.state);
+    const main = this.#shown(page.state);
     if (main === undefined) {
       player.pause();
       return;
     }
-    const other = session.compare ? this.#shown(session.other) : undefined;
+    const other = page.compare ? this.#shown(page.other) : undefined;
     player.take([main.motion, ...(other === undefined ? [] : [other.motion])]);
     // Drawing takes time from ranks that compute, so nothing plays until they are done.
-    if ([session.state, session.other].some(({ phase }) => phase === "compiling" || phase === "attending")) {
+    if ([page.state, page.other].some(({ phase }) => phase === "compiling" || phase === "attending")) {
       player.pause();
     }
     if (main.report !== this.#report) {
       this.#report = main.report;
-      const { hop } = session;
+      const { hop } = page;
       const asked = hop === undefined ? undefined : player.moments.find((moment) => moment.hop === hop);
       player.seek(asked?.at ?? player.from);
       this.#fresh = asked === undefined && !still();
     }
-    if (this.#fresh && !session.running) {
+    if (this.#fresh && !page.running) {
       this.#fresh = false;
       player.play();
     }
@@ -134,7 +134,7 @@ export class RingsideStage extends LitElement {
 
   #stand({ hop }: Moment): void {
     this.#fresh = false;
-    this.session.standAt(hop);
+    this.page.standAt(hop);
   }
 
   #go(hop: number): void {
@@ -145,7 +145,7 @@ export class RingsideStage extends LitElement {
 
   #moved(): void {
     this.#fresh = false;
-    this.session.standAt(undefined);
+    this.page.standAt(undefined);
   }
 
   #key(event: KeyboardEvent): void {
@@ -170,7 +170,7 @@ export class RingsideStage extends LitElement {
         player.seek(player.end);
         this.#moved();
       },
-      Escape: () => this.session.selection.chosen !== undefined && this.session.selection.choose(undefined),
+      Escape: () => this.page.selection.chosen !== undefined && this.page.selection.choose(undefined),
     };
     if (!Object.hasOwn(act, event.key)) return;
     event.preventDefault();
@@ -181,9 +181,9 @@ export class RingsideStage extends LitElement {
     const charts = [...this.renderRoot.querySelectorAll<HTMLElement>("ringside-ring, ringside-mask.ran")].map((
       element,
     ) => element.shadowRoot!.querySelector<SVGSVGElement>("svg")!);
-    const { experiment, result } = this.session.state;
+    const { experiment, result } = this.page.state;
     const { N, T, P, H, Hkv, D } = experiment!;
-    const variants = this.session.other.result !== undefined && this.session.compare
+    const variants = this.page.other.result !== undefined && this.page.compare
       ? "pass-KV and pass-Q"
       : names[experiment!.variant];
     const lines = [
@@ -205,24 +205,24 @@ export class RingsideStage extends LitElement {
   }
 
   protected override render(): TemplateResult | typeof nothing {
-    const { session } = this;
-    const main = this.#shown(session.state);
+    const { page } = this;
+    const main = this.#shown(page.state);
     if (main === undefined) return nothing;
-    const { compare } = session;
-    const old = session.stale ? "old" : "";
-    const other = compare ? this.#shown(session.other) : undefined;
+    const { compare } = page;
+    const old = page.stale ? "old" : "";
+    const other = compare ? this.#shown(page.other) : undefined;
     const pair = main.report.variant === "pass-kv" ? [main, other] : [other, main];
     const most = Math.max(1, ...[main, other].flatMap((one) => one?.links.map(({ bytes }) => bytes) ?? []));
     return html`<section aria-labelledby="stage" @keydown=${this.#key}>
       <header>
         <h2 id="stage">${compare ? "pass-KV beside pass-Q" : names[main.report.variant]}</h2>
-        ${compare ? nothing : html`<p class="checked ${old}">${sayCheck(session.state)}</p>`}
-        <ringside-transport .player=${this.#player} .selection=${session.selection} .motion=${main.motion} @step=${(
+        ${compare ? nothing : html`<p class="checked ${old}">${sayCheck(page.state)}</p>`}
+        <ringside-transport .player=${this.#player} .selection=${page.selection} .motion=${main.motion} @step=${(
       event: CustomEvent<1 | -1>,
     ) => this.#step(event.detail)} @moved=${this.#moved}></ringside-transport>
         <div class="tools">
           <button class="button" aria-pressed=${String(compare)} @click=${() =>
-      void session.comparing(!compare)}>Compare ${names["pass-kv"]} and ${names["pass-q"]}</button>
+      void page.comparing(!compare)}>Compare ${names["pass-kv"]} and ${names["pass-q"]}</button>
           <button class="button" @click=${() => this.#picture("svg")} aria-label="Stage as SVG">SVG</button>
           <button class="button" @click=${() => this.#picture("png")} aria-label="Stage as PNG">PNG</button>
         </div>
@@ -253,7 +253,7 @@ export class RingsideStage extends LitElement {
               one.motion,
               one.report.variant,
               compare ? `, ${names[one.report.variant]}` : "",
-              session.selection,
+              page.selection,
               (hop) => this.#go(hop),
             )
           }</div>`))
@@ -267,7 +267,7 @@ export class RingsideStage extends LitElement {
   #ring({ report, motion }: Shown): TemplateResult {
     return html`
       <figure class="ring">
-        <ringside-ring .motion=${motion} .variant=${report.variant} .selection=${this.session
+        <ringside-ring .motion=${motion} .variant=${report.variant} .selection=${this.page
           .selection}></ringside-ring>
         <figcaption>${sayHalves(report)} The ring took ${formatTime(motion.end - motion.from)}, shown ${this.#player!
           .pace}.${sayUnseen(motion)}</figcaption>
@@ -276,9 +276,9 @@ export class RingsideStage extends LitElement {
   }
 
   #facts({ report, motion, mask, naive, links, work, flops }: Shown, most: number): TemplateResult {
-    const { selection } = this.session;
+    const { selection } = this.page;
     const name = names[report.variant];
-    const of = this.session.compare ? `, ${name}` : "";
+    const of = this.page.compare ? `, ${name}` : "";
     return html`
       <div class="masks">
         <section><h3>Mask <small>who computes which block, at which hop</small></h3><ringside-mask class="ran" .mask=${mask} .motion=${motion} .flops=${flops} .name=${`Mask of ${name}`} .selection=${selection}></ringside-mask></section>
@@ -298,9 +298,9 @@ export class RingsideStage extends LitElement {
 
   /** In the other variant's place until it has run. */
   #pending(): TemplateResult {
-    const { other, state, backend } = this.session;
-    const again = html`<p><button class="button" @click=${() => void this.session.comparing(true)}>Run it</button></p>`;
-    if (other.phase === "failed") return failed(other, () => void this.session.comparing(true));
+    const { other, state, backend } = this.page;
+    const again = html`<p><button class="button" @click=${() => void this.page.comparing(true)}>Run it</button></p>`;
+    if (other.phase === "failed") return failed(other, () => void this.page.comparing(true));
     if (other.phase === "cancelled") {
       return html`<section class="card"><p>Cancelled: it did not run to its end.</p>${again}</section>`;
     }

@@ -6,16 +6,16 @@ import type { Mask, Report } from "../../engine/run.ts";
 import { formatBytes, formatCount, formatFlops, formatTime } from "../format/format.ts";
 import { sums, timeKinds } from "../format/kinds.ts";
 import type { Motion } from "./motion.ts";
-import type { Facts, Selection } from "./selection.ts";
+import type { Selection, Subject } from "./selection.ts";
 import { imbalance, type LinkTraffic, type Outcome } from "./traffic.ts";
 
 /** What a row or a cell needs to light what it is about, and to be lit by it. */
-function linked(selection: Selection, facts: Facts) {
+function linked(selection: Selection, subject: Subject) {
   return {
-    lit: selection.lights(facts) ? "lit" : "",
-    enter: () => selection.point(facts),
+    lit: selection.lights(subject) ? "lit" : "",
+    enter: () => selection.point(subject),
     leave: () => selection.point(undefined),
-    choose: () => selection.choose(facts),
+    choose: () => selection.choose(subject),
   };
 }
 

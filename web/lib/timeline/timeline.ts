@@ -9,7 +9,7 @@ import { formatTime } from "../format/format.ts";
 import { spanKinds, type TimeKind, timeKind, timeKinds } from "../format/kinds.ts";
 import { nextTask } from "../next-task.ts";
 import { lanes, onRankColour, rankColour } from "../format/palette.ts";
-import { factsOf, type Selection } from "../stage/selection.ts";
+import { type Selection, subjectOf } from "../stage/selection.ts";
 import { type Layout, layOut, type Placed } from "./layout.ts";
 import { type Scale, ticks, toSeconds, toX } from "./scale.ts";
 import { timelineStyle } from "./style.ts";
@@ -204,7 +204,7 @@ export class RingsideTimeline extends LitElement {
   /** Makes a span the one whose details are shown, and what is lit everywhere. */
   #activate(index: number): void {
     this._active = index;
-    this.selection?.point(factsOf(this.#layout.spans[index].span, this.ranks));
+    this.selection?.point(subjectOf(this.#layout.spans[index].span, this.ranks));
   }
 
   #leave(): void {
@@ -346,10 +346,10 @@ export class RingsideTimeline extends LitElement {
               )}
             ${this.#layout.ranks.map((rank) => this.#rank(rank.rank, rank.y, rank.lanes, scale))}
             <g clip-path="url(#clip)">${this.#layout.spans.map((placed, index) => this.#span(placed, index, scale))}</g>
-            ${this.selection?.facts === undefined ? nothing : this.#layout.spans.map((
+            ${this.selection?.subject === undefined ? nothing : this.#layout.spans.map((
               placed,
               index,
-            ) => (index !== this._active && this.selection!.lights(factsOf(placed.span, this.ranks))
+            ) => (index !== this._active && this.selection!.lights(subjectOf(placed.span, this.ranks))
               ? this.#outline(placed, scale, "lit")
               : nothing)
             )}

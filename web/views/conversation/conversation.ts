@@ -9,25 +9,25 @@ import { scrolls } from "../../lib/elements/scrolls.ts";
 import "../../lib/elements/sentence.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { loadEngine, type Span } from "../../engine/run.ts";
-import type { Session } from "../../lib/experiment/page-state.ts";
+import type { PageState } from "../../lib/experiment/page-state.ts";
 import "../../lib/timeline/timeline.ts";
 import { labStyle } from "../../lib/elements/view-style.ts";
 import { inspector, stepName } from "./inspector.ts";
 import { allSpans, reportJson, traceTitle } from "./report.ts";
 import { conversationSentence } from "./sentence.ts";
 import { doing, failed, news, preview, progress, verdict } from "./states.ts";
-import { type Store, storeOf } from "./store.ts";
+import { type ConversationStore, storeOf } from "./store.ts";
 import { conversationStyle } from "./style.ts";
 import { turnTable } from "./turns.ts";
 
 const none: readonly Span[] = [];
 
-/** `<ringside-conversation .session>`. */
+/** `<ringside-conversation .page>`. */
 export class RingsideConversation extends LitElement {
-  static override properties = { session: { attribute: false } };
+  static override properties = { page: { attribute: false } };
 
-  declare session: Session;
-  #store: Store | undefined;
+  declare page: PageState;
+  #store: ConversationStore | undefined;
   /** Decode steps come faster than a screen shows them: one update a frame. */
   #update = oncePerFrame(this);
 
@@ -43,7 +43,7 @@ export class RingsideConversation extends LitElement {
 
   protected override willUpdate(): void {
     if (this.#store !== undefined) return;
-    this.#store = storeOf(this.session);
+    this.#store = storeOf(this.page);
     this.#store.sync();
   }
 

@@ -8,12 +8,12 @@ import { formatBytes, formatCount, formatShare, formatTime } from "../../lib/for
 import { rankColour } from "../../lib/format/palette.ts";
 import { rankTable, timeTable } from "../../lib/experiment/result.ts";
 import { type Conversation, letter } from "./model.ts";
-import { type Store, turnName } from "./store.ts";
+import { type ConversationStore, turnName } from "./store.ts";
 import type { Done } from "./talk.ts";
 import { sayVariant } from "./turns.ts";
 
 /** All of it. */
-export function inspector(store: Store, conversation: Conversation): TemplateResult | typeof nothing {
+export function inspector(store: ConversationStore, conversation: Conversation): TemplateResult | typeof nothing {
   const done = store.selected;
   if (done === undefined) return nothing;
   const { report, step } = done;
@@ -72,7 +72,7 @@ export function inspector(store: Store, conversation: Conversation): TemplateRes
 }
 
 /** "prefill" or "decode step 2". */
-export function stepName(store: Store, done: Done): string {
+export function stepName(store: ConversationStore, done: Done): string {
   if (done.step.mode === "prefill") return "prefill";
   return `decode step ${
     store.talk.steps.filter((other) => other.step.turn === done.step.turn && other.step.mode === "decode").indexOf(
@@ -90,7 +90,7 @@ export function why({ report, step }: Done): string {
 }
 
 /** Tokens on each rank as bars, of what its cache can hold. */
-function caches(store: Store, { report, capacity }: Done, { sequences }: Conversation): TemplateResult {
+function caches(store: ConversationStore, { report, capacity }: Done, { sequences }: Conversation): TemplateResult {
   const { steps } = store.talk;
   const before = steps[store.selectedIndex - 1]?.report.tokens ?? [];
   const on = (tokens: typeof before, sequence: number, rank: number) =>

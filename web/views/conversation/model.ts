@@ -76,7 +76,7 @@ export interface PartDraft {
 }
 
 /** What stands everywhere, as typed. */
-export interface Draft {
+export interface ConversationDraft {
   readonly fields: Readonly<Record<Field, string>>;
   readonly turns: readonly (readonly PartDraft[])[];
 }
@@ -97,7 +97,7 @@ export const names: Readonly<Record<Field, string>> = {
   capacity: "Cache of a rank",
   kill: "Rank that dies",
   killHop: "Hop at which it dies",
-  killMode: "Step in which it dies",
+  killMode: "SessionStep in which it dies",
   killTurn: "Turn in which it dies",
 };
 
@@ -146,7 +146,7 @@ export const defaults: Conversation = {
 };
 
 /** The fields as they are written for a conversation. */
-export function draftOf(c: Conversation): Draft {
+export function draftOf(c: Conversation): ConversationDraft {
   const lab = labDraft({ ...labDefaults, ...c });
   const { kill } = c;
   return {
@@ -171,7 +171,7 @@ function pick(lab: LabDraft): Record<Shared, string> {
 }
 
 /** Reads a draft; everything that does not fit is named with what was found and what is expected. */
-export function read({ fields, turns }: Draft): Reading {
+export function read({ fields, turns }: ConversationDraft): Reading {
   const lab = labRead({
     ...labDraft({ ...labDefaults, T: 1, P: 0 }),
     ...Object.fromEntries(shared.map((field) => [field, fields[field]])),
@@ -317,7 +317,7 @@ export function toQuery(c: Conversation, kept = ""): string {
 }
 
 /** The draft that an address asks for; what it leaves out is as in `otherwise`. */
-export function fromQuery(query: string, otherwise: Draft = draftOf(defaults)): Draft {
+export function fromQuery(query: string, otherwise: ConversationDraft = draftOf(defaults)): ConversationDraft {
   const given = new URLSearchParams(query);
   const lab = pick(labFromQuery(query));
   const turns = given.has("turns") ? turnsOf(given.get("turns")!) : otherwise.turns;
@@ -338,7 +338,7 @@ function tidyCount(text: string): string {
 }
 
 /** A draft with every field as the page writes it. */
-export function tidied({ fields, turns }: Draft): Draft {
+export function tidied({ fields, turns }: ConversationDraft): ConversationDraft {
   const texts = Object.entries(fields).map((
     [field, text],
   ) => [
@@ -365,7 +365,7 @@ export interface Rows {
 }
 
 /** One step of the session. */
-export interface Step {
+export interface SessionStep {
   readonly turn: number;
   /** From 0 within the turn. */
   readonly index: number;
@@ -376,11 +376,11 @@ export interface Step {
 /**
  * The steps of all turns: one fused prefill of the prompts, then one decode step for each token of the longest reply.
  */
-export function stepsOf({ turns, sequences }: Pick<Conversation, "turns" | "sequences">): Step[] {
+export function stepsOf({ turns, sequences }: Pick<Conversation, "turns" | "sequences">): SessionStep[] {
   const held = new Array<number>(sequences).fill(0);
   return turns.flatMap((parts, turn) => {
-    const steps: Step[] = [];
-    const add = (mode: Step["mode"], count: (part: Part) => number) => {
+    const steps: SessionStep[] = [];
+    const add = (mode: SessionStep["mode"], count: (part: Part) => number) => {
       const rows = parts.flatMap((
         part,
         sequence,

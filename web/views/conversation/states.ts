@@ -3,11 +3,11 @@ import { html, nothing, type TemplateResult } from "lit";
 import { formatBytes, formatCount, formatError } from "../../lib/format/format.ts";
 import { sayShare, sayWorst } from "../../lib/experiment/bounds.ts";
 import { lengthsOf, stepsOf } from "./model.ts";
-import type { Store } from "./store.ts";
+import type { ConversationStore } from "./store.ts";
 import { overall, type TalkState } from "./talk.ts";
 
 /** Before anything ran. */
-export function preview(store: Store): TemplateResult {
+export function preview(store: ConversationStore): TemplateResult {
   const { conversation } = store.reading;
   if (conversation === undefined) {
     return html`
@@ -75,7 +75,7 @@ export function doing({ phase, step, conversation }: TalkState): string {
 }
 
 /** While it runs. */
-export function progress(store: Store): TemplateResult {
+export function progress(store: ConversationStore): TemplateResult {
   const { state, steps } = store.talk;
   const { progress: at } = state;
   const all = state.conversation === undefined ? 0 : stepsOf(state.conversation).length;
@@ -114,7 +114,7 @@ export function failed({ failure, entries }: TalkState): TemplateResult {
 }
 
 /** Pass or fail in words, with the largest errors of O and LSE. */
-export function verdict(store: Store): TemplateResult | typeof nothing {
+export function verdict(store: ConversationStore): TemplateResult | typeof nothing {
   const { state, steps } = store.talk;
   const check = overall(state.checks);
   const turns = new Set(steps.map(({ step }) => step.turn)).size;

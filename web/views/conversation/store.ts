@@ -3,9 +3,9 @@
  * that reproduces it.
  */
 import type { Backend } from "../../engine/run.ts";
-import type { Session } from "../../lib/experiment/page-state.ts";
+import type { PageState } from "../../lib/experiment/page-state.ts";
 import {
-  type Draft,
+  type ConversationDraft,
   type Field,
   fromQuery,
   letter,
@@ -23,16 +23,16 @@ import { type Done, Talk } from "./talk.ts";
  * Fires "change" whenever anything of it changed. It outlives the view's element: another view may be opened while it
  * runs.
  */
-export class Store extends EventTarget {
+export class ConversationStore extends EventTarget {
   readonly talk = new Talk();
-  readonly #page: Session;
-  #draft: Draft;
+  readonly #page: PageState;
+  #draft: ConversationDraft;
   #reading: Reading;
   #search = location.search;
   /** Index among the steps done, or undefined for the last. */
   #selected: number | undefined;
 
-  constructor(page: Session) {
+  constructor(page: PageState) {
     super();
     this.#page = page;
     this.#draft = fromQuery(location.search);
@@ -43,7 +43,7 @@ export class Store extends EventTarget {
     addEventListener("pagehide", () => void this.talk.dispose());
   }
 
-  get draft(): Draft {
+  get draft(): ConversationDraft {
     return this.#draft;
   }
 
@@ -51,7 +51,7 @@ export class Store extends EventTarget {
     return this.#reading;
   }
 
-  get adapter(): Session["adapter"] {
+  get adapter(): PageState["adapter"] {
     return this.#page.adapter;
   }
 
@@ -160,7 +160,7 @@ export class Store extends EventTarget {
     await this.talk.startOver();
   }
 
-  #edit(draft: Draft): void {
+  #edit(draft: ConversationDraft): void {
     this.#take(draft);
     const { conversation } = this.#reading;
     if (conversation !== undefined) {
@@ -170,7 +170,7 @@ export class Store extends EventTarget {
     this.#search = location.search;
   }
 
-  #take(draft: Draft): void {
+  #take(draft: ConversationDraft): void {
     this.#draft = draft;
     this.#reading = read(draft);
     this.#changed();
@@ -181,12 +181,12 @@ export class Store extends EventTarget {
   }
 }
 
-const stores = new WeakMap<Session, Store>();
+const stores = new WeakMap<PageState, ConversationStore>();
 
 /** The store of the page. */
-export function storeOf(page: Session): Store {
+export function storeOf(page: PageState): ConversationStore {
   let store = stores.get(page);
-  if (store === undefined) stores.set(page, store = new Store(page));
+  if (store === undefined) stores.set(page, store = new ConversationStore(page));
   return store;
 }
 

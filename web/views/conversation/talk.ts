@@ -14,10 +14,10 @@ import { formatCount } from "../../lib/format/format.ts";
 import { type Check, type Errors, productsOf } from "../../lib/experiment/judge.ts";
 import { type Failure, failureOf } from "../../lib/experiment/run.ts";
 import { CHECK_BUDGET } from "../../lib/experiment/rows.ts";
-import { variants } from "../../lib/kept-kernels.ts";
+import { keptKernels } from "../../lib/kept-kernels.ts";
 import { startCluster } from "../../lib/start-cluster.ts";
 import { checkTurn, makeRows, type TurnOutput, type TurnRows } from "./ask.ts";
-import { continues, type Conversation, lengthsOf, rowsOfTurn, type Step, stepsOf } from "./model.ts";
+import { continues, type Conversation, lengthsOf, rowsOfTurn, type SessionStep, stepsOf } from "./model.ts";
 
 /** What is under way, or how it ended. `paused`: some turns are left. */
 export type Phase =
@@ -34,7 +34,7 @@ export type Phase =
 /** A step that was done. */
 export interface Done {
   readonly kind: "step";
-  readonly step: Step;
+  readonly step: SessionStep;
   readonly report: StepReport;
   readonly capacity: Session["capacity"];
 }
@@ -42,7 +42,7 @@ export interface Done {
 /** A step that was not done, with the whole error, or what became of it. */
 export interface Incident {
   readonly kind: "failed" | "killed" | "repaired" | "cancelled";
-  readonly step: Step;
+  readonly step: SessionStep;
   readonly title: string;
   readonly message: string;
   readonly advice: string;
@@ -60,7 +60,7 @@ export interface TalkState {
   /** By turn; a turn that was done and has none is unchecked. */
   readonly checks: ReadonlyMap<number, Check>;
   /** The step under way, or at which it failed. */
-  readonly step?: Step;
+  readonly step?: SessionStep;
   readonly progress?: { readonly done: number; readonly total: number };
   /** Where it failed outside of a step: as ranks started, or in a check. */
   readonly failure?: Failure;
@@ -77,7 +77,7 @@ export class Talk extends EventTarget {
   #cluster: { readonly key: string; readonly face: ClusterFace } | undefined;
   #session: Session | undefined;
   /** The kernels that it began with: with others it begins anew. */
-  #kernels = variants.stamp;
+  #kernels = keptKernels.stamp;
   /** True after a failure or a cancel: ranks may have died, and are replaced before the next step. */
   #doubtful = false;
   /** Rows and outputs of the turn under way. */
@@ -106,11 +106,11 @@ export class Talk extends EventTarget {
   continues(next: Conversation | undefined, backend: Backend): boolean {
     const { conversation, backend: before } = this.#state;
     return conversation !== undefined && next !== undefined && this.#session !== undefined && before === backend &&
-      this.#kernels === variants.stamp && continues(conversation, next, this.turnsBegun);
+      this.#kernels === keptKernels.stamp && continues(conversation, next, this.turnsBegun);
   }
 
   /** The step that comes next, where it goes on. */
-  next(conversation: Conversation): Step | undefined {
+  next(conversation: Conversation): SessionStep | undefined {
     return stepsOf(conversation)[this.steps.length];
   }
 
@@ -127,7 +127,7 @@ export class Talk extends EventTarget {
     const abort = new AbortController();
     const { signal } = abort;
     this.#abort = abort;
-    let at: Step | undefined;
+    let at: SessionStep | undefined;
     try {
       const goesOn = this.continues(conversation, backend) &&
         (this.next(conversation) !== undefined || this.#unchecked.size > 0);
@@ -212,9 +212,9 @@ export class Talk extends EventTarget {
   async #begin(conversation: Conversation, backend: Backend, signal: AbortSignal): Promise<void> {
     this.#state = nothing;
     this.#set({ phase: "starting", conversation, backend });
-    this.#kernels = variants.stamp;
+    this.#kernels = keptKernels.stamp;
     const { N, H, Hkv, D, link, wire, capacity } = conversation;
-    const key = JSON.stringify([N, link, backend, variants.stamp]);
+    const key = JSON.stringify([N, link, backend, keptKernels.stamp]);
     if (this.#cluster?.key !== key || this.#doubtful) await this.#dispose();
     else await this.#close();
     if (this.#cluster === undefined) {
@@ -244,7 +244,7 @@ export class Talk extends EventTarget {
   }
 
   /** Does one step; a rank that was told to die in it is replaced, and the step done again. */
-  async #do(step: Step, conversation: Conversation, signal: AbortSignal): Promise<void> {
+  async #do(step: SessionStep, conversation: Conversation, signal: AbortSignal): Promise<void> {
     const { kill } = conversation;
     const total = conversation.N ** 2;
     const stepping = (done: number) => this.#set({ phase: "stepping", conversation, step, progress: { done, total } });
@@ -298,7 +298,7 @@ export class Talk extends EventTarget {
     });
   }
 
-  async #rows(step: Step, conversation: Conversation, signal: AbortSignal) {
+  async #rows(step: SessionStep, conversation: Conversation, signal: AbortSignal) {
     if (this.#turn?.turn !== step.turn || step.index === 0) {
       this.#turn = { turn: step.turn, rows: await makeRows(conversation, rowsOfTurn(conversation, step.turn), signal) };
     }
@@ -312,7 +312,7 @@ export class Talk extends EventTarget {
   }
 
   /** Puts a step's rows where the check of their turn finds them. */
-  #keep(step: Step, { outputs, report }: StepResult): void {
+  #keep(step: SessionStep, { outputs, report }: StepResult): void {
     const { heads, headDim } = report.shape;
     let turn = this.#unchecked.get(step.turn);
     if (turn === undefined) {

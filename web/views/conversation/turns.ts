@@ -4,14 +4,14 @@ import { live } from "lit/directives/live.js";
 import "../../lib/elements/scroll.ts";
 import type { Check } from "../../lib/experiment/judge.ts";
 import { formatBytes, formatCount, formatError, formatShare, formatTime } from "../../lib/format/format.ts";
-import { letter, type PartDraft, place, presets, type Step, stepsOf, turnsText } from "./model.ts";
-import { type Store, turnName } from "./store.ts";
+import { letter, type PartDraft, place, presets, type SessionStep, stepsOf, turnsText } from "./model.ts";
+import { type ConversationStore, turnName } from "./store.ts";
 import type { Done, Incident } from "./talk.ts";
 
 const columns = 9;
 
 /** The whole list. */
-export function turnTable(store: Store): TemplateResult {
+export function turnTable(store: ConversationStore): TemplateResult {
   const { draft, reading, talk } = store;
   const { steps, state } = talk;
   const text = reading.conversation === undefined ? "" : turnsText(reading.conversation.turns);
@@ -42,7 +42,7 @@ export function turnTable(store: Store): TemplateResult {
 }
 
 function turnHead(
-  store: Store,
+  store: ConversationStore,
   turn: number,
   parts: readonly PartDraft[],
   removable: boolean,
@@ -85,7 +85,7 @@ function turnHead(
 }
 
 function field(
-  store: Store,
+  store: ConversationStore,
   turn: number,
   sequence: number,
   what: keyof PartDraft,
@@ -110,13 +110,19 @@ function field(
   `;
 }
 
-function typed(store: Store, turn: number, sequence: number, what: keyof PartDraft, input: HTMLInputElement): void {
+function typed(
+  store: ConversationStore,
+  turn: number,
+  sequence: number,
+  what: keyof PartDraft,
+  input: HTMLInputElement,
+): void {
   store.typePart(turn, sequence, what, input.value);
   input.style.setProperty("--length", String(Math.max(2, input.value.length)));
 }
 
 /** A turn's prefill, its reply as one row, and its incidents, in the order in which they were. */
-function turnSteps(store: Store, turn: number, all: readonly Done[]): unknown {
+function turnSteps(store: ConversationStore, turn: number, all: readonly Done[]): unknown {
   const { state } = store.talk;
   const own = state.entries.filter((entry) => entry.step.turn === turn);
   const decodes = own.filter((entry): entry is Done => entry.kind === "step" && entry.step.mode === "decode");
@@ -148,7 +154,7 @@ function turnSteps(store: Store, turn: number, all: readonly Done[]): unknown {
   return rows;
 }
 
-function plan(steps: readonly Step[]): string {
+function plan(steps: readonly SessionStep[]): string {
   const decodes = steps.filter(({ mode }) => mode === "decode").length;
   const words = [
     steps.length > decodes ? "one prefill" : "",
@@ -166,7 +172,7 @@ const cached = ({ report }: Done) => sum(report.batch.map((b) => b.cached));
 /** "pass-KV" or "pass-Q". */
 export const sayVariant = (variant: string): string => (variant === "pass-kv" ? "pass-KV" : "pass-Q");
 
-function stepRow(store: Store, done: Done, index: number): TemplateResult {
+function stepRow(store: ConversationStore, done: Done, index: number): TemplateResult {
   const { report } = done;
   const on = store.selectedIndex === index;
   return html`
@@ -186,7 +192,7 @@ function stepRow(store: Store, done: Done, index: number): TemplateResult {
 }
 
 /** All decode steps of a turn as one row: the bars are their times. */
-function replyRow(store: Store, steps: readonly Done[], first: number, planned: number): TemplateResult {
+function replyRow(store: ConversationStore, steps: readonly Done[], first: number, planned: number): TemplateResult {
   const { selectedIndex } = store;
   const on = selectedIndex >= first && selectedIndex < first + steps.length;
   const times = steps.map(({ report }) => report.times.total);
@@ -218,7 +224,7 @@ function replyRow(store: Store, steps: readonly Done[], first: number, planned: 
   `;
 }
 
-function under({ mode, rows }: Step, repairing: boolean): TemplateResult {
+function under({ mode, rows }: SessionStep, repairing: boolean): TemplateResult {
   return html`
     <tr class="none now">
       <td colspan=${columns}>${repairing

@@ -5,31 +5,31 @@ import { shared } from "../../lib/elements/style.ts";
 import { toQuery } from "../../lib/experiment/experiment.ts";
 import "./own/panel.ts";
 import "./own/save.ts";
-import type { Session } from "../../lib/experiment/page-state.ts";
+import type { PageState } from "../../lib/experiment/page-state.ts";
 import "../../lib/stage/stage.ts";
 import { failed, preview, progress } from "../../lib/experiment/states.ts";
 import { facts, hopTable, rankTable, timeTable, verdict } from "../../lib/experiment/result.ts";
 import { labStyle } from "../../lib/elements/view-style.ts";
 
-/** `<ringside-lab .session>`. */
+/** `<ringside-lab .page>`. */
 export class RingsideLab extends LitElement {
-  static override properties = { session: { attribute: false } };
+  static override properties = { page: { attribute: false } };
 
-  declare session: Session;
+  declare page: PageState;
 
   constructor() {
     super();
-    follow(this, () => this.session, ["change"]);
+    follow(this, () => this.page, ["change"]);
   }
 
   protected override render(): TemplateResult {
-    const { state, reading, stale, running, backend } = this.session;
+    const { state, reading, stale, running, backend } = this.page;
     const { result, experiment } = state;
     return html`
-      <ringside-own .session=${this.session}></ringside-own>
+      <ringside-own .page=${this.page}></ringside-own>
       ${state.phase === "empty" ? preview(reading.experiment, backend) : nothing}
       ${running && result === undefined ? progress(state, backend) : nothing}
-      ${state.phase === "failed" ? failed(state, () => void this.session.run()) : nothing}
+      ${state.phase === "failed" ? failed(state, () => void this.page.run()) : nothing}
       ${state.phase === "cancelled" && result === undefined
         ? html`
           <section class="card" aria-labelledby="cancelled">
@@ -41,12 +41,12 @@ export class RingsideLab extends LitElement {
         `
         : nothing}
       ${result === undefined || experiment === undefined ? nothing : html`
-        <ringside-stage .session=${this.session}></ringside-stage>
+        <ringside-stage .page=${this.page}></ringside-stage>
         <div class="result ${stale ? "old" : ""}">
           <div class="first">
                   ${stale
                     ? html`<p class="stale">${
-                      state.own === this.session.own.data ? "The sentence has" : "The inputs have"
+                      state.own === this.page.own.data ? "The sentence has" : "The inputs have"
                     } changed since this run: <a href="?${
                       toQuery(experiment)
                     }" @click=${this.#back}>back to what ran</a></p>`
@@ -67,7 +67,7 @@ export class RingsideLab extends LitElement {
 
   #back(event: Event): void {
     event.preventDefault();
-    this.session.restore();
+    this.page.restore();
   }
 
   static override styles = [shared, labStyle];

@@ -17,7 +17,7 @@ import { planCsv, planJson } from "./exports.ts";
 import { layoutTable, MAX_GPUS } from "./layouts.ts";
 import { paperTables, trust } from "./paper-tables.ts";
 import "./policy-map.ts";
-import { type Answers, ask, type Curves, type Grid, type Planned, Refused, type Request } from "./requests.ts";
+import { type Answers, ask, type Curves, type Grid, type Planned, RefusedQuestion, type Request } from "./requests.ts";
 import { breakdown, facts, headline, memory } from "./result.ts";
 import { plannerSentence } from "./sentence.ts";
 import {
@@ -201,7 +201,7 @@ export class RingsidePlanner extends LitElement {
         if (work.signal.aborted) return;
         const message = error instanceof Error ? error.message : String(error);
         // What the engine refuses is wrong in the sentence, and told there; a sweep in which nothing fits is a result.
-        if (error instanceof Refused && kind === "plan") {
+        if (error instanceof RefusedQuestion && kind === "plan") {
           this._refused = message;
           this._now = undefined;
           return;

@@ -98,9 +98,9 @@ export type Response =
   | { readonly kind: "failed"; readonly message: string; readonly input: boolean };
 
 /** What was asked cannot be: the engine's own message. */
-export class Refused extends Error {}
+export class RefusedQuestion extends Error {}
 
-/** Asks a worker of its own. Errors: Refused for what the engine calls bad input. */
+/** Asks a worker of its own. Errors: RefusedQuestion for what the engine calls bad input. */
 export async function ask<K extends Request["kind"]>(
   request: Extract<Request, { kind: K }>,
   signal: AbortSignal,
@@ -112,7 +112,7 @@ export async function ask<K extends Request["kind"]>(
     start,
     request,
     signal,
-    ({ input, message }) => (input ? new Refused(message) : new Error(message)),
+    ({ input, message }) => (input ? new RefusedQuestion(message) : new Error(message)),
     onProgress,
   );
   return answer.value as Answers[K];

@@ -1,7 +1,7 @@
 /** A variant's run: where it stands, its figures, and the rows of it that this page recomputed. */
 import { html, nothing, type TemplateResult } from "lit";
 import { formatCount, formatError, formatTime } from "../../lib/format/format.ts";
-import { type Experiment, sayExperiment } from "./model.ts";
+import { type RemoteExperiment, sayExperiment } from "./model.ts";
 import { rowsChart } from "./rows-chart.ts";
 import type { LiveLap } from "./runner.ts";
 import { sayVariant } from "../planner/words.ts";
@@ -40,7 +40,7 @@ export function doing({ phase, place, progress }: AnyLap): string {
 /** Both cards side by side. */
 export function laps(
   all: readonly AnyLap[],
-  experiment: Experiment,
+  experiment: RemoteExperiment,
   recorded: boolean,
   fits: (tokens: number) => TemplateResult | typeof nothing,
 ): TemplateResult {
@@ -51,7 +51,7 @@ export function laps(
 
 function card(
   lap: AnyLap,
-  experiment: Experiment,
+  experiment: RemoteExperiment,
   recorded: boolean,
   fits: (tokens: number) => TemplateResult | typeof nothing,
 ): TemplateResult {
@@ -137,7 +137,11 @@ function verdict({ verification, phase }: AnyLap): TemplateResult | typeof nothi
 }
 
 /** What was verified and which row is worst. */
-function said({ rows, of, tolerance, seconds }: Verification, { T, P }: Experiment, recorded: boolean): TemplateResult {
+function said(
+  { rows, of, tolerance, seconds }: Verification,
+  { T, P }: RemoteExperiment,
+  recorded: boolean,
+): TemplateResult {
   const worst = worstOf(rows);
   const lse = rows.reduce((most, row) => Math.max(most, row.lse), 0);
   return html`<p class="quiet">${
@@ -154,7 +158,7 @@ function said({ rows, of, tolerance, seconds }: Verification, { T, P }: Experime
 }
 
 /** What was run, for the head of the results. */
-export function heading(experiment: Experiment): string {
+export function heading(experiment: RemoteExperiment): string {
   const text = sayExperiment(experiment);
   return `${text[0].toUpperCase()}${text.slice(1)}`;
 }

@@ -3,7 +3,7 @@
  * address.
  */
 import type { DType, Link, Variant } from "../../engine/run.ts";
-import type { Experiment as LabExperiment } from "../../lib/experiment/experiment.ts";
+import type { Experiment } from "../../lib/experiment/experiment.ts";
 import { formatCount, formatRate, formatSeconds } from "../../lib/format/format.ts";
 import { parseCount, parseRate, parseSeconds } from "../../lib/format/quantity.ts";
 
@@ -14,7 +14,7 @@ export type Work = "attend" | "layer";
 export type Ways = "both" | Variant;
 
 /** An experiment that can be sent; the letters are the paper's. */
-export interface Experiment {
+export interface RemoteExperiment {
   readonly work: Work;
   /** New tokens of the one sequence. */
   readonly T: number;
@@ -64,7 +64,7 @@ export type Draft = Readonly<Record<Field, string>>;
 
 /** A draft read: an experiment, or what is wrong at which field. */
 export interface Reading {
-  readonly experiment?: Experiment;
+  readonly experiment?: RemoteExperiment;
   readonly problems: ReadonlyMap<Field, string>;
 }
 
@@ -102,7 +102,7 @@ export const choices = {
 export const PAPER_LINK: Link = { bandwidth: 26.5e9, latency: 35e-6 };
 
 /** What the view opens with: the design's big one, at the paper's 128K. */
-export const defaults: Experiment = {
+export const defaults: RemoteExperiment = {
   work: "attend",
   T: 128_000,
   P: 0,
@@ -123,7 +123,7 @@ export const defaults: Experiment = {
 export interface Preset {
   readonly id: string;
   readonly title: string;
-  readonly experiment: Partial<Experiment>;
+  readonly experiment: Partial<RemoteExperiment>;
   /** What it is for. */
   readonly why: string;
 }
@@ -167,7 +167,7 @@ export const presets: readonly Preset[] = [
 ];
 
 /** A preset taken into what stands in the sentence: what it does not say stays. */
-export function withPreset(now: Experiment, { experiment }: Preset): Experiment {
+export function withPreset(now: RemoteExperiment, { experiment }: Preset): RemoteExperiment {
   return {
     ...now,
     ...experiment,
@@ -176,7 +176,7 @@ export function withPreset(now: Experiment, { experiment }: Preset): Experiment 
 }
 
 /** The Lab's experiment, as far as it is one that can be sent. */
-export function fromLab({ T, P, H, Hkv, D, N, variant, wire, link, causal, seed }: LabExperiment): Experiment {
+export function fromLab({ T, P, H, Hkv, D, N, variant, wire, link, causal, seed }: Experiment): RemoteExperiment {
   return { ...defaults, T, P, H, Hkv, D, N, ways: variant, dtype: wire, link, causal, seed };
 }
 
@@ -184,7 +184,7 @@ export function fromLab({ T, P, H, Hkv, D, N, variant, wire, link, causal, seed 
 export const MOST = { T: 16_000_000, P: 16_000_000, H: 1024, Hkv: 1024, N: 256, rows: 1024 } as const;
 
 /** The fields as they are written for an experiment. */
-export function draftOf(e: Experiment): Draft {
+export function draftOf(e: RemoteExperiment): Draft {
   return {
     work: e.work,
     model: e.model,
@@ -301,10 +301,10 @@ const keys: Readonly<Record<Exclude<Field, "bandwidth" | "latency">, string>> = 
 };
 
 /** The address's query with an experiment in it; what other views wrote there stays. */
-export function toQuery(e: Experiment, before = ""): string {
+export function toQuery(e: RemoteExperiment, before = ""): string {
   const query = new URLSearchParams(before);
   for (const [field, key] of Object.entries(keys)) {
-    query.set(key, field === "causal" ? (e.causal ? "1" : "0") : String(e[field as keyof Experiment]));
+    query.set(key, field === "causal" ? (e.causal ? "1" : "0") : String(e[field as keyof RemoteExperiment]));
   }
   query.set("net", e.link === null ? "off" : `${e.link.bandwidth},${e.link.latency}`);
   return query.toString().replaceAll("%2C", ",");
@@ -331,19 +331,19 @@ export function fromQuery(query: string): Draft {
 }
 
 /** The variants that an experiment runs, in order. */
-export function variantsOf({ ways, N }: Pick<Experiment, "ways" | "N">): readonly Variant[] {
+export function variantsOf({ ways, N }: Pick<RemoteExperiment, "ways" | "N">): readonly Variant[] {
   if (ways !== "both") return [ways];
   // One rank sends nothing: both would be the same run.
   return N === 1 ? ["pass-kv"] : ["pass-kv", "pass-q"];
 }
 
 /** True where two experiments are the same. */
-export function same(a: Experiment | undefined, b: Experiment | undefined): boolean {
+export function same(a: RemoteExperiment | undefined, b: RemoteExperiment | undefined): boolean {
   return a !== undefined && b !== undefined && toQuery(a) === toQuery(b);
 }
 
 /** An experiment in a few words: "attention, 128,000 new and 0 cached tokens, 16/1 heads of 128 in bf16, 8 ranks". */
-export function sayExperiment({ work, model, T, P, H, Hkv, D, dtype, N, causal, link }: Experiment): string {
+export function sayExperiment({ work, model, T, P, H, Hkv, D, dtype, N, causal, link }: RemoteExperiment): string {
   const what = work === "attend" ? "attention" : `one layer of ${choices.model[model]}`;
   const heads = work === "attend" ? `, ${H}/${Hkv} heads of ${D}` : "";
   return `${what}, ${formatCount(T)} new and ${formatCount(P)} cached tokens${heads} in ${dtype}${

@@ -2,10 +2,10 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { type Opened, shipped } from "./open.ts";
 import { sayMachine } from "./machine.ts";
-import type { Store } from "./store.ts";
+import type { RemoteStore } from "./store.ts";
 
 /** The button that chooses a file, and the runs that ship. */
-export function chooser(store: Store): TemplateResult {
+export function chooser(store: RemoteStore): TemplateResult {
   const { opening, problem, shown } = store;
   const open = shown.kind === "live" ? undefined : shown.shipped;
   return html`<section aria-labelledby="open" class="open"><h2 id="open">Without a machine</h2>
@@ -39,7 +39,7 @@ export function chooser(store: Store): TemplateResult {
   </section>`;
 }
 
-function chosen(store: Store, event: Event): void {
+function chosen(store: RemoteStore, event: Event): void {
   const input = event.target as HTMLInputElement;
   const file = input.files?.[0];
   // The same file may be chosen again, after it was mended.

@@ -2,7 +2,7 @@
 import type { Model } from "../../engine/plan.ts";
 import type { LayerInput, SeededBatch, SeededInput } from "../../engine/remote.ts";
 import type { Variant } from "../../engine/run.ts";
-import type { Experiment } from "./model.ts";
+import type { RemoteExperiment } from "./model.ts";
 
 /** GPUs of a rank in the paper's layout; the machine computes the share of one. */
 export const TP = 8;
@@ -25,18 +25,18 @@ export const SMALL_MODEL: Model = {
 };
 
 /** What both sides make from the seed. */
-export function batchOf({ T, P, H, Hkv, D, causal, dtype, seed }: Experiment): SeededBatch {
+export function batchOf({ T, P, H, Hkv, D, causal, dtype, seed }: RemoteExperiment): SeededBatch {
   return { seed, sequences: [{ new: T, cached: P }], heads: H, kvHeads: Hkv, headDim: D, causal, dtype };
 }
 
 /** A seeded attention of one variant. */
-export function attendInput(experiment: Experiment, variant: Variant): SeededInput {
+export function attendInput(experiment: RemoteExperiment, variant: Variant): SeededInput {
   const { N, link } = experiment;
   return { ...batchOf(experiment), ranks: N, variant, ...(link === null ? {} : { link }) };
 }
 
 /** A layer of one variant: one GPU of a group of eight. */
-export function layerInput({ T, P, N, dtype, link, seed, model }: Experiment, variant: Variant): LayerInput {
+export function layerInput({ T, P, N, dtype, link, seed, model }: RemoteExperiment, variant: Variant): LayerInput {
   const { width: dModel, heads, kvHeads, headDim, ffn, layers } = SMALL_MODEL;
   return {
     tokens: T,

@@ -4,7 +4,7 @@
  */
 import type { Span, Variant } from "../../engine/run.ts";
 import type { Complaint, Facts } from "../../engine/remote.ts";
-import { draftOf, type Experiment, read } from "./model.ts";
+import { draftOf, read, type RemoteExperiment } from "./model.ts";
 import type { Verification, VerifiedRow } from "./verification.ts";
 
 /** One variant's run. */
@@ -33,7 +33,7 @@ export interface RecordedRun {
   readonly version: 1;
   readonly provenance: Provenance;
   readonly facts: Facts;
-  readonly experiment: Experiment;
+  readonly experiment: RemoteExperiment;
   readonly laps: readonly Lap[];
 }
 
@@ -136,7 +136,7 @@ export function agree(complain: Complaint, message: unknown, place: string): voi
 }
 
 /** An experiment is what the sentence would take. */
-function readExperiment(json: unknown): Experiment {
+function readExperiment(json: unknown): RemoteExperiment {
   const given = object(json, "experiment");
   const link = given.link === null ? null : object(given.link, "experiment.link");
   const taken = {
@@ -154,14 +154,14 @@ function readExperiment(json: unknown): Experiment {
       bandwidth: number(link.bandwidth, "experiment.link.bandwidth"),
       latency: number(link.latency, "experiment.link.latency"),
     },
-  } as Experiment;
+  } as RemoteExperiment;
   for (const name of ["work", "model", "ways", "dtype"] as const) text(given[name], `experiment.${name}`, 40);
   const { experiment, problems } = read(draftOf(taken));
   if (experiment === undefined) throw new NotARun(`experiment: ${[...problems.values()].join(" ")}`);
   return experiment;
 }
 
-function readLap(json: unknown, place: string, { N, T, H }: Experiment, complain: Complaint): Lap {
+function readLap(json: unknown, place: string, { N, T, H }: RemoteExperiment, complain: Complaint): Lap {
   const lap = object(json, place);
   if (lap.variant !== "pass-kv" && lap.variant !== "pass-q") {
     wrong(`${place}.variant`, lap.variant, '"pass-kv" or "pass-q"');

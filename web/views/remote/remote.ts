@@ -11,21 +11,21 @@ import "../../lib/elements/sentence.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { loadEngine, type Span, type Variant } from "../../engine/run.ts";
 import { formatBytes, formatCount, formatFlops, formatShare } from "../../lib/format/format.ts";
-import type { Session } from "../../lib/experiment/page-state.ts";
+import type { PageState } from "../../lib/experiment/page-state.ts";
 import "../../lib/timeline/timeline.ts";
 import { sayVariant } from "../planner/words.ts";
 import { labStyle } from "../../lib/elements/view-style.ts";
 import { checkPanel } from "./check-panel.ts";
-import type { Comparison } from "./compare.ts";
-import { RingsideRemoteConnect } from "./connect.ts";
+import type { Comparison } from "./terms.ts";
+import { RingsideRemoteConnect } from "./connect-panel.ts";
 import { type AnyLap, doing, heading, laps } from "./laps.ts";
 import { machine } from "./machine.ts";
-import { type Experiment, variantsOf } from "./model.ts";
+import { type RemoteExperiment, variantsOf } from "./model.ts";
 import { chooser, recordedBanner } from "./open-panel.ts";
 import { type RecordedRun, writeRun } from "./record.ts";
 import { remoteSentence } from "./sentence.ts";
 import "./start.ts";
-import { type Store, storeOf } from "./store.ts";
+import { type RemoteStore, storeOf } from "./store.ts";
 import { remoteStyle } from "./style.ts";
 import { passed } from "./verification.ts";
 
@@ -34,28 +34,28 @@ const none: readonly Span[] = [];
 const SPANS = 1200;
 
 /** What the stage shows of a run, live or recorded. */
-interface Stage {
-  readonly experiment: Experiment;
+interface ShownRun {
+  readonly experiment: RemoteExperiment;
   readonly facts: RecordedRun["facts"];
   readonly laps: readonly AnyLap[];
   readonly recorded: boolean;
 }
 
-/** `<ringside-remote .session>`. While it is on the page, a file may be dropped anywhere on it. */
+/** `<ringside-remote .page>`. While it is on the page, a file may be dropped anywhere on it. */
 export class RingsideRemote extends LitElement {
-  static override properties = { session: { attribute: false }, _compared: { state: true }, _over: { state: true } };
+  static override properties = { page: { attribute: false }, _compared: { state: true }, _over: { state: true } };
 
-  declare session: Session;
+  declare page: PageState;
   /** The comparison of each variant that has ended, and what it was made of. */
   declare _compared: {
     readonly key: unknown;
     readonly all: readonly { readonly variant: Variant; readonly comparison: Comparison }[];
-    readonly show: typeof import("./comparison.ts");
+    readonly show: typeof import("./terms-table.ts");
     readonly nearest: string | undefined;
     readonly accelerator: string;
   } | undefined;
   declare _over: boolean;
-  #store: Store | undefined;
+  #store: RemoteStore | undefined;
   /** Spans and rows come faster than a screen shows them: one update a frame. */
   #update = oncePerFrame(this);
   constructor() {
@@ -73,14 +73,14 @@ export class RingsideRemote extends LitElement {
 
   protected override willUpdate(): void {
     if (this.#store === undefined) {
-      this.#store = storeOf(this.session);
+      this.#store = storeOf(this.page);
       this.#store.sync();
     }
     void this.#compare();
   }
 
   /** What is on the stage, or nothing where nothing has run and no file is open. */
-  get #stage(): Stage | undefined {
+  get #stage(): ShownRun | undefined {
     const { shown, runner } = this.#store!;
     if (shown.kind === "run") {
       return {
@@ -111,8 +111,8 @@ export class RingsideRemote extends LitElement {
     if (this.#comparing === key) return;
     this.#comparing = key;
     const [{ compareAttention, compareLayer, nearest }, show, { readLayer }] = await Promise.all([
-      import("./compare.ts"),
-      import("./comparison.ts"),
+      import("./terms.ts"),
+      import("./terms-table.ts"),
       import("./layer-report.ts"),
     ]);
     const near = nearest(stage.facts.devices[0]);
@@ -153,7 +153,7 @@ export class RingsideRemote extends LitElement {
     download(`ringside-remote-${job.experiment.work}-${job.experiment.T}.json`, writeRun(run));
   }
 
-  async #trace(stage: Stage, { variant, spans }: AnyLap): Promise<void> {
+  async #trace(stage: ShownRun, { variant, spans }: AnyLap): Promise<void> {
     const { chromeTrace } = await loadEngine();
     download(
       `ringside-remote-${variant}.json`,
@@ -163,13 +163,13 @@ export class RingsideRemote extends LitElement {
 
   protected override render(): TemplateResult {
     const store = this.#store!;
-    const { shown, wire } = store;
+    const { shown, connection: { state } } = store;
     const stage = this.#stage;
     return html`
       <div class="top">
         <ringside-sentence wide wraps .sentence=${remoteSentence(store)}></ringside-sentence>
       </div>
-      <div class="stage ${this._over ? "over" : ""}" ${scrolls("Experiment and result")}>
+      <div class="stage ${this._over ? "over" : ""}" ${scrolls("RemoteExperiment and result")}>
         ${shown.kind === "live" ? nothing : recordedBanner(shown, () => store.close())}
         <div class="result">
           <div class="first">
@@ -178,8 +178,8 @@ export class RingsideRemote extends LitElement {
               ? machine(shown.run.facts, undefined)
               : shown.kind === "check"
               ? machine(shown.check.facts, undefined)
-              : wire.phase === "connected" || wire.phase === "reconnecting"
-              ? machine(wire.facts, wire.limits)
+              : state.phase === "connected" || state.phase === "reconnecting"
+              ? machine(state.facts, state.limits)
               : stage !== undefined
               ? machine(stage.facts, undefined)
               : nothing}
@@ -189,7 +189,7 @@ export class RingsideRemote extends LitElement {
             ? checkPanel(shown.check)
             : stage === undefined
             ? html`${this.#preview()}${
-              wire.phase === "connected" ? nothing : html`<ringside-remote-start></ringside-remote-start>`
+              state.phase === "connected" ? nothing : html`<ringside-remote-start></ringside-remote-start>`
             }`
             : this.#results(stage)}</div>
         </div>
@@ -256,7 +256,7 @@ export class RingsideRemote extends LitElement {
     </section>`;
   }
 
-  #results(stage: Stage): TemplateResult {
+  #results(stage: ShownRun): TemplateResult {
     const store = this.#store!;
     const compared = this._compared;
     const ended = stage.laps.some(({ value }) => value !== undefined);
@@ -291,7 +291,7 @@ export class RingsideRemote extends LitElement {
     } new tokens</button></p>`;
   }
 
-  #timelines(stage: Stage | undefined): TemplateResult {
+  #timelines(stage: ShownRun | undefined): TemplateResult {
     const drawn = stage?.laps.filter(({ spans, phase }) => spans.length > 0 || !["waiting"].includes(phase)) ?? [];
     if (stage === undefined || drawn.length === 0) {
       return html`<ringside-timeline .spans=${none} .ranks=${
@@ -334,7 +334,7 @@ export class RingsideRemote extends LitElement {
   #firsts = new WeakMap<readonly Span[], readonly Span[]>();
 
   /** What a screen reader hears: the steps, not every span or row. */
-  #news(stage: Stage | undefined): string {
+  #news(stage: ShownRun | undefined): string {
     const store = this.#store!;
     if (store.opening !== undefined) return `Opening ${store.opening}.`;
     if (store.problem !== undefined) return `${store.problem.title}: ${store.problem.message}`;
@@ -352,9 +352,9 @@ export class RingsideRemote extends LitElement {
           : "rows differ from float64"
       }.`;
     });
-    return [store.wire.phase === "connected" ? "" : RingsideRemoteConnect.news(store), ...words].filter((word) =>
-      word !== ""
-    ).join(" ");
+    return [store.connection.state.phase === "connected" ? "" : RingsideRemoteConnect.news(store), ...words].filter((
+      word,
+    ) => word !== "").join(" ");
   }
 
   static override styles = [shared, labStyle, remoteStyle];

@@ -5,7 +5,7 @@
 import type { Span, Variant } from "../../engine/run.ts";
 import { type Facts, loadClient, type Remote, type Row, type RowCheck } from "../../engine/remote.ts";
 import { type Failure, runFailure } from "./failure.ts";
-import { type Experiment, variantsOf } from "./model.ts";
+import { type RemoteExperiment, variantsOf } from "./model.ts";
 import { attendInput, batchOf, layerInput } from "./params.ts";
 import type { Verification, VerifiedRow } from "./verification.ts";
 
@@ -40,7 +40,7 @@ export interface LiveLap {
 
 /** What was asked, of whom, and how it goes. */
 export interface Job {
-  readonly experiment: Experiment;
+  readonly experiment: RemoteExperiment;
   readonly facts: Facts;
   readonly address: string;
   readonly date: Date;
@@ -48,7 +48,7 @@ export interface Job {
 }
 
 /** Fires "change" with each change. */
-export class Runner extends EventTarget {
+export class RemoteRunner extends EventTarget {
   #job: Job | undefined;
   #abort: AbortController | undefined;
 
@@ -61,7 +61,7 @@ export class Runner extends EventTarget {
   }
 
   /** Runs an experiment; resolves when all of it is done, failed or cancelled. */
-  async run(experiment: Experiment, remote: Remote): Promise<void> {
+  async run(experiment: RemoteExperiment, remote: Remote): Promise<void> {
     if (this.#abort !== undefined) return;
     const abort = new AbortController();
     const { signal } = abort;

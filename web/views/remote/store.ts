@@ -2,26 +2,26 @@
  * The view's state in one place: the experiment as typed, the connection, the run under way, what is shown, and the
  * address that reproduces it.
  */
-import type { Session } from "../../lib/experiment/page-state.ts";
+import type { PageState } from "../../lib/experiment/page-state.ts";
 import type { Failure } from "./failure.ts";
-import { type Link as Wire, Linking } from "./linking.ts";
+import { Connection } from "./connection.ts";
 import {
   type Draft,
   draftOf,
-  type Experiment,
   type Field,
   fromLab,
   fromQuery,
   presets,
   read,
   type Reading,
+  type RemoteExperiment,
   same,
   tidy,
   toQuery,
   withPreset,
 } from "./model.ts";
 import { type Opened, openFile, openShipped, shippedOf } from "./open.ts";
-import { Runner } from "./runner.ts";
+import { RemoteRunner } from "./runner.ts";
 
 /** What the stage shows: what this page runs or ran, or a file. */
 export type Shown = { readonly kind: "live" } | Opened;
@@ -30,10 +30,10 @@ export type Shown = { readonly kind: "live" } | Opened;
  * Fires "change" whenever anything of it changed. It outlives the view's element: another view may be opened while a
  * run goes on.
  */
-export class Store extends EventTarget {
-  readonly link = new Linking();
-  readonly runner = new Runner();
-  readonly #page: Session;
+export class RemoteStore extends EventTarget {
+  readonly connection = new Connection();
+  readonly runner = new RemoteRunner();
+  readonly #page: PageState;
   #draft: Draft;
   #reading: Reading;
   #search = location.search;
@@ -42,16 +42,16 @@ export class Store extends EventTarget {
   #problem: Failure | undefined;
   #accelerator: string | undefined;
 
-  constructor(page: Session) {
+  constructor(page: PageState) {
     super();
     this.#page = page;
     this.#draft = fromQuery(location.search);
     this.#reading = read(this.#draft);
     this.#accelerator = new URLSearchParams(location.search).get("against") ?? undefined;
-    this.link.addEventListener("change", () => this.#changed());
+    this.connection.addEventListener("change", () => this.#changed());
     this.runner.addEventListener("change", () => this.#changed());
     addEventListener("popstate", () => this.sync());
-    addEventListener("pagehide", () => this.link.disconnect());
+    addEventListener("pagehide", () => this.connection.disconnect());
     this.#openOfAddress();
   }
 
@@ -61,10 +61,6 @@ export class Store extends EventTarget {
 
   get reading(): Reading {
     return this.#reading;
-  }
-
-  get wire(): Wire {
-    return this.link.state;
   }
 
   get shown(): Shown {
@@ -87,7 +83,7 @@ export class Store extends EventTarget {
   }
 
   /** The Lab's experiment, where the Lab has one that can be sent. */
-  get lab(): Experiment | undefined {
+  get lab(): RemoteExperiment | undefined {
     const { experiment } = this.#page.reading;
     if (experiment === undefined) return undefined;
     const taken = fromLab(experiment);
@@ -125,7 +121,7 @@ export class Store extends EventTarget {
   }
 
   /** Puts an experiment into the sentence. */
-  use(experiment: Experiment): void {
+  use(experiment: RemoteExperiment): void {
     this.#take(draftOf(experiment));
     this.#write();
   }
@@ -150,7 +146,7 @@ export class Store extends EventTarget {
    */
   async run(): Promise<void> {
     const { experiment } = this.#reading;
-    const { remote } = this.link;
+    const { remote } = this.connection;
     if (experiment === undefined || remote === undefined || this.runner.running) return;
     this.#show({ kind: "live" });
     await this.runner.run(experiment, remote);
@@ -240,11 +236,11 @@ export class Store extends EventTarget {
   }
 }
 
-const stores = new WeakMap<Session, Store>();
+const stores = new WeakMap<PageState, RemoteStore>();
 
 /** The store of the page. */
-export function storeOf(page: Session): Store {
-  const found = stores.get(page) ?? new Store(page);
+export function storeOf(page: PageState): RemoteStore {
+  const found = stores.get(page) ?? new RemoteStore(page);
   stores.set(page, found);
   return found;
 }

@@ -52,7 +52,7 @@ export function mergeInspector(stepper: Stepper, walk: Walk, offGrid: () => void
         : nothing}
       ${mergeFigure(story, N, dim)}
       ${convergence(walk, story, dim)}
-      ${wire(walk, story.hops, offGrid, stepper.session.running)}
+      ${wire(walk, story.hops, offGrid, stepper.page.running)}
     `
   }
   </section>`;

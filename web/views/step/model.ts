@@ -1,5 +1,5 @@
 /**
- * A run that halts, as arithmetic: its stages, where each rank stands, and what a token's partial results come to hop
+ * A run that halts, as arithmetic: its points, where each rank stands, and what a token's partial results come to hop
  * by hop.
  */
 import type { Halt, KeyRun, Made } from "../../engine/run.ts";
@@ -7,7 +7,7 @@ import type { ExactHop, ExactRow } from "../../lib/experiment/exact.ts";
 import type { Experiment } from "../../lib/experiment/experiment.ts";
 
 /** A place at which ranks halt. */
-export interface Stage {
+export interface HaltPoint {
   /** In the address: "0" is before the attention of hop 0. */
   readonly id: string;
   readonly name: string;
@@ -15,13 +15,13 @@ export interface Stage {
   readonly hop: number;
 }
 
-/** The stages of a rank, in order. */
-export function stagesOf({ N, variant }: Pick<Experiment, "N" | "variant">): Stage[] {
+/** The points of a rank, in order. */
+export function haltPointsOf({ N, variant }: Pick<Experiment, "N" | "variant">): HaltPoint[] {
   const hops = Array.from(
     { length: N },
-    (_, hop): Stage => ({ id: String(hop), name: `hop ${hop}`, next: "attend", hop }),
+    (_, hop): HaltPoint => ({ id: String(hop), name: `hop ${hop}`, next: "attend", hop }),
   );
-  const exchange: Stage[] = variant === "pass-q" && N > 1
+  const exchange: HaltPoint[] = variant === "pass-q" && N > 1
     ? [{ id: "all2all", name: "All2All", next: "all2all", hop: N - 1 }, {
       id: "merge",
       name: "merge",
@@ -35,20 +35,20 @@ export function stagesOf({ N, variant }: Pick<Experiment, "N" | "variant">): Sta
 /** A run that halts or halted. */
 export interface Walk {
   readonly experiment: Experiment;
-  readonly stages: readonly Stage[];
-  /** What rank k told at stage i: `log[k][i]`. */
+  readonly points: readonly HaltPoint[];
+  /** What rank k told at point i: `log[k][i]`. */
   readonly log: readonly Halt[][];
-  /** How many stages each rank has been let go from. */
+  /** How many points each rank has been let go from. */
   readonly left: number[];
   /** The rows of Q whose partials travel; undefined: all. */
   readonly watch: readonly number[] | undefined;
 }
 
-/** Where a rank stands: halted at its last stage, on its way to the next one, at its end, or not heard of. */
-export function standing({ log, left, stages }: Walk, rank: number): "halted" | "going" | "end" | "unheard" {
+/** Where a rank stands: halted at its last point, on its way to the next one, at its end, or not heard of. */
+export function standing({ log, left, points }: Walk, rank: number): "halted" | "going" | "end" | "unheard" {
   const reached = log[rank].length;
   if (reached === 0) return "unheard";
-  if (reached === stages.length) return "end";
+  if (reached === points.length) return "end";
   return left[rank] < reached ? "halted" : "going";
 }
 
@@ -59,11 +59,11 @@ export function standing({ log, left, stages }: Walk, rank: number): "halted" | 
 export function waitsFor(walk: Walk, rank: number): number | undefined {
   const { log, experiment: { N } } = walk;
   if (standing(walk, rank) !== "going") return undefined;
-  const stage = walk.stages[log[rank].length - 1];
+  const point = walk.points[log[rank].length - 1];
   const before = (rank + N - 1) % N;
-  if (stage.next === "attend" && stage.hop < N - 1) return log[before].length <= stage.hop ? before : undefined;
+  if (point.next === "attend" && point.hop < N - 1) return log[before].length <= point.hop ? before : undefined;
   // A parcel leaves when its sender has leave for the All2All.
-  const late = stage.next === "all2all" ? log.findIndex((_, s) => s !== rank && walk.left[s] < N + 1) : -1;
+  const late = point.next === "all2all" ? log.findIndex((_, s) => s !== rank && walk.left[s] < N + 1) : -1;
   return late < 0 ? undefined : late;
 }
 
@@ -234,7 +234,7 @@ export function mergeStory(
       error: { all: off(partial, truth), wire: off(sent, truth), rest: off(partial, sent) },
     };
   });
-  const final = rowOf(log[home][walk.stages.length - 1]?.made, row, head, experiment);
+  const final = rowOf(log[home][walk.points.length - 1]?.made, row, head, experiment);
   return { home, hops, final, exact: last };
 }
 

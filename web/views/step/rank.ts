@@ -11,15 +11,15 @@ const ROWS = 5;
 /** Dimensions that excerpts show. */
 export const DIMS = 3;
 
-/** The inspector of the rank and stage that are looked at. */
+/** The inspector of the rank and point that are looked at. */
 export function rankInspector(stepper: Stepper, walk: Walk, live: boolean): TemplateResult {
-  const { rank, stage } = stepper.selection;
+  const { rank, point } = stepper.selection;
   const { N } = walk.experiment;
-  const halt = walk.log[rank][stage];
-  const name = walk.stages[stage].name;
+  const halt = walk.log[rank][point];
+  const name = walk.points[point].name;
   return html`<section class="rank" aria-labelledby="rank">
     <h2 id="rank" class="title">${disc(rank, N)} Rank ${rank}, ${name} <small>${
-    position(walk, rank, stage, live)
+    position(walk, rank, point, live)
   }</small></h2>
     ${
     halt === undefined
@@ -56,17 +56,17 @@ export function rankInspector(stepper: Stepper, walk: Walk, live: boolean): Temp
   </section>`;
 }
 
-function position(walk: Walk, rank: number, stage: number, live: boolean): string {
+function position(walk: Walk, rank: number, point: number, live: boolean): string {
   const reached = walk.log[rank].length - 1;
-  const { next } = walk.stages[stage];
-  if (stage > reached) return "ahead";
+  const { next } = walk.points[point];
+  if (point > reached) return "ahead";
   if (next === "end") return "has its result";
   const before = next === "attend"
     ? "before its attention"
     : next === "merge"
     ? "before it merges"
     : "before its parcels leave";
-  if (stage < reached) return `as it halted ${before}`;
+  if (point < reached) return `as it halted ${before}`;
   if (!live) return `was here, ${before}, when the run ended`;
   if (standing(walk, rank) === "halted") return `halted ${before}`;
   const wait = waitsFor(walk, rank);

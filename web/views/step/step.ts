@@ -7,7 +7,7 @@ import { follow, oncePerFrame } from "../../lib/elements/follow.ts";
 import { shared } from "../../lib/elements/style.ts";
 import type { Experiment } from "../../lib/experiment/experiment.ts";
 import { formatBytes, formatCount } from "../../lib/format/format.ts";
-import type { Session } from "../../lib/experiment/page-state.ts";
+import type { PageState } from "../../lib/experiment/page-state.ts";
 import { failed, progress } from "../../lib/experiment/states.ts";
 import { verdict } from "../../lib/experiment/result.ts";
 import { labStyle } from "../../lib/elements/view-style.ts";
@@ -18,11 +18,11 @@ import { controls, rankTable } from "./ranks.ts";
 import { type Stepper, stepperOf } from "./stepper.ts";
 import { stepStyle } from "./style.ts";
 
-/** `<ringside-step .session>`. While it is on the page, Run makes the ranks halt. */
+/** `<ringside-step .page>`. While it is on the page, Run makes the ranks halt. */
 export class RingsideStep extends LitElement {
-  static override properties = { session: { attribute: false } };
+  static override properties = { page: { attribute: false } };
 
-  declare session: Session;
+  declare page: PageState;
   #stepper: Stepper | undefined;
   /** Halts come faster than a screen shows them: one update a frame. */
   #update = oncePerFrame(this);
@@ -33,9 +33,9 @@ export class RingsideStep extends LitElement {
   }
 
   #open(): void {
-    this.#stepper = stepperOf(this.session);
-    this.session.halting = this.#stepper;
-    this.session.aside = this.#stepper.address;
+    this.#stepper = stepperOf(this.page);
+    this.page.halting = this.#stepper;
+    this.page.aside = this.#stepper.address;
   }
 
   override connectedCallback(): void {
@@ -45,8 +45,8 @@ export class RingsideStep extends LitElement {
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    this.session.halting = undefined;
-    this.session.aside = {};
+    this.page.halting = undefined;
+    this.page.aside = {};
   }
 
   /** An update that was asked for before the view left the page comes after it, and must not make runs halt. */
@@ -59,19 +59,19 @@ export class RingsideStep extends LitElement {
   }
 
   #offGrid(): void {
-    this.session.edit("grid", "off");
-    void this.session.run();
+    this.page.edit("grid", "off");
+    void this.page.run();
   }
 
   protected override render(): TemplateResult {
     const stepper = this.#stepper!;
-    const { session } = this;
-    const { state, running, backend, stale, reading } = session;
+    const { page } = this;
+    const { state, running, backend, stale, reading } = page;
     const walk = stepper.current ? stepper.walk : undefined;
     const heard = walk !== undefined && walk.log.some((own) => own.length > 0);
     const { live } = stepper;
     return html`
-      ${state.phase === "failed" && state.halted ? failed(state, () => void session.run()) : nothing}
+      ${state.phase === "failed" && state.halted ? failed(state, () => void page.run()) : nothing}
       ${state.phase === "cancelled" && state.halted
         ? html`
           <section class="card" aria-labelledby="cancelled">
@@ -150,10 +150,10 @@ export class RingsideStep extends LitElement {
 
   /** What a screen reader hears: once all ranks have halted or ended, where. */
   #news(walk: Walk): string {
-    const all = walk.log.map((own, rank) => ({ how: standing(walk, rank), stage: walk.stages[own.length - 1]?.name }));
+    const all = walk.log.map((own, rank) => ({ how: standing(walk, rank), point: walk.points[own.length - 1]?.name }));
     if (all.some(({ how }) => how === "going" || how === "unheard")) return "";
     const halted = all.filter(({ how }) => how === "halted");
-    const places = new Set(halted.map(({ stage }) => stage));
+    const places = new Set(halted.map(({ point }) => point));
     return halted.length === 0
       ? "All ranks have their results."
       : places.size === 1

@@ -6,15 +6,15 @@ import { follow } from "../../../lib/elements/follow.ts";
 import { shared } from "../../../lib/elements/style.ts";
 import "../../../lib/elements/scroll.ts";
 import { formatBytes, formatCount } from "../../../lib/format/format.ts";
-import type { Session } from "../../../lib/experiment/page-state.ts";
+import type { PageState } from "../../../lib/experiment/page-state.ts";
 import { fileOf, type Letter, letters, type OwnData, sayFiles } from "../../../lib/own/data.ts";
 import type { Intake, Pending } from "../../../lib/own/intake.ts";
 
-/** `<ringside-own .session>`: while it is on the page, files may be dropped anywhere on it. */
+/** `<ringside-own .page>`: while it is on the page, files may be dropped anywhere on it. */
 export class RingsideOwn extends LitElement {
-  static override properties = { session: { attribute: false }, _over: { state: true } };
+  static override properties = { page: { attribute: false }, _over: { state: true } };
 
-  declare session: Session;
+  declare page: PageState;
   /** True while files are dragged over the page. */
   declare _over: boolean;
   #news = "";
@@ -22,8 +22,8 @@ export class RingsideOwn extends LitElement {
 
   constructor() {
     super();
-    follow(this, () => this.session?.own, ["change"]);
-    takeDroppedFiles(this, (over) => (this._over = over), (files) => this.session.own.take(files));
+    follow(this, () => this.page?.own, ["change"]);
+    takeDroppedFiles(this, (over) => (this._over = over), (files) => this.page.own.take(files));
   }
 
   #chosen(event: Event): void {
@@ -31,7 +31,7 @@ export class RingsideOwn extends LitElement {
     const files = [...(input.files ?? [])];
     // The same file may be chosen again, after it was mended.
     input.value = "";
-    this.session.own.take(files);
+    this.page.own.take(files);
   }
 
   /** A button that goes away with what it did leaves the focus to the files' button. */
@@ -100,7 +100,7 @@ export class RingsideOwn extends LitElement {
         </select></li>`
         )}</ul>
         <p><button class="button" @click=${() =>
-          this.#leave(() => this.session.own.forget())}>Forget ${pending.length === 1
+          this.#leave(() => this.page.own.forget())}>Forget ${pending.length === 1
           ? "this file"
           : "these files"}</button></p>
       </div>
@@ -109,11 +109,11 @@ export class RingsideOwn extends LitElement {
 
   #assign(file: File, { id, value }: HTMLSelectElement): void {
     this.#focus = `#${id}`;
-    this.session.own.assign(file, value as Letter);
+    this.page.own.assign(file, value as Letter);
   }
 
   protected override render(): TemplateResult {
-    const { own } = this.session;
+    const { own } = this.page;
     const { data, pending, reading, problem } = own;
     return html`<section class=${
       data !== undefined || pending.length > 0 || problem !== undefined || reading !== undefined ? "box" : ""
@@ -125,7 +125,7 @@ export class RingsideOwn extends LitElement {
       data === undefined
         ? nothing
         : html`<button class="button" @click=${() =>
-          this.#leave(() => this.session.seeded())}>Use seeded inputs again</button>`
+          this.#leave(() => this.page.seeded())}>Use seeded inputs again</button>`
     }
         <p id="hint" class="quiet">${
       data === undefined
@@ -167,7 +167,7 @@ export class RingsideOwn extends LitElement {
   }
 
   protected override willUpdate(): void {
-    const news = newsOf(this.session.own);
+    const news = newsOf(this.page.own);
     // The first thing that it says is not news.
     if (this.hasUpdated || news !== "Seeded inputs.") this.#news = news;
   }

@@ -5,7 +5,7 @@ import "../../lib/elements/scroll.ts";
 import { formatTime } from "../../lib/format/format.ts";
 import { sayRate, sayVariant } from "../planner/words.ts";
 import { apart, sayApart } from "./apart.ts";
-import type { Comparison, Figure } from "./compare.ts";
+import type { Comparison, Figure } from "./terms.ts";
 import type { Variant } from "../../engine/run.ts";
 
 /** What the tables need to know besides their figures. */

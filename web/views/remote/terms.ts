@@ -16,7 +16,7 @@ import {
 } from "../../engine/plan.ts";
 import type { Span, Variant } from "../../engine/run.ts";
 import { formatCount } from "../../lib/format/format.ts";
-import type { Experiment } from "./model.ts";
+import type { RemoteExperiment } from "./model.ts";
 import type { LayerReport, LayerTerm } from "./layer-report.ts";
 import { SMALL_MODEL, TP } from "./params.ts";
 
@@ -66,7 +66,7 @@ export function nearest(
  */
 export function clusterOf(
   accelerator: string,
-  { link }: Pick<Experiment, "link">,
+  { link }: Pick<RemoteExperiment, "link">,
 ): { readonly cluster: Cluster; readonly say: string } {
   const known = CLUSTERS.find((c) => c.accelerator.name === accelerator)!;
   if (link === null) return { cluster: known, say: `${accelerator} over ${known.fabric.label}` };
@@ -85,7 +85,9 @@ export function clusterOf(
 /**
  * A model whose share on one GPU of a group of eight has the experiment's heads; Llama 3 405B itself where it is that.
  */
-export function modelOf({ work, model, H, Hkv, D }: Pick<Experiment, "work" | "model" | "H" | "Hkv" | "D">): Model {
+export function modelOf(
+  { work, model, H, Hkv, D }: Pick<RemoteExperiment, "work" | "model" | "H" | "Hkv" | "D">,
+): Model {
   const big = findModel("llama3-405b");
   if (work === "layer") return model === "llama3-405b" ? big : SMALL_MODEL;
   return H === 16 && Hkv === 1 && D === 128
@@ -95,7 +97,7 @@ export function modelOf({ work, model, H, Hkv, D }: Pick<Experiment, "work" | "m
 
 /** What the planner says of an experiment, or why it says nothing. */
 export async function planOf(
-  experiment: Experiment,
+  experiment: RemoteExperiment,
   variant: Variant,
   accelerator: string,
 ): Promise<{ readonly plan?: Plan; readonly on: string; readonly notes: readonly string[] }> {
@@ -193,7 +195,7 @@ const endings: readonly (readonly [RingTerm, string])[] = [["call", ".attn"], ["
 ]];
 
 /** The paper's cells for an experiment's attention, by term: Table 5, and the kernel alone. */
-export function printedRing(experiment: Experiment, variant: Variant): Partial<Record<RingTerm, Printed>> {
+export function printedRing(experiment: RemoteExperiment, variant: Variant): Partial<Record<RingTerm, Printed>> {
   const { work, T, P, N, H, Hkv, D, causal } = experiment;
   if (work !== "attend" || H !== 16 || Hkv !== 1 || D !== 128 || !causal) return {};
   const out: Partial<Record<RingTerm, Printed>> = {};
@@ -217,7 +219,7 @@ function printed({ paper, unit, table, label }: Cell): Printed {
  * The paper's TTFT for a layer's step, where it prints one: of several the first, tables before the headline. Table 4's
  * row without cached tokens ran against a persistent cache, as no run here does.
  */
-export function printedTtft({ work, model, T, P, N }: Experiment, variant: Variant): Printed | undefined {
+export function printedTtft({ work, model, T, P, N }: RemoteExperiment, variant: Variant): Printed | undefined {
   if (work !== "layer" || model !== "llama3-405b") return undefined;
   const found = CELLS.find(({ group, asks: [ask], asks, excluded }) =>
     group === "ttft" && excluded === undefined && asks.length === 1 && ask.tp === 8 && (ask.cp ?? 1) === N &&
@@ -229,7 +231,7 @@ export function printedTtft({ work, model, T, P, N }: Experiment, variant: Varia
 
 /** Measured beside planned beside printed, for one variant's attention. */
 export async function compareAttention(
-  experiment: Experiment,
+  experiment: RemoteExperiment,
   variant: Variant,
   spans: readonly Span[],
   accelerator: string,
@@ -268,7 +270,7 @@ const layerLabels: Readonly<Record<LayerTerm, string>> = {
 
 /** Measured beside planned beside printed, for one variant's layer and the TTFT of its model. */
 export async function compareLayer(
-  experiment: Experiment,
+  experiment: RemoteExperiment,
   variant: Variant,
   { terms, seconds, ttft, notes: said }: LayerReport,
   accelerator: string,

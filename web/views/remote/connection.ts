@@ -6,7 +6,7 @@ import { type Facts, type Limits, loadClient, type Remote } from "../../engine/r
 import { connectionFailure, type Failure, lostFailure } from "./failure.ts";
 
 /** Where the connection stands. */
-export type Link =
+export type ConnectionState =
   | { readonly phase: "idle" }
   | { readonly phase: "connecting" }
   | {
@@ -27,8 +27,8 @@ const DEFAULT = "ws://127.0.0.1:8787";
  * Fires "change" with each change of it. The token is in memory, and in the tab's session storage only while `keep` is
  * ticked.
  */
-export class Linking extends EventTarget {
-  #state: Link = { phase: "idle" };
+export class Connection extends EventTarget {
+  #state: ConnectionState = { phase: "idle" };
   #address = DEFAULT;
   #token = "";
   #keep = false;
@@ -41,7 +41,7 @@ export class Linking extends EventTarget {
     if (token !== null) [this.#address, this.#token, this.#keep] = [stored(ADDRESS) ?? DEFAULT, token, true];
   }
 
-  get state(): Link {
+  get state(): ConnectionState {
     return this.#state;
   }
 
@@ -137,7 +137,7 @@ export class Linking extends EventTarget {
     if (this.#state.phase !== "idle") this.#set({ phase: "idle" });
   }
 
-  #set(state: Link): void {
+  #set(state: ConnectionState): void {
     this.#state = state;
     this.dispatchEvent(new Event("change"));
   }
