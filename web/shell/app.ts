@@ -1,7 +1,7 @@
 /** The shell: rail on the left, the experiment on top, the view's stage in the middle, the timeline at the bottom. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { until } from "lit/directives/until.js";
-import { choices } from "../lib/experiment/experiment.ts";
+import { sayVariant } from "../lib/format/variant.ts";
 import { experimentSentence } from "../lib/experiment/sentence.ts";
 import { formatBytes, formatError } from "../lib/format/format.ts";
 import { PageState } from "../lib/experiment/page-state.ts";
@@ -93,7 +93,7 @@ export class RingsideApp extends LitElement {
       [...reports].sort((a, b) => a.variant.localeCompare(b.variant)).map(({ variant, spans }) =>
         html`
           <ringside-timeline .heading=${`Timeline of ${
-            choices.variant[variant]
+            sayVariant(variant)
           }`} .spans=${spans} .ranks=${ranks} .end=${end}
             .selection=${selection}></ringside-timeline>
         `
@@ -106,7 +106,7 @@ export class RingsideApp extends LitElement {
     const { state, other, compare } = this.#page;
     const { phase, check, failure, experiment, result } = state;
     if (compare && phase === "done" && other.phase !== "empty") {
-      const name = choices.variant[other.experiment!.variant];
+      const name = sayVariant(other.experiment!.variant);
       if (other.phase === "failed") return `${name} failed: ${other.failure?.message}`;
       return other.phase === "done"
         ? `Both variants have run; ${name} ${other.check?.passed ? "passed" : "failed the check"}.`

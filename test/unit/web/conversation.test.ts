@@ -3,21 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import {
-  continues,
-  type Conversation,
-  defaults,
-  draftOf,
-  fromQuery,
-  lengthsOf,
-  presets,
-  read,
-  rowsOfTurn,
-  stepsOf,
-  toQuery,
-  turnsOf,
-  turnsText,
-} from "../../../web/views/conversation/model.ts";
+import { continues, lengthsOf, rowsOfTurn, stepsOf } from "../../../web/views/conversation/steps.ts";
+import { type Conversation, defaults, toQuery, turnsText } from "../../../web/lib/address/conversation.ts";
+import { draftOf, fromQuery, presets, read, turnsOf } from "../../../web/views/conversation/model.ts";
 
 const conversations: fc.Arbitrary<Conversation> = fc.record({
   seed: fc.integer({ min: 0, max: 2 ** 32 - 1 }),

@@ -1,5 +1,6 @@
 /** The Lab before, during and after a run that came to nothing. */
 import { html, nothing, type TemplateResult } from "lit";
+import { sayVariant } from "../format/variant.ts";
 import type { Backend } from "../../engine/run.ts";
 import { type Experiment, sizeOf } from "./experiment.ts";
 import { formatBytes, formatCount, formatFlops, formatShare } from "../format/format.ts";
@@ -62,7 +63,7 @@ const saying: Readonly<Record<RunStep, (experiment: Experiment, own: OwnData | u
   ) => (own === undefined ? `Make Q, K and V from seed ${seed}` : `Read Q, K and V from ${sayFiles(own.files)}`),
   starting: ({ N }) => `Start ${N} ${N === 1 ? "rank" : "ranks"}`,
   compiling: () => "Compile the kernels",
-  attending: ({ N, variant }) => `Ring ${variant === "pass-q" ? "pass-Q" : "pass-KV"}: ${N} × ${N} hops`,
+  attending: ({ N, variant }) => `Ring ${sayVariant(variant)}: ${N} × ${N} hops`,
   checking: () => "Check O and LSE against float64",
 };
 

@@ -61,3 +61,8 @@ export function formatRate(bytesPerSecond: number): string {
 export function formatSeconds(seconds: number): string {
   return seconds === 0 ? "0 µs" : exact(seconds, [[1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"]]);
 }
+
+/** A rate of computation, three digits: "496 TFLOP/s". */
+export function formatFlopRate(flopsPerSecond: number): string {
+  return `${formatFlops(flopsPerSecond)}/s`;
+}

@@ -1,5 +1,6 @@
 /** The ring: ranks as they computed and chunks as they moved, at the moment of the selection. */
 import { css, html, LitElement, nothing, svg, type TemplateResult } from "lit";
+import { sayVariant } from "../format/variant.ts";
 import { follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
 import { fillOf, hatchings } from "../elements/swatch.ts";
@@ -262,7 +263,7 @@ export function sayDoing({ rank, kind, owner, hop, share }: Doing, variant: Vari
 
 function sayAll(doing: readonly Doing[], chunks: readonly Place[], parcels: number, variant: Variant): string {
   const flying = chunks.filter(({ share }) => share > 0 && share < 1).length;
-  return `Ring of ${doing.length} ranks, ${variant === "pass-q" ? "pass-Q" : "pass-KV"}: ${
+  return `Ring of ${doing.length} ranks, ${sayVariant(variant)}: ${
     doing.map((one) => `rank ${one.rank} ${sayDoing(one, variant)}`).join("; ")
   }. ${flying} chunks and ${parcels} parcels are under way.`;
 }

@@ -3,6 +3,7 @@
  * variant or both.
  */
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
+import { sayVariant } from "../format/variant.ts";
 import { follow } from "../elements/follow.ts";
 import { savePicture, svgText } from "../elements/picture.ts";
 import { shared } from "../elements/style.ts";
@@ -34,8 +35,6 @@ interface Shown {
   /** FLOPs a query-key pair. */
   readonly flops: number;
 }
-
-const names = { "pass-kv": "pass-KV", "pass-q": "pass-Q" } as const;
 
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -185,7 +184,7 @@ export class RingsideStage extends LitElement {
     const { N, T, P, H, Hkv, D } = experiment!;
     const variants = this.page.other.result !== undefined && this.page.compare
       ? "pass-KV and pass-Q"
-      : names[experiment!.variant];
+      : sayVariant(experiment!.variant);
     const lines = [
       `Ringside: ${variants}, N ${N}, T ${T}, P ${P}, H ${H}/${Hkv}, D ${D}; ${result!.report.adapter.name}; at ${
         formatTime(this.#player!.time)
@@ -215,14 +214,14 @@ export class RingsideStage extends LitElement {
     const most = Math.max(1, ...[main, other].flatMap((one) => one?.links.map(({ bytes }) => bytes) ?? []));
     return html`<section aria-labelledby="stage" @keydown=${this.#key}>
       <header>
-        <h2 id="stage">${compare ? "pass-KV beside pass-Q" : names[main.report.variant]}</h2>
+        <h2 id="stage">${compare ? "pass-KV beside pass-Q" : sayVariant(main.report.variant)}</h2>
         ${compare ? nothing : html`<p class="checked ${old}">${sayCheck(page.state)}</p>`}
         <ringside-transport .player=${this.#player} .selection=${page.selection} .motion=${main.motion} @step=${(
       event: CustomEvent<1 | -1>,
     ) => this.#step(event.detail)} @moved=${this.#moved}></ringside-transport>
         <div class="tools">
           <button class="button" aria-pressed=${String(compare)} @click=${() =>
-      void page.comparing(!compare)}>Compare ${names["pass-kv"]} and ${names["pass-q"]}</button>
+      void page.comparing(!compare)}>Compare ${sayVariant("pass-kv")} and ${sayVariant("pass-q")}</button>
           <button class="button" @click=${() => this.#picture("svg")} aria-label="Stage as SVG">SVG</button>
           <button class="button" @click=${() => this.#picture("png")} aria-label="Stage as PNG">PNG</button>
         </div>
@@ -232,7 +231,7 @@ export class RingsideStage extends LitElement {
       compare
         ? html`
           <div class="pair">${pair.map((one, i) =>
-            html`<div class="pane"><div class="name"><h3>${names[i === 0 ? "pass-kv" : "pass-q"]}</h3>${
+            html`<div class="pane"><div class="name"><h3>${sayVariant(i === 0 ? "pass-kv" : "pass-q")}</h3>${
               one === undefined ? nothing : html`<p class="checked ${old}">${sayCheck(one.state)}</p>`
             }</div>${one === undefined ? this.#pending() : this.#ring(one)}</div>`
           )}</div>
@@ -252,7 +251,7 @@ export class RingsideStage extends LitElement {
             hopByHop(
               one.motion,
               one.report.variant,
-              compare ? `, ${names[one.report.variant]}` : "",
+              compare ? `, ${sayVariant(one.report.variant)}` : "",
               page.selection,
               (hop) => this.#go(hop),
             )
@@ -277,7 +276,7 @@ export class RingsideStage extends LitElement {
 
   #facts({ report, motion, mask, naive, links, work, flops }: Shown, most: number): TemplateResult {
     const { selection } = this.page;
-    const name = names[report.variant];
+    const name = sayVariant(report.variant);
     const of = this.page.compare ? `, ${name}` : "";
     return html`
       <div class="masks">

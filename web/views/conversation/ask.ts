@@ -5,7 +5,8 @@
 import { askWorker } from "../../lib/ask-worker.ts";
 import type { Check } from "../../lib/experiment/judge.ts";
 import type { CheckInput } from "../../engine/run.ts";
-import type { Rows, Settings } from "./model.ts";
+import type { Rows } from "./steps.ts";
+import type { Settings } from "../../lib/address/conversation.ts";
 
 /** q `[rows, H, D]`, k and v `[rows, Hkv, D]` of one sequence in a turn. */
 export interface TurnRows extends Rows {

@@ -3,14 +3,15 @@
  * and times.
  */
 import { html, nothing, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import { disc } from "../../lib/elements/disc.ts";
 import { formatBytes, formatCount, formatShare, formatTime } from "../../lib/format/format.ts";
 import { rankColour } from "../../lib/format/palette.ts";
 import { rankTable, timeTable } from "../../lib/experiment/result.ts";
-import { type Conversation, letter } from "./model.ts";
+import type { Conversation } from "../../lib/address/conversation.ts";
+import { letter } from "./model.ts";
 import { type ConversationStore, turnName } from "./store.ts";
 import type { Done } from "./talk.ts";
-import { sayVariant } from "./turns.ts";
 
 /** All of it. */
 export function inspector(store: ConversationStore, conversation: Conversation): TemplateResult | typeof nothing {

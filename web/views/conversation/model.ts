@@ -2,11 +2,11 @@
  * A conversation as the page knows it: its turns and settings as typed, their check, their form in the address, and the
  * steps that they come to.
  */
+import { type Conversation, defaults, type Kill, type Part, type Prefills } from "../../lib/address/conversation.ts";
 import {
   defaults as labDefaults,
   type Draft as LabDraft,
   draftOf as labDraft,
-  type Experiment,
   type Field as LabField,
   fromQuery as labFromQuery,
   names as labNames,
@@ -15,43 +15,6 @@ import {
 } from "../../lib/experiment/experiment.ts";
 import { formatCount } from "../../lib/format/format.ts";
 import { parseCount } from "../../lib/format/quantity.ts";
-
-/** How prefills go round. Decode is always pass-Q. */
-export type Prefills = "auto" | "pass-kv" | "pass-q";
-
-/** What one sequence does in a turn: a prompt that is prefilled, then a reply decoded token by token. */
-export interface Part {
-  /** Tokens. */
-  readonly prompt: number;
-  /** Tokens, each a decode step. */
-  readonly reply: number;
-}
-
-/** One part a sequence. */
-export type Turn = readonly Part[];
-
-/** A rank that dies on purpose. */
-export interface Kill {
-  readonly rank: number;
-  /** From 0. */
-  readonly turn: number;
-  /** In the turn's prefill, or in the first step of its reply. */
-  readonly mode: "prefill" | "decode";
-  readonly hop: number;
-}
-
-/** The settings that the Lab has too, and that are one with the Lab's in the address. */
-export type Settings = Pick<Experiment, "seed" | "H" | "Hkv" | "D" | "N" | "wire" | "link" | "backend">;
-
-/** A conversation that can run. */
-export interface Conversation extends Settings {
-  readonly sequences: number;
-  readonly turns: readonly Turn[];
-  readonly prefills: Prefills;
-  /** Tokens that each rank's cache must hold. */
-  readonly capacity: number;
-  readonly kill: Kill | null;
-}
 
 const shared = [
   "N",
@@ -124,26 +87,6 @@ const MAX_ELEMENTS = 2 ** 26;
 
 /** The name of a sequence on the page. */
 export const letter = (sequence: number): string => String.fromCharCode(65 + sequence);
-
-/** What the view opens with. */
-export const defaults: Conversation = {
-  seed: labDefaults.seed,
-  H: labDefaults.H,
-  Hkv: labDefaults.Hkv,
-  D: labDefaults.D,
-  N: labDefaults.N,
-  wire: labDefaults.wire,
-  link: labDefaults.link,
-  backend: labDefaults.backend,
-  sequences: 1,
-  turns: [[{ prompt: 1024, reply: 4 }], [{ prompt: 32, reply: 4 }], [{ prompt: 24, reply: 4 }], [{
-    prompt: 48,
-    reply: 4,
-  }]],
-  prefills: "auto",
-  capacity: 1024,
-  kill: null,
-};
 
 /** The fields as they are written for a conversation. */
 export function draftOf(c: Conversation): ConversationDraft {
@@ -281,13 +224,6 @@ export function place(turn: number, sequence: number, what: "prompt" | "reply"):
 }
 
 /**
- * Turns as the address writes them: `1024.4_96.4,32.4_0.0` is prompt.reply, `_` between sequences, `,` between turns.
- */
-export function turnsText(turns: readonly Turn[]): string {
-  return turns.map((turn) => turn.map(({ prompt, reply }) => `${prompt}.${reply}`).join("_")).join(",");
-}
-
-/**
  * Turns of that form, as drafts of `sequences` parts each; a part that is not there is empty. What cannot be read stays
  * in its field.
  */
@@ -300,20 +236,6 @@ export function turnsOf(text: string): PartDraft[][] {
   );
   const sequences = Math.max(1, ...turns.map((turn) => turn.length));
   return turns.map((turn) => Array.from({ length: sequences }, (_, s) => turn[s] ?? { prompt: "0", reply: "0" }));
-}
-
-/** A conversation written into an address, which keeps what else is there. */
-export function toQuery(c: Conversation, kept = ""): string {
-  const query = new URLSearchParams(kept);
-  const { kill, link } = c;
-  for (const key of ["seed", "H", "Hkv", "D", "N", "wire", "backend"] as const) query.set(key, String(c[key]));
-  query.set("link", link === null ? "off" : `${link.bandwidth},${link.latency}`);
-  query.set("turns", turnsText(c.turns));
-  query.set("prefills", c.prefills);
-  query.set("capacity", String(c.capacity));
-  if (kill === null) query.delete("kill");
-  else query.set("kill", `${kill.rank},${kill.turn + 1},${kill.mode},${kill.hop}`);
-  return query.toString().replaceAll("%2C", ",");
 }
 
 /** The draft that an address asks for; what it leaves out is as in `otherwise`. */
@@ -355,70 +277,4 @@ export function tidied({ fields, turns }: ConversationDraft): ConversationDraft 
       turn.map(({ prompt, reply }) => ({ prompt: tidyCount(prompt.trim()), reply: tidyCount(reply.trim()) }))
     ),
   };
-}
-
-/** Rows of one sequence in a step: rows `from .. from + rows` of it. */
-export interface Rows {
-  readonly sequence: number;
-  readonly from: number;
-  readonly rows: number;
-}
-
-/** One step of the session. */
-export interface SessionStep {
-  readonly turn: number;
-  /** From 0 within the turn. */
-  readonly index: number;
-  readonly mode: "prefill" | "decode";
-  readonly rows: readonly Rows[];
-}
-
-/**
- * The steps of all turns: one fused prefill of the prompts, then one decode step for each token of the longest reply.
- */
-export function stepsOf({ turns, sequences }: Pick<Conversation, "turns" | "sequences">): SessionStep[] {
-  const held = new Array<number>(sequences).fill(0);
-  return turns.flatMap((parts, turn) => {
-    const steps: SessionStep[] = [];
-    const add = (mode: SessionStep["mode"], count: (part: Part) => number) => {
-      const rows = parts.flatMap((
-        part,
-        sequence,
-      ): Rows[] => (count(part) === 0 ? [] : [{ sequence, from: held[sequence], rows: count(part) }]));
-      for (const { sequence, rows: n } of rows) held[sequence] += n;
-      if (rows.length > 0) steps.push({ turn, index: steps.length, mode, rows });
-    };
-    add("prefill", (part) => part.prompt);
-    for (let j = 0, longest = Math.max(...parts.map((part) => part.reply)); j < longest; j++) {
-      add("decode", (part) => (part.reply > j ? 1 : 0));
-    }
-    return steps;
-  });
-}
-
-/** All rows that a turn appends to each sequence. */
-export function rowsOfTurn(c: Pick<Conversation, "turns">, turn: number): Rows[] {
-  return c.turns[turn].flatMap(({ prompt, reply }, sequence): Rows[] => {
-    const from = c.turns.slice(0, turn).reduce((sum, parts) => sum + parts[sequence].prompt + parts[sequence].reply, 0);
-    return prompt + reply === 0 ? [] : [{ sequence, from, rows: prompt + reply }];
-  });
-}
-
-/** Tokens of each sequence when all turns are done. */
-export function lengthsOf({ turns, sequences }: Pick<Conversation, "turns" | "sequences">): number[] {
-  return Array.from(
-    { length: sequences },
-    (_, s) => turns.reduce((sum, parts) => sum + parts[s].prompt + parts[s].reply, 0),
-  );
-}
-
-/**
- * True where `next` goes on from what has run: `turns` turns begun under the same settings. How prefills go round and
- * who dies may change on the way.
- */
-export function continues(ran: Conversation, next: Conversation, turns: number): boolean {
-  const settings = ({ seed, H, Hkv, D, N, wire, link, backend, sequences, capacity }: Conversation) =>
-    JSON.stringify([seed, H, Hkv, D, N, wire, link, backend, sequences, capacity]);
-  return settings(ran) === settings(next) && next.turns.length >= turns &&
-    turnsText(ran.turns.slice(0, turns)) === turnsText(next.turns.slice(0, turns));
 }

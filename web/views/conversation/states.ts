@@ -2,7 +2,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { formatBytes, formatCount, formatError } from "../../lib/format/format.ts";
 import { sayShare, sayWorst } from "../../lib/experiment/bounds.ts";
-import { lengthsOf, stepsOf } from "./model.ts";
+import { lengthsOf, stepsOf } from "./steps.ts";
 import type { ConversationStore } from "./store.ts";
 import { overall, type TalkState } from "./talk.ts";
 

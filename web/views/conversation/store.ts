@@ -14,9 +14,9 @@ import {
   read,
   type Reading,
   tidied,
-  toQuery,
   turnsOf,
 } from "./model.ts";
+import { toQuery } from "../../lib/address/conversation.ts";
 import { type Done, Talk } from "./talk.ts";
 
 /**

@@ -17,7 +17,8 @@ import { CHECK_BUDGET } from "../../lib/experiment/rows.ts";
 import { keptKernels } from "../../lib/kept-kernels.ts";
 import { startCluster } from "../../lib/start-cluster.ts";
 import { checkTurn, makeRows, type TurnOutput, type TurnRows } from "./ask.ts";
-import { continues, type Conversation, lengthsOf, rowsOfTurn, type SessionStep, stepsOf } from "./model.ts";
+import { continues, lengthsOf, rowsOfTurn, type SessionStep, stepsOf } from "./steps.ts";
+import type { Conversation } from "../../lib/address/conversation.ts";
 
 /** What is under way, or how it ended. `paused`: some turns are left. */
 export type Phase =

@@ -2,9 +2,12 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import "../../lib/elements/scroll.ts";
+import { sayVariant } from "../../lib/format/variant.ts";
 import type { Check } from "../../lib/experiment/judge.ts";
 import { formatBytes, formatCount, formatError, formatShare, formatTime } from "../../lib/format/format.ts";
-import { letter, type PartDraft, place, presets, type SessionStep, stepsOf, turnsText } from "./model.ts";
+import { letter, type PartDraft, place, presets } from "./model.ts";
+import { type SessionStep, stepsOf } from "./steps.ts";
+import { turnsText } from "../../lib/address/conversation.ts";
 import { type ConversationStore, turnName } from "./store.ts";
 import type { Done, Incident } from "./talk.ts";
 
@@ -168,9 +171,6 @@ const sent = ({ report }: Done) => sum(report.perRank.map((rank) => rank.bytesSe
 const messages = ({ report }: Done) => sum(report.perRank.map((rank) => rank.messages));
 const fresh = ({ report }: Done) => sum(report.batch.map((b) => b.new));
 const cached = ({ report }: Done) => sum(report.batch.map((b) => b.cached));
-
-/** "pass-KV" or "pass-Q". */
-export const sayVariant = (variant: string): string => (variant === "pass-kv" ? "pass-KV" : "pass-Q");
 
 function stepRow(store: ConversationStore, done: Done, index: number): TemplateResult {
   const { report } = done;

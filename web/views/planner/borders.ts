@@ -15,7 +15,8 @@ import {
   smallerQueries,
   smallerQueriesAll2All,
 } from "../../engine/plan.ts";
-import { clusterOf, MAP, type Question } from "./state.ts";
+import { clusterOf, MAP } from "./state.ts";
+import type { Question } from "../../lib/address/plan.ts";
 
 /** A rule's border. */
 export interface Border {

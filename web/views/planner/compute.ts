@@ -13,7 +13,8 @@ import {
 } from "../../engine/plan.ts";
 import type { Span, Variant } from "../../engine/run.ts";
 import type { Answers, Curve, Curves, Grid, PaperPoint, Planned, Request, Simulated } from "./requests.ts";
-import { clusterOf, inputOf, MAP, onPaper, type Question } from "./state.ts";
+import { clusterOf, inputOf, MAP, onPaper } from "./state.ts";
+import type { Question } from "../../lib/address/plan.ts";
 
 /** Ranks up to which the engine simulates each one. */
 export const EVERY_RANK = 256;

@@ -3,6 +3,7 @@
  * paper's points.
  */
 import { html, LitElement, nothing, svg, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import { download } from "../../lib/elements/download.ts";
 import { savePicture, svgText } from "../../lib/elements/picture.ts";
 import "../../lib/elements/scroll.ts";
@@ -13,8 +14,8 @@ import { chartStyle } from "./chart-style.ts";
 import { csv } from "./exports.ts";
 import { axes, type LogScale, path, place, sayTick, sayTokens, spread } from "../../lib/elements/plot.ts";
 import type { Curve, CurvePoint, Curves, PaperPoint } from "./requests.ts";
-import type { Question } from "./state.ts";
-import { sayError, sayVariant } from "./words.ts";
+import type { Question } from "../../lib/address/plan.ts";
+import { sayError } from "./words.ts";
 
 const height = 352;
 

@@ -1,7 +1,7 @@
 /** What the planner gives away as files: plans as JSON and CSV. */
 import type { Plan } from "../../engine/plan.ts";
 import type { Planned } from "./requests.ts";
-import type { Question } from "./state.ts";
+import type { Question } from "../../lib/address/plan.ts";
 
 /** A table as CSV, quoted where it must be. */
 export function csv(rows: readonly (readonly (string | number | boolean)[])[]): string {

@@ -1,10 +1,10 @@
 /** What else there is: every layout up to a number of GPUs, what fits, and which are worth their GPUs. */
 import { html, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import type { Sweep, SweepRow } from "../../engine/plan.ts";
 import "../../lib/elements/scroll.ts";
 import { formatBytes, formatShare, formatTime } from "../../lib/format/format.ts";
-import type { Question } from "./state.ts";
-import { sayVariant } from "./words.ts";
+import type { Question } from "../../lib/address/plan.ts";
 
 /** Most GPUs of a layout in the table. */
 export const MAX_GPUS = 128;

@@ -1,10 +1,12 @@
 /** The paper's printed figures beside the planner's, with errors, and what each parameter was calibrated on. */
 import { html, nothing, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import { type GroupError, type PaperReport, type PaperRow, PROVENANCE } from "../../engine/plan.ts";
 import "../../lib/elements/scroll.ts";
 import { formatCount, formatShare } from "../../lib/format/format.ts";
-import { onPaper, type Question } from "./state.ts";
-import { sayError, sayVariant } from "./words.ts";
+import { onPaper } from "./state.ts";
+import type { Question } from "../../lib/address/plan.ts";
+import { sayError } from "./words.ts";
 
 const groups: readonly (readonly [keyof PaperReport["errors"], string])[] = [
   ["ttft", "TTFT"],

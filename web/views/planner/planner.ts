@@ -3,6 +3,7 @@
  * it.
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import { type PaperReport, type Sweep, type SweepRow } from "../../engine/plan.ts";
 import { download } from "../../lib/elements/download.ts";
 import { follow } from "../../lib/elements/follow.ts";
@@ -20,21 +21,10 @@ import "./policy-map.ts";
 import { type Answers, ask, type Curves, type Grid, type Planned, RefusedQuestion, type Request } from "./requests.ts";
 import { breakdown, facts, headline, memory } from "./result.ts";
 import { plannerSentence } from "./sentence.ts";
-import {
-  defaults,
-  type Draft,
-  draftOf,
-  type Field,
-  fromQuery,
-  names,
-  type Question,
-  read,
-  type Reading,
-  tidy,
-  toQuery,
-} from "./state.ts";
+import { defaults, type Field, names, type Question, toQuery } from "../../lib/address/plan.ts";
+import { type Draft, draftOf, fromQuery, read, type Reading, tidy } from "./state.ts";
 import { plannerStyle } from "./style.ts";
-import { sayQuestion, sayVariant } from "./words.ts";
+import { sayQuestion } from "./words.ts";
 
 type Kind = Exclude<Request["kind"], "trace">;
 

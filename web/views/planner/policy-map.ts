@@ -3,6 +3,7 @@
  * measured.
  */
 import { html, LitElement, nothing, svg, type SVGTemplateResult, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import { NEAR_TIE, type PaperReport, TABLE_4 } from "../../engine/plan.ts";
 import { download } from "../../lib/elements/download.ts";
 import { savePicture, svgText } from "../../lib/elements/picture.ts";
@@ -16,8 +17,9 @@ import { sample } from "./context-chart.ts";
 import { csv } from "./exports.ts";
 import { axes, type LogScale, path, place, sayTokens, valueAt } from "../../lib/elements/plot.ts";
 import type { Grid } from "./requests.ts";
-import { MAP, MOST, onPaper, type Question } from "./state.ts";
-import { sayError, sayVariant } from "./words.ts";
+import { MAP, MOST, onPaper } from "./state.ts";
+import type { Question } from "../../lib/address/plan.ts";
+import { sayError } from "./words.ts";
 
 const height = 352;
 

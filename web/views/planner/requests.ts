@@ -5,7 +5,7 @@
 import type { PaperReport, Plan, Sweep } from "../../engine/plan.ts";
 import { askWorker } from "../../lib/ask-worker.ts";
 import type { Span, Variant } from "../../engine/run.ts";
-import type { Question } from "./state.ts";
+import type { Question } from "../../lib/address/plan.ts";
 
 /** One variant of the step in question, with the spans of one layer. */
 export interface Simulated {

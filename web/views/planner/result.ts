@@ -1,13 +1,14 @@
 /** What came out of a plan: the time, the variant and why, where the time goes, what fits in memory. */
 import { html, nothing, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import type { Memory, Plan } from "../../engine/plan.ts";
 import "../../lib/elements/scroll.ts";
 import { swatchOf } from "../../lib/elements/swatch.ts";
-import { formatBytes, formatCount, formatShare, formatTime } from "../../lib/format/format.ts";
+import { formatBytes, formatCount, formatFlopRate, formatShare, formatTime } from "../../lib/format/format.ts";
 import type { TimeKind } from "../../lib/format/kinds.ts";
 import type { Planned } from "./requests.ts";
-import type { Question } from "./state.ts";
-import { kinds, sayRate, sayVariant } from "./words.ts";
+import type { Question } from "../../lib/address/plan.ts";
+import { kinds } from "./words.ts";
 
 /** The headline: TTFT or TTIT, the variant, the reason. */
 export function headline(question: Question, { plan, both }: Planned): TemplateResult {
@@ -42,7 +43,7 @@ export function facts({ plan }: Planned): TemplateResult {
         plan.hosts === 1 ? "host" : "hosts"
       } (CP${plan.cp} × TP${plan.tp})`,
     ],
-    ["Work per GPU", html`${sayRate(plan.flopsPerGpu)}, ${formatShare(plan.utilization)} of the bf16 peak`],
+    ["Work per GPU", html`${formatFlopRate(plan.flopsPerGpu)}, ${formatShare(plan.utilization)} of the bf16 peak`],
     ["Parallel efficiency", html`${formatShare(plan.parallelEfficiency)} of ${plan.cp} times one rank`],
     ["Miss rate T/(T+P)", `${Number((100 * plan.missRate).toPrecision(3))} %`],
     ["Simulated", `${plan.layer.simulated}, one layer`],

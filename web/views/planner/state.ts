@@ -9,35 +9,9 @@ import {
   MODELS,
   type PlanInput,
 } from "../../engine/plan.ts";
-import type { Variant } from "../../engine/run.ts";
+import { defaults, type Field, fields, keys, names, type Question } from "../../lib/address/plan.ts";
 import { formatCount } from "../../lib/format/format.ts";
 import { parseCount } from "../../lib/format/quantity.ts";
-
-/** A question that can be planned. Names are those of the engine's tables. */
-export interface Question {
-  readonly step: "prefill" | "decode";
-  readonly model: string;
-  readonly accelerator: string;
-  readonly fabric: string;
-  /** N, context-parallel ranks. */
-  readonly cp: number;
-  /** GPUs a rank. */
-  readonly tp: number;
-  /** T of each sequence; 1 in decode whatever it says. */
-  readonly new: number;
-  /** P of each sequence. */
-  readonly cached: number;
-  readonly batch: number;
-  readonly variant: Variant | "auto";
-  /**
-   * The overhead of a persistent KV cache though nothing is cached, as in the last row of Table 4. Only the address
-   * says it.
-   */
-  readonly persistent: boolean;
-}
-
-/** A field of the form. */
-export type Field = Exclude<keyof Question, "persistent">;
 
 /** What stands in each field, as typed. */
 export type Draft = Readonly<Record<Field, string>>;
@@ -48,36 +22,6 @@ export interface Reading {
   readonly problems: ReadonlyMap<Field, string>;
 }
 
-/** What each field is called in messages. */
-export const names: Readonly<Record<Field, string>> = {
-  step: "Step",
-  model: "Model",
-  accelerator: "GPU",
-  fabric: "Fabric",
-  cp: "Context-parallel ranks CP",
-  tp: "GPUs a rank TP",
-  new: "New tokens T",
-  cached: "Cached tokens P",
-  batch: "Sequences",
-  variant: "Variant",
-};
-
-const fields = Object.keys(names) as Field[];
-
-/** Keys of the address. They are none of the Lab's, so that one address holds the states of both views. */
-const keys: Readonly<Record<Field, string>> = {
-  step: "step",
-  model: "model",
-  accelerator: "gpu",
-  fabric: "fabric",
-  cp: "cp",
-  tp: "tp",
-  new: "new",
-  cached: "cached",
-  batch: "batch",
-  variant: "plan",
-};
-
 /** The values of the fields that are chosen from a list, with what a person reads. */
 export const choices = {
   step: { prefill: "prefill", decode: "decode" },
@@ -86,21 +30,6 @@ export const choices = {
   fabric: Object.fromEntries(FABRICS.map(({ name, label }) => [name, label])),
   variant: { auto: "the faster variant", "pass-kv": "pass-KV", "pass-q": "pass-Q" },
 } as const satisfies Partial<Record<Field, Record<string, string>>>;
-
-/** What the view opens with: a row of Tables 4 and 5 of the paper. */
-export const defaults: Question = {
-  step: "prefill",
-  model: "llama3-405b",
-  accelerator: "h100-hbm2e",
-  fabric: "gtt",
-  cp: 4,
-  tp: 8,
-  new: 12_800,
-  cached: 115_200,
-  batch: 1,
-  variant: "auto",
-  persistent: false,
-};
 
 /** Most of each count that the page plans. */
 export const MOST = { cp: 1024, tp: 1024, new: 10_000_000, cached: 100_000_000, batch: 65_536 } as const;
@@ -161,15 +90,6 @@ export function read(draft: Draft, persistent = false): Reading {
 export function tidy(field: Field, text: string): string {
   const count = field in MOST ? parseCount(text) : NaN;
   return Number.isFinite(count) ? formatCount(count) : text.trim();
-}
-
-/** The address's query with a question in it; what other views wrote there stays. */
-export function toQuery(question: Question, before = ""): string {
-  const query = new URLSearchParams(before);
-  for (const field of fields) query.set(keys[field], String(question[field]));
-  if (question.persistent) query.set("persistent", "1");
-  else query.delete("persistent");
-  return query.toString().replaceAll("%2C", ",");
 }
 
 /**

@@ -1,14 +1,8 @@
 /** How the planner's figures are said. */
 import type { Breakdown } from "../../engine/plan.ts";
-import type { Variant } from "../../engine/run.ts";
-import { formatCount, formatFlops } from "../../lib/format/format.ts";
+import { formatCount } from "../../lib/format/format.ts";
 import type { TimeKind } from "../../lib/format/kinds.ts";
-import type { Question } from "./state.ts";
-
-/** "pass-KV" or "pass-Q". */
-export function sayVariant(variant: Variant): string {
-  return variant === "pass-kv" ? "pass-KV" : "pass-Q";
-}
+import type { Question } from "../../lib/address/plan.ts";
 
 /** A signed relative error: "-1.3 %". */
 export function sayError(error: number | null): string {
@@ -22,11 +16,6 @@ export function sayQuestion({ step, model, cp, tp, new: fresh, cached }: Questio
   return `${step} of ${model}, CP${cp} × TP${tp}, ${step === "decode" ? "" : `${formatCount(fresh)} new and `}${
     formatCount(cached)
   } cached tokens`;
-}
-
-/** FLOP/s: "496 TFLOP/s". */
-export function sayRate(flops: number): string {
-  return `${formatFlops(flops)}/s`;
 }
 
 /**

@@ -1,10 +1,10 @@
 /** A variant's run: where it stands, its figures, and the rows of it that this page recomputed. */
 import { html, nothing, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import { formatCount, formatError, formatTime } from "../../lib/format/format.ts";
 import { type RemoteExperiment, sayExperiment } from "./model.ts";
 import { rowsChart } from "./rows-chart.ts";
 import type { LiveLap } from "./runner.ts";
-import { sayVariant } from "../planner/words.ts";
 import { passed, type Verification, worstOf } from "./verification.ts";
 
 /** A recorded lap is a live one that is done. */

@@ -3,6 +3,7 @@
  * figures planned and printed.
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import { download } from "../../lib/elements/download.ts";
 import { takeDroppedFiles } from "../../lib/elements/drop.ts";
 import { follow, oncePerFrame } from "../../lib/elements/follow.ts";
@@ -13,7 +14,6 @@ import { loadEngine, type Span, type Variant } from "../../engine/run.ts";
 import { formatBytes, formatCount, formatFlops, formatShare } from "../../lib/format/format.ts";
 import type { PageState } from "../../lib/experiment/page-state.ts";
 import "../../lib/timeline/timeline.ts";
-import { sayVariant } from "../planner/words.ts";
 import { labStyle } from "../../lib/elements/view-style.ts";
 import { checkPanel } from "./check-panel.ts";
 import type { Comparison } from "./terms.ts";

@@ -1,9 +1,9 @@
 /** Measured beside planned beside the paper, as a table a variant. */
 import { html, nothing, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import { ACCELERATORS } from "../../engine/plan.ts";
 import "../../lib/elements/scroll.ts";
-import { formatTime } from "../../lib/format/format.ts";
-import { sayRate, sayVariant } from "../planner/words.ts";
+import { formatFlopRate, formatTime } from "../../lib/format/format.ts";
 import { apart, sayApart } from "./apart.ts";
 import type { Comparison, Figure } from "./terms.ts";
 import type { Variant } from "../../engine/run.ts";
@@ -74,7 +74,7 @@ function table(variant: Variant, { figures }: Comparison, recorded: boolean): Te
   const value = (
     unit: Figure["unit"],
     figure: number | undefined,
-  ) => (figure === undefined ? "–" : unit === "s" ? formatTime(figure) : sayRate(figure));
+  ) => (figure === undefined ? "–" : unit === "s" ? formatTime(figure) : formatFlopRate(figure));
   return html`
     <ringside-scroll label="${sayVariant(variant)}, term by term">
       <table class="terms">
