@@ -1,4 +1,4 @@
-/** The shell: rail on the left, the experiment on top, the view's stage in the middle, the timeline at the bottom. */
+/** The shell: rail on the left, the experiment on top, the view's stage in the middle, the timeline below. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { until } from "lit/directives/until.js";
 import { sayVariant } from "../lib/format/variant.ts";
@@ -13,7 +13,7 @@ import { scrolls } from "../lib/elements/scrolls.ts";
 import "../lib/elements/sentence.ts";
 import { shared } from "../lib/elements/style.ts";
 
-/** `<ringside-app>`: makes the page and gives it to everything below. */
+/** `<ringside-app>`: makes the page's state and gives it to everything below. */
 export class RingsideApp extends LitElement {
   static override properties = { _view: { state: true } };
 
@@ -26,7 +26,7 @@ export class RingsideApp extends LitElement {
     super();
     this._view = viewOfAddress();
     follow(this, () => this.#page, ["change"]);
-    // A hashchange would not come where Back leads to another query too: views write theirs.
+    // No hashchange fires if Back leads to another query too, and views write theirs.
     follow(this, () => window, ["popstate"], () => (this._view = viewOfAddress()));
   }
 
@@ -60,9 +60,9 @@ export class RingsideApp extends LitElement {
     const { result, phase, experiment } = page.state;
     const ranks = result?.report.ranks ?? experiment?.N ?? page.reading.experiment?.N ?? 4;
     const note = phase === "empty"
-      ? "Nothing has run yet: each span of a run is drawn here as it was measured."
+      ? "Nothing has run yet. The measured spans of a run appear here."
       : page.running
-      ? "Spans are drawn when the ranks have answered."
+      ? "Spans appear when the ranks have answered."
       : "This run ended before there was anything to draw.";
     return html`
       <ringside-rail .current=${this._view.id}></ringside-rail>
@@ -77,7 +77,7 @@ export class RingsideApp extends LitElement {
     `;
   }
 
-  /** The run's timeline; both variants' to one scale, where both are shown. */
+  /** The run's timeline, or both variants' timelines on one scale. */
   #timelines(ranks: number, note: string): TemplateResult {
     const { state, other, compare, selection } = this.#page;
     const reports = [state, ...(compare ? [other] : [])].flatMap((
@@ -101,7 +101,7 @@ export class RingsideApp extends LitElement {
     }</div>`;
   }
 
-  /** What a screen reader hears as a run goes on: its steps, not its every hop. */
+  /** For screen readers: the steps of a run, not every hop. */
   #news(): string {
     const { state, other, compare } = this.#page;
     const { phase, check, failure, experiment, result } = state;
@@ -112,7 +112,7 @@ export class RingsideApp extends LitElement {
         ? `Both variants have run; ${name} ${other.check?.passed ? "passed" : "failed the check"}.`
         : other.phase === "cancelled"
         ? `${name} was cancelled.`
-        : `${name} runs on the same input.`;
+        : `${name} is running on the same input.`;
     }
     switch (phase) {
       case "empty":
@@ -136,7 +136,7 @@ export class RingsideApp extends LitElement {
       case "failed":
         return `${failure?.title}: ${failure?.message}`;
       case "cancelled":
-        return result === undefined ? "Cancelled." : "The check was skipped; the result stands unchecked.";
+        return result === undefined ? "Cancelled." : "You skipped the check. The result is unchecked.";
     }
   }
 

@@ -1,4 +1,4 @@
-/** The views of the page: one row each; a view's code is loaded when it is opened. */
+/** The views of the page, one row each. Opening a view loads its code. */
 import { html, type TemplateResult } from "lit";
 import type { PageState } from "../lib/experiment/page-state.ts";
 
@@ -7,23 +7,23 @@ export interface View {
   /** In the address: `#id`. */
   readonly id: string;
   readonly title: string;
-  /** Path of a 24 x 24 drawing, stroked. */
+  /** SVG path of a 24 x 24 line drawing. */
   readonly icon: string;
   /** Loads the view's element. */
   readonly load: () => Promise<unknown>;
   readonly render: (page: PageState) => TemplateResult;
-  /** True where the view brings its own sentence, timeline and status, in place of the Lab's. */
+  /** True if the view has its own sentence, timeline and status, instead of the Lab's. */
   readonly whole?: boolean;
-  /** True where the timeline is left out until there is something to draw. */
+  /** True if the timeline is hidden until there is something to draw. */
   readonly tall?: boolean;
 }
 
-/** The view that the address names: the first where it names none. */
+/** The view that the address names, or the first. */
 export function viewOfAddress(): View {
   return views.find(({ id }) => `#${id}` === location.hash) ?? views[0];
 }
 
-/** In the order of the rail; the first is what the page opens with. */
+/** In the order of the rail. The page opens with the first. */
 export const views: readonly View[] = [
   {
     id: "lab",
@@ -43,8 +43,8 @@ export const views: readonly View[] = [
   {
     id: "conversation",
     title: "Conversation",
-    icon:
-      "M4 5h11a1 1 0 0 1 1 1v6a1 1 0 0 1-1 1H9l-3 3v-3H4a1 1 0 0 1-1-1V6a1 1 0 0 1 1-1M19 9h1a1 1 0 0 1 1 1v7a1 1 0 0 1-1 1h-2v3l-3-3h-4a1 1 0 0 1-1-1",
+    icon: "M4 5h11a1 1 0 0 1 1 1v6a1 1 0 0 1-1 1H9l-3 3v-3H4a1 1 0 0 1-1-1V6a1 1 0 0 1 1-1" +
+      "M19 9h1a1 1 0 0 1 1 1v7a1 1 0 0 1-1 1h-2v3l-3-3h-4a1 1 0 0 1-1-1",
     load: () => import("../views/conversation/conversation.ts"),
     render: (page) => html`<ringside-conversation .page=${page}></ringside-conversation>`,
     whole: true,

@@ -289,7 +289,7 @@ test("the planner's row is the one whose GPU the device is; a full mask and a CP
     [undefined, undefined],
   );
   const full = await planOf({ ...defaults, causal: false }, "pass-kv", "h200");
-  assert.deepEqual([full.plan, full.notes], [undefined, ["the planner plans causal attention only"]]);
+  assert.deepEqual([full.plan, full.notes], [undefined, ["the planner plans only causal attention"]]);
   const { cluster, say } = clusterOf("h200", defaults);
   assert.deepEqual([cluster.accelerator.name, cluster.fabric.achieved, say], [
     "h200",
@@ -458,9 +458,9 @@ test("an address is a host and a port, and never holds a token", () => {
 test("each error of the client is told with what to do", () => {
   const error = (name: string, more: object = {}) => Object.assign(new Error("the message"), { name, ...more });
   assert.deepEqual(connectionFailure(error("RemoteError", { code: "bad-token" }), "ws://h:1", "http://page"), {
-    title: "The worker refuses this token",
+    title: "The worker rejects this token",
     message: "the message",
-    advice: "It prints a fresh token each time it starts: copy it again.",
+    advice: "It prints a fresh token each time it starts. Copy the new one.",
     field: "token",
   });
   assert.match(
@@ -477,7 +477,7 @@ test("each error of the client is told with what to do", () => {
     runFailure(error("InputError")).title,
     runFailure(error("RankError")).title,
     runFailure("thrown").message,
-  ], [4096, undefined, "The machine refuses this experiment", "A rank of the machine failed", "thrown"]);
+  ], [4096, undefined, "The machine rejects this experiment", "A rank of the machine failed", "thrown"]);
   assert.deepEqual([
     lostFailure("close code 1006", error("RemoteError")).message,
     lostFailure(undefined, error("RemoteError")).message,

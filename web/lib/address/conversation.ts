@@ -1,10 +1,10 @@
 /** A conversation and its form in the page's address. */
 import { defaults as labDefaults, type Experiment } from "../experiment/experiment.ts";
 
-/** How prefills go round. Decode is always pass-Q. */
+/** The variant of prefills. Decode is always pass-Q. */
 export type Prefills = "auto" | "pass-kv" | "pass-q";
 
-/** What one sequence does in a turn: a prompt that is prefilled, then a reply decoded token by token. */
+/** One sequence's part in a turn: a prompt to prefill, then a reply to decode token by token. */
 export interface Part {
   /** Tokens. */
   readonly prompt: number;
@@ -12,7 +12,7 @@ export interface Part {
   readonly reply: number;
 }
 
-/** One part a sequence. */
+/** One part per sequence. */
 export type Turn = readonly Part[];
 
 /** A rank that dies on purpose. */
@@ -25,7 +25,7 @@ export interface Kill {
   readonly hop: number;
 }
 
-/** The settings that the Lab has too, and that are one with the Lab's in the address. */
+/** The settings that the Lab has too. Both views share them in the address. */
 export type Settings = Pick<Experiment, "seed" | "H" | "Hkv" | "D" | "N" | "wire" | "link" | "backend">;
 
 /** A conversation that can run. */
@@ -38,7 +38,7 @@ export interface Conversation extends Settings {
   readonly kill: Kill | null;
 }
 
-/** What the view opens with. */
+/** The conversation with which the view opens. */
 export const defaults: Conversation = {
   seed: labDefaults.seed,
   H: labDefaults.H,
@@ -65,7 +65,7 @@ export function turnsText(turns: readonly Turn[]): string {
   return turns.map((turn) => turn.map(({ prompt, reply }) => `${prompt}.${reply}`).join("_")).join(",");
 }
 
-/** A conversation written into an address, which keeps what else is there. */
+/** A conversation in an address. Other parts of the address stay. */
 export function toQuery(c: Conversation, kept = ""): string {
   const query = new URLSearchParams(kept);
   const { kill, link } = c;

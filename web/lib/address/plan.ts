@@ -1,7 +1,7 @@
 /** A question to the planner and its form in the page's address. */
 import type { Variant } from "../../engine/run.ts";
 
-/** A question that can be planned. Names are those of the engine's tables. */
+/** A question that the planner can answer. Names are those of the engine's tables. */
 export interface Question {
   readonly step: "prefill" | "decode";
   readonly model: string;
@@ -9,32 +9,29 @@ export interface Question {
   readonly fabric: string;
   /** N, context-parallel ranks. */
   readonly cp: number;
-  /** GPUs a rank. */
+  /** GPUs per rank. */
   readonly tp: number;
-  /** T of each sequence; 1 in decode whatever it says. */
+  /** T of each sequence; decode ignores it and takes 1. */
   readonly new: number;
   /** P of each sequence. */
   readonly cached: number;
   readonly batch: number;
   readonly variant: Variant | "auto";
-  /**
-   * The overhead of a persistent KV cache though nothing is cached, as in the last row of Table 4. Only the address
-   * says it.
-   */
+  /** Counts the overhead of a persistent KV cache even if it is empty, as in the last row of Table 4. Only in addresses. */
   readonly persistent: boolean;
 }
 
 /** A part of the question that the sentence shows. */
 export type Field = Exclude<keyof Question, "persistent">;
 
-/** What each field is called in messages. */
+/** Names of fields in messages. */
 export const names: Readonly<Record<Field, string>> = {
   step: "Step",
   model: "Model",
   accelerator: "GPU",
   fabric: "Fabric",
   cp: "Context-parallel ranks CP",
-  tp: "GPUs a rank TP",
+  tp: "GPUs per rank TP",
   new: "New tokens T",
   cached: "Cached tokens P",
   batch: "Sequences",
@@ -44,7 +41,7 @@ export const names: Readonly<Record<Field, string>> = {
 /** All fields. */
 export const fields = Object.keys(names) as Field[];
 
-/** Keys of the address. They are none of the Lab's, so that one address holds the states of both views. */
+/** Keys in the address. They differ from the Lab's, so that one address can hold the state of both views. */
 export const keys: Readonly<Record<Field, string>> = {
   step: "step",
   model: "model",
@@ -58,7 +55,7 @@ export const keys: Readonly<Record<Field, string>> = {
   variant: "plan",
 };
 
-/** What the view opens with: a row of Tables 4 and 5 of the paper. */
+/** The question with which the view opens: a row of Tables 4 and 5 of the paper. */
 export const defaults: Question = {
   step: "prefill",
   model: "llama3-405b",
@@ -73,7 +70,7 @@ export const defaults: Question = {
   persistent: false,
 };
 
-/** The address's query with a question in it; what other views wrote there stays. */
+/** A question in an address. Other parts of the address stay. */
 export function toQuery(question: Question, before = ""): string {
   const query = new URLSearchParams(before);
   for (const field of fields) query.set(keys[field], String(question[field]));

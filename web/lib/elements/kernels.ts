@@ -1,13 +1,10 @@
-/**
- * Says which of the visitor's kernels runs use in place of the shipped ones, with the way back; nothing where they use
- * none.
- */
+/** Names the visitor's kernels that runs use in place of shipped ones, with a way back. Empty if there are none. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { keptKernels, sayKeptKernel } from "../kept-kernels.ts";
 import { follow } from "./follow.ts";
 import { shared } from "./style.ts";
 
-/** `<ringside-kernels>`: renders whenever the choice changed. */
+/** `<ringside-kernels>`: follows the choice of kept kernels. */
 export class RingsideKernels extends LitElement {
   constructor() {
     super();

@@ -1,4 +1,4 @@
-/** The ring: ranks as they computed and chunks as they moved, at the moment of the selection. */
+/** The ring: what the ranks computed, and where the chunks were, at the selection's moment. */
 import { css, html, LitElement, nothing, svg, type TemplateResult } from "lit";
 import { sayVariant } from "../format/variant.ts";
 import { follow } from "../elements/follow.ts";
@@ -56,7 +56,7 @@ export class RingsideRing extends LitElement {
     </svg>`;
   }
 
-  /** The way to the next rank; while a chunk is on it, in the chunk's colour. */
+  /** The link to the next rank, in the colour of the chunk on it. */
   #link(rank: number, chunks: readonly Place[]): TemplateResult {
     const { ranks } = this.motion;
     const flying = chunks.find(({ from, share }) => from === rank && share > 0 && share < 1);
@@ -82,7 +82,7 @@ export class RingsideRing extends LitElement {
     </g>` as TemplateResult;
   }
 
-  /** A rank: on the left half what stays there, on the right what it attends to now; round it, how far it is. */
+  /** A rank: its left half shows what stays, its right half what it attends to now, the circle around it how far. */
   #rank({ rank, kind, owner, share, hop }: Doing): TemplateResult {
     const { ranks } = this.motion;
     const { ring, rank: radius } = sizes(ranks);
@@ -98,7 +98,7 @@ export class RingsideRing extends LitElement {
     const waiting = kind !== "idle" && timeKinds[kind].leans !== undefined;
     const band = kind === "idle" || kind === "attend" ? "" : `stroke:var(${timeKinds[kind].colour})`;
     const large = radius >= 26;
-    // Two numbers side by side, or else the rank's own alone.
+    // Two numbers side by side, or else only the rank's own.
     const both = numberSize(inner, ranks, 13);
     const size = both || numberSize(2 * inner, ranks, 13);
     const text = (value: string | number, dx: number, dy: number, of: number, small = false) => {

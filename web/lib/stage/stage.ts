@@ -1,7 +1,4 @@
-/**
- * The stage of the Lab: a run played back on the ring, with its mask, its links and its work, all lit together; one
- * variant or both.
- */
+/** The Lab's stage: a run played back on the ring, with its mask, links and work. One variant, or both side by side. */
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { sayVariant } from "../format/variant.ts";
 import { follow } from "../elements/follow.ts";
@@ -19,11 +16,11 @@ import { type Moment, type Motion, motionOf } from "./motion.ts";
 import { Player } from "./player.ts";
 import "./ring.ts";
 import { stageStyle } from "./style.ts";
-import { comparison, hopByHop, linkTable, workTable } from "./tables.ts";
+import { comparisonTable, hopByHop, linkTable, workTable } from "./tables.ts";
 import { linksOf, type LinkTraffic, outcomeOf, workOf } from "./traffic.ts";
 import "./transport.ts";
 
-/** A run with all that is drawn of it. */
+/** A run with everything that the stage draws. */
 interface Shown {
   readonly state: RunState;
   readonly report: Report;
@@ -32,27 +29,24 @@ interface Shown {
   readonly naive: Mask;
   readonly links: readonly LinkTraffic[];
   readonly work: readonly number[];
-  /** FLOPs a query-key pair. */
+  /** FLOPs of a query-key pair. */
   readonly flops: number;
 }
 
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-/**
- * `<ringside-stage .page>` of a run that has a result. Space plays, arrows step, Home and End go to its ends, Escape
- * lets go of what is chosen.
- */
+/** `<ringside-stage .page>`: space plays, arrows step, Home and End go to the ends, Escape releases what is chosen. */
 export class RingsideStage extends LitElement {
   static override properties = { page: { attribute: false }, _table: { state: true }, _problem: { state: true } };
 
   declare page: PageState;
   declare _table: boolean;
   declare _problem: string;
-  /** What is drawn of a report, made once for each. */
+  /** The drawing of each report, made once. */
   readonly #made = new WeakMap<Report, Shown>();
   #player: Player | undefined;
   #report: Report | undefined;
-  /** True until a new run has been played by itself once. */
+  /** True until a new run has started to play. */
   #fresh = false;
 
   constructor() {
@@ -69,10 +63,7 @@ export class RingsideStage extends LitElement {
     this.#player?.pause();
   }
 
-  /**
-   * An update that was asked for before the stage left the page comes after it, and must not play: another stage moves
-   * the same moment.
-   */
+  /** After the stage has left the page, a pending update must not play: another stage moves the same moment. */
   protected override shouldUpdate(): boolean {
     return this.isConnected;
   }
@@ -110,7 +101,7 @@ export class RingsideStage extends LitElement {
     }
     const other = page.compare ? this.#shown(page.other) : undefined;
     player.take([main.motion, ...(other === undefined ? [] : [other.motion])]);
-    // Drawing takes time from ranks that compute, so nothing plays until they are done.
+    // Drawing takes time from computing ranks, so nothing plays until they are done.
     if ([page.state, page.other].some(({ phase }) => phase === "compiling" || phase === "attending")) {
       player.pause();
     }
@@ -150,7 +141,7 @@ export class RingsideStage extends LitElement {
   #key(event: KeyboardEvent): void {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.composedPath()[0] as Element;
-    // A button takes the space bar; a slider, a list and a box that scrolls take the arrows.
+    // A button uses the space bar; a slider, a list and a scrolling box use the arrows.
     if (target.matches("select, input, [data-scrolls]") && event.key !== " ") return;
     if (target.matches("button, summary, a, select") && event.key === " ") return;
     const player = this.#player!;
@@ -189,7 +180,7 @@ export class RingsideStage extends LitElement {
       `Ringside: ${variants}, N ${N}, T ${T}, P ${P}, H ${H}/${Hkv}, D ${D}; ${result!.report.adapter.name}; at ${
         formatTime(this.#player!.time)
       } of the run.`,
-      "Ring: left half what stays, right half what the rank attends to. Mask: colour the rank, number the hop.",
+      "Ring: left half what stays, right half what the rank attends to. Mask: colour for the rank, number for the hop.",
     ];
     try {
       await savePicture(
@@ -283,8 +274,8 @@ export class RingsideStage extends LitElement {
         <section><h3>Mask <small>who computes which block, at which hop</small></h3><ringside-mask class="ran" .mask=${mask} .motion=${motion} .flops=${flops} .name=${`Mask of ${name}`} .selection=${selection}></ringside-mask></section>
         ${report.ranks === 1 ? nothing : html`
           <section>
-            <h3>Contiguous shares instead <small>not run</small></h3>
-            <ringside-mask .mask=${naive} .flops=${flops} .name=${`Mask of ${name} with contiguous shares`} .selection=${selection}></ringside-mask>
+            <h3>Contiguous shards instead <small>not run</small></h3>
+            <ringside-mask .mask=${naive} .flops=${flops} .name=${`Mask of ${name} with contiguous shards`} .selection=${selection}></ringside-mask>
           </section>
         `}
       </div>
@@ -295,20 +286,20 @@ export class RingsideStage extends LitElement {
     `;
   }
 
-  /** In the other variant's place until it has run. */
+  /** In the place of the other variant until it has run. */
   #pending(): TemplateResult {
     const { other, state, backend } = this.page;
     const again = html`<p><button class="button" @click=${() => void this.page.comparing(true)}>Run it</button></p>`;
     if (other.phase === "failed") return failed(other, () => void this.page.comparing(true));
     if (other.phase === "cancelled") {
-      return html`<section class="card"><p>Cancelled: it did not run to its end.</p>${again}</section>`;
+      return html`<section class="card"><p>Cancelled before its end.</p>${again}</section>`;
     }
     if (other.phase !== "empty") return progress(other, backend);
     return state.phase === "done"
       ? html`<section class="card"><p>It has not run on this input yet.</p>${again}</section>`
       : html`
         <section class="card">
-          <p>It runs on the same input when the check of this one is over.</p>
+          <p>It runs on the same input after the check of this one.</p>
         </section>
       `;
   }
@@ -320,7 +311,7 @@ export class RingsideStage extends LitElement {
       ? "not checked"
       : `${formatError(state.check.out.max)}, ${state.check.passed ? "passed" : "failed"}`);
     return html`<div class="compared">${
-      comparison(outcomeOf(kv.report, kv.motion), outcomeOf(q.report, q.motion), [error(kv), error(q)])
+      comparisonTable(outcomeOf(kv.report, kv.motion), outcomeOf(q.report, q.motion), [error(kv), error(q)])
     }</div>`;
   }
 
@@ -337,18 +328,20 @@ function sayCheck({ check, phase }: RunState): TemplateResult | string {
 function sayHalves({ variant, ranks }: Report): string {
   if (ranks === 1) return "One rank: it attends to its own keys.";
   return variant === "pass-q"
-    ? "Left half: a rank’s keys, which stay; right half: whose queries visit. Squares: queries under way; in the end, partial results."
-    : "Left half: a rank’s queries, which stay; right half: whose keys and values it attends to. Squares: keys and values under way.";
+    ? "Left half: a rank’s keys, which stay. Right half: the owner of the visiting queries. Squares: queries under way, " +
+      "and partial results at the end."
+    : "Left half: a rank’s queries, which stay. Right half: the owner of the visiting keys and values. Squares: keys and " +
+      "values under way.";
 }
 
-/** Where chunks travel too briefly to be seen, that is said. */
+/** Says if chunks travel too briefly to be seen. */
 function sayUnseen({ journeys, from, end }: Motion): string {
   const flights = journeys.flat();
   const longest = Math.max(0, ...flights.map((flight) => flight.end - flight.start));
   return flights.length > 0 && longest < 0.01 * (end - from)
     ? ` Each transfer took less than ${
       formatTime(0.01 * (end - from))
-    } of that: chunks seem to jump. A slower link shows them travel.`
+    }, so chunks seem to jump. With a slower link you see them travel.`
     : "";
 }
 

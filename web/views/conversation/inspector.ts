@@ -1,7 +1,4 @@
-/**
- * The step that is looked at: its T, P and variant with the reason, the KV cache of each rank after it, its messages
- * and times.
- */
+/** The selected step: its T, P and variant with the reason, the KV cache of each rank after it, messages and times. */
 import { html, nothing, type TemplateResult } from "lit";
 import { sayVariant } from "../../lib/format/variant.ts";
 import { disc } from "../../lib/elements/disc.ts";
@@ -13,7 +10,7 @@ import { letter } from "./model.ts";
 import { type ConversationStore, turnName } from "./store.ts";
 import type { Done } from "./talk.ts";
 
-/** All of it. */
+/** The whole inspector. */
 export function inspector(store: ConversationStore, conversation: Conversation): TemplateResult | typeof nothing {
   const done = store.selected;
   if (done === undefined) return nothing;
@@ -60,7 +57,7 @@ export function inspector(store: ConversationStore, conversation: Conversation):
         <div>
           <dt>Time</dt>
           <dd>${formatTime(report.times.total)} ${report.times.compile > 0
-            ? html`<small>${formatTime(report.times.compile)} of it compiling</small>`
+            ? html`<small>${formatTime(report.times.compile)} of it to compile</small>`
             : nothing}</dd>
         </div>
       </dl>
@@ -82,15 +79,15 @@ export function stepName(store: ConversationStore, done: Done): string {
   }`;
 }
 
-/** The engine's own reason where a rule chose. */
+/** The reason for the variant: the engine's own, if a rule chose. */
 export function why({ report, step }: Done): string {
   if (report.choice !== undefined) return `${report.choice.reason}.`;
   return step.mode === "decode"
-    ? "decode always sends the queries round (Algorithm 4): one query a sequence travels, and the whole cache stays where it is."
+    ? "decode always sends the queries around the ring (Algorithm 4). One query per sequence travels, and the cache stays."
     : "the sentence says so.";
 }
 
-/** Tokens on each rank as bars, of what its cache can hold. */
+/** Tokens on each rank, as bars within the capacity of its cache. */
 function caches(store: ConversationStore, { report, capacity }: Done, { sequences }: Conversation): TemplateResult {
   const { steps } = store.talk;
   const before = steps[store.selectedIndex - 1]?.report.tokens ?? [];
@@ -105,7 +102,7 @@ function caches(store: ConversationStore, { report, capacity }: Done, { sequence
   }));
   const said = spread.map(({ sequence, least, most }) =>
     `${sequences > 1 ? `${letter(sequence)}: ` : ""}${
-      least === most ? `${formatCount(least)} on every rank` : `${formatCount(least)} or ${formatCount(most)} a rank`
+      least === most ? `${formatCount(least)} on every rank` : `${formatCount(least)} or ${formatCount(most)} per rank`
     }`
   );
   const even = spread.every(({ least, most }) => most - least <= 1);

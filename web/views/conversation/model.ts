@@ -1,7 +1,4 @@
-/**
- * A conversation as the page knows it: its turns and settings as typed, their check, their form in the address, and the
- * steps that they come to.
- */
+/** A conversation's turns and settings as typed, how they are read, and the draft in an address. */
 import { type Conversation, defaults, type Kill, type Part, type Prefills } from "../../lib/address/conversation.ts";
 import {
   defaults as labDefaults,
@@ -32,27 +29,28 @@ type Shared = (typeof shared)[number];
 /** A field of the sentence. */
 export type Field = Shared | "sequences" | "prefills" | "capacity" | "kill" | "killHop" | "killMode" | "killTurn";
 
-/** What a part says, as typed. */
+/** A part as typed. */
 export interface PartDraft {
   readonly prompt: string;
   readonly reply: string;
 }
 
-/** What stands everywhere, as typed. */
+/** All settings and turns, as typed. */
 export interface ConversationDraft {
   readonly fields: Readonly<Record<Field, string>>;
   readonly turns: readonly (readonly PartDraft[])[];
 }
 
 /**
- * A draft read: a conversation, or what is wrong where. A part's place is `turn-sequence-prompt` or `-reply`, from 0.
+ * What a draft reads as: a conversation, or the problems by place. A part's place is `turn-sequence-prompt` or `-reply`,
+ * from 0.
  */
 export interface Reading {
   readonly conversation?: Conversation;
   readonly problems: ReadonlyMap<string, string>;
 }
 
-/** What each field is called in messages. */
+/** Names of fields in messages. */
 export const names: Readonly<Record<Field, string>> = {
   ...(Object.fromEntries(shared.map((field) => [field, labNames[field]])) as Record<Shared, string>),
   sequences: "Sequences",
@@ -60,18 +58,18 @@ export const names: Readonly<Record<Field, string>> = {
   capacity: "Cache of a rank",
   kill: "Rank that dies",
   killHop: "Hop at which it dies",
-  killMode: "SessionStep in which it dies",
+  killMode: "Step in which it dies",
   killTurn: "Turn in which it dies",
 };
 
-/** The values of the fields that are chosen from a list, with what a person reads. */
+/** Values of the fields with a list, and their visible text. */
 export const choices = {
   sequences: { "1": "one sequence", "2": "two sequences" },
   prefills: { auto: "as Algorithm 5 chooses", "pass-kv": "by pass-KV", "pass-q": "by pass-Q" },
   killMode: { prefill: "prefill", decode: "reply" },
 } as const;
 
-/** Turns to begin from. */
+/** Turns to start from. */
 export const presets: readonly { readonly id: string; readonly title: string; readonly turns: string }[] = [
   { id: "document", title: "Long document, short questions", turns: "1024.4,32.4,24.4,48.4" },
   { id: "chat", title: "Chat", turns: "48.8,32.8,40.8,24.8" },
@@ -82,13 +80,13 @@ export const presets: readonly { readonly id: string; readonly title: string; re
 const MAX_TURNS = 24;
 const MAX_REPLY = 1024;
 const MAX_TOKENS = 2 ** 20;
-/** Most numbers in one tensor of all rows of the page (256 MiB of f32). */
+/** The most numbers in one tensor of all rows (256 MiB of f32). */
 const MAX_ELEMENTS = 2 ** 26;
 
-/** The name of a sequence on the page. */
+/** The letter of a sequence on the page. */
 export const letter = (sequence: number): string => String.fromCharCode(65 + sequence);
 
-/** The fields as they are written for a conversation. */
+/** The fields of a conversation, as the page writes them. */
 export function draftOf(c: Conversation): ConversationDraft {
   const lab = labDraft({ ...labDefaults, ...c });
   const { kill } = c;
@@ -113,7 +111,7 @@ function pick(lab: LabDraft): Record<Shared, string> {
   return Object.fromEntries(shared.map((field) => [field, lab[field]])) as Record<Shared, string>;
 }
 
-/** Reads a draft; everything that does not fit is named with what was found and what is expected. */
+/** Reads a draft. Each problem names its place, what was found and what is expected. */
 export function read({ fields, turns }: ConversationDraft): Reading {
   const lab = labRead({
     ...labDraft({ ...labDefaults, T: 1, P: 0 }),
@@ -153,7 +151,7 @@ export function read({ fields, turns }: ConversationDraft): Reading {
           place(t, s, "prompt"),
           `${name}, prompt`,
           prompt,
-          "at least 1 token, for the reply to have something to attend to",
+          "at least 1 token for the reply to attend to",
         );
       }
       held[s] += part.prompt + part.reply;
@@ -175,11 +173,11 @@ export function read({ fields, turns }: ConversationDraft): Reading {
       hop: whole("killHop", names.killHop, fields.killHop, 0, Math.max(0, most - 2)),
     };
     if (experiment?.N === 1) {
-      wrong("kill", names.kill, fields.kill, "none: one rank sends nothing, so there is no hop to die at");
+      wrong("kill", names.kill, fields.kill, "none: one rank has no hop to die at");
     }
     const what = kill.mode === "prefill" ? "prompt" : "reply";
     if (problems.size === 0 && parts[kill.turn].every((part) => part[what] === 0)) {
-      wrong("killMode", names.killMode, choices.killMode[kill.mode], `a step that turn ${kill.turn + 1} has`);
+      wrong("killMode", names.killMode, choices.killMode[kill.mode], `a step of turn ${kill.turn + 1}`);
     }
   }
   if (experiment !== undefined && problems.size === 0) {
@@ -223,10 +221,7 @@ export function place(turn: number, sequence: number, what: "prompt" | "reply"):
   return `${turn}-${sequence}-${what}`;
 }
 
-/**
- * Turns of that form, as drafts of `sequences` parts each; a part that is not there is empty. What cannot be read stays
- * in its field.
- */
+/** The drafts of turns as the address writes them. Missing parts are empty; unreadable ones stay in their fields. */
 export function turnsOf(text: string): PartDraft[][] {
   const turns = text.split(",").filter((turn) => turn !== "").map((turn) =>
     turn.split("_").map((part) => {
@@ -238,7 +233,7 @@ export function turnsOf(text: string): PartDraft[][] {
   return turns.map((turn) => Array.from({ length: sequences }, (_, s) => turn[s] ?? { prompt: "0", reply: "0" }));
 }
 
-/** The draft that an address asks for; what it leaves out is as in `otherwise`. */
+/** The draft of an address. Missing fields are as in `otherwise`. */
 export function fromQuery(query: string, otherwise: ConversationDraft = draftOf(defaults)): ConversationDraft {
   const given = new URLSearchParams(query);
   const lab = pick(labFromQuery(query));

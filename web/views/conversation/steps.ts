@@ -17,9 +17,7 @@ export interface SessionStep {
   readonly rows: readonly Rows[];
 }
 
-/**
- * The steps of all turns: one fused prefill of the prompts, then one decode step for each token of the longest reply.
- */
+/** The steps of all turns: one fused prefill of the prompts, then one decode step per token of the longest reply. */
 export function stepsOf({ turns, sequences }: Pick<Conversation, "turns" | "sequences">): SessionStep[] {
   const held = new Array<number>(sequences).fill(0);
   return turns.flatMap((parts, turn) => {
@@ -40,7 +38,7 @@ export function stepsOf({ turns, sequences }: Pick<Conversation, "turns" | "sequ
   });
 }
 
-/** All rows that a turn appends to each sequence. */
+/** The rows that a turn appends to each sequence. */
 export function rowsOfTurn(c: Pick<Conversation, "turns">, turn: number): Rows[] {
   return c.turns[turn].flatMap(({ prompt, reply }, sequence): Rows[] => {
     const from = c.turns.slice(0, turn).reduce((sum, parts) => sum + parts[sequence].prompt + parts[sequence].reply, 0);
@@ -48,7 +46,7 @@ export function rowsOfTurn(c: Pick<Conversation, "turns">, turn: number): Rows[]
   });
 }
 
-/** Tokens of each sequence when all turns are done. */
+/** Tokens of each sequence after all turns. */
 export function lengthsOf({ turns, sequences }: Pick<Conversation, "turns" | "sequences">): number[] {
   return Array.from(
     { length: sequences },
@@ -57,8 +55,8 @@ export function lengthsOf({ turns, sequences }: Pick<Conversation, "turns" | "se
 }
 
 /**
- * True where `next` goes on from what has run: `turns` turns begun under the same settings. How prefills go round and
- * who dies may change on the way.
+ * True if `next` continues what has run: the first `turns` turns and the settings are the same. The variant of prefills
+ * and the rank that dies may change.
  */
 export function continues(ran: Conversation, next: Conversation, turns: number): boolean {
   const settings = ({ seed, H, Hkv, D, N, wire, link, backend, sequences, capacity }: Conversation) =>

@@ -1,4 +1,4 @@
-/** The conversation as a list: each turn with what it says, what its steps were, and what happened on the way. */
+/** The conversation as a list: each turn with its prompt and reply, its steps, and incidents. */
 import { html, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import "../../lib/elements/scroll.ts";
@@ -23,7 +23,7 @@ export function turnTable(store: ConversationStore): TemplateResult {
   return html`
     <header class="bar-top">
       <h2 id="turns">Turns</h2>
-      <label class="preset">Begin from <select .value=${live(preset)} @change=${(event: Event) =>
+      <label class="preset">Start from <select .value=${live(preset)} @change=${(event: Event) =>
         store.usePreset((event.target as HTMLSelectElement).value)}>
         <option value="" ?selected=${preset === ""} disabled hidden>turns of your own</option>
         ${presets.map(({ id, title }) => html`<option value=${id} ?selected=${id === preset}>${title}</option>`)}
@@ -31,8 +31,19 @@ export function turnTable(store: ConversationStore): TemplateResult {
     </header>
     <ringside-scroll label="Turns">
       <table class="turns" aria-labelledby="turns">
-      <thead><tr><th scope="col">Step</th><th scope="col">New <i>T</i></th><th scope="col">Cached <i>P</i></th><th scope="col">Miss rate</th><th scope="col">Variant</th>
-        <th scope="col" class="wide">Sent</th><th scope="col" class="wide">Messages</th><th scope="col" class="wide">Padding</th><th scope="col">Time</th></tr></thead>
+      <thead>
+        <tr>
+          <th scope="col">Step</th>
+          <th scope="col">New <i>T</i></th>
+          <th scope="col">Cached <i>P</i></th>
+          <th scope="col">Miss rate</th>
+          <th scope="col">Variant</th>
+          <th scope="col" class="wide">Sent</th>
+          <th scope="col" class="wide">Messages</th>
+          <th scope="col" class="wide">Padding</th>
+          <th scope="col">Time</th>
+        </tr>
+      </thead>
       ${draft.turns.map((parts, turn) =>
         html`<tbody>
         ${turnHead(store, turn, parts, many, state.checks.get(turn))}
@@ -124,7 +135,7 @@ function typed(
   input.style.setProperty("--length", String(Math.max(2, input.value.length)));
 }
 
-/** A turn's prefill, its reply as one row, and its incidents, in the order in which they were. */
+/** A turn's prefill, its reply as one row, and its incidents, in order of time. */
 function turnSteps(store: ConversationStore, turn: number, all: readonly Done[]): unknown {
   const { state } = store.talk;
   const own = state.entries.filter((entry) => entry.step.turn === turn);
@@ -191,7 +202,7 @@ function stepRow(store: ConversationStore, done: Done, index: number): TemplateR
   `;
 }
 
-/** All decode steps of a turn as one row: the bars are their times. */
+/** All decode steps of a turn as one row, with their median time. */
 function replyRow(store: ConversationStore, steps: readonly Done[], first: number, planned: number): TemplateResult {
   const { selectedIndex } = store;
   const on = selectedIndex >= first && selectedIndex < first + steps.length;
@@ -219,7 +230,7 @@ function replyRow(store: ConversationStore, steps: readonly Done[], first: numbe
       <td class="wide">${formatBytes(sum(steps.map(({ report }) => report.paddingBytes)))}</td>
       <td title="Median of ${steps.length} ${steps.length === 1 ? "step" : "steps"}">${formatTime(
         median,
-      )}<small class="each">a token</small></td>
+      )}<small class="each">per token</small></td>
     </tr>
   `;
 }

@@ -1,4 +1,4 @@
-/** The Lab: what the experiment amounts to, how its run goes, and what came out. */
+/** The Lab: the size of the experiment, its run, and the result. */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { follow } from "../../lib/elements/follow.ts";
 import { shared } from "../../lib/elements/style.ts";
@@ -34,9 +34,9 @@ export class RingsideLab extends LitElement {
         ? html`
           <section class="card" aria-labelledby="cancelled">
             <h2 id="cancelled" class="title">Cancelled</h2>
-            <p>The run was stopped ${state.step === "attending"
-              ? "while the ring was turning"
-              : "before the ring began"}; its ranks have ended. Nothing of it is kept.</p>
+            <p>You stopped the run ${state.step === "attending"
+              ? "while the ring was running"
+              : "before the ring began"}. Its ranks have ended. Nothing of it is kept.</p>
           </section>
         `
         : nothing}

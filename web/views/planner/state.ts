@@ -1,4 +1,4 @@
-/** What the planner is asked: its fields as typed, their check, and their form in the page's address. */
+/** A question to the planner as typed: how its fields are read, the draft of an address, and the engine's input. */
 import {
   ACCELERATORS,
   type Cluster,
@@ -13,16 +13,16 @@ import { defaults, type Field, fields, keys, names, type Question } from "../../
 import { formatCount } from "../../lib/format/format.ts";
 import { parseCount } from "../../lib/format/quantity.ts";
 
-/** What stands in each field, as typed. */
+/** The text of each field, as typed. */
 export type Draft = Readonly<Record<Field, string>>;
 
-/** A draft read: a question, or what is wrong at which field. */
+/** What a draft reads as: a question, or the problems by field. */
 export interface Reading {
   readonly question?: Question;
   readonly problems: ReadonlyMap<Field, string>;
 }
 
-/** The values of the fields that are chosen from a list, with what a person reads. */
+/** Values of the fields with a list, and their visible text. */
 export const choices = {
   step: { prefill: "prefill", decode: "decode" },
   model: Object.fromEntries(MODELS.map(({ name }) => [name, name])),
@@ -31,13 +31,13 @@ export const choices = {
   variant: { auto: "the faster variant", "pass-kv": "pass-KV", "pass-q": "pass-Q" },
 } as const satisfies Partial<Record<Field, Record<string, string>>>;
 
-/** Most of each count that the page plans. */
+/** The most of each count. */
 export const MOST = { cp: 1024, tp: 1024, new: 10_000_000, cached: 100_000_000, batch: 65_536 } as const;
 
-/** What the policy map spans: T in tokens, miss rate as a share. */
+/** The range of the policy map: T in tokens, miss rate as a share. */
 export const MAP = { tokens: [256, 1_000_000], misses: [0.0025, 1] } as const;
 
-/** The fields as they are written for a question. */
+/** The fields of a question, as the page writes them. */
 export function draftOf(question: Question): Draft {
   return Object.fromEntries(
     fields.map((
@@ -47,8 +47,8 @@ export function draftOf(question: Question): Draft {
 }
 
 /**
- * Reads a draft; every field that does not fit is named with what was found and what is expected. What the engine
- * refuses beyond that it says itself.
+ * Reads a draft. Each problem names its field, what was found and what is expected. The engine itself reports what it
+ * rejects beyond that.
  */
 export function read(draft: Draft, persistent = false): Reading {
   const problems = new Map<Field, string>();
@@ -76,7 +76,7 @@ export function read(draft: Draft, persistent = false): Reading {
     fabric: one("fabric"),
     cp: whole("cp", 1),
     tp: whole("tp", 1),
-    // The field is not there in decode, so nothing in it may be wrong.
+    // Decode hides this field, so its contents can't be wrong.
     new: step === "decode" ? (parseCount(draft.new) >= 1 ? parseCount(draft.new) : 1) : whole("new", 1),
     cached: whole("cached", 0),
     batch: whole("batch", 1),
@@ -86,16 +86,13 @@ export function read(draft: Draft, persistent = false): Reading {
   return problems.size > 0 ? { problems } : { problems, question };
 }
 
-/** A field's text as the page writes it, where it can be read; else as it is. */
+/** A field's text as the page writes it, or unchanged if it can't be read. */
 export function tidy(field: Field, text: string): string {
   const count = field in MOST ? parseCount(text) : NaN;
   return Number.isFinite(count) ? formatCount(count) : text.trim();
 }
 
-/**
- * The draft that an address asks for; what it leaves out is the default, what it says wrongly stands in its field to be
- * corrected.
- */
+/** The draft of an address. Missing fields have their defaults; wrong values stay in their fields for correction. */
 export function fromQuery(query: string): { readonly draft: Draft; readonly persistent: boolean } {
   const given = new URLSearchParams(query);
   const draft: Record<Field, string> = { ...draftOf(defaults) };
@@ -106,13 +103,13 @@ export function fromQuery(query: string): { readonly draft: Draft; readonly pers
   return { draft, persistent: given.get("persistent") === "1" };
 }
 
-/** The engine's cluster for a GPU and a fabric: a known one by its name, else hosts of eight of them. */
+/** The engine's cluster for a GPU and a fabric: a known one, or else hosts of eight such GPUs. */
 export function clusterOf({ accelerator, fabric }: Pick<Question, "accelerator" | "fabric">): Cluster {
   return CLUSTERS.find((c) => c.accelerator.name === accelerator && c.fabric.name === fabric) ??
     clusterFromJson({ accelerator, fabric }, `${accelerator} over ${fabric}`);
 }
 
-/** A question as the engine takes it. */
+/** A question as the engine's input. */
 export function inputOf(question: Question): PlanInput {
   const { cp, tp, cached, batch, variant, step, persistent } = question;
   return {
@@ -129,7 +126,7 @@ export function inputOf(question: Question): PlanInput {
   };
 }
 
-/** Whether a question is of the hardware and model that the paper measured. */
+/** Whether a question has the paper's hardware and model. */
 export function onPaper({ model, accelerator, fabric }: Pick<Question, "model" | "accelerator" | "fabric">): boolean {
   return model === "llama3-405b" && accelerator === "h100-hbm2e" && fabric === "gtt";
 }

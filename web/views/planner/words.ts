@@ -1,4 +1,4 @@
-/** How the planner's figures are said. */
+/** The planner's figures in words. */
 import type { Breakdown } from "../../engine/plan.ts";
 import { formatCount } from "../../lib/format/format.ts";
 import type { TimeKind } from "../../lib/format/kinds.ts";
@@ -18,14 +18,11 @@ export function sayQuestion({ step, model, cp, tp, new: fresh, cached }: Questio
   } cached tokens`;
 }
 
-/**
- * The kinds of a breakdown in the order of the page, each with what it is and the kind of time whose mark it has;
- * launches have one of their own.
- */
+/** The kinds of a breakdown in order, each with its label and the kind of time whose mark it has, or "launch". */
 export const kinds: readonly (readonly [key: keyof Breakdown, label: string, mark: TimeKind | "launch"])[] = [
   ["attention", "Attention", "attend"],
   ["gemm", "Matrix products", "other"],
-  ["exposed", "Ring, not hidden", "wait"],
+  ["exposed", "Exposed communication", "wait"],
   ["all2all", "All2All", "all2all"],
   ["allreduce", "All-reduce", "transfer"],
   ["launch", "Launches and host", "launch"],

@@ -1,4 +1,4 @@
-/** The connection: address and token, and what became of the last attempt. */
+/** The connection: address and token, and the outcome of the last attempt. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { follow } from "../../lib/elements/follow.ts";
@@ -24,7 +24,7 @@ export class RingsideRemoteConnect extends LitElement {
     if (phase === this.#phase) return;
     const before = this.#phase;
     this.#phase = phase;
-    // The fields give way to one button and come back: the keyboard's focus follows, where it was here.
+    // One button replaces the fields, and they come back. The keyboard's focus follows if it was here.
     if (before === "" || !this.#held) return;
     const next = phase === "refused"
       ? (this.store.connection.state.phase === "refused" && this.store.connection.state.failure.field === "token"
@@ -88,6 +88,9 @@ export class RingsideRemoteConnect extends LitElement {
     const { state } = connection;
     const failure = state.phase === "refused" || state.phase === "lost" ? state.failure : undefined;
     const wrong = (field: string) => (failure?.field === field ? "true" : nothing);
+    const type = (field: "address" | "token") => (event: Event) =>
+      connection.type(field, (event.target as HTMLInputElement).value);
+    const keep = (event: Event) => connection.setKeep((event.target as HTMLInputElement).checked);
     return html`
       ${failure === undefined ? nothing : html`
         <div class="bad" role="alert" id="why">
@@ -96,35 +99,28 @@ export class RingsideRemoteConnect extends LitElement {
           <p>${failure.advice}</p>
         </div>
       `}
-            <form novalidate @submit=${this.#submit} aria-label="Connect">
-              <label for="address">Address</label>
-              <input id="address" .value=${live(
-                connection.address,
-              )} autocomplete="off" spellcheck="false" inputmode="url" aria-invalid=${wrong(
-                "address",
-              )} aria-describedby=${failure === undefined ? nothing : "why"} @input=${(event: Event) =>
-                connection.type("address", (event.target as HTMLInputElement).value)} />
-              <label for="token">Token</label>
-              <input id="token" type="password" .value=${live(
-                connection.token,
-              )} autocomplete="off" aria-invalid=${wrong(
-                "token",
-              )} aria-describedby=${failure === undefined ? "token-hint" : "why"} @input=${(event: Event) =>
-                connection.type("token", (event.target as HTMLInputElement).value)} />
-              <span></span><label class="tick"><input type="checkbox" id="keep" .checked=${live(
-                connection.keep,
-              )} @change=${(
-                event: Event,
-              ) => connection.setKeep((event.target as HTMLInputElement).checked)} /> Keep both for this tab</label>
-              <span></span><p><button class="button primary act" type="submit">${state.phase === "lost"
-                ? "Connect again"
-                : "Connect"}</button></p>
-            </form>
-            <p class="quiet"
-        id="token-hint">The worker prints its address and a fresh token when it starts. The token stays in this page’s memory${connection
-            .keep
-          ? " and, as ticked, in this tab’s session storage"
-          : ""}; it is never in the address.</p>
+      <form novalidate @submit=${this.#submit} aria-label="Connect">
+        <label for="address">Address</label>
+        <input id="address" .value=${live(connection.address)} autocomplete="off" spellcheck="false" inputmode="url"
+          aria-invalid=${wrong("address")} aria-describedby=${failure === undefined ? nothing : "why"}
+          @input=${type("address")} />
+        <label for="token">Token</label>
+        <input id="token" type="password" .value=${live(connection.token)} autocomplete="off"
+          aria-invalid=${wrong("token")} aria-describedby=${failure === undefined ? "token-hint" : "why"}
+          @input=${type("token")} />
+        <span></span>
+        <label class="tick">
+          <input type="checkbox" id="keep" .checked=${live(connection.keep)} @change=${keep} /> Keep both for this tab
+        </label>
+        <span></span>
+        <p><button class="button primary act" type="submit">
+          ${state.phase === "lost" ? "Connect again" : "Connect"}
+        </button></p>
+      </form>
+      <p class="quiet" id="token-hint">
+        The worker prints its address and a fresh token when it starts. The token stays in this page’s
+        memory${connection.keep ? " and in this tab’s session storage" : ""}, never in the address.
+      </p>
     `;
   }
 
@@ -205,7 +201,7 @@ export class RingsideRemoteConnect extends LitElement {
     `,
   ];
 
-  /** For a screen reader: what the connection has come to. */
+  /** For screen readers: the state of the connection. */
   static news({ connection: { state } }: RemoteStore): string {
     switch (state.phase) {
       case "idle":

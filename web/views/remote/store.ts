@@ -1,7 +1,4 @@
-/**
- * The view's state in one place: the experiment as typed, the connection, the run under way, what is shown, and the
- * address that reproduces it.
- */
+/** The view's state: the experiment as typed, the connection, the run, what the stage shows, and the address. */
 import type { PageState } from "../../lib/experiment/page-state.ts";
 import type { Failure } from "./failure.ts";
 import { Connection } from "./connection.ts";
@@ -23,13 +20,10 @@ import {
 import { type Opened, openFile, openShipped, shippedOf } from "./open.ts";
 import { RemoteRunner } from "./runner.ts";
 
-/** What the stage shows: what this page runs or ran, or a file. */
+/** What the stage shows: a run of this page, or a file. */
 export type Shown = { readonly kind: "live" } | Opened;
 
-/**
- * Fires "change" whenever anything of it changed. It outlives the view's element: another view may be opened while a
- * run goes on.
- */
+/** Fires "change" on each change. It outlives the view's element: the visitor may open another view during a run. */
 export class RemoteStore extends EventTarget {
   readonly connection = new Connection();
   readonly runner = new RemoteRunner();
@@ -67,22 +61,22 @@ export class RemoteStore extends EventTarget {
     return this.#shown;
   }
 
-  /** A file that is being read. */
+  /** The file that the page is reading. */
   get opening(): string | undefined {
     return this.#opening?.what;
   }
 
-  /** Why the last file was refused. */
+  /** Why the last file was rejected. */
   get problem(): Failure | undefined {
     return this.#problem;
   }
 
-  /** The hardware row that was chosen to plan on; undefined: the nearest. */
+  /** The hardware row to plan on; undefined for the nearest. */
   get accelerator(): string | undefined {
     return this.#accelerator;
   }
 
-  /** The Lab's experiment, where the Lab has one that can be sent. */
+  /** The Lab's experiment, if it can be sent. */
   get lab(): RemoteExperiment | undefined {
     const { experiment } = this.#page.reading;
     if (experiment === undefined) return undefined;
@@ -90,13 +84,13 @@ export class RemoteStore extends EventTarget {
     return read(draftOf(taken)).experiment === undefined ? undefined : taken;
   }
 
-  /** True where what is shown was run for another experiment than what is now typed. */
+  /** True if the run shown is of another experiment than the one typed now. */
   get stale(): boolean {
     const { job } = this.runner;
     return this.#shown.kind === "live" && job !== undefined && !same(job.experiment, this.#reading.experiment);
   }
 
-  /** Takes over what the address says now: another view may have changed it, or a step back was taken. */
+  /** Follows the address: another view, or a step back, may have changed it. */
   sync(): void {
     if (location.search === this.#search) return;
     this.#search = location.search;
@@ -105,7 +99,7 @@ export class RemoteStore extends EventTarget {
     this.#openOfAddress();
   }
 
-  /** Notes what is being typed; it is read when it is done. */
+  /** Notes a text while somebody types it. `edit` reads it. */
   type(field: Field, text: string): void {
     this.#draft = { ...this.#draft, [field]: text };
   }
@@ -134,16 +128,14 @@ export class RemoteStore extends EventTarget {
     if (now !== undefined) this.use(withPreset(now, preset));
   }
 
-  /** Plans on another hardware row; undefined: on the nearest. */
+  /** Plans on another hardware row; undefined for the nearest. */
   planOn(accelerator: string | undefined): void {
     this.#accelerator = accelerator;
     this.#write();
     this.#changed();
   }
 
-  /**
-   * Runs what the sentence says; does nothing while a field cannot be read, nothing is connected or a run is under way.
-   */
+  /** Runs the experiment. Does nothing if a field can't be read, there is no connection, or a run is under way. */
   async run(): Promise<void> {
     const { experiment } = this.#reading;
     const { remote } = this.connection;
@@ -152,23 +144,23 @@ export class RemoteStore extends EventTarget {
     await this.runner.run(experiment, remote);
   }
 
-  /** Opens a file that was dropped or chosen; what is refused changes nothing but the message. */
+  /** Opens a dropped or chosen file. A rejected file changes only the message. */
   async open(file: File): Promise<void> {
     await this.#open(file.name, (signal) => openFile(file, signal));
   }
 
-  /** Opens the run that ships with the page. */
+  /** Opens a run that ships with the page. */
   async openShipped(id: string): Promise<void> {
     await this.#open(shippedOf(id)?.title ?? id, (signal) => openShipped(id, signal));
   }
 
-  /** Shows a document that the machine answered with. */
+  /** Shows a document of the machine. */
   show(opened: Opened): void {
     this.#problem = undefined;
     this.#show(opened);
   }
 
-  /** Back to what this page runs. */
+  /** Goes back to the runs of this page. */
   close(): void {
     this.#opening?.abort.abort();
     this.#opening = undefined;
@@ -193,7 +185,7 @@ export class RemoteStore extends EventTarget {
       this.#problem = {
         title: `${what} cannot be opened`,
         message: error instanceof Error ? error.message : String(error),
-        advice: "What is shown stays as it was.",
+        advice: "Nothing has changed.",
       };
       this.#changed();
     }

@@ -1,17 +1,17 @@
-/** All ranks at a glance: a row a rank, a column a point, a mark where it halted and whose chunk it read there. */
+/** All ranks at a glance: one row per rank, one column per halt. A mark shows whose chunk visits there. */
 import { html, nothing, type TemplateResult } from "lit";
 import { disc } from "../../lib/elements/disc.ts";
 import "../../lib/elements/scroll.ts";
 import { standing, waitsFor, type Walk } from "./model.ts";
 import type { Stepper } from "./stepper.ts";
 
-/** The rank whose chunk visits at a halt before an attention: of keys in pass-KV, of queries in pass-Q. */
+/** The owner of the chunk that visits at a halt before an attention: of keys in pass-KV, of queries in pass-Q. */
 export function visitor(walk: Walk, rank: number, point: number): number | undefined {
   const halt = walk.log[rank][point];
   return walk.experiment.variant === "pass-q" ? halt?.queries?.owner : halt?.keys?.owner;
 }
 
-/** What a cell says to who does not see it. */
+/** A cell in words, for screen readers. */
 function say(walk: Walk, rank: number, point: number): string {
   const { log, points, experiment } = walk;
   const reached = log[rank].length - 1;
@@ -27,7 +27,7 @@ function say(walk: Walk, rank: number, point: number): string {
   }${chunk}`;
 }
 
-/** The table; arrow keys move through it. `live`: ranks can be let go. */
+/** The table. Arrow keys move through it. `live`: ranks can continue. */
 export function rankTable(stepper: Stepper, walk: Walk, live: boolean): TemplateResult {
   const { rank: chosen, point: at } = stepper.selection;
   const { experiment: { N, variant }, points, log } = walk;
@@ -46,9 +46,9 @@ export function rankTable(stepper: Stepper, walk: Walk, live: boolean): Template
   return html`
     <ringside-scroll label="Ranks and hops">
       <table class="ranks" @keydown=${(event: KeyboardEvent) => keys(stepper, walk, live, event)}>
-        <caption>Ranks <small>where each halts; the mark is the rank whose ${variant === "pass-q"
-          ? "queries visit"
-          : "keys visit"}</small></caption>
+        <caption>Ranks <small>each rank’s halts; the disc shows whose ${variant === "pass-q"
+          ? "queries"
+          : "keys"} visit</small></caption>
         <thead>
           <tr><th scope="col">Rank</th><th scope="col" class="now">Now</th>${points.map(({ name, next, hop }) =>
             html`<th scope="col">${
@@ -66,7 +66,7 @@ export function rankTable(stepper: Stepper, walk: Walk, live: boolean): Template
   `;
 }
 
-/** What a rank does now, in a few words. */
+/** A rank's state, in a few words. */
 function nowOf(walk: Walk, rank: number, live: boolean): string | TemplateResult {
   const how = standing(walk, rank);
   if (how === "end") return "done";
@@ -103,24 +103,24 @@ function keys(stepper: Stepper, walk: Walk, live: boolean, event: KeyboardEvent)
     };
     stepper.select({ rank: to.rank, hop: to.point === log[to.rank].length - 1 ? undefined : points[to.point].id });
     const root = (event.currentTarget as HTMLElement).getRootNode() as ShadowRoot;
-    // The cell takes the focus once it can have it.
+    // The cell can have the focus after the next update.
     requestAnimationFrame(() => root.querySelector<HTMLElement>(`#cell-${to.rank}-${to.point}`)?.focus());
   } else if (live && Object.hasOwn(acts, event.key)) acts[event.key]();
   else return;
   event.preventDefault();
 }
 
-/** The buttons that let ranks go on. */
+/** The buttons that let ranks continue. */
 export function controls(stepper: Stepper, walk: Walk, live: boolean, webgpu: boolean): TemplateResult {
   const { rank, point } = stepper.selection;
   const halted = walk.log.some((_, k) => standing(walk, k) === "halted");
   const ahead = point > walk.log[rank].length - 1;
   const own = standing(walk, rank) === "halted";
-  // What cannot be pressed now keeps its place for the keyboard.
+  // A button that can't act now keeps its place for the keyboard.
   const button = (can: boolean, act: () => void, label: string, kind = "") =>
     html`<button class="button ${kind}" aria-disabled=${can ? nothing : "true"} @click=${() =>
       can && act()}>${label}</button>`;
-  return html`<div class="controls" role="group" aria-label="Let ranks go on">
+  return html`<div class="controls" role="group" aria-label="Let ranks continue">
     ${button(live && halted, () => stepper.stepAll(), "Step one hop", "primary")}
     ${button(live && own, () => stepper.stepRank(rank), `Step rank ${rank} only`)}
     ${button(live && ahead, () => stepper.runTo(point), `Run to ${ahead ? walk.points[point].name : "chosen hop"}`)}

@@ -1,6 +1,4 @@
-/**
- * Lets the ranks of a halting run go on, keeps what they tell, and knows which rank, hop, token and head are looked at.
- */
+/** Lets the ranks of a halting run continue, keeps their reports, and knows the selected rank, hop, token and head. */
 import { exactPartials } from "../../lib/experiment/check.ts";
 import type { Halt } from "../../engine/run.ts";
 import type { ExactHop } from "../../lib/experiment/exact.ts";
@@ -10,10 +8,10 @@ import type { Halting } from "../../lib/experiment/run.ts";
 import type { PageState } from "../../lib/experiment/page-state.ts";
 import { haltPointsOf, homeOf, keysByHop, standing, type Walk, watchOf } from "./model.ts";
 
-/** What is looked at. */
+/** The selected rank, halt, token, head and dimension. */
 export interface StepSelection {
   readonly rank: number;
-  /** Id of a point; undefined: wherever the rank stands. */
+  /** Id of a halt point; undefined for the rank's current one. */
   readonly hop: string | undefined;
   readonly token: number;
   readonly head: number;
@@ -21,15 +19,12 @@ export interface StepSelection {
   readonly dim: number;
 }
 
-/**
- * Fires "change" whenever anything of it changed. It outlives the view's element: a run stays halted while another view
- * is open.
- */
+/** Fires "change" on each change. It outlives the view's element: a run stays halted while another view is open. */
 export class Stepper extends EventTarget implements Halting {
   readonly page: PageState;
   #walk: Walk | undefined;
   #own: OwnData | undefined;
-  /** The point up to which each rank goes on by itself. */
+  /** The point at which each rank halts next. */
   #goals: number[] = [];
   #selection: StepSelection;
   #exact: {
@@ -47,22 +42,22 @@ export class Stepper extends EventTarget implements Halting {
     page.addEventListener("change", () => this.#changed());
   }
 
-  /** The run that halts or halted last. */
+  /** The last run that halts. */
   get walk(): Walk | undefined {
     return this.#walk;
   }
 
-  /** True where the page's last run is the one that halted here. */
+  /** True if the page's last run is the one that halted here. */
   get current(): boolean {
     return this.#walk !== undefined && this.page.state.experiment === this.#walk.experiment;
   }
 
-  /** True while ranks can be let go. */
+  /** True while ranks can continue. */
   get live(): boolean {
     return this.current && this.page.running && this.page.state.phase === "attending";
   }
 
-  /** What is looked at, within the bounds of the run, or else of the sentence. */
+  /** The selection, within the bounds of the run or else of the sentence. */
   get selection(): StepSelection & { readonly point: number } {
     const walk = this.#walk;
     const experiment = walk?.experiment ?? this.page.reading.experiment;
@@ -81,12 +76,12 @@ export class Stepper extends EventTarget implements Halting {
     };
   }
 
-  /** Float64's partials of the token, its problem, or neither while it is worked out. */
+  /** Float64's partials of the token, or a problem, or neither while they are under way. */
   get exact(): { readonly hops?: readonly ExactHop[]; readonly problem?: string } {
     return this.#exact ?? {};
   }
 
-  /** Looks at something else; the address follows. */
+  /** Changes the selection. The address follows. */
   select(change: Partial<StepSelection>): void {
     const { point: _, ...now } = this.selection;
     this.#selection = { ...now, ...change };
@@ -94,7 +89,7 @@ export class Stepper extends EventTarget implements Halting {
     this.#changed();
   }
 
-  /** What is looked at, as the address has it: what is left out is 0, or the rank's own place. */
+  /** The selection in the address. Absent values are 0, or the rank's current halt. */
   get address(): Readonly<Record<string, string>> {
     const { hop, ...numbers } = this.#selection;
     return Object.fromEntries([
@@ -122,25 +117,25 @@ export class Stepper extends EventTarget implements Halting {
     return { watch, onHalt: (halt) => this.#walk === walk && this.#take(walk, halt) };
   }
 
-  /** Lets the ranks that are furthest behind go on by one hop. */
+  /** Lets the ranks that are furthest behind continue by one hop. */
   stepAll(): void {
     const { log, points } = this.#walk!;
     const behind = Math.min(...log.map((own) => own.length - 1));
     this.#go(() => Math.min(behind + 1, points.length - 1));
   }
 
-  /** Lets one rank go on by one hop. */
+  /** Lets one rank continue by one hop. */
   stepRank(rank: number): void {
     const { log } = this.#walk!;
     this.#go((goal, k) => (k === rank ? log[k].length : goal));
   }
 
-  /** Lets every rank go on until it halts at a point. */
+  /** Lets every rank continue until it halts at a point. */
   runTo(point: number): void {
     this.#go(() => point);
   }
 
-  /** Lets every rank go on to its end. */
+  /** Lets every rank continue to its end. */
   runToEnd(): void {
     this.#go(() => Infinity);
   }
@@ -175,9 +170,7 @@ export class Stepper extends EventTarget implements Halting {
     this.#exact = undefined;
   }
 
-  /**
-   * Asks for float64's partials of the token as soon as it is known which rank holds which keys: once a token and run.
-   */
+  /** Asks for float64's partials of the token, once per token and run, when it is known which rank holds which keys. */
   #ask(): void {
     const walk = this.#walk;
     if (walk === undefined) return;
@@ -207,7 +200,7 @@ export class Stepper extends EventTarget implements Halting {
   }
 }
 
-/** What an address asks to look at. */
+/** The selection of an address. */
 export function readSelection(search: string): StepSelection {
   const query = new URLSearchParams(search);
   const whole = (key: string) => {
@@ -225,7 +218,7 @@ export function readSelection(search: string): StepSelection {
 
 let only: Stepper | undefined;
 
-/** The stepper of the page's page. */
+/** The page's only stepper. */
 export function stepperOf(page: PageState): Stepper {
   return (only ??= new Stepper(page));
 }
