@@ -35,6 +35,8 @@ export default defineConfig({
     target: "es2023",
     cssTarget: ["chrome123", "safari17.5", "firefox120"],
     assetsInlineLimit: 0,
+    // What most views share is one chunk: several small ones would compress worse.
+    rolldownOptions: { output: { codeSplitting: { groups: [{ name: "shared", minShareCount: 6 }] } } },
   },
   plugins: [{
     name: "content-security-policy",

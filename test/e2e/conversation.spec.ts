@@ -174,7 +174,7 @@ test("turn by turn: turns are added, and go on with what is cached", async ({ pa
   // What has run cannot be changed: the page says so, and begins anew.
   await page.getByLabel("Turn 1, prompt").fill("40");
   await page.getByLabel("Turn 1, prompt").press("Tab");
-  await expect(page.getByText("Run begins it anew")).toBeVisible();
+  await expect(page.getByText("Run starts it again")).toBeVisible();
   await button(page, "Remove turn 3").click();
   await button(page, "Run").click();
   await expect(page.getByText("All 61 rows")).toBeVisible();

@@ -97,7 +97,7 @@ test("without WebGPU it computes in plain TypeScript and says so", async ({ page
   await expect(page.getByLabel("Back-end").locator("option:checked")).toHaveText("plain TypeScript (no WebGPU here)");
   await run(page).click();
   await expect(verdict(page)).toBeVisible();
-  await expect(fact(page, "Back-end")).toContainText("WebGPU was asked for and is not here");
+  await expect(fact(page, "Back-end")).toContainText("this browser has no WebGPU");
 });
 
 test("counts and rates are read as people write them, in every view", async ({ page }) => {
@@ -223,9 +223,9 @@ test("while the result is checked, the button says that it skips the check alone
   await expect(page.getByRole("table", { name: /^Ranks/ })).toBeVisible();
   await skip(page).click();
   await expect(page.getByRole("heading", { name: "Not checked" })).toBeVisible();
-  await expect(page.getByText("The check against float64 was skipped; the result below stands unchecked."))
+  await expect(page.getByText("You skipped the check against float64. The result below is unchecked."))
     .toBeVisible();
-  await expect(page.getByRole("status")).toHaveText("The check was skipped; the result stands unchecked.");
+  await expect(page.getByRole("status")).toHaveText("You skipped the check. The result is unchecked.");
   await expect(page.getByRole("table", { name: /^Ranks/ })).toBeVisible();
 });
 
@@ -256,7 +256,7 @@ test("numbers on the page are the engine's: report, trace and tables agree", asy
   await expect(fact(page, "Largest error of O")).toHaveText(report.check.out.max.toExponential(1));
   await expect(fact(page, "Largest error of LSE")).toHaveText(report.check.lse.max.toExponential(1));
   const share = Math.max(report.check.out.share, report.check.lse.share);
-  await expect(fact(page, "Of what rounding allows, at most")).toHaveText(`${Number((100 * share).toFixed(1))} %`);
+  await expect(fact(page, "Largest share of a bound used")).toHaveText(`${Number((100 * share).toFixed(1))} %`);
   await expect(fact(page, "Kernel")).toHaveText(report.kernel);
   await expect(fact(page, "Adapter")).toContainText(report.adapter.name);
   const rows = page.getByRole("table", { name: /^Ranks/ }).locator("tbody tr");

@@ -100,7 +100,7 @@ test("three .npy files: their shapes in the sentence, a run on WebGPU, and O, LS
   }
   await expect(page.getByRole("form", { name: "Experiment" })).toContainText("inputs from q.npy, k.npy and v.npy");
   await expect(page.getByLabel("Seed")).toHaveCount(0);
-  await expect(page.getByText("The tensors stay in this browser. A link to this page does not carry them"))
+  await expect(page.getByText("The tensors stay in this browser. A link to this page does not contain them"))
     .toBeVisible();
   await expect(page.getByRole("table", { name: "Your tensors" }).getByRole("row").nth(2)).toHaveText(
     /K\s*k\.npy\s*37 × 2 × 16\s*f32/,
@@ -140,7 +140,7 @@ for (const [variant, wire] of [["pass-kv", "bf16"], ["pass-q", "f16"], ["pass-q"
     expect(report.check).toMatchObject({ passed: true, tolerance: tolerance(wire), rows: shape.T, of: shape.T });
     expect(report.check.out.share).toBeLessThan(0.5);
     await expect(page.getByText(`Allowed: ${tolerance(wire)}. All 24 rows were checked.`)).toBeVisible();
-    await expect(fact(page, "Of what rounding allows, at most")).toHaveText(/^[\d.]+ %$/);
+    await expect(fact(page, "Largest share of a bound used")).toHaveText(/^[\d.]+ %$/);
   });
 }
 
@@ -170,7 +170,7 @@ test("large scores pass in f32, where a constant bar failed them; a wrong elemen
   const element =
     /Furthest beyond its bound: O of row 5, head 2, column 3: found -?[\d.e-]+, expected -?[\d.e-]+ within [\d.]+e-\d/;
   await expect(page.getByText(element)).toBeVisible();
-  await expect(fact(page, "Of what rounding allows, at most")).toHaveText(/^[\d,]+ times as much$/);
+  await expect(fact(page, "Largest share of a bound used")).toHaveText(/^[\d,]+ times as much$/);
   await expect(page.getByRole("status")).toContainText("Failed the check");
 });
 
@@ -189,7 +189,7 @@ test("a wire type that underflows: the verdict warns, names it, and stays quiet 
 test("files one by one, under names that say nothing, and back to seeded inputs", async ({ page }) => {
   await page.goto(address);
   await chooser(page).setInputFiles([npys[0]]);
-  await expect(page.getByText("Still to come: K and V.")).toBeVisible();
+  await expect(page.getByText("Still missing: K and V.")).toBeVisible();
   await chooser(page).setInputFiles([{ ...npys[1], name: "a.npy" }, { ...npys[2], name: "b.npy" }]);
   await page.getByLabel("Tensor in a.npy").selectOption("K");
   await expect(page.getByLabel("Tensor in a.npy")).toBeFocused();
@@ -218,7 +218,7 @@ test("bad files: the engine's message whole, and nothing changed", async ({ page
   const alert = page.getByRole("alert");
   await chooser(page).setInputFiles([npys[0], npys[1], file("v.npy", writeNpy([5, 2, 16], numbers(160, 1)))]);
   await expect(alert).toContainText("v.npy: found shape [5, 2, 16], expected that of k.npy, [37, 2, 16]");
-  await expect(alert).toContainText("Nothing was changed: Run still takes seeded inputs.");
+  await expect(alert).toContainText("Nothing has changed: Run still uses seeded inputs.");
   await expect(page.getByLabel("New tokens T")).toHaveValue("64");
   await expect(page).toHaveURL(new RegExp(address.replaceAll("?", "\\?")));
   await chooser(page).setInputFiles([safetensors]);
@@ -337,7 +337,7 @@ for (const colorScheme of ["light", "dark"] as const) {
       ).toEqual([]);
     await page.goto(address);
     await chooser(page).setInputFiles([npys[0], { ...npys[1], name: "a.npy" }]);
-    await expect(page.getByText("Still to come: K and V.")).toBeVisible();
+    await expect(page.getByText("Still missing: K and V.")).toBeVisible();
     await clean("waiting");
     await chooser(page).setInputFiles([file("bad.safetensors", new Uint8Array(4))]);
     await expect(page.getByRole("alert")).toBeVisible();

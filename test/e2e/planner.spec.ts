@@ -117,7 +117,7 @@ test("the paper's tables and the errors are those of the engine's report", async
   await expect(page.getByRole("form", { name: "Plan" })).toContainText(
     `${ttft.cells} printed TTFT cells the median error is ${
       formatShare(ttft.median)
-    }; on the ${ttft.predicted.cells} of them that nothing was calibrated on, ${
+    }. On the ${ttft.predicted.cells} cells outside the calibration it is ${
       formatShare(ttft.predicted.median)
     }, at worst ${formatShare(ttft.predicted.worst)}.`,
   );
@@ -157,7 +157,7 @@ test("TTFT against context: the points are plans, the paper's beside them, and o
   await expect(field(page, "New tokens T")).toHaveValue("1,000,000");
   await expect(field(page, "Cached tokens P")).toHaveValue("0");
   await expect(figure(page, "TTFT")).toContainText(formatTime(million.seconds));
-  await expect(page.getByText("of which the first 11 are drawn")).toBeVisible();
+  await expect(page.getByText("The picture shows the first 11")).toBeVisible();
 });
 
 test("the policy map: a point of Table 4, and any other, becomes the step whose timelines are shown", async ({ page }) => {
@@ -214,7 +214,7 @@ test("an address restores the question, another view's part of it stays, and goi
   await expect(page.getByRole("combobox", { name: "Fabric" })).toHaveValue("xdr");
   await expect(field(page, "New tokens T")).toHaveCount(0);
   await expect(field(page, "Sequences")).toHaveValue("4");
-  await expect(figure(page, "TTIT")).toContainText("pass-Q, as asked for");
+  await expect(figure(page, "TTIT")).toContainText("pass-Q, as chosen");
   await expect(page.getByText("the parameters are calibrated on the paper's H100s")).toBeVisible();
   await edit(page, "Cached tokens P", "64_000");
   await expect(page).toHaveURL(
@@ -236,12 +236,12 @@ test("what cannot be is said at its field: not a number, and what the engine ref
   await expect(field(page, "New tokens T")).toBeFocused();
   await edit(page, "New tokens T", "3,200");
   await expect(page.getByRole("alert")).toHaveCount(0);
-  await edit(page, "GPUs a rank TP", "3");
+  await edit(page, "GPUs per rank TP", "3");
   await expect(page.getByRole("alert")).toContainText(
     "tp 3 does not divide the 128 query heads of llama3-405b; 1, 2, 4, 8, 16, 32, 64, 128 do",
   );
-  await expect(field(page, "GPUs a rank TP")).toHaveAccessibleDescription(/does not divide/);
-  await edit(page, "GPUs a rank TP", "1");
+  await expect(field(page, "GPUs per rank TP")).toHaveAccessibleDescription(/does not divide/);
+  await edit(page, "GPUs per rank TP", "1");
   await settled(page);
   await expect(page.getByRole("region", { name: /^Memory of a GPU does not fit/ })).toBeVisible();
   await expect(page.getByRole("table", { name: /^Layouts worth their GPUs/ })).toBeVisible();

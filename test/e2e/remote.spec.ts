@@ -107,7 +107,7 @@ test.describe("with a worker", () => {
     await field(page, "Address").fill(worker.address);
     await field(page, "Token").fill("not-the-token");
     await button(page, "Connect").click();
-    await expect(page.getByRole("alert").getByRole("heading", { name: "The worker refuses this token" })).toBeVisible({
+    await expect(page.getByRole("alert").getByRole("heading", { name: "The worker rejects this token" })).toBeVisible({
       timeout: 15_000,
     });
     await expect(field(page, "Token")).toBeFocused();
@@ -205,7 +205,7 @@ test.describe("with a worker", () => {
     await expect(lap(page, "pass-KV").getByRole("progressbar")).toBeVisible();
     const began = Date.now();
     await button(page, "Cancel").click();
-    await expect(lap(page, "pass-KV")).toContainText("Cancelled; the", { timeout: 5000 });
+    await expect(lap(page, "pass-KV")).toContainText("Cancelled. The", { timeout: 5000 });
     expect(Date.now() - began).toBeLessThan(3000);
     await expect(button(page, "Run")).toBeFocused();
     await page.goto(`${small.replace("ways=both", "ways=pass-q")}#remote`);
@@ -223,7 +223,7 @@ test.describe("with a worker", () => {
     await button(page, "Run").click();
     await expect(lap(page, "pass-KV").getByRole("progressbar")).toHaveAttribute("max", /\d+/, { timeout: 20_000 });
     await button(other, "Run").click();
-    await expect(lap(other, "pass-KV")).toContainText("queued: one run is before it", { timeout: 10_000 });
+    await expect(lap(other, "pass-KV")).toContainText("queued behind one run", { timeout: 10_000 });
     await button(page, "Cancel").click();
     await expect(verified(other, "pass-Q")).toBeVisible({ timeout: 30_000 });
     await other.close();

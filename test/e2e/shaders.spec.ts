@@ -18,7 +18,7 @@ const heading = (page: Page, name: string | RegExp) => page.getByRole("heading",
 const kernel = (page: Page) => page.getByRole("combobox", { name: "Kernel" });
 const table = (page: Page, name: string | RegExp) => page.getByRole("table", { name });
 const keptRow = (page: Page, name: string) =>
-  table(page, /^Kept variants/).getByRole("row", { name: new RegExp(`^${name} `) });
+  table(page, /^Kept kernels/).getByRole("row", { name: new RegExp(`^${name} `) });
 
 async function opens(page: Page, query = ""): Promise<void> {
   await page.goto(`${query}#shaders`);
@@ -104,9 +104,9 @@ test("an error is told at its line, in the editor and in a table, and such a tex
   await expect(editor(page)).toBeFocused();
   await expect(page.locator(".cm-activeLine")).toContainText("params.none;");
   await expect(page.getByRole("button", { name: "Keep", exact: true })).toBeDisabled();
-  await expect(page.getByText("A text that does not compile is not kept.")).toBeVisible();
+  await expect(page.getByText("A text that does not compile can’t be kept.")).toBeVisible();
   await expect(page.locator(".changed-line")).toHaveCount(1);
-  // The bindings that the host gives: one that is not used is none of the pipeline's.
+  // A binding of the host that the text does not use is not part of the pipeline.
   await write(
     page,
     edited("merge", "let part = parts_lse[s * params.rows + row];", "let part = 0.0;").replace(
@@ -144,7 +144,7 @@ test("a renamed variable passes the grid and is timed; kept and chosen, the Lab'
   }
   await page.getByText(`All ${casesOf(name).length} cases of the grid`).click();
   await expect(table(page, /^Grid/).locator("tbody tr")).toHaveCount(casesOf(name).length);
-  await page.getByRole("textbox", { name: "Name of the variant" }).fill("renamed");
+  await page.getByRole("textbox", { name: "Name of the kept kernel" }).fill("renamed");
   await page.keyboard.press("Enter");
   await expect(keptRow(page, "renamed")).toContainText("passed");
   await expect(page).toHaveURL(/text=renamed/);
@@ -157,29 +157,29 @@ test("a renamed variable passes the grid and is timed; kept and chosen, the Lab'
     await expect(heading(page, "Passed: O and LSE agree with float64")).toBeVisible({ timeout: 60_000 });
   };
   await page.goto(small);
-  await expect(page.getByRole("note", { name: "Kernels of your own" })).toContainText(`${name} · your variant renamed`);
+  await expect(page.getByRole("note", { name: "Kernels of your own" })).toContainText(`${name} · your kernel renamed`);
   await run();
   await expect(fact).toContainText(`${name}: `);
-  await expect(fact).toContainText("· your variant renamed");
+  await expect(fact).toContainText("· your kernel renamed");
   expect(JSON.parse((await saved(page, page.getByRole("button", { name: "Report as JSON" }))).text).kernel).toContain(
-    "· your variant renamed",
+    "· your kernel renamed",
   );
   await page.reload();
   await run();
-  await expect(fact).toContainText("· your variant renamed");
+  await expect(fact).toContainText("· your kernel renamed");
 
   await page.goto("?H=4&Hkv=2&D=16&N=2&wire=f32&link=off&turns=33.2&prefills=pass-kv#conversation");
   await expect(page.getByRole("note", { name: "Kernels of your own" })).toBeVisible();
   await page.getByRole("button", { name: "Run", exact: true }).click();
   await expect(heading(page, /^Passed/)).toBeVisible({ timeout: 90_000 });
   const { steps } = JSON.parse((await saved(page, page.getByRole("button", { name: "Report as JSON" }))).text);
-  expect(steps[0].kernel).toContain("· your variant renamed");
+  expect(steps[0].kernel).toContain("· your kernel renamed");
 
   await page.getByRole("link", { name: "Lab" }).click();
   await page.getByRole("button", { name: "Use the shipped" }).click();
   await expect(page.getByRole("note", { name: "Kernels of your own" })).toHaveCount(0);
   await run();
-  await expect(fact).not.toContainText("variant");
+  await expect(fact).not.toContainText("your kernel");
   await opens(page, `?kernel=${name}&text=renamed`);
   await expect(page.getByRole("combobox", { name: "Text" })).toHaveValue("renamed");
   await expect(page.getByRole("checkbox")).not.toBeChecked();
@@ -190,23 +190,23 @@ test("a dropped scale fails the grid, is not timed, and is kept only marked as f
   await write(page, edited("decode", "params.scale * LOG2E", "LOG2E"));
   const all = casesOf("decode").length;
   await expect(heading(page, new RegExp(`^Failed: \\d+ of ${all} cases differ from float64`))).toBeVisible(LONG);
-  await expect(page.getByText("Not timed: what a wrong kernel takes says nothing.")).toBeVisible();
+  await expect(page.getByText("Not timed: the time of a wrong kernel means nothing.")).toBeVisible();
   await expect(table(page, /^Cases that failed/).getByRole("row", { name: /D 64.*failed/ }).first()).toBeVisible();
   await expect(table(page, /^Time/)).toHaveCount(0);
-  await page.getByRole("textbox", { name: "Name of the variant" }).fill("no scale");
+  await page.getByRole("textbox", { name: "Name of the kept kernel" }).fill("no scale");
   await page.getByRole("button", { name: "Keep, marked as failing" }).click();
   await expect(keptRow(page, "no scale")).toContainText(/fails \d+ of/);
   await page.getByRole("button", { name: "Use in runs" }).click();
   await page.getByRole("link", { name: "Lab" }).click();
   await expect(page.getByRole("note", { name: "Kernels of your own" })).toContainText(
-    "decode · your variant no scale, which fails the check",
+    "decode · your kernel no scale, which fails the check",
   );
 });
 
 test("kept texts are opened by address, renamed, exported, deleted and brought back; what is typed survives another view", async ({ page }) => {
   await opens(page, "?seed=9&kernel=merge&text=of+no+such+name");
   await expect(
-    page.getByText("No variant “of no such name” of merge is kept in this browser: shown is the shipped text."),
+    page.getByText("This browser keeps no merge named “of no such name”. Here is the shipped text."),
   ).toBeVisible();
   const text = edited("merge", "weight", "share_of");
   await write(page, text);
@@ -216,7 +216,7 @@ test("kept texts are opened by address, renamed, exported, deleted and brought b
   await go(page).click();
   await expect(heading(page, /^Passed/)).toBeVisible(LONG);
   expect(await saved(page, page.getByRole("button", { name: "Export .wgsl" }))).toEqual({ name: "merge.wgsl", text });
-  await page.getByRole("textbox", { name: "Name of the variant" }).fill("a b");
+  await page.getByRole("textbox", { name: "Name of the kept kernel" }).fill("a b");
   await page.getByRole("button", { name: "Keep", exact: true }).click();
   await expect(page).toHaveURL(/[?&]seed=9.*&kernel=merge&text=a\+b(&.*)?#shaders$/);
   await page.reload();
@@ -271,7 +271,7 @@ test("a loop without end, a device that is lost, a worker that falls silent: eac
   });
   const began = Date.now();
   await go(page).click();
-  await expect(heading(page, "The text did not come to an end")).toBeVisible(LONG);
+  await expect(heading(page, "The text did not finish")).toBeVisible(LONG);
   expect(Date.now() - began).toBeLessThan(90_000);
   await expect(page.getByText(/no answer in time \(60 s at compile|no answer in time \(20 s at check/)).toBeVisible();
   await go(page).click();
@@ -337,7 +337,7 @@ for (const [colorScheme, width] of [["light", 1280], ["dark", 390]] as const) {
     await clean(page);
     await write(page, `${texts.merge}// the same\n`);
     await expect(heading(page, /^Passed/)).toBeVisible(LONG);
-    await page.getByRole("textbox", { name: "Name of the variant" }).fill("the same");
+    await page.getByRole("textbox", { name: "Name of the kept kernel" }).fill("the same");
     await page.keyboard.press("Enter");
     await expect(keptRow(page, "the same")).toBeVisible();
     await page.getByText(/^All \d+ cases of the grid/).click();

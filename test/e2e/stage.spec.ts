@@ -197,7 +197,7 @@ test("the mask says of every block what the engine's layout says, and skips what
   await runs(page, query);
   const grid = mask(page);
   await expect(grid).toHaveAccessibleName(/8 query chunks by 16 key chunks, 28 blocks skipped/);
-  await expect(mask(page, "Mask of pass-KV with contiguous shares")).toBeVisible();
+  await expect(mask(page, "Mask of pass-KV with contiguous shards")).toBeVisible();
   await grid.focus();
   const said = page.locator("ringside-mask.ran .details");
   await page.keyboard.press("ArrowRight");
@@ -208,7 +208,7 @@ test("the mask says of every block what the engine's layout says, and skips what
   // Rank 1 meets the chunk of rank 2 after three hops.
   await expect(said).toHaveText(/^queries 76–87 × cached keys 16–23: rank 1, hop 3, /);
   for (let i = 0; i < 13; i++) await page.keyboard.press("ArrowRight");
-  await expect(said).toHaveText(/^queries 76–87 × keys 148–159: skipped, no query sees a key\.$/);
+  await expect(said).toHaveText(/^queries 76–87 × keys 148–159: skipped, because no query sees a key\.$/);
 });
 
 test("what is pointed at is lit on ring, mask, links and timeline alike, and stays lit when it is chosen", async ({ page }) => {
@@ -354,7 +354,7 @@ test("the other variant's run is cancelled, and can be run again", async ({ page
   await page.getByRole("button", { name: "Compare pass-KV and pass-Q" }).click();
   await expect(page.getByRole("progressbar", { name: "Ring pass-Q: 2 × 2 hops" })).toBeVisible();
   await page.getByRole("button", { name: "Cancel" }).click();
-  await expect(page.getByText("Cancelled: it did not run to its end.")).toBeVisible();
+  await expect(page.getByText("Cancelled before its end.")).toBeVisible();
   await expect(verdict(page)).toBeVisible();
   await page.getByRole("button", { name: "Run it" }).click();
   await expect(page.getByRole("table", { name: /^Both variants compared/ })).toBeVisible({ timeout: 40_000 });
@@ -385,7 +385,7 @@ test("the stage is saved as SVG and as PNG", async ({ page }) => {
 test("one rank: no link, no other way to deal, and nothing breaks", async ({ page }) => {
   await still(page);
   await runs(page, query.replace("N=4", "N=1"));
-  await expect(page.getByText("One rank: there is no link, and nothing travels.")).toBeVisible();
+  await expect(page.getByText("One rank has no link, and nothing travels.")).toBeVisible();
   await expect(ring(page)).toBeVisible();
   await page.getByRole("button", { name: "Step forward" }).click();
   await expect(ring(page)).toHaveAccessibleName(/rank 0 hop 0, attends to the keys of rank 0, its own/);

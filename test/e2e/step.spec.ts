@@ -52,7 +52,7 @@ for (
   test(`${variant} on ${backend}: stepped hop by hop, each partial is float64's over the keys seen so far, and the end is the run's result`, async ({ page }) => {
     await begins(page, `${small}&variant=${variant}&backend=${backend}&token=40&head=3&dim=5`);
     await expect(page.getByRole("heading", { name: /^0 Rank 0, hop 0/ })).toBeVisible();
-    await expect(page.getByText("It holds no partial result yet")).toBeVisible();
+    await expect(page.getByText("It has no partial result before its first attention.")).toBeVisible();
     const [seed, T, P, H, Hkv, D, N, row, head, dim] = [7, 64, 32, 4, 2, 16, 3, 40, 3, 5];
     const input = {
       q: seededRows(seed, "q", 0, T, H * D),
@@ -114,7 +114,7 @@ for (
     expect(last.slice(1, 4).map(Math.fround)).toEqual(
       Array.from(data.subarray((row * H + head) * D + dim, (row * H + head) * D + dim + 3)),
     );
-    await expect(page.getByText("Its ranks halted (Step)")).toBeVisible();
+    await expect(page.getByText("The ranks halted in Step")).toBeVisible();
   });
 }
 
@@ -187,7 +187,8 @@ test("what is too large is said with its numbers, and one token is followed", as
   await page.goto(`${address}#step`);
   await expect(
     page.getByText(
-      "this page keeps at most 67.1 MB of a run, this experiment needs 74.5 MB; 63 new tokens would fit. Only the row of token 69 will travel.",
+      "hops need 74.5 MB, and this page keeps at most 67.1 MB of a run. 63 new tokens would fit. " +
+        "Only the row of token 69 will travel to the page.",
     ),
   ).toBeVisible();
   await run(page).click();
@@ -231,7 +232,7 @@ test("by keyboard alone: run, move through the ranks, step one, run to a place a
   await expect(verdict(page)).toBeVisible({ timeout: 20_000 });
 });
 
-test("cancelled while halted: the ranks end at once, what they told stays, and Run begins anew", async ({ page }) => {
+test("cancelled while halted: the ranks end at once, their reports stay, and Run starts again", async ({ page }) => {
   await begins(page, `${small}&variant=pass-q&backend=cpu`);
   await step(page).click();
   await halted(page, "hop 1");

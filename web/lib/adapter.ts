@@ -1,12 +1,12 @@
-/** What this browser can compute on, found out before the first run. */
+/** What this browser can compute on, known before the first run. */
 
-/** What the badge says. */
+/** What the badge shows. */
 export interface Adapter {
-  /** False: WebGPU is not there, and runs are computed in plain TypeScript. */
+  /** False if there is no WebGPU. Runs then compute in plain TypeScript. */
   readonly webgpu: boolean;
-  /** One line: the adapter's name, or why there is none. */
+  /** The adapter's name, or why there is none, in one line. */
   readonly name: string;
-  /** True where a CPU emulates the GPU. */
+  /** True if a CPU emulates the GPU. */
   readonly software: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** One request to a worker of its own, which ends with the answer or with the signal. */
+/** One request to a worker that lives for this request alone. */
 
 /** What such a worker sends: progress, a failure, or anything else as its answer. */
 export type WorkerMessage = { readonly kind: "progress"; readonly done: number; readonly total: number } | {
@@ -7,8 +7,8 @@ export type WorkerMessage = { readonly kind: "progress"; readonly done: number; 
 } | { readonly kind: string };
 
 /**
- * Starts a worker, asks it, and ends it. `name` stands in the error of one that breaks; `failure` makes the error of
- * one that failed.
+ * Starts a worker, asks it, and ends it after the answer or when the signal aborts. `name` appears in the error if the
+ * worker breaks; `failure` makes the error of a worker that reports one.
  */
 export function askWorker<M extends WorkerMessage>(
   name: string,

@@ -1,6 +1,6 @@
-/** Lets the page answer before long work goes on. */
+/** Lets the page respond between pieces of long work. */
 
-/** Resolves in a task of its own. */
+/** Resolves in another task. */
 export function nextTask(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
 }

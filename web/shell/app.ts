@@ -1,10 +1,10 @@
-/** The shell: rail on the left, the experiment on top, the view's stage in the middle, the timeline at the bottom. */
+/** The shell: rail on the left, the experiment on top, the view's stage in the middle, the timeline below. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { until } from "lit/directives/until.js";
-import { choices } from "../lib/experiment/experiment.ts";
+import { sayVariant } from "../lib/format/variant.ts";
 import { experimentSentence } from "../lib/experiment/sentence.ts";
 import { formatBytes, formatError } from "../lib/format/format.ts";
-import { Session } from "../lib/experiment/page-state.ts";
+import { PageState } from "../lib/experiment/page-state.ts";
 import { type View, viewOfAddress } from "./views.ts";
 import "../lib/timeline/timeline.ts";
 import "./rail.ts";
@@ -13,20 +13,20 @@ import { scrolls } from "../lib/elements/scrolls.ts";
 import "../lib/elements/sentence.ts";
 import { shared } from "../lib/elements/style.ts";
 
-/** `<ringside-app>`: makes the session and gives it to everything below. */
+/** `<ringside-app>`: makes the page's state and gives it to everything below. */
 export class RingsideApp extends LitElement {
   static override properties = { _view: { state: true } };
 
   declare _view: View;
-  #session = new Session();
+  #page = new PageState();
   #loading: Promise<TemplateResult> | undefined;
   #loaded: View | undefined;
 
   constructor() {
     super();
     this._view = viewOfAddress();
-    follow(this, () => this.#session, ["change"]);
-    // A hashchange would not come where Back leads to another query too: views write theirs.
+    follow(this, () => this.#page, ["change"]);
+    // No hashchange fires if Back leads to another query too, and views write theirs.
     follow(this, () => window, ["popstate"], () => (this._view = viewOfAddress()));
   }
 
@@ -35,12 +35,12 @@ export class RingsideApp extends LitElement {
   }
 
   #stage(): unknown {
-    if (this.#loaded === this._view) return this._view.render(this.#session);
+    if (this.#loaded === this._view) return this._view.render(this.#page);
     const view = this._view;
     this.#loading = view.load().then(() => {
       this.#loaded = view;
       this.requestUpdate();
-      return view.render(this.#session);
+      return view.render(this.#page);
     }, (error: unknown) =>
       html`
         <p class="notice"
@@ -50,24 +50,24 @@ export class RingsideApp extends LitElement {
   }
 
   protected override render(): TemplateResult {
-    const session = this.#session;
+    const page = this.#page;
     if (this._view.whole) {
       return html`
         <ringside-rail .current=${this._view.id}></ringside-rail>
         <main class="whole" ${scrolls()} aria-label=${this._view.title}>${this.#stage()}</main>
       `;
     }
-    const { result, phase, experiment } = session.state;
-    const ranks = result?.report.ranks ?? experiment?.N ?? session.reading.experiment?.N ?? 4;
+    const { result, phase, experiment } = page.state;
+    const ranks = result?.report.ranks ?? experiment?.N ?? page.reading.experiment?.N ?? 4;
     const note = phase === "empty"
-      ? "Nothing has run yet: each span of a run is drawn here as it was measured."
-      : session.running
-      ? "Spans are drawn when the ranks have answered."
+      ? "Nothing has run yet. The measured spans of a run appear here."
+      : page.running
+      ? "Spans appear when the ranks have answered."
       : "This run ended before there was anything to draw.";
     return html`
       <ringside-rail .current=${this._view.id}></ringside-rail>
       <div class="head">
-        <ringside-sentence .sentence=${experimentSentence(session)}></ringside-sentence>
+        <ringside-sentence .sentence=${experimentSentence(page)}></ringside-sentence>
       </div>
       <main ${scrolls()} aria-label=${this._view.title}>${this.#stage()}</main>
       ${this._view.tall && result === undefined
@@ -77,9 +77,9 @@ export class RingsideApp extends LitElement {
     `;
   }
 
-  /** The run's timeline; both variants' to one scale, where both are shown. */
+  /** The run's timeline, or both variants' timelines on one scale. */
   #timelines(ranks: number, note: string): TemplateResult {
-    const { state, other, compare, selection } = this.#session;
+    const { state, other, compare, selection } = this.#page;
     const reports = [state, ...(compare ? [other] : [])].flatMap((
       { result },
     ) => (result === undefined ? [] : [result.report]));
@@ -93,7 +93,7 @@ export class RingsideApp extends LitElement {
       [...reports].sort((a, b) => a.variant.localeCompare(b.variant)).map(({ variant, spans }) =>
         html`
           <ringside-timeline .heading=${`Timeline of ${
-            choices.variant[variant]
+            sayVariant(variant)
           }`} .spans=${spans} .ranks=${ranks} .end=${end}
             .selection=${selection}></ringside-timeline>
         `
@@ -101,18 +101,18 @@ export class RingsideApp extends LitElement {
     }</div>`;
   }
 
-  /** What a screen reader hears as a run goes on: its steps, not its every hop. */
+  /** For screen readers: the steps of a run, not every hop. */
   #news(): string {
-    const { state, other, compare } = this.#session;
+    const { state, other, compare } = this.#page;
     const { phase, check, failure, experiment, result } = state;
     if (compare && phase === "done" && other.phase !== "empty") {
-      const name = choices.variant[other.experiment!.variant];
+      const name = sayVariant(other.experiment!.variant);
       if (other.phase === "failed") return `${name} failed: ${other.failure?.message}`;
       return other.phase === "done"
         ? `Both variants have run; ${name} ${other.check?.passed ? "passed" : "failed the check"}.`
         : other.phase === "cancelled"
         ? `${name} was cancelled.`
-        : `${name} runs on the same input.`;
+        : `${name} is running on the same input.`;
     }
     switch (phase) {
       case "empty":
@@ -136,7 +136,7 @@ export class RingsideApp extends LitElement {
       case "failed":
         return `${failure?.title}: ${failure?.message}`;
       case "cancelled":
-        return result === undefined ? "Cancelled." : "The check was skipped; the result stands unchecked.";
+        return result === undefined ? "Cancelled." : "You skipped the check. The result is unchecked.";
     }
   }
 

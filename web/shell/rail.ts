@@ -1,4 +1,4 @@
-/** The rail: the name, one entry a view, and the theme. */
+/** The rail: the name, one entry per view, and the theme. */
 import { css, html, LitElement, type TemplateResult } from "lit";
 import { chosenTheme, setTheme, type Theme } from "./theme.ts";
 import { views } from "./views.ts";
@@ -8,16 +8,26 @@ import { shared } from "../lib/elements/style.ts";
 const themes: readonly Theme[] = ["auto", "light", "dark"];
 const icons: Readonly<Record<Theme, string>> = {
   auto: "M12 4a8 8 0 1 0 0 16zM12 4a8 8 0 0 1 0 16",
-  light:
-    "M12 8a4 4 0 1 0 0 8a4 4 0 0 0 0-8M12 2v2.5M12 19.5V22M2 12h2.5M19.5 12H22M4.9 4.9l1.8 1.8M17.3 17.3l1.8 1.8M19.1 4.9l-1.8 1.8M6.7 17.3l-1.8 1.8",
+  light: "M12 8a4 4 0 1 0 0 8a4 4 0 0 0 0-8M12 2v2.5M12 19.5V22M2 12h2.5M19.5 12H22" +
+    "M4.9 4.9l1.8 1.8M17.3 17.3l1.8 1.8M19.1 4.9l-1.8 1.8M6.7 17.3l-1.8 1.8",
   dark: "M20 14.5A8.5 8.5 0 0 1 9.5 4a8.5 8.5 0 1 0 10.5 10.5z",
 };
+
+const logo = html`
+  <svg viewBox="0 0 32 32" width="32" height="32" aria-hidden="true">
+    <circle cx="16" cy="16" r="10" />
+    <circle class="dot" cx="16" cy="6" r="4" />
+    <circle class="dot" cx="26" cy="16" r="4" />
+    <circle class="dot" cx="16" cy="26" r="4" />
+    <circle class="dot" cx="6" cy="16" r="4" />
+  </svg>
+`;
 
 /** `<ringside-rail .current>`. */
 export class RingsideRail extends LitElement {
   static override properties = { current: {}, _theme: { state: true } };
 
-  /** Id of the view that is open. */
+  /** Id of the open view. */
   declare current: string;
   declare _theme: Theme;
 
@@ -35,7 +45,7 @@ export class RingsideRail extends LitElement {
   protected override render(): TemplateResult {
     return html`
       <header>
-        <h1><svg viewBox="0 0 32 32" width="32" height="32" aria-hidden="true"><circle cx="16" cy="16" r="10" /><circle class="dot" cx="16" cy="6" r="4" /><circle class="dot" cx="26" cy="16" r="4" /><circle class="dot" cx="16" cy="26" r="4" /><circle class="dot" cx="6" cy="16" r="4" /></svg><span>Ringside</span></h1>
+        <h1>${logo}<span>Ringside</span></h1>
         <nav ${scrolls()} aria-label="Views">
           <ul>
               ${views.map(({ id, title, icon }) =>
@@ -165,7 +175,7 @@ export class RingsideRail extends LitElement {
         header {
           gap: 8px;
         }
-        /* Only the open view is named: the others' names are for readers that do not look. */
+        /* Only the open view shows its name. Screen readers read the others' names too. */
         a:not([aria-current="page"]) span,
         .theme span {
           position: absolute;
@@ -180,7 +190,7 @@ export class RingsideRail extends LitElement {
           overflow-x: auto;
         }
       }
-      /* Room for the drawings of all views, and for nothing else. */
+      /* Only the drawings of all views fit. */
       @media (max-width: 480px) {
         header {
           gap: 4px;

@@ -1,6 +1,6 @@
-/** Light, dark, or as the system says; remembered in this browser. */
+/** Light, dark, or the system's theme; this browser remembers it. */
 
-/** What a person chose. */
+/** The visitor's choice. */
 export type Theme = "auto" | "light" | "dark";
 
 const key = "ringside.theme";
@@ -11,11 +11,11 @@ export function chosenTheme(): Theme {
     const stored = localStorage.getItem(key);
     return stored === "light" || stored === "dark" ? stored : "auto";
   } catch {
-    return "auto"; // Storage may be closed to the page; the choice then lasts as long as the page.
+    return "auto"; // The page may not use the storage: the choice lasts as long as the page.
   }
 }
 
-/** Puts a theme on the document and remembers it. */
+/** Applies a theme to the document and remembers it. */
 export function setTheme(theme: Theme): void {
   if (theme === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;

@@ -1,52 +1,52 @@
-/** The views of the page: one row each; a view's code is loaded when it is opened. */
+/** The views of the page, one row each. Opening a view loads its code. */
 import { html, type TemplateResult } from "lit";
-import type { Session } from "../lib/experiment/page-state.ts";
+import type { PageState } from "../lib/experiment/page-state.ts";
 
 /** A row of the rail. */
 export interface View {
   /** In the address: `#id`. */
   readonly id: string;
   readonly title: string;
-  /** Path of a 24 x 24 drawing, stroked. */
+  /** SVG path of a 24 x 24 line drawing. */
   readonly icon: string;
   /** Loads the view's element. */
   readonly load: () => Promise<unknown>;
-  readonly render: (session: Session) => TemplateResult;
-  /** True where the view brings its own sentence, timeline and status, in place of the Lab's. */
+  readonly render: (page: PageState) => TemplateResult;
+  /** True if the view has its own sentence, timeline and status, instead of the Lab's. */
   readonly whole?: boolean;
-  /** True where the timeline is left out until there is something to draw. */
+  /** True if the timeline is hidden until there is something to draw. */
   readonly tall?: boolean;
 }
 
-/** The view that the address names: the first where it names none. */
+/** The view that the address names, or the first. */
 export function viewOfAddress(): View {
   return views.find(({ id }) => `#${id}` === location.hash) ?? views[0];
 }
 
-/** In the order of the rail; the first is what the page opens with. */
+/** In the order of the rail. The page opens with the first. */
 export const views: readonly View[] = [
   {
     id: "lab",
     title: "Lab",
     icon: "M9 3h6M10 3v6l-5 9a2 2 0 0 0 2 3h10a2 2 0 0 0 2-3l-5-9V3M7.5 15h9",
     load: () => import("../views/lab/lab.ts"),
-    render: (session) => html`<ringside-lab .session=${session}></ringside-lab>`,
+    render: (page) => html`<ringside-lab .page=${page}></ringside-lab>`,
   },
   {
     id: "step",
     title: "Step",
     icon: "M5 5v14M9 12h9M14 8l4 4l-4 4M21.5 5v14",
     load: () => import("../views/step/step.ts"),
-    render: (session) => html`<ringside-step .session=${session}></ringside-step>`,
+    render: (page) => html`<ringside-step .page=${page}></ringside-step>`,
     tall: true,
   },
   {
     id: "conversation",
     title: "Conversation",
-    icon:
-      "M4 5h11a1 1 0 0 1 1 1v6a1 1 0 0 1-1 1H9l-3 3v-3H4a1 1 0 0 1-1-1V6a1 1 0 0 1 1-1M19 9h1a1 1 0 0 1 1 1v7a1 1 0 0 1-1 1h-2v3l-3-3h-4a1 1 0 0 1-1-1",
+    icon: "M4 5h11a1 1 0 0 1 1 1v6a1 1 0 0 1-1 1H9l-3 3v-3H4a1 1 0 0 1-1-1V6a1 1 0 0 1 1-1" +
+      "M19 9h1a1 1 0 0 1 1 1v7a1 1 0 0 1-1 1h-2v3l-3-3h-4a1 1 0 0 1-1-1",
     load: () => import("../views/conversation/conversation.ts"),
-    render: (session) => html`<ringside-conversation .session=${session}></ringside-conversation>`,
+    render: (page) => html`<ringside-conversation .page=${page}></ringside-conversation>`,
     whole: true,
   },
   {
@@ -62,7 +62,7 @@ export const views: readonly View[] = [
     title: "Remote",
     icon: "M4 4h16v6H4zM4 14h16v6H4zM8 7h.01M8 17h.01M12 7h5M12 17h5",
     load: () => import("../views/remote/remote.ts"),
-    render: (session) => html`<ringside-remote .session=${session}></ringside-remote>`,
+    render: (page) => html`<ringside-remote .page=${page}></ringside-remote>`,
     whole: true,
   },
   {

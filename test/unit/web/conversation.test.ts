@@ -3,21 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import {
-  continues,
-  type Conversation,
-  defaults,
-  draftOf,
-  fromQuery,
-  lengthsOf,
-  presets,
-  read,
-  rowsOfTurn,
-  stepsOf,
-  toQuery,
-  turnsOf,
-  turnsText,
-} from "../../../web/views/conversation/model.ts";
+import { continues, lengthsOf, rowsOfTurn, stepsOf } from "../../../web/views/conversation/steps.ts";
+import { type Conversation, defaults, toQuery, turnsText } from "../../../web/lib/address/conversation.ts";
+import { draftOf, fromQuery, presets, read, turnsOf } from "../../../web/views/conversation/model.ts";
 
 const conversations: fc.Arbitrary<Conversation> = fc.record({
   seed: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
@@ -123,11 +111,10 @@ test("what does not fit is named with what was found and what is expected", () =
     "0-0-prompt": "Turn 1, prompt: found x, expected a whole number from 0 to 1,048,576.",
   });
   assert.deepEqual(wrong("?turns=0.2"), {
-    "0-0-prompt": "Turn 1, prompt: found 0, expected at least 1 token, for the reply to have something to attend to.",
+    "0-0-prompt": "Turn 1, prompt: found 0, expected at least 1 token for the reply to attend to.",
   });
   assert.deepEqual(wrong("?turns=8.1_0.0,0.0_0.1"), {
-    "1-1-prompt":
-      "Turn 2, B, prompt: found 0, expected at least 1 token, for the reply to have something to attend to.",
+    "1-1-prompt": "Turn 2, B, prompt: found 0, expected at least 1 token for the reply to attend to.",
   });
   assert.deepEqual(wrong("?turns=8.1,0.0"), {
     "1-0-prompt": "Turn 2: found no token, expected at least one, in the prompt or the reply.",
@@ -144,7 +131,7 @@ test("what does not fit is named with what was found and what is expected", () =
     killHop: "Hop at which it dies: found 3, expected a whole number from 0 to 2.",
   });
   assert.deepEqual(wrong("?turns=8.0&kill=1,1,decode,0"), {
-    killMode: "Step in which it dies: found reply, expected a step that turn 1 has.",
+    killMode: "Step in which it dies: found reply, expected a step of turn 1.",
   });
   assert.deepEqual(wrong("?turns=8.1_8.1_8.1"), { sequences: "Sequences: found 3, expected 1 or 2." });
   assert.match(wrong("?turns=1000000.1")["0-0-prompt"], /expected at most 131,072 of 8 × 64/);

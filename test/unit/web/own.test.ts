@@ -99,7 +99,7 @@ test("a file that can no longer be read says so", async () => {
   gone.arrayBuffer = () => Promise.reject(new Error("it changed on disk"));
   await assert.rejects(
     readOwn({ ...files(), q: gone }, engine),
-    /^InputError: q\.npy: cannot be read \(it changed on disk\), expected the file as it was when it was chosen; choose it again$/,
+    /^InputError: q\.npy: cannot be read \(it changed on disk\), expected the file unchanged since you chose it; choose it again$/,
   );
 });
 
@@ -145,11 +145,11 @@ test("files are sorted: read when there are three tensors, else they wait or are
   };
   assert.match(
     problem([file("notes.txt", good.q)]),
-    /^notes\.txt: found a file that ends neither in \.npy nor in \.safetensors, expected/,
+    /^notes\.txt: found neither \.npy nor \.safetensors, expected/,
   );
   assert.match(
     problem([file("x.safetensors", good.q), q]),
-    /^x\.safetensors: found beside another file, expected one \.safetensors alone, or three \.npy$/,
+    /^x\.safetensors: found with another file, expected one \.safetensors alone, or three \.npy$/,
   );
   assert.match(problem([q, k, v, a]), /found 4 \.npy files, expected three: Q, K and V$/);
 });

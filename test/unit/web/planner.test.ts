@@ -10,19 +10,8 @@ import { answer, curveLayouts, planned } from "../../../web/views/planner/comput
 import { csv, planCsv, planJson } from "../../../web/views/planner/exports.ts";
 import { logTicks, place, sayTick, sayTokens, spread, valueAt } from "../../../web/lib/elements/plot.ts";
 import type { Answers } from "../../../web/views/planner/requests.ts";
-import {
-  clusterOf,
-  defaults,
-  draftOf,
-  fromQuery,
-  inputOf,
-  MAP,
-  MOST,
-  onPaper,
-  type Question,
-  read,
-  toQuery,
-} from "../../../web/views/planner/state.ts";
+import { clusterOf, draftOf, fromQuery, inputOf, MAP, MOST, onPaper, read } from "../../../web/views/planner/state.ts";
+import { defaults, type Question, toQuery } from "../../../web/lib/address/plan.ts";
 import { sayError } from "../../../web/views/planner/words.ts";
 
 const none = () => {};

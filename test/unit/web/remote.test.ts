@@ -20,18 +20,18 @@ import {
   planOf,
   printedRing,
   printedTtft,
-} from "../../../web/views/remote/compare.ts";
+} from "../../../web/views/remote/terms.ts";
 import { connectionFailure, lostFailure, runFailure } from "../../../web/views/remote/failure.ts";
 import { readLayer } from "../../../web/views/remote/layer-report.ts";
 import {
   defaults,
   draftOf,
-  type Experiment,
   fromLab,
   fromQuery,
   MOST,
   presets,
   read,
+  type RemoteExperiment,
   same,
   toQuery,
   variantsOf,
@@ -46,7 +46,7 @@ import { repository } from "../../repository.ts";
 const complain = await readSchema(() => readFile(repository("cuda-bridge/protocol/messages.schema.json"), "utf8"));
 const shippedText = await readFile(repository("web/views/remote/runs/cpu-4-ranks.json"), "utf8");
 
-const experiments: fc.Arbitrary<Experiment> = fc.record({
+const experiments: fc.Arbitrary<RemoteExperiment> = fc.record({
   work: fc.constantFrom("attend", "layer"),
   T: fc.integer({ min: 1, max: MOST.T }),
   P: fc.integer({ min: 0, max: MOST.P }),
@@ -72,7 +72,7 @@ const experiments: fc.Arbitrary<Experiment> = fc.record({
   D: 4 * D,
   link: e.link === null ? null : { ...e.link },
   ...(e.work === "layer" ? { causal: true } : { model: "llama3-405b" as const }),
-})) as fc.Arbitrary<Experiment>;
+})) as fc.Arbitrary<RemoteExperiment>;
 
 test("an experiment comes back from its address and its draft; other views' parts of the address stay", () => {
   fc.assert(fc.property(experiments, (experiment) => {
@@ -204,12 +204,12 @@ test("the paper's figures stand beside the experiments that they are of, and no 
   );
   for (
     const other of [{ N: 8 }, { T: 3201 }, { H: 8 }, { D: 64 }, { causal: false }, { work: "layer" }] as Partial<
-      Experiment
+      RemoteExperiment
     >[]
   ) assert.deepEqual(printedRing({ ...row, ...other }, "pass-q"), {});
   assert.equal(printedRing({ ...defaults, N: 1, T: 8000 }, "pass-kv").rate?.value, 540e12);
-  const layer = { ...defaults, work: "layer", T: 128_000 } as Experiment;
-  const seconds = (more: Partial<Experiment>, variant: "pass-kv" | "pass-q" = "pass-kv") =>
+  const layer = { ...defaults, work: "layer", T: 128_000 } as RemoteExperiment;
+  const seconds = (more: Partial<RemoteExperiment>, variant: "pass-kv" | "pass-q" = "pass-kv") =>
     printedTtft({ ...layer, ...more }, variant)?.value;
   assert.deepEqual([1, 2, 4, 8, 16].map((N) => seconds({ N })), [42.01, 21.042, 10.95, 5.85, 3.8]);
   assert.equal(seconds({ N: 16, T: 1_000_000 }), 77);
@@ -222,7 +222,7 @@ test("the paper's figures stand beside the experiments that they are of, and no 
 });
 
 test("a layer's terms stand beside the planner's, and its TTFT beside the paper's", async () => {
-  const experiment = { ...defaults, work: "layer", N: 16, T: 1_000_000, link: null } as Experiment;
+  const experiment = { ...defaults, work: "layer", N: 16, T: 1_000_000, link: null } as RemoteExperiment;
   const term = (name: string, seconds: number, how = "measured") => ({ term: name, seconds, how, flops: 0 });
   const value = {
     terms: [
@@ -289,7 +289,7 @@ test("the planner's row is the one whose GPU the device is; a full mask and a CP
     [undefined, undefined],
   );
   const full = await planOf({ ...defaults, causal: false }, "pass-kv", "h200");
-  assert.deepEqual([full.plan, full.notes], [undefined, ["the planner plans causal attention only"]]);
+  assert.deepEqual([full.plan, full.notes], [undefined, ["the planner plans only causal attention"]]);
   const { cluster, say } = clusterOf("h200", defaults);
   assert.deepEqual([cluster.accelerator.name, cluster.fabric.achieved, say], [
     "h200",
@@ -458,9 +458,9 @@ test("an address is a host and a port, and never holds a token", () => {
 test("each error of the client is told with what to do", () => {
   const error = (name: string, more: object = {}) => Object.assign(new Error("the message"), { name, ...more });
   assert.deepEqual(connectionFailure(error("RemoteError", { code: "bad-token" }), "ws://h:1", "http://page"), {
-    title: "The worker refuses this token",
+    title: "The worker rejects this token",
     message: "the message",
-    advice: "It prints a fresh token each time it starts: copy it again.",
+    advice: "It prints a fresh token each time it starts. Copy the new one.",
     field: "token",
   });
   assert.match(
@@ -477,7 +477,7 @@ test("each error of the client is told with what to do", () => {
     runFailure(error("InputError")).title,
     runFailure(error("RankError")).title,
     runFailure("thrown").message,
-  ], [4096, undefined, "The machine refuses this experiment", "A rank of the machine failed", "thrown"]);
+  ], [4096, undefined, "The machine rejects this experiment", "A rank of the machine failed", "thrown"]);
   assert.deepEqual([
     lostFailure("close code 1006", error("RemoteError")).message,
     lostFailure(undefined, error("RemoteError")).message,

@@ -9,7 +9,7 @@ import { maskOf, ownerAt, type Report, type Span, type Variant } from "../../../
 import { numberSize, onRing, pointOf, sizes } from "../../../web/lib/stage/geometry.ts";
 import { doingAt, hopsAt, motionOf, placesAt } from "../../../web/lib/stage/motion.ts";
 import { Player } from "../../../web/lib/stage/player.ts";
-import { factsOf, Selection, touches } from "../../../web/lib/stage/selection.ts";
+import { Selection, subjectOf, touches } from "../../../web/lib/stage/selection.ts";
 import { imbalance, linksOf, outcomeOf, workOf } from "../../../web/lib/stage/traffic.ts";
 
 /**
@@ -231,15 +231,15 @@ test("things touch where they agree in all that both say", () => {
   ) assert.equal(touches(block, facts), yes);
   assert.equal(touches(undefined, { rank: 1 }), false);
   const span = { rank: 1, lane: "device", kind: "attend", hop: 2, peer: 3 } as const;
-  assert.deepEqual(factsOf(span, 4), block);
-  assert.deepEqual(factsOf({ ...span, lane: "send", kind: "send", peer: 2 }, 4), { ...block, link: 1 });
-  assert.deepEqual(factsOf({ ...span, rank: 2, lane: "receive", kind: "receive", peer: 1 }, 4), {
+  assert.deepEqual(subjectOf(span, 4), block);
+  assert.deepEqual(subjectOf({ ...span, lane: "send", kind: "send", peer: 2 }, 4), { ...block, link: 1 });
+  assert.deepEqual(subjectOf({ ...span, rank: 2, lane: "receive", kind: "receive", peer: 1 }, 4), {
     rank: 2,
     hop: 2,
     owner: 3,
     link: 1,
   });
-  assert.deepEqual(factsOf({ ...span, lane: "send", kind: "all2all", hop: 3, peer: 0 }, 4), {
+  assert.deepEqual(subjectOf({ ...span, lane: "send", kind: "all2all", hop: 3, peer: 0 }, 4), {
     rank: 1,
     hop: 4,
     owner: 0,
@@ -253,11 +253,11 @@ test("a selection tells of changes, lights what is pointed at before what is cho
   selection.choose({ rank: 1 });
   selection.point({ owner: 2 });
   selection.point({ owner: 2 });
-  assert.deepEqual(selection.facts, { owner: 2 });
+  assert.deepEqual(selection.subject, { owner: 2 });
   selection.point(undefined);
-  assert.deepEqual(selection.facts, { rank: 1 });
+  assert.deepEqual(selection.subject, { rank: 1 });
   selection.choose({ rank: 1 });
-  assert.equal(selection.facts, undefined);
+  assert.equal(selection.subject, undefined);
   selection.seek(1);
   selection.seek(1);
   assert.deepEqual(heard, ["pick", "pick", "pick", "pick", "time"]);

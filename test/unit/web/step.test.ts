@@ -10,6 +10,7 @@ import { seededRows } from "../../../engine/tensor/seeded.ts";
 import { exactHops } from "../../../web/lib/experiment/exact.ts";
 import { type Experiment, OFF_GRID } from "../../../web/lib/experiment/experiment.ts";
 import {
+  haltPointsOf,
   homeOf,
   KEPT,
   keysByHop,
@@ -18,7 +19,6 @@ import {
   sayF32,
   sayF64,
   sayRuns,
-  stagesOf,
   standing,
   visible,
   waitsFor,
@@ -61,10 +61,10 @@ function inputsOf({ seed, T, P, H, Hkv, D }: Experiment) {
 /** A walk to its end on real ranks, and the result; `look` sees it at every halt. */
 async function walked(experiment: Experiment, look: (walk: Walk) => void = () => {}) {
   const { N, variant, wire, causal } = experiment;
-  const stages = stagesOf(experiment);
+  const points = haltPointsOf(experiment);
   const walk: Walk = {
     experiment,
-    stages,
+    points,
     log: Array.from({ length: N }, () => []),
     left: new Array<number>(N).fill(0),
     watch: undefined,
@@ -77,10 +77,10 @@ async function walked(experiment: Experiment, look: (walk: Walk) => void = () =>
       causal,
       wireDtype: wire,
       onHalt(halt) {
-        const stage = stages.findIndex(({ next, hop }) => next === halt.next && hop === halt.hop);
-        walk.log[halt.rank][stage] = halt;
+        const point = points.findIndex(({ next, hop }) => next === halt.next && hop === halt.hop);
+        walk.log[halt.rank][point] = halt;
         look(walk);
-        walk.left[halt.rank] = stage + 1;
+        walk.left[halt.rank] = point + 1;
         halt.leave();
       },
     });

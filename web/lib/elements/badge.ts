@@ -1,13 +1,10 @@
-/** The adapter's badge: who will compute, or who did, and whether that is a GPU. */
+/** The adapter's badge: what will compute or did, and whether it is a GPU. */
 import { css, html, type TemplateResult } from "lit";
 import type { Adapter } from "../adapter.ts";
 import type { RunState } from "../experiment/run.ts";
 import "./kernels.ts";
 
-/**
- * Says the adapter of a run where one is shown, else what the browser offers. A fall-back is said aloud, and so are
- * kernels of the visitor's own.
- */
+/** The adapter of the run, or else the browser's. It names a fall-back and the visitor's own kernels. */
 export function badge(adapter: Adapter | undefined, backend: string, state: RunState): TemplateResult {
   const ran = state.phase === "done" ? state.result?.report : undefined;
   if (adapter === undefined) {
@@ -31,7 +28,7 @@ export function badge(adapter: Adapter | undefined, backend: string, state: RunS
   `;
 }
 
-/** For the element that shows it. */
+/** For the element that shows the badge. */
 export const badgeStyle = css`
   .badge {
     display: flex;

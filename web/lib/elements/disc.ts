@@ -1,4 +1,4 @@
-/** A rank's mark: its colour with its number. */
+/** A rank's mark: its number on its colour. */
 import { html, type TemplateResult } from "lit";
 import { onRankColour, rankColour } from "../format/palette.ts";
 

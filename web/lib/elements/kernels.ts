@@ -1,29 +1,26 @@
-/**
- * Says which of the visitor's kernels runs use in place of the shipped ones, with the way back; nothing where they use
- * none.
- */
+/** Names the visitor's kernels that runs use in place of shipped ones, with a way back. Empty if there are none. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
-import { sayVariant, variants } from "../kept-kernels.ts";
+import { keptKernels, sayKeptKernel } from "../kept-kernels.ts";
 import { follow } from "./follow.ts";
 import { shared } from "./style.ts";
 
-/** `<ringside-kernels>`: renders whenever the choice changed. */
+/** `<ringside-kernels>`: follows the choice of kept kernels. */
 export class RingsideKernels extends LitElement {
   constructor() {
     super();
-    follow(this, () => variants, ["change"]);
+    follow(this, () => keptKernels, ["change"]);
   }
 
   protected override render(): TemplateResult | typeof nothing {
-    const used = variants.inUse;
+    const used = keptKernels.inUse;
     if (used.length === 0) return nothing;
     return html`
       <p role="note"
         aria-label="Kernels of your own">${used.map((v) =>
           html`<span class=${v.check.passed ? "" : "wrong"}><a href="#shaders">${v.kernel}</a> · ${
-            sayVariant(v)
+            sayKeptKernel(v)
           }</span>`
-        )}<button type="button" @click=${() => variants.chooseShipped()}>Use the shipped</button></p>
+        )}<button type="button" @click=${() => keptKernels.chooseShipped()}>Use the shipped</button></p>
     `;
   }
 

@@ -1,4 +1,4 @@
-/** Pictures of the page as files of their own: SVG with the page's styles written in, and PNG made from it. */
+/** Pictures of the page as files: SVG that contains the page's styles, and PNG made from it. */
 import { download } from "./download.ts";
 
 const kept = [
@@ -18,10 +18,7 @@ const kept = [
 ] as const;
 const gap = 24;
 
-/**
- * Pictures beside each other as one SVG: what the page's styles say is written into each element, on the page's ground,
- * with a caption below.
- */
+/** Pictures side by side as one SVG, with the page's styles in each element, its background, and a caption below. */
 export function svgText(charts: readonly SVGSVGElement[], title: string, caption: readonly string[]): string {
   const boxes = charts.map((chart) => chart.getBoundingClientRect());
   const width = boxes.reduce((sum, box) => sum + box.width, gap * (charts.length - 1));
@@ -55,7 +52,7 @@ export function svgText(charts: readonly SVGSVGElement[], title: string, caption
   return new XMLSerializer().serializeToString(whole).replaceAll(/<!--.*?-->/g, "");
 }
 
-/** A copy of a picture that looks the same without the page's styles. */
+/** A copy of a picture that looks the same without the page's style sheets. */
 function styled(chart: SVGSVGElement): SVGSVGElement {
   const copy = chart.cloneNode(true) as SVGSVGElement;
   const from = [chart, ...chart.querySelectorAll<SVGElement>("*")];
@@ -69,7 +66,7 @@ function styled(chart: SVGSVGElement): SVGSVGElement {
   return copy;
 }
 
-/** An SVG's text as a PNG, each of its pixels drawn as `scale` by `scale`. */
+/** An SVG's text as a PNG, with `scale` by `scale` pixels for each of the SVG's. */
 export async function pngOf(text: string, scale = 2): Promise<Uint8Array<ArrayBuffer>> {
   const address = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
   try {
@@ -83,7 +80,7 @@ export async function pngOf(text: string, scale = 2): Promise<Uint8Array<ArrayBu
     const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve, "image/png"));
     if (blob === null) {
       throw new Error(
-        `The browser made no PNG of ${canvas.width} × ${canvas.height} pixels; the SVG can be saved instead.`,
+        `The browser made no PNG of ${canvas.width} × ${canvas.height} pixels. Save the SVG instead.`,
       );
     }
     return new Uint8Array(await blob.arrayBuffer());

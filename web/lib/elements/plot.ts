@@ -1,4 +1,4 @@
-/** What both charts are drawn with: logarithmic axes, round ticks, labels that keep their distance. */
+/** Parts of charts: logarithmic axes, round ticks, labels that keep their distance. */
 import { svg, type SVGTemplateResult } from "lit";
 
 /** Values from `from` to `to` drawn from pixel `start` to pixel `end`, in equal steps of their logarithm. */
@@ -19,7 +19,7 @@ export function valueAt({ from, to, start, end }: LogScale, pixel: number): numb
   return from * (to / from) ** ((pixel - start) / (end - start));
 }
 
-/** Round values of a scale: 1, 2 and 5 times powers of ten where they have `room` pixels each, else powers of ten. */
+/** Round values of a scale: 1, 2 and 5 times powers of ten if each has `room` pixels, or else powers of ten. */
 export function logTicks(scale: LogScale, room: number): number[] {
   const decade = Math.abs(place(scale, scale.from * 10) - scale.start);
   const steps = decade * 0.3 >= room ? [1, 2, 5] : decade * 0.47 >= room ? [1, 3] : [1];
@@ -55,7 +55,7 @@ export function path(points: readonly (readonly [number, number])[]): string {
   return points.map(([x, y], i) => `${i === 0 ? "M" : "L"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 }
 
-/** Grid lines and numbers of both axes, with what each axis is. */
+/** Grid lines, numbers and titles of both axes. */
 export function axes(
   x: LogScale,
   y: LogScale,

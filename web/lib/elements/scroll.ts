@@ -1,8 +1,8 @@
-/** A box that scrolls sideways when its table is too wide, and then takes the keyboard's focus. */
+/** A box that scrolls sideways if its table is too wide, and then can have the keyboard's focus. */
 import { css, html, LitElement, type TemplateResult } from "lit";
 import { scrolls } from "./scrolls.ts";
 
-/** `<ringside-scroll label>`: the label is read when the box has the focus. */
+/** `<ringside-scroll label>`: a screen reader reads the label when the box has the focus. */
 export class RingsideScroll extends LitElement {
   static override properties = { label: {} };
 

@@ -1,4 +1,4 @@
-/** A box that scrolls takes the keyboard's focus for as long as it holds more than it shows. */
+/** A scrolling box can have the keyboard's focus while it holds more than it shows. */
 import { type ElementPart, noChange } from "lit";
 import { AsyncDirective, directive } from "lit/async-directive.js";
 
@@ -22,7 +22,7 @@ class Scrolls extends AsyncDirective {
     return noChange;
   }
 
-  /** What it holds grows without the box: each child, or what a slot shows, is watched with it. */
+  /** The content can grow while the box does not, so this watches each child, and each element of a slot. */
   #watch(): void {
     const box = this.#box!;
     this.#sizes.disconnect();
@@ -57,8 +57,5 @@ class Scrolls extends AsyncDirective {
   }
 }
 
-/**
- * `<div ${scrolls("Terms of the sum")}>`: the label is read when the box has the focus; without one the element has a
- * name already.
- */
+/** `<div ${scrolls("Terms of the sum")}>`: the label names the box while it scrolls. Omit it if the box has a name. */
 export const scrolls = directive(Scrolls);

@@ -1,28 +1,28 @@
-/** The marks of a kind of time: its swatch in legends and tables, its fill and its hatching in pictures. */
+/** The marks of a kind of time: its swatch in legends and tables, its fill and hatching in pictures. */
 import { html, svg, type SVGTemplateResult, type TemplateResult } from "lit";
 import { hatched, type TimeKind, timeKinds } from "../format/kinds.ts";
 
-/** The class and the colour of a swatch, for elements that are sized by what they show. */
+/** Class and colour of a swatch, for elements that set their own size. */
 export function swatchOf(kind: TimeKind): { readonly names: string; readonly style: string } {
   const { colour, leans } = timeKinds[kind];
   if (leans === undefined) return { names: "swatch", style: `--of:var(${colour})` };
-  // A gradient's angle is across its stripes.
+  // A gradient's angle points across its stripes.
   return { names: "swatch hatched", style: `--of:var(${colour});--across:${leans - 90}deg` };
 }
 
-/** A small square of the kind's colour, hatched where it is time that a device waits. */
+/** A small square of the kind's colour, hatched if a device waits in that time. */
 export function swatch(kind: TimeKind): TemplateResult {
   const { names, style } = swatchOf(kind);
   return html`<span class=${names} style=${style}></span>`;
 }
 
-/** How a shape of this kind is filled, in a picture that has `hatchings`. */
+/** The fill of a shape of this kind, in a picture that has `hatchings`. */
 export function fillOf(kind: TimeKind): string {
   const { colour, leans } = timeKinds[kind];
   return leans !== undefined ? `fill:url(#hatch-${kind});stroke:var(${colour});stroke-width:1` : `fill:var(${colour})`;
 }
 
-/** The hatchings of all kinds that wait, for a picture's `defs`. */
+/** The hatchings of all kinds of waiting, for a picture's `defs`. */
 export function hatchings(): SVGTemplateResult[] {
   return hatched.map((kind) =>
     svg`

@@ -1,7 +1,7 @@
-/** The Lab's own styles. */
+/** Styles that views share. */
 import { css } from "lit";
 
-/** Cards for its states, two columns for its result. */
+/** Cards for states, two columns for results. */
 export const labStyle = css`
   ringside-own {
     margin-bottom: 12px;

@@ -1,13 +1,13 @@
-/** Tells an element how wide its plot is, while it is on the page. */
+/** Tells an element the width of its plot while the element is on the page. */
 import type { LitElement, ReactiveController } from "lit";
 
-/** Watches the element's `.plot`, which is there after the first update. */
+/** Watches the element's `.plot`, which exists after the first update. */
 export class Width implements ReactiveController {
   readonly #host: LitElement;
   readonly #observer: ResizeObserver;
   #plot: Element | null = null;
 
-  /** `take`: gets the width in whole pixels, at least 240. */
+  /** `take` gets the width in whole pixels, at least 240. */
   constructor(host: LitElement, take: (width: number) => void) {
     this.#host = host;
     this.#observer = new ResizeObserver(([entry]) => take(Math.max(240, Math.floor(entry.contentRect.width))));

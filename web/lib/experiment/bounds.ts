@@ -1,8 +1,8 @@
-/** A check's bounds in words: how much of them was used, and the element that used most. */
+/** A check's bounds in words: the largest share that an element uses, and that element. */
 import type { Check } from "./judge.ts";
 import { formatCount, formatError, formatShare } from "../format/format.ts";
 
-/** The largest share that an element uses of what rounding allows it: "4.2 %", "120 times as much". */
+/** The largest share of its bound that an element uses: "4.2 %", "120 times as much". */
 export function sayShare({ out, lse }: Pick<Check, "out" | "lse">): string {
   const share = Math.max(out.share, lse.share);
   if (share === Infinity) return "infinitely more";

@@ -1,4 +1,4 @@
-/** Asks a worker of the page for inputs and for the check against float64, so that the main thread stays free. */
+/** Asks a worker for inputs and for the check against float64, so that the main thread stays free. */
 import { askWorker } from "../ask-worker.ts";
 import { type AttendResult, type CheckInput, type KeyRun, productsOf } from "../../engine/run.ts";
 import type { ExactHop } from "./exact.ts";
@@ -13,7 +13,7 @@ export interface Inputs {
   readonly v: Float32Array;
 }
 
-/** What the worker is asked. */
+/** Requests to the worker. */
 export type Request =
   | { readonly kind: "read"; readonly files: OwnFiles }
   | { readonly kind: "inputs"; readonly experiment: Experiment; readonly files?: OwnFiles }
@@ -33,7 +33,7 @@ export type Request =
     readonly hops: readonly (readonly KeyRun[])[];
   };
 
-/** What it answers. */
+/** Answers of the worker. */
 export type Response =
   | { readonly kind: "read"; readonly facts: OwnFacts }
   | { readonly kind: "inputs"; readonly inputs: Inputs; readonly underflows: readonly string[] }
@@ -44,15 +44,13 @@ export type Response =
 
 type Progress = (done: number, total: number) => void;
 
-/** What the visitor's files hold; errors are the engine's InputErrors. */
+/** The contents of the visitor's files. Errors are the engine's InputErrors. */
 export async function readFiles(files: OwnFiles, signal: AbortSignal): Promise<OwnFacts> {
   const answer = await ask({ kind: "read", files }, signal);
   return (answer as Extract<Response, { kind: "read" }>).facts;
 }
 
-/**
- * The Q, K and V of an experiment, seeded or from files; and a line for each of them that the wire's type underflows.
- */
+/** Q, K and V of an experiment, seeded or from files, and a line for each tensor that underflows in the wire's type. */
 export async function makeInputs(
   experiment: Experiment,
   files: OwnFiles | undefined,

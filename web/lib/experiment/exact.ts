@@ -1,4 +1,4 @@
-/** What float64 says of one row of Q after each hop, of the true operands and of what the wire makes of them. */
+/** One row of Q after each hop in float64, for the true operands and for those that the wire has rounded. */
 import type { KeyRun, loadEngine, Variant } from "../../engine/run.ts";
 
 /** O `[H, D]` and LSE `[H]` in float64. */
@@ -8,8 +8,8 @@ export interface ExactRow {
 }
 
 /**
- * Partials after a hop: over the keys that it adds, and over those seen so far; of the operands as they are given, and
- * as the wire rounds them.
+ * Partials after a hop: `alone` over the keys that it adds, `soFar` over all keys up to then. Each for the `given`
+ * operands, and for those `sent`, which the wire has rounded.
  */
 export interface ExactHop {
   readonly alone: { readonly given: ExactRow; readonly sent: ExactRow };

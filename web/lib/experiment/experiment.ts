@@ -1,9 +1,9 @@
-/** The one experiment of the page: its fields as typed, their check, and their form in the page's address. */
+/** The experiment of Lab and Step: its fields as typed, how they are read, and its form in the page's address. */
 import type { Backend, DType, Link, Variant } from "../../engine/run.ts";
 import { formatCount, formatRate, formatSeconds } from "../format/format.ts";
 import { parseCount, parseRate, parseSeconds } from "../format/quantity.ts";
 
-/** An experiment that can run; the letters are the paper's. */
+/** An experiment that can run. The letters are the paper's. */
 export interface Experiment {
   /** Seed of the inputs. */
   readonly seed: number;
@@ -21,21 +21,21 @@ export interface Experiment {
   readonly N: number;
   readonly variant: Variant;
   readonly wire: DType;
-  /** Null: as fast as messages between workers are. */
+  /** Null: as fast as messages between workers travel. */
   readonly link: Link | null;
   readonly causal: boolean;
   readonly backend: Backend;
   /**
-   * True where the seeded inputs are multiplied by OFF_GRID. Seeded values are exact in 16 bits; these are not, so that
-   * a 16-bit wire has something to round.
+   * True to multiply the seeded inputs by OFF_GRID. Seeded values are exact in 16 bits, the products are not: a 16-bit
+   * wire then has something to round.
    */
   readonly offGrid?: true;
 }
 
-/** Factor of inputs that 16 bits cannot hold. */
+/** The factor that makes seeded inputs inexact in 16 bits. */
 export const OFF_GRID = 1.1;
 
-/** A field of the form. The link is two of them. */
+/** A field of the form. The link has two. */
 export type Field =
   | "N"
   | "T"
@@ -52,16 +52,16 @@ export type Field =
   | "grid"
   | "backend";
 
-/** What stands in each field, as typed. */
+/** The text of each field, as typed. */
 export type Draft = Readonly<Record<Field, string>>;
 
-/** A draft read: an experiment, or what is wrong at which field. */
+/** What a draft reads as: an experiment, or the problems by field. */
 export interface Reading {
   readonly experiment?: Experiment;
   readonly problems: ReadonlyMap<Field, string>;
 }
 
-/** What each field is called in messages. */
+/** Names of fields in messages. */
 export const names: Readonly<Record<Field, string>> = {
   N: "Ranks N",
   T: "New tokens T",
@@ -81,7 +81,7 @@ export const names: Readonly<Record<Field, string>> = {
 
 const fields = Object.keys(names) as Field[];
 
-/** The values of the fields that are chosen from a list, with what a person reads. */
+/** Values of the fields with a list, and their visible text. */
 export const choices = {
   variant: { "pass-q": "pass-Q", "pass-kv": "pass-KV" },
   causal: { "1": "causal", "0": "full" },
@@ -90,14 +90,12 @@ export const choices = {
   backend: { webgpu: "WebGPU", cpu: "plain TypeScript" },
 } as const satisfies Partial<Record<Field, Record<string, string>>>;
 
-/**
- * The back-ends as the sentence names them here: WebGPU is never said of a browser that computes in plain TypeScript.
- */
+/** The back-ends as the sentence names them. Without WebGPU, the sentence says what computes instead. */
 export function backendChoices(webgpu: boolean | undefined): Readonly<Record<Backend, string>> {
   return webgpu === false ? { ...choices.backend, webgpu: "plain TypeScript (no WebGPU here)" } : choices.backend;
 }
 
-/** What the page opens with: the design's own sentence. */
+/** The experiment with which the page opens: the design's own sentence. */
 export const defaults: Experiment = {
   seed: 1,
   T: 512,
@@ -113,12 +111,12 @@ export const defaults: Experiment = {
   backend: "webgpu",
 };
 
-/** Most ranks that the page starts: each is a worker with a device of its own. */
+/** The most ranks that the page starts. Each is a worker with its own device. */
 export const MAX_RANKS = 32;
-/** Most numbers in one tensor of the page (1 GiB of f32). */
+/** The most numbers in one tensor of the page (1 GiB of f32). */
 export const MAX_ELEMENTS = 2 ** 28;
 
-/** The fields as they are written for an experiment. */
+/** The fields of an experiment, as the page writes them. */
 export function draftOf(experiment: Experiment): Draft {
   const { link } = experiment;
   return {
@@ -139,7 +137,7 @@ export function draftOf(experiment: Experiment): Draft {
   };
 }
 
-/** Reads a draft; every field that does not fit is named with what was found and what is expected. */
+/** Reads a draft. Each problem names its field, what was found and what is expected. */
 export function read(draft: Draft): Reading {
   const problems = new Map<Field, string>();
   const wrong = (field: Field, expected: string) => {
@@ -226,10 +224,7 @@ export function toQuery(experiment: Experiment): string {
   return query.toString().replaceAll("%2C", ",");
 }
 
-/**
- * The draft that an address asks for; what it leaves out is the default, what it says wrongly stands in its field to be
- * corrected.
- */
+/** The draft of an address. Missing fields have their defaults; wrong values stay in their fields for correction. */
 export function fromQuery(query: string): Draft {
   const given = new URLSearchParams(query);
   const draft: Record<Field, string> = { ...draftOf(defaults) };
@@ -247,7 +242,7 @@ export function fromQuery(query: string): Draft {
   return draft;
 }
 
-/** A field's text as the page writes it, where it can be read; else as it is. */
+/** A field's text as the page writes it, or unchanged if it can't be read. */
 export function tidy(field: Field, text: string): string {
   const bare = text.trim();
   if (field === "bandwidth") {
@@ -265,11 +260,11 @@ export function tidied(draft: Draft): Draft {
   return Object.fromEntries(fields.map((field) => [field, tidy(field, draft[field])])) as Record<Field, string>;
 }
 
-/** What an experiment amounts to, by arithmetic alone. */
+/** The size of an experiment, by arithmetic alone. */
 export interface Size {
-  /** Query-key pairs that are seen. */
+  /** Visible query-key pairs. */
   readonly pairs: number;
-  /** 4 D a pair and query head. */
+  /** 4 D for each pair and query head. */
   readonly flops: number;
   /** T / (T + P). */
   readonly missRate: number;
@@ -281,7 +276,7 @@ export function sizeOf({ T, P, H, D, causal }: Experiment): Size {
   return { pairs, flops: 4 * D * H * pairs, missRate: T / (T + P) };
 }
 
-/** True where two experiments are the same. */
+/** True if two experiments are the same. */
 export function same(a: Experiment | undefined, b: Experiment | undefined): boolean {
   return a !== undefined && b !== undefined && toQuery(a) === toQuery(b);
 }

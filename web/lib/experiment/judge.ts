@@ -1,12 +1,9 @@
-/**
- * The engine's check of some rows of a result, as a worker of the page makes it: what the page shows, saves and says of
- * it.
- */
+/** The engine's check of a result, or of some of its rows, in the form that the page shows and saves. */
 import type { CheckInput, loadEngine } from "../../engine/run.ts";
 
 /**
- * Largest and root-mean-square absolute error,
- * and the largest share that an element uses of what rounding allows it: above 1, it is wrong.
+ * Largest and root-mean-square absolute error, and the largest share of its bound that an element uses. Above 1 the
+ * element is wrong.
  */
 export interface Errors {
   readonly max: number;
@@ -14,7 +11,7 @@ export interface Errors {
   readonly share: number;
 }
 
-/** One element: of row `row` of Q, and of O its column. `expected` is float64's, of the values that were sent. */
+/** One element: its row of Q and, in O, its column. `expected` comes from float64 over the values that were sent. */
 export interface Worst {
   readonly tensor: "O" | "LSE";
   readonly row: number;
@@ -25,17 +22,17 @@ export interface Worst {
   readonly allowed: number;
 }
 
-/** How far O and LSE lie from float64 attention of the same inputs. */
+/** How far O and LSE are from float64 attention of the same inputs. */
 export interface Check {
   readonly out: Errors;
   readonly lse: Errors;
-  /** The bound of an element, in words. */
+  /** The bound of an element in words, from the engine. */
   readonly tolerance: string;
-  /** True if every element checked is within its bound. */
+  /** True if every checked element is within its bound. */
   readonly passed: boolean;
   /** The element that uses the largest share of its bound. */
   readonly worst: Worst;
-  /** Rows of O and LSE that were checked, of how many. */
+  /** The number of checked rows, and of all rows. */
   readonly rows: number;
   readonly of: number;
 }
@@ -46,8 +43,8 @@ type CheckAsync = Awaited<ReturnType<typeof loadEngine>>["checkAsync"];
 const PACE = 50;
 
 /**
- * Checks these rows of Q; `result` holds every row, O `[T, H, D]` and LSE `[T, H]`. The bound is the engine's own, for
- * each element.
+ * Checks these rows of Q. `result` holds every row, O `[T, H, D]` and LSE `[T, H]`. The engine sets the bound of each
+ * element.
  */
 export async function judge(
   checkAsync: CheckAsync,

@@ -1,4 +1,4 @@
-/** The page's state in one place: the experiment as typed, the adapter, the run, and the address that reproduces it. */
+/** The page's state: the experiment as typed, the adapter, the run, and the address that reproduces them. */
 import { type Adapter, probeAdapter } from "../adapter.ts";
 import type { Backend } from "../../engine/run.ts";
 import {
@@ -18,15 +18,12 @@ import { type OwnData, shapeFields } from "../own/data.ts";
 import { Intake } from "../own/intake.ts";
 import { type Halting, Ranks, Runner, type RunState } from "./run.ts";
 import { Selection } from "../stage/selection.ts";
-import { variants } from "../kept-kernels.ts";
+import { keptKernels } from "../kept-kernels.ts";
 
-/**
- * Fires "change" whenever anything of it changed. Views read it and call its methods; they hold no state of the
- * experiment themselves.
- */
-export class Session extends EventTarget {
+/** Fires "change" on each change. Views read it and call its methods; they hold no state of the experiment. */
+export class PageState extends EventTarget {
   #draft: Draft;
-  /** What the address said last. */
+  /** The last content of the address. */
   #said = saidIn(location.search);
   #reading: Reading;
   #adapter: Adapter | undefined;
@@ -36,15 +33,15 @@ export class Session extends EventTarget {
   #second = new Runner(this.#ranks);
   #compare: boolean;
   #hop: number | undefined;
-  /** What the sentence said of the shape before own data fixed it. */
+  /** The shape in the sentence before the visitor's files fixed it. */
   #before: Partial<Draft> = {};
-  /** What the open view has in the address beside the experiment. */
+  /** The open view's part of the address, beside the experiment. */
   aside: Readonly<Record<string, string>> = {};
-  /** Set by a view that steps through: runs that begin while it is there halt. */
+  /** Set by a view that steps through runs: those that begin meanwhile halt. */
   halting: Halting | undefined;
   /** The visitor's own files, which no address can carry. */
   readonly own = new Intake((data) => this.#fit(data));
-  /** What is pointed at and when, on the stage and on the timelines. */
+  /** The thing and the moment that stage and timelines highlight. */
   readonly selection = new Selection();
 
   constructor() {
@@ -55,10 +52,9 @@ export class Session extends EventTarget {
     this.#second.addEventListener("change", () => this.#changed());
     this.#runner.addEventListener("change", () => this.#changed());
     this.own.addEventListener("change", () => this.#changed());
-    variants.addEventListener("change", () => this.#changed());
+    keptKernels.addEventListener("change", () => this.#changed());
     addEventListener("popstate", () => {
-      // Going to another view changes the hash, or what that view writes into the query, and leaves what is being
-      // typed.
+      // Another view changes the hash, or its own part of the query. What is being typed stays.
       const said = saidIn(location.search);
       if (said !== this.#said) {
         this.own.use(undefined);
@@ -85,7 +81,7 @@ export class Session extends EventTarget {
     return this.#reading;
   }
 
-  /** Undefined until the browser has answered. */
+  /** Undefined until the browser answers. */
   get adapter(): Adapter | undefined {
     return this.#adapter;
   }
@@ -103,17 +99,17 @@ export class Session extends EventTarget {
     return this.#runner.running || this.#second.running;
   }
 
-  /** True where both variants are run and shown beside each other. */
+  /** True if the Lab runs both variants and shows them side by side. */
   get compare(): boolean {
     return this.#compare;
   }
 
-  /** The hop at which the stage opens, where the address names one; N is the All2All. */
+  /** The hop at which the stage opens, if the address names one; N is the All2All. */
   get hop(): number | undefined {
     return this.#hop;
   }
 
-  /** Where a run would be computed now: WebGPU only where there is an adapter. */
+  /** What would compute a run now: WebGPU only if there is an adapter. */
   get backend(): Backend {
     return this.#reading.experiment?.backend === "cpu" ? "cpu" : this.#usable;
   }
@@ -122,32 +118,32 @@ export class Session extends EventTarget {
     return this.#adapter?.webgpu === false ? "cpu" : "webgpu";
   }
 
-  /** True where the visitor's files say what stands in a field. */
+  /** True if the visitor's files fix the value of a field. */
   fixed(field: Field): boolean {
     return this.own.data !== undefined && (shapeFields as readonly Field[]).includes(field);
   }
 
-  /** True where what is shown was run for another experiment, or on other inputs, than the sentence now says. */
+  /** True if the result shown is of another experiment, or of other inputs, than the sentence now says. */
   get stale(): boolean {
     return this.state.experiment !== undefined &&
       (!same(this.state.experiment, this.#reading.experiment) || this.state.own !== this.own.data);
   }
 
-  /** Notes what is being typed, so that nothing that happens meanwhile takes it away; it is read when it is done. */
+  /** Notes a text while somebody types it, so that no update removes it. `edit` reads it. */
   type(field: Field, text: string): void {
     if (!this.fixed(field)) this.#draft = { ...this.#draft, [field]: text };
   }
 
-  /** Puts a text in a field and reads them all; the address follows as soon as all can be read. */
+  /** Puts a text in a field and reads all fields. The address follows once all can be read. */
   edit(field: Field, text: string): void {
     this.type(field, text);
     this.#take(tidied(this.#draft));
     if (this.#reading.experiment !== undefined) this.#write(this.#reading.experiment);
   }
 
-  /** Runs the experiment; does nothing while a field cannot be read or a run is under way. */
+  /** Runs the experiment. Does nothing if a field can't be read or a run is under way. */
   async run(): Promise<void> {
-    // Whoever presses Run while their files are read means those, and not the inputs before them.
+    // Run during the reading of files means a run on those files.
     if (!(await this.own.taken())) return;
     const { experiment } = this.#reading;
     const { data } = this.own;
@@ -166,7 +162,7 @@ export class Session extends EventTarget {
     this.#second.cancel();
   }
 
-  /** Shows both variants on the same input, and runs the one that has not been; or shows one alone. */
+  /** Shows both variants on the same input, and runs the missing one; or shows one alone. */
   async comparing(on: boolean): Promise<void> {
     this.#compare = on;
     if (!on) this.#second.cancel();
@@ -175,14 +171,14 @@ export class Session extends EventTarget {
     await this.#runOther();
   }
 
-  /** Notes in the address at which hop the stage stands. */
+  /** Notes the stage's hop in the address. */
   standAt(hop: number | undefined): void {
     if (hop === this.#hop) return;
     this.#hop = hop;
     this.#rewrite();
   }
 
-  /** Runs the other variant where both are to be shown and it has not been run, on what was run last. */
+  /** Runs the other variant on the inputs of the last run, if both are shown and it has not run yet. */
   async #runOther(): Promise<void> {
     const { phase, experiment, own } = this.state;
     if (
@@ -196,14 +192,14 @@ export class Session extends EventTarget {
     );
   }
 
-  /** Goes back to seeded inputs, of the shape that the sentence said before. */
+  /** Goes back to seeded inputs, with the shape that the sentence had before. */
   seeded(): void {
     this.own.use(undefined);
     this.#take({ ...this.#draft, ...this.#before });
     if (this.#reading.experiment !== undefined) this.#write(this.#reading.experiment);
   }
 
-  /** Puts the experiment that is shown back into the sentence, and the files that it was run on. */
+  /** Puts the experiment and the files of the result shown back into the sentence. */
   restore(): void {
     const { experiment, own } = this.state;
     if (experiment === undefined) return;
@@ -213,7 +209,7 @@ export class Session extends EventTarget {
     this.#write(experiment);
   }
 
-  /** Puts the shape of own data into the sentence; where the page cannot run it, says why and changes nothing. */
+  /** Puts the shape of the visitor's tensors into the sentence. If the page can't run it: returns why, changes nothing. */
   #fit({ facts: { shape } }: OwnData): string | undefined {
     const found = draftOf({ ...defaults, ...shape });
     const { problems } = read(found);
@@ -236,7 +232,7 @@ export class Session extends EventTarget {
     this.#changed();
   }
 
-  /** Puts what a view shows into the address, beside the experiment. */
+  /** Puts a view's part into the address, beside the experiment. */
   note(aside: Readonly<Record<string, string>>): void {
     this.aside = aside;
     if (this.#reading.experiment !== undefined) this.#write(this.#reading.experiment);
@@ -262,18 +258,18 @@ export class Session extends EventTarget {
     this.#said = saidIn(location.search);
   }
 
-  /** Writes what is shown of the experiment that the sentence says, where it can be read. */
+  /** Writes the sentence's experiment into the address, if it can be read. */
   #rewrite(): void {
     if (this.#reading.experiment !== undefined) this.#write(this.#reading.experiment);
   }
 }
 
-/** What an address says of the experiment and of how its run is shown; what other views wrote is left out. */
+/** The experiment in an address and how its run is shown, without the parts of other views. */
 function saidIn(query: string): string {
   return JSON.stringify([fromQuery(query), shownIn(query)]);
 }
 
-/** What an address says of how a run is shown: both variants or one, and the hop. */
+/** How an address shows a run: both variants or one, and the hop. */
 function shownIn(query: string): [compare: boolean, hop: number | undefined] {
   const given = new URLSearchParams(query);
   const hop = given.get("hop");

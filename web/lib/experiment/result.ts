@@ -1,4 +1,4 @@
-/** What came out of a run: the verdict, the facts, and where time and bytes went. */
+/** The result of a run: the verdict, the facts, and where time and bytes went. */
 import { html, nothing, type TemplateResult } from "lit";
 import { disc } from "../elements/disc.ts";
 import "../elements/scroll.ts";
@@ -19,9 +19,9 @@ export function verdict({ check, step, phase, halted, underflows = [] }: RunStat
     return html`<section aria-labelledby="verdict"><h2 id="verdict" class="title">Not checked</h2>
       <p>${
       phase === "cancelled"
-        ? "The check against float64 was skipped"
+        ? "You skipped the check against float64"
         : `The check against float64 did not finish${step === "checking" ? "" : " yet"}`
-    }; the result below stands unchecked.</p>${warnings}</section>`;
+    }. The result below is unchecked.</p>${warnings}</section>`;
   }
   const all = check.rows === check.of;
   return html`<section aria-labelledby="verdict">
@@ -31,7 +31,7 @@ export function verdict({ check, step, phase, halted, underflows = [] }: RunStat
     <dl class="errors">
       <div><dt>Largest error of O</dt><dd>${formatError(check.out.max)}</dd></div>
       <div><dt>Largest error of LSE</dt><dd>${formatError(check.lse.max)}</dd></div>
-      <div><dt>Of what rounding allows, at most</dt><dd>${sayShare(check)}</dd></div>
+      <div><dt>Largest share of a bound used</dt><dd>${sayShare(check)}</dd></div>
       <div class="minor"><dt>RMS error of O</dt><dd>${formatError(check.out.rms)}</dd></div>
     </dl>
     ${warnings}
@@ -41,12 +41,12 @@ export function verdict({ check, step, phase, halted, underflows = [] }: RunStat
       ? `All ${formatCount(check.of)} rows were checked.`
       : html`<b>Checked ${formatCount(check.rows)} of ${
         formatCount(check.of)
-      } rows</b>, evenly spaced: all of them would take this page minutes.`
-  }${halted ? " Its ranks halted (Step): times of this run have the halts in them." : nothing}</p>
+      } rows</b>, evenly spaced. All rows would take minutes.`
+  }${halted ? " The ranks halted in Step: the times of this run include the halts." : nothing}</p>
   </section>`;
 }
 
-/** Who computed what, with what. */
+/** Inputs, adapter, kernel and clock of a run. */
 export function facts(report: Report, experiment: Experiment, own: OwnData | undefined): TemplateResult {
   const fallback = experiment.backend === "webgpu" && report.backend === "cpu";
   const rows: (readonly [string, unknown])[] = [
@@ -66,7 +66,7 @@ export function facts(report: Report, experiment: Experiment, own: OwnData | und
       html`${report.backend === "cpu" ? "plain TypeScript" : "WebGPU"}${
         fallback
           ? html`
-            <b class="tag">WebGPU was asked for and is not here</b>
+            <b class="tag">this browser has no WebGPU</b>
           `
           : nothing
       }`,
@@ -96,7 +96,7 @@ export function timeTable({ times, clock, backend }: Report, compile: number): T
   return html`
     <ringside-scroll label="Time by kind">
       <table class="times">
-        <caption>Time by kind <small>each of the rank that took longest; ${clock === "gpu-timestamps"
+        <caption>Time by kind <small>each of the slowest rank; ${clock === "gpu-timestamps"
           ? "attend and merge by GPU timestamps"
           : "by the host’s clock"}</small></caption>
         <thead>
@@ -137,7 +137,7 @@ export function timeTable({ times, clock, backend }: Report, compile: number): T
   `;
 }
 
-/** What each hop cost. */
+/** The cost of each hop. */
 export function hopTable({ spans, ranks, variant }: Report): TemplateResult {
   const hops = hopsOf(spans, ranks);
   const exchange = all2allOf(spans, ranks);
@@ -163,8 +163,8 @@ export function hopTable({ spans, ranks, variant }: Report): TemplateResult {
                 <th scope="row">${hop}</th>
                 <td>${formatTime(attend)}</td>
                 <td>${hop === ranks - 1
-                  ? html`<span title="The last hop sends nothing on${
-                    variant === "pass-q" ? "; its results go home by All2All" : ""
+                  ? html`<span title="The last hop sends nothing${
+                    variant === "pass-q" ? "; the All2All returns its results" : ""
                   }">–</span>`
                   : formatTime(transfer)}</td>
                 <td>${formatTime(wait)}</td>

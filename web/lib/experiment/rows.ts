@@ -1,12 +1,10 @@
-/** Which rows of a result are checked against float64: all of them, or as many as fit a bounded time. */
+/** Which rows of a result to check against float64: all, or as many as fit a bounded time. */
 import { type Experiment, sizeOf } from "./experiment.ts";
 
-/** Floating-point operations that a check may cost: some 20 seconds of plain JavaScript, measured at 0.6 GFLOP/s. */
+/** The most floating-point operations of a check: some 20 s of plain JavaScript, measured at 0.6 GFLOP/s. */
 export const CHECK_BUDGET = 1.2e10;
 
-/**
- * All rows where that fits the budget; else rows at even distances, the first and the last among them (at least 16).
- */
+/** All rows if they fit the budget, or else at least 16 evenly spaced rows, with the first and the last. */
 export function rowsToCheck(experiment: Experiment): number[] {
   const { T } = experiment;
   const { flops } = sizeOf(experiment);

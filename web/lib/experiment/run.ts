@@ -1,66 +1,62 @@
-/**
- * One run of an experiment, from its inputs to its check: what the page shows while it goes on and when it has ended.
- */
+/** One run of an experiment, from its inputs to its check, with the state that the page shows. */
 import { checkResult, makeInputs } from "./check.ts";
 import type { Check } from "./judge.ts";
 import { type AttendInput, type AttendResult, type Backend, type ClusterFace } from "../../engine/run.ts";
 import type { Experiment } from "./experiment.ts";
 import { nextTask } from "../next-task.ts";
 import type { OwnData } from "../own/data.ts";
-import { sayVariant, variants } from "../kept-kernels.ts";
+import { keptKernels, sayKeptKernel } from "../kept-kernels.ts";
 import { startCluster } from "../start-cluster.ts";
 
 /** The steps of a run, in order. */
-export const steps = ["inputs", "starting", "compiling", "attending", "checking"] as const;
+export const runSteps = ["inputs", "starting", "compiling", "attending", "checking"] as const;
 
-/** A step under way. */
-export type Step = (typeof steps)[number];
+/** A step of a run. */
+export type RunStep = (typeof runSteps)[number];
 
-/** Where the last run stands. */
-export type Phase = "empty" | Step | "done" | "failed" | "cancelled";
+/** The state of the last run. */
+export type Phase = "empty" | RunStep | "done" | "failed" | "cancelled";
 
-/** An error for people: what happened, the error whole, and what to do. */
+/** An error for the visitor: what happened, the whole error, and what to do. */
 export interface Failure {
   readonly title: string;
   readonly message: string;
   readonly advice: string;
 }
 
-/** Everything about the last run. A result may be there without a check, where that was cancelled or failed. */
+/** Everything about the last run. There is a result without a check if the check was cancelled or failed. */
 export interface RunState {
   readonly phase: Phase;
   readonly experiment?: Experiment;
-  /** The files that it was run on; undefined where its inputs are seeded. */
+  /** The visitor's files, or undefined if the inputs are seeded. */
   readonly own?: OwnData;
-  /** The step that was under way when it failed or was cancelled, or that is now. */
-  readonly step?: Step;
+  /** The step under way, now or when the run failed or was cancelled. */
+  readonly step?: RunStep;
   readonly progress?: { readonly done: number; readonly total: number };
   readonly result?: AttendResult;
-  /**
-   * Seconds for the kernels, compiled before the run so that it is the ring's time that is measured; 0 where they were
-   * there.
-   */
+  /** Seconds to compile the kernels. They compile before the run, so that its time is the ring's; 0 if they were ready. */
   readonly compile?: number;
   readonly check?: Check;
-  /** What the wire's type loses of small values, a line a tensor. */
+  /** Small values that the wire's type loses, one line per tensor. */
   readonly underflows?: readonly string[];
-  /** True where the ranks halted at hop boundaries: times then say how long somebody looked. */
+  /** True if the ranks halted at hop boundaries. Times then include how long somebody looked. */
   readonly halted?: true;
   readonly failure?: Failure;
 }
 
-/** Makes runs halt: what is asked of the ranks for an experiment. */
+/** Makes runs halt. */
 export interface Halting {
+  /** The options of the run. */
   begin(experiment: Experiment, own: OwnData | undefined): Pick<AttendInput, "onHalt" | "watch">;
 }
 
-/** The ranks of the page, kept for the next run of the same cluster. */
+/** The ranks of the page. They stay for the next run on the same cluster. */
 export class Ranks {
   #cluster: { readonly key: string; readonly face: ClusterFace; readonly warm: Set<string> } | undefined;
 
-  /** Ranks for an experiment: those that are there, where they fit it. */
+  /** Ranks for an experiment: the running ones if they fit, or else new ones. */
   async of({ N, link }: Experiment, backend: Backend, signal: AbortSignal): Promise<ClusterFace> {
-    const key = JSON.stringify([N, link, backend, variants.stamp]);
+    const key = JSON.stringify([N, link, backend, keptKernels.stamp]);
     if (this.#cluster?.key === key) return this.#cluster.face;
     await this.dispose();
     const face = await startCluster({ ranks: N, backend, ...(link === null ? {} : { link }), signal });
@@ -69,10 +65,7 @@ export class Ranks {
     return face;
   }
 
-  /**
-   * Compiles the kernels of an experiment, by a run of a few tokens, on ranks that have not yet; resolves to the
-   * seconds that took.
-   */
+  /** Compiles the kernels of an experiment with a run of a few tokens, once per set of ranks. Resolves to the seconds. */
   async warm({ N, D, variant, wire, causal }: Experiment, signal: AbortSignal): Promise<number> {
     const key = `${D} ${variant} ${wire}`;
     if (this.#cluster === undefined || this.#cluster.warm.has(key)) return 0;
@@ -102,7 +95,7 @@ export class Ranks {
   }
 }
 
-/** Runs one experiment at a time. Tells of each change with a "change" event. */
+/** Runs one experiment at a time. Fires "change" on each change. */
 export class Runner extends EventTarget {
   readonly #ranks: Ranks;
   #state: RunState = { phase: "empty" };
@@ -127,7 +120,7 @@ export class Runner extends EventTarget {
   }
 
   /**
-   * Runs an experiment on a back-end, on seeded inputs or on own ones, with halts where asked; resolves when it is
+   * Runs an experiment on a back-end, on seeded inputs or the visitor's own, with or without halts. Resolves when it is
    * done, failed or cancelled.
    */
   async run(experiment: Experiment, backend: Backend, own?: OwnData, halting?: Halting): Promise<void> {
@@ -137,7 +130,7 @@ export class Runner extends EventTarget {
     this.#abort = abort;
     let kept: Partial<RunState> = { own, ...(halting && { halted: true }) };
     const halts = halting?.begin(experiment, own);
-    const enter = (step: Step, more: Partial<RunState> = {}) =>
+    const enter = (step: RunStep, more: Partial<RunState> = {}) =>
       this.#set({ phase: step, step, experiment, ...kept, ...more });
     try {
       enter("inputs");
@@ -165,7 +158,7 @@ export class Runner extends EventTarget {
         onProgress: (done, total) => !signal.aborted && enter("attending", { progress: { done, total } }),
       });
       kept = { ...kept, result };
-      // Putting the result together, drawing it, and copying it for the check: each is a task of its own.
+      // To assemble the result, to draw it, and to copy it for the check are separate tasks.
       await nextTask();
       enter("checking");
       await nextTask();
@@ -180,7 +173,7 @@ export class Runner extends EventTarget {
       this.#set({ phase: "done", experiment, ...kept, check });
     } catch (error) {
       const { step } = this.#state;
-      // A cancelled or failed cluster may hold half a run: the next one starts anew.
+      // A cancelled or failed cluster may hold half a run: the next run starts new ranks.
       if (step !== "checking") await this.#ranks.dispose();
       this.#abort = undefined;
       if (signal.aborted) this.#set({ phase: "cancelled", experiment, step, ...kept });
@@ -199,16 +192,13 @@ export class Runner extends EventTarget {
     this.#abort?.abort();
   }
 
-  /** Forgets the last run, where none is under way. */
+  /** Forgets the last run, unless one is under way. */
   clear(): void {
     if (this.#abort === undefined && this.#state.phase !== "empty") this.#set({ phase: "empty" });
   }
 }
 
-/**
- * Attends until the answer or until it is cancelled: a rank deep in a hop may take seconds to hear that, and is ended
- * instead.
- */
+/** Attends until the answer, or until the signal aborts: a rank deep in a hop may take seconds to hear it. */
 async function attend(
   cluster: ClusterFace,
   input: AttendInput & { readonly signal: AbortSignal },
@@ -221,20 +211,16 @@ async function attend(
   return await Promise.race([answer, cancelled]);
 }
 
-/** An error of the engine, told to people. Names survive the way out of a worker where classes do not. */
+/** An error of the engine for the visitor. Names cross the border between workers, classes do not. */
 export function failureOf(error: unknown, backend: Backend, own = false): Failure {
   const message = error instanceof Error ? error.message : String(error);
   const name = error instanceof Error ? error.name : "";
-  const used = backend === "webgpu" ? variants.inUse : [];
-  const elsewhere = backend === "webgpu"
-    ? `, or choose plain TypeScript in place of WebGPU${
-      used.length === 0
-        ? ""
-        : `. In place of shipped kernels, runs use ${
-          used.map((v) => `${sayVariant(v)} (${v.kernel})`).join(" and ")
-        }: go back to the shipped if it is at fault`
-    }`
-    : "";
+  const used = backend === "webgpu" ? keptKernels.inUse : [];
+  const kernels = used.length === 0
+    ? ""
+    : ` Runs use ${used.map((one) => `${sayKeptKernel(one)} (${one.kernel})`).join(" and ")} in place of shipped ` +
+      "kernels. Go back to the shipped ones if yours may be at fault.";
+  const elsewhere = backend === "webgpu" ? `, or choose plain TypeScript instead of WebGPU.${kernels}` : ".";
   if (name === "LimitError") {
     return {
       title: "The device cannot hold this experiment",
@@ -244,7 +230,7 @@ export function failureOf(error: unknown, backend: Backend, own = false): Failur
   }
   if (name === "InputError") {
     return {
-      title: "The engine refuses this input",
+      title: "The engine rejects this input",
       message,
       advice: own
         ? "Choose other files, or change the part of the sentence that the message names."
@@ -255,11 +241,11 @@ export function failureOf(error: unknown, backend: Backend, own = false): Failur
     return {
       title: "A GPU device was lost",
       message,
-      advice: `Restart ends every rank and gives each a new device${elsewhere}.`,
+      advice: `Restart: every rank gets a new device${elsewhere}`,
     };
   }
   if (name === "RankError") {
-    return { title: "A rank failed", message, advice: `Run again starts every rank anew${elsewhere}.` };
+    return { title: "A rank failed", message, advice: `Run again with new ranks${elsewhere}` };
   }
-  return { title: "The run failed", message, advice: `Run again starts every rank anew${elsewhere}.` };
+  return { title: "The run failed", message, advice: `Run again with new ranks${elsewhere}` };
 }

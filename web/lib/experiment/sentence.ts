@@ -6,16 +6,16 @@ import { editables, type Phrase, type Sentence } from "../elements/sentence.ts";
 import { formatCount } from "../format/format.ts";
 import { sayFiles } from "../own/data.ts";
 import { backendChoices, choices, type Field, names } from "./experiment.ts";
-import type { Session } from "./page-state.ts";
+import type { PageState } from "./page-state.ts";
 
 /** Link bandwidths to suggest. */
 export const LINKS = ["off", "100 MB/s", "1 GB/s", "12.5 GB/s", "50 GB/s", "400 GB/s"];
 
 /** The sentence, with Run, Cancel and the adapter's badge. */
-export function experimentSentence(session: Session): Sentence<Field> {
-  const { draft, state, adapter, own, running } = session;
+export function experimentSentence(page: PageState): Sentence<Field> {
+  const { draft, state, adapter, own, running } = page;
   const { text, choice } = editables(names, draft);
-  const shape = (field: Field) => text(field, session.fixed(field) ? { fixed: "as your files have it" } : {});
+  const shape = (field: Field) => text(field, page.fixed(field) ? { fixed: "as your files have it" } : {});
   const files = own.data?.files;
   const inputs: (Phrase | TemplateResult)[] = files === undefined
     ? [["seed ", text("seed"), ","], ...(draft.grid === "on" ? [] : [["values ", choice("grid", choices.grid), ","]])]
@@ -36,21 +36,21 @@ export function experimentSentence(session: Session): Sentence<Field> {
       ...inputs,
       ["on ", choice("backend", backendChoices(adapter?.webgpu))],
     ],
-    actions: html`${buttons(session)}${badge(adapter, draft.backend, state)}`,
+    actions: html`${buttons(page)}${badge(adapter, draft.backend, state)}`,
     running,
-    problems: () => session.reading.problems,
-    type: (field, value) => session.type(field, value),
-    edit: (field, value) => session.edit(field, value),
-    run: () => void (session.running || session.run()),
+    problems: () => page.reading.problems,
+    type: (field, value) => page.type(field, value),
+    edit: (field, value) => page.edit(field, value),
+    run: () => void (page.running || page.run()),
   };
 }
 
-function buttons(session: Session): TemplateResult {
-  if (!session.running) return html`<button type="submit" class="button primary">Run</button>`;
+function buttons(page: PageState): TemplateResult {
+  if (!page.running) return html`<button type="submit" class="button primary">Run</button>`;
   // During the check the result is there: only the check can be stopped.
-  const checked = [session.state, session.other].find(({ phase }) => phase === "checking");
+  const checked = [page.state, page.other].find(({ phase }) => phase === "checking");
   const cancel = (label: string) =>
-    html`<button type="button" class="button" @click=${() => session.cancel()}>${label}</button>`;
+    html`<button type="button" class="button" @click=${() => page.cancel()}>${label}</button>`;
   if (checked === undefined) return cancel("Cancel");
   const { done, total } = checked.progress ?? { done: 0, total: checked.experiment!.T };
   return html`

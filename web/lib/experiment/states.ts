@@ -1,12 +1,13 @@
-/** The Lab before, during and after a run that came to nothing. */
+/** The Lab and Step without a result: before a run, during it, and after a failure. */
 import { html, nothing, type TemplateResult } from "lit";
+import { sayVariant } from "../format/variant.ts";
 import type { Backend } from "../../engine/run.ts";
 import { type Experiment, sizeOf } from "./experiment.ts";
 import { formatBytes, formatCount, formatFlops, formatShare } from "../format/format.ts";
 import { type OwnData, sayFiles } from "../own/data.ts";
-import { type RunState, type Step, steps } from "./run.ts";
+import { type RunState, type RunStep, runSteps } from "./run.ts";
 
-/** Before the first run: what the experiment amounts to. */
+/** Before the first run: the size of the experiment. */
 export function preview(experiment: Experiment | undefined, backend: Backend): TemplateResult {
   if (experiment === undefined) {
     return html`
@@ -19,16 +20,16 @@ export function preview(experiment: Experiment | undefined, backend: Backend): T
   const { T, P, H, Hkv, D, N, variant } = experiment;
   const { flops, missRate } = sizeOf(experiment);
   const travels = variant === "pass-q"
-    ? "queries travel and keys stay; partial results go home in one All2All"
-    : "keys and values travel and queries stay";
+    ? "queries travel, and keys and values stay. One All2All returns the partial results."
+    : "keys and values travel, and queries stay.";
   return html`
     <section class="card" aria-labelledby="empty">
       <h2 id="empty" class="title">Exact attention over a ring of ${N} ${N === 1 ? "rank" : "ranks"}</h2>
       <p>Each rank is a worker ${backend === "webgpu"
-        ? "with a WebGPU device of its own"
+        ? "with its own WebGPU device"
         : "that computes in plain TypeScript"} and holds a balanced share of the sequence. Over ${N === 1
         ? "one hop"
-        : `${N} hops`}, ${travels}. O and LSE are then checked against float64.</p>
+        : `${N} hops`}, ${travels} Then a check compares O and LSE with float64.</p>
       <dl class="sizes">
         <div>
           <dt>Attention</dt>
@@ -55,20 +56,20 @@ export function preview(experiment: Experiment | undefined, backend: Backend): T
   `;
 }
 
-const saying: Readonly<Record<Step, (experiment: Experiment, own: OwnData | undefined) => string>> = {
+const saying: Readonly<Record<RunStep, (experiment: Experiment, own: OwnData | undefined) => string>> = {
   inputs: (
     { seed },
     own,
   ) => (own === undefined ? `Make Q, K and V from seed ${seed}` : `Read Q, K and V from ${sayFiles(own.files)}`),
   starting: ({ N }) => `Start ${N} ${N === 1 ? "rank" : "ranks"}`,
   compiling: () => "Compile the kernels",
-  attending: ({ N, variant }) => `Ring ${variant === "pass-q" ? "pass-Q" : "pass-KV"}: ${N} × ${N} hops`,
+  attending: ({ N, variant }) => `Ring ${sayVariant(variant)}: ${N} × ${N} hops`,
   checking: () => "Check O and LSE against float64",
 };
 
-/** While it runs: its steps, with the progress of the one under way. */
+/** During a run: its steps, with the progress of the one under way. */
 export function progress({ step, experiment, own, halted, progress: at }: RunState, backend: Backend): TemplateResult {
-  const shown = steps.filter((name) => name !== "compiling" || backend === "webgpu");
+  const shown = runSteps.filter((name) => name !== "compiling" || backend === "webgpu");
   const current = shown.indexOf(step!);
   const unit = step === "attending" ? "hops of all ranks" : "rows";
   return html`
@@ -92,7 +93,7 @@ export function progress({ step, experiment, own, halted, progress: at }: RunSta
                       )} ${unit}</small>
                   `
                 }
-          ${halted && step === "attending" ? html`<a href="#step">its ranks halt: go on in Step</a>` : nothing}
+          ${halted && step === "attending" ? html`<a href="#step">its ranks halt: continue in Step</a>` : nothing}
         </span>`
                 : nothing
             }
@@ -103,15 +104,15 @@ export function progress({ step, experiment, own, halted, progress: at }: RunSta
   `;
 }
 
-const during: Readonly<Record<Step, string>> = {
-  inputs: "while the inputs were made",
+const during: Readonly<Record<RunStep, string>> = {
+  inputs: "while the page made the inputs",
   starting: "while the ranks were starting",
-  compiling: "while the kernels were compiled",
-  attending: "while the ring was turning",
-  checking: "while the result was checked",
+  compiling: "while the kernels were compiling",
+  attending: "while the ring was running",
+  checking: "during the check of the result",
 };
 
-/** After a failure: the error whole, what to do, and the button that does it. */
+/** After a failure: the whole error, what to do, and a button for it. */
 export function failed({ failure, step }: RunState, restart: () => void): TemplateResult {
   return html`
     <section class="card bad" aria-labelledby="failed">

@@ -1,6 +1,6 @@
 /**
- * A worker of the page for the long arithmetic: makes the seeded inputs or reads the visitor's, and compares a result
- * with float64 attention.
+ * The worker for long arithmetic: makes seeded inputs or reads the visitor's files, and compares a result with float64
+ * attention.
  */
 import type { Inputs, Request, Response } from "./check.ts";
 import { loadEngine } from "../../engine/run.ts";
@@ -26,7 +26,7 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
     const { q, k, v } = await inputsOf(data.experiment, data.files);
     if (data.kind === "inputs") {
       const stored = variant === "pass-q" ? { q } : { k, v };
-      // Seeded values are never so small.
+      // Seeded values never underflow.
       const said = () => Object.entries(stored).flatMap(([name, values]) => sayUnderflow(name, values, wire, D) ?? []);
       const underflows = data.files === undefined ? [] : said();
       reply({ kind: "inputs", inputs: { q, k, v }, underflows }, [q.buffer, k.buffer, v.buffer]);
@@ -53,7 +53,7 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
   }
 });
 
-/** Q, K and V of an experiment; files are read anew each time, so that the page holds no tensors between runs. */
+/** Q, K and V of an experiment. Files are read each time, so that the page holds no tensors between runs. */
 async function inputsOf(experiment: Experiment, files: OwnFiles | undefined): Promise<Inputs> {
   const { seededRows, readNpy, readSafetensors, InputError } = await loadEngine();
   const { seed, T, P, H, Hkv, D } = experiment;
@@ -69,7 +69,9 @@ async function inputsOf(experiment: Experiment, files: OwnFiles | undefined): Pr
     `${field} = ${facts.shape[field]}, expected ${field} = ${experiment[field]}`
   );
   if (other.length > 0) {
-    throw new InputError(`${sayFiles(files)}: found ${other.join("; ")} as when they were chosen; choose them again`);
+    throw new InputError(
+      `${sayFiles(files)}: found ${other.join("; ")}, as when you chose the files; choose them again`,
+    );
   }
   return inputs;
 }

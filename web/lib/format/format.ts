@@ -1,4 +1,4 @@
-/** Writes numbers for people, always with their unit. */
+/** Writes numbers for people, always with a unit. */
 
 const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 
@@ -52,12 +52,17 @@ function exact(value: number, units: readonly (readonly [number, string])[]): st
   return `${Number((value / factor).toPrecision(12))} ${unit}`;
 }
 
-/** A rate that is given, exactly: "50 GB/s". */
+/** A given rate, exactly: "50 GB/s". */
 export function formatRate(bytesPerSecond: number): string {
   return exact(bytesPerSecond, [[1e12, "TB/s"], [1e9, "GB/s"], [1e6, "MB/s"], [1e3, "kB/s"], [1, "B/s"]]);
 }
 
-/** A time that is given, exactly: "5 µs". */
+/** A given time, exactly: "5 µs". */
 export function formatSeconds(seconds: number): string {
   return seconds === 0 ? "0 µs" : exact(seconds, [[1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"]]);
+}
+
+/** A rate of computation, three digits: "496 TFLOP/s". */
+export function formatFlopRate(flopsPerSecond: number): string {
+  return `${formatFlops(flopsPerSecond)}/s`;
 }

@@ -1,11 +1,11 @@
 /**
- * Kinds of span and kinds of time: names, colours, hatching, and the row of a summary that counts each. Timeline,
- * stage, legends and tables read only these two tables. A new kind of span is a row of `spanKinds`; a new kind of time
- * is a row of `timeKinds`, with its colour in tokens.css.
+ * Kinds of span and kinds of time: names, colours, hatching, and the summary's row for each. Timeline, stage, legends
+ * and tables read only these two tables. A new kind of span is a row of `spanKinds`; a new kind of time is a row of
+ * `timeKinds`, with its colour in tokens.css.
  */
 import type { Kind, Lane, Times } from "../../engine/run.ts";
 
-/** What a span is counted as. */
+/** The kind of time that a span counts as. */
 export type TimeKind = "attend" | "transfer" | "wait" | "late" | "all2all" | "merge" | "barrier" | "other";
 
 interface KindOfTime {
@@ -13,14 +13,11 @@ interface KindOfTime {
   readonly label: string;
   /** Its token in tokens.css. */
   readonly colour: string;
-  /**
-   * If the device waits: the degrees by which its hatching leans to the right.
-   * No two kinds lean alike, so that they differ without colour.
-   */
+  /** If the device waits: the degrees by which its hatching leans to the right. Kinds differ in it, without colour. */
   readonly leans?: number;
-  /** What a rank does meanwhile, where the stage shows it. */
+  /** What a rank does meanwhile, if the stage shows it. */
   readonly doing?: string;
-  /** The report's sum of it, and what the tables call that. */
+  /** The report's sum of it, and its name in tables. */
   readonly sum?: readonly [key: keyof Times, name: string];
 }
 
@@ -44,7 +41,7 @@ export const timeKinds: Readonly<Record<TimeKind, KindOfTime>> = {
   },
   all2all: { label: "All2All", colour: "--transfer", leans: 0, doing: "exchanges partial results" },
   merge: { label: "merge", colour: "--merge", doing: "merges", sum: ["merge", "Merge"] },
-  // Ranks wait for one another here even if their kernels are kept from an earlier run.
+  // Ranks wait for each other here even if their kernels come from an earlier run.
   barrier: {
     label: "wait for ranks to be ready",
     colour: "--other",
@@ -56,12 +53,12 @@ export const timeKinds: Readonly<Record<TimeKind, KindOfTime>> = {
 };
 
 interface KindOfSpan {
-  /** As people write it. */
+  /** Its name on the page. */
   readonly name: string;
   readonly time: TimeKind;
-  /** What it is counted as on the device's lane, where that is something else. */
+  /** What it counts as on the device's lane, if that differs. */
   readonly onDevice?: TimeKind;
-  /** What its peer is to it: "to rank" 3. */
+  /** The words before its peer: "to rank" 3. */
   readonly peer?: string;
 }
 
@@ -77,7 +74,7 @@ export const spanKinds: Readonly<Record<Kind, KindOfSpan>> = {
   wait: { name: "wait for the link", time: "wait", peer: "from rank" },
   late: { name: "wait for a late sender", time: "late", peer: "rank" },
   barrier: { name: "wait for ranks to be ready", time: "barrier" },
-  // A device in All2All has sent its own parcels and awaits those of the others.
+  // A device in All2All has sent its own parcels and waits for the others'.
   all2all: { name: "All2All", time: "transfer", onDevice: "all2all" },
   gemm: { name: "GEMM", time: "other" },
   allreduce: { name: "all-reduce", time: "transfer" },
@@ -90,10 +87,10 @@ export function timeKind({ kind, lane }: { readonly kind: Kind; readonly lane: L
   return lane === "device" ? (onDevice ?? time) : time;
 }
 
-/** The kinds of time in which a device waits: each has a hatching. */
+/** The kinds of time in which a device waits. Each has a hatching. */
 export const hatched = (Object.keys(timeKinds) as TimeKind[]).filter((kind) => timeKinds[kind].leans !== undefined);
 
-/** The sums of a report in the order of the table. */
+/** The sums of a report, in the order of the table. */
 export const sums = (Object.keys(timeKinds) as TimeKind[]).flatMap((kind) => {
   const { sum } = timeKinds[kind];
   return sum === undefined ? [] : [{ kind, key: sum[0], name: sum[1] }];

@@ -1,32 +1,32 @@
-/** The visitor's own Q, K and V: which files, what they hold, and how files are told apart by their names. */
+/** The visitor's own Q, K and V: the files, their contents, and which tensor a file's name means. */
 import type { DType } from "../../engine/run.ts";
 import type { Experiment, Field } from "../experiment/experiment.ts";
 
 /** The three tensors. */
 export const letters = ["q", "k", "v"] as const;
 
-/** One of them. */
+/** A tensor. */
 export type Letter = (typeof letters)[number];
 
 /**
- * One .safetensors with tensors q, k and v, or three .npy. The page keeps the files and not their numbers: a worker
- * reads them when they are needed.
+ * One .safetensors with tensors q, k and v, or three .npy. The page keeps the files, not their numbers: a worker reads
+ * them for each run.
  */
 export type OwnFiles = { readonly tensors: File } | Readonly<Record<Letter, File>>;
 
-/** The parts of the sentence that the files fix. */
+/** The fields of the sentence that the files fix. */
 export const shapeFields = ["T", "P", "H", "Hkv", "D"] as const satisfies readonly Field[];
 
-/** T = rows of Q, P = rows of K less those of Q, H and Hkv = heads of Q and K, D. */
+/** T = rows of Q, P = rows of K minus those of Q, H and Hkv = heads of Q and K, D. */
 export type OwnShape = Pick<Experiment, (typeof shapeFields)[number]>;
 
-/** What the files hold. */
+/** The contents of the files. */
 export interface OwnFacts {
   readonly shape: OwnShape;
   readonly tensors: Readonly<Record<Letter, { readonly shape: readonly number[]; readonly dtype: DType }>>;
 }
 
-/** Own data that can be run. */
+/** The visitor's data, ready to run. */
 export interface OwnData {
   readonly files: OwnFiles;
   readonly facts: OwnFacts;
@@ -55,10 +55,7 @@ const words: Readonly<Record<string, Letter>> = {
   values: "v",
 };
 
-/**
- * The tensor that a file's name speaks of, as in q.npy, layer3_k.npy, values.npy; undefined where it names none, or
- * more than one.
- */
+/** The tensor in a file's name, as in q.npy, layer3_k.npy, values.npy; undefined if it names none or several. */
 export function letterOf(name: string): Letter | undefined {
   const said = new Set(
     name.replace(/\.npy$/i, "").toLowerCase().split(/[^a-z]+/).flatMap((
@@ -68,7 +65,7 @@ export function letterOf(name: string): Letter | undefined {
   return said.size === 1 ? [...said][0] : undefined;
 }
 
-/** The own data as a report's JSON tells it, in place of a seed. */
+/** The visitor's data in a report's JSON, in place of a seed. */
 export function inputsJson({ files, facts }: OwnData): unknown {
   return Object.fromEntries(letters.map((letter) => {
     const file = fileOf(files, letter);

@@ -1,35 +1,35 @@
 /**
- * Takes files in: sorts them by name, has them read in a worker, and keeps what can be run. What is refused changes
- * nothing.
+ * Takes the visitor's files: sorts them by name, has a worker read them, and keeps what can run. A rejected choice
+ * changes nothing.
  */
 import { readFiles } from "../experiment/check.ts";
 import { type Letter, letterOf, letters, type OwnData, type OwnFiles } from "./data.ts";
 
-/** A .npy file that waits for the others, and the tensor that it is to be. */
+/** A .npy file that waits for the others, and the tensor that it holds. */
 export interface Pending {
   readonly file: File;
   readonly as: Letter | undefined;
 }
 
-/** What a choice of files comes to: files to read, files that still wait, or what is wrong. */
+/** A choice of files, sorted: files to read, files that wait for others, or what is wrong. */
 export type Sorted = { readonly files: OwnFiles } | { readonly pending: readonly Pending[] } | {
   readonly problem: string;
 };
 
-/** Sorts chosen files; `waiting` are .npy files from before, which new ones join or replace. */
+/** Sorts chosen files. `waiting` are earlier .npy files, which the new ones join or replace. */
 export function sort(chosen: readonly File[], waiting: readonly Pending[]): Sorted {
   const kind = (file: File) => /\.(npy|safetensors)$/i.exec(file.name)?.[1].toLowerCase();
   const other = chosen.find((file) => kind(file) === undefined);
   if (other !== undefined) {
     return {
       problem:
-        `${other.name}: found a file that ends neither in .npy nor in .safetensors, expected one .safetensors with tensors q, k and v, or three .npy`,
+        `${other.name}: found neither .npy nor .safetensors, expected one .safetensors with tensors q, k and v, or three .npy`,
     };
   }
   const tensors = chosen.find((file) => kind(file) === "safetensors");
   if (tensors !== undefined) {
     return chosen.length === 1 ? { files: { tensors } } : {
-      problem: `${tensors.name}: found beside ${
+      problem: `${tensors.name}: found with ${
         chosen.length === 2 ? "another file" : `${chosen.length - 1} other files`
       }, expected one .safetensors alone, or three .npy`,
     };
@@ -49,7 +49,7 @@ export function sort(chosen: readonly File[], waiting: readonly Pending[]): Sort
   return settle(pending);
 }
 
-/** The files to read as soon as there are three and each is another tensor. */
+/** The files to read, once there are three with one tensor each. */
 export function settle(pending: readonly Pending[]): Sorted {
   const [q, k, v] = letters.map((letter) => pending.filter(({ as }) => as === letter));
   return q.length === 1 && k.length === 1 && v.length === 1
@@ -57,57 +57,57 @@ export function settle(pending: readonly Pending[]): Sorted {
     : { pending };
 }
 
-/** Fires "change" whenever anything of it changed. */
+/** Fires "change" on each change. */
 export class Intake extends EventTarget {
-  /** What is run in place of seeded inputs. */
+  /** The data that runs use in place of seeded inputs. */
   data: OwnData | undefined;
   /** .npy files that wait for the others. */
   pending: readonly Pending[] = [];
-  /** Files that are being read. */
+  /** The files that a worker is reading. */
   reading: OwnFiles | undefined;
-  /** Why the last choice was refused, whole. */
+  /** Why the last choice was rejected. */
   problem: string | undefined;
   #abort: AbortController | undefined;
   #taken = Promise.resolve(true);
   #accept: (data: OwnData) => string | undefined;
 
-  /** `accept` puts the shapes of new data into the sentence, or says why they do not fit. */
+  /** `accept` puts the shapes of new data into the sentence, or returns why they don't fit. */
   constructor(accept: (data: OwnData) => string | undefined) {
     super();
     this.#accept = accept;
   }
 
-  /** Takes files that were dropped or chosen. */
+  /** Takes dropped or chosen files. */
   take(files: readonly File[]): void {
     if (files.length > 0) this.#taken = this.#follow(sort(files, this.pending));
   }
 
-  /** Says which tensor a waiting file is; another file that was it is asked about anew. */
+  /** Assigns a tensor to a waiting file. A file that had it loses it. */
   assign(file: File, as: Letter | undefined): void {
     this.#taken = this.#follow(
       settle(this.pending.map((p) => (p.file === file ? { file, as } : p.as === as ? { ...p, as: undefined } : p))),
     );
   }
 
-  /** Waits for files that are being read; resolves to whether they were taken, true where none are. */
+  /** Waits until the files are read. Resolves to whether they were accepted; true if there are none. */
   async taken(): Promise<boolean> {
     return this.reading === undefined || (await this.#taken);
   }
 
-  /** Stops reading, and forgets what waits and what went wrong; what is run stays. */
+  /** Stops reading, and forgets waiting files and problems. The data in use stays. */
   forget(): void {
     this.#abort?.abort();
     this.#abort = undefined;
     this.#put({});
   }
 
-  /** Runs these from now on, or seeded inputs. */
+  /** Makes runs use this data from now on; undefined: seeded inputs. */
   use(data: OwnData | undefined): void {
     this.data = data;
     this.forget();
   }
 
-  /** Reads sorted files; resolves to whether they were taken. */
+  /** Reads sorted files. Resolves to whether they were accepted. */
   async #follow(sorted: Sorted): Promise<boolean> {
     this.#abort?.abort();
     this.#abort = undefined;

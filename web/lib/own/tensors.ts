@@ -1,11 +1,11 @@
 /**
- * Reads Q, K and V from the visitor's files, with the checks and the messages of `ringside attend`
- * (engine/cli/tensors.ts). Runs in a worker of the page.
+ * Reads Q, K and V from the visitor's files in a worker, with the checks and messages of `ringside attend`
+ * (engine/cli/tensors.ts).
  */
 import type { loadEngine } from "../../engine/run.ts";
 import { fileOf, type Letter, letters, type OwnFacts, type OwnFiles } from "./data.ts";
 
-/** The tensors, and what their shapes say. */
+/** The tensors, their shapes and types. */
 export interface OwnTensors {
   readonly q: Float32Array;
   readonly k: Float32Array;
@@ -13,17 +13,17 @@ export interface OwnTensors {
   readonly facts: OwnFacts;
 }
 
-/** What of the engine is used. */
+/** The parts of the engine that this uses. */
 export type Readers = Pick<Awaited<ReturnType<typeof loadEngine>>, "readNpy" | "readSafetensors" | "InputError">;
 
 type Tensor = ReturnType<Readers["readNpy"]>;
 
-/** Files above this are not read: a tensor of that size does not fit a typed array. */
+/** The largest file to read, in bytes: a larger tensor does not fit a typed array. */
 export const LARGEST_FILE = 2 ** 31 - 1;
 
 const show = (shape: readonly number[]) => `[${shape.join(", ")}]`;
 
-/** Reads and checks the files; throws InputError that names the file or tensor. */
+/** Reads and checks the files. Errors: InputError that names the file or tensor. */
 export async function readOwn(files: OwnFiles, engine: Readers): Promise<OwnTensors> {
   const { InputError } = engine;
   const read = await load(files, engine);
@@ -90,7 +90,7 @@ async function load(files: OwnFiles, engine: Readers): Promise<Record<Letter, Te
     >;
   }
   const read: Partial<Record<Letter, Tensor>> = {};
-  // One after the other: a file's bytes are let go before those of the next are there.
+  // One after the other, so that only one file's bytes are in memory.
   for (const letter of letters) {
     read[letter] = engine.readNpy(await bytesOf(fileOf(files, letter), engine), files[letter].name);
   }
@@ -104,11 +104,11 @@ async function bytesOf(file: File, { InputError }: Readers): Promise<Uint8Array>
   try {
     return new Uint8Array(await file.arrayBuffer());
   } catch (error) {
-    // A browser reads a chosen file only as long as it is what it was when it was chosen.
+    // A browser can read a chosen file only while the file stays unchanged.
     throw new InputError(
       `${file.name}: cannot be read (${
         error instanceof Error ? error.message : error
-      }), expected the file as it was when it was chosen; choose it again`,
+      }), expected the file unchanged since you chose it; choose it again`,
     );
   }
 }

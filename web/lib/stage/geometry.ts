@@ -1,10 +1,7 @@
-/**
- * Where things lie on the ring: ranks on a circle from the top, clockwise as chunks go round; sizes shrink as ranks
- * grow many.
- */
+/** Places on the ring: ranks on a circle from the top, clockwise as chunks travel. More ranks are smaller. */
 import type { Place } from "./motion.ts";
 
-/** A point of the picture, in its own pixels. */
+/** A point of the picture, in the picture's pixels. */
 export interface Point {
   readonly x: number;
   readonly y: number;
@@ -14,9 +11,7 @@ export interface Point {
 export const SIZE = 400;
 const centre = SIZE / 2;
 
-/**
- * Radii and sizes for N ranks: of the circle of ranks, of the chunks' orbit within it, of a rank, of a chunk's side.
- */
+/** Sizes for N ranks: radii of the circle of ranks, of the chunks' orbit inside it and of a rank; a chunk's side. */
 export function sizes(
   ranks: number,
 ): { readonly ring: number; readonly orbit: number; readonly rank: number; readonly chunk: number } {
@@ -27,22 +22,22 @@ export function sizes(
 }
 
 /**
- * Size in pixels of the bold number of a rank that fits `width`: as large as the largest of `ranks` ranks needs; 0
- * where it could not be read.
+ * Size in pixels of a rank's bold number within `width`. All numbers have the size that fits the largest of `ranks`; 0
+ * if it would be too small to read.
  */
 export function numberSize(width: number, ranks: number, most: number): number {
-  // A bold digit is 0.7 of its size wide in wide fonts; some room stays on either side.
+  // In wide fonts a bold digit is 0.7 times as wide as its size. Some room stays on either side.
   const size = Math.min(most, (0.85 * width) / (0.7 * String(Math.max(0, ranks - 1)).length));
   return size < 6.5 ? 0 : size;
 }
 
-/** A point at `radius` on the way of `position` ranks round a ring of N; 0 is the top. */
+/** The point at `radius`, `position` ranks clockwise from the top of a ring of N. */
 export function onRing(position: number, ranks: number, radius: number): Point {
   const angle = (2 * Math.PI * position) / ranks - Math.PI / 2;
   return { x: centre + radius * Math.cos(angle), y: centre + radius * Math.sin(angle) };
 }
 
-/** Where a chunk or a parcel is drawn: a chunk goes along the orbit, a parcel straight across. */
+/** The place of a chunk or parcel: a chunk moves along the orbit, a parcel straight across. */
 export function pointOf({ kind, from, to, share }: Place, ranks: number): Point {
   const { orbit } = sizes(ranks);
   if (kind === "chunk") return onRing(from + (from === to ? 0 : share), ranks, orbit);
@@ -59,7 +54,7 @@ export function orbitPath(from: number, ranks: number): string {
   } ${b.y.toFixed(2)}`;
 }
 
-/** An arc round a point from the top, clockwise, as long as `share` of its circle. */
+/** An arc around a point, clockwise from the top, `share` of the circle long. */
 export function arcPath({ x, y }: Point, radius: number, share: number): string {
   const part = Math.min(0.9999, Math.max(0.0001, share));
   const angle = 2 * Math.PI * part - Math.PI / 2;

@@ -1,4 +1,4 @@
-/** The mask in blocks: query chunks beside key chunks, who computed which block at which hop, and what is skipped. */
+/** The mask in blocks of query and key chunks: which rank computed a block at which hop, and what it skipped. */
 import { css, html, LitElement, nothing, type PropertyValues, svg, type TemplateResult } from "lit";
 import { follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
@@ -8,14 +8,14 @@ import { nextTask } from "../next-task.ts";
 import { onRankColour, rankColour } from "../format/palette.ts";
 import { numberSize } from "./geometry.ts";
 import { hopsAt, type Motion, type Progress } from "./motion.ts";
-import type { Facts, Selection } from "./selection.ts";
+import type { Selection, Subject } from "./selection.ts";
 import { imbalance } from "./traffic.ts";
 
 const width = 440;
 const side = 22;
 const top = 38;
 
-/** `<ringside-mask .mask .motion .selection>` of one sequence; without a motion nothing of it was run. */
+/** `<ringside-mask .mask .motion .selection>` of one sequence. A mask without a motion did not run. */
 export class RingsideMask extends LitElement {
   static override properties = {
     mask: { attribute: false },
@@ -29,14 +29,14 @@ export class RingsideMask extends LitElement {
   declare mask: Mask;
   declare motion: Motion | undefined;
   declare selection: Selection;
-  /** FLOPs a query-key pair: 4 D H. */
+  /** FLOPs of a query-key pair: 4 D H. */
   declare flops: number;
-  /** What the mask is called. */
+  /** The mask's name. */
   declare name: string;
-  /** Index of the block that the keyboard stands on, or -1. */
+  /** Index of the block under the pointer or keyboard, or -1. */
   declare _at: number;
   #shown = "";
-  /** Blocks that are seen, by rank and hop. */
+  /** Blocks that were computed, by rank and hop. */
   #groups: readonly (readonly MaskBlock[])[] = [];
 
   constructor() {
@@ -51,7 +51,7 @@ export class RingsideMask extends LitElement {
     );
   }
 
-  /** Each mask is drawn in a task of its own: hundreds of blocks take a while. */
+  /** Each mask is drawn in a separate task: hundreds of blocks take a while. */
   protected override async scheduleUpdate(): Promise<void> {
     if (!this.hasUpdated) await nextTask();
     super.scheduleUpdate();
@@ -83,7 +83,7 @@ export class RingsideMask extends LitElement {
     return Math.min(25, (width - side) / this.mask.keys.length);
   }
 
-  /** Size of the numbers in blocks; 0 where they could not be read. */
+  /** Size of the numbers in blocks; 0 if they would be too small to read. */
   get #digits(): number {
     return numberSize(this.#cell, this.#ranks, 10);
   }
@@ -101,7 +101,7 @@ export class RingsideMask extends LitElement {
       ArrowUp: -keys.length,
     };
     if (event.key === "Escape" && this.selection.chosen !== undefined) this.selection.choose(undefined);
-    else if (event.key === "Enter" && this._at >= 0) this.selection.choose(factsOf(blocks[this._at]));
+    else if (event.key === "Enter" && this._at >= 0) this.selection.choose(subjectOf(blocks[this._at]));
     else if (Object.hasOwn(ways, event.key)) {
       const next = this._at === -1 ? 0 : this._at + ways[event.key];
       const stays = Math.abs(ways[event.key]) !== 1 || this._at === -1 ||
@@ -115,7 +115,7 @@ export class RingsideMask extends LitElement {
   #stand(index: number): void {
     this._at = index;
     const block = this.mask.blocks[index];
-    this.selection.point(block === undefined || block.pairs === 0 ? undefined : factsOf(block));
+    this.selection.point(block === undefined || block.pairs === 0 ? undefined : subjectOf(block));
   }
 
   #point(event: PointerEvent): void {
@@ -152,7 +152,7 @@ export class RingsideMask extends LitElement {
         } blocks skipped. Arrow keys walk through the blocks.`}
         @keydown=${this.#key} @pointermove=${this.#point} @pointerleave=${() => this.#stand(-1)} @click=${() =>
           this._at >= 0 && this.mask.blocks[this._at].pairs > 0 &&
-          this.selection.choose(factsOf(this.mask.blocks[this._at]))} @focusout=${() => this.#stand(-1)}>
+          this.selection.choose(subjectOf(this.mask.blocks[this._at]))} @focusout=${() => this.#stand(-1)}>
         ${this.#heads()}
         <rect class="ground" x=${side} y=${top} width=${mask.keys.length * this.#cell} height=${mask.queries.length *
           this.#cell} />
@@ -160,7 +160,7 @@ export class RingsideMask extends LitElement {
         ${this.#grid()}
         ${this.#groups.map((
           blocks,
-        ) => (this.selection.lights(factsOf(blocks[0]))
+        ) => (this.selection.lights(subjectOf(blocks[0]))
           ? svg`<path class="lit" d=${blocks.map((one) => this.#path(one)).join("")} />`
           : nothing)
         )}
@@ -176,7 +176,7 @@ export class RingsideMask extends LitElement {
 
   #legend(): TemplateResult {
     if (this.motion === undefined) {
-      return html`The same work: the busiest rank has ${imbalance(this.mask.pairs).toFixed(2)} × the mean.`;
+      return html`The same work, but the busiest rank has ${imbalance(this.mask.pairs).toFixed(2)} × the mean.`;
     }
     return html`Colour: the rank that computes a block${
       this.#digits === 0 ? nothing : html`; number: the hop`
@@ -186,13 +186,13 @@ export class RingsideMask extends LitElement {
   #say(block: MaskBlock): TemplateResult {
     const [q, k] = [this.mask.queries[block.query], this.mask.keys[block.key]];
     const where = html`queries ${sayRange(q)} × ${k.cached ? "cached " : ""}keys ${sayRange(k)}`;
-    if (block.pairs === 0) return html`${where}: skipped, no query sees a key.`;
+    if (block.pairs === 0) return html`${where}: skipped, because no query sees a key.`;
     return html`${where}: <b>rank ${block.rank}, hop ${block.hop}</b>, ${formatFlops(block.pairs * this.flops)}, ${
       formatCount(block.pairs)
-    } pairs${block.full ? "" : " of the diagonal"}.`;
+    } pairs${block.full ? "" : " on the diagonal"}.`;
   }
 
-  /** Owners of the chunks along both sides. */
+  /** The owners of the chunks, along both sides. */
   #heads(): TemplateResult {
     const { queries, keys } = this.mask;
     const cell = this.#cell;
@@ -330,7 +330,7 @@ export class RingsideMask extends LitElement {
   ];
 }
 
-function factsOf({ rank, hop, owner }: MaskBlock): Facts {
+function subjectOf({ rank, hop, owner }: MaskBlock): Subject {
   return { rank, hop, owner };
 }
 

@@ -1,8 +1,8 @@
-/** Where every chunk and parcel of a run was at a moment, and what every rank did: from its spans alone. */
+/** The place of every chunk and parcel at any moment of a run, and what every rank did, from the spans alone. */
 import { ownerAt, type Report, type Span } from "../../engine/run.ts";
 import { type TimeKind, timeKind, timeKinds } from "../format/kinds.ts";
 
-/** A message of the run between two ranks, in seconds since the run began. */
+/** A message between two ranks, in seconds since the run began. */
 export interface Flight {
   readonly kind: "chunk" | "parcel";
   readonly from: number;
@@ -15,7 +15,7 @@ export interface Flight {
   readonly bytes: number;
 }
 
-/** A chunk or a parcel at a moment: at rank `from` where `share` is 0, at `to` where it is 1. */
+/** A chunk or parcel at a moment: at rank `from` if `share` is 0, at `to` if it is 1. */
 export interface Place {
   readonly kind: Flight["kind"];
   readonly owner: number;
@@ -28,16 +28,16 @@ export interface Place {
 export interface Doing {
   readonly rank: number;
   readonly kind: TimeKind | "idle";
-  /** While it attends: the hop, the chunk's owner, and how much of the hop's attention is over. */
+  /** During attention: the hop, the chunk's owner, and how much of the hop's attention is done. */
   readonly hop?: number;
   readonly owner?: number;
   readonly share?: number;
 }
 
-/** How far a rank is with a hop. */
+/** A rank's progress with a hop. */
 export type Progress = "done" | "now" | "next";
 
-/** A place to stop at. */
+/** A stop of the playback. */
 export interface Moment {
   readonly at: number;
   /** The hop; N is the All2All; undefined before the first and after the last. */
@@ -45,24 +45,21 @@ export interface Moment {
   readonly name: string;
 }
 
-/** A run as it moved. */
+/** The motion of a run. */
 export interface Motion {
   readonly ranks: number;
-  /** Seconds at which the ring began and at which its last work was done. */
+  /** Seconds at which the ring began, and at which its last work ended. */
   readonly from: number;
   readonly end: number;
-  /** Each chunk's own journey, by owner, in order of time. */
+  /** Each chunk's journey, by owner, in order of time. */
   readonly journeys: readonly (readonly Flight[])[];
   readonly parcels: readonly Flight[];
-  /**
-   * What each rank did that the stage shows, in order of time; the attention of a hop is one span, from its first to
-   * its last.
-   */
+  /** What each rank did, in order of time, as far as the stage shows it. The attention of a hop is one span. */
   readonly devices: readonly (readonly Span[])[];
   readonly moments: readonly Moment[];
 }
 
-/** Reads the motion of a run off its report. */
+/** The motion of a run, from its report. */
 export function motionOf({ spans, ranks }: Pick<Report, "spans" | "ranks">): Motion {
   const received = spans.filter(({ lane }) => lane === "receive").sort((a, b) => a.start - b.start);
   const flight = (span: Span): Flight => {
@@ -108,7 +105,7 @@ export function motionOf({ spans, ranks }: Pick<Report, "spans" | "ranks">): Mot
   };
 }
 
-/** One rank's spans in order of time, with those of a hop's attention (it may have been cut into slices) made one. */
+/** One rank's spans in order of time. The attention of a hop, which may be in slices, becomes one span. */
 function wholeHops(spans: readonly Span[]): Span[] {
   const whole: Span[] = [];
   const hops = new Map<number, number>();
@@ -129,7 +126,7 @@ function wholeHops(spans: readonly Span[]): Span[] {
   return whole;
 }
 
-/** Every chunk's place at `time`, in the order of owners, then the parcels that are under way. */
+/** Every chunk's place at `time`, in order of owners, then the parcels under way. */
 export function placesAt({ journeys, parcels }: Motion, time: number): Place[] {
   const chunks = journeys.map((journey, owner): Place => {
     const last = journey.findLast(({ start }) => start <= time);
@@ -157,7 +154,7 @@ export function doingAt({ devices }: Motion, time: number): Doing[] {
   });
 }
 
-/** Whether each rank's attention of each hop is over, under way or to come at `time`: `[rank][hop]`. */
+/** Whether each rank's attention of each hop is done, under way or next at `time`: `[rank][hop]`. */
 export function hopsAt({ devices, ranks }: Motion, time: number): Progress[][] {
   return devices.map((spans) => {
     const own = new Array<Progress>(ranks).fill("next");
@@ -170,9 +167,7 @@ export function hopsAt({ devices, ranks }: Motion, time: number): Progress[][] {
   });
 }
 
-/**
- * Stops: the start, each hop when most ranks are in it, the All2All when most of its parcels are under way, the end.
- */
+/** Stops: the start, each hop while most ranks are in it, the All2All while most parcels are under way, the end. */
 function momentsOf(
   devices: readonly Span[],
   parcels: readonly Flight[],
@@ -203,7 +198,7 @@ function momentsOf(
   ];
 }
 
-/** The middle of the longest of the times in which most of some intervals go on at once. */
+/** The middle of the time in which most intervals overlap; the longest of such times. */
 function busiest(intervals: readonly { readonly start: number; readonly end: number }[]): number | undefined {
   const times = [...new Set(intervals.flatMap(({ start, end }) => [start, end]))].sort((a, b) => a - b);
   if (times.length < 2) return times[0];
@@ -217,7 +212,7 @@ function busiest(intervals: readonly { readonly start: number; readonly end: num
   return best.at;
 }
 
-/** Seconds of watching that a run is spread over: time enough for each hop. */
+/** Seconds of playback at speed 1: enough time for each hop. */
 export function watchSeconds(ranks: number): number {
   return Math.min(24, 4 + 1.5 * ranks);
 }

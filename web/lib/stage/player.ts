@@ -1,19 +1,15 @@
-/**
- * Plays a run: moves the moment of a selection from the run's start to its end, slowed down by a factor that it names.
- */
+/** Plays a run: moves the selection's moment from the run's start to its end, slowed down by a known factor. */
 import { formatCount } from "../format/format.ts";
 import { type Moment, type Motion, watchSeconds } from "./motion.ts";
 import type { Selection } from "./selection.ts";
 
-/** Speeds to choose from; at 1 a run lasts as long as `watchSeconds` says. */
+/** Speeds to choose from. At 1 the playback lasts `watchSeconds`. */
 export const speeds = [0.25, 0.5, 1, 2, 4] as const;
 
-/** Seconds for which each stop is shown where nothing may move. */
+/** Seconds at each stop if the visitor wants no motion. */
 const STILL = 1.2;
 
-/**
- * Fires "change" when it starts, stops, or goes at another speed. `motions` share one clock: that of their own runs.
- */
+/** Fires "change" when it starts, stops or changes speed. All `motions` play on one clock. */
 export class Player extends EventTarget {
   readonly #selection: Selection;
   readonly #still: () => boolean;
@@ -22,24 +18,24 @@ export class Player extends EventTarget {
   #last = 0;
   #speed = 1;
 
-  /** `still`: whether the person wants nothing to move; then it goes from stop to stop. */
+  /** `still`: whether the visitor wants no motion. The playback then jumps from stop to stop. */
   constructor(selection: Selection, still: () => boolean) {
     super();
     this.#selection = selection;
     this.#still = still;
   }
 
-  /** Takes the runs that are shown; the first one's hops are where it stops. */
+  /** Takes the runs that are shown. The stops are the hops of the first. */
   take(motions: readonly Motion[]): void {
     this.#motions = motions;
   }
 
-  /** Seconds of the run at which its ring began. */
+  /** The moment at which the ring began, in seconds of the run. */
   get from(): number {
     return Math.min(...this.#motions.map(({ from }) => from));
   }
 
-  /** Seconds of the run at which the last of the ring was done. */
+  /** The moment at which the ring ended, in seconds of the run. */
   get end(): number {
     return Math.max(...this.#motions.map(({ end }) => end));
   }
@@ -61,12 +57,12 @@ export class Player extends EventTarget {
     this.#changed();
   }
 
-  /** Seconds of watching a second of the run. */
+  /** Seconds of playback per second of the run. */
   get slowness(): number {
     return watchSeconds(this.#motions[0].ranks) / Math.max(1e-9, this.end - this.from) / this.#speed;
   }
 
-  /** How much slower than it went a run is shown: "54 times slower". */
+  /** The playback beside the real run: "54 times slower". */
   get pace(): string {
     const { slowness } = this;
     const say = (value: number) => formatCount(Number(value.toPrecision(2)));
@@ -75,7 +71,7 @@ export class Player extends EventTarget {
       : `${Number((1 / slowness).toPrecision(2))} times faster`;
   }
 
-  /** Stops, in order: of the first run, with the end of the last. */
+  /** Stops in order: those of the first run, and the end of the last. */
   get moments(): readonly Moment[] {
     const [first] = this.#motions;
     return first.moments.map((
@@ -88,7 +84,7 @@ export class Player extends EventTarget {
     );
   }
 
-  /** The stop at which it stands, where it stands at one. */
+  /** The stop at the current moment, if there is one. */
   get moment(): Moment | undefined {
     return this.moments.find(({ at }) => Math.abs(at - this.time) < 1e-9);
   }
@@ -113,13 +109,13 @@ export class Player extends EventTarget {
     else this.play();
   }
 
-  /** Goes to a moment and stays there. */
+  /** Goes to a moment and pauses. */
   seek(time: number): void {
     this.pause();
     this.#selection.seek(Math.min(this.end, Math.max(this.from, time)));
   }
 
-  /** Goes to the next stop, or with -1 to the one before; returns it. */
+  /** Goes to the next stop, or with -1 to the previous one, and returns it. */
   step(way: 1 | -1): Moment {
     const { moments, time } = this;
     const next = way === 1

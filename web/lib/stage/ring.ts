@@ -1,5 +1,6 @@
-/** The ring: ranks as they computed and chunks as they moved, at the moment of the selection. */
+/** The ring: what the ranks computed, and where the chunks were, at the selection's moment. */
 import { css, html, LitElement, nothing, svg, type TemplateResult } from "lit";
+import { sayVariant } from "../format/variant.ts";
 import { follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
 import { fillOf, hatchings } from "../elements/swatch.ts";
@@ -8,7 +9,7 @@ import { timeKinds } from "../format/kinds.ts";
 import { onRankColour, rankColour } from "../format/palette.ts";
 import { arcPath, numberSize, onRing, orbitPath, pointOf, SIZE, sizes } from "./geometry.ts";
 import { type Doing, doingAt, type Motion, type Place, placesAt } from "./motion.ts";
-import type { Facts, Selection } from "./selection.ts";
+import type { Selection, Subject } from "./selection.ts";
 
 /** `<ringside-ring .motion .variant .selection>`. */
 export class RingsideRing extends LitElement {
@@ -23,11 +24,11 @@ export class RingsideRing extends LitElement {
     follow(this, () => this.selection, ["pick", "time"]);
   }
 
-  #about(facts: Facts) {
+  #about(subject: Subject) {
     return {
-      enter: () => this.selection.point(facts),
+      enter: () => this.selection.point(subject),
       leave: () => this.selection.point(undefined),
-      choose: () => this.selection.choose(facts),
+      choose: () => this.selection.choose(subject),
     };
   }
 
@@ -55,16 +56,16 @@ export class RingsideRing extends LitElement {
     </svg>`;
   }
 
-  /** The way to the next rank; while a chunk is on it, in the chunk's colour. */
+  /** The link to the next rank, in the colour of the chunk on it. */
   #link(rank: number, chunks: readonly Place[]): TemplateResult {
     const { ranks } = this.motion;
     const flying = chunks.find(({ from, share }) => from === rank && share > 0 && share < 1);
-    const facts = { link: rank };
-    const { enter, leave, choose } = this.#about(facts);
+    const subject = { link: rank };
+    const { enter, leave, choose } = this.#about(subject);
     const { orbit } = sizes(ranks);
     const middle = onRing(rank + 0.5, ranks, orbit);
     const turn = (360 * (rank + 0.5)) / ranks;
-    return svg`<g class="link ${this.selection.lights(facts) ? "lit" : ""} ${
+    return svg`<g class="link ${this.selection.lights(subject) ? "lit" : ""} ${
       flying === undefined ? "" : "busy"
     }" @pointerenter=${enter} @pointerleave=${leave} @click=${choose}>
       <path class="hit" d=${orbitPath(rank, ranks)} />
@@ -81,7 +82,7 @@ export class RingsideRing extends LitElement {
     </g>` as TemplateResult;
   }
 
-  /** A rank: on the left half what stays there, on the right what it attends to now; round it, how far it is. */
+  /** A rank: its left half shows what stays, its right half what it attends to now, the circle around it how far. */
   #rank({ rank, kind, owner, share, hop }: Doing): TemplateResult {
     const { ranks } = this.motion;
     const { ring, rank: radius } = sizes(ranks);
@@ -90,14 +91,14 @@ export class RingsideRing extends LitElement {
     const inner = Math.max(4, radius - 5);
     const half = (side: 0 | 1) =>
       `M${x} ${(at.y - inner).toFixed(2)}A${inner} ${inner} 0 0 ${side} ${x} ${(at.y + inner).toFixed(2)}Z`;
-    const facts: Facts = kind === "attend" ? { rank, hop, owner } : { rank };
-    const { enter, leave, choose } = this.#about(facts);
+    const subject: Subject = kind === "attend" ? { rank, hop, owner } : { rank };
+    const { enter, leave, choose } = this.#about(subject);
     const stays = this.variant === "pass-q" ? "KV" : "Q";
     const visits = this.variant === "pass-q" ? "Q" : "KV";
     const waiting = kind !== "idle" && timeKinds[kind].leans !== undefined;
     const band = kind === "idle" || kind === "attend" ? "" : `stroke:var(${timeKinds[kind].colour})`;
     const large = radius >= 26;
-    // Two numbers side by side, or else the rank's own alone.
+    // Two numbers side by side, or else only the rank's own.
     const both = numberSize(inner, ranks, 13);
     const size = both || numberSize(2 * inner, ranks, 13);
     const text = (value: string | number, dx: number, dy: number, of: number, small = false) => {
@@ -109,7 +110,7 @@ export class RingsideRing extends LitElement {
     };
     const low = large ? 0 : size / 3;
     return svg`<g class="rank ${kind} ${
-      this.selection.lights(facts) ? "lit" : ""
+      this.selection.lights(subject) ? "lit" : ""
     }" @pointerenter=${enter} @pointerleave=${leave} @click=${choose}>
       <title>rank ${rank}: ${sayDoing({ rank, kind, owner, share, hop }, this.variant)}</title>
       <circle class="ground" cx=${x} cy=${y} r=${radius} />
@@ -139,10 +140,10 @@ export class RingsideRing extends LitElement {
     const parcel = place.kind === "parcel";
     const side = parcel ? 0.6 * chunk : chunk;
     const { x, y } = pointOf(place, ranks);
-    const facts: Facts = { owner: place.owner, ...(parcel ? { hop: ranks } : {}) };
-    const { enter, leave, choose } = this.#about(facts);
+    const subject: Subject = { owner: place.owner, ...(parcel ? { hop: ranks } : {}) };
+    const { enter, leave, choose } = this.#about(subject);
     return svg`
-      <g class="token ${place.kind} ${this.selection.lights(facts) ? "lit" : ""}" data-owner=${place
+      <g class="token ${place.kind} ${this.selection.lights(subject) ? "lit" : ""}" data-owner=${place
         .owner} data-share=${place.share.toFixed(4)}
         transform="translate(${x.toFixed(2)} ${y.toFixed(
           2,
@@ -262,7 +263,7 @@ export function sayDoing({ rank, kind, owner, hop, share }: Doing, variant: Vari
 
 function sayAll(doing: readonly Doing[], chunks: readonly Place[], parcels: number, variant: Variant): string {
   const flying = chunks.filter(({ share }) => share > 0 && share < 1).length;
-  return `Ring of ${doing.length} ranks, ${variant === "pass-q" ? "pass-Q" : "pass-KV"}: ${
+  return `Ring of ${doing.length} ranks, ${sayVariant(variant)}: ${
     doing.map((one) => `rank ${one.rank} ${sayDoing(one, variant)}`).join("; ")
   }. ${flying} chunks and ${parcels} parcels are under way.`;
 }

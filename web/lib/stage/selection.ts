@@ -1,12 +1,10 @@
-/**
- * What is pointed at, chosen, and when: the one state by which stage, mask, links and timeline light the same thing.
- */
+/** What is pointed at or chosen, and the moment shown. Stage, mask, links and timeline highlight the same thing by it. */
 import { ownerAt, type Span } from "../../engine/run.ts";
 
-/** What a thing on the page is about; each part is left out where it says nothing. */
-export interface Facts {
+/** What a thing on the page is about. Parts that don't apply are absent. */
+export interface Subject {
   readonly rank?: number;
-  /** Ring step; N means the All2All after the last. */
+  /** Ring step; N is the All2All after the last. */
   readonly hop?: number;
   /** The rank that first owned the chunk, or the queries that a partial result answers. */
   readonly owner?: number;
@@ -16,18 +14,18 @@ export interface Facts {
 
 const parts = ["rank", "hop", "owner", "link"] as const;
 
-/** True where two things are about the same: they share a part, and agree in every part that they share. */
-export function touches(a: Facts | undefined, b: Facts): boolean {
+/** True if two things are about the same: they share parts, and agree in all of them. */
+export function touches(a: Subject | undefined, b: Subject): boolean {
   if (a === undefined) return false;
   const shared = parts.filter((part) => a[part] !== undefined && b[part] !== undefined);
   return shared.length > 0 && shared.every((part) => a[part] === b[part]);
 }
 
 /** What a span of a run on N ranks is about. */
-export function factsOf(
+export function subjectOf(
   { rank, kind, lane, hop, peer }: Pick<Span, "rank" | "kind" | "lane" | "hop" | "peer">,
   ranks: number,
-): Facts {
+): Subject {
   if (kind === "attend") return { rank, hop, owner: peer };
   if (kind === "send") return { rank, hop, owner: ownerAt(rank, hop, ranks), link: rank };
   if (kind === "receive" && peer !== undefined) return { rank, hop, owner: ownerAt(peer, hop, ranks), link: peer };
@@ -35,41 +33,41 @@ export function factsOf(
   return { rank, hop };
 }
 
-/** Fires "pick" when what is lit changes, "time" when the moment shown does. */
+/** Fires "pick" when the highlighted thing changes, "time" when the moment does. */
 export class Selection extends EventTarget {
-  #hovered: Facts | undefined;
-  #chosen: Facts | undefined;
+  #hovered: Subject | undefined;
+  #chosen: Subject | undefined;
   #time: number | undefined;
 
-  /** What is lit: what is pointed at, or else what was chosen. */
-  get facts(): Facts | undefined {
+  /** What to highlight: what is pointed at, or else what was chosen. */
+  get subject(): Subject | undefined {
     return this.#hovered ?? this.#chosen;
   }
 
-  /** What stays lit when the pointer leaves. */
-  get chosen(): Facts | undefined {
+  /** What stays highlighted when the pointer leaves. */
+  get chosen(): Subject | undefined {
     return this.#chosen;
   }
 
-  /** Seconds since the run began, or undefined while there is nothing to show. */
+  /** Seconds since the run began, or undefined if there is nothing to show. */
   get time(): number | undefined {
     return this.#time;
   }
 
-  lights(facts: Facts): boolean {
-    return touches(this.facts, facts);
+  lights(subject: Subject): boolean {
+    return touches(this.subject, subject);
   }
 
   /** Points at a thing; undefined when the pointer leaves. */
-  point(facts: Facts | undefined): void {
-    if (alike(facts, this.#hovered)) return;
-    this.#hovered = facts;
+  point(subject: Subject | undefined): void {
+    if (alike(subject, this.#hovered)) return;
+    this.#hovered = subject;
     this.dispatchEvent(new Event("pick"));
   }
 
-  /** Chooses a thing, or lets go of it where it was chosen before. */
-  choose(facts: Facts | undefined): void {
-    this.#chosen = alike(facts, this.#chosen) ? undefined : facts;
+  /** Chooses a thing, or releases it if it was chosen before. */
+  choose(subject: Subject | undefined): void {
+    this.#chosen = alike(subject, this.#chosen) ? undefined : subject;
     this.dispatchEvent(new Event("pick"));
   }
 
@@ -80,7 +78,7 @@ export class Selection extends EventTarget {
     this.dispatchEvent(new Event("time"));
   }
 
-  /** Forgets all of it, for another run. */
+  /** Forgets everything, for another run. */
   clear(): void {
     this.point(undefined);
     if (this.#chosen !== undefined) this.choose(undefined);
@@ -88,6 +86,6 @@ export class Selection extends EventTarget {
   }
 }
 
-function alike(a: Facts | undefined, b: Facts | undefined): boolean {
+function alike(a: Subject | undefined, b: Subject | undefined): boolean {
   return a === b || (a !== undefined && b !== undefined && parts.every((part) => a[part] === b[part]));
 }

@@ -1,8 +1,6 @@
-/**
- * The stage of the Lab: a run played back on the ring, with its mask, its links and its work, all lit together; one
- * variant or both.
- */
+/** The Lab's stage: a run played back on the ring, with its mask, links and work. One variant, or both side by side. */
 import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
+import { sayVariant } from "../format/variant.ts";
 import { follow } from "../elements/follow.ts";
 import { savePicture, svgText } from "../elements/picture.ts";
 import { shared } from "../elements/style.ts";
@@ -10,7 +8,7 @@ import { type Mask, maskOf, type Report } from "../../engine/run.ts";
 import { formatError, formatTime } from "../format/format.ts";
 import { toQuery } from "../experiment/experiment.ts";
 import type { RunState } from "../experiment/run.ts";
-import type { Session } from "../experiment/page-state.ts";
+import type { PageState } from "../experiment/page-state.ts";
 import { failed, progress } from "../experiment/states.ts";
 import { labStyle } from "../elements/view-style.ts";
 import "./mask.ts";
@@ -18,11 +16,11 @@ import { type Moment, type Motion, motionOf } from "./motion.ts";
 import { Player } from "./player.ts";
 import "./ring.ts";
 import { stageStyle } from "./style.ts";
-import { comparison, hopByHop, linkTable, workTable } from "./tables.ts";
+import { comparisonTable, hopByHop, linkTable, workTable } from "./tables.ts";
 import { linksOf, type LinkTraffic, outcomeOf, workOf } from "./traffic.ts";
 import "./transport.ts";
 
-/** A run with all that is drawn of it. */
+/** A run with everything that the stage draws. */
 interface Shown {
   readonly state: RunState;
   readonly report: Report;
@@ -31,37 +29,32 @@ interface Shown {
   readonly naive: Mask;
   readonly links: readonly LinkTraffic[];
   readonly work: readonly number[];
-  /** FLOPs a query-key pair. */
+  /** FLOPs of a query-key pair. */
   readonly flops: number;
 }
 
-const names = { "pass-kv": "pass-KV", "pass-q": "pass-Q" } as const;
-
 const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-/**
- * `<ringside-stage .session>` of a run that has a result. Space plays, arrows step, Home and End go to its ends, Escape
- * lets go of what is chosen.
- */
+/** `<ringside-stage .page>`: space plays, arrows step, Home and End go to the ends, Escape releases what is chosen. */
 export class RingsideStage extends LitElement {
-  static override properties = { session: { attribute: false }, _table: { state: true }, _problem: { state: true } };
+  static override properties = { page: { attribute: false }, _table: { state: true }, _problem: { state: true } };
 
-  declare session: Session;
+  declare page: PageState;
   declare _table: boolean;
   declare _problem: string;
-  /** What is drawn of a report, made once for each. */
+  /** The drawing of each report, made once. */
   readonly #made = new WeakMap<Report, Shown>();
   #player: Player | undefined;
   #report: Report | undefined;
-  /** True until a new run has been played by itself once. */
+  /** True until a new run has started to play. */
   #fresh = false;
 
   constructor() {
     super();
     this._table = false;
     this._problem = "";
-    follow(this, () => this.session, ["change"]);
-    follow(this, () => this.session?.selection, ["pick"]);
+    follow(this, () => this.page, ["change"]);
+    follow(this, () => this.page?.selection, ["pick"]);
     follow(this, () => this.#player, ["change"]);
   }
 
@@ -70,10 +63,7 @@ export class RingsideStage extends LitElement {
     this.#player?.pause();
   }
 
-  /**
-   * An update that was asked for before the stage left the page comes after it, and must not play: another stage moves
-   * the same moment.
-   */
+  /** After the stage has left the page, a pending update must not play: another stage moves the same moment. */
   protected override shouldUpdate(): boolean {
     return this.isConnected;
   }
@@ -101,28 +91,28 @@ export class RingsideStage extends LitElement {
   }
 
   protected override willUpdate(changed: PropertyValues<this>): void {
-    const { session } = this;
-    if (changed.has("session")) this.#player = new Player(session.selection, still);
+    const { page } = this;
+    if (changed.has("page")) this.#player = new Player(page.selection, still);
     const player = this.#player!;
-    const main = this.#shown(session.state);
+    const main = this.#shown(page.state);
     if (main === undefined) {
       player.pause();
       return;
     }
-    const other = session.compare ? this.#shown(session.other) : undefined;
+    const other = page.compare ? this.#shown(page.other) : undefined;
     player.take([main.motion, ...(other === undefined ? [] : [other.motion])]);
-    // Drawing takes time from ranks that compute, so nothing plays until they are done.
-    if ([session.state, session.other].some(({ phase }) => phase === "compiling" || phase === "attending")) {
+    // Drawing takes time from computing ranks, so nothing plays until they are done.
+    if ([page.state, page.other].some(({ phase }) => phase === "compiling" || phase === "attending")) {
       player.pause();
     }
     if (main.report !== this.#report) {
       this.#report = main.report;
-      const { hop } = session;
+      const { hop } = page;
       const asked = hop === undefined ? undefined : player.moments.find((moment) => moment.hop === hop);
       player.seek(asked?.at ?? player.from);
       this.#fresh = asked === undefined && !still();
     }
-    if (this.#fresh && !session.running) {
+    if (this.#fresh && !page.running) {
       this.#fresh = false;
       player.play();
     }
@@ -134,7 +124,7 @@ export class RingsideStage extends LitElement {
 
   #stand({ hop }: Moment): void {
     this.#fresh = false;
-    this.session.standAt(hop);
+    this.page.standAt(hop);
   }
 
   #go(hop: number): void {
@@ -145,13 +135,13 @@ export class RingsideStage extends LitElement {
 
   #moved(): void {
     this.#fresh = false;
-    this.session.standAt(undefined);
+    this.page.standAt(undefined);
   }
 
   #key(event: KeyboardEvent): void {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.composedPath()[0] as Element;
-    // A button takes the space bar; a slider, a list and a box that scrolls take the arrows.
+    // A button uses the space bar; a slider, a list and a scrolling box use the arrows.
     if (target.matches("select, input, [data-scrolls]") && event.key !== " ") return;
     if (target.matches("button, summary, a, select") && event.key === " ") return;
     const player = this.#player!;
@@ -170,7 +160,7 @@ export class RingsideStage extends LitElement {
         player.seek(player.end);
         this.#moved();
       },
-      Escape: () => this.session.selection.chosen !== undefined && this.session.selection.choose(undefined),
+      Escape: () => this.page.selection.chosen !== undefined && this.page.selection.choose(undefined),
     };
     if (!Object.hasOwn(act, event.key)) return;
     event.preventDefault();
@@ -181,16 +171,16 @@ export class RingsideStage extends LitElement {
     const charts = [...this.renderRoot.querySelectorAll<HTMLElement>("ringside-ring, ringside-mask.ran")].map((
       element,
     ) => element.shadowRoot!.querySelector<SVGSVGElement>("svg")!);
-    const { experiment, result } = this.session.state;
+    const { experiment, result } = this.page.state;
     const { N, T, P, H, Hkv, D } = experiment!;
-    const variants = this.session.other.result !== undefined && this.session.compare
+    const variants = this.page.other.result !== undefined && this.page.compare
       ? "pass-KV and pass-Q"
-      : names[experiment!.variant];
+      : sayVariant(experiment!.variant);
     const lines = [
       `Ringside: ${variants}, N ${N}, T ${T}, P ${P}, H ${H}/${Hkv}, D ${D}; ${result!.report.adapter.name}; at ${
         formatTime(this.#player!.time)
       } of the run.`,
-      "Ring: left half what stays, right half what the rank attends to. Mask: colour the rank, number the hop.",
+      "Ring: left half what stays, right half what the rank attends to. Mask: colour for the rank, number for the hop.",
     ];
     try {
       await savePicture(
@@ -205,24 +195,24 @@ export class RingsideStage extends LitElement {
   }
 
   protected override render(): TemplateResult | typeof nothing {
-    const { session } = this;
-    const main = this.#shown(session.state);
+    const { page } = this;
+    const main = this.#shown(page.state);
     if (main === undefined) return nothing;
-    const { compare } = session;
-    const old = session.stale ? "old" : "";
-    const other = compare ? this.#shown(session.other) : undefined;
+    const { compare } = page;
+    const old = page.stale ? "old" : "";
+    const other = compare ? this.#shown(page.other) : undefined;
     const pair = main.report.variant === "pass-kv" ? [main, other] : [other, main];
     const most = Math.max(1, ...[main, other].flatMap((one) => one?.links.map(({ bytes }) => bytes) ?? []));
     return html`<section aria-labelledby="stage" @keydown=${this.#key}>
       <header>
-        <h2 id="stage">${compare ? "pass-KV beside pass-Q" : names[main.report.variant]}</h2>
-        ${compare ? nothing : html`<p class="checked ${old}">${sayCheck(session.state)}</p>`}
-        <ringside-transport .player=${this.#player} .selection=${session.selection} .motion=${main.motion} @step=${(
+        <h2 id="stage">${compare ? "pass-KV beside pass-Q" : sayVariant(main.report.variant)}</h2>
+        ${compare ? nothing : html`<p class="checked ${old}">${sayCheck(page.state)}</p>`}
+        <ringside-transport .player=${this.#player} .selection=${page.selection} .motion=${main.motion} @step=${(
       event: CustomEvent<1 | -1>,
     ) => this.#step(event.detail)} @moved=${this.#moved}></ringside-transport>
         <div class="tools">
           <button class="button" aria-pressed=${String(compare)} @click=${() =>
-      void session.comparing(!compare)}>Compare ${names["pass-kv"]} and ${names["pass-q"]}</button>
+      void page.comparing(!compare)}>Compare ${sayVariant("pass-kv")} and ${sayVariant("pass-q")}</button>
           <button class="button" @click=${() => this.#picture("svg")} aria-label="Stage as SVG">SVG</button>
           <button class="button" @click=${() => this.#picture("png")} aria-label="Stage as PNG">PNG</button>
         </div>
@@ -232,7 +222,7 @@ export class RingsideStage extends LitElement {
       compare
         ? html`
           <div class="pair">${pair.map((one, i) =>
-            html`<div class="pane"><div class="name"><h3>${names[i === 0 ? "pass-kv" : "pass-q"]}</h3>${
+            html`<div class="pane"><div class="name"><h3>${sayVariant(i === 0 ? "pass-kv" : "pass-q")}</h3>${
               one === undefined ? nothing : html`<p class="checked ${old}">${sayCheck(one.state)}</p>`
             }</div>${one === undefined ? this.#pending() : this.#ring(one)}</div>`
           )}</div>
@@ -252,8 +242,8 @@ export class RingsideStage extends LitElement {
             hopByHop(
               one.motion,
               one.report.variant,
-              compare ? `, ${names[one.report.variant]}` : "",
-              session.selection,
+              compare ? `, ${sayVariant(one.report.variant)}` : "",
+              page.selection,
               (hop) => this.#go(hop),
             )
           }</div>`))
@@ -267,7 +257,7 @@ export class RingsideStage extends LitElement {
   #ring({ report, motion }: Shown): TemplateResult {
     return html`
       <figure class="ring">
-        <ringside-ring .motion=${motion} .variant=${report.variant} .selection=${this.session
+        <ringside-ring .motion=${motion} .variant=${report.variant} .selection=${this.page
           .selection}></ringside-ring>
         <figcaption>${sayHalves(report)} The ring took ${formatTime(motion.end - motion.from)}, shown ${this.#player!
           .pace}.${sayUnseen(motion)}</figcaption>
@@ -276,16 +266,16 @@ export class RingsideStage extends LitElement {
   }
 
   #facts({ report, motion, mask, naive, links, work, flops }: Shown, most: number): TemplateResult {
-    const { selection } = this.session;
-    const name = names[report.variant];
-    const of = this.session.compare ? `, ${name}` : "";
+    const { selection } = this.page;
+    const name = sayVariant(report.variant);
+    const of = this.page.compare ? `, ${name}` : "";
     return html`
       <div class="masks">
         <section><h3>Mask <small>who computes which block, at which hop</small></h3><ringside-mask class="ran" .mask=${mask} .motion=${motion} .flops=${flops} .name=${`Mask of ${name}`} .selection=${selection}></ringside-mask></section>
         ${report.ranks === 1 ? nothing : html`
           <section>
-            <h3>Contiguous shares instead <small>not run</small></h3>
-            <ringside-mask .mask=${naive} .flops=${flops} .name=${`Mask of ${name} with contiguous shares`} .selection=${selection}></ringside-mask>
+            <h3>Contiguous shards instead <small>not run</small></h3>
+            <ringside-mask .mask=${naive} .flops=${flops} .name=${`Mask of ${name} with contiguous shards`} .selection=${selection}></ringside-mask>
           </section>
         `}
       </div>
@@ -296,20 +286,20 @@ export class RingsideStage extends LitElement {
     `;
   }
 
-  /** In the other variant's place until it has run. */
+  /** In the place of the other variant until it has run. */
   #pending(): TemplateResult {
-    const { other, state, backend } = this.session;
-    const again = html`<p><button class="button" @click=${() => void this.session.comparing(true)}>Run it</button></p>`;
-    if (other.phase === "failed") return failed(other, () => void this.session.comparing(true));
+    const { other, state, backend } = this.page;
+    const again = html`<p><button class="button" @click=${() => void this.page.comparing(true)}>Run it</button></p>`;
+    if (other.phase === "failed") return failed(other, () => void this.page.comparing(true));
     if (other.phase === "cancelled") {
-      return html`<section class="card"><p>Cancelled: it did not run to its end.</p>${again}</section>`;
+      return html`<section class="card"><p>Cancelled before its end.</p>${again}</section>`;
     }
     if (other.phase !== "empty") return progress(other, backend);
     return state.phase === "done"
       ? html`<section class="card"><p>It has not run on this input yet.</p>${again}</section>`
       : html`
         <section class="card">
-          <p>It runs on the same input when the check of this one is over.</p>
+          <p>It runs on the same input after the check of this one.</p>
         </section>
       `;
   }
@@ -321,7 +311,7 @@ export class RingsideStage extends LitElement {
       ? "not checked"
       : `${formatError(state.check.out.max)}, ${state.check.passed ? "passed" : "failed"}`);
     return html`<div class="compared">${
-      comparison(outcomeOf(kv.report, kv.motion), outcomeOf(q.report, q.motion), [error(kv), error(q)])
+      comparisonTable(outcomeOf(kv.report, kv.motion), outcomeOf(q.report, q.motion), [error(kv), error(q)])
     }</div>`;
   }
 
@@ -338,18 +328,20 @@ function sayCheck({ check, phase }: RunState): TemplateResult | string {
 function sayHalves({ variant, ranks }: Report): string {
   if (ranks === 1) return "One rank: it attends to its own keys.";
   return variant === "pass-q"
-    ? "Left half: a rank’s keys, which stay; right half: whose queries visit. Squares: queries under way; in the end, partial results."
-    : "Left half: a rank’s queries, which stay; right half: whose keys and values it attends to. Squares: keys and values under way.";
+    ? "Left half: a rank’s keys, which stay. Right half: the owner of the visiting queries. Squares: queries under way, " +
+      "and partial results at the end."
+    : "Left half: a rank’s queries, which stay. Right half: the owner of the visiting keys and values. Squares: keys and " +
+      "values under way.";
 }
 
-/** Where chunks travel too briefly to be seen, that is said. */
+/** Says if chunks travel too briefly to be seen. */
 function sayUnseen({ journeys, from, end }: Motion): string {
   const flights = journeys.flat();
   const longest = Math.max(0, ...flights.map((flight) => flight.end - flight.start));
   return flights.length > 0 && longest < 0.01 * (end - from)
     ? ` Each transfer took less than ${
       formatTime(0.01 * (end - from))
-    } of that: chunks seem to jump. A slower link shows them travel.`
+    }, so chunks seem to jump. With a slower link you see them travel.`
     : "";
 }
 

@@ -6,24 +6,24 @@ import type { Mask, Report } from "../../engine/run.ts";
 import { formatBytes, formatCount, formatFlops, formatTime } from "../format/format.ts";
 import { sums, timeKinds } from "../format/kinds.ts";
 import type { Motion } from "./motion.ts";
-import type { Facts, Selection } from "./selection.ts";
+import type { Selection, Subject } from "./selection.ts";
 import { imbalance, type LinkTraffic, type Outcome } from "./traffic.ts";
 
-/** What a row or a cell needs to light what it is about, and to be lit by it. */
-function linked(selection: Selection, facts: Facts) {
+/** Handlers of a row or cell: it highlights what it is about, and is highlighted with it. */
+function linked(selection: Selection, subject: Subject) {
   return {
-    lit: selection.lights(facts) ? "lit" : "",
-    enter: () => selection.point(facts),
+    lit: selection.lights(subject) ? "lit" : "",
+    enter: () => selection.point(subject),
     leave: () => selection.point(undefined),
-    choose: () => selection.choose(facts),
+    choose: () => selection.choose(subject),
   };
 }
 
 const sayTimes = (value: number) => `${value.toFixed(2)} ×`;
 
 /**
- * FLOPs per rank: as it was dealt, beside what contiguous shares would have given. `of` (", pass-Q") tells two such
- * tables apart.
+ * FLOPs per rank as dealt, beside those of contiguous shards. `of`, such as ", pass-Q", distinguishes two tables on one
+ * page.
  */
 export function workTable(
   work: readonly number[],
@@ -66,7 +66,7 @@ export function workTable(
   `;
 }
 
-/** Bytes per link; `most` is the longest bar's, so that two tables are drawn to one scale. */
+/** Bytes per link. `most` is the longest bar's, so that two tables share a scale. */
 export function linkTable(
   links: readonly LinkTraffic[],
   { variant, ranks }: Report,
@@ -78,7 +78,7 @@ export function linkTable(
     return html`
       <section>
         <h3>Bytes per link</h3>
-        <p class="quiet">One rank: there is no link, and nothing travels.</p>
+        <p class="quiet">One rank has no link, and nothing travels.</p>
       </section>
     `;
   }
@@ -128,8 +128,8 @@ export function hopByHop(
     <ringside-scroll label="Who attends to what${of}">
       <table class="hops">
         <caption>Who attends to what${of} <small>${variant === "pass-q"
-          ? "the owner of the queries that visit, and the time of attention with them"
-          : "the owner of the keys and values that visit, and the time of attention to them"}</small></caption>
+          ? "the owner of the visiting queries, and the time of attention with them"
+          : "the owner of the visiting keys and values, and the time of attention to them"}</small></caption>
         <thead>
           <tr><th scope="col">Hop</th>${hops.map((rank) => html`<th scope="col">Rank ${rank}</th>`)}</tr>
         </thead>
@@ -155,11 +155,11 @@ export function hopByHop(
   `;
 }
 
-/** The sums of a report by which variants differ: attention and waiting. */
+/** The sums of a report in which the variants differ: attention and waiting. */
 const compared = sums.filter(({ kind }) => kind === "attend" || timeKinds[kind].leans !== undefined);
 
-/** Both variants on the same input: what each cost, and how many times the other's that is. */
-export function comparison(kv: Outcome, q: Outcome, errors: readonly [string, string]): TemplateResult {
+/** Both variants on the same input: the cost of each, and their ratio. */
+export function comparisonTable(kv: Outcome, q: Outcome, errors: readonly [string, string]): TemplateResult {
   const rows: (readonly [string, (of: Outcome) => number, (value: number) => string])[] = [
     ["Ring, first span to last", ({ ring }) => ring, formatTime],
     ...compared.map(({ key, name }) =>

@@ -1,18 +1,18 @@
-/** Bytes and work by link and rank, from a run's report and its mask. */
+/** Bytes per link and work per rank, from a run's report and mask. */
 import type { Mask, Report, Span } from "../../engine/run.ts";
 import type { Motion } from "./motion.ts";
 
-/** A link of the ring, and what its sending rank sends across it in the All2All. */
+/** A link of the ring, with its sending rank's part in the All2All. */
 export interface LinkTraffic {
   /** The sending rank. */
   readonly rank: number;
   readonly to: number;
-  /** Chunks sent over it, and their bytes, padding included. */
+  /** Chunks sent over it, and their bytes with padding. */
   readonly messages: number;
   readonly bytes: number;
-  /** Seconds in which a chunk was on it. */
+  /** Seconds with a chunk on it. */
   readonly busy: number;
-  /** Bytes of partial results that the rank sends to all others in the end. */
+  /** Bytes of partial results that the rank sends to all others at the end. */
   readonly exchanged: number;
 }
 
@@ -37,25 +37,25 @@ export function workOf(spans: readonly Span[], ranks: number): number[] {
   return work;
 }
 
-/** How many times the mean the busiest rank has to do; 1 where there is nothing to do. */
+/** The busiest rank's work divided by the mean; 1 if there is no work. */
 export function imbalance(pairs: Mask["pairs"]): number {
   const sum = pairs.reduce((a, b) => a + b, 0);
   return sum === 0 ? 1 : (Math.max(...pairs) * pairs.length) / sum;
 }
 
-/** The figures by which two variants are compared. */
+/** The figures that a comparison of the variants shows. */
 export interface Outcome {
   /** Seconds from the first span of the ring to its last. */
   readonly ring: number;
-  /** Seconds by kind, each of the rank that took longest. */
+  /** Seconds by kind, each of the slowest rank. */
   readonly times: Report["times"];
-  /** Bytes that all ranks sent, round the ring and in the All2All. */
+  /** Bytes that all ranks sent: around the ring, and in the All2All. */
   readonly ringBytes: number;
   readonly all2allBytes: number;
   readonly messages: number;
 }
 
-/** What a run cost. */
+/** The cost of a run. */
 export function outcomeOf({ perRank, times }: Pick<Report, "perRank" | "times">, { from, end }: Motion): Outcome {
   const sum = (of: (rank: Report["perRank"][number]) => number) => perRank.reduce((total, rank) => total + of(rank), 0);
   return {

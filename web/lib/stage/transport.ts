@@ -1,4 +1,4 @@
-/** Play, pause, steps, scrubbing and speed of a run that is shown again. */
+/** The playback's controls: play, pause, steps, a slider and the speed. */
 import { html, LitElement, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { follow } from "../elements/follow.ts";
@@ -13,10 +13,7 @@ import { transportStyle } from "./style.ts";
 /** Positions of the slider. */
 const FINE = 1000;
 
-/**
- * `<ringside-transport .player .selection .motion>`: fires "step" with 1 or -1, and "moved" when the person goes
- * elsewhere.
- */
+/** `<ringside-transport .player .selection .motion>`: fires "step" with 1 or -1, and "moved" after any other move. */
 export class RingsideTransport extends LitElement {
   static override properties = {
     player: { attribute: false },
@@ -52,9 +49,10 @@ export class RingsideTransport extends LitElement {
     const where = moment?.name ?? sayHops(this.motion, time);
     return html`
       <div class="buttons" role="group" aria-label="Play the run">
-        <button class="button square" aria-label="Step back" title="Step back to the hop before (←)" aria-disabled=${String(
-          time <= from,
-        )}
+        <button class="button square" aria-label="Step back" title="Step back to the previous hop (←)"
+          aria-disabled=${String(
+            time <= from,
+          )}
           @click=${() => this.#step(-1)}>${icon("M15 5l-8 7 8 7zM6 5v14")}</button>
         <button class="button square" aria-label=${player.playing ? "Pause" : "Play"} title="${player.playing
           ? "Pause"
@@ -89,7 +87,7 @@ export class RingsideTransport extends LitElement {
   static override styles = [shared, transportStyle];
 }
 
-/** The hops that ranks are in: "hop 2", "hops 1–2", or what else they do. */
+/** The hops of all ranks: "hop 2", "hops 1–2", or what else they do. */
 export function sayHops(motion: Motion, time: number): string {
   const doing = doingAt(motion, time);
   const hops = doing.flatMap(({ hop }) => (hop === undefined ? [] : [hop]));

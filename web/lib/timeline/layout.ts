@@ -1,4 +1,4 @@
-/** Where each span is drawn: swim lanes per rank, and tracks within a lane where spans overlap. */
+/** The place of each span: swim lanes per rank, and tracks within a lane if spans overlap. */
 import type { Lane, Span } from "../../engine/run.ts";
 
 /** A lane's place. */
@@ -16,17 +16,17 @@ export interface RankPlace {
   readonly lanes: readonly LanePlace[];
 }
 
-/** A span with its place from top to bottom; left and right follow from the scale. */
+/** A span with its vertical place. The scale gives the horizontal one. */
 export interface Placed {
   readonly span: Span;
   readonly y: number;
   readonly height: number;
 }
 
-/** All of it. */
+/** The whole layout. */
 export interface Layout {
   readonly ranks: readonly RankPlace[];
-  /** Ordered by rank, lane, start: the order of the arrow keys and of the table. */
+  /** In order of rank, lane, start: the order of the arrow keys and of the table. */
   readonly spans: readonly Placed[];
   readonly height: number;
 }
@@ -36,9 +36,7 @@ const order: readonly Lane[] = ["device", "send", "receive", "host"];
 const gap = 2;
 const between = 12;
 
-/**
- * Lays out the spans of `ranks` ranks from y = `top`. The host's lane is there only where something was done on a host.
- */
+/** Lays out the spans of `ranks` ranks from y = `top`. There is a host lane only if a host did something. */
 export function layOut(spans: readonly Span[], ranks: number, top: number): Layout {
   const shown = order.filter((lane) => lane !== "host" || spans.some((span) => span.lane === "host"));
   const places: RankPlace[] = [];
@@ -61,7 +59,7 @@ export function layOut(spans: readonly Span[], ranks: number, top: number): Layo
   return { ranks: places, spans: placed, height: y - between };
 }
 
-/** Spans of a lane; those that overlap share its height in as many tracks as overlap at once. */
+/** Spans of a lane. Overlapping spans share its height: as many tracks as overlap at once. */
 function pack(spans: readonly Span[], { y, height }: LanePlace): Placed[] {
   const out: Placed[] = [];
   let cluster: { readonly span: Span; readonly track: number }[] = [];
@@ -73,7 +71,7 @@ function pack(spans: readonly Span[], { y, height }: LanePlace): Placed[] {
     ends = [];
   };
   for (const span of [...spans].sort((a, b) => a.start - b.start)) {
-    // Clocks of a page step by 0.1 ms: what touches is not taken for an overlap.
+    // Clocks of a page step by 0.1 ms: spans that touch do not overlap.
     const starts = span.start + 1e-9;
     if (cluster.length > 0 && ends.every((end) => end <= starts)) flush();
     let track = ends.findIndex((end) => end <= starts);

@@ -7,7 +7,7 @@ import { formatTime } from "../format/format.ts";
 import { lanes } from "../format/palette.ts";
 import { sayAmount, sayKind, sayPeer } from "./words.ts";
 
-/** One row a span, in the order given; the label tells several tables apart. */
+/** One row per span, in the given order. Tables on one page have different labels. */
 export function spanTable(spans: readonly Span[], ranks: number, label = "Spans"): TemplateResult {
   return html`
     <ringside-scroll label=${label}>

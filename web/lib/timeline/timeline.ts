@@ -1,4 +1,4 @@
-/** The timeline: swim lanes per rank for the spans of any run, real, planned or remote. */
+/** The timeline: swim lanes per rank for the spans of any run: real, planned or remote. */
 import { html, LitElement, nothing, type PropertyValues, svg, type TemplateResult } from "lit";
 import { follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
@@ -9,7 +9,7 @@ import { formatTime } from "../format/format.ts";
 import { spanKinds, type TimeKind, timeKind, timeKinds } from "../format/kinds.ts";
 import { nextTask } from "../next-task.ts";
 import { lanes, onRankColour, rankColour } from "../format/palette.ts";
-import { factsOf, type Selection } from "../stage/selection.ts";
+import { type Selection, subjectOf } from "../stage/selection.ts";
 import { type Layout, layOut, type Placed } from "./layout.ts";
 import { type Scale, ticks, toSeconds, toX } from "./scale.ts";
 import { timelineStyle } from "./style.ts";
@@ -20,7 +20,7 @@ const axis = 24;
 const right = 16;
 
 /**
- * `<ringside-timeline .spans .ranks .selection>`: hover or focus a span for its details; arrow keys walk, + and - zoom,
+ * `<ringside-timeline .spans .ranks .selection>`: hover or focus a span for its details. Arrow keys walk, + and - zoom,
  * 0 shows all.
  */
 export class RingsideTimeline extends LitElement {
@@ -39,24 +39,22 @@ export class RingsideTimeline extends LitElement {
     _table: { state: true },
   };
 
-  /** What happened when. */
+  /** The spans to draw. */
   declare spans: readonly Span[];
   /** Ranks whose lanes are drawn, with or without spans. */
   declare ranks: number;
-  /** Said in place of spans while there are none. */
+  /** The text in place of spans while there are none. */
   declare note: string;
   /** The title above it. */
   declare heading: string;
-  /** Seconds that the whole picture spans at least, so that two timelines are drawn to one scale. */
+  /** The least length of the picture in seconds, so that two timelines share a scale. */
   declare end: number;
-  /** How many of the ranks are drawn, from rank 0; 0 means all. */
+  /** The number of ranks to draw, from rank 0; 0 means all. */
   declare shown: number;
-  /**
-   * What is lit here and elsewhere, and the moment at which a cursor stands; clicking on the lanes goes to a moment.
-   */
+  /** What is highlighted here and elsewhere, and the cursor's moment. A click on the lanes moves the cursor. */
   declare selection: Selection | undefined;
   declare _width: number;
-  /** Index of the span whose details are shown, or -1. */
+  /** Index of the span whose details show, or -1. */
   declare _active: number;
   declare _from: number;
   declare _to: number;
@@ -83,11 +81,11 @@ export class RingsideTimeline extends LitElement {
     this._table = false;
     new Width(this, (width) => (this._width = width));
     follow(this, () => this.selection, ["pick"]);
-    // A run that is played moves the cursor alone.
+    // During playback only the cursor moves.
     follow(this, () => this.selection, ["time"], () => this.#moveCursor());
   }
 
-  /** Another run's hundreds of spans are drawn in a task of their own. */
+  /** Hundreds of new spans are drawn in a separate task. */
   protected override async scheduleUpdate(): Promise<void> {
     if (this.spans !== this.#drawn) await nextTask();
     this.#drawn = this.spans;
@@ -100,7 +98,7 @@ export class RingsideTimeline extends LitElement {
     if (!changed.has("spans") && !changed.has("end")) return;
     this._active = -1;
     this.#end = Math.max(1e-6, this.end, ...this.spans.map((span) => span.start + span.duration));
-    // Compiling a pipeline takes a thousand times as long as a hop: the ring is what is shown first.
+    // To compile a pipeline takes a thousand times as long as a hop: show the ring first.
     const compiled = this.spans.some((span) => span.kind === "compile");
     const attends = this.spans.filter((span) => span.kind === "attend").map((span) => span.start);
     this.#ringStart = compiled && attends.length > 0 ? Math.min(...attends) : 0;
@@ -115,7 +113,7 @@ export class RingsideTimeline extends LitElement {
     return { from: this._from, to: this._to, left: this.#left, width: this._width - this.#left - right };
   }
 
-  /** Shows `from` to `to`, kept within the run. */
+  /** Shows `from` to `to`, within the run. */
   #show(from: number, to: number): void {
     const length = Math.min(this.#end, Math.max(to - from, this.#end * 1e-4, 1e-9));
     this._from = Math.min(Math.max(0, from), this.#end - length);
@@ -126,7 +124,7 @@ export class RingsideTimeline extends LitElement {
     this.#show(around - (around - this._from) * factor, around + (this._to - around) * factor);
   }
 
-  /** What a zoom keeps in its place: the selected span where it is in view, else the middle of the picture. */
+  /** The fixed point of a zoom: the selected span if it is in view, or else the middle of the picture. */
   get #middle(): number {
     const span = this.#layout.spans[this._active]?.span;
     const at = span === undefined ? -1 : span.start + span.duration / 2;
@@ -169,7 +167,7 @@ export class RingsideTimeline extends LitElement {
     act[event.key]();
   }
 
-  /** The span nearest in time on the next lane (1) or the one before (-1) that has any. */
+  /** The span nearest in time on the next lane with spans (1), or on the previous one (-1). */
   #neighbour(index: number, way: 1 | -1): number {
     const { spans } = this.#layout;
     const lane = ({ span }: Placed) => `${span.rank} ${span.lane}`;
@@ -192,7 +190,7 @@ export class RingsideTimeline extends LitElement {
     else cursor.style.transform = this.#cursor;
   }
 
-  /** Where the moment of the selection lies; out of sight where the part shown does not hold it. */
+  /** The cursor's place; out of sight if the part shown does not contain its moment. */
   get #cursor(): string {
     const time = this.selection?.time;
     const scale = this.#scale;
@@ -201,10 +199,10 @@ export class RingsideTimeline extends LitElement {
     }px)`;
   }
 
-  /** Makes a span the one whose details are shown, and what is lit everywhere. */
+  /** Shows the details of a span, and highlights it everywhere. */
   #activate(index: number): void {
     this._active = index;
-    this.selection?.point(factsOf(this.#layout.spans[index].span, this.ranks));
+    this.selection?.point(subjectOf(this.#layout.spans[index].span, this.ranks));
   }
 
   #leave(): void {
@@ -284,7 +282,7 @@ export class RingsideTimeline extends LitElement {
 
   #legend(): TemplateResult {
     const kinds = new Set(this.spans.map((span) => timeKind(span)));
-    // What is not told apart by colour is named.
+    // Kinds of one colour appear by name.
     const present = new Set<string>(this.spans.map(({ kind }) => kind));
     const others = Object.entries(spanKinds).filter(([kind, { time }]) => time === "other" && present.has(kind)).map((
       [, { name }],
@@ -346,10 +344,10 @@ export class RingsideTimeline extends LitElement {
               )}
             ${this.#layout.ranks.map((rank) => this.#rank(rank.rank, rank.y, rank.lanes, scale))}
             <g clip-path="url(#clip)">${this.#layout.spans.map((placed, index) => this.#span(placed, index, scale))}</g>
-            ${this.selection?.facts === undefined ? nothing : this.#layout.spans.map((
+            ${this.selection?.subject === undefined ? nothing : this.#layout.spans.map((
               placed,
               index,
-            ) => (index !== this._active && this.selection!.lights(factsOf(placed.span, this.ranks))
+            ) => (index !== this._active && this.selection!.lights(subjectOf(placed.span, this.ranks))
               ? this.#outline(placed, scale, "lit")
               : nothing)
             )}
@@ -400,9 +398,9 @@ export class RingsideTimeline extends LitElement {
   }
 
   #span({ span, y, height }: Placed, index: number, scale: Scale): TemplateResult | typeof nothing {
-    // The span that has the keyboard's focus stays, or the focus would be lost with it.
+    // The span with the keyboard's focus stays: without it the focus would be lost.
     if (index !== this._active && (span.start > scale.to || span.start + span.duration < scale.from)) return nothing;
-    // Far beyond the picture's edge a bar is cut, so that no coordinate grows past what a renderer holds.
+    // A bar ends shortly beyond the picture's edge, so that no coordinate exceeds a renderer's limits.
     const within = (x: number) => Math.min(scale.left + scale.width + 10, Math.max(scale.left - 10, x));
     const x1 = within(toX(scale, span.start));
     const x2 = within(toX(scale, span.start + span.duration));
@@ -440,7 +438,7 @@ export class RingsideTimeline extends LitElement {
   #details(): TemplateResult {
     const span = this.#layout.spans[this._active]?.span;
     if (span === undefined) {
-      return html`<p class="details">Point at a span, or walk through them with the arrow keys, for its details.</p>`;
+      return html`<p class="details">Point at a span for its details, or walk through the spans with the arrow keys.</p>`;
     }
     const kind = timeKind(span);
     return html`

@@ -3,12 +3,12 @@ import type { Span } from "../../engine/run.ts";
 import { formatBytes, formatCount, formatFlops, formatTime } from "../format/format.ts";
 import { spanKinds } from "../format/kinds.ts";
 
-/** The kind of a span as people write it. */
+/** The kind of a span. */
 export function sayKind(span: Span): string {
   return spanKinds[span.kind].name;
 }
 
-/** What the span's peer has to do with it, or nothing. */
+/** The span's peer in words, or nothing. */
 export function sayPeer(span: Span): string {
   if (span.kind === "all2all" && span.lane === "device") return "waits for all ranks";
   if (span.peer === undefined) return "";
@@ -16,7 +16,7 @@ export function sayPeer(span: Span): string {
   return `${spanKinds[span.kind].peer ?? "from rank"} ${span.peer}`;
 }
 
-/** Bytes or work of a span with its rate, or nothing. */
+/** Bytes or work of a span with the rate, or nothing. */
 export function sayAmount({ bytes, flops, duration }: Span): string {
   const rate = (amount: string) => (duration > 0 ? ` at ${amount}/s` : "");
   if (flops > 0) return `${formatFlops(flops)}${rate(formatFlops(flops / duration))}`;

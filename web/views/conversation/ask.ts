@@ -1,11 +1,9 @@
-/**
- * Asks a worker of the page for the rows of a turn and for their check against float64, so that the main thread stays
- * free.
- */
+/** Asks a worker for the rows of a turn and their check against float64, so that the main thread stays free. */
 import { askWorker } from "../../lib/ask-worker.ts";
 import type { Check } from "../../lib/experiment/judge.ts";
 import type { CheckInput } from "../../engine/run.ts";
-import type { Rows, Settings } from "./model.ts";
+import type { Rows } from "./steps.ts";
+import type { Settings } from "../../lib/address/conversation.ts";
 
 /** q `[rows, H, D]`, k and v `[rows, Hkv, D]` of one sequence in a turn. */
 export interface TurnRows extends Rows {
@@ -14,16 +12,16 @@ export interface TurnRows extends Rows {
   readonly v: Float32Array;
 }
 
-/** O `[rows, H, D]` and LSE `[rows, H]` that the session gave for them. */
+/** The session's O `[rows, H, D]` and LSE `[rows, H]` of one sequence in a turn. */
 export interface TurnOutput extends Rows {
   readonly out: Float32Array;
   readonly lse: Float32Array;
 }
 
-/** What the inputs are made of. */
+/** What determines the seeded inputs. */
 export type Source = Pick<Settings, "seed" | "N" | "H" | "Hkv" | "D" | "wire">;
 
-/** What the worker is asked. `share`: of a turn's rows, how many to check, 0 to 1; `products` as in CheckInput. */
+/** Requests to the worker. `share`: the share of a turn's rows to check, 0 to 1. `products` as in CheckInput. */
 export type Request =
   | { readonly kind: "rows"; readonly source: Source; readonly rows: readonly Rows[] }
   | {
@@ -34,16 +32,14 @@ export type Request =
     readonly products: CheckInput["products"];
   };
 
-/** What it answers. */
+/** Answers of the worker. */
 export type Response =
   | { readonly kind: "rows"; readonly rows: readonly TurnRows[] }
   | { readonly kind: "progress"; readonly done: number; readonly total: number }
   | { readonly kind: "checked"; readonly check: Check }
   | { readonly kind: "failed"; readonly message: string };
 
-/**
- * The row of the seeded tensors at which a sequence begins: sequences have numbers of their own, however long they get.
- */
+/** The row of the seeded tensors at which a sequence begins. Sequences never share rows, however long they get. */
 export const firstRow = (sequence: number): number => sequence * 2 ** 24;
 
 /** The seeded rows of a turn. */

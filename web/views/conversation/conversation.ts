@@ -1,7 +1,4 @@
-/**
- * The Conversation view: its settings as a sentence, its turns as a list, the step that is looked at, and that step's
- * timeline.
- */
+/** The Conversation view: settings as a sentence, turns as a list, the selected step, and that step's timeline. */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { download } from "../../lib/elements/download.ts";
 import { follow, oncePerFrame } from "../../lib/elements/follow.ts";
@@ -9,26 +6,26 @@ import { scrolls } from "../../lib/elements/scrolls.ts";
 import "../../lib/elements/sentence.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { loadEngine, type Span } from "../../engine/run.ts";
-import type { Session } from "../../lib/experiment/page-state.ts";
+import type { PageState } from "../../lib/experiment/page-state.ts";
 import "../../lib/timeline/timeline.ts";
 import { labStyle } from "../../lib/elements/view-style.ts";
 import { inspector, stepName } from "./inspector.ts";
 import { allSpans, reportJson, traceTitle } from "./report.ts";
 import { conversationSentence } from "./sentence.ts";
 import { doing, failed, news, preview, progress, verdict } from "./states.ts";
-import { type Store, storeOf } from "./store.ts";
+import { type ConversationStore, storeOf } from "./store.ts";
 import { conversationStyle } from "./style.ts";
 import { turnTable } from "./turns.ts";
 
 const none: readonly Span[] = [];
 
-/** `<ringside-conversation .session>`. */
+/** `<ringside-conversation .page>`. */
 export class RingsideConversation extends LitElement {
-  static override properties = { session: { attribute: false } };
+  static override properties = { page: { attribute: false } };
 
-  declare session: Session;
-  #store: Store | undefined;
-  /** Decode steps come faster than a screen shows them: one update a frame. */
+  declare page: PageState;
+  #store: ConversationStore | undefined;
+  /** Decode steps come faster than the screen shows them. */
   #update = oncePerFrame(this);
 
   constructor() {
@@ -43,7 +40,7 @@ export class RingsideConversation extends LitElement {
 
   protected override willUpdate(): void {
     if (this.#store !== undefined) return;
-    this.#store = storeOf(this.session);
+    this.#store = storeOf(this.page);
     this.#store.sync();
   }
 
@@ -71,7 +68,7 @@ export class RingsideConversation extends LitElement {
       ? doing(state)
       : state.phase === "failed" || state.phase === "cancelled"
       ? "It ended before there was anything to draw."
-      : "Nothing has run yet: the spans of the step that is looked at are drawn here as they were measured.";
+      : "Nothing has run yet. The measured spans of the selected step appear here.";
     return html`
       <div class="top">
         <ringside-sentence wide .sentence=${conversationSentence(store)} @seek=${this.#seek}></ringside-sentence>
@@ -80,14 +77,14 @@ export class RingsideConversation extends LitElement {
         <div class="result ${store.stale && !running ? "old" : ""}">
           <div class="first">
             ${store.stale && !running
-              ? html`<p class="stale">The conversation has changed since these steps ran: Run begins it anew.</p>`
+              ? html`<p class="stale">The conversation has changed since these steps ran. Run starts it again.</p>`
               : nothing}
             ${turnTable(store)}
             <p class="add">
               <button class="button" @click=${() =>
                 store.addTurn()} ?disabled=${store.draft.turns.length >= 24}>Add a turn</button>
               ${running || steps.length === 0
-                ? html`<span class="quiet">A turn is a prompt, prefilled in one pass, and a reply, decoded a token a step.</span>`
+                ? html`<span class="quiet">A turn is a prompt, prefilled in one pass, and a reply, decoded one token per step.</span>`
                 : html`
                   <button class="button" @click=${this.#trace}>Trace for Perfetto</button> <button class="button"
                     @click=${this.#report}>Report as JSON</button>
@@ -105,8 +102,8 @@ export class RingsideConversation extends LitElement {
                   <section aria-labelledby="cancelled">
                     <h2 id="cancelled" class="title">Cancelled</h2>
                     <p>${steps.length === 0
-                      ? "It was stopped before its first step was done."
-                      : "What was done stays; every rank’s cache is as the last step left it. Run goes on from there."}</p>
+                      ? "You stopped it before the end of its first step."
+                      : "The finished steps stay, and every rank’s cache is as the last step left it. Run continues."}</p>
                   </section>
                 `
                 : steps.length === 0

@@ -1,19 +1,17 @@
-/**
- * The step that is looked at: its T, P and variant with the reason, the KV cache of each rank after it, its messages
- * and times.
- */
+/** The selected step: its T, P and variant with the reason, the KV cache of each rank after it, messages and times. */
 import { html, nothing, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import { disc } from "../../lib/elements/disc.ts";
 import { formatBytes, formatCount, formatShare, formatTime } from "../../lib/format/format.ts";
 import { rankColour } from "../../lib/format/palette.ts";
 import { rankTable, timeTable } from "../../lib/experiment/result.ts";
-import { type Conversation, letter } from "./model.ts";
-import { type Store, turnName } from "./store.ts";
+import type { Conversation } from "../../lib/address/conversation.ts";
+import { letter } from "./model.ts";
+import { type ConversationStore, turnName } from "./store.ts";
 import type { Done } from "./talk.ts";
-import { sayVariant } from "./turns.ts";
 
-/** All of it. */
-export function inspector(store: Store, conversation: Conversation): TemplateResult | typeof nothing {
+/** The whole inspector. */
+export function inspector(store: ConversationStore, conversation: Conversation): TemplateResult | typeof nothing {
   const done = store.selected;
   if (done === undefined) return nothing;
   const { report, step } = done;
@@ -59,7 +57,7 @@ export function inspector(store: Store, conversation: Conversation): TemplateRes
         <div>
           <dt>Time</dt>
           <dd>${formatTime(report.times.total)} ${report.times.compile > 0
-            ? html`<small>${formatTime(report.times.compile)} of it compiling</small>`
+            ? html`<small>${formatTime(report.times.compile)} of it to compile</small>`
             : nothing}</dd>
         </div>
       </dl>
@@ -72,7 +70,7 @@ export function inspector(store: Store, conversation: Conversation): TemplateRes
 }
 
 /** "prefill" or "decode step 2". */
-export function stepName(store: Store, done: Done): string {
+export function stepName(store: ConversationStore, done: Done): string {
   if (done.step.mode === "prefill") return "prefill";
   return `decode step ${
     store.talk.steps.filter((other) => other.step.turn === done.step.turn && other.step.mode === "decode").indexOf(
@@ -81,16 +79,16 @@ export function stepName(store: Store, done: Done): string {
   }`;
 }
 
-/** The engine's own reason where a rule chose. */
+/** The reason for the variant: the engine's own, if a rule chose. */
 export function why({ report, step }: Done): string {
   if (report.choice !== undefined) return `${report.choice.reason}.`;
   return step.mode === "decode"
-    ? "decode always sends the queries round (Algorithm 4): one query a sequence travels, and the whole cache stays where it is."
+    ? "decode always sends the queries around the ring (Algorithm 4). One query per sequence travels, and the cache stays."
     : "the sentence says so.";
 }
 
-/** Tokens on each rank as bars, of what its cache can hold. */
-function caches(store: Store, { report, capacity }: Done, { sequences }: Conversation): TemplateResult {
+/** Tokens on each rank, as bars within the capacity of its cache. */
+function caches(store: ConversationStore, { report, capacity }: Done, { sequences }: Conversation): TemplateResult {
   const { steps } = store.talk;
   const before = steps[store.selectedIndex - 1]?.report.tokens ?? [];
   const on = (tokens: typeof before, sequence: number, rank: number) =>
@@ -104,7 +102,7 @@ function caches(store: Store, { report, capacity }: Done, { sequences }: Convers
   }));
   const said = spread.map(({ sequence, least, most }) =>
     `${sequences > 1 ? `${letter(sequence)}: ` : ""}${
-      least === most ? `${formatCount(least)} on every rank` : `${formatCount(least)} or ${formatCount(most)} a rank`
+      least === most ? `${formatCount(least)} on every rank` : `${formatCount(least)} or ${formatCount(most)} per rank`
     }`
   );
   const even = spread.every(({ least, most }) => most - least <= 1);

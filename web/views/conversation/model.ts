@@ -1,12 +1,9 @@
-/**
- * A conversation as the page knows it: its turns and settings as typed, their check, their form in the address, and the
- * steps that they come to.
- */
+/** A conversation's turns and settings as typed, how they are read, and the draft in an address. */
+import { type Conversation, defaults, type Kill, type Part, type Prefills } from "../../lib/address/conversation.ts";
 import {
   defaults as labDefaults,
   type Draft as LabDraft,
   draftOf as labDraft,
-  type Experiment,
   type Field as LabField,
   fromQuery as labFromQuery,
   names as labNames,
@@ -15,43 +12,6 @@ import {
 } from "../../lib/experiment/experiment.ts";
 import { formatCount } from "../../lib/format/format.ts";
 import { parseCount } from "../../lib/format/quantity.ts";
-
-/** How prefills go round. Decode is always pass-Q. */
-export type Prefills = "auto" | "pass-kv" | "pass-q";
-
-/** What one sequence does in a turn: a prompt that is prefilled, then a reply decoded token by token. */
-export interface Part {
-  /** Tokens. */
-  readonly prompt: number;
-  /** Tokens, each a decode step. */
-  readonly reply: number;
-}
-
-/** One part a sequence. */
-export type Turn = readonly Part[];
-
-/** A rank that dies on purpose. */
-export interface Kill {
-  readonly rank: number;
-  /** From 0. */
-  readonly turn: number;
-  /** In the turn's prefill, or in the first step of its reply. */
-  readonly mode: "prefill" | "decode";
-  readonly hop: number;
-}
-
-/** The settings that the Lab has too, and that are one with the Lab's in the address. */
-export type Settings = Pick<Experiment, "seed" | "H" | "Hkv" | "D" | "N" | "wire" | "link" | "backend">;
-
-/** A conversation that can run. */
-export interface Conversation extends Settings {
-  readonly sequences: number;
-  readonly turns: readonly Turn[];
-  readonly prefills: Prefills;
-  /** Tokens that each rank's cache must hold. */
-  readonly capacity: number;
-  readonly kill: Kill | null;
-}
 
 const shared = [
   "N",
@@ -69,27 +29,28 @@ type Shared = (typeof shared)[number];
 /** A field of the sentence. */
 export type Field = Shared | "sequences" | "prefills" | "capacity" | "kill" | "killHop" | "killMode" | "killTurn";
 
-/** What a part says, as typed. */
+/** A part as typed. */
 export interface PartDraft {
   readonly prompt: string;
   readonly reply: string;
 }
 
-/** What stands everywhere, as typed. */
-export interface Draft {
+/** All settings and turns, as typed. */
+export interface ConversationDraft {
   readonly fields: Readonly<Record<Field, string>>;
   readonly turns: readonly (readonly PartDraft[])[];
 }
 
 /**
- * A draft read: a conversation, or what is wrong where. A part's place is `turn-sequence-prompt` or `-reply`, from 0.
+ * What a draft reads as: a conversation, or the problems by place. A part's place is `turn-sequence-prompt` or `-reply`,
+ * from 0.
  */
 export interface Reading {
   readonly conversation?: Conversation;
   readonly problems: ReadonlyMap<string, string>;
 }
 
-/** What each field is called in messages. */
+/** Names of fields in messages. */
 export const names: Readonly<Record<Field, string>> = {
   ...(Object.fromEntries(shared.map((field) => [field, labNames[field]])) as Record<Shared, string>),
   sequences: "Sequences",
@@ -101,14 +62,14 @@ export const names: Readonly<Record<Field, string>> = {
   killTurn: "Turn in which it dies",
 };
 
-/** The values of the fields that are chosen from a list, with what a person reads. */
+/** Values of the fields with a list, and their visible text. */
 export const choices = {
   sequences: { "1": "one sequence", "2": "two sequences" },
   prefills: { auto: "as Algorithm 5 chooses", "pass-kv": "by pass-KV", "pass-q": "by pass-Q" },
   killMode: { prefill: "prefill", decode: "reply" },
 } as const;
 
-/** Turns to begin from. */
+/** Turns to start from. */
 export const presets: readonly { readonly id: string; readonly title: string; readonly turns: string }[] = [
   { id: "document", title: "Long document, short questions", turns: "1024.4,32.4,24.4,48.4" },
   { id: "chat", title: "Chat", turns: "48.8,32.8,40.8,24.8" },
@@ -119,34 +80,14 @@ export const presets: readonly { readonly id: string; readonly title: string; re
 const MAX_TURNS = 24;
 const MAX_REPLY = 1024;
 const MAX_TOKENS = 2 ** 20;
-/** Most numbers in one tensor of all rows of the page (256 MiB of f32). */
+/** The most numbers in one tensor of all rows (256 MiB of f32). */
 const MAX_ELEMENTS = 2 ** 26;
 
-/** The name of a sequence on the page. */
+/** The letter of a sequence on the page. */
 export const letter = (sequence: number): string => String.fromCharCode(65 + sequence);
 
-/** What the view opens with. */
-export const defaults: Conversation = {
-  seed: labDefaults.seed,
-  H: labDefaults.H,
-  Hkv: labDefaults.Hkv,
-  D: labDefaults.D,
-  N: labDefaults.N,
-  wire: labDefaults.wire,
-  link: labDefaults.link,
-  backend: labDefaults.backend,
-  sequences: 1,
-  turns: [[{ prompt: 1024, reply: 4 }], [{ prompt: 32, reply: 4 }], [{ prompt: 24, reply: 4 }], [{
-    prompt: 48,
-    reply: 4,
-  }]],
-  prefills: "auto",
-  capacity: 1024,
-  kill: null,
-};
-
-/** The fields as they are written for a conversation. */
-export function draftOf(c: Conversation): Draft {
+/** The fields of a conversation, as the page writes them. */
+export function draftOf(c: Conversation): ConversationDraft {
   const lab = labDraft({ ...labDefaults, ...c });
   const { kill } = c;
   return {
@@ -170,8 +111,8 @@ function pick(lab: LabDraft): Record<Shared, string> {
   return Object.fromEntries(shared.map((field) => [field, lab[field]])) as Record<Shared, string>;
 }
 
-/** Reads a draft; everything that does not fit is named with what was found and what is expected. */
-export function read({ fields, turns }: Draft): Reading {
+/** Reads a draft. Each problem names its place, what was found and what is expected. */
+export function read({ fields, turns }: ConversationDraft): Reading {
   const lab = labRead({
     ...labDraft({ ...labDefaults, T: 1, P: 0 }),
     ...Object.fromEntries(shared.map((field) => [field, fields[field]])),
@@ -210,7 +151,7 @@ export function read({ fields, turns }: Draft): Reading {
           place(t, s, "prompt"),
           `${name}, prompt`,
           prompt,
-          "at least 1 token, for the reply to have something to attend to",
+          "at least 1 token for the reply to attend to",
         );
       }
       held[s] += part.prompt + part.reply;
@@ -232,11 +173,11 @@ export function read({ fields, turns }: Draft): Reading {
       hop: whole("killHop", names.killHop, fields.killHop, 0, Math.max(0, most - 2)),
     };
     if (experiment?.N === 1) {
-      wrong("kill", names.kill, fields.kill, "none: one rank sends nothing, so there is no hop to die at");
+      wrong("kill", names.kill, fields.kill, "none: one rank has no hop to die at");
     }
     const what = kill.mode === "prefill" ? "prompt" : "reply";
     if (problems.size === 0 && parts[kill.turn].every((part) => part[what] === 0)) {
-      wrong("killMode", names.killMode, choices.killMode[kill.mode], `a step that turn ${kill.turn + 1} has`);
+      wrong("killMode", names.killMode, choices.killMode[kill.mode], `a step of turn ${kill.turn + 1}`);
     }
   }
   if (experiment !== undefined && problems.size === 0) {
@@ -280,17 +221,7 @@ export function place(turn: number, sequence: number, what: "prompt" | "reply"):
   return `${turn}-${sequence}-${what}`;
 }
 
-/**
- * Turns as the address writes them: `1024.4_96.4,32.4_0.0` is prompt.reply, `_` between sequences, `,` between turns.
- */
-export function turnsText(turns: readonly Turn[]): string {
-  return turns.map((turn) => turn.map(({ prompt, reply }) => `${prompt}.${reply}`).join("_")).join(",");
-}
-
-/**
- * Turns of that form, as drafts of `sequences` parts each; a part that is not there is empty. What cannot be read stays
- * in its field.
- */
+/** The drafts of turns as the address writes them. Missing parts are empty; unreadable ones stay in their fields. */
 export function turnsOf(text: string): PartDraft[][] {
   const turns = text.split(",").filter((turn) => turn !== "").map((turn) =>
     turn.split("_").map((part) => {
@@ -302,22 +233,8 @@ export function turnsOf(text: string): PartDraft[][] {
   return turns.map((turn) => Array.from({ length: sequences }, (_, s) => turn[s] ?? { prompt: "0", reply: "0" }));
 }
 
-/** A conversation written into an address, which keeps what else is there. */
-export function toQuery(c: Conversation, kept = ""): string {
-  const query = new URLSearchParams(kept);
-  const { kill, link } = c;
-  for (const key of ["seed", "H", "Hkv", "D", "N", "wire", "backend"] as const) query.set(key, String(c[key]));
-  query.set("link", link === null ? "off" : `${link.bandwidth},${link.latency}`);
-  query.set("turns", turnsText(c.turns));
-  query.set("prefills", c.prefills);
-  query.set("capacity", String(c.capacity));
-  if (kill === null) query.delete("kill");
-  else query.set("kill", `${kill.rank},${kill.turn + 1},${kill.mode},${kill.hop}`);
-  return query.toString().replaceAll("%2C", ",");
-}
-
-/** The draft that an address asks for; what it leaves out is as in `otherwise`. */
-export function fromQuery(query: string, otherwise: Draft = draftOf(defaults)): Draft {
+/** The draft of an address. Missing fields are as in `otherwise`. */
+export function fromQuery(query: string, otherwise: ConversationDraft = draftOf(defaults)): ConversationDraft {
   const given = new URLSearchParams(query);
   const lab = pick(labFromQuery(query));
   const turns = given.has("turns") ? turnsOf(given.get("turns")!) : otherwise.turns;
@@ -338,7 +255,7 @@ function tidyCount(text: string): string {
 }
 
 /** A draft with every field as the page writes it. */
-export function tidied({ fields, turns }: Draft): Draft {
+export function tidied({ fields, turns }: ConversationDraft): ConversationDraft {
   const texts = Object.entries(fields).map((
     [field, text],
   ) => [
@@ -355,70 +272,4 @@ export function tidied({ fields, turns }: Draft): Draft {
       turn.map(({ prompt, reply }) => ({ prompt: tidyCount(prompt.trim()), reply: tidyCount(reply.trim()) }))
     ),
   };
-}
-
-/** Rows of one sequence in a step: rows `from .. from + rows` of it. */
-export interface Rows {
-  readonly sequence: number;
-  readonly from: number;
-  readonly rows: number;
-}
-
-/** One step of the session. */
-export interface Step {
-  readonly turn: number;
-  /** From 0 within the turn. */
-  readonly index: number;
-  readonly mode: "prefill" | "decode";
-  readonly rows: readonly Rows[];
-}
-
-/**
- * The steps of all turns: one fused prefill of the prompts, then one decode step for each token of the longest reply.
- */
-export function stepsOf({ turns, sequences }: Pick<Conversation, "turns" | "sequences">): Step[] {
-  const held = new Array<number>(sequences).fill(0);
-  return turns.flatMap((parts, turn) => {
-    const steps: Step[] = [];
-    const add = (mode: Step["mode"], count: (part: Part) => number) => {
-      const rows = parts.flatMap((
-        part,
-        sequence,
-      ): Rows[] => (count(part) === 0 ? [] : [{ sequence, from: held[sequence], rows: count(part) }]));
-      for (const { sequence, rows: n } of rows) held[sequence] += n;
-      if (rows.length > 0) steps.push({ turn, index: steps.length, mode, rows });
-    };
-    add("prefill", (part) => part.prompt);
-    for (let j = 0, longest = Math.max(...parts.map((part) => part.reply)); j < longest; j++) {
-      add("decode", (part) => (part.reply > j ? 1 : 0));
-    }
-    return steps;
-  });
-}
-
-/** All rows that a turn appends to each sequence. */
-export function rowsOfTurn(c: Pick<Conversation, "turns">, turn: number): Rows[] {
-  return c.turns[turn].flatMap(({ prompt, reply }, sequence): Rows[] => {
-    const from = c.turns.slice(0, turn).reduce((sum, parts) => sum + parts[sequence].prompt + parts[sequence].reply, 0);
-    return prompt + reply === 0 ? [] : [{ sequence, from, rows: prompt + reply }];
-  });
-}
-
-/** Tokens of each sequence when all turns are done. */
-export function lengthsOf({ turns, sequences }: Pick<Conversation, "turns" | "sequences">): number[] {
-  return Array.from(
-    { length: sequences },
-    (_, s) => turns.reduce((sum, parts) => sum + parts[s].prompt + parts[s].reply, 0),
-  );
-}
-
-/**
- * True where `next` goes on from what has run: `turns` turns begun under the same settings. How prefills go round and
- * who dies may change on the way.
- */
-export function continues(ran: Conversation, next: Conversation, turns: number): boolean {
-  const settings = ({ seed, H, Hkv, D, N, wire, link, backend, sequences, capacity }: Conversation) =>
-    JSON.stringify([seed, H, Hkv, D, N, wire, link, backend, sequences, capacity]);
-  return settings(ran) === settings(next) && next.turns.length >= turns &&
-    turnsText(ran.turns.slice(0, turns)) === turnsText(next.turns.slice(0, turns));
 }

@@ -1,9 +1,9 @@
-/** What the view gives away as files: the report of every step, and their spans as one trace. */
+/** The view's files: the report of every step, and all spans as one trace. */
 import type { Span } from "../../engine/run.ts";
 import { overall, type TalkState } from "./talk.ts";
-import type { Conversation } from "./model.ts";
+import type { Conversation } from "../../lib/address/conversation.ts";
 
-/** The conversation, every step's report, what happened on the way, the checks, and the address that reproduces it. */
+/** The conversation, every step's report, incidents, checks, and the address that reproduces them. */
 export function reportJson({ conversation, backend, entries, checks }: TalkState, address: string): string {
   const steps = entries.flatMap((
     entry,

@@ -6,10 +6,10 @@ import { editables, type Sentence } from "../../lib/elements/sentence.ts";
 import { backendChoices, choices as labChoices } from "../../lib/experiment/experiment.ts";
 import { LINKS } from "../../lib/experiment/sentence.ts";
 import { choices, type Field, names } from "./model.ts";
-import type { Store } from "./store.ts";
+import type { ConversationStore } from "./store.ts";
 
 /** The sentence; problems of turns are listed at the turns. */
-export function conversationSentence(store: Store): Sentence<Field> {
+export function conversationSentence(store: ConversationStore): Sentence<Field> {
   const { fields } = store.draft;
   const { text, choice } = editables(names, fields);
   const ranks = Number(fields.N);
@@ -47,7 +47,7 @@ export function conversationSentence(store: Store): Sentence<Field> {
   };
 }
 
-function buttons(store: Store): TemplateResult {
+function buttons(store: ConversationStore): TemplateResult {
   const { running, steps } = store.talk;
   const fresh = steps.length === 0 && !running;
   const stale = store.stale && !running;

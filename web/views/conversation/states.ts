@@ -1,19 +1,19 @@
-/** The conversation before, during and after its run: what it amounts to, what is under way, and the verdict. */
+/** The conversation before, during and after its run: its size, its progress, and the verdict. */
 import { html, nothing, type TemplateResult } from "lit";
 import { formatBytes, formatCount, formatError } from "../../lib/format/format.ts";
 import { sayShare, sayWorst } from "../../lib/experiment/bounds.ts";
-import { lengthsOf, stepsOf } from "./model.ts";
-import type { Store } from "./store.ts";
+import { lengthsOf, stepsOf } from "./steps.ts";
+import type { ConversationStore } from "./store.ts";
 import { overall, type TalkState } from "./talk.ts";
 
 /** Before anything ran. */
-export function preview(store: Store): TemplateResult {
+export function preview(store: ConversationStore): TemplateResult {
   const { conversation } = store.reading;
   if (conversation === undefined) {
     return html`
       <section>
         <h2 class="title">Nothing to run yet</h2>
-        <p>Correct what is marked, then run it.</p>
+        <p>Correct the marked parts, then run it.</p>
       </section>
     `;
   }
@@ -24,18 +24,18 @@ export function preview(store: Store): TemplateResult {
   return html`
     <section aria-labelledby="empty">
       <h2 id="empty" class="title">A KV cache that stays on ${N} ${N === 1 ? "rank" : "ranks"}</h2>
-      <p
-        class="prose">Each turn’s prompt is prefilled in one ring pass against all that is cached; its reply is decoded token by token, each token’s keys and values dealt to a rank that holds fewest. After each turn, O and LSE of its rows are checked against one full prefill in float64. ${store
-            .backend === "cpu"
-          ? "Ranks compute in plain TypeScript."
-          : ""}</p>
+      <p class="prose">
+        One ring pass prefills each turn’s prompt against the whole cache. The reply is decoded token by token, and each
+        token’s keys and values go to a rank that holds the fewest. After each turn, a check compares O and LSE of its
+        rows with one full prefill in float64. ${store.backend === "cpu" ? "Ranks compute in plain TypeScript." : ""}
+      </p>
       <dl class="figures">
         <div>
-          <dt>${sequences > 1 ? "Tokens of both sequences" : "Tokens in the end"}</dt>
+          <dt>${sequences > 1 ? "Tokens of both sequences" : "Tokens at the end"}</dt>
           <dd>${formatCount(tokens)}</dd>
         </div>
         <div>
-          <dt>Tokens a rank</dt>
+          <dt>Tokens per rank</dt>
           <dd>${formatCount(Math.ceil(tokens / N))}</dd>
         </div>
         <div>
@@ -55,7 +55,7 @@ export function preview(store: Store): TemplateResult {
   `;
 }
 
-/** What is under way, in words. */
+/** The step under way, in words. */
 export function doing({ phase, step, conversation }: TalkState): string {
   const turn = step === undefined ? "" : `Turn ${step.turn + 1}`;
   switch (phase) {
@@ -74,8 +74,8 @@ export function doing({ phase, step, conversation }: TalkState): string {
   }
 }
 
-/** While it runs. */
-export function progress(store: Store): TemplateResult {
+/** During the run. */
+export function progress(store: ConversationStore): TemplateResult {
   const { state, steps } = store.talk;
   const { progress: at } = state;
   const all = state.conversation === undefined ? 0 : stepsOf(state.conversation).length;
@@ -92,7 +92,7 @@ export function progress(store: Store): TemplateResult {
   `;
 }
 
-/** After a failure outside of a step; one within a step stands in the list, where it happened. */
+/** After a failure outside a step. A failure within a step appears in the list, where it happened. */
 export function failed({ failure, entries }: TalkState): TemplateResult {
   const last = entries.at(-1);
   if (failure !== undefined) {
@@ -108,13 +108,13 @@ export function failed({ failure, entries }: TalkState): TemplateResult {
   return html`
     <section class="card bad" aria-labelledby="failed">
       <h2 id="failed" class="title">Turn ${last.step.turn + 1}: ${last.title}</h2>
-      <p>The error stands whole in the list, where it happened. ${last.advice}</p>
+      <p>The list shows the whole error, where it happened. ${last.advice}</p>
     </section>
   `;
 }
 
 /** Pass or fail in words, with the largest errors of O and LSE. */
-export function verdict(store: Store): TemplateResult | typeof nothing {
+export function verdict(store: ConversationStore): TemplateResult | typeof nothing {
   const { state, steps } = store.talk;
   const check = overall(state.checks);
   const turns = new Set(steps.map(({ step }) => step.turn)).size;
@@ -122,7 +122,7 @@ export function verdict(store: Store): TemplateResult | typeof nothing {
     return turns === 0 ? nothing : html`
       <section aria-labelledby="verdict">
         <h2 id="verdict" class="title">Not checked</h2>
-        <p>The check against float64 did not finish; what is below stands unchecked.</p>
+        <p>The check against float64 did not finish. The steps below are unchecked.</p>
       </section>
     `;
   }
@@ -146,11 +146,11 @@ export function verdict(store: Store): TemplateResult | typeof nothing {
     all
       ? `${rows} of O and LSE were checked against float64`
       : html`<b>${rows} of O and LSE were checked</b> against float64, evenly spaced`
-  }. Of what rounding allows, at most <b>${sayShare(check)}</b> was used. Allowed: ${check.tolerance}.</p>
+  }. The largest share of a bound used: <b>${sayShare(check)}</b>. Allowed: ${check.tolerance}.</p>
   </section>`;
 }
 
-/** What a screen reader hears as it goes on: turns and incidents, not every token. */
+/** For screen readers: turns and incidents, not every token. */
 export function news({ phase, entries, checks, step, failure, conversation }: TalkState): string {
   const last = entries.at(-1);
   const check = overall(checks);

@@ -1,11 +1,8 @@
-/**
- * The view's state in one place: the conversation as typed, the one that runs, which step is looked at, and the address
- * that reproduces it.
- */
+/** The view's state: the conversation as typed, the one that runs, the selected step, and the address of all that. */
 import type { Backend } from "../../engine/run.ts";
-import type { Session } from "../../lib/experiment/page-state.ts";
+import type { PageState } from "../../lib/experiment/page-state.ts";
 import {
-  type Draft,
+  type ConversationDraft,
   type Field,
   fromQuery,
   letter,
@@ -14,25 +11,22 @@ import {
   read,
   type Reading,
   tidied,
-  toQuery,
   turnsOf,
 } from "./model.ts";
+import { toQuery } from "../../lib/address/conversation.ts";
 import { type Done, Talk } from "./talk.ts";
 
-/**
- * Fires "change" whenever anything of it changed. It outlives the view's element: another view may be opened while it
- * runs.
- */
-export class Store extends EventTarget {
+/** Fires "change" on each change. It outlives the view's element: the visitor may open another view during a run. */
+export class ConversationStore extends EventTarget {
   readonly talk = new Talk();
-  readonly #page: Session;
-  #draft: Draft;
+  readonly #page: PageState;
+  #draft: ConversationDraft;
   #reading: Reading;
   #search = location.search;
-  /** Index among the steps done, or undefined for the last. */
+  /** Index among the finished steps, or undefined for the last. */
   #selected: number | undefined;
 
-  constructor(page: Session) {
+  constructor(page: PageState) {
     super();
     this.#page = page;
     this.#draft = fromQuery(location.search);
@@ -43,7 +37,7 @@ export class Store extends EventTarget {
     addEventListener("pagehide", () => void this.talk.dispose());
   }
 
-  get draft(): Draft {
+  get draft(): ConversationDraft {
     return this.#draft;
   }
 
@@ -51,27 +45,27 @@ export class Store extends EventTarget {
     return this.#reading;
   }
 
-  get adapter(): Session["adapter"] {
+  get adapter(): PageState["adapter"] {
     return this.#page.adapter;
   }
 
-  /** Where a run would be computed now: WebGPU only where there is an adapter. */
+  /** What would compute a run now: WebGPU only if there is an adapter. */
   get backend(): Backend {
     return this.adapter?.webgpu === false ? "cpu" : (this.#reading.conversation?.backend ?? "webgpu");
   }
 
-  /** True where Run goes on with what was done. */
+  /** True if Run continues after the finished steps. */
   get goesOn(): boolean {
     const { conversation } = this.#reading;
     return this.talk.continues(conversation, this.backend) && this.talk.next(conversation!) !== undefined;
   }
 
-  /** True where what is shown was run for another conversation than what is now typed. */
+  /** True if the steps shown are of another conversation than the one typed now. */
   get stale(): boolean {
     return this.talk.steps.length > 0 && !this.talk.continues(this.#reading.conversation, this.backend);
   }
 
-  /** The step that is looked at. */
+  /** The selected step. */
   get selected(): Done | undefined {
     const { steps } = this.talk;
     return steps[Math.min(this.#selected ?? Infinity, steps.length - 1)];
@@ -87,14 +81,14 @@ export class Store extends EventTarget {
     this.#changed();
   }
 
-  /** Takes over what the address says now: another view may have changed what it shares with this one. */
+  /** Follows the address: another view may have changed their shared part. */
   sync(): void {
     if (location.search === this.#search) return;
     this.#search = location.search;
     this.#take(fromQuery(location.search, this.#draft));
   }
 
-  /** Notes what is being typed; it is read when it is done. */
+  /** Notes a text while somebody types it. `commit` reads it. */
   type(field: Field, text: string): void {
     this.#draft = { ...this.#draft, fields: { ...this.#draft.fields, [field]: text } };
   }
@@ -108,7 +102,7 @@ export class Store extends EventTarget {
     };
   }
 
-  /** Reads everything that was typed; the address follows as soon as it can be read. */
+  /** Reads all texts. The address follows once all can be read. */
   commit(): void {
     this.#edit(tidied(this.#draft));
   }
@@ -142,13 +136,13 @@ export class Store extends EventTarget {
     this.#edit({ fields: { ...this.#draft.fields, sequences: String(turns[0].length), kill: "none" }, turns });
   }
 
-  /** Runs the next turn or all that are left; does nothing while something cannot be read. */
+  /** Runs the next turn, or all remaining ones. Does nothing if something can't be read. */
   async run(until: "turn" | "end"): Promise<void> {
     this.commit();
     const { conversation } = this.#reading;
     if (conversation === undefined || this.talk.running) return;
     this.#selected = undefined;
-    // Before the browser has said what adapter it has, the back-end is not known.
+    // The back-end depends on the adapter: wait until the browser has named it.
     if (this.adapter === undefined) {
       await new Promise<void>((resolve) => this.#page.addEventListener("change", () => resolve(), { once: true }));
     }
@@ -160,7 +154,7 @@ export class Store extends EventTarget {
     await this.talk.startOver();
   }
 
-  #edit(draft: Draft): void {
+  #edit(draft: ConversationDraft): void {
     this.#take(draft);
     const { conversation } = this.#reading;
     if (conversation !== undefined) {
@@ -170,7 +164,7 @@ export class Store extends EventTarget {
     this.#search = location.search;
   }
 
-  #take(draft: Draft): void {
+  #take(draft: ConversationDraft): void {
     this.#draft = draft;
     this.#reading = read(draft);
     this.#changed();
@@ -181,12 +175,12 @@ export class Store extends EventTarget {
   }
 }
 
-const stores = new WeakMap<Session, Store>();
+const stores = new WeakMap<PageState, ConversationStore>();
 
 /** The store of the page. */
-export function storeOf(page: Session): Store {
+export function storeOf(page: PageState): ConversationStore {
   let store = stores.get(page);
-  if (store === undefined) stores.set(page, store = new Store(page));
+  if (store === undefined) stores.set(page, store = new ConversationStore(page));
   return store;
 }
 

@@ -1,7 +1,4 @@
-/**
- * A conversation as it runs: its session on the ranks, step by step, with what failed and was repaired on the way, and
- * the check of each turn.
- */
+/** The run of a conversation: a session on the ranks, step by step, with failures, repairs, and a check of each turn. */
 import {
   type Backend,
   type ClusterFace,
@@ -15,12 +12,13 @@ import { formatCount } from "../../lib/format/format.ts";
 import type { Check, Errors } from "../../lib/experiment/judge.ts";
 import { type Failure, failureOf } from "../../lib/experiment/run.ts";
 import { CHECK_BUDGET } from "../../lib/experiment/rows.ts";
-import { variants } from "../../lib/kept-kernels.ts";
+import { keptKernels } from "../../lib/kept-kernels.ts";
 import { startCluster } from "../../lib/start-cluster.ts";
 import { checkTurn, makeRows, type TurnOutput, type TurnRows } from "./ask.ts";
-import { continues, type Conversation, lengthsOf, rowsOfTurn, type Step, stepsOf } from "./model.ts";
+import { continues, lengthsOf, rowsOfTurn, type SessionStep, stepsOf } from "./steps.ts";
+import type { Conversation } from "../../lib/address/conversation.ts";
 
-/** What is under way, or how it ended. `paused`: some turns are left. */
+/** What is under way, or how it ended. `paused`: some turns remain. */
 export type Phase =
   | "empty"
   | "starting"
@@ -32,24 +30,24 @@ export type Phase =
   | "failed"
   | "cancelled";
 
-/** A step that was done. */
+/** A finished step. */
 export interface Done {
   readonly kind: "step";
-  readonly step: Step;
+  readonly step: SessionStep;
   readonly report: StepReport;
   readonly capacity: Session["capacity"];
 }
 
-/** A step that was not done, with the whole error, or what became of it. */
+/** A step that failed, with the whole error, or what happened to it. */
 export interface Incident {
   readonly kind: "failed" | "killed" | "repaired" | "cancelled";
-  readonly step: Step;
+  readonly step: SessionStep;
   readonly title: string;
   readonly message: string;
   readonly advice: string;
 }
 
-/** The conversation's list in the order in which it happened. */
+/** An entry of the conversation's list, in order of time. */
 export type Entry = Done | Incident;
 
 /** Everything about the conversation that runs or ran. */
@@ -58,28 +56,26 @@ export interface TalkState {
   readonly conversation?: Conversation;
   readonly backend?: Backend;
   readonly entries: readonly Entry[];
-  /** By turn; a turn that was done and has none is unchecked. */
+  /** By turn. A finished turn without one is unchecked. */
   readonly checks: ReadonlyMap<number, Check>;
-  /** The step under way, or at which it failed. */
-  readonly step?: Step;
+  /** The step under way, or the one that failed. */
+  readonly step?: SessionStep;
   readonly progress?: { readonly done: number; readonly total: number };
-  /** Where it failed outside of a step: as ranks started, or in a check. */
+  /** A failure outside a step: while ranks started, or in a check. */
   readonly failure?: Failure;
 }
 
 const nothing: TalkState = { phase: "empty", entries: [], checks: new Map() };
 
-/**
- * Fires "change" on each. One conversation at a time; its ranks and caches stay until another begins or the page goes.
- */
+/** Fires "change" on each change. One conversation at a time; its ranks and caches stay until the next one. */
 export class Talk extends EventTarget {
   #state: TalkState = nothing;
   #abort: AbortController | undefined;
   #cluster: { readonly key: string; readonly face: ClusterFace } | undefined;
   #session: Session | undefined;
-  /** The kernels that it began with: with others it begins anew. */
-  #kernels = variants.stamp;
-  /** True after a failure or a cancel: ranks may have died, and are replaced before the next step. */
+  /** The kernels at the start. With others the conversation starts again. */
+  #kernels = keptKernels.stamp;
+  /** True after a failure or a cancel: ranks may have died and must be replaced before the next step. */
   #doubtful = false;
   /** Rows and outputs of the turn under way. */
   #turn: { readonly turn: number; readonly rows: readonly TurnRows[] } | undefined;
@@ -98,20 +94,20 @@ export class Talk extends EventTarget {
     return this.#state.entries.filter((entry) => entry.kind === "step");
   }
 
-  /** Turns of which a step was done. */
+  /** The number of turns with a finished step. */
   get turnsBegun(): number {
     return Math.max(0, ...this.steps.map(({ step }) => step.turn + 1));
   }
 
-  /** True where a run would go on from what was done, and not begin anew. */
+  /** True if a run would continue after the finished steps. */
   continues(next: Conversation | undefined, backend: Backend): boolean {
     const { conversation, backend: before } = this.#state;
     return conversation !== undefined && next !== undefined && this.#session !== undefined && before === backend &&
-      this.#kernels === variants.stamp && continues(conversation, next, this.turnsBegun);
+      this.#kernels === keptKernels.stamp && continues(conversation, next, this.turnsBegun);
   }
 
-  /** The step that comes next, where it goes on. */
-  next(conversation: Conversation): Step | undefined {
+  /** The next step, if the run continues. */
+  next(conversation: Conversation): SessionStep | undefined {
     return stepsOf(conversation)[this.steps.length];
   }
 
@@ -120,15 +116,13 @@ export class Talk extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /**
-   * Runs the next turn, or all that are left; begins anew unless it goes on. Resolves when done, failed or cancelled.
-   */
+  /** Runs the next turn, or all remaining ones. Starts again if it can't continue. Resolves at the end, however it ends. */
   async run(conversation: Conversation, backend: Backend, until: "turn" | "end"): Promise<void> {
     if (this.#abort !== undefined) return;
     const abort = new AbortController();
     const { signal } = abort;
     this.#abort = abort;
-    let at: Step | undefined;
+    let at: SessionStep | undefined;
     try {
       const goesOn = this.continues(conversation, backend) &&
         (this.next(conversation) !== undefined || this.#unchecked.size > 0);
@@ -159,8 +153,8 @@ export class Talk extends EventTarget {
           kind: "cancelled",
           step: stepped,
           title: "Cancelled",
-          message: "The step was stopped; every rank's cache is as it was before it.",
-          advice: "Run goes on with this step.",
+          message: "You stopped the step. Every rank’s cache is as before it.",
+          advice: "Run continues with this step.",
         }];
         this.#end({ phase: "cancelled", step: stepped, entries: [...this.#state.entries, ...entry] });
       } else {
@@ -186,7 +180,7 @@ export class Talk extends EventTarget {
     }
   }
 
-  /** Forgets the conversation; the ranks stay for the next. */
+  /** Forgets the conversation. The ranks stay for the next one. */
   async startOver(): Promise<void> {
     if (this.running) return;
     await this.#close();
@@ -194,7 +188,7 @@ export class Talk extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Cancels what is under way. */
+  /** Cancels the run under way. */
   cancel(): void {
     this.#abort?.abort();
   }
@@ -213,9 +207,9 @@ export class Talk extends EventTarget {
   async #begin(conversation: Conversation, backend: Backend, signal: AbortSignal): Promise<void> {
     this.#state = nothing;
     this.#set({ phase: "starting", conversation, backend });
-    this.#kernels = variants.stamp;
+    this.#kernels = keptKernels.stamp;
     const { N, H, Hkv, D, link, wire, capacity } = conversation;
-    const key = JSON.stringify([N, link, backend, variants.stamp]);
+    const key = JSON.stringify([N, link, backend, keptKernels.stamp]);
     if (this.#cluster?.key !== key || this.#doubtful) await this.#dispose();
     else await this.#close();
     if (this.#cluster === undefined) {
@@ -244,8 +238,8 @@ export class Talk extends EventTarget {
     await cluster?.face.dispose();
   }
 
-  /** Does one step; a rank that was told to die in it is replaced, and the step done again. */
-  async #do(step: Step, conversation: Conversation, signal: AbortSignal): Promise<void> {
+  /** Does one step. If a rank dies in it on purpose: replaces the rank and repeats the step. */
+  async #do(step: SessionStep, conversation: Conversation, signal: AbortSignal): Promise<void> {
     const { kill } = conversation;
     const total = conversation.N ** 2;
     const stepping = (done: number) => this.#set({ phase: "stepping", conversation, step, progress: { done, total } });
@@ -274,7 +268,7 @@ export class Talk extends EventTarget {
           kind: "killed",
           title: `Rank ${kill.rank} was killed at hop ${kill.hop}`,
           message: error.message,
-          advice: "The step left every other rank's cache as it was.",
+          advice: "Every other rank’s cache is as before the step.",
         }, "repairing");
         const replaced = await face.repair();
         signal.throwIfAborted();
@@ -284,9 +278,9 @@ export class Talk extends EventTarget {
           message: "",
           advice: `A new worker took its place${
             held === 0
-              ? "; nothing was cached there yet"
-              : `, was given back the ${formatCount(held)} tokens that the session had cached there`
-          }, and the step was done again.`,
+              ? " with an empty cache, as before"
+              : `, got back the ${formatCount(held)} tokens that the session had cached there`
+          }, and the step ran again.`,
         }, "stepping");
         return await once();
       },
@@ -299,7 +293,7 @@ export class Talk extends EventTarget {
     });
   }
 
-  async #rows(step: Step, conversation: Conversation, signal: AbortSignal) {
+  async #rows(step: SessionStep, conversation: Conversation, signal: AbortSignal) {
     if (this.#turn?.turn !== step.turn || step.index === 0) {
       this.#turn = { turn: step.turn, rows: await makeRows(conversation, rowsOfTurn(conversation, step.turn), signal) };
     }
@@ -312,8 +306,8 @@ export class Talk extends EventTarget {
     });
   }
 
-  /** Puts a step's rows where the check of their turn finds them. */
-  #keep(step: Step, { outputs, report }: StepResult): void {
+  /** Stores a step's rows for the check of their turn. */
+  #keep(step: SessionStep, { outputs, report }: StepResult): void {
     const { heads, headDim } = report.shape;
     let turn = this.#unchecked.get(step.turn);
     if (turn === undefined) {
@@ -334,11 +328,11 @@ export class Talk extends EventTarget {
     }
   }
 
-  /** Checks the turns that are done and were not checked yet. */
+  /** Checks the finished turns that are unchecked. */
   async #check(conversation: Conversation, signal: AbortSignal): Promise<void> {
     const next = this.next(conversation);
     for (const [turn, outputs] of [...this.#unchecked]) {
-      // A turn under way is checked when it is done.
+      // The check of a turn waits for its last step.
       if (next?.turn === turn) continue;
       const step = stepsOf(conversation).find((s) => s.turn === turn);
       const checking = (done: number, total: number) =>
@@ -358,7 +352,7 @@ export class Talk extends EventTarget {
   }
 }
 
-/** Of all rows, how many the check's budget allows. */
+/** The share of all rows that fits the check's budget. */
 function shareOf(conversation: Conversation): number {
   const { H, D } = conversation;
   const flops = lengthsOf(conversation).reduce((sum, n) => sum + (4 * D * H * n * (n + 1)) / 2, 0);
@@ -368,13 +362,13 @@ function shareOf(conversation: Conversation): number {
 function adviceOf(error: unknown): string {
   const name = error instanceof Error ? error.name : "";
   if (name === "LimitError") {
-    return "Nothing changed on any rank. Make this turn smaller and run on, or give the cache more room, which begins anew.";
+    return "Nothing changed on any rank. Make this turn smaller and continue, or enlarge the cache and start again.";
   }
-  if (name === "RankError") return "Run replaces the rank, gives it back what it had cached, and does the step again.";
-  return "Every rank's cache is as it was before the step. Run tries it again.";
+  if (name === "RankError") return "Run replaces the rank, restores its cache, and repeats the step.";
+  return "Every rank’s cache is as before the step. Run tries it again.";
 }
 
-/** The verdict on every turn that was checked. */
+/** The verdict on all checked turns. */
 export function overall(checks: ReadonlyMap<number, Check>): Omit<Check, "worst"> | undefined {
   const all = [...checks.values()];
   if (all.length === 0) return undefined;

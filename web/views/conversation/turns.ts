@@ -1,17 +1,20 @@
-/** The conversation as a list: each turn with what it says, what its steps were, and what happened on the way. */
+/** The conversation as a list: each turn with its prompt and reply, its steps, and incidents. */
 import { html, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import "../../lib/elements/scroll.ts";
+import { sayVariant } from "../../lib/format/variant.ts";
 import type { Check } from "../../lib/experiment/judge.ts";
 import { formatBytes, formatCount, formatError, formatShare, formatTime } from "../../lib/format/format.ts";
-import { letter, type PartDraft, place, presets, type Step, stepsOf, turnsText } from "./model.ts";
-import { type Store, turnName } from "./store.ts";
+import { letter, type PartDraft, place, presets } from "./model.ts";
+import { type SessionStep, stepsOf } from "./steps.ts";
+import { turnsText } from "../../lib/address/conversation.ts";
+import { type ConversationStore, turnName } from "./store.ts";
 import type { Done, Incident } from "./talk.ts";
 
 const columns = 9;
 
 /** The whole list. */
-export function turnTable(store: Store): TemplateResult {
+export function turnTable(store: ConversationStore): TemplateResult {
   const { draft, reading, talk } = store;
   const { steps, state } = talk;
   const text = reading.conversation === undefined ? "" : turnsText(reading.conversation.turns);
@@ -20,7 +23,7 @@ export function turnTable(store: Store): TemplateResult {
   return html`
     <header class="bar-top">
       <h2 id="turns">Turns</h2>
-      <label class="preset">Begin from <select .value=${live(preset)} @change=${(event: Event) =>
+      <label class="preset">Start from <select .value=${live(preset)} @change=${(event: Event) =>
         store.usePreset((event.target as HTMLSelectElement).value)}>
         <option value="" ?selected=${preset === ""} disabled hidden>turns of your own</option>
         ${presets.map(({ id, title }) => html`<option value=${id} ?selected=${id === preset}>${title}</option>`)}
@@ -28,8 +31,19 @@ export function turnTable(store: Store): TemplateResult {
     </header>
     <ringside-scroll label="Turns">
       <table class="turns" aria-labelledby="turns">
-      <thead><tr><th scope="col">Step</th><th scope="col">New <i>T</i></th><th scope="col">Cached <i>P</i></th><th scope="col">Miss rate</th><th scope="col">Variant</th>
-        <th scope="col" class="wide">Sent</th><th scope="col" class="wide">Messages</th><th scope="col" class="wide">Padding</th><th scope="col">Time</th></tr></thead>
+      <thead>
+        <tr>
+          <th scope="col">Step</th>
+          <th scope="col">New <i>T</i></th>
+          <th scope="col">Cached <i>P</i></th>
+          <th scope="col">Miss rate</th>
+          <th scope="col">Variant</th>
+          <th scope="col" class="wide">Sent</th>
+          <th scope="col" class="wide">Messages</th>
+          <th scope="col" class="wide">Padding</th>
+          <th scope="col">Time</th>
+        </tr>
+      </thead>
       ${draft.turns.map((parts, turn) =>
         html`<tbody>
         ${turnHead(store, turn, parts, many, state.checks.get(turn))}
@@ -42,7 +56,7 @@ export function turnTable(store: Store): TemplateResult {
 }
 
 function turnHead(
-  store: Store,
+  store: ConversationStore,
   turn: number,
   parts: readonly PartDraft[],
   removable: boolean,
@@ -85,7 +99,7 @@ function turnHead(
 }
 
 function field(
-  store: Store,
+  store: ConversationStore,
   turn: number,
   sequence: number,
   what: keyof PartDraft,
@@ -110,13 +124,19 @@ function field(
   `;
 }
 
-function typed(store: Store, turn: number, sequence: number, what: keyof PartDraft, input: HTMLInputElement): void {
+function typed(
+  store: ConversationStore,
+  turn: number,
+  sequence: number,
+  what: keyof PartDraft,
+  input: HTMLInputElement,
+): void {
   store.typePart(turn, sequence, what, input.value);
   input.style.setProperty("--length", String(Math.max(2, input.value.length)));
 }
 
-/** A turn's prefill, its reply as one row, and its incidents, in the order in which they were. */
-function turnSteps(store: Store, turn: number, all: readonly Done[]): unknown {
+/** A turn's prefill, its reply as one row, and its incidents, in order of time. */
+function turnSteps(store: ConversationStore, turn: number, all: readonly Done[]): unknown {
   const { state } = store.talk;
   const own = state.entries.filter((entry) => entry.step.turn === turn);
   const decodes = own.filter((entry): entry is Done => entry.kind === "step" && entry.step.mode === "decode");
@@ -148,7 +168,7 @@ function turnSteps(store: Store, turn: number, all: readonly Done[]): unknown {
   return rows;
 }
 
-function plan(steps: readonly Step[]): string {
+function plan(steps: readonly SessionStep[]): string {
   const decodes = steps.filter(({ mode }) => mode === "decode").length;
   const words = [
     steps.length > decodes ? "one prefill" : "",
@@ -163,10 +183,7 @@ const messages = ({ report }: Done) => sum(report.perRank.map((rank) => rank.mes
 const fresh = ({ report }: Done) => sum(report.batch.map((b) => b.new));
 const cached = ({ report }: Done) => sum(report.batch.map((b) => b.cached));
 
-/** "pass-KV" or "pass-Q". */
-export const sayVariant = (variant: string): string => (variant === "pass-kv" ? "pass-KV" : "pass-Q");
-
-function stepRow(store: Store, done: Done, index: number): TemplateResult {
+function stepRow(store: ConversationStore, done: Done, index: number): TemplateResult {
   const { report } = done;
   const on = store.selectedIndex === index;
   return html`
@@ -185,8 +202,8 @@ function stepRow(store: Store, done: Done, index: number): TemplateResult {
   `;
 }
 
-/** All decode steps of a turn as one row: the bars are their times. */
-function replyRow(store: Store, steps: readonly Done[], first: number, planned: number): TemplateResult {
+/** All decode steps of a turn as one row, with their median time. */
+function replyRow(store: ConversationStore, steps: readonly Done[], first: number, planned: number): TemplateResult {
   const { selectedIndex } = store;
   const on = selectedIndex >= first && selectedIndex < first + steps.length;
   const times = steps.map(({ report }) => report.times.total);
@@ -213,12 +230,12 @@ function replyRow(store: Store, steps: readonly Done[], first: number, planned: 
       <td class="wide">${formatBytes(sum(steps.map(({ report }) => report.paddingBytes)))}</td>
       <td title="Median of ${steps.length} ${steps.length === 1 ? "step" : "steps"}">${formatTime(
         median,
-      )}<small class="each">a token</small></td>
+      )}<small class="each">per token</small></td>
     </tr>
   `;
 }
 
-function under({ mode, rows }: Step, repairing: boolean): TemplateResult {
+function under({ mode, rows }: SessionStep, repairing: boolean): TemplateResult {
   return html`
     <tr class="none now">
       <td colspan=${columns}>${repairing

@@ -1,7 +1,4 @@
-/**
- * A worker for the long arithmetic of a conversation: makes the seeded rows of a turn, and compares what came of them
- * with float64.
- */
+/** The worker for a conversation's long arithmetic: makes the seeded rows of a turn, and compares results with float64. */
 import { type CheckInput, loadEngine } from "../../engine/run.ts";
 import { judge } from "../../lib/experiment/judge.ts";
 import { firstRow, type Request, type Response, type TurnRows } from "./ask.ts";
@@ -21,8 +18,8 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
       reply({ kind: "rows", rows }, rows.flatMap(({ q, k, v }) => [q.buffer, k.buffer, v.buffer]));
       return;
     }
-    // Attention is causal: row t of one full prefill sees rows 0..t alone, so the rows that came later change nothing
-    // of it. A batch of one sequence each.
+    // Attention is causal: row t of one full prefill sees rows 0..t alone, so later rows don't change it.
+    // One sequence per batch entry.
     const { outputs } = data;
     const rowsOf = (tensor: "q" | "k" | "v", heads: number) =>
       joined(outputs.map(({ sequence, from, rows: n }) => {
@@ -36,7 +33,7 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
       k: rowsOf("k", Hkv),
       v: rowsOf("v", Hkv),
       sequences: outputs.map(({ from, rows }) => ({ new: rows, cached: from })),
-      // A session caches what the wire rounded, and sends queries in some steps.
+      // A session caches rounded keys and values, and sends queries in some steps.
       heads: H,
       kvHeads: Hkv,
       headDim: D,
@@ -62,13 +59,13 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
   }
 });
 
-/** A share of `of` rows at even distances, the first and the last among them. */
+/** A share of `of` rows, evenly spaced, with the first and the last. */
 function evenly(of: number, share: number): number[] {
   const rows = Math.min(of, Math.max(2, Math.floor(of * share)));
   return Array.from({ length: rows }, (_, i) => (rows === of ? i : Math.round((i * (of - 1)) / (rows - 1))));
 }
 
-/** One after the other. */
+/** All parts, one after the other. */
 function joined(parts: readonly Float32Array[]): Float32Array {
   const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;

@@ -1,52 +1,52 @@
-/** The Lab: what the experiment amounts to, how its run goes, and what came out. */
+/** The Lab: the size of the experiment, its run, and the result. */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { follow } from "../../lib/elements/follow.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { toQuery } from "../../lib/experiment/experiment.ts";
 import "./own/panel.ts";
 import "./own/save.ts";
-import type { Session } from "../../lib/experiment/page-state.ts";
+import type { PageState } from "../../lib/experiment/page-state.ts";
 import "../../lib/stage/stage.ts";
 import { failed, preview, progress } from "../../lib/experiment/states.ts";
 import { facts, hopTable, rankTable, timeTable, verdict } from "../../lib/experiment/result.ts";
 import { labStyle } from "../../lib/elements/view-style.ts";
 
-/** `<ringside-lab .session>`. */
+/** `<ringside-lab .page>`. */
 export class RingsideLab extends LitElement {
-  static override properties = { session: { attribute: false } };
+  static override properties = { page: { attribute: false } };
 
-  declare session: Session;
+  declare page: PageState;
 
   constructor() {
     super();
-    follow(this, () => this.session, ["change"]);
+    follow(this, () => this.page, ["change"]);
   }
 
   protected override render(): TemplateResult {
-    const { state, reading, stale, running, backend } = this.session;
+    const { state, reading, stale, running, backend } = this.page;
     const { result, experiment } = state;
     return html`
-      <ringside-own .session=${this.session}></ringside-own>
+      <ringside-own .page=${this.page}></ringside-own>
       ${state.phase === "empty" ? preview(reading.experiment, backend) : nothing}
       ${running && result === undefined ? progress(state, backend) : nothing}
-      ${state.phase === "failed" ? failed(state, () => void this.session.run()) : nothing}
+      ${state.phase === "failed" ? failed(state, () => void this.page.run()) : nothing}
       ${state.phase === "cancelled" && result === undefined
         ? html`
           <section class="card" aria-labelledby="cancelled">
             <h2 id="cancelled" class="title">Cancelled</h2>
-            <p>The run was stopped ${state.step === "attending"
-              ? "while the ring was turning"
-              : "before the ring began"}; its ranks have ended. Nothing of it is kept.</p>
+            <p>You stopped the run ${state.step === "attending"
+              ? "while the ring was running"
+              : "before the ring began"}. Its ranks have ended. Nothing of it is kept.</p>
           </section>
         `
         : nothing}
       ${result === undefined || experiment === undefined ? nothing : html`
-        <ringside-stage .session=${this.session}></ringside-stage>
+        <ringside-stage .page=${this.page}></ringside-stage>
         <div class="result ${stale ? "old" : ""}">
           <div class="first">
                   ${stale
                     ? html`<p class="stale">${
-                      state.own === this.session.own.data ? "The sentence has" : "The inputs have"
+                      state.own === this.page.own.data ? "The sentence has" : "The inputs have"
                     } changed since this run: <a href="?${
                       toQuery(experiment)
                     }" @click=${this.#back}>back to what ran</a></p>`
@@ -67,7 +67,7 @@ export class RingsideLab extends LitElement {
 
   #back(event: Event): void {
     event.preventDefault();
-    this.session.restore();
+    this.page.restore();
   }
 
   static override styles = [shared, labStyle];

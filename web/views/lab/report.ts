@@ -1,12 +1,12 @@
-/** What the Lab gives away as files. */
+/** The Lab's files. */
 import type { Check } from "../../lib/experiment/judge.ts";
 import type { Report } from "../../engine/run.ts";
 import type { Experiment } from "../../lib/experiment/experiment.ts";
 import { inputsJson, type OwnData } from "../../lib/own/data.ts";
 
 /**
- * The report with its experiment, the seconds of compiling before it, its check (null where there was none) and the
- * address that reproduces it; of own data, the files in place of seed and address.
+ * The report with its experiment, the seconds of compilation before it, its check (null if there was none) and the
+ * address that reproduces it. The visitor's files replace seed and address.
  */
 export function reportJson(
   experiment: Experiment,

@@ -1,8 +1,8 @@
 /** Links from a chapter to the experiment that it speaks of, in the views that run it. */
 import { defaults, type Experiment, toQuery } from "../../lib/experiment/experiment.ts";
 import { formatCount, formatRate } from "../../lib/format/format.ts";
-import { defaults as talk, toQuery as talkQuery, type Turn } from "../conversation/model.ts";
-import { defaults as question, type Question, toQuery as planQuery } from "../planner/state.ts";
+import { defaults as talk, toQuery as talkQuery, type Turn } from "../../lib/address/conversation.ts";
+import { defaults as question, type Question, toQuery as planQuery } from "../../lib/address/plan.ts";
 import type { Onward } from "./chapter.ts";
 import { plural } from "./say.ts";
 

@@ -15,7 +15,8 @@ import {
   smallerQueries,
   smallerQueriesAll2All,
 } from "../../engine/plan.ts";
-import { clusterOf, MAP, type Question } from "./state.ts";
+import { clusterOf, MAP } from "./state.ts";
+import type { Question } from "../../lib/address/plan.ts";
 
 /** A rule's border. */
 export interface Border {
@@ -25,7 +26,7 @@ export interface Border {
   readonly points: readonly (readonly [number, number])[];
 }
 
-/** What each rule is called. */
+/** Names of the rules. */
 export const ruleNames: Readonly<Record<Rule, string>> = {
   alg1: "Algorithm 1",
   alg5: "Algorithm 5",
@@ -35,7 +36,7 @@ export const ruleNames: Readonly<Record<Rule, string>> = {
 
 type Layout = Omit<Required<Setting>, "new" | "cached">;
 
-/** A question's layout as the rules see it: one GPU's heads, and the rates that the planner counts with. */
+/** A question's layout for the rules: one GPU's heads, and the planner's rates. */
 export function settingOf(question: Question): Layout {
   const model = findModel(question.model);
   const rates = ratesOf(clusterOf(question), PARAMETERS);
@@ -59,7 +60,7 @@ export function bordersOf(question: Question): Border[] {
   const hidden = hiddenKv(setting);
   const equal = smallerQueries(setting);
   const along = Array.from({ length: 97 }, (_, i) => least * (most / least) ** (i / 96));
-  // Eq. 5 reaches 0 exactly where Eq. 2 hides pass-KV, and its fall there is steep.
+  // Eq. 5 reaches 0 exactly where Eq. 2 hides pass-KV, and falls steeply there.
   const toHidden = Array.from({ length: 97 }, (_, i) => Math.min(most, hidden) * (1 - (1 - i / 96) ** 3)).filter((T) =>
     T >= least
   );
@@ -76,7 +77,7 @@ export function bordersOf(question: Question): Border[] {
   }));
 }
 
-/** A polyline cut where its miss rate leaves the map, in equal steps of the logarithm. */
+/** A polyline, cut where its miss rate leaves the map. Interpolates logarithms. */
 function clipped(
   points: readonly (readonly [number, number])[],
   low: number,
@@ -97,7 +98,7 @@ function clipped(
   return out;
 }
 
-/** What every rule says at a point. */
+/** The choice of every rule at a point. */
 export function saysAt(question: Question, T: number, cached: number): readonly Choice[] {
   return RULES.map((rule) => choose({ ...settingOf(question), new: T, cached, rule }));
 }

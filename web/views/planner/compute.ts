@@ -1,4 +1,4 @@
-/** The planner's work, without a screen or a worker: the engine's functions over what the view asks. */
+/** Answers to the view's requests: the engine's functions, without a page or a worker. */
 import {
   CELLS,
   chromeTrace,
@@ -13,19 +13,20 @@ import {
 } from "../../engine/plan.ts";
 import type { Span, Variant } from "../../engine/run.ts";
 import type { Answers, Curve, Curves, Grid, PaperPoint, Planned, Request, Simulated } from "./requests.ts";
-import { clusterOf, inputOf, MAP, onPaper, type Question } from "./state.ts";
+import { clusterOf, inputOf, MAP, onPaper } from "./state.ts";
+import type { Question } from "../../lib/address/plan.ts";
 
-/** Ranks up to which the engine simulates each one. */
+/** Up to this number of ranks, the engine simulates each. */
 export const EVERY_RANK = 256;
-/** Spans of one variant that the page draws: so many that drawing them stays under a tenth of a second. */
+/** The most spans of one variant to draw: drawing them takes less than a tenth of a second. */
 const SPANS = 800;
 
-/** Contexts of the curves: the paper's K is 1,000. */
+/** Contexts of the curves. The paper's K is 1,000. */
 export const CONTEXTS = [8, 16, 32, 64, 128, 256, 512, 1000].map((k) => k * 1000);
 
 type Progress = (done: number, total: number) => void;
 
-/** Answers a request. Errors: InputError where the engine refuses the question. */
+/** Answers a request. Errors: InputError if the engine rejects the question. */
 export async function answer(request: Request, onProgress: Progress): Promise<Answers[Request["kind"]]> {
   switch (request.kind) {
     case "plan":
@@ -43,7 +44,7 @@ export async function answer(request: Request, onProgress: Progress): Promise<An
   }
 }
 
-/** The variants there are to compare. */
+/** The variants to compare. */
 export function variantsOf({ cp }: Question): readonly Variant[] {
   return cp === 1 ? ["pass-kv"] : ["pass-kv", "pass-q"];
 }
@@ -66,7 +67,7 @@ export async function planned(question: Question): Promise<Planned> {
   return { plan: best, both };
 }
 
-/** The layouts whose curves are drawn: CP at the TP in question, beside tensor parallelism over several hosts. */
+/** The layouts of the curves: CP at the question's TP, and tensor parallelism over several hosts. */
 export function curveLayouts(question: Question): { readonly cp: number; readonly tp: number }[] {
   const cps = [...new Set([1, 2, 4, 8, 16, question.cp])].sort((a, b) => a - b);
   const { gpusPerHost } = clusterOf(question);
@@ -89,8 +90,8 @@ async function curves(question: Question, onProgress: Progress): Promise<Curves>
         points.push({ context, seconds, variant, fits: memory.fits });
       }
     } catch (error) {
-      // A tensor-parallel size that does not split this model's heads has no curve; the TP in question is refused by
-      // the plan itself.
+      // A tensor-parallel size that does not split this model's heads has no curve. The plan itself rejects the
+      // question's TP.
       if (!(error instanceof InputError)) throw error;
       continue;
     }
@@ -122,7 +123,7 @@ export function paperPoints({ rows }: PaperReport): PaperPoint[] {
   );
 }
 
-/** Cells of the map: fewer where a plan costs more. */
+/** Cells of the map: fewer if a plan takes longer. */
 function resolution(cp: number): readonly [number, number] {
   return cp <= 16 || cp > EVERY_RANK ? [48, 32] : cp <= 64 ? [24, 16] : [12, 8];
 }
@@ -161,7 +162,8 @@ export async function trace(question: Question, variant: Variant): Promise<strin
   return chromeTrace(p.spans!, titleOf(p));
 }
 
-/** Title of a trace, as of `ringside plan --trace`. */
+/** Title of a trace, the same as from `ringside plan --trace`. */
 export function titleOf(p: Plan): string {
-  return `ringside plan: one layer of ${p.model} on ${p.cluster}, CP${p.cp} x TP${p.tp}, ${p.mode}, T = ${p.new}, P = ${p.cached}, ${p.variant}`;
+  const step = `${p.mode}, T = ${p.new}, P = ${p.cached}, ${p.variant}`;
+  return `ringside plan: one layer of ${p.model} on ${p.cluster}, CP${p.cp} x TP${p.tp}, ${step}`;
 }

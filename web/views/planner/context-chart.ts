@@ -1,8 +1,6 @@
-/**
- * TTFT against context: context parallelism over several N beside tensor parallelism over several hosts, with the
- * paper's points.
- */
+/** TTFT against context: context parallelism for several N, tensor parallelism over hosts, and the paper's points. */
 import { html, LitElement, nothing, svg, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import { download } from "../../lib/elements/download.ts";
 import { savePicture, svgText } from "../../lib/elements/picture.ts";
 import "../../lib/elements/scroll.ts";
@@ -13,22 +11,19 @@ import { chartStyle } from "./chart-style.ts";
 import { csv } from "./exports.ts";
 import { axes, type LogScale, path, place, sayTick, sayTokens, spread } from "../../lib/elements/plot.ts";
 import type { Curve, CurvePoint, Curves, PaperPoint } from "./requests.ts";
-import type { Question } from "./state.ts";
-import { sayError, sayVariant } from "./words.ts";
+import type { Question } from "../../lib/address/plan.ts";
+import { sayError } from "./words.ts";
 
 const height = 352;
 
-/** A point of a curve, with the paper's figure for the same where there is one. */
+/** A point of a curve, with the paper's figures for the same. */
 interface Place {
   readonly curve: Curve;
   readonly point: CurvePoint;
   readonly paper: readonly PaperPoint[];
 }
 
-/**
- * `<ringside-context-chart .curves .question>`: fires "pick" with the cp, tp, new and cached of a point that was
- * chosen.
- */
+/** `<ringside-context-chart .curves .question>`: fires "pick" with the cp, tp, new and cached of a chosen point. */
 export class RingsideContextChart extends LitElement {
   static override properties = {
     curves: { attribute: false },
@@ -40,7 +35,7 @@ export class RingsideContextChart extends LitElement {
   declare curves: Curves;
   declare question: Question;
   declare _width: number;
-  /** Index of the point whose details are shown, or -1. */
+  /** Index of the point whose details show, or -1. */
   declare _active: number;
 
   constructor() {
@@ -140,8 +135,9 @@ export class RingsideContextChart extends LitElement {
         "ringside-ttft",
         kind,
         svgText([this.renderRoot.querySelector<SVGSVGElement>(".plot > svg")!], "TTFT against context", [
-          `Simulated by Ringside: ${this.question.model}, ${this.question.accelerator} over ${this.question.fabric}; ○ does not fit in memory.`,
-          this.curves.paper.length === 0 ? "" : "Paper: ◆ predicted by the model, ◇ calibrated on.",
+          `Simulated by Ringside: ${this.question.model}, ${this.question.accelerator} over ${this.question.fabric}; ` +
+          "○ does not fit in memory.",
+          this.curves.paper.length === 0 ? "" : "Paper: ◆ predicted by the model, ◇ used for calibration.",
         ]),
       );
     } else {
@@ -186,7 +182,7 @@ export class RingsideContextChart extends LitElement {
     return html`
       <figure aria-labelledby="title">
         <div
-          class="head"><h2 id="title">TTFT against context <small>full prefill, one sequence; the faster variant of each</small></h2>
+          class="head"><h2 id="title">TTFT against context <small>full prefill of one sequence, each with its faster variant</small></h2>
               <span class="buttons"><button class="button" @click=${() =>
                 this.#save("svg")} aria-label="TTFT chart as SVG">SVG</button><button class="button" @click=${() =>
                 this.#save("png")} aria-label="TTFT chart as PNG">PNG</button><button class="button" @click=${() =>
@@ -209,7 +205,9 @@ export class RingsideContextChart extends LitElement {
                 : nothing}
               ${paper.length === 0 ? nothing : html`
                 <li>${sample(svg`<path class="paper" d=${diamond(12, 6)} />`)}paper</li>
-                <li>${sample(svg`<path class="paper calibrated" d=${diamond(12, 6)} />`)}paper, calibrated on</li>
+                <li>${sample(
+                  svg`<path class="paper calibrated" d=${diamond(12, 6)} />`,
+                )}paper, used for calibration</li>
                 <li>${sample(
                   svg`<path class="paper excluded" d=${cross(12, 6)} />`,
                 )}paper’s “about 60 s”, contradicted by its tables</li>
@@ -263,7 +261,7 @@ export class RingsideContextChart extends LitElement {
             </svg>
         </div>
         <p class="details">${places[this._active] === undefined
-          ? "Point at a layout, or walk through them with the arrow keys; Enter or a click plans it."
+          ? "Point at a layout, or walk through the layouts with the arrow keys. Enter or a click plans one."
           : this.#words(places[this._active].curve, places[this._active].point, places[this._active].paper)}</p>
         <details><summary>The same as a table</summary>${this.#table()}</details>
       </figure>
@@ -343,7 +341,7 @@ function cross(x: number, y: number): string {
   return `M${x - 4} ${y - 4}L${x + 4} ${y + 4}M${x - 4} ${y + 4}L${x + 4} ${y - 4}`;
 }
 
-/** A line or mark in the key. */
+/** A line or mark in a key. */
 export function sample(mark: unknown): TemplateResult {
   return html`<svg width="24" height="12" aria-hidden="true">${mark}</svg>`;
 }

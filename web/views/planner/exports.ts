@@ -1,9 +1,9 @@
-/** What the planner gives away as files: plans as JSON and CSV. */
+/** The planner's files: plans as JSON and CSV. */
 import type { Plan } from "../../engine/plan.ts";
 import type { Planned } from "./requests.ts";
-import type { Question } from "./state.ts";
+import type { Question } from "../../lib/address/plan.ts";
 
-/** A table as CSV, quoted where it must be. */
+/** A table as CSV, with quotes if necessary. */
 export function csv(rows: readonly (readonly (string | number | boolean)[])[]): string {
   const cell = (
     value: string | number | boolean,
@@ -11,7 +11,7 @@ export function csv(rows: readonly (readonly (string | number | boolean)[])[]): 
   return `${rows.map((row) => row.map(cell).join(",")).join("\n")}\n`;
 }
 
-/** The plan as the engine gives it, with the question, both variants and the address that reproduces it. */
+/** The engine's plan, with the question, both variants and the address that reproduces it. */
 export function planJson(question: Question, { plan, both }: Planned, address: string): string {
   return JSON.stringify(
     { address, question, ...plan, variants: Object.fromEntries(both.map((one) => [one.variant, one.plan])) },
@@ -20,7 +20,7 @@ export function planJson(question: Question, { plan, both }: Planned, address: s
   );
 }
 
-/** The plan and both variants as columns: one row a figure, units in the names. */
+/** The plan and both variants as columns: one row per figure, with units in the names. */
 export function planCsv({ plan, both }: Planned): string {
   const columns: readonly Plan[] = [plan, ...both.map((one) => one.plan)];
   const row = (name: string, of: (p: Plan) => string | number | boolean) => [name, ...columns.map(of)];

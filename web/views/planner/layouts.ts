@@ -1,15 +1,15 @@
-/** What else there is: every layout up to a number of GPUs, what fits, and which are worth their GPUs. */
+/** All layouts up to a number of GPUs: which fit, and which are worth their GPUs. */
 import { html, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import type { Sweep, SweepRow } from "../../engine/plan.ts";
 import "../../lib/elements/scroll.ts";
 import { formatBytes, formatShare, formatTime } from "../../lib/format/format.ts";
-import type { Question } from "./state.ts";
-import { sayVariant } from "./words.ts";
+import type { Question } from "../../lib/address/plan.ts";
 
-/** Most GPUs of a layout in the table. */
+/** The most GPUs of a layout in the table. */
 export const MAX_GPUS = 128;
 
-/** The Pareto front first; the rest on demand. */
+/** The Pareto front first, the rest on demand. */
 export function layoutTable(sweep: Sweep, question: Question, pick: (row: SweepRow) => void): TemplateResult {
   const table = (rows: readonly SweepRow[], label: string, caption: unknown) =>
     html`
@@ -22,7 +22,7 @@ export function layoutTable(sweep: Sweep, question: Question, pick: (row: SweepR
               <th scope="col">Layout</th>
               <th scope="col">Variant</th>
               <th scope="col">${question.step === "decode" ? "TTIT" : "TTFT"}</th>
-              <th scope="col">Memory a GPU</th>
+              <th scope="col">Memory per GPU</th>
               <th scope="col">Efficiency</th>
             </tr>
           </thead>
@@ -45,7 +45,8 @@ export function layoutTable(sweep: Sweep, question: Question, pick: (row: SweepR
     table(
       sweep.pareto,
       "Layouts worth their GPUs",
-      html`Layouts worth their GPUs <small>for this step on up to ${MAX_GPUS} GPUs: nothing that fits on as many or fewer is faster (the Pareto front)</small>`,
+      html`Layouts worth their GPUs <small>for this step on up to ${MAX_GPUS} GPUs: no layout that fits on as many or
+        fewer GPUs is faster (the Pareto front)</small>`,
     )
   }
     <details><summary>All ${sweep.rows.length} layouts tried</summary>${

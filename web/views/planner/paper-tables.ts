@@ -1,10 +1,12 @@
-/** The paper's printed figures beside the planner's, with errors, and what each parameter was calibrated on. */
+/** The paper's printed figures beside the planner's, with errors, and the cells that calibrate each parameter. */
 import { html, nothing, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import { type GroupError, type PaperReport, type PaperRow, PROVENANCE } from "../../engine/plan.ts";
 import "../../lib/elements/scroll.ts";
 import { formatCount, formatShare } from "../../lib/format/format.ts";
-import { onPaper, type Question } from "./state.ts";
-import { sayError, sayVariant } from "./words.ts";
+import { onPaper } from "./state.ts";
+import type { Question } from "../../lib/address/plan.ts";
+import { sayError } from "./words.ts";
 
 const groups: readonly (readonly [keyof PaperReport["errors"], string])[] = [
   ["ttft", "TTFT"],
@@ -14,7 +16,7 @@ const groups: readonly (readonly [keyof PaperReport["errors"], string])[] = [
   ["claim", "Claims in the text"],
 ];
 
-/** How far to trust a figure. */
+/** How far to trust a plan. */
 export function trust(
   { errors }: PaperReport,
   question: Pick<Question, "step" | "model" | "accelerator" | "fabric" | "tp">,
@@ -24,12 +26,12 @@ export function trust(
     : ["TTFT", errors.ttft] as const;
   return html`A prediction, not a measurement. On the paper’s ${cells} printed ${name} cells the median error is ${
     formatShare(median)
-  }; on the ${predicted.cells} of them that nothing was calibrated on, ${formatShare(predicted.median)}, at worst ${
+  }. On the ${predicted.cells} cells outside the calibration it is ${formatShare(predicted.median)}, at worst ${
     formatShare(predicted.worst)
-  }.${onPaper(question) ? "" : " None of them is of this model and hardware."}`;
+  }.${onPaper(question) ? "" : " No cell is of this model and hardware."}`;
 }
 
-/** Errors by group, parameters and their cells, every cell by table, contradictions. */
+/** Errors by group, parameters with their cells, every cell by table, and contradictions. */
 export function paperTables(report: PaperReport): TemplateResult {
   const tables = [...new Set(report.rows.map(({ table }) => table))];
   const label = (id: string) => report.rows.find((row) => row.id === id);
@@ -88,11 +90,28 @@ export function paperTables(report: PaperReport): TemplateResult {
     </details>
       ${tables.map((table) => {
         const rows = report.rows.filter((row) => row.table === table);
-        return html`<details><summary>${table}: ${rows.length} cells</summary><ringside-scroll label=${table}><table class="cells">
-      <caption class="unseen">${table}</caption>
-      <thead><tr><th scope="col">Cell</th><th scope="col">Paper</th><th scope="col">Model</th><th scope="col">Unit</th><th scope="col">Error</th><th scope="col">Origin</th></tr></thead>
-      <tbody>${rows.map(cellRow)}</tbody>
-    </table></ringside-scroll>${table === "Table 4" ? winners(report) : nothing}</details>`;
+        return html`
+          <details>
+            <summary>${table}: ${rows.length} cells</summary>
+            <ringside-scroll label=${table}>
+              <table class="cells">
+                <caption class="unseen">${table}</caption>
+                <thead>
+                  <tr>
+                    <th scope="col">Cell</th>
+                    <th scope="col">Paper</th>
+                    <th scope="col">Model</th>
+                    <th scope="col">Unit</th>
+                    <th scope="col">Error</th>
+                    <th scope="col">Origin</th>
+                  </tr>
+                </thead>
+                <tbody>${rows.map(cellRow)}</tbody>
+              </table>
+            </ringside-scroll>
+            ${table === "Table 4" ? winners(report) : nothing}
+          </details>
+        `;
       })}
       <details>
       <summary>Where the paper contradicts itself: ${report.contradictions.length} places</summary>
@@ -171,8 +190,8 @@ function winners({ winners: rows }: PaperReport): TemplateResult {
 }
 
 /**
- * Every TTFT cell as a mark at its error: filled where predicted, hollow where calibrated on. The tables below have the
- * same as text.
+ * Every TTFT cell as a mark at its error: filled if predicted, hollow if used for calibration. The tables below have
+ * the same as text.
  */
 function strip({ rows }: PaperReport): TemplateResult {
   const cells = rows.filter((row) => row.group === "ttft" && row.excluded === undefined);
@@ -181,7 +200,7 @@ function strip({ rows }: PaperReport): TemplateResult {
   return html`
     <figure class="strip" role="img"
       aria-label="TTFT errors, cell by cell: all ${cells.length} lie within 12 percent; the tables below list them.">
-        <h2>TTFT errors, cell by cell <small>● predicted ○ calibrated on</small></h2>
+        <h2>TTFT errors, cell by cell <small>● predicted ○ used for calibration</small></h2>
         ${tables.map((table) =>
           html`<div><span>${table}</span><span class="track">${
             cells.filter((row) => row.table === table).map((row) =>

@@ -1,8 +1,9 @@
 /**
- * The Planner: what a step takes on a cluster that is not here, which layout and variant to take, and how far to trust
- * it.
+ * The Planner: the time and memory of a step on a cluster that you don't have, the layout and variant to choose, and how
+ * far to trust the answer.
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import { type PaperReport, type Sweep, type SweepRow } from "../../engine/plan.ts";
 import { download } from "../../lib/elements/download.ts";
 import { follow } from "../../lib/elements/follow.ts";
@@ -17,33 +18,22 @@ import { planCsv, planJson } from "./exports.ts";
 import { layoutTable, MAX_GPUS } from "./layouts.ts";
 import { paperTables, trust } from "./paper-tables.ts";
 import "./policy-map.ts";
-import { type Answers, ask, type Curves, type Grid, type Planned, Refused, type Request } from "./requests.ts";
+import { type Answers, ask, type Curves, type Grid, type Planned, RefusedQuestion, type Request } from "./requests.ts";
 import { breakdown, facts, headline, memory } from "./result.ts";
 import { plannerSentence } from "./sentence.ts";
-import {
-  defaults,
-  type Draft,
-  draftOf,
-  type Field,
-  fromQuery,
-  names,
-  type Question,
-  read,
-  type Reading,
-  tidy,
-  toQuery,
-} from "./state.ts";
+import { defaults, type Field, names, type Question, toQuery } from "../../lib/address/plan.ts";
+import { type Draft, draftOf, fromQuery, read, type Reading, tidy } from "./state.ts";
 import { plannerStyle } from "./style.ts";
-import { sayQuestion, sayVariant } from "./words.ts";
+import { sayQuestion } from "./words.ts";
 
 type Kind = Exclude<Request["kind"], "trace">;
 
-/** What a part of the view shows: the last answer, for what it was asked, and what is wrong. */
+/** A part of the view: its last answer, the question of that answer, and what went wrong. */
 interface Part<K extends Kind> {
   readonly value?: Answers[K];
-  /** The question's part that the answer depends on. */
+  /** The part of the question on which the answer depends. */
   readonly key?: string;
-  /** The question that the answer was computed for; others of the same key have the same answer. */
+  /** The question of the answer. Others with the same key have the same answer. */
   readonly question?: Question;
   readonly failure?: string;
   readonly cancelled?: boolean;
@@ -73,11 +63,11 @@ export class RingsidePlanner extends LitElement {
   declare _draft: Draft;
   declare _reading: Reading;
   declare _parts: Parts;
-  /** What is being computed. */
+  /** The computation under way. */
   declare _now: { readonly kind: Kind; readonly done: number; readonly total: number } | undefined;
-  /** What the engine says of a question that it refuses. */
+  /** Why the engine rejects the question. */
   declare _refused: string;
-  /** The question of the plan that is shown. */
+  /** The question of the plan shown. */
   declare _asked: Question | undefined;
   #persistent = false;
   #search = "";
@@ -120,7 +110,7 @@ export class RingsidePlanner extends LitElement {
     this.#ask();
   }
 
-  /** Puts a text in a field; the plan and the address follow as soon as all can be read. */
+  /** Puts a text in a field. The plan and the address follow once all fields can be read. */
   #edit(field: Field, text: string): void {
     const next = { ...this._draft, [field]: tidy(field, text) };
     if (next[field] !== this._draft[field] || this.#typed) this.#persistent = false;
@@ -129,7 +119,7 @@ export class RingsidePlanner extends LitElement {
     this.#ask();
   }
 
-  /** Whether a field was typed in since it was last read. */
+  /** Whether somebody typed in a field since it was last read. */
   #typed = false;
 
   #type(field: Field, text: string): void {
@@ -137,7 +127,7 @@ export class RingsidePlanner extends LitElement {
     this.#typed = true;
   }
 
-  /** Takes what a chart or a table chose into the sentence. */
+  /** Puts the choice from a chart or table into the sentence. */
   #pick(part: Partial<Question>): void {
     const { persistent = false, ...rest } = part;
     const { question } = this._reading;
@@ -164,10 +154,7 @@ export class RingsidePlanner extends LitElement {
     void this.#run(question);
   }
 
-  /**
-   * Everything that a question asks for, one after the other, what is known left out; a newer question takes the place
-   * of an older.
-   */
+  /** Computes all parts of an answer in turn, except those that are known. A newer question replaces an older one. */
   async #run(question: Question): Promise<void> {
     this.#work?.abort();
     const work = new AbortController();
@@ -200,8 +187,8 @@ export class RingsidePlanner extends LitElement {
       } catch (error) {
         if (work.signal.aborted) return;
         const message = error instanceof Error ? error.message : String(error);
-        // What the engine refuses is wrong in the sentence, and told there; a sweep in which nothing fits is a result.
-        if (error instanceof Refused && kind === "plan") {
+        // The sentence shows why the engine rejects a question. A sweep in which nothing fits is a result.
+        if (error instanceof RefusedQuestion && kind === "plan") {
           this._refused = message;
           this._now = undefined;
           return;
@@ -217,7 +204,7 @@ export class RingsidePlanner extends LitElement {
   }
 
   #cancel(event: Event): void {
-    // The button becomes the form's own before the click is over, and would submit it.
+    // The button turns into the submit button before the click is over, and would submit.
     event.preventDefault();
     this.#work?.abort();
     this._now = undefined;
@@ -251,13 +238,13 @@ export class RingsidePlanner extends LitElement {
             <section class="bad" aria-labelledby="failed">
               <h2 id="failed" class="title">The plan failed</h2>
               <p>${this._parts.plan.failure}</p>
-              <p>Plan again starts its worker anew.</p>
+              <p>Plan again with a new worker.</p>
             </section>
           `
           : nothing}
         ${planned === undefined || question === undefined ? this.#pending("plan") : html`
           ${wrong
-            ? html`<p class="stale">Shown is the last question that could be planned: ${sayQuestion(question)}.</p>`
+            ? html`<p class="stale">This is the last plan that was possible: ${sayQuestion(question)}.</p>`
             : nothing}<div class="columns ${old ? "old" : ""}" aria-busy=${String(old && !wrong)}>
             <div>${headline(question, planned)}
                       <p class="actions"><button class="button" @click=${() =>
@@ -279,8 +266,9 @@ export class RingsidePlanner extends LitElement {
           ${
           this._asked?.cp === 1
             ? html`
-              <p
-                class="pending"><span>One rank: nothing travels, so there is no policy to choose.<br />Two ranks or more have a map.</span></p>
+              <p class="pending"><span>
+                With one rank nothing travels, so there is no policy to choose.<br />Two ranks or more have a map.
+              </span></p>
             `
             : this.#part("grid", (grid: Grid, asked) =>
               html`
@@ -299,10 +287,14 @@ export class RingsidePlanner extends LitElement {
         ${
           this.#part("report", (report: PaperReport) =>
             html`
-              <section class="report"
-                aria-labelledby="report"><h2 id="report" class="title">The paper beside the planner <small>Llama 3 405B, Grand Teton (arXiv 2411.01783): every printed figure, what the model says, and whether it was calibrated on it</small></h2>${paperTables(
-                  report,
-                )}</section>
+              <section class="report" aria-labelledby="report">
+                <h2 id="report" class="title">
+                  The paper beside the planner
+                  <small>Llama 3 405B on Grand Teton (arXiv 2411.01783): every printed figure, the model’s, and whether
+                    the calibration used it</small>
+                </h2>
+                ${paperTables(report)}
+              </section>
             `)
         }`}
       </div>
@@ -364,7 +356,7 @@ export class RingsidePlanner extends LitElement {
     if (planned === undefined || question === undefined) {
       return html`
         <h2>Timelines</h2>
-        <p class="said">The simulated spans of one layer are drawn here.</p>
+        <p class="said">The simulated spans of one layer appear here.</p>
       `;
     }
     const { both, plan } = planned;
@@ -376,20 +368,21 @@ export class RingsidePlanner extends LitElement {
     if (!drawn) {
       return html`
         <h2>Timelines</h2>
-        <p
-          class="said">Above 256 ranks the engine simulates one rank for all ${formatCount(
+        <p class="said">
+          Above 256 ranks the engine simulates one rank for all ${formatCount(
             plan.cp,
-          )}: there are no spans of each to draw.</p>
+          )}, so there are no spans of each to
+          draw.
+        </p>
       `;
     }
     return html`
-      <p
-        class="said">Simulated, not measured: one layer of ${plan
-          .model} in virtual time, the engine’s own ring programs on ${plan.cp} ${plan.cp === 1
-          ? "rank"
-          : "ranks"}${shown < plan.cp
-          ? `, of which the first ${shown} ${shown === 1 ? "is" : "are"} drawn`
-          : ""}${both.length === 1 ? "" : ", both to one scale"}.</p>
+      <p class="said">
+        Simulated, not measured: one layer of ${plan.model}, by the engine’s ring programs in virtual time, on
+        ${plan.cp} ${plan.cp === 1 ? "rank" : "ranks"}${shown < plan.cp
+          ? `. The picture shows the first ${shown}`
+          : ""}${both.length === 1 ? "" : ", both on one scale"}.
+      </p>
       <div class="times ${both.length === 1 ? "one" : ""}">${both.map(({ variant, spans, shown: some, plan: one }) =>
         html`
           <div>
@@ -433,7 +426,7 @@ export class RingsidePlanner extends LitElement {
   static override styles = [shared, plannerStyle];
 }
 
-/** What of a question an answer depends on: two questions of one key have the same answer. */
+/** The part of a question on which an answer depends. Two questions with the same key have the same answer. */
 function keyOf(kind: Kind, question: Question): string {
   const { cp, tp, model, accelerator, fabric } = question;
   if (kind === "plan") return toQuery(question);

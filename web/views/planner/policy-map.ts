@@ -1,8 +1,6 @@
-/**
- * The policy map: T against miss rate, with the borders of the rules, what the simulation finds, and what the paper
- * measured.
- */
+/** The policy map: T against miss rate, with the rules' borders, the simulation's result, and the paper's measurements. */
 import { html, LitElement, nothing, svg, type SVGTemplateResult, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import { NEAR_TIE, type PaperReport, TABLE_4 } from "../../engine/plan.ts";
 import { download } from "../../lib/elements/download.ts";
 import { savePicture, svgText } from "../../lib/elements/picture.ts";
@@ -16,15 +14,13 @@ import { sample } from "./context-chart.ts";
 import { csv } from "./exports.ts";
 import { axes, type LogScale, path, place, sayTokens, valueAt } from "../../lib/elements/plot.ts";
 import type { Grid } from "./requests.ts";
-import { MAP, MOST, onPaper, type Question } from "./state.ts";
-import { sayError, sayVariant } from "./words.ts";
+import { MAP, MOST, onPaper } from "./state.ts";
+import type { Question } from "../../lib/address/plan.ts";
+import { sayError } from "./words.ts";
 
 const height = 352;
 
-/**
- * `<ringside-policy-map .grid .question .report>`: fires "pick" with the new and cached tokens of a point that was
- * chosen.
- */
+/** `<ringside-policy-map .grid .question .report>`: fires "pick" with the new and cached tokens of a chosen point. */
 export class RingsidePolicyMap extends LitElement {
   static override properties = {
     grid: { attribute: false },
@@ -39,7 +35,7 @@ export class RingsidePolicyMap extends LitElement {
   declare question: Question;
   declare report: PaperReport | undefined;
   declare _width: number;
-  /** Index of the measured point whose details are shown, or -1. */
+  /** Index of the measured point whose details show, or -1. */
   declare _active: number;
   /** T and miss rate under the pointer. */
   declare _at: readonly [number, number] | undefined;
@@ -60,7 +56,7 @@ export class RingsidePolicyMap extends LitElement {
     return { from: MAP.misses[0], to: MAP.misses[1], start: height - 48, end: 24 };
   }
 
-  /** Whether Table 4 is of this layout. */
+  /** Whether Table 4 has this layout. */
   get #measured(): boolean {
     return onPaper(this.question) && this.question.cp === 4 && this.question.tp === 8;
   }
@@ -115,7 +111,8 @@ export class RingsidePolicyMap extends LitElement {
         "ringside-policy",
         kind,
         svgText([this.renderRoot.querySelector<SVGSVGElement>(".plot > svg")!], "Policy map", [
-          `Simulated by Ringside: ${this.question.model}, ${this.question.accelerator} over ${this.question.fabric}, CP${this.question.cp} × TP${this.question.tp}.`,
+          `Simulated by Ringside: ${this.question.model}, ${this.question.accelerator} over ${this.question.fabric}, ` +
+          `CP${this.question.cp} × TP${this.question.tp}.`,
           this.#measured ? "Table 4: ● pass-KV measured faster, ○ pass-Q measured faster." : "",
         ]),
       );
@@ -144,7 +141,7 @@ export class RingsidePolicyMap extends LitElement {
       : undefined;
     const onMap = here !== undefined && here[0] >= x.from && here[0] <= x.to && here[1] >= y.from;
     return html`<figure aria-labelledby="title">
-      <div class="head"><h2 id="title">Policy map <small>pass-KV or pass-Q on CP${cp} × TP${tp}, by the planner’s rates</small></h2>
+      <div class="head"><h2 id="title">Policy map <small>pass-KV or pass-Q on CP${cp} × TP${tp}, at the planner’s rates</small></h2>
         <span class="buttons"><button class="button" @click=${() =>
       this.#save("svg")} aria-label="Policy map as SVG">SVG</button><button class="button" @click=${() =>
       this.#save("png")} aria-label="Policy map as PNG">PNG</button><button class="button" @click=${() =>
@@ -181,7 +178,7 @@ export class RingsidePolicyMap extends LitElement {
       <div class="plot"><svg role="group" aria-label="Policy map: new tokens T against miss rate on logarithmic axes. ${
       this.#measured
         ? "Arrow keys walk through the points of Table 4, Enter plans one."
-        : "The new and cached tokens of the sentence set the step."
+        : "The sentence’s new and cached tokens set the step."
     }" width=${this._width} height=${height}
         @keydown=${this.#key} @pointermove=${this.#under} @pointerleave=${() => ([this._active, this._at] = [
       -1,
@@ -232,15 +229,16 @@ export class RingsidePolicyMap extends LitElement {
         ? this.#words(this._active)
         : this._at !== undefined
         ? this.#wordsAt(this._at)
-        : html`Point at the map for what each rule says there; a click${
+        : html`Point at the map to see what each rule chooses there. A click${
           this.#measured ? " (on a point, or Enter)" : ""
         } plans that step.`
     }</p>
       ${
       this.#measured ? nothing : html`
-        <p
-          class="details">Table 4 was measured on Llama 3 405B, CP4 × TP8, H100 over GTT: <a href="#planner" @click=${this
-            .#paper}>show the paper’s layout</a>.</p>
+        <p class="details">
+          Table 4 is for Llama 3 405B, CP4 × TP8, H100 over GTT:
+          <a href="#planner" @click=${this.#paper}>show the paper’s layout</a>.
+        </p>
       `
     }
       <details><summary>The same as a table</summary>${this.#table()}</details>
@@ -264,7 +262,7 @@ export class RingsidePolicyMap extends LitElement {
     );
   }
 
-  /** The tints, and their names, which go above the grid. */
+  /** The tints, and their names, which are above the grid. */
   #regions(x: LogScale, y: LogScale): readonly [SVGTemplateResult, SVGTemplateResult] {
     const { tokens, misses, lead, fits } = this.grid;
     const wide = (x.end - x.start) / tokens.length;
@@ -329,7 +327,7 @@ export class RingsidePolicyMap extends LitElement {
     }. ${this.#rules(step.new, step.cached)}`;
   }
 
-  /** What the nearest cell of the map says. */
+  /** The nearest cell of the map in words. */
   #simulated(T: number, miss: number): string {
     const { tokens, misses, lead, fits } = this.grid;
     const near = (values: readonly number[], value: number) =>
@@ -357,7 +355,7 @@ export class RingsidePolicyMap extends LitElement {
     return html`
       <ringside-scroll label="Borders of the rules">
         <table>
-          <caption>Borders <small>the miss rate from which each rule takes pass-KV</small></caption>
+          <caption>Borders <small>each rule chooses pass-KV from this miss rate on</small></caption>
           <thead>
             <tr><th scope="col">New tokens T</th>${(["alg1", "alg5", "fitted", "refitted"] as const).map((rule) =>
               html`<th scope="col">${ruleNames[rule]}</th>`
@@ -390,12 +388,12 @@ export class RingsidePolicyMap extends LitElement {
                 )}</tbody>
               </table>
             </ringside-scroll>
-            <p class="details">✗ not what was measured</p>
+            <p class="details">✗ differs from the measurement</p>
           `}
     `;
   }
 
-  /** For a T, the miss rate from which each rule takes pass-KV, and the simulation does for good. */
+  /** For a T, the miss rate from which each rule chooses pass-KV, and above which the simulation always does. */
   #borderAt(T: number): string[] {
     const { missEq1, missEq5, newEq2 } = saysAt(this.question, T, 0)[0].terms;
     const hidden = T >= newEq2;
@@ -445,7 +443,7 @@ function tokensAt([T, miss]: readonly [number, number]): { readonly new: number;
   return { new: fresh, cached: Math.min(MOST.cached, Math.max(0, Math.round(fresh / miss) - fresh)) };
 }
 
-/** A border's name beside its line: where the four lie apart. */
+/** A border's name beside its line, where the four lines are apart. */
 function borderName({ rule, points }: Border, x: LogScale, y: LogScale): SVGTemplateResult | typeof nothing {
   if (points.length < 2) return nothing;
   const put = (at: readonly [number, number], dx: number, dy: number, anchor: string, text: string) =>

@@ -1,22 +1,19 @@
-/**
- * Asks a worker of the page for plans, curves, maps and the paper's tables, so that the main thread stays free. Each
- * ask can be cancelled.
- */
+/** Asks a worker for plans, curves, maps and the paper's tables, so that the main thread stays free. */
 import type { PaperReport, Plan, Sweep } from "../../engine/plan.ts";
 import { askWorker } from "../../lib/ask-worker.ts";
 import type { Span, Variant } from "../../engine/run.ts";
-import type { Question } from "./state.ts";
+import type { Question } from "../../lib/address/plan.ts";
 
 /** One variant of the step in question, with the spans of one layer. */
 export interface Simulated {
   readonly variant: Variant;
   readonly plan: Plan;
-  /** Spans of the first `shown` ranks; empty where the engine simulates one rank for all. */
+  /** Spans of the first `shown` ranks; empty if the engine simulates one rank for all. */
   readonly spans: readonly Span[];
   readonly shown: number;
 }
 
-/** The plan in question, and both variants' simulations (one where there is one rank). */
+/** The plan, and the simulations of both variants, or of one if there is one rank. */
 export interface Planned {
   readonly plan: Plan;
   readonly both: readonly Simulated[];
@@ -32,7 +29,7 @@ export interface CurvePoint {
   readonly fits: boolean;
 }
 
-/** TTFT of a full prefill against context, of one layout. */
+/** TTFT of a full prefill against context, for one layout. */
 export interface Curve {
   readonly cp: number;
   readonly tp: number;
@@ -51,28 +48,28 @@ export interface PaperPoint {
   readonly paper: number;
   readonly model: number;
   readonly origin: "calibrated" | "predicted" | "formula";
-  /** Why it is no measure of the model, where it is none. */
+  /** Why it can't measure the model, if it can't. */
   readonly excluded?: string;
 }
 
-/** Curves and the paper's points among them. */
+/** Curves, and the paper's points. */
 export interface Curves {
   readonly curves: readonly Curve[];
   readonly paper: readonly PaperPoint[];
 }
 
-/** Which variant the simulation finds faster, over T and miss rate. */
+/** The faster variant in the simulation, over T and miss rate. */
 export interface Grid {
   /** T at the middle of each column, miss rate at the middle of each row. */
   readonly tokens: readonly number[];
   readonly misses: readonly number[];
-  /** ln(pass-Q / pass-KV) by row, then column: above 0 where pass-KV is the faster. */
+  /** ln(pass-Q / pass-KV) by row, then column: above 0 if pass-KV is faster. */
   readonly lead: Float64Array;
-  /** 1 where new and cached tokens fit in memory, as lead is ordered. */
+  /** 1 if new and cached tokens fit in memory, in the order of `lead`. */
   readonly fits: Uint8Array;
 }
 
-/** What the worker is asked. */
+/** Requests to the worker. */
 export type Request =
   | { readonly kind: "plan"; readonly question: Question }
   | { readonly kind: "curves"; readonly question: Question }
@@ -81,7 +78,7 @@ export type Request =
   | { readonly kind: "report" }
   | { readonly kind: "trace"; readonly question: Question; readonly variant: Variant };
 
-/** What it answers, by kind. */
+/** Answers of the worker, by kind. */
 export interface Answers {
   readonly plan: Planned;
   readonly curves: Curves;
@@ -97,10 +94,10 @@ export type Response =
   | { readonly kind: "answer"; readonly value: unknown }
   | { readonly kind: "failed"; readonly message: string; readonly input: boolean };
 
-/** What was asked cannot be: the engine's own message. */
-export class Refused extends Error {}
+/** The engine rejects the question. The message is the engine's. */
+export class RefusedQuestion extends Error {}
 
-/** Asks a worker of its own. Errors: Refused for what the engine calls bad input. */
+/** Asks a worker that lives for this request. Errors: RefusedQuestion if the engine rejects the question. */
 export async function ask<K extends Request["kind"]>(
   request: Extract<Request, { kind: K }>,
   signal: AbortSignal,
@@ -112,7 +109,7 @@ export async function ask<K extends Request["kind"]>(
     start,
     request,
     signal,
-    ({ input, message }) => (input ? new Refused(message) : new Error(message)),
+    ({ input, message }) => (input ? new RefusedQuestion(message) : new Error(message)),
     onProgress,
   );
   return answer.value as Answers[K];

@@ -1,13 +1,14 @@
-/** What came out of a plan: the time, the variant and why, where the time goes, what fits in memory. */
+/** The answer of a plan: the time, the variant with the reason, the breakdown of the time, and the memory. */
 import { html, nothing, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import type { Memory, Plan } from "../../engine/plan.ts";
 import "../../lib/elements/scroll.ts";
 import { swatchOf } from "../../lib/elements/swatch.ts";
-import { formatBytes, formatCount, formatShare, formatTime } from "../../lib/format/format.ts";
+import { formatBytes, formatCount, formatFlopRate, formatShare, formatTime } from "../../lib/format/format.ts";
 import type { TimeKind } from "../../lib/format/kinds.ts";
 import type { Planned } from "./requests.ts";
-import type { Question } from "./state.ts";
-import { kinds, sayRate, sayVariant } from "./words.ts";
+import type { Question } from "../../lib/address/plan.ts";
+import { kinds } from "./words.ts";
 
 /** The headline: TTFT or TTIT, the variant, the reason. */
 export function headline(question: Question, { plan, both }: Planned): TemplateResult {
@@ -19,11 +20,11 @@ export function headline(question: Question, { plan, both }: Planned): TemplateR
     <p class="figure">${formatTime(plan.seconds)}</p>
     <p>${
     plan.cp === 1
-      ? "One rank: nothing travels."
+      ? "With one rank nothing travels."
       : html`<b>${sayVariant(plan.variant)}</b>${
         other === undefined
           ? nothing
-          : html`, ${question.variant === "auto" ? "simulated as the faster" : "as asked for"}; ${
+          : html`, ${question.variant === "auto" ? "simulated as the faster" : "as chosen"}; ${
             sayVariant(other.variant)
           } takes ${formatTime(other.plan.seconds)}`
       }.`
@@ -42,7 +43,7 @@ export function facts({ plan }: Planned): TemplateResult {
         plan.hosts === 1 ? "host" : "hosts"
       } (CP${plan.cp} × TP${plan.tp})`,
     ],
-    ["Work per GPU", html`${sayRate(plan.flopsPerGpu)}, ${formatShare(plan.utilization)} of the bf16 peak`],
+    ["Work per GPU", html`${formatFlopRate(plan.flopsPerGpu)}, ${formatShare(plan.utilization)} of the bf16 peak`],
     ["Parallel efficiency", html`${formatShare(plan.parallelEfficiency)} of ${plan.cp} times one rank`],
     ["Miss rate T/(T+P)", `${Number((100 * plan.missRate).toPrecision(3))} %`],
     ["Simulated", `${plan.layer.simulated}, one layer`],
@@ -66,7 +67,7 @@ const markOf = (
   mark: TimeKind | "launch",
 ) => (mark === "launch" ? { names: "swatch launch", style: "" } : swatchOf(mark));
 
-/** Seconds by kind: one bar for the whole, and a row a kind for both variants. */
+/** Seconds by kind: one bar per variant, and one row per kind. */
 export function breakdown({ plan, both }: Planned): TemplateResult {
   const columns: readonly Plan[] = both.map((one) => one.plan);
   return html`
@@ -130,7 +131,7 @@ const parts:
     ["reserve", "Reserve, assumed"],
   ];
 
-/** Memory of a GPU: a bar against what it has, and what is left for KV. */
+/** Memory of a GPU: a bar against its capacity, and the room for KV. */
 export function memory({ plan }: Planned): TemplateResult {
   const m = plan.memory;
   const whole = Math.max(m.capacity, m.total);

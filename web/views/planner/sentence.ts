@@ -2,7 +2,8 @@
 import { html, type TemplateResult } from "lit";
 import { ACCELERATORS, FABRICS } from "../../engine/plan.ts";
 import { type Choice, editables, type Sentence } from "../../lib/elements/sentence.ts";
-import { choices, type Draft, type Field, names } from "./state.ts";
+import { choices, type Draft } from "./state.ts";
+import { type Field, names } from "../../lib/address/plan.ts";
 
 /** What the sentence needs of the view. */
 export interface Asking {

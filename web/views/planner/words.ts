@@ -1,14 +1,8 @@
-/** How the planner's figures are said. */
+/** The planner's figures in words. */
 import type { Breakdown } from "../../engine/plan.ts";
-import type { Variant } from "../../engine/run.ts";
-import { formatCount, formatFlops } from "../../lib/format/format.ts";
+import { formatCount } from "../../lib/format/format.ts";
 import type { TimeKind } from "../../lib/format/kinds.ts";
-import type { Question } from "./state.ts";
-
-/** "pass-KV" or "pass-Q". */
-export function sayVariant(variant: Variant): string {
-  return variant === "pass-kv" ? "pass-KV" : "pass-Q";
-}
+import type { Question } from "../../lib/address/plan.ts";
 
 /** A signed relative error: "-1.3 %". */
 export function sayError(error: number | null): string {
@@ -24,19 +18,11 @@ export function sayQuestion({ step, model, cp, tp, new: fresh, cached }: Questio
   } cached tokens`;
 }
 
-/** FLOP/s: "496 TFLOP/s". */
-export function sayRate(flops: number): string {
-  return `${formatFlops(flops)}/s`;
-}
-
-/**
- * The kinds of a breakdown in the order of the page, each with what it is and the kind of time whose mark it has;
- * launches have one of their own.
- */
+/** The kinds of a breakdown in order, each with its label and the kind of time whose mark it has, or "launch". */
 export const kinds: readonly (readonly [key: keyof Breakdown, label: string, mark: TimeKind | "launch"])[] = [
   ["attention", "Attention", "attend"],
   ["gemm", "Matrix products", "other"],
-  ["exposed", "Ring, not hidden", "wait"],
+  ["exposed", "Exposed communication", "wait"],
   ["all2all", "All2All", "all2all"],
   ["allreduce", "All-reduce", "transfer"],
   ["launch", "Launches and host", "launch"],

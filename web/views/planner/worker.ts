@@ -1,4 +1,4 @@
-/** The planner's worker: one request, one answer, off the page's main thread. */
+/** The planner's worker: one request, one answer, off the main thread. */
 import { InputError } from "../../engine/plan.ts";
 import { answer } from "./compute.ts";
 import type { Request, Response } from "./requests.ts";

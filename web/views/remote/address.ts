@@ -1,32 +1,29 @@
-/** Where a worker is: its address as typed, and how one is started for this page. */
+/** The address of a worker as typed, and the command that starts a worker for this page. */
 import type { Failure } from "./failure.ts";
 
 const isLocal = (hostname: string): boolean => /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(hostname);
 
-/**
- * Reads what a person types for an address: `ws://` is put before what has no scheme. Errors say what was found and
- * expected.
- */
+/** Reads an address as somebody types it. Without a scheme it gets `ws://`. */
 export function readAddress(
   text: string,
   page: { readonly protocol: string },
 ): { readonly address: string } | { readonly failure: Failure } {
   const bare = text.trim();
   const failure = (message: string, advice: string): { readonly failure: Failure } => ({
-    failure: { title: "This is no address of a worker", message, advice, field: "address" },
+    failure: { title: "This is not the address of a worker", message, advice, field: "address" },
   });
   const whole = /^[a-z]+:\/\//i.test(bare) ? bare : `ws://${bare}`;
   const url = URL.canParse(whole) ? new URL(whole) : undefined;
   if (url === undefined || !["ws:", "wss:"].includes(url.protocol) || url.hostname === "") {
     return failure(
-      `found ${bare === "" ? "nothing" : bare}, expected ws://HOST:PORT, or wss:// where the worker has a certificate`,
+      `found ${bare === "" ? "nothing" : bare}, expected ws://HOST:PORT, or wss:// if the worker has a certificate`,
       "The worker prints its address when it starts.",
     );
   }
   if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
     return failure(
       "found more than a host and a port, expected ws://HOST:PORT",
-      "A token never belongs into an address: it has a field of its own.",
+      "A token does not belong in an address. It has its own field.",
     );
   }
   if (page.protocol === "https:" && url.protocol === "ws:" && !isLocal(url.hostname)) {
@@ -38,7 +35,7 @@ export function readAddress(
   return { address: `${url.protocol}//${url.host}` };
 }
 
-/** The command that starts a worker which takes this page: pages of the worker's own machine need no leave. */
+/** The command that starts a worker for this page. Pages of the worker's own machine need no permission. */
 export function startCommand({ origin, hostname }: { readonly origin: string; readonly hostname: string }): string {
   return `python -m ringside_worker${isLocal(hostname) ? "" : ` --origin ${origin}`}`;
 }

@@ -1,6 +1,4 @@
-/**
- * The document of `ringside_worker.gpu_check`, read without trust: what it ran on, its bars, and its figures as tables.
- */
+/** The document of `ringside_worker.gpu_check`, read without trust: its machine, its bars, and its figures as tables. */
 import { formatBytes, formatCount, formatError, formatFlops, formatTime } from "../../lib/format/format.ts";
 import type { Complaint, Facts } from "../../engine/remote.ts";
 import { agree, LIMITS, NotARun } from "./record.ts";
@@ -8,25 +6,25 @@ import { apart, sayApart } from "./apart.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** A bar that the check holds itself to. */
+/** A bar that the check must meet. */
 export interface Bar {
   readonly name: string;
   readonly found: number | undefined;
   readonly sense: string;
   readonly bar: number;
-  /** Undefined where it could not be judged; `why` says why. */
+  /** Undefined if it could not be judged; `why` says why. */
   readonly passed: boolean | undefined;
   readonly why: string;
 }
 
-/** A table of figures, as people read them. */
+/** A table of figures as text. */
 export interface Figures {
   readonly name: string;
   readonly columns: readonly string[];
   readonly rows: readonly (readonly string[])[];
 }
 
-/** The document as it is shown. */
+/** The document as the view shows it. */
 export interface CheckDocument {
   /** ISO 8601. */
   readonly date: string;
@@ -38,7 +36,7 @@ export interface CheckDocument {
   readonly skipped: readonly string[];
 }
 
-/** Most rows of a list that are read. */
+/** The most rows to read of a list. */
 const MOST = 200;
 
 const isObject = (value: unknown): value is Json =>
@@ -59,7 +57,7 @@ export function isCheck(json: unknown): json is Json {
   return isObject(json) && json.what === "ringside_worker.gpu_check";
 }
 
-/** Reads one. Errors: NotARun. Figures that are not there are not shown. */
+/** Reads one. Missing figures don't show. Errors: NotARun. */
 export function readCheck(json: Json, complain: Complaint): CheckDocument {
   if (json.version !== 1) {
     throw new NotARun(`version: found ${JSON.stringify(json.version)}, expected 1; a newer worker may have written it`);
@@ -139,7 +137,7 @@ function attention(row: Json): Figures {
   };
 }
 
-/** Without a GPU the sizes are others than the paper's, which is then no measure. */
+/** Without a GPU the sizes differ from the paper's, which is then no measure. */
 function passQ(rows: readonly Json[], gpu: boolean): Figures {
   const faster = (name: unknown) => (name === "pass-q" ? "pass-Q" : name === "pass-kv" ? "pass-KV" : "–");
   return {

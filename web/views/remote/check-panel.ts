@@ -1,9 +1,9 @@
-/** The GPU check's document: its bars first, then every figure as a table, then what was left out. */
+/** The GPU check's document: its bars, every figure as a table, and what was left out. */
 import { html, nothing, type TemplateResult } from "lit";
 import "../../lib/elements/scroll.ts";
 import type { Bar, CheckDocument, Figures } from "./check-document.ts";
 
-/** All of it. */
+/** The whole document. */
 export function checkPanel({ gpu, note, bars, figures, skipped }: CheckDocument): TemplateResult {
   return html`<section aria-labelledby="check"><h2 id="check" class="title">GPU check ${
     gpu ? nothing : html`<small class="wrong">not run on a GPU</small>`
@@ -13,12 +13,12 @@ export function checkPanel({ gpu, note, bars, figures, skipped }: CheckDocument)
       ? nothing
       : html`<p class="stale"><b>${
         note === ""
-          ? "Not run on a GPU: its times say that the check works, and nothing of how fast a GPU is"
+          ? "Not run on a GPU: its times show that the check works, not how fast a GPU is"
           : `${note[0].toUpperCase()}${note.slice(1)}`
       }.</b></p>`
   }
     ${
-    bars.length === 0 ? html`<p class="quiet">It names no bars.</p>` : html`
+    bars.length === 0 ? html`<p class="quiet">It has no bars.</p>` : html`
       <ringside-scroll label="Bars">
         <table class="bars">
           <caption>Bars</caption>

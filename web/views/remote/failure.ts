@@ -1,30 +1,30 @@
-/** What went wrong with a connection or a run, told to people. */
+/** Errors of a connection or a run, for the visitor. */
 
-/** What happened, the error whole, what to do. */
+/** What happened, the whole error, and what to do. */
 export interface Failure {
   readonly title: string;
   readonly message: string;
   readonly advice: string;
-  /** The field of the connection that it is about. */
+  /** The connection's field that is wrong. */
   readonly field?: "address" | "token";
-  /** New tokens that would fit, where the machine says how many. */
+  /** New tokens that would fit, if the machine says how many. */
   readonly fits?: number;
 }
 
-/** An error of the client: RemoteError has a code of the protocol. */
+/** An error of the client. A RemoteError has a code of the protocol. */
 interface Known {
   readonly name: string;
   readonly message: string;
   readonly code?: string;
 }
 
-/** How the worker says what would fit: the protocol has it in words. */
+/** The worker's words for what would fit; the protocol has no field for it. */
 const WOULD_FIT = /(?:about )?(\d+) new tokens would/;
 
 const connecting: Readonly<Record<string, Omit<Failure, "message">>> = {
   "bad-token": {
-    title: "The worker refuses this token",
-    advice: "It prints a fresh token each time it starts: copy it again.",
+    title: "The worker rejects this token",
+    advice: "It prints a fresh token each time it starts. Copy the new one.",
     field: "token",
   },
   "bad-version": {
@@ -36,29 +36,29 @@ const connecting: Readonly<Record<string, Omit<Failure, "message">>> = {
     advice: "Start a worker of the same Ringside as this page.",
   },
   "bad-origin": {
-    title: "The worker refuses pages from this address",
-    advice: "Start it with the --origin that the command on this page has.",
+    title: "The worker rejects pages from this address",
+    advice: "Start it with the --origin in this page’s command.",
     field: "address",
   },
   "too-many-connections": {
     title: "The worker has no connection left",
-    advice: "Close another page or client of it, then connect again.",
+    advice: "Close another page or client of this worker, then connect again.",
   },
-  "shutting-down": { title: "The worker is shutting down", advice: "Start it again; its token will be another." },
+  "shutting-down": { title: "The worker is shutting down", advice: "Start it again. It will print a new token." },
 };
 
-/** Why a connection could not be made, or was lost. */
+/** Why a connection failed. */
 export function connectionFailure(error: unknown, address: string, page: string): Failure {
   const { name, message, code } = known(error);
   if (code !== undefined && Object.hasOwn(connecting, code)) return { ...connecting[code], message };
-  // The client refused it before anything was sent.
+  // The client rejected it before it sent anything.
   if (name === "InputError") {
     const field = message.startsWith("token") ? "token" : "address";
     return {
-      title: `This is no ${field} of a worker`,
+      title: `This is not the ${field} of a worker`,
       message,
       field,
-      advice: "The worker prints its address and a fresh token each time it starts: copy both.",
+      advice: "The worker prints its address and a fresh token each time it starts. Copy both.",
     };
   }
   return {
@@ -66,21 +66,22 @@ export function connectionFailure(error: unknown, address: string, page: string)
     message,
     field: "address",
     advice:
-      `This page is ${page}. A browser does not tell a page whether nothing listens there or the page was refused: the worker says so where it runs.`,
+      `This page is ${page}. A browser does not tell a page whether nothing listens there or the worker rejected ` +
+      "the page. The worker’s own output says so.",
   };
 }
 
-/** Why a connection was lost, when it could not be had again. */
+/** Why a connection was lost, after a failed attempt to reconnect. */
 export function lostFailure(why: string | undefined, error: unknown): Failure {
   return {
     title: "The connection was lost",
     message: why ?? known(error).message,
-    advice: "It was tried again and the worker did not answer. One that was started anew has another token.",
+    advice: "The page tried again, and the worker did not answer. A worker that started again has a new token.",
     field: "address",
   };
 }
 
-/** Why a run came to nothing. */
+/** Why a run failed. */
 export function runFailure(error: unknown): Failure {
   const { name, message, code } = known(error);
   if (name === "LimitError" || code === "does-not-fit") {
@@ -94,7 +95,7 @@ export function runFailure(error: unknown): Failure {
   }
   if (name === "InputError" || code === "bad-input") {
     return {
-      title: "The machine refuses this experiment",
+      title: "The machine rejects this experiment",
       message,
       advice: "Change the part of the sentence that the message names.",
     };
@@ -103,7 +104,7 @@ export function runFailure(error: unknown): Failure {
     return {
       title: "A rank of the machine failed",
       message,
-      advice: "Run again once the worker is back; where it runs it says what happened.",
+      advice: "Run again once the worker is back. Its own output says what happened.",
     };
   }
   if (code === "time-limit") {
@@ -113,18 +114,18 @@ export function runFailure(error: unknown): Failure {
       advice: "Take fewer tokens, or start the worker with a larger limit.",
     };
   }
-  if (code === "queue-full") return { title: "Too many runs are waiting", message, advice: "Run again in a while." };
+  if (code === "queue-full") return { title: "Too many runs are waiting", message, advice: "Run again later." };
   if (code === "worker-failed") {
     return {
       title: "The worker failed",
       message,
-      advice: "Where it runs it says why. It takes the next run unless it says otherwise.",
+      advice: "Its own output says why. It takes the next run unless it says otherwise.",
     };
   }
   return {
     title: "The run ended with the connection",
     message,
-    advice: "What had come of it stands below. Connect again to run it anew.",
+    advice: "What arrived before is below. Connect and run again.",
   };
 }
 

@@ -1,31 +1,31 @@
-/** A variant's run: where it stands, its figures, and the rows of it that this page recomputed. */
+/** A variant's run: its state, its figures, and the rows that this page recomputed. */
 import { html, nothing, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import { formatCount, formatError, formatTime } from "../../lib/format/format.ts";
-import { type Experiment, sayExperiment } from "./model.ts";
+import { type RemoteExperiment, sayExperiment } from "./model.ts";
 import { rowsChart } from "./rows-chart.ts";
 import type { LiveLap } from "./runner.ts";
-import { sayVariant } from "../planner/words.ts";
 import { passed, type Verification, worstOf } from "./verification.ts";
 
-/** A recorded lap is a live one that is done. */
+/** A live lap, or a recorded one, which is done. */
 export type AnyLap = Pick<
   LiveLap,
   "variant" | "phase" | "place" | "progress" | "spans" | "seconds" | "value" | "verification" | "pairs" | "failure"
 >;
 
-/** What a lap is doing, in words. */
+/** The state of a lap, in words. */
 export function doing({ phase, place, progress }: AnyLap): string {
   switch (phase) {
     case "waiting":
-      return "waits for the other variant";
+      return "waiting for the other variant";
     case "sent":
       return "sent to the machine";
     case "queued":
-      return place === 1 ? "queued: one run is before it" : `queued: ${formatCount(place ?? 0)} runs are before it`;
+      return place === 1 ? "queued behind one run" : `queued behind ${formatCount(place ?? 0)} runs`;
     case "running":
       return progress?.note ?? "running";
     case "received":
-      return "received; its rows are verified next";
+      return "received, to be verified next";
     case "verifying":
       return "verifying rows";
     case "done":
@@ -40,7 +40,7 @@ export function doing({ phase, place, progress }: AnyLap): string {
 /** Both cards side by side. */
 export function laps(
   all: readonly AnyLap[],
-  experiment: Experiment,
+  experiment: RemoteExperiment,
   recorded: boolean,
   fits: (tokens: number) => TemplateResult | typeof nothing,
 ): TemplateResult {
@@ -51,7 +51,7 @@ export function laps(
 
 function card(
   lap: AnyLap,
-  experiment: Experiment,
+  experiment: RemoteExperiment,
   recorded: boolean,
   fits: (tokens: number) => TemplateResult | typeof nothing,
 ): TemplateResult {
@@ -74,8 +74,8 @@ function card(
       ? html`<p class="quiet">${
         phase === "cancelled"
           ? (spans.length > 0
-            ? `Cancelled; the ${formatCount(spans.length)} spans that had come stand below.`
-            : "Cancelled before anything came.")
+            ? `Cancelled. The ${formatCount(spans.length)} spans that arrived before are below.`
+            : "Cancelled before anything arrived.")
           : `${doing(lap)[0].toUpperCase()}${doing(lap).slice(1)}.`
       }</p>`
       : nothing
@@ -116,7 +116,7 @@ function card(
   </section>`;
 }
 
-/** Seconds of the ring, or of a layer, where the report gives them. */
+/** Seconds of the ring, or of a layer, if the report has them. */
 export function totalOf({ value }: Pick<AnyLap, "value">): number | undefined {
   const times = value?.times as { readonly total?: unknown } | undefined;
   const total = value?.layerSeconds ?? times?.total;
@@ -136,25 +136,29 @@ function verdict({ verification, phase }: AnyLap): TemplateResult | typeof nothi
     : html`<small class="wrong"><span aria-hidden="true">✗</span> differs from float64</small>`;
 }
 
-/** What was verified and which row is worst. */
-function said({ rows, of, tolerance, seconds }: Verification, { T, P }: Experiment, recorded: boolean): TemplateResult {
+/** What was verified, and the worst row. */
+function said(
+  { rows, of, tolerance, seconds }: Verification,
+  { T, P }: RemoteExperiment,
+  recorded: boolean,
+): TemplateResult {
   const worst = worstOf(rows);
   const lse = rows.reduce((most, row) => Math.max(most, row.lse), 0);
   return html`<p class="quiet">${
     worst === undefined
-      ? `${of} rows of O are recomputed here in float64, from seeded keys and values that never travelled.`
-      : html`${rows.length} of ${of} rows recomputed ${recorded ? "then" : "here"} in float64${
+      ? `This page recomputes ${of} rows of O in float64, from seeded keys and values that never travel.`
+      : `${rows.length} of ${of} rows recomputed ${recorded ? "then" : "here"} in float64${
         seconds === undefined ? "" : ` in ${formatTime(seconds)}`
       }, each over its keys among ${formatCount(T + P)}, which never travelled. Worst: token ${
         formatCount(worst.token)
-      }, head ${worst.head}; of LSE at most ${formatError(lse)}${
-        tolerance === undefined ? "" : `. Allowed: ${tolerance}`
-      }.`
+      }, head ${worst.head}. Largest error of LSE: ${formatError(lse)}.${
+        tolerance === undefined ? "" : ` Allowed: ${tolerance}.`
+      }`
   }</p>`;
 }
 
-/** What was run, for the head of the results. */
-export function heading(experiment: Experiment): string {
+/** The experiment in words, above the results. */
+export function heading(experiment: RemoteExperiment): string {
   const text = sayExperiment(experiment);
   return `${text[0].toUpperCase()}${text.slice(1)}`;
 }

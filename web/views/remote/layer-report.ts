@@ -1,16 +1,16 @@
-/** What a worker says of a layer, as terms that can be compared: `value` of the protocol's call `layer`. */
+/** A worker's report of a layer, as terms to compare: `value` of the protocol's call `layer`. */
 
-/** The planner's kinds of a layer's time, and what it does not count: norms, RoPE and the gate. */
+/** The planner's kinds of a layer's time, and "pointwise", which it does not count: norms, RoPE and the gate. */
 export type LayerTerm = "attention" | "gemm" | "exposed" | "allreduce" | "pointwise";
 
-/** Seconds of one layer, and how they came to be. */
+/** Seconds of one layer, and their origin. */
 export interface Term {
   readonly seconds: number;
   /** "measured", "modelled". */
   readonly how: string;
 }
 
-/** A layer's terms, the sum, the TTFT that follows, and what the worker notes. */
+/** A layer's terms, the sum, the derived TTFT, and the worker's notes. */
 export interface LayerReport {
   readonly terms: ReadonlyMap<LayerTerm, Term>;
   readonly seconds: number | undefined;
@@ -38,7 +38,7 @@ const time = (
   value: unknown,
 ): number | undefined => (typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : undefined);
 
-/** Reads one; terms that are not known here are in the sum alone. */
+/** Reads one. Unknown terms count only in the sum. */
 export function readLayer(value: Readonly<Record<string, unknown>>): LayerReport {
   const terms = new Map<LayerTerm, Term>();
   for (const row of Array.isArray(value.terms) ? value.terms.filter(isObject) : []) {

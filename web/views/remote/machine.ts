@@ -1,5 +1,6 @@
-/** What the machine is: devices, memory, versions, processes, its kernels with their self-check, its limits. */
+/** The machine: devices, memory, versions, processes, kernels with their self-check, and limits. */
 import { html, nothing, type TemplateResult } from "lit";
+import { inline } from "../../lib/elements/inline.ts";
 import "../../lib/elements/scroll.ts";
 import { formatBytes, formatCount, formatError } from "../../lib/format/format.ts";
 import type { Facts, Limits } from "../../engine/remote.ts";
@@ -13,19 +14,19 @@ export function sayMachine({ devices, processes, hosts, backend }: Facts): strin
   return `${what}, ${how}${hosts > 1 ? `, ${hosts} hosts` : ""}`;
 }
 
-/** True where nothing of it is a GPU. */
+/** True if the machine has no GPU. */
 export function onCpu({ devices }: Facts): boolean {
   return devices.every(({ kind }) => kind === "cpu");
 }
 
-/** All of it as lists; `limits` are not known of a recorded run. */
+/** The machine as lists. A recorded run has no `limits`. */
 export function machine(facts: Facts, limits: Limits | undefined): TemplateResult {
   const rows: (readonly [string, unknown])[] = [
     ["Devices", sayDevices(facts)],
     [
       "Processes",
       facts.processes === 1
-        ? "one, its ranks simulated"
+        ? "one, which simulates all ranks"
         : `${formatCount(facts.processes)} over ${facts.backend}${facts.hosts > 1 ? ` on ${facts.hosts} hosts` : ""}`,
     ],
     [
@@ -52,10 +53,12 @@ export function machine(facts: Facts, limits: Limits | undefined): TemplateResul
     </section>
         ${kernels(facts)}
         ${limits === undefined ? nothing : html`
-          <p
-            class="quiet">One run at a time. Limits: ${formatBytes(limits.tensorBytes)} a tensor, ${formatCount(
+          <p class="quiet">
+            One run at a time. Limits: ${formatBytes(limits.tensorBytes)} per tensor, ${formatCount(
               limits.runSeconds,
-            )} s a run, ${formatCount(limits.queue)} waiting, ${formatCount(limits.connections)} connections.</p>
+            )} s
+            per run, ${formatCount(limits.queue)} waiting runs, ${formatCount(limits.connections)} connections.
+          </p>
         `}
   `;
 }
@@ -77,14 +80,11 @@ function sayDevices({ devices }: Facts): TemplateResult {
   }
   return html`${
     [...alike.values()].map(({ n, name, memoryBytes, capability, kind }) =>
-      html`
-        <span class="device">${n === 1 ? "" : `${n} × `}<b>${name}</b>${kind === "cpu"
-          ? html`
-            <b class="tag">no GPU</b>
-          `
-          : nothing}, ${formatBytes(memoryBytes)}${n === 1 ? "" : " each"}${capability === undefined
-          ? ""
-          : `, sm ${capability}`}</span>
+      inline`<span class="device">${n === 1 ? "" : `${n} × `}<b>${name}</b>${
+        kind === "cpu" ? inline` <b class="tag">no GPU</b>` : nothing
+      }, ${formatBytes(memoryBytes)}${n === 1 ? "" : " each"}${
+        capability === undefined ? "" : `, sm ${capability}`
+      }</span>
       `
     )
   }`;
@@ -93,7 +93,7 @@ function sayDevices({ devices }: Facts): TemplateResult {
 /** Each kernel's self-check against float64, and which one runs. */
 function kernels({ kernels: all }: Facts): TemplateResult | typeof nothing {
   if (all.length === 0) return nothing;
-  // Worker names end in what a kernel was checked with; what all have in common stands once, above.
+  // Kernel names end in the conditions of their check. Conditions in common appear once, above.
   const names = all.map(({ name }) => name.split(", "));
   const common = names[0].length -
     names[0].findLastIndex((part, i) => i === 0 || names.some((other) => other.at(i - names[0].length) !== part)) - 1;

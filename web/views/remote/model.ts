@@ -1,26 +1,23 @@
-/**
- * What is asked of a remote machine: its fields as typed, their check, the presets, and their form in the page's
- * address.
- */
+/** An experiment for a remote machine: its fields as typed, how they are read, presets, and its form in the address. */
 import type { DType, Link, Variant } from "../../engine/run.ts";
-import type { Experiment as LabExperiment } from "../../lib/experiment/experiment.ts";
+import type { Experiment } from "../../lib/experiment/experiment.ts";
 import { formatCount, formatRate, formatSeconds } from "../../lib/format/format.ts";
 import { parseCount, parseRate, parseSeconds } from "../../lib/format/quantity.ts";
 
 /** One attention, or one GPU's share of a transformer layer around it. */
 export type Work = "attend" | "layer";
 
-/** Which variants are run, one after the other. */
+/** The variants to run, one after the other. */
 export type Ways = "both" | Variant;
 
-/** An experiment that can be sent; the letters are the paper's. */
-export interface Experiment {
+/** An experiment that can be sent. The letters are the paper's. */
+export interface RemoteExperiment {
   readonly work: Work;
   /** New tokens of the one sequence. */
   readonly T: number;
   /** Cached tokens. */
   readonly P: number;
-  /** Heads of one GPU: in the paper's layout 16 of 128 query heads and 1 of 8 KV heads. A layer has its model's. */
+  /** Heads of one GPU: 16 of 128 query heads and 1 of 8 KV heads in the paper's layout. A layer has its model's. */
   readonly H: number;
   readonly Hkv: number;
   readonly D: number;
@@ -29,19 +26,19 @@ export interface Experiment {
   readonly ways: Ways;
   readonly dtype: DType;
   readonly causal: boolean;
-  /** Null: as the machine's own ranks exchange. */
+  /** Null: as fast as the machine's ranks exchange. */
   readonly link: Link | null;
   readonly seed: number;
-  /** Rows of O that the page recomputes; none of a layer. */
+  /** Rows of O that the page recomputes; none for a layer. */
   readonly rows: number;
   /** A layer's model. */
   readonly model: LayerModel;
 }
 
-/** Layers that can be asked for: the paper's, and one small enough for a CPU. */
+/** Models of a layer: the paper's, and one small enough for a CPU. */
 export type LayerModel = "llama3-405b" | "small";
 
-/** A field of the form. The link is two of them. */
+/** A field of the form. The link has two. */
 export type Field =
   | "work"
   | "model"
@@ -59,18 +56,18 @@ export type Field =
   | "seed"
   | "rows";
 
-/** What stands in each field, as typed. */
+/** The text of each field, as typed. */
 export type Draft = Readonly<Record<Field, string>>;
 
-/** A draft read: an experiment, or what is wrong at which field. */
+/** What a draft reads as: an experiment, or the problems by field. */
 export interface Reading {
-  readonly experiment?: Experiment;
+  readonly experiment?: RemoteExperiment;
   readonly problems: ReadonlyMap<Field, string>;
 }
 
-/** What each field is called in messages. */
+/** Names of fields in messages. */
 export const names: Readonly<Record<Field, string>> = {
-  work: "What is run",
+  work: "What to run",
   model: "Model",
   T: "New tokens T",
   P: "Cached tokens P",
@@ -89,7 +86,7 @@ export const names: Readonly<Record<Field, string>> = {
 
 const fields = Object.keys(names) as Field[];
 
-/** The values of the fields that are chosen from a list, with what a person reads. */
+/** Values of the fields with a list, and their visible text. */
 export const choices = {
   work: { attend: "Attention", layer: "One layer" },
   model: { "llama3-405b": "Llama 3 405B", small: "a small model" },
@@ -98,11 +95,11 @@ export const choices = {
   causal: { "1": "causal", "0": "full" },
 } as const satisfies Partial<Record<Field, Record<string, string>>>;
 
-/** The link that the planner takes for Grand Teton: what Table 5's transfers reach, and Table 8's latency. */
+/** The planner's link for Grand Teton: the bandwidth of Table 5's transfers, and Table 8's latency. */
 export const PAPER_LINK: Link = { bandwidth: 26.5e9, latency: 35e-6 };
 
-/** What the view opens with: the design's big one, at the paper's 128K. */
-export const defaults: Experiment = {
+/** The experiment with which the view opens: the design's big one, at the paper's 128K. */
+export const defaults: RemoteExperiment = {
   work: "attend",
   T: 128_000,
   P: 0,
@@ -119,12 +116,12 @@ export const defaults: Experiment = {
   model: "llama3-405b",
 };
 
-/** An experiment to begin from. */
+/** An experiment to start from. */
 export interface Preset {
   readonly id: string;
   readonly title: string;
-  readonly experiment: Partial<Experiment>;
-  /** What it is for. */
+  readonly experiment: Partial<RemoteExperiment>;
+  /** Its purpose. */
   readonly why: string;
 }
 
@@ -140,7 +137,7 @@ const onCpu = {
 } as const;
 const onGpu = { ways: "both", P: 0, H: 16, Hkv: 1, D: 128, N: 8, dtype: "bf16", link: PAPER_LINK, rows: 64 } as const;
 
-/** By size; the paper's K is 1,000. */
+/** In order of size. The paper's K is 1,000. */
 export const presets: readonly Preset[] = [
   { id: "1k", title: "1K", experiment: { ...onCpu, T: 1000, P: 0 }, why: "seconds on a CPU" },
   { id: "4k", title: "4K", experiment: { ...onCpu, T: 4000, P: 0 }, why: "a minute or less on a CPU" },
@@ -166,8 +163,8 @@ export const presets: readonly Preset[] = [
   },
 ];
 
-/** A preset taken into what stands in the sentence: what it does not say stays. */
-export function withPreset(now: Experiment, { experiment }: Preset): Experiment {
+/** The sentence's experiment with a preset. Values outside the preset stay. */
+export function withPreset(now: RemoteExperiment, { experiment }: Preset): RemoteExperiment {
   return {
     ...now,
     ...experiment,
@@ -175,16 +172,16 @@ export function withPreset(now: Experiment, { experiment }: Preset): Experiment 
   };
 }
 
-/** The Lab's experiment, as far as it is one that can be sent. */
-export function fromLab({ T, P, H, Hkv, D, N, variant, wire, link, causal, seed }: LabExperiment): Experiment {
+/** The Lab's experiment as a remote one. */
+export function fromLab({ T, P, H, Hkv, D, N, variant, wire, link, causal, seed }: Experiment): RemoteExperiment {
   return { ...defaults, T, P, H, Hkv, D, N, ways: variant, dtype: wire, link, causal, seed };
 }
 
-/** Most of each count. */
+/** The most of each count. */
 export const MOST = { T: 16_000_000, P: 16_000_000, H: 1024, Hkv: 1024, N: 256, rows: 1024 } as const;
 
-/** The fields as they are written for an experiment. */
-export function draftOf(e: Experiment): Draft {
+/** The fields of an experiment, as the page writes them. */
+export function draftOf(e: RemoteExperiment): Draft {
   return {
     work: e.work,
     model: e.model,
@@ -205,8 +202,8 @@ export function draftOf(e: Experiment): Draft {
 }
 
 /**
- * Reads a draft; every field that does not fit is named with what was found and what is expected. What the machine
- * cannot hold it says itself.
+ * Reads a draft. Each problem names its field, what was found and what is expected. The machine itself reports what it
+ * can't hold.
  */
 export function read(draft: Draft): Reading {
   const problems = new Map<Field, string>();
@@ -228,7 +225,7 @@ export function read(draft: Draft): Reading {
     return value;
   };
   const work = one("work");
-  // Fields that the other kind of work has are not there, so nothing in them may be wrong.
+  // The sentence hides the fields of the other kind of work, so their contents can't be wrong.
   const attends = work !== "layer";
   const ifAttend = (
     field: Field,
@@ -271,7 +268,7 @@ function whole0(text: string, least: number, most: number, otherwise: number): n
   return value >= least && value <= most ? value : otherwise;
 }
 
-/** A field's text as the page writes it, where it can be read; else as it is. */
+/** A field's text as the page writes it, or unchanged if it can't be read. */
 export function tidy(field: Field, text: string): string {
   const bare = text.trim();
   if (field === "bandwidth") {
@@ -283,7 +280,7 @@ export function tidy(field: Field, text: string): string {
   return Number.isFinite(count) ? formatCount(count) : bare;
 }
 
-/** Keys of the address. They are none of the other views', so that one address holds the states of all. */
+/** Keys in the address. They differ from other views', so that one address can hold the state of all. */
 const keys: Readonly<Record<Exclude<Field, "bandwidth" | "latency">, string>> = {
   work: "work",
   model: "of",
@@ -300,20 +297,17 @@ const keys: Readonly<Record<Exclude<Field, "bandwidth" | "latency">, string>> = 
   rows: "verify",
 };
 
-/** The address's query with an experiment in it; what other views wrote there stays. */
-export function toQuery(e: Experiment, before = ""): string {
+/** An experiment in an address. Other parts of the address stay. */
+export function toQuery(e: RemoteExperiment, before = ""): string {
   const query = new URLSearchParams(before);
   for (const [field, key] of Object.entries(keys)) {
-    query.set(key, field === "causal" ? (e.causal ? "1" : "0") : String(e[field as keyof Experiment]));
+    query.set(key, field === "causal" ? (e.causal ? "1" : "0") : String(e[field as keyof RemoteExperiment]));
   }
   query.set("net", e.link === null ? "off" : `${e.link.bandwidth},${e.link.latency}`);
   return query.toString().replaceAll("%2C", ",");
 }
 
-/**
- * The draft that an address asks for; what it leaves out is the default, what it says wrongly stands in its field to be
- * corrected.
- */
+/** The draft of an address. Missing fields have their defaults; wrong values stay in their fields for correction. */
 export function fromQuery(query: string): Draft {
   const given = new URLSearchParams(query);
   const draft: Record<Field, string> = { ...draftOf(defaults) };
@@ -330,25 +324,25 @@ export function fromQuery(query: string): Draft {
   return draft;
 }
 
-/** The variants that an experiment runs, in order. */
-export function variantsOf({ ways, N }: Pick<Experiment, "ways" | "N">): readonly Variant[] {
+/** The variants of an experiment, in order. */
+export function variantsOf({ ways, N }: Pick<RemoteExperiment, "ways" | "N">): readonly Variant[] {
   if (ways !== "both") return [ways];
-  // One rank sends nothing: both would be the same run.
+  // One rank sends nothing, so both variants would be the same run.
   return N === 1 ? ["pass-kv"] : ["pass-kv", "pass-q"];
 }
 
-/** True where two experiments are the same. */
-export function same(a: Experiment | undefined, b: Experiment | undefined): boolean {
+/** True if two experiments are the same. */
+export function same(a: RemoteExperiment | undefined, b: RemoteExperiment | undefined): boolean {
   return a !== undefined && b !== undefined && toQuery(a) === toQuery(b);
 }
 
 /** An experiment in a few words: "attention, 128,000 new and 0 cached tokens, 16/1 heads of 128 in bf16, 8 ranks". */
-export function sayExperiment({ work, model, T, P, H, Hkv, D, dtype, N, causal, link }: Experiment): string {
+export function sayExperiment({ work, model, T, P, H, Hkv, D, dtype, N, causal, link }: RemoteExperiment): string {
   const what = work === "attend" ? "attention" : `one layer of ${choices.model[model]}`;
   const heads = work === "attend" ? `, ${H}/${Hkv} heads of ${D}` : "";
   return `${what}, ${formatCount(T)} new and ${formatCount(P)} cached tokens${heads} in ${dtype}${
     causal ? "" : ", full mask"
   }, ${N} ${N === 1 ? "rank" : "ranks"}, ${
-    link === null ? "no link model" : `link ${formatRate(link.bandwidth)} after ${formatSeconds(link.latency)}`
+    link === null ? "no link model" : `${formatRate(link.bandwidth)} link, ${formatSeconds(link.latency)} latency`
   }`;
 }

@@ -1,15 +1,17 @@
-/** How a file is opened, and the banner of one that is: when, where and how it came to be. */
+/** The choice of a file to open, and the banner of an open one: when, where and how it was made. */
 import { html, nothing, type TemplateResult } from "lit";
 import { type Opened, shipped } from "./open.ts";
 import { sayMachine } from "./machine.ts";
-import type { Store } from "./store.ts";
+import type { RemoteStore } from "./store.ts";
 
-/** The button that chooses a file, and the runs that ship. */
-export function chooser(store: Store): TemplateResult {
+/** A button to choose a file, and the runs that ship. */
+export function chooser(store: RemoteStore): TemplateResult {
   const { opening, problem, shown } = store;
   const open = shown.kind === "live" ? undefined : shown.shipped;
   return html`<section aria-labelledby="open" class="open"><h2 id="open">Without a machine</h2>
-    <p class="quiet">A recorded run, or the document that <code>ringside_worker.gpu_check</code> writes; drop it anywhere here.</p>
+    <p class="quiet">
+      Open a recorded run, or the document of <code>ringside_worker.gpu_check</code>. Or drop it anywhere here.
+    </p>
     <p class="actions">
       ${
     shipped.map(({ id, title }) =>
@@ -39,15 +41,15 @@ export function chooser(store: Store): TemplateResult {
   </section>`;
 }
 
-function chosen(store: Store, event: Event): void {
+function chosen(store: RemoteStore, event: Event): void {
   const input = event.target as HTMLInputElement;
   const file = input.files?.[0];
-  // The same file may be chosen again, after it was mended.
+  // The visitor may choose the same file again, after a correction.
   input.value = "";
   if (file !== undefined) void store.open(file);
 }
 
-/** Says aloud that nothing here happens now, with the provenance. */
+/** Says that nothing here runs now, and where the file comes from. */
 export function recordedBanner(opened: Opened, close: () => void): TemplateResult {
   const button = html`<button class="button" @click=${close}>Close the ${
     opened.kind === "run" ? "recorded run" : "document"

@@ -1,4 +1,4 @@
-/** Opens what was saved: a run, the document of the GPU check, or the run that ships with the page. */
+/** Opens files: a recorded run, the document of the GPU check, or one of those that ship with the page. */
 import { H200_CHECK, loadComplaint } from "../../engine/remote.ts";
 import type { CheckDocument } from "./check-document.ts";
 import { MOST_BYTES, NotARun, parse, readRun, type RecordedRun } from "./record.ts";
@@ -16,7 +16,7 @@ export interface Shipped {
   readonly url: string;
 }
 
-/** The run was made by `test/record-remote.mjs` with a real worker, the check by `ringside_worker.gpu_check`. */
+/** `test/record-remote.mjs` made the run with a real worker, `ringside_worker.gpu_check` made the check. */
 export const shipped: readonly Shipped[] = [
   { id: "cpu-4-ranks", title: "4 gloo ranks on a CPU", url: new URL("./runs/cpu-4-ranks.json", import.meta.url).href },
   {
@@ -39,7 +39,7 @@ export async function openFile(file: File, signal: AbortSignal): Promise<Opened>
   return await readText(text, file.name);
 }
 
-/** Loads a run that ships. Errors: NotARun for an unknown name, or one that cannot be loaded. */
+/** Loads a run that ships. Errors: NotARun if the name is unknown or it can't be loaded. */
 export async function openShipped(id: string, signal: AbortSignal): Promise<Opened> {
   const known = shippedOf(id);
   if (known === undefined) throw new NotARun(`run: found ${id}, expected ${shipped.map((run) => run.id).join(" or ")}`);

@@ -1,10 +1,10 @@
 /**
- * A run as a file: what was asked, what the machine was, what came back, what this page verified; and the check of a
- * file before it is shown.
+ * A run as a file: the experiment, the machine, the results, and the rows that this page verified. A file is checked
+ * before it is shown.
  */
 import type { Span, Variant } from "../../engine/run.ts";
 import type { Complaint, Facts } from "../../engine/remote.ts";
-import { draftOf, type Experiment, read } from "./model.ts";
+import { draftOf, read, type RemoteExperiment } from "./model.ts";
 import type { Verification, VerifiedRow } from "./verification.ts";
 
 /** One variant's run. */
@@ -22,7 +22,7 @@ export interface Lap {
 export interface Provenance {
   /** ISO 8601. */
   readonly date: string;
-  /** How the worker was started, as far as the client knows, and what recorded the run. */
+  /** The worker's command, as far as the client knows it, and the client that recorded the run. */
   readonly worker: string;
   readonly client: string;
 }
@@ -33,19 +33,19 @@ export interface RecordedRun {
   readonly version: 1;
   readonly provenance: Provenance;
   readonly facts: Facts;
-  readonly experiment: Experiment;
+  readonly experiment: RemoteExperiment;
   readonly laps: readonly Lap[];
 }
 
-/** Most bytes of a file. */
+/** The most bytes of a file. */
 export const MOST_BYTES = 32e6;
-/** Most spans of a lap, rows of a verification. */
+/** The most spans of a lap, and rows of a verification. */
 const MOST_SPANS = 200_000;
 const MOST_ROWS = 4096;
-/** Most spans of one message. */
+/** The most spans of one message. */
 const SPANS_A_MESSAGE = 1000;
 
-/** Why a file is none of this kind. */
+/** Why a file is not a recorded run. */
 export class NotARun extends Error {}
 
 function wrong(place: string, found: unknown, expected: string): never {
@@ -74,7 +74,7 @@ function number(value: unknown, place: string, least = 0): number {
   return value as number;
 }
 
-/** An error; JSON writes an infinite one as null. */
+/** An error. JSON writes an infinite one as null. */
 function error(value: unknown, place: string): number {
   return value === null ? Infinity : number(value, place);
 }
@@ -84,7 +84,7 @@ function text(value: unknown, place: string, most = 500): string {
   return value as string;
 }
 
-/** JSON of a file; errors say that it is none. */
+/** The JSON of a file. Errors: NotARun. */
 export function parse(json: string): unknown {
   if (json.length > MOST_BYTES) wrong("the file, bytes", json.length, `at most ${MOST_BYTES}`);
   try {
@@ -98,10 +98,7 @@ export function parse(json: string): unknown {
   }
 }
 
-/**
- * A run read from JSON; nothing of it is taken on trust. Errors: NotARun naming the place, what was found and what was
- * expected.
- */
+/** Reads a run from JSON, without trust. Errors: NotARun with the place, what was found and what was expected. */
 export function readRun(json: unknown, complain: Complaint): RecordedRun {
   const file = object(json, "the file");
   if (file.format !== "ringside-remote-run") wrong("format", file.format, '"ringside-remote-run"');
@@ -126,17 +123,17 @@ export function readRun(json: unknown, complain: Complaint): RecordedRun {
   return { format: "ringside-remote-run", version: 1, provenance, facts, experiment, laps };
 }
 
-/** Limits that a welcome must have and a file has not. */
+/** Limits that a welcome must have and a file lacks. */
 export const LIMITS = { frameBytes: 1024, tensorBytes: 0, runSeconds: 1, queue: 0, connections: 1, window: 1024 };
 
-/** Holds a part of a file to the schema of the message that it is a part of. Errors: NotARun. */
+/** Checks a part of a file by the schema of its message. Errors: NotARun. */
 export function agree(complain: Complaint, message: unknown, place: string): void {
   const complaint = complain("serverMessage", message);
   if (complaint !== undefined) throw new NotARun(`${place}, as the bridge's messages have it: ${complaint}`);
 }
 
-/** An experiment is what the sentence would take. */
-function readExperiment(json: unknown): Experiment {
+/** A valid experiment is one that the sentence would accept. */
+function readExperiment(json: unknown): RemoteExperiment {
   const given = object(json, "experiment");
   const link = given.link === null ? null : object(given.link, "experiment.link");
   const taken = {
@@ -154,14 +151,14 @@ function readExperiment(json: unknown): Experiment {
       bandwidth: number(link.bandwidth, "experiment.link.bandwidth"),
       latency: number(link.latency, "experiment.link.latency"),
     },
-  } as Experiment;
+  } as RemoteExperiment;
   for (const name of ["work", "model", "ways", "dtype"] as const) text(given[name], `experiment.${name}`, 40);
   const { experiment, problems } = read(draftOf(taken));
   if (experiment === undefined) throw new NotARun(`experiment: ${[...problems.values()].join(" ")}`);
   return experiment;
 }
 
-function readLap(json: unknown, place: string, { N, T, H }: Experiment, complain: Complaint): Lap {
+function readLap(json: unknown, place: string, { N, T, H }: RemoteExperiment, complain: Complaint): Lap {
   const lap = object(json, place);
   if (lap.variant !== "pass-kv" && lap.variant !== "pass-q") {
     wrong(`${place}.variant`, lap.variant, '"pass-kv" or "pass-q"');
@@ -208,7 +205,7 @@ function readVerification(json: unknown, place: string, T: number, H: number): V
     return out;
   });
   const of = number(given.of, `${place}.of`);
-  if (of < rows.length) wrong(`${place}.of`, of, `at least the ${rows.length} rows that are there`);
+  if (of < rows.length) wrong(`${place}.of`, of, `at least the ${rows.length} rows in the list`);
   return {
     rows,
     of,
@@ -217,7 +214,7 @@ function readVerification(json: unknown, place: string, T: number, H: number): V
   };
 }
 
-/** The file's text: small numbers on one line a span, so that it can be read and compared. */
+/** The file's text, with one line per span and row, so that people can read and compare it. */
 export function writeRun(run: RecordedRun): string {
   const { laps, ...head } = run;
   const lines = (

@@ -1,8 +1,9 @@
 /**
- * The Remote view: an experiment on a real machine, its timeline as it comes, rows of it recomputed here, and the same
- * figures planned and printed.
+ * The Remote view: an experiment on a real machine, its timeline as it arrives, rows that this page recomputes, and the
+ * same figures planned and printed.
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import { download } from "../../lib/elements/download.ts";
 import { takeDroppedFiles } from "../../lib/elements/drop.ts";
 import { follow, oncePerFrame } from "../../lib/elements/follow.ts";
@@ -11,52 +12,51 @@ import "../../lib/elements/sentence.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { loadEngine, type Span, type Variant } from "../../engine/run.ts";
 import { formatBytes, formatCount, formatFlops, formatShare } from "../../lib/format/format.ts";
-import type { Session } from "../../lib/experiment/page-state.ts";
+import type { PageState } from "../../lib/experiment/page-state.ts";
 import "../../lib/timeline/timeline.ts";
-import { sayVariant } from "../planner/words.ts";
 import { labStyle } from "../../lib/elements/view-style.ts";
 import { checkPanel } from "./check-panel.ts";
-import type { Comparison } from "./compare.ts";
-import { RingsideRemoteConnect } from "./connect.ts";
+import type { Comparison } from "./terms.ts";
+import { RingsideRemoteConnect } from "./connect-panel.ts";
 import { type AnyLap, doing, heading, laps } from "./laps.ts";
 import { machine } from "./machine.ts";
-import { type Experiment, variantsOf } from "./model.ts";
+import { type RemoteExperiment, variantsOf } from "./model.ts";
 import { chooser, recordedBanner } from "./open-panel.ts";
 import { type RecordedRun, writeRun } from "./record.ts";
 import { remoteSentence } from "./sentence.ts";
 import "./start.ts";
-import { type Store, storeOf } from "./store.ts";
+import { type RemoteStore, storeOf } from "./store.ts";
 import { remoteStyle } from "./style.ts";
 import { passed } from "./verification.ts";
 
 const none: readonly Span[] = [];
-/** Spans of one variant that are drawn: so many that drawing them stays under a tenth of a second. */
+/** The most spans of one variant to draw: drawing them takes less than a tenth of a second. */
 const SPANS = 1200;
 
-/** What the stage shows of a run, live or recorded. */
-interface Stage {
-  readonly experiment: Experiment;
+/** The run on the stage, live or recorded. */
+interface ShownRun {
+  readonly experiment: RemoteExperiment;
   readonly facts: RecordedRun["facts"];
   readonly laps: readonly AnyLap[];
   readonly recorded: boolean;
 }
 
-/** `<ringside-remote .session>`. While it is on the page, a file may be dropped anywhere on it. */
+/** `<ringside-remote .page>`: while it is on the page, it takes a file dropped anywhere. */
 export class RingsideRemote extends LitElement {
-  static override properties = { session: { attribute: false }, _compared: { state: true }, _over: { state: true } };
+  static override properties = { page: { attribute: false }, _compared: { state: true }, _over: { state: true } };
 
-  declare session: Session;
-  /** The comparison of each variant that has ended, and what it was made of. */
+  declare page: PageState;
+  /** The comparison of each finished variant, and its inputs. */
   declare _compared: {
     readonly key: unknown;
     readonly all: readonly { readonly variant: Variant; readonly comparison: Comparison }[];
-    readonly show: typeof import("./comparison.ts");
+    readonly show: typeof import("./terms-table.ts");
     readonly nearest: string | undefined;
     readonly accelerator: string;
   } | undefined;
   declare _over: boolean;
-  #store: Store | undefined;
-  /** Spans and rows come faster than a screen shows them: one update a frame. */
+  #store: RemoteStore | undefined;
+  /** Spans and rows arrive faster than the screen shows them. */
   #update = oncePerFrame(this);
   constructor() {
     super();
@@ -73,14 +73,14 @@ export class RingsideRemote extends LitElement {
 
   protected override willUpdate(): void {
     if (this.#store === undefined) {
-      this.#store = storeOf(this.session);
+      this.#store = storeOf(this.page);
       this.#store.sync();
     }
     void this.#compare();
   }
 
-  /** What is on the stage, or nothing where nothing has run and no file is open. */
-  get #stage(): Stage | undefined {
+  /** The run on the stage, or nothing if nothing has run and no file is open. */
+  get #stage(): ShownRun | undefined {
     const { shown, runner } = this.#store!;
     if (shown.kind === "run") {
       return {
@@ -93,7 +93,7 @@ export class RingsideRemote extends LitElement {
     return shown.kind === "live" && runner.job !== undefined ? { ...runner.job, recorded: false } : undefined;
   }
 
-  /** Compares what has ended with the planner and the paper; loads the planner when it is first needed. */
+  /** Compares finished variants with the planner and the paper. Loads the planner when it is first needed. */
   async #compare(): Promise<void> {
     const stage = this.#stage;
     const ended = stage?.laps.filter(({ value }) => value !== undefined) ?? [];
@@ -111,8 +111,8 @@ export class RingsideRemote extends LitElement {
     if (this.#comparing === key) return;
     this.#comparing = key;
     const [{ compareAttention, compareLayer, nearest }, show, { readLayer }] = await Promise.all([
-      import("./compare.ts"),
-      import("./comparison.ts"),
+      import("./terms.ts"),
+      import("./terms-table.ts"),
       import("./layer-report.ts"),
     ]);
     const near = nearest(stage.facts.devices[0]);
@@ -153,7 +153,7 @@ export class RingsideRemote extends LitElement {
     download(`ringside-remote-${job.experiment.work}-${job.experiment.T}.json`, writeRun(run));
   }
 
-  async #trace(stage: Stage, { variant, spans }: AnyLap): Promise<void> {
+  async #trace(stage: ShownRun, { variant, spans }: AnyLap): Promise<void> {
     const { chromeTrace } = await loadEngine();
     download(
       `ringside-remote-${variant}.json`,
@@ -163,7 +163,7 @@ export class RingsideRemote extends LitElement {
 
   protected override render(): TemplateResult {
     const store = this.#store!;
-    const { shown, wire } = store;
+    const { shown, connection: { state } } = store;
     const stage = this.#stage;
     return html`
       <div class="top">
@@ -178,8 +178,8 @@ export class RingsideRemote extends LitElement {
               ? machine(shown.run.facts, undefined)
               : shown.kind === "check"
               ? machine(shown.check.facts, undefined)
-              : wire.phase === "connected" || wire.phase === "reconnecting"
-              ? machine(wire.facts, wire.limits)
+              : state.phase === "connected" || state.phase === "reconnecting"
+              ? machine(state.facts, state.limits)
               : stage !== undefined
               ? machine(stage.facts, undefined)
               : nothing}
@@ -189,7 +189,7 @@ export class RingsideRemote extends LitElement {
             ? checkPanel(shown.check)
             : stage === undefined
             ? html`${this.#preview()}${
-              wire.phase === "connected" ? nothing : html`<ringside-remote-start></ringside-remote-start>`
+              state.phase === "connected" ? nothing : html`<ringside-remote-start></ringside-remote-start>`
             }`
             : this.#results(stage)}</div>
         </div>
@@ -218,14 +218,15 @@ export class RingsideRemote extends LitElement {
     }</h2>
       <p class="prose">${
       work === "attend"
-        ? html`The worker makes Q, K and V from the seed, so nothing travels there. It computes ${
+        ? `The worker makes Q, K and V from the seed, so no tensor travels to it. It computes ${
           variantsOf(experiment).length === 2 ? "pass-KV, then pass-Q" : sayVariant(variantsOf(experiment)[0])
-        } on ${N} ${N === 1 ? "rank" : "ranks"}, its spans come back as they happen, and ${
+        } on ${N} ${N === 1 ? "rank" : "ranks"} and returns its spans as they happen. ${
           rows === 0
-            ? "no row is verified"
-            : html`${formatCount(rows)} rows of O come back to be recomputed on this page in float64`
-        }.`
-        : "The worker computes one GPU’s share of a transformer layer under tensor parallelism of eight, with its ring, and derives the TTFT of all layers from it. What it measured and what it modelled are told apart."
+            ? "No row is verified."
+            : `It returns ${formatCount(rows)} rows of O, which this page verifies in float64.`
+        }`
+        : "The worker computes one GPU’s share of a transformer layer with its ring, under tensor parallelism of eight, and " +
+          "derives the TTFT of all layers. The result says what it measured and what it modelled."
     } Connect a worker to run it, or open a recorded run.</p>
       ${
       work === "layer" ? nothing : html`
@@ -256,16 +257,17 @@ export class RingsideRemote extends LitElement {
     </section>`;
   }
 
-  #results(stage: Stage): TemplateResult {
+  #results(stage: ShownRun): TemplateResult {
     const store = this.#store!;
     const compared = this._compared;
     const ended = stage.laps.some(({ value }) => value !== undefined);
     return html`
       <div class=${store.stale ? "old" : ""}>${store.stale
         ? html`
-          <p
-            class="stale">The sentence has changed since this run: <button class="link" @click=${() =>
-              store.use(stage.experiment)}>back to what ran</button></p>
+          <p class="stale">
+            The sentence has changed since this run:
+            <button class="link" @click=${() => store.use(stage.experiment)}>back to what ran</button>
+          </p>
         `
         : nothing}
       <p class="quiet what">${heading(stage.experiment)}${stage.recorded ? "" : `, on ${store.runner.job!.address}`}</p>
@@ -273,7 +275,7 @@ export class RingsideRemote extends LitElement {
       ${ended && !stage.recorded && !store.runner.running
         ? html`<p class="actions"><button class="button" @click=${this.#save}>Save this run</button></p>`
         : nothing}</div>
-      ${compared === undefined ? nothing : compared.show.comparison(compared.all, {
+      ${compared === undefined ? nothing : compared.show.termsTable(compared.all, {
         accelerator: compared.accelerator,
         nearest: compared.nearest,
         device: stage.facts.devices[0]?.name ?? "no named device",
@@ -283,7 +285,7 @@ export class RingsideRemote extends LitElement {
     `;
   }
 
-  /** What would fit, and a button that takes it, where it says how many tokens. */
+  /** A button that takes the number of tokens that would fit. */
   #fits(tokens: number): TemplateResult {
     const store = this.#store!;
     return html`<p><button class="button" @click=${() => store.edit("T", String(tokens))}>Take ${
@@ -291,12 +293,12 @@ export class RingsideRemote extends LitElement {
     } new tokens</button></p>`;
   }
 
-  #timelines(stage: Stage | undefined): TemplateResult {
+  #timelines(stage: ShownRun | undefined): TemplateResult {
     const drawn = stage?.laps.filter(({ spans, phase }) => spans.length > 0 || !["waiting"].includes(phase)) ?? [];
     if (stage === undefined || drawn.length === 0) {
       return html`<ringside-timeline .spans=${none} .ranks=${
         Math.min(2, this.#store!.reading.experiment?.N ?? 2)
-      } .note=${"Spans of a remote run are drawn here as they arrive, and those of a recorded run as they were measured."}></ringside-timeline>`;
+      } .note=${"The spans of a remote run appear here as they arrive, those of a recorded run as measured."}></ringside-timeline>`;
     }
     const end = Math.max(
       ...drawn.map(({ spans }) => spans.reduce((last, { start, duration }) => Math.max(last, start + duration), 0)),
@@ -312,7 +314,7 @@ export class RingsideRemote extends LitElement {
           shown < N ? `, ${shown} of ${N} ranks` : ""
         }`} .spans=${spans} .ranks=${N} .shown=${shown} .end=${end} .note=${`${doing(lap)[0].toUpperCase()}${
           doing(lap).slice(1)
-        }: no span has come yet.`}></ringside-timeline>
+        }: no span has arrived yet.`}></ringside-timeline>
         ${
           lap.value === undefined || lap.spans.length === 0
             ? nothing
@@ -324,7 +326,7 @@ export class RingsideRemote extends LitElement {
     }</div>`;
   }
 
-  /** Spans of the first ranks; the same list each time, or the timeline would begin anew with every update. */
+  /** Spans of the first ranks. Always the same list: the timeline starts again with another one. */
   #first(spans: readonly Span[], ranks: number): readonly Span[] {
     const known = this.#firsts.get(spans) ?? spans.filter(({ rank }) => rank < ranks);
     this.#firsts.set(spans, known);
@@ -333,13 +335,13 @@ export class RingsideRemote extends LitElement {
 
   #firsts = new WeakMap<readonly Span[], readonly Span[]>();
 
-  /** What a screen reader hears: the steps, not every span or row. */
-  #news(stage: Stage | undefined): string {
+  /** For screen readers: the steps, not every span or row. */
+  #news(stage: ShownRun | undefined): string {
     const store = this.#store!;
     if (store.opening !== undefined) return `Opening ${store.opening}.`;
     if (store.problem !== undefined) return `${store.problem.title}: ${store.problem.message}`;
     if (stage === undefined) return RingsideRemoteConnect.news(store);
-    if (stage.recorded) return "A recorded run is shown.";
+    if (stage.recorded) return "This is a recorded run.";
     const words = stage.laps.filter(({ phase }) => phase !== "waiting").map((lap) => {
       const done = lap.verification === undefined ? undefined : passed(lap.verification);
       return `${sayVariant(lap.variant)}: ${
@@ -352,9 +354,9 @@ export class RingsideRemote extends LitElement {
           : "rows differ from float64"
       }.`;
     });
-    return [store.wire.phase === "connected" ? "" : RingsideRemoteConnect.news(store), ...words].filter((word) =>
-      word !== ""
-    ).join(" ");
+    return [store.connection.state.phase === "connected" ? "" : RingsideRemoteConnect.news(store), ...words].filter((
+      word,
+    ) => word !== "").join(" ");
   }
 
   static override styles = [shared, labStyle, remoteStyle];

@@ -1,7 +1,4 @@
-/**
- * The rows that the page has recomputed, as they come in: where in the sequence each lies, and how far it is from
- * float64.
- */
+/** The rows that the page has recomputed so far: their places in the sequence, and their errors against float64. */
 import { html, nothing, svg, type TemplateResult } from "lit";
 import "../../lib/elements/scroll.ts";
 import { formatCount, formatError } from "../../lib/format/format.ts";
@@ -15,7 +12,7 @@ const top = 10;
 const bottom = 22;
 const x = (token: number, tokens: number) => left + ((width - left - right) * (token + 0.5)) / tokens;
 
-/** Dots over the sequence on a logarithmic scale of error; what is allowed is a line. `name` tells two charts apart. */
+/** Dots over the sequence on a logarithmic scale of error; a line shows the bound. `name` distinguishes two charts. */
 export function rowsChart(name: string, { rows, of }: Verification, tokens: number): TemplateResult {
   const worst = worstOf(rows);
   const said = rows.length === 0

@@ -1,15 +1,12 @@
-/**
- * One job at a time on the machine: each variant's call, its spans as they come, then the rows that this page
- * recomputes.
- */
+/** One job at a time on the machine: each variant's call, its spans as they arrive, then the page's verification. */
 import type { Facts, Remote } from "../../engine/remote.ts";
 import { loadEngine, type Row, type RowCheck, type Span, type Variant } from "../../engine/run.ts";
 import { type Failure, runFailure } from "./failure.ts";
-import { type Experiment, variantsOf } from "./model.ts";
+import { type RemoteExperiment, variantsOf } from "./model.ts";
 import { attendInput, batchOf, layerInput } from "./params.ts";
 import type { Verification, VerifiedRow } from "./verification.ts";
 
-/** Where a variant's run stands. */
+/** The state of a variant's run. */
 export type LapPhase =
   | "waiting"
   | "sent"
@@ -21,34 +18,34 @@ export type LapPhase =
   | "failed"
   | "cancelled";
 
-/** A variant's run as it goes on. */
+/** A variant's run under way. */
 export interface LiveLap {
   readonly variant: Variant;
   readonly phase: LapPhase;
-  /** How many runs are before this one. */
+  /** The number of runs before this one. */
   readonly place?: number;
   readonly progress?: { readonly done: number; readonly total: number; readonly note?: string };
   readonly spans: readonly Span[];
   readonly seconds?: number;
   readonly value?: Readonly<Record<string, unknown>>;
   readonly verification?: Verification;
-  /** Pairs of rows and keys that the page has recomputed, of all. */
+  /** Pairs of rows and keys that the page has recomputed, and all. */
   readonly pairs?: { readonly done: number; readonly total: number };
   /** Why the run failed, or why its rows could not be verified. */
   readonly failure?: Failure;
 }
 
-/** What was asked, of whom, and how it goes. */
+/** An experiment on a machine, and its runs. */
 export interface Job {
-  readonly experiment: Experiment;
+  readonly experiment: RemoteExperiment;
   readonly facts: Facts;
   readonly address: string;
   readonly date: Date;
   readonly laps: readonly LiveLap[];
 }
 
-/** Fires "change" with each change. */
-export class Runner extends EventTarget {
+/** Fires "change" on each change. */
+export class RemoteRunner extends EventTarget {
   #job: Job | undefined;
   #abort: AbortController | undefined;
 
@@ -60,8 +57,8 @@ export class Runner extends EventTarget {
     return this.#abort !== undefined;
   }
 
-  /** Runs an experiment; resolves when all of it is done, failed or cancelled. */
-  async run(experiment: Experiment, remote: Remote): Promise<void> {
+  /** Runs an experiment. Resolves when all of it is done, failed or cancelled. */
+  async run(experiment: RemoteExperiment, remote: Remote): Promise<void> {
     if (this.#abort !== undefined) return;
     const abort = new AbortController();
     const { signal } = abort;
@@ -81,11 +78,11 @@ export class Runner extends EventTarget {
       ? sampleRows({ sequences: [{ new: T, cached: P }], heads: H }, N, experiment.rows)
       : [];
     const results: ({ readonly out: Float32Array; readonly lse: Float32Array } | undefined)[] = [];
-    // Both runs first, then the page's own arithmetic: a worker on this machine is not timed while the page computes.
+    // Both runs come first, then the page's arithmetic: it must not disturb the times of a worker on this machine.
     for (const [i, variant] of variants.entries()) {
       if (signal.aborted) break;
       const began = performance.now();
-      const watch = {
+      const listeners = {
         signal,
         onQueued: (place: number) => this.#set(i, { phase: place > 0 ? "queued" : "running", place }),
         onProgress: (done: number, total: number, note?: string) =>
@@ -102,11 +99,11 @@ export class Runner extends EventTarget {
           progress: undefined,
         });
       try {
-        if (work === "layer") ended((await remote.layer({ ...layerInput(experiment, variant), ...watch })).value);
+        if (work === "layer") ended((await remote.layer({ ...layerInput(experiment, variant), ...listeners })).value);
         else {
           const { out, lse, report } = await remote.attendSeeded({
             ...attendInput(experiment, variant),
-            ...watch,
+            ...listeners,
             ...(rows.length === 0 ? { output: "none" } : { output: "rows", rows }),
           });
           results[i] = { out, lse };
@@ -118,7 +115,7 @@ export class Runner extends EventTarget {
           place: undefined,
           ...(signal.aborted ? { phase: "cancelled" } : { phase: "failed", failure: runFailure(error) }),
         });
-        // A lost machine takes no second run; a refused variant says nothing of the other.
+        // A lost machine takes no second run. A rejected variant says nothing about the other.
         if (remote.state !== "open") break;
       }
     }
@@ -160,17 +157,17 @@ export class Runner extends EventTarget {
       });
     } catch (error) {
       const failure = signal.aborted
-        ? { title: "Verifying was cancelled", message: "", advice: "What the machine answered stands unverified." }
+        ? { title: "You cancelled the verification", message: "", advice: "The machine’s answer is unverified." }
         : {
           title: "The rows could not be verified",
           message: error instanceof Error ? error.message : String(error),
-          advice: "What the machine answered stands unverified.",
+          advice: "The machine’s answer is unverified.",
         };
       this.#set(i, { phase: "done", pairs: undefined, failure });
     }
   }
 
-  /** Cancels what is under way: the machine hears it within a second. */
+  /** Cancels the run under way. The machine hears it within a second. */
   cancel(): void {
     this.#abort?.abort();
   }
@@ -185,7 +182,7 @@ export class Runner extends EventTarget {
   }
 }
 
-/** A row as it is shown and saved. */
+/** A row as the view shows and saves it. */
 export function rowOf({ row: [token, head], keys, out, lse, passed }: RowCheck): VerifiedRow {
   return { token, head, keys, out: out.error, allowed: out.allowed, lse: lse.error, pass: passed };
 }

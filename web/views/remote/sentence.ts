@@ -4,13 +4,13 @@ import { inline } from "../../lib/elements/inline.ts";
 import { editables, type Sentence } from "../../lib/elements/sentence.ts";
 import { sayMachine } from "./machine.ts";
 import { choices, type Field, names, presets, same, withPreset } from "./model.ts";
-import type { Store } from "./store.ts";
+import type { RemoteStore } from "./store.ts";
 
 /** Link bandwidths to suggest. */
 const LINKS = ["off", "100 MB/s", "3 GB/s", "12.5 GB/s", "26.5 GB/s", "50 GB/s"];
 
 /** The sentence; a layer has its model's heads and no rows to verify. */
-export function remoteSentence(store: Store): Sentence<Field> {
+export function remoteSentence(store: RemoteStore): Sentence<Field> {
   const { draft, runner } = store;
   const { text, choice } = editables(names, draft);
   const attends = draft.work !== "layer";
@@ -47,21 +47,21 @@ export function remoteSentence(store: Store): Sentence<Field> {
   };
 }
 
-function runButton({ runner, wire }: Store): TemplateResult {
+function runButton({ runner, connection }: RemoteStore): TemplateResult {
   const cancel = (event: Event) => {
     // The button turns into the submit button before the click is over, and would submit.
     event.preventDefault();
     runner.cancel();
   };
   if (runner.running) return html`<button type="button" class="button" @click=${cancel}>Cancel</button>`;
-  const connected = wire.phase === "connected";
+  const connected = connection.state.phase === "connected";
   return html`
     <button type="submit" class="button ${connected ? "primary" : ""}" ?disabled=${!connected}
       aria-describedby="who">Run</button>
   `;
 }
 
-function presetButtons(store: Store): TemplateResult {
+function presetButtons(store: RemoteStore): TemplateResult {
   const { reading: { experiment }, lab } = store;
   const button = (name: string, why: string, chosen: boolean, act: () => void) =>
     html`
@@ -84,18 +84,18 @@ function presetButtons(store: Store): TemplateResult {
   `;
 }
 
-function machineBadge({ shown, wire }: Store): TemplateResult {
+function machineBadge({ shown, connection: { state } }: RemoteStore): TemplateResult {
   const badge = (lamp: "hard" | "soft" | "", words: TemplateResult | string) =>
     html`<p class="badge" id="who"><span class="lamp ${lamp}"></span><span>${words}</span></p>`;
   if (shown.kind === "run") return badge("soft", html`<b>Recorded</b> ${sayMachine(shown.run.facts)}`);
-  switch (wire.phase) {
+  switch (state.phase) {
     case "connected": {
-      const gpu = wire.facts.devices.some(({ kind }) => kind === "cuda");
-      return badge(gpu ? "hard" : "soft", html`<b>Connected</b> ${sayMachine(wire.facts)}`);
+      const gpu = state.facts.devices.some(({ kind }) => kind === "cuda");
+      return badge(gpu ? "hard" : "soft", html`<b>Connected</b> ${sayMachine(state.facts)}`);
     }
     case "connecting":
     case "reconnecting":
-      return badge("", `${wire.phase} …`);
+      return badge("", `${state.phase} …`);
     default:
       return badge("", html`<b>Not connected</b> to a worker`);
   }

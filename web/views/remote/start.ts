@@ -1,4 +1,4 @@
-/** How a worker is started: one command to copy. */
+/** How to start a worker: one command to copy. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { shared } from "../../lib/elements/style.ts";
 import { labStyle } from "../../lib/elements/view-style.ts";
@@ -28,18 +28,30 @@ export class RingsideRemoteStart extends LitElement {
     return html`
       <section aria-labelledby="start">
         <h2 id="start">No worker yet?</h2>
-        <p>On the machine with the GPU, or on this one to try it on its CPU, in the folder <code>cuda-bridge/worker</code> of Ringside:</p>
+        <p>
+          On the machine with the GPU, or on this one to try its CPU, in the folder
+          <code>cuda-bridge/worker</code> of Ringside:
+        </p>
         <p class="command"><code>${startCommand(location)}</code><button class="button" @click=${this
           .#copy}>Copy</button></p>
         <p class="quiet" role="status">${this._copied === "copied"
           ? "Copied."
           : this._copied === "failed"
-          ? "The browser does not let this page copy: select the text."
+          ? "The browser does not let this page copy. Select the text."
           : nothing}</p>
         <ul class="quiet">
-          <li>It needs Python 3.11 with torch, numpy, websockets and jsonschema, and prints an address and a token for the fields of the connection.</li>
-          <li>One process simulates all ranks on one GPU. <code>--processes 4</code> starts four, each with a GPU, or on a CPU over gloo.</li>
-          <li>A machine elsewhere keeps to its loopback; forward its port: <code>ssh -L 8787:127.0.0.1:8787 HOST</code>.</li>
+          <li>
+            It needs Python 3.11 with torch, numpy, websockets and jsonschema. It prints an address and a token for the
+            connection.
+          </li>
+          <li>
+            One process simulates all ranks on one GPU. <code>--processes 4</code> starts four, each with a GPU, or on a
+            CPU over gloo.
+          </li>
+          <li>
+            A worker on another machine listens only to that machine. Forward its port:
+            <code>ssh -L 8787:127.0.0.1:8787 HOST</code>.
+          </li>
         </ul>
       </section>
     `;

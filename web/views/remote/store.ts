@@ -1,39 +1,33 @@
-/**
- * The view's state in one place: the experiment as typed, the connection, the run under way, what is shown, and the
- * address that reproduces it.
- */
-import type { Session } from "../../lib/experiment/page-state.ts";
+/** The view's state: the experiment as typed, the connection, the run, what the stage shows, and the address. */
+import type { PageState } from "../../lib/experiment/page-state.ts";
 import type { Failure } from "./failure.ts";
-import { type Link as Wire, Linking } from "./linking.ts";
+import { Connection } from "./connection.ts";
 import {
   type Draft,
   draftOf,
-  type Experiment,
   type Field,
   fromLab,
   fromQuery,
   presets,
   read,
   type Reading,
+  type RemoteExperiment,
   same,
   tidy,
   toQuery,
   withPreset,
 } from "./model.ts";
 import { type Opened, openFile, openShipped, shippedOf } from "./open.ts";
-import { Runner } from "./runner.ts";
+import { RemoteRunner } from "./runner.ts";
 
-/** What the stage shows: what this page runs or ran, or a file. */
+/** What the stage shows: a run of this page, or a file. */
 export type Shown = { readonly kind: "live" } | Opened;
 
-/**
- * Fires "change" whenever anything of it changed. It outlives the view's element: another view may be opened while a
- * run goes on.
- */
-export class Store extends EventTarget {
-  readonly link = new Linking();
-  readonly runner = new Runner();
-  readonly #page: Session;
+/** Fires "change" on each change. It outlives the view's element: the visitor may open another view during a run. */
+export class RemoteStore extends EventTarget {
+  readonly connection = new Connection();
+  readonly runner = new RemoteRunner();
+  readonly #page: PageState;
   #draft: Draft;
   #reading: Reading;
   #search = location.search;
@@ -42,16 +36,16 @@ export class Store extends EventTarget {
   #problem: Failure | undefined;
   #accelerator: string | undefined;
 
-  constructor(page: Session) {
+  constructor(page: PageState) {
     super();
     this.#page = page;
     this.#draft = fromQuery(location.search);
     this.#reading = read(this.#draft);
     this.#accelerator = new URLSearchParams(location.search).get("against") ?? undefined;
-    this.link.addEventListener("change", () => this.#changed());
+    this.connection.addEventListener("change", () => this.#changed());
     this.runner.addEventListener("change", () => this.#changed());
     addEventListener("popstate", () => this.sync());
-    addEventListener("pagehide", () => this.link.disconnect());
+    addEventListener("pagehide", () => this.connection.disconnect());
     this.#openOfAddress();
   }
 
@@ -63,44 +57,40 @@ export class Store extends EventTarget {
     return this.#reading;
   }
 
-  get wire(): Wire {
-    return this.link.state;
-  }
-
   get shown(): Shown {
     return this.#shown;
   }
 
-  /** A file that is being read. */
+  /** The file that the page is reading. */
   get opening(): string | undefined {
     return this.#opening?.what;
   }
 
-  /** Why the last file was refused. */
+  /** Why the last file was rejected. */
   get problem(): Failure | undefined {
     return this.#problem;
   }
 
-  /** The hardware row that was chosen to plan on; undefined: the nearest. */
+  /** The hardware row to plan on; undefined for the nearest. */
   get accelerator(): string | undefined {
     return this.#accelerator;
   }
 
-  /** The Lab's experiment, where the Lab has one that can be sent. */
-  get lab(): Experiment | undefined {
+  /** The Lab's experiment, if it can be sent. */
+  get lab(): RemoteExperiment | undefined {
     const { experiment } = this.#page.reading;
     if (experiment === undefined) return undefined;
     const taken = fromLab(experiment);
     return read(draftOf(taken)).experiment === undefined ? undefined : taken;
   }
 
-  /** True where what is shown was run for another experiment than what is now typed. */
+  /** True if the run shown is of another experiment than the one typed now. */
   get stale(): boolean {
     const { job } = this.runner;
     return this.#shown.kind === "live" && job !== undefined && !same(job.experiment, this.#reading.experiment);
   }
 
-  /** Takes over what the address says now: another view may have changed it, or a step back was taken. */
+  /** Follows the address: another view, or a step back, may have changed it. */
   sync(): void {
     if (location.search === this.#search) return;
     this.#search = location.search;
@@ -109,7 +99,7 @@ export class Store extends EventTarget {
     this.#openOfAddress();
   }
 
-  /** Notes what is being typed; it is read when it is done. */
+  /** Notes a text while somebody types it. `edit` reads it. */
   type(field: Field, text: string): void {
     this.#draft = { ...this.#draft, [field]: text };
   }
@@ -125,7 +115,7 @@ export class Store extends EventTarget {
   }
 
   /** Puts an experiment into the sentence. */
-  use(experiment: Experiment): void {
+  use(experiment: RemoteExperiment): void {
     this.#take(draftOf(experiment));
     this.#write();
   }
@@ -138,41 +128,39 @@ export class Store extends EventTarget {
     if (now !== undefined) this.use(withPreset(now, preset));
   }
 
-  /** Plans on another hardware row; undefined: on the nearest. */
+  /** Plans on another hardware row; undefined for the nearest. */
   planOn(accelerator: string | undefined): void {
     this.#accelerator = accelerator;
     this.#write();
     this.#changed();
   }
 
-  /**
-   * Runs what the sentence says; does nothing while a field cannot be read, nothing is connected or a run is under way.
-   */
+  /** Runs the experiment. Does nothing if a field can't be read, there is no connection, or a run is under way. */
   async run(): Promise<void> {
     const { experiment } = this.#reading;
-    const { remote } = this.link;
+    const { remote } = this.connection;
     if (experiment === undefined || remote === undefined || this.runner.running) return;
     this.#show({ kind: "live" });
     await this.runner.run(experiment, remote);
   }
 
-  /** Opens a file that was dropped or chosen; what is refused changes nothing but the message. */
+  /** Opens a dropped or chosen file. A rejected file changes only the message. */
   async open(file: File): Promise<void> {
     await this.#open(file.name, (signal) => openFile(file, signal));
   }
 
-  /** Opens the run that ships with the page. */
+  /** Opens a run that ships with the page. */
   async openShipped(id: string): Promise<void> {
     await this.#open(shippedOf(id)?.title ?? id, (signal) => openShipped(id, signal));
   }
 
-  /** Shows a document that the machine answered with. */
+  /** Shows a document of the machine. */
   show(opened: Opened): void {
     this.#problem = undefined;
     this.#show(opened);
   }
 
-  /** Back to what this page runs. */
+  /** Goes back to the runs of this page. */
   close(): void {
     this.#opening?.abort.abort();
     this.#opening = undefined;
@@ -197,7 +185,7 @@ export class Store extends EventTarget {
       this.#problem = {
         title: `${what} cannot be opened`,
         message: error instanceof Error ? error.message : String(error),
-        advice: "What is shown stays as it was.",
+        advice: "Nothing has changed.",
       };
       this.#changed();
     }
@@ -240,11 +228,11 @@ export class Store extends EventTarget {
   }
 }
 
-const stores = new WeakMap<Session, Store>();
+const stores = new WeakMap<PageState, RemoteStore>();
 
 /** The store of the page. */
-export function storeOf(page: Session): Store {
-  const found = stores.get(page) ?? new Store(page);
+export function storeOf(page: PageState): RemoteStore {
+  const found = stores.get(page) ?? new RemoteStore(page);
   stores.set(page, found);
   return found;
 }

@@ -1,12 +1,12 @@
-/** Rows of O that this page recomputed, and what they come to. */
+/** Rows of O that this page recomputed, and the verdict on them. */
 
-/** A row of O that was recomputed. */
+/** A recomputed row of O. */
 export interface VerifiedRow {
   readonly token: number;
   readonly head: number;
-  /** Keys that it sees. */
+  /** The number of keys that it sees. */
   readonly keys: number;
-  /** Largest absolute error of the row of O, and what was allowed there. */
+  /** Largest absolute error of the row of O, and the bound there. */
   readonly out: number;
   readonly allowed: number;
   /** Absolute error of its LSE. */
@@ -14,27 +14,24 @@ export interface VerifiedRow {
   readonly pass: boolean;
 }
 
-/** What recomputing rows has come to so far. */
+/** The rows that are recomputed so far. */
 export interface Verification {
   readonly rows: readonly VerifiedRow[];
-  /** How many were asked for. */
+  /** The number of rows to recompute. */
   readonly of: number;
-  /** What is allowed, in words. */
+  /** The bound in words, from the engine. */
   readonly tolerance?: string;
-  /** Seconds that recomputing took. */
+  /** Seconds that it took. */
   readonly seconds?: number;
 }
 
-/**
- * Whether all the rows asked for were recomputed and are within what is allowed; undefined while some are not there
- * yet.
- */
+/** Whether all rows are recomputed and within their bounds; undefined while some are missing. */
 export function passed({ rows, of }: Verification): boolean | undefined {
   if (rows.some(({ pass }) => !pass)) return false;
   return rows.length === of ? true : undefined;
 }
 
-/** Five decades of error, the bar and the worst row in the upper ones; what is smaller is drawn at the floor. */
+/** Five decades of error, with the bound and the worst row in the upper ones. Smaller errors are at the floor. */
 export function decades(worst: VerifiedRow | undefined): readonly [floor: number, ceiling: number] {
   if (worst === undefined) return [-9, -4];
   const most = Math.max(worst.allowed, Math.min(worst.out, 1e3));
@@ -42,7 +39,7 @@ export function decades(worst: VerifiedRow | undefined): readonly [floor: number
   return [ceiling - 5, ceiling];
 }
 
-/** The row that comes nearest to what is allowed of O, or goes farthest beyond. */
+/** The row whose error of O is the largest share of its bound. */
 export function worstOf(rows: readonly VerifiedRow[]): VerifiedRow | undefined {
   return rows.reduce<VerifiedRow | undefined>(
     (worst, row) => (worst === undefined || row.out / row.allowed > worst.out / worst.allowed ? row : worst),

@@ -1,35 +1,35 @@
 /**
- * The view's worker, which has a device of its own: asked for trials, watched, ended when it does not answer, and
- * started anew.
+ * The view's side of the bench worker, which has its own device. It asks for trials, waits with a limit, ends a worker
+ * that does not answer, and starts another.
  */
 import type { CaseResult, Message, TrialTime } from "../../engine/kernels.ts";
 import type { AdapterFacts } from "../../engine/run.ts";
 
-/** The steps of a trial, in order. */
+/** The phases of a trial, in order. */
 export const phases = ["compile", "check", "time"] as const;
 
-/** One of them. */
+/** A phase of a trial. */
 export type Phase = (typeof phases)[number];
 
-/** The device that trials run on. */
+/** The device on which trials run. */
 export interface Device {
   readonly adapter: AdapterFacts;
   readonly clock: "GPU timestamps" | "host clock";
-  /** The kernel of many query rows that it takes first. */
+  /** Its first choice among the kernels for many query rows. */
   readonly tileKernel: string;
-  /** Kernels that it is not one for. */
+  /** Kernels that are not for this device. */
   readonly unsuited: readonly string[];
 }
 
-/** What the worker is asked. */
+/** Messages to the worker. */
 export type Request =
   | { readonly kind: "open"; readonly texts: Readonly<Record<string, string>> }
   | { readonly kind: "try"; readonly id: number; readonly name: string; readonly text: string }
   | { readonly kind: "stop"; readonly id: number };
 
 /**
- * What it tells; of a trial, `compiled`, `checked` and `timed` come as each is done, the last two where it came to
- * that.
+ * Messages of the worker. In a trial, `compiled`, `checked` and `timed` arrive as each is done; the last two only if
+ * the text compiled, and passed.
  */
 export type Told =
   | { readonly kind: "opened"; readonly device: Device }
@@ -42,22 +42,19 @@ export type Told =
     readonly what: string;
   }
   | { readonly kind: "compiled"; readonly id: number; readonly messages: readonly Message[] }
-  /** Null: the grid does not run such a kernel. */
+  /** Null if the grid has no cases for such a kernel. */
   | { readonly kind: "checked"; readonly id: number; readonly cases: readonly CaseResult[] | null }
   | { readonly kind: "timed"; readonly id: number; readonly times: readonly TrialTime[] }
   | { readonly kind: "ended"; readonly id: number; readonly how: "done" | "stopped" }
   | { readonly kind: "failed"; readonly id: number | undefined; readonly name: string; readonly message: string };
 
-/** Told of a trial as it goes on. */
+/** Hears a trial as it goes on. */
 export type OnTold = (told: Extract<Told, { readonly kind: "step" | "compiled" | "checked" | "timed" }>) => void;
 
-/**
- * Seconds that may pass without a word: until a device is open, while a pipeline is compiled, and for anything that a
- * device computes.
- */
+/** The most seconds without a message: until a device is open, to compile a pipeline, to compute, and to stop. */
 export const PATIENCE = { open: 20, compile: 60, compute: 20, stop: 5 };
 
-/** A trial, or a device, that did not answer in time; its worker was ended. */
+/** A trial or a device did not answer in time. Its worker was ended. */
 export class NoAnswer extends Error {
   override name = "NoAnswer";
 }
@@ -85,7 +82,7 @@ export class Bench {
   }
 
   /**
-   * Tries a text; a trial under way is stopped first. Resolves when it is done; rejects with the signal's reason when
+   * Tries a text, after the trial under way has stopped. Resolves when it is done; rejects with the signal's reason if
    * it is stopped.
    */
   async try(name: string, text: string, signal: AbortSignal, onTold: OnTold): Promise<void> {
@@ -101,7 +98,7 @@ export class Bench {
     await trial;
   }
 
-  /** Ends the worker, its device with it. */
+  /** Ends the worker and its device. */
   close(): void {
     this.#worker?.terminate();
     this.#worker = undefined;
@@ -122,7 +119,8 @@ export class Bench {
     return await this.#watched<Device>(
       PATIENCE.open,
       () =>
-        `no device was open after ${PATIENCE.open} s. Something may still keep the GPU busy: wait and try again, or reload the page`,
+        `no device was open after ${PATIENCE.open} s. Something may still keep the GPU busy: wait and try again, or ` +
+        "reload the page",
       (told, resolve, reject) => {
         if (told.kind === "opened") resolve(told.device);
         else if (told.kind === "failed") reject(errorOf(told));
@@ -145,7 +143,7 @@ export class Bench {
           if (told.kind === "failed") reject(errorOf(told));
           else if (told.kind === "ended") told.how === "done" ? resolve() : reject(signal.reason as Error);
           else if (!signal.aborted) onTold(told);
-          // After a stop there is little left to wait for.
+          // After a stop there is little left to do.
           if (signal.aborted) return PATIENCE.stop;
           if (told.kind !== "step") return PATIENCE.compute;
           const patience = told.phase === "compile" ? PATIENCE.compile : PATIENCE.compute;
@@ -161,16 +159,13 @@ export class Bench {
         },
       );
     } catch (error) {
-      // A device that is gone, or that computes on without end, is given up with its worker.
+      // The device is gone, or computes without end: give it up with its worker.
       if (error instanceof Error && (error.name === "DeviceLost" || error.name === "NoAnswer")) this.close();
       throw signal.aborted ? signal.reason : error;
     }
   }
 
-  /**
-   * Awaits an answer of the worker for `patience` seconds; what `hear` returns for something it told is how long the
-   * next may take.
-   */
+  /** Waits `patience` seconds for a message of the worker. `hear` returns how many seconds the next one may take. */
   #watched<T>(
     patience: number,
     late: () => string,
@@ -200,7 +195,7 @@ export class Bench {
   }
 }
 
-/** An error out of the worker: names survive the way where classes do not. */
+/** An error of the worker. Names cross the border between workers, classes do not. */
 function errorOf({ name, message }: Extract<Told, { kind: "failed" }>): Error {
   return Object.assign(new Error(message), { name });
 }

@@ -1,9 +1,9 @@
-/** Which lines of a text are not in another one. */
+/** The lines of a text that another text does not have. */
 
 /** Numbers, from 1, of the lines of `text` that are outside a longest common subsequence with `base`. */
 export function changedLines(base: string, text: string): ReadonlySet<number> {
   const [a, b] = [base.split("\n"), text.split("\n")];
-  // What is the same at both ends needs no search: of most edits, all but a few lines.
+  // Equal lines at both ends need no search. In most edits those are all but a few.
   let start = 0;
   while (start < Math.min(a.length, b.length) && a[start] === b[start]) start++;
   let same = 0;

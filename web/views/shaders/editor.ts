@@ -1,6 +1,6 @@
 /**
- * The editor of a WGSL text: CodeMirror, with what the compiler says at its lines, the lines that the host rewrites,
- * and those that differ from the shipped text.
+ * The editor of a WGSL text: CodeMirror, with the compiler's messages at their lines. It marks the lines that the host
+ * rewrites and those that differ from the shipped text.
  */
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
 import { bracketMatching, indentUnit } from "@codemirror/language";
@@ -29,7 +29,7 @@ const REWRITTEN = Decoration.line({
 const CHANGED = Decoration.line({ class: "changed-line" });
 const setBase = StateEffect.define<string>();
 
-/** Marks whole lines; both marks depend on the text alone, and on the shipped one. */
+/** Marks whole lines. Both marks depend only on the text and the shipped text. */
 const marks = StateField.define<{ readonly base: string; readonly set: DecorationSet }>({
   create: () => ({ base: "", set: Decoration.none }),
   update(value, transaction) {
@@ -62,7 +62,7 @@ export class RingsideWgsl extends LitElement {
   declare text: string;
   /** The shipped text, for the marks of changed lines. */
   declare base: string;
-  /** Another document begins another history. */
+  /** Each document has its own undo history. */
   declare document: string;
   declare messages: readonly Message[];
   declare label: string;
@@ -78,7 +78,7 @@ export class RingsideWgsl extends LitElement {
     this.messages = [];
   }
 
-  /** Puts the cursor on a line, in view, with the focus. */
+  /** Moves the cursor to a line, scrolls there and focuses the editor. */
   goTo(line: number, column = 1): void {
     const view = this.#view;
     if (view === undefined) return;
@@ -152,7 +152,7 @@ export class RingsideWgsl extends LitElement {
         indentUnit.of("  "),
         lintGutter(),
         marks,
-        // Escape, then Tab, leaves: CodeMirror's own way out of the Tab that indents.
+        // Tab indents. Escape, then Tab, leaves the editor: CodeMirror's own way out.
         keymap.of([...defaultKeymap, ...historyKeymap, indentWithTab]),
         EditorView.contentAttributes.of({
           "aria-label": this.label,
@@ -172,8 +172,10 @@ export class RingsideWgsl extends LitElement {
   protected override render(): TemplateResult {
     return html`
       <div class="host"></div>
-      <p
-        id="way-out">Tab indents; <kbd>Esc</kbd>, then <kbd>Tab</kbd>, leaves the editor. Lines with a bar differ from the shipped text; the host rewrites shaded ones.</p>
+      <p id="way-out">
+        Tab indents; <kbd>Esc</kbd>, then <kbd>Tab</kbd>, leaves the editor.
+        Lines with a bar differ from the shipped text. The host rewrites shaded lines.
+      </p>
     `;
   }
 

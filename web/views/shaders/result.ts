@@ -1,13 +1,10 @@
-/**
- * How a text's trial goes and what came of it: its steps, what the compiler says, the grid, the time beside the shipped
- * text.
- */
+/** A text's trial: its progress, the compiler's messages, the grid of cases, and the time beside the shipped text. */
 import { html, nothing, type TemplateResult } from "lit";
 import type { Message, Repeats } from "../../engine/kernels.ts";
 import "../../lib/elements/scroll.ts";
 import { formatError, formatTime } from "../../lib/format/format.ts";
 import { type Device, PATIENCE, type Phase, phases } from "./ask.ts";
-import type { Store, Trial } from "./store.ts";
+import type { ShadersStore, Trial } from "./store.ts";
 
 const doing: Readonly<Record<Phase, string>> = {
   compile: "Compile",
@@ -15,29 +12,32 @@ const doing: Readonly<Record<Phase, string>> = {
   time: "Time in turns with the shipped text",
 };
 
-/** All of it; `go` shows a line of the text. */
-export function trialOf(store: Store, go: (line: number, column: number) => void): TemplateResult {
+/** The whole trial; `go` shows a line of the text. */
+export function trialOf(store: ShadersStore, go: (line: number, column: number) => void): TemplateResult {
   const { own: trial, access, kernel } = store;
   if (access.kind === "none") {
     return html`
       <section class="card" aria-labelledby="trial">
         <h2 id="trial" class="title">Nothing runs here</h2>
         <p class="message">${access.why}</p>
-        <p>The text and what it declares are shown, and can be edited and exported. To compile, check and time it, open this page in a browser with WebGPU.</p>
+        <p>
+          You can read, edit and export the text. To compile, check and time it, open this page in a browser with WebGPU.
+        </p>
       </section>
     `;
   }
   if (trial === undefined) {
     const stopped = store.trial?.state === "stopped" && store.edited;
     return html`<section class="card" aria-labelledby="trial"><h2 id="trial" class="title">${
-      stopped ? "Stopped" : store.draft === store.shipped ? "The shipped text" : "Not tried yet"
+      stopped ? "Stopped" : store.text === store.shipped ? "The shipped text" : "Not tried yet"
     }</h2>
-      <p>Each change is compiled, checked against float64 and timed in turns with the shipped text, on a device of its own. ${
-      store.draft === store.shipped ? "Tried as it is, the shipped text shows what the noise is." : ""
-    }</p>
+      <p>
+        Each change is compiled, checked against float64 and timed in turns with the shipped text, on a separate device.
+        ${store.text === store.shipped ? "A trial of the shipped text itself shows the noise of the times." : ""}
+      </p>
       ${
       access.kind === "open" && kernel !== undefined && access.device.unsuited.includes(kernel)
-        ? html`<p class="stale">This adapter is not one that ${kernel} was made for: it may not compile, or fail its check.</p>`
+        ? html`<p class="stale">${kernel} is not for this adapter: it may not compile, or fail its check.</p>`
         : nothing
     }</section>`;
   }
@@ -53,8 +53,8 @@ export function trialOf(store: Store, go: (line: number, column: number) => void
   `;
 }
 
-/** What a screen reader hears: each step, and what came of it. */
-export function news(store: Store): string {
+/** For screen readers: each step and the outcome. */
+export function news(store: ShadersStore): string {
   const { own: trial, notice } = store;
   if (notice !== "") return notice;
   if (trial === undefined) return "";
@@ -76,7 +76,7 @@ export function news(store: Store): string {
 
 const errorsOf = (trial: Trial): readonly Message[] => (trial.messages ?? []).filter(({ kind }) => kind === "error");
 
-/** Cases and comparisons that failed. */
+/** The number of cases and comparisons that failed. */
 export function failuresOf({ cases, times }: Trial): number {
   return (cases ?? []).filter(({ passed }) => !passed).length +
     (times ?? []).filter(({ apart }) => !apart.within).length;
@@ -111,13 +111,14 @@ function verdict(trial: Trial): TemplateResult {
   }${titleOf(trial)}</h2>
     ${
     errors.length > 0
-      ? html`<p class="quiet">Nothing was run.</p>`
+      ? html`<p class="quiet">Nothing ran.</p>`
       : trial.state === "stopped"
-      ? html`<p class="quiet">The trial was stopped before its end.</p>`
+      ? html`<p class="quiet">You stopped the trial before its end.</p>`
       : trial.cases === null
       ? html`
-        <p
-          class="quiet">This kernel measures what an adapter can do at most, for “ringside bench”: it computes nothing that a reference could check, and is not timed here.</p>
+        <p class="quiet">
+          This kernel measures an adapter’s limits for “ringside bench”. It has no result to check, and is not timed here.
+        </p>
       `
       : html`<dl class="errors">
         ${
@@ -135,7 +136,7 @@ function verdict(trial: Trial): TemplateResult {
       </dl>
       ${
         bad
-          ? html`<p class="quiet">Not timed: what a wrong kernel takes says nothing.</p>`
+          ? html`<p class="quiet">Not timed: the time of a wrong kernel means nothing.</p>`
           : html`<p class="quiet">${
             (trial.times ?? []).map(({ label, ratio }) => `${short(label)}: ${sayRatio(ratio)}. `)
           }</p>`
@@ -144,7 +145,7 @@ function verdict(trial: Trial): TemplateResult {
   </section>`;
 }
 
-/** What tells the experiments of one kernel apart. */
+/** The part of a label in which the experiments of one kernel differ. */
 function short(label: string): string {
   return /D \d+$/.exec(label)?.[0] ?? /^merge of \d+ parts/.exec(label)?.[0] ?? label;
 }
@@ -162,7 +163,7 @@ function progress(trial: Trial): TemplateResult {
     return html`
       <section aria-labelledby="trial">
         <h2 id="trial" class="title">Edited</h2>
-        <p class="quiet">It is compiled when you pause.</p>
+        <p class="quiet">It compiles when you pause.</p>
       </section>
     `;
   }
@@ -196,7 +197,7 @@ function titleOfFailure({ failure }: Trial): string {
   if (failure?.name === "DeviceLost") return "The device was lost";
   if (failure?.name === "Endless") return "A loop without end";
   if (failure?.name === "NoAnswer") {
-    return failure.at === "opening" ? "No device was open in time" : "The text did not come to an end";
+    return failure.at === "opening" ? "No device was open in time" : "The text did not finish";
   }
   return "The trial failed";
 }
@@ -204,24 +205,26 @@ function titleOfFailure({ failure }: Trial): string {
 function failed(trial: Trial): TemplateResult {
   const { name, message, at } = trial.failure!;
   const advice = name === "Endless"
-    ? "It was run with every loop bounded first, and not at all without: such a loop can hold the GPU, and the browser with it, until it is restarted."
+    ? "It ran with every loop bounded, and then not at all: an endless loop can block the GPU and the browser until you " +
+      "restart it."
     : name === "NoAnswer"
     ? at === "opening"
-      ? "A kernel that still runs, or a driver that broke, can keep a browser from its GPU."
-      : `A loop that is far too long looks like this: a dispatch may take ${PATIENCE.compute} s. The next trial opens a new device; the GPU may stay busy until its driver gives up.`
+      ? "A kernel that still runs, or a broken driver, can block the GPU."
+      : `Either a loop is far too long or never ends: a dispatch may take ${PATIENCE.compute} s. The next trial opens a new ` +
+        "device. The GPU may stay busy until its driver gives up."
     : name === "DeviceLost"
-    ? "A kernel that runs too long, or a driver that broke, loses the device. The next trial opens a new one."
-    : "Nothing of it is kept. The next trial begins anew.";
+    ? "The kernel ran too long, or the driver broke. The next trial opens a new device."
+    : "Nothing of it is kept. The next trial starts from the beginning.";
   return html`
     <section class="bad" aria-labelledby="trial">
       <h2 id="trial" class="title">${titleOfFailure(trial)}</h2>
       <p class="quiet">This happened ${at === "opening"
-        ? "as a device was opened"
+        ? "while a device was opening"
         : at === "compile"
-        ? "as it was compiled"
+        ? "while it was compiling"
         : at === "check"
-        ? "as it was checked"
-        : "as it was timed"}.</p>
+        ? "during its check"
+        : "during its timing"}.</p>
       <p class="message">${message}</p>
       <p>${advice}</p>
     </section>
@@ -272,7 +275,7 @@ function timeTable({ times }: Trial, { adapter, clock }: Device): TemplateResult
           ? html`
             <b class="tag">software</b>
           `
-          : nothing}; apart: the largest difference of their results</small></caption>
+          : nothing}; apart: the largest difference between their results</small></caption>
         <thead>
           <tr>
             <th scope="col">Experiment</th>
@@ -300,7 +303,7 @@ function timeTable({ times }: Trial, { adapter, clock }: Device): TemplateResult
   `;
 }
 
-/** Failed cases that are shown at once. */
+/** The most failed cases to show at once. */
 const SHOWN = 6;
 
 function caseTable({ cases }: Trial): TemplateResult | typeof nothing {
@@ -345,7 +348,7 @@ function caseTable({ cases }: Trial): TemplateResult | typeof nothing {
     <details><summary>All ${cases.length} cases of the grid</summary>${
     table(
       cases,
-      html`Grid <small>largest differences from float64; allowed: each element within what rounding may make of its row</small>`,
+      html`Grid <small>largest differences from float64; each element may differ by what rounding can add up to in its row</small>`,
     )
   }</details>`;
 }

@@ -2,37 +2,33 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { isRun, roleOf, TILE_KERNELS, type TileKernelName } from "../../engine/kernels.ts";
 import "../../lib/elements/kernels.ts";
+import { inline } from "../../lib/elements/inline.ts";
 import { editables, type Sentence } from "../../lib/elements/sentence.ts";
-import { variants } from "../../lib/kept-kernels.ts";
-import type { Store } from "./store.ts";
+import { keptKernels } from "../../lib/kept-kernels.ts";
+import type { ShadersStore } from "./store.ts";
 
 const names = { kernel: "Kernel", text: "Text" };
 const none: ReadonlyMap<string, string> = new Map();
 
 /** The sentence; `kernels` are the names of all shipped kernels. */
-export function kernelSentence(store: Store, kernel: string, kernels: readonly string[]): Sentence {
-  const { variant, running, edited, missing } = store;
-  const { choice } = editables(names, { kernel, text: variant?.name ?? "" });
-  const kept = variants.all.filter((v) => v.kernel === kernel).map(({ name }) => [name, name] as const);
+export function kernelSentence(store: ShadersStore, kernel: string, kernels: readonly string[]): Sentence {
+  const { kept, running, edited, missing } = store;
+  const { choice } = editables(names, { kernel, text: kept?.name ?? "" });
+  const texts = keptKernels.all.filter((one) => one.kernel === kernel).map(({ name }) => [name, name] as const);
   return {
     name: "Trial",
     phrases: [
       ["Kernel ", choice("kernel", kernels.map((name) => [name, name])), ","],
       [
-        choice("text", [["", "as shipped"], ...kept]),
-        ...(edited
-          ? [
-            html`
-              <b class="tag">edited</b>
-            `,
-          ]
-          : []),
+        choice("text", [["", "as shipped"], ...texts]),
+        ...(edited ? [inline` <b class="tag">edited</b>`] : []),
       ],
     ],
     below: html`
-      <p class="quiet">${missing === undefined ? nothing : html`
-        <b class="tag">${missing}</b>
-      `}${whatItIs(store, kernel)}</p>
+      <p class="quiet">${missing === undefined ? nothing : inline`<b class="tag">${missing}</b> `}${whatItIs(
+        store,
+        kernel,
+      )}</p>
     `,
     actions: html`${tryButton(store)}${deviceBadge(store)}<ringside-kernels></ringside-kernels>`,
     running,
@@ -43,7 +39,7 @@ export function kernelSentence(store: Store, kernel: string, kernels: readonly s
   };
 }
 
-function tryButton(store: Store): TemplateResult {
+function tryButton(store: ShadersStore): TemplateResult {
   const { running, access } = store;
   const stop = (event: Event) => {
     if (!running) return;
@@ -57,7 +53,7 @@ function tryButton(store: Store): TemplateResult {
   `;
 }
 
-function deviceBadge({ access }: Store): TemplateResult {
+function deviceBadge({ access }: ShadersStore): TemplateResult {
   const badge = (lamp: "hard" | "soft" | "", words: TemplateResult | string) =>
     html`<p class="badge"><span class="lamp ${lamp}"></span><span>${words}</span></p>`;
   if (access.kind === "unknown") return badge("", "looking for an adapter …");
@@ -67,7 +63,7 @@ function deviceBadge({ access }: Store): TemplateResult {
 }
 
 /** What this page uses a kernel for, and whether this adapter runs it. */
-function whatItIs({ access }: Store, kernel: string): string {
+function whatItIs({ access }: ShadersStore, kernel: string): string {
   const role = roleOf(kernel);
   if (role === "tiles") {
     const { what, tileRows } = TILE_KERNELS[kernel as TileKernelName];
@@ -85,7 +81,7 @@ function whatItIs({ access }: Store, kernel: string): string {
     : "A micro-kernel of “ringside bench”: it measures what the adapter can do at most. No run of this page uses it.";
 }
 
-function firstChoice(access: Store["access"], kernel: string): string {
+function firstChoice(access: ShadersStore["access"], kernel: string): string {
   if (access.kind !== "open") return "";
   const { tileKernel, unsuited } = access.device;
   if (tileKernel === kernel) return " This adapter’s first choice for many query rows.";

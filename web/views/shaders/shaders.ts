@@ -1,6 +1,6 @@
 /**
- * The Shaders view: the WGSL that runs beside what it declares; edited, it is compiled, checked, timed beside the
- * shipped text, kept for the other views or exported.
+ * The Shaders view: a kernel's WGSL beside what it declares. An edited text is compiled, checked and timed beside the
+ * shipped one, and can be kept for the other views or exported.
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
@@ -10,18 +10,18 @@ import "../../lib/elements/sentence.ts";
 import { follow, oncePerFrame } from "../../lib/elements/follow.ts";
 import { scrolls } from "../../lib/elements/scrolls.ts";
 import { shared } from "../../lib/elements/style.ts";
-import { type KernelVariant, MOST, variants } from "../../lib/kept-kernels.ts";
+import { type KeptKernel, keptKernels, MOST } from "../../lib/kept-kernels.ts";
 import { labStyle } from "../../lib/elements/view-style.ts";
 import type { RingsideWgsl } from "./editor.ts";
 import "./editor.ts";
-import { keptTable } from "./kept.ts";
+import { type KeptActions, keptTable } from "./kept.ts";
 import { failuresOf, news, trialOf } from "./result.ts";
 import { kernelSentence } from "./sentence.ts";
-import { Store } from "./store.ts";
+import { ShadersStore } from "./store.ts";
 import { shadersStyle } from "./style.ts";
 import { declarationTables } from "./tables.ts";
 
-const store = new Store(variants);
+const store = new ShadersStore(keptKernels);
 
 /** `<ringside-shaders>`. */
 export class RingsideShaders extends LitElement {
@@ -32,13 +32,13 @@ export class RingsideShaders extends LitElement {
     _deleted: { state: true },
   };
 
-  /** The kept text whose name is being typed. */
-  declare _naming: KernelVariant | undefined;
+  /** The kept kernel whose name is being typed. */
+  declare _naming: KeptKernel | undefined;
   /** Why the text was not kept. */
   declare _refused: string;
-  /** Why it was not renamed. */
+  /** Why the kept kernel was not renamed. */
   declare _wrongName: string;
-  declare _deleted: KernelVariant | undefined;
+  declare _deleted: KeptKernel | undefined;
   #declared: { readonly text: string; readonly declarations: Declarations } | undefined;
   #update = oncePerFrame(this);
   #moved = () => {
@@ -104,53 +104,29 @@ export class RingsideShaders extends LitElement {
     if (texts === undefined || kernel === undefined) {
       return html`
         <div class="stage">
-          <p class="quiet">Looking for an adapter, to show the kernel that it runs …</p>
+          <p class="quiet">Looking for an adapter, to open the kernel that it runs …</p>
         </div>
       `;
     }
-    const declarations = this.#declarations(store.draft);
+    const declarations = this.#declarations(store.text);
     return html`
       <div class="top">
         <ringside-sentence .sentence=${kernelSentence(store, kernel, Object.keys(texts))}></ringside-sentence>
       </div>
       <div class="bench">
         <section class="text" aria-label="Text">
-          <ringside-wgsl .text=${store.draft} .base=${store.shipped} .document=${store
-            .key} .messages=${store.own?.messages ?? none} .label=${`WGSL of ${kernel}`} @edit=${(
-            event: CustomEvent<string>,
-          ) => store.edit(event.detail)}></ringside-wgsl>
+          <ringside-wgsl .text=${store.text} .base=${store.shipped} .document=${store.key}
+            .messages=${store.own?.messages ?? none} .label=${`WGSL of ${kernel}`}
+            @edit=${(event: CustomEvent<string>) => store.edit(event.detail)}></ringside-wgsl>
           ${this.#actions(kernel)}
         </section>
         <div class="told" ${scrolls("Trial and bindings")}>
           <div class="trial">${trialOf(store, this.#go)}</div>
           ${keptTable(
             store,
-            variants,
-            {
-              open: (v) => store.open(v.kernel, v.name),
-              use: (v, use) => variants.choose(v.kernel, use ? v.name : undefined),
-              export: (v) => this.#export(v),
-              rename: (v) => {
-                this._naming = v;
-                void this.#focus(".name input");
-              },
-              renamed: (v, name) => {
-                this._wrongName = name === undefined ? "" : (store.rename(v.kernel, v.name, name) ?? "");
-                if (this._wrongName === "") this._naming = undefined;
-              },
-              delete: (v) => {
-                variants.delete(v.kernel, v.name);
-                this._deleted = v;
-                void this.#focus(".stale .button");
-              },
-              undelete: () => {
-                if (this._deleted !== undefined) variants.keep(this._deleted);
-                this._deleted = undefined;
-              },
-            },
-            this._naming,
-            this._wrongName,
-            this._deleted,
+            keptKernels,
+            this.#keptActions,
+            { naming: this._naming, wrongName: this._wrongName, deleted: this._deleted },
           )}
           ${declarationTables(declarations, this.#go)}
         </div>
@@ -159,46 +135,71 @@ export class RingsideShaders extends LitElement {
     `;
   }
 
+  readonly #keptActions: KeptActions = {
+    open: ({ kernel, name }) => store.open(kernel, name),
+    use: ({ kernel, name }, use) => keptKernels.choose(kernel, use ? name : undefined),
+    export: (kept) => this.#export(kept),
+    rename: (kept) => {
+      this._naming = kept;
+      void this.#focus(".name input");
+    },
+    renamed: ({ kernel, name: before }, name) => {
+      this._wrongName = name === undefined ? "" : (store.rename(kernel, before, name) ?? "");
+      if (this._wrongName === "") this._naming = undefined;
+    },
+    delete: (kept) => {
+      keptKernels.delete(kept.kernel, kept.name);
+      this._deleted = kept;
+      void this.#focus(".stale .button");
+    },
+    undelete: () => {
+      if (this._deleted !== undefined) keptKernels.keep(this._deleted);
+      this._deleted = undefined;
+    },
+  };
+
   #actions(kernel: string): TemplateResult {
-    const { unkeepable, own, variant } = store;
+    const { unkeepable, own, kept, edited } = store;
     const wrong = own !== undefined && failuresOf(own) > 0;
-    return html`<div class="actions">
-      <form class="keep" @submit=${this.#keep} aria-label="Keep">
-        <input aria-label="Name of the variant" placeholder="name" maxlength=${MOST.name} autocomplete="off" .value=${
-      live(variant?.name ?? "")
-    } ?disabled=${unkeepable !== undefined} aria-describedby="keepable" aria-invalid=${
-      this._refused === "" ? nothing : "true"
-    } @input=${() => (this._refused = "")} />
-        <button class="button" ?disabled=${unkeepable !== undefined}>${
-      wrong ? "Keep, marked as failing" : "Keep"
-    }</button>
-      </form>
-      <button class="button" @click=${() =>
-      this.#export({ kernel, name: variant?.name, text: store.draft })}>Export .wgsl</button>
-      <button class="button" ?disabled=${!store.edited} @click=${() => store.revert()}>Revert</button>
-      ${
-      variant === undefined || store.edited
-        ? nothing
-        : html`<button class="button" aria-pressed=${
-          variants.chosen(kernel) === variant ? "true" : "false"
-        } @click=${() => variants.choose(kernel, variants.chosen(kernel) === variant ? undefined : variant.name)}>${
-          variants.chosen(kernel) === variant ? "✓ Used in runs" : "Use in runs"
-        }</button>`
+    const used = kept !== undefined && keptKernels.chosen(kernel) === kept;
+    return html`
+      <div class="actions">
+        <form class="keep" @submit=${this.#keep} aria-label="Keep">
+          <input aria-label="Name of the kept kernel" placeholder="name" maxlength=${MOST.name} autocomplete="off"
+            .value=${live(kept?.name ?? "")} ?disabled=${unkeepable !== undefined} aria-describedby="keepable"
+            aria-invalid=${this._refused === "" ? nothing : "true"} @input=${() => (this._refused = "")} />
+          <button class="button" ?disabled=${unkeepable !== undefined}>
+            ${wrong ? "Keep, marked as failing" : "Keep"}
+          </button>
+        </form>
+        <button class="button" @click=${() => this.#export({ kernel, name: kept?.name, text: store.text })}>
+          Export .wgsl
+        </button>
+        <button class="button" ?disabled=${!edited} @click=${() => store.revert()}>Revert</button>
+        ${kept === undefined || edited ? nothing : html`
+          <button class="button" aria-pressed=${String(used)}
+            @click=${() => keptKernels.choose(kernel, used ? undefined : kept.name)}>
+            ${used ? "✓ Used in runs" : "Use in runs"}
+          </button>
+        `}
+        <p id="keepable" class="quiet" role=${this._refused === "" ? nothing : "alert"}>
+          ${this._refused === "" ? this.#keepable(wrong, used) : html`<span class="wrong">${this._refused}</span>`}
+        </p>
+      </div>
+    `;
+  }
+
+  /** Whether the text can be kept, or is. */
+  #keepable(wrong: boolean, used: boolean): string {
+    const { notice, kept, edited, unkeepable } = store;
+    if (notice !== "") return notice;
+    if (kept !== undefined && !edited) {
+      return `Kept${used ? ", and runs of all views use it" : ""}${kept.check.passed ? "." : ": it fails the check."}`;
     }
-      <p id="keepable" class="quiet" role=${this._refused === "" ? nothing : "alert"}>${
-      this._refused !== ""
-        ? html`<span class="wrong">${this._refused}</span>`
-        : store.notice !== ""
-        ? store.notice
-        : variant !== undefined && !store.edited
-        ? `Kept${variants.chosen(kernel) === variant ? ", and used by the runs of all views" : ""}${
-          variant.check.passed ? "." : ": it fails the check."
-        }`
-        : unkeepable ?? (wrong
-          ? "It fails the check: wherever it is used, that is said."
-          : "It passed: it can be kept for the runs of all views.")
-    }</p>
-    </div>`;
+    if (unkeepable !== undefined) return unkeepable;
+    return wrong
+      ? "It fails the check. Wherever you use it, the page says so."
+      : "It passed. You can keep it for the runs of all views.";
   }
 
   static override styles = [shared, labStyle, shadersStyle];

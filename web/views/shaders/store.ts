@@ -1,6 +1,6 @@
 /**
- * The view's state in one place: which kernel and text are open, what was typed, how its trial goes, and the address
- * that leads back to it.
+ * The view's state in one place: which kernel and text are open, what was typed, how its trial goes, and the address of
+ * all that.
  */
 import {
   type CaseResult,
@@ -11,10 +11,10 @@ import {
   type TrialTime,
 } from "../../engine/kernels.ts";
 import { probeAdapter } from "../../lib/adapter.ts";
-import { fingerprint, type KernelVariant, type Variants } from "../../lib/kept-kernels.ts";
+import { fingerprint, type KeptKernel, type KeptKernels } from "../../lib/kept-kernels.ts";
 import { Bench, type Device, type Phase } from "./ask.ts";
 
-/** A trial of a text: under way, or how it ended. */
+/** A trial of a text, under way or ended. */
 export interface Trial {
   readonly kernel: string;
   readonly text: string;
@@ -34,47 +34,47 @@ export type Access = { readonly kind: "unknown" } | { readonly kind: "open"; rea
   readonly why: string;
 };
 
-/** Milliseconds without an edit after which it is tried. */
+/** Milliseconds without an edit before a trial starts. */
 const PAUSE = 800;
 
 const KERNEL = "kernel", TEXT = "text";
 
-/** Fires "change" on each. It outlives the view's element, so that what was typed is there when it is opened again. */
-export class Store extends EventTarget {
-  /** The shipped texts by name; undefined until they are read. */
+/** Fires "change" on each change. It outlives the view's element, so that reopening the view shows what was typed. */
+export class ShadersStore extends EventTarget {
+  /** The shipped texts by name; undefined until they arrive. */
   texts: Readonly<Record<string, string>> | undefined;
-  /** Why they could not be read. */
+  /** Why the texts could not be read. */
   unread: string | undefined;
   access: Access = { kind: "unknown" };
   trial: Trial | undefined;
-  /** What a person should know of what they did last. */
+  /** The outcome of the last action, for the visitor. */
   notice = "";
-  readonly #variants: Variants;
+  readonly #keptKernels: KeptKernels;
   #kernel: string | undefined;
-  #variant: string | undefined;
-  /** A variant that the address names and this browser has not. */
+  #kept: string | undefined;
+  /** A kept kernel that the address names and this browser does not have. */
   #absent: string | undefined;
-  #drafts = new Map<string, string>();
+  #edited = new Map<string, string>();
   #bench: Bench | undefined;
   #work: AbortController | undefined;
   #pause: ReturnType<typeof setTimeout> | undefined;
   #search: string | undefined;
 
-  constructor(variants: Variants) {
+  constructor(keptKernels: KeptKernels) {
     super();
-    this.#variants = variants;
-    variants.addEventListener("change", () => {
+    this.#keptKernels = keptKernels;
+    keptKernels.addEventListener("change", () => {
       this.notice = "";
-      // What was open may have been deleted, here or in another tab.
+      // The open kernel may have been deleted, here or in another tab.
       if (
-        this.#kernel !== undefined && this.#variant !== undefined &&
-        variants.find(this.#kernel, this.#variant) === undefined
-      ) this.#open(this.#kernel, undefined, this.draft);
+        this.#kernel !== undefined && this.#kept !== undefined &&
+        keptKernels.find(this.#kernel, this.#kept) === undefined
+      ) this.#open(this.#kernel, undefined, this.text);
       this.#changed();
     });
   }
 
-  /** Takes the view's part of the address, reads the texts and opens a device, as far as that was not done. */
+  /** Reads the address, loads the texts and opens a device, unless that was done before. */
   async begin(): Promise<void> {
     this.sync();
     try {
@@ -96,17 +96,17 @@ export class Store extends EventTarget {
     } catch (error) {
       access = { kind: "none", why: error instanceof Error ? error.message : String(error) };
     }
-    // The view may have been left meanwhile.
+    // The visitor may have left the view meanwhile.
     if (this.#bench !== bench) return;
     this.access = access;
-    // Without an address that says otherwise: the kernel that runs here.
+    // The address names no kernel: open the one that runs here.
     if (this.#kernel === undefined) {
       this.#open(this.access.kind === "open" ? this.access.device.tileKernel : tileKernelOfAll, undefined);
     }
     this.#changed();
   }
 
-  /** Ends what is under way and gives the device back. */
+  /** Ends the trial under way and gives the device back. */
   leave(): void {
     this.stop();
     this.#bench?.close();
@@ -114,7 +114,7 @@ export class Store extends EventTarget {
     this.access = { kind: "unknown" };
   }
 
-  /** Takes over what the address says now. */
+  /** Follows the address. */
   sync(): void {
     if (location.search === this.#search) return;
     this.#search = location.search;
@@ -123,92 +123,92 @@ export class Store extends EventTarget {
     if (kernel !== null) this.#open(kernel, query.get(TEXT) ?? undefined);
   }
 
-  /** The kernel whose text is open; undefined until it is known. */
+  /** The kernel whose text is open, or undefined until it is known. */
   get kernel(): string | undefined {
     return this.#kernel !== undefined && this.texts !== undefined && !Object.hasOwn(this.texts, this.#kernel)
       ? Object.keys(this.texts)[0]
       : this.#kernel;
   }
 
-  /** The kept text that is open; undefined: the shipped one. */
-  get variant(): KernelVariant | undefined {
-    return this.kernel === undefined || this.#variant === undefined
+  /** The kept kernel that is open, or undefined for the shipped text. */
+  get kept(): KeptKernel | undefined {
+    return this.kernel === undefined || this.#kept === undefined
       ? undefined
-      : this.#variants.find(this.kernel, this.#variant);
+      : this.#keptKernels.find(this.kernel, this.#kept);
   }
 
-  /** What the address names and is not here. */
+  /** Says if the address names a kernel or text that this browser does not have. */
   get missing(): string | undefined {
     const kernel = this.#kernel;
     if (kernel !== undefined && this.texts !== undefined && !Object.hasOwn(this.texts, kernel)) {
-      return `This page has no kernel “${kernel}”: shown is ${this.kernel}.`;
+      return `This page has no kernel “${kernel}” and shows ${this.kernel} instead.`;
     }
     return this.#absent === undefined
       ? undefined
-      : `No variant “${this.#absent}” of ${kernel} is kept in this browser: shown is the shipped text.`;
+      : `This browser keeps no ${kernel} named “${this.#absent}”. Here is the shipped text.`;
   }
 
-  /** The text as it was opened. */
+  /** The text before edits. */
   get base(): string {
-    return this.variant?.text ?? this.shipped;
+    return this.kept?.text ?? this.shipped;
   }
 
   get shipped(): string {
     return this.kernel === undefined ? "" : (this.texts?.[this.kernel] ?? "");
   }
 
-  /** The text as it is now. */
-  get draft(): string {
-    return this.#drafts.get(this.key) ?? this.base;
+  /** The text with edits. */
+  get text(): string {
+    return this.#edited.get(this.key) ?? this.base;
   }
 
-  /** Says which document the editor has: another one is another history. */
+  /** Names the editor's document. Each document has its own undo history. */
   get key(): string {
-    return `${this.kernel}/${this.#variant ?? ""}`;
+    return `${this.kernel}/${this.#kept ?? ""}`;
   }
 
   get edited(): boolean {
-    return this.draft !== this.base;
+    return this.text !== this.base;
   }
 
   get running(): boolean {
     return this.#work !== undefined;
   }
 
-  /** The trial of the text as it is now, if it was tried. */
+  /** The trial of the current text, if there was one. */
   get own(): Trial | undefined {
-    return this.trial?.kernel === this.kernel && this.trial?.text === this.draft ? this.trial : undefined;
+    return this.trial?.kernel === this.kernel && this.trial?.text === this.text ? this.trial : undefined;
   }
 
-  /** Whether runs of the page use this kernel at all. */
+  /** Whether runs of the page can use this kernel. */
   get runs(): boolean {
     return this.kernel !== undefined && isRun(this.kernel);
   }
 
-  /** Why this text cannot be kept; undefined: it can. */
+  /** Why this text can't be kept, or undefined if it can. */
   get unkeepable(): string | undefined {
     const trial = this.own;
-    if (!this.runs) return "No run of this page uses this kernel: it is one of “ringside bench”. Export it instead.";
-    if (this.draft === this.shipped) return "This is the shipped text: there is nothing to keep.";
-    if (trial?.messages?.some(({ kind }) => kind === "error")) return "A text that does not compile is not kept.";
-    if (trial?.state !== "done" || !trial.cases) return "A text is kept once it has been checked and timed.";
+    if (!this.runs) return "No run of this page uses this kernel, only “ringside bench” does. Export it instead.";
+    if (this.text === this.shipped) return "This is the shipped text. There is nothing to keep.";
+    if (trial?.messages?.some(({ kind }) => kind === "error")) return "A text that does not compile can’t be kept.";
+    if (trial?.state !== "done" || !trial.cases) return "You can keep the text once it is checked and timed.";
     return undefined;
   }
 
-  /** Opens a kernel's shipped text, or a kept one. */
-  open(kernel: string, variant?: string): void {
-    this.#open(kernel, variant);
+  /** Opens a kernel's shipped text, or a kept kernel. */
+  open(kernel: string, kept?: string): void {
+    this.#open(kernel, kept);
     this.#write();
     this.#changed();
   }
 
-  /** Takes what was typed; it is tried after a pause. */
+  /** Takes what was typed and tries it after a pause. */
   edit(text: string): void {
-    if (text === this.draft) return;
+    if (text === this.text) return;
     this.stop();
     this.notice = "";
-    if (text === this.base) this.#drafts.delete(this.key);
-    else this.#drafts.set(this.key, text);
+    if (text === this.base) this.#edited.delete(this.key);
+    else this.#edited.set(this.key, text);
     if (this.access.kind !== "none" && text !== this.shipped) {
       this.trial = { kernel: this.kernel!, text, state: "waiting" };
       this.#pause = setTimeout(() => void this.run(), PAUSE);
@@ -216,20 +216,18 @@ export class Store extends EventTarget {
     this.#changed();
   }
 
-  /** Goes back to the text as it was opened. */
+  /** Undoes all edits. */
   revert(): void {
     this.stop();
-    this.#drafts.delete(this.key);
-    this.notice = `Back to ${
-      this.variant === undefined ? "the shipped text" : `“${this.variant.name}” as it was kept`
-    }.`;
+    this.#edited.delete(this.key);
+    this.notice = `Back to ${this.kept === undefined ? "the shipped text" : `“${this.kept.name}” without edits`}.`;
     this.#changed();
   }
 
-  /** Compiles, checks and times the text; resolves when that is done, failed or stopped. */
+  /** Compiles, checks and times the text. Resolves when the trial is done, failed or stopped. */
   async run(): Promise<void> {
     this.stop();
-    const { kernel, draft: text } = this;
+    const { kernel, text: text } = this;
     const bench = this.#bench;
     if (kernel === undefined || bench === undefined) return;
     const work = new AbortController();
@@ -267,7 +265,7 @@ export class Store extends EventTarget {
     }
   }
 
-  /** Stops the trial that is waited for or under way. */
+  /** Stops the trial under way, or the one that waits for a pause. */
   stop(): void {
     clearTimeout(this.#pause);
     const work = this.#work;
@@ -281,7 +279,7 @@ export class Store extends EventTarget {
 
   /** Keeps the text under a name. Returns why that was refused, or undefined. */
   keep(name: string): string | undefined {
-    const { own: trial, kernel, draft: text, access } = this;
+    const { own: trial, kernel, text: text, access } = this;
     const { unkeepable } = this;
     if (unkeepable !== undefined || kernel === undefined || !trial?.cases || access.kind !== "open") {
       return unkeepable ?? "There is nothing to keep.";
@@ -289,7 +287,7 @@ export class Store extends EventTarget {
     const { adapter } = access.device;
     const failed = trial.cases.filter(({ passed }) => !passed).length +
       (trial.times ?? []).filter(({ apart }) => !apart.within).length;
-    const refusal = this.#variants.keep({
+    const refusal = this.#keptKernels.keep({
       name,
       kernel,
       text,
@@ -307,49 +305,49 @@ export class Store extends EventTarget {
       },
     });
     if (refusal !== undefined) return refusal;
-    this.#drafts.delete(this.key);
+    this.#edited.delete(this.key);
     this.#open(kernel, name.trim());
     this.#write();
     this.notice = `Kept as “${name.trim()}”.${
-      this.#variants.chosen(kernel)?.name === name.trim() ? " Runs use it." : " Runs use it when you say so, below."
+      this.#keptKernels.chosen(kernel)?.name === name.trim() ? " Runs use it." : " To use it in runs, tick it below."
     }`;
     this.#changed();
     return undefined;
   }
 
-  /** Gives the variant that is open another name where it is that one. Returns why that was refused, or undefined. */
+  /** Renames a kept kernel, whether it is open or not. Returns why it was refused, or undefined. */
   rename(kernel: string, from: string, to: string): string | undefined {
-    const open = this.kernel === kernel && this.#variant === from;
-    const draft = this.#drafts.get(`${kernel}/${from}`);
-    if (open) this.#variant = to.trim();
-    const refusal = this.#variants.rename(kernel, from, to);
+    const open = this.kernel === kernel && this.#kept === from;
+    const text = this.#edited.get(`${kernel}/${from}`);
+    if (open) this.#kept = to.trim();
+    const refusal = this.#keptKernels.rename(kernel, from, to);
     if (refusal !== undefined) {
-      if (open) this.#variant = from;
+      if (open) this.#kept = from;
       return refusal;
     }
-    this.#drafts.delete(`${kernel}/${from}`);
-    if (draft !== undefined) this.#drafts.set(`${kernel}/${to.trim()}`, draft);
+    this.#edited.delete(`${kernel}/${from}`);
+    if (text !== undefined) this.#edited.set(`${kernel}/${to.trim()}`, text);
     if (open) this.#write();
     this.#changed();
     return undefined;
   }
 
-  #open(kernel: string, variant: string | undefined, draft?: string): void {
-    if (kernel !== this.#kernel || variant !== this.#variant) {
+  #open(kernel: string, kept: string | undefined, text?: string): void {
+    if (kernel !== this.#kernel || kept !== this.#kept) {
       this.stop();
       this.notice = "";
     }
     this.#kernel = kernel;
-    this.#absent = variant !== undefined && this.#variants.find(kernel, variant) === undefined ? variant : undefined;
-    this.#variant = this.#absent === undefined ? variant : undefined;
-    if (draft !== undefined && draft !== this.base) this.#drafts.set(this.key, draft);
+    this.#absent = kept !== undefined && this.#keptKernels.find(kernel, kept) === undefined ? kept : undefined;
+    this.#kept = this.#absent === undefined ? kept : undefined;
+    if (text !== undefined && text !== this.base) this.#edited.set(this.key, text);
   }
 
   #write(): void {
     const query = new URLSearchParams(location.search);
     query.set(KERNEL, this.kernel!);
-    if (this.#variant === undefined) query.delete(TEXT);
-    else query.set(TEXT, this.#variant);
+    if (this.#kept === undefined) query.delete(TEXT);
+    else query.set(TEXT, this.#kept);
     history.replaceState(null, "", `?${query.toString().replaceAll("%2C", ",")}${location.hash}`);
     this.#search = location.search;
   }

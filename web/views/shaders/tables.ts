@@ -1,9 +1,9 @@
-/** What a text declares, as tables: what the host binds, what is constant, what a workgroup shares. */
+/** What a text declares, as tables: bindings, constants, and the memory of a workgroup. */
 import { html, nothing, type TemplateResult } from "lit";
 import type { Declarations } from "../../engine/kernels.ts";
 import "../../lib/elements/scroll.ts";
 
-/** All of them; `go` shows a line of the text. */
+/** All tables; `go` shows a line of the text. */
 export function declarationTables(
   { bindings, constants, memory, structs, entries, enables }: Declarations,
   go: (line: number) => void,
@@ -14,7 +14,7 @@ export function declarationTables(
   return html`
     <ringside-scroll label="Bindings">
       <table class="declared bindings">
-        <caption>Bindings <small>read from the text, as it is now</small></caption>
+        <caption>Bindings <small>read from the current text</small></caption>
         <thead>
           <tr>
             <th scope="col">Name</th>

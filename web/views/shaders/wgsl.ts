@@ -1,4 +1,4 @@
-/** How the editor tells the parts of a WGSL text apart: enough to read it, no more. */
+/** Highlighting of WGSL: enough to read it, no more. */
 import {
   HighlightStyle,
   LanguageSupport,
@@ -9,8 +9,8 @@ import {
 import { tags } from "@lezer/highlight";
 
 const KEYWORDS = new Set(
-  "alias break case const const_assert continue continuing default diagnostic discard else enable false fn for if let loop override requires return struct switch true var while"
-    .split(" "),
+  ("alias break case const const_assert continue continuing default diagnostic discard else enable false fn for if " +
+    "let loop override requires return struct switch true var while").split(" "),
 );
 const TYPES =
   /^(?:bool|[iuf](?:16|32)|vec[234](?:[iufh])?|mat[234]x[234](?:[fh])?|array|atomic|ptr|sampler(?:_comparison)?|texture_\w+)$/;
@@ -57,7 +57,7 @@ const language = StreamLanguage.define<State>({
   },
 });
 
-// The page's own tokens: weight and ink rather than many colours.
+// The page's own tokens: weight and shade, not many colours.
 const style = HighlightStyle.define([
   { tag: tags.comment, color: "var(--ink-2)", fontStyle: "italic" },
   { tag: tags.keyword, fontWeight: "700" },

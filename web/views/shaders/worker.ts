@@ -1,11 +1,11 @@
 /**
- * The worker of the shader bench: one device, one trial at a time; a kernel that hangs or loses the device takes
- * nothing of the page along.
+ * The worker of the shader bench: one device, one trial at a time. A kernel that hangs or loses the device does not
+ * harm the page.
  */
 import { openDevice, suits, tileKernelOf, Trials } from "../../engine/kernels.ts";
 import type { Phase, Request, Told } from "./ask.ts";
 
-/** Rounds of a time. */
+/** Rounds of each timing. */
 const REPEATS = 9;
 
 const tell = (told: Told) => postMessage(told);
@@ -67,14 +67,13 @@ async function tryText({ id, name, text }: Extract<Request, { kind: "try" }>): P
           line: 0,
           column: 0,
           length: 0,
-          message:
-            `its loops could not be bounded for a first run, so one without end would hold the GPU: ${unbounded}`,
+          message: `the first run could not bound its loops, so an endless loop would block the GPU: ${unbounded}`,
         }],
       });
     }
     const cases = await trials!.check(name, text, signal, step("check"));
     tell({ kind: "checked", id, cases: cases ?? null });
-    // What a wrong kernel takes says nothing.
+    // The time of a wrong kernel means nothing.
     if (cases?.every(({ passed }) => passed)) {
       tell({ kind: "timed", id, times: await trials!.time(name, text, REPEATS, signal, step("time")) });
     }

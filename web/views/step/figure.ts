@@ -1,6 +1,6 @@
 /**
- * A token's convergence drawn: a row a hop; the share of the softmax seen so far, one element of O, and how far O still
- * is from its end.
+ * A token's convergence as a figure with one row per hop: the share of the softmax seen so far, one element of O, and
+ * O's distance from its final value.
  */
 import { html, svg, type SVGTemplateResult, type TemplateResult } from "lit";
 import { formatError, formatShare } from "../../lib/format/format.ts";
@@ -104,7 +104,7 @@ export function mergeFigure({ hops, exact }: MergeStory, ranks: number, dim: num
         ? "O so far: nothing yet"
         : `O[${dim}] moves from ${known[0].soFar!.out[dim].toPrecision(4)} after hop 0 to ${
           last.soFar!.out[dim].toPrecision(4)
-        } after hop ${last.hop}${exact === undefined ? "" : `; float64's end is ${exact.out[dim].toPrecision(4)}`}`,
+        } after hop ${last.hop}${exact === undefined ? "" : `; float64 ends at ${exact.out[dim].toPrecision(4)}`}`,
       svg`${end}${trail}${dots}`,
     )
   }

@@ -1,4 +1,4 @@
-/** The merge inspector: one token and head from hop to hop, beside float64, and what the wire's type costs. */
+/** The merge inspector: one token and head from hop to hop, beside float64, and the error from the wire's type. */
 import { html, nothing, type TemplateResult } from "lit";
 import { disc } from "../../lib/elements/disc.ts";
 import { formatCount, formatError, formatShare } from "../../lib/format/format.ts";
@@ -7,7 +7,7 @@ import { type MergeHop, mergeStory, sayF32, sayF64, type Walk } from "./model.ts
 import { DIMS } from "./rank.ts";
 import type { Stepper } from "./stepper.ts";
 
-/** The inspector; `offGrid` multiplies the inputs and runs. */
+/** The inspector. `offGrid` multiplies the inputs and runs. */
 export function mergeInspector(stepper: Stepper, walk: Walk, offGrid: () => void): TemplateResult {
   const { experiment } = walk;
   const { token, head, dim } = stepper.selection;
@@ -20,39 +20,37 @@ export function mergeInspector(stepper: Stepper, walk: Walk, offGrid: () => void
     } aria-label="${label}, 0 to ${most}"
     @change=${({ target }: Event & { target: HTMLInputElement }) => {
       const within = Math.max(0, Math.min(most, Math.floor(Number(target.value)) || 0));
-      // What was typed stays until it is done, whatever ranks tell meanwhile.
+      // Reports of ranks don't disturb the typing: the field is read when it is complete.
       target.value = String(within);
       set(within);
     }} /></label>`;
   return html`<section class="merge" aria-labelledby="merge">
     <div class="bar-top"><h2 id="merge" class="title">Merge inspector</h2>
-      <div class="choose" role="group" aria-label="What is looked at">
+      <div class="choose" role="group" aria-label="What to look at">
         ${number("Token", token, T - 1, (value) => stepper.select({ token: value }))}
         ${number("Head", head, H - 1, (value) => stepper.select({ head: value }))}
         ${number("Dimension", dim, D - DIMS, (value) => stepper.select({ dim: value }))}
       </div>
     </div>
     ${
-    story === undefined ? html`<p class="quiet">It fills as soon as every rank has halted once.</p>` : html`
+    story === undefined ? html`<p class="quiet">It fills once every rank has halted.</p>` : html`
       <p class="quiet">Token ${formatCount(token)} is at position ${formatCount(
         P + token,
       )}; its query lives on rank ${disc(story.home, N)}. ${exact === undefined
-        ? (problem === undefined ? "Float64 is being worked out." : "")
+        ? (problem === undefined ? "Float64 is under way." : "")
         : nothing}</p>
-      ${problem === undefined
-        ? nothing
-        : html`<p class="stale" role="alert">Float64 could not be worked out: ${problem}</p>`}
+      ${problem === undefined ? nothing : html`<p class="stale" role="alert">Float64 failed: ${problem}</p>`}
       ${walk.watch !== undefined && !walk.watch.includes(token)
         ? html`
-          <p
-            class="stale">Its partial results did not travel: of this run only those of token ${formatCount(
-              walk.watch[0],
-            )} did. Run again to follow token ${formatCount(token)}.</p>
+          <p class="stale">
+            This run reported only the partial results of token ${formatCount(walk.watch[0])}.
+            Run again to follow token ${formatCount(token)}.
+          </p>
         `
         : nothing}
       ${mergeFigure(story, N, dim)}
       ${convergence(walk, story, dim)}
-      ${wire(walk, story.hops, offGrid, stepper.session.running)}
+      ${wire(walk, story.hops, offGrid, stepper.page.running)}
     `
   }
   </section>`;
@@ -60,7 +58,7 @@ export function mergeInspector(stepper: Stepper, walk: Walk, offGrid: () => void
 
 const dash = "–";
 
-/** LSE, weight and O after each hop, the run's end and float64's. */
+/** LSE, weight and O after each hop, at the run's end, and in float64. */
 function convergence(
   { experiment }: Walk,
   { hops, final, exact }: NonNullable<ReturnType<typeof mergeStory>>,
@@ -68,7 +66,7 @@ function convergence(
 ): TemplateResult {
   const passQ = experiment.variant === "pass-q";
   const dims = Array.from({ length: DIMS }, (_, i) => dim + i);
-  // In pass-Q what is so far is merged by the page, in float64: as many digits as f32 has tell it.
+  // In pass-Q the page merges in float64: show as many digits as f32 has.
   const say = passQ ? (x: number) => sayF32(Math.fround(x)) : sayF32;
   return html`
     <ringside-scroll label="After each hop">
@@ -117,7 +115,7 @@ function convergence(
   `;
 }
 
-/** Each hop's partial against float64 over the same keys, and how much of its error the wire's rounding is. */
+/** Each hop's partial against float64 over the same keys, and the part of its error that the wire's rounding adds. */
 function wire(
   { experiment: { wire: type, variant, offGrid: multiplied, N } }: Walk,
   hops: readonly MergeHop[],
@@ -158,15 +156,16 @@ function wire(
         )}</tbody>
       </table>
     </ringside-scroll>
-    <p
-      class="quiet">The wire’s part is float64 of ${travels} as ${type} holds them against float64 of the true ones; the rest is f32 arithmetic.
+    <p class="quiet">
+        The wire’s part compares float64 of ${travels} rounded to ${type} with float64 of the true values.
+        The rest comes from f32 arithmetic.
         ${type === "f32"
-          ? "f32 rounds nothing: choose f16 or bf16 in the sentence to see what they cost."
+          ? "f32 rounds nothing. Choose f16 or bf16 in the sentence to see their error."
           : rounds || multiplied
           ? nothing
           : known.length > 0
           ? html`
-            These values are whole 32nds, which ${type} holds exactly: this wire cost nothing. <button class="button small"
+            These values are whole 32nds, exact in ${type}: this wire added no error. <button class="button small"
               ?disabled=${running} @click=${offGrid}>Multiply them by 1.1 and run</button>
           `
           : nothing}</p>

@@ -1,13 +1,10 @@
-/**
- * A run that halts, as arithmetic: its stages, where each rank stands, and what a token's partial results come to hop
- * by hop.
- */
+/** A run that halts, as arithmetic: its halts, where each rank is, and a token's partial results hop by hop. */
 import type { Halt, KeyRun, Made } from "../../engine/run.ts";
 import type { ExactHop, ExactRow } from "../../lib/experiment/exact.ts";
 import type { Experiment } from "../../lib/experiment/experiment.ts";
 
-/** A place at which ranks halt. */
-export interface Stage {
+/** A point at which ranks halt. */
+export interface HaltPoint {
   /** In the address: "0" is before the attention of hop 0. */
   readonly id: string;
   readonly name: string;
@@ -15,13 +12,13 @@ export interface Stage {
   readonly hop: number;
 }
 
-/** The stages of a rank, in order. */
-export function stagesOf({ N, variant }: Pick<Experiment, "N" | "variant">): Stage[] {
+/** The halts of a rank, in order. */
+export function haltPointsOf({ N, variant }: Pick<Experiment, "N" | "variant">): HaltPoint[] {
   const hops = Array.from(
     { length: N },
-    (_, hop): Stage => ({ id: String(hop), name: `hop ${hop}`, next: "attend", hop }),
+    (_, hop): HaltPoint => ({ id: String(hop), name: `hop ${hop}`, next: "attend", hop }),
   );
-  const exchange: Stage[] = variant === "pass-q" && N > 1
+  const exchange: HaltPoint[] = variant === "pass-q" && N > 1
     ? [{ id: "all2all", name: "All2All", next: "all2all", hop: N - 1 }, {
       id: "merge",
       name: "merge",
@@ -35,52 +32,52 @@ export function stagesOf({ N, variant }: Pick<Experiment, "N" | "variant">): Sta
 /** A run that halts or halted. */
 export interface Walk {
   readonly experiment: Experiment;
-  readonly stages: readonly Stage[];
-  /** What rank k told at stage i: `log[k][i]`. */
+  readonly points: readonly HaltPoint[];
+  /** `log[k][i]` is what rank k reported at point i. */
   readonly log: readonly Halt[][];
-  /** How many stages each rank has been let go from. */
+  /** The number of points that each rank has left. */
   readonly left: number[];
-  /** The rows of Q whose partials travel; undefined: all. */
+  /** The rows of Q whose partials travel to the page; undefined for all. */
   readonly watch: readonly number[] | undefined;
 }
 
-/** Where a rank stands: halted at its last stage, on its way to the next one, at its end, or not heard of. */
-export function standing({ log, left, stages }: Walk, rank: number): "halted" | "going" | "end" | "unheard" {
+/** Where a rank is: halted at its last point, on its way to the next one, at its end, or silent so far. */
+export function standing({ log, left, points }: Walk, rank: number): "halted" | "going" | "end" | "unheard" {
   const reached = log[rank].length;
   if (reached === 0) return "unheard";
-  if (reached === stages.length) return "end";
+  if (reached === points.length) return "end";
   return left[rank] < reached ? "halted" : "going";
 }
 
 /**
- * The rank that a rank on its way waits for, as far as the others' halts say: the one behind it, which has not begun
- * the hop whose transfer is next.
+ * The rank that a rank on its way waits for, as far as the halts show: the previous rank, which has not begun the hop
+ * of the next transfer.
  */
 export function waitsFor(walk: Walk, rank: number): number | undefined {
   const { log, experiment: { N } } = walk;
   if (standing(walk, rank) !== "going") return undefined;
-  const stage = walk.stages[log[rank].length - 1];
+  const point = walk.points[log[rank].length - 1];
   const before = (rank + N - 1) % N;
-  if (stage.next === "attend" && stage.hop < N - 1) return log[before].length <= stage.hop ? before : undefined;
-  // A parcel leaves when its sender has leave for the All2All.
-  const late = stage.next === "all2all" ? log.findIndex((_, s) => s !== rank && walk.left[s] < N + 1) : -1;
+  if (point.next === "attend" && point.hop < N - 1) return log[before].length <= point.hop ? before : undefined;
+  // A parcel leaves when its sender may start the All2All.
+  const late = point.next === "all2all" ? log.findIndex((_, s) => s !== rank && walk.left[s] < N + 1) : -1;
   return late < 0 ? undefined : late;
 }
 
-/** Bytes of all partials of a run: each row at each hop and, in pass-Q, merged. */
+/** Bytes of all partials of a run: each row at each hop and, in pass-Q, after the merge. */
 export function partialBytes({ T, H, D, N, variant }: Experiment, rows = T): number {
   return rows * (N + (variant === "pass-q" && N > 1 ? 1 : 0)) * H * (D + 1) * 4;
 }
 
-/** Bytes of partials that the page keeps of one run. */
+/** The most bytes of partials that the page keeps of one run. */
 export const KEPT = 2 ** 26;
 
-/** The rows that travel: all where they fit, else one token's. */
+/** The rows that travel to the page: all if they fit, or else one token's. */
 export function watchOf(experiment: Experiment, token: number): readonly number[] | undefined {
   return partialBytes(experiment) <= KEPT ? undefined : [Math.min(token, experiment.T - 1)];
 }
 
-/** The rank that holds a new token's query; undefined until it has told. */
+/** The rank that holds a new token's query; undefined until it has halted. */
 export function homeOf({ log, experiment: { P } }: Walk, row: number): number | undefined {
   const home = log.findIndex(([first]) =>
     first?.queries?.runs.some(({ start, length }) => start <= P + row && P + row < start + length)
@@ -88,10 +85,7 @@ export function homeOf({ log, experiment: { P } }: Walk, row: number): number | 
   return home < 0 ? undefined : home;
 }
 
-/**
- * The keys of each hop of a rank's queries, as the ranks hold them: those of hop j at place j; undefined until all have
- * told.
- */
+/** The keys of each hop of a rank's queries, as the ranks hold them, in order of hops; undefined until all have halted. */
 export function keysByHop(
   { log, experiment: { N, variant } }: Walk,
   home: number,
@@ -104,7 +98,7 @@ export function keysByHop(
   });
 }
 
-/** Keys of some runs that a new token sees. */
+/** The number of keys of these runs that a new token sees. */
 export function visible({ P, causal }: Pick<Experiment, "P" | "causal">, row: number, runs: readonly KeyRun[]): number {
   return runs.reduce(
     (sum, { start, length }) => sum + (causal ? Math.min(length, Math.max(0, P + row + 1 - start)) : length),
@@ -129,7 +123,7 @@ export function headOf(
   return { out: out.subarray(at * D, (at + 1) * D), lse: lse[at] };
 }
 
-/** One head of a row of a partial that was handed out; undefined where the row is not in it. */
+/** One head of a row of a reported partial; undefined if the row is not in it. */
 export function rowOf(
   made: Made | undefined,
   row: number,
@@ -165,22 +159,22 @@ export interface Off {
   readonly lse: number;
 }
 
-/** What one hop did to a token and head. */
+/** The effect of one hop on a token and head. */
 export interface MergeHop {
   readonly hop: number;
-  /** Whose keys it adds, on which rank, and how many of them the token sees. */
+  /** The owner of its keys, the rank that attends, and how many of the keys the token sees. */
   readonly owner: number;
   readonly rank: number;
   readonly seen: number;
-  /** What the rank handed out: in pass-KV over all keys so far, in pass-Q over this hop's alone. */
+  /** The rank's partial: in pass-KV over all keys so far, in pass-Q over this hop's alone. */
   readonly partial?: Row;
-  /** Over all keys so far: in pass-KV the partial, in pass-Q the partials merged here. */
+  /** Over all keys so far: in pass-KV the partial, in pass-Q the partials that the page merges. */
   readonly soFar?: Row;
-  /** Of the final sum of exponentials, what this hop's keys carry. */
+  /** The share of the final sum of exponentials that this hop's keys contribute. */
   readonly weight?: number;
-  /** Distance of O so far to float64's final O. */
+  /** Distance of O so far from float64's final O. */
   readonly away?: number;
-  /** The partial against float64 over the same keys: in all, what the wire's rounding costs, and what remains. */
+  /** The partial against float64 over the same keys: in all, from the wire's rounding, and the rest. */
   readonly error?: { readonly all: Off; readonly wire: Off; readonly rest: Off };
 }
 
@@ -188,13 +182,13 @@ export interface MergeHop {
 export interface MergeStory {
   readonly home: number;
   readonly hops: readonly MergeHop[];
-  /** What the run gave in the end, in pass-Q by the home rank's merge. */
+  /** The run's result; in pass-Q from the home rank's merge. */
   readonly final?: Row;
-  /** What float64 gives. */
+  /** The result in float64. */
   readonly exact?: Row;
 }
 
-/** Tells it; `exact` are float64's partials of the row, where they are there. */
+/** A token and head from hop to hop. `exact`: float64's partials of the row, once the page has them. */
 export function mergeStory(
   walk: Walk,
   row: number,
@@ -234,11 +228,11 @@ export function mergeStory(
       error: { all: off(partial, truth), wire: off(sent, truth), rest: off(partial, sent) },
     };
   });
-  const final = rowOf(log[home][walk.stages.length - 1]?.made, row, head, experiment);
+  const final = rowOf(log[home][walk.points.length - 1]?.made, row, head, experiment);
   return { home, hops, final, exact: last };
 }
 
-/** An f32 with just the digits that tell it from its neighbours. */
+/** An f32 with the fewest digits that distinguish it from its neighbours. */
 export function sayF32(x: number): string {
   if (!Number.isFinite(x)) return x === -Infinity ? "−∞" : String(x);
   for (let digits = 1; digits < 9; digits++) {

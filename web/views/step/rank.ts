@@ -1,4 +1,4 @@
-/** One rank at one halt: what it holds, what it has sent and awaits, and its partial result. */
+/** One rank at one halt: what it holds, has sent and waits for, and its partial result. */
 import { html, nothing, type TemplateResult } from "lit";
 import { disc } from "../../lib/elements/disc.ts";
 import type { Halt, Held, Made, Message } from "../../engine/run.ts";
@@ -6,25 +6,25 @@ import { formatCount } from "../../lib/format/format.ts";
 import { headOf, sayF32, sayRuns, standing, waitsFor, type Walk } from "./model.ts";
 import type { Stepper } from "./stepper.ts";
 
-/** Rows that an excerpt shows. */
+/** Rows of an excerpt. */
 const ROWS = 5;
-/** Dimensions that excerpts show. */
+/** Dimensions of an excerpt. */
 export const DIMS = 3;
 
-/** The inspector of the rank and stage that are looked at. */
+/** The inspector of the selected rank and halt. */
 export function rankInspector(stepper: Stepper, walk: Walk, live: boolean): TemplateResult {
-  const { rank, stage } = stepper.selection;
+  const { rank, point } = stepper.selection;
   const { N } = walk.experiment;
-  const halt = walk.log[rank][stage];
-  const name = walk.stages[stage].name;
+  const halt = walk.log[rank][point];
+  const name = walk.points[point].name;
   return html`<section class="rank" aria-labelledby="rank">
     <h2 id="rank" class="title">${disc(rank, N)} Rank ${rank}, ${name} <small>${
-    position(walk, rank, stage, live)
+    position(walk, rank, point, live)
   }</small></h2>
     ${
     halt === undefined
       ? html`<p class="quiet">${
-        live ? "It has not come here yet: let it go on, or run to here." : "It never came here."
+        live ? "It has not come here yet. Let it continue, or run to here." : "It never came here."
       }</p>`
       : html`<dl class="facts">
         ${
@@ -49,28 +49,28 @@ export function rankInspector(stepper: Stepper, walk: Walk, live: boolean): Temp
       </dl>
       ${
         halt.made === undefined
-          ? html`<p class="quiet">It holds no partial result yet: this is before its first attention.</p>`
+          ? html`<p class="quiet">It has no partial result before its first attention.</p>`
           : excerpt(stepper, walk, rank, halt.made)
       }`
   }
   </section>`;
 }
 
-function position(walk: Walk, rank: number, stage: number, live: boolean): string {
+function position(walk: Walk, rank: number, point: number, live: boolean): string {
   const reached = walk.log[rank].length - 1;
-  const { next } = walk.stages[stage];
-  if (stage > reached) return "ahead";
+  const { next } = walk.points[point];
+  if (point > reached) return "ahead";
   if (next === "end") return "has its result";
   const before = next === "attend"
     ? "before its attention"
     : next === "merge"
     ? "before it merges"
     : "before its parcels leave";
-  if (stage < reached) return `as it halted ${before}`;
+  if (point < reached) return `as it halted ${before}`;
   if (!live) return `was here, ${before}, when the run ended`;
   if (standing(walk, rank) === "halted") return `halted ${before}`;
   const wait = waitsFor(walk, rank);
-  return wait === undefined ? "has leave and is under way" : `has leave and waits for rank ${wait}`;
+  return wait === undefined ? "under way" : `under way, waits for rank ${wait}`;
 }
 
 function ofRank({ owner, runs }: Held, rank: number, N: number): TemplateResult {
@@ -106,7 +106,7 @@ function awaits({ experiment: { N } }: Walk, rank: number, { mail: { awaiting } 
   }</ul>`;
 }
 
-/** A few rows of what the rank made last, around the token that is looked at where it is among them. */
+/** A few rows of the rank's last partial, around the selected token if it is among them. */
 function excerpt(stepper: Stepper, walk: Walk, rank: number, made: Made): TemplateResult {
   const { token, head, dim } = stepper.selection;
   const { experiment } = walk;
@@ -124,9 +124,7 @@ function excerpt(stepper: Stepper, walk: Walk, rank: number, made: Made): Templa
     ? "over its own keys"
     : `over the keys of hops 0 to ${made.hop}`;
   if (made.rows.length === 0) {
-    return html`<p class="quiet">Of the partial result that it holds, the row of token ${
-      formatCount(token)
-    } is no part.</p>`;
+    return html`<p class="quiet">Its partial result does not include the row of token ${formatCount(token)}.</p>`;
   }
   return html`
     <ringside-scroll label="Partial result">
@@ -153,6 +151,6 @@ function excerpt(stepper: Stepper, walk: Walk, rank: number, made: Made): Templa
     </ringside-scroll>
     <p class="quiet">${walk.watch === undefined
       ? `${formatCount(Math.min(ROWS, made.rows.length))} of its ${formatCount(made.rows.length)} rows.`
-      : "Only the chosen token’s row travels (see above)."}</p>
+      : "Only the selected token’s row travels to the page (see above)."}</p>
   `;
 }

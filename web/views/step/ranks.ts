@@ -1,25 +1,25 @@
-/** All ranks at a glance: a row a rank, a column a stage, a mark where it halted and whose chunk it read there. */
+/** All ranks at a glance: one row per rank, one column per halt. A mark shows whose chunk visits there. */
 import { html, nothing, type TemplateResult } from "lit";
 import { disc } from "../../lib/elements/disc.ts";
 import "../../lib/elements/scroll.ts";
 import { standing, waitsFor, type Walk } from "./model.ts";
 import type { Stepper } from "./stepper.ts";
 
-/** The rank whose chunk visits at a halt before an attention: of keys in pass-KV, of queries in pass-Q. */
-export function visitor(walk: Walk, rank: number, stage: number): number | undefined {
-  const halt = walk.log[rank][stage];
+/** The owner of the chunk that visits at a halt before an attention: of keys in pass-KV, of queries in pass-Q. */
+export function visitor(walk: Walk, rank: number, point: number): number | undefined {
+  const halt = walk.log[rank][point];
   return walk.experiment.variant === "pass-q" ? halt?.queries?.owner : halt?.keys?.owner;
 }
 
-/** What a cell says to who does not see it. */
-function say(walk: Walk, rank: number, stage: number): string {
-  const { log, stages, experiment } = walk;
+/** A cell in words, for screen readers. */
+function say(walk: Walk, rank: number, point: number): string {
+  const { log, points, experiment } = walk;
   const reached = log[rank].length - 1;
-  const owner = visitor(walk, rank, stage);
+  const owner = visitor(walk, rank, point);
   const chunk = owner === undefined ? "" : `, ${experiment.variant === "pass-q" ? "queries" : "keys"} of rank ${owner}`;
-  const where = `rank ${rank}, ${stages[stage].name}`;
-  if (stage > reached) return `${where}: not there yet`;
-  if (stage < reached) return `${where}: passed${chunk}`;
+  const where = `rank ${rank}, ${points[point].name}`;
+  if (point > reached) return `${where}: not there yet`;
+  if (point < reached) return `${where}: passed${chunk}`;
   const how = standing(walk, rank);
   const wait = waitsFor(walk, rank);
   return `${where}: ${
@@ -27,30 +27,30 @@ function say(walk: Walk, rank: number, stage: number): string {
   }${chunk}`;
 }
 
-/** The table; arrow keys move through it. `live`: ranks can be let go. */
+/** The table. Arrow keys move through it. `live`: ranks can continue. */
 export function rankTable(stepper: Stepper, walk: Walk, live: boolean): TemplateResult {
-  const { rank: chosen, stage: at } = stepper.selection;
-  const { experiment: { N, variant }, stages, log } = walk;
-  const cell = (rank: number, stage: number) => {
+  const { rank: chosen, point: at } = stepper.selection;
+  const { experiment: { N, variant }, points, log } = walk;
+  const cell = (rank: number, point: number) => {
     const reached = log[rank].length - 1;
-    const how = stage === reached ? standing(walk, rank) : stage < reached ? "passed" : "ahead";
-    const owner = visitor(walk, rank, stage);
-    const picked = rank === chosen && stage === at;
-    return html`<td><button class="cell ${how} ${live ? "live" : ""}" id="cell-${rank}-${stage}" tabindex=${
+    const how = point === reached ? standing(walk, rank) : point < reached ? "passed" : "ahead";
+    const owner = visitor(walk, rank, point);
+    const picked = rank === chosen && point === at;
+    return html`<td><button class="cell ${how} ${live ? "live" : ""}" id="cell-${rank}-${point}" tabindex=${
       picked ? 0 : -1
-    } aria-pressed=${picked ? "true" : "false"} aria-label=${say(walk, rank, stage)} title=${say(walk, rank, stage)}
-      @click=${() => stepper.select({ rank, hop: stage === reached ? undefined : stages[stage].id })}>${
+    } aria-pressed=${picked ? "true" : "false"} aria-label=${say(walk, rank, point)} title=${say(walk, rank, point)}
+      @click=${() => stepper.select({ rank, hop: point === reached ? undefined : points[point].id })}>${
       how === "ahead" ? html`<i></i>` : owner === undefined ? html`<b>✓</b>` : disc(owner, N)
     }</button></td>`;
   };
   return html`
-    <ringside-scroll label="Ranks and stages">
+    <ringside-scroll label="Ranks and hops">
       <table class="ranks" @keydown=${(event: KeyboardEvent) => keys(stepper, walk, live, event)}>
-        <caption>Ranks <small>where each halts; the mark is the rank whose ${variant === "pass-q"
-          ? "queries visit"
-          : "keys visit"}</small></caption>
+        <caption>Ranks <small>each rank’s halts; the disc shows whose ${variant === "pass-q"
+          ? "queries"
+          : "keys"} visit</small></caption>
         <thead>
-          <tr><th scope="col">Rank</th><th scope="col" class="now">Now</th>${stages.map(({ name, next, hop }) =>
+          <tr><th scope="col">Rank</th><th scope="col" class="now">Now</th>${points.map(({ name, next, hop }) =>
             html`<th scope="col">${
               next === "attend" && hop > 0 ? html`<span class="unseen">hop </span>${hop}` : name
             }</th>`
@@ -58,7 +58,7 @@ export function rankTable(stepper: Stepper, walk: Walk, live: boolean): Template
         </thead>
         <tbody>${log.map((_, rank) =>
           html`<tr><th scope="row">${disc(rank, N)}</th><td class="now">${nowOf(walk, rank, live)}</td>${
-            stages.map((_, stage) => cell(rank, stage))
+            points.map((_, point) => cell(rank, point))
           }</tr>`
         )}</tbody>
       </table>
@@ -66,7 +66,7 @@ export function rankTable(stepper: Stepper, walk: Walk, live: boolean): Template
   `;
 }
 
-/** What a rank does now, in a few words. */
+/** A rank's state, in a few words. */
 function nowOf(walk: Walk, rank: number, live: boolean): string | TemplateResult {
   const how = standing(walk, rank);
   if (how === "end") return "done";
@@ -79,51 +79,51 @@ function nowOf(walk: Walk, rank: number, live: boolean): string | TemplateResult
 
 function keys(stepper: Stepper, walk: Walk, live: boolean, event: KeyboardEvent): void {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const { rank, stage } = stepper.selection;
-  const { stages, log } = walk;
+  const { rank, point } = stepper.selection;
+  const { points, log } = walk;
   const moves: Readonly<Record<string, readonly [number, number]>> = {
     ArrowUp: [-1, 0],
     ArrowDown: [1, 0],
     ArrowLeft: [0, -1],
     ArrowRight: [0, 1],
-    Home: [0, -stage],
-    End: [0, stages.length - 1 - stage],
+    Home: [0, -point],
+    End: [0, points.length - 1 - point],
   };
   const acts: Readonly<Record<string, () => void>> = {
     s: () => stepper.stepAll(),
     r: () => stepper.stepRank(rank),
-    h: () => stepper.runTo(stage),
+    h: () => stepper.runTo(point),
     e: () => stepper.runToEnd(),
   };
   const move = moves[event.key];
   if (move !== undefined) {
     const to = {
       rank: Math.max(0, Math.min(log.length - 1, rank + move[0])),
-      stage: Math.max(0, Math.min(stages.length - 1, stage + move[1])),
+      point: Math.max(0, Math.min(points.length - 1, point + move[1])),
     };
-    stepper.select({ rank: to.rank, hop: to.stage === log[to.rank].length - 1 ? undefined : stages[to.stage].id });
+    stepper.select({ rank: to.rank, hop: to.point === log[to.rank].length - 1 ? undefined : points[to.point].id });
     const root = (event.currentTarget as HTMLElement).getRootNode() as ShadowRoot;
-    // The cell takes the focus once it can have it.
-    requestAnimationFrame(() => root.querySelector<HTMLElement>(`#cell-${to.rank}-${to.stage}`)?.focus());
+    // The cell can have the focus after the next update.
+    requestAnimationFrame(() => root.querySelector<HTMLElement>(`#cell-${to.rank}-${to.point}`)?.focus());
   } else if (live && Object.hasOwn(acts, event.key)) acts[event.key]();
   else return;
   event.preventDefault();
 }
 
-/** The buttons that let ranks go on. */
+/** The buttons that let ranks continue. */
 export function controls(stepper: Stepper, walk: Walk, live: boolean, webgpu: boolean): TemplateResult {
-  const { rank, stage } = stepper.selection;
+  const { rank, point } = stepper.selection;
   const halted = walk.log.some((_, k) => standing(walk, k) === "halted");
-  const ahead = stage > walk.log[rank].length - 1;
+  const ahead = point > walk.log[rank].length - 1;
   const own = standing(walk, rank) === "halted";
-  // What cannot be pressed now keeps its place for the keyboard.
+  // A button that can't act now keeps its place for the keyboard.
   const button = (can: boolean, act: () => void, label: string, kind = "") =>
     html`<button class="button ${kind}" aria-disabled=${can ? nothing : "true"} @click=${() =>
       can && act()}>${label}</button>`;
-  return html`<div class="controls" role="group" aria-label="Let ranks go on">
+  return html`<div class="controls" role="group" aria-label="Let ranks continue">
     ${button(live && halted, () => stepper.stepAll(), "Step one hop", "primary")}
     ${button(live && own, () => stepper.stepRank(rank), `Step rank ${rank} only`)}
-    ${button(live && ahead, () => stepper.runTo(stage), `Run to ${ahead ? walk.stages[stage].name : "chosen hop"}`)}
+    ${button(live && ahead, () => stepper.runTo(point), `Run to ${ahead ? walk.points[point].name : "chosen hop"}`)}
     ${button(live && halted, () => stepper.runToEnd(), "Run to the end")}
     ${
     !live ? nothing : html`

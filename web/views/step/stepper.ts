@@ -1,19 +1,17 @@
-/**
- * Lets the ranks of a halting run go on, keeps what they tell, and knows which rank, hop, token and head are looked at.
- */
+/** Lets the ranks of a halting run continue, keeps their reports, and knows the selected rank, hop, token and head. */
 import { exactPartials } from "../../lib/experiment/check.ts";
 import type { Halt } from "../../engine/run.ts";
 import type { ExactHop } from "../../lib/experiment/exact.ts";
 import type { Experiment } from "../../lib/experiment/experiment.ts";
 import type { OwnData } from "../../lib/own/data.ts";
 import type { Halting } from "../../lib/experiment/run.ts";
-import type { Session } from "../../lib/experiment/page-state.ts";
-import { homeOf, keysByHop, stagesOf, standing, type Walk, watchOf } from "./model.ts";
+import type { PageState } from "../../lib/experiment/page-state.ts";
+import { haltPointsOf, homeOf, keysByHop, standing, type Walk, watchOf } from "./model.ts";
 
-/** What is looked at. */
-export interface Selection {
+/** The selected rank, halt, token, head and dimension. */
+export interface StepSelection {
   readonly rank: number;
-  /** Id of a stage; undefined: wherever the rank stands. */
+  /** Id of a halt point; undefined for the rank's current one. */
   readonly hop: string | undefined;
   readonly token: number;
   readonly head: number;
@@ -21,17 +19,14 @@ export interface Selection {
   readonly dim: number;
 }
 
-/**
- * Fires "change" whenever anything of it changed. It outlives the view's element: a run stays halted while another view
- * is open.
- */
+/** Fires "change" on each change. It outlives the view's element: a run stays halted while another view is open. */
 export class Stepper extends EventTarget implements Halting {
-  readonly session: Session;
+  readonly page: PageState;
   #walk: Walk | undefined;
   #own: OwnData | undefined;
-  /** The stage up to which each rank goes on by itself. */
+  /** The point at which each rank halts next. */
   #goals: number[] = [];
-  #selection: Selection;
+  #selection: StepSelection;
   #exact: {
     readonly walk: Walk;
     readonly row: number;
@@ -40,61 +35,61 @@ export class Stepper extends EventTarget implements Halting {
     readonly abort: AbortController;
   } | undefined;
 
-  constructor(session: Session) {
+  constructor(page: PageState) {
     super();
-    this.session = session;
+    this.page = page;
     this.#selection = readSelection(location.search);
-    session.addEventListener("change", () => this.#changed());
+    page.addEventListener("change", () => this.#changed());
   }
 
-  /** The run that halts or halted last. */
+  /** The last run that halts. */
   get walk(): Walk | undefined {
     return this.#walk;
   }
 
-  /** True where the page's last run is the one that halted here. */
+  /** True if the page's last run is the one that halted here. */
   get current(): boolean {
-    return this.#walk !== undefined && this.session.state.experiment === this.#walk.experiment;
+    return this.#walk !== undefined && this.page.state.experiment === this.#walk.experiment;
   }
 
-  /** True while ranks can be let go. */
+  /** True while ranks can continue. */
   get live(): boolean {
-    return this.current && this.session.running && this.session.state.phase === "attending";
+    return this.current && this.page.running && this.page.state.phase === "attending";
   }
 
-  /** What is looked at, within the bounds of the run, or else of the sentence. */
-  get selection(): Selection & { readonly stage: number } {
+  /** The selection, within the bounds of the run or else of the sentence. */
+  get selection(): StepSelection & { readonly point: number } {
     const walk = this.#walk;
-    const experiment = walk?.experiment ?? this.session.reading.experiment;
+    const experiment = walk?.experiment ?? this.page.reading.experiment;
     const { rank, hop, token, head, dim } = this.#selection;
     const within = (value: number, most: number) => Math.max(0, Math.min(value, most));
-    const stages = walk?.stages ?? (experiment === undefined ? [] : stagesOf(experiment));
+    const points = walk?.points ?? (experiment === undefined ? [] : haltPointsOf(experiment));
     const own = within(rank, (experiment?.N ?? 1) - 1);
-    const asked = stages.findIndex(({ id }) => id === hop);
+    const asked = points.findIndex(({ id }) => id === hop);
     return {
       rank: own,
       hop,
       token: within(token, (experiment?.T ?? 1) - 1),
       head: within(head, (experiment?.H ?? 1) - 1),
       dim: within(dim, (experiment?.D ?? 4) - 4),
-      stage: asked >= 0 ? asked : Math.max(0, (walk?.log[own].length ?? 0) - 1),
+      point: asked >= 0 ? asked : Math.max(0, (walk?.log[own].length ?? 0) - 1),
     };
   }
 
-  /** Float64's partials of the token, its problem, or neither while it is worked out. */
+  /** Float64's partials of the token, or a problem, or neither while they are under way. */
   get exact(): { readonly hops?: readonly ExactHop[]; readonly problem?: string } {
     return this.#exact ?? {};
   }
 
-  /** Looks at something else; the address follows. */
-  select(change: Partial<Selection>): void {
-    const { stage: _, ...now } = this.selection;
+  /** Changes the selection. The address follows. */
+  select(change: Partial<StepSelection>): void {
+    const { point: _, ...now } = this.selection;
     this.#selection = { ...now, ...change };
-    this.session.note(this.address);
+    this.page.note(this.address);
     this.#changed();
   }
 
-  /** What is looked at, as the address has it: what is left out is 0, or the rank's own place. */
+  /** The selection in the address. Absent values are 0, or the rank's current halt. */
   get address(): Readonly<Record<string, string>> {
     const { hop, ...numbers } = this.#selection;
     return Object.fromEntries([
@@ -110,7 +105,7 @@ export class Stepper extends EventTarget implements Halting {
     const watch = watchOf(experiment, this.#selection.token);
     const walk: Walk = {
       experiment,
-      stages: stagesOf(experiment),
+      points: haltPointsOf(experiment),
       log: Array.from({ length: experiment.N }, () => []),
       left: new Array<number>(experiment.N).fill(0),
       watch,
@@ -122,25 +117,25 @@ export class Stepper extends EventTarget implements Halting {
     return { watch, onHalt: (halt) => this.#walk === walk && this.#take(walk, halt) };
   }
 
-  /** Lets the ranks that are furthest behind go on by one hop. */
+  /** Lets the ranks that are furthest behind continue by one hop. */
   stepAll(): void {
-    const { log, stages } = this.#walk!;
+    const { log, points } = this.#walk!;
     const behind = Math.min(...log.map((own) => own.length - 1));
-    this.#go(() => Math.min(behind + 1, stages.length - 1));
+    this.#go(() => Math.min(behind + 1, points.length - 1));
   }
 
-  /** Lets one rank go on by one hop. */
+  /** Lets one rank continue by one hop. */
   stepRank(rank: number): void {
     const { log } = this.#walk!;
     this.#go((goal, k) => (k === rank ? log[k].length : goal));
   }
 
-  /** Lets every rank go on until it halts at a stage. */
-  runTo(stage: number): void {
-    this.#go(() => stage);
+  /** Lets every rank continue until it halts at a point. */
+  runTo(point: number): void {
+    this.#go(() => point);
   }
 
-  /** Lets every rank go on to its end. */
+  /** Lets every rank continue to its end. */
   runToEnd(): void {
     this.#go(() => Infinity);
   }
@@ -158,14 +153,14 @@ export class Stepper extends EventTarget implements Halting {
   }
 
   #leave(walk: Walk, rank: number): void {
-    const stage = walk.log[rank].length - 1;
-    if (standing(walk, rank) !== "halted" || stage >= this.#goals[rank]) return;
-    walk.left[rank] = stage + 1;
-    walk.log[rank][stage].leave();
+    const point = walk.log[rank].length - 1;
+    if (standing(walk, rank) !== "halted" || point >= this.#goals[rank]) return;
+    walk.left[rank] = point + 1;
+    walk.log[rank][point].leave();
   }
 
   #take(walk: Walk, halt: Halt): void {
-    walk.log[halt.rank][walk.stages.findIndex(({ next, hop }) => next === halt.next && hop === halt.hop)] = halt;
+    walk.log[halt.rank][walk.points.findIndex(({ next, hop }) => next === halt.next && hop === halt.hop)] = halt;
     this.#leave(walk, halt.rank);
     this.#changed();
   }
@@ -175,9 +170,7 @@ export class Stepper extends EventTarget implements Halting {
     this.#exact = undefined;
   }
 
-  /**
-   * Asks for float64's partials of the token as soon as it is known which rank holds which keys: once a token and run.
-   */
+  /** Asks for float64's partials of the token, once per token and run, when it is known which rank holds which keys. */
   #ask(): void {
     const walk = this.#walk;
     if (walk === undefined) return;
@@ -207,8 +200,8 @@ export class Stepper extends EventTarget implements Halting {
   }
 }
 
-/** What an address asks to look at. */
-export function readSelection(search: string): Selection {
+/** The selection of an address. */
+export function readSelection(search: string): StepSelection {
   const query = new URLSearchParams(search);
   const whole = (key: string) => {
     const value = Number(query.get(key) ?? 0);
@@ -225,7 +218,7 @@ export function readSelection(search: string): Selection {
 
 let only: Stepper | undefined;
 
-/** The stepper of the page's session. */
-export function stepperOf(session: Session): Stepper {
-  return (only ??= new Stepper(session));
+/** The page's only stepper. */
+export function stepperOf(page: PageState): Stepper {
+  return (only ??= new Stepper(page));
 }

@@ -1,4 +1,4 @@
-/** Where the inputs come from: a seed, or the visitor's own files, which are dropped on the Lab or chosen here. */
+/** The source of the inputs: a seed, or the visitor's files, dropped on the Lab or chosen here. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { takeDroppedFiles } from "../../../lib/elements/drop.ts";
@@ -6,35 +6,35 @@ import { follow } from "../../../lib/elements/follow.ts";
 import { shared } from "../../../lib/elements/style.ts";
 import "../../../lib/elements/scroll.ts";
 import { formatBytes, formatCount } from "../../../lib/format/format.ts";
-import type { Session } from "../../../lib/experiment/page-state.ts";
+import type { PageState } from "../../../lib/experiment/page-state.ts";
 import { fileOf, type Letter, letters, type OwnData, sayFiles } from "../../../lib/own/data.ts";
 import type { Intake, Pending } from "../../../lib/own/intake.ts";
 
-/** `<ringside-own .session>`: while it is on the page, files may be dropped anywhere on it. */
+/** `<ringside-own .page>`: while it is on the page, it takes files dropped anywhere. */
 export class RingsideOwn extends LitElement {
-  static override properties = { session: { attribute: false }, _over: { state: true } };
+  static override properties = { page: { attribute: false }, _over: { state: true } };
 
-  declare session: Session;
-  /** True while files are dragged over the page. */
+  declare page: PageState;
+  /** True while somebody drags files over the page. */
   declare _over: boolean;
   #news = "";
   #focus: string | undefined;
 
   constructor() {
     super();
-    follow(this, () => this.session?.own, ["change"]);
-    takeDroppedFiles(this, (over) => (this._over = over), (files) => this.session.own.take(files));
+    follow(this, () => this.page?.own, ["change"]);
+    takeDroppedFiles(this, (over) => (this._over = over), (files) => this.page.own.take(files));
   }
 
   #chosen(event: Event): void {
     const input = event.target as HTMLInputElement;
     const files = [...(input.files ?? [])];
-    // The same file may be chosen again, after it was mended.
+    // The visitor may choose the same file again, after a correction.
     input.value = "";
-    this.session.own.take(files);
+    this.page.own.take(files);
   }
 
-  /** A button that goes away with what it did leaves the focus to the files' button. */
+  /** A button that disappears with its action leaves the focus to the files' button. */
   #leave(act: () => void): void {
     this.#focus = "#files";
     act();
@@ -83,10 +83,10 @@ export class RingsideOwn extends LitElement {
     return html`
       <div class="waiting">
         <p>${pending.length < 3
-          ? `Still to come: ${missing.join(" and ")}. Choose or drop ${
+          ? `Still missing: ${missing.join(" and ")}. Choose or drop ${
             pending.length === 2 ? "the third .npy file" : "two more .npy files"
           }.`
-          : "Say which file is which."}</p>
+          : "Choose the tensor of each file."}</p>
         <ul>${pending.map(({ file, as }, i) =>
           html`<li><span class="name">${file.name}</span> is
         <select id="as-${i}" aria-label="Tensor in ${file.name}" .value=${live(as ?? "")} @change=${(event: Event) =>
@@ -100,7 +100,7 @@ export class RingsideOwn extends LitElement {
         </select></li>`
         )}</ul>
         <p><button class="button" @click=${() =>
-          this.#leave(() => this.session.own.forget())}>Forget ${pending.length === 1
+          this.#leave(() => this.page.own.forget())}>Forget ${pending.length === 1
           ? "this file"
           : "these files"}</button></p>
       </div>
@@ -109,11 +109,11 @@ export class RingsideOwn extends LitElement {
 
   #assign(file: File, { id, value }: HTMLSelectElement): void {
     this.#focus = `#${id}`;
-    this.session.own.assign(file, value as Letter);
+    this.page.own.assign(file, value as Letter);
   }
 
   protected override render(): TemplateResult {
-    const { own } = this.session;
+    const { own } = this.page;
     const { data, pending, reading, problem } = own;
     return html`<section class=${
       data !== undefined || pending.length > 0 || problem !== undefined || reading !== undefined ? "box" : ""
@@ -125,12 +125,14 @@ export class RingsideOwn extends LitElement {
       data === undefined
         ? nothing
         : html`<button class="button" @click=${() =>
-          this.#leave(() => this.session.seeded())}>Use seeded inputs again</button>`
+          this.#leave(() => this.page.seeded())}>Use seeded inputs again</button>`
     }
         <p id="hint" class="quiet">${
       data === undefined
-        ? html`Made from a seed. Or drop your own here: one .safetensors with q, k and v, or three .npy. They stay in this browser.`
-        : html`The tensors stay in this browser. A link to this page does not carry them: opened elsewhere, it runs seeded inputs of these shapes.`
+        ? "Made from a seed. Or drop your own here: one .safetensors with q, k and v, or three .npy. " +
+          "They stay in this browser."
+        : "The tensors stay in this browser. A link to this page does not contain them: elsewhere, it runs seeded inputs " +
+          "of these shapes."
     }</p>
       </div>
       ${data === undefined ? nothing : this.#held(data)}
@@ -147,9 +149,9 @@ export class RingsideOwn extends LitElement {
       ${
       problem === undefined ? nothing : html`
         <div class="problem" role="alert">
-          <p><b>These files were not taken.</b></p>
+          <p><b>The page can’t use these files.</b></p>
           <p class="message">${problem}</p>
-          <p>Nothing was changed: Run still takes ${data === undefined ? "seeded inputs" : sayFiles(data.files)}.</p>
+          <p>Nothing has changed: Run still uses ${data === undefined ? "seeded inputs" : sayFiles(data.files)}.</p>
         </div>
       `
     }
@@ -167,8 +169,8 @@ export class RingsideOwn extends LitElement {
   }
 
   protected override willUpdate(): void {
-    const news = newsOf(this.session.own);
-    // The first thing that it says is not news.
+    const news = newsOf(this.page.own);
+    // The first text is not news.
     if (this.hasUpdated || news !== "Seeded inputs.") this.#news = news;
   }
 
@@ -310,7 +312,7 @@ export class RingsideOwn extends LitElement {
 const sizeOf = (files: NonNullable<Intake["reading"]>) =>
   [...new Set(letters.map((letter) => fileOf(files, letter)))].reduce((sum, { size }) => sum + size, 0);
 
-/** What a screen reader hears; a problem is an alert of its own. */
+/** For screen readers. A problem is a separate alert. */
 function newsOf({ data, pending, reading, problem }: Intake): string {
   if (reading !== undefined) return `Reading ${sayFiles(reading)}.`;
   if (problem !== undefined) return "";

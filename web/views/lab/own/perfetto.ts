@@ -1,17 +1,17 @@
 /**
- * Hands a trace to the Perfetto UI in a window of its own, by its handshake: "PING" until it answers "PONG", then the
- * trace. https://perfetto.dev/docs/visualization/deep-linking-to-perfetto-ui
+ * Hands a trace to the Perfetto UI in another window, by its handshake: "PING" until it answers "PONG", then the trace.
+ * https://perfetto.dev/docs/visualization/deep-linking-to-perfetto-ui
  */
 
 export const PERFETTO = "https://ui.perfetto.dev";
-/** Milliseconds between two PINGs, and until the page gives up: a slow network has loaded the UI by then. */
+/** Milliseconds between two PINGs, and until the page gives up. A slow network has loaded the UI by then. */
 const EVERY = 50;
 export const PATIENCE = 20_000;
 
-/** How it went: given over; the browser opened no window; no answer came; the window was closed before one came. */
+/** The outcome: handed over; no window opened; no answer came; the window closed before one came. */
 export type Handover = "opened" | "blocked" | "silent" | "closed";
 
-/** Opens the window at once, as only a click may, and gives it the trace when it listens. */
+/** Opens the window at once, because only a click may, and sends the trace when it listens. */
 export function openInPerfetto(trace: Promise<string>, title: string, fileName: string): Promise<Handover> {
   const there = open(PERFETTO);
   if (there === null) return Promise.resolve("blocked");

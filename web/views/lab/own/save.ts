@@ -1,4 +1,4 @@
-/** What a result can be taken away as: O and LSE as .npy, the report, the trace; and the trace opened in Perfetto. */
+/** The result as files: O and LSE as .npy, the report, the trace. Also opens the trace in Perfetto. */
 import { css, html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { download } from "../../../lib/elements/download.ts";
 import { shared } from "../../../lib/elements/style.ts";
@@ -11,11 +11,11 @@ const TRACE = "ringside-trace.json";
 
 const saying: Readonly<Record<Handover | "waiting", string>> = {
   waiting: "Waiting for ui.perfetto.dev to answer …",
-  opened:
-    "The trace is open in the window of ui.perfetto.dev. It was handed over within this browser: times, sizes and names of spans, no tensor.",
-  blocked: "The browser did not open a window: allow pop-ups for this page and try again.",
-  silent: "ui.perfetto.dev did not answer within 20 s; it may be out of reach from here.",
-  closed: "The window of ui.perfetto.dev was closed before it took the trace.",
+  opened: "The trace is open in the window of ui.perfetto.dev. It did not leave this browser, and it contains times, " +
+    "sizes and names of spans, but no tensor.",
+  blocked: "The browser did not open a window. Allow pop-ups for this page and try again.",
+  silent: "ui.perfetto.dev did not answer within 20 s. You may not be able to reach it from here.",
+  closed: "You closed the window of ui.perfetto.dev before it had the trace.",
 };
 
 /** `<ringside-save .state>` of a run that has a result. */
@@ -23,7 +23,7 @@ export class RingsideSave extends LitElement {
   static override properties = { state: { attribute: false }, _perfetto: { state: true } };
 
   declare state: RunState;
-  /** How it goes with Perfetto. */
+  /** The state of the handover to Perfetto. */
   declare _perfetto: Handover | "waiting" | undefined;
 
   protected override willUpdate(changed: PropertyValues<this>): void {

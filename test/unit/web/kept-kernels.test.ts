@@ -1,13 +1,12 @@
-// The store of kept kernels: bounded, guarded against what anyone may have written to it, and never silent about a text
-// that fails its check.
+// Kept kernels: their number is bounded, their storage is read without trust, and a text that fails its check says so.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readFile } from "node:fs/promises";
 import { readShaders, replaced, sayKernels } from "../../../engine/gpu/shaders.ts";
-import { fingerprint, type KernelVariant, MOST, sayVariant, Variants } from "../../../web/lib/kept-kernels.ts";
+import { fingerprint, type KeptKernel, KeptKernels, MOST, sayKeptKernel } from "../../../web/lib/kept-kernels.ts";
 import { changedLines } from "../../../web/views/shaders/changes.ts";
 
-/** localStorage as far as it is used. */
+/** The part of localStorage that is used. */
 function storage(content: Record<string, string> = {}, broken = false): Storage & { content: Record<string, string> } {
   const refuse = () => {
     throw new Error("QuotaExceeded");
@@ -19,7 +18,7 @@ function storage(content: Record<string, string> = {}, broken = false): Storage 
   } as never;
 }
 
-const variant = (more: Partial<KernelVariant> = {}, passed = true): KernelVariant => ({
+const kernel = (more: Partial<KeptKernel> = {}, passed = true): KeptKernel => ({
   name: "wide",
   kernel: "attend",
   text: "// wide",
@@ -40,26 +39,26 @@ const variant = (more: Partial<KernelVariant> = {}, passed = true): KernelVarian
 
 test("kept, chosen, renamed, deleted; and the same after a reload", () => {
   const kept = storage();
-  const all = new Variants(kept);
+  const all = new KeptKernels(kept);
   let changes = 0;
   all.addEventListener("change", () => changes++);
-  assert.equal(all.keep(variant({ name: "  wide " })), undefined);
-  assert.equal(all.keep(variant({ kernel: "decode", text: "// d" })), undefined);
+  assert.equal(all.keep(kernel({ name: "  wide " })), undefined);
+  assert.equal(all.keep(kernel({ kernel: "decode", text: "// d" })), undefined);
   assert.deepEqual(all.shaders, {});
   assert.equal(all.stamp, "");
   all.choose("attend", "wide");
   all.choose("attend", "of no such name");
-  assert.deepEqual(all.shaders, { attend: { name: "your variant wide", text: "// wide" } });
+  assert.deepEqual(all.shaders, { attend: { name: "your kernel wide", text: "// wide" } });
   const before = all.stamp;
-  assert.equal(all.keep(variant({ text: "// wider" })), undefined);
+  assert.equal(all.keep(kernel({ text: "// wider" })), undefined);
   assert.notEqual(all.stamp, before, "ranks with the old text are not reused");
   assert.equal(all.all.length, 2);
   assert.equal(all.rename("attend", "wide", "wider"), undefined);
   assert.equal(all.chosen("attend")?.name, "wider");
-  const again = new Variants(kept);
+  const again = new KeptKernels(kept);
   assert.deepEqual([again.all, again.inUse, again.stamp], [all.all, all.inUse, all.stamp]);
   again.delete("attend", "wider");
-  assert.deepEqual([again.shaders, again.all.map(({ kernel }) => kernel)], [{}, ["decode"]]);
+  assert.deepEqual([again.shaders, again.all.map((one) => one.kernel)], [{}, ["decode"]]);
   again.choose("decode", "wide");
   again.chooseShipped();
   assert.deepEqual([again.inUse, again.all.length], [[], 1]);
@@ -67,27 +66,27 @@ test("kept, chosen, renamed, deleted; and the same after a reload", () => {
 });
 
 test("what cannot be kept is refused with what was found and what is expected", () => {
-  const all = new Variants(storage());
-  assert.match(all.keep(variant({ name: "  " }))!, /found nothing, expected/);
-  assert.match(all.keep(variant({ name: "x".repeat(MOST.name + 1) }))!, /found 41 characters, expected at most 40/);
-  assert.match(all.keep(variant({ name: "a\nb" }))!, /control character/);
-  assert.match(all.keep(variant({ text: "x".repeat(MOST.text + 1) }))!, /65537 characters.*at most 65536/);
-  for (let i = 0; i < MOST.variants; i++) assert.equal(all.keep(variant({ name: `v${i}` })), undefined);
-  assert.match(all.keep(variant({ name: "one more" }))!, /at most 24: delete one first/);
-  assert.equal(all.keep(variant({ name: "v3", text: "// other" })), undefined, "one of the same name is replaced");
-  assert.match(all.rename("attend", "v1", "v2")!, /another variant of attend has/);
+  const all = new KeptKernels(storage());
+  assert.match(all.keep(kernel({ name: "  " }))!, /found nothing, expected/);
+  assert.match(all.keep(kernel({ name: "x".repeat(MOST.name + 1) }))!, /found 41 characters, expected at most 40/);
+  assert.match(all.keep(kernel({ name: "a\nb" }))!, /control character/);
+  assert.match(all.keep(kernel({ text: "x".repeat(MOST.text + 1) }))!, /65537 characters.*at most 65536/);
+  for (let i = 0; i < MOST.kernels; i++) assert.equal(all.keep(kernel({ name: `v${i}` })), undefined);
+  assert.match(all.keep(kernel({ name: "one more" }))!, /found 24, expected fewer than 24; delete one first/);
+  assert.equal(all.keep(kernel({ name: "v3", text: "// other" })), undefined, "one of the same name is replaced");
+  assert.match(all.rename("attend", "v1", "v2")!, /another kept attend has/);
   assert.equal(all.rename("attend", "v1", "v1"), undefined);
 });
 
 test("storage that is closed, full or holds something else is said, and costs nothing that is kept", () => {
   for (
-    const [closed, why] of [[new Variants(undefined), /closed to this page/], [
-      new Variants(storage({}, true)),
+    const [closed, why] of [[new KeptKernels(undefined), /closed to this page/], [
+      new KeptKernels(storage({}, true)),
       /QuotaExceeded/,
     ]] as const
   ) {
     assert.equal(closed.problem, undefined);
-    assert.equal(closed.keep(variant()), undefined);
+    assert.equal(closed.keep(kernel()), undefined);
     assert.match(closed.problem!, why);
     closed.choose("attend", "wide");
     assert.deepEqual(Object.keys(closed.shaders), ["attend"]);
@@ -102,7 +101,7 @@ test("storage that is closed, full or holds something else is said, and costs no
     ]
   ) {
     const kept = storage({ "ringside.kernels": text });
-    const all = new Variants(kept);
+    const all = new KeptKernels(kept);
     assert.deepEqual([all.all, all.shaders], [[], {}]);
     assert.match(all.problem!, /cannot be read/);
     assert.equal(kept.content["ringside.kernels"], text, "what cannot be read is left as it is");
@@ -110,16 +109,16 @@ test("storage that is closed, full or holds something else is said, and costs no
 });
 
 test("entries that are none are left out, and so are choices of what is not there", () => {
-  const good = variant();
+  const good = kernel();
   const bad = [null, 3, {}, { ...good, text: 3 }, { ...good, name: "" }, { ...good, check: null }, {
     ...good,
     check: { ...good.check, passed: "yes" },
   }, { ...good, text: "x".repeat(MOST.text + 1) }];
   const infinite = {
-    ...variant({ name: "nan" }, false),
+    ...kernel({ name: "nan" }, false),
     check: { ...good.check, passed: false, out: null, lse: null },
   };
-  const all = new Variants(
+  const all = new KeptKernels(
     storage({
       "ringside.kernels": JSON.stringify({
         version: 1,
@@ -134,15 +133,15 @@ test("entries that are none are left out, and so are choices of what is not ther
 });
 
 test("reports name a text that replaces a shipped one, and say when it fails its check", async () => {
-  const fails = variant({ kernel: "merge" }, false);
-  assert.equal(sayVariant(fails), "your variant wide, which fails the check");
-  const by = { attend: { name: sayVariant(variant()), text: "" }, merge: { name: sayVariant(fails), text: "" } };
+  const fails = kernel({ kernel: "merge" }, false);
+  assert.equal(sayKeptKernel(fails), "your kernel wide, which fails the check");
+  const by = { attend: { name: sayKeptKernel(kernel()), text: "" }, merge: { name: sayKeptKernel(fails), text: "" } };
   const used = ["attend: tiles (D 64)", "decode: pieces (D 64)", "attend: tiles (D 64)"];
   assert.equal(
     sayKernels(used, true, by),
-    "attend: tiles (D 64) · your variant wide + decode: pieces (D 64) + merge · your variant wide, which fails the check",
+    "attend: tiles (D 64) · your kernel wide + decode: pieces (D 64) + merge · your kernel wide, which fails the check",
   );
-  assert.equal(sayKernels(used, false, by), "attend: tiles (D 64) · your variant wide + decode: pieces (D 64)");
+  assert.equal(sayKernels(used, false, by), "attend: tiles (D 64) · your kernel wide + decode: pieces (D 64)");
   assert.equal(
     sayKernels(used, true, { attend: "// text" }),
     "attend: tiles (D 64) · a text given in place of the shipped one + decode: pieces (D 64)",

@@ -1,16 +1,16 @@
-/** Measured beside planned beside the paper, as a table a variant. */
+/** Measured, planned and printed figures side by side, one table per variant. */
 import { html, nothing, type TemplateResult } from "lit";
+import { sayVariant } from "../../lib/format/variant.ts";
 import { ACCELERATORS } from "../../engine/plan.ts";
 import "../../lib/elements/scroll.ts";
-import { formatTime } from "../../lib/format/format.ts";
-import { sayRate, sayVariant } from "../planner/words.ts";
+import { formatFlopRate, formatTime } from "../../lib/format/format.ts";
 import { apart, sayApart } from "./apart.ts";
-import type { Comparison, Figure } from "./compare.ts";
+import type { Comparison, Figure } from "./terms.ts";
 import type { Variant } from "../../engine/run.ts";
 
-/** What the tables need to know besides their figures. */
+/** What the tables show besides their figures. */
 export interface Against {
-  /** The row that is planned on, and the one that is nearest to the machine. */
+  /** The row to plan on, and the one nearest to the machine. */
   readonly accelerator: string;
   readonly nearest: string | undefined;
   readonly device: string;
@@ -18,8 +18,8 @@ export interface Against {
   readonly choose: (accelerator: string | undefined) => void;
 }
 
-/** Tables of the variants that ran, with the row to plan on above them. */
-export function comparison(
+/** Tables of the variants that ran, and the choice of the row to plan on. */
+export function termsTable(
   all: readonly { readonly variant: Variant; readonly comparison: Comparison }[],
   against: Against,
 ): TemplateResult {
@@ -44,14 +44,15 @@ export function comparison(
   }</select></label></p>
     <p class="quiet">${
     against.nearest === undefined
-      ? html`<b>No row of the planner is a ${against.device}</b>: what it plans for another machine shows how far apart they are, and is no measure of either.`
+      ? html`<b>No row of the planner is a ${against.device}</b>. A plan for another machine shows their distance, and
+        measures neither.`
       : `The row nearest to ${against.device} is ${against.nearest}.`
   }</p>
     ${all.map(({ variant, comparison: one }) => table(variant, one, against.recorded))}
     <ul class="sources quiet">
       <li><b>Measured</b>: the ${
     against.recorded ? "recorded " : ""
-  }run on ${against.device}, of the rank that took longest for each${
+  }run on ${against.device}, each time of the slowest rank${
     all[0]?.comparison.said.length
       ? html`; ${[...new Set(all.flatMap(({ comparison: { said } }) => said))].join("; ")}`
       : nothing
@@ -64,7 +65,7 @@ export function comparison(
       ? "arXiv 2411.01783 prints no figure for this experiment"
       : `arXiv 2411.01783, ${cells.join("; ")}, on H100 96 GB over Grand Teton’s fabric`
   }.</li>
-      <li>Differences are of the measured figure: +10 % is a tenth more than planned or printed.</li>
+      <li>Differences: +10 % means that the measured figure is a tenth more than the planned or printed one.</li>
     </ul>
   </section>`;
 }
@@ -74,7 +75,7 @@ function table(variant: Variant, { figures }: Comparison, recorded: boolean): Te
   const value = (
     unit: Figure["unit"],
     figure: number | undefined,
-  ) => (figure === undefined ? "–" : unit === "s" ? formatTime(figure) : sayRate(figure));
+  ) => (figure === undefined ? "–" : unit === "s" ? formatTime(figure) : formatFlopRate(figure));
   return html`
     <ringside-scroll label="${sayVariant(variant)}, term by term">
       <table class="terms">

@@ -1,17 +1,17 @@
-/** The connection: address and token, and what became of the last attempt. */
+/** The connection: address and token, and the outcome of the last attempt. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { follow } from "../../lib/elements/follow.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { labStyle } from "../../lib/elements/view-style.ts";
 import { sayMachine } from "./machine.ts";
-import type { Store } from "./store.ts";
+import type { RemoteStore } from "./store.ts";
 
 /** `<ringside-remote-connect .store>`. */
 export class RingsideRemoteConnect extends LitElement {
   static override properties = { store: { attribute: false } };
 
-  declare store: Store;
+  declare store: RemoteStore;
   #phase = "";
 
   constructor() {
@@ -20,14 +20,16 @@ export class RingsideRemoteConnect extends LitElement {
   }
 
   protected override updated(): void {
-    const { phase } = this.store.wire;
+    const { phase } = this.store.connection.state;
     if (phase === this.#phase) return;
     const before = this.#phase;
     this.#phase = phase;
-    // The fields give way to one button and come back: the keyboard's focus follows, where it was here.
+    // One button replaces the fields, and they come back. The keyboard's focus follows if it was here.
     if (before === "" || !this.#held) return;
     const next = phase === "refused"
-      ? (this.store.wire.phase === "refused" && this.store.wire.failure.field === "token" ? "#token" : "#address")
+      ? (this.store.connection.state.phase === "refused" && this.store.connection.state.failure.field === "token"
+        ? "#token"
+        : "#address")
       : ".act";
     this.renderRoot.querySelector<HTMLElement>(next)?.focus();
   }
@@ -41,46 +43,54 @@ export class RingsideRemoteConnect extends LitElement {
   #submit(event: Event): void {
     event.preventDefault();
     const value = (id: string) => this.renderRoot.querySelector<HTMLInputElement>(`#${id}`)!.value;
-    void this.store.link.connect(value("address"), value("token"));
+    void this.store.connection.connect(value("address"), value("token"));
   }
 
   protected override render(): TemplateResult {
-    const { wire } = this.store;
+    const { state } = this.store.connection;
     return html`<section aria-labelledby="connection"><h2 id="connection">Connection</h2>${
-      wire.phase === "connected"
+      state.phase === "connected"
         ? this.#connected()
-        : wire.phase === "connecting" || wire.phase === "reconnecting"
+        : state.phase === "connecting" || state.phase === "reconnecting"
         ? this.#trying()
         : this.#form()
     }</section>`;
   }
 
   #connected(): TemplateResult {
-    const { wire, link } = this.store;
-    if (wire.phase !== "connected") return html``;
+    const { connection } = this.store;
+    const { state } = connection;
+    if (state.phase !== "connected") return html``;
     return html`
-      <p class="line"><span class="dot good" aria-hidden="true"></span><span>Connected to <b>${link
+      <p class="line"><span class="dot good" aria-hidden="true"></span><span>Connected to <b>${connection
         .address}</b></span></p>
-      <p><button class="button act" @click=${() => link.disconnect()}>Disconnect</button></p>
+      <p><button class="button act" @click=${() => connection.disconnect()}>Disconnect</button></p>
     `;
   }
 
   #trying(): TemplateResult {
-    const { wire, link } = this.store;
-    const again = wire.phase === "reconnecting";
-    const words = again ? `The connection to ${link.address} was lost: trying again` : `Connecting to ${link.address}`;
+    const { connection } = this.store;
+    const { state } = connection;
+    const again = state.phase === "reconnecting";
+    const words = again
+      ? `The connection to ${connection.address} was lost: trying again`
+      : `Connecting to ${connection.address}`;
     return html`
       <p class="line"><span class="dot" aria-hidden="true"></span><span>${words}</span></p>
       <p
         class="bar"><progress aria-label=${words}></progress><button class="button act" @click=${() =>
-          link.disconnect()}>${again ? "Stop trying" : "Cancel"}</button></p>
+          connection.disconnect()}>${again ? "Stop trying" : "Cancel"}</button></p>
     `;
   }
 
   #form(): TemplateResult {
-    const { wire, link } = this.store;
-    const failure = wire.phase === "refused" || wire.phase === "lost" ? wire.failure : undefined;
+    const { connection } = this.store;
+    const { state } = connection;
+    const failure = state.phase === "refused" || state.phase === "lost" ? state.failure : undefined;
     const wrong = (field: string) => (failure?.field === field ? "true" : nothing);
+    const type = (field: "address" | "token") => (event: Event) =>
+      connection.type(field, (event.target as HTMLInputElement).value);
+    const keep = (event: Event) => connection.setKeep((event.target as HTMLInputElement).checked);
     return html`
       ${failure === undefined ? nothing : html`
         <div class="bad" role="alert" id="why">
@@ -89,31 +99,28 @@ export class RingsideRemoteConnect extends LitElement {
           <p>${failure.advice}</p>
         </div>
       `}
-            <form novalidate @submit=${this.#submit} aria-label="Connect">
-              <label for="address">Address</label>
-              <input id="address" .value=${live(
-                link.address,
-              )} autocomplete="off" spellcheck="false" inputmode="url" aria-invalid=${wrong(
-                "address",
-              )} aria-describedby=${failure === undefined ? nothing : "why"} @input=${(event: Event) =>
-                link.type("address", (event.target as HTMLInputElement).value)} />
-              <label for="token">Token</label>
-              <input id="token" type="password" .value=${live(link.token)} autocomplete="off" aria-invalid=${wrong(
-                "token",
-              )} aria-describedby=${failure === undefined ? "token-hint" : "why"} @input=${(event: Event) =>
-                link.type("token", (event.target as HTMLInputElement).value)} />
-              <span></span><label class="tick"><input type="checkbox" id="keep" .checked=${live(link.keep)} @change=${(
-                event: Event,
-              ) => link.setKeep((event.target as HTMLInputElement).checked)} /> Keep both for this tab</label>
-              <span></span><p><button class="button primary act" type="submit">${wire.phase === "lost"
-                ? "Connect again"
-                : "Connect"}</button></p>
-            </form>
-            <p class="quiet"
-        id="token-hint">The worker prints its address and a fresh token when it starts. The token stays in this page’s memory${link
-            .keep
-          ? " and, as ticked, in this tab’s session storage"
-          : ""}; it is never in the address.</p>
+      <form novalidate @submit=${this.#submit} aria-label="Connect">
+        <label for="address">Address</label>
+        <input id="address" .value=${live(connection.address)} autocomplete="off" spellcheck="false" inputmode="url"
+          aria-invalid=${wrong("address")} aria-describedby=${failure === undefined ? nothing : "why"}
+          @input=${type("address")} />
+        <label for="token">Token</label>
+        <input id="token" type="password" .value=${live(connection.token)} autocomplete="off"
+          aria-invalid=${wrong("token")} aria-describedby=${failure === undefined ? "token-hint" : "why"}
+          @input=${type("token")} />
+        <span></span>
+        <label class="tick">
+          <input type="checkbox" id="keep" .checked=${live(connection.keep)} @change=${keep} /> Keep both for this tab
+        </label>
+        <span></span>
+        <p><button class="button primary act" type="submit">
+          ${state.phase === "lost" ? "Connect again" : "Connect"}
+        </button></p>
+      </form>
+      <p class="quiet" id="token-hint">
+        The worker prints its address and a fresh token when it starts. The token stays in this page’s
+        memory${connection.keep ? " and in this tab’s session storage" : ""}, never in the address.
+      </p>
     `;
   }
 
@@ -194,20 +201,20 @@ export class RingsideRemoteConnect extends LitElement {
     `,
   ];
 
-  /** For a screen reader: what the connection has come to. */
-  static news({ wire }: Store): string {
-    switch (wire.phase) {
+  /** For screen readers: the state of the connection. */
+  static news({ connection: { state } }: RemoteStore): string {
+    switch (state.phase) {
       case "idle":
         return "";
       case "connecting":
         return "Connecting.";
       case "connected":
-        return `Connected: ${sayMachine(wire.facts)}.`;
+        return `Connected: ${sayMachine(state.facts)}.`;
       case "reconnecting":
         return "The connection was lost. Reconnecting.";
       case "refused":
       case "lost":
-        return `${wire.failure.title}.`;
+        return `${state.failure.title}.`;
     }
   }
 }

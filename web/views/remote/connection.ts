@@ -1,12 +1,10 @@
-/**
- * The connection as the view knows it: where to, in which state, and what became of the last attempt, told to people.
- */
+/** The view's connection: its address, its state, and the outcome of the last attempt. */
 import { readAddress } from "./address.ts";
 import { type Facts, type Limits, loadClient, type Remote } from "../../engine/remote.ts";
 import { connectionFailure, type Failure, lostFailure } from "./failure.ts";
 
-/** Where the connection stands. */
-export type Link =
+/** The state of the connection. */
+export type ConnectionState =
   | { readonly phase: "idle" }
   | { readonly phase: "connecting" }
   | {
@@ -23,12 +21,9 @@ const ADDRESS = "ringside-remote-address";
 const TOKEN = "ringside-remote-token";
 const DEFAULT = "ws://127.0.0.1:8787";
 
-/**
- * Fires "change" with each change of it. The token is in memory, and in the tab's session storage only while `keep` is
- * ticked.
- */
-export class Linking extends EventTarget {
-  #state: Link = { phase: "idle" };
+/** Fires "change" on each change. The token is in memory, and in the tab's session storage only while `keep` is on. */
+export class Connection extends EventTarget {
+  #state: ConnectionState = { phase: "idle" };
   #address = DEFAULT;
   #token = "";
   #keep = false;
@@ -41,7 +36,7 @@ export class Linking extends EventTarget {
     if (token !== null) [this.#address, this.#token, this.#keep] = [stored(ADDRESS) ?? DEFAULT, token, true];
   }
 
-  get state(): Link {
+  get state(): ConnectionState {
     return this.#state;
   }
 
@@ -57,12 +52,12 @@ export class Linking extends EventTarget {
     return this.#keep;
   }
 
-  /** The machine, while it is connected. */
+  /** The machine, while the page is connected. */
   get remote(): Remote | undefined {
     return this.#state.phase === "connected" ? this.#remote : undefined;
   }
 
-  /** Notes what is being typed. */
+  /** Notes a text while somebody types it. */
   type(field: "address" | "token", text: string): void {
     if (field === "address") this.#address = text;
     else this.#token = text.trim();
@@ -75,7 +70,7 @@ export class Linking extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Connects; resolves when that is done or refused. */
+  /** Connects. Resolves when that is done or refused. */
   async connect(address: string, token: string): Promise<void> {
     this.disconnect();
     [this.#address, this.#token] = [address.trim(), token.trim()];
@@ -103,11 +98,10 @@ export class Linking extends EventTarget {
     }
   }
 
-  /** Tries to reach a worker again whose connection was lost; its own patience ends that. */
+  /** Tries to reach a worker again after a lost connection. The client limits how long. */
   async #again(signal: AbortSignal, why: string | undefined): Promise<void> {
     const remote = this.#remote;
-    // Lost before it was whole: connecting tells of that itself. Calls under way end by themselves, and one attempt is
-    // enough.
+    // A loss during connecting: `connect` reports it. Calls under way end without help, and one attempt is enough.
     if (remote === undefined || this.#state.phase === "reconnecting") return;
     const { facts, limits } = remote;
     this.#set({ phase: "reconnecting", facts, limits });
@@ -136,7 +130,7 @@ export class Linking extends EventTarget {
     if (this.#state.phase !== "idle") this.#set({ phase: "idle" });
   }
 
-  #set(state: Link): void {
+  #set(state: ConnectionState): void {
     this.#state = state;
     this.dispatchEvent(new Event("change"));
   }
@@ -148,7 +142,7 @@ export class Linking extends EventTarget {
         sessionStorage.setItem(TOKEN, this.#token);
       } else for (const key of [ADDRESS, TOKEN]) sessionStorage.removeItem(key);
     } catch {
-      // Storage may be off; then the tab keeps nothing, which is what happens without the tick.
+      // Storage may be off. The tab then keeps nothing, as without the tick.
     }
   }
 }

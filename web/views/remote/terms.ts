@@ -1,6 +1,6 @@
 /**
- * The same experiment three times, term by term: as the machine measured it, as the planner predicts it for a row of
- * its hardware table, and as the paper prints it.
+ * The same experiment three times, term by term: measured by the machine, predicted by the planner for a row of its
+ * hardware table, and printed in the paper.
  */
 import {
   ACCELERATORS,
@@ -16,17 +16,17 @@ import {
 } from "../../engine/plan.ts";
 import type { Span, Variant } from "../../engine/run.ts";
 import { formatCount } from "../../lib/format/format.ts";
-import type { Experiment } from "./model.ts";
+import type { RemoteExperiment } from "./model.ts";
 import type { LayerReport, LayerTerm } from "./layer-report.ts";
 import { SMALL_MODEL, TP } from "./params.ts";
 
-/** One figure of the comparison, in seconds or FLOP/s. What is not known is not there. */
+/** One figure of the comparison, in seconds or FLOP/s. Unknown values are absent. */
 export interface Figure {
   readonly id: string;
   readonly label: string;
   readonly unit: "s" | "FLOP/s";
   readonly measured?: number;
-  /** How the measured figure came to be, where it was not timed as it stands: modelled or derived. */
+  /** The origin of the measured figure, if it was not timed directly: modelled or derived. */
   readonly origin?: string;
   readonly planned?: number;
   readonly paper?: Printed;
@@ -40,17 +40,17 @@ export interface Printed {
   readonly label: string;
 }
 
-/** The figures of one variant, and where the planned ones come from. */
+/** The figures of one variant, and the source of the planned ones. */
 export interface Comparison {
   readonly figures: readonly Figure[];
-  /** What the planner planned on: "h200 over the experiment's link". */
+  /** The planner's hardware: "h200 over the experiment's link". */
   readonly on: string;
   readonly notes: readonly string[];
-  /** What the worker notes of its own figures. */
+  /** The worker's notes on its figures. */
   readonly said: readonly string[];
 }
 
-/** The hardware row whose GPU a device's name says, or nothing where none is near: a CPU, an older card. */
+/** The hardware row of a device's GPU, or nothing if none is near: for a CPU or an older card. */
 export function nearest(
   device: { readonly name: string; readonly kind: string; readonly memoryBytes: number } | undefined,
 ): string | undefined {
@@ -60,13 +60,10 @@ export function nearest(
   return ACCELERATORS.find((row) => new RegExp(`\\b${row.name}`).test(name))?.name;
 }
 
-/**
- * The cluster that is planned on: hosts of eight of that row's GPUs, over the experiment's link where it has one, else
- * the row's own fabric.
- */
+/** The cluster to plan on: hosts of eight of that row's GPUs, over the experiment's link or else the row's fabric. */
 export function clusterOf(
   accelerator: string,
-  { link }: Pick<Experiment, "link">,
+  { link }: Pick<RemoteExperiment, "link">,
 ): { readonly cluster: ClusterSpec; readonly say: string } {
   const known = CLUSTERS.find((c) => c.accelerator.name === accelerator)!;
   if (link === null) return { cluster: known, say: `${accelerator} over ${known.fabric.label}` };
@@ -82,10 +79,10 @@ export function clusterOf(
   };
 }
 
-/**
- * A model whose share on one GPU of a group of eight has the experiment's heads; Llama 3 405B itself where it is that.
- */
-export function modelOf({ work, model, H, Hkv, D }: Pick<Experiment, "work" | "model" | "H" | "Hkv" | "D">): Model {
+/** A model whose share on one GPU of eight has the experiment's heads: Llama 3 405B if it fits, or else a variant. */
+export function modelOf(
+  { work, model, H, Hkv, D }: Pick<RemoteExperiment, "work" | "model" | "H" | "Hkv" | "D">,
+): Model {
   const big = findModel("llama3-405b");
   if (work === "layer") return model === "llama3-405b" ? big : SMALL_MODEL;
   return H === 16 && Hkv === 1 && D === 128
@@ -93,14 +90,14 @@ export function modelOf({ work, model, H, Hkv, D }: Pick<Experiment, "work" | "m
     : { ...big, name: `${H}/${Hkv} heads of ${D} a GPU`, heads: TP * H, kvHeads: TP * Hkv, headDim: D };
 }
 
-/** What the planner says of an experiment, or why it says nothing. */
+/** The planner's answer for an experiment, or why there is none. */
 export async function planOf(
-  experiment: Experiment,
+  experiment: RemoteExperiment,
   variant: Variant,
   accelerator: string,
 ): Promise<{ readonly plan?: Plan; readonly on: string; readonly notes: readonly string[] }> {
   const { cluster, say } = clusterOf(accelerator, experiment);
-  if (!experiment.causal) return { on: say, notes: ["the planner plans causal attention only"] };
+  if (!experiment.causal) return { on: say, notes: ["the planner plans only causal attention"] };
   const { T, P, N, dtype } = experiment;
   const planned = await plan({
     model: modelOf(experiment),
@@ -117,7 +114,7 @@ export async function planOf(
     on: say,
     notes: [
       ...planned.notes,
-      ...(dtype === "f32" ? ["planned at the rate of bf16 tensor cores; f32 has its own"] : []),
+      ...(dtype === "f32" ? ["planned at the rate of bf16 tensor cores, which f32 does not reach"] : []),
     ],
   };
 }
@@ -136,10 +133,7 @@ function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/**
- * The terms of a ring, from the spans of a run: times of the rank that took longest for each, and the attention rate
- * over all ranks.
- */
+/** The terms of a ring, from the spans of a run: each time of the slowest rank, and the attention rate of all ranks. */
 export function measuredRing(spans: readonly Span[], ranks: number): Readonly<Record<RingTerm, number | undefined>> {
   const every = Array.from({ length: ranks }, (_, rank) => rank);
   const longest = (...kinds: Span["kind"][]) => Math.max(0, ...every.map((rank) => onDevice(spans, rank, ...kinds)));
@@ -167,13 +161,13 @@ const ringLabels: Readonly<Record<RingTerm, string>> = {
   call: "One attention call, rank 0 to its own keys",
   attention: "Attention and merge, all hops",
   transfer: "One ring transfer",
-  exposed: "Ring, not hidden",
+  exposed: "Exposed communication, ring",
   all2all: "All2All",
   whole: "The whole ring",
   rate: "Attention rate of a rank",
 };
 
-/** What the planner says of a ring's terms. */
+/** The planner's terms of a ring. */
 function plannedRing({ layer, cp }: Plan, flops: number): Readonly<Record<RingTerm, number | undefined>> {
   const { attention, exposed, all2all } = layer.breakdown;
   return {
@@ -193,7 +187,7 @@ const endings: readonly (readonly [RingTerm, string])[] = [["call", ".attn"], ["
 ]];
 
 /** The paper's cells for an experiment's attention, by term: Table 5, and the kernel alone. */
-export function printedRing(experiment: Experiment, variant: Variant): Partial<Record<RingTerm, Printed>> {
+export function printedRing(experiment: RemoteExperiment, variant: Variant): Partial<Record<RingTerm, Printed>> {
   const { work, T, P, N, H, Hkv, D, causal } = experiment;
   if (work !== "attend" || H !== 16 || Hkv !== 1 || D !== 128 || !causal) return {};
   const out: Partial<Record<RingTerm, Printed>> = {};
@@ -214,10 +208,10 @@ function printed({ paper, unit, table, label }: Cell): Printed {
 }
 
 /**
- * The paper's TTFT for a layer's step, where it prints one: of several the first, tables before the headline. Table 4's
- * row without cached tokens ran against a persistent cache, as no run here does.
+ * The paper's TTFT for a layer's step, if it prints one: the first of several, tables before the headline. Table 4's
+ * row without cached tokens ran against a persistent cache, which no run here has.
  */
-export function printedTtft({ work, model, T, P, N }: Experiment, variant: Variant): Printed | undefined {
+export function printedTtft({ work, model, T, P, N }: RemoteExperiment, variant: Variant): Printed | undefined {
   if (work !== "layer" || model !== "llama3-405b") return undefined;
   const found = CELLS.find(({ group, asks: [ask], asks, excluded }) =>
     group === "ttft" && excluded === undefined && asks.length === 1 && ask.tp === 8 && (ask.cp ?? 1) === N &&
@@ -229,14 +223,14 @@ export function printedTtft({ work, model, T, P, N }: Experiment, variant: Varia
 
 /** Measured beside planned beside printed, for one variant's attention. */
 export async function compareAttention(
-  experiment: Experiment,
+  experiment: RemoteExperiment,
   variant: Variant,
   spans: readonly Span[],
   accelerator: string,
 ): Promise<Comparison> {
   const measured = measuredRing(spans, experiment.N);
   const { plan: planned, on, notes } = await planOf(experiment, variant, accelerator);
-  // A rank's FLOPs are the same whoever counts them, so the planner's rate is over those measured.
+  // A rank's FLOPs are the same in both, so the planner's rate uses the measured FLOPs.
   const flops = spans.reduce((sum, s) => sum + (s.kind === "attend" ? s.flops : 0), 0) / experiment.N;
   const model: Partial<Record<RingTerm, number>> = planned === undefined ? {} : plannedRing(planned, flops);
   const paper = printedRing(experiment, variant);
@@ -262,13 +256,13 @@ const layerLabels: Readonly<Record<LayerTerm, string>> = {
   attention: "Attention and merge",
   gemm: "Matrix products",
   pointwise: "Norms, RoPE, gate",
-  exposed: "Ring and All2All, not hidden",
+  exposed: "Exposed communication",
   allreduce: "All-reduce of the TP group",
 };
 
 /** Measured beside planned beside printed, for one variant's layer and the TTFT of its model. */
 export async function compareLayer(
-  experiment: Experiment,
+  experiment: RemoteExperiment,
   variant: Variant,
   { terms, seconds, ttft, notes: said }: LayerReport,
   accelerator: string,
