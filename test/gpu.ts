@@ -1,7 +1,7 @@
 /** The GPU that tests run on: the runtime's own, or Dawn in Node. No adapter is a failure, never a skip. */
 import { readFile } from "node:fs/promises";
 import { type Gpu, openDevice } from "../engine/gpu/device.ts";
-import { Kernels } from "../engine/gpu/kernels.ts";
+import { Kernels } from "../engine/gpu/pipelines.ts";
 import { Pool } from "../engine/gpu/pool.ts";
 import { readShaders } from "../engine/gpu/shaders.ts";
 

@@ -1,6 +1,7 @@
 /** One attention call on a device, timed: inputs are on the device before it begins, the result stays there. */
 import { GpuAttention } from "../gpu/attention.ts";
-import { chooseKernel, type KernelName } from "../gpu/kernels.ts";
+import { chooseKernel } from "../gpu/choice.ts";
+import type { KernelName } from "../gpu/kernels.ts";
 import { keyChunk, queryChunk } from "../cluster/scatter.ts";
 import { shard } from "../layout/shards.ts";
 import { visibility } from "../layout/visibility.ts";
@@ -44,7 +45,7 @@ export function deviceSeconds(spans: readonly Span[], ...kinds: Kind[]): number 
 /** The kernel that a device takes for a call when it was asked for nothing before. */
 export function kernelOfCall({ gpu }: Bench, { shape, q, kv }: Operands): KernelName {
   const seen = visibility(q.block, kv.block, shape.causal);
-  return chooseKernel(seen, gpu, shape, 4 * shape.headDim * shape.heads * seen.pairs);
+  return chooseKernel({ seen, device: gpu, shape, work: 4 * shape.headDim * shape.heads * seen.pairs });
 }
 
 /**

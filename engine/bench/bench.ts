@@ -5,7 +5,7 @@ import path from "node:path";
 import process from "node:process";
 import { InputError } from "../errors.ts";
 import { type Gpu, openDevice } from "../gpu/device.ts";
-import { Kernels } from "../gpu/kernels.ts";
+import { Kernels } from "../gpu/pipelines.ts";
 import type { GpuPlatform } from "../gpu/platform.ts";
 import { Pool } from "../gpu/pool.ts";
 import { measureCeilings } from "./ceilings.ts";

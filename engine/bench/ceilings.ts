@@ -3,6 +3,7 @@
  * best repeat counts.
  */
 import type { Gpu } from "../gpu/device.ts";
+import { COPY_DST, COPY_SRC, STORAGE, UNIFORM } from "../gpu/usage.ts";
 import { asHalf, compileMicro, type MicroShaders, Stopwatch } from "./micro.ts";
 import { interleave, type Repeats, repeatsOf } from "./stats.ts";
 
@@ -47,9 +48,6 @@ const MATRIX_FLOPS_A_TURN = 4 * 65536, MATRIX_ELEMENTS = 4 * 2048;
 const GROUP = 64;
 /** A dispatch is made this long: long enough for a software adapter's workers to start, far from any watchdog. */
 const TARGET_SECONDS = 0.03;
-
-// GPUBufferUsage's values.
-const COPY_SRC = 0x4, COPY_DST = 0x8, UNIFORM = 0x40, STORAGE = 0x80;
 
 /** Repeats of a micro-kernel: they are short, and the best counts. */
 const REPEATS = 9;

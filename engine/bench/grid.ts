@@ -3,14 +3,8 @@
  * float64.
  */
 import { GpuAttention } from "../gpu/attention.ts";
-import {
-  isPieceKernel,
-  type KernelName,
-  type MergeKernelName,
-  suitingPieceKernels,
-  suitingTileKernels,
-  tileKernelsOf,
-} from "../gpu/kernels.ts";
+import { suitingPieceKernels, suitingTileKernels, tileKernelsOf } from "../gpu/choice.ts";
+import { isPieceKernel, type KernelName, type MergeKernelName } from "../gpu/kernels.ts";
 import { productsOf } from "../gpu/products.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { attendInProcess } from "../cluster/in-process.ts";

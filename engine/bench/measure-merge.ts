@@ -2,6 +2,7 @@
 import { GpuAttention, type GpuPartial } from "../gpu/attention.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { MergeKernelName } from "../gpu/kernels.ts";
+import { COPY_DST, COPY_SRC, MAP_READ, READ, STORAGE } from "../gpu/usage.ts";
 import { type RankChunk, rankChunk } from "../ring/chunk.ts";
 import { block } from "../layout/shards.ts";
 import { seededRows } from "../tensor/seeded.ts";
@@ -25,9 +26,6 @@ export interface MergeFigures extends Heads {
 
 /** Numbers of partial results: two ranks', eight ranks'. */
 const PARTS = [2, 8];
-
-// GPUBufferUsage's and GPUMapMode's values.
-const MAP_READ = 0x1, READ = 0x1, COPY_SRC = 0x4, COPY_DST = 0x8, STORAGE = 0x80;
 
 /** Measures merges of as many rows as each size has tokens. */
 export async function measureMerge(

@@ -1,5 +1,6 @@
 /** The micro-kernels: their texts, compiled for a device, and one dispatch timed. */
 import type { Gpu } from "../gpu/device.ts";
+import { COPY_DST, COPY_SRC, MAP_READ, QUERY_RESOLVE, READ } from "../gpu/usage.ts";
 
 /** Where the micro-kernels lie, by name. */
 export const microUrls = {
@@ -35,9 +36,6 @@ export function asHalf(text: string): string {
   }
   return `enable f16;\n${text}`;
 }
-
-// GPUBufferUsage's and GPUMapMode's values (WebGPU specification): Node has no such globals.
-const MAP_READ = 0x1, COPY_SRC = 0x4, COPY_DST = 0x8, QUERY_RESOLVE = 0x200, READ = 0x1;
 
 /** Compiles a micro-kernel; its entry point is `ceiling`. */
 export async function compileMicro(gpu: Gpu, label: string, code: string): Promise<GPUComputePipeline> {

@@ -1,6 +1,6 @@
 /** What every measurement runs on: one device with its kernels and buffers. */
 import type { Gpu } from "../gpu/device.ts";
-import type { Kernels } from "../gpu/kernels.ts";
+import type { Kernels } from "../gpu/pipelines.ts";
 import type { Pool } from "../gpu/pool.ts";
 import type { Warmth } from "./warm.ts";
 

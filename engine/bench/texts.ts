@@ -1,11 +1,11 @@
 /** The kernels whose texts can be read and tried: everything in shaders/, and what each is to the engine. */
+import { suitingTileKernels } from "../gpu/choice.ts";
 import {
   type DeviceFacts,
   isMergeKernel,
   isPieceKernel,
   type KernelName,
   PIECE_KERNELS,
-  suitingTileKernels,
   TILE_KERNELS,
   type TileKernelName,
 } from "../gpu/kernels.ts";

@@ -3,6 +3,7 @@
  * shipped one on the same device.
  */
 import type { Gpu } from "../gpu/device.ts";
+import { pieceKernelsOf } from "../gpu/choice.ts";
 import {
   type AttendShape,
   type DeviceFacts,
@@ -10,17 +11,17 @@ import {
   isPieceKernel,
   type KernelName,
   kernelName,
-  Kernels,
   type MergeKernelName,
-  pieceKernelsOf,
-  specialise,
   TILE_KERNELS,
   type TileKernel,
   type TileKernelName,
 } from "../gpu/kernels.ts";
+import { Kernels } from "../gpu/pipelines.ts";
+import { specialise } from "../gpu/specialise.ts";
 import { Pool } from "../gpu/pool.ts";
 import { declarationsOf } from "../gpu/reflect.ts";
-import type { Shaders } from "../gpu/shaders.ts";
+import type { KernelTexts } from "../gpu/shaders.ts";
+import { STORAGE, UNIFORM } from "../gpu/usage.ts";
 import type { ExpectedRow } from "../reference/check.ts";
 import { type Difference, difference } from "../reference/error.ts";
 import { F32_PAIR_TOLERANCE } from "../reference/tolerance.ts";
@@ -119,7 +120,7 @@ export class Trials {
   constructor(gpu: Gpu, texts: Readonly<Record<string, string>>) {
     this.gpu = gpu;
     this.#texts = texts;
-    this.#shipped = { gpu, kernels: new Kernels(gpu, texts as Shaders), pool: new Pool(gpu.device) };
+    this.#shipped = { gpu, kernels: new Kernels(gpu, texts as KernelTexts), pool: new Pool(gpu.device) };
   }
 
   /** A text's own pipelines on this device; those of the last text are kept. */
@@ -131,7 +132,7 @@ export class Trials {
   }
 
   #bench(name: string, text: string): Bench {
-    return { ...this.#shipped, kernels: new Kernels(this.gpu, { ...this.#texts, [name]: text } as Shaders) };
+    return { ...this.#shipped, kernels: new Kernels(this.gpu, { ...this.#texts, [name]: text } as KernelTexts) };
   }
 
   /**
@@ -376,8 +377,8 @@ export class Trials {
         column: 1,
       }];
     }
-    // UNIFORM | STORAGE; every binding's least size is below this one's.
-    const buffer = device.createBuffer({ size: 4096, usage: 0x40 | 0x80 });
+    // Larger than the least size of every binding.
+    const buffer = device.createBuffer({ size: 4096, usage: UNIFORM | STORAGE });
     device.pushErrorScope("validation");
     device.createBindGroup({
       layout: pipeline.getBindGroupLayout(0),

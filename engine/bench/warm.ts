@@ -3,6 +3,7 @@
  * them.
  */
 import type { Gpu } from "../gpu/device.ts";
+import { COPY_DST, STORAGE, UNIFORM } from "../gpu/usage.ts";
 import { compileMicro, type MicroShaders, Stopwatch } from "./micro.ts";
 
 /** Multiply-adds until they take as long as they do at best. */
@@ -61,8 +62,6 @@ export class Warmth {
   }
 }
 
-// GPUBufferUsage's values.
-const COPY_DST = 0x8, UNIFORM = 0x40, STORAGE = 0x80;
 /** A run of a few milliseconds on the fastest GPUs of today: 2,048 workgroups of 64, 256 FLOPs a turn. */
 const GROUPS = 2048, TURNS = 4096;
 const FIRST_MS = 500, MOST_MS = 1000;

@@ -1,6 +1,6 @@
 /** What differs between a browser, Deno and Node for a cluster: starting a worker and reading a file. */
 import type { Endpoint } from "comlink";
-import type { Shaders } from "../gpu/shaders.ts";
+import type { KernelTexts } from "../gpu/shaders.ts";
 
 /** A started worker. */
 export interface RankWorker {
@@ -29,5 +29,5 @@ export interface ClusterPlatform {
    */
   readonly silence: number;
   startWorker(): RankWorker;
-  shaders(): Promise<Shaders>;
+  shaders(): Promise<KernelTexts>;
 }

@@ -1,11 +1,9 @@
 /** Pages of keys and values in a GPU's memory. */
 import type { Copy, PagePool } from "../layout/page-pool.ts";
 import { PAGE, type Segment } from "../layout/pages.ts";
-import type { GpuKeys } from "./attention.ts";
 import { type Gpu, requireStorage } from "./device.ts";
-
-// GPUBufferUsage's values (WebGPU specification): Node has no such global.
-const MAP_READ = 0x1, COPY_SRC = 0x4, COPY_DST = 0x8, STORAGE = 0x80;
+import type { GpuKeys } from "./operands.ts";
+import { COPY_DST, COPY_SRC, MAP_READ, READ, STORAGE } from "./usage.ts";
 
 /** Two buffers of pages, and one for the table of the view in use. */
 export class GpuPagePool implements PagePool<GpuKeys> {
@@ -63,7 +61,7 @@ export class GpuPagePool implements PagePool<GpuKeys> {
       );
     }
     this.#gpu.device.queue.submit([encoder.finish()]);
-    await this.#gpu.wait(staging.mapAsync(MAP_READ, 0, bytes));
+    await this.#gpu.wait(staging.mapAsync(READ, 0, bytes));
     const data = staging.getMappedRange(0, bytes).slice(0);
     staging.unmap();
     this.#staging = staging;

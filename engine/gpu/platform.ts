@@ -1,6 +1,6 @@
 /** What differs between a browser, Deno and Node for a device on the caller's own thread. */
 import type { Gpu } from "./device.ts";
-import type { Shaders } from "./shaders.ts";
+import type { KernelTexts } from "./shaders.ts";
 
 /** A runtime's WebGPU for the caller's own thread, as RankPlatform is for a rank's. */
 export interface ThreadGpu {
@@ -15,7 +15,7 @@ export interface ThreadGpu {
 /** One runtime: its shaders, and its WebGPU if the caller's thread has one. */
 export interface GpuPlatform {
   readonly runtime: "browser" | "deno" | "node";
-  shaders(): Promise<Shaders>;
+  shaders(): Promise<KernelTexts>;
   /** WebGPU for the caller's own thread. If it is missing, only ranks have devices. */
   threadGpu?(): Promise<ThreadGpu>;
 }

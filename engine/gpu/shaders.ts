@@ -1,11 +1,8 @@
-/**
- * Where the WGSL texts lie. Reading them differs by platform (a file, or a fetch), so each platform brings its own
- * reader.
- */
+/** Where the kernels' WGSL texts are. Each platform brings its own reader: a file, or a fetch. */
 import { InputError } from "../errors.ts";
 import { didYouMean } from "../options.ts";
 
-/** The kernels by name. */
+/** Addresses of the texts, by kernel name. */
 export const shaderUrls = {
   attend: new URL("../../shaders/attend.wgsl", import.meta.url),
   "attend-subgroup4": new URL("../../shaders/attend-subgroup4.wgsl", import.meta.url),
@@ -24,13 +21,13 @@ export const shaderUrls = {
 /** Every kernel's name. */
 export const kernelNames: readonly string[] = Object.keys(shaderUrls);
 
-/** WGSL texts by kernel name. */
-export type Shaders = Readonly<Record<keyof typeof shaderUrls, string>>;
+/** The WGSL text of every kernel, by name. */
+export type KernelTexts = Readonly<Record<keyof typeof shaderUrls, string>>;
 
-/** The same, with the names of those that were given in place of shipped ones. */
-export type GivenShaders = Shaders & { readonly given?: readonly (keyof Shaders)[] };
+/** The same, with the names of the kernels whose text the caller gave in place of the shipped one. */
+export type GivenTexts = KernelTexts & { readonly given?: readonly (keyof KernelTexts)[] };
 
-/** A text in place of a shipped one, with what reports call it. */
+/** A text in place of a shipped one, with the name that reports give it. */
 export interface NamedText {
   readonly name: string;
   readonly text: string;
@@ -40,7 +37,7 @@ export interface NamedText {
 export type Replacements = Readonly<Record<string, string | NamedText>>;
 
 /** The shipped texts with those that replace them. Errors: InputError for a name that no kernel has. */
-export function replaced(shipped: Shaders, by: Replacements = {}): GivenShaders {
+export function replaced(shipped: KernelTexts, by: Replacements = {}): GivenTexts {
   for (const kernel of Object.keys(by)) {
     if (!Object.hasOwn(shaderUrls, kernel)) {
       throw new InputError(
@@ -55,7 +52,7 @@ export function replaced(shipped: Shaders, by: Replacements = {}): GivenShaders 
       'shaders: found a text for "seeded", which no attention runs; expected texts of kernels that attend or merge',
     );
   }
-  const given = Object.keys(by) as NonNullable<GivenShaders["given"]>;
+  const given = Object.keys(by) as NonNullable<GivenTexts["given"]>;
   return {
     ...shipped,
     ...(given.length === 0 ? {} : { given }),
@@ -66,8 +63,8 @@ export function replaced(shipped: Shaders, by: Replacements = {}): GivenShaders 
 }
 
 /**
- * What reports call the kernels that ran (`used`, as kernelName gives them): one whose text was replaced says so.
- * `merged`: merge.wgsl ran.
+ * The line that reports show for the kernels that ran (`used`, as kernelName names them). It marks those whose text was
+ * replaced. `merged`: merge.wgsl ran.
  */
 export function sayKernels(used: readonly string[], merged: boolean, by: Replacements = {}): string {
   const note = (
@@ -83,9 +80,9 @@ export function sayKernels(used: readonly string[], merged: boolean, by: Replace
 }
 
 /** Reads every kernel's text. */
-export async function readShaders(read: (url: URL) => Promise<string>): Promise<Shaders> {
+export async function readShaders(read: (url: URL) => Promise<string>): Promise<KernelTexts> {
   const texts = await Promise.all(
     Object.entries(shaderUrls).map(async ([name, url]) => [name, await read(url)] as const),
   );
-  return Object.fromEntries(texts) as Shaders;
+  return Object.fromEntries(texts) as KernelTexts;
 }

@@ -1,7 +1,7 @@
 /** What a rank is told to do, and what it tells back. */
 import type { AdapterFacts, DeviceLimits } from "../gpu/device.ts";
 import type { Variant } from "../ring/contract.ts";
-import type { Shaders } from "../gpu/shaders.ts";
+import type { KernelTexts } from "../gpu/shaders.ts";
 import type { Kind, Span } from "../trace/span.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Run } from "../layout/shards.ts";
@@ -47,7 +47,7 @@ export interface RankSetup {
   readonly rank: number;
   readonly size: number;
   readonly backend: Backend;
-  readonly shaders: Shaders;
+  readonly shaders: KernelTexts;
   /** Whether kernels are tried on the work itself; where it is not said, on hardware alone. */
   readonly tune?: boolean;
   readonly link: Link | undefined;

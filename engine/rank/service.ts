@@ -6,7 +6,7 @@ import { InputError, RankError } from "../errors.ts";
 import { GpuAttention } from "../gpu/attention.ts";
 import { type Gpu, openDevice } from "../gpu/device.ts";
 import { GpuPagePool } from "../gpu/page-pool.ts";
-import { Kernels } from "../gpu/kernels.ts";
+import { Kernels } from "../gpu/pipelines.ts";
 import { Pool } from "../gpu/pool.ts";
 import { sliceRows } from "../gpu/slice-rows.ts";
 import type { PagePool } from "../layout/page-pool.ts";

@@ -1,6 +1,6 @@
 /** Ours in the page: the engine on a device of its own, with the kernel that it chooses. */
 import { openDevice } from "../../gpu/device.ts";
-import { Kernels } from "../../gpu/kernels.ts";
+import { Kernels } from "../../gpu/pipelines.ts";
 import { Pool } from "../../gpu/pool.ts";
 import { readShaders } from "../../gpu/shaders.ts";
 import type { Bench } from "../open.ts";

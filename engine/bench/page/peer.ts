@@ -2,6 +2,7 @@
  * The peer: onnxruntime-web's GroupQueryAttention on its WebGPU execution provider, inputs and outputs kept on the GPU.
  */
 import type * as Ort from "onnxruntime-web";
+import { COPY_DST, COPY_SRC, STORAGE } from "../../gpu/usage.ts";
 import { type GroupQueryAttention, groupQueryAttention, ports } from "../onnx.ts";
 
 /** Attention ready to be run again and again. */
@@ -15,8 +16,7 @@ export interface Prepared {
   dispose(): Promise<void>;
 }
 
-// GPUBufferUsage's STORAGE | COPY_SRC | COPY_DST.
-const USAGE = 0x80 | 0x4 | 0x8;
+const USAGE = STORAGE | COPY_SRC | COPY_DST;
 
 /** Where the peer's files are served, which one is loaded, and the device it runs on. */
 export interface PeerSetup {

@@ -3,7 +3,7 @@
  * ring's own kernels.
  */
 import { GpuAttention, type GpuPartial } from "../../gpu/attention.ts";
-import { Kernels } from "../../gpu/kernels.ts";
+import { Kernels } from "../../gpu/pipelines.ts";
 import { Pool } from "../../gpu/pool.ts";
 import { NoAdapterError, openDevice } from "../../gpu/device.ts";
 import { type Block, offsets, type Run } from "../../layout/shards.ts";

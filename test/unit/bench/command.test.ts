@@ -5,7 +5,8 @@ import { bench } from "../../../engine/cli/bench.ts";
 import type { BenchDocument } from "../../../engine/bench/document.ts";
 import type { Repeats } from "../../../engine/bench/stats.ts";
 import { InputError } from "../../../engine/errors.ts";
-import { suitingPieceKernels, TILE_KERNELS, type TileKernel } from "../../../engine/gpu/kernels.ts";
+import { suitingPieceKernels } from "../../../engine/gpu/choice.ts";
+import { TILE_KERNELS, type TileKernel } from "../../../engine/gpu/kernels.ts";
 import { call, platform, runtime } from "../cli/command.ts";
 import { testGpu } from "../../gpu.ts";
 

@@ -6,7 +6,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { Cluster } from "../../../engine/cluster/cluster.ts";
 import { InputError } from "../../../engine/errors.ts";
-import { chooseKernel, chooseMerge, Kernels } from "../../../engine/gpu/kernels.ts";
+import { chooseKernel, chooseMerge } from "../../../engine/gpu/choice.ts";
+import { Kernels } from "../../../engine/gpu/pipelines.ts";
 import { replaced, sayKernels } from "../../../engine/gpu/shaders.ts";
 import { shard } from "../../../engine/layout/shards.ts";
 import { visibility } from "../../../engine/layout/visibility.ts";
@@ -89,12 +90,15 @@ const seen = (fresh: number) => {
 
 test("the choice: a text that is given goes before what suits the device; one that the device cannot run names what would run", () => {
   for (const d of [device(4, true), device(undefined, true), device(32, false)]) {
-    assert.equal(chooseKernel(seen(8), d, shape, 1e12, ["attend"]), "attend");
-    assert.equal(chooseKernel(seen(1), d, shape, 0, ["attend"]), "attend");
-    assert.equal(chooseKernel(seen(1), d, shape, 0, ["attend", "decode"]), "decode");
-    assert.equal(chooseKernel(seen(8), d, shape, 0, ["attend-lanes"]), "attend-lanes");
+    assert.equal(chooseKernel({ seen: seen(8), device: d, shape, work: 1e12, given: ["attend"] }), "attend");
+    assert.equal(chooseKernel({ seen: seen(1), device: d, shape, given: ["attend"] }), "attend");
+    assert.equal(chooseKernel({ seen: seen(1), device: d, shape, given: ["attend", "decode"] }), "decode");
+    assert.equal(chooseKernel({ seen: seen(8), device: d, shape, given: ["attend-lanes"] }), "attend-lanes");
     // A text for single rows says nothing of many.
-    assert.equal(chooseKernel(seen(8), d, shape, 0, ["decode", "merge"]), chooseKernel(seen(8), d, shape));
+    assert.equal(
+      chooseKernel({ seen: seen(8), device: d, shape, given: ["decode", "merge"] }),
+      chooseKernel({ seen: seen(8), device: d, shape }),
+    );
   }
   for (
     const [rows, name, instead] of [[8, "attend-matrix", "attend-lanes"], [8, "attend-subgroup4", "attend-lanes"], [
@@ -104,7 +108,7 @@ test("the choice: a text that is given goes before what suits the device; one th
     ]] as const
   ) {
     assert.throws(
-      () => chooseKernel(seen(rows), device(undefined, true), shape, 0, [name]),
+      () => chooseKernel({ seen: seen(rows), device: device(undefined, true), shape, given: [name] }),
       (error: unknown) =>
         error instanceof InputError &&
         error.message.startsWith(
@@ -112,8 +116,11 @@ test("the choice: a text that is given goes before what suits the device; one th
         ),
     );
   }
-  assert.equal(chooseMerge(device(4, true), 2, 8, 16, ["merge-parts"]), "merge-parts");
-  assert.equal(chooseMerge(device(32, false), 9, 8, 16, ["merge"]), "merge");
+  assert.equal(
+    chooseMerge({ device: device(4, true), parts: 2, rows: 8, columns: 16, given: ["merge-parts"] }),
+    "merge-parts",
+  );
+  assert.equal(chooseMerge({ device: device(32, false), parts: 9, rows: 8, columns: 16, given: ["merge"] }), "merge");
   assert.equal(
     sayKernels(["a: x"], true, { "merge-parts": "text" }),
     "a: x + merge-parts · a text given in place of the shipped one",

@@ -6,14 +6,11 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { checkCase, type GridCase } from "../../../engine/bench/grid.ts";
 import { attendInProcess } from "../../../engine/cluster/in-process.ts";
-import { GpuAttention, spreadOf } from "../../../engine/gpu/attention.ts";
-import {
-  chooseMerge,
-  type KernelName,
-  Kernels,
-  type MergeKernelName,
-  pieceKernelsOf,
-} from "../../../engine/gpu/kernels.ts";
+import { GpuAttention } from "../../../engine/gpu/attention.ts";
+import { spreadOf } from "../../../engine/gpu/tiling.ts";
+import { chooseMerge, pieceKernelsOf } from "../../../engine/gpu/choice.ts";
+import type { KernelName, MergeKernelName } from "../../../engine/gpu/kernels.ts";
+import { Kernels } from "../../../engine/gpu/pipelines.ts";
 import { unrolled } from "../../../engine/gpu/unroll.ts";
 import { check } from "../../../engine/reference/check.ts";
 import { experiment } from "../../experiment.ts";
@@ -105,10 +102,10 @@ test("decode in subgroups, any size that its lanes divide: one piece and several
 
 test("many parts of few rows: merged by many", async () => {
   const { gpu } = await asHardware();
-  assert.equal(chooseMerge(gpu, 9, 8, 32), "merge-parts");
-  assert.equal(chooseMerge(gpu, 8, 8, 32), "merge");
-  assert.equal(chooseMerge(gpu, 9, 8192, 32), "merge");
-  assert.equal(chooseMerge({ ...gpu, facts: { software: true } }, 9, 8, 32), "merge");
+  assert.equal(chooseMerge({ device: gpu, parts: 9, rows: 8, columns: 32 }), "merge-parts");
+  assert.equal(chooseMerge({ device: gpu, parts: 8, rows: 8, columns: 32 }), "merge");
+  assert.equal(chooseMerge({ device: gpu, parts: 9, rows: 8192, columns: 32 }), "merge");
+  assert.equal(chooseMerge({ device: { ...gpu, facts: { software: true } }, parts: 9, rows: 8, columns: 32 }), "merge");
   const heads = { heads: 4, kvHeads: 2, headDim: 36 };
   await passes("merge-parts", [
     { ...heads, sequences: [{ new: 1, cached: 1500 }, { new: 1, cached: 2 }], causal: true, ranks: 1 },

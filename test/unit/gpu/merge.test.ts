@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import test from "node:test";
 import { CpuAttention } from "../../../engine/cpu/attention.ts";
 import { GpuAttention } from "../../../engine/gpu/attention.ts";
-import { specialise } from "../../../engine/gpu/kernels.ts";
+import { specialise } from "../../../engine/gpu/specialise.ts";
 import { readShaders } from "../../../engine/gpu/shaders.ts";
 import { block } from "../../../engine/layout/shards.ts";
 import { NO_KEYS, type RankChunk, rankChunk, type Shape } from "../../../engine/ring/chunk.ts";

@@ -4,7 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { GpuAttention, segmentsOf } from "../../../engine/gpu/attention.ts";
+import { GpuAttention } from "../../../engine/gpu/attention.ts";
+import { segmentsOf } from "../../../engine/gpu/tiling.ts";
 import { attendInProcess } from "../../../engine/cluster/in-process.ts";
 import { shard } from "../../../engine/layout/shards.ts";
 import { visibility } from "../../../engine/layout/visibility.ts";

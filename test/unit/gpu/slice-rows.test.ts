@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import test from "node:test";
 import { LimitError } from "../../../engine/errors.ts";
-import { aligned } from "../../../engine/gpu/attention.ts";
+import { aligned } from "../../../engine/gpu/tiling.ts";
 import { PIECE_KEYS } from "../../../engine/gpu/kernels.ts";
 import { KEYS_STEP, requireRow, sliceRows } from "../../../engine/gpu/slice-rows.ts";
 import { shard } from "../../../engine/layout/shards.ts";

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { GpuAttention } from "../../../engine/gpu/attention.ts";
-import { Kernels, suitingTileKernels } from "../../../engine/gpu/kernels.ts";
+import { suitingTileKernels } from "../../../engine/gpu/choice.ts";
+import { Kernels } from "../../../engine/gpu/pipelines.ts";
 import { Tuner } from "../../../engine/gpu/tuner.ts";
 import { attendInProcess } from "../../../engine/cluster/in-process.ts";
 import { check } from "../../../engine/reference/check.ts";

@@ -4,7 +4,7 @@ import test from "node:test";
 import fc from "fast-check";
 import { type Block, shard } from "../../../engine/layout/shards.ts";
 import { visibility } from "../../../engine/layout/visibility.ts";
-import { tilesOf } from "../../../engine/gpu/attention.ts";
+import { tilesOf } from "../../../engine/gpu/tiling.ts";
 
 /** (sequence, position) of each row, undefined for padding. */
 function rowsOf(b: Block): ({ sequence: number; position: number } | undefined)[] {
@@ -61,10 +61,11 @@ test("tiles cover every packed row once and reach exactly as far as their rows s
         const { queries, keys } = shard(sequences, ranks);
         const q = queries[0];
         const seen = visibility(q, keys[ranks - 1], true);
-        const tiles = tilesOf(seen, group, tileRows);
+        const { words, count } = tilesOf({ seen, group, tileRows });
+        assert.equal(words.length, 4 * count);
         const covered = new Map<number, number>();
-        for (let t = 0; t < tiles.length; t += 4) {
-          const [at, rows, first, end] = tiles.subarray(t, t + 4);
+        for (let t = 0; t < words.length; t += 4) {
+          const [at, rows, first, end] = words.subarray(t, t + 4);
           let reach = first;
           for (let p = at; p < at + rows; p++) {
             covered.set(p, (covered.get(p) ?? 0) + 1);
