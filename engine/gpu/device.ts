@@ -1,58 +1,56 @@
-/** Opens one GPU device, asks for all the memory the adapter offers, and names the adapter. */
+/** Opens one GPU device with all the memory that the adapter offers, and names the adapter. */
 import { LimitError } from "../errors.ts";
 
-/** Who computed, with what. */
+/** What computed. */
 export interface AdapterFacts {
   /** One line for people: vendor, architecture, description; "none: plain TypeScript" for the cpu back-end. */
   readonly name: string;
   readonly vendor: string;
   readonly architecture: string;
   readonly description: string;
-  /** True where it emulates a GPU on the CPU (SwiftShader, lavapipe) or is no GPU at all. */
+  /** True if it emulates a GPU on the CPU (SwiftShader, lavapipe) or is no GPU at all. */
   readonly software: boolean;
   readonly features: readonly string[];
 }
 
-/** The limits of a device that attention meets, in bytes. */
+/** The limits of a device that attention may reach, in bytes. */
 export interface DeviceLimits {
   readonly maxStorageBufferBindingSize: number;
   readonly maxBufferSize: number;
 }
 
-/** A device with what is worth knowing about it. */
+/** A device, and what Ringside needs to know of it. */
 export interface Gpu {
   readonly device: GPUDevice;
-  /** What it was opened with: all that the adapter offers. */
+  /** The limits it was opened with: all that the adapter offers. */
   readonly limits: DeviceLimits;
   readonly facts: AdapterFacts;
   readonly timestamps: boolean;
-  /** Lanes of every subgroup, where they are always as many and the device can use them. */
+  /** Lanes of a subgroup. Undefined if subgroups differ in size or the device has none. */
   readonly subgroupSize: number | undefined;
-  /**
-   * Fewest lanes that a subgroup may have, where the device can use them and shaders are told which one they are in.
-   */
+  /** Fewest lanes that a subgroup may have. Undefined if the device has none or shaders can't read `subgroup_id`. */
   readonly leastSubgroup: number | undefined;
   /** Workgroup memory, in bytes. */
   readonly workgroupMemory: number;
-  /** Whether it multiplies the subgroup matrices of attend-matrix.wgsl and has the workgroup memory for them. */
+  /** Whether it has the subgroup matrices and the workgroup memory that attend-matrix.wgsl needs. */
   readonly matrices: boolean;
-  /** Awaits the device's answer, in the way that suits the runtime. */
+  /** Awaits an answer of the device, in the way that the runtime needs. */
   readonly wait: <T>(answer: Promise<T>) => Promise<T>;
-  /** Resolves when the device owes no answer any more. */
+  /** Resolves when the device owes no answer. */
   readonly answered: () => Promise<void>;
 }
 
 /** Adapters that emulate a GPU on the CPU. */
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|basic render/i;
 
-/** No WebGPU adapter: what to do about it. */
+/** There is no WebGPU adapter; the message says what to do. */
 export class NoAdapterError extends Error {
   override name = "NoAdapterError";
 }
 
 /**
- * Asks `gpu` for an adapter and opens its device with the largest storage bindings and buffers it offers and, where
- * there are any, timestamps. Throws NoAdapterError when there is no adapter.
+ * Opens the device of an adapter, with the largest storage bindings and buffers it offers, and timestamps if it has
+ * them. Errors: NoAdapterError if there is no adapter.
  */
 export async function openDevice(gpu: GPU | undefined, wait: Gpu["wait"] = (answer) => answer): Promise<Gpu> {
   const adapter = await gpu?.requestAdapter({ powerPreference: "high-performance" });
@@ -60,7 +58,8 @@ export async function openDevice(gpu: GPU | undefined, wait: Gpu["wait"] = (answ
     throw new NoAdapterError(
       gpu === undefined
         ? "this runtime has no WebGPU: use one that has, or the plain TypeScript back-end (--backend cpu)"
-        : "WebGPU is here but offers no adapter: install a Vulkan driver, start Chromium with --enable-unsafe-webgpu, or use the plain TypeScript back-end (--backend cpu)",
+        : "WebGPU is here but offers no adapter: install a Vulkan driver, start Chromium with " +
+          "--enable-unsafe-webgpu, or use the plain TypeScript back-end (--backend cpu)",
     );
   }
   const timestamps = adapter.features.has("timestamp-query");
@@ -118,7 +117,7 @@ const MATRIX_FEATURES = ["shader-f16", "chromium-experimental-subgroup-matrix"];
 const MATRIX_MEMORY = 32768;
 
 /**
- * A product that an adapter's matrix units do, as the draft of the feature lists them (gpuweb,
+ * A product that an adapter's matrix units compute, as the draft of the feature lists it (gpuweb,
  * proposals/subgroup-matrix.md).
  */
 interface MatrixConfig {
@@ -139,8 +138,8 @@ function hasMatrices({ features, limits, info }: GPUAdapter, subgroupSize: numbe
 }
 
 /**
- * Throws LimitError when a storage buffer of `need` bytes is more than the device gives; `largestT` says what would
- * fit.
+ * Throws LimitError if a storage buffer of `need` bytes is larger than the device allows. `largestT`: the tokens that
+ * would fit.
  */
 export function requireStorage(limits: DeviceLimits, need: number, largestT: (have: number) => number): void {
   for (const limit of ["maxStorageBufferBindingSize", "maxBufferSize"] as const) {

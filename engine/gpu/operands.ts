@@ -56,8 +56,8 @@ export class Operands {
   }
 
   /**
-   * See Attention.loadKeys. Lays the rows out so that each sequence begins at a multiple of 4, as the kernels expect. The pages of an arrival
-   * lie in order.
+   * See Attention.loadKeys. Lays the rows out so that each sequence begins at a multiple of 4, as the kernels expect.
+   * The pages of an arrival lie in order.
    */
   keys(chunk: RankChunk, hop: number): GpuKeys {
     const start = now();

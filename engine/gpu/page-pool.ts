@@ -5,7 +5,7 @@ import { type Gpu, requireStorage } from "./device.ts";
 import type { GpuKeys } from "./operands.ts";
 import { COPY_DST, COPY_SRC, MAP_READ, READ, STORAGE } from "./usage.ts";
 
-/** Two buffers of pages, and one for the table of the view in use. */
+/** Two buffers of pages, and one for the page table of the view in use. */
 export class GpuPagePool implements PagePool<GpuKeys> {
   readonly #gpu: Gpu;
   readonly #rowBytes: number;
@@ -14,7 +14,7 @@ export class GpuPagePool implements PagePool<GpuKeys> {
   readonly #table: GPUBuffer;
   #staging: GPUBuffer | undefined;
 
-  /** `rowBytes`: of one row of K. Errors: LimitError when the pool is more than the device gives. */
+  /** `rowBytes`: bytes of a row of K. Errors: LimitError if the pool is larger than the device allows. */
   constructor(gpu: Gpu, pages: number, rowBytes: number) {
     const size = Math.max(16, pages * PAGE * rowBytes);
     requireStorage(gpu.limits, size, (have) => Math.floor(have / rowBytes));
@@ -41,7 +41,7 @@ export class GpuPagePool implements PagePool<GpuKeys> {
   async read(copies: readonly Copy[], rows: number): Promise<ArrayBuffer> {
     const bytes = 2 * rows * this.#rowBytes;
     if (bytes === 0) return new ArrayBuffer(0);
-    // Out of reach while it is mapped: a step that is cancelled in between leaves it behind.
+    // Nobody else may have it while it is mapped. A step that is cancelled in between leaves it behind.
     const kept = this.#staging;
     this.#staging = undefined;
     if (kept !== undefined && kept.size < bytes) kept.destroy();

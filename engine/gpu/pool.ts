@@ -1,11 +1,11 @@
-/** Buffers that are kept and used again: nothing is allocated on a hop after the first. */
+/** Keeps buffers and hands them out again: no hop after the first allocates anything. */
 
-/** Most buffers that are kept free. */
+/** Most free buffers that a pool keeps. */
 const FREE = 64;
 
-/** Buffers of one device by usage, given out and taken back. */
+/** The buffers of one device, handed out by size and usage. */
 export class Pool {
-  /** Buffers that exist now, free or given out. */
+  /** Buffers that exist now, free or handed out. */
   count = 0;
   /** Their bytes. */
   bytes = 0;
@@ -17,7 +17,7 @@ export class Pool {
     this.#device = device;
   }
 
-  /** A buffer of at least `size` bytes with exactly this usage: the smallest free one that fits, else a new one. */
+  /** A buffer of at least `size` bytes with exactly this usage: the smallest free one that fits, or a new one. */
   take(size: number, usage: GPUBufferUsageFlags): GPUBuffer {
     const need = rounded(size);
     let best = -1;
@@ -34,13 +34,13 @@ export class Pool {
     return made;
   }
 
-  /** Takes buffers back. Those that waited longest are given up where more are free than any experiment needs. */
+  /** Takes buffers back. If more are free than any experiment needs, destroys those that were free longest. */
   give(...buffers: readonly GPUBuffer[]): void {
     this.#free.push(...buffers);
     if (this.#free.length > FREE) this.drop(...this.#free.splice(0, this.#free.length - FREE));
   }
 
-  /** Gives the memory of buffers back that were given out. */
+  /** Destroys buffers that were handed out. */
   drop(...buffers: readonly GPUBuffer[]): void {
     for (const b of buffers) {
       b.destroy();
@@ -50,7 +50,7 @@ export class Pool {
     }
   }
 
-  /** Gives every buffer's memory back, those given out included. */
+  /** Destroys every buffer, those handed out too. */
   destroy(): void {
     for (const b of this.#all) b.destroy();
     this.#all.clear();
@@ -61,8 +61,8 @@ export class Pool {
 }
 
 /**
- * Sizes that differ little share buffers: rounded up to a quarter of their power of two, and exact where that would
- * waste much.
+ * Similar sizes share buffers: rounds up to a quarter of the power of two. Sizes above 64 MiB stay exact, since
+ * rounding would waste much.
  */
 function rounded(size: number): number {
   const least = Math.max(256, Math.ceil(size / 16) * 16);

@@ -1,6 +1,6 @@
 /**
- * What a WGSL text declares, read from the text itself: a text that does not compile is read as far as it can be, so
- * that an editor can show it.
+ * What a WGSL text declares, read from the text itself. A text that doesn't compile is read as far as possible, so that
+ * an editor can show it.
  */
 
 /** A resource that the host binds. */
@@ -9,14 +9,13 @@ export interface Binding {
   readonly binding: number;
   readonly name: string;
   /**
-   * Address space with its access: "uniform", "storage, read", "storage, read_write"; "handle" for textures and
-   * samplers.
+   * Address space and access: "uniform", "storage, read", "storage, read_write"; "handle" for textures and samplers.
    */
   readonly kind: string;
   readonly type: string;
   /**
-   * The comment on its line, else its shape from the header's "Shapes:", else what another text says of one of that
-   * name.
+   * The comment on its line; without one, its shape from the header's "Shapes:"; without that, what another text says
+   * of a binding of that name.
    */
   readonly what: string;
   /** From 1. */
@@ -28,7 +27,7 @@ export interface Constant {
   readonly kind: "const" | "override" | "alias";
   readonly name: string;
   readonly value: string;
-  /** Whether the host rewrites its line (see `specialise` in kernels.ts). */
+  /** Whether the host rewrites its line (see specialise.ts). */
   readonly specialised: boolean;
   readonly what: string;
   readonly line: number;
@@ -56,7 +55,7 @@ export interface EntryPoint {
   readonly line: number;
 }
 
-/** Everything a text declares that its host has to know. */
+/** Everything a text declares that its host needs to know. */
 export interface Declarations {
   readonly enables: readonly string[];
   /** By group and binding. */
@@ -70,12 +69,12 @@ export interface Declarations {
 /** Attributes before a declaration, such as `@group(0) @binding(1)`; an argument may hold one pair of parentheses. */
 const ATTRIBUTES = String.raw`((?:@\w+\s*(?:\((?:[^()]|\([^()]*\))*\)\s*)?)+)`;
 
-/** The end of a line that the host rewrites. */
+/** Marks a line that the host rewrites. */
 export const SPECIALISED = /\/\/\s*specialise(?::|\s*$)/;
 
 /**
- * Reads a text. What it says nothing of itself is as `like` says of the binding of that name: a kernel's header may
- * refer to another's.
+ * Reads a text. `like` describes bindings that this text has no comment or shape for: a kernel's header may refer to
+ * another's.
  */
 export function declarationsOf(text: string, like?: Declarations): Declarations {
   const bare = withoutComments(text);
@@ -112,7 +111,7 @@ export function declarationsOf(text: string, like?: Declarations): Declarations 
   );
   const constants = found(String.raw`(?<![\w.])(const|override|alias)\s+(\w+)\s*(?::\s*[^=;]+)?(?:=\s*([^;]+))?;`)
     .flatMap(({ parts: [, kind, name, value = ""], start, line, what }): Constant[] =>
-      // Those within functions are theirs alone.
+      // Leaves out those within functions.
       /^\s/.test(lines[start - 1]) ? [] : [{
         kind: kind as Constant["kind"],
         name,
@@ -151,7 +150,7 @@ export function declarationsOf(text: string, like?: Declarations): Declarations 
   };
 }
 
-/** The text with comments as spaces, so that places stay. */
+/** The text with spaces in place of comments, so that every character keeps its place. */
 export function withoutComments(text: string): string {
   let bare = "";
   for (let at = 0; at < text.length;) {
@@ -170,7 +169,7 @@ function endOfLine(text: string, at: number): number {
   return end < 0 ? text.length : end;
 }
 
-/** Block comments nest. */
+/** The end of a block comment. They nest. */
 function endOfBlock(text: string, at: number): number {
   let depth = 0;
   for (let i = at; i < text.length - 1; i++) {

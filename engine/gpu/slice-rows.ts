@@ -1,7 +1,4 @@
-/**
- * How many rows of queries and of keys one slice may have, so that every buffer of an attention is one that the device
- * gives.
- */
+/** How many rows of queries and of keys a slice may have, so that every buffer of an attention fits the device. */
 import { LimitError } from "../errors.ts";
 import type { Block } from "../layout/shards.ts";
 import { cut, longest } from "../layout/slices.ts";
@@ -11,27 +8,24 @@ import { bytesPer } from "../tensor/dtype.ts";
 import type { DeviceLimits } from "./device.ts";
 import { PIECE_KEYS } from "./kernels.ts";
 
-/** Most rows of one slice, at least one each. */
+/** Most rows of a slice, at least one each. */
 export interface SliceRows {
   readonly queries: number;
-  /**
-   * Rows of queries where no sequence has more than one of them: decode.wgsl makes a partial for each piece of their
-   * keys.
-   */
+  /** Rows of queries if no sequence has more than one: decode.wgsl makes a partial for each piece of their keys. */
   readonly singles: number;
-  /** Rows of keys, each sequence's counted to a multiple of `KEYS_STEP`. */
+  /** Rows of keys. Each sequence's count is rounded up to a multiple of `KEYS_STEP`. */
   readonly keys: number;
 }
 
-/** On the device each sequence's keys begin at a multiple of this (see `aligned`). */
+/** On the device, each sequence's keys begin at a multiple of this (see `aligned`). */
 export const KEYS_STEP = 4;
 
 /**
- * Bytes to a multiple of which the place of V in a buffer of K and V is rounded up: the most that a device may ask for.
+ * In a buffer of K and V, V begins at a multiple of this many bytes: the largest alignment that a device may require.
  */
 const OFFSET = 256;
 
-/** Bytes by which a buffer stays under the largest: SwiftShader has no memory for one of exactly its limit, 1 GiB. */
+/** A buffer stays this many bytes under the limit: SwiftShader has no memory for one of exactly its limit, 1 GiB. */
 const SPARE = 256;
 
 /** Bytes of one row of Q, of K, of O and of LSE. */
@@ -44,13 +38,13 @@ function rowBytes({ heads, kvHeads, headDim, q, kv }: Shape): { q: number; k: nu
   };
 }
 
-/** Partials that a merge stacks: in pass-Q those of all ranks. */
+/** Partials that a merge stacks: in pass-Q, those of all ranks. */
 const stacked = (variant: Variant, ranks: number): number => (variant === "pass-q" ? ranks : 1);
 
-/** Throws LimitError where even slices of one row are more than a device gives. */
+/** Throws LimitError if even slices of one row don't fit the device. */
 export function requireRow(shape: Shape, variant: Variant, ranks: number, limits: DeviceLimits): void {
   const { q, k, o, lse } = rowBytes(shape);
-  // Where a single row's keys are cut, the partial of a piece and what there was are two.
+  // If a single row's keys are cut, two partials are stacked: the piece's and the running one.
   const need = Math.max(q, o * Math.max(stacked(variant, ranks), 2), 2 * Math.ceil((KEYS_STEP * k) / OFFSET) * OFFSET);
   for (
     const [name, bytes] of [["maxStorageBufferBindingSize", need], [
@@ -68,19 +62,19 @@ export function requireRow(shape: Shape, variant: Variant, ranks: number, limits
   }
 }
 
-/** The rows that a slice may have in a ring of `ranks`, where a rank's KV chunk is `kv`. Errors: as requireRow's. */
+/** The rows that a slice may have in a ring of `ranks`, if a rank's KV chunk is `kv`. Errors: as requireRow's. */
 export function sliceRows(shape: Shape, variant: Variant, ranks: number, kv: Block, limits: DeviceLimits): SliceRows {
   requireRow(shape, variant, ranks, limits);
   // K and V share a buffer, which the pool may hand out again as one binding.
   const largest = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize - SPARE);
   const { q, k, o, lse } = rowBytes(shape);
-  // Results are read back as O and LSE in one buffer, which is no binding.
+  // Results are read back as O and LSE in one buffer, which no kernel binds.
   const queries = Math.min(
     Math.floor(largest / Math.max(q, o * stacked(variant, ranks))),
     Math.floor((limits.maxBufferSize - SPARE) / (o + lse)),
   );
   const half = Math.floor(largest / 2 / OFFSET) * OFFSET;
-  // No more pieces of keys than a single row's partials of them fit, beside what there was.
+  // The partials of a single row's pieces have to fit in one binding, beside the running partial.
   const pieces = Math.floor(largest / o) - 1;
   const keys = Math.floor(Math.min(half / k, pieces * PIECE_KEYS) / KEYS_STEP) * KEYS_STEP;
   const continued = (variant === "pass-kv" && ranks > 1) || cut(kv, keys, { step: KEYS_STEP }).length > 1;

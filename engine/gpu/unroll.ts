@@ -1,13 +1,13 @@
 /**
- * Writes loops of a WGSL text out: a driver that leaves such a loop rolled keeps the arrays that it indexes in memory,
- * not in registers.
+ * Unrolls marked loops of a WGSL text: a driver that leaves such a loop rolled keeps the arrays that it indexes in
+ * memory, not in registers.
  */
 
 const LOOP = /for \(var (\w+): u32 = 0u; \1 < ([^;]+); \1\+\+\) \{ *\/\/ unroll$/m;
 
 /**
- * Every loop `for (var i: u32 = 0u; i < BOUND; i++) { // unroll` written out, the bound a sum or product of the text's
- * own constants. Copies after the first share its last line, so lines keep their numbers.
+ * Unrolls every loop `for (var i: u32 = 0u; i < BOUND; i++) { // unroll`. BOUND is a sum or product of the text's
+ * constants. Copies after the first share its last line, so lines keep their numbers.
  */
 export function unrolled(text: string): string {
   const constants = new Map<string, number>();
@@ -35,7 +35,7 @@ export function unrolled(text: string): string {
   return write(text);
 }
 
-/** Where the brace closes that opened before `at`. */
+/** Where the brace that opened before `at` closes. */
 function closing(text: string, at: number): number {
   for (let depth = 1, i = at; i < text.length; i++) {
     if (text[i] === "{") depth++;
@@ -44,7 +44,7 @@ function closing(text: string, at: number): number {
   throw new Error("unroll: a loop's brace does not close");
 }
 
-/** A sum or product of whole numbers, as u32 has them; undefined where anything else is in it. */
+/** The value of a sum or product of whole numbers, as u32 computes it; undefined if it contains anything else. */
 function evaluate(expression: string, constants: ReadonlyMap<string, number>): number | undefined {
   const tokens = expression.match(/\w+|[-+*/()]/g) ?? [];
   let next = 0;
