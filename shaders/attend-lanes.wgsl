@@ -1,12 +1,12 @@
 // Blockwise attention with online softmax for software adapters without subgroups (lavapipe): no workgroup memory and
-// no barrier. A lane owns four packed rows and loads all keys by itself; the lanes of a workgroup read the same ones.
+// no barrier. A lane owns four packed rows and loads all keys on its own; the lanes of a workgroup read the same keys.
 //
-// A 4 x 4 block of scores, and four rows of four columns of O, are one mat4x4f: what is loaded meets four rows, and the
-// compiler (LLVM) keeps the accumulators in registers, for which it unrolls the loops over D: 2 to 4 times as fast as
-// the general kernel, and up to 4 times as long to compile.
+// One mat4x4f holds a 4 x 4 block of scores, or four rows of four columns of O: each loaded value serves four rows. The
+// compiler (LLVM) unrolls the loops over D and so keeps the accumulators in registers. That is 2 to 4 times as fast as
+// the general kernel, and takes up to 4 times as long to compile.
 //
-// Contract, shapes, pages and tiles: as attend.wgsl's.
-// The lines marked `specialise` are replaced by the host for other head sizes and storage types.
+// Contract, shapes, pages and tiles: as in attend.wgsl.
+// The host rewrites the lines marked `specialise` for other head sizes and storage types.
 
 const D: u32 = 64u; // specialise
 alias Q4 = vec4f; // specialise
@@ -48,7 +48,7 @@ fn values4(at: vec4u) -> mat4x4f {
   return mat4x4f(unpack_kv(v[at.x]), unpack_kv(v[at.y]), unpack_kv(v[at.z]), unpack_kv(v[at.w]));
 }
 
-// Where key `key` lies; those past the end are loaded but weigh nothing.
+// Where four keys lie. Those past the end are loaded but weigh nothing.
 fn row_of(key: vec4u, last: u32) -> vec4u {
   let at = min(key, vec4u(last));
   let page = vec4u(pages[at.x / PAGE], pages[at.y / PAGE], pages[at.z / PAGE], pages[at.w / PAGE]);
@@ -56,13 +56,20 @@ fn row_of(key: vec4u, last: u32) -> vec4u {
 }
 
 @compute @workgroup_size(8)
-fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn attend(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  // same: tile
   let index = params.first_tile + group.z * grid.x + group.x;
   var tile: vec4u = vec4u(0u);
   if (index < params.tiles) { tile = tiles[index]; }
   let kv_head = group.y;
+  // end same
   let group_size = params.heads / params.kv_heads;
 
+  // same: four rows a lane
   // Rows past the tile's end repeat its first row and see nothing.
   let row = lane * 4u + vec4u(0u, 1u, 2u, 3u);
   let own = row < vec4u(tile.y);
@@ -70,6 +77,7 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
   let token = packed / group_size;
   let at = token * params.heads + kv_head * group_size + packed % group_size;
   let end = select(vec4u(0u), vec4u(ends[token.x], ends[token.y], ends[token.z], ends[token.w]), own);
+  // end same
   let q_at = at * V4;
   let scale = params.scale * LOG2E;
 
@@ -91,7 +99,12 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
     var s_c: mat4x4f = mat4x4f();
     var s_d: mat4x4f = mat4x4f();
     for (var d: u32 = 0u; d < V4; d++) {
-      let rows = mat4x4f(unpack_q(q[q_at.x + d]), unpack_q(q[q_at.y + d]), unpack_q(q[q_at.z + d]), unpack_q(q[q_at.w + d]));
+      let rows = mat4x4f(
+        unpack_q(q[q_at.x + d]),
+        unpack_q(q[q_at.y + d]),
+        unpack_q(q[q_at.z + d]),
+        unpack_q(q[q_at.w + d]),
+      );
       s_a += transpose(keys4(at_a + d)) * rows;
       s_b += transpose(keys4(at_b + d)) * rows;
       s_c += transpose(keys4(at_c + d)) * rows;
@@ -132,20 +145,26 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
   var gain: vec4f = select(vec4f(0.0), 1.0 / sum, some);
   if (params.merge == 1u) {
     let held = vec4f(lse[at.x], lse[at.y], lse[at.z], lse[at.w]);
+    // same: shares of a merge
     let top = max(held, result);
     let before = select(vec4f(0.0), exp(held - top), held > vec4f(0.5 * NONE));
     let now = select(vec4f(0.0), exp(result - top), some);
     let both = before + now;
     let any = both > vec4f(0.0);
+    // end same
+    // same: merged
     keep = select(vec4f(0.0), before / both, any);
     gain = gain * select(vec4f(0.0), now / both, any);
     result = select(vec4f(NONE), top + log(both), any);
+    // end same
   }
   for (var d: u32 = 0u; d < V4; d++) {
     let rows = acc[d];
     let place = at * V4 + d;
     var merged: mat4x4f = mat4x4f(rows[0] * gain.x, rows[1] * gain.y, rows[2] * gain.z, rows[3] * gain.w);
-    if (params.merge == 1u) { merged += mat4x4f(o[place.x] * keep.x, o[place.y] * keep.y, o[place.z] * keep.z, o[place.w] * keep.w); }
+    if (params.merge == 1u) {
+      merged += mat4x4f(o[place.x] * keep.x, o[place.y] * keep.y, o[place.z] * keep.z, o[place.w] * keep.w);
+    }
     if (own.x) { o[place.x] = merged[0]; }
     if (own.y) { o[place.y] = merged[1]; }
     if (own.z) { o[place.z] = merged[2]; }
@@ -156,7 +175,7 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
   }
 }
 
-// Column i of a matrix below: the four keys of row i.
+// In the matrices below, column i holds the four keys of row i.
 
 fn masked(s: mat4x4f, keys: vec4u, end: vec4u, scale: f32) -> mat4x4f {
   return mat4x4f(
@@ -177,7 +196,7 @@ fn total(p: mat4x4f) -> vec4f {
   return (t[0] + t[1]) + (t[2] + t[3]);
 }
 
-// Weights of masked scores are 0: exp2(s - m) alone is 1 on a row that has seen no key yet.
+// Masked scores weigh 0. Without the mask, exp2(s - m) is 1 on a row that has seen no key yet.
 fn weight(s: vec4f, m: f32) -> vec4f {
   return select(vec4f(0.0), exp2(s - m), s > vec4f(0.5 * NONE));
 }

@@ -1,20 +1,20 @@
-// Blockwise attention on matrix units, for keys and values in f16: a workgroup of four subgroups of 32 attends 64
-// packed rows to 32 keys at a time; a subgroup has 16 of the rows, and its products are of 16 x 16 x 16, f16 times f16
-// into f32.
+// Blockwise attention on matrix units, for keys and values in f16. A workgroup of four subgroups of 32 attends 64
+// packed rows to 32 keys at a time. A subgroup has 16 of the rows. Its products are 16 x 16 x 16, f16 times f16 into
+// f32.
 //
 // Q stays in left matrices and O in result matrices from the first key to the last. K and V go through workgroup
-// memory, the next ones on their way to registers while these are used; the scores come back through it, since no lane
-// can see the elements of a matrix. Weights are taken against a maximum that is let lag: O is rescaled (through memory,
-// too) only where a row's maximum has risen by more than LAZY, so that no weight is above 2^LAZY, and is divided once,
-// at the end. A row of Q is divided by a power of two near its largest element before it is rounded to f16, so that no
-// f32 is too large for it.
+// memory; while the subgroups use them, the next ones are on their way to registers. The scores come back through
+// workgroup memory, since no lane can see the elements of a matrix. Weights refer to a maximum that may lag: the kernel
+// rescales O (also through memory) only if a row's maximum has risen by more than LAZY, so that no weight exceeds
+// 2^LAZY. It divides O once, at the end. Before it rounds a row of Q to f16, it divides the row by a power of two near
+// its largest element, so that no f32 is too large.
 //
-// Weights are rounded to f16, and queries where they are f32: a kernel for results that 16-bit keys and values have
+// It rounds weights to f16, and queries too if they are f32: a kernel for results that 16-bit keys and values have
 // rounded already.
 //
-// Contract, shapes, pages and tiles: as attend.wgsl's, with tiles of 64 packed rows, and D a multiple of 16 up to 128.
-// The lines marked `specialise` are replaced by the host for other head sizes and storage types; the loops marked
-// `unroll` are written out by it on hardware, since what they index is kept in registers only then.
+// Contract, shapes, pages and tiles: as in attend.wgsl, with tiles of 64 packed rows, and D a multiple of 16 up to 128.
+// The host rewrites the lines marked `specialise` for other head sizes and storage types. On hardware it unrolls the
+// loops marked `unroll`: only then does a driver keep the arrays that they index in registers.
 
 enable f16;
 enable subgroups;
@@ -31,7 +31,7 @@ const V4: u32 = D / 4u;
 const THREADS: u32 = 128u;
 const ROWS: u32 = 64u;
 const KEYS: u32 = 32u;
-const LOADS: u32 = KEYS * V4 / THREADS; // vec4 of K, and of V, that a thread brings
+const LOADS: u32 = KEYS * V4 / THREADS; // vec4 of K, and of V, that a thread loads
 const M: u32 = 16u; // rows, columns and depth of a matrix
 const STEPS: u32 = D / M;
 const BLOCKS: u32 = KEYS / M;
@@ -40,8 +40,8 @@ const LOG2E: f32 = 1.4426950408889634;
 const LN2: f32 = 0.6931471805599453;
 const LAZY: f32 = 8.0;
 
-// Lengths of rows in workgroup memory in vec4: a little more than is stored, so that neighbouring rows begin in other
-// banks.
+// Lengths of rows in workgroup memory in vec4: a little more than their content, so that neighbouring rows begin in
+// different banks.
 const OPERAND: u32 = V4 + 2u;
 const SCORE: u32 = KEYS / 4u + 1u;
 const WEIGHT: u32 = KEYS / 4u + 2u;
@@ -59,23 +59,23 @@ struct Params {
 @group(0) @binding(1) var<storage, read> q: array<Q4>; // queries [rows, H, D]
 @group(0) @binding(2) var<storage, read> k: array<KV4>; // keys [pages * PAGE, Hkv, D]
 @group(0) @binding(3) var<storage, read> v: array<KV4>; // values [pages * PAGE, Hkv, D]
-@group(0) @binding(4) var<storage, read> tiles: array<vec4u>; // [tiles]: first packed row, packed rows, first key, end of keys
+@group(0) @binding(4) var<storage, read> tiles: array<vec4u>; // [tiles]: first packed row, rows, first key, end of keys
 @group(0) @binding(5) var<storage, read> ends: array<u32>; // [rows]: end of the keys that a row sees
 @group(0) @binding(6) var<storage, read_write> o: array<vec4f>; // O [rows, H, D]
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>; // LSE [rows, H]
 @group(0) @binding(8) var<storage, read> pages: array<u32>; // page table: where each page of keys lies
 
-// Q first, 64 rows at a time; then K in the first KEYS rows and V in the others.
+// First Q, 64 rows at a time; later K in the first KEYS rows and V in the others.
 var<workgroup> operands: array<vec4<f16>, 2u * KEYS * OPERAND>;
 // Scores [row][key]; and 16 columns of O on their way in and out.
 var<workgroup> scores: array<vec4f, ROWS * SCORE>;
 var<workgroup> weights: array<vec4<f16>, ROWS * WEIGHT>;
-// What a row's two lanes tell each other.
+// Where a row's two lanes exchange values.
 var<workgroup> halves: array<vec2f, ROWS>;
-// Whether some row's maximum has risen too far.
+// Not 0 if some row's maximum has risen too far.
 var<workgroup> risen: atomic<u32>;
 
-// Where key `key` lies; those past the end are loaded but weigh nothing.
+// Where key `key` lies. Those past the end are loaded but weigh nothing.
 fn row_of(key: u32, last: u32) -> u32 {
   let at = min(key, last);
   return pages[at / PAGE] * PAGE + at % PAGE;
@@ -91,14 +91,15 @@ fn attend(
   @builtin(subgroup_id) subgroup: u32,
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
+  // same: tile
   let index = params.first_tile + group.z * grid.x + group.x;
   var tile: vec4u = vec4u(0u);
   if (index < params.tiles) { tile = tiles[index]; }
   let kv_head = group.y;
+  // end same
   let group_size = params.heads / params.kv_heads;
 
-  // Two lanes have a row between them: each every other half of what is asked of it. Rows past the tile's end repeat
-  // its first row and see nothing.
+  // Two lanes share a row; each takes every other vec4. Rows past the tile's end repeat its first row and see nothing.
   let row = subgroup * M + lane / 2u;
   let side = lane % 2u;
   let own = row < tile.y;
@@ -113,12 +114,16 @@ fn attend(
   halves[row][side] = top;
   workgroupBarrier();
   let magnitude = exp2(ceil(log2(max(max(halves[row].x, halves[row].y), 1e-30))));
-  for (var c: u32 = side; c < V4; c += 2u) { operands[row * OPERAND + c] = vec4<f16>(unpack_q(q[at * V4 + c]) / magnitude); }
+  for (var c: u32 = side; c < V4; c += 2u) {
+    operands[row * OPERAND + c] = vec4<f16>(unpack_q(q[at * V4 + c]) / magnitude);
+  }
   let scale = params.scale * LOG2E * magnitude;
   workgroupBarrier();
   var query: array<subgroup_matrix_left<f16, 16, 16>, STEPS>;
   for (var d: u32 = 0u; d < STEPS; d++) { // unroll
-    query[d] = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&operands, first_row * OPERAND + d * 4u, OPERAND);
+    query[d] = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(
+      &operands, first_row * OPERAND + d * 4u, OPERAND
+    );
   }
 
   var m: f32 = NONE;
@@ -156,7 +161,9 @@ fn attend(
     }
     for (var d: u32 = 0u; d < STEPS; d++) { // unroll
       for (var t: u32 = 0u; t < BLOCKS; t++) { // unroll
-        let keys = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&operands, t * M * OPERAND + d * 4u, OPERAND);
+        let keys = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(
+          &operands, t * M * OPERAND + d * 4u, OPERAND
+        );
         block[t] = subgroupMatrixMultiplyAccumulate(query[d], keys, block[t]);
       }
     }
@@ -190,7 +197,7 @@ fn attend(
       }
     }
     for (var c: u32 = 0u; c < KEYS / 8u; c++) { // unroll
-      // Weights of masked scores are 0: exp2(s - m) alone is 1 on a row that has seen no key yet.
+      // Masked scores weigh 0. Without the mask, exp2(s - m) is 1 on a row that has seen no key yet.
       let p = select(vec4f(0.0), exp2(s[c] - m), s[c] > vec4f(0.5 * NONE));
       sum += dot(p, vec4f(1.0));
       weights[row * WEIGHT + c * 2u + side] = vec4<f16>(p);
@@ -198,9 +205,13 @@ fn attend(
     workgroupBarrier();
 
     for (var t: u32 = 0u; t < BLOCKS; t++) { // unroll
-      let p = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&weights, first_row * WEIGHT + t * 4u, WEIGHT);
+      let p = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(
+        &weights, first_row * WEIGHT + t * 4u, WEIGHT
+      );
       for (var d: u32 = 0u; d < STEPS; d++) { // unroll
-        let values = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&operands, (KEYS + t * M) * OPERAND + d * 4u, OPERAND);
+        let values = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(
+          &operands, (KEYS + t * M) * OPERAND + d * 4u, OPERAND
+        );
         acc[d] = subgroupMatrixMultiplyAccumulate(p, values, acc[d]);
       }
     }
@@ -214,7 +225,7 @@ fn attend(
   var result: f32 = select(NONE, (m + log2(sum)) * LN2, some);
   var gain: f32 = select(0.0, 1.0 / sum, some);
   var keep: f32 = 0.0;
-  // Merged with what was held, if asked for (Eq. 4). Both lanes read it before one writes.
+  // Merges with what was there if params.merge = 1 (Eq. 4). Both lanes read it before either writes.
   let held = lse[at];
   storageBarrier();
   if (params.merge == 1u) {

@@ -1,15 +1,15 @@
-// Blockwise attention with online softmax for GPUs: a workgroup of 8 x 16 threads attends 128 packed rows to 64 keys at
-// a time through 28 KiB of workgroup memory, as two matrix products would.
+// Blockwise attention with online softmax for GPUs, computed like two matrix products: a workgroup of 8 x 16 threads
+// attends 128 packed rows to 64 keys at a time through 28 KiB of workgroup memory.
 //
 // A thread holds scores of 8 rows x 8 keys, and 8 rows x every eighth column of O, all in registers. Slices of Q and K
-// go through workgroup memory turned (element by element, rows side by side), so that 4 loads of vec4 feed 64
-// multiply-adds; weights, of half the keys at a time, and slices of V go through it too, 6 loads for 128. A slice of Q
-// and K is on its way to registers while the one before it is used, and neighbouring threads load neighbouring memory.
-// O is rescaled only where a row's maximum moved, and divided once, at the end.
+// lie transposed in workgroup memory (element by element, rows side by side), so that 4 loads of vec4 feed 64
+// multiply-adds. Weights, for half the keys at a time, and slices of V lie there too: 6 loads for 128. While the
+// threads use one slice of Q and K, they load the next one to registers. Neighbouring threads load neighbouring memory.
+// The kernel rescales O only if a row's maximum moved, and divides it once, at the end.
 //
-// Contract, shapes, pages and tiles: as attend.wgsl's, with tiles of 128 packed rows.
-// The lines marked `specialise` are replaced by the host for other head sizes and storage types; the loops marked
-// `unroll` are written out by it on hardware, since what they index is kept in registers only then.
+// Contract, shapes, pages and tiles: as in attend.wgsl, with tiles of 128 packed rows.
+// The host rewrites the lines marked `specialise` for other head sizes and storage types. On hardware it unrolls the
+// loops marked `unroll`: only then does a driver keep the arrays that they index in registers.
 
 const D: u32 = 64u; // specialise
 alias Q4 = vec4f; // specialise
@@ -50,10 +50,10 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(8) var<storage, read> pages: array<u32>;
 
-// Where the tile's rows of Q begin, and this turn's keys and values, in vec4.
+// Where the tile's rows of Q begin, and the current keys and values, in vec4.
 var<workgroup> row_at: array<u32, ROWS>;
 var<workgroup> key_at: array<u32, KEYS>;
-const STEP: u32 = THREADS / SLICE; // rows between those that a thread brings
+const STEP: u32 = THREADS / SLICE; // distance of the rows that a thread loads
 // In turn: a slice of Q [element][fours of rows] and of K [element][fours of keys]; a slice of V [key][column].
 const K_AT: u32 = SLICE * 4u * FOURS;
 var<workgroup> slice4: array<vec4f, max(K_AT + SLICE * 64u, V_KEYS * V4)>;
@@ -65,14 +65,14 @@ fn row_of(key: u32, last: u32) -> u32 {
   return pages[at / PAGE] * PAGE + at % PAGE;
 }
 
-// Turned elements of a row's vec4 `c` lie in the four of rows `four`, moved so that four neighbouring c are in
-// different banks.
+// The transposed elements of a row's vec4 `c` lie in the four of rows `four`. The place depends on c, so that four
+// neighbouring c are in different banks.
 fn moved(four: u32, c: u32) -> u32 { return four ^ ((c % 4u) * 2u); }
 
-// The vec4 of thread x's columns; past the end the last one, which is not stored.
+// The vec4 of thread x's columns; past the end the last one, which isn't stored.
 fn column_of(c: u32, x: u32) -> u32 { return min(c * 8u + x, V4 - 1u); }
 
-// Rows across, four keys down: column i is row i's.
+// Rows across, four keys down: column i belongs to row i.
 fn outer(row: vec4f, key: vec4f) -> mat4x4f { return mat4x4f(key * row.x, key * row.y, key * row.z, key * row.w); }
 
 fn by_row(m: mat4x4f, x: vec4f) -> mat4x4f { return mat4x4f(m[0] * x.x, m[1] * x.y, m[2] * x.z, m[3] * x.w); }
@@ -96,7 +96,7 @@ fn total(p: mat4x4f) -> vec4f {
   return (t[0] + t[1]) + (t[2] + t[3]);
 }
 
-// Weights of masked scores are 0: exp2(s - m) alone is 1 on a row that has seen no key yet.
+// Masked scores weigh 0. Without the mask, exp2(s - m) is 1 on a row that has seen no key yet.
 fn weight(s: vec4f, m: f32) -> vec4f {
   return select(vec4f(0.0), exp2(s - m), s > vec4f(0.5 * NONE));
 }
@@ -105,7 +105,7 @@ fn weights(s: mat4x4f, m: vec4f) -> mat4x4f {
   return mat4x4f(weight(s[0], m.x), weight(s[1], m.y), weight(s[2], m.z), weight(s[3], m.w));
 }
 
-// Four keys' weights of four rows, turned.
+// Stores four keys' weights of four rows, transposed.
 fn store(key: u32, rows: u32, p: mat4x4f) {
   let t = transpose(p);
   for (var i: u32 = 0u; i < 4u; i++) { weights4[(key + i) * FOURS + rows] = t[i]; }
@@ -117,7 +117,7 @@ struct Rows {
   end: vec4u,
 }
 
-// Four rows of a tile: those past its end repeat its first row and see nothing.
+// Four rows of a tile. Those past its end repeat its first row and see nothing.
 fn rows_of(tile: vec4u, first: u32, kv_head: u32) -> Rows {
   let group_size = params.heads / params.kv_heads;
   let row = first + vec4u(0u, 1u, 2u, 3u);
@@ -129,11 +129,18 @@ fn rows_of(tile: vec4u, first: u32, kv_head: u32) -> Rows {
 }
 
 @compute @workgroup_size(8, YS)
-fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_id) thread: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn attend(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_id) thread: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  // same: tile
   let index = params.first_tile + group.z * grid.x + group.x;
   var tile: vec4u = vec4u(0u);
   if (index < params.tiles) { tile = tiles[index]; }
   let kv_head = group.y;
+  // end same
   let group_size = params.heads / params.kv_heads;
   let scale = params.scale * LOG2E;
   // This thread's rows are fours y and y + YS, its keys fours x and x + 8: neighbours read neighbouring memory.
@@ -151,7 +158,9 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
 
   for (var base: u32 = tile.z; base < tile.w; base += KEYS) {
     let last = tile.w - 1u;
-    for (var i: u32 = lane; i < KEYS; i += THREADS) { key_at[i] = (row_of(base + i, last) * params.kv_heads + kv_head) * V4; }
+    for (var i: u32 = lane; i < KEYS; i += THREADS) {
+      key_at[i] = (row_of(base + i, last) * params.kv_heads + kv_head) * V4;
+    }
     var s_ll: mat4x4f = mat4x4f();
     var s_lh: mat4x4f = mat4x4f();
     var s_hl: mat4x4f = mat4x4f();
@@ -244,7 +253,7 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
     }
   }
 
-  // The threads of a row each saw other keys: their sums together are the row's.
+  // Each thread of a row saw other keys: the row's sum is that of all its threads.
   workgroupBarrier();
   weights4[thread.x * FOURS + thread.y] = sum_low;
   weights4[thread.x * FOURS + thread.y + YS] = sum_high;
@@ -255,7 +264,7 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
     sum_low += weights4[i * FOURS + thread.y];
     sum_high += weights4[i * FOURS + thread.y + YS];
   }
-  // Every thread of a row reads what was there before the first of them writes.
+  // Every thread of a row reads what was there before any of them writes.
   let held_low = vec4f(lse[low.at.x], lse[low.at.y], lse[low.at.z], lse[low.at.w]);
   let held_high = vec4f(lse[high.at.x], lse[high.at.y], lse[high.at.z], lse[high.at.w]);
   storageBarrier();
@@ -280,13 +289,23 @@ struct Four {
   d: vec4f,
 }
 
-// This thread's part of vec4 `slice` to `slice + SLICE` of the rows of Q; beyond a row's end zeros.
+// This thread's part of vec4 `slice` to `slice + SLICE` of the rows of Q; zeros beyond a row's end.
 fn load_q(slice: u32, lane: u32) -> Four {
   let inside = slice + lane % SLICE < V4;
   let row = lane / SLICE;
   let column = min(slice + lane % SLICE, V4 - 1u);
-  let x = Four(unpack_q(q[row_at[row] + column]), unpack_q(q[row_at[row + STEP] + column]), unpack_q(q[row_at[row + 2u * STEP] + column]), unpack_q(q[row_at[row + 3u * STEP] + column]));
-  return Four(select(vec4f(0.0), x.a, inside), select(vec4f(0.0), x.b, inside), select(vec4f(0.0), x.c, inside), select(vec4f(0.0), x.d, inside));
+  let x = Four(
+    unpack_q(q[row_at[row] + column]),
+    unpack_q(q[row_at[row + STEP] + column]),
+    unpack_q(q[row_at[row + 2u * STEP] + column]),
+    unpack_q(q[row_at[row + 3u * STEP] + column]),
+  );
+  return Four(
+    select(vec4f(0.0), x.a, inside),
+    select(vec4f(0.0), x.b, inside),
+    select(vec4f(0.0), x.c, inside),
+    select(vec4f(0.0), x.d, inside),
+  );
 }
 
 fn load_k(slice: u32, lane: u32) -> Four {
@@ -297,7 +316,12 @@ fn load_k(slice: u32, lane: u32) -> Four {
 
 fn load_v(first: u32, lane: u32) -> Four {
   let i = min(lane + THREADS * vec4u(0u, 1u, 2u, 3u), vec4u(V_KEYS * V4 - 1u));
-  let place = vec4u(key_at[first + i.x / V4], key_at[first + i.y / V4], key_at[first + i.z / V4], key_at[first + i.w / V4]) + i % V4;
+  let place = vec4u(
+    key_at[first + i.x / V4],
+    key_at[first + i.y / V4],
+    key_at[first + i.z / V4],
+    key_at[first + i.w / V4],
+  ) + i % V4;
   return Four(unpack_kv(v[place.x]), unpack_kv(v[place.y]), unpack_kv(v[place.z]), unpack_kv(v[place.w]));
 }
 
@@ -330,23 +354,29 @@ fn turn(at: u32, fours: u32, row: u32, c: u32, x: vec4f) {
 
 struct End {
   lse: vec4f,
-  // What O of this block, and what O that was held, is multiplied by.
+  // Factors of this block's O, and of the O that was there before.
   gain: vec4f,
   keep: vec4f,
 }
 
-// Four rows' LSE, merged with what was held if asked for (Eq. 4).
+// Four rows' LSE, merged with what was there if params.merge = 1 (Eq. 4).
 fn ended(m: vec4f, sum: vec4f, held: vec4f) -> End {
   let some = sum > vec4f(0.0);
   let result = select(vec4f(NONE), (m + log2(sum)) * LN2, some);
   let gain = select(vec4f(0.0), 1.0 / sum, some);
   if (params.merge == 0u) { return End(result, gain, vec4f(0.0)); }
+  // same: shares of a merge
   let top = max(held, result);
   let before = select(vec4f(0.0), exp(held - top), held > vec4f(0.5 * NONE));
   let now = select(vec4f(0.0), exp(result - top), some);
   let both = before + now;
   let any = both > vec4f(0.0);
-  return End(select(vec4f(NONE), top + log(both), any), gain * select(vec4f(0.0), now / both, any), select(vec4f(0.0), before / both, any));
+  // end same
+  return End(
+    select(vec4f(NONE), top + log(both), any),
+    gain * select(vec4f(0.0), now / both, any),
+    select(vec4f(0.0), before / both, any),
+  );
 }
 
 fn put(rows: Rows, column: u32, acc: mat4x4f, end: End) {

@@ -1,12 +1,12 @@
-// Blockwise attention for devices whose subgroups have four lanes (SwiftShader), for much work: attend-subgroup4.wgsl
-// with eight packed rows a lane, so that every key and value that is loaded or received meets eight rows; it takes
-// longer to compile.
+// Blockwise attention for devices whose subgroups have four lanes (SwiftShader), if there is much work. It is
+// attend-subgroup4.wgsl with eight packed rows a lane: each key and value that a lane loads or receives serves eight
+// rows. It takes longer to compile.
 //
-// The rows of a lane are two fours, `_l` and `_h`: a 4 x 4 block of scores, and four rows of four columns of O, are one
-// mat4x4f.
+// The rows of a lane are two fours, `_l` and `_h`. One mat4x4f holds a 4 x 4 block of scores, or four rows of four
+// columns of O.
 //
-// Contract, shapes, pages and tiles: as attend.wgsl's, with tiles of 32 packed rows.
-// The lines marked `specialise` are replaced by the host for other head sizes and storage types.
+// Contract, shapes, pages and tiles: as in attend.wgsl, with tiles of 32 packed rows.
+// The host rewrites the lines marked `specialise` for other head sizes and storage types.
 
 enable subgroups;
 
@@ -36,7 +36,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> q: array<Q4>; // queries [rows, H, D]
 @group(0) @binding(2) var<storage, read> k: array<KV4>; // keys [pages * PAGE, Hkv, D]
 @group(0) @binding(3) var<storage, read> v: array<KV4>; // values [pages * PAGE, Hkv, D]
-@group(0) @binding(4) var<storage, read> tiles: array<vec4u>; // [tiles]: first packed row, packed rows, first key, end of keys
+@group(0) @binding(4) var<storage, read> tiles: array<vec4u>; // [tiles]: first packed row, rows, first key, end of keys
 @group(0) @binding(5) var<storage, read> ends: array<u32>; // [rows]: end of the keys that a row sees
 @group(0) @binding(6) var<storage, read_write> o: array<vec4f>; // O [rows, H, D]
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>; // LSE [rows, H]
@@ -44,21 +44,32 @@ struct Params {
 
 // The four lanes' values as columns.
 fn spread(x: vec4f) -> mat4x4f {
-  return mat4x4f(subgroupBroadcast(x, 0u), subgroupBroadcast(x, 1u), subgroupBroadcast(x, 2u), subgroupBroadcast(x, 3u));
+  return mat4x4f(
+    subgroupBroadcast(x, 0u),
+    subgroupBroadcast(x, 1u),
+    subgroupBroadcast(x, 2u),
+    subgroupBroadcast(x, 3u),
+  );
 }
 
-// Where key `key` lies; those past the end are loaded but weigh nothing.
+// Where key `key` lies. Those past the end are loaded but weigh nothing.
 fn row_of(key: u32, last: u32) -> u32 {
   let at = min(key, last);
   return pages[at / PAGE] * PAGE + at % PAGE;
 }
 
 @compute @workgroup_size(4)
-fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn attend(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  // same: tile
   let index = params.first_tile + group.z * grid.x + group.x;
   var tile: vec4u = vec4u(0u);
   if (index < params.tiles) { tile = tiles[index]; }
   let kv_head = group.y;
+  // end same
 
   // Rows past the tile's end repeat its first row and see nothing.
   let l = rows_of(tile, lane * 8u, kv_head);
@@ -92,8 +103,18 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
     var s_ch: mat4x4f = mat4x4f();
     var s_dh: mat4x4f = mat4x4f();
     for (var d: u32 = 0u; d < V4; d++) {
-      let rows_l = mat4x4f(unpack_q(q[q_l.x + d]), unpack_q(q[q_l.y + d]), unpack_q(q[q_l.z + d]), unpack_q(q[q_l.w + d]));
-      let rows_h = mat4x4f(unpack_q(q[q_h.x + d]), unpack_q(q[q_h.y + d]), unpack_q(q[q_h.z + d]), unpack_q(q[q_h.w + d]));
+      let rows_l = mat4x4f(
+        unpack_q(q[q_l.x + d]),
+        unpack_q(q[q_l.y + d]),
+        unpack_q(q[q_l.z + d]),
+        unpack_q(q[q_l.w + d]),
+      );
+      let rows_h = mat4x4f(
+        unpack_q(q[q_h.x + d]),
+        unpack_q(q[q_h.y + d]),
+        unpack_q(q[q_h.z + d]),
+        unpack_q(q[q_h.w + d]),
+      );
       let k_a = transpose(spread(unpack_kv(k[at_a + d])));
       s_al += k_a * rows_l;
       s_ah += k_a * rows_h;
@@ -152,8 +173,8 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
   }
 }
 
-// Four packed rows of a tile: which are its own, where their queries, O and LSE lie, and where the keys that they see
-// end.
+// Four packed rows of a tile: which of them are in it, where their queries, O and LSE lie, and where the keys that they
+// see end.
 struct Rows {
   own: vec4<bool>,
   at: vec4u,
@@ -170,13 +191,13 @@ fn rows_of(tile: vec4u, first: u32, kv_head: u32) -> Rows {
   return Rows(own, at, select(vec4u(0u), vec4u(ends[token.x], ends[token.y], ends[token.z], ends[token.w]), own));
 }
 
-// What four rows' O of before and their sums are multiplied by.
+// Factors of four rows: of the O that was there before, and of their sums.
 struct Ended {
   keep: vec4f,
   gain: vec4f,
 }
 
-// Writes the LSE of four rows, merged with what there was.
+// Writes the LSE of four rows, merged with what was there.
 fn ended(rows: Rows, m: vec4f, sum: vec4f) -> Ended {
   let some = sum > vec4f(0.0);
   let at = rows.at;
@@ -185,14 +206,18 @@ fn ended(rows: Rows, m: vec4f, sum: vec4f) -> Ended {
   var gain: vec4f = select(vec4f(0.0), 1.0 / sum, some);
   if (params.merge == 1u) {
     let held = vec4f(lse[at.x], lse[at.y], lse[at.z], lse[at.w]);
+    // same: shares of a merge
     let top = max(held, result);
     let before = select(vec4f(0.0), exp(held - top), held > vec4f(0.5 * NONE));
     let now = select(vec4f(0.0), exp(result - top), some);
     let both = before + now;
     let any = both > vec4f(0.0);
+    // end same
+    // same: merged
     keep = select(vec4f(0.0), before / both, any);
     gain = gain * select(vec4f(0.0), now / both, any);
     result = select(vec4f(NONE), top + log(both), any);
+    // end same
   }
   for (var i: u32 = 0u; i < 4u; i++) {
     if (rows.own[i]) { lse[at[i]] = result[i]; }
@@ -215,7 +240,7 @@ fn scaled(rows: mat4x4f, by: vec4f) -> mat4x4f {
   return mat4x4f(rows[0] * by.x, rows[1] * by.y, rows[2] * by.z, rows[3] * by.w);
 }
 
-// Column i of a matrix below: the four keys of row i.
+// In the matrices below, column i holds the four keys of row i.
 
 fn masked(s: mat4x4f, keys: vec4u, end: vec4u, scale: f32) -> mat4x4f {
   return mat4x4f(
@@ -236,7 +261,7 @@ fn total(p: mat4x4f) -> vec4f {
   return (t[0] + t[1]) + (t[2] + t[3]);
 }
 
-// Weights of masked scores are 0: exp2(s - m) alone is 1 on a row that has seen no key yet.
+// Masked scores weigh 0. Without the mask, exp2(s - m) is 1 on a row that has seen no key yet.
 fn weight(s: vec4f, m: f32) -> vec4f {
   return select(vec4f(0.0), exp2(s - m), s > vec4f(0.5 * NONE));
 }

@@ -1,12 +1,12 @@
 // Blockwise attention with online softmax for devices whose subgroups have four lanes (SwiftShader): no workgroup
-// memory and no barrier. A workgroup is one subgroup; a lane owns four packed rows, and the lanes share what they load.
+// memory and no barrier. A workgroup is one subgroup. A lane owns four packed rows, and the lanes share what they load.
 //
-// On SwiftShader a vec4 load costs a lane 11-16 ns, a broadcast 2-3 ns and a dot 0.4 ns: so each lane loads every
-// fourth key and broadcasts it, and every value that is loaded or received meets four rows. A 4 x 4 block of scores,
-// and four rows of four columns of O, are one mat4x4f.
+// On SwiftShader, a lane spends 11-16 ns on a vec4 load, 2-3 ns on a broadcast and 0.4 ns on a dot. So each lane loads
+// every fourth key and broadcasts it, and each value that a lane loads or receives serves four rows. One mat4x4f holds
+// a 4 x 4 block of scores, or four rows of four columns of O.
 //
-// Contract, shapes, pages and tiles: as attend.wgsl's, with tiles of 16 packed rows.
-// The lines marked `specialise` are replaced by the host for other head sizes and storage types.
+// Contract, shapes, pages and tiles: as in attend.wgsl, with tiles of 16 packed rows.
+// The host rewrites the lines marked `specialise` for other head sizes and storage types.
 
 enable subgroups;
 
@@ -36,7 +36,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> q: array<Q4>; // queries [rows, H, D]
 @group(0) @binding(2) var<storage, read> k: array<KV4>; // keys [pages * PAGE, Hkv, D]
 @group(0) @binding(3) var<storage, read> v: array<KV4>; // values [pages * PAGE, Hkv, D]
-@group(0) @binding(4) var<storage, read> tiles: array<vec4u>; // [tiles]: first packed row, packed rows, first key, end of keys
+@group(0) @binding(4) var<storage, read> tiles: array<vec4u>; // [tiles]: first packed row, rows, first key, end of keys
 @group(0) @binding(5) var<storage, read> ends: array<u32>; // [rows]: end of the keys that a row sees
 @group(0) @binding(6) var<storage, read_write> o: array<vec4f>; // O [rows, H, D]
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>; // LSE [rows, H]
@@ -44,23 +44,35 @@ struct Params {
 
 // The four lanes' values as columns.
 fn spread(x: vec4f) -> mat4x4f {
-  return mat4x4f(subgroupBroadcast(x, 0u), subgroupBroadcast(x, 1u), subgroupBroadcast(x, 2u), subgroupBroadcast(x, 3u));
+  return mat4x4f(
+    subgroupBroadcast(x, 0u),
+    subgroupBroadcast(x, 1u),
+    subgroupBroadcast(x, 2u),
+    subgroupBroadcast(x, 3u),
+  );
 }
 
-// Where key `key` lies; those past the end are loaded but weigh nothing.
+// Where key `key` lies. Those past the end are loaded but weigh nothing.
 fn row_of(key: u32, last: u32) -> u32 {
   let at = min(key, last);
   return pages[at / PAGE] * PAGE + at % PAGE;
 }
 
 @compute @workgroup_size(4)
-fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn attend(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  // same: tile
   let index = params.first_tile + group.z * grid.x + group.x;
   var tile: vec4u = vec4u(0u);
   if (index < params.tiles) { tile = tiles[index]; }
   let kv_head = group.y;
+  // end same
   let group_size = params.heads / params.kv_heads;
 
+  // same: four rows a lane
   // Rows past the tile's end repeat its first row and see nothing.
   let row = lane * 4u + vec4u(0u, 1u, 2u, 3u);
   let own = row < vec4u(tile.y);
@@ -68,6 +80,7 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
   let token = packed / group_size;
   let at = token * params.heads + kv_head * group_size + packed % group_size;
   let end = select(vec4u(0u), vec4u(ends[token.x], ends[token.y], ends[token.z], ends[token.w]), own);
+  // end same
   let q_at = at * V4;
   let scale = params.scale * LOG2E;
 
@@ -89,7 +102,12 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
     var s_c: mat4x4f = mat4x4f();
     var s_d: mat4x4f = mat4x4f();
     for (var d: u32 = 0u; d < V4; d++) {
-      let rows = mat4x4f(unpack_q(q[q_at.x + d]), unpack_q(q[q_at.y + d]), unpack_q(q[q_at.z + d]), unpack_q(q[q_at.w + d]));
+      let rows = mat4x4f(
+        unpack_q(q[q_at.x + d]),
+        unpack_q(q[q_at.y + d]),
+        unpack_q(q[q_at.z + d]),
+        unpack_q(q[q_at.w + d]),
+      );
       s_a += transpose(spread(unpack_kv(k[at_a + d]))) * rows;
       s_b += transpose(spread(unpack_kv(k[at_b + d]))) * rows;
       s_c += transpose(spread(unpack_kv(k[at_c + d]))) * rows;
@@ -130,20 +148,26 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
   var gain: vec4f = select(vec4f(0.0), 1.0 / sum, some);
   if (params.merge == 1u) {
     let held = vec4f(lse[at.x], lse[at.y], lse[at.z], lse[at.w]);
+    // same: shares of a merge
     let top = max(held, result);
     let before = select(vec4f(0.0), exp(held - top), held > vec4f(0.5 * NONE));
     let now = select(vec4f(0.0), exp(result - top), some);
     let both = before + now;
     let any = both > vec4f(0.0);
+    // end same
+    // same: merged
     keep = select(vec4f(0.0), before / both, any);
     gain = gain * select(vec4f(0.0), now / both, any);
     result = select(vec4f(NONE), top + log(both), any);
+    // end same
   }
   for (var d: u32 = 0u; d < V4; d++) {
     let rows = acc[d];
     let place = at * V4 + d;
     var merged: mat4x4f = mat4x4f(rows[0] * gain.x, rows[1] * gain.y, rows[2] * gain.z, rows[3] * gain.w);
-    if (params.merge == 1u) { merged += mat4x4f(o[place.x] * keep.x, o[place.y] * keep.y, o[place.z] * keep.z, o[place.w] * keep.w); }
+    if (params.merge == 1u) {
+      merged += mat4x4f(o[place.x] * keep.x, o[place.y] * keep.y, o[place.z] * keep.z, o[place.w] * keep.w);
+    }
     if (own.x) { o[place.x] = merged[0]; }
     if (own.y) { o[place.y] = merged[1]; }
     if (own.z) { o[place.z] = merged[2]; }
@@ -154,7 +178,7 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
   }
 }
 
-// Column i of a matrix below: the four keys of row i.
+// In the matrices below, column i holds the four keys of row i.
 
 fn masked(s: mat4x4f, keys: vec4u, end: vec4u, scale: f32) -> mat4x4f {
   return mat4x4f(
@@ -175,7 +199,7 @@ fn total(p: mat4x4f) -> vec4f {
   return (t[0] + t[1]) + (t[2] + t[3]);
 }
 
-// Weights of masked scores are 0: exp2(s - m) alone is 1 on a row that has seen no key yet.
+// Masked scores weigh 0. Without the mask, exp2(s - m) is 1 on a row that has seen no key yet.
 fn weight(s: vec4f, m: f32) -> vec4f {
   return select(vec4f(0.0), exp2(s - m), s > vec4f(0.5 * NONE));
 }

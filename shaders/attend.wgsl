@@ -1,17 +1,18 @@
-// Blockwise attention with online softmax: O and LSE of query rows against one block of keys and values.
+// Blockwise attention with online softmax: O and LSE of query rows over one block of keys and values.
 //
-// Contract: O normalised, LSE natural log, both f32. A row that sees no key gets O = 0 and LSE = NONE, which the host
-// turns into -Infinity (WGSL may assume that no infinity exists). With params.merge = 1 the result is merged into
-// what `o` and `lse` hold (Eq. 4) in the epilogue.
+// Contract: O is normalised, LSE is a natural logarithm, both f32. A row that sees no key gets O = 0 and LSE = NONE,
+// which the host turns into -Infinity (WGSL may assume that no infinity exists). With params.merge = 1, the epilogue
+// merges the result into what `o` and `lse` hold (Eq. 4).
 //
 // Shapes: q [rows, H, D]; k, v [pages * PAGE, Hkv, D]; o [rows, H, D]; lse [rows, H]; ends [rows]; D = 4 * V4.
 // Keys lie in pages: key row r is row r % PAGE of page pages[r / PAGE]. A sequence's keys begin at a multiple of 4.
 // The rows of a tile are packed over the GQA group: packed row r is token r / G, head kv_head * G + r % G, G = H / Hkv.
 // Grid: x, z = tile from first_tile up to `tiles`, y = KV head. A tile is (first packed row, packed rows, first key,
-// end of keys): keys past the end are never loaded, keys between a row's own end and the tile's are masked.
+// end of keys). A workgroup never loads keys past that end. It masks keys between a row's own end and the tile's.
 //
 // Each of the 8 x 8 threads holds scores of 4 rows x 4 keys, then 4 rows x every eighth column of O.
-// The lines marked `specialise` are replaced by the host for other head sizes and storage types.
+// Lines between `same` and `end same` stand in other kernels too; a test keeps the copies equal.
+// The host rewrites the lines marked `specialise` for other head sizes and storage types.
 
 const D: u32 = 64u; // specialise
 alias Q4 = vec4f; // specialise
@@ -40,7 +41,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> q: array<Q4>; // queries [rows, H, D]
 @group(0) @binding(2) var<storage, read> k: array<KV4>; // keys [pages * PAGE, Hkv, D]
 @group(0) @binding(3) var<storage, read> v: array<KV4>; // values [pages * PAGE, Hkv, D]
-@group(0) @binding(4) var<storage, read> tiles: array<vec4u>; // [tiles]: first packed row, packed rows, first key, end of keys
+@group(0) @binding(4) var<storage, read> tiles: array<vec4u>; // [tiles]: first packed row, rows, first key, end of keys
 @group(0) @binding(5) var<storage, read> ends: array<u32>; // [rows]: end of the keys that a row sees
 @group(0) @binding(6) var<storage, read_write> o: array<vec4f>; // O [rows, H, D]
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>; // LSE [rows, H]
@@ -49,8 +50,8 @@ struct Params {
 var<workgroup> exchange: array<f32, 256>; // [32 rows][8 threads]: a row's maxima, at the end its sums
 var<workgroup> weights: array<vec4f, 256>; // [32 rows][8 threads]: exp(score - maximum) of 4 keys each
 
-// Where four keys lie from `key` on, a multiple of 4 and so within a page; those past the end are loaded but weigh
-// nothing.
+// Where the four keys from `key` on lie. `key` is a multiple of 4, so they are in one page. Those past the end are
+// loaded but weigh nothing.
 fn rows_of(key: u32, last: u32) -> vec4u {
   let first = min(key, last - last % 4u);
   return pages[first / PAGE] * PAGE + first % PAGE + vec4u(0u, 1u, 2u, 3u);
@@ -71,11 +72,17 @@ fn row_sum(row: u32) -> f32 {
 fn max4(x: vec4f) -> f32 { return max(max(x.x, x.y), max(x.z, x.w)); }
 
 @compute @workgroup_size(8, 8)
-fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_id) thread: vec3u) {
+fn attend(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_id) thread: vec3u,
+) {
+  // same: tile
   let index = params.first_tile + group.z * grid.x + group.x;
   var tile: vec4u = vec4u(0u);
   if (index < params.tiles) { tile = tiles[index]; }
   let kv_head = group.y;
+  // end same
   let group_size = params.heads / params.kv_heads;
   let row = thread.y * 4u;
 
@@ -132,7 +139,7 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
     let alpha = exp2(m - higher);
     m = higher;
 
-    // The weight is masked, not only the score: exp2(s - m) is 1 on a row that has seen no key yet.
+    // Masks the weights too, not only the scores: exp2(s - m) is 1 on a row that has seen no key yet.
     let p0 = select(vec4f(0.0), exp2(s0 - m.x), see0);
     let p1 = select(vec4f(0.0), exp2(s1 - m.y), see1);
     let p2 = select(vec4f(0.0), exp2(s2 - m.z), see2);
@@ -187,14 +194,18 @@ fn attend(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
   var keep: vec4f = vec4f(0.0);
   var gain: vec4f = select(vec4f(0.0), 1.0 / total, some);
   if (params.merge == 1u) {
+    // same: shares of a merge
     let top = max(held, result);
     let before = select(vec4f(0.0), exp(held - top), held > vec4f(0.5 * NONE));
     let now = select(vec4f(0.0), exp(result - top), some);
     let both = before + now;
     let any = both > vec4f(0.0);
+    // end same
+    // same: merged
     keep = select(vec4f(0.0), before / both, any);
     gain = gain * select(vec4f(0.0), now / both, any);
     result = select(vec4f(NONE), top + log(both), any);
+    // end same
   }
   for (var i: u32 = 0u; i < 4u; i++) {
     if (!own[i]) { continue; }

@@ -1,6 +1,6 @@
-// Ceiling: how many bytes a second a kernel moves, reading and writing one vec4f an element.
+// Ceiling: how many bytes a second a kernel moves. It reads and writes one vec4f an element.
 //
-// Grid: workgroups of 64, each invocation striding over what the grid does not reach; both buffers hold `count` vec4f.
+// Grid: workgroups of 64. Invocations go on to elements beyond the grid. Both buffers hold `count` vec4f.
 
 struct Params {
   count: u32,

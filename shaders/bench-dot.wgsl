@@ -1,10 +1,10 @@
 // Ceiling: how many multiply-adds a second a device does as dots of vec4, 16 independent ones a turn.
 //
-// A turn is 16 dots with their sums (8 floating-point operations each) and one vec4 addition (4), which keeps the dots
-// from being computed once for all turns: 132 operations. The values stay small; the sum is stored so that nothing is
-// dropped.
+// A turn is 16 dots with their sums (8 floating-point operations each) and one vec4 addition (4): 132 operations. The
+// addition keeps the compiler from computing the dots once for all turns. The values stay small. The kernel stores the
+// sum, so that the compiler drops nothing.
 // Grid: any number of workgroups of 64; `out` holds one element an invocation.
-// The lines marked `specialise` are replaced by the host for f16.
+// The host rewrites the lines marked `specialise` for f16.
 
 alias T = f32; // specialise
 alias T4 = vec4f; // specialise

@@ -3,7 +3,7 @@
 // A turn is 32 vec4 multiply-adds: 256 floating-point operations. The chains converge, so no value grows or becomes
 // denormal.
 // Grid: any number of workgroups of 64; `out` holds one element an invocation.
-// The lines marked `specialise` are replaced by the host for f16.
+// The host rewrites the lines marked `specialise` for f16.
 
 alias T = f32; // specialise
 alias T4 = vec4f; // specialise

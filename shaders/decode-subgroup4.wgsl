@@ -1,12 +1,12 @@
 // Split-KV attention for few query rows (decode) on devices whose subgroups have four lanes (SwiftShader): no workgroup
-// memory and no barrier, which are dear there. A workgroup is one subgroup.
+// memory and no barrier, which are expensive there. A workgroup is one subgroup.
 //
-// Contract, shapes, grid and pieces: as decode.wgsl's.
+// Contract, shapes, grid and pieces: as in decode.wgsl.
 //
-// Of 32 keys a lane scores eight, for all heads, whose queries the lanes load in turn and broadcast; then it takes
-// every fourth column of O, with the weights that the others broadcast. Four heads by four keys, and four heads' four
-// elements of O, are one mat4x4f; `_l` and `_h` are the first and the second four heads.
-// The lines marked `specialise` are replaced by the host for other head sizes and storage types.
+// Of 32 keys a lane scores eight, for all heads; the lanes load the queries in turn and broadcast them. Then a lane
+// takes every fourth column of O, with the weights that the others broadcast. One mat4x4f holds four heads by four
+// keys, or four elements of O of four heads. `_l` and `_h` are the first and the second four heads.
+// The host rewrites the lines marked `specialise` for other head sizes and storage types.
 
 enable subgroups;
 
@@ -43,11 +43,17 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>; // LSE of the pieces [slots, rows, H]
 
 @compute @workgroup_size(4)
-fn decode(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn decode(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  // same: piece
   let index = group.z * grid.x + group.x;
   var piece: vec4u = vec4u(0u);
   if (index < params.pieces) { piece = pieces[index]; }
   let group_size = params.heads / params.kv_heads;
+  // end same
   let parts = (group_size + 4u * QUADS - 1u) / (4u * QUADS);
   let kv_head = group.y / parts;
   let first_head = (group.y % parts) * 4u * QUADS;
@@ -66,7 +72,7 @@ fn decode(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
   var acc_h: array<mat4x4f, COLUMNS> = array<mat4x4f, COLUMNS>();
 
   for (var base: u32 = piece.y; base < piece.z; base += KEYS) {
-    // Four keys lie in one page, those past the piece's end repeat its last one and weigh nothing.
+    // Four keys are in one page. Those past the piece's end repeat its last key and weigh nothing.
     let key_a = base + lane * 4u;
     let key_b = key_a + 16u;
     let at_a = rows_of(key_a, piece.z - 1u) * stride + kv_head * V4;
@@ -78,8 +84,18 @@ fn decode(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
     var s_ha: mat4x4f = mat4x4f();
     var s_hb: mat4x4f = mat4x4f();
     for (var d: u32 = 0u; d < V4; d++) {
-      let k_a = mat4x4f(unpack_kv(k[at_a.x + d]), unpack_kv(k[at_a.y + d]), unpack_kv(k[at_a.z + d]), unpack_kv(k[at_a.w + d]));
-      let k_b = mat4x4f(unpack_kv(k[at_b.x + d]), unpack_kv(k[at_b.y + d]), unpack_kv(k[at_b.z + d]), unpack_kv(k[at_b.w + d]));
+      let k_a = mat4x4f(
+        unpack_kv(k[at_a.x + d]),
+        unpack_kv(k[at_a.y + d]),
+        unpack_kv(k[at_a.z + d]),
+        unpack_kv(k[at_a.w + d]),
+      );
+      let k_b = mat4x4f(
+        unpack_kv(k[at_b.x + d]),
+        unpack_kv(k[at_b.y + d]),
+        unpack_kv(k[at_b.z + d]),
+        unpack_kv(k[at_b.w + d]),
+      );
       let low = transpose(spread(unpack_q(q[q_l + d])));
       s_la += low * k_a;
       s_lb += low * k_b;
@@ -188,26 +204,51 @@ fn decode(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
 
 // The four lanes' values as columns.
 fn spread(x: vec4f) -> mat4x4f {
-  return mat4x4f(subgroupBroadcast(x, 0u), subgroupBroadcast(x, 1u), subgroupBroadcast(x, 2u), subgroupBroadcast(x, 3u));
+  return mat4x4f(
+    subgroupBroadcast(x, 0u),
+    subgroupBroadcast(x, 1u),
+    subgroupBroadcast(x, 2u),
+    subgroupBroadcast(x, 3u),
+  );
 }
 
 fn from_0(x: mat4x4f) -> mat4x4f {
-  return mat4x4f(subgroupBroadcast(x[0], 0u), subgroupBroadcast(x[1], 0u), subgroupBroadcast(x[2], 0u), subgroupBroadcast(x[3], 0u));
+  return mat4x4f(
+    subgroupBroadcast(x[0], 0u),
+    subgroupBroadcast(x[1], 0u),
+    subgroupBroadcast(x[2], 0u),
+    subgroupBroadcast(x[3], 0u),
+  );
 }
 
 fn from_1(x: mat4x4f) -> mat4x4f {
-  return mat4x4f(subgroupBroadcast(x[0], 1u), subgroupBroadcast(x[1], 1u), subgroupBroadcast(x[2], 1u), subgroupBroadcast(x[3], 1u));
+  return mat4x4f(
+    subgroupBroadcast(x[0], 1u),
+    subgroupBroadcast(x[1], 1u),
+    subgroupBroadcast(x[2], 1u),
+    subgroupBroadcast(x[3], 1u),
+  );
 }
 
 fn from_2(x: mat4x4f) -> mat4x4f {
-  return mat4x4f(subgroupBroadcast(x[0], 2u), subgroupBroadcast(x[1], 2u), subgroupBroadcast(x[2], 2u), subgroupBroadcast(x[3], 2u));
+  return mat4x4f(
+    subgroupBroadcast(x[0], 2u),
+    subgroupBroadcast(x[1], 2u),
+    subgroupBroadcast(x[2], 2u),
+    subgroupBroadcast(x[3], 2u),
+  );
 }
 
 fn from_3(x: mat4x4f) -> mat4x4f {
-  return mat4x4f(subgroupBroadcast(x[0], 3u), subgroupBroadcast(x[1], 3u), subgroupBroadcast(x[2], 3u), subgroupBroadcast(x[3], 3u));
+  return mat4x4f(
+    subgroupBroadcast(x[0], 3u),
+    subgroupBroadcast(x[1], 3u),
+    subgroupBroadcast(x[2], 3u),
+    subgroupBroadcast(x[3], 3u),
+  );
 }
 
-// Where a key whose number is a multiple of four and the three behind it lie.
+// Where the four keys from `key` on lie; `key` is a multiple of 4.
 fn rows_of(key: u32, last: u32) -> vec4u {
   let first = min(key, last);
   return pages[first / PAGE] * PAGE + first % PAGE + min(vec4u(0u, 1u, 2u, 3u), vec4u(last - first));
@@ -230,7 +271,7 @@ fn top(s: mat4x4f) -> vec4f {
   return max(max(s[0], s[1]), max(s[2], s[3]));
 }
 
-// Scores that are masked weigh nothing, also where nothing was seen yet.
+// Masked scores weigh 0, also if no key was seen yet.
 fn weight(s: vec4f, m: vec4f) -> vec4f {
   return select(vec4f(0.0), exp2(s - m), s > vec4f(0.5 * NONE));
 }
@@ -239,7 +280,7 @@ fn weights(s: mat4x4f, m: vec4f) -> mat4x4f {
   return transpose(mat4x4f(weight(s[0], m), weight(s[1], m), weight(s[2], m), weight(s[3], m)));
 }
 
-// Of each head, over the four keys.
+// The sum of each head over the four keys.
 fn total(p: mat4x4f) -> vec4f {
   let t = transpose(p);
   return (t[0] + t[1]) + (t[2] + t[3]);

@@ -1,14 +1,14 @@
-// Split-KV attention for few query rows (decode) with subgroups: LANES neighbouring lanes read one key after the other,
-// side by side, so that memory is read in whole lines, and each keeps its part of every head's O in registers; the
-// groups of a workgroup, and merge-parts.wgsl over the pieces, put theirs together (Eq. 4).
+// Split-KV attention for few query rows (decode) with subgroups. LANES neighbouring lanes read one key after another,
+// side by side, so that they read whole lines of memory. Each lane keeps its part of every head's O in registers. The
+// groups of a workgroup merge their parts at the end, and merge-parts.wgsl merges the pieces (Eq. 4).
 //
-// Contract, shapes and grid: as decode.wgsl's; a piece has any number of keys.
+// Contract, shapes and grid: as in decode.wgsl; a piece has any number of keys.
 //
 // A lane holds up to four vec4 of a key, as a matrix. LANES follows from D: 16 for D 132 to 256, 8 for D 68 to 128, 4
-// for D 36 to 64, 2, 1. A score is summed over them by subgroupShuffleXor, so subgroups may have any size that LANES
+// for D 36 to 64, 2, 1. subgroupShuffleXor sums a score over the lanes, so subgroups may have any size that LANES
 // divides.
-// The lines marked `specialise` are replaced by the host for other head sizes and storage types; the loops marked
-// `unroll` are written out by it on hardware, since what they index is kept in registers only then.
+// The host rewrites the lines marked `specialise` for other head sizes and storage types. On hardware it unrolls the
+// loops marked `unroll`: only then does a driver keep the arrays that they index in registers.
 
 enable subgroups;
 
@@ -51,7 +51,7 @@ var<workgroup> tops: array<f32, GROUPS * HEADS>; // the groups' maxima [group][h
 var<workgroup> sums: array<f32, GROUPS * HEADS>; // and sums
 var<workgroup> parts: array<vec4f, THREADS * 4u>; // and O of one head [group][column][lane]
 
-// A lane's vec4 of a key or value that lies at `place`; past the end of a row zeros.
+// A lane's vec4 of the key or value at `place`; zeros past the end of a row.
 fn key_at(place: u32, lane: u32) -> mat4x4f {
   var x: mat4x4f = mat4x4f();
   x[0] = unpack_kv(k[place + lane]);
@@ -73,7 +73,8 @@ fn value_at(place: u32, lane: u32) -> mat4x4f {
 // A lane's part of a head's score.
 fn score(head: u32, lane: u32, key: mat4x4f) -> f32 {
   let at = head * 4u * LANES + lane;
-  return (dot(query[at], key[0]) + dot(query[at + LANES], key[1])) + (dot(query[at + 2u * LANES], key[2]) + dot(query[at + 3u * LANES], key[3]));
+  return (dot(query[at], key[0]) + dot(query[at + LANES], key[1]))
+    + (dot(query[at + 2u * LANES], key[2]) + dot(query[at + 3u * LANES], key[3]));
 }
 
 // The sum over the lanes of a group.
@@ -87,7 +88,9 @@ fn over_group(x: f32) -> f32 {
 }
 
 // Where key `i` lies, in vec4.
-fn place_of(i: u32, kv_head: u32) -> u32 { return ((pages[i / PAGE] * PAGE + i % PAGE) * params.kv_heads + kv_head) * V4; }
+fn place_of(i: u32, kv_head: u32) -> u32 {
+  return ((pages[i / PAGE] * PAGE + i % PAGE) * params.kv_heads + kv_head) * V4;
+}
 
 @compute @workgroup_size(THREADS)
 fn decode(
@@ -98,10 +101,12 @@ fn decode(
   @builtin(subgroup_id) subgroup: u32,
   @builtin(subgroup_invocation_id) invocation: u32,
 ) {
+  // same: piece
   let index = group.z * grid.x + group.x;
   var piece: vec4u = vec4u(0u);
   if (index < params.pieces) { piece = pieces[index]; }
   let group_size = params.heads / params.kv_heads;
+  // end same
   let shares = (group_size + HEADS - 1u) / HEADS;
   let kv_head = group.y / shares;
   let first_head = (group.y % shares) * HEADS;
@@ -118,7 +123,7 @@ fn decode(
   workgroupBarrier();
 
   let last = max(piece.z, 1u) - 1u;
-  // The next key and value are on their way while this one is used; those past the end are loaded, but weigh nothing.
+  // While the lane uses one key and value, the next ones are on their way. Those past the end weigh nothing.
   let first = place_of(min(piece.y + own, last), kv_head);
   var next_key: mat4x4f = key_at(first, lane);
   var next_value: mat4x4f = value_at(first, lane);
@@ -151,7 +156,7 @@ fn decode(
       }
     }
     for (var h: u32 = 0u; h < HEADS; h++) { // unroll
-      // Of a masked key 0: exp2(s - m) alone is 1 in a group that has seen none yet.
+      // A masked key weighs 0. Without the mask, exp2(s - m) is 1 in a group that has seen no key yet.
       let p = select(0.0, exp2(s[h] - m[h]), seen);
       sum[h] += p;
       acc[h] += value * p;

@@ -1,15 +1,14 @@
 // Split-KV attention for few query rows (decode): each workgroup attends up to eight query heads of one token to one
-// piece of the keys, so that a single query keeps a whole device busy; merge.wgsl puts the pieces together.
+// piece of the keys, so that a single query keeps a whole device busy. merge.wgsl merges the pieces.
 //
-// Contract: as attend.wgsl's; a piece without keys gives O = 0 and LSE = NONE.
+// Contract: as in attend.wgsl; a piece without keys gives O = 0 and LSE = NONE.
 // Shapes: q [rows, H, D]; k, v [pages * PAGE, Hkv, D]; o [slots, rows, H, D]; lse [slots, rows, H]; D = 4 * V4.
-// Grid: x, z = piece, y = eight query heads of a KV head. A piece is (query row, first key, end of keys, slot), at most
-// KEYS keys; the first key is a multiple of 4.
+// Grid: x, z = piece, y = eight query heads of a KV head. A piece is (query row, first key, end of keys, slot). It has
+// at most KEYS keys; the first one is a multiple of 4.
 //
-// Decode reads each key and value once, so loads are what it costs: a thread scores four keys, and every four elements
-// of a query that it loads meet all four; for O it takes two columns of every GROUPS-th key, and every weight meets
-// both.
-// The lines marked `specialise` are replaced by the host for other head sizes and storage types.
+// Decode reads each key and value once, so loads dominate its cost. A thread scores four keys: every four elements of a
+// query that it loads serve all four. For O it takes two columns of every GROUPS-th key, and every weight serves both.
+// The host rewrites the lines marked `specialise` for other head sizes and storage types.
 
 const D: u32 = 64u; // specialise
 alias Q4 = vec4f; // specialise
@@ -45,25 +44,31 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> o: array<vec4f>; // O of the pieces [slots, rows, H, D]
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>; // LSE of the pieces [slots, rows, H]
 
-// Four heads of this workgroup as a mat4x4f: column h is head h's.
+// Four heads of this workgroup as a mat4x4f: column h belongs to head h.
 var<workgroup> query: array<mat4x4f, QUADS * V4>;
 var<workgroup> shared_top: array<vec4f, 2>;
 var<workgroup> shared_sum: array<vec4f, 2>;
 var<workgroup> weights: array<vec4f, QUADS * KEYS>; // a key's scores, then weights, for four heads
-var<workgroup> exchange: array<mat4x4f, 2u * PAIRS * GROUPS>; // a thread's maxima, then sums; then partial columns of O of four heads
+var<workgroup> exchange: array<mat4x4f, 2u * PAIRS * GROUPS>; // a thread's maxima, sums, then columns of four heads' O
 
-// Where key `i` of the piece lies; those past its end are loaded but weigh nothing.
+// Where key `i` of the piece lies. Those past its end are loaded but weigh nothing.
 fn row_of(piece: vec4u, i: u32) -> u32 {
   let key = min(piece.y + i, piece.z - 1u);
   return pages[key / PAGE] * PAGE + key % PAGE;
 }
 
 @compute @workgroup_size(32)
-fn decode(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn decode(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(num_workgroups) grid: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  // same: piece
   let index = group.z * grid.x + group.x;
   var piece: vec4u = vec4u(0u);
   if (index < params.pieces) { piece = pieces[index]; }
   let group_size = params.heads / params.kv_heads;
+  // end same
   let parts = (group_size + 4u * QUADS - 1u) / (4u * QUADS);
   let kv_head = group.y / parts;
   let first_head = (group.y % parts) * 4u * QUADS;
@@ -83,11 +88,21 @@ fn decode(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
   // Scores: heads down, four keys across.
   var top: array<vec4f, 2> = array<vec4f, 2>(vec4f(NONE), vec4f(NONE));
   for (var i: u32 = thread * 4u; i < count; i += THREADS * 4u) {
-    let place = vec4u(row_of(piece, i), row_of(piece, i + 1u), row_of(piece, i + 2u), row_of(piece, i + 3u)) * stride + kv_head * V4;
+    let place = vec4u(
+      row_of(piece, i),
+      row_of(piece, i + 1u),
+      row_of(piece, i + 2u),
+      row_of(piece, i + 3u),
+    ) * stride + kv_head * V4;
     var low: mat4x4f = mat4x4f();
     var high: mat4x4f = mat4x4f();
     for (var d: u32 = 0u; d < V4; d++) {
-      let keys = mat4x4f(unpack_kv(k[place.x + d]), unpack_kv(k[place.y + d]), unpack_kv(k[place.z + d]), unpack_kv(k[place.w + d]));
+      let keys = mat4x4f(
+        unpack_kv(k[place.x + d]),
+        unpack_kv(k[place.y + d]),
+        unpack_kv(k[place.z + d]),
+        unpack_kv(k[place.w + d]),
+      );
       low += transpose(query[d]) * keys;
       if (QUADS > 1u) { high += transpose(query[(QUADS - 1u) * V4 + d]) * keys; }
     }
@@ -136,7 +151,7 @@ fn decode(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
   workgroupBarrier();
   sum = shared_sum;
 
-  // O: two columns a thread, or more where a head has more than 2 THREADS of them.
+  // O: two columns a thread, or more if a head has more than 2 THREADS of them.
   let slot = piece.w * params.rows * params.heads;
   for (var j: u32 = 0u; j < quads; j++) {
     for (var p: u32 = thread; p < PAIRS * GROUPS; p += THREADS) {
@@ -166,7 +181,9 @@ fn decode(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) grid: ve
         for (var g: u32 = 0u; g < GROUPS; g++) { total += exchange[side + g * PAIRS][head]; }
         o[(slot + at + j * 4u + head) * V4 + column] = select(vec4f(0.0), total / sum[j][head], count > 0u);
       }
-      if (thread < here) { lse[slot + at + j * 4u + thread] = select(NONE, (top[j][thread] + log2(sum[j][thread])) * LN2, count > 0u); }
+      if (thread < here) {
+        lse[slot + at + j * 4u + thread] = select(NONE, (top[j][thread] + log2(sum[j][thread])) * LN2, count > 0u);
+      }
     }
     workgroupBarrier();
   }

@@ -1,7 +1,8 @@
-// Merges many partial attentions of few query rows (Eq. 4), as split-KV makes them: a workgroup merges eight columns of
-// one row, 32 lanes of invocations sharing the parts, where merge.wgsl gives all parts of a row to one invocation.
+// Merges many partial attentions of few query rows (Eq. 4), as split-KV makes them. A workgroup merges eight columns of
+// one row: 32 shares of eight invocations divide the parts among them. In merge.wgsl, one invocation takes all parts of
+// a row.
 //
-// Contract and shapes: as merge.wgsl's. Grid: x = row, y = eight columns.
+// Contract and shapes: as in merge.wgsl. Grid: x = row, y = eight columns.
 
 const NONE: f32 = -3e38;
 const COLUMNS: u32 = 8u;
@@ -39,7 +40,7 @@ fn merge(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t
 
   let column = group.y * COLUMNS + thread % COLUMNS;
   let share = thread / COLUMNS;
-  // A column past the row's end repeats its last one and is not stored.
+  // A column past the row's end repeats its last one and isn't stored.
   let here = min(column, params.columns - 1u);
   var total: f32 = 0.0;
   var sum: vec4f = vec4f(0.0);
@@ -65,7 +66,9 @@ fn merge(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) t
   }
   if (share == 0u) {
     total = totals[0];
-    if (column < params.columns) { o[row * params.columns + column] = select(vec4f(0.0), sums[thread] / total, total > 0.0); }
+    if (column < params.columns) {
+      o[row * params.columns + column] = select(vec4f(0.0), sums[thread] / total, total > 0.0);
+    }
     if (column == 0u) { lse[row] = select(NONE, top + log(total), total > 0.0); }
   }
 }

@@ -1,12 +1,12 @@
 // Merges partial attentions of the same query rows (Eq. 4): O = sum_s O_s exp(LSE_s - max) / sum_s exp(LSE_s - max).
 //
-// Contract: f32 throughout; an empty partial has O = 0 and LSE = NONE and weighs nothing; a row whose partials are all
-// empty gets O = 0, LSE = NONE. Exact and independent of which partials are empty.
+// Contract: f32 throughout. An empty partial has O = 0 and LSE = NONE and weighs nothing. A row whose partials are all
+// empty gets O = 0 and LSE = NONE. Exact, whichever partials are empty.
 //
-// Shapes: parts_o [S, rows, D], parts_lse [S, rows], o [rows, D], lse [rows], where a row is a token and head; D = 4 *
-// columns.
-// Grid: one invocation per COLUMNS columns of a row, which share the weights, striding over what the grid does not
-// reach.
+// Shapes: parts_o [S, rows, D], parts_lse [S, rows], o [rows, D], lse [rows]; D = 4 * columns. A row is a token and
+// head.
+// Grid: one invocation for each COLUMNS columns of a row, which share the weights. Invocations go on to rows beyond the
+// grid.
 
 const NONE: f32 = -3e38;
 const COLUMNS: u32 = 4u;
@@ -29,7 +29,7 @@ fn merge(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grid
   for (var i: u32 = id.x; i < params.rows * across; i += grid.x * 64u) {
     let row = i / across;
     let first = (i % across) * COLUMNS;
-    // Columns past the row's end repeat its last one and are not stored.
+    // Columns past the row's end repeat its last one and aren't stored.
     let column = min(first + vec4u(0u, 1u, 2u, 3u), vec4u(params.columns - 1u));
     var top: f32 = NONE;
     for (var s: u32 = 0u; s < params.parts; s++) { top = max(top, parts_lse[s * params.rows + row]); }

@@ -1,10 +1,10 @@
-// Rows of a seeded tensor, f32: the same bits as seededRows of engine/tensor/seeded.ts, whose recipe this is.
+// Rows of a seeded tensor, f32: the same recipe and the same bits as seededRows of engine/tensor/seeded.ts.
 //
-// Contract: a value depends on (seed, tensor, row, column) only. tensor: q 0, k 1, v 2. All of it is arithmetic on u32
-// until the last line, whose numbers are whole 32nds of at most 7 bits: exact.
+// Contract: a value depends on (seed, tensor, row, column) only. tensor: q 0, k 1, v 2. All arithmetic is on u32 until
+// the last line, whose numbers are whole 32nds of at most 7 bits: exact.
 //
-// Shapes: values [rows, columns], row 0 being row first_row of the tensor. Grid: one invocation an element, striding
-// over what the grid does not reach.
+// Shapes: values [rows, columns]; row 0 is row first_row of the tensor. Grid: one invocation an element. Invocations go
+// on to elements beyond the grid.
 
 const GOLDEN: u32 = 0x9e3779b9u;
 

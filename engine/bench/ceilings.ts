@@ -42,10 +42,11 @@ export interface Ceilings {
 }
 
 /** Floating-point operations of an invocation's turn: see the shaders. */
-const FLOPS_A_TURN = { dot: 132, fma: 256 } as const;
+export const FLOPS_A_TURN = { dot: 132, fma: 256 } as const;
 /** The same of a workgroup of bench-matrix.wgsl, and the elements that it writes. */
-const MATRIX_FLOPS_A_TURN = 4 * 65536, MATRIX_ELEMENTS = 4 * 2048;
-const GROUP = 64;
+export const MATRIX_FLOPS_A_TURN = 4 * 65536, MATRIX_ELEMENTS = 4 * 2048;
+/** Invocations of a workgroup of the others. */
+export const GROUP = 64;
 /** A dispatch is made this long: long enough for a software adapter's workers to start, far from any watchdog. */
 const TARGET_SECONDS = 0.03;
 

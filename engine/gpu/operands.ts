@@ -6,6 +6,7 @@ import { bytesPer } from "../tensor/dtype.ts";
 import { now, type Recorder } from "../trace/clock.ts";
 import { type Buffers, INPUT } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
+import { KEYS_STEP } from "./slice-rows.ts";
 import { aligned } from "./tiling.ts";
 
 /** Queries on the device. */
@@ -71,7 +72,7 @@ export class Operands {
       this.#buffers.write(buffer, to * row, chunk.data, from * row, rows * row);
       this.#buffers.write(buffer, valuesAt + to * row, chunk.data, (chunk.block.rows + from) * row, rows * row);
       // The kernels load up to the multiple of 4 with weight 0. An earlier use of the buffer may have left a NaN there.
-      const gap = (Math.ceil(rows / 4) * 4 - rows) * row;
+      const gap = (Math.ceil(rows / KEYS_STEP) * KEYS_STEP - rows) * row;
       this.#buffers.write(buffer, valuesAt + (to + rows) * row, new ArrayBuffer(gap), 0, gap);
     }
     this.#recorder.add("host", "upload", hop, start, { bytes: chunk.bytes });

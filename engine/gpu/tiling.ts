@@ -3,6 +3,7 @@ import { type Block, bySequence, type Run } from "../layout/shards.ts";
 import { PAGE } from "../layout/pages.ts";
 import type { Visibility } from "../layout/visibility.ts";
 import { PIECE_HEADS, PIECE_KEYS, type PieceKernel } from "./kernels.ts";
+import { KEYS_STEP } from "./slice-rows.ts";
 
 /** A dispatch has at most this many workgroups along one side (the default limit). */
 export const MAX_GROUPS = 65535;
@@ -132,7 +133,7 @@ export function piecesOf(
   return { words: new Uint32Array(pieces.flat()), count: pieces.length, slots };
 }
 
-/** Rows to copy so that each sequence of a block begins at a multiple of 4, and the block they make. */
+/** Rows to copy so that each sequence of a block begins at a multiple of KEYS_STEP, and the block they make. */
 export function aligned(block: Block): { block: Block; moves: { from: number; to: number; rows: number }[] } {
   const runs: Run[] = [];
   const moves: { from: number; to: number; rows: number }[] = [];
@@ -142,7 +143,7 @@ export function aligned(block: Block): { block: Block; moves: { from: number; to
     const rows = own.reduce((sum, run) => sum + run.length, 0);
     for (const run of own) runs.push({ ...run, row: run.row - from + to });
     moves.push({ from, to, rows });
-    to = Math.ceil((to + rows) / 4) * 4;
+    to = Math.ceil((to + rows) / KEYS_STEP) * KEYS_STEP;
   }
   return { block: { runs, rows: to }, moves };
 }

@@ -58,10 +58,10 @@ export function writtenOut(text: string): string {
     .replace(/vec4<f16>\(/g, "halves4(")
     .replace(/array<vec4<f16>,/g, "array<vec2u,")
     .replace(
-      /subgroupMatrixLoad<subgroup_matrix_right<[^>]*>, (row|col)_major>\(&(\w+), ([^;]*)\);/g,
+      /subgroupMatrixLoad<subgroup_matrix_right<[^>]*>, (row|col)_major>\(\s*&(\w+), ([^;]*?)\s*\);/g,
       (_, major, name, where) => `right_${name}(${where}, ${major === "col"});`,
     )
-    .replace(/subgroupMatrixLoad<subgroup_matrix_(left|result)<[^>]*>, row_major>\(&(\w+), /g, "$1_$2(")
+    .replace(/subgroupMatrixLoad<subgroup_matrix_(left|result)<[^>]*>, row_major>\(\s*&(\w+), /g, "$1_$2(")
     .replace(/subgroupMatrixStore<row_major>\(&(\w+), /g, "store_$1(")
     .replace(/subgroupMatrixMultiplyAccumulate\(/g, "multiply_add(")
     .replace(/subgroup_matrix_left<f16, 16, 16>/g, "Left")
