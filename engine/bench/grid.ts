@@ -137,7 +137,6 @@ export async function checkCase(
 ): Promise<CaseResult> {
   const { wire = { dtype: "f32", variant: "pass-q" } } = c;
   const input = { ...inputOf(c), variant: wire.variant, wireDtype: wire.dtype };
-  // attend-matrix multiplies in f16, whatever travels.
   const judged = { ...input, ranks: c.ranks, products: productsOf(kernel ?? "") };
   const key = JSON.stringify([c, judged.products]);
   const expected = oracles.get(key) ?? expect(judged);

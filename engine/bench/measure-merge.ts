@@ -75,11 +75,13 @@ export function mergeRig({ gpu }: Bench, rows: number, parts: number, kernel?: M
     data.set(seededRows(seed, "q", 0, rows, heads.heads), oBytes / 4);
     return data;
   };
-  const part = partOf(7);
-  const arrived = Array<RankChunk>(parts - 1).fill(rankChunk(1, own.block, partOf(8).buffer));
+  const [part, other] = [partOf(7), partOf(8)];
+  const arrived = Array<RankChunk>(parts - 1).fill(rankChunk(1, own.block, other.buffer));
   return {
     label: `merge of ${parts} parts, ${rows} rows, H ${heads.heads}, D ${heads.headDim}`,
     parts,
+    /** O and LSE of a part. */
+    partial: (index: number) => (index === 0 ? part : other),
     bytes: (parts + 1) * (oBytes + lseBytes),
     run: async (bench: Bench, take?: (data: ArrayBuffer) => void): Promise<number> => {
       // The result lands in `own`: every run begins from the same.

@@ -5,7 +5,9 @@ import { readFile } from "node:fs/promises";
 import test from "node:test";
 import { readTexts, roleOf, suits, textUrls, tileKernelOf } from "../../../engine/bench/texts.ts";
 import { bounded } from "../../../engine/bench/bounded.ts";
+import type { Bench } from "../../../engine/bench/open.ts";
 import { casesOf, type Message, Trials } from "../../../engine/bench/trial.ts";
+import { timeBeside } from "../../../engine/bench/trial-time.ts";
 import { testGpu } from "../../gpu.ts";
 
 const texts = await readTexts((url) => readFile(url, "utf8"));
@@ -127,6 +129,37 @@ test("merge.wgsl is checked where it runs, and both are timed in turns, results 
   );
   assert.ok((await t.check("merge", wrong))!.some(({ passed }) => !passed));
   assert.ok((await t.time("merge", wrong, 1)).every(({ apart }) => !apart.within));
+});
+
+test("a result is checked at the size that is timed: an error that the grid's few tokens don't show, in one kernel and in both", async () => {
+  const t = await trials();
+  const late = edited(
+    "decode",
+    "let count = piece.z - piece.y;",
+    "let count = piece.z - piece.y - u32(piece.y == 4096u);",
+  );
+  assert.ok((await t.check("decode", late))!.every(({ passed }) => passed));
+  for (const { apart } of await t.time("decode", late, 1)) assert.ok(!apart.within && apart.max > 1e-6, `${apart.max}`);
+  // Beside itself nothing differs: float64 tells.
+  const scaled = edited("merge", "exp(part - top)", "exp(1.01 * (part - top))");
+  const wrong = new Trials((await testGpu()).gpu, { ...texts, merge: scaled });
+  const times = await wrong.time("merge", scaled, 1);
+  assert.ok(times.length > 0 && times.every(({ apart }) => apart.max === 0 && !apart.within));
+});
+
+test("beside the shipped result: near it in f32, right in f16 products, whose roundings differ by more", async () => {
+  const benches = { shipped: {} as Bench, own: {} as Bench };
+  const judged = async (products: "f32" | "f16", off: number, right: boolean) => {
+    const run = (bench: Bench, take?: (data: ArrayBuffer) => void) => {
+      take?.(Float32Array.of(1, bench === benches.own ? off : 0).buffer);
+      return Promise.resolve(1);
+    };
+    const measurement = { label: "", run, right: () => Promise.resolve(right), products, dispose: () => {} };
+    return (await timeBeside(measurement, benches, 1, undefined, () => {})).apart.within;
+  };
+  assert.deepEqual(await Promise.all([judged("f32", 4e-6, true), judged("f32", 5e-6, true)]), [true, false]);
+  assert.deepEqual(await Promise.all([judged("f16", 1e-3, true), judged("f16", 1e-3, false)]), [true, false]);
+  assert.equal(await judged("f32", 0, false), false);
 });
 
 test("every shipped kernel compiles with its loops bounded, and computes the same; a loop without end is cut off and told of", async () => {
