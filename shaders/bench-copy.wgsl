@@ -8,7 +8,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params; // how much to copy
 @group(0) @binding(1) var<storage, read> source: array<vec4f>; // what is copied [count]
-@group(0) @binding(2) var<storage, read_write> target_: array<vec4f>; // where it is copied to [count]
+@group(0) @binding(2) var<storage, read_write> target_: array<vec4f>; // where the copy goes [count]
 
 @compute @workgroup_size(64)
 fn ceiling(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) grid: vec3u) {

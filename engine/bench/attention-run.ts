@@ -1,4 +1,4 @@
-/** One attention call on a device, timed: inputs are on the device before it begins, the result stays there. */
+/** Times one attention call on a device. Its inputs are there before it begins, and its result stays there. */
 import { GpuAttention } from "../gpu/attention.ts";
 import { chooseKernel } from "../gpu/choice.ts";
 import type { KernelName } from "../gpu/kernels.ts";
@@ -10,10 +10,10 @@ import type { FixedInput } from "../cluster/in-process.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { Recorder } from "../trace/clock.ts";
 import type { Kind, Span } from "../trace/span.ts";
-import { shapeOf } from "./inputs.ts";
+import { f32Shape } from "./inputs.ts";
 import type { Bench } from "./open.ts";
 
-/** An experiment's operands as a device takes them. */
+/** An experiment's operands, as a device takes them. */
 export interface Operands {
   readonly shape: Shape;
   readonly q: RankChunk;
@@ -22,35 +22,35 @@ export interface Operands {
 
 /** What one call took, in seconds. */
 export interface Timed {
-  /** The device's time: attention and, in decode, the merge of its pieces. */
+  /** On the device: attention and, in decode, the merge of its pieces. */
   readonly device: number;
-  /** The host's time from the call to the device's answer. */
+  /** On the host, from the call to the device's answer. */
   readonly wall: number;
   /** The kernel's name in reports. */
   readonly kernel: string;
 }
 
-/** Lays an experiment's tensors out for one rank, keys and values as `kv`. */
+/** Lays out an experiment's tensors for one rank, with keys and values in type `kv`. */
 export function operandsOf(input: FixedInput, kv: DType = "f32"): Operands {
-  const shape = { ...shapeOf(input), kv };
+  const shape = { ...f32Shape(input), kv };
   const { queries, keys } = shard(input.sequences, 1);
   return { shape, q: queryChunk(0, queries[0], input, shape), kv: keyChunk(0, keys[0], input, shape) };
 }
 
-/** Sums the device's spans of some kinds, in seconds. */
+/** The sum of the device's spans of some kinds, in seconds. */
 export function deviceSeconds(spans: readonly Span[], ...kinds: Kind[]): number {
   return spans.reduce((sum, s) => (s.lane === "device" && kinds.includes(s.kind) ? sum + s.duration : sum), 0);
 }
 
-/** The kernel that a device takes for a call when it was asked for nothing before. */
+/** The kernel that a device chooses for a call if nothing ran before. */
 export function kernelOfCall({ gpu }: Bench, { shape, q, kv }: Operands): KernelName {
   const seen = visibility(q.block, kv.block, shape.causal);
   return chooseKernel({ seen, device: gpu, shape, work: 4 * shape.headDim * shape.heads * seen.pairs });
 }
 
 /**
- * Runs a call with kernel `only`, or `kernelOfCall`'s, whatever ran before. `take` is called with O and LSE as one
- * buffer, after the time is taken.
+ * Runs a call with kernel `only`, by default that of `kernelOfCall`. `take` gets O and LSE as one buffer, after the
+ * call is timed.
  */
 export async function timeAttention(
   bench: Bench,

@@ -1,21 +1,20 @@
-/** What the kernels are held to, and whether a run of the benchmark met it. */
+/** The bars for the kernels, and whether a run of the benchmark met them. */
 import type { BenchDocument } from "./document.ts";
 
-/** One bar that a run could tell about. */
+/** One bar that a run has a figure for. */
 export interface Bar {
   readonly what: string;
-  /** `at least` or `at most` this. */
   readonly sense: "at least" | "at most";
   readonly bar: number;
-  /** The worst that was measured. */
+  /** The worst figure of the run. */
   readonly found: number;
   readonly met: boolean;
 }
 
-/** Tokens from which on the ring's own cost is held to its bar: in less, what is fixed weighs too much. */
+/** The bars of the ring's own cost apply from this many tokens on: with fewer, fixed costs weigh too much. */
 const RING_TOKENS = 2048;
 
-/** The bars that a run has figures for; none where it has not. */
+/** The bars that a run has figures for. */
 export function barsOf(
   { adapter, kernels, ring, peers, coldStart }: Pick<
     BenchDocument,
@@ -25,8 +24,7 @@ export function barsOf(
   const eight = ring.filter((r) => r.ranks === 8 && r.tokens >= RING_TOKENS);
   const chosen = kernels.filter((k) => k.chosen);
   return [
-    // A software adapter's multiply-adds cost next to nothing beside its loads; its kernels are held against a peer
-    // instead.
+    // On a software adapter, multiply-adds cost next to nothing beside loads. The bar there is a peer's time.
     ...atLeast(
       "prefill: share of the f32 multiply-add rate, best shape",
       0.5,

@@ -1,4 +1,4 @@
-/** The benchmark from its first check to its document. */
+/** Runs the benchmark, from its first check to its document. */
 import { readFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -21,7 +21,7 @@ import type { PeersReport } from "./peer-types.ts";
 import { measurePeers, projectRoot } from "./peers.ts";
 import { Warmth } from "./warm.ts";
 
-/** What can be measured, besides the ceilings. */
+/** What can be measured besides the ceilings. */
 export const PARTS = ["kernels", "merge", "ring", "reach", "peers"] as const;
 
 /** One of them. */
@@ -30,19 +30,19 @@ export type Part = (typeof PARTS)[number];
 /** What is measured. */
 export interface BenchOptions {
   readonly parts: ReadonlySet<Part>;
-  /** Tokens; by default small ones on software, large ones on hardware. */
+  /** Tokens; by default few on software, many on hardware. */
   readonly sizes: readonly number[] | undefined;
   readonly repeats: number;
   readonly adapterSource: string | undefined;
   readonly signal: AbortSignal;
-  /** Told what is being done. */
+  /** Called with what is measured next. */
   readonly progress: (what: string) => void;
 }
 
-/** Sizes where none are named. */
+/** Default sizes. */
 const SOFTWARE_SIZES = [512, 1024];
 const HARDWARE_SIZES = [4096, 16384];
-/** A load above which somebody else is at work. */
+/** Above this load, somebody else is at work. */
 const BUSY = 0.7;
 
 /** Checks, then measures. */
@@ -52,7 +52,8 @@ export async function runBench(
 ): Promise<BenchDocument> {
   if (platform.threadGpu === undefined) {
     throw new InputError(
-      `bench: found the runtime ${platform.runtime}, expected one that gives the caller's thread a device (Node or Deno)`,
+      `bench: found the runtime ${platform.runtime}, expected one that gives the caller's thread a device ` +
+        "(Node or Deno)",
     );
   }
   const { gpu: own, wait, blockingCompile } = await platform.threadGpu();
@@ -74,9 +75,7 @@ export async function runBench(
   const sizes = options.sizes ?? (facts.software ? SOFTWARE_SIZES : HARDWARE_SIZES);
 
   const notes = [
-    ...(facts.software
-      ? ["a software adapter: the figures say how the kernels do on this processor, not what a GPU does"]
-      : []),
+    ...(facts.software ? ["a software adapter: the figures show the kernels on this processor, not on a GPU"] : []),
     ...(before > BUSY
       ? [
         `the machine was busy before the run (load ${
@@ -114,14 +113,15 @@ export async function runBench(
     device.destroy();
   }
 
-  // After the device is gone: the page is to have the machine for itself.
+  // Only now, without the device: the page needs the machine for itself.
   const checked = measured.checks.every((c) => c.passed);
   let page: PeersReport | undefined;
   if (checked && parts.has("peers")) {
     progress("peers, in a Chromium");
     page = await measurePeers({ sizes, shapes: HEADS.slice(0, 1), repeats }, signal);
     notes.push(
-      "peers: both sides' inputs and outputs stay on the GPU; host clock in the page, from the call to the device's answer; compilation left out",
+      "peers: both sides' inputs and outputs stay on the GPU; host clock in the page, from the call to the device's " +
+        "answer; compilation left out",
     );
     if (page.note !== undefined) notes.push(`peers: ${page.note}`);
   }
@@ -148,7 +148,7 @@ export async function runBench(
   };
 }
 
-/** A device with shader-f16, the one at hand if it has it; undefined where the adapter has none. */
+/** A device with shader-f16: this one if it has it, undefined if the adapter has none. */
 async function openHalf(own: GPU, gpu: Gpu): Promise<Gpu | undefined> {
   if (gpu.device.features.has("shader-f16")) return gpu;
   const adapter = await own.requestAdapter({ powerPreference: "high-performance" });
@@ -159,7 +159,7 @@ async function openHalf(own: GPU, gpu: Gpu): Promise<Gpu | undefined> {
   return { ...gpu, device };
 }
 
-/** Of this project, the runtime, and Dawn where it is used. */
+/** Versions of this project, of the runtime, and of Dawn if it is used. */
 async function versions(): Promise<Record<string, string>> {
   const deno = (globalThis as { Deno?: { version: { deno: string } } }).Deno;
   const read = async (file: string) =>

@@ -1,19 +1,18 @@
 /**
- * A kernel whose loops cannot go on for ever: what a text is run as first, because a loop without end can hold a GPU,
- * and with it the browser's own drawing, until it is restarted.
+ * Rewrites a kernel so that its loops end. A text runs in this form first: an endless loop can hold a GPU, and with it
+ * the browser's drawing, until the browser is restarted.
  */
 import { declarationsOf, withoutComments } from "../gpu/reflect.ts";
 
-/** Turns after which a loop is taken for endless: the grid's experiments need some hundreds. */
+/** A loop of more turns counts as endless: the grid's experiments need some hundreds. */
 export const MOST_TURNS = 8192;
-/** What stands in all of LSE when a loop was cut off; no softmax of the grid comes near. */
+/** The value of every LSE if a loop was cut off. No softmax of the grid comes near it. */
 export const ENDLESS = 1e30;
 
 /**
- * The text with every loop cut off after MOST_TURNS turns each time it is entered; an invocation in which that happened
- * ends by writing ENDLESS to all of the f32 outputs. Each loop counts by a variable of its own, so that control flow
- * stays as uniform as it was.
- * Undefined where there is no such output to write to.
+ * The text with every loop cut off after MOST_TURNS turns each time it is entered. An invocation that was cut off ends
+ * by writing ENDLESS to all f32 outputs. Each loop counts with its own variable, so that control flow stays as uniform
+ * as it was. Undefined if there is no such output.
  */
 export function bounded(text: string): string | undefined {
   const { bindings, entries } = declarationsOf(text);
@@ -47,7 +46,7 @@ export function bounded(text: string): string | undefined {
   }
   cuts.push({ at: end, add: `${said} ` });
 
-  // From the end, so that places stay; of two at one place, the later one was meant to stand behind.
+  // From the end, so that places stay. Of two cuts at one place, the later one goes behind.
   const made = cuts.sort((a, b) => b.at - a.at).reduce(
     (whole, { at, add }) => whole.slice(0, at) + add + whole.slice(at),
     text,
@@ -55,7 +54,7 @@ export function bounded(text: string): string | undefined {
   return `${made}\nvar<private> ringside_endless: bool = false;\n`;
 }
 
-/** Where the brace that opens at `begin` is closed; -1 where it is not. */
+/** Where the brace that opens at `begin` closes; -1 if it doesn't. */
 function closing(bare: string, begin: number): number {
   let depth = 0;
   for (let at = begin; at < bare.length; at++) {

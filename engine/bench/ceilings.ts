@@ -1,6 +1,6 @@
 /**
- * What the adapter could do at most: its multiply-add rates and its copy bandwidth, by micro-kernels run in turns; the
- * best repeat counts.
+ * The adapter's ceilings: its multiply-add rates and its copy bandwidth. Micro-kernels run in turns, and the best
+ * repeat counts.
  */
 import type { Gpu } from "../gpu/device.ts";
 import { COPY_DST, COPY_SRC, STORAGE, UNIFORM } from "../gpu/usage.ts";
@@ -9,10 +9,7 @@ import { interleave, type Repeats, repeatsOf } from "./stats.ts";
 
 /** The multiply-add rate of one element type, in FLOP/s. */
 export interface ArithmeticCeiling {
-  /**
-   * The ceiling: the best repeat of the better way to write them. Not a median: whatever else ran can only have lowered
-   * it.
-   */
+  /** The ceiling: the best repeat of the better form. Not a median: other work can only have lowered it. */
   readonly flopsPerSecond: number;
   /** Independent dots of vec4. */
   readonly dot: Repeats;
@@ -20,37 +17,34 @@ export interface ArithmeticCeiling {
   readonly fma: Repeats;
 }
 
-/** The adapter's limits as measured. */
+/** The adapter's ceilings as measured. */
 export interface Ceilings {
   readonly f32: ArithmeticCeiling;
-  /** undefined: the adapter has no shader-f16. */
+  /** undefined if the adapter has no shader-f16. */
   readonly f16: ArithmeticCeiling | undefined;
-  /**
-   * Products of subgroup matrices, f16 into f32, in FLOP/s; undefined: the device has none that attend-matrix.wgsl
-   * could use.
-   */
+  /** Products of subgroup matrices, f16 into f32, in FLOP/s; undefined if attend-matrix.wgsl could use none. */
   readonly matrix?: Repeats | undefined;
-  /** Bytes per second read and written, each counted. */
+  /** Bytes per second, read and written bytes both counted. */
   readonly copy: {
     /** A kernel that copies a vec4f an element. */
     readonly kernel: Repeats;
     /** The copy command, by the host's clock. */
     readonly command: Repeats;
-    /** Of the buffer that is copied. */
+    /** Size of the copied buffer. */
     readonly bytes: number;
   };
 }
 
-/** Floating-point operations of an invocation's turn: see the shaders. */
+/** Floating-point operations of an invocation's turn (see the shaders). */
 export const FLOPS_A_TURN = { dot: 132, fma: 256 } as const;
-/** The same of a workgroup of bench-matrix.wgsl, and the elements that it writes. */
+/** The same for a workgroup of bench-matrix.wgsl, and the elements that it writes. */
 export const MATRIX_FLOPS_A_TURN = 4 * 65536, MATRIX_ELEMENTS = 4 * 2048;
 /** Invocations of a workgroup of the others. */
 export const GROUP = 64;
-/** A dispatch is made this long: long enough for a software adapter's workers to start, far from any watchdog. */
+/** Length of a dispatch: long enough for a software adapter's workers to start, far from any watchdog. */
 const TARGET_SECONDS = 0.03;
 
-/** Repeats of a micro-kernel: they are short, and the best counts. */
+/** Repeats of a micro-kernel. They are short, and the best counts. */
 const REPEATS = 9;
 
 /** One micro-benchmark: a run gives units (FLOPs or bytes) per second. */
@@ -99,7 +93,7 @@ export async function measureCeilings(
   }
 }
 
-/** The two ways to write multiply-adds, each with as many turns as fill the target time. */
+/** The two forms of multiply-adds, each with as many turns as fill the target time. */
 async function arithmetic(
   gpu: Gpu,
   shaders: MicroShaders,
@@ -141,7 +135,7 @@ async function products(gpu: Gpu, shaders: MicroShaders, rigs: { dispose(): void
   );
 }
 
-/** A run of as many turns, written to `params`, as fill the target time; `flops` is one turn's. */
+/** A run of as many turns as fill the target time, written to `params`. `flops`: of one turn. */
 async function longEnough(gpu: Gpu, params: GPUBuffer, dispatch: () => Promise<number>, flops: number): Promise<Run> {
   const timed = async (turns: number) => {
     const words = new Uint32Array([turns, 0, 0, 0]);
@@ -157,7 +151,7 @@ async function longEnough(gpu: Gpu, params: GPUBuffer, dispatch: () => Promise<n
   return async () => (turns * flops) / (await timed(turns));
 }
 
-/** Copies of a buffer that no cache holds. */
+/** Copies a buffer that is too large for any cache. */
 async function copies(
   gpu: Gpu,
   shaders: MicroShaders,

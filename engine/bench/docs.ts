@@ -19,7 +19,7 @@ import { allFigures, circumstances, type Figures } from "./tables.ts";
 const BLOCK = /^<!-- figures: ([\w-]+) -->\n[\s\S]*?^<!-- end -->$/gm;
 const TIMINGS = /^<!-- timings: ([\w-]+) -->\n[\s\S]*?^<!-- end -->$/gm;
 
-/** Kernels timed one by one on a GPU: a file of engine/bench/timings. Seconds, FLOP/s, bytes/s. */
+/** A file of engine/bench/timings: kernels timed one by one on a GPU. Seconds, FLOP/s, bytes/s. */
 interface Timings {
   readonly what: string;
   readonly date: string;

@@ -1,4 +1,4 @@
-/** What `ringside bench --json` prints, and what ships as results. */
+/** The document that `ringside bench --json` prints, and that ships as results. */
 import type { AdapterFacts } from "../cluster/types.ts";
 import type { Ceilings } from "./ceilings.ts";
 import type { KernelCheck } from "./grid.ts";
@@ -11,18 +11,18 @@ import type { ColdStart, Peer, PeersReport } from "./peer-types.ts";
 /** One run of the benchmark. Times in seconds, rates in FLOP/s and bytes/s. */
 export interface BenchDocument {
   readonly benchmark: "ringside bench";
-  /** When it began, ISO 8601. */
+  /** When the run began, ISO 8601. */
   readonly date: string;
   readonly versions: Readonly<Record<string, string>>;
   readonly runtime: string;
   readonly adapter: AdapterFacts;
-  /** Where the adapter is from, as the launcher tells it. */
+  /** Where the launcher found the adapter. */
   readonly adapterSource: string | null;
-  /** What `seconds` are by. */
+  /** The clock of `seconds`. */
   readonly clock: "GPU timestamps" | "host clock";
   /**
-   * `load`: the machine's load averages over a minute before and after, 0 where the system has none. More than a little
-   * before means that others were at work.
+   * `load`: the machine's load averages over a minute before and after, 0 if the system has none. A high load before
+   * means that others were at work.
    */
   readonly host: {
     readonly processor: string;
@@ -32,20 +32,20 @@ export interface BenchDocument {
   readonly sizes: readonly number[];
   readonly repeats: number;
   readonly checks: readonly KernelCheck[];
-  /** Everything below is empty where a check failed. */
+  /** If a check failed, everything below is empty. */
   readonly passed: boolean;
   readonly ceilings: Ceilings | null;
   readonly kernels: readonly KernelFigures[];
   readonly merge: readonly MergeFigures[];
   readonly ring: readonly RingFigures[];
-  /** Empty unless asked for; absent in documents made before it was measured. */
+  /** Empty unless requested; absent in older documents. */
   readonly reach?: readonly ReachFigures[];
-  /** Empty unless asked for. */
+  /** Empty unless requested. */
   readonly peers: readonly Peer[];
   /** The first result in a fresh browser, measured with the peers. */
   readonly coldStart: ColdStart | null;
-  /** The browser, its adapter and its checks, where peers were asked for. */
+  /** The browser, its adapter and its checks, if peers were requested. */
   readonly peerPage: Omit<PeersReport, "peers" | "coldStart"> | null;
-  /** What a reader should know of this run: software adapters, clocks, how a peer was measured. */
+  /** What a reader should know about this run: software adapters, clocks, how a peer was measured. */
   readonly notes: readonly string[];
 }

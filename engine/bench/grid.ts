@@ -1,7 +1,4 @@
-/**
- * The correctness grid that a kernel passes before it is timed: the shapes that are measured, in small, against
- * float64.
- */
+/** The grid that a kernel has to pass before it is timed: the measured shapes with few tokens, against float64. */
 import { GpuAttention } from "../gpu/attention.ts";
 import { suitingPieceKernels, suitingTileKernels, tileKernelsOf } from "../gpu/choice.ts";
 import { isPieceKernel, type KernelName, type MergeKernelName } from "../gpu/kernels.ts";
@@ -19,7 +16,7 @@ import type { Bench } from "./open.ts";
 /** Types of keys and values that are measured. */
 export type StoredType = "f32" | "f16";
 
-/** How one kernel did on the grid. */
+/** One kernel's result on the grid. */
 export interface KernelCheck {
   readonly kernel: KernelName;
   /** The stored type of keys and values. */
@@ -30,8 +27,7 @@ export interface KernelCheck {
   readonly worst: { readonly out: number; readonly lse: number };
   readonly passed: boolean;
   /**
-   * Seconds until each head size could run: the pipeline, then a first dispatch on few tokens (some drivers compile
-   * there).
+   * Seconds until each head size could run: pipeline, then a first dispatch on few tokens (some drivers compile there).
    */
   readonly compile: readonly { readonly headDim: number; readonly pipeline: number; readonly firstRun: number }[];
 }
@@ -40,16 +36,16 @@ export interface KernelCheck {
 export interface Case {
   readonly sequences: readonly Sequence[];
   readonly causal: boolean;
-  /** N, by pass-Q: its merge kernel is checked with it. */
+  /** N. The ring is pass-Q, so that the check includes its merge. */
   readonly ranks: number;
 }
 
-/** A batch with its heads; `wire`: the type of what travels, by the variant that sends it (default f32 by pass-Q). */
+/** A batch with its heads. `wire`: the type of what travels, and the variant that sends it (default f32, pass-Q). */
 export interface GridCase extends Case, Heads {
   readonly wire?: { readonly dtype: DType; readonly variant: Variant };
 }
 
-/** How a kernel did on one case. */
+/** A kernel's result on one case. */
 export interface CaseResult {
   readonly label: string;
   readonly out: Difference;
@@ -59,7 +55,7 @@ export interface CaseResult {
   readonly merged: boolean;
 }
 
-/** Ragged lengths, several KV tiles, a batch, a mask without a diagonal; the last two take merging. */
+/** Ragged lengths, several KV tiles, a mask without a diagonal, a batch that needs merging. */
 export const TILES: readonly Case[] = [
   { sequences: [{ new: 77, cached: 0 }], causal: true, ranks: 1 },
   { sequences: [{ new: 50, cached: 0 }], causal: false, ranks: 1 },
@@ -67,20 +63,20 @@ export const TILES: readonly Case[] = [
   { sequences: [{ new: 7, cached: 3 }, { new: 1, cached: 40 }, { new: 33, cached: 0 }], causal: true, ranks: 3 },
 ];
 
-/** One query row a sequence, more keys than a piece holds. */
+/** One query row per sequence, and more keys than a piece holds. */
 export const SINGLE: readonly Case[] = [
   { sequences: [{ new: 1, cached: 599 }], causal: true, ranks: 1 },
   { sequences: [{ new: 1, cached: 0 }, { new: 1, cached: 300 }], causal: true, ranks: 2 },
 ];
 
-/** What is measured on a device: f16 beside f32 where it has matrix units, which take nothing else. */
+/** The types measured on a device: f16 too if it has matrix units, which take nothing else. */
 export function storedTypes({ gpu }: Bench): readonly StoredType[] {
   return gpu.matrices ? ["f32", "f16"] : ["f32"];
 }
 
 /**
- * The kernels that suit a device and a shape, whatever the work, the one it would choose first; and the one of matrix
- * units wherever it can run.
+ * The kernels that suit a device and a shape, whatever the work, its first choice first; and the one of matrix units if
+ * the device can run it.
  */
 export function kernelsOf({ gpu }: Bench, headDim: number, kv: StoredType): readonly KernelName[] {
   const shape = { headDim, q: "f32", kv } as const;
@@ -125,8 +121,8 @@ export async function checkKernels(
 }
 
 /**
- * Runs one case on one device, all its ranks in turns, and compares it with float64; `oracles` keeps what was computed
- * for the next kernel; `take` gets LSE.
+ * Runs one case on one device, all its ranks in turns, and compares the result with float64. `oracles` keeps the
+ * expected rows for the next kernel. `take` gets LSE.
  */
 export async function checkCase(
   bench: Bench,

@@ -1,4 +1,4 @@
-/** The experiments that are measured: shapes by name, seeded tensors, the work they hold. */
+/** The measured experiments: their shapes, seeded tensors, and work. */
 import type { FixedInput } from "../cluster/in-process.ts";
 import type { Shape } from "../ring/chunk.ts";
 import type { Sequence } from "../layout/shards.ts";
@@ -14,13 +14,13 @@ export interface Heads {
   readonly headDim: number;
 }
 
-/** What is measured: an eighth of the KV heads at D 128, as large models have, and a quarter at D 64. */
+/** Head shapes: eight query heads a KV head at D 128, as in large models, and four at D 64. */
 export const HEADS: readonly Heads[] = [{ heads: 8, kvHeads: 1, headDim: 128 }, { heads: 8, kvHeads: 2, headDim: 64 }];
 
-/** Kinds of attention by what is cached and what is seen. */
+/** Kinds of attention, by what is cached and what rows see. */
 export type Mask = "full" | "causal" | "partial" | "decode";
 
-/** One attention that is measured. */
+/** One measured attention. */
 export interface Measured extends Heads {
   readonly mask: Mask;
   /** T and P. */
@@ -29,12 +29,12 @@ export interface Measured extends Heads {
   readonly causal: boolean;
 }
 
-/** Cached tokens of decode for each token of a size: its cache is long. */
+/** Cached tokens of decode for each token of a size: decode has a long cache. */
 const DECODE_CACHE = 16;
 
 /**
- * The attentions of one size: whole prefills of `size` tokens full and causal, a prefill of its last quarter, one token
- * after 16 times as many.
+ * The attentions of one size: whole prefills of `size` tokens (full, causal), a prefill of the last quarter, and one
+ * token after 16 times as many.
  */
 export function measuredAt(size: number, heads: Heads): readonly Measured[] {
   const quarter = Math.max(1, Math.floor(size / 4));
@@ -68,25 +68,25 @@ export function inputOf(
   };
 }
 
-/** Seeded tensors of one that is measured. */
+/** Seeded tensors of a measured attention. */
 export function inputOfMeasured(m: Measured): FixedInput {
   return inputOf({ ...m, sequences: [{ new: m.tokens, cached: m.cached }] });
 }
 
-/** What a device is told of an input whose operands are f32. */
-export function shapeOf(
+/** The shape of an input whose operands are f32. */
+export function f32Shape(
   { heads, kvHeads, headDim, causal = true, scale = 1 / Math.sqrt(headDim) }: Omit<FixedInput, "q" | "k" | "v">,
 ): Shape {
   return { heads, kvHeads, headDim, scale, causal, q: "f32", kv: "f32" };
 }
 
-/** FLOPs of an attention: 4 D a visible query-key pair and query head; what masks hide is not counted. */
+/** FLOPs of an attention: 4 D for each query head and each query-key pair that the mask shows. */
 export function flopsOf({ heads, headDim, causal, tokens, cached }: Measured): number {
   const { queries, keys } = shard([{ new: tokens, cached }], 1);
   return 4 * headDim * heads * visibility(queries[0], keys[0], causal).pairs;
 }
 
-/** Bytes that an attention must move at least: Q (f32), K and V (`kv`) read once, O and LSE (f32) written once. */
+/** Least bytes that an attention has to move: Q (f32), K and V (`kv`) once in, O and LSE (f32) once out. */
 export function bytesOf({ heads, kvHeads, headDim, tokens, cached }: Measured, kv: DType = "f32"): number {
   return 4 * (2 * tokens * heads * headDim + tokens * heads) + bytesPer(kv) * 2 * (tokens + cached) * kvHeads * headDim;
 }

@@ -1,4 +1,4 @@
-/** Each kernel on each shape: times, rates, and what share of the adapter's ceiling that is. */
+/** Times each kernel on each shape: seconds, rates, and their share of the adapter's ceiling. */
 import { isPieceKernel, type KernelName } from "../gpu/kernels.ts";
 import { kernelOfCall, operandsOf, timeAttention } from "./attention-run.ts";
 import type { Ceilings } from "./ceilings.ts";
@@ -10,30 +10,30 @@ import { interleave, ratio, type Repeats, repeatsOf } from "./stats.ts";
 /** One kernel on one shape. */
 export interface KernelFigures {
   readonly kernel: KernelName;
-  /** With its tiles and types. */
+  /** Its name in reports, with tiles and types. */
   readonly name: string;
-  /** Whether it is the one that this device takes for this call when none is named and nothing ran before. */
+  /** Whether this device chooses it for this call, if no kernel is named and nothing ran before. */
   readonly chosen: boolean;
   readonly shape: Measured & { readonly dtype: StoredType };
-  /** 4 D a visible pair and query head. */
+  /** 4 D for each visible pair and query head. */
   readonly flops: number;
-  /** Bytes that must move at least. */
+  /** Least bytes that have to move. */
   readonly bytes: number;
   /** On the device. */
   readonly seconds: Repeats;
-  /** From the call to the answer. */
+  /** On the host, from the call to the answer. */
   readonly wallSeconds: Repeats;
   readonly flopsPerSecond: number;
   readonly bytesPerSecond: number;
-  /** Shares of the measured multiply-add rate and of the copying kernel's and the copy command's bandwidth. */
+  /** Shares of the measured multiply-add rate, of the copying kernel's bandwidth and of the copy command's. */
   readonly ofMultiplyAdd: number;
-  /** Share of the measured rate of matrix products, of the kernel that uses them. */
+  /** Share of the measured rate of matrix products; only for the kernel that uses them. */
   readonly ofMatrix?: number | undefined;
   readonly ofCopyKernel: number;
   readonly ofCopyCommand: number;
 }
 
-/** Measures every kernel that suits the device at every size; those of one size and head shape run in turns. */
+/** Measures every kernel that suits the device at every size. Those of one size and head shape run in turns. */
 export async function measureKernels(
   bench: Bench,
   ceilings: Ceilings,
@@ -67,19 +67,15 @@ async function atSize(
   repeats: number,
   signal: AbortSignal,
 ): Promise<KernelFigures[]> {
-  const variants = measuredAt(size, heads).flatMap((shape) => {
+  const calls = measuredAt(size, heads).flatMap((shape) => {
     const operands = operandsOf(inputOfMeasured(shape), kv);
     return kernelsOf(bench, shape.headDim, kv).filter((kernel) => isPieceKernel(kernel) === (shape.mask === "decode"))
       .map((kernel) => ({ shape, kernel, operands }));
   });
-  await interleave(variants, 1, ({ operands, kernel }) => timeAttention(bench, operands, kernel), signal); // buffers are made, clocks rise
-  const runs = await interleave(
-    variants,
-    repeats,
-    ({ operands, kernel }) => timeAttention(bench, operands, kernel),
-    signal,
-  );
-  return variants.map(({ shape, kernel, operands }, i): KernelFigures => {
+  const run = ({ operands, kernel }: (typeof calls)[number]) => timeAttention(bench, operands, kernel);
+  await interleave(calls, 1, run, signal); // buffers are made, clocks rise
+  const runs = await interleave(calls, repeats, run, signal);
+  return calls.map(({ shape, kernel, operands }, i): KernelFigures => {
     const seconds = repeatsOf(runs[i].map((run) => run.device));
     const [flops, bytes] = [flopsOf(shape), bytesOf(shape, kv)];
     const [flopsPerSecond, bytesPerSecond] = [ratio(flops, seconds.median) ?? NaN, ratio(bytes, seconds.median) ?? NaN];

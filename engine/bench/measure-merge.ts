@@ -1,4 +1,4 @@
-/** The merge kernel: bytes a second over stacked partial results. */
+/** Times the merge kernels: bytes a second over stacked partial results. */
 import { GpuAttention, type GpuPartial } from "../gpu/attention.ts";
 import type { Gpu } from "../gpu/device.ts";
 import type { MergeKernelName } from "../gpu/kernels.ts";
@@ -9,7 +9,7 @@ import { seededRows } from "../tensor/seeded.ts";
 import { Recorder } from "../trace/clock.ts";
 import { deviceSeconds } from "./attention-run.ts";
 import type { Ceilings } from "./ceilings.ts";
-import { HEADS, type Heads, shapeOf } from "./inputs.ts";
+import { f32Shape, HEADS, type Heads } from "./inputs.ts";
 import type { Bench } from "./open.ts";
 import { interleave, type Repeats, repeatsOf } from "./stats.ts";
 
@@ -17,17 +17,17 @@ import { interleave, type Repeats, repeatsOf } from "./stats.ts";
 export interface MergeFigures extends Heads {
   readonly rows: number;
   readonly parts: number;
-  /** Every part's O and LSE read once, the merged ones written once. */
+  /** O and LSE of every part once in, the merged ones once out. */
   readonly bytes: number;
   readonly seconds: Repeats;
   readonly bytesPerSecond: number;
   readonly ofCopyKernel: number;
 }
 
-/** Numbers of partial results: two ranks', eight ranks'. */
+/** Numbers of partial results: of two ranks, of eight. */
 const PARTS = [2, 8];
 
-/** Measures merges of as many rows as each size has tokens. */
+/** Measures merges with as many rows as each size has tokens. */
 export async function measureMerge(
   bench: Bench,
   ceilings: Ceilings,
@@ -60,8 +60,8 @@ export async function measureMerge(
 }
 
 /**
- * A merge of `parts` partial results of `rows` rows at the first of the measured head shapes; by `kernel` where one is
- * named; `run` resolves to the device's seconds, and `take` gets O and LSE as one buffer.
+ * A merge of `parts` partial results of `rows` rows, at the first of the measured head shapes, with `kernel` if one is
+ * named. `run` resolves to the device's seconds. `take` gets O and LSE as one buffer.
  */
 export function mergeRig({ gpu }: Bench, rows: number, parts: number, kernel?: MergeKernelName) {
   const heads = HEADS[0];
@@ -84,7 +84,7 @@ export function mergeRig({ gpu }: Bench, rows: number, parts: number, kernel?: M
     partial: (index: number) => (index === 0 ? part : other),
     bytes: (parts + 1) * (oBytes + lseBytes),
     run: async (bench: Bench, take?: (data: ArrayBuffer) => void): Promise<number> => {
-      // The result lands in `own`: every run begins from the same.
+      // The result overwrites `own`: write it anew, so that every run begins the same.
       gpu.device.queue.writeBuffer(own.o, 0, part, 0, oBytes / 4);
       gpu.device.queue.writeBuffer(own.lse, 0, part, oBytes / 4);
       const seconds = await timeMerge(bench, own, arrived, heads, kernel);
@@ -106,7 +106,7 @@ async function timeMerge(
   kernel: MergeKernelName | undefined,
 ): Promise<number> {
   const recorder = new Recorder(0, 0);
-  const device = new GpuAttention(gpu, kernels, pool, shapeOf({ ...heads, sequences: [] }), recorder, kernel);
+  const device = new GpuAttention(gpu, kernels, pool, f32Shape({ ...heads, sequences: [] }), recorder, kernel);
   let failed = true;
   try {
     await warmth?.up();
@@ -118,7 +118,7 @@ async function timeMerge(
   }
 }
 
-/** The contents of buffers, one after the other. */
+/** The contents of buffers, one after another. */
 async function read({ device, wait }: Gpu, buffers: readonly GPUBuffer[]): Promise<ArrayBuffer> {
   const size = buffers.reduce((sum, b) => sum + b.size, 0);
   const staging = device.createBuffer({ size, usage: MAP_READ | COPY_DST });

@@ -1,4 +1,4 @@
-/** How far one rank reaches: memory and time of a whole causal prefill as tokens double. */
+/** How many tokens one rank can take: memory and time of a whole causal prefill as tokens double. */
 import { reference } from "../reference/attention.ts";
 import { difference } from "../reference/error.ts";
 import { Pool } from "../gpu/pool.ts";
@@ -9,23 +9,23 @@ import type { Bench } from "./open.ts";
 /** One causal prefill of `tokens` on one rank. */
 export interface ReachFigures extends Heads {
   readonly tokens: number;
-  /** Bytes of every buffer on the device: operands, O, LSE, tiles. */
+  /** Bytes of all buffers on the device: operands, O, LSE, tiles. */
   readonly bytes: number;
   /** On the device, one run. */
   readonly seconds: number;
   readonly flopsPerSecond: number;
-  /** Largest error of O against float64 over the rows that are recomputed: the first, the middle one, the last. */
+  /** Largest error of O against float64 in three rows: the first, the middle one, the last. */
   readonly maxError: number;
   /** Whether those rows are within the tolerance of f32. */
   readonly passed: boolean;
 }
 
-/** Tokens where none are named: up to the reach that is asked of one rank. */
+/** Default tokens: up to the reach that one rank should have. */
 export const REACH_SIZES = [8192, 16384, 32768, 65536];
-/** One small head, so that a software adapter ends within minutes: time is quadratic. */
+/** One small head: time is quadratic, and a software adapter should end within minutes. */
 const HEADS: Heads = { heads: 1, kvHeads: 1, headDim: 32 };
 
-/** Measures each size once, with buffers of its own. */
+/** Measures each size once, with new buffers. */
 export async function measureReach(
   bench: Bench,
   sizes: readonly number[],
@@ -62,7 +62,7 @@ export async function measureReach(
   return figures;
 }
 
-/** The error of three rows, each recomputed as one token over what it sees. */
+/** The error of three rows, each recomputed as one token over the keys that it sees. */
 function errorOf(
   { q, k, v }: { readonly q: Float32Array; readonly k: Float32Array; readonly v: Float32Array },
   out: Float32Array,

@@ -1,4 +1,4 @@
-/** The ring's own cost: all ranks of N on one device, their attention summed beside the single call's. */
+/** The ring's own cost: all N ranks on one device, the sum of their attention beside that of a single call. */
 import type { Variant } from "../cluster/types.ts";
 import { GpuAttention } from "../gpu/attention.ts";
 import { attendInProcess } from "../cluster/in-process.ts";
@@ -13,60 +13,60 @@ export interface RingFigures extends Heads {
   readonly tokens: number;
   readonly ranks: number;
   readonly variant: Variant;
-  /** Of all ranks and hops, on the device. */
+  /** Sum over all ranks and hops, on the device. */
   readonly attendSeconds: Repeats;
   readonly mergeSeconds: Repeats;
-  /** The whole run: uploads, hand-overs and read-backs too, but not what warms a GPU up between them. */
+  /** The whole run with uploads, hand-overs and read-backs, without the warming-up of a GPU in between. */
   readonly wallSeconds: Repeats;
-  /** Summed attention over the single call's (N = 1): the median of each round's own ratio. */
+  /** Summed attention over the single call's (N = 1): the median of the rounds' ratios. */
   readonly ofSingleCall: number;
-  /** Merge over attention and merge. */
+  /** The merge's share of attention and merge. */
   readonly mergeShare: number;
 }
 
 const RANKS = [1, 2, 4, 8];
 
 /**
- * Lets one rank at a time use the device: a long attention is several submissions, and another rank's between them
- * would count twice.
+ * Lets one rank at a time use the device. A long attention is several submissions: if another rank's ran between them,
+ * their time would count twice.
  */
-class Turns {
+class Queue {
   #last: Promise<unknown> = Promise.resolve();
 
-  take<T>(work: () => Promise<T>): Promise<T> {
+  run<T>(work: () => Promise<T>): Promise<T> {
     const mine = this.#last.then(work, work);
     this.#last = mine;
     return mine;
   }
 }
 
-/** A rank's device that takes turns with the other ranks'. */
-class TurnTaking extends GpuAttention {
-  readonly #turns: Turns;
+/** A rank's device that waits until no other rank uses it. */
+class QueuedAttention extends GpuAttention {
+  readonly #queue: Queue;
   readonly #warmth: Warmth | undefined;
 
-  constructor(turns: Turns, warmth: Warmth | undefined, ...given: ConstructorParameters<typeof GpuAttention>) {
+  constructor(queue: Queue, warmth: Warmth | undefined, ...given: ConstructorParameters<typeof GpuAttention>) {
     super(...given);
-    this.#turns = turns;
+    this.#queue = queue;
     this.#warmth = warmth;
   }
 
   override attend(...given: Parameters<GpuAttention["attend"]>): ReturnType<GpuAttention["attend"]> {
-    return this.#turns.take(async () => {
+    return this.#queue.run(async () => {
       await this.#warmth?.up();
       return await super.attend(...given);
     });
   }
 
   override merge(...given: Parameters<GpuAttention["merge"]>): ReturnType<GpuAttention["merge"]> {
-    return this.#turns.take(async () => {
+    return this.#queue.run(async () => {
       await this.#warmth?.up();
       return await super.merge(...given);
     });
   }
 }
 
-/** Measures rings of 1, 2, 4 and 8 ranks at each size, in turns. */
+/** Measures rings of 1, 2, 4 and 8 ranks in turns, at each size. */
 export async function measureRing(
   bench: Bench,
   sizes: readonly number[],
@@ -76,22 +76,22 @@ export async function measureRing(
 ): Promise<RingFigures[]> {
   const figures: RingFigures[] = [];
   const heads = HEADS[0];
-  const variants = RANKS.flatMap((ranks) =>
+  const rings = RANKS.flatMap((ranks) =>
     (ranks === 1 ? (["pass-kv"] as const) : (["pass-kv", "pass-q"] as const)).map((variant) => ({ ranks, variant }))
   );
   for (const tokens of sizes) {
     progress(`rings at ${tokens} tokens`);
     const input = inputOf({ ...heads, causal: true, sequences: [{ new: tokens, cached: 0 }] });
-    // One kernel for all: what is measured is the ring's own cost.
+    // One kernel for all: the difference is the ring's own cost.
     const kernel = kernelOfCall(bench, operandsOf(input));
-    const run = async ({ ranks, variant }: (typeof variants)[number]) => {
-      const turns = new Turns();
+    const run = async ({ ranks, variant }: (typeof rings)[number]) => {
+      const queue = new Queue();
       const [start, warming] = [performance.now(), bench.warmth?.seconds ?? 0];
       const { spans } = await attendInProcess(
         { ...input, variant },
         ranks,
         (shape, recorder) =>
-          new TurnTaking(turns, bench.warmth, bench.gpu, bench.kernels, bench.pool, shape, recorder, kernel),
+          new QueuedAttention(queue, bench.warmth, bench.gpu, bench.kernels, bench.pool, shape, recorder, kernel),
       );
       return {
         attend: deviceSeconds(spans, "attend"),
@@ -99,14 +99,15 @@ export async function measureRing(
         wall: (performance.now() - start) / 1000 - ((bench.warmth?.seconds ?? 0) - warming),
       };
     };
-    const runs = (await interleave(variants, repeats + 1, run, signal)).map((all) => all.slice(1)); // the first makes buffers
+    // The first run makes buffers.
+    const runs = (await interleave(rings, repeats + 1, run, signal)).map((all) => all.slice(1));
     const single = runs[0];
-    variants.forEach((variant, i) => {
+    rings.forEach((ring, i) => {
       const [attend, merge] = [repeatsOf(runs[i].map((r) => r.attend)), repeatsOf(runs[i].map((r) => r.merge))];
       figures.push({
         ...heads,
         tokens,
-        ...variant,
+        ...ring,
         attendSeconds: attend,
         mergeSeconds: merge,
         wallSeconds: repeatsOf(runs[i].map((r) => r.wall)),

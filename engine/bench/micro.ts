@@ -1,8 +1,8 @@
-/** The micro-kernels: their texts, compiled for a device, and one dispatch timed. */
+/** The micro-kernels: their texts, their pipelines, and the time of one dispatch. */
 import type { Gpu } from "../gpu/device.ts";
 import { COPY_DST, COPY_SRC, MAP_READ, QUERY_RESOLVE, READ } from "../gpu/usage.ts";
 
-/** Where the micro-kernels lie, by name. */
+/** Addresses of the micro-kernels' texts, by name. */
 export const microUrls = {
   dot: new URL("../../shaders/bench-dot.wgsl", import.meta.url),
   fma: new URL("../../shaders/bench-fma.wgsl", import.meta.url),
@@ -23,7 +23,7 @@ export async function readMicroShaders(read: (url: URL) => Promise<string>): Pro
   ) as MicroShaders;
 }
 
-/** A kernel's text with its element type replaced; throws when a line is missing. */
+/** A kernel's text with f16 as element type. Throws if a line that the host replaces is missing. */
 export function asHalf(text: string): string {
   for (
     const [line, replacement] of [[/^alias T = .*$/m, "alias T = f16;"], [
@@ -37,7 +37,7 @@ export function asHalf(text: string): string {
   return `enable f16;\n${text}`;
 }
 
-/** Compiles a micro-kernel; its entry point is `ceiling`. */
+/** Compiles a micro-kernel. Its entry point is `ceiling`. */
 export async function compileMicro(gpu: Gpu, label: string, code: string): Promise<GPUComputePipeline> {
   const module = gpu.device.createShaderModule({ label, code });
   const errors = (await module.getCompilationInfo()).messages.filter((m) => m.type === "error");
@@ -49,7 +49,7 @@ export async function compileMicro(gpu: Gpu, label: string, code: string): Promi
   return gpu.device.createComputePipeline({ label, layout: "auto", compute: { module, entryPoint: "ceiling" } });
 }
 
-/** Times dispatches on one device: by its timestamps, or by the host's clock from submission to answer. */
+/** Times dispatches on one device, by its timestamps or by the host's clock from submission to answer. */
 export class Stopwatch {
   readonly #gpu: Gpu;
   readonly #ticks: { readonly set: GPUQuerySet; readonly resolved: GPUBuffer; readonly staging: GPUBuffer } | undefined;
@@ -66,7 +66,7 @@ export class Stopwatch {
       : undefined;
   }
 
-  /** Seconds that one dispatch of `groups` workgroups takes. */
+  /** Seconds of one dispatch of `groups` workgroups. */
   async dispatch(pipeline: GPUComputePipeline, buffers: readonly GPUBuffer[], groups: number): Promise<number> {
     const { device, wait } = this.#gpu;
     const bindGroup = device.createBindGroup({
@@ -92,7 +92,7 @@ export class Stopwatch {
     return Number(end - begin) / 1e9;
   }
 
-  /** Seconds that a copy command takes, by the host's clock. */
+  /** Seconds of a copy command, by the host's clock. */
   async copy(from: GPUBuffer, to: GPUBuffer): Promise<number> {
     const encoder = this.#gpu.device.createCommandEncoder();
     encoder.copyBufferToBuffer(from, 0, to, 0, from.size);

@@ -1,7 +1,7 @@
 /** The ONNX model that the peer runs: one com.microsoft GroupQueryAttention node, f32, causal, a whole prefill. */
 import { concat, type Field, float, message, text, whole } from "./protobuf.ts";
 
-/** What the model is of. */
+/** The attention that the model computes. */
 export interface GroupQueryAttention {
   /** T: no tokens are cached. */
   readonly tokens: number;
@@ -50,7 +50,7 @@ export function ports(
   };
 }
 
-/** The model's file. */
+/** The bytes of the model's file. */
 export function groupQueryAttention(attention: GroupQueryAttention): Field {
   const { inputs, outputs } = ports(attention);
   const node = [

@@ -1,17 +1,17 @@
-/** What the benchmark's driver asks of its page, and what the page tells. */
+/** What the benchmark's driver requests of its page, and what the page answers. */
 import type { AdapterFacts } from "../cluster/types.ts";
 import type { KernelCheck } from "./grid.ts";
 import type { Heads } from "./inputs.ts";
 import type { Repeats } from "./stats.ts";
 
-/** Largest difference between the peer's output and ours that counts as the same attention: both are f32. */
+/** Largest difference at which the peer's output and ours count as the same attention: both are f32. */
 export const PEER_TOLERANCE = 1e-3;
 
-/** What the page is to measure. */
+/** What the page has to measure. */
 export interface PageRequest {
-  /** Address of the folder with onnxruntime-web's files. */
+  /** Address of the folder of onnxruntime-web's files. */
   readonly ort: string;
-  /** Which of its files is loaded. */
+  /** Which of them the page loads. */
   readonly file: string;
   /** T of each whole causal prefill. */
   readonly sizes: readonly number[];
@@ -20,8 +20,8 @@ export interface PageRequest {
 }
 
 /**
- * One peer on one shape beside ours. Seconds are medians of the host's clock from the call to the device's answer,
- * compilation and copies left out.
+ * One peer on one shape beside ours. Seconds are medians by the host's clock, from the call to the device's answer,
+ * without compilation and copies.
  */
 export interface Peer {
   readonly name: string;
@@ -38,14 +38,14 @@ export interface Peer {
   readonly ratio: number;
   readonly peer: Repeats;
   readonly ours: Repeats;
-  /** Ours. */
+  /** Our kernel. */
   readonly kernel: string;
   readonly maxDifference: number;
   /** Whether maxDifference is within the bound. */
   readonly agrees: boolean;
 }
 
-/** The first experiment in a browser that has just been started: nothing is compiled or kept from before. Seconds. */
+/** The first experiment in a freshly started browser: nothing is compiled or cached. Seconds. */
 export interface ColdStart extends Heads {
   readonly ranks: number;
   readonly tokens: number;
@@ -53,15 +53,15 @@ export interface ColdStart extends Heads {
   readonly startSeconds: number;
   /** The experiment, compilation included. */
   readonly attendSeconds: number;
-  /** Both: from the call to the first result. */
+  /** The sum: from the call to the first result. */
   readonly firstResultSeconds: number;
-  /** Of the rank that compiled longest. */
+  /** Compilation of the rank that compiled longest. */
   readonly compileSeconds: number;
   /** Whether the result passes the check against float64. */
   readonly passed: boolean;
 }
 
-/** What the page found. */
+/** The page's findings. */
 export interface PageResult {
   readonly adapter: AdapterFacts;
   /** Cross-origin isolated: the clock then steps by 5 us, else by 100 us. */
@@ -69,7 +69,7 @@ export interface PageResult {
   readonly checks: readonly KernelCheck[];
   readonly peers: readonly Peer[];
   readonly coldStart: ColdStart;
-  /** What is particular about how the peer was measured. */
+  /** Anything special about how the peer was measured. */
   readonly note: string | undefined;
 }
 

@@ -1,7 +1,7 @@
 // Runs the page of `ringside bench --peers`: Vite bundles it, a loopback server serves it beside onnxruntime-web's
 // files, a Chromium with an adapter runs it.
 //
-// A process of its own, in Node whatever runtime the benchmark has: its request is one JSON argument, its answer one
+// It is a separate process, in Node whatever the benchmark's runtime. Its request is one JSON argument, its answer one
 // JSON line.
 import { createReadStream, statSync } from "node:fs";
 import { createServer } from "node:http";

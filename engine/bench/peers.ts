@@ -1,4 +1,4 @@
-/** Starts the driver of the page (peers.mjs, in Node) and reads its answer. */
+/** Starts the page's driver (peers.mjs, in Node) and reads its answer. */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import path from "node:path";
@@ -6,14 +6,14 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { PageRequest, PeersReport } from "./peer-types.ts";
 
-/** The project's folder, from engine/ (Deno) and from dist/engine/ (Node) alike. */
+/** The project's folder, whether this runs from engine/ (Deno) or from dist/engine/ (Node). */
 export function projectRoot(): string {
   let folder = path.dirname(fileURLToPath(import.meta.url));
   while (!existsSync(path.join(folder, "package.json"))) folder = path.dirname(folder);
   return folder;
 }
 
-/** Measures the peer in a Chromium. Errors: what the driver said. */
+/** Measures the peer in a Chromium. Errors: the driver's message. */
 export async function measurePeers(
   request: Omit<PageRequest, "ort" | "file">,
   signal: AbortSignal,

@@ -1,6 +1,4 @@
-/**
- * The few things of protobuf's wire format that an ONNX model needs: whole numbers, floats, texts and nested messages.
- */
+/** The part of protobuf's wire format that an ONNX model needs: whole numbers, floats, texts and nested messages. */
 
 /** One field, encoded. */
 export type Field = Uint8Array<ArrayBuffer>;
@@ -36,7 +34,7 @@ export function message(field: number, ...fields: readonly Field[]): Field {
   return bytes(field, concat(fields));
 }
 
-/** Fields one after the other: a message. */
+/** Fields one after another: a message. */
 export function concat(fields: readonly Uint8Array[]): Field {
   const out = new Uint8Array(fields.reduce((sum, f) => sum + f.length, 0));
   let at = 0;

@@ -1,4 +1,4 @@
-/** A benchmark's figures as tables: the same rows for a terminal and for the docs. */
+/** A benchmark's figures as tables, the same rows for a terminal and for the docs. */
 import { barsOf } from "./bars.ts";
 import type { BenchDocument } from "./document.ts";
 import type { Heads } from "./inputs.ts";
@@ -16,7 +16,7 @@ const giga = (rate: number) => digits(rate / 1e9);
 const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
 const headsOf = ({ heads, kvHeads, headDim }: Heads) => `${heads}/${kvHeads}, ${headDim}`;
 
-/** Keys and values are f32 where nothing is said. */
+/** Tables name the type of keys and values only if it isn't f32. */
 const typeOf = (kv: "f32" | "f16" = "f32") => (kv === "f32" ? "" : `, K and V ${kv}`);
 
 /** The ceilings. */
@@ -65,7 +65,7 @@ export function compileFigures({ checks }: BenchDocument): Figures {
 /** The attention kernels. */
 export function kernelFigures({ kernels }: BenchDocument): Figures {
   return {
-    title: "Attention (* is what is used when no kernel is named)",
+    title: "Attention (* runs when no kernel is named)",
     header: ["mask", "T", "P", "H/Hkv, D", "kernel", "ms", "GFLOP/s", "of ceiling", "GB/s", "of copy kernel"],
     rows: kernels.map((k) => [
       k.shape.mask,
@@ -104,7 +104,7 @@ export function mergeFigures({ merge }: BenchDocument): Figures {
 export function ringFigures({ ring }: BenchDocument): Figures {
   return {
     title: "The ring, all ranks on one device",
-    header: ["T", "N", "variant", "sum of attention ms", "of single call", "merge share", "all in all ms"],
+    header: ["T", "N", "variant", "sum of attention ms", "of single call", "merge share", "total ms"],
     rows: ring.map((
       r,
     ) => [
@@ -182,7 +182,7 @@ export function coldFigures({ coldStart: c }: BenchDocument): Figures | undefine
   };
 }
 
-/** What the run is held to. */
+/** The bars. */
 export function barFigures(document: BenchDocument): Figures {
   return {
     title: "Bars (the worst figure of this run counts)",
@@ -209,7 +209,7 @@ export function allFigures(document: BenchDocument): readonly Figures[] {
   return all.filter((f): f is Figures => f !== undefined && f.rows.length > 0);
 }
 
-/** What a run was made on and how, a line each. */
+/** How a run was made, and on what; a line each. */
 export function circumstances(d: BenchDocument): readonly string[] {
   const load = d.host.load.map((x) => x.toFixed(1)).join(" before, ");
   return [

@@ -1,4 +1,4 @@
-/** The kernels whose texts can be read and tried: everything in shaders/, and what each is to the engine. */
+/** The kernels whose texts a user can read and try: everything in shaders/, and each one's role in the engine. */
 import { suitingTileKernels } from "../gpu/choice.ts";
 import {
   type DeviceFacts,
@@ -12,7 +12,7 @@ import {
 import { shaderUrls } from "../gpu/shaders.ts";
 import { microUrls } from "./micro.ts";
 
-/** Where the texts lie, by name. */
+/** Addresses of the texts, by name. */
 export const textUrls: Readonly<Record<string, URL>> = {
   ...shaderUrls,
   ...Object.fromEntries(Object.entries(microUrls).map(([name, url]) => [`bench-${name}`, url])),
@@ -26,8 +26,8 @@ export async function readTexts(read: (url: URL) => Promise<string>): Promise<Re
 }
 
 /**
- * What a kernel is to the engine. `inputs` makes seeded tensors; `ceiling`: a micro-kernel of `ringside bench`;
- * `unknown`: nothing here knows how to run it.
+ * A kernel's role in the engine. `inputs`: it makes seeded tensors. `ceiling`: a micro-kernel of `ringside bench`.
+ * `unknown`: nothing here can run it.
  */
 export type Role = "tiles" | "pieces" | "merge" | "inputs" | "ceiling" | "unknown";
 
@@ -46,18 +46,18 @@ export function attentionKernel(name: string): KernelName | undefined {
   return role === "tiles" || role === "pieces" ? (name as KernelName) : undefined;
 }
 
-/** Whether runs of the engine use a kernel at all, so that a text in its place means something to them. */
+/** Whether runs of the engine use a kernel, so that a text in its place has an effect. */
 export const isRun = (name: string): boolean => Object.hasOwn(shaderUrls, name) && roleOf(name) !== "inputs";
 
-/** The kernel of many query rows that a device takes first when none is named, on f32. */
+/** A device's first choice among the kernels of many query rows, on f32. */
 export function tileKernelOf(device: DeviceFacts): TileKernelName {
   return suitingTileKernels(device, { headDim: 128, q: "f32", kv: "f32" })[0];
 }
 
-/** The kernel of many query rows that runs everywhere, and whose header the others refer to. */
+/** The kernel of many query rows that runs everywhere. The others' headers refer to its header. */
 export const tileKernelOfAll = (Object.keys(TILE_KERNELS) as TileKernelName[]).at(-1)!;
 
-/** Whether a device is one that a kernel was made for, whatever its work. */
+/** Whether a kernel was made for a device, whatever the work. */
 export function suits(name: string, device: DeviceFacts): boolean {
   return name === "merge-parts"
     ? !device.facts.software

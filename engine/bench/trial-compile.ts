@@ -100,8 +100,8 @@ export async function pipelineErrors(
   const bindings = shipped.bindings.map((b) => `${b.binding} ${b.name}`).join(", ");
   return [
     about(
-      `the host's bindings ${bindings} do not fit (a binding that is declared but not used is not part of a pipeline): ` +
-        refused,
+      `the host's bindings ${bindings} do not fit ` +
+        `(a binding that is declared but not used is not part of a pipeline): ${refused}`,
     ),
   ];
 }

@@ -79,9 +79,8 @@ export class Trials {
   }
 
   /**
-   * Runs a text that compiles with its loops bounded, on the first head shape of its grid.
-   * `endless`: why it must not run without bounds. `unbounded`: why it can't be bounded, so that whoever waits for it has
-   * to be ready to give up.
+   * Runs a text that compiles with its loops bounded, on the first head shape of its grid. `endless`: why it must not
+   * run without bounds. `unbounded`: why it can't be bounded, so that whoever waits for it has to be ready to give up.
    */
   async ends(
     name: string,

@@ -1,26 +1,23 @@
-/**
- * Brings a GPU's clocks up before something is timed: one that had nothing to do for a moment runs at a fraction of
- * them.
- */
+/** Warms a GPU up before something is timed: idle GPUs clock down. */
 import type { Gpu } from "../gpu/device.ts";
 import { COPY_DST, STORAGE, UNIFORM } from "../gpu/usage.ts";
 import { compileMicro, type MicroShaders, Stopwatch } from "./micro.ts";
 
-/** Multiply-adds until they take as long as they do at best. */
+/** Runs multiply-adds until they are as fast as they were at best. */
 export class Warmth {
-  /** Seconds of the host spent on `up` so far. */
+  /** Seconds that the host spent in `up` so far. */
   seconds = 0;
   readonly #run: () => Promise<number>;
   #best = Infinity;
   readonly #dispose: () => void;
 
-  /** `run` resolves to the seconds that the same work took. */
+  /** `run` does the same work each time and resolves to the seconds it took. */
   constructor(run: () => Promise<number>, dispose: () => void = () => {}) {
     this.#run = run;
     this.#dispose = dispose;
   }
 
-  /** For a device; undefined on a software adapter, which has no clocks of its own. */
+  /** For a device; undefined on a software adapter, which has no clocks to warm. */
   static async of(gpu: Gpu, shaders: MicroShaders): Promise<Warmth | undefined> {
     if (gpu.facts.software) return undefined;
     const watch = new Stopwatch(gpu);
@@ -39,14 +36,14 @@ export class Warmth {
     return warmth;
   }
 
-  /** Learns for some time how fast it can be. */
+  /** Runs for some milliseconds to learn the best time. */
   async begin(ms: number): Promise<void> {
     for (const start = performance.now(); performance.now() - start < ms;) {
       this.#best = Math.min(this.#best, await this.#run());
     }
   }
 
-  /** Resolves when a run takes at most a twentieth longer than the best one did, or after a second. */
+  /** Resolves when a run takes at most a twentieth longer than the best one, or after a second. */
   async up(): Promise<void> {
     const start = performance.now();
     let took: number;
@@ -62,6 +59,6 @@ export class Warmth {
   }
 }
 
-/** A run of a few milliseconds on the fastest GPUs of today: 2,048 workgroups of 64, 256 FLOPs a turn. */
+/** Some milliseconds on today's fastest GPUs: 2,048 workgroups of 64, 256 FLOPs a turn. */
 const GROUPS = 2048, TURNS = 4096;
 const FIRST_MS = 500, MOST_MS = 1000;

@@ -1,4 +1,4 @@
-/** The contract in plain TypeScript, for where WebGPU is missing: f32 storage, sums in the language's doubles. */
+/** The contract in plain TypeScript, if there is no WebGPU: f32 storage, sums in JavaScript's doubles. */
 import type { Attention } from "../ring/contract.ts";
 import type { Block } from "../layout/shards.ts";
 import { PAGE } from "../layout/pages.ts";
@@ -14,7 +14,7 @@ export interface CpuRows {
   readonly data: Float32Array;
 }
 
-/** Keys and values, in pages where there is a table. */
+/** Keys and values; in pages if there is a table. */
 export interface CpuKeys {
   readonly block: Block;
   readonly owner: number;
@@ -32,7 +32,7 @@ export interface CpuPartial {
 
 /** Keys attended to at a time, so that one softmax maximum serves many keys. */
 const TILE = 64;
-/** Longest the event loop is held, in milliseconds: messages and heartbeats must get through. */
+/** Most milliseconds that attention holds the event loop: messages and heartbeats must get through. */
 const SLICE = 20;
 
 /** attend and merge on the CPU, in slices that leave the event loop free. */
@@ -171,7 +171,9 @@ function rowIn(row: number, pages: Uint32Array | undefined): number {
   return pages === undefined ? row : pages[Math.floor(row / PAGE)] * PAGE + (row % PAGE);
 }
 
-/** Merges one row with a visible key into a running (O, LSE): Eq. 4 for two, weights relative to the larger LSE. */
+/**
+ * Merges one row with a visible key into a running (O, LSE): Eq. 4 for two, with weights relative to the larger LSE.
+ */
 function mergeRow(into: CpuPartial, r: number, D: number, lse: number, o: (d: number) => number): void {
   const held = into.lse[r];
   const top = Math.max(held, lse);
@@ -189,7 +191,7 @@ function concatenated(partial: CpuPartial): ArrayBuffer {
   return data.buffer;
 }
 
-/** Lets messages and timers through; a message, since timers wait at least 4 ms in a page. */
+/** Lets messages and timers through. Waits for a message, since timers take at least 4 ms in a page. */
 function breathe(): Promise<void> {
   return new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();

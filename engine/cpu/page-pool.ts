@@ -5,7 +5,7 @@ import type { DType } from "../tensor/dtype.ts";
 import { bytesPer, decode } from "../tensor/dtype.ts";
 import type { CpuKeys } from "./attention.ts";
 
-/** Stored bytes as they came, and the values that are attended to. */
+/** The stored bytes, for messages, and their values, for attention. */
 export class CpuPagePool implements PagePool<CpuKeys> {
   readonly #dtype: DType;
   readonly #rowBytes: number;

@@ -53,7 +53,7 @@ export interface KernelCall {
   readonly shape: AttendShape;
   /** The mask. A call is one of single rows if no sequence has more than one query row in it. */
   readonly seen: Visibility;
-  /** FLOPs that the device was asked for with this shape so far, this call's included; default 0. */
+  /** The device's FLOPs with this shape so far, this call's included; default 0. */
   readonly work?: number;
   /** FLOPs of this call; only tries need it. */
   readonly flops?: number;

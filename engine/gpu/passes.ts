@@ -15,7 +15,7 @@ export interface Dispatch {
 export interface Pass {
   readonly pipeline: GPUComputePipeline;
   readonly dispatches: readonly Dispatch[];
-  /** When the host asked for it, on the shared clock in seconds: the device can't have begun before. */
+  /** When the host began it, on the shared clock in seconds: the device can't have begun before. */
   readonly start: number;
   /** Adds commands before the pass. */
   readonly before?: ((encoder: GPUCommandEncoder) => void) | undefined;

@@ -7,10 +7,7 @@ import type { ColdStart } from "../peer-types.ts";
 const RANKS = 4, TOKENS = 512;
 const SHAPE: Heads = { heads: 8, kvHeads: 2, headDim: 64 };
 
-/**
- * Starts a cluster and runs one experiment, as a page does at its first Run. To be called before anything else has used
- * the GPU.
- */
+/** Starts a cluster and runs one experiment, as a page does at its first Run. Call it before anything uses the GPU. */
 export async function coldStart(): Promise<ColdStart> {
   const input = {
     ...inputOf({ ...SHAPE, causal: true, sequences: [{ new: TOKENS, cached: 0 }] }),

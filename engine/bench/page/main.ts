@@ -1,6 +1,6 @@
 /**
- * The page of `ringside bench --peers`: the peer and ours on the same inputs, in turns, outputs compared. The driver
- * calls `measurePeers`.
+ * The page of `ringside bench --peers`: runs the peer and ours on the same inputs in turns, and compares their outputs.
+ * The driver calls `measurePeers`.
  */
 import { difference } from "../../reference/error.ts";
 import { reference } from "../../reference/attention.ts";
@@ -28,7 +28,7 @@ const prefill = (heads: Heads, tokens: number) => {
   return { input, attention: { ...heads, tokens, scale: 1 / Math.sqrt(heads.headDim) } };
 };
 
-/** How far the peer's output is from float64 on a small prefill. */
+/** The peer's largest error against float64 on a small prefill. */
 async function peerError(setup: PeerSetup, heads: Heads): Promise<number> {
   const { input, attention } = prefill(heads, 64);
   const peer = await preparePeer(setup, attention, input);
@@ -39,8 +39,8 @@ async function peerError(setup: PeerSetup, heads: Heads): Promise<number> {
 }
 
 /**
- * The device that the peer computes correctly on: with subgroups, as it would choose itself, or else without. (The
- * output of version 1.30 is wrong from the fifth row on, on SwiftShader, whose subgroups have four lanes; without
+ * A device on which the peer computes correctly: with subgroups, as the peer would choose, or else without. (On
+ * SwiftShader, whose subgroups have four lanes, the output of version 1.30 is wrong from the fifth row on. Without
  * subgroups it is right, and as fast.)
  */
 async function soundDevice(

@@ -1,4 +1,4 @@
-/** Ours in the page: the engine on a device of its own, with the kernel that it chooses. */
+/** Ours in the page: the engine on its own device, with the kernel that it chooses. */
 import { openDevice } from "../../gpu/device.ts";
 import { Kernels } from "../../gpu/pipelines.ts";
 import { Pool } from "../../gpu/pool.ts";

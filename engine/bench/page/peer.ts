@@ -1,15 +1,15 @@
 /**
- * The peer: onnxruntime-web's GroupQueryAttention on its WebGPU execution provider, inputs and outputs kept on the GPU.
+ * The peer: onnxruntime-web's GroupQueryAttention on its WebGPU execution provider. Inputs and outputs stay on the GPU.
  */
 import type * as Ort from "onnxruntime-web";
 import { COPY_DST, COPY_SRC, STORAGE } from "../../gpu/usage.ts";
 import { type GroupQueryAttention, groupQueryAttention, ports } from "../onnx.ts";
 
-/** Attention ready to be run again and again. */
+/** An attention that is ready to run. */
 export interface Prepared {
   readonly name: string;
   readonly version: string;
-  /** Runs once and resolves when the device has done it. */
+  /** Runs once. Resolves when the device has done it. */
   run(): Promise<void>;
   /** O `[T, H, D]` of the last run. */
   output(): Promise<Float32Array>;
@@ -18,7 +18,7 @@ export interface Prepared {
 
 const USAGE = STORAGE | COPY_SRC | COPY_DST;
 
-/** Where the peer's files are served, which one is loaded, and the device it runs on. */
+/** The address of the peer's files, the one to load, and the device to run on. */
 export interface PeerSetup {
   /** Address of a folder. */
   readonly ort: string;
@@ -26,7 +26,7 @@ export interface PeerSetup {
   readonly device: GPUDevice;
 }
 
-/** A device with all that the adapter offers, or all but subgroups. */
+/** A device with everything the adapter offers, or everything but subgroups. */
 export async function peerDevice(subgroups: boolean): Promise<GPUDevice> {
   const adapter = (await navigator.gpu.requestAdapter({ powerPreference: "high-performance" }))!;
   const requiredFeatures = [...adapter.features].filter((name) =>

@@ -46,7 +46,7 @@ test("the share of multiply-adds is a bar for hardware alone, and the best shape
   ];
   assert.deepEqual(given({ kernels }), [[0.7, true]]);
   assert.deepEqual(given({ kernels, adapter: { software: false } }), [[0.55, true], [0.7, true]]);
-  // What runs on matrix units is held to their rate, and counts for no other.
+  // A kernel on matrix units has their rate as its bar, and counts for no other.
   const onMatrices = { ...kernel("full", 3, 0), ofMatrix: 0.36 };
   assert.deepEqual(given({ kernels: [...kernels, onMatrices], adapter: { software: false } }), [[0.55, true], [
     0.36,

@@ -1,4 +1,4 @@
-/** `ringside bench` on the adapter at hand: its document, its checks, its complaints. */
+/** `ringside bench` on this adapter: its document, its checks, its errors. */
 import assert from "node:assert/strict";
 import test from "node:test";
 import { bench } from "../../../engine/cli/bench.ts";

@@ -1,4 +1,4 @@
-/** The generated ONNX model, read back by a parser of its own. */
+/** The generated ONNX model, read back by a separate parser. */
 import assert from "node:assert/strict";
 import test from "node:test";
 import { groupQueryAttention } from "../../../engine/bench/onnx.ts";

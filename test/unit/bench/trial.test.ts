@@ -1,5 +1,5 @@
-// A text on trial: what the compiler says is told at its line, a right edit passes the grid and is timed, wrong ones
-// fail where they are wrong.
+// A text on trial: compiler messages name their line, a right edit passes the grid and is timed, wrong ones fail where
+// they are wrong.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import test from "node:test";
@@ -48,7 +48,7 @@ test("roles follow the engine's tables; every kernel that runs use has a grid", 
   );
 });
 
-test("an error of syntax, and one of types, are told at their lines", async () => {
+test("an error of syntax, and one of types, name their lines", async () => {
   const t = await trials();
   const broken = edited("attend", "let scale = params.scale * LOG2E;", "let scale = params.scale * LOG2E");
   const [first] = errors(await t.compile("attend", broken));
@@ -57,7 +57,7 @@ test("an error of syntax, and one of types, are told at their lines", async () =
   assert.ok(errors(await t.compile("attend", wrong)).some(({ line }) => line === lineOf(wrong, "let row =")));
 });
 
-test("what the host counts on is asked for: its lines, the entry point, every binding declared and used", async () => {
+test("the host needs its marked lines, the entry point, and every binding declared and used", async () => {
   const t = await trials();
   const said = async (text: string) => errors(await t.compile("merge", text)).map(({ message }) => message).join("\n");
   assert.match(await said(edited("merge", "fn merge", "fn merged")), /found merged, expected the entry point merge/);
@@ -82,7 +82,7 @@ test("a text that compiles as it stands and not for another head size is refused
   assert.equal(error.line, lineOf(text, "const_assert"));
 });
 
-test("a renamed variable passes the grid and is timed beside the shipped text; a dropped scale and a key left out fail it", async () => {
+test("a renamed variable passes the grid; a dropped scale and a key left out fail it", async () => {
   const t = await trials();
   const renamed = texts.decode.replaceAll("quads", "fours");
   assert.deepEqual(errors(await t.compile("decode", renamed)), []);
@@ -131,7 +131,7 @@ test("merge.wgsl is checked where it runs, and both are timed in turns, results 
   assert.ok((await t.time("merge", wrong, 1)).every(({ apart }) => !apart.within));
 });
 
-test("a result is checked at the size that is timed: an error that the grid's few tokens don't show, in one kernel and in both", async () => {
+test("a result is checked at the timed size: an error that few tokens don't show, in one kernel and in both", async () => {
   const t = await trials();
   const late = edited(
     "decode",
@@ -162,7 +162,7 @@ test("beside the shipped result: near it in f32, right in f16 products, whose ro
   assert.equal(await judged("f32", 0, false), false);
 });
 
-test("every shipped kernel compiles with its loops bounded, and computes the same; a loop without end is cut off and told of", async () => {
+test("every shipped kernel computes the same with its loops bounded; a loop without end is cut off and named", async () => {
   const t = await trials();
   const { gpu } = await testGpu();
   for (const name of Object.keys(texts).filter((name) => casesOf(name).length > 0 && suits(name, gpu))) {
@@ -188,7 +188,8 @@ test("every shipped kernel compiles with its loops bounded, and computes the sam
   assert.equal(bounded(texts["bench-copy"]), undefined);
   assert.match(
     bounded(
-      "@group(0) @binding(0) var<storage, read_write> o: array<f32>;\n@compute @workgroup_size(1) fn f() { if (o[0] > 0) { return; } /* for { */ }",
+      "@group(0) @binding(0) var<storage, read_write> o: array<f32>;\n" +
+        "@compute @workgroup_size(1) fn f() { if (o[0] > 0) { return; } /* for { */ }",
     )!,
     /if \(o\[0\] > 0\) \{ if \(ringside_endless\) \{ for .* \} \} return; \} \/\* for \{ \*\/ if \(ringside_endless\)/,
   );

@@ -43,7 +43,7 @@ test("a device that stays slow is waited for a second, no longer", async () => {
   assert.ok(took > 900 && took < 3000, `${took} ms`);
 });
 
-test("a software adapter has no clocks of its own to warm", async () => {
+test("a software adapter has no clocks to warm", async () => {
   assert.equal(
     await Warmth.of((await testGpu()).gpu, await readMicroShaders((url) => readFile(url, "utf8"))),
     undefined,

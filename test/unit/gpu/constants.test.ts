@@ -1,4 +1,4 @@
-/** Numbers that the WGSL texts and the host share: each stands in both, and is the same in both. */
+/** The numbers that both the WGSL texts and the host have are the same in both. */
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
@@ -138,7 +138,7 @@ test("pieces: their keys, the heads of a workgroup, the lanes that share a key",
       assert.equal(constantsOf(name, 64, group).QUADS, pieceQuads(group), name);
       assert.ok(4 * pieceQuads(group) >= Math.min(group, PIECE_HEADS));
     }
-    // As the texts stand they are for a group of which nothing is known.
+    // As they stand, the texts are for an unknown group.
     assert.equal(value(/QUADS: u32 = (.*);/.exec(texts[name])![1], {}), pieceQuads());
   }
   const { THREADS } = constantsOf("decode-subgroups");

@@ -1,7 +1,4 @@
-/**
- * A kernel's text that is given in place of the shipped one runs, on every device that can run it, or is refused by its
- * name.
- */
+/** A text given in place of a shipped kernel runs on every device that can run it; others are refused by name. */
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Cluster } from "../../../engine/cluster/cluster.ts";
@@ -36,7 +33,7 @@ test("a text for the general kernel runs where another would be chosen, and the 
     assert.match(result.report.kernel, /^attend: .* · a text given in place of the shipped one$/);
     assert.ok(check(of, result).passed);
   }
-  // Single rows are the matter of a text for a kernel of single rows, where there is one.
+  // A text for a kernel of single rows takes single rows, if there is one.
   assert.match((await run({ attend: texts.attend, decode: texts.decode }, decode)).report.kernel, /^decode: /);
 });
 
@@ -52,7 +49,10 @@ test("a text that is no kernel is refused by name, whether it would run or not",
       [
         "attend",
         "this is no WGSL",
-        /the text given for "attend" cannot run: attention kernel: no line matches .*; expected WGSL as in shaders\/attend\.wgsl$/,
+        new RegExp(
+          'the text given for "attend" cannot run: attention kernel: no line matches .*; ' +
+            "expected WGSL as in shaders/attend\\.wgsl$",
+        ),
       ],
       [
         "attend",
@@ -88,7 +88,7 @@ const seen = (fresh: number) => {
   return visibility(queries[0], keys[0], true);
 };
 
-test("the choice: a text that is given goes before what suits the device; one that the device cannot run names what would run", () => {
+test("a given text goes before what suits the device; an error for one that cannot run names what would", () => {
   for (const d of [device(4, true), device(undefined, true), device(32, false)]) {
     assert.equal(chooseKernel({ seen: seen(8), device: d, shape, work: 1e12, given: ["attend"] }), "attend");
     assert.equal(chooseKernel({ seen: seen(1), device: d, shape, given: ["attend"] }), "attend");
@@ -112,7 +112,8 @@ test("the choice: a text that is given goes before what suits the device; one th
       (error: unknown) =>
         error instanceof InputError &&
         error.message.startsWith(
-          `shaders: found a text for "${name}", which this device cannot run on D 64, q f32, kv f32; "${instead}" would run in its place`,
+          `shaders: found a text for "${name}", which this device cannot run on D 64, q f32, kv f32; ` +
+            `"${instead}" would run in its place`,
         ),
     );
   }

@@ -89,7 +89,7 @@ test("a device's work is counted by head size and types", async () => {
   assert.equal(kernels.count({ ...single, headDim: 128 }, 1), 1);
 });
 
-test("matrix units: for f16 keys and values, and head sizes of whole matrices that fit; never chosen by itself", () => {
+test("matrix units: for f16 keys and values, and head sizes of whole matrices that fit; never chosen", () => {
   const many = seen([{ new: 8, cached: 5 }]);
   const able = (headDim: number, kv: "f32" | "f16" | "bf16", matrices = true) =>
     tileKernelsOf(device(32, false, matrices), { headDim, q: "f32", kv }).includes("attend-matrix");

@@ -1,4 +1,4 @@
-/** A device limit that is exceeded: the error says limit, have, need, and the largest T that would fit. */
+/** If an experiment exceeds a device limit, the error names the limit, have, need, and the largest T that fits. */
 import assert from "node:assert/strict";
 import test from "node:test";
 import { InputError, LimitError } from "../../../engine/errors.ts";
@@ -34,7 +34,7 @@ test("either limit is named with what there is, what is needed, and what would f
   }
 });
 
-test("attention by itself refuses a chunk that a smaller device could not hold", async () => {
+test("attention refuses a chunk that a smaller device can't hold", async () => {
   const { gpu, kernels, pool } = await testGpu();
   const attention = new GpuAttention({ ...gpu, limits: limits(4096, 4096) }, kernels, pool, {
     heads: 4,

@@ -1,6 +1,6 @@
 /**
- * attend-matrix.wgsl, which no adapter of these tests can run: its text is given to Dawn's compiler, and its
- * arithmetic, with the products written out, to the device.
+ * attend-matrix.wgsl, which no adapter of these tests can run. Dawn's compiler takes its text, and the device computes
+ * its arithmetic with the products written out.
  */
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -38,7 +38,7 @@ const at = (heads: number, kvHeads: number, headDim: number, c: (typeof TILES)[n
   wire: f16,
 });
 
-test("written out, it passes the grid: ragged lengths, both masks, cached keys, a fused batch on three ranks", async () => {
+test("written out, it passes the grid: ragged lengths, both masks, cached keys, a batch on three ranks", async () => {
   const own = await bench();
   const cases = [
     ...TILES.map((c) => at(4, 2, 16, c)),

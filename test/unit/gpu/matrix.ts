@@ -13,11 +13,15 @@ fn halves4(x: vec4f) -> vec2u { return vec2u(pack2x16float(x.xy), pack2x16float(
 fn wide4(x: vec2u) -> vec4f { return vec4f(unpack2x16float(x.x), unpack2x16float(x.y)); }
 fn left_operands(at: u32, stride: u32) -> Left {
   let first = at + (this_lane / 2u) * stride;
-  return Left(array<vec4f, 4>(wide4(operands[first]), wide4(operands[first + 1u]), wide4(operands[first + 2u]), wide4(operands[first + 3u])));
+  return Left(array<vec4f, 4>(
+    wide4(operands[first]), wide4(operands[first + 1u]), wide4(operands[first + 2u]), wide4(operands[first + 3u])
+  ));
 }
 fn left_weights(at: u32, stride: u32) -> Left {
   let first = at + (this_lane / 2u) * stride;
-  return Left(array<vec4f, 4>(wide4(weights[first]), wide4(weights[first + 1u]), wide4(weights[first + 2u]), wide4(weights[first + 3u])));
+  return Left(array<vec4f, 4>(
+    wide4(weights[first]), wide4(weights[first + 1u]), wide4(weights[first + 2u]), wide4(weights[first + 3u])
+  ));
 }
 fn right_operands(at: u32, stride: u32, by_column: bool) -> Right { return Right(at, stride, by_column); }
 fn result_scores(at: u32, stride: u32) -> Result {

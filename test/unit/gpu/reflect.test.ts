@@ -1,4 +1,4 @@
-// What is read from the shipped WGSL texts is what their pipelines use: the device is the judge.
+// What we read from the shipped WGSL texts is what their pipelines use: the device is the judge.
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import test from "node:test";
@@ -37,7 +37,7 @@ for (const [name, text] of Object.entries(texts)) {
   test(`${name}: its pipeline uses these bindings and no other`, async () => {
     const { gpu: { device } } = await testGpu();
     if (!enables.every((feature) => device.features.has(feature as GPUFeatureName))) {
-      // Deno on lavapipe has no subgroups: the same text is held against the device in Node. What needs matrix units is
+      // Deno on lavapipe has no subgroups: Node checks the same text with the device. What needs matrix units is
       // given to Dawn's compiler (matrix.test.ts).
       assert.ok(
         "Deno" in globalThis || enables.includes("chromium_experimental_subgroup_matrix"),

@@ -195,7 +195,7 @@ test("a wait begins when the last slice of a hop is done", () => {
 const { shaders } = await testPlatform();
 
 /**
- * The runtime's GPU, as if its adapter offered no more than `limits`: a device cannot be asked for less than WebGPU's
+ * The runtime's GPU, as if its adapter offered no more than `limits`: no device can have less than WebGPU's
  * defaults.
  */
 async function smallGpu(limits: DeviceLimits, opened: GPUDevice[]): Promise<GPU> {
@@ -213,7 +213,7 @@ async function smallGpu(limits: DeviceLimits, opened: GPUDevice[]): Promise<GPU>
   return { requestAdapter: () => Promise.resolve(offered) } as unknown as GPU;
 }
 
-/** Ranks in this thread, each with a device of its own, for `use`. */
+/** Ranks in this thread, each with its own device, for `use`. */
 async function withRanks<T>(
   size: number,
   limits: DeviceLimits,

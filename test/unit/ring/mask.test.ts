@@ -1,4 +1,4 @@
-// The mask in blocks: who computes which block when, against the spans of the ring programs and the masks of the
+// The mask in blocks: who computes which block when, compared with the spans of the ring programs and the masks of the
 // kernels.
 import assert from "node:assert/strict";
 import test from "node:test";
@@ -28,7 +28,8 @@ for (const variant of ["pass-kv", "pass-q"] as const) {
       [4, true, [{ new: 11, cached: 2 }, { new: 24, cached: 40 }]],
     ] as const satisfies readonly (readonly [number, boolean, readonly Sequence[]])[]
   ) {
-    test(`${variant}, N = ${ranks}, ${causal ? "causal" : "full"}, ${JSON.stringify(sequences)}: blocks are what the ranks attended to`, async () => {
+    const of = `${variant}, N = ${ranks}, ${causal ? "causal" : "full"}, ${JSON.stringify(sequences)}`;
+    test(`${of}: blocks are what the ranks attended to`, async () => {
       const input = experiment({ sequences, causal, variant });
       const { spans } = await attendInProcess(input, ranks, (shape, recorder) => new CpuAttention(shape, recorder));
       const attends = spans.filter(({ kind }) => kind === "attend");
@@ -55,7 +56,7 @@ for (const variant of ["pass-kv", "pass-q"] as const) {
   }
 }
 
-test("a block has the pairs that the kernels' mask shows, is full where all are seen, and chunks are the shards' own", () => {
+test("a block has the pairs that the kernels' mask shows, is full if it shows all, and chunks are the shards'", () => {
   const shape = fc.record({
     fresh: fc.integer({ min: 1, max: 40 }),
     cached: fc.integer({ min: 0, max: 40 }),

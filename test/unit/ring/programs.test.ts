@@ -1,4 +1,4 @@
-/** The ring programs by themselves: who sends what to whom, how often, and that a chunk is forwarded as it came. */
+/** The ring programs alone: who sends what to whom, how often, and that ranks forward chunks unchanged. */
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { Attention, Chunk, Ring } from "../../../engine/ring/contract.ts";
@@ -47,7 +47,7 @@ function counted(ring: Ring<Token>, sent: Token[], parcels: number[]): Ring<Toke
 }
 
 for (const N of [1, 2, 3, 4, 8]) {
-  test(`pass-KV, N = ${N}: each rank meets every rank's keys once, in N-1 transfers of the chunks that came`, async () => {
+  test(`pass-KV, N = ${N}: each rank meets every rank's keys once, in N-1 transfers of unchanged chunks`, async () => {
     const chunks = Array.from({ length: N }, (_, owner): Token => ({ owner, bytes: 1, what: "kv" }));
     await Promise.all(
       localRings<Token>(N).map(async (ring, k) => {
@@ -66,7 +66,7 @@ for (const N of [1, 2, 3, 4, 8]) {
     );
   });
 
-  test(`pass-Q, N = ${N}: every rank's queries meet every rank's keys, in N-1 transfers and one All2All of N-1 parcels`, async () => {
+  test(`pass-Q, N = ${N}: all queries meet all keys, in N-1 transfers and one All2All of N-1 parcels`, async () => {
     const chunks = Array.from({ length: N }, (_, owner): Token => ({ owner, bytes: 1, what: "q" }));
     await Promise.all(
       localRings<Token>(N).map(async (ring, k) => {
