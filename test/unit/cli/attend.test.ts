@@ -548,7 +548,7 @@ test("a 16-bit wire that underflows gives a warning with its name and the tensor
         assert.match(
           stderr,
           joined(
-            /^warning: .*k\.npy: f16 underflow: 86 of 86 vectors of D hold nothing of 6\.1e-5 or more, /,
+            /^warning: .*k\.npy: f16 underflow: 86 of 86 vectors of D have no element of 6\.1e-5 or more, /,
             /below which f16 loses digits \(\d+ elements become 0\); scale it up, or use bf16 or f32\n$/,
           ),
         );

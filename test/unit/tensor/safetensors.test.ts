@@ -213,7 +213,7 @@ test("writeSafetensors refuses shapes that do not hold the data, and __metadata_
   assert.throws(() => writeSafetensors({ a: tensor("f32", [-1]) }), { name: "InputError" });
   assert.throws(() => writeSafetensors({ __metadata__: tensor("f32", []) }), {
     name: "InputError",
-    message: /keeps it for itself/,
+    message: /reserves this one/,
   });
 });
 
