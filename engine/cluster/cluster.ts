@@ -9,6 +9,7 @@ import { shard } from "../layout/shards.ts";
 import type { AttendJob } from "../rank/job.ts";
 import { now } from "../trace/clock.ts";
 import { haltPorts } from "./halts.ts";
+import { validateRun } from "./link.ts";
 import type { ClusterPlatform } from "./platform.ts";
 import { Ranks } from "./ranks.ts";
 import { chooseVariant, Rates } from "./rates.ts";
@@ -27,7 +28,7 @@ import type {
   SessionOptions,
   Variant,
 } from "./types.ts";
-import { validateAttend, validateCluster, validateRun } from "./validate.ts";
+import { validateAttend, validateCluster } from "./validate.ts";
 
 /** N ranks, each a worker with a device of its own. */
 export class Cluster implements ClusterFace, Shared {

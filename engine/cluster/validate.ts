@@ -7,19 +7,21 @@ import { PACKAGE } from "../package.ts";
 import { bytesPer, type DType } from "../tensor/dtype.ts";
 import { validateHeads } from "../tensor/heads.ts";
 import type { Fault } from "../rank/job.ts";
-import type { AttendInput, Backend, ClusterOptions, Link, SessionOptions, SessionRows, StepOptions } from "./types.ts";
+import { validateLink } from "./link.ts";
+import {
+  type Cached,
+  F32_MAX,
+  largestOf,
+  NOTHING_CACHED,
+  SEEDED_MOST,
+  validateHeld,
+  validateScores,
+  validateSums,
+} from "./ranges.ts";
+import type { AttendInput, Backend, ClusterOptions, SessionOptions, SessionRows, StepOptions } from "./types.ts";
 
-/** Largest finite f32 with room for the sums that attention makes. */
-const F32_MAX = 1e38;
-/** Largest finite value of each type: f16's is (2 - 2^-10) 2^15, bf16's (2 - 2^-7) 2^127. */
-const LARGEST: Readonly<Record<DType, number>> = { f32: Infinity, f16: 65504, bf16: 3.3895313892515355e38 };
 /** Bytes of a rank's cached K, and of its V: no back-end here holds more in one buffer. */
 const MOST_CACHE = 2 ** 31;
-
-/** Longest that a simulated link may take for a message, and for a run's. */
-const MOST_SECONDS = 3600;
-/** No seeded value is as large (engine/tensor/seeded.ts). */
-const SEEDED_MOST = 4;
 
 /**
  * Another machine that computes in place of ranks here. It holds q, k and v all in the wire type, takes positive scales
@@ -71,18 +73,6 @@ const SESSION = keysOf<SessionOptions>({
 });
 const ROWS = keysOf<SessionRows>({ sequence: 1, q: 1, k: 1, v: 1 });
 const STEP = keysOf<StepOptions>({ variant: 1, fault: 1, signal: 1, onProgress: 1 });
-/** Largest magnitudes and number of tokens that a sequence has cached so far. */
-export interface Cached {
-  readonly tokens: number;
-  /** Largest |k|. */
-  readonly k: number;
-  /** Largest |v|. */
-  readonly v: number;
-}
-
-/** A sequence without rows. */
-export const NOTHING_CACHED: Cached = { tokens: 0, k: 0, v: 0 };
-
 /** Most seconds of a timeout. */
 const MOST_TIMEOUT = 86_400;
 const FAULT_KINDS = ["exit", "drop", "lose-device"];
@@ -342,95 +332,6 @@ export function validateScale(scale: number | undefined, elsewhere?: Elsewhere, 
   }
 }
 
-/**
- * Throws InputError if scores of such queries and keys may overflow f32. Kernels multiply by the scale and by log2(e)
- * before or after the sum over D, so each order must fit.
- */
-export function validateScores(
-  prefix: string,
-  q: number,
-  k: number,
-  headDim: number,
-  scale = 1 / Math.sqrt(headDim),
-): void {
-  const by = Math.max(1, 2 * Math.abs(scale));
-  if (q * k * headDim * by > F32_MAX || q * by > F32_MAX) {
-    throw new InputError(
-      `${prefix}q and k: found values up to ${q} and ${k}, whose scores may overflow f32; expected |q| |k| D and |q|, each times twice the scale (${scale}), below ${F32_MAX}: scale them down`,
-    );
-  }
-}
-
-/**
- * Throws InputError unless a link can carry a message: `name` is what gave it. What a run takes on it: {@link
- * validateRun}.
- */
-export function validateLink(link: Link, name = "link"): void {
-  refuseUnknown(name, link, ["bandwidth", "latency"]);
-  const { bandwidth, latency } = link;
-  if (typeof bandwidth !== "number" || typeof latency !== "number" || !(bandwidth > 0) || !(latency >= 0)) {
-    throw new InputError(
-      `${name}: found ${sayValue(bandwidth)} bytes/s and ${
-        sayValue(latency)
-      } s, expected a bandwidth above 0 and a latency of at least 0`,
-    );
-  }
-  if (latency > MOST_SECONDS) {
-    throw new InputError(
-      `${name}: found a latency of ${latency} s, expected at most ${MOST_SECONDS}: each message takes as long`,
-    );
-  }
-}
-
-/**
- * Throws InputError where a rank's messages of one attention of T new and P cached tokens would take hours on a link: N
- * - 1 ring messages, and as many parcels in pass-Q.
- */
-export function validateRun(
-  { heads, kvHeads, headDim, wireDtype = "f32", variant = "pass-kv" }: Pick<
-    AttendInput,
-    "heads" | "kvHeads" | "headDim" | "wireDtype" | "variant"
-  >,
-  tokens: { readonly new: number; readonly cached: number },
-  ranks: number,
-  link: Link | undefined,
-  name = "link",
-): void {
-  if (link === undefined || ranks === 1) return;
-  const fresh = Math.ceil(tokens.new / ranks);
-  const kv = 2 * Math.ceil((tokens.new + tokens.cached) / ranks) * kvHeads * headDim * bytesPer(wireDtype);
-  const q = fresh * heads * (headDim * (bytesPer(wireDtype) + 4) + 4);
-  const bytes = (ranks - 1) * (variant === "pass-kv" ? kv : variant === "pass-q" ? q : Math.min(kv, q));
-  const seconds = bytes / link.bandwidth + (ranks - 1) * link.latency;
-  if (seconds > MOST_SECONDS) {
-    throw new InputError(
-      `${name}: found ${link.bandwidth} bytes/s and ${link.latency} s, on which a rank's ${bytes} bytes in ${
-        ranks - 1
-      } messages take ${
-        seconds.toPrecision(3)
-      } s, expected at most ${MOST_SECONDS} (an hour): use a faster link or fewer tokens`,
-    );
-  }
-}
-
-function validateSums(prefix: string, v: number, tokens: number): void {
-  if (v * tokens > F32_MAX) {
-    throw new InputError(
-      `${prefix}v: found values up to ${v}, whose sums may overflow f32; expected |v| (T + P) below ${F32_MAX}: scale them down`,
-    );
-  }
-}
-
-/** Throws InputError where a wire type cannot hold the largest value of a tensor. */
-function validateHeld(name: string, max: number, wire: DType): void {
-  if (max <= LARGEST[wire]) return;
-  throw new InputError(
-    `${name}: found a value of magnitude ${max}, which ${wire} on the wire cannot hold (at most ${
-      LARGEST[wire]
-    }); use ${wire === "f16" ? "bf16 or f32" : "f32"}`,
-  );
-}
-
 function validateWire(wire: unknown): void {
   if (!["f32", "f16", "bf16"].includes(wire as string)) {
     throw new InputError(`wire dtype: found ${sayValue(wire)}, expected f32, f16 or bf16`);
@@ -465,20 +366,6 @@ function expectRows(
       }`,
     );
   }
-}
-
-function largestOf(name: string, data: Float32Array): number {
-  let max = 0;
-  for (let i = 0; i < data.length; i++) {
-    const size = Math.abs(data[i]);
-    if (!(size <= max)) {
-      if (!Number.isFinite(size)) {
-        throw new InputError(`${name}: found ${data[i]} at element ${i}, expected finite numbers`);
-      }
-      max = size;
-    }
-  }
-  return max;
 }
 
 /** Every field of a type, once: the compiler complains where one is missing or too many. */

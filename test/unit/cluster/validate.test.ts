@@ -7,16 +7,15 @@ import test from "node:test";
 import { Cluster } from "../../../engine/cluster/cluster.ts";
 import type { AttendInput, ClusterOptions, SessionOptions, SessionRows } from "../../../engine/cluster/types.ts";
 import {
-  type Cached,
   type Elsewhere,
   validateAttend,
-  validateLink,
   validateRows,
-  validateRun,
   validateSeeded,
   validateSession,
   validateStep,
 } from "../../../engine/cluster/validate.ts";
+import { validateLink, validateRun } from "../../../engine/cluster/link.ts";
+import type { Cached } from "../../../engine/cluster/ranges.ts";
 import { InputError } from "../../../engine/errors.ts";
 import { validateHeads } from "../../../engine/tensor/heads.ts";
 import { check, type CheckInput } from "../../../engine/reference/check.ts";
