@@ -1,5 +1,6 @@
 /**
- * N ranks on a full mesh of message channels: one experiment at a time, and sessions whose KV caches stay on the ranks.
+ * N ranks on a full mesh of message channels. They run one experiment at a time, and sessions whose KV caches stay on
+ * the ranks.
  */
 import * as Comlink from "comlink";
 import type { DeviceLimits } from "../gpu/device.ts";
@@ -30,7 +31,7 @@ import type {
 } from "./types.ts";
 import { validateAttend, validateCluster } from "./validate.ts";
 
-/** N ranks, each a worker with a device of its own. */
+/** N ranks, each a worker with its own device. */
 export class Cluster implements ClusterFace, Shared {
   readonly size: number;
   readonly adapter: AdapterFacts;
@@ -56,7 +57,7 @@ export class Cluster implements ClusterFace, Shared {
     this.#limits = limits;
   }
 
-  /** Starts the ranks. Errors: InputError; NoAdapterError where WebGPU has no adapter; RankError; AbortError. */
+  /** Starts the ranks. Errors: InputError; NoAdapterError if WebGPU has no adapter; RankError; AbortError. */
   static async start(platform: ClusterPlatform, options: ClusterOptions): Promise<Cluster> {
     validateCluster(options);
     const { ranks: size, backend = "webgpu", link, timeout, signal } = options;
@@ -89,7 +90,7 @@ export class Cluster implements ClusterFace, Shared {
       const { fault } = this.options;
       const { id, origin } = this.ranks.newJob();
       const halts = input.onHalt && haltPorts(this.size, input, input.onHalt, (reason) => this.ranks.fail(reason));
-      // One rank after the other, so that the thread is free in between.
+      // One rank at a time, so that the thread is free in between.
       let turn: Promise<unknown> = Promise.resolve();
       const outcomes = await this.ranks.run(id, input, (rank, stopped) => {
         const answer = turn.then(async () => {
@@ -142,8 +143,8 @@ export class Cluster implements ClusterFace, Shared {
   }
 
   /**
-   * Replaces every rank that died, fell silent or lost its device, and gives it back what the sessions had cached
-   * there. Until it has ended nothing else begins. Resolves to the ranks replaced. Errors: as start's.
+   * Replaces every rank that died, fell silent or lost its device, and restores what the sessions had cached there.
+   * Nothing else begins before it has ended. Resolves to the ranks replaced. Errors: those of start.
    */
   async repair(): Promise<number[]> {
     return await this.ranks.repair(async (replaced) => {
@@ -151,7 +152,7 @@ export class Cluster implements ClusterFace, Shared {
     });
   }
 
-  /** Ends every worker, however long that takes while kernels compile. What runs fails with an AbortError. */
+  /** Ends every worker, however long that takes while kernels compile. Work under way fails with an AbortError. */
   async dispose(): Promise<void> {
     await this.ranks.dispose();
   }
@@ -161,7 +162,7 @@ export class Cluster implements ClusterFace, Shared {
   }
 }
 
-/** A kernel text that was given is to run, not to be passed over for a faster one. */
+/** A kernel text that the caller gave must run, even if another kernel is faster. */
 function tuneOf({ tune, shaders }: ClusterOptions): boolean | undefined {
   return tune ?? (Object.keys(shaders ?? {}).length === 0 ? undefined : false);
 }

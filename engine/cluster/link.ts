@@ -1,15 +1,14 @@
-/** The links that a cluster can simulate: what a message, and a run's messages, take on them. */
+/** Validates a simulated link: by itself, and by the time that a run's messages take on it. */
 import { InputError } from "../errors.ts";
 import { refuseUnknown, sayValue } from "../options.ts";
 import { bytesPer } from "../tensor/dtype.ts";
 import type { AttendInput, Link } from "./types.ts";
 
-/** Longest that a simulated link may take for a message, and for a run's. */
+/** Most seconds for one message on a simulated link, and for all of a run. */
 const MOST_SECONDS = 3600;
 
 /**
- * Throws InputError unless a link can carry a message: `name` is what gave it. What a run takes on it: {@link
- * validateRun}.
+ * Throws InputError unless a link can carry a message; `name` is the option that gave it. See also {@link validateRun}.
  */
 export function validateLink(link: Link, name = "link"): void {
   refuseUnknown(name, link, ["bandwidth", "latency"]);
@@ -23,14 +22,14 @@ export function validateLink(link: Link, name = "link"): void {
   }
   if (latency > MOST_SECONDS) {
     throw new InputError(
-      `${name}: found a latency of ${latency} s, expected at most ${MOST_SECONDS}: each message takes as long`,
+      `${name}: found a latency of ${latency} s, expected at most ${MOST_SECONDS}: each message takes that long`,
     );
   }
 }
 
 /**
- * Throws InputError where a rank's messages of one attention of T new and P cached tokens would take hours on a link: N
- * - 1 ring messages, and as many parcels in pass-Q.
+ * Throws InputError if a rank's messages of one attention of T new and P cached tokens would take hours on a link: N-1
+ * ring messages, and in pass-Q N-1 parcels.
  */
 export function validateRun(
   { heads, kvHeads, headDim, wireDtype = "f32", variant = "pass-kv" }: Pick<

@@ -1,15 +1,15 @@
-/** The values that f32 arithmetic and a wire type can hold: what is too large is rejected before it overflows. */
+/** The values that f32 arithmetic and the wire types can hold: validation rejects larger ones before they overflow. */
 import { InputError } from "../errors.ts";
 import type { DType } from "../tensor/dtype.ts";
 
-/** Largest finite f32 with room for the sums that attention makes. */
+/** A bound on magnitudes in f32, with room for the sums of attention. */
 export const F32_MAX = 1e38;
 /** Largest finite value of each type: f16's is (2 - 2^-10) 2^15, bf16's (2 - 2^-7) 2^127. */
 const LARGEST: Readonly<Record<DType, number>> = { f32: Infinity, f16: 65504, bf16: 3.3895313892515355e38 };
-/** No seeded value is as large (engine/tensor/seeded.ts). */
+/** Seeded values are below this (engine/tensor/seeded.ts). */
 export const SEEDED_MOST = 4;
 
-/** Largest magnitudes and number of tokens that a sequence has cached so far. */
+/** The extremes of a sequence's cached rows: their number and largest magnitudes. */
 export interface Cached {
   readonly tokens: number;
   /** Largest |k|. */
@@ -22,8 +22,8 @@ export interface Cached {
 export const NOTHING_CACHED: Cached = { tokens: 0, k: 0, v: 0 };
 
 /**
- * Throws InputError if scores of such queries and keys may overflow f32. Kernels multiply by the scale and by log2(e)
- * before or after the sum over D, so each order must fit.
+ * Throws InputError if scores of queries and keys of these magnitudes may overflow f32. Kernels multiply by the scale
+ * and by log2(e) before or after the sum over D, so both orders must fit.
  */
 export function validateScores(
   prefix: string,
@@ -35,21 +35,23 @@ export function validateScores(
   const by = Math.max(1, 2 * Math.abs(scale));
   if (q * k * headDim * by > F32_MAX || q * by > F32_MAX) {
     throw new InputError(
-      `${prefix}q and k: found values up to ${q} and ${k}, whose scores may overflow f32; expected |q| |k| D and |q|, each times twice the scale (${scale}), below ${F32_MAX}: scale them down`,
+      `${prefix}q and k: found values up to ${q} and ${k}, whose scores may overflow f32; expected |q| |k| D and |q|, ` +
+        `each times twice the scale (${scale}), below ${F32_MAX}: scale them down`,
     );
   }
 }
 
-/** Throws InputError if sums of values up to `v` over so many tokens may overflow f32. */
+/** Throws InputError if the sum of values up to `v` over all tokens may overflow f32. */
 export function validateSums(prefix: string, v: number, tokens: number): void {
   if (v * tokens > F32_MAX) {
     throw new InputError(
-      `${prefix}v: found values up to ${v}, whose sums may overflow f32; expected |v| (T + P) below ${F32_MAX}: scale them down`,
+      `${prefix}v: found values up to ${v}, whose sums may overflow f32; expected |v| (T + P) below ${F32_MAX}: ` +
+        "scale them down",
     );
   }
 }
 
-/** Throws InputError where a wire type cannot hold the largest value of a tensor. */
+/** Throws InputError if a wire type can't hold the largest value of a tensor. */
 export function validateHeld(name: string, max: number, wire: DType): void {
   if (max <= LARGEST[wire]) return;
   throw new InputError(

@@ -1,4 +1,4 @@
-/** Moves rows between whole tensors and the blocks that ranks hold. */
+/** Moves rows between whole tensors and the ranks' blocks. */
 import { type Block, offsets, type Sequence } from "../layout/shards.ts";
 import { publicLse, type RankChunk, rankChunk, type Shape } from "../ring/chunk.ts";
 import { encode } from "../tensor/dtype.ts";

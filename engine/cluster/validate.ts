@@ -1,5 +1,5 @@
 /**
- * Checks what a cluster is asked before anything is started: every message says what was found and what was expected.
+ * Validates the options and inputs of a cluster's calls before anything starts.
  */
 import { InputError } from "../errors.ts";
 import { refuseUnknown, sayValue } from "../options.ts";
@@ -20,12 +20,12 @@ import {
 } from "./ranges.ts";
 import type { AttendInput, Backend, ClusterOptions, SessionOptions, SessionRows, StepOptions } from "./types.ts";
 
-/** Bytes of a rank's cached K, and of its V: no back-end here holds more in one buffer. */
+/** Most bytes of a rank's cached K, and of its V: no back-end here holds more in one buffer. */
 const MOST_CACHE = 2 ** 31;
 
 /**
  * Another machine that computes in place of ranks here. It holds q, k and v all in the wire type, takes positive scales
- * only, and knows its own memory. What it takes besides the options of ranks here, by call:
+ * only, and knows its own memory. The lists name the options, by call, that it takes besides those of ranks here.
  */
 export interface Elsewhere {
   readonly attend: readonly string[];
@@ -77,7 +77,7 @@ const STEP = keysOf<StepOptions>({ variant: 1, fault: 1, signal: 1, onProgress: 
 const MOST_TIMEOUT = 86_400;
 const FAULT_KINDS = ["exit", "drop", "lose-device"];
 
-/** Throws InputError unless a cluster can be started so. */
+/** Throws InputError unless a cluster can start with these options. */
 export function validateCluster(options: ClusterOptions): void {
   if (options !== null && typeof options === "object" && "remote" in options) {
     throw new InputError(
@@ -147,7 +147,7 @@ export function validateFault(fault: Fault, ranks: number, backend: Backend = "w
   }
 }
 
-/** Throws InputError unless what watches a call is what it should be. */
+/** Throws InputError unless a call's signal, callbacks and watched rows have the right types. */
 function validateWatching(
   given: {
     readonly signal?: unknown;
@@ -180,7 +180,7 @@ function validateRates(rates: unknown): void {
   }
 }
 
-/** Throws InputError unless options, shapes, sequences and values fit each other and the arithmetic. */
+/** Throws InputError unless options, shapes, sequences and values fit each other and f32 arithmetic. */
 export function validateAttend(input: AttendInput, elsewhere?: Elsewhere): void {
   refuseUnknown("attend", input, [...ATTEND, ...(elsewhere?.attend ?? [])]);
   const { heads, kvHeads, headDim, sequences, wireDtype = "f32", variant = "pass-kv" } = input;
@@ -245,7 +245,7 @@ export function validateSeeded(
   validateScores("", SEEDED_MOST, SEEDED_MOST, headDim, scale);
 }
 
-/** Throws InputError unless a session can be opened so. */
+/** Throws InputError unless a session can open with these options. */
 export function validateSession(options: SessionOptions, elsewhere?: Elsewhere): void {
   refuseUnknown("session", options, [...SESSION, ...(elsewhere?.session ?? [])]);
   const { heads, kvHeads, headDim, wireDtype = "f32", capacity } = options;
@@ -262,12 +262,13 @@ export function validateSession(options: SessionOptions, elsewhere?: Elsewhere):
   const most = Math.floor(MOST_CACHE / rowBytes);
   if (elsewhere === undefined && capacity > most) {
     throw new InputError(
-      `capacity: found ${capacity} tokens a rank, expected at most ${most}: a rank's K and its V take ${rowBytes} bytes a token each and at most ${MOST_CACHE} in all`,
+      `capacity: found ${capacity} tokens a rank, expected at most ${most}: a rank's K and its V take ${rowBytes} bytes ` +
+        `a token each and at most ${MOST_CACHE} in all`,
     );
   }
 }
 
-/** Throws InputError unless a step's options are known and what they should be; `ranks` is N. */
+/** Throws InputError unless a step's options are known and valid; `ranks` is N. */
 export function validateStep(options: StepOptions, ranks = Infinity, backend?: Backend, elsewhere?: Elsewhere): void {
   refuseUnknown("step", options, [...STEP, ...(elsewhere?.step ?? [])]);
   validateWatching(options);
@@ -276,9 +277,8 @@ export function validateStep(options: StepOptions, ranks = Infinity, backend?: B
 }
 
 /**
- * Checks new rows of one sequence against the session's options and against what the sequence has cached: their scores
- * are with its earlier keys too. Returns T, the largest magnitudes of the rows, and what the sequence has cached after
- * them.
+ * Validates new rows of one sequence against the session's options and the sequence's cache: queries meet its earlier
+ * keys too. Returns T, the largest magnitudes of the rows, and the extremes of the cache after them.
  */
 export function validateRows(
   rows: SessionRows,
@@ -368,7 +368,7 @@ function expectRows(
   }
 }
 
-/** Every field of a type, once: the compiler complains where one is missing or too many. */
+/** The fields of a type: the compiler complains if one is missing or extra. */
 function keysOf<T>(fields: Readonly<Record<keyof T, 1>>): string[] {
   return Object.keys(fields);
 }

@@ -481,7 +481,7 @@ const OPTIONS: Case[] = [
   {
     name: "a latency that never ends",
     options: ["--link", "1e9,3e6"],
-    says: /^--link: found a latency of 3000000 s, expected at most 3600: each message takes as long$/,
+    says: /^--link: found a latency of 3000000 s, expected at most 3600: each message takes that long$/,
   },
   {
     name: "a scale beyond f32",
