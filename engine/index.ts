@@ -11,7 +11,7 @@ export { type Check, check, checkAsync, type CheckInput, type Judged } from "./r
 export { type Difference, difference } from "./reference/error.ts";
 export { F32_TOLERANCE, type Tolerance } from "./reference/tolerance.ts";
 export { type KeyRun, reference, type ReferenceInput, type ReferenceOutput } from "./reference/attention.ts";
-export { decode, type DType, encode } from "./tensor/dtype.ts";
+export { type DType, fromBytes, toBytes } from "./tensor/dtype.ts";
 export { readNpy, writeNpy } from "./tensor/npy.ts";
 export { readSafetensors, writeSafetensors } from "./tensor/safetensors.ts";
 export { sayUnderflow } from "./tensor/underflow.ts";

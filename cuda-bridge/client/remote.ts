@@ -1,7 +1,7 @@
 /** A worker with the face of a cluster: the ranks are elsewhere. */
 import { validateAttend, validateSeeded } from "../../engine/cluster/index.ts";
 import { type AdapterFacts, InputError, type Session } from "../../engine/index.ts";
-import { encode } from "../../engine/tensor/index.ts";
+import { toBytes } from "../../engine/tensor/index.ts";
 import { checkOptions, readAddress } from "./address.ts";
 import { Caller } from "./caller.ts";
 import type { CallResult } from "./call.ts";
@@ -154,7 +154,7 @@ class RemoteClient implements Remote {
     const tensor = (x: Float32Array, h: number) => ({
       dtype,
       shape: [x.length / (h * headDim), h, headDim],
-      data: encode(x, dtype),
+      data: toBytes(x, dtype),
     });
     const uploads = { q: tensor(input.q, heads), k: tensor(input.k, kvHeads), v: tensor(input.v, kvHeads) };
     const result = await this.#caller.call({ method: "attend", params, uploads, shapes, options: input });

@@ -9,7 +9,7 @@ import {
   type StepReport,
   type StepResult,
 } from "../../engine/index.ts";
-import { encode } from "../../engine/tensor/index.ts";
+import { toBytes } from "../../engine/tensor/index.ts";
 import type { Caller } from "./caller.ts";
 import type { Connection } from "./connection.ts";
 import { remoteError } from "./errors.ts";
@@ -158,7 +158,7 @@ export class RemoteSession implements Session {
     const tensor = (name: "q" | "k" | "v", h: number) => ({
       dtype: wireDtype,
       shape: [tokens, h, headDim],
-      data: encode(joined(batch.map((rows) => rows[name])), wireDtype),
+      data: toBytes(joined(batch.map((rows) => rows[name])), wireDtype),
     });
     const result = await this.#call(method, {
       batch: batch.map(({ sequence }, i) => ({ sequence, new: lengths[i] })),

@@ -3,7 +3,7 @@ import { LimitError } from "../errors.ts";
 import { PAGE, Pages } from "../layout/pages.ts";
 import { count, type Range } from "../layout/shards.ts";
 import type { CachedRows } from "../rank/cache.ts";
-import { decode, type DType } from "../tensor/dtype.ts";
+import { type DType, fromBytes } from "../tensor/dtype.ts";
 import { type Cached, NOTHING_CACHED } from "./ranges.ts";
 import type { Snapshot } from "./snapshot.ts";
 
@@ -137,7 +137,7 @@ function largestCached(rows: readonly CachedRows[], dtype: DType): Map<number, C
   const found = new Map<number, Cached>();
   const largest = (values: Float32Array) => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
   for (const { sequence, ranges, data } of rows) {
-    const values = decode(data, dtype);
+    const values = fromBytes(data, dtype);
     const { tokens, k, v } = found.get(sequence) ?? NOTHING_CACHED;
     const half = values.length / 2;
     found.set(sequence, {

@@ -3,7 +3,7 @@ import { InputError } from "../errors.ts";
 import { sayValue } from "../options.ts";
 import { count, type Range } from "../layout/shards.ts";
 import type { CachedRows } from "../rank/cache.ts";
-import { bytesPer, decode, type DType } from "../tensor/dtype.ts";
+import { bytesPer, type DType, fromBytes } from "../tensor/dtype.ts";
 
 /** The content of a snapshot: the shape that it fits, and every rank's rows. */
 export interface Snapshot {
@@ -91,7 +91,7 @@ export async function unpackSnapshot(
       const size = count(ranges) * rowBytes;
       if (at + size > bytes.length) bad(`found ${bytes.length} bytes, expected at least ${at + size}: it is cut off`);
       const data = bytes.slice(at, at + size).buffer;
-      const wrong = decode(data, fits.wireDtype).find((x) => !Number.isFinite(x));
+      const wrong = fromBytes(data, fits.wireDtype).find((x) => !Number.isFinite(x));
       if (wrong !== undefined) {
         bad(`rank ${rank}, sequence ${sequence}: found ${wrong} among its keys and values, expected finite numbers`);
       }

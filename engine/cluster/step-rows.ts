@@ -2,7 +2,7 @@
 import { type Block, count, type Range } from "../layout/shards.ts";
 import type { CachedRows } from "../rank/cache.ts";
 import { publicLse, type RankChunk, rankChunk } from "../ring/chunk.ts";
-import { type DType, encode } from "../tensor/dtype.ts";
+import { type DType, toBytes } from "../tensor/dtype.ts";
 import type { SessionOutput, SessionRows } from "./types.ts";
 
 /** A step's batch: `before[i]` tokens of sequence i are cached already. */
@@ -28,7 +28,7 @@ export function queriesOf(
     q.set(rows[run.sequence].q.subarray(at * width, (at + run.length) * width), run.row * width);
   }
   const runs = block.runs.map((run) => ({ ...run, sequence: rows[run.sequence].sequence }));
-  return rankChunk(owner, { rows: block.rows, runs }, encode(q, as));
+  return rankChunk(owner, { rows: block.rows, runs }, toBytes(q, as));
 }
 
 /** The rows that a rank appends to its cache: `ranges[i]` of sequence i. */
@@ -49,7 +49,7 @@ export function appendsOf(
       both.set(v.subarray(from, to), (n + at) * width);
       at += end - start;
     }
-    return [{ sequence, ranges: ranges[i], data: encode(both, as) }];
+    return [{ sequence, ranges: ranges[i], data: toBytes(both, as) }];
   });
 }
 

@@ -2,7 +2,7 @@
 import type { Variant } from "../ring/contract.ts";
 import { InputError } from "../errors.ts";
 import { nearest, sayValue } from "../options.ts";
-import { decode, type DType, encode } from "../tensor/dtype.ts";
+import { type DType, fromBytes, toBytes } from "../tensor/dtype.ts";
 import { Turns } from "../turns.ts";
 import { allRows, ExactHead, type ReferenceInput } from "./attention.ts";
 import { type Arithmetic, Bounds } from "./bounds.ts";
@@ -188,7 +188,7 @@ function* expecting(input: CheckInput, rows: readonly number[]): Generator<Expec
 function roundings(input: CheckInput): readonly ReferenceInput[] {
   const { wireDtype = "f32", variant = "pass-kv" } = input;
   const rounded = (x: Float32Array) => {
-    const back = decode(encode(x, wireDtype), wireDtype);
+    const back = fromBytes(toBytes(x, wireDtype), wireDtype);
     return back.every((value, i) => value === x[i]) ? x : back;
   };
   const [q, k, v] = [

@@ -18,7 +18,7 @@ export const ROUNDING: Readonly<Record<DType, number>> = { f32: 2 ** -24, f16: 2
  * every host that WebGPU runs on. Rounds to nearest, ties to even. Numbers beyond the largest become infinities; NaN
  * stays NaN.
  */
-export function encode(values: Float32Array, dtype: DType): ArrayBuffer {
+export function toBytes(values: Float32Array, dtype: DType): ArrayBuffer {
   if (dtype === "f32") return new Float32Array(values).buffer;
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const out = new Uint16Array(values.length);
@@ -28,10 +28,10 @@ export function encode(values: Float32Array, dtype: DType): ArrayBuffer {
 }
 
 /**
- * The values that `encode` stored: `count` elements from `byteOffset` (aligned or not), by default all that
+ * The values that `toBytes` stored: `count` elements from `byteOffset` (aligned or not), by default all that
  * follow. Exact, always a copy. Throws InputError if the bytes don't hold them.
  */
-export function decode(
+export function fromBytes(
   bytes: ArrayBufferLike,
   dtype: DType,
   byteOffset = 0,
@@ -44,7 +44,7 @@ export function decode(
     byteOffset + n * size > bytes.byteLength
   ) {
     throw new InputError(
-      `decode ${dtype}: found ${n} elements of ${size} bytes from byte ${byteOffset}, ` +
+      `fromBytes ${dtype}: found ${n} elements of ${size} bytes from byte ${byteOffset}, ` +
         `expected whole elements within ${bytes.byteLength} bytes`,
     );
   }

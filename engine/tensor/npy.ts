@@ -3,7 +3,7 @@
  * Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
  */
 import { InputError } from "../errors.ts";
-import { bytesPer, decode, type DType } from "./dtype.ts";
+import { bytesPer, type DType, fromBytes } from "./dtype.ts";
 import { parseNpyHeader } from "./npy-header.ts";
 import { elements, isShape, showShape, type Tensor } from "./tensor.ts";
 
@@ -39,7 +39,7 @@ export function readNpy(bytes: Uint8Array, name: string): Tensor {
       `${name}: found ${have} bytes of data, expected ${need} for shape ${showShape(shape)} of '${descr}'; ${what}`,
     );
   }
-  return { shape, dtype, data: decode(bytes.buffer, dtype, bytes.byteOffset + end, count) };
+  return { shape, dtype, data: fromBytes(bytes.buffer, dtype, bytes.byteOffset + end, count) };
 }
 
 /**

@@ -3,7 +3,7 @@
  * Format: https://github.com/huggingface/safetensors#format
  */
 import { InputError } from "../errors.ts";
-import { bytesPer, decode, type DType, encode } from "./dtype.ts";
+import { bytesPer, type DType, fromBytes, toBytes } from "./dtype.ts";
 import { elements, isShape, showShape, type Tensor } from "./tensor.ts";
 
 /** Longest header, in bytes: the reference implementation's limit. */
@@ -106,7 +106,7 @@ export function writeSafetensors(tensors: Readonly<Record<string, Tensor>>): Uin
   out.set(text, 8);
   let at = 8 + length;
   for (const [, { dtype, data }] of sorted) {
-    out.set(new Uint8Array(encode(data, dtype)), at);
+    out.set(new Uint8Array(toBytes(data, dtype)), at);
     at += data.length * bytesPer(dtype);
   }
   return out;
@@ -262,7 +262,7 @@ function readTensor(bytes: Uint8Array, start: number, entry: Entry, file: string
   return {
     shape: entry.shape,
     dtype,
-    data: decode(bytes.buffer, dtype, bytes.byteOffset + start + entry.begin, elements(entry.shape)),
+    data: fromBytes(bytes.buffer, dtype, bytes.byteOffset + start + entry.begin, elements(entry.shape)),
   };
 }
 

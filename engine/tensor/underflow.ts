@@ -1,5 +1,5 @@
 /** Warns of tensors whose small numbers a 16-bit type holds with too few digits, or as zero. */
-import { decode, type DType, encode, ROUNDING } from "./dtype.ts";
+import { type DType, fromBytes, ROUNDING, toBytes } from "./dtype.ts";
 
 /** Smallest normal number: below it digits are lost one by one. */
 const NORMAL = { f16: 2 ** -14, bf16: 2 ** -126 } as const;
@@ -10,7 +10,7 @@ const NORMAL = { f16: 2 ** -14, bf16: 2 ** -126 } as const;
  */
 export function sayUnderflow(name: string, data: Float32Array, dtype: DType, headDim: number): string | undefined {
   if (dtype === "f32") return undefined;
-  const held = decode(encode(data, dtype), dtype);
+  const held = fromBytes(toBytes(data, dtype), dtype);
   const vectors = data.length / headDim;
   let [lost, flushed] = [0, 0];
   for (let at = 0; at < data.length; at += headDim) {

@@ -6,7 +6,7 @@ import test from "node:test";
 import { attend } from "../../../engine/cli/attend.ts";
 import type { Platform } from "../../../engine/platform.ts";
 import { InputError } from "../../../engine/errors.ts";
-import { encode } from "../../../engine/tensor/dtype.ts";
+import { toBytes } from "../../../engine/tensor/dtype.ts";
 import { writeNpy } from "../../../engine/tensor/npy.ts";
 import { writeSafetensors } from "../../../engine/tensor/safetensors.ts";
 import type { Tensor } from "../../../engine/tensor/tensor.ts";
@@ -157,7 +157,7 @@ const VALUES: Case[] = [
     files: {
       "k.npy": npyBytes(
         "{'descr': '<f2', 'fortran_order': False, 'shape': (8, 2, 16), }",
-        new Uint8Array(encode(ones(8, 2, 16).fill(1e9, 33, 34), "f16")),
+        new Uint8Array(toBytes(ones(8, 2, 16).fill(1e9, 33, 34), "f16")),
       ),
     },
     says: /^k\.npy: found Infinity at \[1, 0, 1\]/,

@@ -8,7 +8,7 @@ import { attend } from "../../../engine/cli/attend.ts";
 import type { AttendInput, RankTraffic } from "../../../engine/cluster/types.ts";
 import { reference } from "../../../engine/reference/attention.ts";
 import { difference } from "../../../engine/reference/error.ts";
-import { decode, type DType, encode } from "../../../engine/tensor/dtype.ts";
+import { type DType, fromBytes, toBytes } from "../../../engine/tensor/dtype.ts";
 import { readNpy } from "../../../engine/tensor/npy.ts";
 import { writeSafetensors } from "../../../engine/tensor/safetensors.ts";
 import { type Case, experiment } from "../../experiment.ts";
@@ -26,7 +26,7 @@ import {
   writeTensors,
 } from "./command.ts";
 
-const rounded = (x: Float32Array, dtype: DType): Float32Array => decode(encode(x, dtype), dtype);
+const rounded = (x: Float32Array, dtype: DType): Float32Array => fromBytes(toBytes(x, dtype), dtype);
 
 /**
  * The input of a rank, with the travelling operand rounded to the wire's type. The oracle then has the f32 bar for every

@@ -12,7 +12,7 @@ import { InputError, RankError } from "../../../engine/errors.ts";
 import { shard } from "../../../engine/layout/shards.ts";
 import { reference } from "../../../engine/reference/attention.ts";
 import { difference } from "../../../engine/reference/error.ts";
-import { decode, encode } from "../../../engine/tensor/dtype.ts";
+import { fromBytes, toBytes } from "../../../engine/tensor/dtype.ts";
 import { experiment } from "../../experiment.ts";
 import { patience } from "../../patience.ts";
 import { testPlatform } from "../../platform.ts";
@@ -77,7 +77,7 @@ async function stepped(
 /** The float64 partial that a rank's partial is to be: of what its wire rounded, over the keys that it has seen. */
 function exactPartial(input: FixedInput, ranks: number, made: Made): ReturnType<typeof reference> {
   const { variant = "pass-kv", wireDtype = "f32" } = input;
-  const sent = (x: Float32Array) => decode(encode(x, wireDtype), wireDtype);
+  const sent = (x: Float32Array) => fromBytes(toBytes(x, wireDtype), wireDtype);
   const rounded = variant === "pass-q"
     ? { ...input, q: sent(input.q) }
     : { ...input, k: sent(input.k), v: sent(input.v) };

@@ -11,7 +11,7 @@ import type { Shape } from "../../../engine/ring/chunk.ts";
 import type { Device } from "../../../engine/rank/run.ts";
 import { reference } from "../../../engine/reference/attention.ts";
 import { check, checkAsync, type CheckInput, expect } from "../../../engine/reference/check.ts";
-import { decode, encode } from "../../../engine/tensor/dtype.ts";
+import { fromBytes, toBytes } from "../../../engine/tensor/dtype.ts";
 import type { Recorder } from "../../../engine/trace/clock.ts";
 import { testGpu } from "../../gpu.ts";
 import { FAULTS } from "./planted.ts";
@@ -142,7 +142,7 @@ test("twenty planted faults fail, at every size of values", () => {
   for (const values of [1e-3, 1, 1e3]) {
     for (const wireDtype of ["f32", "bf16"] as const) {
       // Numbers that bf16 holds: its wire rounds nothing, and allows no more than f32's.
-      const exact = (x: Float32Array) => decode(encode(x, "bf16"), "bf16");
+      const exact = (x: Float32Array) => fromBytes(toBytes(x, "bf16"), "bf16");
       const made = input(1, values);
       const one = { ...made, q: exact(made.q), k: exact(made.k), v: exact(made.v), wireDtype, ranks: 4 };
       const { out, lse } = reference(one);
@@ -202,7 +202,7 @@ test("each element has its own bound: a small column beside a large one, off by 
 test("a wire's part is what its values suffered: nothing where it holds them, and their exact effect where it doesn't", () => {
   const one = input(1, 1);
   for (const wireDtype of ["bf16", "f16"] as const) {
-    const held = (x: Float32Array) => decode(encode(x, wireDtype), wireDtype);
+    const held = (x: Float32Array) => fromBytes(toBytes(x, wireDtype), wireDtype);
     const fits: CheckInput = { ...one, k: held(one.k), v: held(one.v), wireDtype };
     const exact = reference(fits);
     const off = { out: Float32Array.from(exact.out, (x) => x + 1e-4), lse: Float32Array.from(exact.lse) };

@@ -7,7 +7,7 @@ import { recompute } from "../../../engine/reference/verify/recompute.ts";
 import { sampleRows } from "../../../engine/reference/verify/sample.ts";
 import type { Row, SeededBatch, VerifyInput } from "../../../engine/reference/verify/types.ts";
 import { verifyRows } from "../../../engine/reference/verify/verify.ts";
-import { decode, type DType, encode } from "../../../engine/tensor/dtype.ts";
+import { type DType, fromBytes, toBytes } from "../../../engine/tensor/dtype.ts";
 import { SEEDED_IDS, seededRows, type SeededTensor } from "../../../engine/tensor/seeded.ts";
 import { testGpu } from "../../gpu.ts";
 import { testPlatform } from "../../platform.ts";
@@ -42,7 +42,7 @@ function answer(batch: SeededBatch, rows: readonly Row[], dtype: DType = "f32"):
   const picked = Float32Array.from(
     places.flatMap((place) => [...out.subarray(place * headDim, (place + 1) * headDim)]),
   );
-  return { out: decode(encode(picked, dtype), dtype), lse: Float32Array.from(places, (place) => lse[place]) };
+  return { out: fromBytes(toBytes(picked, dtype), dtype), lse: Float32Array.from(places, (place) => lse[place]) };
 }
 
 test("float64 rows equal the oracle's, alone, together and in any order", () => {

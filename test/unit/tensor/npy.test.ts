@@ -1,7 +1,7 @@
 /** .npy files: numpy's own bytes, ours, and every way to be wrong. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { encode } from "../../../engine/tensor/dtype.ts";
+import { toBytes } from "../../../engine/tensor/dtype.ts";
 import { readNpy, writeNpy } from "../../../engine/tensor/npy.ts";
 import { damage } from "./damage.ts";
 
@@ -21,7 +21,7 @@ function header(descr: string, shape: string, order = "False"): string {
 }
 
 function f32(...values: number[]): Uint8Array {
-  return new Uint8Array(encode(Float32Array.from(values), "f32"));
+  return new Uint8Array(toBytes(Float32Array.from(values), "f32"));
 }
 
 function refuses(file: Uint8Array, message: RegExp): void {
@@ -83,7 +83,7 @@ test("reads from the middle of a buffer, unaligned, and writes from one", () => 
 });
 
 test("reads f16, versions 2.0 and 3.0, any order of keys, either quote", () => {
-  const halves = new Uint8Array(encode(Float32Array.of(1.5, -2), "f16"));
+  const halves = new Uint8Array(toBytes(Float32Array.of(1.5, -2), "f16"));
   for (const version of [1, 2, 3]) {
     assert.deepEqual(readNpy(npy(header("'<f2'", "(1, 2)"), halves, version), "x.npy"), {
       shape: [1, 2],
