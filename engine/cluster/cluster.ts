@@ -13,7 +13,7 @@ import { haltPorts } from "./halts.ts";
 import { validateRun } from "./link.ts";
 import type { ClusterPlatform } from "./platform.ts";
 import { Ranks } from "./ranks.ts";
-import { chooseVariant, Rates } from "./rates.ts";
+import { chooseVariant, RateMeter } from "./rates.ts";
 import { reportOf, type Shared } from "./report.ts";
 import { keyChunk, queryChunk, scatterResult } from "./scatter.ts";
 import { Session } from "./session.ts";
@@ -39,7 +39,7 @@ export class Cluster implements ClusterFace, Shared {
   readonly backend: Backend;
   readonly runtime: string;
   readonly timestamps: boolean;
-  readonly rates = new Rates();
+  readonly rates = new RateMeter();
   readonly ranks: Ranks;
   readonly #limits: DeviceLimits | undefined;
   readonly #sessions = new Set<Session>();

@@ -1,6 +1,6 @@
 /** The ports over which the ranks of one run ask for leave. Translates their states to the caller's tensors. */
 import { offsets } from "../layout/shards.ts";
-import type { Fault, HaltState, Watch } from "../rank/job.ts";
+import type { Fault, HaltState, WatchedTokens } from "../rank/job.ts";
 import type { HaltPost, Leave } from "../rank/leave.ts";
 import { publicLse } from "../ring/chunk.ts";
 import type { AttendInput, Halt, Made } from "./types.ts";
@@ -8,7 +8,7 @@ import type { AttendInput, Halt, Made } from "./types.ts";
 /** The ports of one run, and the tokens to watch. */
 export interface Halts {
   readonly ports: readonly MessagePort[];
-  readonly watch: Watch;
+  readonly watch: WatchedTokens;
   close(): void;
 }
 
@@ -49,7 +49,7 @@ export function haltPorts(
 }
 
 /** Rows of Q as tokens of their sequences. */
-function tokensOf(rows: readonly number[], { sequences }: AttendInput, starts: readonly number[]): Watch {
+function tokensOf(rows: readonly number[], { sequences }: AttendInput, starts: readonly number[]): WatchedTokens {
   return [...new Set(rows)].sort((a, b) => a - b).map((row) => {
     const sequence = starts.findLastIndex((start, i) => start <= row && sequences[i].new > 0);
     return { sequence, start: sequences[sequence].cached + row - starts[sequence], length: 1 };

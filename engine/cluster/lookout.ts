@@ -1,7 +1,7 @@
 /** Watches the ranks while anything waits for them: notices one that dies or falls silent, and a message that is lost. */
 import type { RankError } from "../errors.ts";
 import { deferred } from "../rank/deferred.ts";
-import type { Progress, Pulse } from "../rank/job.ts";
+import type { JobProgress, Pulse } from "../rank/job.ts";
 import { convict, Monitor } from "./monitor.ts";
 
 /** Milliseconds between looks at the ranks' signs of life. */
@@ -33,7 +33,7 @@ export interface LookoutParts {
   readonly silence: number;
   /** Seconds after which a message that doesn't come is looked into. */
   readonly patience: number;
-  readonly ask: (rank: number, job: number) => Promise<Progress>;
+  readonly ask: (rank: number, job: number) => Promise<JobProgress>;
   /** Gives the ranks leave to begin a job. */
   readonly begin: (job: number) => void;
   /** Called with the error of a rank that failed during the running job, a moment after its end. */

@@ -1,6 +1,6 @@
 /** Keeps the ranks' signs of life: who is silent, who has waited too long for what, what a failed rank was doing. */
 import { RankError } from "../errors.ts";
-import { endOf, type Mail, type Progress, type Pulse } from "../rank/job.ts";
+import { endOf, type JobProgress, type Mail, type Pulse } from "../rank/job.ts";
 import { now } from "../trace/clock.ts";
 
 /** A message that a rank has awaited for too long. */
@@ -97,7 +97,7 @@ export class Monitor {
 export async function convict(
   { waiter, mail }: Suspicion,
   waited: number,
-  ask: (rank: number) => Promise<Progress>,
+  ask: (rank: number) => Promise<JobProgress>,
 ): Promise<RankError | undefined> {
   const sender = await ask(mail.peer);
   const sent = sender.sent.find((m) => m.peer === waiter && m.kind === mail.kind && m.hop === mail.hop);

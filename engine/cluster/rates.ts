@@ -12,7 +12,7 @@ export interface MeasuredRates {
 }
 
 /** Averages the rates of a cluster's runs; the newest weighs most. */
-export class Rates {
+export class RateMeter {
   #flops: number | undefined;
   #bandwidth: number | undefined;
 
@@ -34,7 +34,7 @@ export class Rates {
 }
 
 /** The facts of a step on which the choice depends. */
-export interface Step {
+export interface StepShape {
   readonly sequences: readonly Sequence[];
   readonly heads: number;
   readonly kvHeads: number;
@@ -46,8 +46,8 @@ export interface Step {
 
 /** Algorithm 5 with given or measured rates. Before any measurement, Eq. 1 alone: the smaller message travels. */
 export function chooseVariant(
-  cluster: { readonly size: number; readonly rates: Rates; readonly options: { readonly link?: Link } },
-  step: Step,
+  cluster: { readonly size: number; readonly rates: RateMeter; readonly options: { readonly link?: Link } },
+  step: StepShape,
 ): Choice {
   const { sequences, heads, kvHeads, headDim, wireDtype } = step;
   const [fresh, cached] = [

@@ -4,7 +4,7 @@ import type { Choice } from "../policy/index.ts";
 import type { AttendOutcome } from "../rank/job.ts";
 import type { Shape } from "../ring/chunk.ts";
 import { timesOf } from "../trace/summary.ts";
-import type { Rates } from "./rates.ts";
+import type { RateMeter } from "./rates.ts";
 import type { Ranks } from "./ranks.ts";
 import type { AdapterFacts, AttendInput, Backend, ClusterOptions, Report } from "./types.ts";
 
@@ -13,7 +13,7 @@ export interface Shared {
   readonly ranks: Ranks;
   readonly size: number;
   /** Rates of attention and links measured so far. */
-  readonly rates: Rates;
+  readonly rates: RateMeter;
   readonly options: ClusterOptions;
   readonly adapter: AdapterFacts;
   readonly backend: Backend;

@@ -5,7 +5,7 @@
 import type { Block, Run } from "../layout/shards.ts";
 import type { Ring } from "../ring/contract.ts";
 import type { RankChunk } from "../ring/chunk.ts";
-import type { HaltState, Held, MailState, Watch } from "./job.ts";
+import type { HaltState, Held, MailState, WatchedTokens } from "./job.ts";
 import type { Device } from "./run.ts";
 
 /** The fields of a device's handle that a halt reads. */
@@ -30,7 +30,7 @@ export function halting<Q extends OfBlock, KV extends OfBlock, P extends { reado
   ring: MailRing,
   device: Device<Q, KV, P>,
   ask: AskLeave,
-  watch: Watch,
+  watch: WatchedTokens,
 ): { ring: Ring<RankChunk>; device: Device<Q, KV, P> } {
   const last = ring.size - 1;
   let made: HaltState["made"];
@@ -93,7 +93,7 @@ function heldOf({ owner, block }: OfBlock): Held {
 }
 
 /** The runs of a block that hold watched tokens, each with its first row in the block. */
-function watched(block: Block, watch: Watch): Run[] {
+function watched(block: Block, watch: WatchedTokens): Run[] {
   if (watch === undefined) return [...block.runs];
   return block.runs.flatMap((run) =>
     watch.flatMap(({ sequence, start, length }) => {

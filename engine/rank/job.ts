@@ -73,11 +73,11 @@ export interface Job {
 export interface AttendJob extends Job {
   readonly kv: RankChunk;
   /** If given, the rank halts (see halt.ts) and waits at this port for leave. */
-  readonly halt?: { readonly port: MessagePort; readonly watch: Watch };
+  readonly halt?: { readonly port: MessagePort; readonly watch: WatchedTokens };
 }
 
 /** The tokens whose partial results a halted rank hands out; undefined: all. */
-export type Watch = readonly Omit<Run, "row">[] | undefined;
+export type WatchedTokens = readonly Omit<Run, "row">[] | undefined;
 
 /**
  * One step of a session: appends rows to this rank's cache, then attends the new queries to all cached rows.
@@ -118,7 +118,7 @@ export interface Opened {
 }
 
 /** How far a job has come on this rank, to find out why a message doesn't come. */
-export interface Progress extends MailState {
+export interface JobProgress extends MailState {
   /** "ahead": this rank hasn't got the job yet. */
   readonly state: "ahead" | "running" | "ended";
 }

@@ -13,8 +13,8 @@ import {
   endOf,
   type Fault,
   type Job,
+  type JobProgress,
   type Opened,
-  type Progress,
   type Pulse,
   type RankSetup,
   type StepJob,
@@ -176,7 +176,7 @@ export class RankService {
   }
 
   /** How far a job has come here. Messages in this thread's queue count: they have arrived, so they come in first. */
-  async progress(job: number): Promise<Progress> {
+  async progress(job: number): Promise<JobProgress> {
     for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setTimeout(resolve, QUEUE));
     if (this.#running?.id === job) return { state: "running", ...this.#running.ring.mail };
     return { state: job > this.#mesh!.ended ? "ahead" : "ended", sent: [], received: [], awaiting: [] };

@@ -22,7 +22,10 @@ async function program(
       `import { Cluster, seededRows } from ${JSON.stringify(engine.href)};
       import process from "node:process";
       const rows = (name, n) => seededRows(1, name, 0, 64, n);
-      const input = { heads: 4, kvHeads: 1, headDim: 128, sequences: [{ new: 64, cached: 0 }], q: rows("q", 512), k: rows("k", 128), v: rows("v", 128) };
+      const input = {
+        heads: 4, kvHeads: 1, headDim: 128, sequences: [{ new: 64, cached: 0 }],
+        q: rows("q", 512), k: rows("k", 128), v: rows("v", 128),
+      };
       const cluster = await Cluster.start({ ranks: 2, backend: ${JSON.stringify(backend)} });
       ${body}
       console.log("the end");`,
@@ -39,8 +42,8 @@ async function program(
   });
 }
 
-const cancel =
-  `await cluster.attend({ ...input, signal: AbortSignal.timeout(60) }).then(() => console.log("done"), (error) => console.log(error.name));`;
+const cancel = `await cluster.attend({ ...input, signal: AbortSignal.timeout(60) })
+  .then(() => console.log("done"), (error) => console.log(error.name));`;
 
 for (const backend of ["cpu", "webgpu"]) {
   const bodies = {

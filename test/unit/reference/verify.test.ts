@@ -96,7 +96,8 @@ test("right rows pass in every type, on this thread and on others; the report na
   }
 });
 
-test("a planted error is caught, and named: a flipped sign, a flipped bit, a neighbour's row, a lost rank, a NaN, an LSE in base 2", async () => {
+// A flipped sign, a flipped bit, a neighbour's row, a lost rank, a NaN, an LSE in base 2.
+test("a planted error is caught, and named", async () => {
   const batch: SeededBatch = { ...BATCH, sequences: [{ new: 512, cached: 0 }] };
   const rows = sampleRows(batch, 4, 32);
   for (const dtype of ["f32", "bf16"] as const) {

@@ -103,7 +103,8 @@ test("__metadata__ is skipped; other dtypes may lie beside the wanted tensors", 
 
 test("names of Object.prototype are names like others", () => {
   const bytes = file(
-    `{"__proto__": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "constructor": {"dtype": "F32", "shape": [], "data_offsets": [4, 8]}}`,
+    `{"__proto__": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, ` +
+      `"constructor": {"dtype": "F32", "shape": [], "data_offsets": [4, 8]}}`,
     8,
   );
   const read = readSafetensors(bytes, "x", ["__proto__", "constructor"]);
