@@ -34,7 +34,7 @@ function exactly({ seed, sequences, heads, kvHeads, headDim, causal, scale }: Se
   return reference({ q, k, v, sequences, heads, kvHeads, headDim, causal, scale });
 }
 
-/** What a worker that errs by no more than its type's rounding says of rows. */
+/** The rows of a worker that errs by its type's rounding only. */
 function answer(batch: SeededBatch, rows: readonly Row[], dtype: DType = "f32"): Pick<VerifyInput, "out" | "lse"> {
   const { out, lse } = exactly(batch);
   const { heads, headDim } = batch;
@@ -62,7 +62,7 @@ test("float64 rows equal the oracle's, alone, together and in any order", () => 
       assert.deepEqual(
         [alone.out, alone.lse, alone.spread],
         [out, lse, spread],
-        "a row depends on what else is asked for",
+        "a row depends on the other rows",
       );
     });
   }
@@ -70,7 +70,7 @@ test("float64 rows equal the oracle's, alone, together and in any order", () => 
 
 test("right rows pass in every type, on this thread and on others; the report names the nearest one", async () => {
   for (const [dtype, threads] of [["f32", 0], ["f32", 2], ["bf16", 0], ["f16", 3]] as const) {
-    // Enough that threads are started.
+    // Enough work to start threads.
     const batch: SeededBatch = threads === 0
       ? BATCH
       : { ...BATCH, sequences: [{ new: 700, cached: 3000 }, { new: 20, cached: 0 }], headDim: 64 };
@@ -132,7 +132,7 @@ test("a planted error is caught, and named", async () => {
   }
 });
 
-test("a signal ends it, on this thread and on others; bad input is refused", async () => {
+test("a signal ends it, on this thread and on others; bad input is rejected", async () => {
   const batch: SeededBatch = { ...BATCH, sequences: [{ new: 200_000, cached: 0 }], headDim: 128 };
   const rows = Array.from({ length: 64 }, (_, i): Row => [199_000 + i, i % 4]);
   const [out, lse] = [new Float32Array(64 * 128), new Float32Array(64)];

@@ -66,7 +66,7 @@ test("no two of 65,536 rows are equal", () => {
   assert.equal(rows.size, 65536);
 });
 
-test("refuses what is no u32", () => {
+test("rejects numbers beyond u32", () => {
   for (
     const [seed, first, rows, columns] of [
       [-1, 0, 1, 1],
