@@ -1,8 +1,8 @@
 /**
- * The errors that Ringside throws on purpose: each says what was wrong, what was found, what was expected, what to do.
+ * The errors that Ringside throws on purpose. Each says what was wrong, what was found, what was expected, what to do.
  */
 
-/** Bad input or usage: a file, an option or a tensor that does not fit. The command line ends with status 2. */
+/** Bad input or usage: a file, an option or a tensor that doesn't fit. The command line exits with status 2. */
 export class InputError extends Error {
   override name = "InputError";
 }
@@ -13,7 +13,7 @@ export class LimitError extends InputError {
   readonly limit: string;
   readonly have: number;
   readonly need: number;
-  /** The largest number of new tokens T of this shape that would fit, when one would. */
+  /** The largest number of new tokens T of this shape that would fit, if any. */
   readonly largestT: number | undefined;
   constructor(
     limit: string,
@@ -32,7 +32,7 @@ export class LimitError extends InputError {
   }
 }
 
-/** A run that failed on a rank: it died, its device was lost, or what it awaited never came. */
+/** A run failed on a rank: the rank died, its device was lost, or what it awaited never came. */
 export class RankError extends Error {
   override name = "RankError";
   readonly rank: number;

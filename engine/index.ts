@@ -1,24 +1,33 @@
 /** The engine's public face, the same in every runtime; `browser.ts`, `deno.ts` and `node.ts` add the cluster. */
+
+// Runs and sessions: what goes in, what comes out.
+export type * from "./cluster/types.ts";
+export type { SessionFace as Session } from "./cluster/types.ts";
+export type { Sequence } from "./layout/shards.ts";
+export type { Fault } from "./rank/job.ts";
 export { InputError, LimitError, RankError } from "./errors.ts";
 export { NoAdapterError } from "./gpu/device.ts";
-export { productsOf } from "./gpu/products.ts";
 export { kernelNames } from "./gpu/shaders.ts";
-export type * from "./cluster/types.ts";
-export type { Fault } from "./rank/job.ts";
-export { type Dealing, type Mask, type MaskBlock, type MaskChunk, maskOf } from "./ring/mask.ts";
-export type { Sequence } from "./layout/shards.ts";
+
+// Tensors: storage types, files, seeded inputs.
+export { type DType, fromBytes, toBytes } from "./tensor/dtype.ts";
+export { readNpy, writeNpy } from "./tensor/npy.ts";
+export { readSafetensors, writeSafetensors } from "./tensor/safetensors.ts";
+export type { Tensor } from "./tensor/tensor.ts";
+export { seededRows } from "./tensor/seeded.ts";
+export { sayUnderflow } from "./tensor/underflow.ts";
+
+// Checks: float64 attention, the comparison with it, and sampled rows of seeded runs.
+export { type KeyRun, reference, type ReferenceInput, type ReferenceOutput } from "./reference/attention.ts";
 export { type Check, check, checkAsync, type CheckInput, type Judged } from "./reference/check.ts";
 export { type Difference, difference } from "./reference/error.ts";
 export { F32_TOLERANCE, type Tolerance } from "./reference/tolerance.ts";
-export { type KeyRun, reference, type ReferenceInput, type ReferenceOutput } from "./reference/attention.ts";
-export { decode, type DType, encode } from "./tensor/dtype.ts";
-export { readNpy, writeNpy } from "./tensor/npy.ts";
-export { readSafetensors, writeSafetensors } from "./tensor/safetensors.ts";
-export { sayUnderflow } from "./tensor/underflow.ts";
-export { seededRows } from "./tensor/seeded.ts";
-export * from "./policy/index.ts";
-export type { SessionFace as Session } from "./cluster/types.ts";
-export { chromeTrace } from "./trace/perfetto.ts";
-export type { Kind, Lane, Span } from "./trace/span.ts";
+export { productsOf } from "./gpu/products.ts";
 export { sampleRows } from "./reference/verify/sample.ts";
 export type { Row, RowCheck, SeededBatch, Verification, VerifyInput } from "./reference/verify/types.ts";
+
+// The choice of variant, the mask, and the timeline.
+export * from "./policy/index.ts";
+export { type Dealing, type Mask, type MaskBlock, type MaskChunk, maskOf } from "./ring/mask.ts";
+export { chromeTrace } from "./trace/perfetto.ts";
+export type { Kind, Lane, Span } from "./trace/span.ts";

@@ -1,8 +1,8 @@
-/** Names of options as callers write them: unknown ones are refused, with the nearest known one. */
+/** Checks the names of options: rejects unknown ones and suggests the nearest known one. */
 import { InputError } from "./errors.ts";
 
 /**
- * Throws InputError if `given` is no object or has a field that is none of `known`. `what` is what takes the options.
+ * Throws InputError if `given` is no object, or has a field that is not in `known`. `what` is the call with the options.
  */
 export function refuseUnknown(what: string, given: unknown, known: readonly string[]): void {
   if (typeof given !== "object" || given === null || Array.isArray(given)) {
@@ -15,7 +15,7 @@ export function refuseUnknown(what: string, given: unknown, known: readonly stri
   );
 }
 
-/** `; did you mean "x"?`, or nothing where no name is near. `show`: how a name is written. */
+/** `; did you mean "x"?`, or an empty text if no name is near. `show` writes the name. */
 export function didYouMean(
   name: string,
   known: readonly string[],
@@ -26,8 +26,8 @@ export function didYouMean(
 }
 
 /**
- * The known name that differs least, in at most a third of its letters, or the only one that begins so. Capitals, - and
- * _ don't count.
+ * The known name that differs least, in at most a third of its letters, or the only one that begins with `name`.
+ * Capitals, - and _ don't count.
  */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   const plain = (text: string) => text.toLowerCase().replaceAll(/[-_]/g, "");
@@ -40,7 +40,7 @@ export function nearest(name: string, known: readonly string[]): string | undefi
   return begun.length === 1 ? begun[0] : undefined;
 }
 
-/** A value in a message: short, and never thrown on. */
+/** A value in a message: short, for any value. */
 export function sayValue(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value);
   if (Array.isArray(value)) return `an array of ${value.length}`;
@@ -50,7 +50,7 @@ export function sayValue(value: unknown): string {
     : String(value);
 }
 
-/** Letters inserted, left out, replaced, or swapped with a neighbour, that lead from `a` to `b`. */
+/** The least letters to insert, drop, replace or swap with a neighbour to get from `a` to `b`. */
 function edits(a: string, b: string): number {
   let [before, above] = [[] as number[], Array.from({ length: b.length + 1 }, (_, j) => j)];
   for (let i = 1; i <= a.length; i++) {

@@ -1,9 +1,8 @@
 /**
- * Counts and rates as people write them: 128k, 128_000, 50GB/s, 1Gbps. One reading for the command line, the page and
- * files.
+ * Reads counts and rates as people write them: 128k, 128_000, 50GB/s, 1Gbps. Command line, page and files all use it.
  */
 
-/** Decimal multiples as in the paper (128K tokens are 128,000), and binary ones under their own names. */
+/** Decimal multiples as in the paper (128K tokens are 128,000), and binary ones by their own names. */
 const MULTIPLES: Readonly<Record<string, number>> = {
   "": 1,
   k: 1e3,

@@ -1,15 +1,15 @@
-/** Long work on the caller's own thread, in turns short enough that a page stays alive and Ctrl-C is heard. */
+/** Splits long work on the caller's thread into short turns, so that a page stays responsive and Ctrl-C works. */
 
-/** Milliseconds of work after which others get their turn; a page is felt to hang from 50 to 100 ms on. */
+/** Milliseconds of work before others get their turn; people feel a page hang from 50 to 100 ms on. */
 const TURN = 24;
 
-/** Gives the thread away between parts of some work, but only where they have taken long enough. */
+/** Yields the thread between parts of some work, once they have taken long enough. */
 export class Turns {
   readonly #signal: AbortSignal | undefined;
   #since = performance.now();
   #pause: Promise<void> | undefined;
 
-  /** With `signal`, work stops at its abort: `next` and `rest` throw its reason. */
+  /** If `signal` aborts, `next` and `rest` throw its reason. */
   constructor(signal?: AbortSignal) {
     this.#signal = signal;
   }
@@ -19,12 +19,12 @@ export class Turns {
     return performance.now() - this.#since >= TURN;
   }
 
-  /** To be awaited between two parts. */
+  /** Await it between two parts. */
   async next(): Promise<void> {
     if (this.due) await this.rest();
   }
 
-  /** Gives the thread away now; all who work in these turns go on after the same pause. */
+  /** Yields the thread now. All work in these turns goes on after the same pause. */
   rest(): Promise<void> {
     return (this.#pause ??= new Promise<void>((resolve) => setTimeout(resolve)).then(() => {
       this.#pause = undefined;

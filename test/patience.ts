@@ -1,4 +1,4 @@
-/** Limits of time for tests: what holds on a quiet machine, stretched as the engine stretches its own. */
+/** Time limits for tests: set for a quiet machine, and multiplied as the engine multiplies its own. */
 import { slowness } from "../engine/cluster/slowness.ts";
 
 /** Milliseconds that something may take here and now which may take `quiet` on a quiet machine. */

@@ -1,11 +1,11 @@
-/** A worker's address and token, checked before anything is sent. */
+/** Checks a worker's address and the options before anything is sent. */
 import { refuseUnknown, validateLink } from "../../engine/cluster/index.ts";
 import { InputError } from "../../engine/index.ts";
 import type { RemoteOptions } from "./types.ts";
 
 const EXAMPLE = "ws://127.0.0.1:8787";
 
-/** The address to open and to name in errors. Never repeats what may be a secret. Errors: InputError. */
+/** The address to open and to name in errors. Errors: InputError, which repeats nothing that may be a secret. */
 export function readAddress(text: string): string {
   if (typeof text !== "string") throw new InputError(`remote address: found no text, expected one such as ${EXAMPLE}`);
   let url: URL;
@@ -46,7 +46,7 @@ const OPTIONS: Readonly<Record<keyof RemoteOptions, 1>> = {
 
 /** Checks the rest of the options. Errors: InputError, which never holds the token. */
 export function checkOptions(options: RemoteOptions): void {
-  // A token in place of the options must not be repeated.
+  // Somebody may pass the token in place of the options: don't repeat it.
   if (typeof options !== "object" || options === null) {
     throw new InputError(`remote: found no options, expected an object such as { token }`);
   }

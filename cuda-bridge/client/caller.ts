@@ -1,6 +1,7 @@
 /** Makes calls to a worker: on one connection while it lasts, then on a new one. */
 import { InputError } from "../../engine/index.ts";
-import { type CallRequest, type CallResult, Connection } from "./connection.ts";
+import type { CallRequest, CallResult } from "./call.ts";
+import { Connection } from "./connection.ts";
 import { RemoteError, remoteError } from "./errors.ts";
 import type { ClientPlatform } from "./platform.ts";
 import type { Complaint } from "./schema.ts";
@@ -62,7 +63,7 @@ export class Caller {
    * gone with it.
    */
   async call(request: CallRequest, on?: Connection): Promise<CallResult> {
-    const connection = on ?? await this.reach(request.watch?.signal, this.#options.retrySeconds ?? RETRY_SECONDS);
+    const connection = on ?? await this.reach(request.options?.signal, this.#options.retrySeconds ?? RETRY_SECONDS);
     const complaint = this.#complaint("clientMessage", {
       type: "call",
       id: 1,

@@ -1,45 +1,26 @@
 /**
- * One socket to a worker: hello, calls, tensors, signs of life. It ends once and for all; `caller.ts` makes the next.
+ * One socket to a worker: hello, calls, tensors, signs of life. Once it has ended, it stays so; `caller.ts` opens the
+ * next.
  */
-import type { Span } from "../../engine/index.ts";
-import { bytesPer, elements, showShape } from "../../engine/tensor/index.ts";
+import { Call, type CallRequest, type CallResult, type Message } from "./call.ts";
 import { clean } from "./clean.ts";
-import {
-  type ErrorMessage,
-  errorOf,
-  errorOfClose,
-  type RemoteCode,
-  RemoteError,
-  remoteError,
-  unreachable,
-} from "./errors.ts";
+import { type ErrorMessage, errorOf, errorOfClose, RemoteError, remoteError, unreachable } from "./errors.ts";
 import { HEAD_BYTES, writeFrame } from "./frames.ts";
 import type { ClientPlatform } from "./platform.ts";
 import type { Complaint } from "./schema.ts";
-import { Inbox, type Incoming, Outgoing, type TensorRef, type Upload } from "./streams.ts";
-import type { Facts, Limits, Watch } from "./types.ts";
+import { Inbox, type Incoming, Outgoing, type TensorRef } from "./streams.ts";
+import type { Facts, Limits } from "./types.ts";
 
 /** The protocol that this client speaks. */
 export const PROTOCOL = 1;
-/** Seconds that a worker has to confirm a cancellation before it is done without. */
+/** Seconds that a worker has to confirm a cancellation before the client goes on without it. */
 const CANCEL_SECONDS = 2;
 /** Seconds that a socket has to close. */
 const CLOSE_SECONDS = 1;
-/** Longest text message taken, in characters. */
+/** Longest text message accepted, in characters. */
 const MOST_TEXT = 2 ** 26;
 
-/**
- * Spans that a run of N ranks may bring: some for each of its N² hops, and one for each slice of a long hop. More is a
- * flood.
- */
-export function mostSpans(ranks: number): number {
-  return 200_000 + 8 * ranks ** 2 + 4096 * ranks;
-}
-
-/** Ranks of a run whose request names none: a session's step, a bench. */
-const SOME_RANKS = 64;
-
-/** What the worker said at the beginning. */
+/** The worker's first message. */
 export interface Welcome {
   readonly protocol: number;
   readonly facts: Facts;
@@ -47,7 +28,7 @@ export interface Welcome {
   readonly capabilities: readonly string[];
 }
 
-/** How a connection is opened. */
+/** The options of a connection. */
 export interface OpenOptions {
   readonly platform: ClientPlatform;
   readonly complaint: Complaint;
@@ -58,47 +39,12 @@ export interface OpenOptions {
   readonly signal?: AbortSignal;
 }
 
-/** What a call asks for. */
-export interface CallRequest {
-  readonly method: string;
-  readonly params: Readonly<Record<string, unknown>>;
-  /** Tensors that go with it, by name: `params.tensors`. */
-  readonly uploads?: Readonly<Record<string, Upload>>;
-  /** Shapes of the tensors that the result must bring, by name. */
-  readonly shapes?: Readonly<Record<string, readonly number[]>>;
-  readonly watch?: Watch;
-}
-
-/** What a call ended with. */
-export interface CallResult {
-  readonly value: Readonly<Record<string, unknown>>;
-  readonly tensors: Readonly<Record<string, Float32Array<ArrayBuffer>>>;
-  readonly spans: readonly Span[];
-}
-
-interface Call {
-  readonly id: number;
-  readonly request: CallRequest;
-  readonly spans: Span[];
-  readonly settle: (error: unknown, result?: CallResult) => void;
-  readonly outgoing: Outgoing[];
-  /** When it was sent, or the worker last took some of its tensors. */
-  sentAt: number;
-  /** Whether the worker has said anything of it. */
-  answered: boolean;
-  ranSince: number | undefined;
-  cancelled: { readonly reason: unknown } | undefined;
-  result: { readonly value: CallResult["value"]; readonly tensors: Readonly<Record<string, Incoming>> } | undefined;
-}
-
-type Message = { readonly type: string; readonly id?: number } & Readonly<Record<string, unknown>>;
-
 /** Seconds of a clock that only goes forward. */
 const seconds = () => performance.now() / 1000;
 
 /** An open connection. */
 export class Connection {
-  /** Resolves when it has ended, with why. */
+  /** Resolves once it has ended, with why. */
   readonly ended: Promise<RemoteError>;
   #end: (why: RemoteError) => void = () => {};
   #over: RemoteError | undefined;
@@ -108,7 +54,7 @@ export class Connection {
   readonly #socket: WebSocket;
   readonly #options: OpenOptions;
   readonly #calls = new Map<number, Call>();
-  /** Calls that ended here before the worker said so: what it still says of them is not wanted. */
+  /** Calls that ended here before the worker knew: further messages about them are ignored. */
   readonly #abandoned = new Set<number>();
   #inbox = new Inbox(0, 0);
   readonly #outgoing = new Map<number, Outgoing>();
@@ -174,7 +120,7 @@ export class Connection {
           }
           connection.#send({ type: "hello", protocol: PROTOCOL, token, client: `ringside in ${platform.runtime}` });
         });
-        // An error event comes before the close; it alone may say why a connection was refused.
+        // An error event comes before the close. Only it may say why a connection failed.
         socket.addEventListener("error", (event) => {
           const { message } = event as Event & { message?: string };
           if (!opened) reject(unreachable(address, platform.runtime, message?.replaceAll(token, "(the token)")));
@@ -194,7 +140,7 @@ export class Connection {
     }
   }
 
-  /** What the worker said at the beginning. */
+  /** The worker's first message. */
   get welcome(): Welcome {
     return this.#welcome!;
   }
@@ -205,12 +151,12 @@ export class Connection {
   }
 
   /**
-   * Makes a call. Errors: those of errorOf; RemoteError "lost" where the connection ends before the call does; the
+   * Makes a call. Errors: those of errorOf; RemoteError "lost" if the connection ends before the call does; the
    * signal's reason.
    */
   async call(request: CallRequest): Promise<CallResult> {
-    const { method, params, uploads = {}, watch = {} } = request;
-    watch.signal?.throwIfAborted();
+    const { method, params, uploads = {}, options: { signal } = {} } = request;
+    signal?.throwIfAborted();
     if (this.#over !== undefined) throw this.#over;
     const { limits } = this.welcome;
     const refs: Record<string, TensorRef> = {};
@@ -229,20 +175,9 @@ export class Connection {
     try {
       return await new Promise<CallResult>((resolve, reject) => {
         const now = seconds();
-        const call: Call = {
-          id,
-          request,
-          spans: [],
-          outgoing: [],
-          sentAt: now,
-          answered: false,
-          ranSince: undefined,
-          cancelled: undefined,
-          result: undefined,
-          settle: (error, result) => (result === undefined ? reject(error) : resolve(result)),
-        };
-        abort = () => this.#cancel(call, watch.signal!.reason);
-        watch.signal?.addEventListener("abort", abort, { once: true });
+        const call = new Call(id, request, now, resolve, reject);
+        abort = () => this.#cancel(call, signal!.reason);
+        signal?.addEventListener("abort", abort, { once: true });
         this.#calls.set(id, call);
         this.#watchClock();
         const tensors = Object.keys(refs).length === 0 ? {} : { tensors: refs };
@@ -262,11 +197,11 @@ export class Connection {
         );
       });
     } finally {
-      watch.signal?.removeEventListener("abort", abort);
+      signal?.removeEventListener("abort", abort);
     }
   }
 
-  /** Ends it, and what runs on it. */
+  /** Ends it, and the calls on it. */
   async close(): Promise<void> {
     this.#finish(remoteError("closed", this.#options.address, "the connection was closed here"), 1000);
     if (this.#socket.readyState === 3) return;
@@ -274,7 +209,7 @@ export class Connection {
       new Promise((resolve) => this.#socket.addEventListener("close", resolve, { once: true })),
       new Promise((resolve) => setTimeout(resolve, CLOSE_SECONDS * 1000)),
     ]);
-    // A peer that is gone does not answer the closing; Node's sockets can do without.
+    // A peer that is gone doesn't answer the close frame. Node's sockets can end without the answer.
     (this.#socket as { terminate?: () => void }).terminate?.();
   }
 
@@ -299,13 +234,13 @@ export class Connection {
     }
   }
 
-  /** Tells the worker, and waits a moment for its word: the next call is then not behind this one. */
+  /** Cancels on the worker and waits a moment for its answer, so that the next call isn't queued behind this one. */
   #cancel(call: Call, reason: unknown): void {
     if (call.cancelled !== undefined) return;
     call.cancelled = { reason };
     for (const out of call.outgoing) out.wake();
     this.#send({ type: "cancel", id: call.id });
-    // A result whose tensors are still coming: the worker stops them.
+    // The result is here and its tensors still come: the worker stops them.
     if (call.result !== undefined) return this.#settle(call, reason);
     setTimeout(() => {
       if (this.#calls.get(call.id) !== call) return;
@@ -314,7 +249,7 @@ export class Connection {
     }, CANCEL_SECONDS * 1000);
   }
 
-  #settle(call: Call, error: unknown, result?: CallResult): void {
+  #settle(call: Call, error?: unknown): void {
     this.#calls.delete(call.id);
     for (const out of call.outgoing) out.wake();
     for (const tensor of Object.values(call.result?.tensors ?? {})) this.#inbox.drop(tensor);
@@ -322,13 +257,10 @@ export class Connection {
       clearInterval(this.#clock);
       this.#clock = undefined;
     }
-    call.settle(
-      call.cancelled === undefined ? error : call.cancelled.reason,
-      call.cancelled === undefined ? result : undefined,
-    );
+    call.settle(error);
   }
 
-  /** The end: nothing is heard or sent after it. */
+  /** Ends the connection: it hears and sends nothing afterwards. */
   #finish(why: RemoteError, closeCode?: number): void {
     if (this.#over !== undefined) return;
     this.#over = why;
@@ -347,8 +279,8 @@ export class Connection {
     this.#end(why);
   }
 
-  /** Ends the connection over what a worker must not say. */
-  #refuse(what: string, closeCode = 4400): void {
+  /** Ends the connection over a message that a worker must not send. */
+  #reject(what: string, closeCode = 4400): void {
     this.#finish(remoteError("bad-reply", this.#options.address, what), closeCode);
   }
 
@@ -361,7 +293,7 @@ export class Connection {
     this.#heard = seconds();
     if (data instanceof ArrayBuffer) return this.#hearFrame(data);
     if (typeof data !== "string" || data.length > MOST_TEXT) {
-      return this.#refuse(
+      return this.#reject(
         `found a message of ${
           typeof data === "string" ? `${data.length} characters` : "an unknown kind"
         }, expected at most ${MOST_TEXT} characters of JSON`,
@@ -371,19 +303,19 @@ export class Connection {
     try {
       message = JSON.parse(data);
     } catch {
-      return this.#refuse(`found no JSON: ${JSON.stringify(data.slice(0, 60))}`);
+      return this.#reject(`found no JSON: ${JSON.stringify(data.slice(0, 60))}`);
     }
     const complaint = this.#options.complaint("serverMessage", message);
-    if (complaint !== undefined) return this.#refuse(`found a message that the protocol does not allow: ${complaint}`);
+    if (complaint !== undefined) return this.#reject(`found a message that the protocol doesn't allow: ${complaint}`);
     if (this.#welcome === undefined && message.type !== "welcome" && message.type !== "error") {
-      return this.#refuse(`found ${message.type} before welcome`);
+      return this.#reject(`found ${message.type} before welcome`);
     }
     // Spans have no free text, and the schema bounds their numbers.
     if (message.type !== "spans") {
       try {
         message = clean(message) as Message;
       } catch (error) {
-        return this.#refuse((error as Error).message);
+        return this.#reject((error as Error).message);
       }
     }
     this.#handle(message);
@@ -392,7 +324,7 @@ export class Connection {
   #handle(message: Message): void {
     const { address, token } = this.#options;
     if (message.type === "welcome") {
-      if (this.#welcome !== undefined) return this.#refuse("found a second welcome");
+      if (this.#welcome !== undefined) return this.#reject("found a second welcome");
       const welcome = message as unknown as Welcome;
       if (welcome.protocol !== PROTOCOL) {
         return this.#finish(
@@ -411,14 +343,14 @@ export class Connection {
     if (message.type === "ack") {
       const { stream, received } = message as unknown as { stream: number; received: number };
       if (this.#outgoing.get(stream)?.acknowledge(received, this.#heard) !== true) {
-        return this.#refuse(`found an ack of ${received} bytes of stream ${stream}, which were not sent`);
+        return this.#reject(`found an ack of ${received} bytes of stream ${stream}, which were not sent`);
       }
       return;
     }
     if (message.type === "error" && message.id === undefined) {
       const error = errorOf(message as unknown as ErrorMessage, address, token);
       this.#farewell = error instanceof RemoteError ? error : remoteError("worker-failed", address, error.message);
-      // The worker closes after it; one that does not is not waited for.
+      // The worker closes after it. If it doesn't, close here.
       setTimeout(() => this.#finish(this.#farewell!, 1000), CLOSE_SECONDS * 1000);
       return;
     }
@@ -430,7 +362,7 @@ export class Connection {
     const call = this.#calls.get(id);
     if (call === undefined) {
       if (!this.#abandoned.has(id)) {
-        return this.#refuse(
+        return this.#reject(
           `found ${message.type} of call ${id}, which ${id <= this.#ids ? "has ended" : "was never made"}`,
         );
       }
@@ -442,46 +374,20 @@ export class Connection {
       if (message.type === "result" || message.type === "error") this.#abandoned.delete(id);
       return;
     }
-    call.answered = true;
-    const { onQueued, onProgress, onSpans } = call.request.watch ?? {};
-    if (message.type === "queued") {
-      const place = message.place as number;
-      if (place === 0) call.ranSince ??= this.#heard;
-      onQueued?.(place);
-    } else if (message.type === "progress") {
-      onProgress?.(message.done as number, message.total as number, message.note as string | undefined);
-    } else if (message.type === "spans") {
-      const spans = message.spans as Span[];
-      const { ranks = SOME_RANKS } = call.request.params as { ranks?: number };
-      const most = mostSpans(ranks);
-      if (call.spans.length + spans.length > most) {
-        return this.#refuse(`found more than ${most} spans of a run of ${ranks} ranks`);
-      }
-      for (const span of spans) call.spans.push(span);
-      onSpans?.(spans);
-    } else if (message.type === "error") {
-      this.#settle(call, errorOf(message as unknown as ErrorMessage, address, token));
-    } else this.#result(call, message as unknown as { value: CallResult["value"]; tensors: Record<string, TensorRef> });
+    const wrong = call.take(message, this.#heard);
+    if (wrong !== undefined) this.#reject(wrong);
+    else if (message.type === "error") this.#settle(call, errorOf(message as unknown as ErrorMessage, address, token));
+    else if (message.type === "result") {
+      this.#result(call, message as unknown as { value: CallResult["value"]; tensors: Record<string, TensorRef> });
+    }
   }
 
   #result(
     call: Call,
     { value, tensors }: { readonly value: CallResult["value"]; readonly tensors: Readonly<Record<string, TensorRef>> },
   ): void {
-    const { method, shapes = {} } = call.request;
-    if (call.result !== undefined) return this.#refuse(`found a second result of call ${call.id}`);
-    for (const name of new Set([...Object.keys(shapes), ...Object.keys(tensors)])) {
-      const [wanted, found] = [shapes[name], tensors[name]];
-      const right = wanted !== undefined && found !== undefined && found.dtype === "f32" &&
-        showShape(found.shape) === showShape(wanted) && found.bytes === elements(wanted)! * bytesPer("f32");
-      if (!right) {
-        return this.#refuse(
-          `found ${
-            found === undefined ? "no tensor" : `${found.dtype} ${showShape(found.shape)} of ${found.bytes} bytes`
-          } as ${name} of ${method}, expected ${wanted === undefined ? "none" : `f32 ${showShape(wanted)}`}`,
-        );
-      }
-    }
+    const wrong = call.complaint(tensors);
+    if (wrong !== undefined) return this.#reject(wrong);
     const incoming = this.#expect(tensors);
     if (incoming === undefined) return;
     call.result = { value, tensors: incoming };
@@ -489,13 +395,13 @@ export class Connection {
     else this.#complete(call);
   }
 
-  /** The tensors of a result, from now on expected; undefined where the connection ended over them. */
+  /** Expects the tensors of a result from now on. Undefined if the connection ended over them. */
   #expect(tensors: Readonly<Record<string, TensorRef>>): Record<string, Incoming> | undefined {
     const expected: Record<string, Incoming> = {};
     for (const [name, ref] of Object.entries(tensors).sort(([, a], [, b]) => a.stream - b.stream)) {
       const incoming = this.#inbox.name(ref, this.#heard);
       if (incoming === undefined) {
-        return void this.#refuse(`found stream ${ref.stream}, expected a number greater than all before`);
+        return void this.#reject(`found stream ${ref.stream}, expected a number greater than all before`);
       }
       expected[name] = incoming;
     }
@@ -503,16 +409,13 @@ export class Connection {
   }
 
   #complete(call: Call): void {
-    const { value, tensors } = call.result!;
-    if (!Object.values(tensors).every((t) => t.done)) return;
-    const values = Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, t.values()]));
-    this.#settle(call, undefined, { value, tensors: values, spans: call.spans });
+    if (call.whole) this.#settle(call);
   }
 
   #hearFrame(bytes: ArrayBuffer): void {
-    if (this.#welcome === undefined) return this.#refuse("found a frame before welcome");
+    if (this.#welcome === undefined) return this.#reject("found a frame before welcome");
     const taken = this.#inbox.take(bytes, this.#heard);
-    if (typeof taken === "string") return this.#refuse(taken);
+    if (typeof taken === "string") return this.#reject(taken);
     if (taken === undefined) return;
     const { incoming, received } = taken;
     if (received !== undefined) this.#send({ type: "ack", stream: incoming.ref.stream, received });
@@ -522,7 +425,7 @@ export class Connection {
     }
   }
 
-  /** Looks after what may hang, while calls are open. */
+  /** Watches for whatever may hang, while calls are open. */
   #watchClock(): void {
     if (this.#clock !== undefined) return;
     const { idleSeconds } = this.#options;
@@ -530,16 +433,13 @@ export class Connection {
     let last = (this.#heard = seconds());
     this.#clock = setInterval(() => {
       const now = seconds();
-      // A thread that was held up, or a machine that slept, has heard nobody: that is not the worker's silence.
+      // If this thread was held up, or the machine slept, it heard nobody: that is not the worker's silence.
       const heldUp = now - last > period + idleSeconds / 3;
       last = now;
       if (heldUp) {
         this.#heard = now;
         for (const tensor of this.#inbox.open) tensor.since = now;
-        for (const call of this.#calls.values()) {
-          call.sentAt = now;
-          for (const out of call.outgoing) out.since = now;
-        }
+        for (const call of this.#calls.values()) call.wait(now);
         return;
       }
       const silence = now - this.#heard;
@@ -555,35 +455,15 @@ export class Connection {
   }
 
   #watchCall(call: Call, now: number): void {
-    const { idleSeconds, address } = this.#options;
-    const { method } = call.request;
-    const uploading = call.outgoing.find((out) => out.waits);
-    const stalled = Object.values(call.result?.tensors ?? {}).some((t) =>
-      !t.done &&
-      now - Math.max(t.since, ...Object.values(call.result!.tensors).map((other) => other.since)) > idleSeconds
-    );
-    const fail = (code: RemoteCode, what: string) => {
-      this.#send({ type: "cancel", id: call.id });
-      if (call.result === undefined) this.#abandoned.add(call.id);
-      this.#settle(call, remoteError(code, address, `${method}: ${what}`));
-    };
-    if (stalled) fail("silent", `the bytes of its result stopped coming for ${idleSeconds} s`);
-    else if (uploading !== undefined) {
-      call.sentAt = now;
-      if (now - uploading.since > idleSeconds) {
-        fail("silent", `the worker took no byte of its tensors for ${idleSeconds} s`);
-      }
-    } else if (!call.answered && now - call.sentAt > idleSeconds) {
-      fail("silent", `the worker did not say anything of it for ${idleSeconds} s`);
-    } else if (
-      call.result === undefined && call.ranSince !== undefined &&
-      now - call.ranSince > this.welcome.limits.runSeconds + idleSeconds
-    ) {
-      fail("time-limit", `the worker's own limit of ${this.welcome.limits.runSeconds} s has passed without an end`);
-    }
+    const overdue = call.overdue(now, this.#options.idleSeconds, this.welcome.limits.runSeconds);
+    if (overdue === undefined) return;
+    this.#send({ type: "cancel", id: call.id });
+    if (call.result === undefined) this.#abandoned.add(call.id);
+    const { code, what } = overdue;
+    this.#settle(call, remoteError(code, this.#options.address, `${call.request.method}: ${what}`));
   }
 
-  /** A health call, as a page's WebSocket cannot ping: the worker answers it at once, whatever runs. */
+  /** Calls health, as a page's WebSocket can't ping: the worker answers it at once, whatever runs. */
   #askForLife(): void {
     this.#probe = ++this.#ids;
     this.#send({ type: "call", id: this.#probe, method: "health", params: {} });

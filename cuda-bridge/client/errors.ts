@@ -1,8 +1,8 @@
-/** The worker's error messages, and its ways of closing, as the engine's errors. */
+/** The errors of a remote worker: its error messages and close codes, with what to do about each. */
 import { InputError, LimitError, RankError } from "../../engine/index.ts";
 import { printable } from "./clean.ts";
 
-/** What went wrong at or on the way to a remote worker: the protocol's error codes, and the client's own below. */
+/** What went wrong at a remote worker or on the way to it: the client's own codes, then the protocol's. */
 export type RemoteCode =
   | "unreachable"
   | "connect-timeout"
@@ -27,13 +27,13 @@ export type RemoteCode =
   | "worker-failed"
   | "shutting-down";
 
-/** A remote worker that could not be reached, was lost, or failed. Never holds the token. */
+/** A remote worker could not be reached, was lost, or failed. Never holds the token. */
 export class RemoteError extends Error {
   override name = "RemoteError";
   readonly code: RemoteCode;
   /** The worker's address. */
   readonly address: string;
-  /** What was wrong, without what to do about it. */
+  /** What was wrong, without the advice. */
   readonly what: string;
   constructor(code: RemoteCode, address: string, what: string, todo: string) {
     super(`${address}: ${what}; ${todo}`);
@@ -53,10 +53,11 @@ export interface ErrorMessage {
 
 const ADVICE: Readonly<Record<RemoteCode, string>> = {
   unreachable:
-    "see that the worker runs (python -m ringside_worker), that host and port are right, and, from a page, that the worker allows its origin (--origin)",
-  "connect-timeout": "see that host and port are right and that no firewall drops the connection",
-  lost: "nothing was run again: start it once more, and a new connection is made",
-  silent: "see whether the worker still lives, and start it once more",
+    "check that the worker runs (python -m ringside_worker), that host and port are right, and, from a page, that the " +
+    "worker allows its origin (--origin)",
+  "connect-timeout": "check that host and port are right and that no firewall drops the connection",
+  lost: "nothing was run again: start it again, and the client connects again",
+  silent: "check whether the worker still runs, and start the call again",
   "bad-reply": "client and worker do not understand each other: use the same version of both",
   closed: "connect again",
   "session-gone": "its cache went with the connection: open a new session",
@@ -71,9 +72,9 @@ const ADVICE: Readonly<Record<RemoteCode, string>> = {
   "queue-full": "try again when one of the waiting runs is done",
   "unknown-session": "open a new session",
   "too-many-sessions": "close another one, or start the worker with --limit sessions=N",
-  cancelled: "start it once more",
+  cancelled: "start it again",
   "time-limit": "make the run smaller, or start the worker with --limit run-seconds=S",
-  "worker-failed": "see what the worker printed; it may have to be started again",
+  "worker-failed": "read what the worker printed; you may have to start it again",
   "shutting-down": "start the worker again",
 };
 
@@ -87,17 +88,17 @@ export function remoteError(
   return new RemoteError(code, address, printable(what).replace(/[.;]\s*$/, ""), advice);
 }
 
-/** A connection that did not come about; `message`: what the runtime said of it, which in a page is nothing. */
+/** A connection that failed. `message` is what the runtime says about it; a page gets nothing. */
 export function unreachable(address: string, runtime: string, message = ""): RemoteError {
   const what = `the connection was refused${message === "" ? "" : ` (${message})`}`;
   if (/\b403\b/.test(message)) return remoteError("bad-origin", address, what);
   if (/\b400\b/.test(message)) {
-    return remoteError("bad-reply", address, `${what}, perhaps as the server there does not speak ringside-1`);
+    return remoteError("bad-reply", address, `${what}, perhaps because the server there doesn't speak ringside-1`);
   }
   const plain = address.startsWith("ws:");
   const other = plain ? address.replace("ws:", "wss:") : address.replace("wss:", "ws:");
   if (plain && /hang up|before message completed|reset|parse error|invalid http/i.test(message)) {
-    const found = `something there took the connection and hung up (${message})`;
+    const found = `the server there accepted the connection and hung up (${message})`;
     return remoteError(
       "unreachable",
       address,
@@ -106,7 +107,7 @@ export function unreachable(address: string, runtime: string, message = ""): Rem
     );
   }
   if (!plain && /before secure TLS|handshake eof|wrong version|corrupt message|EPROTO/i.test(message)) {
-    const found = `something there does not speak TLS (${message})`;
+    const found = `the server there does not speak TLS (${message})`;
     return remoteError(
       "unreachable",
       address,
@@ -129,7 +130,7 @@ export function unreachable(address: string, runtime: string, message = ""): Rem
   return remoteError("unreachable", address, what, `${ADVICE.unreachable}, and ${tls}`);
 }
 
-/** The error that an `error` message stands for. A worker that repeats the token is not quoted on it. */
+/** The error that an `error` message stands for. Hides the token if the worker repeats it. */
 export function errorOf({ code, message, details = {} }: ErrorMessage, address: string, token: string): Error {
   const text = token === "" ? message : message.replaceAll(token, "(the token)");
   const { need, have, fits, rank, hop, awaited } = details;
@@ -153,14 +154,14 @@ export function errorOf({ code, message, details = {} }: ErrorMessage, address: 
   return remoteError(Object.hasOwn(ADVICE, code) ? code as RemoteCode : "worker-failed", address, `${code}: ${text}`);
 }
 
-/** The error that a close code stands for, where no `error` message said why before. */
+/** The error that a close code stands for, if no `error` message gave the reason before. */
 export function errorOfClose(code: number, reason: string, address: string): RemoteError {
   const said = reason === "" ? `close code ${code}` : `close code ${code}: ${reason}`;
   const known: Readonly<Record<number, [RemoteCode, string]>> = {
     1001: ["shutting-down", "the worker is shutting down"],
     1009: ["too-large", "a message was too large"],
-    4400: ["bad-message", "the worker refused a message or frame"],
-    4401: ["bad-token", "the worker refused the token"],
+    4400: ["bad-message", "the worker rejected a message or frame"],
+    4401: ["bad-token", "the worker rejected the token"],
     4406: ["bad-version", "the worker speaks another version of the protocol"],
     4408: ["silent", "the worker ended the connection as idle or stalled"],
     4429: ["too-many-connections", "the worker has as many connections as it allows"],

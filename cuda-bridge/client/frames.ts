@@ -1,17 +1,17 @@
-/** Binary frames of the protocol: 16 bytes of head, then a piece of a tensor. */
+/** Binary frames of the protocol: a head of 16 bytes, then a piece of a tensor. */
 
 /** Bytes of a frame's head. */
 export const HEAD_BYTES = 16;
 const MAGIC = 0x31425352; // "RSB1", little-endian
 
-/** A frame taken apart: `payload` begins at byte `offset` of the tensor that `stream` carries. */
+/** A parsed frame: `payload` begins at byte `offset` of the tensor that `stream` carries. */
 export interface Frame {
   readonly stream: number;
   readonly offset: number;
   readonly payload: Uint8Array<ArrayBuffer>;
 }
 
-/** A frame to send. */
+/** Makes a frame to send. */
 export function writeFrame(stream: number, offset: number, payload: Uint8Array): Uint8Array<ArrayBuffer> {
   const frame = new Uint8Array(HEAD_BYTES + payload.length);
   const head = new DataView(frame.buffer);
@@ -22,7 +22,7 @@ export function writeFrame(stream: number, offset: number, payload: Uint8Array):
   return frame;
 }
 
-/** A frame received, or in words why it is none. The payload is a view of `bytes`. */
+/** Parses a received frame. Returns a text if it is invalid. The payload is a view of `bytes`. */
 export function readFrame(bytes: ArrayBuffer): Frame | string {
   if (bytes.byteLength <= HEAD_BYTES) {
     return `found a frame of ${bytes.byteLength} bytes, expected more than its head of ${HEAD_BYTES}`;

@@ -1,16 +1,17 @@
 /** A worker with the face of a cluster: the ranks are elsewhere. */
 import { validateAttend, validateSeeded } from "../../engine/cluster/index.ts";
 import { type AdapterFacts, InputError, type Session } from "../../engine/index.ts";
-import { encode } from "../../engine/tensor/index.ts";
+import { toBytes } from "../../engine/tensor/index.ts";
 import { checkOptions, readAddress } from "./address.ts";
 import { Caller } from "./caller.ts";
-import type { CallResult } from "./connection.ts";
+import type { CallResult } from "./call.ts";
 import { defined, shapesOf, WORKER } from "./params.ts";
 import type { ClientPlatform } from "./platform.ts";
 import { adapterOf, reportOf } from "./report.ts";
 import { readSchema } from "./schema.ts";
 import { openSession } from "./session.ts";
 import type {
+  CallOptions,
   Facts,
   LayerInput,
   Limits,
@@ -24,7 +25,6 @@ import type {
   RemoteValue,
   SeededInput,
   SeededResult,
-  Watch,
 } from "./types.ts";
 
 /** Reaches a worker. Errors: InputError for a bad address or option; RemoteError; the signal's reason. */
@@ -116,7 +116,7 @@ class RemoteClient implements Remote {
       link,
       rates,
     });
-    const result = await this.#caller.call({ method: "attend", params, shapes, watch: input });
+    const result = await this.#caller.call({ method: "attend", params, shapes, options: input });
     const { out = new Float32Array(0), lse = new Float32Array(0) } = result.tensors;
     return { out, lse, report: this.#report(result) };
   }
@@ -154,10 +154,10 @@ class RemoteClient implements Remote {
     const tensor = (x: Float32Array, h: number) => ({
       dtype,
       shape: [x.length / (h * headDim), h, headDim],
-      data: encode(x, dtype),
+      data: toBytes(x, dtype),
     });
     const uploads = { q: tensor(input.q, heads), k: tensor(input.k, kvHeads), v: tensor(input.v, kvHeads) };
-    const result = await this.#caller.call({ method: "attend", params, uploads, shapes, watch: input });
+    const result = await this.#caller.call({ method: "attend", params, uploads, shapes, options: input });
     return { out: result.tensors.out, lse: result.tensors.lse, report: this.#report(result) };
   }
 
@@ -175,22 +175,22 @@ class RemoteClient implements Remote {
     const { value, spans } = await this.#caller.call({
       method: "layer",
       params: defined({ tokens, cached, ranks, variant, dtype, tp, link, seed, model }),
-      watch: input,
+      options: input,
     });
     return { value, spans };
   }
 
-  async bench(input: Watch & { readonly quick?: boolean } = {}): Promise<RemoteValue> {
+  async bench(input: CallOptions & { readonly quick?: boolean } = {}): Promise<RemoteValue> {
     const { value, spans } = await this.#caller.call({
       method: "bench",
       params: defined({ quick: input.quick }),
-      watch: input,
+      options: input,
     });
     return { value, spans };
   }
 
-  async health(watch?: Watch): Promise<CallResult["value"]> {
-    return (await this.#caller.call({ method: "health", params: {}, watch })).value;
+  async health(options?: CallOptions): Promise<CallResult["value"]> {
+    return (await this.#caller.call({ method: "health", params: {}, options })).value;
   }
 
   repair(): Promise<number[]> {

@@ -1,10 +1,10 @@
-/** What a worker says of a run as the engine's Report. */
+/** Turns a worker's value of a run into the engine's Report. */
 import type { AdapterFacts, Choice, Link, RankTraffic, Report, StepReport, Times } from "../../engine/index.ts";
-import type { CallResult } from "./connection.ts";
+import type { CallResult } from "./call.ts";
 import { remoteError } from "./errors.ts";
 import type { Facts, RemoteReport } from "./types.ts";
 
-/** The parts of a run's value that a Report has; see docs/bridge.md. */
+/** The fields of a run's value that a Report needs; see docs/bridge.md. */
 interface RunValue extends Pick<Report, "variant" | "ranks" | "causal" | "scale" | "shape"> {
   readonly dtype: Report["wireDtype"];
   readonly choice?: Choice;
@@ -32,7 +32,7 @@ const FIELDS: Readonly<Record<string, (x: unknown) => boolean>> = {
   times: isObject,
 };
 
-/** Builds the report of a run. RemoteError "bad-reply" where the worker's lacks what a report has to say. */
+/** Builds the report of a run. Errors: RemoteError "bad-reply" if the worker's value lacks a field. */
 export function reportOf({ value, spans }: CallResult, address: string, facts: Facts, runtime: string): RemoteReport {
   for (const [name, right] of Object.entries(FIELDS)) {
     if (!right(value[name])) {
@@ -80,13 +80,13 @@ export function reportOf({ value, spans }: CallResult, address: string, facts: F
   };
 }
 
-/** The report of a session's step. */
+/** Builds the report of a session's step. Errors: as reportOf. */
 export function stepReportOf(result: CallResult, address: string, facts: Facts, runtime: string): StepReport {
   const { step, mode, batch, missRate, paddingBytes, tokens } = result.value as unknown as StepReport;
   return { ...reportOf(result, address, facts, runtime), step, mode, batch, missRate, paddingBytes, tokens };
 }
 
-/** The machine as an adapter: what the page and the command line name as who computed. */
+/** The machine as an adapter, which page and command line name as what computed. */
 export function adapterOf(
   { devices, cuda, torch }: Facts,
   device: string = [...new Set(devices.map((d) => d.name))].join(" + "),

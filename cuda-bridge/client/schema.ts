@@ -1,12 +1,12 @@
-/** The messages' schema, and the validation of messages by it. */
+/** Reads the messages' schema, and validates messages by it. */
 import { dereference, type Schema, validate } from "@cfworker/json-schema";
 
 const url = new URL("../protocol/messages.schema.json", import.meta.url);
 
-/** Which side sends a message. */
+/** The side that sends a message. */
 export type Side = "clientMessage" | "serverMessage";
 
-/** Says in words why a message is not what the schema allows, or undefined where it is. */
+/** Says why the schema doesn't allow a message; undefined if it does. */
 export type Complaint = (side: Side, message: unknown) => string | undefined;
 
 /** Reads the schema with a platform's reader. */
@@ -20,8 +20,7 @@ export async function readSchema(read: (url: URL) => Promise<string>): Promise<C
       named[side].set(name, root.$defs[name]);
     }
   }
-  // A message's type, and a call's method, name its schema, so that a complaint is about that one and not about all
-  // that it is not.
+  // A message's type, and a call's method, name its schema: so a complaint is about that one, not about all others.
   return (side, message) => {
     const { type, method } = (message ?? {}) as { type?: unknown; method?: unknown };
     const of = typeof type === "string" ? named[side].get(type) : undefined;

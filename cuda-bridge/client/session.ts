@@ -1,5 +1,5 @@
-/** A conversation's KV cache on a worker's ranks. It lives as long as the connection that opened it. */
-import { validateRows, validateSession } from "../../engine/cluster/index.ts";
+/** A conversation's KV cache on a worker's ranks. It lives as long as its connection. */
+import { validateRows, validateSession, validateStep } from "../../engine/cluster/index.ts";
 import {
   InputError,
   type Session,
@@ -9,18 +9,18 @@ import {
   type StepReport,
   type StepResult,
 } from "../../engine/index.ts";
-import { encode } from "../../engine/tensor/index.ts";
+import { toBytes } from "../../engine/tensor/index.ts";
 import type { Caller } from "./caller.ts";
 import type { Connection } from "./connection.ts";
 import { remoteError } from "./errors.ts";
 import { defined, shapesOf, WORKER } from "./params.ts";
 import { stepReportOf } from "./report.ts";
-import type { RemoteSessionOptions, Watch } from "./types.ts";
+import type { CallOptions, RemoteSessionOptions } from "./types.ts";
 
-/** Tokens that a rank's cache holds by default, as in the engine's sessions. */
+/** Tokens that a rank's cache holds by default, like the engine's sessions. */
 const DEFAULT_CAPACITY = 16_384;
 
-/** Opens a session. Errors: as Remote's calls. */
+/** Opens a session. Errors: those of Remote's calls. */
 export async function openSession(caller: Caller, options: Options): Promise<RemoteSession> {
   const {
     ranks,
@@ -38,7 +38,7 @@ export async function openSession(caller: Caller, options: Options): Promise<Rem
   validateSession(options, WORKER);
   const connection = await caller.reach(signal, 0);
   const params = defined({ ranks, heads, kvHeads, headDim, dtype, capacity, variant, scale, link, rates });
-  const { value } = await caller.call({ method: "session.open", params, watch: { signal } }, connection);
+  const { value } = await caller.call({ method: "session.open", params, options: { signal } }, connection);
   const { session, capacity: granted } = value as { session?: unknown; capacity?: unknown };
   if (!Number.isSafeInteger(session) || !Number.isSafeInteger(granted)) {
     throw remoteError(
@@ -93,16 +93,19 @@ export class RemoteSession implements Session {
     return this.#steps;
   }
 
-  async prefill(batch: readonly SessionRows[], options: StepOptions & Watch = {}): Promise<StepResult> {
+  async prefill(batch: readonly SessionRows[], options: StepOptions & CallOptions = {}): Promise<StepResult> {
     if (options.variant !== undefined) {
       throw new InputError(
-        "prefill: found a variant for one step, expected the session's: a remote session has one for all its steps",
+        "prefill: found a variant for one step, expected none: a remote session has one variant for all its steps",
       );
     }
     return await this.#step("session.prefill", batch, options);
   }
 
-  async decode(batch: readonly SessionRows[], options: Omit<StepOptions, "variant"> & Watch = {}): Promise<StepResult> {
+  async decode(
+    batch: readonly SessionRows[],
+    options: Omit<StepOptions, "variant"> & CallOptions = {},
+  ): Promise<StepResult> {
     return await this.#step("session.decode", batch, options);
   }
 
@@ -116,7 +119,7 @@ export class RemoteSession implements Session {
   snapshot(): Promise<Uint8Array> {
     return Promise.reject(
       new InputError(
-        "snapshot: found a session on a remote worker, whose cache does not leave it; expected one on ranks here",
+        "snapshot: found a session on a remote worker, whose cache stays there; expected one on ranks here",
       ),
     );
   }
@@ -124,7 +127,7 @@ export class RemoteSession implements Session {
   restore(): Promise<void> {
     return Promise.reject(
       new InputError(
-        "restore: found a session on a remote worker, whose cache cannot be set; expected one on ranks here",
+        "restore: found a session on a remote worker, whose cache can't be set; expected one on ranks here",
       ),
     );
   }
@@ -143,18 +146,19 @@ export class RemoteSession implements Session {
   async #step(
     method: "session.prefill" | "session.decode",
     batch: readonly SessionRows[],
-    options: StepOptions & Watch,
+    options: StepOptions & CallOptions,
   ): Promise<StepResult> {
     if (options.fault !== undefined) {
-      throw new InputError("fault: found one for a remote session, expected none: its ranks do not fail on purpose");
+      throw new InputError("fault: found one for a remote session, expected none: its ranks don't fail on purpose");
     }
+    validateStep(options, undefined, undefined, WORKER);
     const { heads, kvHeads, headDim, wireDtype } = this.#options;
     const lengths = batch.map((rows) => validateRows(rows, { heads, kvHeads, headDim, wireDtype }).T);
     const tokens = lengths.reduce((sum, n) => sum + n, 0);
     const tensor = (name: "q" | "k" | "v", h: number) => ({
       dtype: wireDtype,
       shape: [tokens, h, headDim],
-      data: encode(joined(batch.map((rows) => rows[name])), wireDtype),
+      data: toBytes(joined(batch.map((rows) => rows[name])), wireDtype),
     });
     const result = await this.#call(method, {
       batch: batch.map(({ sequence }, i) => ({ sequence, new: lengths[i] })),
@@ -162,7 +166,7 @@ export class RemoteSession implements Session {
     }, {
       uploads: { q: tensor("q", heads), k: tensor("k", kvHeads), v: tensor("v", kvHeads) },
       shapes: shapesOf("full", tokens, heads, headDim, 0),
-      watch: options,
+      options,
     });
     const report = stepReportOf(result, this.#caller.address, this.#caller.facts, this.#caller.runtime);
     this.#tokens = report.tokens;
@@ -182,7 +186,7 @@ export class RemoteSession implements Session {
   async #call(
     method: string,
     params: Record<string, unknown>,
-    more: Pick<Parameters<Caller["call"]>[0], "uploads" | "shapes" | "watch"> = {},
+    more: Pick<Parameters<Caller["call"]>[0], "uploads" | "shapes" | "options"> = {},
   ) {
     if (this.#disposed) throw new InputError("session: it was disposed, expected an open one");
     const { over } = this.#connection;

@@ -1,8 +1,8 @@
-/** Tensors on their way: what has come, what may go. */
+/** Tensors on their way between client and worker, with flow control. */
 import type { DType } from "../../engine/index.ts";
 import { readFrame } from "./frames.ts";
 
-/** A tensor as messages name it. */
+/** A tensor as messages describe it. */
 export interface TensorRef {
   readonly stream: number;
   readonly dtype: DType;
@@ -17,11 +17,11 @@ export interface Upload {
   readonly data: ArrayBuffer;
 }
 
-/** A tensor that comes: frames in order without gaps, acknowledged at every quarter of the window and at the end. */
+/** A tensor being received: frames in order without gaps, acknowledged at every quarter of the window and at the end. */
 export class Incoming {
-  /** Bytes that came. */
+  /** Bytes received. */
   at = 0;
-  /** When the last of them did, in seconds. */
+  /** When the last of them came, in seconds. */
   since: number;
   readonly ref: TensorRef;
   readonly #data: Uint8Array<ArrayBuffer>;
@@ -37,12 +37,12 @@ export class Incoming {
     return this.at === this.ref.bytes;
   }
 
-  /** The values; f32, as all results are. */
+  /** The values; all results are f32. */
   values(): Float32Array<ArrayBuffer> {
     return new Float32Array(this.#data.buffer);
   }
 
-  /** Takes the next bytes; returns what to acknowledge, if anything. */
+  /** Takes the next bytes. Returns the number to acknowledge, if any. */
   put(payload: Uint8Array, now: number, window: number): number | undefined {
     this.#data.set(payload, this.at);
     this.at += payload.length;
@@ -52,19 +52,19 @@ export class Incoming {
   }
 }
 
-/** A frame that was taken: its tensor, and what to acknowledge, if anything. */
+/** An accepted frame: its tensor, and the number to acknowledge, if any. */
 export interface Taken {
   readonly incoming: Incoming;
   readonly received: number | undefined;
 }
 
 /**
- * All tensors that come on one connection. Stream numbers grow, so that what was never named is known from what has
+ * All tensors that come on one connection. Stream numbers grow: that tells a stream that never existed from one that has
  * ended.
  */
 export class Inbox {
   readonly #open = new Map<number, Incoming>();
-  /** Streams that nobody wants any more: what still comes is dropped. */
+  /** Streams that nobody wants any more: their frames are ignored. */
   readonly #dropped = new Set<number>();
   #highest = 0;
   readonly #frameBytes: number;
@@ -79,7 +79,7 @@ export class Inbox {
     return this.#open.values();
   }
 
-  /** Expects a tensor; undefined where its number is not greater than all before. */
+  /** Expects a tensor. Undefined if its number is not greater than all before. */
   name(ref: TensorRef, now: number): Incoming | undefined {
     if (ref.stream <= this.#highest) return undefined;
     this.#highest = ref.stream;
@@ -88,12 +88,12 @@ export class Inbox {
     return incoming;
   }
 
-  /** Lets what has not come yet go unheard. */
+  /** Ignores the rest of a tensor. */
   drop({ ref: { stream } }: Incoming): void {
     if (this.#open.delete(stream)) this.#dropped.add(stream);
   }
 
-  /** Takes a frame: undefined where nobody wants it, or in words what is wrong with it. */
+  /** Takes a frame. Undefined if nobody wants it; a text says what is wrong with it. */
   take(bytes: ArrayBuffer, now: number): Taken | undefined | string {
     if (bytes.byteLength > this.#frameBytes) {
       return `found a frame of ${bytes.byteLength} bytes, expected at most ${this.#frameBytes}`;
@@ -106,7 +106,7 @@ export class Inbox {
       return this.#dropped.has(stream)
         ? undefined
         : `found a frame of stream ${stream}, which ${
-          stream > 0 && stream <= this.#highest ? "has come whole" : "no result has named"
+          stream > 0 && stream <= this.#highest ? "is complete" : "no result has named"
         }`;
     }
     const { at, ref } = incoming;
@@ -120,10 +120,10 @@ export class Inbox {
   }
 }
 
-/** Leave to send: never more than `window` bytes unacknowledged. */
+/** A tensor being sent: never more than `window` bytes unacknowledged. */
 export class Outgoing {
   sent = 0;
-  /** When the worker last took some, in seconds. */
+  /** When the worker last acknowledged some, in seconds. */
   since: number;
   #acknowledged = 0;
   #more: (() => void) | undefined;
@@ -136,17 +136,17 @@ export class Outgoing {
     this.since = since;
   }
 
-  /** Bytes that may go now. */
+  /** Bytes that may be sent now. */
   get leave(): number {
     return Math.min(this.bytes - this.sent, this.#acknowledged + this.#window - this.sent);
   }
 
-  /** Whether bytes are out that were not acknowledged. */
+  /** Whether some bytes sent are not acknowledged. */
   get waits(): boolean {
     return this.#acknowledged < this.sent;
   }
 
-  /** Takes an acknowledgement; false where it cannot be one. */
+  /** Takes an acknowledgement. False if it is impossible. */
   acknowledge(received: number, now: number): boolean {
     if (received < this.#acknowledged || received > this.sent) return false;
     if (received > this.#acknowledged) this.since = now;
@@ -155,7 +155,7 @@ export class Outgoing {
     return true;
   }
 
-  /** Resolves at the next acknowledgement, or when the call has ended. */
+  /** Resolves at the next acknowledgement, or when the call ends. */
   more(): Promise<void> {
     return new Promise((resolve) => (this.#more = resolve));
   }

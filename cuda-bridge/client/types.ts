@@ -1,4 +1,4 @@
-/** What the bridge's client takes and gives: a connection to a native worker, and its calls. */
+/** The types of the bridge's client: a connection to a native worker, and its calls. */
 import type {
   AttendInput,
   AttendResult,
@@ -14,37 +14,37 @@ import type {
   Variant,
 } from "../../engine/index.ts";
 
-/** How a worker is reached, and how patient the client is with it. */
+/** How to reach a worker, and how patient to be with it. */
 export interface RemoteOptions {
   /**
-   * What the worker printed when it started. It travels in the first message only: never in an address, a log or an
-   * error.
+   * The token that the worker printed when it started. It travels in the first message only: never in an address, a log
+   * or an error.
    */
   readonly token: string;
   /** N, of calls that name none; default: the worker's processes. */
   readonly ranks?: number;
   /** The wire of simulated ranks, for calls that name none; default: the device's own copies are their wire. */
   readonly link?: Link;
-  /** Seconds within which the worker must be reached and have said welcome; default 10. */
+  /** Seconds to connect and get the worker's welcome; default 10. */
   readonly connectSeconds?: number;
   /**
-   * Seconds without any sign of life, or without a byte of a tensor under way, after which a call fails; default 30.
+   * Seconds without a sign of life, or without a byte of a tensor under way, after which a call fails; default 30.
    */
   readonly idleSeconds?: number;
   /**
-   * Seconds for which a new call tries to reach a worker again whose connection was lost; default 15, 0 for not at all.
+   * Seconds for which a new call tries to reach the worker again after the connection was lost; default 15, 0 for none.
    */
   readonly retrySeconds?: number;
-  /** Told when the connection is lost, is there again, or is closed, with why. */
+  /** Called when the connection is lost, is open again, or is closed, with the reason. */
   readonly onState?: (state: RemoteState, why?: string) => void;
-  /** Cancels the connecting. */
+  /** Cancels connecting. */
   readonly signal?: AbortSignal;
 }
 
 /** A connection's state. "lost": the next call tries to reach the worker again. */
 export type RemoteState = "open" | "lost" | "closed";
 
-/** What the machine is: `facts` of the protocol's welcome. */
+/** The machine: `facts` of the protocol's welcome. */
 export interface Facts {
   readonly worker: string;
   readonly python: string;
@@ -59,7 +59,7 @@ export interface Facts {
     readonly memoryBytes: number;
     readonly capability?: string;
   }[];
-  /** Attention kernels with their self-check at the worker's start: largest error, or why one is not used. */
+  /** Attention kernels with their self-check at the worker's start: the largest error, or why the worker rejected one. */
   readonly kernels: readonly {
     readonly name: string;
     readonly ok: boolean;
@@ -73,8 +73,8 @@ export interface Facts {
 }
 
 /**
- * What the worker allows: bytes of a frame, of a tensor, and of a stream under way; seconds of a run; calls waiting;
- * connections; sessions.
+ * The worker's limits: bytes of a frame, of a tensor, and of a stream under way (`window`); seconds of a run; waiting
+ * calls (`queue`); connections; sessions.
  */
 export interface Limits {
   readonly frameBytes: number;
@@ -86,24 +86,24 @@ export interface Limits {
   readonly sessions?: number;
 }
 
-/** How a call is watched and cancelled. */
-export interface Watch {
+/** How to watch and cancel a call. */
+export interface CallOptions {
   /** Cancels the call on the worker too. */
   readonly signal?: AbortSignal;
-  /** Calls before this one on the machine; 0: it runs now. */
+  /** Called with the number of calls before this one on the machine; 0: it runs now. */
   readonly onQueued?: (place: number) => void;
   readonly onProgress?: (done: number, total: number, note?: string) => void;
-  /** Spans as they happen, in seconds since the run began. */
+  /** Called with spans as they happen, in seconds since the run began. */
   readonly onSpans?: (spans: readonly Span[]) => void;
 }
 
-/** An attention whose inputs both sides make from the seed: no tensor moves but the rows asked for. */
-export interface SeededInput extends SeededBatch, Watch {
+/** An attention whose inputs both sides make from the seed: no tensor moves but the chosen rows of the result. */
+export interface SeededInput extends SeededBatch, CallOptions {
   /** N; default: the connection's. */
   readonly ranks?: number;
   /** Default "pass-kv". */
   readonly variant?: Variant | "auto";
-  /** "rows" (default where rows are named): those rows; "none" (default else): only the report; "full": all of O. */
+  /** "rows" (default with `rows`): those rows; "none" (default without): only the report; "full": all of O. */
   readonly output?: "rows" | "full" | "none";
   readonly rows?: readonly Row[];
   /** The wire of simulated ranks; default: the connection's. */
@@ -112,9 +112,9 @@ export interface SeededInput extends SeededBatch, Watch {
   readonly rates?: { readonly flops: number; readonly bandwidth: number };
 }
 
-/** O and LSE as asked for, and the facts of the run. */
+/** O and LSE as `output` says, and the facts of the run. */
 export interface SeededResult {
-  /** f32: "rows" `[rows, D]` in the order asked, "full" `[sum T, H, D]`, "none" empty. */
+  /** f32: "rows" `[rows, D]` in the order of `rows`, "full" `[sum T, H, D]`, "none" empty. */
   readonly out: Float32Array;
   /** f32: "rows" `[rows]`, "full" `[sum T, H]`, "none" empty; natural log. */
   readonly lse: Float32Array;
@@ -124,18 +124,18 @@ export interface SeededResult {
 /** A run's report, with what the worker adds. */
 export type RemoteReport = Report & { readonly backend: "remote"; readonly remote: RemoteRun };
 
-/** What only a run on a worker has to tell. */
+/** The facts that only a run on a worker has. */
 export interface RemoteRun {
   readonly address: string;
   readonly facts: Facts;
-  /** Whether ranks shared a device, one after the other with real kernels, the wire modelled. */
+  /** Whether ranks shared a device: they ran one after the other with real kernels, over a modelled wire. */
   readonly simulated: boolean;
-  /** Everything the worker said of the run, as it said it. */
+  /** The worker's own value of the run, unchanged. */
   readonly value: Readonly<Record<string, unknown>>;
 }
 
 /** One attention on own tensors, with ranks and link if they aren't the connection's. */
-export interface RemoteAttendInput extends Omit<AttendInput, "onProgress">, Watch {
+export interface RemoteAttendInput extends Omit<AttendInput, "onProgress">, CallOptions {
   readonly ranks?: number;
   readonly link?: Link;
 }
@@ -153,7 +153,7 @@ export interface RemoteSessionOptions extends SessionOptions {
 }
 
 /** One transformer layer's share of one GPU of a TP group, over N context-parallel ranks. */
-export interface LayerInput extends Watch {
+export interface LayerInput extends CallOptions {
   /** T. */
   readonly tokens: number;
   /** P; default 0. */
@@ -178,18 +178,17 @@ export interface LayerInput extends Watch {
   };
 }
 
-/** A call's value as the worker said it (terms measured and modelled, the derived TTFT), and its timeline. */
+/** The worker's own value of a call (measured and modelled terms, the derived TTFT), and its timeline. */
 export interface RemoteValue {
   readonly value: Readonly<Record<string, unknown>>;
   readonly spans: readonly Span[];
 }
 
 /**
- * A connection to a worker, with the face of a cluster. One socket; several calls may be open, one runs at a time. A lost connection ends the calls
- * under way in a RemoteError, and is made again, with a growing pause between attempts, when the next call comes;
- * sessions are gone then.
- * Errors of calls: InputError, LimitError (does not fit), RankError, RemoteError; the signal's reason where one was
- * cancelled.
+ * A connection to a worker, with the face of a cluster. Several calls may be open on it; the worker runs one at a time.
+ * If the connection is lost, calls under way end in a RemoteError and sessions are gone. The next call connects again,
+ * with growing pauses between attempts.
+ * Errors of calls: InputError, LimitError (does not fit), RankError, RemoteError; the signal's reason if cancelled.
  */
 export interface Remote extends ClusterFace {
   /** The url, as errors name it. */
@@ -202,9 +201,9 @@ export interface Remote extends ClusterFace {
   attend(input: RemoteAttendInput): Promise<RemoteResult>;
   session(options: RemoteSessionOptions): Promise<Session>;
   layer(input: LayerInput): Promise<RemoteValue>;
-  bench(input?: Watch & { readonly quick?: boolean }): Promise<RemoteValue>;
-  /** Whether the worker answers, and what it says of itself. */
-  health(watch?: Watch): Promise<Readonly<Record<string, unknown>>>;
+  bench(input?: CallOptions & { readonly quick?: boolean }): Promise<RemoteValue>;
+  /** The worker's state, as it reports it; rejects if it doesn't answer. */
+  health(options?: CallOptions): Promise<Readonly<Record<string, unknown>>>;
   /** Rejects with an InputError: a worker is started again on its own machine. */
   repair(): Promise<number[]>;
   /** Ends what runs, and the connection. */

@@ -1,6 +1,7 @@
 /** Runs the attention of `ringside attend`, on this machine or on a worker, and verifies rows of seeded runs. */
 import type { AttendInput, ClusterOptions, Report } from "../cluster/types.ts";
-import { validateAttend, validateRun } from "../cluster/validate.ts";
+import { validateRun } from "../cluster/link.ts";
+import { validateAttend } from "../cluster/validate.ts";
 import { productsOf } from "../gpu/products.ts";
 import type { Check } from "../reference/check.ts";
 import type { Row, Verification, VerifyInput } from "../reference/verify/types.ts";

@@ -5,7 +5,7 @@ import type { Link } from "../cluster/types.ts";
 import { InputError } from "../errors.ts";
 import { didYouMean } from "../options.ts";
 import { readCount, readRate } from "../quantity.ts";
-import { validateLink } from "../cluster/validate.ts";
+import { validateLink } from "../cluster/link.ts";
 
 /** parseArgs without positional arguments. Errors: InputError; for an unknown option with the closest known one. */
 export function parseOptions<T extends NonNullable<ParseArgsConfig["options"]>>(argv: readonly string[], options: T) {

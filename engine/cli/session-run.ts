@@ -1,6 +1,7 @@
 /** Runs the script of `ringside session` on a cluster's session, and collects what its steps give. */
 import type { ClusterFace, SessionFace, SessionOptions, SessionRows, StepReport } from "../cluster/types.ts";
-import { type Elsewhere, NOTHING_CACHED, validateRows, validateSession } from "../cluster/validate.ts";
+import { NOTHING_CACHED } from "../cluster/ranges.ts";
+import { type Elsewhere, validateRows, validateSession } from "../cluster/validate.ts";
 import { InputError, RankError } from "../errors.ts";
 import { productsOf } from "../gpu/products.ts";
 import { offsets } from "../layout/shards.ts";

@@ -1,6 +1,7 @@
 /** `ringside session`: runs a conversation from a script of steps, and checks it against one full prefill. */
 import type { SessionOptions } from "../cluster/types.ts";
-import { validateRun, validateScale } from "../cluster/validate.ts";
+import { validateRun } from "../cluster/link.ts";
+import { validateScale } from "../cluster/validate.ts";
 import { InputError } from "../errors.ts";
 import { PAGE } from "../layout/pages.ts";
 import { writeNpy } from "../tensor/npy.ts";

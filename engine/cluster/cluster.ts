@@ -1,5 +1,6 @@
 /**
- * N ranks on a full mesh of message channels: one experiment at a time, and sessions whose KV caches stay on the ranks.
+ * N ranks on a full mesh of message channels. They run one experiment at a time, and sessions whose KV caches stay on
+ * the ranks.
  */
 import * as Comlink from "comlink";
 import type { DeviceLimits } from "../gpu/device.ts";
@@ -9,9 +10,10 @@ import { shard } from "../layout/shards.ts";
 import type { AttendJob } from "../rank/job.ts";
 import { now } from "../trace/clock.ts";
 import { haltPorts } from "./halts.ts";
+import { validateRun } from "./link.ts";
 import type { ClusterPlatform } from "./platform.ts";
 import { Ranks } from "./ranks.ts";
-import { chooseVariant, Rates } from "./rates.ts";
+import { chooseVariant, RateMeter } from "./rates.ts";
 import { reportOf, type Shared } from "./report.ts";
 import { keyChunk, queryChunk, scatterResult } from "./scatter.ts";
 import { Session } from "./session.ts";
@@ -27,9 +29,9 @@ import type {
   SessionOptions,
   Variant,
 } from "./types.ts";
-import { validateAttend, validateCluster, validateRun } from "./validate.ts";
+import { validateAttend, validateCluster } from "./validate.ts";
 
-/** N ranks, each a worker with a device of its own. */
+/** N ranks, each a worker with its own device. */
 export class Cluster implements ClusterFace, Shared {
   readonly size: number;
   readonly adapter: AdapterFacts;
@@ -37,7 +39,7 @@ export class Cluster implements ClusterFace, Shared {
   readonly backend: Backend;
   readonly runtime: string;
   readonly timestamps: boolean;
-  readonly rates = new Rates();
+  readonly rates = new RateMeter();
   readonly ranks: Ranks;
   readonly #limits: DeviceLimits | undefined;
   readonly #sessions = new Set<Session>();
@@ -55,7 +57,7 @@ export class Cluster implements ClusterFace, Shared {
     this.#limits = limits;
   }
 
-  /** Starts the ranks. Errors: InputError; NoAdapterError where WebGPU has no adapter; RankError; AbortError. */
+  /** Starts the ranks. Errors: InputError; NoAdapterError if WebGPU has no adapter; RankError; AbortError. */
   static async start(platform: ClusterPlatform, options: ClusterOptions): Promise<Cluster> {
     validateCluster(options);
     const { ranks: size, backend = "webgpu", link, timeout, signal } = options;
@@ -88,7 +90,7 @@ export class Cluster implements ClusterFace, Shared {
       const { fault } = this.options;
       const { id, origin } = this.ranks.newJob();
       const halts = input.onHalt && haltPorts(this.size, input, input.onHalt, (reason) => this.ranks.fail(reason));
-      // One rank after the other, so that the thread is free in between.
+      // One rank at a time, so that the thread is free in between.
       let turn: Promise<unknown> = Promise.resolve();
       const outcomes = await this.ranks.run(id, input, (rank, stopped) => {
         const answer = turn.then(async () => {
@@ -141,8 +143,8 @@ export class Cluster implements ClusterFace, Shared {
   }
 
   /**
-   * Replaces every rank that died, fell silent or lost its device, and gives it back what the sessions had cached
-   * there. Until it has ended nothing else begins. Resolves to the ranks replaced. Errors: as start's.
+   * Replaces every rank that died, fell silent or lost its device, and restores what the sessions had cached there.
+   * Nothing else begins before it has ended. Resolves to the ranks replaced. Errors: those of start.
    */
   async repair(): Promise<number[]> {
     return await this.ranks.repair(async (replaced) => {
@@ -150,7 +152,7 @@ export class Cluster implements ClusterFace, Shared {
     });
   }
 
-  /** Ends every worker, however long that takes while kernels compile. What runs fails with an AbortError. */
+  /** Ends every worker, however long that takes while kernels compile. Work under way fails with an AbortError. */
   async dispose(): Promise<void> {
     await this.ranks.dispose();
   }
@@ -160,7 +162,7 @@ export class Cluster implements ClusterFace, Shared {
   }
 }
 
-/** A kernel text that was given is to run, not to be passed over for a faster one. */
+/** A kernel text that the caller gave must run, even if another kernel is faster. */
 function tuneOf({ tune, shaders }: ClusterOptions): boolean | undefined {
   return tune ?? (Object.keys(shaders ?? {}).length === 0 ? undefined : false);
 }

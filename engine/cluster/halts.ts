@@ -1,18 +1,18 @@
-/** The ports over which the ranks of one run ask for leave, and what they say in terms of the caller's tensors. */
+/** The ports over which the ranks of one run ask for leave. Translates their states to the caller's tensors. */
 import { offsets } from "../layout/shards.ts";
-import type { Fault, HaltState, Watch } from "../rank/job.ts";
+import type { Fault, HaltState, WatchedTokens } from "../rank/job.ts";
 import type { HaltPost, Leave } from "../rank/leave.ts";
 import { publicLse } from "../ring/chunk.ts";
 import type { AttendInput, Halt, Made } from "./types.ts";
 
-/** What each rank is given. */
+/** The ports of one run, and the tokens to watch. */
 export interface Halts {
   readonly ports: readonly MessagePort[];
-  readonly watch: Watch;
+  readonly watch: WatchedTokens;
   close(): void;
 }
 
-/** Ports for `size` ranks; what `onHalt` throws goes to `fail`. */
+/** Makes ports for `size` ranks. If `onHalt` throws, calls `fail`. */
 export function haltPorts(
   size: number,
   input: AttendInput,
@@ -49,7 +49,7 @@ export function haltPorts(
 }
 
 /** Rows of Q as tokens of their sequences. */
-function tokensOf(rows: readonly number[], { sequences }: AttendInput, starts: readonly number[]): Watch {
+function tokensOf(rows: readonly number[], { sequences }: AttendInput, starts: readonly number[]): WatchedTokens {
   return [...new Set(rows)].sort((a, b) => a - b).map((row) => {
     const sequence = starts.findLastIndex((start, i) => start <= row && sequences[i].new > 0);
     return { sequence, start: sequences[sequence].cached + row - starts[sequence], length: 1 };

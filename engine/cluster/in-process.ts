@@ -1,6 +1,5 @@
 /**
- * A whole ring in one thread, all ranks on one device: what tests use, and the smallest reading example of how the
- * parts fit.
+ * A whole ring in one thread, with all ranks on one device: for tests, and the smallest example of how the parts fit.
  */
 import { keyChunk, queryChunk, scatterResult } from "./scatter.ts";
 import type { AttendInput } from "./types.ts";
@@ -19,12 +18,11 @@ export interface InProcessResult {
   readonly spans: readonly Span[];
 }
 
-/** An experiment whose variant is not left to a rule. */
+/** An experiment of a fixed variant. */
 export type FixedInput = Omit<AttendInput, "variant"> & { readonly variant?: Variant };
 
 /**
- * Runs one experiment over `size` ranks whose devices `open` makes, each for its own KV chunk. The input is taken as
- * valid.
+ * Runs one experiment over `size` ranks. `open` makes each rank's back-end for its KV chunk. Doesn't validate the input.
  */
 export async function attendInProcess<Q, KV, P>(
   input: FixedInput,

@@ -6,11 +6,11 @@ export type * from "./types.ts";
 export {
   type Elsewhere,
   validateAttend,
-  validateLink,
   validateRows,
   validateScale,
   validateSeeded,
   validateSession,
   validateStep,
 } from "./validate.ts";
+export { validateLink } from "./link.ts";
 export { refuseUnknown } from "../options.ts";

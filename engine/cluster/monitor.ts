@@ -1,9 +1,9 @@
-/** Keeps the ranks' signs of life: who is silent, who has waited long for what, and what a failed rank was doing. */
+/** Keeps the ranks' signs of life: who is silent, who has waited too long for what, what a failed rank was doing. */
 import { RankError } from "../errors.ts";
-import { endOf, type Mail, type Progress, type Pulse } from "../rank/job.ts";
+import { endOf, type JobProgress, type Mail, type Pulse } from "../rank/job.ts";
 import { now } from "../trace/clock.ts";
 
-/** A message that a rank has awaited for long. */
+/** A message that a rank has awaited for too long. */
 export interface Suspicion {
   readonly waiter: number;
   readonly mail: Mail;
@@ -37,7 +37,7 @@ export class Monitor {
     return this.#pulses.every((p) => p.job === job && p.phase === "barrier");
   }
 
-  /** The error of a rank that failed, with the hop it was at and what was awaited of it. */
+  /** The error of a rank that failed, with its hop and what another rank awaited of it. */
   failed(rank: number, how: string): RankError {
     const { hop, phase } = this.#pulses[rank];
     for (const waiter of this.#pulses) {
@@ -49,7 +49,7 @@ export class Monitor {
       : new RankError(rank, hop, endOf(phase), how);
   }
 
-  /** Forgets what a rank was at: another takes its place. */
+  /** Forgets a rank's state: another takes its place. */
   replace(rank: number): void {
     this.put({ rank, at: now(), job: undefined, phase: "idle", hop: 0, done: 0, awaiting: [], sending: 0 });
   }
@@ -61,8 +61,8 @@ export class Monitor {
   }
 
   /**
-   * Ranks that have said nothing for `limit` seconds, with how long. A thread that was itself held up has heard nobody:
-   * that is not their silence.
+   * Ranks without a sign of life for `limit` seconds, and for how long. If this thread was itself held up, it heard
+   * nobody: that is not their silence.
    */
   silent(limit: number): { readonly rank: number; readonly seconds: number }[] {
     const at = now();
@@ -71,7 +71,7 @@ export class Monitor {
     return this.#seen.flatMap((seen, rank) => (at - seen > limit ? [{ rank, seconds: at - seen }] : []));
   }
 
-  /** Messages of a job that were awaited for more than `limit` seconds, whose sender does not say that it is busy. */
+  /** Messages of a job awaited for more than `limit` seconds whose senders aren't busy. */
   suspicions(job: number, limit: number): Suspicion[] {
     return this.#pulses.flatMap(({ rank: waiter, job: own, at, awaiting }) =>
       own !== job
@@ -81,7 +81,7 @@ export class Monitor {
   }
 
   /**
-   * A sender that is halted, computes, has messages on its link, or itself waits for an earlier one, is not at fault.
+   * Whether a message's sender is halted, computes, has messages on its link, or waits for an earlier message itself.
    */
   #busy({ peer, hop }: Mail): boolean {
     const { phase, awaiting, sending } = this.#pulses[peer];
@@ -91,19 +91,18 @@ export class Monitor {
 }
 
 /**
- * Why a message does not come, by what its sender and then its waiter say, each of its own messages; undefined if it
- * still may.
- * The waiter speaks last: what was delivered before its answer lies in its mailbox.
+ * Finds why a message doesn't come: asks its sender, then its waiter, about their own messages. Undefined if it may
+ * still come. The waiter answers last: by then, everything delivered is in its mailbox.
  */
 export async function convict(
   { waiter, mail }: Suspicion,
   waited: number,
-  ask: (rank: number) => Promise<Progress>,
+  ask: (rank: number) => Promise<JobProgress>,
 ): Promise<RankError | undefined> {
   const sender = await ask(mail.peer);
   const sent = sender.sent.find((m) => m.peer === waiter && m.kind === mail.kind && m.hop === mail.hop);
   if (sender.state === "ahead" || sent?.delivered === false) return undefined;
-  // A rank sends before it waits at the same hop, so one that waits at this hop or a later one has passed it.
+  // A rank sends before it waits at the same hop. So one that waits at this hop or a later one has passed it.
   const passed = sender.state === "ended" || sender.awaiting.some((m) => m.hop >= mail.hop);
   if (sent === undefined && !passed) return undefined;
   const { awaiting } = await ask(waiter);

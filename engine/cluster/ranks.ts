@@ -1,13 +1,13 @@
 /**
- * The ranks of a cluster: starts them, asks them, gives them jobs, watches, replaces and ends them. Every wait for a
- * rank passes through here.
+ * The ranks of a cluster: starts them, asks them, gives them jobs, replaces and ends them. Every wait for a rank passes
+ * through here.
  */
 import * as Comlink from "comlink";
 import { InputError, RankError } from "../errors.ts";
-import type { AttendOutcome, Opened, Progress, Pulse, RankSetup } from "../rank/job.ts";
 import { deferred } from "../rank/deferred.ts";
+import type { AttendOutcome, Opened, RankSetup } from "../rank/job.ts";
 import { now } from "../trace/clock.ts";
-import { convict, Monitor } from "./monitor.ts";
+import { Lookout } from "./lookout.ts";
 import type { ClusterPlatform } from "./platform.ts";
 import { slowness } from "./slowness.ts";
 import { endRank, meshPorts, seconds, startRank, type WorkerRank } from "./worker-rank.ts";
@@ -15,19 +15,11 @@ import { endRank, meshPorts, seconds, startRank, type WorkerRank } from "./worke
 /** Seconds from a fault to the error that names it, on a quiet machine. */
 const DEFAULT_TIMEOUT = 5;
 /**
- * The part of it after which a message that does not come is looked into; the rest is for asking, and for stopping the
- * other ranks.
+ * The share of the timeout after which a message that doesn't come is looked into. The rest is for asking, and for
+ * stopping the other ranks.
  */
 const PATIENCE = 0.7;
-/** Milliseconds between looks at the ranks' signs of life. */
-const LOOK = 200;
-/**
- * A job's error comes this many milliseconds after a worker's end, so that a neighbour can report what it was waiting
- * for.
- */
-const DEATH_NOTICE = 300;
-
-/** The most seconds a rank may take to open its device on a quiet machine. */
+/** The most seconds that a rank may take to open its device on a quiet machine. */
 const OPEN_SECONDS = 120;
 
 /** How a job is watched and cancelled. */
@@ -36,27 +28,21 @@ export interface JobOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** The limit of a fault's naming, in seconds. */
+/** Seconds from a fault to the error that names it, at most. */
 export interface Timeout {
-  /** What was asked for: the limit on a quiet machine. */
+  /** As the caller asked: the limit on a quiet machine. */
   readonly asked: number;
-  /** What is used: as many times as long as this machine was slow when the cluster started. */
+  /** As used: multiplied by how slow this machine was when the cluster started. */
   readonly used: number;
 }
 
-/** What each rank is started with, but for its place. */
+/** What each rank is started with, apart from its place. */
 type Setup = Omit<RankSetup, "pulse" | "rank" | "size" | "ports" | "lock">;
 
-/** Something that waits for one rank, or for all (a job). */
-interface Waiting {
-  readonly rank: number | undefined;
-  readonly fail: (reason: unknown) => void;
-}
-
 /**
- * N ranks. One piece of work at a time: `exclusive` refuses a second, and any after a fault until `repair` has ended.
- * What a failed or cancelled job still does is awaited before the next begins, however long that takes (a pipeline that
- * compiles cannot be stopped).
+ * N ranks that do one piece of work at a time. `exclusive` rejects a second one, and any after a fault until `repair`
+ * has ended. The next piece of work waits for what a failed or cancelled job still does, however long that takes: a
+ * compiling pipeline can't be stopped.
  */
 export class Ranks {
   readonly size: number;
@@ -65,22 +51,16 @@ export class Ranks {
   readonly #platform: ClusterPlatform;
   readonly #setup: Setup;
   readonly #slowness: number;
-  readonly #monitor: Monitor;
+  readonly #lookout: Lookout;
   readonly #ranks: WorkerRank[] = [];
-  /** Ranks that can do nothing any more, and why. */
-  readonly #faults = new Map<number, string>();
-  /** Ranks that were replaced and are not filled yet: a repair may fail in the middle. */
+  /** Ranks that were replaced and aren't filled yet: a repair may fail halfway. */
   readonly #replaced = new Set<number>();
-  readonly #waiting = new Set<Waiting>();
-  #look: ReturnType<typeof setInterval> | undefined;
-  #looking = 0;
-  #job: { readonly id: number; asking: boolean; begun: boolean; readonly tell: () => void } | undefined;
   #jobs = 0;
   #busy: string | undefined;
-  /** Settles when what `#busy` names has ended. */
+  /** Settles when the work that `#busy` names has ended. */
   #working: Promise<unknown> = Promise.resolve();
   #broken: Error | undefined;
-  /** What a failed job still does. */
+  /** Settles when a failed job has stopped. */
   #settled: Promise<unknown> = Promise.resolve();
   #repairing: Promise<number[]> | undefined;
   #ended: Promise<void> | undefined;
@@ -91,11 +71,18 @@ export class Ranks {
     this.size = size;
     this.#slowness = slowness();
     this.timeout = { asked: timeout, used: timeout * this.#slowness };
-    this.#monitor = new Monitor(size);
+    this.#lookout = new Lookout({
+      size,
+      silence: platform.silence * this.#slowness,
+      patience: PATIENCE * this.timeout.used,
+      ask: (rank, job) => this.ask(rank, (service) => service.progress(job)),
+      begin: (job) => void this.tell((service) => service.go(job)),
+      onFailed: (error) => this.fail(this.#broken ??= error),
+    });
   }
 
   /**
-   * Starts all ranks. Errors: NoAdapterError where WebGPU has no adapter; RankError; AbortError, once every worker has
+   * Starts all ranks. Errors: NoAdapterError if WebGPU has no adapter; RankError; AbortError, once every worker has
    * ended.
    */
   static async start(
@@ -119,7 +106,7 @@ export class Ranks {
   }
 
   /**
-   * Runs `work` unless other work is under way or a rank has failed; `what` is its name. Errors: InputError, RankError,
+   * Runs `work`, called `what`, unless other work is under way or a rank has failed. Errors: InputError, RankError,
    * AbortError.
    */
   async exclusive<T>(what: string, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
@@ -132,12 +119,12 @@ export class Ranks {
     });
   }
 
-  /** Asks one rank; rejects when it fails before it has answered. */
+  /** Asks one rank. Rejects if it fails before it answers. */
   ask<T>(rank: number, call: (service: WorkerRank["service"]) => Promise<T>): Promise<T> {
     if (this.#ended !== undefined) return Promise.reject(disposed());
-    const how = this.#faults.get(rank);
-    if (how !== undefined) return Promise.reject(this.#monitor.failed(rank, how));
-    return this.#watched(rank, (fail) => {
+    const error = this.#lookout.errorOf(rank);
+    if (error !== undefined) return Promise.reject(error);
+    return this.#lookout.watch(rank, (fail) => {
       const answer = call(this.#ranks[rank].service);
       answer.catch(fail);
       return answer;
@@ -149,12 +136,12 @@ export class Ranks {
     return Promise.all(this.#ranks.map((_, rank) => this.ask(rank, (service) => call(service, rank))));
   }
 
-  /** Tells every living rank. If one fails meanwhile, `repair` replaces it and brings it up to date. */
+  /** Calls every living rank. If one fails meanwhile, `repair` replaces it and brings it up to date. */
   async tell(call: (service: WorkerRank["service"]) => Promise<unknown>): Promise<void> {
     await Promise.allSettled(this.#ranks.map((_, rank) => this.ask(rank, call)));
   }
 
-  /** One rank, for a job that `run` begins and watches. */
+  /** One rank's service, for a job that `run` begins and watches. */
   service(rank: number): WorkerRank["service"] {
     return this.#ranks[rank].service;
   }
@@ -165,9 +152,9 @@ export class Ranks {
   }
 
   /**
-   * Runs one job on every rank. At the first fault, or when `signal` fires, it tells the others to stop and throws the
-   * reason. `stopped` fires before that: don't give a rank its part afterwards. `undo` runs when all have stopped,
-   * before any other work.
+   * Runs one job on every rank. At the first fault, or when `signal` fires, stops the other ranks and throws the reason.
+   * `stopped` fires before that: don't give a rank its part afterwards. `undo` runs once all have stopped, before any
+   * other work.
    */
   async run(
     id: number,
@@ -179,19 +166,15 @@ export class Ranks {
     const stopped = new AbortController();
     let running: Promise<AttendOutcome>[] = [];
     const hops = this.size * this.size;
-    let told = -1;
-    const tell = () => {
-      const done = this.#monitor.done(id);
-      if (done !== told) onProgress?.(told = done, hops);
-    };
-    this.#job = { id, asking: false, begun: false, tell };
+    let last = -1;
+    const report = (done: number) => onProgress?.(last = done, hops);
     try {
-      const outcomes = await this.#watched(undefined, (fail) => {
+      const outcomes = await this.#lookout.watchJob(id, report, (fail) => {
         signal?.addEventListener("abort", () => fail(signal.reason), { signal: stopped.signal });
         running = this.#ranks.map((_, rank) => begin(rank, stopped.signal));
         return Promise.all(running);
       });
-      if (told !== hops) onProgress?.(hops, hops);
+      if (last !== hops) report(hops);
       return outcomes;
     } catch (error) {
       stopped.abort(error);
@@ -200,11 +183,10 @@ export class Ranks {
       throw error;
     } finally {
       stopped.abort();
-      this.#job = undefined;
     }
   }
 
-  /** Resolves when no work is under way and nothing of a failed job is left. */
+  /** Resolves once no work is under way and nothing of a failed job is left. */
   async idle(): Promise<void> {
     while (this.#busy !== undefined) await this.#working;
     await this.#settled.catch(() => {});
@@ -212,13 +194,13 @@ export class Ranks {
 
   /** Makes the running job fail. */
   fail(reason: unknown): void {
-    for (const { rank, fail } of [...this.#waiting]) if (rank === undefined) fail(reason);
+    this.#lookout.fail(reason);
   }
 
   /**
-   * Replaces every rank that died, fell silent or lost its device; `refill` then brings the replacements up to date. No
-   * other work begins before it has ended well. Two calls at once are one. Resolves to the ranks replaced since all
-   * were whole. Errors: InputError, RankError, and as start's.
+   * Replaces every rank that died, fell silent or lost its device. `refill` then brings the replacements up to date. No
+   * other work begins before a repair has succeeded. Two calls at once are one. Resolves to the ranks replaced since
+   * all were whole. Errors: InputError, RankError, and those of start.
    */
   repair(refill: (replaced: readonly number[]) => Promise<void>): Promise<number[]> {
     return this.#repairing ??= this.#repair(refill).finally(() => (this.#repairing = undefined));
@@ -230,15 +212,15 @@ export class Ranks {
     return await this.#occupied("repair", async () => {
       try {
         await this.#stopped();
-        // A device may have been lost without a pulse that says so yet.
+        // A device may be lost, but its pulse not here yet.
         await Promise.allSettled(this.#ranks.map(async (_, rank) => {
           const why = await this.ask(rank, (service) => service.ill());
-          if (why !== undefined) this.#faulted(rank, why);
+          if (why !== undefined) this.#lookout.fault(rank, why);
         }));
-        await this.#replace([...this.#faults.keys()]);
+        await this.#replace(this.#lookout.failed);
         const replaced = [...this.#replaced].sort((a, b) => a - b);
         await this.#opened(replaced).catch((error: Error) => {
-          for (const rank of replaced) this.#faulted(rank, `its replacement did not open (${error.message})`);
+          for (const rank of replaced) this.#lookout.fault(rank, `its replacement did not open (${error.message})`);
           throw error;
         });
         await refill(replaced);
@@ -252,14 +234,15 @@ export class Ranks {
     });
   }
 
-  /** Ends every worker, however long that takes while pipelines compile. What runs fails. */
+  /** Ends every worker, however long that takes while pipelines compile. Work under way fails. */
   dispose(): Promise<void> {
     return this.#ended ??= (async () => {
-      const reason = new DOMException("the cluster was disposed", "AbortError");
-      for (const { fail } of [...this.#waiting]) fail(reason);
-      await this.#hold(
-        Promise.all(this.#ranks.map((rank, i) => (this.#faults.has(i) ? this.#retire(rank) : endRank(rank)))),
-      );
+      this.#lookout.close(new DOMException("the cluster was disposed", "AbortError"));
+      const ends = this.#ranks.map((
+        rank,
+        i,
+      ) => (this.#lookout.failed.includes(i) ? this.#retire(rank) : endRank(rank)));
+      await this.#lookout.hold(Promise.all(ends));
     })();
   }
 
@@ -269,7 +252,7 @@ export class Ranks {
     }
   }
 
-  /** Runs `work` as the one thing that is under way. */
+  /** Runs `work` as the one piece of work under way. */
   async #occupied<T>(what: string, work: () => Promise<T>): Promise<T> {
     this.#busy = what;
     const working = work().finally(() => (this.#busy = undefined));
@@ -279,26 +262,24 @@ export class Ranks {
 
   #requireWhole(): void {
     if (this.#ended !== undefined) throw disposed();
-    if (this.#repairing === undefined && this.#faults.size > 0) this.#broken ??= this.#error();
-    if (this.#repairing === undefined && this.#broken !== undefined) throw this.#broken;
+    if (this.#repairing !== undefined) return;
+    const [first] = this.#lookout.failed;
+    if (first !== undefined) this.#broken ??= this.#lookout.errorOf(first);
+    if (this.#broken !== undefined) throw this.#broken;
   }
 
-  /** The error of the rank that failed first. */
-  #error(): RankError {
-    const [[rank, how]] = this.#faults;
-    return this.#monitor.failed(rank, how);
-  }
-
-  /** Awaits what a failed job still does. */
+  /** Waits until a failed job has stopped. */
   async #stopped(signal?: AbortSignal): Promise<void> {
     await unlessAborted(signal, this.#settled.catch(() => {}));
   }
 
-  /** Tells the ranks to stop, and resolves when each that lives has. */
+  /** Stops the ranks; resolves once each that lives has stopped. */
   async #settle(id: number, running: readonly Promise<AttendOutcome>[]): Promise<void> {
     await this.tell((service) => service.cancel(id, "another rank failed, or the experiment was cancelled"));
     await Promise.allSettled(
-      running.map((part, rank) => (this.#faults.has(rank) ? undefined : this.#watched(rank, () => part))),
+      running.map((part, rank) =>
+        this.#lookout.failed.includes(rank) ? undefined : this.#lookout.watch(rank, () => part)
+      ),
     );
   }
 
@@ -306,20 +287,20 @@ export class Ranks {
     const started = startRank(
       this.#platform,
       { ...this.#setup, rank, size: this.size, ports },
-      (pulse) => this.#heard(pulse),
+      (pulse) => this.#lookout.heard(pulse),
     );
     this.#ranks[rank] = started;
-    this.#monitor.replace(rank);
-    started.died.then((how) => this.#ranks[rank] === started && this.#faulted(rank, how));
+    this.#lookout.replace(rank);
+    started.died.then((how) => this.#ranks[rank] === started && this.#lookout.fault(rank, how));
   }
 
-  /** Resolves when ranks have opened their devices. */
+  /** Resolves once ranks have opened their devices. */
   #opened(ranks: readonly number[] = [...this.#ranks.keys()]): Promise<Opened[]> {
     const limit = OPEN_SECONDS * this.#slowness;
     return Promise.all(ranks.map((rank) => {
       const late = new RankError(rank, undefined, "its GPU device", `did not open within ${limit.toFixed(0)} s`);
       let timer: ReturnType<typeof setTimeout> | undefined;
-      return this.#watched(rank, (fail) => {
+      return this.#lookout.watch(rank, (fail) => {
         timer = setTimeout(() => fail(late), limit * 1000);
         return this.#ranks[rank].opened;
       }).finally(() => clearTimeout(timer));
@@ -332,7 +313,6 @@ export class Ranks {
     const ports = meshPorts(this.size);
     const living = [...this.#ranks.keys()].filter((rank) => !ill.includes(rank));
     for (const rank of ill) {
-      this.#faults.delete(rank);
       this.#replaced.add(rank);
       this.#start(rank, ports[rank]);
     }
@@ -345,80 +325,18 @@ export class Ranks {
     ));
   }
 
-  /** Lets go of a rank that failed: it ends when it can. */
+  /** Lets a failed rank go: it ends when it can. */
   async #retire(rank: WorkerRank): Promise<void> {
     const ended = endRank(rank);
     ended.catch(() => {});
-    // One that lives (its device was lost) ends soon; one that is given up for dead may never.
+    // If only its device was lost, it ends soon. If it is taken for dead, it may never end.
     if (!(await Promise.race([ended.then(() => true, () => true), seconds(this.timeout.asked).then(() => false)]))) {
       rank.worker.giveUp();
     }
   }
-
-  /** Waits for `work` and, as long as nobody else has failed it, watches the ranks that it waits for. */
-  async #watched<T>(rank: number | undefined, work: (fail: (reason: unknown) => void) => Promise<T>): Promise<T> {
-    const { promise: failed, reject: fail } = deferred<never>();
-    const entry: Waiting = { rank, fail };
-    this.#waiting.add(entry);
-    try {
-      return await this.#hold(Promise.race([work(fail), failed]));
-    } finally {
-      this.#waiting.delete(entry);
-    }
-  }
-
-  /** Looks at the ranks, and keeps the process alive, until `work` has ended. */
-  async #hold<T>(work: Promise<T>): Promise<T> {
-    if (this.#looking++ === 0) {
-      this.#monitor.listen();
-      this.#look = setInterval(() => this.#lookAround(), LOOK);
-    }
-    try {
-      return await work;
-    } finally {
-      if (--this.#looking === 0) clearInterval(this.#look);
-    }
-  }
-
-  #lookAround(): void {
-    for (const { rank, seconds } of this.#monitor.silent(this.#platform.silence * this.#slowness)) {
-      if (!this.#faults.has(rank)) this.#faulted(rank, `no sign of life for ${seconds.toFixed(1)} s`);
-    }
-    const job = this.#job;
-    job?.tell();
-    if (job === undefined || job.asking) return;
-    const patience = PATIENCE * this.timeout.used;
-    const [suspicion] = this.#monitor.suspicions(job.id, patience);
-    if (suspicion === undefined) return;
-    job.asking = true;
-    const ask = (rank: number): Promise<Progress> => this.ask(rank, (service) => service.progress(job.id));
-    convict(suspicion, patience, ask).then((error) => {
-      if (error !== undefined && this.#job === job) this.fail(error);
-    }, () => {}).finally(() => (job.asking = false));
-  }
-
-  #heard(pulse: Pulse): void {
-    if (this.#ended !== undefined) return;
-    this.#monitor.put(pulse);
-    if (pulse.lost !== undefined) this.#faulted(pulse.rank, pulse.lost);
-    const job = this.#job;
-    if (job === undefined || job.begun || !this.#monitor.compiled(job.id)) return;
-    job.begun = true;
-    void this.tell((service) => service.go(job.id));
-  }
-
-  #faulted(rank: number, how: string): void {
-    if (this.#ended !== undefined || this.#faults.has(rank)) return;
-    this.#faults.set(rank, how);
-    for (const waiting of [...this.#waiting]) if (waiting.rank === rank) waiting.fail(this.#monitor.failed(rank, how));
-    const job = this.#job;
-    if (job !== undefined) {
-      setTimeout(() => this.#job === job && this.fail(this.#broken ??= this.#monitor.failed(rank, how)), DEATH_NOTICE);
-    }
-  }
 }
 
-/** What `work` gives, or the reason of `signal` where that comes first. */
+/** The result of `work`, or the reason of `signal` if that comes first. */
 async function unlessAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
   if (signal === undefined) return await work;
   signal.throwIfAborted();

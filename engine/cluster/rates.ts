@@ -1,4 +1,4 @@
-/** Rates seen on a running cluster, and the choice of variant that they allow. */
+/** Rates measured on a running cluster, and the choice of variant by them. */
 import { type Choice, choose, smallerQueries } from "../policy/index.ts";
 import { bytesPer, type DType } from "../tensor/dtype.ts";
 import type { Span } from "../trace/span.ts";
@@ -11,12 +11,12 @@ export interface MeasuredRates {
   readonly bandwidth: number;
 }
 
-/** Keeps what a cluster's runs showed, the newest weighing most. */
-export class Rates {
+/** Averages the rates of a cluster's runs; the newest weighs most. */
+export class RateMeter {
   #flops: number | undefined;
   #bandwidth: number | undefined;
 
-  /** What was seen, once both were; a modelled link's bandwidth is known. */
+  /** The rates, once both were measured. A modelled link's bandwidth is known. */
   measured(link: Link | undefined): MeasuredRates | undefined {
     const bandwidth = link?.bandwidth ?? this.#bandwidth;
     return this.#flops === undefined || bandwidth === undefined || !Number.isFinite(bandwidth)
@@ -24,7 +24,7 @@ export class Rates {
       : { flops: this.#flops, bandwidth };
   }
 
-  /** Takes in a run's spans; a single rank shows no link. */
+  /** Adds a run's spans. A single rank has no link to measure. */
   add(spans: readonly Span[], ranks: number): void {
     const attends = spans.filter((s) => s.kind === "attend" && s.flops > 0);
     const sends = ranks > 1 ? spans.filter((s) => s.lane === "send" && s.bytes > 0) : [];
@@ -33,21 +33,21 @@ export class Rates {
   }
 }
 
-/** What a choice needs to know of a step. */
-export interface Step {
+/** The facts of a step on which the choice depends. */
+export interface StepShape {
   readonly sequences: readonly Sequence[];
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
   readonly wireDtype: DType;
-  /** Given rates, in place of measured ones. */
+  /** Used in place of measured rates. */
   readonly rates?: MeasuredRates;
 }
 
-/** Algorithm 5 with given or measured rates; before any were measured, Eq. 1 alone: the smaller message travels. */
+/** Algorithm 5 with given or measured rates. Before any measurement, Eq. 1 alone: the smaller message travels. */
 export function chooseVariant(
-  cluster: { readonly size: number; readonly rates: Rates; readonly options: { readonly link?: Link } },
-  step: Step,
+  cluster: { readonly size: number; readonly rates: RateMeter; readonly options: { readonly link?: Link } },
+  step: StepShape,
 ): Choice {
   const { sequences, heads, kvHeads, headDim, wireDtype } = step;
   const [fresh, cached] = [

@@ -1,19 +1,19 @@
-/** The facts of a run, from what its ranks gave. */
+/** Builds the report of a run from its ranks' outcomes. */
 import { sayKernels } from "../gpu/shaders.ts";
 import type { Choice } from "../policy/index.ts";
 import type { AttendOutcome } from "../rank/job.ts";
 import type { Shape } from "../ring/chunk.ts";
 import { timesOf } from "../trace/summary.ts";
-import type { Rates } from "./rates.ts";
+import type { RateMeter } from "./rates.ts";
 import type { Ranks } from "./ranks.ts";
 import type { AdapterFacts, AttendInput, Backend, ClusterOptions, Report } from "./types.ts";
 
-/** What a cluster's experiments and sessions share. */
+/** The parts of a cluster that its experiments and sessions share. */
 export interface Shared {
   readonly ranks: Ranks;
   readonly size: number;
-  /** Rates of attention and links seen so far. */
-  readonly rates: Rates;
+  /** Rates of attention and links measured so far. */
+  readonly rates: RateMeter;
   readonly options: ClusterOptions;
   readonly adapter: AdapterFacts;
   readonly backend: Backend;
@@ -22,8 +22,8 @@ export interface Shared {
   readonly timestamps: boolean;
 }
 
-/** One run, beside its outcomes. */
-export interface Run extends Pick<Report, "variant" | "wireDtype"> {
+/** A run's facts that its outcomes don't have. */
+export interface RunFacts extends Pick<Report, "variant" | "wireDtype"> {
   readonly choice: Choice | undefined;
   readonly sequences: AttendInput["sequences"];
   readonly shape: Shape;
@@ -35,7 +35,7 @@ export interface Run extends Pick<Report, "variant" | "wireDtype"> {
 export function reportOf(
   { ranks, size, options, adapter, backend, runtime, timestamps }: Shared,
   outcomes: readonly AttendOutcome[],
-  run: Run,
+  run: RunFacts,
 ): Report {
   const { variant, choice, wireDtype, sequences, shape } = run;
   const { heads, kvHeads, headDim, causal, scale } = shape;

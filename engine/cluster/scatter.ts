@@ -1,7 +1,7 @@
-/** Moves rows between whole tensors and the blocks that ranks hold. */
+/** Moves rows between whole tensors and the ranks' blocks. */
 import { type Block, offsets, type Sequence } from "../layout/shards.ts";
 import { publicLse, type RankChunk, rankChunk, type Shape } from "../ring/chunk.ts";
-import { encode } from "../tensor/dtype.ts";
+import { toBytes } from "../tensor/dtype.ts";
 import type { AttendInput } from "./types.ts";
 
 /** The queries of a block, in the shape's storage type. */
@@ -14,7 +14,7 @@ export function queryChunk(owner: number, block: Block, input: Omit<AttendInput,
     width,
     (sequence, position) => starts[sequence] + position - input.sequences[sequence].cached,
   );
-  return rankChunk(owner, block, encode(rows, shape.q));
+  return rankChunk(owner, block, toBytes(rows, shape.q));
 }
 
 /** The keys, then the values of a block, in the shape's storage type. */
@@ -25,7 +25,7 @@ export function keyChunk(owner: number, block: Block, input: Omit<AttendInput, "
   const both = new Float32Array(2 * block.rows * width);
   gather(input.k, block, width, row, both);
   gather(input.v, block, width, row, both.subarray(block.rows * width));
-  return rankChunk(owner, block, encode(both, shape.kv));
+  return rankChunk(owner, block, toBytes(both, shape.kv));
 }
 
 /** Puts a rank's O and LSE rows into their places in the whole result. */

@@ -1,4 +1,4 @@
-/** What attention computes, and how its operands are stored. */
+/** The shape of a run, and the types that its operands are stored in. */
 import type { Shape } from "../ring/chunk.ts";
 import type { AttendInput, Variant } from "./types.ts";
 

@@ -1,23 +1,22 @@
-/** How slow this machine is now: limits of time are for a quiet one, and are stretched by it. */
+/** Measures how slow this machine is now. Time limits are set for a quiet machine and multiplied by this. */
 
-/** Turns of the loop below. */
+/** Iterations of the loop below. */
 const TURNS = 2e7;
 /**
- * Seconds that they take on one core of an ordinary server of 2026 with nothing else to do (measured: 19 ms in Node and
- * Deno on two).
+ * Seconds that the loop takes on one core of an ordinary, idle server of 2026 (measured in Node and Deno on two: 19 ms).
  */
 const QUIET = 0.022;
-/** More than that is not believed of a machine that still works. */
+/** The largest value: a machine that still works isn't slower. */
 const MOST = 20;
 
 /**
- * By how much this thread is slower than on a quiet machine, from 1 to 20; some 20 ms of arithmetic where it is quiet.
+ * How many times slower this thread is than on a quiet machine, from 1 to 20. Takes some 20 ms of arithmetic if quiet.
  */
 export function slowness(): number {
   const start = performance.now();
   let x = 1;
   for (let i = 0; i < TURNS; i++) x = (Math.imul(x, 1664525) + 1013904223) | 0;
-  // The result is used, so that no compiler may leave the loop out.
+  // Uses the result, so that no compiler can drop the loop.
   const seconds = (performance.now() - start) / 1000 + (x === 0 ? 1 : 0);
   return Math.min(MOST, Math.max(1, seconds / QUIET));
 }

@@ -1,11 +1,11 @@
-/** A session's cache as bytes: a JSON header, then each rank's rows as they are cached, under a checksum. */
+/** A session's cache as bytes: a checksum, a JSON header, then each rank's rows in their cached type. */
 import { InputError } from "../errors.ts";
 import { sayValue } from "../options.ts";
 import { count, type Range } from "../layout/shards.ts";
 import type { CachedRows } from "../rank/cache.ts";
-import { bytesPer, decode, type DType } from "../tensor/dtype.ts";
+import { bytesPer, type DType, fromBytes } from "../tensor/dtype.ts";
 
-/** What a snapshot holds: the shape it fits, and every rank's rows. */
+/** The content of a snapshot: the shape that it fits, and every rank's rows. */
 export interface Snapshot {
   /** N. */
   readonly size: number;
@@ -18,12 +18,12 @@ export interface Snapshot {
 }
 
 const MAGIC = new TextEncoder().encode("ringside snapshot 2\n");
-/** Bytes of the SHA-256 of all that follows it. */
+/** Bytes of the checksum: the SHA-256 of everything after it. */
 const SUM = 32;
-/** Where the header's length lies (u32, little-endian), and where the header begins. */
+/** Positions of the header's length (u32, little-endian) and of the header. */
 const LENGTH_AT = MAGIC.length + SUM;
 const HEADER_AT = LENGTH_AT + 4;
-/** Headers above this are not read. */
+/** Largest header accepted, in bytes. */
 const LARGEST_HEADER = 64 * 2 ** 20;
 
 interface Header extends Omit<Snapshot, "ranks"> {
@@ -54,29 +54,29 @@ export async function packSnapshot(snapshot: Snapshot): Promise<Uint8Array> {
 }
 
 /**
- * A snapshot's bytes as they are now: a Buffer's slice would share memory with other files, and its owner may change
- * it. Errors: InputError.
+ * Copies a snapshot's bytes: a Buffer's slice would share memory with other files, and its owner may change it. Errors:
+ * InputError.
  */
 export function snapshotBytes(given: unknown): Uint8Array<ArrayBuffer> {
   return given instanceof Uint8Array
     ? new Uint8Array(given)
-    : bad(`found ${sayValue(given)}, expected the Uint8Array that snapshot() gave`);
+    : bad(`found ${sayValue(given)}, expected the Uint8Array that snapshot() returned`);
 }
 
 /**
- * Reads a snapshot that must fit a session: its checksum, shape, positions and values. Errors: InputError saying what
- * was found and expected.
+ * Reads a snapshot for a session. Checks its checksum, shape, positions and values. Errors: InputError with what was
+ * found and expected.
  */
 export async function unpackSnapshot(
   bytes: Uint8Array<ArrayBuffer>,
   fits: Omit<Snapshot, "steps" | "ranks">,
 ): Promise<Snapshot> {
   if (bytes.length < HEADER_AT || MAGIC.some((byte, i) => bytes[i] !== byte)) {
-    bad("found other bytes, expected those that snapshot() of this version gave");
+    bad("found other bytes, expected those that snapshot() of this version returned");
   }
   const sum = await sumOf(bytes);
   if (sum.some((byte, i) => bytes[MAGIC.length + i] !== byte)) {
-    bad("found bytes that its checksum does not fit, expected it as it was taken: it was damaged or cut off");
+    bad("found bytes that don't match its checksum, expected it unchanged: it was damaged or cut off");
   }
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(LENGTH_AT, true);
   const begin = HEADER_AT + length;
@@ -91,7 +91,7 @@ export async function unpackSnapshot(
       const size = count(ranges) * rowBytes;
       if (at + size > bytes.length) bad(`found ${bytes.length} bytes, expected at least ${at + size}: it is cut off`);
       const data = bytes.slice(at, at + size).buffer;
-      const wrong = decode(data, fits.wireDtype).find((x) => !Number.isFinite(x));
+      const wrong = fromBytes(data, fits.wireDtype).find((x) => !Number.isFinite(x));
       if (wrong !== undefined) {
         bad(`rank ${rank}, sequence ${sequence}: found ${wrong} among its keys and values, expected finite numbers`);
       }
@@ -140,8 +140,8 @@ function headerOf(text: Uint8Array, fits: Omit<Snapshot, "steps" | "ranks">): He
 }
 
 /**
- * Throws unless the ranks hold every position of a sequence once, up to its length, and as many as a deal gives each:
- * numbers that differ by at most 1.
+ * Throws unless the ranks hold every position of a sequence once, up to its length, and their counts differ by at most 1
+ * as after a deal.
  */
 function requireDealt(sequence: number, perRank: readonly (readonly Range[])[]): void {
   for (const [rank, ranges] of perRank.entries()) {
@@ -175,7 +175,7 @@ function requireDealt(sequence: number, perRank: readonly (readonly Range[])[]):
   }
 }
 
-/** SHA-256 of what follows the checksum. */
+/** SHA-256 of the bytes after the checksum. */
 async function sumOf(bytes: Uint8Array): Promise<Uint8Array> {
   return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes.subarray(LENGTH_AT) as Uint8Array<ArrayBuffer>));
 }

@@ -1,4 +1,4 @@
-/** What a cluster takes and gives: the public face of the engine. */
+/** The types of a cluster's face: options, inputs, results and reports. */
 import type { Sequence } from "../layout/shards.ts";
 import type { AdapterFacts } from "../gpu/device.ts";
 import type { Replacements } from "../gpu/shaders.ts";
@@ -17,21 +17,21 @@ export interface ClusterOptions {
   readonly ranks: number;
   /** Default "webgpu". */
   readonly backend?: Backend;
-  /** Default: as fast as messages between workers are. */
+  /** Default: as fast as messages between workers. */
   readonly link?: Link;
   /**
-   * Seconds after a fault (a chunk that never comes) within which a run fails on a quiet machine; default 5. See
+   * Seconds from a fault (a chunk that never comes) to the run's error on a quiet machine; default 5. See
    * `report.timeout`.
    */
   readonly timeout?: number;
   /**
-   * WGSL texts by kernel name, in place of the shipped ones; `report.kernel` says by what name, or that, a kernel's
-   * text was replaced.
+   * WGSL texts by kernel name, in place of the shipped ones. `report.kernel` names each replaced kernel's text, or says
+   * that it was replaced.
    */
   readonly shaders?: Replacements;
   /**
-   * Whether each rank tries the kernels that suit its device on the work itself and keeps the fastest. Default: on a
-   * GPU yes, on a software adapter no (which is fastest there is known).
+   * Whether each rank times the kernels that suit its device on the work itself, and keeps the fastest. Default: yes on a
+   * GPU, no on a software adapter, whose fastest kernel is known.
    */
   readonly tune?: boolean;
   /** Makes a rank fail on purpose. */
@@ -49,13 +49,13 @@ export interface SessionOptions {
   readonly headDim: number;
   /** Default 1/sqrt(D). */
   readonly scale?: number;
-  /** How keys and values are cached and sent, and queries sent in pass-Q; default "f32". */
+  /** The type in which keys and values are cached and sent, and queries sent in pass-Q; default "f32". */
   readonly wireDtype?: DType;
   /** Tokens that each rank's cache must hold; rounded up to whole pages. Default 16,384. */
   readonly capacity?: number;
-  /** How prefills go round; default "auto". Decode is always pass-Q (Algorithm 4). */
+  /** The variant of prefills; default "auto". Decode is always pass-Q (Algorithm 4). */
   readonly variant?: Variant | "auto";
-  /** C (FLOP/s) and BW (bytes/s) of a rank for "auto", in place of what the running cluster shows. */
+  /** C (FLOP/s) and BW (bytes/s) of a rank for "auto", in place of rates measured on the cluster. */
   readonly rates?: { readonly flops: number; readonly bandwidth: number };
 }
 
@@ -84,7 +84,7 @@ export interface StepReport extends Report {
   readonly batch: readonly { readonly sequence: number; readonly new: number; readonly cached: number }[];
   /** T/(T+P) of the whole batch. */
   readonly missRate: number;
-  /** Bytes of this step's ring messages, of all ranks, that are padding. */
+  /** Bytes of padding in this step's ring messages, over all ranks. */
   readonly paddingBytes: number;
   /** Tokens of every sequence on every rank after the step: `tokens[i].perRank[k]`. */
   readonly tokens: readonly { readonly sequence: number; readonly perRank: readonly number[] }[];
@@ -114,51 +114,51 @@ export interface AttendInput {
   readonly headDim: number;
   /** Default "pass-kv"; "auto" lets Algorithm 5 choose. */
   readonly variant?: Variant | "auto";
-  /** C (FLOP/s) and BW (bytes/s) of a rank for "auto", in place of what the running cluster shows. */
+  /** C (FLOP/s) and BW (bytes/s) of a rank for "auto", in place of rates measured on the cluster. */
   readonly rates?: { readonly flops: number; readonly bandwidth: number };
   /** Default true: bottom-right, by absolute position. */
   readonly causal?: boolean;
   /** Default 1/sqrt(D). */
   readonly scale?: number;
-  /** How the travelling operand (KV in pass-KV, Q in pass-Q) is stored and sent; default "f32". */
+  /** The type of the travelling operand (KV in pass-KV, Q in pass-Q), stored and sent; default "f32". */
   readonly wireDtype?: DType;
   readonly signal?: AbortSignal;
-  /** Called as ranks finish hops: hops done of all ranks together, and their total (N x N). */
+  /** Called as ranks finish hops, with the hops done by all ranks and their total (N x N). */
   readonly onProgress?: (done: number, total: number) => void;
   /**
    * Makes the run halt: each rank before the attention of each hop and, in pass-Q, before its All2All and its merge.
-   * Called with a rank's state when it halts, again when its messages change while it is halted, and once at its end.
-   * It goes on when it has `leave()`; the result is the same to the last bit as that of a run that does not halt.
+   * Called with a rank's state when it halts, again if its messages change meanwhile, and once at its end. The rank
+   * goes on after `leave()`. The result equals that of a run without halts to the last bit.
    */
   readonly onHalt?: (halt: Halt) => void;
-  /** Rows of Q whose partial results halts hand out; default all. */
+  /** Rows of Q whose partial results `onHalt` gets; default all. */
   readonly watch?: readonly number[];
 }
 
-/** What a hop's attention, or pass-Q's merge, made of the watched rows. */
+/** The partial result of a hop's attention, or of pass-Q's merge, for the watched rows. */
 export interface Made {
   readonly kind: "attend" | "merge";
   readonly hop: number;
-  /** Whose queries it answers. */
+  /** The queries that it answers. */
   readonly queries: Held;
   /** The keys that it attended to; undefined for a merge. */
   readonly keys?: Held;
-  /** Rows of Q that `out` and `lse` are of. */
+  /** The rows of Q of `out` and `lse`. */
   readonly rows: readonly number[];
   /**
-   * f32 `[rows, H, D]`: in pass-KV over the keys of this hop and those before, in pass-Q over those of this hop alone.
+   * f32 `[rows, H, D]`: in pass-KV over the keys of this hop and all before, in pass-Q over those of this hop alone.
    */
   readonly out: Float32Array;
-  /** f32 `[rows, H]`, natural log, -Infinity where a row saw no key. */
+  /** f32 `[rows, H]`, natural log; -Infinity for a row that saw no key. */
   readonly lse: Float32Array;
 }
 
-/** A rank that halts. */
+/** A halted rank. */
 export interface Halt extends Omit<HaltState, "made"> {
   readonly rank: number;
-  /** What this rank's last attention or merge made. */
+  /** The result of this rank's last attention or merge. */
   readonly made?: Made;
-  /** Lets it go on; at its `end` it waits for nobody. Does nothing the second time. */
+  /** Lets it go on. At its `end`, it waits for nobody. A second call does nothing. */
   leave(): void;
   /** Makes the rank fail on purpose while it is halted. */
   strike(kind: Fault["kind"]): void;
@@ -171,12 +171,12 @@ export interface Report {
   readonly backend: Backend | "remote";
   /** "deno", "node" or "browser". */
   readonly runtime: string;
-  /** Name of the attention kernel that ran, with its storage types. */
+  /** The attention kernels that ran, with their storage types. */
   readonly kernel: string;
-  /** What times the attend and merge spans; "cuda-events" on a remote GPU. */
+  /** The clock of the attend and merge spans; "cuda-events" on a remote GPU. */
   readonly clock: "gpu-timestamps" | "cuda-events" | "host";
   readonly variant: Variant;
-  /** Why, where the variant was chosen by rule. */
+  /** The reason, if a rule chose the variant. */
   readonly choice?: Choice;
   readonly ranks: number;
   readonly wireDtype: DType;
@@ -190,7 +190,7 @@ export interface Report {
   };
   readonly link: Link | null;
   /**
-   * Seconds from a fault to its error: as asked for, and as used, longer where the machine was slow when the cluster
+   * Seconds from a fault to its error: as the caller asked, and as used, longer if the machine was slow when the cluster
    * started. None on a remote worker.
    */
   readonly timeout?: { readonly asked: number; readonly used: number };
@@ -204,12 +204,12 @@ export interface Report {
 export interface AttendResult {
   /** f32 `[sum T, H, D]`. */
   readonly out: Float32Array;
-  /** f32 `[sum T, H]`, natural log, -Infinity where a row sees no key. */
+  /** f32 `[sum T, H]`, natural log; -Infinity for a row that sees no key. */
   readonly lse: Float32Array;
   readonly report: Report;
 }
 
-/** How one step of a session may differ from its session, be watched and cancelled. */
+/** The options of one step of a session. */
 export interface StepOptions {
   readonly variant?: Variant | "auto";
   /** Makes a rank fail on purpose in this step. */
@@ -219,8 +219,8 @@ export interface StepOptions {
 }
 
 /**
- * The face of a session: a conversation's KV cache on the ranks. A step that fails or is cancelled leaves every rank's
- * cache as it was.
+ * A session: a conversation's KV cache on the ranks. A step that fails or is cancelled leaves every rank's cache as it
+ * was. Errors of steps: InputError, LimitError (the cache is full), RankError, AbortError.
  */
 export interface SessionFace {
   /** Tokens that each rank can hold (whole pages), and pages in use on each. */
@@ -245,13 +245,13 @@ export interface SessionFace {
   snapshot(): Promise<Uint8Array>;
   /** Puts the cache back to a snapshot. A session on another machine may refuse: InputError. */
   restore(bytes: Uint8Array): Promise<void>;
-  /** Gives the ranks' memory back; a step that is under way is cancelled. */
+  /** Frees the ranks' memory. A step under way is cancelled. */
   dispose(): Promise<void>;
   /** The same, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** The face of a running cluster. */
+/** A running cluster. */
 export interface ClusterFace {
   readonly size: number;
   readonly adapter: AdapterFacts;
@@ -260,11 +260,11 @@ export interface ClusterFace {
   /** Opens a conversation with a KV cache that stays on the ranks. Errors: InputError, LimitError, RankError. */
   session(options: SessionOptions): Promise<SessionFace>;
   /**
-   * Replaces dead ranks and restores what they had cached, before anything else may begin; resolves to the ranks
+   * Replaces dead ranks and restores what they had cached, before anything else may begin. Resolves to the ranks
    * replaced.
    */
   repair(): Promise<number[]>;
-  /** Ends every worker and gives back every port and buffer. What runs fails with an AbortError. */
+  /** Ends every worker and frees every port and buffer. Work under way fails with an AbortError. */
   dispose(): Promise<void>;
   /** The same, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;

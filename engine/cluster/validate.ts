@@ -1,5 +1,5 @@
 /**
- * Checks what a cluster is asked before anything is started: every message says what was found and what was expected.
+ * Validates the options and inputs of a cluster's calls before anything starts.
  */
 import { InputError } from "../errors.ts";
 import { refuseUnknown, sayValue } from "../options.ts";
@@ -7,23 +7,25 @@ import { PACKAGE } from "../package.ts";
 import { bytesPer, type DType } from "../tensor/dtype.ts";
 import { validateHeads } from "../tensor/heads.ts";
 import type { Fault } from "../rank/job.ts";
-import type { AttendInput, Backend, ClusterOptions, Link, SessionOptions, SessionRows, StepOptions } from "./types.ts";
+import { validateLink } from "./link.ts";
+import {
+  type Cached,
+  F32_MAX,
+  largestOf,
+  NOTHING_CACHED,
+  SEEDED_MOST,
+  validateHeld,
+  validateScores,
+  validateSums,
+} from "./ranges.ts";
+import type { AttendInput, Backend, ClusterOptions, SessionOptions, SessionRows, StepOptions } from "./types.ts";
 
-/** Largest finite f32 with room for the sums that attention makes. */
-const F32_MAX = 1e38;
-/** Largest finite value of each type: f16's is (2 - 2^-10) 2^15, bf16's (2 - 2^-7) 2^127. */
-const LARGEST: Readonly<Record<DType, number>> = { f32: Infinity, f16: 65504, bf16: 3.3895313892515355e38 };
-/** Bytes of a rank's cached K, and of its V: no back-end here holds more in one buffer. */
+/** Most bytes of a rank's cached K, and of its V: no back-end here holds more in one buffer. */
 const MOST_CACHE = 2 ** 31;
-
-/** Longest that a simulated link may take for a message, and for a run's. */
-const MOST_SECONDS = 3600;
-/** No seeded value is as large (engine/tensor/seeded.ts). */
-const SEEDED_MOST = 4;
 
 /**
  * Another machine that computes in place of ranks here. It holds q, k and v all in the wire type, takes positive scales
- * only, and knows its own memory. What it takes besides the options of ranks here, by call:
+ * only, and knows its own memory. The lists name the options, by call, that it takes besides those of ranks here.
  */
 export interface Elsewhere {
   readonly attend: readonly string[];
@@ -71,23 +73,11 @@ const SESSION = keysOf<SessionOptions>({
 });
 const ROWS = keysOf<SessionRows>({ sequence: 1, q: 1, k: 1, v: 1 });
 const STEP = keysOf<StepOptions>({ variant: 1, fault: 1, signal: 1, onProgress: 1 });
-/** Largest magnitudes and number of tokens that a sequence has cached so far. */
-export interface Cached {
-  readonly tokens: number;
-  /** Largest |k|. */
-  readonly k: number;
-  /** Largest |v|. */
-  readonly v: number;
-}
-
-/** A sequence without rows. */
-export const NOTHING_CACHED: Cached = { tokens: 0, k: 0, v: 0 };
-
 /** Most seconds of a timeout. */
 const MOST_TIMEOUT = 86_400;
 const FAULT_KINDS = ["exit", "drop", "lose-device"];
 
-/** Throws InputError unless a cluster can be started so. */
+/** Throws InputError unless a cluster can start with these options. */
 export function validateCluster(options: ClusterOptions): void {
   if (options !== null && typeof options === "object" && "remote" in options) {
     throw new InputError(
@@ -157,7 +147,7 @@ export function validateFault(fault: Fault, ranks: number, backend: Backend = "w
   }
 }
 
-/** Throws InputError unless what watches a call is what it should be. */
+/** Throws InputError unless a call's signal, callbacks and watched rows have the right types. */
 function validateWatching(
   given: {
     readonly signal?: unknown;
@@ -190,7 +180,7 @@ function validateRates(rates: unknown): void {
   }
 }
 
-/** Throws InputError unless options, shapes, sequences and values fit each other and the arithmetic. */
+/** Throws InputError unless options, shapes, sequences and values fit each other and f32 arithmetic. */
 export function validateAttend(input: AttendInput, elsewhere?: Elsewhere): void {
   refuseUnknown("attend", input, [...ATTEND, ...(elsewhere?.attend ?? [])]);
   const { heads, kvHeads, headDim, sequences, wireDtype = "f32", variant = "pass-kv" } = input;
@@ -255,7 +245,7 @@ export function validateSeeded(
   validateScores("", SEEDED_MOST, SEEDED_MOST, headDim, scale);
 }
 
-/** Throws InputError unless a session can be opened so. */
+/** Throws InputError unless a session can open with these options. */
 export function validateSession(options: SessionOptions, elsewhere?: Elsewhere): void {
   refuseUnknown("session", options, [...SESSION, ...(elsewhere?.session ?? [])]);
   const { heads, kvHeads, headDim, wireDtype = "f32", capacity } = options;
@@ -272,12 +262,13 @@ export function validateSession(options: SessionOptions, elsewhere?: Elsewhere):
   const most = Math.floor(MOST_CACHE / rowBytes);
   if (elsewhere === undefined && capacity > most) {
     throw new InputError(
-      `capacity: found ${capacity} tokens a rank, expected at most ${most}: a rank's K and its V take ${rowBytes} bytes a token each and at most ${MOST_CACHE} in all`,
+      `capacity: found ${capacity} tokens a rank, expected at most ${most}: a rank's K and its V take ${rowBytes} bytes ` +
+        `a token each and at most ${MOST_CACHE} in all`,
     );
   }
 }
 
-/** Throws InputError unless a step's options are known and what they should be; `ranks` is N. */
+/** Throws InputError unless a step's options are known and valid; `ranks` is N. */
 export function validateStep(options: StepOptions, ranks = Infinity, backend?: Backend, elsewhere?: Elsewhere): void {
   refuseUnknown("step", options, [...STEP, ...(elsewhere?.step ?? [])]);
   validateWatching(options);
@@ -286,9 +277,8 @@ export function validateStep(options: StepOptions, ranks = Infinity, backend?: B
 }
 
 /**
- * Checks new rows of one sequence against the session's options and against what the sequence has cached: their scores
- * are with its earlier keys too. Returns T, the largest magnitudes of the rows, and what the sequence has cached after
- * them.
+ * Validates new rows of one sequence against the session's options and the sequence's cache: queries meet its earlier
+ * keys too. Returns T, the largest magnitudes of the rows, and the extremes of the cache after them.
  */
 export function validateRows(
   rows: SessionRows,
@@ -342,95 +332,6 @@ export function validateScale(scale: number | undefined, elsewhere?: Elsewhere, 
   }
 }
 
-/**
- * Throws InputError if scores of such queries and keys may overflow f32. Kernels multiply by the scale and by log2(e)
- * before or after the sum over D, so each order must fit.
- */
-export function validateScores(
-  prefix: string,
-  q: number,
-  k: number,
-  headDim: number,
-  scale = 1 / Math.sqrt(headDim),
-): void {
-  const by = Math.max(1, 2 * Math.abs(scale));
-  if (q * k * headDim * by > F32_MAX || q * by > F32_MAX) {
-    throw new InputError(
-      `${prefix}q and k: found values up to ${q} and ${k}, whose scores may overflow f32; expected |q| |k| D and |q|, each times twice the scale (${scale}), below ${F32_MAX}: scale them down`,
-    );
-  }
-}
-
-/**
- * Throws InputError unless a link can carry a message: `name` is what gave it. What a run takes on it: {@link
- * validateRun}.
- */
-export function validateLink(link: Link, name = "link"): void {
-  refuseUnknown(name, link, ["bandwidth", "latency"]);
-  const { bandwidth, latency } = link;
-  if (typeof bandwidth !== "number" || typeof latency !== "number" || !(bandwidth > 0) || !(latency >= 0)) {
-    throw new InputError(
-      `${name}: found ${sayValue(bandwidth)} bytes/s and ${
-        sayValue(latency)
-      } s, expected a bandwidth above 0 and a latency of at least 0`,
-    );
-  }
-  if (latency > MOST_SECONDS) {
-    throw new InputError(
-      `${name}: found a latency of ${latency} s, expected at most ${MOST_SECONDS}: each message takes as long`,
-    );
-  }
-}
-
-/**
- * Throws InputError where a rank's messages of one attention of T new and P cached tokens would take hours on a link: N
- * - 1 ring messages, and as many parcels in pass-Q.
- */
-export function validateRun(
-  { heads, kvHeads, headDim, wireDtype = "f32", variant = "pass-kv" }: Pick<
-    AttendInput,
-    "heads" | "kvHeads" | "headDim" | "wireDtype" | "variant"
-  >,
-  tokens: { readonly new: number; readonly cached: number },
-  ranks: number,
-  link: Link | undefined,
-  name = "link",
-): void {
-  if (link === undefined || ranks === 1) return;
-  const fresh = Math.ceil(tokens.new / ranks);
-  const kv = 2 * Math.ceil((tokens.new + tokens.cached) / ranks) * kvHeads * headDim * bytesPer(wireDtype);
-  const q = fresh * heads * (headDim * (bytesPer(wireDtype) + 4) + 4);
-  const bytes = (ranks - 1) * (variant === "pass-kv" ? kv : variant === "pass-q" ? q : Math.min(kv, q));
-  const seconds = bytes / link.bandwidth + (ranks - 1) * link.latency;
-  if (seconds > MOST_SECONDS) {
-    throw new InputError(
-      `${name}: found ${link.bandwidth} bytes/s and ${link.latency} s, on which a rank's ${bytes} bytes in ${
-        ranks - 1
-      } messages take ${
-        seconds.toPrecision(3)
-      } s, expected at most ${MOST_SECONDS} (an hour): use a faster link or fewer tokens`,
-    );
-  }
-}
-
-function validateSums(prefix: string, v: number, tokens: number): void {
-  if (v * tokens > F32_MAX) {
-    throw new InputError(
-      `${prefix}v: found values up to ${v}, whose sums may overflow f32; expected |v| (T + P) below ${F32_MAX}: scale them down`,
-    );
-  }
-}
-
-/** Throws InputError where a wire type cannot hold the largest value of a tensor. */
-function validateHeld(name: string, max: number, wire: DType): void {
-  if (max <= LARGEST[wire]) return;
-  throw new InputError(
-    `${name}: found a value of magnitude ${max}, which ${wire} on the wire cannot hold (at most ${
-      LARGEST[wire]
-    }); use ${wire === "f16" ? "bf16 or f32" : "f32"}`,
-  );
-}
-
 function validateWire(wire: unknown): void {
   if (!["f32", "f16", "bf16"].includes(wire as string)) {
     throw new InputError(`wire dtype: found ${sayValue(wire)}, expected f32, f16 or bf16`);
@@ -467,21 +368,7 @@ function expectRows(
   }
 }
 
-function largestOf(name: string, data: Float32Array): number {
-  let max = 0;
-  for (let i = 0; i < data.length; i++) {
-    const size = Math.abs(data[i]);
-    if (!(size <= max)) {
-      if (!Number.isFinite(size)) {
-        throw new InputError(`${name}: found ${data[i]} at element ${i}, expected finite numbers`);
-      }
-      max = size;
-    }
-  }
-  return max;
-}
-
-/** Every field of a type, once: the compiler complains where one is missing or too many. */
+/** The fields of a type: the compiler complains if one is missing or extra. */
 function keysOf<T>(fields: Readonly<Record<keyof T, 1>>): string[] {
   return Object.keys(fields);
 }

@@ -1,16 +1,16 @@
-/** A Web Worker (browser, Deno) as a cluster sees it. */
+/** A Web Worker (browser, Deno) as a cluster's worker. */
 import { deferred } from "../rank/deferred.ts";
 import type { RankWorker } from "./platform.ts";
 
-/** Web Locks, which contexts that are not secure lack. */
+/** Web Locks; insecure contexts have none. */
 const locks = (navigator as { locks?: LockManager }).locks;
 
-/** Seconds of silence that count as a worker's end (see Platform): without locks silence is the only sign of it. */
+/** Seconds of silence that count as a worker's end (see ClusterPlatform): without locks, silence is the only sign. */
 export const SILENCE = locks === undefined ? 15 : 120;
 
 /**
- * Wraps a started worker. One that closes itself makes no event: it lets go of its lock instead, which is noticed at
- * once.
+ * Wraps a started worker. A worker that closes itself fires no event, but it releases its lock: the only way to notice
+ * at once that a Web Worker died.
  */
 export function webWorker(worker: Worker): RankWorker {
   const listeners: ((how: string) => void)[] = [];
@@ -39,7 +39,7 @@ export function webWorker(worker: Worker): RankWorker {
     },
     async terminate() {
       worker.terminate();
-      // Deno that ends while its workers still do has crashed.
+      // Deno crashes if it exits while a worker still ends.
       if (asked) await ended.promise;
     },
     giveUp: () => worker.terminate(),

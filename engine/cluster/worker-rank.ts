@@ -1,18 +1,18 @@
-/** One rank's worker as the cluster holds it: started, connected, ended. */
+/** Starts, connects and ends one rank's worker. */
 import * as Comlink from "comlink";
 import type { Opened, Pulse, RankSetup } from "../rank/job.ts";
 import type { RankService } from "../rank/service.ts";
 import "../rank/transfer-errors.ts";
 import type { ClusterPlatform, RankWorker } from "./platform.ts";
 
-/** A worker with the service in it. */
+/** A worker, and the service in it. */
 export interface WorkerRank {
   readonly worker: RankWorker;
   readonly service: Comlink.Remote<RankService>;
   readonly opened: Promise<Opened>;
-  /** Resolves when the worker has ended by itself, with what is known of why. */
+  /** Resolves if the worker ends unasked, with what is known of why. */
   readonly died: Promise<string>;
-  /** Hears nothing more of it. */
+  /** Ignores its signs of life from now on. */
   mute(): void;
 }
 
@@ -29,7 +29,7 @@ export function startRank(
     worker.heard?.();
     onPulse(data);
   };
-  // Node: a cluster that nobody uses must not keep a process alive.
+  // In Node, an idle cluster must not keep the process alive.
   (pulse as { unref?: () => void }).unref?.();
   const given = [...setup.ports.filter((p) => p !== undefined), port2];
   const opened = service.open(Comlink.transfer({ ...setup, lock: worker.lock, pulse: port2 }, given));
@@ -44,8 +44,8 @@ export function startRank(
 }
 
 /**
- * Closes a rank, then ends its worker, however long that takes: a worker thread of Node's that is ended while Dawn
- * still compiles for it takes the process down. A worker that died has nothing left to close.
+ * Closes a rank, then ends its worker, however long that takes: if a worker thread in Node ends while Dawn compiles for
+ * it, the process crashes. A worker that died has nothing left to close.
  */
 export async function endRank({ service, worker, died, mute }: WorkerRank): Promise<void> {
   mute();
@@ -62,7 +62,7 @@ export function seconds(n: number): Promise<void> {
   });
 }
 
-/** A channel between each two ranks: `result[a][b]` is a's end of the one to b. */
+/** Channels between all pairs of ranks: `result[a][b]` is a's end of the channel to b. */
 export function meshPorts(size: number): (MessagePort | undefined)[][] {
   const ports = Array.from({ length: size }, () => new Array<MessagePort | undefined>(size).fill(undefined));
   for (let a = 0; a < size; a++) {

@@ -4,7 +4,7 @@ import type { Block } from "../layout/shards.ts";
 import { PAGE } from "../layout/pages.ts";
 import { visibility } from "../layout/visibility.ts";
 import { NO_KEYS, type RankChunk, rankChunk, type Rows, type Shape } from "../ring/chunk.ts";
-import { decode } from "../tensor/dtype.ts";
+import { fromBytes } from "../tensor/dtype.ts";
 import type { Recorder } from "../trace/clock.ts";
 
 /** Rows of one operand. */
@@ -50,12 +50,12 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuKeys, CpuP
   }
 
   loadQueries(chunk: RankChunk): CpuRows {
-    return { block: chunk.block, owner: chunk.owner, data: decode(chunk.data, this.#shape.q) };
+    return { block: chunk.block, owner: chunk.owner, data: fromBytes(chunk.data, this.#shape.q) };
   }
 
   /** K rows, then V rows. */
   loadKeys(chunk: RankChunk): CpuKeys {
-    const both = decode(chunk.data, this.#shape.kv);
+    const both = fromBytes(chunk.data, this.#shape.kv);
     return {
       block: chunk.block,
       owner: chunk.owner,

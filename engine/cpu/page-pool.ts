@@ -2,7 +2,7 @@
 import type { Copy, PagePool } from "../layout/page-pool.ts";
 import { PAGE, type Segment } from "../layout/pages.ts";
 import type { DType } from "../tensor/dtype.ts";
-import { bytesPer, decode } from "../tensor/dtype.ts";
+import { bytesPer, fromBytes } from "../tensor/dtype.ts";
 import type { CpuKeys } from "./attention.ts";
 
 /** The stored bytes, for messages, and their values, for attention. */
@@ -30,7 +30,10 @@ export class CpuPagePool implements PagePool<CpuKeys> {
           new Uint8Array(data, at * this.#rowBytes, count * this.#rowBytes),
           row * this.#rowBytes,
         );
-        this.#values[which].set(decode(data, this.#dtype, at * this.#rowBytes, count * this.#width), row * this.#width);
+        this.#values[which].set(
+          fromBytes(data, this.#dtype, at * this.#rowBytes, count * this.#width),
+          row * this.#width,
+        );
       }
     }
   }

@@ -1,5 +1,5 @@
 /**
- * Which rank gets which token, so that a sequence's tokens stay spread evenly over the ranks whatever the steps were.
+ * Which rank gets which token. A sequence's tokens stay spread evenly over the ranks, whatever the steps were.
  *
  * The property: after any steps, the ranks' token counts of a sequence differ by at most 1. Both ways of appending keep
  * it: prefill gives its larger shares to the ranks that hold fewest (shares differ by at most 1, see `chunks`), and
@@ -26,8 +26,9 @@ export function dealPrefill(length: number, offset: number, held: readonly numbe
 
 /**
  * Owners of one decode step's tokens (Algorithm 4): `held[b]` are the ranks' token counts of the batch's b-th sequence.
- * Each goes to a rank that holds fewest of it, first choice (b + step) mod N, which is the round-robin deal shifted by
- * one each step; where sequences compete, a matching keeps every rank at ceil(B / N) queries if that can be had at all.
+ * Each token goes to a rank that holds fewest of its sequence. The first choice is (b + step) mod N, the round-robin
+ * deal shifted by one each step. If sequences compete, a matching keeps every rank at ceil(B / N) queries if that is
+ * possible at all.
  */
 export function dealDecode(held: readonly (readonly number[])[], step: number): number[] {
   const ranks = held[0]?.length ?? 1;

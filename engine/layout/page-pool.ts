@@ -1,4 +1,4 @@
-/** Memory in pages, as each kind of device provides it. */
+/** Cached rows in pages of memory, as each kind of device provides it. */
 import type { Segment } from "./pages.ts";
 import type { Block } from "./shards.ts";
 
@@ -10,7 +10,7 @@ export interface Copy {
 }
 
 /**
- * Where cached rows lie: two pools of `PAGE`-row pages, one of keys, one of values. `KV` is what the device attends to.
+ * Two pools of `PAGE`-row pages that hold cached rows: one of keys, one of values. `KV` is what the device attends to.
  */
 export interface PagePool<KV> {
   /** Writes rows of K (the first `rows` rows of data) and V (the rest) to the segments. */

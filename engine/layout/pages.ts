@@ -1,6 +1,6 @@
 /**
- * Where a rank's cached rows lie: pages of a pool, a list of pages a sequence. Growth moves nothing; a failed step is
- * taken back.
+ * The bookkeeping of a rank's cached rows: pages of a pool, and a list of pages for each sequence. Growth moves no row,
+ * and a failed step can be rolled back.
  */
 import { LimitError } from "../errors.ts";
 import { type Block, count, joined, type Range, type Run } from "./shards.ts";
@@ -8,14 +8,14 @@ import { type Block, count, joined, type Range, type Run } from "./shards.ts";
 /** Rows of a page; the PAGE of the kernels. A multiple of 4, as they read four keys at a time. */
 export const PAGE = 64;
 
-/** Rows `from .. from+count` of what is appended go to pool row `row`. */
+/** Appended rows `from` to before `from + count` go to pool row `row` and those after it. */
 export interface Segment {
   readonly row: number;
   readonly from: number;
   readonly count: number;
 }
 
-interface Held {
+interface HeldSequence {
   readonly pages: number[];
   readonly ranges: Range[];
 }
@@ -25,8 +25,8 @@ export class Pages {
   /** Pages in the pool. */
   readonly capacity: number;
   readonly #free: number[];
-  readonly #held = new Map<number, Held>();
-  /** What was appended since `begin`, as it was before. */
+  readonly #held = new Map<number, HeldSequence>();
+  /** The sequences that grew since `begin`, as they were then. */
   #before: Map<number, { pages: number; ranges: Range[] } | undefined> | undefined;
 
   constructor(capacity: number) {
@@ -49,7 +49,7 @@ export class Pages {
     return this.capacity - this.#free.length;
   }
 
-  /** From here on, appended rows can be taken back. */
+  /** From here on, `rollback` undoes what is appended. */
   begin(): void {
     this.#before = new Map();
   }
@@ -59,7 +59,7 @@ export class Pages {
     this.#before = undefined;
   }
 
-  /** Takes back what was appended since `begin`. */
+  /** Undoes what was appended since `begin`. */
   rollback(): void {
     for (const [sequence, before] of this.#before ?? []) {
       const held = this.#held.get(sequence);
@@ -72,7 +72,7 @@ export class Pages {
   }
 
   /**
-   * Takes room for rows at later positions of a sequence, and says where they go. Throws LimitError before anything
+   * Takes room for rows at later positions of a sequence, and returns where they go. Throws LimitError before anything
    * changes.
    */
   append(sequence: number, ranges: readonly Range[]): Segment[] {
@@ -92,7 +92,7 @@ export class Pages {
     return this.#segments(grown, at, rows);
   }
 
-  /** Where a sequence's rows lie, in order. */
+  /** The segments of a sequence's rows, in order. */
   segments(sequence: number): Segment[] {
     const held = this.#held.get(sequence);
     return held === undefined ? [] : this.#segments(held, 0, count(held.ranges));
@@ -103,7 +103,7 @@ export class Pages {
     this.#held.delete(sequence);
   }
 
-  /** The rows of some sequences as one block of pages, with the table that says where each page lies. */
+  /** The rows of some sequences as one block of pages, with the table of the pages' places in the pool. */
   view(sequences: readonly number[]): { readonly block: Block; readonly table: Uint32Array<ArrayBuffer> } {
     const runs: Run[] = [];
     const table: number[] = [];
@@ -120,7 +120,7 @@ export class Pages {
     return { block: { runs, rows: table.length * PAGE }, table: new Uint32Array(table) };
   }
 
-  #segments(held: Held, at: number, rows: number): Segment[] {
+  #segments(held: HeldSequence, at: number, rows: number): Segment[] {
     const out: Segment[] = [];
     for (let from = 0; from < rows;) {
       const inPage = (at + from) % PAGE;

@@ -1,9 +1,9 @@
-/** Query-key pairs between two blocks, counted in closed form: what visibility counts row by row. */
+/** Query-key pairs between two blocks, counted in closed form; visibility.ts counts them row by row. */
 import type { Block, Run } from "./shards.ts";
 
 /**
- * Pairs that the queries of `q` see in `kv` under the causal mask by absolute position; O(runs x runs), independent of
- * lengths.
+ * Pairs that the queries of `q` see in `kv` under the causal mask, by absolute position. Takes O(runs x runs) steps,
+ * whatever the lengths.
  */
 export function pairsBetween(q: Block, kv: Block): number {
   let sum = 0;

@@ -24,9 +24,9 @@ export interface Run {
 }
 
 /**
- * What one message or one operand holds: rows in order, each a token of a sequence.
- * Runs are ordered by sequence, then by position, and the runs of a sequence lie in adjacent rows,
- * so that what a query may see of a sequence is one range of rows. Rows that no run names are padding.
+ * The rows of one message or one operand, in order, each a token of a sequence.
+ * Runs are ordered by sequence, then by position, and the runs of a sequence lie in adjacent rows. So a query sees one
+ * range of rows of its sequence. Rows that no run names are padding.
  */
 export interface Block {
   readonly runs: readonly Run[];
@@ -35,8 +35,8 @@ export interface Block {
 }
 
 /**
- * The 2N chunks of `length` tokens, as ranges from `offset`. Lengths that 2N does not divide give the first
- * chunks one token more, so no rank holds more than ceil(length / N) tokens and no two differ by more than one.
+ * The 2N chunks of `length` tokens, as ranges from `offset`. If 2N doesn't divide the length, the first chunks get one
+ * token more. So no rank holds more than ceil(length / N) tokens, and no two ranks differ by more than one.
  */
 export function chunks(length: number, ranks: number, offset = 0): Range[] {
   return Array.from({ length: 2 * ranks }, (_, c) => chunk(c, length, ranks, offset));
@@ -50,12 +50,12 @@ function chunk(c: number, length: number, ranks: number, offset: number): Range 
   return { start: bound(c), end: bound(c + 1) };
 }
 
-/** The ranges of rank `rank`: chunks C_rank and C_(2N-1-rank), joined where they touch, empty ones left out. */
+/** The ranges of rank `rank`: chunks C_rank and C_(2N-1-rank), joined if they touch, without empty ones. */
 export function headTail(length: number, ranks: number, rank: number, offset = 0): Range[] {
   return joined([chunk(rank, length, ranks, offset), chunk(2 * ranks - 1 - rank, length, ranks, offset)]);
 }
 
-/** Ascending ranges with empty ones dropped and touching ones joined. */
+/** The same ascending ranges without empty ones, touching ones joined. */
 export function joined(ranges: readonly Range[]): Range[] {
   const out: Range[] = [];
   for (const range of ranges) {
@@ -73,8 +73,8 @@ export function count(ranges: readonly Range[]): number {
 }
 
 /**
- * A block of `ranges[i]` tokens of sequence i, each sequence padded to `lengths[i]` rows
- * (Algorithm 2's L_i; by default no padding).
+ * A block of the tokens `ranges[i]` of each sequence i, padded to `lengths[i]` rows (Algorithm 2's L_i; default: no
+ * padding).
  */
 export function block(ranges: readonly (readonly Range[])[], lengths?: readonly number[]): Block {
   const runs: Run[] = [];
@@ -106,15 +106,16 @@ export function tokens(b: Block): number {
   return b.runs.reduce((sum, run) => sum + run.length, 0);
 }
 
-/** Every rank's query and KV blocks of a fused batch, all ranks' blocks of a kind equal in rows. */
+/** Every rank's query and KV blocks of a fused batch. All query blocks have equal rows, and so do all KV blocks. */
 export interface Sharding {
   readonly queries: readonly Block[];
   readonly keys: readonly Block[];
 }
 
 /**
- * Shards a fused batch over N ranks: new tokens in 2N chunks a sequence, cached tokens head-tail like a sequence of
- * their own, every rank's blocks padded to the same number of rows (L_i = max over ranks, Algorithm 2).
+ * Shards a fused batch over N ranks: each sequence's new tokens in 2N chunks, and its cached tokens in the same way as
+ * if they were another sequence. Every rank's blocks are padded to the same number of rows (L_i = max over ranks,
+ * Algorithm 2). Errors: InputError for a bad N.
  */
 export function shard(sequences: readonly Sequence[], ranks: number): Sharding {
   if (!Number.isInteger(ranks) || ranks < 1) {
@@ -126,7 +127,7 @@ export function shard(sequences: readonly Sequence[], ranks: number): Sharding {
   return { queries: equalBlocks(fresh), keys: equalBlocks(held) };
 }
 
-/** Blocks of equal rows from every rank's ranges a sequence. */
+/** Blocks of equal rows, from every rank's ranges of each sequence. */
 export function equalBlocks(ranges: readonly (readonly (readonly Range[])[])[]): Block[] {
   const lengths = ranges[0].map((_, i) => Math.max(...ranges.map((rank) => count(rank[i]))));
   return ranges.map((rank) => block(rank, lengths));

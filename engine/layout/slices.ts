@@ -1,14 +1,14 @@
-/** A block cut into row ranges, for devices whose buffers cannot hold all of it. */
+/** A block cut into row ranges, for devices whose buffers can't hold all of it. */
 import { type Block, bySequence } from "./shards.ts";
 
-/** Rows `from <= row < to` of a block, and the block that they are by themselves. */
+/** Rows `from <= row < to` of a block, and the block that they form on their own. */
 export interface Slice {
   readonly from: number;
   readonly to: number;
   readonly block: Block;
 }
 
-/** Where a sequence's rows lie in a block: its tokens, then its padding, up to the next sequence. */
+/** The rows of a sequence in a block: its tokens, then its padding, up to the next sequence. */
 interface Extent {
   readonly from: number;
   readonly to: number;
@@ -19,15 +19,15 @@ interface Extent {
 
 /** How a cut counts rows. */
 export interface Counting {
-  /** Rows of a sequence count to a multiple of it; default 1. */
+  /** The rows of a sequence count as rounded up to a multiple of it; default 1. */
   readonly step?: number;
-  /** Most rows where no sequence has more than one token in the slice; default as any other. */
+  /** Most rows of a slice in which no sequence has more than one token; default: as of any other slice. */
   readonly singles?: number;
 }
 
 /**
- * The slices of at most `most` rows that a block is cut into, in order, at least one. A block that needs no cut stays
- * the object that it is.
+ * Cuts a block into slices of at most `most` rows, in order, at least one. A block that needs no cut stays the same
+ * object. Errors: RangeError if not even `step` rows fit.
  */
 export function cut(block: Block, most: number, { step = 1, singles = most }: Counting = {}): Slice[] {
   const slices: Slice[] = [];

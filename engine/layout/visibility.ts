@@ -1,4 +1,4 @@
-/** What each query row may see of a KV block, as ranges of rows: the mask of every kernel and back-end. */
+/** The KV rows that each query row may see, as ranges: the mask of every kernel and back-end. */
 import { type Block, bySequence } from "./shards.ts";
 
 /** Query rows of one sequence beside the KV rows of the same sequence that some of them see. */
@@ -14,17 +14,17 @@ export interface View {
 export interface Visibility {
   readonly views: readonly View[];
   /**
-   * For each query row (padding too), one past the last KV row it sees; equal to its view's `first` when it sees none.
+   * For each query row, padding included: one past the last KV row it sees. Equals its view's `first` if it sees none.
    */
   readonly ends: Uint32Array<ArrayBuffer>;
-  /** Query-key pairs that are seen, for FLOPs: attention costs 4 D flops a pair and query head. */
+  /** Visible query-key pairs, for FLOPs: attention costs 4 D FLOPs per pair and query head. */
   readonly pairs: number;
 }
 
 /**
  * The mask of query block `q` against KV block `kv`. Causal masks are bottom-right and by absolute position: a query at
- * position p sees the keys at positions <= p of its sequence. Positions ascend within a sequence of a block,
- * so what a query sees is a prefix of that sequence's rows.
+ * position p sees the keys at positions <= p of its sequence. Positions ascend within a sequence of a block, so a query
+ * sees a prefix of that sequence's rows.
  */
 export function visibility(q: Block, kv: Block, causal: boolean): Visibility {
   const keys = bySequence(kv);

@@ -1,5 +1,5 @@
 /**
- * One rank's persistent KV cache, whatever device it lies on: appended rows, the message it makes, its copy as bytes.
+ * One rank's persistent KV cache, on any back-end: it appends rows, makes a message of them, and copies them as bytes.
  */
 import { block, count, type Range } from "../layout/shards.ts";
 import type { PagePool } from "../layout/page-pool.ts";
@@ -25,7 +25,7 @@ export class KvCache<KV> {
     this.#pool = pool;
   }
 
-  /** Rows at later positions than those held. Errors: LimitError, before anything changes. */
+  /** Appends rows at later positions than those held. Errors: LimitError, before anything changes. */
   append({ sequence, ranges, data }: CachedRows): void {
     this.#pool.write(this.pages.append(sequence, ranges), data, count(ranges));
   }
@@ -48,7 +48,7 @@ export class KvCache<KV> {
     return rankChunk(this.#rank, { runs, rows: padded.rows }, await this.#pool.read(copies, padded.rows));
   }
 
-  /** Everything that is held, sequence by sequence. */
+  /** All cached rows, sequence by sequence. */
   async copy(): Promise<CachedRows[]> {
     const out: CachedRows[] = [];
     for (const sequence of [...this.pages.sequences].sort((a, b) => a - b)) {

@@ -1,13 +1,12 @@
 /** Dawn, Node's WebGPU. */
 import { create } from "webgpu";
 
-// Kept as long as the thread lives: the process aborts when it is collected while a device lives.
+// Kept as long as the thread lives: if it is collected while a device lives, the process aborts.
 let dawn: GPU | undefined;
 
 /**
- * This thread's, made once. Subgroup matrices, still an experiment of Dawn's, are behind its switch for unsafe
- * features.
- * Its timestamps come in steps of 65.5 us unless it is told that nobody here has to be kept from measuring.
+ * This thread's instance, made once. Subgroup matrices, still an experiment in Dawn, need its switch for unsafe
+ * features. Dawn rounds timestamps to steps of 65.5 us against spying pages; here nothing needs that, so it is off.
  */
 export function openDawn(): GPU {
   return (dawn ??= create([

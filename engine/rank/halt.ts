@@ -1,37 +1,36 @@
 /**
- * A run that halts: before each attention, All2All and merge a rank tells what it holds and waits for leave. The
- * programs know nothing of it.
+ * A run that halts: before each attention, All2All and merge, a rank reports what it holds and waits for leave. The
+ * ring programs know nothing of it.
  */
 import type { Block, Run } from "../layout/shards.ts";
 import type { Ring } from "../ring/contract.ts";
 import type { RankChunk } from "../ring/chunk.ts";
-import type { HaltState, Held, MailState, Watch } from "./job.ts";
+import type { HaltState, Held, MailState, WatchedTokens } from "./job.ts";
 import type { Device } from "./run.ts";
 
-/** What is read of a device's handle. */
+/** The fields of a device's handle that a halt reads. */
 interface OfBlock {
   readonly owner: number;
   readonly block: Block;
 }
 
-/** A ring that can say what was sent and what is awaited. */
+/** A ring that lists the messages sent and awaited. */
 interface MailRing extends Ring<RankChunk> {
   readonly mail: MailState;
 }
 
-/** What a rank asks for leave; the promise settles with it, or with the end of the run. */
+/** Asks for leave. Resolves with it, and rejects if the run ends first. */
 type AskLeave = (state: HaltState) => Promise<void>;
 
 /**
- * A ring and a device that halt, for a program that takes them for the ones given. After each attention and merge the
- * watched rows of its partial are copied and stay on the device, so that the result is the same to the last bit as
- * without a halt.
+ * Wraps a ring and a device so that a program halts on them unawares. After each attention and merge, the watched rows
+ * of its partial are copied and stay on the device. So the result equals that of a run without halts to the last bit.
  */
 export function halting<Q extends OfBlock, KV extends OfBlock, P extends { readonly block: Block }>(
   ring: MailRing,
   device: Device<Q, KV, P>,
   ask: AskLeave,
-  watch: Watch,
+  watch: WatchedTokens,
 ): { ring: Ring<RankChunk>; device: Device<Q, KV, P> } {
   const last = ring.size - 1;
   let made: HaltState["made"];
@@ -40,7 +39,7 @@ export function halting<Q extends OfBlock, KV extends OfBlock, P extends { reado
     made = undefined;
     await ask(state);
   };
-  const look = async (partial: P, of: Omit<NonNullable<HaltState["made"]>, "runs" | "data">) => {
+  const note = async (partial: P, of: Omit<NonNullable<HaltState["made"]>, "runs" | "data">) => {
     const rows = watched(partial.block, watch);
     let row = 0;
     const runs = rows.map((run) => ({ ...run, row: (row += run.length) - run.length }));
@@ -66,7 +65,7 @@ export function halting<Q extends OfBlock, KV extends OfBlock, P extends { reado
         const reads = { queries: heldOf(q), keys: heldOf(kv) };
         await halt("attend", hop, reads);
         const partial = await device.attend(hop, q, kv, into);
-        await look(partial, { kind: "attend", hop, ...reads });
+        await note(partial, { kind: "attend", hop, ...reads });
         return partial;
       },
       unload: (hop, partial, owner) => device.unload(hop, partial, owner),
@@ -74,7 +73,7 @@ export function halting<Q extends OfBlock, KV extends OfBlock, P extends { reado
         if (arrived.length === 0) return await device.merge(own, arrived);
         await halt("merge", last);
         const merged = await device.merge(own, arrived);
-        await look(merged, { kind: "merge", hop: last, queries: { owner: ring.rank, runs: merged.block.runs } });
+        await note(merged, { kind: "merge", hop: last, queries: { owner: ring.rank, runs: merged.block.runs } });
         return merged;
       },
       copy: (hop, partial, rows) => device.copy(hop, partial, rows),
@@ -94,7 +93,7 @@ function heldOf({ owner, block }: OfBlock): Held {
 }
 
 /** The runs of a block that hold watched tokens, each with its first row in the block. */
-function watched(block: Block, watch: Watch): Run[] {
+function watched(block: Block, watch: WatchedTokens): Run[] {
   if (watch === undefined) return [...block.runs];
   return block.runs.flatMap((run) =>
     watch.flatMap(({ sequence, start, length }) => {

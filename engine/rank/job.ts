@@ -1,4 +1,4 @@
-/** What a rank is told to do, and what it tells back. */
+/** The messages between a cluster and its ranks: setup, jobs, outcomes and signs of life. */
 import type { AdapterFacts, DeviceLimits } from "../gpu/device.ts";
 import type { Variant } from "../ring/contract.ts";
 import type { KernelTexts } from "../gpu/shaders.ts";
@@ -8,10 +8,10 @@ import type { Run } from "../layout/shards.ts";
 import type { CachedRows } from "./cache.ts";
 import type { RankChunk, Shape } from "../ring/chunk.ts";
 
-/** Where the partial attentions are computed: WGSL on a WebGPU device a rank, or plain TypeScript. */
+/** What computes the partial attentions: WGSL on one WebGPU device per rank, or plain TypeScript. */
 export type Backend = "webgpu" | "cpu";
 
-/** A link as slow as a real one: each rank's outgoing messages queue for `bandwidth`, then take `latency` more. */
+/** A model of a real link: each rank's outgoing messages queue for `bandwidth`, then take `latency` more. */
 export interface Link {
   /** Bytes per second. */
   readonly bandwidth: number;
@@ -19,7 +19,7 @@ export interface Link {
   readonly latency: number;
 }
 
-/** What one rank sent and received. Messages carry a chunk or a parcel each. */
+/** What one rank sent and received. Each message carries one chunk or one parcel. */
 export interface RankTraffic {
   readonly rank: number;
   readonly bytesSent: number;
@@ -28,36 +28,36 @@ export interface RankTraffic {
   readonly messages: number;
   readonly ring: { readonly messages: number; readonly bytes: number };
   readonly all2all: { readonly messages: number; readonly bytes: number };
-  /** Bytes of the ring's messages that are padding. */
+  /** Bytes of padding in the ring's messages. */
   readonly paddingBytes: number;
 }
 
-/** What fails on purpose, to show that a failure is noticed: this rank, when it would send at `hop`. */
+/** A fault on purpose, to show that Ringside notices it: this rank fails when it would send at `hop`. */
 export interface Fault {
   readonly rank: number;
   readonly hop: number;
-  /** The worker ends, its chunk is not sent, or its GPU device is lost. */
+  /** The worker ends, its chunk is dropped, or its GPU device is lost. */
   readonly kind: "exit" | "drop" | "lose-device";
-  /** In a session, the step that it strikes (from 0). */
+  /** In a session: the step that it strikes, from 0. */
   readonly step?: number;
 }
 
-/** A rank's place and means. `ports[s]` leads to rank s (undefined at its own place); `pulse` to whoever watches. */
+/** A rank's place and means. `ports[s]` leads to rank s (undefined at its own place), `pulse` to the monitor. */
 export interface RankSetup {
   readonly rank: number;
   readonly size: number;
   readonly backend: Backend;
   readonly shaders: KernelTexts;
-  /** Whether kernels are tried on the work itself; where it is not said, on hardware alone. */
+  /** Whether to time kernels on the work itself; default: on hardware only. */
   readonly tune?: boolean;
   readonly link: Link | undefined;
   readonly ports: readonly (MessagePort | undefined)[];
   readonly pulse: MessagePort;
-  /** A Web Lock to hold as long as this worker lives, so that its end is noticed. */
+  /** A Web Lock to hold as long as this worker lives, so that the cluster notices its end. */
   readonly lock?: string;
 }
 
-/** What every job has. */
+/** The fields of every job. */
 export interface Job {
   readonly id: number;
   /** Seconds on the shared clock from which spans count. */
@@ -72,25 +72,25 @@ export interface Job {
 /** One attention on this rank's shard. */
 export interface AttendJob extends Job {
   readonly kv: RankChunk;
-  /** Where given, the rank halts (see halt.ts) and waits at this port for leave. */
-  readonly halt?: { readonly port: MessagePort; readonly watch: Watch };
+  /** If given, the rank halts (see halt.ts) and waits at this port for leave. */
+  readonly halt?: { readonly port: MessagePort; readonly watch: WatchedTokens };
 }
 
-/** Tokens whose partial results a halted rank hands out; undefined: all. */
-export type Watch = readonly Omit<Run, "row">[] | undefined;
+/** The tokens whose partial results a halted rank hands out; undefined: all. */
+export type WatchedTokens = readonly Omit<Run, "row">[] | undefined;
 
 /**
- * One step of a session: rows appended to this rank's cache, then attention of the new queries to all that is cached.
+ * One step of a session: appends rows to this rank's cache, then attends the new queries to all cached rows.
  */
 export interface StepJob extends Job {
   readonly session: number;
   readonly appends: readonly CachedRows[];
-  /** The sequences of the batch, and the rows that each is padded to in a KV message (L_i). */
+  /** The sequences of the batch, and the rows to which a KV message pads each (L_i). */
   readonly sequences: readonly number[];
   readonly lengths: readonly number[];
 }
 
-/** What a session's cache is like on a rank. */
+/** The size of a session's cache on a rank. */
 export interface CacheSetup {
   readonly session: number;
   readonly pages: number;
@@ -99,7 +99,7 @@ export interface CacheSetup {
   readonly dtype: DType;
 }
 
-/** O and LSE of this rank's query rows as one buffer (see RankChunk), and what happened. */
+/** O and LSE of this rank's query rows as one buffer (see RankChunk), and the facts of the job. */
 export interface AttendOutcome {
   readonly data: ArrayBuffer;
   readonly spans: readonly Span[];
@@ -109,17 +109,17 @@ export interface AttendOutcome {
   readonly kernels: readonly string[];
 }
 
-/** What a rank opened. */
+/** The device that a rank opened. */
 export interface Opened {
   readonly adapter: AdapterFacts;
   readonly timestamps: boolean;
-  /** The device's, where there is one. */
+  /** The GPU device's; undefined on the CPU back-end. */
   readonly limits: DeviceLimits | undefined;
 }
 
-/** How far a job has come on this rank, for whoever finds out why a message does not come. */
-export interface Progress extends MailState {
-  /** "ahead": this rank has not been given it yet. */
+/** How far a job has come on this rank, to find out why a message doesn't come. */
+export interface JobProgress extends MailState {
+  /** "ahead": this rank hasn't got the job yet. */
   readonly state: "ahead" | "running" | "ended";
 }
 
@@ -130,37 +130,37 @@ export interface Mail {
   readonly peer: number;
 }
 
-/** A message with what it carries. */
+/** A message with its content. */
 export interface Message extends Mail {
   /** The rank that first held the chunk, or whose queries a parcel answers. */
   readonly owner: number;
   readonly bytes: number;
 }
 
-/** What a rank has sent, has received, and awaits in one job. */
+/** The messages that a rank has sent, has received, and awaits in one job. */
 export interface MailState {
-  /** `delivered`: it has left this rank's link. */
+  /** `delivered`: the message has left this rank's link. */
   readonly sent: readonly (Message & { readonly delivered: boolean })[];
   readonly received: readonly Message[];
   readonly awaiting: readonly Mail[];
 }
 
-/** Rows that an attention reads: the rank that first held them, and which tokens they are. */
+/** Rows that an attention reads: the rank that first held them, and their tokens. */
 export interface Held {
   readonly owner: number;
   readonly runs: readonly Run[];
 }
 
-/** What a rank tells when it halts. */
+/** A halted rank's state. */
 export interface HaltState {
-  /** What it does when it has leave: the attention of `hop`, pass-Q's All2All, its merge, or nothing any more. */
+  /** What it does once it has leave: the attention of `hop`, pass-Q's All2All, its merge, or ("end") nothing. */
   readonly next: "attend" | "all2all" | "merge" | "end";
   readonly hop: number;
-  /** What the attention of `hop` reads. */
+  /** The operands of the attention of `hop`. */
   readonly queries?: Held;
   readonly keys?: Held;
   /**
-   * What the attention or merge before made: O `[rows, H, D]`, then LSE `[rows, H]`, f32, of the watched tokens in
+   * The result of the last attention or merge: O `[rows, H, D]`, then LSE `[rows, H]`, f32, of the watched tokens in
    * `runs`.
    */
   readonly made?: {
@@ -174,7 +174,7 @@ export interface HaltState {
   readonly mail: MailState;
 }
 
-/** A rank's sign of life, sent when its state changes and twice a second. */
+/** A rank's sign of life, sent at each change of its state and twice a second. */
 export interface Pulse {
   readonly rank: number;
   /** Seconds on the shared clock. */
@@ -188,11 +188,11 @@ export interface Pulse {
   readonly awaiting: readonly (Mail & { readonly since: number })[];
   /** Messages still on this rank's link. */
   readonly sending: number;
-  /** Why this rank can do nothing any more, if so. */
+  /** Why this rank can't work any more, if so. */
   readonly lost?: string;
 }
 
-/** What ends a phase, for an error that says what was awaited. */
+/** What a rank in this phase awaits, for an error. */
 export function endOf(phase: Pulse["phase"]): string {
   return phase === "halt" ? "leave to go on" : `the end of ${phase}`;
 }

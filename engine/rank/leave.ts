@@ -1,14 +1,14 @@
-/** The port over which a halted rank asks for leave, and what goes over it. */
+/** The port over which a halted rank asks for leave, and its messages. */
 import type { Fault, HaltState, MailState } from "./job.ts";
 
-/** What whoever watches answers: leave for that halt, or a fault to strike with. */
+/** The answer to a halted rank: leave for that halt, or a fault that strikes it. */
 export interface Leave {
   /** Number of the halt, from 1. */
   readonly halt: number;
   readonly strike?: Fault["kind"];
 }
 
-/** What a rank posts: a halt, or its messages where they changed since. */
+/** A halted rank's post: its halt, or its messages if they changed since. */
 export type HaltPost = { readonly halt: number; readonly state: HaltState } | {
   readonly halt: number;
   readonly mail: MailState;
@@ -31,7 +31,7 @@ export class LeavePort {
     };
   }
 
-  /** Posts a halt and waits for leave; what it hands out is given away. */
+  /** Posts a halt and waits for leave. Takes ownership of the state's buffers. */
   ask(state: HaltState): Promise<void> {
     if (this.#failed !== undefined) return Promise.reject(this.#failed.reason);
     const waits = new Promise<void>((resolve, reject) => (this.#waiting = { resolve, reject }));
@@ -42,12 +42,12 @@ export class LeavePort {
     return waits;
   }
 
-  /** Tells how messages stand, where the rank is halted. */
+  /** Posts the state of the messages if the rank is halted. */
   tell(mail: MailState): void {
     if (this.#waiting !== undefined) this.#port.postMessage({ halt: this.#halts, mail } satisfies HaltPost);
   }
 
-  /** Rejects what waits, now and later. */
+  /** Rejects a wait for leave, now and later. */
   fail(reason: unknown): void {
     this.#failed ??= { reason };
     this.#waiting?.reject(reason);

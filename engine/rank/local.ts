@@ -1,9 +1,9 @@
-/** A ring inside one thread: N programs that await each other, for tests and for callers without workers. */
+/** A ring inside one thread: N programs that await each other, for tests and callers without workers. */
 import type { Chunk, Ring } from "../ring/contract.ts";
 import type { Mail } from "./job.ts";
 import { Mailbox } from "./mailbox.ts";
 
-/** The N places of one ring. Chunks are handed over as they are. */
+/** The N places of one ring. Chunks are passed on without a copy. */
 export function localRings<C extends Chunk>(size: number): Ring<C>[] {
   const boxes = Array.from({ length: size }, () => new Mailbox<C>());
   const put = (to: number, mail: Mail, chunk: C) => boxes[to].put(mail, chunk);

@@ -1,4 +1,4 @@
-/** Messages that have come and those that are awaited, matched by sender, kind and hop. */
+/** Matches arrived messages with awaited ones, by sender, kind and hop. */
 import type { Mail } from "./job.ts";
 
 interface Waiting<M> {
@@ -14,7 +14,7 @@ export class Mailbox<M> {
   readonly #waiting = new Map<string, Waiting<M>>();
   #failed: { readonly reason: unknown } | undefined;
 
-  /** What is awaited now. */
+  /** The messages awaited now. */
   get awaiting(): (Mail & { since: number })[] {
     return [...this.#waiting.values()].map(({ mail, since }) => ({ ...mail, since }));
   }
@@ -41,7 +41,7 @@ export class Mailbox<M> {
     return new Promise((resolve, reject) => this.#waiting.set(key, { mail, since, resolve, reject }));
   }
 
-  /** Rejects what is awaited, now and later. */
+  /** Rejects every wait, now and later. */
   fail(reason: unknown): void {
     this.#failed ??= { reason };
     for (const waiting of this.#waiting.values()) waiting.reject(reason);

@@ -1,4 +1,4 @@
-/** The ring that one job runs over a rank's ports, with its traffic counted and its transfers on the timeline. */
+/** The ring of one job over a rank's ports. It counts traffic and puts transfers on the timeline. */
 import { RankError } from "../errors.ts";
 import { tokens } from "../layout/shards.ts";
 import { ownerAt, type Ring } from "../ring/contract.ts";
@@ -8,7 +8,7 @@ import type { Fault, Mail, MailState, Message, RankTraffic } from "./job.ts";
 import type { Arrival, Mesh, Traffic } from "./mesh.ts";
 
 /**
- * A fault that strikes when this rank would send at its hop; what `strike` returns is awaited before the rank goes on.
+ * A fault that strikes when this rank would send at its hop. The rank waits for `strike` before it goes on.
  */
 export interface Planned {
   readonly fault: Fault;
@@ -62,7 +62,7 @@ export class MeshRing implements Ring<RankChunk> {
     }
     const arrived = await Promise.all(others.map((s) => this.#receive(s, "all2all", hop)));
     if (arrived.length === 0) return [];
-    // What came last ended the exchange: until it was sent this rank waited for its sender, then for the link.
+    // The last arrival ended the exchange. Until it was sent, this rank waited for its sender, then for the link.
     const last = arrived.reduce((a, b) => (b.arrivedAt > a.arrivedAt ? b : a));
     const sent = Math.max(start, Math.min(last.sentAt, now()));
     if (sent > start) this.#recorder.add("device", "late", hop, start, { peer: last.peer }, sent - start);
@@ -83,7 +83,7 @@ export class MeshRing implements Ring<RankChunk> {
     };
   }
 
-  /** Resolves when all that this rank sent has been delivered. */
+  /** Resolves once everything that this rank sent is delivered. */
   async flushed(): Promise<void> {
     await Promise.all(this.#sends);
   }
@@ -105,7 +105,7 @@ export class MeshRing implements Ring<RankChunk> {
     return this.#planned?.fault.hop === hop;
   }
 
-  /** Lets the fault strike; whether what would be sent is lost by it. */
+  /** Lets the fault strike. True if it drops the messages of this hop. */
   async #struck(): Promise<boolean> {
     await this.#planned!.strike();
     return this.#planned!.fault.kind === "drop";

@@ -1,34 +1,34 @@
 /**
- * A rank's ports to every other rank, and what one job has under way over them. Two jobs share nothing but the ports.
+ * A rank's ports to every other rank, and each job's messages over them. Two jobs share nothing but the ports.
  */
 import { now } from "../trace/clock.ts";
 import type { RankChunk } from "../ring/chunk.ts";
 import type { Link, Mail } from "./job.ts";
 import { Mailbox } from "./mailbox.ts";
 
-/** A message between two ranks. */
-export interface Frame {
+/** A message on its way between two ranks. */
+export interface Letter {
   readonly job: number;
   readonly kind: Mail["kind"];
   readonly hop: number;
-  /** Seconds on the shared clock at which the sender handed it to its link. */
+  /** Seconds on the shared clock at which the sender gave it to its link. */
   readonly sentAt: number;
   readonly chunk: RankChunk;
 }
 
-/** A message that has come, and when. */
-export interface Arrival extends Frame {
+/** A message that has arrived, and when. */
+export interface Arrival extends Letter {
   readonly arrivedAt: number;
 }
 
-/** One job's messages: those that came, are awaited, are on this rank's link, or have left it. */
+/** One job's messages: those that arrived, are awaited, are on this rank's link, or have left it. */
 export class Traffic {
   readonly box = new Mailbox<Arrival>();
   /** Messages still on this rank's link. */
   sending = 0;
-  /** When the link has sent all that this job gave it. */
+  /** The time at which the link will have sent all that this job gave it. */
   linkFree = 0;
-  /** The job has ended: what is still on its link is never delivered. */
+  /** The job has ended: messages still on its link are never delivered. */
   ended = false;
   readonly #delivered: Mail[] = [];
   readonly #asleep = new Set<() => void>();
@@ -47,7 +47,7 @@ export class Traffic {
     for (const wake of [...this.#asleep]) wake();
   }
 
-  /** Resolves at `time` of the shared clock, or when the job has ended. */
+  /** Resolves at `time` of the shared clock, or when the job ends. */
   async until(time: number): Promise<void> {
     for (let left = time - now(); left > 0 && !this.ended; left = time - now()) {
       await new Promise<void>((resolve) => {
@@ -63,10 +63,10 @@ export class Traffic {
   }
 }
 
-/** The longest that one timer can be set to, in milliseconds. */
+/** Longest wait of one timer, in milliseconds: one of 2^31 or more would fire at once. */
 const LONGEST_TIMER = 2 ** 30;
 
-/** All of a rank's ports. Messages of ended jobs are dropped, those of the next one are kept for it. */
+/** All of a rank's ports. Drops messages of ended jobs, and keeps those of the next job for it. */
 export class Mesh {
   readonly rank: number;
   readonly size: number;
@@ -84,11 +84,11 @@ export class Mesh {
     ports.forEach((port, peer) => port && this.connect(peer, port));
   }
 
-  /** Takes `port` as the way to rank `peer`, in place of one that led to a rank that died. */
+  /** Takes `port` as the way to rank `peer`, in place of the port to one that died. */
   connect(peer: number, port: MessagePort): void {
     if (this.#ports[peer] !== port) this.#ports[peer]?.close();
     this.#ports[peer] = port;
-    port.onmessage = ({ data }: MessageEvent<Frame>) => {
+    port.onmessage = ({ data }: MessageEvent<Letter>) => {
       if (data.job > this.#ended) {
         this.traffic(data.job).box.put({ kind: data.kind, hop: data.hop, peer }, { ...data, arrivedAt: now() });
       }
@@ -111,7 +111,7 @@ export class Mesh {
     return traffic;
   }
 
-  /** Forgets a job: what is on the link or still comes for it is dropped. */
+  /** Forgets a job: drops its messages on the link and those that still come. */
   end(job: number): void {
     this.#ended = Math.max(this.#ended, job);
     for (const [id, traffic] of this.#jobs) {
@@ -122,21 +122,21 @@ export class Mesh {
   }
 
   /**
-   * Sends a chunk; its bytes are given away. Over a modelled link it waits for the messages before it, then takes
-   * bytes / bandwidth + latency. Resolves when it was delivered, or its job has ended.
+   * Sends a chunk and takes ownership of its bytes. Over a modelled link, it waits for the messages before it, then
+   * takes bytes / bandwidth + latency. Resolves once it is delivered, or its job has ended.
    */
-  async send(to: number, frame: Omit<Frame, "sentAt">): Promise<void> {
-    const traffic = this.traffic(frame.job);
+  async send(to: number, letter: Omit<Letter, "sentAt">): Promise<void> {
+    const traffic = this.traffic(letter.job);
     const sentAt = now();
     traffic.sending += 1;
     this.onChange();
     if (this.#link !== undefined) {
-      traffic.linkFree = Math.max(traffic.linkFree, sentAt) + frame.chunk.bytes / this.#link.bandwidth;
+      traffic.linkFree = Math.max(traffic.linkFree, sentAt) + letter.chunk.bytes / this.#link.bandwidth;
       await traffic.until(traffic.linkFree + this.#link.latency);
     }
     if (traffic.ended) return;
-    this.#ports[to]?.postMessage({ ...frame, sentAt } satisfies Frame, [frame.chunk.data]);
-    traffic.left({ kind: frame.kind, hop: frame.hop, peer: to });
+    this.#ports[to]?.postMessage({ ...letter, sentAt } satisfies Letter, [letter.chunk.data]);
+    traffic.left({ kind: letter.kind, hop: letter.hop, peer: to });
     this.onChange();
   }
 

@@ -1,4 +1,4 @@
-/** One rank's part of one attention: picks the ring program and runs it on a device. */
+/** One rank's part of one attention: picks the ring program and runs it on a back-end. */
 import type { Attention, Ring } from "../ring/contract.ts";
 import { decode } from "../ring/decode.ts";
 import { passKv } from "../ring/pass-kv.ts";
@@ -8,26 +8,25 @@ import type { KvCache } from "./cache.ts";
 import type { Plan, RankChunk, Rows } from "../ring/chunk.ts";
 import type { AttendJob, StepJob } from "./job.ts";
 
-/** A back-end of the contract that can hand out its final result and give its memory back. */
+/** A back-end of the contract that can also hand out its result, compile ahead, stop early and free its memory. */
 export interface Device<Q, KV, P> extends Attention<RankChunk, Q, KV, P> {
   /** Names of the attention kernels that ran. */
   readonly used: readonly string[];
-  /** O and LSE of some rows of a partial, which stays as it is, as one buffer (see RankChunk). */
+  /** Copies O and LSE of some rows of a partial into one buffer (see RankChunk). */
   copy(hop: number, partial: P, rows: readonly Rows[]): Promise<ArrayBuffer>;
-  /** O and LSE as one buffer (see RankChunk). */
+  /** O and LSE of a partial as one buffer (see RankChunk). */
   result(partial: P): Promise<ArrayBuffer>;
-  /** `failed`: work may still be under way. Once it was called, further calls do nothing. */
+  /** Frees its memory. `failed`: work may still be under way. Further calls do nothing. */
   dispose(failed: boolean): void;
   /**
-   * Compiles what this rank's part of a run needs, from the rows that it holds: `parts` partial results are merged at
-   * its end.
+   * Compiles what this rank's part of a run needs.
    */
   prepare(plan: Plan): Promise<void>;
-  /** Makes what is under way, and what would follow, end in `reason`. */
+  /** Makes the work under way, and all that would follow, reject with `reason`. */
   abandon(reason: unknown): void;
 }
 
-/** One attention on chunks that this rank was given. */
+/** One attention on this rank's chunks. */
 export async function runAttend<Q, KV, P>(
   { variant, q, kv }: Pick<AttendJob, "variant" | "q" | "kv">,
   ring: Ring<RankChunk>,
@@ -42,7 +41,7 @@ export async function runAttend<Q, KV, P>(
   );
 }
 
-/** One step of a session, whose rows have been appended to the cache. */
+/** One step of a session. Its rows are in the cache already. */
 export async function runStep<Q, KV, P>(
   job: StepJob,
   ring: Ring<RankChunk>,
@@ -57,7 +56,7 @@ export async function runStep<Q, KV, P>(
   });
 }
 
-/** Runs a ring program and takes its result off the device, which is given back whatever happens. */
+/** Runs a ring program and takes its result off the device. Always frees the device's memory. */
 async function resultOf<P>(
   device: Pick<Device<unknown, unknown, P>, "result" | "dispose">,
   program: () => Promise<P>,
@@ -73,8 +72,8 @@ async function resultOf<P>(
 }
 
 /**
- * Spans in which the device waited for a chunk: from the end of a hop's attention to the arrival that the next hop
- * needs; `late` until its sender sent it, `wait` while it was on the link.
+ * The spans in which the device waited for a chunk: from the end of a hop's attention to the arrival that the next hop
+ * needs. They are `late` until its sender sent it, then `wait` while it was on the link.
  */
 export function exposedWaits(spans: readonly Span[]): Span[] {
   const arrivals = new Map(spans.filter((s) => s.kind === "receive").map((s) => [s.hop, s]));
@@ -90,7 +89,7 @@ export function exposedWaits(spans: readonly Span[]): Span[] {
   });
 }
 
-/** A rank's idle time from `start` to `end`, before and after `sentAt`, at which what it awaits was sent. */
+/** A rank's idle time from `start` to `end`: before and after `sentAt`, when the awaited chunk was sent. */
 export function idleSpans(of: Span, start: number, sentAt: number, end: number): Span[] {
   const sent = Math.max(start, Math.min(end, sentAt));
   const spans: Span[] = [{ ...of, lane: "device", kind: "late", start, duration: sent - start, bytes: 0 }, {

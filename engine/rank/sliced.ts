@@ -1,7 +1,7 @@
 /**
- * A device whose operands are cut into slices that its buffers can hold: attend is each slice of the queries over the
- * slices of the keys, merged in the kernel (Eq. 4). The programs know nothing of it; where one slice is enough, every
- * call goes on as it is.
+ * A back-end that cuts its operands into slices that the device's buffers can hold. It attends each slice of the queries
+ * over the slices of the keys, merged in the kernel (Eq. 4). The ring programs know nothing of it. If one slice is
+ * enough, every call passes through unchanged.
  */
 import { KEYS_STEP, type SliceRows } from "../gpu/slice-rows.ts";
 import { pairsBetween } from "../layout/pairs.ts";
@@ -14,15 +14,15 @@ import type { Device } from "./run.ts";
 export interface Sliced<X> {
   readonly owner: number;
   readonly block: Block;
-  readonly slices: readonly Held<X>[];
+  readonly slices: readonly HeldSlice<X>[];
 }
 
-/** A slice and what the device holds of it. */
-interface Held<X> extends Slice {
+/** A slice, and the device's handle of it. */
+interface HeldSlice<X> extends Slice {
   readonly held: X;
 }
 
-/** `device` for chunks that are larger than its buffers: no slice has more rows than `most` says. */
+/** Wraps `device` for chunks larger than its buffers: no slice has more rows than `most` allows. */
 export function sliced<Q, KV, P>(
   device: Device<Q, KV, P>,
   shape: Shape,
@@ -58,11 +58,11 @@ export function sliced<Q, KV, P>(
         (slice) => device.loadKeys(sliceOf(chunk, slice, 2), hop),
       ),
     async attend(hop, q, kv, into) {
-      const slices: Held<P>[] = [];
+      const slices: HeldSlice<P>[] = [];
       for (const [i, queries] of q.slices.entries()) {
         const seen = kv.slices.filter((keys) => sees(queries.block, keys.block, shape.causal));
         let partial = into?.slices[i].held;
-        // Of slices that no row sees one is attended to all the same: a partial has to be made, and a hop has its span.
+        // If no row sees any slice, attend to one all the same: the hop needs a partial and a span.
         for (const keys of seen.length > 0 ? seen : kv.slices.slice(0, 1)) {
           partial = await device.attend(hop, queries.held, keys.held, partial);
         }
@@ -77,7 +77,7 @@ export function sliced<Q, KV, P>(
         await together(partial, async (own) => (await device.unload(hop, own, owner)).data),
       ),
     async merge(own, arrived) {
-      const slices: Held<P>[] = [];
+      const slices: HeldSlice<P>[] = [];
       for (const slice of own.slices) {
         slices.push({
           ...slice,

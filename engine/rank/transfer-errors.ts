@@ -1,4 +1,4 @@
-/** Lets Ringside's own errors cross Comlink as what they are; imported on both sides. */
+/** Lets Ringside's own errors cross Comlink with their class and fields. Both sides import it. */
 import * as Comlink from "comlink";
 import { InputError, LimitError, RankError } from "../errors.ts";
 import { NoAdapterError } from "../gpu/device.ts";

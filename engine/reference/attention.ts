@@ -1,8 +1,8 @@
-/** Float64 attention: the oracle that every path is checked against. */
+/** Float64 attention: the oracle that checks every path. */
 import type { Run, Sequence } from "../layout/shards.ts";
 import { score, weigh } from "./loops.ts";
 
-/** What the oracle reads: shapes as in AttendInput. */
+/** The oracle's input: shapes as in AttendInput. */
 export interface ReferenceInput {
   readonly q: Float32Array;
   readonly k: Float32Array;
@@ -15,18 +15,19 @@ export interface ReferenceInput {
   readonly scale?: number;
 }
 
-/** O `[rows, H, D]` and LSE `[rows, H]` in float64, of all query rows or of those asked for, in the order asked. */
+/** O `[rows, H, D]` and LSE `[rows, H]` in float64, of all query rows or of the chosen ones in the caller's order. */
 export interface ReferenceOutput {
   readonly out: Float64Array;
   readonly lse: Float64Array;
 }
 
-/** Tokens of the keys, by sequence and position. */
+/** Keys, by sequence and position. */
 export type KeyRun = Pick<Run, "sequence" | "start" | "length">;
 
 /**
- * Attention by the textbook formula, softmax with its true maximum, one query row and head at a time; memory O(T).
+ * Attention by the textbook formula: softmax with its true maximum, one query row and head at a time; memory O(T).
  * With `held`, the partial attention over those keys alone: O = 0 and LSE = -Infinity for a row that sees none of them.
+ * Errors: RangeError for a row that the queries don't have.
  */
 export function reference(
   input: ReferenceInput,
@@ -52,7 +53,7 @@ export function allRows({ sequences }: Pick<ReferenceInput, "sequences">): numbe
   return Array.from({ length: sequences.reduce((sum, s) => sum + s.new, 0) }, (_, r) => r);
 }
 
-/** One query row at a time, one head after the other; what is read off it lasts until the next. */
+/** Attends one query row at a time, head by head. Its results last until the next head. */
 export class ExactHead {
   /** O of the last head, D elements. */
   readonly out: Float64Array;
@@ -61,7 +62,7 @@ export class ExactHead {
   readonly weights: Float64Array;
   /** Row of K of the sequence's first key. */
   first = 0;
-  /** The keys that the row sees: `from` to before `to`, relative to the first. */
+  /** The keys that the row sees, relative to the first: `from` to before `to`. */
   ranges: readonly { readonly from: number; readonly to: number }[] = [];
   readonly #input: ReferenceInput;
   readonly #scale: number;

@@ -1,12 +1,12 @@
 /**
- * What rounding may do to a right result: a bound for each LSE and each element of O, from float64 values of the row
+ * Bounds of rounding errors in a right result, for each LSE and each element of O, from float64 values of the row
  * itself.
  *
  * u = 2^-24 is the unit of f32, p the exact softmax weights, s the scores, n the keys of the row, N the merged partial
  * results.
- * Sums of n roundings that have no common direction grow as sqrt(n) (Higham and Mary, SIAM J. Sci. Comput. 41(5),
- * 2019); the most that D equal products round in one direction, added one after the other, is D/3 (1/4 + 1/16 + ...
- * over the powers of two).
+ * Sums of n roundings without a common direction grow as sqrt(n) (Higham and Mary, SIAM J. Sci. Comput. 41(5), 2019).
+ * D equal products, added one after the other, round by at most D/3 in one direction (1/4 + 1/16 + ... over the powers of
+ * two).
  *
  * - A score is a sum of D products, none larger in sum than |q| |k_j| |scale| (Cauchy-Schwarz). Its weight is an
  * exponential,
@@ -16,14 +16,14 @@
  *
  *       b_j = u (g |q| |k_j| |scale| + (4 + 2 sqrt(N)) S_j + 16),  g = max(3 sqrt(D), D/3) + 4
  *
- * - Weights off by such factors move LSE by at most log(sum_j p_j e^b_j), and O, as they are normalised, by at most
- *   sum_j p_j (e^b_j - 1) |v_j - O| / sum_j p_j e^-b_j. One key that has all the weight moves nothing.
- * - The sums over keys and the merges round numbers of up to sum_j p_j |v_j| <= sum_j p_j |v_j - O| + |O|, relatively
- * by
+ * - Weights off by such factors move LSE by at most log(sum_j p_j e^b_j). They are normalised, so they move O by at most
+ *   sum_j p_j (e^b_j - 1) |v_j - O| / sum_j p_j e^-b_j. A key that has all the weight moves nothing.
+ * - The sums over keys and the merges round numbers of up to sum_j p_j |v_j| <= sum_j p_j |v_j - O| + |O|, by a relative
+ *   error of
  *
  *       c = u (8 + 2 sqrt(n) + 4 sqrt(N))
  *
- * - What f32 flushes to zero, or holds with fewer digits, is below 2^-126 each.
+ * - Numbers that f32 flushes to zero, or holds with fewer digits, are below 2^-126 each.
  *
  * A kernel that multiplies in f16 rounds queries and weights by 2^-11 more each.
  */
@@ -36,18 +36,17 @@ const TINY = 2 ** -126;
 
 /** How a result was computed. */
 export interface Arithmetic {
-  /** N: partial results that are merged in a row; a cluster's ranks. Default 64, the most ranks. */
+  /** N: the partial results merged into a row, so a cluster's ranks. Default 64, the most ranks. */
   readonly ranks?: number;
-  /** What products are computed from; default "f32". */
+  /** The type of the products' operands; default "f32". */
   readonly products?: "f32" | "f16";
 }
 
 /**
- * The bounds of one query row and head at a time, of `input` as it was computed: with operands as the wire rounded
- * them.
+ * Computes the bounds of one query row and head at a time. `input` has the operands as the wire rounded them.
  */
 export class Bounds {
-  /** Of O of the last head, D elements. */
+  /** The bounds of O of the last head, D elements. */
   readonly out: Float64Array;
   readonly #input: ReferenceInput;
   readonly #scale: number;
@@ -70,7 +69,7 @@ export class Bounds {
     this.#off = new Float64Array(Math.max(0, ...input.sequences.map((s) => s.new + s.cached)));
   }
 
-  /** Takes the head that `head` attended last, with query row `row`; returns the bound of its LSE. */
+  /** Bounds the head that `head` attended last, of query row `row`. Returns the bound of its LSE. */
   take(head: ExactHead, row: number, h: number, lse: number): number {
     const { q, heads, kvHeads, headDim: D } = this.#input;
     const kvHead = head.kvHead(h);
@@ -88,7 +87,7 @@ export class Bounds {
         const b = perKey * this.#norms[(head.first + j) * kvHeads + kvHead] +
           perScore * (Math.abs(lse) + lse - head.scores[j]) +
           16 * UNIT;
-        // Near 0 cheap bounds of e^b - 1 and e^-b.
+        // Cheap bounds of e^b - 1 and e^-b near 0.
         const grown = p * (b < 1 ? b + b * b : Math.expm1(b));
         most += grown;
         least += p * (b < 0.5 ? 1 - b : Math.exp(-b));

@@ -1,17 +1,17 @@
-/** The check of a result against float64, each element with the bound that its own row allows (bounds.ts). */
+/** Checks a result against float64: each element has the bound that its own row allows (bounds.ts). */
 import type { Variant } from "../ring/contract.ts";
 import { InputError } from "../errors.ts";
 import { nearest, sayValue } from "../options.ts";
-import { decode, type DType, encode } from "../tensor/dtype.ts";
+import { type DType, fromBytes, toBytes } from "../tensor/dtype.ts";
 import { Turns } from "../turns.ts";
 import { allRows, ExactHead, type ReferenceInput } from "./attention.ts";
 import { type Arithmetic, Bounds } from "./bounds.ts";
 
-/** An experiment with what its wire may have rounded, and how it was computed. */
+/** An experiment, with what its wire may have rounded and how the result was computed. */
 export interface CheckInput extends ReferenceInput, Arithmetic {
   /**
-   * Which operand travels; default "pass-kv". With "auto" it is not known: the wire rounded q, or k and v, or (in a
-   * session) all of them.
+   * Which operand travelled; default "pass-kv". "auto" means unknown: the wire rounded q, or k and v, or (in a session)
+   * all of them.
    */
   readonly variant?: Variant | "auto";
   readonly wireDtype?: DType;
@@ -25,11 +25,11 @@ interface Values {
 
 /** One row of a right result. */
 export interface ExpectedRow {
-  /** Its place among the rows asked for. */
+  /** Its place among the checked rows. */
   readonly place: number;
-  /** Of the operands as they are. */
+  /** From the unrounded operands. */
   readonly exact: Values;
-  /** Of the operands as the wire may have rounded them, with what arithmetic may add to each element. */
+  /** From the operands as the wire may have rounded them, each with the bound of every element. */
   readonly ways: readonly (Values & { readonly allowed: Values })[];
 }
 
@@ -43,8 +43,8 @@ export interface Judged {
   /** Whether every element is within its bound. */
   readonly within: boolean;
   /**
-   * The element that uses the largest share of its bound: above 1 it is beyond. `expected` is of the values that were
-   * sent.
+   * The element that uses the largest share of its bound: above 1, it is wrong. `expected` is computed from the values
+   * that travelled.
    */
   readonly worst: {
     readonly at: number;
@@ -63,11 +63,11 @@ export interface Check {
   readonly passed: boolean;
 }
 
-/** A result to be checked; shapes as in ReferenceOutput. */
+/** A result to check; shapes as in ReferenceOutput. */
 type Result = { readonly out: Float32Array; readonly lse: Float32Array };
 
 /**
- * Compares a result with float64. `expected` saves its computation where several results of the same input are checked.
+ * Compares a result with float64. Give `expected` to check several results of one input without computing it again.
  */
 export function check(input: CheckInput, result: Result, expected?: readonly ExpectedRow[]): Check {
   requireTensors(input, result);
@@ -75,8 +75,9 @@ export function check(input: CheckInput, result: Result, expected?: readonly Exp
 }
 
 /**
- * The same with pauses, so that the thread hears timers and signals; `rows` checks these rows of Q alone, which
- * `result` holds in their order.
+ * The same with pauses, so that timers and signals of the thread still work. `rows` checks these rows of Q alone, which
+ * `result` holds in their order. `onProgress` gets the rows done, and their total. Errors: InputError; the signal's
+ * reason.
  */
 export async function checkAsync(
   input: CheckInput,
@@ -110,7 +111,7 @@ export function expect(input: CheckInput): ExpectedRow[] {
   return rows;
 }
 
-/** Throws InputError where a tensor is missing, or the wire type is none: a check of something else would pass. */
+/** Throws InputError if a tensor is missing or the wire type unknown: a check of something else would pass. */
 function requireTensors(input: CheckInput, { out, lse }: Result): void {
   for (const [name, data] of Object.entries({ q: input.q, k: input.k, v: input.v, out, lse })) {
     if (!(data instanceof Float32Array)) {
@@ -153,7 +154,7 @@ function* checking(
   return { out: o, lse: l, tolerance: sayBounds(input), passed: o.within && l.within };
 }
 
-/** The rows of a right result, each to be read before the next. */
+/** The rows of a right result. Read each before the next. */
 function* expecting(input: CheckInput, rows: readonly number[]): Generator<ExpectedRow> {
   const { heads, headDim: D } = input;
   const make = (): Values => ({ out: new Float64Array(heads * D), lse: new Float64Array(heads) });
@@ -183,11 +184,11 @@ function* expecting(input: CheckInput, rows: readonly number[]): Generator<Expec
   }
 }
 
-/** The operands as the wire may have rounded them: one way, or three where it is not known which operand travelled. */
+/** The operands as the wire may have rounded them: in one way, or in three if the variant is unknown. */
 function roundings(input: CheckInput): readonly ReferenceInput[] {
   const { wireDtype = "f32", variant = "pass-kv" } = input;
   const rounded = (x: Float32Array) => {
-    const back = decode(encode(x, wireDtype), wireDtype);
+    const back = fromBytes(toBytes(x, wireDtype), wireDtype);
     return back.every((value, i) => value === x[i]) ? x : back;
   };
   const [q, k, v] = [
@@ -204,7 +205,7 @@ function roundings(input: CheckInput): readonly ReferenceInput[] {
   return ways;
 }
 
-/** Collects what is found beside what is expected. */
+/** Compares found values with expected ones, and keeps the largest errors. */
 class Judge {
   readonly #found: Float32Array;
   #max = 0;

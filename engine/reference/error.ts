@@ -10,7 +10,9 @@ export interface Difference {
   readonly within: boolean;
 }
 
-/** Compares element by element; equal infinities agree, and a NaN never does. */
+/**
+ * Compares element by element. Equal infinities agree, and a NaN never does. Errors: RangeError if the lengths differ.
+ */
 export function difference(
   found: ArrayLike<number>,
   expected: ArrayLike<number>,

@@ -1,9 +1,8 @@
-/** The last test of what a rank made: a result that is not finite is an error, never an output. */
+/** The last test of a rank's result: one that is not finite is an error, never an output. */
 import { RankError } from "../errors.ts";
 
 /**
- * Throws RankError naming the rank unless every element of O is finite and every LSE is finite or -Infinity (a row that
- * sees no key).
+ * Throws RankError unless every element of O is finite, and every LSE is finite or -Infinity (a row that sees no key).
  */
 export function requireFinite(rank: number, out: ArrayLike<number>, lse: ArrayLike<number>): void {
   for (let i = 0; i < out.length; i++) {
@@ -24,6 +23,6 @@ function fail(rank: number, what: string): never {
     rank,
     undefined,
     undefined,
-    `its ${what}; nothing was written: values this large, or a kernel at fault, overflow f32`,
+    `its ${what}; nothing was written: values this large, or a faulty kernel, overflow f32`,
   );
 }

@@ -1,6 +1,6 @@
 /**
- * What ranks send each other: rows of Q, of K and V, or a partial result, with the block that says which tokens they
- * are.
+ * The chunks that ranks send each other: rows of Q, of K and V, or a partial result, with a block that names their
+ * tokens.
  */
 import type { Block, Run } from "../layout/shards.ts";
 import type { Chunk } from "./contract.ts";
@@ -15,7 +15,7 @@ export interface RankChunk extends Chunk {
   readonly data: ArrayBuffer;
 }
 
-/** Builds a chunk; its `bytes` are its data's. */
+/** Builds a chunk of as many bytes as its data. */
 export function rankChunk(owner: number, block: Block, data: ArrayBuffer): RankChunk {
   return { owner, block, data, bytes: data.byteLength };
 }
@@ -23,7 +23,7 @@ export function rankChunk(owner: number, block: Block, data: ArrayBuffer): RankC
 /** Adjacent rows of a block. */
 export type Rows = Pick<Run, "row" | "length">;
 
-/** What one attention computes, and how its operands are stored. */
+/** The shape of one attention, and how its operands are stored. */
 export interface Shape {
   readonly heads: number;
   readonly kvHeads: number;
@@ -34,20 +34,20 @@ export interface Shape {
   readonly kv: DType;
 }
 
-/** What a run will ask of a device, as far as its rank knows beforehand. */
+/** The work of a run on one device, as far as its rank knows beforehand. */
 export interface Plan {
   readonly queries: Block;
   readonly keys: Block;
-  /** N: so many attentions. */
+  /** N: the number of attentions. */
   readonly hops: number;
-  /** Partial results that are merged at the end: N in pass-Q, else 1. */
+  /** Partial results to merge at the end: N in pass-Q, else 1. */
   readonly parts: number;
 }
 
-/** LSE of a row that sees no key, inside devices and messages; the API says -Infinity. */
+/** LSE of a row that sees no key, inside devices and messages. The public face says -Infinity. */
 export const NO_KEYS = -3e38;
 
-/** Replaces the sentinel by -Infinity, in place. */
+/** Replaces NO_KEYS by -Infinity, in place. */
 export function publicLse(lse: Float32Array): Float32Array {
   for (let i = 0; i < lse.length; i++) if (lse[i] <= 0.5 * NO_KEYS) lse[i] = -Infinity;
   return lse;

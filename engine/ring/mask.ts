@@ -1,13 +1,12 @@
 /**
- * Which rank computes which block of the mask, at which hop: the facts that a picture of ring attention is drawn from.
+ * Which rank computes which block of the mask, at which hop: the facts behind a picture of ring attention.
  */
 import { ownerAt, type Variant } from "./contract.ts";
 import { pairsOfRuns } from "../layout/pairs.ts";
 import { chunks, type Range, type Sequence } from "../layout/shards.ts";
 
 /**
- * How tokens are dealt to ranks: the paper's head-tail chunks (C_i and C_2N-1-i to rank i), or each rank one contiguous
- * share.
+ * How ranks get their tokens: the paper's head-tail chunks (C_i and C_2N-1-i to rank i), or one contiguous share each.
  */
 export type Dealing = "head-tail" | "contiguous";
 
@@ -27,13 +26,13 @@ export interface MaskBlock {
   readonly key: number;
   /** The rank that attends to it. */
   readonly rank: number;
-  /** The ring step at which it does. */
+  /** The hop at which it does. */
   readonly hop: number;
-  /** The rank that first owned the operand that visits for it: the key chunk in pass-KV, the query chunk in pass-Q. */
+  /** The first owner of the operand that travels there: of the key chunk in pass-KV, of the query chunk in pass-Q. */
   readonly owner: number;
-  /** Query-key pairs that are seen: 0 in a block that is skipped. Each costs 4 D FLOPs a query head. */
+  /** Visible query-key pairs: 0 in a block that is skipped. Each costs 4 D FLOPs per query head. */
   readonly pairs: number;
-  /** True where every query of the block sees every key of it. */
+  /** True if every query of the block sees every key of it. */
   readonly full: boolean;
 }
 
@@ -41,7 +40,7 @@ export interface MaskBlock {
 export interface Mask {
   /** Chunks of new tokens by sequence, in order of position. */
   readonly queries: readonly MaskChunk[];
-  /** Chunks of cached tokens (where a sequence has any), then of new tokens, by sequence. */
+  /** By sequence: chunks of cached tokens (if it has any), then of new tokens. */
   readonly keys: readonly MaskChunk[];
   readonly blocks: readonly MaskBlock[];
   /** Pairs that each rank computes over all hops. */
@@ -49,8 +48,8 @@ export interface Mask {
 }
 
 /**
- * The mask that a run of `variant` computes. Causal as `visibility` has it: bottom-right and by absolute position;
- * without a causal mask every query sees every key of its sequence.
+ * The mask that a run of `variant` computes. Causal masks are bottom-right, by absolute position, as in `visibility`.
+ * Without one, every query sees every key of its sequence.
  */
 export function maskOf(
   sequences: readonly Sequence[],

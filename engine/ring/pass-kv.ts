@@ -3,7 +3,7 @@ import type { Attention, Chunk, Ring } from "./contract.ts";
 
 /**
  * The rank's program: its queries `q` stay, KV chunks go round. Resolves to the merged (O, LSE) of `q`. N-1 transfers.
- * `kv` is `own` on the device, where it lies there already (a cache).
+ * Give `kv` if `own` is on the device already (a cache).
  */
 export async function passKv<C extends Chunk, Q, KV, P>(
   ring: Ring<C>,

@@ -14,11 +14,11 @@ export function bytesPer(dtype: DType): 2 | 4 {
 export const ROUNDING: Readonly<Record<DType, number>> = { f32: 2 ** -24, f16: 2 ** -11, bf16: 2 ** -8 };
 
 /**
- * A fresh buffer of exactly `values.length * bytesPer(dtype)` bytes that stores `values` as `dtype`, little-endian as
- * every host that WebGPU runs on. Rounds to nearest, ties to even; what exceeds the largest number becomes an infinity;
- * NaN stays NaN.
+ * Stores `values` as `dtype` in a fresh buffer of exactly `values.length * bytesPer(dtype)` bytes, little-endian like
+ * every host that WebGPU runs on. Rounds to nearest, ties to even. Numbers beyond the largest become infinities; NaN
+ * stays NaN.
  */
-export function encode(values: Float32Array, dtype: DType): ArrayBuffer {
+export function toBytes(values: Float32Array, dtype: DType): ArrayBuffer {
   if (dtype === "f32") return new Float32Array(values).buffer;
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const out = new Uint16Array(values.length);
@@ -28,10 +28,10 @@ export function encode(values: Float32Array, dtype: DType): ArrayBuffer {
 }
 
 /**
- * The values that `encode` stored: `count` elements from `byteOffset` (which need not be aligned), by default all that
- * follow. Exact, always a copy. Throws InputError where the bytes do not hold them.
+ * The values that `toBytes` stored: `count` elements from `byteOffset` (aligned or not), by default all that
+ * follow. Exact, always a copy. Throws InputError if the bytes don't hold them.
  */
-export function decode(
+export function fromBytes(
   bytes: ArrayBufferLike,
   dtype: DType,
   byteOffset = 0,
@@ -44,7 +44,8 @@ export function decode(
     byteOffset + n * size > bytes.byteLength
   ) {
     throw new InputError(
-      `decode ${dtype}: found ${n} elements of ${size} bytes from byte ${byteOffset}, expected whole elements within ${bytes.byteLength} bytes`,
+      `fromBytes ${dtype}: found ${n} elements of ${size} bytes from byte ${byteOffset}, ` +
+        `expected whole elements within ${bytes.byteLength} bytes`,
     );
   }
   if (dtype === "f32") {
@@ -76,8 +77,8 @@ function bf16Bits(x: number): number {
 }
 
 /**
- * f16 pattern nearest to an f32 pattern. Our own, as the dependency's setFloat16 takes 0.5 us an element
- * (2.0 s for 4 M elements, Node 20): too slow for a wire.
+ * f16 pattern nearest to an f32 pattern. Written here because the dependency's setFloat16 takes 0.5 us per element (2.0
+ * s for 4 M elements, Node 20): too slow for a wire.
  */
 function f16Bits(x: number): number {
   const sign = (x >>> 16) & 0x8000;
@@ -93,7 +94,7 @@ function f16Bits(x: number): number {
   return sign | ((significand + (1 << (shift - 1)) - 1 + (floor & 1)) >>> shift);
 }
 
-/** f32 value of every f16 pattern: 256 KiB, made when first needed. */
+/** f32 value of every f16 pattern: 256 KiB, made at the first use. */
 let f16Table: Float32Array | undefined;
 
 function makeF16Table(): Float32Array {

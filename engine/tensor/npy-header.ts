@@ -1,8 +1,8 @@
-/** The dictionary in a .npy header: a Python literal, read as strictly as numpy writes it, and never evaluated. */
+/** Parses the dictionary in a .npy header: a Python literal, read as strictly as numpy writes it, never evaluated. */
 import { InputError } from "../errors.ts";
 import { isShape } from "./tensor.ts";
 
-/** What the header says of the array. */
+/** The array as its header describes it. */
 export interface NpyHeader {
   /** numpy's name of the dtype, such as "<f4". */
   readonly descr: string;
@@ -14,13 +14,13 @@ const KEYS = ["descr", "fortran_order", "shape"] as const;
 type Key = (typeof KEYS)[number];
 
 const KEY = /\s*(?:'([^'\\]*)'|"([^"\\]*)")\s*:\s*/y;
-/** A string, a word, or a tuple without tuples in it. A structured dtype, a list, is none of these. */
+/** A string, a word, or a tuple without tuples in it. A structured dtype is a list, so none of these. */
 const VALUE = /'[^'\\]*'|"[^"\\]*"|\w+|\([^()]*\)/y;
 const LENGTH = /^(?:0|[1-9][0-9]*)$/;
 
 /**
  * Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`: these three keys, each once, in any order.
- * `name` is the file's, for the InputError that anything else throws.
+ * Anything else throws an InputError; `name` is the file's name in it.
  */
 export function parseNpyHeader(text: string, name: string): NpyHeader {
   const values = parseDictionary(text, name);

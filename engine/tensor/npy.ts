@@ -3,18 +3,18 @@
  * Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
  */
 import { InputError } from "../errors.ts";
-import { bytesPer, decode, type DType } from "./dtype.ts";
+import { bytesPer, type DType, fromBytes } from "./dtype.ts";
 import { parseNpyHeader } from "./npy-header.ts";
 import { elements, isShape, showShape, type Tensor } from "./tensor.ts";
 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // "\x93NUMPY"
 const VERSIONS = ["1.0", "2.0", "3.0"];
 const DTYPES: Readonly<Record<string, DType>> = { "<f4": "f32", "<f2": "f16" };
-/** Longest header read. Ours take one line; versions 2.0 and 3.0 allow 4 GiB, for structured dtypes. */
+/** Longest header accepted. Ours take one line; versions 2.0 and 3.0 allow 4 GiB, for structured dtypes. */
 const MAX_HEADER = 65535;
 
 /**
- * Reads a .npy file of versions 1.0, 2.0 or 3.0; `name` is the file's. Throws InputError, one line that says what was
+ * Reads a .npy file of version 1.0, 2.0 or 3.0; `name` is the file's name. Errors: InputError, one line with what was
  * found and expected.
  */
 export function readNpy(bytes: Uint8Array, name: string): Tensor {
@@ -39,17 +39,17 @@ export function readNpy(bytes: Uint8Array, name: string): Tensor {
       `${name}: found ${have} bytes of data, expected ${need} for shape ${showShape(shape)} of '${descr}'; ${what}`,
     );
   }
-  return { shape, dtype, data: decode(bytes.buffer, dtype, bytes.byteOffset + end, count) };
+  return { shape, dtype, data: fromBytes(bytes.buffer, dtype, bytes.byteOffset + end, count) };
 }
 
 /**
  * A .npy file, version 1.0, of `data` in C order as '<f4': the bytes that numpy.save writes (numpy 2.4).
- * Throws InputError where the shape does not hold the data.
+ * Throws InputError if the shape doesn't fit the data.
  */
 export function writeNpy(shape: readonly number[], data: Float32Array): Uint8Array<ArrayBuffer> {
   if (!isShape(shape) || elements(shape) !== data.length) {
     throw new InputError(
-      `writeNpy: found shape ${showShape(shape)} for ${data.length} elements, expected a shape of as many`,
+      `writeNpy: found shape ${showShape(shape)} for ${data.length} elements, expected a shape of that many`,
     );
   }
   const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(", ")})`;
@@ -104,7 +104,7 @@ function truncated(name: string, have: number, need: string): InputError {
   return new InputError(`${name}: truncated .npy header: found a file of ${have} bytes, expected ${need}`);
 }
 
-/** What to do about a dtype that is not read. */
+/** What to do about a dtype that this module can't read. */
 function hint(descr: string): string {
   if (/^>f[24]$/.test(descr)) return `big-endian: save x.astype('<${descr.slice(1)}')`;
   if (/^[<|]V2$/.test(descr)) {

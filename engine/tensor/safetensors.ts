@@ -3,14 +3,14 @@
  * Format: https://github.com/huggingface/safetensors#format
  */
 import { InputError } from "../errors.ts";
-import { bytesPer, decode, type DType, encode } from "./dtype.ts";
+import { bytesPer, type DType, fromBytes, toBytes } from "./dtype.ts";
 import { elements, isShape, showShape, type Tensor } from "./tensor.ts";
 
 /** Longest header, in bytes: the reference implementation's limit. */
 const MAX_HEADER = 100_000_000;
 const DTYPES: Readonly<Record<string, DType>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 const NAMES: Readonly<Record<DType, string>> = { f32: "F32", f16: "F16", bf16: "BF16" };
-/** Bits of an element of every dtype of the format: files may hold others beside the tensors that are wanted. */
+/** Bits per element of every dtype of the format: a file may hold others beside the wanted tensors. */
 const BITS: Readonly<Record<string, number>> = {
   F4: 4,
   F6_E2M3: 6,
@@ -36,9 +36,9 @@ const BITS: Readonly<Record<string, number>> = {
   C64: 64,
 };
 
-/** Levels of a header: its object, an entry's, an entry's list; and some to spare. */
+/** Levels that a header may nest: its object, an entry's object, an entry's list, and some to spare. */
 const MOST_DEPTH = 8;
-/** Tensors of a file, or names in its metadata: the largest checkpoints' shards have some thousands. */
+/** Most tensors of a file, or names in its metadata: the largest checkpoints' shards have some thousands. */
 const MOST_NAMES = 200_000;
 const [QUOTE, BACKSLASH, COLON, OBJECT, OBJECT_END, ARRAY, ARRAY_END] = Array.from('"\\:{}[]', (c) => c.charCodeAt(0));
 
@@ -53,8 +53,8 @@ interface Entry {
 }
 
 /**
- * The `wanted` tensors of a .safetensors file, of dtype F32, F16 or BF16; `name` is the file's. The whole header is
- * checked, other tensors too. Throws InputError, one line that names file and tensor, what was found and expected.
+ * Reads the `wanted` tensors, of dtype F32, F16 or BF16, from a .safetensors file called `name`. Checks the whole
+ * header, other tensors included. Errors: InputError, one line with file, tensor, what was found and expected.
  */
 export function readSafetensors(bytes: Uint8Array, name: string, wanted: readonly string[]): Record<string, Tensor> {
   const { header, start } = readHeader(bytes, name);
@@ -73,9 +73,9 @@ export function readSafetensors(bytes: Uint8Array, name: string, wanted: readonl
 }
 
 /**
- * A .safetensors file of `tensors`, their data stored in their dtype (rounded to nearest even). Wider types come first,
- * then in order of names, so that data is aligned and equal tensors give equal bytes.
- * Throws InputError where a shape does not hold its data or a name is the format's own `__metadata__`.
+ * A .safetensors file of `tensors`, each stored in its dtype (rounded to nearest even). Wider types come first, then
+ * tensors by name: so data is aligned, and equal tensors give equal bytes.
+ * Throws InputError if a shape doesn't fit its data, or if a tensor is called `__metadata__`, which the format reserves.
  */
 export function writeSafetensors(tensors: Readonly<Record<string, Tensor>>): Uint8Array<ArrayBuffer> {
   const sorted = Object.entries(tensors).sort(([a, x], [b, y]) =>
@@ -85,14 +85,14 @@ export function writeSafetensors(tensors: Readonly<Record<string, Tensor>>): Uin
   const header = sorted.map(([tensor, { shape, dtype, data }]) => {
     if (tensor === "__metadata__") {
       throw new InputError(
-        `writeSafetensors: found a tensor named "__metadata__", expected another name: the format keeps it for itself`,
+        `writeSafetensors: found a tensor named "__metadata__", expected another name: the format reserves this one`,
       );
     }
     if (!isShape(shape) || elements(shape) !== data.length) {
       throw new InputError(
         `writeSafetensors: tensor ${JSON.stringify(tensor)}: found shape ${
           showShape(shape)
-        } for ${data.length} elements, expected a shape of as many`,
+        } for ${data.length} elements, expected a shape of that many`,
       );
     }
     const begin = size;
@@ -106,7 +106,7 @@ export function writeSafetensors(tensors: Readonly<Record<string, Tensor>>): Uin
   out.set(text, 8);
   let at = 8 + length;
   for (const [, { dtype, data }] of sorted) {
-    out.set(new Uint8Array(encode(data, dtype)), at);
+    out.set(new Uint8Array(toBytes(data, dtype)), at);
     at += data.length * bytesPer(dtype);
   }
   return out;
@@ -149,8 +149,8 @@ function parseHeader(bytes: Uint8Array, name: string): object {
 }
 
 /**
- * One pass over the header's bytes before it is parsed: refuses what nests deeper than any header does, and names that
- * come twice, of which JSON.parse would keep the last.
+ * Scans the header's bytes before JSON.parse sees them. Rejects nesting deeper than any header has, and names that come
+ * twice: JSON.parse would keep the last.
  */
 function scanHeader(bytes: Uint8Array, name: string): void {
   const text = new TextDecoder();
@@ -187,7 +187,7 @@ function scanHeader(bytes: Uint8Array, name: string): void {
         throw new InputError(
           `${name}: found more than ${MOST_NAMES} names in ${
             open.length === 1 ? "the header" : "one entry of the header"
-          }, expected at most as many`,
+          }, expected no more`,
         );
       }
       names.add(key);
@@ -195,7 +195,7 @@ function scanHeader(bytes: Uint8Array, name: string): void {
   }
 }
 
-/** A name as JSON reads it; one that JSON refuses is refused when all is parsed. */
+/** A name as JSON reads it. If JSON rejects it, the parse of the whole header does too. */
 function keyOf(json: string): string {
   try {
     return JSON.parse(json) as string;
@@ -230,7 +230,7 @@ function checkEntry(tensor: string, entry: unknown, file: string): Entry {
   return { name: tensor, dtype, shape, begin, end };
 }
 
-/** Tensors must lie one after the other, from the first byte of the data to the last. */
+/** Throws unless tensors lie one after the other, from the first byte of the data to the last. */
 function checkLayout(entries: readonly Entry[], size: number, file: string): void {
   let next = 0;
   for (const entry of entries.toSorted((a, b) => a.begin - b.begin || a.end - b.end)) {
@@ -254,16 +254,15 @@ function checkLayout(entries: readonly Entry[], size: number, file: string): voi
 function readTensor(bytes: Uint8Array, start: number, entry: Entry, file: string): Tensor {
   if (!Object.hasOwn(DTYPES, entry.dtype)) {
     throw new InputError(
-      `${file}: tensor ${
-        show(entry.name)
-      }: found dtype ${entry.dtype}, expected F32, F16 or BF16; save it as one of them, as with x.to(torch.float32)`,
+      `${file}: tensor ${show(entry.name)}: found dtype ${entry.dtype}, ` +
+        `expected F32, F16 or BF16; save it as one of them, such as with x.to(torch.float32)`,
     );
   }
   const dtype = DTYPES[entry.dtype];
   return {
     shape: entry.shape,
     dtype,
-    data: decode(bytes.buffer, dtype, bytes.byteOffset + start + entry.begin, elements(entry.shape)),
+    data: fromBytes(bytes.buffer, dtype, bytes.byteOffset + start + entry.begin, elements(entry.shape)),
   };
 }
 
@@ -271,13 +270,13 @@ function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** JSON of something from a header, cut short. */
+/** A value from a header as JSON, cut short. */
 function show(value: unknown): string {
   const text = Array.isArray(value) ? `[${value.slice(0, 20).map(showLeaf).join(", ")}]` : showLeaf(value);
   return text.length > 60 ? `${text.slice(0, 60)}...` : text;
 }
 
-/** What nests deeper is not shown: it could exceed the stack. */
+/** Without deeper levels, which could exceed the stack. */
 function showLeaf(value: unknown): string {
   if (typeof value === "object" && value !== null) return Array.isArray(value) ? "an array" : "an object";
   if (typeof value === "string") return JSON.stringify(value);

@@ -14,17 +14,17 @@
  * A value is a whole number of -126 to 126 over 32: 7 significant bits, so exact in bf16 (8) and f16 (11), |value| < 4.
  * Four uniform fields make a bell: mean 0, variance 4 * (64^2 - 1) / 12 / 32^2 = 1.333, standard deviation 1.155.
  *
- * In WGSL write it as it stands. In PyTorch use int64, `& 0xffffffff` after each `+` and `*` (a product that wraps at
- * 2^64 keeps its lower 32 bits); in NumPy use uint32.
+ * WGSL can use the recipe unchanged. PyTorch needs int64 and `& 0xffffffff` after each `+` and `*` (a product that wraps
+ * at 2^64 keeps its lower 32 bits); NumPy needs uint32.
  *
  * mix is lowbias32 of Chris Wellons' hash-prospector, public domain (https://nullprogram.com/blog/2018/07/31/): a
- * bijection with little bias, so no two rows of a tensor share a rowKey. 0x9e3779b9 is 2^32 over the golden ratio; it
- * spreads columns over all bits, or rows whose rowKeys differ in few bits would be permutations of each other. key
- * enters twice lest rows of q, k and v coincide.
+ * bijection with little bias, so no two rows of a tensor share a rowKey. 0x9e3779b9 is 2^32 over the golden ratio. It
+ * spreads columns over all bits: otherwise rows whose rowKeys differ in few bits would be permutations of each other.
+ * key enters twice so that rows of q, k and v never coincide.
  */
 import { InputError } from "../errors.ts";
 
-/** The tensors that experiments take, each with numbers of its own. */
+/** The tensors of an experiment, each with its own numbers. */
 export type SeededTensor = "q" | "k" | "v";
 
 /** Their numbers in the recipe. */
@@ -34,7 +34,7 @@ const LIMIT = 2 ** 32;
 
 /**
  * Rows `firstRow` to `firstRow + rows - 1` of a seeded tensor, f32 `[rows, columns]` with column = h * D + d.
- * A value depends on (seed, tensor, row, column) only, so that any slice of rows agrees with the whole.
+ * A value depends on (seed, tensor, row, column) only, so any slice of rows agrees with the whole.
  * `seed`, and every row and column, are whole numbers of 0 to 2^32 - 1; InputError otherwise.
  */
 export function seededRows(
@@ -60,8 +60,7 @@ export function seededKey(seed: number, tensor: SeededTensor): number {
 }
 
 /**
- * Writes columns `first` to `first + columns - 1` of one row to `out` from `at` on: part of a row, without the rest of
- * it.
+ * Writes columns `first` to `first + columns - 1` of one row to `out` from `at` on, without the rest of the row.
  */
 export function seededPart(
   out: Float32Array | Float64Array,
@@ -81,7 +80,7 @@ function mix(x: number): number {
   return x ^ (x >>> 16);
 }
 
-/** Two sums of two fields side by side, then their sum. */
+/** Adds the four fields: two sums of two side by side, then those two. */
 function bell(bits: number): number {
   const pairs = (bits & 0x3f03f) + ((bits >>> 6) & 0x3f03f);
   return ((pairs & 0xfff) + (pairs >>> 12) - 126) / 32;

@@ -1,4 +1,4 @@
-/** Tensors as files give them: a shape, the type in which they were stored, and the values in f32. */
+/** Tensors as files give them: a shape, the stored type, and the values in f32. */
 import { InputError } from "../errors.ts";
 import type { DType } from "./dtype.ts";
 
@@ -16,8 +16,8 @@ export function isShape(shape: unknown): shape is number[] {
 }
 
 /**
- * Elements of a shape: 1 for a scalar's `[]`, 0 where an axis has length 0. Undefined where the product of the other
- * axes is no safe integer: like numpy, also beside a 0, so that every stride is exact.
+ * Elements of a shape: 1 for a scalar's `[]`, 0 if an axis has length 0. Undefined if the product of the other axes is
+ * no safe integer, even beside a 0: like numpy, so that every stride is exact.
  */
 export function elements(shape: readonly number[]): number | undefined {
   const product = shape.reduce((n, length) => n * (length || 1), 1);
@@ -31,8 +31,7 @@ export function showShape(shape: readonly number[]): string {
 }
 
 /**
- * Throws InputError that names `name` (the file, and the tensor in it), the index and the value of the first NaN or
- * infinity.
+ * Throws an InputError at the first NaN or infinity. It gives `name` (the file, and the tensor in it), index and value.
  */
 export function requireFinite(tensor: Tensor, name: string): void {
   const { data, shape } = tensor;

@@ -1,16 +1,16 @@
-/** Where a 16-bit type holds too few digits of small numbers, or none. */
-import { decode, type DType, encode, ROUNDING } from "./dtype.ts";
+/** Warns of tensors whose small numbers a 16-bit type holds with too few digits, or as zero. */
+import { type DType, fromBytes, ROUNDING, toBytes } from "./dtype.ts";
 
 /** Smallest normal number: below it digits are lost one by one. */
 const NORMAL = { f16: 2 ** -14, bf16: 2 ** -126 } as const;
 
 /**
  * One line if rounding `data` (vectors of `headDim` elements) to `dtype` underflows: some vector loses more to numbers
- * too small for the type than a rounding of its largest element takes. Small elements beside large ones don't count.
+ * too small for the type than the rounding of its largest element loses. Small elements beside large ones don't count.
  */
 export function sayUnderflow(name: string, data: Float32Array, dtype: DType, headDim: number): string | undefined {
   if (dtype === "f32") return undefined;
-  const held = decode(encode(data, dtype), dtype);
+  const held = fromBytes(toBytes(data, dtype), dtype);
   const vectors = data.length / headDim;
   let [lost, flushed] = [0, 0];
   for (let at = 0; at < data.length; at += headDim) {
@@ -23,7 +23,7 @@ export function sayUnderflow(name: string, data: Float32Array, dtype: DType, hea
     if (largest < NORMAL[dtype] && off > ROUNDING[dtype] * largest) lost++;
   }
   if (lost === 0) return undefined;
-  return `${name}: ${dtype} underflow: ${lost} of ${vectors} vectors of D hold nothing of ${
+  return `${name}: ${dtype} underflow: ${lost} of ${vectors} vectors of D have no element of ${
     NORMAL[dtype].toExponential(1)
   } or more, below which ${dtype} loses digits` +
     ` (${flushed} elements become 0); scale it up, or use ${dtype === "f16" ? "bf16 or f32" : "f32"}`;

@@ -1,4 +1,4 @@
-/** Option names: the nearest known one is found, an unknown one is refused with it. */
+/** Option names: an unknown one is rejected with the nearest known one. */
 import assert from "node:assert/strict";
 import test from "node:test";
 import { InputError } from "../../engine/errors.ts";
@@ -6,7 +6,7 @@ import { nearest, refuseUnknown } from "../../engine/options.ts";
 
 const KNOWN = ["wireDtype", "causal", "scale", "sequences", "heads", "kvHeads", "headDim"];
 
-test("the nearest name is found, whatever its capitals and dashes; what is far has none", () => {
+test("finds the nearest name, whatever its capitals and dashes; nothing for a name that is far from all", () => {
   for (
     const [given, near] of [
       ["wireDType", "wireDtype"],
@@ -26,7 +26,7 @@ test("the nearest name is found, whatever its capitals and dashes; what is far h
   assert.equal(nearest("hea", KNOWN), undefined);
 });
 
-test("an unknown option is refused with the known ones and the nearest", () => {
+test("an unknown option is rejected with the known ones and the nearest", () => {
   refuseUnknown("attend", { causal: true }, KNOWN);
   refuseUnknown("attend", {}, KNOWN);
   assert.throws(

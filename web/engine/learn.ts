@@ -26,6 +26,6 @@ export { runStep } from "../../engine/rank/run.ts";
 export { reference, type ReferenceInput } from "../../engine/reference/attention.ts";
 export { type Difference, difference } from "../../engine/reference/error.ts";
 export { publicLse, type RankChunk, rankChunk, type Shape } from "../../engine/ring/chunk.ts";
-export { decode, encode } from "../../engine/tensor/dtype.ts";
+export { fromBytes, toBytes } from "../../engine/tensor/dtype.ts";
 export { seededRows } from "../../engine/tensor/seeded.ts";
 export { Recorder } from "../../engine/trace/clock.ts";

@@ -1,6 +1,6 @@
 /**
- * Rows of a seeded attention on this machine's GPU: keys and values are made there tile by tile, and attended to by the
- * ring's own kernels.
+ * Rows of a seeded attention on this machine's GPU: it makes keys and values tile by tile, and the ring's own kernels
+ * attend to them.
  */
 import { GpuAttention, type GpuPartial } from "../../gpu/attention.ts";
 import { Kernels } from "../../gpu/pipelines.ts";
@@ -47,7 +47,7 @@ export async function onGpu(
       }
       return new Promise<never>(() => {});
     });
-    // A submission that the device refuses leaves wrong numbers, not an exception.
+    // A submission that the device rejects leaves wrong numbers, not an exception.
     const refused = new Promise<never>((_, reject) =>
       gpu.device.onuncapturederror = ({ error }) => reject(new Error(`verification: the GPU refused: ${error.message}`))
     );

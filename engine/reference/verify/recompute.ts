@@ -1,7 +1,7 @@
 /**
  * Rows of a seeded attention in float64, without its tensors: keys and values are made tile by tile, so that a row of a
- * million tokens needs the memory of one tile. A row's value depends on nothing but the batch and the row, not on what
- * other rows the caller wants.
+ * million tokens needs the memory of one tile. A row's value depends on the batch and the row alone, not on the other
+ * rows.
  */
 import { offsets } from "../../layout/shards.ts";
 import { seededKey, seededPart } from "../../tensor/seeded.ts";
@@ -12,7 +12,7 @@ import type { ExactRow, IndexedRows, SeededBatch } from "./types.ts";
 /** Keys of a tile. */
 const TILE = 256;
 
-/** What came of one tile: the row-key pairs gone through, and the rows that are done. */
+/** The result of one tile: the row-key pairs done, and the rows that they completed. */
 export interface Tile {
   readonly pairs: number;
   readonly rows: readonly ExactRow[];

@@ -1,12 +1,12 @@
-/** Which rows of a result are verified: those where sharding goes wrong first, and others that nobody can foresee. */
+/** Picks the rows of a result to verify: those where sharding goes wrong first, and pseudo-random ones. */
 import { InputError } from "../../errors.ts";
 import { chunks, offsets } from "../../layout/shards.ts";
 import type { Row, SeededBatch } from "./types.ts";
 
 /**
  * `count` different rows of a batch over `ranks` ranks, by token: the first and the last token, tokens on both sides of
- * borders between the 2N chunks, then pseudo-random ones; heads in turn, so that all are met where the count allows.
- * The same arguments give the same rows; `salt` picks others.
+ * borders between the 2N chunks, then pseudo-random ones. Heads take turns, so that all occur if the count allows. The
+ * same arguments give the same rows; another `salt` gives others. Errors: InputError for a bad count.
  */
 export function sampleRows(
   batch: Pick<SeededBatch, "sequences" | "heads">,
@@ -27,12 +27,12 @@ export function sampleRows(
   );
   const edges = [...new Set([0, tokens - 1, ...shuffled(borders, random)])].filter((t) => t >= 0 && t < tokens);
   const seen = new Set<number>();
-  // At most half are borders: with many ranks they would leave no room for the others.
+  // At most half are borders: with many ranks, they would leave no room for others.
   const fixed = edges.slice(0, Math.max(2, Math.ceil(wanted / 2)));
   for (let i = 0; seen.size < wanted; i++) {
     const token = i < fixed.length ? fixed[i] : Math.floor(random() * tokens);
     const place = token * heads + (i % heads);
-    // A small batch whose draws keep meeting taken rows is filled in order.
+    // In a small batch, draws keep hitting taken rows: fill it in order.
     seen.add(i < 20 * wanted ? place : nextFree(seen, place, tokens * heads));
   }
   return [...seen].sort((a, b) => a - b).map((place): Row => [Math.floor(place / heads), place % heads]);
@@ -52,7 +52,7 @@ function shuffled<T>(items: readonly T[], random: () => number): T[] {
   return out;
 }
 
-/** Numbers of 0 to 1 (Marsaglia's xorshift, 32 bits). */
+/** Numbers from 0 to before 1 (Marsaglia's xorshift, 32 bits). */
 function xorshift(seed: number): () => number {
   let x = (seed ^ 0x9e3779b9) | 0 || 1;
   return () => {

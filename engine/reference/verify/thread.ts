@@ -1,23 +1,23 @@
-/** What a thread that verifies does: one request, then its rows as they are done. */
+/** Serves a request on a thread that verifies: sends its rows as they are done. */
 import { recompute } from "./recompute.ts";
 import type { ExactRow, IndexedRows, SeededBatch } from "./types.ts";
 
-/** What it is asked. */
+/** The rows to compute. */
 export interface Request {
   readonly batch: SeededBatch;
   readonly rows: IndexedRows;
 }
 
-/** What it answers: progress with the rows done since, then its end. */
+/** Progress with the rows done since the last answer, then the end. */
 export type Answer =
   | { readonly kind: "tile"; readonly pairs: number; readonly rows: readonly ExactRow[] }
   | { readonly kind: "done" }
   | { readonly kind: "failed"; readonly message: string };
 
-/** Milliseconds between two reports of progress. */
+/** Milliseconds between two answers with progress. */
 const PERIOD = 100;
 
-/** Serves a request. */
+/** Serves one request; answers by `post`. */
 export function serve({ batch, rows }: Request, post: (answer: Answer) => void): void {
   try {
     let [pairs, since] = [0, performance.now()];

@@ -19,7 +19,7 @@ import type {
   VerifyInput,
 } from "./types.ts";
 
-/** Row-key-element products below which a thread is not worth its start. */
+/** Row-key-element products below which starting threads doesn't pay. */
 const SMALL = 3e7;
 /** Milliseconds of work on the caller's own thread between two pauses. */
 const SLICE = 30;
@@ -37,7 +37,7 @@ export async function verifyRows(platform: VerifyPlatform, input: VerifyInput): 
     pairs: (n) => onProgress?.(gone += n, total),
     row: (exact) => {
       const { index } = exact;
-      const check = compare(exact, rows[index], out.subarray(index * D, (index + 1) * D), lse[index], dtype, how);
+      const check = checkRow(exact, rows[index], out.subarray(index * D, (index + 1) * D), lse[index], dtype, how);
       checks[index] = check;
       onRow?.(check);
     },
@@ -82,8 +82,8 @@ async function here(
   }
 }
 
-/** A row beside its recomputation. */
-function compare(
+/** Compares a row with its recomputation. */
+function checkRow(
   exact: ExactRow,
   row: Row,
   found: Float32Array,
@@ -111,7 +111,7 @@ function compare(
   };
 }
 
-/** Absolute difference; a NaN is as wrong as can be. */
+/** Absolute difference; Infinity for a NaN. */
 function apart(found: number, expected: number): number {
   const off = Math.abs(found - expected);
   return Number.isNaN(off) ? Infinity : off;

@@ -1,5 +1,5 @@
 /**
- * The client against a fake worker: what it does with good ones, slow ones, silent ones, and those that talk nonsense.
+ * The client against fake workers: good ones, slow ones, silent ones, and those that talk nonsense.
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -26,8 +26,7 @@ const refs = (out = 1, lse = 2) => ({
 const bytes = (x: Float32Array) => new Uint8Array(x.buffer, x.byteOffset, x.byteLength);
 
 /**
- * Runs `use` on a remote whose worker is `serve`; at the end nothing that the client said was against the schema, and
- * no token leaked.
+ * Runs `use` on a remote whose worker is `serve`. Then checks that every message of the client fits the schema.
  */
 async function withWorker(
   serve: (peer: Peer, n: number) => Promise<void>,
@@ -107,7 +106,7 @@ test("a seeded call: its place, progress and spans as they come, and rows in fra
     ], ["remote", "a fake", "flash-cpu", true, remote.address]);
   }));
 
-test("own tensors go up within the window, whole, and only as fast as they are acknowledged", () => {
+test("own tensors go up whole, within the window, and only as fast as the worker acknowledges them", () => {
   const heads = 4, T = 40;
   const [q, k] = [seededRows(1, "q", 0, T, heads * 16), seededRows(1, "k", 0, T, 16)];
   return withWorker(async (peer) => {
@@ -149,7 +148,7 @@ test("own tensors go up within the window, whole, and only as fast as they are a
         lse: { stream: 2, dtype: "f32", shape: [T, heads], bytes: T * heads * 4 },
       },
     });
-    // What comes down is acknowledged at every quarter of the window.
+    // The client acknowledges a result's bytes at every quarter of the window.
     for (let at = 0; at < T * heads * 64; at += 512) peer.socket.send(writeFrame(1, at, new Uint8Array(512)));
     await peer.hears((m) => m.type === "ack" && m.stream === 1 && m.received === 1024);
     peer.socket.send(writeFrame(2, 0, new Uint8Array(T * heads * 4)));
@@ -201,13 +200,13 @@ test("errors of the protocol become the engine's", async () => {
   });
 });
 
-test("a signal cancels on the worker, before, during and after; a worker that does not confirm is not waited for", () =>
+test("a signal cancels on the worker, before, during and after; the client doesn't wait for a worker that never confirms", () =>
   withWorker(async (peer) => {
     await peer.greet();
     const first = await peer.call();
     await peer.hears((m) => m.type === "cancel" && m.id === first.id);
     peer.say({ type: "error", id: first.id, code: "cancelled", message: "as you wish" });
-    // The second is never confirmed in time, and its result comes when nobody wants it.
+    // The worker never confirms the second in time, and its result comes too late.
     const second = await peer.call(1);
     await peer.hears((m) => m.type === "cancel" && m.id === second.id);
     const third = await peer.call(2);
@@ -230,7 +229,7 @@ test("a signal cancels on the worker, before, during and after; a worker that do
     assert.equal(remote.state, "open");
   }, { idleSeconds: 20 }));
 
-test("a result whose tensors are coming is cancelled too: the worker is told, and what still comes is dropped", () => {
+test("a call is cancelled while its result's tensors come: on the worker too, and the client ignores the rest", () => {
   const controller = new AbortController();
   return withWorker(async (peer) => {
     await peer.greet();
@@ -266,7 +265,7 @@ test("silence: a worker that never answers, one that forgets a call, one whose b
   );
   await withWorker(
     forgets,
-    (remote) => fails(remote.attendSeeded(RUN), "silent", /did not say anything of it for 1 s/),
+    (remote) => fails(remote.attendSeeded(RUN), "silent", /said nothing about it for 1 s/),
   );
   await withWorker(
     stops,
@@ -275,7 +274,7 @@ test("silence: a worker that never answers, one that forgets a call, one whose b
   assert.ok(performance.now() - start < 15_000);
 });
 
-test("a long run of a live worker outlasts the idle limit: its health is asked for", () =>
+test("a long run of a live worker outlasts the idle limit: the client asks for its health", () =>
   withWorker(async (peer, n) => {
     await peer.greet();
     assert.equal(n, 0);
@@ -324,7 +323,7 @@ test("nonsense ends the connection with what was found, and every call on it", a
     [/begins with 0x/, (peer) => peer.socket.send(new Uint8Array(64))],
     [/frame of 2000 bytes, expected at most 1040/, (peer) => peer.socket.send(new Uint8Array(2000))],
     [
-      /frame of stream 2, which has come whole/,
+      /frame of stream 2, which is complete/,
       (
         peer,
         id,
@@ -359,7 +358,7 @@ test("nonsense ends the connection with what was found, and every call on it", a
   }
 });
 
-test("text of the other side is printed without what a terminal obeys", () => {
+test("text of the worker is printed without characters that a terminal obeys", () => {
   const evil = "\u001b]0;owned\u0007\u001b[2J\u009b31m\u202etxt\r\nnext";
   const harmless = (text: string) =>
     // deno-lint-ignore no-control-regex -- what must not be there
@@ -409,17 +408,16 @@ test("a flood of spans ends the connection; those of a run of many ranks are no 
     await fails(remote.attendSeeded(RUN), "bad-reply", /found more than 208224 spans of a run of 2 ranks/);
   }, { idleSeconds: 60 }));
 
-test("numbers beyond all bounds in a result's value are refused", () =>
+test("infinite numbers in a result's value are rejected", () =>
   withWorker(async (peer) => {
     await peer.greet();
     const { id } = await peer.call();
     const result = JSON.stringify({ type: "result", id, value: runValue({ flops: 7 }), tensors: {} });
     peer.socket.send(result.replace('"flops":7', '"flops":1e999'));
-  }, (remote) =>
-    fails(remote.attendSeeded(RUN), "bad-reply", /the message\/value\/flops: found a number beyond all bounds/)));
+  }, (remote) => fails(remote.attendSeeded(RUN), "bad-reply", /the message\/value\/flops: found an infinite number/)));
 
 test("ws:// to a port with TLS says so; a server of another kind too", async () => {
-  // As OpenSSL answers what is no TLS: an alert, or just the end.
+  // OpenSSL's answer to a connection without TLS: an alert, or just the end.
   for (const answer of [[0x15, 3, 1, 0, 2, 2, 70], []]) {
     const server = createServer((socket) => {
       socket.on("error", () => {});
@@ -437,7 +435,7 @@ test("ws:// to a port with TLS says so; a server of another kind too", async () 
   }
 });
 
-test("a result that comes again, when its call has ended", () =>
+test("a second result of a call that has ended", () =>
   withWorker(async (peer) => {
     await peer.greet();
     const { id } = await peer.call();
@@ -450,7 +448,7 @@ test("a result that comes again, when its call has ended", () =>
     await fails(remote.attendSeeded(RUN), "bad-reply", /result of call 1, which has ended.*while attend was under way/);
   }));
 
-test("a connection dropped in a frame: the call ends and is not run again; the next call makes a new connection", () => {
+test("a connection lost within a frame: the call ends and isn't run again; the next call connects again", () => {
   const states: string[] = [];
   return withWorker(async (peer, n) => {
     await peer.greet();
@@ -476,7 +474,7 @@ test("a connection dropped in a frame: the call ends and is not run again; the n
   }, { onState: (state, why = "") => states.push(`${state} ${why}`), idleSeconds: 10 });
 });
 
-test("a worker that comes back late is reached; one that does not is given up, and a signal ends the waiting", async () => {
+test("the client reaches a worker that comes back late, gives up one that doesn't, and stops at a signal", async () => {
   const serve = async (peer: Peer, n: number) => {
     await peer.greet();
     for (let i = 0;; i++) {
@@ -566,6 +564,8 @@ test("a session is gone with its connection, and says so", () =>
     ]);
     assert.deepEqual(session.capacity, { tokensPerRank: 64, pageTokens: 1, pages: 64, pagesUsed: [1, 1] });
     await assert.rejects(session.prefill(batch, { variant: "pass-q" }), InputError);
+    await assert.rejects(session.prefill(batch, { varient: "pass-q" } as object), /step: .*did you mean "variant"/);
+    await assert.rejects(remote.session({ heads: 2, kvHeads: 1, headDim: 16, capcity: 1 } as never), /"capacity"/);
     await assert.rejects(session.snapshot(), InputError);
     await fails(session.drop(3), "lost");
     await fails(session.prefill(batch), "session-gone", /session 7 is gone with its connection.*open a new session/);
@@ -573,12 +573,34 @@ test("a session is gone with its connection, and says so", () =>
     await assert.rejects(session.decode(batch), /it was disposed/);
   }, { idleSeconds: 10 }));
 
+test("ranks and link are the connection's unless a call has its own; the worker's processes by default", async () => {
+  const link = { bandwidth: 1e9, latency: 0 };
+  const serve = async (peer: Peer) => {
+    await peer.greet({ facts: { ...FACTS, processes: 3 } });
+    for (let i = 0;; i++) peer.say({ type: "result", id: (await peer.call(i)).id, value: runValue(), tensors: {} });
+  };
+  const { ranks: _, ...run } = RUN;
+  const sent = ({ heard }: Peer) => heard.slice(1).map(({ params }) => [params.ranks, params.link]);
+  await withWorker(serve, async (remote, [peer]) => {
+    assert.equal(remote.size, 3);
+    await remote.attendSeeded(run);
+    assert.deepEqual(sent(peer), [[3, undefined]]);
+  });
+  await withWorker(serve, async (remote, [peer]) => {
+    assert.equal(remote.size, 2);
+    for (const own of [{}, { ranks: 4 }, { link: { ...link, latency: 1 } }]) {
+      await remote.attendSeeded({ ...run, ...own });
+    }
+    assert.deepEqual(sent(peer), [[2, link], [4, link], [2, { ...link, latency: 1 }]]);
+  }, { ranks: 2, link });
+});
+
 test("connecting: refused, unanswered, wrong token, wrong version, another server, and a cancelled one", async () => {
   const attempt = (url: string, more: Partial<RemoteOptions> = {}) =>
     Remote.connect(url, { token: TOKEN, connectSeconds: 1, ...more });
   const gone = await fakeWorker(() => Promise.resolve());
   await gone.close();
-  await fails(attempt(gone.url), "unreachable", /see that the worker runs/);
+  await fails(attempt(gone.url), "unreachable", /check that the worker runs/);
   const cases: [string, RegExp, (peer: Peer) => Promise<void>, { protocol?: string | false }?][] = [
     ["connect-timeout", /did not say welcome within 1 s/, () => Promise.resolve()],
     ["bad-token", /wrong token.*use the token that the worker printed/, async (peer) => {
@@ -619,7 +641,7 @@ test("connecting: refused, unanswered, wrong token, wrong version, another serve
   }
 });
 
-test("bad options are refused before anything is sent, without the secret", async () => {
+test("bad options are rejected before anything is sent, without the secret", async () => {
   const attempt = ({ url = "ws://127.0.0.1:1", ...options }: { readonly url?: string } & Partial<RemoteOptions>) =>
     Remote.connect(url, { token: TOKEN, ...options });
   for (
@@ -648,7 +670,7 @@ test("bad options are refused before anything is sent, without the secret", asyn
   }
 });
 
-test("bad calls are refused before they are sent", () =>
+test("bad calls are rejected before they are sent", () =>
   withWorker((peer) => peer.greet(), async (remote, peers) => {
     for (
       const [input, message] of [

@@ -1,4 +1,4 @@
-/** A worker that does what a test wants, over a real socket: every message of the client is validated by the schema. */
+/** A worker that does what a test wants, over a real socket. It validates every message of the client by the schema. */
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
@@ -14,7 +14,7 @@ export const { Remote } = runtime === "deno"
   ? await import("../../../cuda-bridge/client/deno.ts")
   : await import("../../../cuda-bridge/client/node.ts");
 
-/** Says what the schema has against a message. */
+/** Says why the schema rejects a message. */
 export const complaint = await readSchema((url) => readFile(url, "utf8"));
 
 export const LIMITS: Limits = {
@@ -42,7 +42,7 @@ type Message = any;
 
 class Gone extends Error {}
 
-/** One connection as the worker sees it. */
+/** The worker's end of one connection. */
 export class Peer {
   readonly socket: WebSocket;
   readonly heard: Message[] = [];
@@ -107,8 +107,7 @@ export interface FakeWorker {
 }
 
 /**
- * Starts one; `serve` plays the worker on each connection (`n` from 0), and what it throws when the client leaves is no
- * failure.
+ * Starts one. `serve` plays the worker on each connection (`n` from 0). Its error when the client leaves is no failure.
  */
 export async function fakeWorker(
   serve: (peer: Peer, n: number) => Promise<void>,
@@ -139,7 +138,7 @@ export async function fakeWorker(
   };
 }
 
-/** A run's value as a worker says it. */
+/** A worker's value of a run. */
 export function runValue(more: Message = {}): Message {
   return {
     variant: "pass-kv",

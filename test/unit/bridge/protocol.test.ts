@@ -1,4 +1,4 @@
-/** The protocol's recorded examples, judged by the client as by the worker; and frames of all kinds. */
+/** The client judges the protocol's recorded examples as the worker does; and frames of all kinds. */
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import test from "node:test";
@@ -55,13 +55,13 @@ interface Frames {
   })[];
 }
 
-test("frames: each example is taken, dropped or refused", async () => {
+test("frames: each example is accepted, ignored or rejected", async () => {
   const { frameBytes, streams, examples: recorded } = await examples("frames") as Frames;
   const bytesOf = (hex: string) => Uint8Array.from(hex.match(/../g) ?? [], (byte) => parseInt(byte, 16));
   for (const { name, hex, verdict, stream, offset, payload } of recorded) {
     const inbox = new Inbox(frameBytes, 64);
     const tensors = Object.entries(streams).map(([number, { bytes = 1, received = 0, ended = false }]) => {
-      // A tensor of 4 GiB is not made for a test: only its place in the stream matters here.
+      // The test makes no tensor of 4 GiB: only its place in the stream matters here.
       const incoming = inbox.name(
         { stream: Number(number), dtype: "f32", shape: [1], bytes: Math.min(bytes, 1024) },
         0,
@@ -69,7 +69,7 @@ test("frames: each example is taken, dropped or refused", async () => {
       Object.assign(incoming, { at: received });
       if (bytes > 1024) Object.assign(incoming, { ref: { ...incoming.ref, bytes }, put: Endless.put });
       if (ended) inbox.drop(incoming);
-      // What had come whole before: its last frame is what made it so.
+      // A tensor that was complete before: its last frame completed it.
       if (bytes === received) {
         [incoming.at] = [received - 1],
           inbox.take(writeFrame(Number(number), received - 1, Uint8Array.of(0)).buffer, 0);
@@ -92,7 +92,7 @@ const Endless = {
   },
 };
 
-test("any frame comes back as it was written; any bytes are a frame or are refused in words", () => {
+test("any frame is read as it was written; any bytes are a frame or are rejected with a text", () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 2 ** 32 - 1 }),
@@ -113,7 +113,7 @@ test("any frame comes back as it was written; any bytes are a frame or are refus
   }));
 });
 
-test("a tensor cut anyhow arrives whole, acknowledged in time; a frame out of place is refused and changes nothing", () => {
+test("a tensor cut anyhow arrives whole, acknowledged in time; a frame out of place is rejected and changes nothing", () => {
   const cut = fc.record({
     bytes: fc.uint8Array({ minLength: 4, maxLength: 400 }),
     cuts: fc.array(fc.nat(400)),
@@ -141,7 +141,7 @@ test("a tensor cut anyhow arrives whole, acknowledged in time; a frame out of pl
   }));
 });
 
-test("leave to send: never more than the window out, and acknowledgements that cannot be are refused", () => {
+test("sending: never more than the window unacknowledged; impossible acknowledgements are rejected", () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 1000 }),

@@ -1,6 +1,6 @@
 /**
- * Real native workers for tests: `python -m ringside_worker` on this machine's CPU. Where no Python can run it, tests
- * say so aloud, and fail with RINGSIDE_WORKER=required.
+ * Real native workers for tests: `python -m ringside_worker` on this machine's CPU. If no Python can run it, tests say
+ * so, and fail with RINGSIDE_WORKER=required.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -70,7 +70,7 @@ export async function realWorker(...options: string[]): Promise<RealWorker> {
   };
 }
 
-/** A test that needs a worker. Without a Python it is skipped, said above; with RINGSIDE_WORKER=required it fails. */
+/** A test that needs a worker. Without a Python it is skipped, or with RINGSIDE_WORKER=required it fails. */
 export function workerTest(name: string, run: () => Promise<void>): void {
   const skip = python === undefined && process.env.RINGSIDE_WORKER !== "required"
     ? `no native worker: ${reason}`

@@ -1,6 +1,5 @@
 /**
- * The seeded numbers that the native worker's tests hold PyTorch against (cuda-bridge/worker/tests/seeded.json) are
- * this engine's.
+ * The seeded numbers in the native worker's tests (cuda-bridge/worker/tests/seeded.json) are this engine's.
  */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

@@ -6,7 +6,7 @@ import test from "node:test";
 import { attend } from "../../../engine/cli/attend.ts";
 import type { Platform } from "../../../engine/platform.ts";
 import { InputError } from "../../../engine/errors.ts";
-import { encode } from "../../../engine/tensor/dtype.ts";
+import { toBytes } from "../../../engine/tensor/dtype.ts";
 import { writeNpy } from "../../../engine/tensor/npy.ts";
 import { writeSafetensors } from "../../../engine/tensor/safetensors.ts";
 import type { Tensor } from "../../../engine/tensor/tensor.ts";
@@ -157,7 +157,7 @@ const VALUES: Case[] = [
     files: {
       "k.npy": npyBytes(
         "{'descr': '<f2', 'fortran_order': False, 'shape': (8, 2, 16), }",
-        new Uint8Array(encode(ones(8, 2, 16).fill(1e9, 33, 34), "f16")),
+        new Uint8Array(toBytes(ones(8, 2, 16).fill(1e9, 33, 34), "f16")),
       ),
     },
     says: /^k\.npy: found Infinity at \[1, 0, 1\]/,
@@ -481,7 +481,7 @@ const OPTIONS: Case[] = [
   {
     name: "a latency that never ends",
     options: ["--link", "1e9,3e6"],
-    says: /^--link: found a latency of 3000000 s, expected at most 3600: each message takes as long$/,
+    says: /^--link: found a latency of 3000000 s, expected at most 3600: each message takes that long$/,
   },
   {
     name: "a scale beyond f32",

@@ -8,7 +8,7 @@ import { attend } from "../../../engine/cli/attend.ts";
 import type { AttendInput, RankTraffic } from "../../../engine/cluster/types.ts";
 import { reference } from "../../../engine/reference/attention.ts";
 import { difference } from "../../../engine/reference/error.ts";
-import { decode, type DType, encode } from "../../../engine/tensor/dtype.ts";
+import { type DType, fromBytes, toBytes } from "../../../engine/tensor/dtype.ts";
 import { readNpy } from "../../../engine/tensor/npy.ts";
 import { writeSafetensors } from "../../../engine/tensor/safetensors.ts";
 import { type Case, experiment } from "../../experiment.ts";
@@ -26,7 +26,7 @@ import {
   writeTensors,
 } from "./command.ts";
 
-const rounded = (x: Float32Array, dtype: DType): Float32Array => decode(encode(x, dtype), dtype);
+const rounded = (x: Float32Array, dtype: DType): Float32Array => fromBytes(toBytes(x, dtype), dtype);
 
 /**
  * The input of a rank, with the travelling operand rounded to the wire's type. The oracle then has the f32 bar for every
@@ -548,7 +548,7 @@ test("a 16-bit wire that underflows gives a warning with its name and the tensor
         assert.match(
           stderr,
           joined(
-            /^warning: .*k\.npy: f16 underflow: 86 of 86 vectors of D hold nothing of 6\.1e-5 or more, /,
+            /^warning: .*k\.npy: f16 underflow: 86 of 86 vectors of D have no element of 6\.1e-5 or more, /,
             /below which f16 loses digits \(\d+ elements become 0\); scale it up, or use bf16 or f32\n$/,
           ),
         );

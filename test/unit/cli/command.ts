@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import type { Command } from "../../../engine/cli/io.ts";
 import type { AttendInput, Report } from "../../../engine/cluster/types.ts";
 import type { Platform } from "../../../engine/platform.ts";
-import { encode } from "../../../engine/tensor/dtype.ts";
+import { toBytes } from "../../../engine/tensor/dtype.ts";
 import { readNpy, writeNpy } from "../../../engine/tensor/npy.ts";
 import type { Tensor } from "../../../engine/tensor/tensor.ts";
 
@@ -98,7 +98,7 @@ export function joined(...parts: readonly RegExp[]): RegExp {
 export function npyOfHalves(shape: readonly number[], data: Float32Array): Uint8Array {
   return npyBytes(
     `{'descr': '<f2', 'fortran_order': False, 'shape': (${shape.join(", ")}), }`,
-    new Uint8Array(encode(data, "f16")),
+    new Uint8Array(toBytes(data, "f16")),
   );
 }
 

@@ -146,7 +146,7 @@ test("options that exclude each other are refused before anything runs", () =>
     );
     await assert.rejects(call(attend, [...SEEDED, ...remote]), {
       name: "RemoteError",
-      message: /^ws:\/\/127\.0\.0\.1:9: the connection was refused.*see that the worker runs/,
+      message: /^ws:\/\/127\.0\.0\.1:9: the connection was refused.*check that the worker runs/,
     });
     for (const command of [attend, session, bench]) {
       const { stdout } = await call(command, ["--help"]);

@@ -1,6 +1,6 @@
 /**
- * Faults at any moment: nothing begins on ranks that are not whole, whatever waits ends in a named error, and what
- * follows a repair is exact.
+ * Faults at any moment: nothing begins while a rank is dead, every wait ends in a named error, and results after a repair
+ * are exact.
  */
 import assert from "node:assert/strict";
 import test from "node:test";
@@ -58,7 +58,7 @@ async function using<T>(
 const strike = (cluster: Cluster, rank: number, kind: "exit" | "lose-device") =>
   void cluster.ranks.service(rank).strike(kind).catch(() => {});
 
-/** Resolves when the cluster knows that a rank has failed. */
+/** Resolves once the cluster knows that a rank has failed. */
 async function broken(cluster: Cluster): Promise<void> {
   for (let tries = 0; tries < 400; tries++) {
     const error = await cluster.attend(small).then(() => undefined, (e) => e);
@@ -82,7 +82,7 @@ for (const backend of ["cpu", "webgpu"] as const) {
           strike(cluster, ranks - 1, backend === "cpu" ? "exit" : "lose-device");
           await broken(cluster);
           const repairing = cluster.repair();
-          // Until it has ended, every call is refused, at whatever moment it comes.
+          // Until it has ended, every call is rejected, whenever it comes.
           let calls = 0;
           for (let over = false; !over; calls++) {
             await assert.rejects(
@@ -186,7 +186,7 @@ test(
       // Another rank dies as soon as the replacement starts, before it is connected or filled.
       struck = () => strike(cluster, 1, "exit");
       const first = await cluster.repair().then(() => undefined, (error) => error);
-      // A worker's end may be noticed only after a repair that needed nothing more of it.
+      // The cluster may notice a worker's end only after a repair that didn't need that worker.
       assert.ok(first === undefined || first instanceof RankError, String(first));
       await broken(cluster);
       await assert.rejects(session.snapshot(), RankError);
@@ -197,14 +197,14 @@ test(
   },
 );
 
-test("a replacement that cannot open is no replacement: the next repair starts another", nodeFirst, async () => {
+test("if a replacement can't open, the next repair starts another", nodeFirst, async () => {
   let doomed = 0;
   const failing: Platform = {
     ...platform,
     startWorker() {
       const worker = platform.startWorker();
       if (doomed-- <= 0) return worker;
-      // It ends as soon as it has said something.
+      // It ends as soon as it has sent something.
       return {
         ...worker,
         heard() {
@@ -252,7 +252,7 @@ test("after a fault or a cancel on a slow link the next job finds the link free"
   }
 });
 
-test("a chunk that is dropped is found by what its sender and its waiter say, in bounded time, and nobody else is blamed", async () => {
+test("a dropped chunk is found in bounded time, by asking its sender and its waiter, and nobody else is blamed", async () => {
   for (const [hop, variant] of [[0, "pass-kv"], [1, "pass-kv"], [0, "pass-q"], [2, "pass-q"]] as const) {
     await using({ ranks: 3, backend: "cpu", timeout: 1, fault: { rank: 1, hop, kind: "drop" } }, async (cluster) => {
       const start = performance.now();
@@ -287,7 +287,7 @@ test("a cancel while kernels compile ends the call at once and breaks nothing", 
         (error) => (error as Error).name === "TimeoutError",
       );
       assert.ok(performance.now() - start < patience(3000), `took ${performance.now() - start} ms`);
-      // The next one waits for what the cancelled one still compiles; so does a repair, which finds nobody ill.
+      // The next one waits while the cancelled one still compiles. So does a repair, which finds no dead rank.
       assert.deepEqual(await cluster.repair(), []);
       assert.ok(check(input, await cluster.attend(input)).passed);
       await assert.rejects(
@@ -369,7 +369,7 @@ test("a session that is disposed during a step cancels it; the cluster and its o
   });
 });
 
-test("ranks meet once they have compiled: nobody attends while another compiles, and their wait is a kind of its own", async () => {
+test("ranks meet once they have compiled: no rank attends while another compiles, and the wait has its own kind", async () => {
   await using({ ranks: 3 }, async (cluster) => {
     for (const variant of ["pass-kv", "pass-q"] as const) {
       const { report } = await cluster.attend({ ...small, headDim: 16, variant });

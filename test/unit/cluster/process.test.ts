@@ -1,4 +1,4 @@
-/** The process that holds a cluster ends by itself, with its own status, whatever the ranks were at. */
+/** A process with a cluster ends without help, with its own status, whatever the ranks were doing. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
@@ -10,7 +10,7 @@ import { findRoot, inFolder, runtime } from "../cli/command.ts";
 
 const engine = new URL(runtime === "deno" ? "../../../engine/deno.ts" : "../../../engine/node.js", import.meta.url);
 
-/** A program that starts a cluster, does `body` and comes to its end; its status and what it printed. */
+/** Runs a program that starts a cluster, does `body` and reaches its end. Returns its status and what it printed. */
 async function program(
   backend: string,
   body: string,
@@ -22,7 +22,10 @@ async function program(
       `import { Cluster, seededRows } from ${JSON.stringify(engine.href)};
       import process from "node:process";
       const rows = (name, n) => seededRows(1, name, 0, 64, n);
-      const input = { heads: 4, kvHeads: 1, headDim: 128, sequences: [{ new: 64, cached: 0 }], q: rows("q", 512), k: rows("k", 128), v: rows("v", 128) };
+      const input = {
+        heads: 4, kvHeads: 1, headDim: 128, sequences: [{ new: 64, cached: 0 }],
+        q: rows("q", 512), k: rows("k", 128), v: rows("v", 128),
+      };
       const cluster = await Cluster.start({ ranks: 2, backend: ${JSON.stringify(backend)} });
       ${body}
       console.log("the end");`,
@@ -39,8 +42,8 @@ async function program(
   });
 }
 
-const cancel =
-  `await cluster.attend({ ...input, signal: AbortSignal.timeout(60) }).then(() => console.log("done"), (error) => console.log(error.name));`;
+const cancel = `await cluster.attend({ ...input, signal: AbortSignal.timeout(60) })
+  .then(() => console.log("done"), (error) => console.log(error.name));`;
 
 for (const backend of ["cpu", "webgpu"]) {
   const bodies = {
@@ -52,7 +55,7 @@ for (const backend of ["cpu", "webgpu"]) {
     }).catch(() => {});
       while (await cluster.attend(input).then(() => true, () => false));
       await cluster.repair(); await cluster.attend(input); await cluster.dispose();`,
-    // Deno has no way to leave a worker out of what keeps a process alive.
+    // In Deno a worker always keeps the process alive.
     ...(runtime === "node" &&
       { "never disposed": "await cluster.attend(input);", "cancelled and never disposed": cancel }),
   };

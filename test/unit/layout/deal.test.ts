@@ -1,4 +1,4 @@
-/** The deal of tokens to ranks: the paper's where all is even, and balanced whatever the steps were. */
+/** The deal of tokens to ranks: the paper's if all is even, and balanced whatever the steps were. */
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";

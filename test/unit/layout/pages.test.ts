@@ -1,4 +1,4 @@
-/** Pages of a cache: growth moves nothing, a step can be taken back, and what does not fit changes nothing. */
+/** Pages of a cache: growth moves nothing, a step can be undone, and rows that don't fit change nothing. */
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
@@ -9,7 +9,7 @@ const state = (pages: Pages) =>
   JSON.stringify(pages.sequences.sort((a, b) => a - b).map((s) => [s, pages.ranges(s), pages.segments(s)])) +
   pages.used;
 
-test("rows stay where they are as a sequence grows", () => {
+test("rows keep their places as a sequence grows", () => {
   const pages = new Pages(8);
   pages.append(3, [{ start: 0, end: 50 }]);
   const before = pages.segments(3);
@@ -18,7 +18,7 @@ test("rows stay where they are as a sequence grows", () => {
   assert.equal(pages.used, Math.ceil(200 / PAGE));
 });
 
-test("any appends can be taken back, and then everything is as before", () => {
+test("any appends can be undone, and then everything is as before", () => {
   const appends = fc.array(fc.tuple(fc.nat(3), fc.integer({ min: 1, max: 150 })), { maxLength: 8 });
   fc.assert(fc.property(appends, appends, (kept, undone) => {
     const pages = new Pages(40);
@@ -45,7 +45,7 @@ test("any appends can be taken back, and then everything is as before", () => {
   }));
 });
 
-test("what does not fit is refused before anything changes, with have and need", () => {
+test("rows that don't fit are rejected before anything changes, with have and need", () => {
   const pages = new Pages(2);
   pages.append(0, [{ start: 0, end: 100 }]);
   const before = state(pages);

@@ -1,5 +1,5 @@
 /**
- * Blocks cut into row ranges: every row once and in order, every token at its position, no slice larger than it may be.
+ * Blocks cut into row ranges: every row once and in order, every token at its position, no slice above the limit.
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
@@ -7,7 +7,7 @@ import test from "node:test";
 import { bySequence, shard } from "../../../engine/layout/shards.ts";
 import { cut, longest } from "../../../engine/layout/slices.ts";
 
-test("a block that fits stays the object that it is", () => {
+test("a block that fits stays the same object", () => {
   for (const block of [...shard([{ new: 7, cached: 2 }], 2).keys, { runs: [], rows: 0 }, { runs: [], rows: 3 }]) {
     const slices = cut(block, 8, { step: 4 });
     assert.deepEqual([slices.length, slices[0].from, slices[0].to], [1, 0, block.rows]);
@@ -69,5 +69,5 @@ test("any batch, any size: slices follow one another, and count no more rows tha
   );
 });
 
-test("no room for a row is said", () =>
+test("no room for a row is an error", () =>
   assert.throws(() => cut({ runs: [], rows: 3 }, 3, { step: 4 }), /found room for 0 rows, expected at least 4/));

@@ -1,6 +1,6 @@
 /**
- * Runs that halt: bit for bit those that do not, true at every halt, cancelled and failing in bounded time while ranks
- * wait for leave.
+ * Runs that halt equal runs that don't, bit for bit. Each halt reports the truth. While ranks wait for leave, a run is
+ * cancelled and fails in bounded time.
  */
 import assert from "node:assert/strict";
 import test from "node:test";
@@ -12,7 +12,7 @@ import { InputError, RankError } from "../../../engine/errors.ts";
 import { shard } from "../../../engine/layout/shards.ts";
 import { reference } from "../../../engine/reference/attention.ts";
 import { difference } from "../../../engine/reference/error.ts";
-import { decode, encode } from "../../../engine/tensor/dtype.ts";
+import { fromBytes, toBytes } from "../../../engine/tensor/dtype.ts";
 import { experiment } from "../../experiment.ts";
 import { patience } from "../../patience.ts";
 import { testPlatform } from "../../platform.ts";
@@ -52,7 +52,7 @@ async function until(ready: () => boolean, what: string): Promise<void> {
   }
 }
 
-/** A run that goes on at once from each halt: its result, each rank's halts in order, and what they made. */
+/** A run that goes on at once from each halt: its result, each rank's halts in order, and their partials. */
 async function stepped(
   cluster: Cluster,
   input: FixedInput,
@@ -74,10 +74,10 @@ async function stepped(
   return { out, lse, halts, made };
 }
 
-/** The float64 partial that a rank's partial is to be: of what its wire rounded, over the keys that it has seen. */
+/** The expected partial of a rank in float64: from operands as the wire rounded them, over the keys seen so far. */
 function exactPartial(input: FixedInput, ranks: number, made: Made): ReturnType<typeof reference> {
   const { variant = "pass-kv", wireDtype = "f32" } = input;
-  const sent = (x: Float32Array) => decode(encode(x, wireDtype), wireDtype);
+  const sent = (x: Float32Array) => fromBytes(toBytes(x, wireDtype), wireDtype);
   const rounded = variant === "pass-q"
     ? { ...input, q: sent(input.q) }
     : { ...input, k: sent(input.k), v: sent(input.v) };
@@ -140,7 +140,7 @@ for (const [backend, sizes] of [["cpu", [1, 2, 3, 4, 8]], ["webgpu", [1, 2, 3, 4
                 rows * (ranks + (variant === "pass-q" && ranks > 1 ? 1 : 0)),
                 `${variant}: rows handed out`,
               );
-              // What is merged last is the result itself.
+              // The last merge gives the result itself.
               for (
                 const { kind, hop, rows: of, out: o, lse: l } of made.filter((
                   m,
@@ -195,7 +195,7 @@ test("a halted rank says what it holds, has sent and awaits, and nobody goes on 
     assert.deepEqual(now[1]!.mail.awaiting, [{ kind: "ring", hop: 1, peer: 0 }]);
     assert.deepEqual(now[1]!.mail.sent.map(({ hop, owner, peer }) => [hop, owner, peer]), [[0, 1, 2], [1, 0, 2]]);
     assert.equal(now[1]!.made!.rows.length, 17);
-    // Longer than the patience of those who watch: halted ranks, and one that waits for them, are not at fault.
+    // Longer than the cluster's patience: halted ranks, and one that waits for them, are not at fault.
     await new Promise((resolve) => setTimeout(resolve, 3000));
     assert.deepEqual([now[0]!.hop, now[1]!.hop, now[2]!.hop], [0, 1, 0]);
     now[0]!.leave();
@@ -211,7 +211,7 @@ test("a halted rank says what it holds, has sent and awaits, and nobody goes on 
   });
 });
 
-test("over a slow link a halted rank says when what it sent has left", async () => {
+test("over a slow link a halted rank reports when its messages have left", async () => {
   await using({ ranks: 2, backend: "cpu", link: { bandwidth: 1e4, latency: 0.05 } }, async (cluster) => {
     const told: boolean[] = [];
     const halted = new Set<number>();

@@ -1,6 +1,6 @@
 /**
- * Attention on devices whose buffers hold few rows: exact in slices, no buffer above the limit, and the same bits where
- * one slice is enough.
+ * Attention on devices whose buffers hold few rows: exact in slices, no buffer above the limit, and the same bits if one
+ * slice is enough.
  */
 import assert from "node:assert/strict";
 import test from "node:test";
@@ -29,7 +29,7 @@ import { testPlatform } from "../../platform.ts";
 // GPUBufferUsage's value (WebGPU specification): Node has no such global.
 const STORAGE = 0x80;
 
-/** Remembers the largest buffers that were taken: of those that are bound, and of all. */
+/** Remembers the largest buffers taken: of the bound ones, and of all. */
 class Watched extends Pool {
   largest = { bound: 0, any: 0 };
   override take(...given: Parameters<Pool["take"]>): GPUBuffer {
@@ -53,8 +53,8 @@ class Counted extends GpuAttention {
 }
 
 /**
- * Room for `bytes` in a binding, and for twice that in a buffer; with a power of two the pool's rounding stays under
- * them.
+ * Limits with room for `bytes` in a binding and twice that in a buffer. If it is a power of two, the pool's rounding
+ * stays under them.
  */
 const room = (bytes: number): DeviceLimits => ({ maxStorageBufferBindingSize: bytes, maxBufferSize: 2 * bytes });
 
@@ -128,7 +128,7 @@ for (const [name, batch] of Object.entries(BATCHES)) {
           if (limit === 4 * KiB) {
             assert.ok(attends.every((count) => count > ranks), `${what}: attended ${attends} times`);
           }
-          // Every hop has attention, and its FLOPs are those of the pairs that are seen, each once.
+          // Every hop has attention, and its FLOPs count each visible pair once.
           const attended = spans.filter(({ kind }) => kind === "attend");
           assert.equal(new Set(attended.map(({ rank, hop }) => `${rank} ${hop}`)).size, ranks * ranks);
           const flops = (of: readonly Span[]) =>
@@ -140,7 +140,7 @@ for (const [name, batch] of Object.entries(BATCHES)) {
   });
 }
 
-test("where one slice is enough every call and every bit is as without slices", async () => {
+test("if one slice is enough, every call and every bit is as without slices", async () => {
   for (const batch of Object.values(BATCHES)) {
     for (const variant of ["pass-kv", "pass-q"] as const) {
       const input = { ...experiment(batch), variant };
@@ -158,7 +158,7 @@ test("where one slice is enough every call and every bit is as without slices", 
   }
 });
 
-test("keys that no query of a slice sees are not attended to", async () => {
+test("a slice of queries skips the keys that none of its queries sees", async () => {
   // 64 rows in 4 slices of queries and 8 of keys: the slices of queries see 2, 4, 6 and 8 of them.
   const input = experiment({ sequences: [{ new: 64, cached: 0 }] });
   assert.deepEqual((await inSlices(input, 1, room(4 * KiB))).attends, [20]);
@@ -195,7 +195,7 @@ test("a wait begins when the last slice of a hop is done", () => {
 const { shaders } = await testPlatform();
 
 /**
- * The runtime's GPU, as if its adapter offered no more than `limits`: no device can have less than WebGPU's
+ * The runtime's GPU, as if its adapter offered no more than `limits`: no device can be opened with less than WebGPU's
  * defaults.
  */
 async function smallGpu(limits: DeviceLimits, opened: GPUDevice[]): Promise<GPU> {
@@ -213,7 +213,7 @@ async function smallGpu(limits: DeviceLimits, opened: GPUDevice[]): Promise<GPU>
   return { requestAdapter: () => Promise.resolve(offered) } as unknown as GPU;
 }
 
-/** Ranks in this thread, each with its own device, for `use`. */
+/** Runs `use` on ranks in this thread, each with its own device. */
 async function withRanks<T>(
   size: number,
   limits: DeviceLimits,
@@ -301,7 +301,7 @@ test("ranks whose adapter refuses large buffers attend in slices, halted or not,
       halts.close();
       same(halted.out, found.out);
       same(halted.lse, found.lse);
-      // What a halt hands out last is the result, put together of slices in the same way.
+      // The last halt hands out the result, put together from slices in the same way.
       const width = 4 * 16;
       for (const { rows, out, lse } of made) {
         rows.forEach((row, i) => {
@@ -314,7 +314,7 @@ test("ranks whose adapter refuses large buffers attend in slices, halted or not,
   });
 });
 
-test("a row that no slice can hold is refused, and a GPU without memory is named", async () => {
+test("a row that no slice can hold is rejected, and a GPU without memory is named", async () => {
   await withRanks(2, { maxStorageBufferBindingSize: 512, maxBufferSize: 1024 }, async (run) => {
     const needs = /maxStorageBufferBindingSize .*single row on 2 ranks.* has 512, this experiment needs 2048$/;
     await assert.rejects(

@@ -1,6 +1,6 @@
 /**
- * The check: right results pass at every size of scores and values, on every path; planted faults fail; the wire's part
- * is what its values suffered.
+ * The check: right results pass at every size of scores and values, on every path. Planted faults fail. The wire's part of
+ * the bound is what rounding did to the values.
  */
 import assert from "node:assert/strict";
 import test from "node:test";
@@ -11,7 +11,7 @@ import type { Shape } from "../../../engine/ring/chunk.ts";
 import type { Device } from "../../../engine/rank/run.ts";
 import { reference } from "../../../engine/reference/attention.ts";
 import { check, checkAsync, type CheckInput, expect } from "../../../engine/reference/check.ts";
-import { decode, encode } from "../../../engine/tensor/dtype.ts";
+import { fromBytes, toBytes } from "../../../engine/tensor/dtype.ts";
 import type { Recorder } from "../../../engine/trace/clock.ts";
 import { testGpu } from "../../gpu.ts";
 import { FAULTS } from "./planted.ts";
@@ -74,7 +74,7 @@ async function holds(name: string, open: Open, sizes: readonly (readonly [number
       const { out, lse, passed } = check({ ...one, ranks }, await attendInProcess(one, ranks, open));
       const what = `${name}, scores ${scores}, values ${values}, ${variant}, N ${ranks}, ${wireDtype}`;
       assert.ok(passed, `${what}: ${JSON.stringify([out, lse])}`);
-      // Not by far: a bound that is never approached would let faults pass.
+      // But not by far: a bound that no result comes near would let faults pass.
       assert.ok(
         Math.max(out.worst.share, lse.worst.share) > 0.002,
         `${what}: uses ${out.worst.share} and ${lse.worst.share} of its bounds`,
@@ -111,8 +111,7 @@ test("sums whose roundings have one direction pass: constant, positive and repea
 });
 
 /**
- * Attention with every operation rounded to f32, sums one after the other: the simplest kernel, and the one that rounds
- * most.
+ * Attention with every operation rounded to f32, sums one after the other: the simplest kernel, which rounds most.
  */
 function plainF32({ q, k, v, headDim: D, sequences: [{ new: T, cached }] }: FixedInput) {
   const f = Math.fround;
@@ -142,7 +141,7 @@ test("twenty planted faults fail, at every size of values", () => {
   for (const values of [1e-3, 1, 1e3]) {
     for (const wireDtype of ["f32", "bf16"] as const) {
       // Numbers that bf16 holds: its wire rounds nothing, and allows no more than f32's.
-      const exact = (x: Float32Array) => decode(encode(x, "bf16"), "bf16");
+      const exact = (x: Float32Array) => fromBytes(toBytes(x, "bf16"), "bf16");
       const made = input(1, values);
       const one = { ...made, q: exact(made.q), k: exact(made.k), v: exact(made.v), wireDtype, ranks: 4 };
       const { out, lse } = reference(one);
@@ -161,7 +160,7 @@ test("twenty planted faults fail, at every size of values", () => {
 });
 
 test("faults fail at scores of 30 to 1e4 too, where few keys have the weight", () => {
-  // An average, or a mask one short, may leave no trace where one key has all the weight.
+  // An average, or a mask one short, may leave no trace if one key has all the weight.
   const names = [
     "a sign",
     "a neighbour's row",
@@ -199,15 +198,15 @@ test("each element has its own bound: a small column beside a large one, off by 
   assert.ok(!check({ ...one, v }, { out: right.out.map((x, i) => (i === 640 ? x * 1.1 : x)), lse: right.lse }).passed);
 });
 
-test("a wire's part is what its values suffered: nothing where it holds them, and their exact effect where it doesn't", () => {
+test("the wire's part of the bound: nothing if it holds the values exactly, else the exact effect of its rounding", () => {
   const one = input(1, 1);
   for (const wireDtype of ["bf16", "f16"] as const) {
-    const held = (x: Float32Array) => decode(encode(x, wireDtype), wireDtype);
+    const held = (x: Float32Array) => fromBytes(toBytes(x, wireDtype), wireDtype);
     const fits: CheckInput = { ...one, k: held(one.k), v: held(one.v), wireDtype };
     const exact = reference(fits);
     const off = { out: Float32Array.from(exact.out, (x) => x + 1e-4), lse: Float32Array.from(exact.lse) };
     assert.ok(!check(fits, off).passed, `${wireDtype}: 1e-4 off passes though the wire rounded nothing`);
-    // Rounded on the way: the result of the rounded values passes, and that of the true ones does not.
+    // The wire rounds: the result from the rounded values passes, and that from the true ones doesn't.
     const sent = reference({ ...one, k: held(one.k), v: held(one.v) });
     const found = check({ ...one, wireDtype }, { out: Float32Array.from(sent.out), lse: Float32Array.from(sent.lse) });
     assert.ok(found.passed && found.out.max > 1e-5, JSON.stringify(found));
@@ -268,7 +267,7 @@ test("checkAsync gives what check gives, of all rows or of some, lets timers thr
   assert.ok(performance.now() - start < 2000);
 });
 
-test("tensors that PyTorch's own f32 attention is off by 1.2e-5 on pass", async () => {
+test("tensors pass for which PyTorch's own f32 attention is off by 1.2e-5", async () => {
   // q, k ~ N(0, 3^2): scores of standard deviation 9.
   const one = { ...input(9, 1, { T: 256, P: 0 }), ranks: 4 };
   const { out, passed } = check(one, await attendInProcess(one, 4, cpu));

@@ -4,7 +4,7 @@ import test from "node:test";
 import { RankError } from "../../../engine/errors.ts";
 import { requireFinite } from "../../../engine/reference/finite.ts";
 
-test("O must be finite; LSE finite, or -Infinity where a row sees no key", () => {
+test("O must be finite; LSE finite, or -Infinity for a row that sees no key", () => {
   requireFinite(0, Float32Array.of(0, -3e38, 1), Float32Array.of(-Infinity, 4));
   for (const [out, lse] of [[[1, NaN], [0]], [[Infinity], [0]], [[-Infinity], [0]], [[1], [NaN]], [[1], [Infinity]]]) {
     assert.throws(

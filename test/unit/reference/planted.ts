@@ -1,4 +1,4 @@
-/** Twenty faults, as kernels, rings and wires have made them: each takes a right result and spoils it. */
+/** Twenty faults that kernels, rings and wires have had: each spoils a right result. */
 import type { AttendInput } from "../../../engine/cluster/types.ts";
 import { type KeyRun, reference } from "../../../engine/reference/attention.ts";
 
@@ -23,7 +23,7 @@ function parts(input: Input, ranks = 4) {
 
 type Part = ReturnType<typeof reference>;
 
-/** Eq. 4, or what a fault makes of it: `weight` of a part with LSE `lse` where the largest is `top`. */
+/** Eq. 4, or a faulty version: the `weight` of a part with LSE `lse` if the largest is `top`. */
 function merged(some: readonly Part[], D: number, weight = (lse: number, top: number) => Math.exp(lse - top)): Result {
   const rows = some[0].lse.length;
   const out = new Float32Array(rows * D);
@@ -92,7 +92,7 @@ export const FAULTS: Readonly<
     single(reference({ ...input, v: input.v.map((x) => Math.fround(Number(x.toPrecision(2)))) })),
 };
 
-/** Key 0 and the last that every query sees, exchanged. */
+/** Swaps key 0 and the last key that every query sees. */
 function exchanged({ kvHeads, headDim, sequences }: Input, k: Float32Array): Float32Array {
   const width = kvHeads * headDim;
   const other = sequences[0].cached;

@@ -7,7 +7,7 @@ import { recompute } from "../../../engine/reference/verify/recompute.ts";
 import { sampleRows } from "../../../engine/reference/verify/sample.ts";
 import type { Row, SeededBatch, VerifyInput } from "../../../engine/reference/verify/types.ts";
 import { verifyRows } from "../../../engine/reference/verify/verify.ts";
-import { decode, type DType, encode } from "../../../engine/tensor/dtype.ts";
+import { type DType, fromBytes, toBytes } from "../../../engine/tensor/dtype.ts";
 import { SEEDED_IDS, seededRows, type SeededTensor } from "../../../engine/tensor/seeded.ts";
 import { testGpu } from "../../gpu.ts";
 import { testPlatform } from "../../platform.ts";
@@ -34,7 +34,7 @@ function exactly({ seed, sequences, heads, kvHeads, headDim, causal, scale }: Se
   return reference({ q, k, v, sequences, heads, kvHeads, headDim, causal, scale });
 }
 
-/** What a worker that errs by no more than its type's rounding says of rows. */
+/** The rows of a worker that errs by its type's rounding only. */
 function answer(batch: SeededBatch, rows: readonly Row[], dtype: DType = "f32"): Pick<VerifyInput, "out" | "lse"> {
   const { out, lse } = exactly(batch);
   const { heads, headDim } = batch;
@@ -42,7 +42,7 @@ function answer(batch: SeededBatch, rows: readonly Row[], dtype: DType = "f32"):
   const picked = Float32Array.from(
     places.flatMap((place) => [...out.subarray(place * headDim, (place + 1) * headDim)]),
   );
-  return { out: decode(encode(picked, dtype), dtype), lse: Float32Array.from(places, (place) => lse[place]) };
+  return { out: fromBytes(toBytes(picked, dtype), dtype), lse: Float32Array.from(places, (place) => lse[place]) };
 }
 
 test("float64 rows equal the oracle's, alone, together and in any order", () => {
@@ -62,7 +62,7 @@ test("float64 rows equal the oracle's, alone, together and in any order", () => 
       assert.deepEqual(
         [alone.out, alone.lse, alone.spread],
         [out, lse, spread],
-        "a row depends on what else is asked for",
+        "a row depends on the other rows",
       );
     });
   }
@@ -70,7 +70,7 @@ test("float64 rows equal the oracle's, alone, together and in any order", () => 
 
 test("right rows pass in every type, on this thread and on others; the report names the nearest one", async () => {
   for (const [dtype, threads] of [["f32", 0], ["f32", 2], ["bf16", 0], ["f16", 3]] as const) {
-    // Enough that threads are started.
+    // Enough work to start threads.
     const batch: SeededBatch = threads === 0
       ? BATCH
       : { ...BATCH, sequences: [{ new: 700, cached: 3000 }, { new: 20, cached: 0 }], headDim: 64 };
@@ -96,7 +96,8 @@ test("right rows pass in every type, on this thread and on others; the report na
   }
 });
 
-test("a planted error is caught, and named: a flipped sign, a flipped bit, a neighbour's row, a lost rank, a NaN, an LSE in base 2", async () => {
+// A flipped sign, a flipped bit, a neighbour's row, a lost rank, a NaN, an LSE in base 2.
+test("a planted error is caught, and named", async () => {
   const batch: SeededBatch = { ...BATCH, sequences: [{ new: 512, cached: 0 }] };
   const rows = sampleRows(batch, 4, 32);
   for (const dtype of ["f32", "bf16"] as const) {
@@ -131,7 +132,7 @@ test("a planted error is caught, and named: a flipped sign, a flipped bit, a nei
   }
 });
 
-test("a signal ends it, on this thread and on others; bad input is refused", async () => {
+test("a signal ends it, on this thread and on others; bad input is rejected", async () => {
   const batch: SeededBatch = { ...BATCH, sequences: [{ new: 200_000, cached: 0 }], headDim: 128 };
   const rows = Array.from({ length: 64 }, (_, i): Row => [199_000 + i, i % 4]);
   const [out, lse] = [new Float32Array(64 * 128), new Float32Array(64)];

@@ -191,7 +191,7 @@ test("a failed or cancelled step changes no rank's cache, and the next step is e
       return true;
     });
     assert.deepEqual(await talk.session.snapshot(), before);
-    await assert.rejects(talk.session.decode([talk.rows(1, 1)]), /has no rows yet/);
+    await assert.rejects(talk.session.decode([talk.rows(1, 1)]), /found no cached row/);
     await assert.rejects(talk.session.prefill([talk.rows(0, 2), talk.rows(0, 2)]), /twice/);
     assert.equal(cluster.size, 3);
     await talk.step([[0, 1]]);

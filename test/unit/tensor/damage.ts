@@ -1,9 +1,9 @@
-/** Damages files at random, but the same way every time: readers may refuse what comes, only ever with InputError. */
+/** Damages files at random, but the same way every time. Readers may reject them, but only with InputError. */
 import { InputError } from "../../../engine/errors.ts";
 
 /**
- * Calls `read` with `rounds` truncated and `rounds` bit-flipped copies of `file`; gives how many it refused. Throws
- * what is no one-line InputError.
+ * Calls `read` with `rounds` truncated and `rounds` bit-flipped copies of `file`. Returns how many it rejected. Rethrows
+ * any error but a one-line InputError.
  */
 export function damage(file: Uint8Array, rounds: number, read: (bytes: Uint8Array) => unknown): number {
   let state = 1;

@@ -1,7 +1,7 @@
 /** .npy files: numpy's own bytes, ours, and every way to be wrong. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { encode } from "../../../engine/tensor/dtype.ts";
+import { toBytes } from "../../../engine/tensor/dtype.ts";
 import { readNpy, writeNpy } from "../../../engine/tensor/npy.ts";
 import { damage } from "./damage.ts";
 
@@ -21,7 +21,7 @@ function header(descr: string, shape: string, order = "False"): string {
 }
 
 function f32(...values: number[]): Uint8Array {
-  return new Uint8Array(encode(Float32Array.from(values), "f32"));
+  return new Uint8Array(toBytes(Float32Array.from(values), "f32"));
 }
 
 function refuses(file: Uint8Array, message: RegExp): void {
@@ -83,7 +83,7 @@ test("reads from the middle of a buffer, unaligned, and writes from one", () => 
 });
 
 test("reads f16, versions 2.0 and 3.0, any order of keys, either quote", () => {
-  const halves = new Uint8Array(encode(Float32Array.of(1.5, -2), "f16"));
+  const halves = new Uint8Array(toBytes(Float32Array.of(1.5, -2), "f16"));
   for (const version of [1, 2, 3]) {
     assert.deepEqual(readNpy(npy(header("'<f2'", "(1, 2)"), halves, version), "x.npy"), {
       shape: [1, 2],
@@ -97,7 +97,7 @@ test("reads f16, versions 2.0 and 3.0, any order of keys, either quote", () => {
   assert.deepEqual(readNpy(npy(header("'<f4'", "(2, 1,)"), f32(1, 2)), "x.npy").shape, [2, 1]);
 });
 
-test("refuses what is no .npy file", () => {
+test("rejects files of other formats", () => {
   refuses(
     new TextEncoder().encode("PK\x03\x04 a zip"),
     /starts with 50 4b 03 04 20 61, expected the \.npy magic 93 4e 55 4d 50 59/,
@@ -111,7 +111,7 @@ test("refuses what is no .npy file", () => {
   refuses(file, /version 1\.1/);
 });
 
-test("refuses truncated and oversized headers", () => {
+test("rejects truncated and oversized headers", () => {
   refuses(
     npy(header("'<f4'", "()")).slice(0, 9),
     /truncated \.npy header: found a file of 9 bytes, expected at least 10/,
@@ -124,7 +124,7 @@ test("refuses truncated and oversized headers", () => {
   );
 });
 
-test("refuses dtypes and orders it does not read, and says how to convert", () => {
+test("rejects dtypes and orders it can't read, and says how to convert", () => {
   refuses(npy(header("'<f8'", "(1,)")), /dtype '<f8', expected '<f4' or '<f2'; save x\.astype\('<f4'\)/);
   refuses(npy(header("'>f4'", "(1,)")), /'>f4', .*big-endian: save x\.astype\('<f4'\)/);
   refuses(npy(header("'>f2'", "(1,)")), /big-endian: save x\.astype\('<f2'\)/);
@@ -140,7 +140,7 @@ test("refuses dtypes and orders it does not read, and says how to convert", () =
   refuses(npy(header("'<f4'", "(1,)", "0")), /fortran_order "0", expected True or False/);
 });
 
-test("refuses shapes that are no tuple of non-negative whole numbers", () => {
+test("rejects shapes that are no tuple of non-negative whole numbers", () => {
   for (
     const shape of [
       "(-1,)",
@@ -165,7 +165,7 @@ test("refuses shapes that are no tuple of non-negative whole numbers", () => {
   );
 });
 
-test("refuses headers that are no such dictionary", () => {
+test("rejects other headers than such a dictionary", () => {
   refuses(npy("__import__('os')\n"), /found "__import__\('os'\)\\n" at character 0, expected a dictionary/);
   refuses(npy(""), /at character 0/);
   refuses(npy("{"), /\.npy header/);
@@ -179,7 +179,7 @@ test("refuses headers that are no such dictionary", () => {
   refuses(npy("\xef\xbb\xbf{}"), /at character 0/);
 });
 
-test("refuses data shorter or longer than the shape says", () => {
+test("rejects data shorter or longer than the shape", () => {
   refuses(
     npy(header("'<f4'", "(3,)"), f32(1, 2)),
     /found 8 bytes of data, expected 12 for shape \[3\] of '<f4'; the file is truncated/,
@@ -189,7 +189,7 @@ test("refuses data shorter or longer than the shape says", () => {
   refuses(npy(header("'<f4'", "(0, 3)"), Uint8Array.of(1)), /expected 0 for shape \[0, 3\]/);
 });
 
-test("writeNpy refuses a shape that does not hold the data", () => {
+test("writeNpy rejects a shape that doesn't fit the data", () => {
   for (const shape of [[2], [], [-3], [1.5, 2], [0, 3]]) {
     assert.throws(() => writeNpy(shape, new Float32Array(3)), {
       name: "InputError",
@@ -202,7 +202,7 @@ test("writeNpy refuses a shape that does not hold the data", () => {
   });
 });
 
-test("damaged files are read or refused with InputError, nothing else", () => {
+test("damaged files are read or rejected with InputError, nothing else", () => {
   const file = writeNpy([2, 3], Float32Array.of(1, 2, 3, 4, 5, 6));
   const refused = damage(file, 3000, (bytes) => readNpy(bytes, "x.npy"));
   assert.ok(refused > 3000 && refused < 6000, `${refused}`);

@@ -103,7 +103,8 @@ test("__metadata__ is skipped; other dtypes may lie beside the wanted tensors", 
 
 test("names of Object.prototype are names like others", () => {
   const bytes = file(
-    `{"__proto__": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "constructor": {"dtype": "F32", "shape": [], "data_offsets": [4, 8]}}`,
+    `{"__proto__": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, ` +
+      `"constructor": {"dtype": "F32", "shape": [], "data_offsets": [4, 8]}}`,
     8,
   );
   const read = readSafetensors(bytes, "x", ["__proto__", "constructor"]);
@@ -120,7 +121,7 @@ test("names of Object.prototype are names like others", () => {
   refuses(file({ a: entry("toString", [], 0, 4) }, 4), /dtype "toString"/);
 });
 
-test("refuses missing tensors and names those that exist", () => {
+test("rejects missing tensors and names those that exist", () => {
   refuses(
     writeSafetensors({ k: tensor("f32", [], 1), v: tensor("f32", [], 1) }),
     /found no tensor "q", "o"; the file holds "k", "v"/,
@@ -131,7 +132,7 @@ test("refuses missing tensors and names those that exist", () => {
   refuses(file(many), /"t19" and 5 more$/, ["q"]);
 });
 
-test("refuses lengths of header that cannot be", () => {
+test("rejects impossible header lengths", () => {
   refuses(Uint8Array.of(1, 2, 3), /truncated: found a \.safetensors file of 3 bytes, expected at least 8/);
   refuses(new Uint8Array(8).fill(255), /header length of 18446744073709551615 bytes, expected at most 100000000/);
   refuses(
@@ -141,7 +142,7 @@ test("refuses lengths of header that cannot be", () => {
   refuses(file({ a: 1 }).slice(0, -1), /header length of 7 bytes, expected at most the 6 that follow/);
 });
 
-test("refuses headers that are no JSON object", () => {
+test("rejects headers that are no JSON object", () => {
   refuses(file(""), /no JSON in UTF-8/);
   refuses(file(`{"a":\n`), /no JSON in UTF-8 \(.*\), expected a JSON object/);
   refuses(file("\uFEFF{}"), /no JSON/);
@@ -154,7 +155,7 @@ test("refuses headers that are no JSON object", () => {
   refuses(file(`{"a": ${"[".repeat(200000)}${"]".repeat(200000)}}`), /nests deeper than 8 levels/);
 });
 
-test("refuses entries that do not describe a tensor", () => {
+test("rejects entries that do not describe a tensor", () => {
   for (const bad of [null, 3, "x", []]) refuses(file({ a: bad }), /tensor "a": found .* expected an object with dtype/);
   refuses(file({ a: {} }), /dtype nothing/);
   refuses(file({ a: entry("F128", [1], 0, 16) }, 16), /tensor "a": found dtype "F128", expected F32, F16 or BF16/);
@@ -171,7 +172,7 @@ test("refuses entries that do not describe a tensor", () => {
   );
 });
 
-test("refuses data_offsets that do not fit", () => {
+test("rejects data_offsets that do not fit", () => {
   for (const offsets of [[], [0], [0, 4, 8], [0, 1.5], [-4, 0], ["0", "4"], [null, 4]]) {
     refuses(
       file({ a: entry("F32", [1], ...offsets) }, 4),
@@ -190,7 +191,7 @@ test("refuses data_offsets that do not fit", () => {
   );
 });
 
-test("refuses overlaps, holes and trailing bytes", () => {
+test("rejects overlaps, holes and trailing bytes", () => {
   refuses(
     file({ a: entry("F32", [2], 0, 8), b: entry("F32", [1], 4, 8) }, 8),
     /tensor "b": .*expected a begin of 8: it overlaps/,
@@ -205,7 +206,7 @@ test("refuses overlaps, holes and trailing bytes", () => {
   refuses(file({}, 1), /1 trailing bytes/);
 });
 
-test("writeSafetensors refuses shapes that do not hold the data, and __metadata__", () => {
+test("writeSafetensors rejects shapes that don't fit the data, and __metadata__", () => {
   assert.throws(() => writeSafetensors({ a: tensor("f32", [2], 1) }), {
     name: "InputError",
     message: /tensor "a": found shape \[2\] for 1 elements/,
@@ -213,11 +214,11 @@ test("writeSafetensors refuses shapes that do not hold the data, and __metadata_
   assert.throws(() => writeSafetensors({ a: tensor("f32", [-1]) }), { name: "InputError" });
   assert.throws(() => writeSafetensors({ __metadata__: tensor("f32", []) }), {
     name: "InputError",
-    message: /keeps it for itself/,
+    message: /reserves this one/,
   });
 });
 
-test("damaged files are read or refused with InputError, nothing else", () => {
+test("damaged files are read or rejected with InputError, nothing else", () => {
   const bytes = writeSafetensors({
     q: tensor("f32", [2, 2], 1, 2, 3, 4),
     k: tensor("bf16", [3], 1, 2, 3),
@@ -227,7 +228,7 @@ test("damaged files are read or refused with InputError, nothing else", () => {
   assert.ok(refused > 3000 && refused < 6000, `${refused}`);
 });
 
-test("a name that comes twice is refused, in the header and in an entry, however it is written", () => {
+test("a name that comes twice is rejected, in the header and in an entry, however it is written", () => {
   const one = JSON.stringify(entry("F32", [1], 0, 4));
   refuses(file(`{"a":${one},"a":${one}}`, 4), /found "a" twice in the header, expected each name once$/);
   refuses(file(`{"a":${one},"\\u0061" :${one}}`, 4), /found "a" twice in the header/);
@@ -236,7 +237,7 @@ test("a name that comes twice is refused, in the header and in an entry, however
     /found "dtype" twice in one entry of the header/,
   );
   refuses(file(`{"__metadata__":{"x":"1","x":"2"},"a":${one}}`, 4), /found "x" twice/);
-  // Equal names in different objects, and text that looks like one, are none.
+  // Equal names in different objects, and text that looks like a name, don't count.
   readSafetensors(
     file(
       `{"__metadata__":{"x":"\\"x\\":{[","y":"x"},"a":${one},"x":{"dtype":"F32","shape":[0],"data_offsets":[4,4]}}`,
@@ -247,7 +248,7 @@ test("a name that comes twice is refused, in the header and in an entry, however
   );
 });
 
-test("a header of 20 MB that nests, or has millions of names, is refused at once", () => {
+test("a header of 20 MB that nests, or has millions of names, is rejected at once", () => {
   const size = 2e7;
   const start = performance.now();
   refuses(

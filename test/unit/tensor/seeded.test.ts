@@ -1,7 +1,7 @@
 /** Seeded inputs: the numbers themselves, their spread, exactness, and rows in isolation. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { decode, encode } from "../../../engine/tensor/dtype.ts";
+import { fromBytes, toBytes } from "../../../engine/tensor/dtype.ts";
 import { seededRows, type SeededTensor } from "../../../engine/tensor/seeded.ts";
 
 /** Columns 0, 1, 2, 3 and 127 of a row in 32nds, from a port of the recipe to Python's integers. */
@@ -37,7 +37,7 @@ test("mean 0, standard deviation 1.155, within +-4, exact in bf16 and f16", () =
     assert.ok(Math.abs(mean) < 0.01, `mean ${mean}`); // 4.4 standard errors
     assert.ok(Math.abs(std - Math.sqrt(4 / 3)) < 0.01, `std ${std}`);
     assert.ok(x.every((a) => Math.abs(a) < 4));
-    for (const dtype of ["bf16", "f16"] as const) assert.deepEqual(decode(encode(x, dtype), dtype), x);
+    for (const dtype of ["bf16", "f16"] as const) assert.deepEqual(fromBytes(toBytes(x, dtype), dtype), x);
   }
 });
 
@@ -66,7 +66,7 @@ test("no two of 65,536 rows are equal", () => {
   assert.equal(rows.size, 65536);
 });
 
-test("refuses what is no u32", () => {
+test("rejects numbers beyond u32", () => {
   for (
     const [seed, first, rows, columns] of [
       [-1, 0, 1, 1],

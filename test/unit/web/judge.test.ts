@@ -6,7 +6,7 @@ import { productsOf } from "../../../engine/gpu/products.ts";
 import { sayKernels } from "../../../engine/gpu/shaders.ts";
 import { check, checkAsync, type CheckInput } from "../../../engine/reference/check.ts";
 import { reference } from "../../../engine/reference/attention.ts";
-import { decode, type DType, encode } from "../../../engine/tensor/dtype.ts";
+import { type DType, fromBytes, toBytes } from "../../../engine/tensor/dtype.ts";
 import { judge } from "../../../web/lib/experiment/judge.ts";
 import { sayShare, sayWorst } from "../../../web/lib/experiment/bounds.ts";
 
@@ -37,7 +37,7 @@ function inputOf(wireDtype: DType, variant: CheckInput["variant"], exact: boolea
 /** A right result: float64's, of what the wire sends, rounded to f32. */
 function right(input: CheckInput) {
   const { wireDtype = "f32", variant } = input;
-  const sent = (x: Float32Array) => decode(encode(x, wireDtype), wireDtype);
+  const sent = (x: Float32Array) => fromBytes(toBytes(x, wireDtype), wireDtype);
   const { out, lse } = reference(
     variant === "pass-q" ? { ...input, q: sent(input.q) } : { ...input, k: sent(input.k), v: sent(input.v) },
   );

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { Cluster } from "../../../engine/cluster/cluster.ts";
 import { reference } from "../../../engine/reference/attention.ts";
-import { decode, encode } from "../../../engine/tensor/dtype.ts";
+import { fromBytes, toBytes } from "../../../engine/tensor/dtype.ts";
 import { seededRows } from "../../../engine/tensor/seeded.ts";
 import { exactHops } from "../../../web/lib/experiment/exact.ts";
 import { type Experiment, OFF_GRID } from "../../../web/lib/experiment/experiment.ts";
@@ -105,8 +105,8 @@ for (const variant of ["pass-kv", "pass-q"] as const) {
         );
         const exact = exactHops({ ...input, variant, wire }, row, keys.map(({ runs }) => runs), {
           reference,
-          encode,
-          decode,
+          toBytes,
+          fromBytes,
         });
         const whole = reference(input, [row]);
         for (const head of [0, H - 1]) {

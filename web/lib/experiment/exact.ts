@@ -16,10 +16,10 @@ export interface ExactHop {
   readonly soFar: { readonly given: ExactRow; readonly sent: ExactRow };
 }
 
-type Engine = Pick<Awaited<ReturnType<typeof loadEngine>>, "reference" | "encode" | "decode">;
+type Engine = Pick<Awaited<ReturnType<typeof loadEngine>>, "reference" | "toBytes" | "fromBytes">;
 type Input = Parameters<Engine["reference"]>[0] & {
   readonly variant: Variant;
-  readonly wire: Parameters<Engine["encode"]>[1];
+  readonly wire: Parameters<Engine["toBytes"]>[1];
 };
 
 /** The partials of `row`; `hops[j]` are the keys of hop j. */
@@ -27,10 +27,10 @@ export function exactHops(
   input: Input,
   row: number,
   hops: readonly (readonly KeyRun[])[],
-  { reference, encode, decode }: Engine,
+  { reference, toBytes, fromBytes }: Engine,
 ): ExactHop[] {
   const { variant, wire, q, k, v } = input;
-  const rounded = (x: Float32Array) => (wire === "f32" ? x : decode(encode(x, wire), wire));
+  const rounded = (x: Float32Array) => (wire === "f32" ? x : fromBytes(toBytes(x, wire), wire));
   const sent = variant === "pass-q" ? { ...input, q: rounded(q) } : { ...input, k: rounded(k), v: rounded(v) };
   const both = (keys: readonly KeyRun[]) => ({
     given: reference(input, [row], keys),

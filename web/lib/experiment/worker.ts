@@ -15,7 +15,7 @@ const reply = (message: Response, transfer: Transferable[] = []) => postMessage(
 
 addEventListener("message", async ({ data }: MessageEvent<Request>) => {
   try {
-    const { reference, checkAsync, sayUnderflow, encode, decode, readNpy, readSafetensors, InputError } =
+    const { reference, checkAsync, sayUnderflow, toBytes, fromBytes, readNpy, readSafetensors, InputError } =
       await loadEngine();
     if (data.kind === "read") {
       const { facts } = await readOwn(data.files, { readNpy, readSafetensors, InputError });
@@ -36,7 +36,7 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
     if (data.kind === "partials") {
       reply({
         kind: "partials",
-        hops: exactHops({ ...input, variant, wire }, data.row, data.hops, { reference, encode, decode }),
+        hops: exactHops({ ...input, variant, wire }, data.row, data.hops, { reference, toBytes, fromBytes }),
       });
       return;
     }

@@ -1,5 +1,5 @@
 /** Chapter 3: partial results of disjoint keys, merged; and what goes wrong with other ways to do it. */
-import { block, decode, difference, encode, type Range, reference, visibility } from "../../../engine/learn.ts";
+import { block, difference, fromBytes, type Range, reference, toBytes, visibility } from "../../../engine/learn.ts";
 import { copyOf, Desk, type Partial, small } from "./small.ts";
 
 /** Tokens of the figure. */
@@ -48,7 +48,7 @@ export interface Merging {
 /** Tokens of the long context. */
 export const LONG = 128_000;
 
-const bf16 = (x: Float32Array) => decode(encode(x, "bf16"), "bf16");
+const bf16 = (x: Float32Array) => fromBytes(toBytes(x, "bf16"), "bf16");
 
 const asIs = (part: Partial) => part;
 const roundO = ({ o, lse }: Partial): Partial => ({ o: bf16(o), lse });
@@ -124,9 +124,9 @@ export async function merging(seed: number, count: number, row: number, backward
 
 /** Distance between the bf16 numbers around a positive one. */
 function spacing(value: number): number {
-  const bits = new Uint16Array(encode(Float32Array.of(value), "bf16"));
-  const next = decode(Uint16Array.of(bits[0] + 1).buffer, "bf16")[0];
-  return next - decode(bits.buffer, "bf16")[0];
+  const bits = new Uint16Array(toBytes(Float32Array.of(value), "bf16"));
+  const next = fromBytes(Uint16Array.of(bits[0] + 1).buffer, "bf16")[0];
+  return next - fromBytes(bits.buffer, "bf16")[0];
 }
 
 /** The first element of O by the formula as it is written, two at a time, with nothing said about rows without keys. */
