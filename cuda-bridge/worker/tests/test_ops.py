@@ -36,7 +36,7 @@ def test_every_op_keeps_the_contract(name, T, S, heads, kv_heads, dim):
 
 
 def test_an_op_that_is_wrong_is_not_chosen(monkeypatch):
-    """Wrong base of LSE, wrong mask, an exception: the check names each with its error or its message."""
+    """Wrong base of LSE, wrong mask, NaN, an exception: the check names each with its error or its message."""
 
     def base2(q, k, v, causal, scale):
         o, lse = ops._math(q, k, v, causal, scale)
@@ -45,11 +45,15 @@ def test_an_op_that_is_wrong_is_not_chosen(monkeypatch):
     def blind(q, k, v, causal, scale):
         return ops._math(q, k, v, False, scale)
 
+    def nan(q, k, v, causal, scale):
+        o, lse = ops._math(q, k, v, causal, scale)
+        return o * torch.nan, lse
+
     def broken(q, k, v, causal, scale):
         raise RuntimeError("No available kernel")
 
     always = lambda device, dtype, dim: True
-    wrong = {fn.__name__: (fn, always) for fn in (base2, blind, broken)}
+    wrong = {fn.__name__: (fn, always) for fn in (base2, nan, blind, broken)}
     monkeypatch.setattr(ops, "OPS", {**wrong, "math": ops.OPS["math"]})
     kernels = ops.Kernels(CPU)
     assert kernels.choice(torch.float32, 4, 2, 32) == {
@@ -60,6 +64,7 @@ def test_an_op_that_is_wrong_is_not_chosen(monkeypatch):
     }
     found = {(c["op"], c["kind"]): c for c in kernels.checks}
     assert found["base2", "full"]["error"] > 0.1 and "bar" in found["base2", "full"]["why"]
+    assert found["nan", "full"]["error"] is None and "inf, bar" in found["nan", "full"]["why"]
     assert "No available kernel" in found["broken", "square"]["why"]
 
 
