@@ -1,8 +1,9 @@
 """
-Ringside's worker on a Ray cluster, two hosts of eight GPUs each: `python on_ray.py`, on the head or by `ray job submit`.
+Ringside's worker on a Ray cluster of two hosts with eight GPUs each.
 
-One torchrun a host, as without Ray. Rank 0 serves on the loopback of the host that is printed: bring its port to where you work with
-`ssh -L 8787:127.0.0.1:8787 HOST`. The hosts need `pip install cuda-bridge/worker`, and a token in the file TOKEN_FILE.
+Run `python on_ray.py` on the head, or submit it with `ray job submit`. It starts one torchrun on each host, as without
+Ray. Rank 0 serves on the loopback of the host that this program prints. Forward its port to your machine with
+`ssh -L 8787:127.0.0.1:8787 HOST`. Every host needs `pip install cuda-bridge/worker`, and a token in TOKEN_FILE.
 """
 
 import socket
@@ -18,35 +19,19 @@ TOKEN_FILE = "/etc/ringside/token"
 
 @ray.remote(num_gpus=GPUS, max_restarts=0)
 class Host:
+    """One host of the worker."""
+
     def place(self) -> tuple[str, int]:
-        """This host's address, and a port that is free on it."""
+        """This host's address, and a free port on it."""
         with socket.socket() as probe:
             probe.bind(("", 0))
             return ray.util.get_node_ip_address(), probe.getsockname()[1]
 
     def serve(self, rank: int, address: str, port: int) -> int:
-        """Runs until the worker ends; torchrun's status."""
-        command = [
-            "torchrun",
-            "--nnodes",
-            str(HOSTS),
-            "--nproc-per-node",
-            str(GPUS),
-            "--node-rank",
-            str(rank),
-            "--max-restarts",
-            "3",
-        ]
-        command += [
-            "--master-addr",
-            address,
-            "--master-port",
-            str(port),
-            "-m",
-            "ringside_worker",
-            "--token-file",
-            TOKEN_FILE,
-        ]
+        """Runs until the worker ends. Returns torchrun's status."""
+        command = ["torchrun", "--nnodes", str(HOSTS), "--nproc-per-node", str(GPUS), "--node-rank", str(rank)]
+        command += ["--max-restarts", "3", "--master-addr", address, "--master-port", str(port)]
+        command += ["-m", "ringside_worker", "--token-file", TOKEN_FILE]
         return subprocess.run(command, check=False).returncode
 
 

@@ -1,33 +1,27 @@
-"""One client: its hello, its calls, the tensors it sends, and what is sent to it."""
+"""One client's connection: its hello, its calls, the tensors that it sends, and what we send to it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Protocol
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from .auth import same_token
-from .link import Block
+from .call import Call
+from .errors import Refused
+from .limits import Limits
 from .outbox import Outbox
+from .pipe import SharedBytes
+from .runner import Runner
 from .wire import PROTOCOL, BadFrame, BadMessage, Inbound, Streams, read_message, tensor_bytes
-
-if TYPE_CHECKING:
-    from .server import Server
 
 #: Bytes of a text message: 4,096 rows and 1,024 sequences take half of it.
 MOST_TEXT = 256 << 10
 CLOSE_BAD, CLOSE_TOKEN, CLOSE_VERSION, CLOSE_STALLED, CLOSE_MANY, CLOSE_GOING = 4400, 4401, 4406, 4408, 4429, 1001
-
-
-class Refusal(Exception):
-    """Why a call is not taken, or how it ended."""
-
-    def __init__(self, code: str, message: str, details: dict | None = None):
-        super().__init__(message)
-        self.code, self.message, self.details = code, message, details
 
 
 class Ended(Exception):
@@ -38,39 +32,32 @@ class Ended(Exception):
         self.code, self.message, self.close = code, message, close
 
 
-class Call:
-    """A call from its message to its result or error. `owner` is None for what the server does on its own account."""
+class Admission(Protocol):
+    """What a connection needs of the server: who may come in, and what the worker says of itself."""
 
-    def __init__(
-        self,
-        owner: Connection | None,
-        number: int,
-        method: str,
-        params: dict,
-        inputs: list[tuple[dict, Inbound, Block]],
-    ):
-        self.owner, self.id, self.method, self.params, self.inputs = owner, number, method, params, inputs
-        self.bytes = sum(described["bytes"] for described, _, _ in inputs)
-        self.begun = self.moved = time.monotonic()
-        self.ended = False
-        #: Set when the client wants no more of it.
-        self.stop = asyncio.Event()
+    limits: Limits
+    token: str
+    log: Callable[[str], None]
 
-    @property
-    def ready(self) -> bool:
-        return all(inbound.received == inbound.bytes for _, inbound, _ in self.inputs)
+    def admit(self, connection: Connection) -> None: ...
+
+    def forget(self, connection: Connection) -> None: ...
+
+    def welcome(self) -> dict: ...
+
+    def health(self) -> dict: ...
 
 
 class Connection:
-    """`serve` lives as long as the socket; the rest is called on the same event loop."""
+    """`serve` lasts as long as the socket. The rest is called on the same event loop."""
 
-    def __init__(self, server: Server, socket: ServerConnection):
-        self._server, self._socket = server, socket
+    def __init__(self, server: Admission, runner: Runner, socket: ServerConnection):
+        self._server, self._runner, self._socket = server, runner, socket
         limits = server.limits
         self.outbox = Outbox(socket.send, limits.frame_bytes, limits.window)
-        self.outbox.on_delivered = server.wake
+        self.outbox.on_delivered = runner.wake
         self.outbox.on_overflow = lambda: self.end(
-            Ended("time-limit", "the client does not read what it is sent", CLOSE_STALLED)
+            Ended("time-limit", "the client doesn't read what the worker sends", CLOSE_STALLED)
         )
         self.streams = Streams(limits.frame_bytes, limits.window)
         self.calls: dict[int, Call] = {}
@@ -81,7 +68,7 @@ class Connection:
 
     @property
     def descriptor(self) -> int:
-        """Of its socket."""
+        """The descriptor of its socket."""
         return self._socket.transport.get_extra_info("socket").fileno()
 
     async def serve(self) -> None:
@@ -94,7 +81,7 @@ class Connection:
                 self._text(data) if isinstance(data, str) else self._binary(data)
         except Ended as ended:
             self.end(ended)
-            await self._pass_over()
+            await self._drain()
         except ConnectionClosed:
             pass
         finally:
@@ -104,8 +91,8 @@ class Connection:
             self._server.forget(self)
             self.outbox.give_up()
 
-    async def _pass_over(self) -> None:
-        """What was under way when the connection ended: unread it would keep the client's goodbye from being read."""
+    async def _drain(self) -> None:
+        """Reads what was in flight when the connection ended: left unread, it would hide the client's close frame."""
         try:
             async for _ in self._socket:
                 pass
@@ -113,7 +100,7 @@ class Connection:
             pass
 
     def end(self, ended: Ended) -> asyncio.Task:
-        """Says why, and closes, in bounded time. The first reason counts."""
+        """Sends the reason and closes, in bounded time. The first reason counts."""
         if self._ending is None:
             self._ending = asyncio.create_task(self._end(ended))
         return self._ending
@@ -128,25 +115,25 @@ class Connection:
             async with asyncio.timeout(2):
                 await self._socket.close(ended.close, ended.code)
         except TimeoutError:
-            # It takes nothing, not even a reason.
+            # The client reads nothing, not even a reason.
             self._socket.transport.abort()
 
-    def fail(self, call: Call, refusal: Refusal) -> None:
+    def fail(self, call: Call, error: Refused) -> None:
         """Ends a call with an error."""
-        self._server.release(call)
+        self._runner.release(call)
         if self.calls.pop(call.id, None) is None:
             return
-        self._refuse(call.id, refusal)
+        self._send_error(call.id, error)
 
-    def succeed(self, call: Call, value: dict, tensors: list[tuple[dict, Block]]) -> None:
-        """Ends a call with its result. Takes the blocks over."""
-        self._server.release(call)
+    def succeed(self, call: Call, value: dict, tensors: list[tuple[dict, SharedBytes]]) -> None:
+        """Ends a call with its result. Takes ownership of the tensors' memory."""
+        self._runner.release(call)
         del self.calls[call.id]
         self.outbox.result(call.id, value, tensors)
 
-    def _refuse(self, number: int, refusal: Refusal) -> None:
-        message = {"type": "error", "id": number, "code": refusal.code, "message": refusal.message[:4000]}
-        self.outbox.message(message | ({"details": refusal.details} if refusal.details else {}))
+    def _send_error(self, number: int, error: Refused) -> None:
+        message = {"type": "error", "id": number, "code": error.code, "message": error.message[:4000]}
+        self.outbox.message(message | ({"details": error.details} if error.details else {}))
 
     async def _send_all(self) -> None:
         try:
@@ -178,7 +165,8 @@ class Connection:
         if hello["protocol"] != PROTOCOL:
             raise Ended(
                 "bad-version",
-                f"protocol: found {hello['protocol']}, expected {PROTOCOL}: client and worker are of different versions",
+                f"protocol: found {hello['protocol']}, expected {PROTOCOL}: "
+                "client and worker are of different versions",
                 CLOSE_VERSION,
             )
         self.name = f"client {hello['client']!a}"
@@ -197,7 +185,7 @@ class Connection:
                 raise Ended("bad-message", str(error), CLOSE_BAD) from None
             self._number(error.id)
             self.streams.named(error.streams)
-            return self._refuse(error.id, Refusal("bad-message", str(error)))
+            return self._send_error(error.id, Refused("bad-message", str(error)))
         match message["type"]:
             case "call":
                 self._call(message)
@@ -223,56 +211,70 @@ class Connection:
         if method == "health":
             return self.outbox.message({"type": "result", "id": number, "value": self._server.health(), "tensors": {}})
         tensors = params.get("tensors", {})
-        numbers = [tensor["stream"] for tensor in tensors.values()]
-        fresh = self.streams.accepts(numbers)
-        highest = self.streams.highest
-        self.streams.named(numbers)
         try:
-            if not fresh:
-                raise Refusal(
-                    "bad-input",
-                    f"params.tensors: found streams {', '.join(map(str, numbers))}, expected numbers that differ and are greater than {highest}, the highest before",
-                )
-            for name, tensor in tensors.items():
-                if tensor["bytes"] != tensor_bytes(tensor):
-                    raise Refusal(
-                        "bad-input",
-                        f"params.tensors.{name}.bytes: found {tensor['bytes']}, expected {tensor_bytes(tensor)} for {tensor['dtype']} of shape {tensor['shape']}",
-                    )
-            self._server.check(self, method, params, sum(tensor["bytes"] for tensor in tensors.values()))
-        except Refusal as refusal:
-            return self._refuse(number, refusal)
-        inputs = []
-        for name, tensor in tensors.items():
-            try:
-                block = Block(tensor["bytes"])
-            except OSError as error:
-                for _, inbound, made in inputs:
-                    self.streams.open.pop(inbound.stream, None)
-                    inbound.buffer = memoryview(b"")
-                    made.close()
-                what = f"params.tensors.{name}: no room for its {tensor['bytes']} bytes ({error}): send it again later, or send less"
-                return self._refuse(number, Refusal("worker-failed", what))
-            inbound = Inbound(tensor["stream"], tensor["bytes"], block.view)
-            inputs.append(({"name": name, **{key: tensor[key] for key in ("dtype", "shape", "bytes")}}, inbound, block))
-            if tensor["bytes"]:
-                self.streams.open[tensor["stream"]] = inbound
+            self._check_tensors(tensors)
+            self._runner.check(self, method, params, sum(tensor["bytes"] for tensor in tensors.values()))
+            inputs = self._open_inputs(tensors)
+        except Refused as error:
+            return self._send_error(number, error)
         call = self.calls[number] = Call(
             self, number, method, {key: value for key, value in params.items() if key != "tensors"}, inputs
         )
         for _, inbound, _ in inputs:
             inbound.owner = call
-        self._server.join(call)
+        self._runner.join(call)
+
+    def _check_tensors(self, tensors: dict[str, dict]) -> None:
+        """Stream numbers must grow, and bytes must be those of shape and dtype. Raises Refused."""
+        numbers = [tensor["stream"] for tensor in tensors.values()]
+        fresh, highest = self.streams.accepts(numbers), self.streams.highest
+        self.streams.named(numbers)
+        if not fresh:
+            raise Refused(
+                "bad-input",
+                f"params.tensors: found streams {', '.join(map(str, numbers))}, "
+                f"expected numbers that differ and are greater than {highest}, the highest before",
+            )
+        for name, tensor in tensors.items():
+            if tensor["bytes"] != tensor_bytes(tensor):
+                raise Refused(
+                    "bad-input",
+                    f"params.tensors.{name}.bytes: found {tensor['bytes']}, expected {tensor_bytes(tensor)} "
+                    f"for {tensor['dtype']} of shape {tensor['shape']}",
+                )
+
+    def _open_inputs(self, tensors: dict[str, dict]) -> list[tuple[dict, Inbound, SharedBytes]]:
+        """Makes room for a call's tensors and opens their streams. Raises Refused if there is no room."""
+        inputs = []
+        for name, tensor in tensors.items():
+            try:
+                shared = SharedBytes(tensor["bytes"])
+            except OSError as error:
+                for _, inbound, made in inputs:
+                    self.streams.open.pop(inbound.stream, None)
+                    inbound.buffer = memoryview(b"")
+                    made.close()
+                raise Refused(
+                    "worker-failed",
+                    f"params.tensors.{name}: no room for its {tensor['bytes']} bytes ({error}): "
+                    "send it again later, or send less",
+                ) from None
+            inbound = Inbound(tensor["stream"], tensor["bytes"], shared.view)
+            described = {"name": name, **{key: tensor[key] for key in ("dtype", "shape", "bytes")}}
+            inputs.append((described, inbound, shared))
+            if tensor["bytes"]:
+                self.streams.open[tensor["stream"]] = inbound
+        return inputs
 
     def _cancel(self, number: int) -> None:
         call = self.calls.get(number)
         if call is None:
-            # It has ended: what was not sent of its result is not wanted.
+            # The call has ended: the client doesn't want what is still unsent of its result.
             return self.outbox.give_up(number)
         call.stop.set()
-        if self._server.line.leave(call):
-            self.fail(call, Refusal("cancelled", "cancelled before it ran"))
-            self._server.wake()
+        if self._runner.queue.leave(call):
+            self.fail(call, Refused("cancelled", "cancelled before it ran"))
+            self._runner.wake()
 
     def _binary(self, data: bytes) -> None:
         try:
@@ -287,4 +289,4 @@ class Connection:
         if due is not None:
             self.outbox.message({"type": "ack", "stream": inbound.stream, "received": due})
         if call.ready:
-            self._server.wake()
+            self._runner.wake()

@@ -1,7 +1,8 @@
 """
-What the ring programs send each other with: in one process between simulated ranks, or over torch.distributed between real ones.
+The ring between ranks: within one process for simulated ranks, over torch.distributed for real ones.
 
-Both count what a rank sends as engine/rank/mesh.ts does: N-1 ring messages, and in pass-Q N-1 parcels of O (in the compute type) and LSE (f32).
+Both count what a rank sends as engine/rank/mesh.ts does: N-1 ring messages, and in pass-Q N-1 parcels of O (in the
+compute type) and LSE (f32).
 """
 
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ from .ring import owner_at
 
 @dataclass(frozen=True)
 class Chunk:
-    """What travels: `data` is Q `[rows, H, D]`, or K and V `[2, rows, Hkv, D]`; `owner` had it first."""
+    """What travels. `data` is Q `[rows, H, D]`, or K and V `[2, rows, Hkv, D]`. `owner` had it first."""
 
     owner: int
     block: Block
@@ -30,7 +31,7 @@ class Chunk:
 
     @property
     def padding(self) -> int:
-        """Bytes that are padding."""
+        """How many of its bytes are padding."""
         return round(self.data.nbytes / max(1, self.block.rows) * (self.block.rows - self.block.tokens))
 
 
@@ -60,12 +61,17 @@ class Traffic:
 
 
 def parcel_bytes(rows: int, heads: int, head_dim: int, dtype: torch.dtype) -> int:
-    """O and LSE of one rank's queries as pass-Q sends them home."""
+    """Bytes of O and LSE of one rank's queries, as pass-Q sends them home."""
     return rows * heads * (head_dim * dtype.itemsize + 4)
 
 
-class Simulated:
-    """All ranks in one process: chunks are handed over by reference, and the timeline models the wire. Partials of pass-Q are merged at home as they come."""
+class SimulatedRings:
+    """
+    All ranks in one process.
+
+    Chunks move by reference, and the timeline models the transfers. Partials of pass-Q are merged into their owner's
+    total as they come.
+    """
 
     def __init__(self, job, totals: list[Accumulator], timeline):
         self.totals, self.timeline = totals, timeline
@@ -76,11 +82,11 @@ class Simulated:
 
 
 class SimulatedRing:
-    def __init__(self, all_ranks: Simulated, rank: int, size: int):
+    def __init__(self, all_ranks: SimulatedRings, rank: int, size: int):
         self._all, self.rank, self.size = all_ranks, rank, size
 
     def shift(self, hop: int, chunk: Chunk) -> None:
-        """Begins to send a chunk to the next rank; nothing at the last hop."""
+        """Starts to send a chunk to the next rank. Does nothing at the last hop."""
         if hop == self.size - 1:
             return
         to = (self.rank + 1) % self.size
@@ -90,18 +96,18 @@ class SimulatedRing:
         self._all.timeline.send(self.rank, to, "ring", hop, chunk.data.nbytes)
 
     def arrived(self, hop: int, chunk: Chunk) -> Chunk:
-        """What came from the previous rank; at the last hop the chunk that is here."""
+        """The chunk from the previous rank; at the last hop the chunk that is already here."""
         if hop == self.size - 1:
             return chunk
         self._all.timeline.arrive(self.rank, hop)
         return self._all.mail.pop((self.rank, hop))
 
     def home(self, owner: int) -> Accumulator:
-        """Where partial results for the queries of `owner` are collected."""
+        """The accumulator of partial results for the queries of `owner`."""
         return self._all.totals[owner]
 
     def all_to_all(self):
-        """Sends partial results home and waits for the own ones."""
+        """Sends partial results home and waits for this rank's."""
         others = [s for s in range(self.size) if s != self.rank]
         for s in others:
             self._all.traffic[self.rank].send("all2all", self._all.parcel[s])
@@ -115,9 +121,11 @@ class SimulatedRing:
 
 class WorldRing:
     """
-    One rank a process, over point-to-point of torch.distributed. On CUDA a transfer is given to a stream of its own before the attention that it runs
-    beside; the attention of the next hop waits for it by an event, not the host. Every buffer is made here, before the first message, so that no rank
-    fails between a meeting and its next transfer.
+    One rank a process, over point-to-point messages of torch.distributed.
+
+    On CUDA a transfer is submitted to a separate stream, before the attention that it overlaps with. The attention of
+    the next hop waits for it on the device, by an event; the host doesn't wait. Every buffer is allocated here, before
+    the first message, so that no rank fails between a meeting and its next transfer.
     """
 
     def __init__(self, job, rank: int, total: Accumulator, timeline, team, merger, timed):
@@ -145,13 +153,12 @@ class WorldRing:
                     self._homes[s] = Accumulator(*self._open(0, s), merger, 1, timed)
 
     def _open(self, which: int, owner: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """O and LSE in a parcel: of the sent ones (0) or the received ones (1)."""
+        """O and LSE in one of the parcels that we send (`which` = 0) or receive (1)."""
         job, rows = self._job, self._job.queries[self.rank].rows
         cut = rows * job.heads * job.head_dim * job.dtype.itemsize
         data = self._parcels[which, owner]
-        return data[:cut].view(job.dtype).view(rows, job.heads, job.head_dim), data[cut:].view(torch.float32).view(
-            rows, job.heads
-        )
+        o = data[:cut].view(job.dtype).view(rows, job.heads, job.head_dim)
+        return o, data[cut:].view(torch.float32).view(rows, job.heads)
 
     def shift(self, hop: int, chunk: Chunk) -> None:
         if hop == self.size - 1:
@@ -227,7 +234,7 @@ class WorldRing:
         return total
 
     def drain(self) -> None:
-        """Waits for what is under way, so that a cancelled run leaves no message behind."""
+        """Waits for transfers in flight, so that a cancelled run leaves no message behind."""
         for work in self._works:
             self._team.guarded("transfer", work.wait)
         self._works = []

@@ -1,4 +1,4 @@
-"""What the machine is: the protocol's `facts`."""
+"""The protocol's `facts`: what machine this is, and which kernels it has."""
 
 import platform
 import re
@@ -11,7 +11,11 @@ from . import memory
 
 
 def driver(file: str = "/proc/driver/nvidia/version") -> str | None:
-    """The NVIDIA kernel driver's version, as in "NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build"."""
+    """
+    The NVIDIA kernel driver's version, or None.
+
+    The file has a line such as "NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release Build".
+    """
     try:
         found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", Path(file).read_text())
         return found.group(1) if found else None
@@ -39,13 +43,13 @@ def own_device(device: torch.device) -> dict:
 
 
 def facts(engine) -> dict:
-    """Rank 0's view; `engine.devices` was shared at the start."""
+    """Rank 0's view. The ranks shared `engine.devices` at the start."""
     kernels = []
     for check in engine.kernels.checks:
-        dtype = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[check["dtype"]]
-        chosen = engine.kernels.choice(dtype, check["group"], 1, check["headDim"])[check["kind"]] == check["op"]
+        op, kind, head_dim, group = check["op"], check["kind"], check["headDim"], check["group"]
+        chosen = engine.kernels.choice(getattr(torch, check["dtype"]), group, 1, head_dim)[kind] == op
         row = {
-            "name": f"{check['op']}, {check['kind']}, {check['dtype']}, D {check['headDim']}, {check['group']} queries a KV head",
+            "name": f"{op}, {kind}, {check['dtype']}, D {head_dim}, {group} queries a KV head",
             "ok": check["ok"],
             "chosen": chosen,
         }
@@ -78,6 +82,3 @@ def facts(engine) -> dict:
         if found is not None:
             out["driver"] = found
     return out
-
-
-__all__ = ["driver", "facts", "own_device"]

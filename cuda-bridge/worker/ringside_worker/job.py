@@ -1,4 +1,4 @@
-"""One attention as every rank of it sees it: the shapes, who holds what, and what it takes in memory."""
+"""One attention, as each of its ranks sees it: the shapes, who holds what, and how much memory it takes."""
 
 from dataclasses import dataclass
 
@@ -6,16 +6,16 @@ import torch
 
 from .errors import Refused
 from .exchange import parcel_bytes
-from .layout import Block, shard, unwatched
+from .layout import Block, never_cancelled, shard
 
 DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 HOLDS = (8, 4, 2, 1)
-"""How many partials of a row are merged at once, most first: fewer take less memory (merge.py)."""
+"""How many partials of a row we may merge at once, most first. Fewer take less memory (merge.py)."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The heads and types that attentions of a run or a session share."""
+    """The heads and types that all attentions of a run or a session share."""
 
     heads: int
     kv_heads: int
@@ -26,6 +26,7 @@ class Shape:
 
     @classmethod
     def of(cls, p: dict, world: int) -> "Shape":
+        """From the parameters of a call; `world` is the number of processes. Raises Refused."""
         H, Hkv, D = p["heads"], p["kvHeads"], p["headDim"]
         if H < 1 or Hkv < 1 or H % Hkv != 0:
             raise Refused(
@@ -38,19 +39,20 @@ class Shape:
 
     @property
     def kv_bytes(self) -> int:
-        """Of K and V of one token."""
+        """Bytes of K and V of one token."""
         return 2 * self.kv_heads * self.head_dim * self.dtype.itemsize
 
 
 def require_ranks(ranks: int, world: int) -> None:
-    """N ranks are the first N processes, or all simulated in one."""
+    """N ranks are the first N processes, or all of them are simulated in one process. Raises Refused."""
     if ranks < 1:
         raise Refused("bad-input", f"ranks: found {ranks}, expected at least 1")
     if 1 < world < ranks:
-        more = "ask for fewer, or start a worker of one process, which simulates any number"
+        more = "ask for fewer, or start a worker with one process, which simulates any number"
         raise Refused(
             "bad-input",
-            f"ranks: found {ranks}, expected at most {world}: this worker is {world} processes, one a rank; {more}",
+            f"ranks: found {ranks}, expected at most {world}: this worker has {world} processes, one for each rank; "
+            f"{more}",
             {"ranks": ranks, "processes": world},
         )
 
@@ -66,12 +68,13 @@ class Job(Shape):
     keys: list[Block]
 
     @classmethod
-    def of_attend(cls, p: dict, world: int, look=unwatched) -> "Job":
+    def of_attend(cls, p: dict, world: int, check_cancelled=never_cancelled) -> "Job":
+        """From the parameters of an `attend`; `world` is the number of processes. Raises Refused."""
         shape = Shape.of(p, world)
         sequences = [(s["new"], s["cached"]) for s in p["sequences"]]
         if sum(T for T, _ in sequences) < 1:
             raise Refused("bad-input", "sequences: found no new token, expected at least one")
-        queries, keys = shard(sequences, shape.ranks, look)
+        queries, keys = shard(sequences, shape.ranks, check_cancelled)
         return cls(
             **vars(shape), causal=p["causal"], variant=p["variant"], sequences=sequences, queries=queries, keys=keys
         )
@@ -82,13 +85,17 @@ class Job(Shape):
 
     @property
     def flops(self) -> float:
-        """Of the whole attention: 4 D a visible pair and query head."""
+        """FLOPs of the whole attention: 4 D for each visible pair and query head."""
         pairs = sum(T * P + T * (T + 1) // 2 if self.causal else T * (T + P) for T, P in self.sequences)
         return 4.0 * self.head_dim * self.heads * pairs
 
 
 def need(job: Job, local: int, hold: int, cached: bool = False) -> dict[str, int]:
-    """Bytes that a process with `local` of the job's ranks takes, by what for. `cached`: keys lie in a session's cache already."""
+    """
+    Bytes that a process with `local` of the job's ranks needs, by purpose.
+
+    `cached`: the keys are in a session's cache already.
+    """
     e, H, D = job.dtype.itemsize, job.heads, job.head_dim
     rows, key_rows = job.queries[0].rows, job.keys[0].rows
     q, kv, o = rows * H * D * e, key_rows * job.kv_bytes, rows * H * (D + 1) * 4
@@ -109,5 +116,5 @@ def need(job: Job, local: int, hold: int, cached: bool = False) -> dict[str, int
 
 
 def need_on_host(job: Job, output: str) -> int:
-    """Bytes on rank 0's host for a full result, and what it is put together from."""
+    """Bytes on rank 0's host for a full result and the parts that it is assembled from."""
     return 2 * job.new * job.heads * (job.head_dim + 1) * 4 if output == "full" else 0

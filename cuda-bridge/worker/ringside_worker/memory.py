@@ -1,4 +1,4 @@
-"""What memory there is for a run, and the refusal of one that would not fit."""
+"""How much memory a run may take, and the refusal of a run that doesn't fit."""
 
 from pathlib import Path
 
@@ -7,11 +7,16 @@ import torch
 from .errors import Refused
 
 MARGIN = 0.95
-"""Share of what is free that a run may take: allocators round up."""
+"""Share of the free memory that a run may take: allocators round up."""
 
 
 def free_on(device: torch.device) -> int:
-    """Bytes free on a device: of a GPU, what its driver and this process's allocator have; of the host, what Linux and its control group say."""
+    """
+    Free bytes of a device.
+
+    Of a GPU: what its driver and this process's allocator have. Of the host: the smaller of what Linux and its control
+    group report.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -42,17 +47,17 @@ def require(need: dict[str, int], have: int, where: str, fits: str) -> None:
     total = sum(need.values())
     if total > have:
         largest = ", ".join(
-            f"{name} {text(size)}" for name, size in sorted(need.items(), key=lambda item: -item[1]) if size > 0
+            f"{name} {readable(size)}" for name, size in sorted(need.items(), key=lambda item: -item[1]) if size > 0
         )
         raise Refused(
             "does-not-fit",
-            f"memory on {where}: needs {text(total)} ({largest}), found {text(have)} free; {fits}",
+            f"memory on {where}: needs {readable(total)} ({largest}), found {readable(have)} free; {fits}",
             {"need": total, "have": have, "fits": fits},
         )
 
 
 def largest_that(fits, most: int) -> int:
-    """The largest n <= most for which `fits(n)`, 0 if none; `fits` is monotonous."""
+    """The largest n <= most with `fits(n)`; 0 if there is none. If n fits, so does every smaller number."""
     low, high = 0, most + 1
     while high - low > 1:
         middle = (low + high) // 2
@@ -60,7 +65,8 @@ def largest_that(fits, most: int) -> int:
     return low
 
 
-def text(bytes: float) -> str:
+def readable(bytes: float) -> str:
+    """As in "3.2 GB"."""
     for size, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if bytes >= size:
             return f"{bytes / size:.3g} {unit}"

@@ -1,15 +1,23 @@
 """
 The merge of partial attentions (Eq. 4): f32, guarded, several partials at once.
 
-Weights are exp(LSE - largest LSE) over their sum, and the weight of -inf is 0, so a partial that saw no key changes nothing. O of a partial may be 16 bit;
-sums and LSE are f32 (a 16-bit accumulator costs 6 times the error, a 16-bit LSE all of it). On CUDA the sum is one fused kernel, and up to eight partials are
-merged at once: one by one each would read and write the f32 accumulator, 3.6 % of the attention at 128K tokens over 8 ranks, against 1 % this way (counted in bytes, not measured).
+Weights are exp(LSE - largest LSE) over their sum. The weight of -inf is 0, so a partial that saw no key changes
+nothing. O of a partial may have 16 bits; sums and LSE are f32 (a 16-bit accumulator has 6 times the error, and a 16-bit
+LSE loses all accuracy).
+
+On CUDA the sum is one fused kernel that merges up to eight partials at once. Merged one by one, each partial would read
+and write the f32 accumulator. That is 3.6 % of the attention at 128K tokens over 8 ranks, against 1 % this way (counted
+in bytes, not measured).
 """
+
+from itertools import pairwise
 
 import torch
 
+from .errors import error_text
+
 GROUPS = (8, 4, 2, 1)
-"""Partials merged by one call; a kernel is compiled for each."""
+"""How many partials one call merges. Each number has its own compiled kernel."""
 
 
 def weights(lses: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -25,7 +33,7 @@ def weights(lses: list[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]
 
 
 def combine(out: torch.Tensor, os: list[torch.Tensor], ws: list[torch.Tensor]) -> None:
-    """out = sum of w o, in f32; `out` may be among `os`."""
+    """out = sum of w o, in f32. `out` may be among `os`."""
     total = os[0].float() * ws[0][..., None]
     for o, w in zip(os[1:], ws[1:]):
         total = total + o.float() * w[..., None]
@@ -33,7 +41,7 @@ def combine(out: torch.Tensor, os: list[torch.Tensor], ws: list[torch.Tensor]) -
 
 
 class Merger:
-    """`merge` on one device, fused by torch.compile on CUDA; `how` says which, `note` why not."""
+    """`merge` on one device, fused by torch.compile on CUDA. `how`: "fused" or "plain"; `note`: why it isn't fused."""
 
     def __init__(self, device: torch.device, fused: bool | None = None):
         self.how, self.note = "plain", None
@@ -50,14 +58,18 @@ class Merger:
                 )
                 self._check(device)
                 self.how = "fused"
-            except Exception as error:  # a machine without a compiler still has to merge
+            except Exception as error:  # noqa: BLE001 - a machine without a compiler still has to merge
                 self._weights, self._combine = weights, combine
-                self.note = f"merge is not fused: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}"
+                self.note = f"merge is not fused: {error_text(error)}"
 
     def merge(
         self, out: torch.Tensor, lse: torch.Tensor, parts: list[tuple[torch.Tensor, torch.Tensor]], fresh: bool
     ) -> None:
-        """Merges `parts`, each (O `[rows, H, D]`, LSE `[rows, H]`), into `out` and `lse` in place; `fresh`: nothing is in them yet."""
+        """
+        Merges `parts` into `out` and `lse` in place; each part is (O `[rows, H, D]`, LSE `[rows, H]`).
+
+        `fresh`: `out` and `lse` hold nothing yet.
+        """
         while parts:
             n = next(g for g in GROUPS if g <= len(parts)) if out.dtype == torch.float32 else len(parts)
             group, parts = parts[:n], parts[n:]
@@ -73,15 +85,17 @@ class Merger:
                 lse.copy_(merged)
             fresh = False
 
-    def ready(self, o: torch.Tensor, lse: torch.Tensor, hold: int, outs: tuple[torch.dtype, ...], look) -> None:
-        """Compiles what merges of partials like (o, lse) need, so that no run has to. `outs`: the types they are merged into."""
+    def ready(
+        self, o: torch.Tensor, lse: torch.Tensor, hold: int, outs: tuple[torch.dtype, ...], check_cancelled
+    ) -> None:
+        """Compiles the merges of partials like (o, lse) before a run needs them. `outs`: types of the accumulators."""
         for out in outs if self.how == "fused" else ():
             key = (o.dtype, out, o.shape[1] == 1, hold)
             if key not in self._ready:
                 for n in (g for g in GROUPS if g <= hold) if out == torch.float32 else (2,):
                     into, sums = torch.empty_like(o, dtype=out), torch.empty_like(lse)
                     for fresh in (True, False):
-                        look()
+                        check_cancelled()
                         self.merge(into, sums, [(o, lse)] * n, fresh)
                 self._ready.add(key)
 
@@ -102,8 +116,9 @@ class Merger:
 
 class Accumulator:
     """
-    A running partial of some query rows: O `[rows, H, D]` and LSE `[rows, H]`. Partials are held back until `hold` of them cover a row, then merged at once.
-    `timed(bytes)` is a context in which merges happen.
+    A running partial of some query rows: O `[rows, H, D]` and LSE `[rows, H]`.
+
+    Holds partials back until `hold` of them cover a row, then merges them at once, in the context `timed(bytes)`.
     """
 
     def __init__(self, o: torch.Tensor, lse: torch.Tensor, merger: Merger, hold: int, timed):
@@ -118,12 +133,12 @@ class Accumulator:
             self._pending.append((first, end, o, lse))
 
     def settle(self) -> None:
-        """Merges what is held back where it is `hold` deep."""
+        """Merges what is held back if some row has `hold` partials."""
         if self._pending and max(len(covering) for _, _, covering in self._pieces()) >= self._hold:
             self.flush()
 
     def flush(self) -> None:
-        """Merges all that is held back."""
+        """Merges everything that is held back."""
         if not self._pending:
             return
         with self._timed(sum(o.nbytes for _, _, o, _ in self._pending)):
@@ -134,7 +149,7 @@ class Accumulator:
         self._pending.clear()
 
     def finish(self) -> "Accumulator":
-        """Merges the rest; rows that nothing covered get O = 0 and LSE = -inf."""
+        """Merges the rest. Rows that no partial covered get O = 0 and LSE = -inf."""
         self.flush()
         at = 0
         for first, end in [*sorted(self._filled), (self.o.shape[0], self.o.shape[0])]:
@@ -149,7 +164,7 @@ class Accumulator:
             {c for first, end, _, _ in self._pending for c in (first, end)} | {c for f in self._filled for c in f}
         )
         pieces = []
-        for a, b in zip(cuts, cuts[1:]):
+        for a, b in pairwise(cuts):
             parts = [
                 (o[a - first : b - first], lse[a - first : b - first])
                 for first, end, o, lse in self._pending

@@ -1,23 +1,28 @@
 """
-The contract's partial attention by the fastest PyTorch op that is right on this machine: attend(q, k, v, causal) -> (O, LSE).
+The contract's partial attention, by the fastest PyTorch op that is right here: attend(q, k, v, causal) -> (O, LSE).
 
-q `[T, H, D]`, k and v `[S, Hkv, D]`, causal only where T = S (top-left, which is then the mask of a square). O `[T, H, D]` in the op's type, LSE `[T, H]`
-natural log in f32. Ops differ in the base and shape of LSE and in what they say of an empty row; none is asked about an empty row here (no keys: O = 0,
-LSE = -inf), and the rest the self-check settles: every op is compared with float64 before its first use, by type, head sizes and kind of call.
+q `[T, H, D]`, k and v `[S, Hkv, D]`, causal only if T = S (top-left, which for a square is the causal mask). O
+`[T, H, D]` in the op's type, LSE `[T, H]` natural log in f32.
+
+Ops differ in the base and shape of LSE, and in their result for an empty row. We never call one without keys (then O =
+0 and LSE = -inf). The self-check covers the rest: before its first use every op is compared with float64, for each
+type, head size and kind of call.
 """
 
 import functools
+import math
 import time
 
 import torch
 
-from .layout import unwatched
+from .errors import error_text
+from .layout import never_cancelled
 from .reference import reference
 
 SPLITS = 256
-"""Most pieces into which the keys of few queries are cut, as the paper's Flash-Decoding does."""
+"""Most pieces into which we cut the keys of a call with few queries, as the paper's Flash-Decoding does."""
 FEW = 64
-"""Query rows of a KV head up to which a call counts as one of few queries."""
+"""A call has few queries up to this many query rows of a KV head."""
 LEAST_SPLIT = 512
 """Fewest keys of a piece."""
 
@@ -72,7 +77,7 @@ def _flex(q, k, v, causal, scale):
 
 
 def _math(q, k, v, causal, scale):
-    """f32 products in tiles of query rows; slow, and right everywhere."""
+    """f32 products in tiles of query rows: slow, but right everywhere."""
     B, T, H, D = q.shape
     S, Hkv = k.shape[1], k.shape[2]
     o = torch.empty(B, T, H, D, dtype=torch.float32, device=q.device)
@@ -104,7 +109,11 @@ OPS = {
     "cpu-flash": (_cpu, lambda d, t, D: d == "cpu"),
     "math": (_math, lambda d, t, D: True),
 }
-"""Fastest first: each op takes and gives a batch axis in front, `[B, T, H, D]` and LSE `[B, T, H]`."""
+"""
+Each op, and whether it suits a device type, dtype and head size. Fastest first.
+
+Operands and results have a batch axis in front: `[B, T, H, D]` and LSE `[B, T, H]`.
+"""
 
 CASES = {
     "square": [(64, 64), (257, 257)],
@@ -112,16 +121,20 @@ CASES = {
     "few": [(1, 700), (3, 64)],
     "one-key": [(113, 1), (1, 1)],
 }
-"""Kinds of call, and the (T, S) on which an op has to be right for each. One key is a kind of its own: cuDNN has none of it."""
+"""Kinds of call, and the (T, S) on which an op has to be right for each. One key is a separate kind: cuDNN lacks it."""
 
 
 def error_bar(dtype: torch.dtype) -> float:
-    """Largest error of O and LSE that the self-check lets pass: f32 as PyTorch's own ring tests; 16-bit types by the rounding of values about 4."""
+    """
+    Largest error of O and LSE that the self-check accepts.
+
+    f32: the bar of PyTorch's own ring tests. 16-bit types: the rounding of values of about 4.
+    """
     return {torch.float32: 2e-5, torch.float16: 1e-2, torch.bfloat16: 6e-2}[dtype]
 
 
 class Kernels:
-    """The ops of one device. `checks` are the self-check's results, `used` the names that ran, `notes` what went wrong since."""
+    """The ops of one device. `checks`: the self-check's results; `used`: ops that ran; `notes`: what failed later."""
 
     def __init__(self, device: torch.device, flex: bool = False, splits: int = SPLITS):
         self.device, self.splits = device, splits
@@ -131,8 +144,10 @@ class Kernels:
         self.notes: list[str] = []
         self._chosen: dict[tuple, list[str]] = {}
 
-    def ready(self, dtype: torch.dtype, heads: int, kv_heads: int, head_dim: int, look=unwatched) -> None:
-        """Runs the self-check for these types and sizes, once: a check that is cancelled counts for nothing."""
+    def ready(
+        self, dtype: torch.dtype, heads: int, kv_heads: int, head_dim: int, check_cancelled=never_cancelled
+    ) -> None:
+        """Runs the self-check once for these types and sizes. A cancelled check leaves no result."""
         group = heads // kv_heads
         if (dtype, group, head_dim, "full") in self._chosen:
             return
@@ -143,7 +158,7 @@ class Kernels:
                 fn, suits = OPS[name]
                 if not suits(self.device.type, dtype, head_dim):
                     continue
-                look()
+                check_cancelled()
                 check = self._check(name, fn, dtype, group, head_dim, kind, shapes)
                 checks.append(check)
                 if check["ok"]:
@@ -153,14 +168,14 @@ class Kernels:
         self._chosen |= chosen
 
     def choice(self, dtype: torch.dtype, heads: int, kv_heads: int, head_dim: int) -> dict[str, str]:
-        """The op of each kind of call."""
+        """The op for each kind of call."""
         self.ready(dtype, heads, kv_heads, head_dim)
         return {kind: self._chosen[dtype, heads // kv_heads, head_dim, kind][0] for kind in CASES}
 
     def attend(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The contract. `ready` must have been called for these types and sizes."""
+        """The contract. Call `ready` for these types and sizes first."""
         T, H, D = q.shape
         S, Hkv = k.shape[0], k.shape[1]
         if T == 0 or S == 0:
@@ -171,12 +186,15 @@ class Kernels:
             return self._few(q, k, v, scale)
         kind = "one-key" if S == 1 else "square" if causal else "full" if T > 8 else "few"
         o, lse = self._call(kind, q[None], k[None], v[None], causal and S > 1, scale)
-        return o[0].contiguous(), lse[
-            0
-        ].contiguous()  # of one layout, whatever the op, for the fused merge; O is already, in every op here
+        # The fused merge needs the same layout from every op. O has it already, in every op here.
+        return o[0].contiguous(), lse[0].contiguous()
 
     def _few(self, q, k, v, scale):
-        """Flash-Decoding: the keys in pieces that are a batch, so that few queries fill the device; pieces of equal length are a view of k and v."""
+        """
+        Flash-Decoding: cuts the keys into pieces and makes them a batch, so that few queries fill the device.
+
+        Pieces of equal length are a view of k and v.
+        """
         T, H, D = q.shape
         S, Hkv = k.shape[0], k.shape[1]
         length = max(LEAST_SPLIT, -(-S // self.splits))
@@ -210,8 +228,9 @@ class Kernels:
             except RuntimeError as error:
                 if len(chosen) == 1:
                     raise
+                why = str(error).splitlines()[0][:160]
                 self.notes.append(
-                    f"{name} refused {tuple(q.shape)} x {tuple(k.shape)} ({str(error).splitlines()[0][:160]}); {chosen[1]} took its place"
+                    f"{name} refused {tuple(q.shape)} x {tuple(k.shape)} ({why}); {chosen[1]} took its place"
                 )
                 chosen.pop(0)
                 continue
@@ -220,16 +239,19 @@ class Kernels:
 
     def _names(self, kind, q, k):
         key = (q.dtype, q.shape[2] // k.shape[2], q.shape[3], kind)
-        if key not in self._chosen:  # few queries fold their group into rows: a group of 1
+        if key not in self._chosen:  # `_few` folds the query heads of a KV head into rows: a group of 1
             self.ready(q.dtype, q.shape[2], k.shape[2], q.shape[3])
         return self._chosen[key]
 
     def _check(self, name, fn, dtype, group, head_dim, kind, shapes) -> dict:
-        kv_heads = 2
-        worst, row = (
-            0.0,
-            {"op": name, "kind": kind, "dtype": str(dtype).removeprefix("torch."), "headDim": head_dim, "group": group},
-        )
+        kv_heads, worst = 2, 0.0
+        row = {
+            "op": name,
+            "kind": kind,
+            "dtype": str(dtype).removeprefix("torch."),
+            "headDim": head_dim,
+            "group": group,
+        }
         started = time.perf_counter()
         try:
             for T, S in shapes:
@@ -243,32 +265,22 @@ class Kernels:
                 ends = torch.arange(1, T + 1) if kind == "square" else torch.full((T,), S)
                 expected_o, expected_lse = reference(q[0].cpu(), k[0].cpu(), v[0].cpu(), ends, scale)
                 if o.shape[1:] != expected_o.shape or lse.shape[1:] != expected_lse.shape or lse.dtype != torch.float32:
-                    return {
-                        **row,
-                        "ok": False,
-                        "error": None,
-                        "why": f"found O {tuple(o.shape)} and LSE {tuple(lse.shape)} {lse.dtype} for T = {T}, S = {S}",
-                    }
-                worst = max(
-                    worst,
+                    why = f"found O {tuple(o.shape)} and LSE {tuple(lse.shape)} {lse.dtype} for T = {T}, S = {S}"
+                    return {**row, "ok": False, "error": None, "why": why}
+                gaps = (
                     (o[0].cpu().double() - expected_o).abs().max().item(),
                     (lse[0].cpu().double() - expected_lse).abs().max().item(),
                 )
-                if not worst == worst:
-                    worst = float("inf")
-        except Exception as error:
-            return {
-                **row,
-                "ok": False,
-                "error": None,
-                "why": f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}",
-            }
+                # `max` would pass over a NaN.
+                worst = max(worst, *(math.inf if math.isnan(gap) else gap for gap in gaps))
+        except Exception as error:  # noqa: BLE001 - an op that fails in any way is not chosen
+            return {**row, "ok": False, "error": None, "why": error_text(error)}
         bar = error_bar(dtype)
         why = {} if worst <= bar else {"why": f"largest error {worst:.3g}, bar {bar:g}"}
         return {
             **row,
             "ok": worst <= bar,
-            "error": worst if worst != float("inf") else None,
+            "error": worst if worst != math.inf else None,
             "seconds": time.perf_counter() - started,
             **why,
         }

@@ -1,21 +1,25 @@
-"""What goes out to one client: messages first, then the bytes of results, never more under way than the client gave leave for, and bounded in memory."""
+"""
+What goes out to one client: messages first, then the bytes of results.
+
+Never more bytes in flight than the client's window allows, and never more in memory than MOST_WAITING.
+"""
 
 import asyncio
 import time
 from collections import deque
 
-from .link import Block
+from .pipe import SharedBytes
 from .wire import HEAD, write_frame, write_message
 
-#: Bytes of messages that may wait for a client that does not read.
+#: Bytes of messages that may wait for a client that doesn't read.
 MOST_WAITING = 8 << 20
 
 
 class Delivery:
     """A tensor of a result on its way out."""
 
-    def __init__(self, call: int, stream: int, block: Block):
-        self.call, self.stream, self.block = call, stream, block
+    def __init__(self, call: int, stream: int, shared: SharedBytes):
+        self.call, self.stream, self.shared = call, stream, shared
         self.sent = self.acknowledged = 0
 
 
@@ -36,7 +40,7 @@ class Outbox:
         self.overflown = False
         #: Called when a client leaves too much unread.
         self.on_overflow = lambda: None
-        #: Called when a result has been delivered whole or given up.
+        #: Called when a result has been delivered or given up.
         self.on_delivered = lambda: None
 
     @property
@@ -48,7 +52,11 @@ class Outbox:
         return not (self._messages or self._deliveries or self._sending)
 
     def message(self, message: dict) -> None:
-        """Puts a message in line. News of a call's progress takes the place of older news that has not gone out. Too much, and all of it is dropped: the connection has to end."""
+        """
+        Queues a message. A call's progress replaces older progress of it that hasn't gone out yet.
+
+        If too much waits, all of it is dropped: the connection has to end.
+        """
         if self.overflown and "id" in message:
             return
         text = write_message(message)
@@ -66,44 +74,47 @@ class Outbox:
             self.overflown = True
             self.on_overflow()
 
-    def result(self, call: int, value: dict, tensors: list[tuple[dict, Block]]) -> None:
-        """A call's result, and its tensors after it. Takes the blocks over."""
+    def result(self, call: int, value: dict, tensors: list[tuple[dict, SharedBytes]]) -> None:
+        """A call's result, then its tensors. Takes ownership of their memory."""
         described, deliveries = {}, []
-        for tensor, block in tensors:
+        for tensor, shared in tensors:
             self._stream += 1
             described[tensor["name"]] = {
                 "stream": self._stream,
                 **{key: tensor[key] for key in ("dtype", "shape", "bytes")},
             }
             if tensor["bytes"]:
-                deliveries.append(Delivery(call, self._stream, block))
+                deliveries.append(Delivery(call, self._stream, shared))
             else:
-                block.close()
+                shared.close()
         self.message({"type": "result", "id": call, "value": value, "tensors": described})
         self._deliveries.extend(deliveries)
 
     def acknowledge(self, stream: int, received: int) -> str | None:
-        """Takes the client's leave for more; what is wrong with it, if something is."""
+        """Takes an acknowledgement, which lets more bytes go out. Returns what is wrong with it, if anything."""
         for delivery in self._deliveries:
             if delivery.stream == stream:
                 if not delivery.acknowledged <= received <= delivery.sent:
-                    return f"received: found {received}, expected {delivery.acknowledged} to {delivery.sent}, the bytes of stream {stream} that were sent"
+                    return (
+                        f"received: found {received}, expected {delivery.acknowledged} to {delivery.sent}, "
+                        f"the bytes of stream {stream} that were sent"
+                    )
                 delivery.acknowledged = received
                 self._moved = time.monotonic()
-                if received == delivery.block.size:
+                if received == delivery.shared.size:
                     self._drop(delivery)
                 self._news.set()
                 return None
         return None if stream <= self._stream else f"stream: found {stream}, which no result has named"
 
     def give_up(self, call: int | None = None) -> None:
-        """Ends the deliveries of one call, or of all."""
+        """Ends the deliveries of one call, or of all calls."""
         for delivery in list(self._deliveries):
             if call is None or delivery.call == call:
                 self._drop(delivery)
 
     def stalled(self, seconds: float) -> bool:
-        """Has the client taken nothing for so long, though there was something for it?"""
+        """Whether the client has taken nothing for so long although something was waiting."""
         return not self.idle and time.monotonic() - self._moved > seconds
 
     async def run(self) -> None:
@@ -122,7 +133,7 @@ class Outbox:
             self._moved = time.monotonic()
 
     async def flush(self, seconds: float) -> None:
-        """Waits for what is in line to be sent, in bounded time."""
+        """Waits until all messages have gone out, but no longer than this."""
         end = time.monotonic() + seconds
         while (self._messages or self._sending) and time.monotonic() < end:
             await asyncio.sleep(0.01)
@@ -134,11 +145,13 @@ class Outbox:
             return text
         for delivery in self._deliveries:
             size = min(
-                self._payload, delivery.block.size - delivery.sent, delivery.acknowledged + self._window - delivery.sent
+                self._payload,
+                delivery.shared.size - delivery.sent,
+                delivery.acknowledged + self._window - delivery.sent,
             )
             if size > 0:
                 frame = write_frame(
-                    delivery.stream, delivery.sent, delivery.block.view[delivery.sent : delivery.sent + size]
+                    delivery.stream, delivery.sent, delivery.shared.view[delivery.sent : delivery.sent + size]
                 )
                 delivery.sent += size
                 return frame
@@ -146,6 +159,6 @@ class Outbox:
 
     def _drop(self, delivery: Delivery) -> None:
         self._deliveries.remove(delivery)
-        delivery.block.close()
+        delivery.shared.close()
         if not self._deliveries:
             self.on_delivered()

@@ -1,10 +1,14 @@
-"""pass-KV or pass-Q: Algorithm 5 of the paper (engine/policy has the other rules and the full reasons)."""
+"""Pass-KV or pass-Q: Algorithm 5 of the paper (engine/policy has the other rules and the full reasons)."""
 
 
 def choose(
     new: int, cached: int, ranks: int, heads: int, kv_heads: int, bytes: int, flops: float, bandwidth: float | None
 ) -> tuple[str, dict]:
-    """The variant and why. `flops`: C of a rank in FLOP/s. `bandwidth`: BW in bytes/s, None for a wire that takes no time."""
+    """
+    The variant, and why.
+
+    `flops`: C of a rank in FLOP/s. `bandwidth`: BW in bytes/s, None for transfers that take no time.
+    """
     if ranks == 1:
         return "pass-kv", {"variant": "pass-kv", "rule": "alg5", "reason": "one rank: nothing travels"}
     miss = new / (new + cached)

@@ -1,4 +1,4 @@
-"""Attention in float64, row by row: what every kernel and every ring is held against."""
+"""Attention in float64, row by row: every kernel and every ring is compared with it."""
 
 import torch
 
@@ -7,8 +7,10 @@ def reference(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, ends: torch.Tensor, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    O `[T, H, D]` and LSE `[T, H]` in float64 of q `[T, H, D]`, k and v `[S, Hkv, D]`; row t sees keys 0 .. ends[t]-1.
-    O = 0 and LSE = -inf where it sees none. Done in tiles of keys, so that a few rows can see a million.
+    O `[T, H, D]` and LSE `[T, H]` in float64 of q `[T, H, D]`, k and v `[S, Hkv, D]`.
+
+    Row t sees keys 0 .. ends[t]-1. O = 0 and LSE = -inf if it sees none. Works in tiles of keys, so that a few rows can
+    see a million keys.
     """
     T, H, D = q.shape
     Hkv = k.shape[1]

@@ -1,10 +1,9 @@
 """
-How the processes of a worker find each other before any group is formed: the store that they share, who is there, and the network
-interface between them.
+How the processes of a worker find each other before they form a group: the store, who has arrived, the interface.
 
-A store is torch.distributed's: a file where one server started all processes (`--processes`), so that nothing listens for it; else the
-one of torchrun, or of rank 0, at MASTER_ADDR:MASTER_PORT. torchrun's outlives its processes. The next attempt must not read what the last
-one left there, so each attempt has its own keys.
+The store is torch.distributed's. If one server started all processes (`--processes`), it is a file, so that nothing
+has to listen. Otherwise it is that of torchrun, or of rank 0, at MASTER_ADDR:MASTER_PORT. torchrun's store outlives its
+processes. An attempt must not read what the previous one left there, so each attempt has its own keys.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import Alone
+from .errors import CannotMeet
 
 if TYPE_CHECKING:
     import torch.distributed as dist
@@ -30,11 +29,11 @@ STORE_FILE = "RINGSIDE_STORE"
 """Environment variable: the file of a FileStore."""
 INTERFACE = "GLOO_SOCKET_IFNAME"
 SAY_SECONDS = 15
-"""After so long a wait a line says what is waited for."""
+"""After waiting this long we print a line that says for what."""
 
 
 def open_store(rank: int, world: int, seconds: float) -> dist.Store:
-    """The store of this attempt. Raises Alone."""
+    """The store of this attempt. Raises CannotMeet."""
     import torch.distributed as dist
 
     file = os.environ.get(STORE_FILE)
@@ -44,20 +43,20 @@ def open_store(rank: int, world: int, seconds: float) -> dist.Store:
     deadline = time.monotonic() + seconds
     resolved(host, deadline)
     try:
-        # Not dist.rendezvous: there rank 0 waits for the others before anybody can say who is missing.
+        # We don't use dist.rendezvous: in it rank 0 waits for the others before anyone can say who is missing.
         serves = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
         left = timedelta(seconds=max(1.0, deadline - time.monotonic()))
         store = dist.TCPStore(host, port, world, serves, left, wait_for_workers=False, multi_tenant=True)
     except (RuntimeError, ValueError) as error:
-        raise Alone(
+        raise CannotMeet(
             f"rank {rank} cannot reach the store at {host}:{port} within {seconds:g} s ({first_line(error)}): "
-            "see that rank 0 runs there and that no firewall drops the port"
+            "check that rank 0 runs there and that no firewall blocks the port"
         ) from None
     return dist.PrefixStore(f"ringside-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
 def resolved(host: str, deadline: float) -> None:
-    """Waits until the master's name has an address: in a cluster it may get one late. Raises Alone."""
+    """Waits until the master's name has an address: in a cluster it may get one late. Raises CannotMeet."""
     begun, said = time.monotonic(), False
     while True:
         try:
@@ -65,7 +64,7 @@ def resolved(host: str, deadline: float) -> None:
             return
         except OSError as error:
             if time.monotonic() > deadline:
-                raise Alone(
+                raise CannotMeet(
                     f'MASTER_ADDR: found "{host}", which has no address ({error}), expected the host of rank 0 '
                     "by a name that this host can look up, or by its address"
                 ) from None
@@ -79,8 +78,8 @@ def resolved(host: str, deadline: float) -> None:
         time.sleep(0.5)
 
 
-def all_here(store: dist.Store, rank: int, world: int, seconds: float) -> None:
-    """Says that this rank is there, and waits for the others, who may still load or compile. Raises Alone."""
+def wait_for_all(store: dist.Store, rank: int, world: int, seconds: float) -> None:
+    """Announces this rank and waits for the others, which may still load or compile. Raises CannotMeet."""
     store.set(f"here/{rank}", json.dumps(reach()))
     keys, begun, said = [f"here/{k}" for k in range(world)], time.monotonic(), False
     while not store.check(keys):
@@ -88,8 +87,8 @@ def all_here(store: dist.Store, rank: int, world: int, seconds: float) -> None:
         if waited > seconds or (waited > SAY_SECONDS and not said and rank == 0):
             missing = ", ".join(str(k) for k, key in enumerate(keys) if not store.check([key]))
             if waited > seconds:
-                raise Alone(
-                    f"found no sign of rank {missing} within {seconds:g} s of {world} ranks, expected all: "
+                raise CannotMeet(
+                    f"found no sign of rank {missing} within {seconds:g} s, expected all of {world} ranks: "
                     "see what they printed, or wait longer with --start-timeout"
                 )
             said = True
@@ -99,21 +98,23 @@ def all_here(store: dist.Store, rank: int, world: int, seconds: float) -> None:
 
 def choose_interface(store: dist.Store, world: int) -> None:
     """
-    Names the interface for gloo. Gloo would take the one of this host's name: on Debian that is loopback (127.0.1.1), and in a container
-    the name may have no address at all. An interface that the user named stays. Raises Alone.
+    Chooses the interface for gloo, unless the user named one. Raises CannotMeet.
+
+    Gloo itself would take the interface of this host's name. On Debian that is loopback (127.0.1.1), and in a container
+    the name may have no address at all.
     """
     if os.environ.get(INTERFACE):
         return
     address = reach()["own"]
     if is_loopback(address):
-        # The master itself, by a name that means loopback here, or everybody on one host: how the others reach the
-        # master says which.
+        # Either this is the master, whose name means loopback here, or all ranks are on one host. How the others reach
+        # the master tells which.
         others = [json.loads(store.get(f"here/{k}")) for k in range(world)]
         address = next((other["master"] for other in others if not is_loopback(other["own"])), address)
     name = LOOPBACK if is_loopback(address) else next((name for name, found in interfaces() if found == address), None)
     if name is None:
         candidates = ", ".join(sorted({name for name, found in interfaces() if not is_loopback(found)})) or "none"
-        raise Alone(
+        raise CannotMeet(
             f"found no network interface with {address}, the address by which the ranks reach each other: "
             f"name one in {INTERFACE} (here: {candidates}), and in NCCL_SOCKET_IFNAME for GPUs"
         )
@@ -124,7 +125,7 @@ LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
 def reach() -> dict[str, str]:
-    """The master's address as this host sees it, and this host's own on the way there. Nothing is sent."""
+    """The master's address as this host sees it, and this host's address on the way there. Sends nothing."""
     host = os.environ.get("MASTER_ADDR")
     if not host:
         return {"own": "127.0.0.1", "master": "127.0.0.1"}
@@ -138,7 +139,7 @@ def reach() -> dict[str, str]:
                 return {"own": probe.getsockname()[0], "master": address[0]}
         except OSError as error:
             why = error
-    raise Alone(f'MASTER_ADDR: found "{host}", to which this host has no way ({why})')
+    raise CannotMeet(f'MASTER_ADDR: found "{host}", to which this host has no route ({why}), expected a reachable host')
 
 
 def is_loopback(address: str) -> bool:
@@ -146,7 +147,7 @@ def is_loopback(address: str) -> bool:
 
 
 def interfaces() -> list[tuple[str, str]]:
-    """Network interfaces of this host with their addresses: the first of IPv4, all of IPv6."""
+    """This host's network interfaces with their addresses: the first IPv4 address of each, and all of IPv6."""
     SIOCGIFADDR = 0x8915
     found = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -1,8 +1,9 @@
 """
-The ring programs, as the paper has them: Algorithms 2, 3 and 4 on rank k.
+The ring programs as in the paper: Algorithms 2, 3 and 4 on rank k.
 
-Each is a generator that yields between bounded pieces of attention, where a run can be cancelled; every rank yields equally often. What they are written
-against: a ring (`shift`, `arrived`, `home`, `all_to_all`; exchange.py) and a device (`attend`; device.py).
+Each is a generator that yields between bounded pieces of attention, where a run can be cancelled. Every rank yields
+equally often. The programs use only a ring (`shift`, `arrived`, `home`, `all_to_all`; exchange.py) and an attention
+(`attend`; attention.py).
 """
 
 
@@ -11,25 +12,37 @@ def owner_at(rank: int, hop: int, size: int) -> int:
     return (rank - hop) % size
 
 
-def pass_kv(ring, device, q, kv):
-    """Fused varseq ring pass-KV partial prefill (Algorithm 2): queries stay, KV goes round. Returns the merged (O, LSE) of `q`."""
+def pass_kv(ring, attention, q, kv):
+    """
+    Fused varseq ring pass-KV partial prefill (Algorithm 2): queries stay, KV goes round the ring.
+
+    Returns the merged (O, LSE) of `q`.
+    """
     total = ring.home(ring.rank)
     for hop in range(ring.size):
         ring.shift(hop, kv)
-        yield from device.attend(hop, q, kv, total)
+        yield from attention.attend(hop, q, kv, total)
         kv = ring.arrived(hop, kv)
     return total.finish()
 
 
-def pass_q(ring, device, q, kv):
-    """Fused varseq ring pass-Q partial prefill (Algorithm 3): KV stays, queries go round, partial results go home in one All2All."""
+def pass_q(ring, attention, q, kv):
+    """
+    Fused varseq ring pass-Q partial prefill (Algorithm 3): KV stays, queries go round the ring.
+
+    Partial results go home in one All2All.
+    """
     for hop in range(ring.size):
         ring.shift(hop, q)
-        yield from device.attend(hop, q, kv, ring.home(q.owner))
+        yield from attention.attend(hop, q, kv, ring.home(q.owner))
         q = ring.arrived(hop, q)
     total = yield from ring.all_to_all()
     return total.finish()
 
 
 decode = pass_q
-"""Batched ring pass-Q decode (Algorithm 4) is Algorithm 3 on one-token queries: the block of a chunk says which sequence each of its rows belongs to."""
+"""
+Batched ring pass-Q decode (Algorithm 4) is Algorithm 3 on one-token queries.
+
+The block of a chunk says which sequence each of its rows belongs to.
+"""

@@ -1,53 +1,57 @@
-"""Runs one attention job on the ranks of this process, and brings rank 0 what was asked for of its output."""
+"""Runs one attention job on the ranks of this process: a ring pass, with its spans and its progress."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 
-from .device import Device, Pacer, Work
+from .attention import Attention, Pacer, Pieces
 from .errors import Cancelled, Refused
-from .exchange import Simulated, WorldRing
+from .exchange import SimulatedRings, WorldRing
 from .job import Job
-from .layout import unwatched
+from .layout import never_cancelled
+from .meeting import CANCEL, ERROR, GO
 from .merge import Accumulator
 from .ring import pass_kv, pass_q
 from .spans import SimulatedTimeline, Timeline, times_of
-from .team import CANCEL, ERROR, GO
 
 OFTEN = 0.05
 """Seconds between two messages of spans, or of progress."""
 
 
 class Listener:
-    """Spans and progress on their way to the client, some at a time. Ranks other than 0 keep their spans for the next meeting."""
+    """
+    Spans and progress on their way to the client, some at a time.
+
+    Ranks other than 0 keep their spans until the next meeting.
+    """
 
     def __init__(
         self,
         emit: Callable[[dict], None] | None,
         cancelled: Callable[[], bool] | None,
-        look: Callable[[], bool] | None = None,
+        cancelled_here: Callable[[], bool] | None = None,
     ):
-        """`cancelled` is asked in the ring, where ranks meet; `look` wherever a rank works by itself (default: the same)."""
-        self._emit, self._cancelled, self._look = emit, cancelled, look or cancelled
+        """The ring calls `cancelled`, where ranks meet. Work outside it calls `cancelled_here` (default: the same)."""
+        self._emit, self._cancelled, self._cancelled_here = emit, cancelled, cancelled_here or cancelled
         self._sent = {"spans": 0.0, "progress": 0.0}
         self.all: list[dict] = []
-        self.outbox: list[dict] = []
+        self.unsent: list[dict] = []
         self.done = 0
 
     def put(self, span: dict) -> None:
-        self.outbox.append(span)
+        self.unsent.append(span)
 
     def progress(self, done: int, total: int, note: str) -> None:
         if self._emit is not None and (done in (0, total) or self._due("progress")):
             self._emit({"type": "progress", "done": done, "total": total, "note": note})
 
-    def flush(self, others: list[dict] = [], everything: bool = False) -> None:
-        """On rank 0: sends on what has come, if the last time is a while ago."""
-        self.outbox += others
+    def flush(self, others: Iterable[dict] = (), everything: bool = False) -> None:
+        """On rank 0: sends the spans on, also those of other ranks, unless it just did. `everything`: in any case."""
+        self.unsent += others
         if not (everything or self._due("spans")):
             return
-        spans, self.outbox = self.outbox, []
+        spans, self.unsent = self.unsent, []
         self.all += spans
         for i in range(0, len(spans), 500):
             if self._emit is not None:
@@ -63,17 +67,20 @@ class Listener:
     def is_cancelled(self) -> bool:
         return self._cancelled is not None and self._cancelled()
 
-    def look(self) -> None:
-        """Raises Cancelled once the run is cancelled: for whatever takes long beside the ring."""
-        if self._look is not None and self._look():
-            raise Cancelled()
+    def check_cancelled(self) -> None:
+        """Raises Cancelled once the run is cancelled. For long work outside the ring."""
+        if self._cancelled_here is not None and self._cancelled_here():
+            raise Cancelled
 
 
 def not_finite(ranks: list[int], own: bool) -> Refused:
-    """Why O or LSE has NaN or infinity. Seeded inputs cannot do that: then a kernel is wrong."""
-    found = f"O and LSE: found numbers that are not finite in process {', '.join(map(str, ranks[:8]))}, expected finite ones"
+    """Why O or LSE has NaN or infinity. Seeded inputs cannot cause that, so then a kernel is wrong."""
+    found = (
+        f"O and LSE: found numbers that are not finite in process {', '.join(map(str, ranks[:8]))}, "
+        "expected finite ones"
+    )
     return (
-        Refused("bad-input", f"{found}: scores beyond 3.4e38 do that; send smaller numbers or a smaller scale")
+        Refused("bad-input", f"{found}: scores beyond 3.4e38 cause that; send smaller numbers or a smaller scale")
         if own
         else Refused("worker-failed", f"{found}: a kernel is wrong on this machine")
     )
@@ -81,8 +88,11 @@ def not_finite(ranks: list[int], own: bool) -> Refused:
 
 class Run:
     """
-    One ring pass. `make_queries(k)` and `make_keys(k)` give the operands of rank k (keys: a Chunk, or what has `keys` and `owner`); they and the buffers are
-    made before the ranks agree to begin, so that none fails later for want of memory. Afterwards `totals[k]` has O and LSE of the ranks of this process.
+    One ring pass.
+
+    `make_queries(k)` and `make_keys(k)` give the operands of rank k (keys: a Chunk, or an object with `keys` and
+    `owner`). We make them and the buffers before the ranks agree to begin, so that no rank runs out of memory later.
+    Afterwards `totals[k]` has O and LSE of each rank of this process.
     """
 
     def __init__(
@@ -106,36 +116,37 @@ class Run:
             if context.team.world == 1
             else Timeline(clock, listener.put)
         )
-        pairs = slice_flops / (4 * job.head_dim * job.heads)
-        work, pacer = (
-            Work(job, int(pairs), listener.look if context.team.world == 1 else unwatched),
-            Pacer(clock, slice_flops),
-        )
+        pairs = int(slice_flops / (4 * job.head_dim * job.heads))
+        pieces = Pieces(job, pairs, listener.check_cancelled if context.team.world == 1 else never_cancelled)
+        pacer = Pacer(clock, slice_flops)
         # A short run meets only before and after: its hops may be shorter than a meeting.
         self._meets = job.flops / job.ranks > 2 * slice_flops
-        self.devices = {k: Device(k, job, work, context.kernels, self.timeline, pacer, self._hop_done) for k in ranks}
+        attentions = {
+            k: Attention(k, job, pieces, context.kernels, self.timeline, pacer, self._hops_done) for k in ranks
+        }
         self.totals: dict[int, Accumulator] = {}
         for k in ranks:
             rows = job.queries[k].rows
             o = torch.empty(rows, job.heads, job.head_dim, dtype=torch.float32, device=device)
             lse = torch.empty(rows, job.heads, dtype=torch.float32, device=device)
-            self.totals[k] = Accumulator(o, lse, merger, hold, self.devices[k].merging)
+            self.totals[k] = Accumulator(o, lse, merger, hold, attentions[k].merging)
         if context.team.world == 1:
-            exchange = Simulated(job, [self.totals[k] for k in ranks], self.timeline)
+            exchange = SimulatedRings(job, [self.totals[k] for k in ranks], self.timeline)
             self.rings, self._traffic = {k: exchange.rings[k] for k in ranks}, exchange.traffic
         else:
             k = context.team.rank
             self.rings = {
-                k: WorldRing(job, k, self.totals[k], self.timeline, context.team, merger, self.devices[k].merging)
+                k: WorldRing(job, k, self.totals[k], self.timeline, context.team, merger, attentions[k].merging)
             }
             self._traffic = [self.rings[k].traffic]
         program = pass_kv if job.variant == "pass-kv" else pass_q
-        self._programs = {k: program(self.rings[k], self.devices[k], make_queries(k), make_keys(k)) for k in ranks}
+        self._programs = {k: program(self.rings[k], attentions[k], make_queries(k), make_keys(k)) for k in ranks}
 
     def go(self, own: bool = False) -> dict:
         """
-        Runs; returns {"perRank", "times", "seconds"} on rank 0. All ranks have agreed before. `own`: the inputs are a client's, not
-        seeded ones. Errors: Cancelled, Refused.
+        Runs once all ranks have agreed to begin. Returns {"perRank", "times", "seconds", "used"} on rank 0.
+
+        `own`: the inputs are a client's tensors, not seeded ones. Raises Cancelled, Refused.
         """
         team, listener = self.context.team, self.listener
         if self.context.device.type == "cuda":
@@ -153,14 +164,14 @@ class Run:
         shared = team.share(
             {
                 "traffic": [t.json() for t in self._traffic],
-                "spans": listener.outbox,
+                "spans": listener.unsent,
                 "end": end,
                 "used": sorted(self.context.kernels.used),
                 "finite": self._finite(),
             }
         )
         if team.world > 1:
-            listener.outbox = [] if team.rank else [s for other in shared for s in other["spans"]]
+            listener.unsent = [] if team.rank else [s for other in shared for s in other["spans"]]
         if team.rank == 0:
             listener.flush(everything=True)
         if not all(other["finite"] for other in shared):
@@ -174,7 +185,7 @@ class Run:
         }
 
     def _finite(self) -> bool:
-        """Whether O and LSE of this process are numbers; the LSE of a row that sees no key is -inf."""
+        """Whether O and LSE of this process are numbers. The LSE of a row that sees no key is -inf."""
         return all(
             bool(torch.isfinite(total.o).all()) and bool((total.lse < torch.inf).all())
             for total in self.totals.values()
@@ -191,7 +202,7 @@ class Run:
                     except StopIteration:
                         del live[k]
                     if self.listener.is_cancelled():
-                        raise Cancelled()
+                        raise Cancelled
                     self.listener.flush()
             self.timeline.drain(everything=True)
         finally:
@@ -199,7 +210,7 @@ class Run:
                 program.close()
 
     def _alone(self, rank: int) -> None:
-        """This process's rank, with a meeting after every piece."""
+        """Runs this process's rank, with a meeting after every piece."""
         program, ring, error, ended = self._programs[rank], self.rings[rank], None, False
         while not ended:
             try:
@@ -207,14 +218,14 @@ class Run:
             except StopIteration:
                 ended = True
                 self.timeline.drain(everything=True)
-            except Exception as found:
+            except Exception as found:  # noqa: BLE001 - whatever it is, all ranks have to learn of it at a meeting
                 error, ended = found, not self._meets
             if not self._meets and not ended:
                 continue
             if isinstance(error, Refused) and error.code == "rank-died":
                 raise error
             flag = ERROR if error is not None else CANCEL if self.listener.is_cancelled() else GO
-            worst, done, others = self.context.team.meet(flag, self.listener.done, self.listener.outbox)
+            worst, done, others = self.context.team.meet(flag, self.listener.done, self.listener.unsent)
             if self.context.team.rank == 0:
                 self.listener.progress(done, self.job.ranks**2, self._note)
                 self.listener.flush(others)
@@ -222,9 +233,9 @@ class Run:
                 ring.drain()
                 program.close()
                 self.context.team.agree(error or (Cancelled() if worst == CANCEL else None))
-                raise Cancelled()
+                raise Cancelled
 
-    def _hop_done(self, hops: int) -> None:
+    def _hops_done(self, hops: int) -> None:
         self.listener.done += hops
         if self.context.team.world == 1:
             self.listener.progress(self.listener.done, self.job.ranks**2, self._note)

@@ -1,7 +1,8 @@
 """
 Seeded inputs: the generator of engine/tensor/seeded.ts in PyTorch, bit for bit, on any device, tile by tile.
 
-The recipe is given there. Here u32 arithmetic is done in int64: `& MASK` after each sum and product (a product that wraps at 2^64 keeps its lower 32 bits).
+That file describes the recipe. Here we do u32 arithmetic in int64, with `& MASK` after each sum and product. A product
+that wraps at 2^64 keeps its lower 32 bits.
 """
 
 import torch
@@ -23,10 +24,15 @@ def mix(x):
 
 
 def seeded_rows(seed: int, tensor: str, first: int, out: torch.Tensor) -> torch.Tensor:
-    """Fills `out` `[rows, ...]` (any float type; values are exact in bf16 and f16) with rows `first` .. of tensor "q", "k" or "v"; column = h D + d."""
+    """
+    Fills `out` `[rows, ...]` with the rows from `first` on of tensor "q", "k" or "v". Column = h D + d.
+
+    `out` may have any float type: the values are exact in bf16 and f16.
+    """
     if not 0 <= seed <= MASK or not 0 <= first <= MASK + 1 - out.shape[0]:
         raise ValueError(
-            f"seeded inputs: found seed {seed} and rows {first} to {first + out.shape[0]}, expected whole numbers of 0 to 2^32 - 1"
+            f"seeded inputs: found seed {seed} and rows {first} to {first + out.shape[0]}, "
+            "expected whole numbers from 0 to 2^32 - 1"
         )
     key = mix(mix(seed + GOLDEN & MASK) + IDS[tensor] & MASK)
     rows = out.shape[0]

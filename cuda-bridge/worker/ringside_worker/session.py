@@ -1,8 +1,9 @@
 """
 Sessions: a KV cache that stays sharded over the ranks, and what a step appends to it.
 
-Every process keeps the same books (which rank holds which positions of which sequence) and the rows of its own ranks. Rows are written beyond what a sequence
-has and count only once a step is kept, so a step that fails or is cancelled leaves nothing.
+Every process keeps the same books (which rank holds which positions of which sequence) and the rows of its own ranks. A
+step writes its rows behind a sequence's rows; they count only once the step is kept. So a step that fails or is
+cancelled leaves nothing.
 """
 
 from dataclasses import dataclass, field
@@ -12,13 +13,13 @@ import torch
 from .errors import Refused
 from .exchange import Chunk
 from .job import Job, Shape
-from .layout import Range, count, deal_decode, deal_prefill, equal_blocks, joined, looked, packed, unwatched
-from .memory import text
+from .layout import Range, checking, count, deal_decode, deal_prefill, equal_blocks, joined, never_cancelled, packed
+from .memory import readable
 
 
 @dataclass
 class Rows:
-    """K and V of one sequence on one rank: `[2, room, Hkv, D]`, of which the first `length` rows count."""
+    """K and V of one sequence on one rank: `[2, room, Hkv, D]`. Only the first `length` rows count."""
 
     data: torch.Tensor
     length: int = 0
@@ -26,7 +27,7 @@ class Rows:
 
 @dataclass
 class Cache:
-    """One rank's rows of a session, as the ring programs read them: `keys` counts sequences in the order of `batch`."""
+    """One rank's rows of a session, as the ring programs read them. `keys` counts sequences in the order of `batch`."""
 
     owner: int
     rows: dict[int, Rows] = field(default_factory=dict)
@@ -38,7 +39,7 @@ class Cache:
 
 
 class Session:
-    """One session on one process."""
+    """One session on one process, with the caches of its `ranks`."""
 
     def __init__(
         self,
@@ -50,36 +51,30 @@ class Session:
         rates: dict | None,
         ranks: list[int],
     ):
-        self.number, self.shape, self.capacity, self.variant, self.link, self.rates = (
-            number,
-            shape,
-            capacity,
-            variant,
-            link,
-            rates,
-        )
+        self.number, self.shape, self.capacity = number, shape, capacity
+        self.variant, self.link, self.rates = variant, link, rates
         self.caches = {k: Cache(k) for k in ranks}
         self.ranges: dict[int, list[tuple[Range, ...]]] = {}
         self.steps = 0
 
     def held(self, sequence: int) -> list[int]:
-        """The ranks' tokens of a sequence."""
+        """How many tokens of a sequence each rank holds."""
         return [count(r) for r in self.ranges.get(sequence, [()] * self.shape.ranks)]
 
     def tokens(self) -> list[dict]:
         return [{"sequence": s, "perRank": self.held(s)} for s in sorted(self.ranges)]
 
     def lengths(self, batch: list[dict]) -> list[tuple[int, int]]:
-        """(T, P) of each sequence of a batch, checked."""
+        """(T, P) of each sequence of a batch. Raises Refused if one comes twice."""
         numbers = [b["sequence"] for b in batch]
         if len(set(numbers)) != len(numbers):
             raise Refused("bad-input", f"batch: found sequences {numbers}, expected each once")
         return [(b["new"], sum(self.held(b["sequence"]))) for b in batch]
 
     def plan(
-        self, mode: str, batch: list[dict], variant: str, look=unwatched
+        self, mode: str, batch: list[dict], variant: str, check_cancelled=never_cancelled
     ) -> tuple[Job, list[list[tuple[Range, ...]]]]:
-        """The job of a step, and what each rank appends: `appended[k][i]`."""
+        """The job of a step, and the ranges that rank k appends to the batch's i-th sequence: `appended[k][i]`."""
         ranks, sequences = self.shape.ranks, self.lengths(batch)
         numbers = [b["sequence"] for b in batch]
         if mode == "decode":
@@ -87,22 +82,28 @@ class Session:
                 if T != 1 or P == 0:
                     raise Refused(
                         "bad-input",
-                        f"decode: sequence {number}: found {T} new and {P} cached tokens, expected 1 new token of a sequence that has some; prefill it first",
+                        f"decode: sequence {number}: found {T} new and {P} cached tokens, "
+                        "expected 1 new token and at least 1 cached; prefill the sequence first",
                     )
-            owners = deal_decode([self.held(n) for n in looked(numbers, look)], self.steps, look)
+            owners = deal_decode(
+                [self.held(n) for n in checking(numbers, check_cancelled)], self.steps, check_cancelled
+            )
             appended = [
                 [((P, P + 1),) if owners[i] == k else () for i, (_, P) in enumerate(sequences)]
-                for k in looked(range(ranks), look)
+                for k in checking(range(ranks), check_cancelled)
             ]
             rows = max(sum(count(r) for r in own) for own in appended)
             queries, variant = [packed(own, rows) for own in appended], "pass-q"
         else:
-            dealt = [deal_prefill(T, P, self.held(n)) for n, (T, P) in looked(zip(numbers, sequences), look)]
+            dealt = [
+                deal_prefill(T, P, self.held(n)) for n, (T, P) in checking(zip(numbers, sequences), check_cancelled)
+            ]
             appended = [[d[k] for d in dealt] for k in range(ranks)]
-            queries = equal_blocks(appended, look)
+            queries = equal_blocks(appended, check_cancelled)
         before = [self.ranges.get(n, [()] * ranks) for n in numbers]
         after = [
-            [joined([*before[i][k], *appended[k][i]]) for i in range(len(numbers))] for k in looked(range(ranks), look)
+            [joined([*before[i][k], *appended[k][i]]) for i in range(len(numbers))]
+            for k in checking(range(ranks), check_cancelled)
         ]
         most = max(
             sum(count(r) for s, own in self.ranges.items() for r in [own[k]]) + sum(count(r) for r in appended[k])
@@ -110,19 +111,23 @@ class Session:
         )
         if most > self.capacity:
             e = self.shape.kv_bytes
-            fits = f"the session was opened for {self.capacity} tokens a rank: evict a sequence, or open one with more capacity"
+            fits = (
+                f"the session was opened for {self.capacity} tokens a rank: "
+                "evict a sequence, or open a session with more capacity"
+            )
             raise Refused(
                 "does-not-fit",
-                f"KV cache: needs {most} tokens on a rank ({text(most * e)}), found room for {self.capacity}; {fits}",
+                f"KV cache: needs {most} tokens on a rank ({readable(most * e)}), "
+                f"found room for {self.capacity}; {fits}",
                 {"need": most * e, "have": self.capacity * e, "fits": fits},
             )
-        keys = equal_blocks(after, look)
+        keys = equal_blocks(after, check_cancelled)
         return Job(
             **vars(self.shape), causal=True, variant=variant, sequences=sequences, queries=queries, keys=keys
         ), appended
 
     def growth(self, numbers: list[int], appended) -> int:
-        """Bytes that this process's caches will take more."""
+        """By how many bytes this process's caches will grow."""
         e = self.shape.kv_bytes
         return sum(
             self._room(k, n, count(appended[k][i])) * e
@@ -131,9 +136,9 @@ class Session:
             if self._room(k, n, count(appended[k][i]))
         )
 
-    def reserve(self, numbers: list[int], appended, device: torch.device, look=unwatched) -> None:
-        """Makes room for a step's rows."""
-        for k, cache in looked(self.caches.items(), look):
+    def reserve(self, numbers: list[int], appended, device: torch.device, check_cancelled=never_cancelled) -> None:
+        """Makes room for the rows of a step."""
+        for k, cache in checking(self.caches.items(), check_cancelled):
             cache.batch = list(numbers)
             for i, n in enumerate(numbers):
                 room, old = self._room(k, n, count(appended[k][i])), cache.rows.get(n)
@@ -152,7 +157,7 @@ class Session:
                     )
 
     def fresh(self, rank: int, i: int, appended) -> torch.Tensor:
-        """Where the step's rows of the batch's i-th sequence go on a rank: a view `[2, n, Hkv, D]`."""
+        """The place on a rank for the step's rows of the batch's i-th sequence: a view `[2, n, Hkv, D]`."""
         rows = self.caches[rank].rows[self.caches[rank].batch[i]]
         return rows.data[:, rows.length : rows.length + count(appended[rank][i])]
 
@@ -165,7 +170,7 @@ class Session:
         return Chunk(rank, block, out)
 
     def keep(self, numbers: list[int], appended) -> None:
-        """The step counts."""
+        """Makes the step count."""
         for i, n in enumerate(numbers):
             before = self.ranges.get(n, [()] * self.shape.ranks)
             self.ranges[n] = [joined([*before[k], *appended[k][i]]) for k in range(self.shape.ranks)]
@@ -174,7 +179,7 @@ class Session:
         self.steps += 1
 
     def drop_empty(self) -> None:
-        """After a step that did not count: sequences that it would have begun."""
+        """After a step that doesn't count: drops the sequences that it would have begun."""
         for cache in self.caches.values():
             for n in [n for n in cache.rows if n not in self.ranges]:
                 del cache.rows[n]
@@ -189,7 +194,11 @@ class Session:
             cache.rows.pop(sequence, None)
 
     def _room(self, rank: int, number: int, more: int) -> int:
-        """Rows to make room for, 0 if there is enough: half as much again as a sequence has, so that decode seldom copies it."""
+        """
+        Rows to make room for; 0 if there is enough room.
+
+        Half as much again as the sequence has room for, so that decode seldom copies it.
+        """
         old = self.caches[rank].rows.get(number)
         length, room = (0, 0) if old is None else (old.length, old.data.shape[1])
         return 0 if length + more <= room else min(self.capacity, max(length + more, room + room // 2))

@@ -1,8 +1,8 @@
 """
-Spans (engine/trace/span.ts) from marks: of a real run, or of simulated ranks whose kernels ran one after the other on one device.
+Spans (engine/trace/span.ts) from marks: of a real run, or of simulated ranks that share one device.
 
-A mark is a CUDA event, or seconds of the host's clock. Marks of CUDA events are read when the device has passed them, so spans come out a little later,
-in the order in which their work was given.
+A mark is a CUDA event, or seconds of the host's clock. We read a CUDA event once the device has passed it. So spans
+come out a little later, in the order in which their work was submitted.
 """
 
 import time
@@ -27,7 +27,7 @@ KINDS = (
 )
 LANES = ("device", "send", "receive", "host")
 LEAST_WAIT = 1e-6
-"""Seconds below which a wait is no span."""
+"""Waits shorter than this many seconds give no span."""
 
 
 def span(
@@ -55,7 +55,7 @@ def span(
 
 
 class HostClock:
-    """Work is done when the call returns."""
+    """For devices on which work is done when the call returns."""
 
     name = "host"
 
@@ -79,12 +79,12 @@ class HostClock:
 
 
 class CudaClock:
-    """Events of the current stream."""
+    """Marks are events of the current stream."""
 
     name = "cuda-events"
 
     def __init__(self, timeout: float, lost: Callable[[], Exception]):
-        """`lost`: the error of a device that does not finish within `timeout` seconds."""
+        """`lost` makes the error for a device that doesn't finish within `timeout` seconds."""
         self._timeout, self._lost = timeout, lost
 
     def start(self) -> None:
@@ -106,7 +106,7 @@ class CudaClock:
         return a.elapsed_time(b) / 1e3
 
     def wait(self, mark: torch.cuda.Event) -> None:
-        """Polls, as a device that waits for a message of a dead rank would block a synchronisation for ever."""
+        """Polls. A synchronisation would block for ever if the device waits for a message of a dead rank."""
         deadline = time.monotonic() + self._timeout
         while not mark.query():
             if time.monotonic() > deadline:
@@ -133,7 +133,7 @@ class Timeline:
         self._queue.append((rank, lane, kind, hop, a, b, bytes, flops, peer))
 
     def drain(self, everything: bool = False) -> None:
-        """Puts out what is known by now, or waits for the rest too."""
+        """Puts out the spans that are known by now. `everything`: waits for the rest too."""
         while self._queue:
             rank, lane, kind, hop, a, b, bytes, flops, peer = self._queue[0]
             if everything:
@@ -151,8 +151,10 @@ class Timeline:
 
 class SimulatedTimeline:
     """
-    The spans of N ranks that share a device, each on a clock of its own: kernels take what they took, messages what the link model says. A rank's messages
-    queue for `bandwidth` (bytes/s), then take `latency` (s) more; without a link they take no time.
+    The spans of N ranks that share a device, each rank with its own clock.
+
+    Kernels take their measured time, messages that of the link model: a rank's messages queue for `bandwidth`
+    (bytes/s), then take `latency` (s) more. Without a link messages take no time.
     """
 
     def __init__(self, clock, ranks: int, link: dict | None, put: Callable[[dict], None]):
@@ -173,7 +175,7 @@ class SimulatedTimeline:
         self._queue.append((b, lambda: self._work(rank, kind, hop, self.clock.between(a, b), bytes, flops, peer)))
 
     def later(self, rank: int, a, b) -> None:
-        """A merge of pass-Q, done here as partials come but by a real rank after the All2All: it is put there."""
+        """A merge of pass-Q, made as partials come. A real rank merges after the All2All, so its span goes there."""
 
         def work() -> None:
             self._debt[rank] += self.clock.between(a, b)
@@ -184,7 +186,7 @@ class SimulatedTimeline:
         self._queue.append((None, lambda: self._send(rank, to, kind, hop, bytes)))
 
     def arrive(self, rank: int, hop: int) -> None:
-        """The rank's next work needs what was sent to it at `hop`."""
+        """The rank's next work needs the message sent to it at `hop`."""
 
         def work() -> None:
             at, bytes, peer = self._arrivals.pop((rank, hop))
@@ -193,7 +195,7 @@ class SimulatedTimeline:
         self._queue.append((None, work))
 
     def collect(self, rank: int, hop: int) -> None:
-        """The rank waits for everybody's parcels, and merges."""
+        """The rank waits for all other ranks' parcels, then merges."""
 
         def work() -> None:
             parcels, self._parcels[rank] = self._parcels[rank], []
@@ -239,7 +241,7 @@ class SimulatedTimeline:
 
 
 def times_of(spans: list[dict], total: float) -> dict:
-    """Seconds by kind, each of the rank that spent most on it (engine/trace/summary.ts)."""
+    """Seconds by kind, each that of the rank that spent the most on it (engine/trace/summary.ts)."""
 
     def longest(*kinds: str) -> float:
         ranks: dict[int, float] = {}

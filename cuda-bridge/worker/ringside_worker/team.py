@@ -1,9 +1,12 @@
 """
-What the processes of a worker say to each other besides tensors of the ring: commands, errors, and the meetings at which a cancellation reaches all.
+What the processes of a worker exchange besides the ring's tensors: commands, errors, and meetings.
 
-Everything here is JSON bytes or numbers on gloo groups of its own; nothing is unpickled. Commands wait on a group without a time limit (a
-worker may idle for days). Preparation, where one rank may compile for minutes, meets on a group that is patient. All else has the limit
-`timeout`. A rank that is gone ends in "rank-died" usually at once, as its connections close; one that is silent, within that limit.
+At a meeting every rank learns of a cancellation or an error. Everything here is JSON bytes or numbers on separate gloo
+groups; nothing is unpickled.
+
+Commands wait on a group without a time limit, because a worker may idle for days. Preparation, where one rank may
+compile for minutes, uses a patient group. Everything else has the limit `timeout`. If a rank is gone, its connections
+close, and the others usually see "rank-died" at once. If it is silent, they see it within that limit.
 """
 
 from __future__ import annotations
@@ -15,22 +18,18 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from .errors import Alone, Cancelled, Refused
-from .rendezvous import all_here, choose_interface, first_line, open_store
-from .spans import KINDS, LANES, span
+from .errors import Cancelled, CannotMeet, Refused
+from .meeting import CANCEL, ERROR, GO, SLOTS, done_of, flag_of, pack, spans_of
+from .rendezvous import choose_interface, first_line, open_store, wait_for_all
 
-GO, CANCEL, ERROR = 0, 1, 2
-SLOTS = 24
-"""Spans that a meeting carries from each rank."""
-FIELDS = 9
 REPORT_SECONDS = 2.0
-"""How long rank 0 waits for the others to say that they too lost somebody: who says nothing is the one."""
-LOOK_SECONDS = 0.25
-"""Between two looks of a rank that prepares at whether the run was cancelled."""
+"""How long rank 0 waits for the other ranks to report that they too lost one. A rank that reports nothing is lost."""
+CHECK_SECONDS = 0.25
+"""A rank that prepares checks this often whether the run was cancelled."""
 
 
 class Team:
-    """This process's place among `world` processes, ranks 0 to world - 1. Alone, everything is local."""
+    """This process's place among `world` processes, ranks 0 to world - 1. With one process everything is local."""
 
     def __init__(
         self, rank: int, world: int, device: torch.device, timeout: float, patience: float, whole: Team | None = None
@@ -39,22 +38,22 @@ class Team:
         self._device, self._whole = device, whole or self
         self.backend = "single" if world == 1 else "nccl" if device.type == "cuda" else "gloo"
         self.hop: int | None = None
-        """Where in the ring this rank is: of the last transfer that it began."""
+        """The hop of the last transfer that this rank began."""
         self._smaller: dict[int, Team] = {}
         self._lost: Refused | None = None
-        self._run, self._looked = 0, 0.0
+        self._run, self._checked = 0, 0.0
         self._store: dist.Store | None = None
         self.ring = self._control = self._patient = self._idle = None
-        """`ring` is the group of the transfers of tensors; None is the one of all."""
+        """`ring` is torch's group for transfers of tensors; None stands for that of all processes."""
 
     @classmethod
     def start(cls, rank: int, world: int, device: torch.device, timeout: float, patience: float) -> Team:
-        """All processes of a worker. They may come minutes apart, up to `patience`. Raises Alone."""
+        """All processes of a worker. They may come minutes apart, up to `patience` seconds. Raises CannotMeet."""
         team = cls(rank, world, device, timeout, patience)
         if world == 1:
             return team
         store = open_store(rank, world, patience)
-        all_here(store, rank, world, patience)
+        wait_for_all(store, rank, world, patience)
         choose_interface(store, world)
         gpu, short = device.type == "cuda", timedelta(seconds=timeout)
         try:
@@ -70,18 +69,18 @@ class Team:
             team._patient = dist.new_group(backend="gloo", timeout=timedelta(seconds=patience))
             team._idle = dist.new_group(backend="gloo", timeout=timedelta(days=3650))
         except RuntimeError as error:
-            hint = "on several hosts GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME name the interface between them"
-            raise Alone(f"the ranks found each other and could not connect ({first_line(error)}): {hint}") from None
+            hint = "on several hosts name the interface between them in GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME"
+            raise CannotMeet(f"the ranks found each other but cannot connect ({first_line(error)}): {hint}") from None
         team._store = store
         return team
 
-    def of(self, ranks: int) -> Team:
-        """The first so many ranks as a team, without the rest. All processes have to ask for it alike; what they form is kept."""
+    def first(self, ranks: int) -> Team:
+        """The first so many ranks as a team. All processes have to call this alike; the team is kept."""
         if ranks == self.world:
             return self
         if ranks not in self._smaller:
             smaller = Team(self.rank, ranks, self._device, self.timeout, self.patience, self)
-            if ranks > 1:  # the first transfer of a group connects it: that is not a run's time
+            if ranks > 1:  # connect now: the first transfer of a group does that, and a run must not pay for it
                 short, members = timedelta(seconds=self.timeout), list(range(ranks))
                 smaller.ring = self.guarded("new group", dist.new_group, members, timeout=short)
                 smaller._control = self.guarded("new group", dist.new_group, members, backend="gloo", timeout=short)
@@ -94,16 +93,15 @@ class Team:
             self._smaller[ranks] = smaller
         return self._smaller[ranks]
 
-    # ---- who is lost
-    # ------------------------------------------------------------------------------------------------------------------
+    # Lost ranks
 
     @property
     def lost(self) -> Refused | None:
-        """Why this worker's processes are together no more, if they are not."""
+        """Why this worker's processes have lost each other; None while they have not."""
         return self._whole._lost
 
     def guarded(self, what: str, fn, *args, **named):
-        """Calls torch.distributed; an error there means that a rank is gone or silent, and so is the group."""
+        """Calls torch.distributed. An error there means that a rank is gone or silent, and the group is unusable."""
         if self.lost is not None:
             raise self.lost
         try:
@@ -113,8 +111,10 @@ class Team:
 
     def lose(self, what: str, why: str, silent: list[int] | None = None) -> Refused:
         """
-        Ends the team: the error that says who was lost, and in which hop. torch.distributed does not say, so each rank that lost another
-        reports it in the store; the rank that reports nothing is the one. `silent`: who it is, where that is known.
+        Ends the team. Returns the error that names the lost rank and the hop.
+
+        torch.distributed doesn't say which rank it lost. So each rank that lost another reports it in the store, and
+        the rank that reports nothing is the lost one. `silent`: the lost ranks, if the caller knows them.
         """
         if self.lost is not None:
             return self.lost
@@ -132,15 +132,16 @@ class Team:
                         break
                     time.sleep(0.05)
         except RuntimeError:
-            pass  # The store went with its host.
-        self._whole._lost = self._named(what, why, reports, sorted(others - reports.keys()))
+            pass  # The host of the store is gone.
+        self._whole._lost = self._loss(what, why, reports, sorted(others - reports.keys()))
         return self._whole._lost
 
-    def _named(self, what: str, why: str, reports: dict[int, dict], missing: list[int]) -> Refused:
+    def _loss(self, what: str, why: str, reports: dict[int, dict], missing: list[int]) -> Refused:
+        """The error, from the reports of ranks that still answer, and the ranks that don't."""
         if self.world == 1 or self.rank != 0 or not missing:
             who, details = f"{what}: a rank of this worker is gone or silent for {self.timeout:g} s", {}
         else:
-            # Whoever's chunk was awaited comes first: torchrun ends others too, once one has ended.
+            # A rank whose chunk was awaited comes first: once one has ended, torchrun ends others too.
             awaited_ranks = {(k - 1) % self.world for k, report in reports.items() if report["what"] == "transfer"}
             rank = next((k for k in missing if k in awaited_ranks), missing[0])
             by = next(k for k in ((rank + 1) % self.world, 0) if k in reports)
@@ -157,38 +158,32 @@ class Team:
             details = {"rank": rank, "awaited": awaited, **({} if hop is None else {"hop": hop})}
         return Refused("rank-died", f"{who} ({why})", details)
 
-    # ---- cancelling what prepares
-    # -----------------------------------------------------------------------------------------------------
-
-    @property
-    def run(self) -> int:
-        return self._run
+    # Cancels during preparation
 
     def begin(self, run: int) -> None:
-        """A run of this number begins."""
-        self._run, self.hop, self._looked = run, None, 0.0
+        """The run of this number begins."""
+        self._run, self.hop, self._checked = run, None, 0.0
 
-    def tell_cancel(self, run: int) -> None:
-        """Rank 0, from any thread: a run is cancelled. Ranks that prepare look; in the ring they meet."""
+    def announce_cancel(self, run: int) -> None:
+        """Rank 0, from any thread: a run is cancelled. Ranks that prepare check for it; in the ring they meet."""
         if self._store is not None:
             try:
                 self._store.set(f"cancel/{run}", "1")
             except RuntimeError:
-                pass  # Whoever looks finds the store gone as well.
+                pass  # The ranks that check find the store gone as well.
 
-    def is_told(self) -> bool:
-        """On the other ranks: has rank 0 said that the run is cancelled?"""
+    def cancel_announced(self) -> bool:
+        """On the other ranks: whether rank 0 has announced that the run is cancelled."""
         now = time.monotonic()
-        if self._store is None or now - self._looked < LOOK_SECONDS:
+        if self._store is None or now - self._checked < CHECK_SECONDS:
             return False
-        self._looked = now
-        return self.guarded("look", self._store.check, [f"cancel/{self._run}"])
+        self._checked = now
+        return self.guarded("check for a cancel", self._store.check, [f"cancel/{self._run}"])
 
-    # ---- what they say
-    # ----------------------------------------------------------------------------------------------------------------
+    # Messages
 
     def command(self, message: dict | None = None) -> dict:
-        """Rank 0 says, to each by itself, so that it knows who does not hear; the others wait and hear."""
+        """Rank 0 sends to each rank separately, so that it knows which doesn't listen. The others wait and receive."""
         if self.rank != 0:
             length = torch.zeros(1, dtype=torch.int64)
             self.guarded("command", dist.recv, length, 0, group=self._idle)
@@ -214,7 +209,7 @@ class Team:
         return message
 
     def share(self, value, patient: bool = False) -> list:
-        """Everybody's value, by rank. `patient`: some may be minutes behind."""
+        """The values of all ranks. `patient`: some may be minutes behind."""
         if self.world == 1:
             return [value]
         group = self._patient if patient else self._control
@@ -229,7 +224,7 @@ class Team:
         return [json.loads(o[: int(n)].numpy().tobytes()) for o, n in zip(out, lengths)]
 
     def agree(self, error: Exception | None, patient: bool = False) -> None:
-        """Goes on only if nobody has an error; raises the own one, or the first of the others."""
+        """Returns if no rank has an error. Otherwise raises this rank's, or the first of the others."""
         if isinstance(error, Refused) and error.code == "rank-died":
             raise error
         errors = self.share(None if error is None else described(error), patient)
@@ -242,52 +237,21 @@ class Team:
                 raise Refused(found["code"], found["message"], {**found["details"], "rank": rank})
 
     def meet(self, flag: int, done: int, spans: list[dict]) -> tuple[int, int, list[dict]]:
-        """The worst flag, the sum of `done`, and on rank 0 the others' spans; of the others it takes up to SLOTS of `spans` away. One small all-gather."""
+        """
+        Returns the worst flag, the sum of `done`, and on rank 0 the other ranks' spans. One small all-gather.
+
+        On the other ranks, removes up to SLOTS of `spans`, which it sends.
+        """
         taken = [] if self.rank == 0 else spans[:SLOTS]
         del spans[: len(taken)]
-        row = torch.zeros(3 + SLOTS * FIELDS, dtype=torch.float64)
-        row[0], row[1], row[2] = flag, done, len(taken)
-        for i, s in enumerate(taken):
-            row[3 + i * FIELDS : 3 + (i + 1) * FIELDS] = torch.tensor(
-                [
-                    s["rank"],
-                    LANES.index(s["lane"]),
-                    KINDS.index(s["kind"]),
-                    s["hop"],
-                    s["start"],
-                    s["duration"],
-                    s["bytes"],
-                    s["flops"],
-                    s.get("peer", -1),
-                ],
-                dtype=torch.float64,
-            )
+        row = pack(flag, done, taken)
         rows = [torch.empty_like(row) for _ in range(self.world)]
         self.guarded("meeting", dist.all_gather, rows, row, group=self._control)
-        others = []
-        if self.rank == 0:
-            for other in rows[1:]:
-                for i in range(int(other[2])):
-                    rank, lane, kind, hop, start, duration, bytes, flops, peer = other[
-                        3 + i * FIELDS : 3 + (i + 1) * FIELDS
-                    ].tolist()
-                    others.append(
-                        span(
-                            int(rank),
-                            LANES[int(lane)],
-                            KINDS[int(kind)],
-                            int(hop),
-                            start,
-                            duration,
-                            int(bytes),
-                            flops,
-                            None if peer < 0 else int(peer),
-                        )
-                    )
-        return int(max(r[0] for r in rows)), int(sum(r[1] for r in rows)), others
+        others = [s for other in rows[1:] for s in spans_of(other)] if self.rank == 0 else []
+        return flag_of(rows), done_of(rows), others
 
     def go_on(self, flag: int, error: Exception | None) -> None:
-        """A meeting for work that is not a ring: ends it on all when rank 0 is asked to cancel, or when one has an error."""
+        """A meeting for work outside the ring: ends it on all ranks if rank 0 was cancelled, or if one has an error."""
         flag = ERROR if error is not None else flag
         worst = flag if self.world == 1 else self.meet(flag, 0, [])[0]
         if worst != GO:
@@ -301,7 +265,7 @@ class Team:
         return tensor
 
     def bandwidth(self, device: torch.device) -> float:
-        """Bytes/s that the ring moves: 8 MB to the next rank, the second time; the slowest rank's."""
+        """Bytes/s of the slowest rank in the ring: the second of two transfers of 8 MB to the next rank."""
         ahead, behind, seconds = (self.rank + 1) % self.world, (self.rank - 1) % self.world, 0.0
         out, into = torch.zeros(1 << 21, device=device), torch.zeros(1 << 21, device=device)
         for _ in range(2):
@@ -323,7 +287,7 @@ class Team:
 
 
 def described(error: Exception) -> dict:
-    """An error as another rank can take it."""
+    """An error in JSON, for another rank."""
     if isinstance(error, Cancelled):
         return {"code": "cancelled", "message": "cancelled", "details": {}}
     if isinstance(error, Refused):

@@ -1,6 +1,7 @@
-"""Rows on their way into blocks and out of them: seeded or given inputs, full or sampled outputs."""
+"""Moves rows into blocks and out of them: seeded or given inputs, full or sampled outputs."""
 
 from bisect import bisect_right
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from .seeded import seeded_rows
 
 
 def offsets(lengths) -> list[int]:
-    """First row of each sequence in tensors that concatenate them."""
+    """First row of each sequence in a tensor that concatenates them."""
     out, total = [], 0
     for length in lengths:
         out.append(total)
@@ -23,8 +24,10 @@ def offsets(lengths) -> list[int]:
 
 class Inputs:
     """
-    The q, k and v of a job. `rows(tensor, i)` gives (seed or None, row of position 0 of sequence i): seeded rows are made where they are needed,
-    given ones are rank 0's `given` tensors.
+    The q, k and v of a job.
+
+    Each rank makes its own seeded rows: `seeds[tensor][i]` is (seed, row of position 0 of sequence i). Given rows come
+    from rank 0's `given` tensors.
     """
 
     def __init__(self, job: Job, seeds: dict[str, list[tuple[int, int]]] | None, given: dict[str, torch.Tensor] | None):
@@ -32,19 +35,18 @@ class Inputs:
 
     @classmethod
     def of_attend(cls, job: Job, seed: int | None, inputs: dict) -> "Inputs":
-        """Rows count along the first axis of the whole batch."""
+        """For an `attend`: rows count along the first axis of the whole batch."""
         seeds = None
         if seed is not None:
             q = [at - P for at, (_, P) in zip(offsets(T for T, _ in job.sequences), job.sequences)]
             kv = offsets(T + P for T, P in job.sequences)
             seeds = {"q": [(seed, at) for at in q], "k": [(seed, at) for at in kv], "v": [(seed, at) for at in kv]}
-        return cls(
-            job, seeds, checked(job, inputs, sum(T + P for T, P in job.sequences)) if seed is None and inputs else None
-        )
+        given = checked(job, inputs, sum(T + P for T, P in job.sequences)) if seed is None and inputs else None
+        return cls(job, seeds, given)
 
     @classmethod
     def of_step(cls, job: Job, seed: int | None, numbers: list[int], inputs: dict) -> "Inputs":
-        """New rows only; sequence i's are rows P .. P+T-1 of the tensors seeded by (seed + i) mod 2^32."""
+        """For a session's step: new rows only. Sequence i has rows P .. P+T-1 of the tensors of (seed + i) mod 2^32."""
         seeds = None if seed is None else {name: [((seed + n) % 2**32, 0) for n in numbers] for name in "qkv"}
         return cls(job, seeds, checked(job, inputs, job.new) if seed is None and inputs else None)
 
@@ -56,8 +58,9 @@ class Inputs:
         self, out: torch.Tensor, tensor: str, block: Block, new_only: bool, window: tuple[int, int] | None = None
     ) -> None:
         """
-        Writes a block's rows of a tensor into `out` `[rows, heads, D]`, or those of a window of its rows. `new_only`: the given tensor has the T new rows
-        of each sequence, not P + T.
+        Writes a block's rows of a tensor into `out` `[rows, heads, D]`, or only the rows of a window (first, end).
+
+        `new_only`: the given tensor has the T new rows of each sequence, not P + T.
         """
         starts = offsets((T if new_only else T + P) for T, P in self._job.sequences)
         low, high = window or (0, block.rows)
@@ -75,25 +78,24 @@ class Inputs:
 
 
 def checked(job: Job, inputs: dict, key_rows: int) -> dict[str, torch.Tensor]:
-    """Rank 0's inputs as tensors of the right shape, or Refused."""
+    """Rank 0's inputs as tensors of the right shape. Raises Refused."""
     out = {}
     for name, rows, heads in (("q", job.new, job.heads), ("k", key_rows, job.kv_heads), ("v", key_rows, job.kv_heads)):
         found = torch.as_tensor(inputs[name]) if name in inputs else None
         expected = (rows, heads, job.head_dim)
         if found is None or tuple(found.shape) != expected:
-            raise Refused(
-                "bad-input", f"{name}: found {'nothing' if found is None else tuple(found.shape)}, expected {expected}"
-            )
+            shape = "nothing" if found is None else f"shape {tuple(found.shape)}"
+            raise Refused("bad-input", f"{name}: found {shape}, expected shape {expected}")
         if not torch.isfinite(found).all():
-            raise Refused("bad-input", f"{name}: found numbers that are not finite")
+            raise Refused("bad-input", f"{name}: found numbers that are not finite, expected finite ones")
         if job.dtype == torch.float16 and found.numel() and found.abs().max() > 65504:
             raise Refused("bad-input", f"{name}: found numbers beyond 65504, which f16 cannot hold; use bf16 or f32")
         out[name] = found
     return out
 
 
-def operands(job: Job, device: torch.device) -> tuple[Chunk, Chunk]:
-    """Makes a function of a rank that gives empty chunks of its queries and its keys."""
+def operands(job: Job, device: torch.device) -> tuple[Callable[[int], Chunk], Callable[[int], Chunk]]:
+    """Two functions that make a rank's chunk of queries and its chunk of keys, filled with zeros."""
 
     def queries(rank: int) -> Chunk:
         return Chunk(
@@ -113,7 +115,12 @@ def operands(job: Job, device: torch.device) -> tuple[Chunk, Chunk]:
 
 
 def deliver(team, inputs: Inputs, parts) -> None:
-    """Rank 0 sends given inputs to the other processes. `parts(rank)`: (out tensor or its shape and type, tensor's name, block, new_only) of that rank's, in order."""
+    """
+    Rank 0 sends given inputs to the other processes.
+
+    `parts(rank)`: that rank's parts in order, each (out tensor, or one of its shape and type; tensor's name; block;
+    new_only).
+    """
     if team.world == 1 or inputs.seeded:
         return
     if team.rank == 0:
@@ -128,7 +135,11 @@ def deliver(team, inputs: Inputs, parts) -> None:
 
 
 def gather(team, job: Job, totals: dict, output: str, rows: list[list[int]] | None) -> dict[str, np.ndarray]:
-    """Rank 0's tensors: all of O `[sum T, H, D]` and LSE `[sum T, H]`, or of rows [token, head] O `[rows, D]` and LSE `[rows]`."""
+    """
+    Collects the result on rank 0; the other ranks get an empty one.
+
+    "full": O `[sum T, H, D]` and LSE `[sum T, H]`. "rows": O `[rows, D]` and LSE `[rows]`; a row is [token, head].
+    """
     if output == "none":
         return {}
     starts = offsets(T for T, _ in job.sequences)
@@ -152,39 +163,37 @@ def gather(team, job: Job, totals: dict, output: str, rows: list[list[int]] | No
         mine = k in totals
         if output == "full":
             count = job.queries[k].rows
-            o, l = (
+            part_o, part_lse = (
                 (totals[k].o.cpu(), totals[k].lse.cpu()) if mine else (torch.empty(count, H, D), torch.empty(count, H))
             )
         else:
             picked = asked[k]
-            at, heads = (
-                torch.tensor([p[1] for p in picked], dtype=torch.long),
-                torch.tensor([p[2] for p in picked], dtype=torch.long),
-            )
-            o, l = (
+            at, heads = (torch.tensor([p[i] for p in picked], dtype=torch.long) for i in (1, 2))
+            part_o, part_lse = (
                 (totals[k].o[at, heads].cpu(), totals[k].lse[at, heads].cpu())
                 if mine
                 else (torch.empty(len(picked), D), torch.empty(len(picked)))
             )
         if not mine and team.rank != 0:
             continue
-        if o.numel() and mine and team.rank != 0:
-            team.send(o, 0)
-            team.send(l, 0)
-        elif o.numel() and not mine:
-            team.receive(o, k)
-            team.receive(l, k)
+        if part_o.numel() and mine and team.rank != 0:
+            team.send(part_o, 0)
+            team.send(part_lse, 0)
+        elif part_o.numel() and not mine:
+            team.receive(part_o, k)
+            team.receive(part_lse, k)
         if team.rank == 0 and output == "full":
             for token, n, row in held[k]:
-                out[token : token + n], lse[token : token + n] = o[row : row + n].numpy(), l[row : row + n].numpy()
+                out[token : token + n] = part_o[row : row + n].numpy()
+                lse[token : token + n] = part_lse[row : row + n].numpy()
         elif team.rank == 0:
             for j, (n, _, _) in enumerate(picked):
-                out[n], lse[n] = o[j].numpy(), l[j].numpy()
+                out[n], lse[n] = part_o[j].numpy(), part_lse[j].numpy()
     return {"out": out, "lse": lse} if team.rank == 0 else {}
 
 
 def check_rows(job: Job, p: dict) -> list[list[int]] | None:
-    """The rows asked for, within the tensor."""
+    """The requested rows, each [token, head]; None if the call wants no rows. Raises Refused."""
     if p["output"] != "rows":
         return None
     for token, head in p.get("rows", []):

@@ -1,4 +1,8 @@
-"""The messages and frames of the bridge's protocol: read and checked, by protocol/messages.schema.json, and written. No socket here."""
+"""
+The messages and frames of the bridge's protocol: reads, checks and writes them. No socket here.
+
+protocol/messages.schema.json says what a message may hold.
+"""
 
 import json
 import math
@@ -11,17 +15,17 @@ from jsonschema.exceptions import ValidationError
 
 PROTOCOL = 1
 SUBPROTOCOL = "ringside-1"
-#: A link to the one in protocol/, which a package gets a copy of.
+#: In the checkout this file is a link to the one in protocol/; an installed package has a copy.
 SCHEMA = json.loads(Path(__file__).with_name("messages.schema.json").read_text("utf-8"))
 BYTES_OF = {"f32": 4, "f16": 2, "bf16": 2}
 HEAD = struct.Struct("<4sIQ")
 MAGIC = b"RSB1"
-#: Of a value that an error quotes.
+#: Characters of a value that an error quotes.
 QUOTED = 80
 
 
 class BadMessage(Exception):
-    """A message that the schema refuses. `field` is its path ("" for the whole), `id` that of the call where it can be read."""
+    """A message that the schema refuses. `field`: path of the fault ("" for the whole). `id`: the call's, or None."""
 
     def __init__(self, field: str, why: str, message: object = None):
         super().__init__(f"{field or 'the message'}: {why}")
@@ -39,19 +43,18 @@ class BadFrame(Exception):
     """A binary frame that breaks the protocol: the connection cannot go on."""
 
 
-# ---- messages
-# -------------------------------------------------------------------------------------------------------------------------
+# Messages
 
 
 def _is_integer(_checker: object, value: object) -> bool:
-    """1.0 is no integer here: Python would carry it on as a float."""
+    """1.0 isn't an integer here, because Python would keep it as a float."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _items_if_few(
     validator: Draft202012Validator, items: object, instance: object, schema: dict
 ) -> Iterator[ValidationError]:
-    """Of a list that is too long only that is said: looking at each item of a megabyte would keep the event loop for seconds."""
+    """Skips the items of a list that is too long: checking a megabyte would block the event loop for seconds."""
     if not (isinstance(instance, list) and len(instance) > schema.get("maxItems", math.inf)):
         yield from Draft202012Validator.VALIDATORS["items"](validator, items, instance, schema)
 
@@ -88,12 +91,12 @@ def read_message(text: str, side: str = "clientMessage") -> dict:
         message = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError, MemoryError) as error:
         raise BadMessage("", f"found no JSON ({_cut(str(error))}), expected a JSON object") from None
-    check(message, side)
+    check_message(message, side)
     return message
 
 
-def check(message: object, side: str) -> None:
-    """Checks a message against the part of the schema that its type, and a call's method, choose. Raises BadMessage."""
+def check_message(message: object, side: str) -> None:
+    """Checks a message against the schema of its type, and a call against that of its method. Raises BadMessage."""
     if not isinstance(message, dict):
         raise BadMessage("", f"found {_found(message)}, expected a JSON object")
     kind, known = message.get("type"), _types(side)
@@ -108,22 +111,22 @@ def check(message: object, side: str) -> None:
 
 
 def check_facts(facts: object) -> None:
-    """What the engine says of the machine, before it goes into a welcome."""
+    """Checks the machine's facts before they go into a welcome."""
     _check(facts, _FACTS)
 
 
 def check_limits(limits: object) -> None:
-    """What a worker tells of its limits, before it goes into a welcome."""
+    """Checks the worker's limits before they go into a welcome."""
     _check(limits, _LIMITS)
 
 
 def write_message(message: dict) -> str:
-    """The text of a message. ASCII, so that whatever a message quotes can be sent; ValueError for a number that JSON has not."""
+    """The text of a message: ASCII, so that it can quote anything. Raises ValueError for a number that JSON lacks."""
     return json.dumps(message, allow_nan=False, separators=(",", ":"))
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _check(message: object, validator: Draft202012Validator) -> None:
@@ -137,23 +140,21 @@ def _check(message: object, validator: Draft202012Validator) -> None:
 
 
 def _explain(error: ValidationError) -> tuple[str, str]:
-    """The field, and what was found and expected there, of one of the schema's errors."""
+    """The field of a schema error, and the sentence that says what was found and expected there."""
     path, found, limit = list(error.absolute_path), error.instance, error.validator_value
     secret = path[-1:] == ["token"]
     match error.validator:
         case "required":
             path.append(next(name for name in limit if name not in found))
-            return _path(path), "found nothing, expected it to be there"
+            return _path(path), "found nothing, expected a value"
         case "additionalProperties" if limit is False:
             known = error.schema.get("properties", {})
             path.append(next(name for name in found if name not in known))
             return _path(path), f"found an unknown field, expected {'one of ' + ', '.join(known) if known else 'none'}"
         case "oneOf" if isinstance(found, dict):
             names = [name for option in limit for name in option.get("required", [])]
-            return (
-                _path(path),
-                f"found {' and '.join(name for name in names if name in found) or 'none'}, expected exactly one of {', '.join(names)}",
-            )
+            present = " and ".join(name for name in names if name in found) or "none"
+            return _path(path), f"found {present}, expected exactly one of {', '.join(names)}"
         case "const":
             expected = json.dumps(limit)
         case "enum":
@@ -176,10 +177,8 @@ def _explain(error: ValidationError) -> tuple[str, str]:
             expected = f"at most {limit} fields"
         case other:
             expected = f"what {other} {_cut(json.dumps(limit))} allows"
-    return (
-        _path(path),
-        f"found {_size(found) if secret or error.validator in ('minItems', 'maxItems', 'maxLength', 'items') else _found(found)}, expected {expected}",
-    )
+    by_size = secret or error.validator in ("minItems", "maxItems", "maxLength", "items")
+    return _path(path), f"found {_size(found) if by_size else _found(found)}, expected {expected}"
 
 
 def _path(parts: list) -> str:
@@ -211,7 +210,7 @@ def _size(value: object) -> str:
 
 
 def _streams_named(message: dict) -> Iterator[int]:
-    """Stream numbers of a call that is refused: its frames may be under way."""
+    """Stream numbers of a refused call, whose frames may be on their way."""
     params = message.get("params")
     tensors = params.get("tensors") if isinstance(params, dict) else None
     for tensor in tensors.values() if isinstance(tensors, dict) else []:
@@ -220,8 +219,7 @@ def _streams_named(message: dict) -> Iterator[int]:
             yield stream
 
 
-# ---- frames
-# ---------------------------------------------------------------------------------------------------------------------------
+# Frames
 
 
 def write_frame(stream: int, offset: int, payload: bytes | memoryview) -> bytes:
@@ -229,7 +227,7 @@ def write_frame(stream: int, offset: int, payload: bytes | memoryview) -> bytes:
 
 
 def read_frame(data: bytes, longest: int) -> tuple[int, int, memoryview]:
-    """Stream, offset and payload. `longest`: bytes of a frame. Raises BadFrame."""
+    """Stream, offset and payload. `longest`: bytes that a frame may have. Raises BadFrame."""
     if len(data) > longest:
         raise BadFrame(f"found a frame of {len(data)} bytes, expected at most {longest}")
     if len(data) <= HEAD.size:
@@ -241,12 +239,12 @@ def read_frame(data: bytes, longest: int) -> tuple[int, int, memoryview]:
 
 
 def tensor_bytes(tensor: dict) -> int:
-    """Bytes that shape and dtype of a tensor's description come to."""
+    """Bytes of a tensor, from the shape and dtype of its description."""
     return math.prod(tensor["shape"]) * BYTES_OF[tensor["dtype"]]
 
 
 class Inbound:
-    """A tensor on its way in: `buffer` is a writable buffer of `bytes` bytes."""
+    """A tensor on its way in. `buffer` is writable and has `bytes` bytes."""
 
     def __init__(self, stream: int, size: int, buffer: memoryview, owner: object = None):
         self.stream, self.bytes, self.buffer, self.owner = stream, size, buffer, owner
@@ -254,7 +252,7 @@ class Inbound:
 
 
 class Streams:
-    """The streams of one direction of a connection, as its receiver sees them: those open, and the highest number named so far."""
+    """The streams of one direction, as the receiver sees them: the open ones, and the highest number named."""
 
     def __init__(self, longest: int, window: int):
         self.longest, self.window = longest, window
@@ -266,11 +264,11 @@ class Streams:
         return len(set(numbers)) == len(numbers) and all(number > self.highest for number in numbers)
 
     def named(self, numbers: list[int]) -> None:
-        """Frames of these, and of all below, are dropped from now on unless they are opened."""
+        """From now on frames of these streams, and of all below, are dropped unless the stream is open."""
         self.highest = max([self.highest, *numbers])
 
     def take(self, data: bytes) -> Inbound | None:
-        """Puts a frame's payload where it belongs; None if the call of its stream has ended. Raises BadFrame."""
+        """Copies a frame's payload into its tensor; None if the call of its stream has ended. Raises BadFrame."""
         stream, offset, payload = read_frame(data, self.longest)
         inbound = self.open.get(stream)
         if inbound is None:
@@ -280,15 +278,14 @@ class Streams:
         if offset != inbound.received:
             raise BadFrame(f"found offset {offset} in stream {stream}, expected {inbound.received}")
         if offset + len(payload) > inbound.bytes:
-            raise BadFrame(
-                f"found {len(payload)} bytes at offset {offset} of stream {stream}, expected at most {inbound.bytes - offset}"
-            )
+            room = inbound.bytes - offset
+            raise BadFrame(f"found {len(payload)} bytes at offset {offset} of stream {stream}, expected at most {room}")
         inbound.buffer[offset : offset + len(payload)] = payload
         inbound.received += len(payload)
         return inbound
 
     def due(self, inbound: Inbound) -> int | None:
-        """Bytes to acknowledge now: at each quarter of the window, and at the end."""
+        """The count to acknowledge now, at each quarter of the window and at the end; else None."""
         if inbound.received < inbound.bytes and inbound.received - inbound.acknowledged < self.window // 4:
             return None
         inbound.acknowledged = inbound.received

@@ -1,23 +1,12 @@
-"""What rank 0 does in the tests of several processes; each returns something for JSON."""
+"""What rank 0 does in the tests of several processes, where all goes well. Each returns something for JSON."""
 
 import os
-import threading
-import time
 
 import numpy as np
 import torch
-from checks import attend_errors, attend_params, errors, expected, seeded
-from ringside_worker.engine import Cancelled, Refused
+from checks import attend_errors, attend_params, errors, expected, never, quiet, seeded
+from ringside_worker.engine import Refused
 from ringside_worker.seeded import seeded_rows
-
-
-def quiet(event: dict) -> None:
-    pass
-
-
-def never() -> bool:
-    return False
-
 
 BATCHES = [
     [(24, 0)],
@@ -30,7 +19,7 @@ BATCHES = [
 
 
 def sweep(engine) -> dict:
-    """Every program on fused, odd and partial batches, grouped heads and types; the largest errors."""
+    """Every program on fused, odd and partial batches, grouped heads and types. Returns the largest errors."""
     worst = [0.0, 0.0]
     for batch in BATCHES:
         sequences = [{"new": T, "cached": P} for T, P in batch]
@@ -51,7 +40,7 @@ def sweep(engine) -> dict:
 
 
 def given(engine) -> dict:
-    """Own tensors, sampled rows, and the report of a run with its spans."""
+    """Given tensors, sampled rows, and the report of a run with its spans."""
     p = attend_params(
         sequences=[{"new": 21, "cached": 10}, {"new": 9, "cached": 0}], ranks=engine.world, variant="pass-q"
     )
@@ -81,7 +70,7 @@ def given(engine) -> dict:
 
 
 def conversation(engine) -> dict:
-    """A session of prefills and decodes, held against one full prefill of everything; then eviction."""
+    """A session of prefills and decodes, compared with one full prefill of everything; then eviction."""
     H, Hkv, D, N = 4, 2, 32, engine.world
     worst, tokens = 0.0, None
     for variant, ranks in (
@@ -147,114 +136,8 @@ def conversation(engine) -> dict:
     return {"worst": float(worst), "closed": code}
 
 
-def cancelling(engine) -> dict:
-    """Cancels a long run and a session's step from another thread; the next run and the session's next step must be right."""
-    asked = threading.Event()
-
-    def cancelled_after(method: str, p: dict) -> float:
-        began, at = threading.Event(), []
-
-        def see(event: dict) -> None:
-            if event["type"] == "spans":
-                began.set()
-
-        def ask() -> None:
-            began.wait(30)
-            time.sleep(0.2)
-            at.append(time.monotonic())
-            asked.set()
-
-        asked.clear()
-        threading.Thread(target=ask, daemon=True).start()
-        try:
-            engine.run(method, p, {}, see, asked.is_set)
-        except Cancelled:
-            return time.monotonic() - at[0]
-        raise AssertionError("ended before it was cancelled")
-
-    ranks = engine.world if engine.world > 1 else 4
-    out = {"attend": [], "worst": 0.0}
-    for variant in ("pass-kv", "pass-q"):
-        long = attend_params(
-            sequences=[{"new": 16000, "cached": 0}],
-            heads=8,
-            kvHeads=1,
-            headDim=64,
-            ranks=ranks,
-            variant=variant,
-            output="none",
-        )
-        out["attend"].append(cancelled_after("attend", long))
-        out["worst"] = max(out["worst"], *attend_errors(engine, ranks=ranks, variant=variant))
-    value, _ = engine.run(
-        "session.open",
-        {
-            "ranks": ranks,
-            "heads": 8,
-            "kvHeads": 1,
-            "headDim": 64,
-            "dtype": "f32",
-            "capacity": 20000,
-            "variant": "pass-kv",
-        },
-        {},
-        quiet,
-        never,
-    )
-    step = {"session": value["session"], "output": "full", "seed": 1}
-    engine.run("session.prefill", {**step, "batch": [{"sequence": 1, "new": 10}]}, {}, quiet, never)
-    out["step"] = cancelled_after(
-        "session.prefill", {**step, "batch": [{"sequence": 1, "new": 16000}, {"sequence": 2, "new": 5}]}
-    )
-    report, tensors = engine.run("session.prefill", {**step, "batch": [{"sequence": 1, "new": 10}]}, {}, quiet, never)
-    q = seeded_rows(2, "q", 10, torch.empty(10, 8, 64))
-    k, v = (seeded_rows(2, name, 0, torch.empty(20, 1, 64)) for name in "kv")
-    o, _ = expected({"headDim": 64, "causal": True, "sequences": [{"new": 10, "cached": 10}]}, q, k, v)
-    out["worst"] = max(out["worst"], float(np.abs(tensors["out"] - o.numpy()).max()))
-    out["tokens"] = report["tokens"]
-    return out
-
-
-def refused(engine) -> list:
-    """What is refused, by code; the run after each must be right."""
-    cases = [
-        ("attend", attend_params(ranks=engine.world, sequences=[{"new": 1 << 28, "cached": 0}], output="none"), {}),
-        ("attend", attend_params(ranks=3 if engine.world > 1 else 0), {}),
-        ("attend", attend_params(ranks=engine.world, heads=3), {}),
-        ("attend", attend_params(ranks=engine.world, output="rows", rows=[[24, 0]]), {}),
-        (
-            "attend",
-            {k: v for k, v in attend_params(ranks=engine.world).items() if k != "seed"},
-            {"q": np.zeros((24, 4, 32), np.float32)},
-        ),
-        (
-            "session.open",
-            {
-                "ranks": engine.world,
-                "heads": 4,
-                "kvHeads": 2,
-                "headDim": 32,
-                "dtype": "f32",
-                "capacity": 1 << 40,
-                "variant": "pass-kv",
-            },
-            {},
-        ),
-        ("session.decode", {"session": 99, "batch": [{"sequence": 1, "new": 1}], "output": "none", "seed": 1}, {}),
-    ]
-    out = []
-    for method, p, inputs in cases:
-        try:
-            engine.run(method, p, inputs, quiet, never)
-            out.append(["none", "", {}])
-        except Refused as error:
-            out.append([error.code, str(error), error.details])
-        assert max(attend_errors(engine, ranks=engine.world)) < 1e-5
-    return out
-
-
 def subsets(engine) -> dict:
-    """Runs and sessions on the first N of the processes, in any order, beside each other; the ranks that have no part wait."""
+    """Runs and sessions on the first N of the processes, in any order. The other ranks wait."""
     worst, seen, opened = 0.0, [], {}
     sizes = [n for n in (2, 1, 4, engine.world, 3) if n <= engine.world]
     step = {"output": "full", "seed": 11}
@@ -287,134 +170,6 @@ def subsets(engine) -> dict:
     except Refused as error:
         return {"worst": worst, "seen": seen, "sessions": sorted(opened.values()), "more": [error.code, error.details]}
     raise AssertionError("more ranks than processes were taken")
-
-
-def slow_to_warm(engine, seconds: float) -> None:
-    """Makes the first preparation of this process take so long, as a compiler would."""
-    ready = engine.kernels.ready
-
-    def late_once(*sizes) -> None:
-        engine.kernels.ready = ready
-        time.sleep(seconds)
-        ready(*sizes)
-
-    engine.kernels.ready = late_once
-
-
-def late(engine) -> list:
-    """A rank that warms up for long is waited for."""
-    started = time.monotonic()
-    found = max(attend_errors(engine, ranks=engine.world))
-    return [found, time.monotonic() - started]
-
-
-def stopped(engine) -> list:
-    """Waits until a rank was stopped, in a run of many short hops, and says how the run ended, and the next."""
-    out = []
-    p = attend_params(
-        sequences=[{"new": 200000, "cached": 0}], heads=8, kvHeads=1, headDim=64, ranks=engine.world, output="none"
-    )
-    said = []
-
-    def see(event: dict) -> None:
-        if event["type"] == "spans" and not said:
-            said.append(True)
-            print("RUNNING", flush=True)
-
-    for _ in range(2):
-        started = time.monotonic()
-        try:
-            engine.run("attend", p, {}, see, never)
-            out.append(["none", "", {}, 0])
-        except Refused as error:
-            out.append([error.code, str(error), error.details, time.monotonic() - started])
-    return out
-
-
-def full_cache(engine) -> list:
-    """A step beyond the session's capacity is refused and the session stays as it was."""
-    value, _ = engine.run(
-        "session.open",
-        {
-            "ranks": engine.world,
-            "heads": 4,
-            "kvHeads": 2,
-            "headDim": 32,
-            "dtype": "f32",
-            "capacity": 10,
-            "variant": "pass-kv",
-        },
-        {},
-        quiet,
-        never,
-    )
-    step = {"session": value["session"], "output": "none", "seed": 1}
-    engine.run("session.prefill", {**step, "batch": [{"sequence": 1, "new": 4}]}, {}, quiet, never)
-    try:
-        engine.run("session.prefill", {**step, "batch": [{"sequence": 1, "new": 10 * engine.world}]}, {}, quiet, never)
-        code, details = "none", {}
-    except Refused as error:
-        code, details = error.code, error.details
-    report, _ = engine.run("session.prefill", {**step, "batch": [{"sequence": 1, "new": 2}]}, {}, quiet, never)
-    return [code, details, report["tokens"]]
-
-
-def sabotage(engine) -> None:
-    """Makes the kernels of this process fail at the third long call of each run."""
-    attend, calls = engine.kernels.attend, []
-
-    def fails(q, k, v, causal, scale):
-        calls.append(q.shape[0])
-        if q.shape[2] == 64 and len(calls) % 3 == 0:
-            raise RuntimeError("sabotaged")
-        return attend(q, k, v, causal, scale)
-
-    engine.kernels.attend = fails
-
-
-def failing(engine) -> list:
-    """A kernel that fails on one rank mid-run ends the run on all, and the next run is right."""
-    out = []
-    for variant in ("pass-kv", "pass-q"):
-        p = attend_params(
-            sequences=[{"new": 4000, "cached": 0}],
-            heads=8,
-            kvHeads=1,
-            headDim=64,
-            ranks=engine.world,
-            variant=variant,
-            output="none",
-        )
-        try:
-            engine.run("attend", p, {}, quiet, never)
-            out.append("none")
-        except Refused as error:
-            out.append(error.code)
-        out.append(max(attend_errors(engine, ranks=engine.world, variant=variant)))
-    return out
-
-
-def losing(engine) -> list:
-    """Says that it is in a run that takes long, and how that ended."""
-    p = attend_params(
-        sequences=[{"new": 200000, "cached": 0}], heads=8, kvHeads=1, headDim=64, ranks=engine.world, output="none"
-    )
-    said = []
-
-    def see(event: dict) -> None:
-        if event["type"] == "spans" and not said:
-            said.append(True)
-            print("RUNNING", flush=True)
-
-    out = []
-    for _ in range(2):
-        started = time.monotonic()
-        try:
-            engine.run("attend", p, {}, see, never)
-            out.append(["none", 0])
-        except Refused as error:
-            out.append([error.code, time.monotonic() - started])
-    return out
 
 
 def layered(engine) -> dict:

@@ -1,10 +1,19 @@
-"""Results against float64: the inputs as the worker makes them, and the bars of the project."""
+"""Runs of an engine compared with float64, on the inputs that the worker makes."""
 
 import torch
 from ringside_worker.job import DTYPES
 from ringside_worker.reference import reference
 from ringside_worker.seeded import seeded_rows
 from ringside_worker.tensors import offsets
+
+
+def quiet(event: dict) -> None:
+    """An `emit` that drops progress and spans."""
+
+
+def never() -> bool:
+    """A `cancelled` for runs that nobody cancels."""
+    return False
 
 
 def attend_params(**more) -> dict:
@@ -54,8 +63,15 @@ def errors(p: dict, tensors: dict, inputs=None) -> tuple[float, float]:
 
 def attend_errors(engine, **more) -> tuple[float, float]:
     p = attend_params(**more)
-    _, tensors = engine.run("attend", p, {}, lambda event: None, lambda: False)
+    _, tensors = engine.run("attend", p, {}, quiet, never)
     return errors(p, tensors)
+
+
+def attend(engine, **more) -> tuple[dict, dict, dict, list[dict]]:
+    """Parameters, report, tensors and spans of a run."""
+    p, events = attend_params(**more), []
+    report, tensors = engine.run("attend", p, {}, events.append, never)
+    return p, report, tensors, [s for e in events if e["type"] == "spans" for s in e["spans"]]
 
 
 def single_pass_error(p: dict, inputs=None) -> tuple[float, float]:

@@ -1,8 +1,10 @@
-"""Makes the package and the helpers importable from a checkout, and says at the end what this machine did not let us test."""
+"""Makes the package and the helpers importable from a checkout. At the end lists the tests that could not run here."""
 
 import re
 import sys
 from pathlib import Path
+
+import pytest
 
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
 
@@ -25,3 +27,11 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(
             f"UNTESTED: {report.nodeid}: {report.longrepr[2].removeprefix('Skipped: ')}", yellow=True
         )
+
+
+@pytest.fixture(scope="module")
+def engine():
+    """One process on the CPU, with simulated ranks."""
+    from ringside_worker.engine import Engine
+
+    return Engine.start(device="cpu")

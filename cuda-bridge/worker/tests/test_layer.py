@@ -1,4 +1,6 @@
-"""Layer mode with a tiny model: the dataflow against float64, the terms, and FP8 where it runs."""
+"""Layer mode with a tiny model: the dataflow against float64, the terms, and FP8 if this machine has it."""
+
+from itertools import pairwise
 
 import pytest
 import torch
@@ -7,20 +9,16 @@ from ringside_worker import fp8
 from ringside_worker.engine import Engine, Refused
 from ringside_worker.exchange import Chunk
 from ringside_worker.job import Job
-from ringside_worker.layer import LINK, ROPE_BASE, Layer, Sizes
+from ringside_worker.layer import ROPE_BASE, Layer, Sizes
+from ringside_worker.paper import GTT
 from ringside_worker.reference import reference
 from ringside_worker.run import Listener, Run
 
 TINY = {"dModel": 64, "heads": 8, "kvHeads": 2, "headDim": 16, "ffn": 96, "layers": 3}
 
 
-@pytest.fixture(scope="module")
-def engine():
-    return Engine.start(device="cpu")
-
-
 def exact(layer: Layer, T: int) -> torch.Tensor:
-    """The layer in float64, all tokens at once, written out anew."""
+    """The layer in float64 for all tokens at once, written independently."""
     s, w = layer.sizes, layer.weights
     x = layer.input(0, T).double()
     norm = lambda y: y * torch.rsqrt((y * y).mean(-1, keepdim=True) + 1e-5)
@@ -46,7 +44,7 @@ def exact(layer: Layer, T: int) -> torch.Tensor:
     [(1, "f32", False, 1e-5), (3, "f32", False, 1e-5), (2, "bf16", False, 0.02), (2, "bf16", True, 0.05)],
 )
 def test_the_layer_is_llama_s(engine, ranks, dtype, use_fp8, bar, monkeypatch):
-    """Largest error over the largest output; FP8 keeps 3 bits of mantissa, which products of 64 and 48 terms average."""
+    """Largest error over largest output. FP8 has 3 bits of mantissa, but products of 64 and 48 terms average errors."""
     monkeypatch.setattr("ringside_worker.layer.TILE", 7)
     T, sizes = 41, Sizes.of(TINY, 2)
     if use_fp8 and not fp8.check(torch.device("cpu"))["ok"]:
@@ -147,7 +145,7 @@ def test_terms_and_ttft(engine, ranks):
     for k in range(ranks):
         own = sorted((s for s in spans if s["rank"] == k and s["lane"] == "device"), key=lambda s: s["start"])
         assert {s["kind"] for s in own} >= {"gemm", "attend"}
-        assert all(a["start"] + a["duration"] <= b["start"] + 1e-6 for a, b in zip(own, own[1:]))
+        assert all(a["start"] + a["duration"] <= b["start"] + 1e-6 for a, b in pairwise(own))
 
 
 def test_real_ranks_measure_the_wire():
@@ -176,7 +174,7 @@ def test_wrong_sizes_and_too_many_tokens_are_refused(engine):
             lambda: False,
         )
     assert refused.value.code == "does-not-fit" and refused.value.details["need"] > 2 << 30
-    assert LINK["bandwidth"] > 0
+    assert GTT["bandwidth"] > 0
 
 
 def test_fp8_rows_round_trip_and_the_check_speaks():

@@ -1,4 +1,4 @@
-"""`pip install cuda-bridge/worker`: what is installed is all that the worker needs, away from the checkout."""
+"""`pip install cuda-bridge/worker` installs all that the worker needs away from the checkout."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ WORKER = Path(__file__).parents[1]
 
 
 def test_pip_installs_a_worker_that_runs(tmp_path):
-    """From a copy, as pip builds where the sources are; the packages that it depends on are those of this Python."""
+    """From a copy, because pip builds inside the sources. Dependencies are those of this Python."""
     source, target = tmp_path / "cuda-bridge", tmp_path / "installed"
     for part in ("worker/ringside_worker", "protocol"):
         shutil.copytree(

@@ -1,11 +1,11 @@
-"""How processes find each other: the interface that gloo is given, and what is said when there is none."""
+"""How processes find each other: the interface for gloo, and the errors if they cannot."""
 
 import os
 
 import pytest
 import torch.distributed as dist
 from ringside_worker import rendezvous
-from ringside_worker.errors import Alone
+from ringside_worker.errors import CannotMeet
 
 HOSTS = {"eth0": "10.1.0.2", "ib0": "192.168.7.2", "docker0": "172.17.0.1", "lo": "127.0.0.1"}
 
@@ -19,10 +19,9 @@ def store(tmp_path, monkeypatch):
 
 
 def chosen(store, monkeypatch, *seen):
-    """The interface that rank 0 chooses; `seen`: own address and the master's, of each rank."""
+    """The interface that rank 0 chooses. `seen`: for each rank, its own address and the master's."""
     for rank, (own, master) in enumerate(seen):
-        monkeypatch.setattr(rendezvous, "reach", lambda: {"own": own, "master": master})
-        store.set(f"here/{rank}", rendezvous.json.dumps(rendezvous.reach()))
+        store.set(f"here/{rank}", rendezvous.json.dumps({"own": own, "master": master}))
     own, master = seen[0]
     monkeypatch.setattr(rendezvous, "reach", lambda: {"own": own, "master": master})
     rendezvous.choose_interface(store, len(seen))
@@ -49,7 +48,7 @@ def test_a_named_interface_stays(store, monkeypatch):
 
 def test_no_interface_says_which_variable_to_set(store, monkeypatch):
     with pytest.raises(
-        Alone,
+        CannotMeet,
         match=r"10\.9\.9\.9.*name one in GLOO_SOCKET_IFNAME \(here: docker0, eth0, ib0\), and in NCCL_SOCKET_IFNAME",
     ):
         chosen(store, monkeypatch, ("10.9.9.9", "10.9.9.1"))
@@ -67,7 +66,7 @@ def test_reach_and_interfaces_of_this_host(monkeypatch):
 def test_a_master_without_an_address_is_named(monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "no-such-host.invalid")
     monkeypatch.setenv("MASTER_PORT", "1")
-    with pytest.raises(Alone, match='MASTER_ADDR: found "no-such-host.invalid", which has no address'):
+    with pytest.raises(CannotMeet, match='MASTER_ADDR: found "no-such-host.invalid", which has no address'):
         rendezvous.open_store(0, 2, 0.1)
 
 

@@ -1,4 +1,4 @@
-"""Workers of 1, 2 and 4 processes over gloo: every algorithm against float64, and everything that can go wrong between processes."""
+"""Workers of 1, 2 and 4 processes over gloo: every algorithm against float64, and what can go wrong between them."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ BAR = 2e-6
 
 @pytest.fixture(scope="module", params=[1, 2, 4])
 def world(request):
-    """(processes, what the bodies returned): one start of a worker for all that goes well in it."""
+    """(processes, what the bodies returned). One start of a worker serves all bodies that leave it intact."""
     return request.param, worlds.result(worlds.start(request.param, "sweep,given,conversation,full_cache"))
 
 
@@ -74,7 +74,7 @@ def test_what_does_not_fit_or_is_wrong_is_refused(world):
         "does-not-fit",
         "unknown-session",
     ]
-    code, message, details = found[0]
+    _, message, details = found[0]
     assert details["need"] > details["have"] > 0 and "new tokens would" in details["fits"] and "found" in message
 
 
@@ -113,8 +113,8 @@ def test_the_first_processes_serve_fewer_ranks():
     assert found["more"] == ["bad-input", {"ranks": 9, "processes": 8}]
 
 
-def test_a_rank_that_comes_and_compiles_late_is_waited_for():
-    """35 s each: longer than the 30 s that a rank may be silent in a run."""
+def test_the_others_wait_for_a_rank_that_comes_and_compiles_late():
+    """35 s each: longer than the 30 s for which a rank may be silent in a run."""
     error, seconds = worlds.result(worlds.start(2, "late", delay=35), timeout=150)["late"]
     assert error <= BAR and seconds > 34
 
@@ -124,7 +124,9 @@ def test_a_rank_that_never_comes_is_named():
     try:
         processes[2].kill()
         _, error = processes[0].communicate(timeout=60)
-        assert processes[0].returncode != 0 and "found no sign of rank 2 within 4 s of 3 ranks" in error, error
+        assert (
+            processes[0].returncode != 0 and "found no sign of rank 2 within 4 s, expected all of 3 ranks" in error
+        ), error
     finally:
         for p in processes:
             p.kill()
@@ -170,7 +172,7 @@ def test_torchrun_starts_a_worker():
         str(worlds.HERE / "rank.py"),
         "whoami",
     ]
-    out = subprocess.run(command, env=worlds.environment(), capture_output=True, text=True, timeout=90)
+    out = subprocess.run(command, env=worlds.environment(), capture_output=True, text=True, timeout=90, check=False)
     line = next((row for row in out.stdout.splitlines() if "RESULT " in row), None)
     assert line is not None, out.stderr
     found = json.loads(line.split("RESULT ", 1)[1])["whoami"]

@@ -1,4 +1,4 @@
-"""Starts workers of several processes, as torchrun would, with a bounded life."""
+"""Starts workers with several processes, as torchrun does, and ends them in bounded time."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def start(world: int, name: str, **options) -> list[subprocess.Popen]:
 
 
 def result(processes: list[subprocess.Popen], timeout: float = 90):
-    """What rank 0's body returned; every process has to end."""
+    """What rank 0's bodies returned. Every process has to end."""
     try:
         out, err = processes[0].communicate(timeout=timeout)
         line = next((row for row in out.splitlines() if row.startswith("RESULT ")), None)

@@ -23,6 +23,7 @@ export const checks = [
   ["types (tsc)", () => must(process.execPath, [path.join(root, "node_modules/typescript/bin/tsc"), "--noEmit"])],
   ["lint (deno lint)", () => must(denoPath(), ["lint", "--quiet"])],
   ["format (deno fmt)", () => must(denoPath(), ["fmt", "--quiet", "--check"])],
+  ["lint (ruff check)", () => ruff("check")],
   ["format (ruff format)", () => ruff("format", "--check")],
 ];
 

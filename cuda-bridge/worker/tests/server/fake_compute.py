@@ -1,7 +1,7 @@
 """
-A compute process for the server's tests: a plain float64 attention in NumPy with the engine's interface, that misbehaves on demand.
+A compute process for the server's tests: float64 attention in NumPy with the engine's interface.
 
-`link.latency` of an attend is how long it takes; a seed of MISCHIEF makes it misbehave.
+`link.latency` of an attend is how long it takes. A seed of MISCHIEF makes it misbehave.
 """
 
 import ctypes
@@ -43,7 +43,7 @@ def mix(x: numpy.ndarray) -> numpy.ndarray:
 
 
 def seeded(seed: int, tensor: int, first: int, rows: int, heads: int, dim: int) -> numpy.ndarray:
-    """The recipe of engine/tensor/seeded.ts, f64 [rows, heads, dim]."""
+    """The recipe of engine/tensor/seeded.ts, as f64 [rows, heads, dim]."""
     golden = numpy.uint32(0x9E3779B9)
     with numpy.errstate(over="ignore"):
         key = mix(mix(numpy.array([seed], dtype=numpy.uint32) + golden) + numpy.uint32(tensor))
@@ -71,13 +71,15 @@ def attention(
 
 
 class FakeEngine:
+    """Like ringside_worker.engine.Engine."""
+
     @classmethod
     def start(cls, **options: object) -> "FakeEngine":
         if os.path.exists(os.environ.get("FAKE_FAILS_IF", "")):
             raise RuntimeError("no CUDA device")
         engine = cls()
-        engine.rank = int(os.environ.get("RANK", 0))
-        engine.world = int(os.environ.get("WORLD_SIZE", 1))
+        engine.rank = int(os.environ.get("RANK", "0"))
+        engine.world = int(os.environ.get("WORLD_SIZE", "1"))
         engine.sessions, engine.last = {}, 0
         return engine
 
@@ -106,7 +108,7 @@ class FakeEngine:
         try:
             return methods[method](params, inputs, emit, cancelled)
         except (KeyError, IndexError, ValueError, MemoryError) as error:
-            # Of what a fuzzer made up; anything else is a failure of the compute process.
+            # Caused by what a fuzzer made up. Any other error counts as a failure of the compute process.
             if params.get("seed") in MISCHIEF.values():
                 raise
             raise Refused("bad-input", f"{type(error).__name__}: {error}") from None
@@ -148,14 +150,15 @@ class FakeEngine:
         out, lse, at_q, at_k = [], [], 0, 0
         for sequence in params["sequences"]:
             t, s = sequence["new"], sequence["new"] + sequence["cached"]
-            o, l = attention(
+            o, row_lse = attention(
                 q[at_q : at_q + t],
                 k[at_k : at_k + s],
                 v[at_k : at_k + s],
                 params["causal"],
                 params.get("scale", dim**-0.5),
             )
-            out.append(o), lse.append(l)
+            out.append(o)
+            lse.append(row_lse)
             at_q, at_k = at_q + t, at_k + s
         emit({"type": "progress", "done": 2, "total": 2})
         emit(
@@ -190,7 +193,7 @@ class FakeEngine:
         if seed == MISCHIEF["raise"]:
             raise ZeroDivisionError("on demand")
         if seed == MISCHIEF["garbled"]:
-            # A message that says it brings a tensor, and brings none: as when the server has no descriptor left for it.
+            # A message that announces a tensor and brings none, as if the server had no descriptor left for it.
             os.write(int(sys.argv[2]), struct.pack("<II", 2, 1) + b"{}")
             time.sleep(60)
         if seed == MISCHIEF["nan"]:
@@ -254,10 +257,11 @@ class FakeEngine:
             at += t
             new = {"k": [*old["k"], k], "v": [*old["v"], v]}
             held[entry["sequence"]] = new
-            o, l = attention(
+            o, row_lse = attention(
                 q, numpy.concatenate(new["k"]), numpy.concatenate(new["v"]), True, shape["headDim"] ** -0.5
             )
-            outs.append(o), lses.append(l)
+            outs.append(o)
+            lses.append(row_lse)
         return {}, self.asked(params, numpy.concatenate(outs), numpy.concatenate(lses))
 
     def evict(self, params: dict, *_: object) -> tuple[dict, dict]:
@@ -284,7 +288,7 @@ class FakeEngine:
 
 
 def widen(array: object) -> numpy.ndarray:
-    """As f64; bf16 comes as a torch tensor."""
+    """An array as f64. bf16 comes as a torch tensor."""
     return numpy.asarray(array if isinstance(array, numpy.ndarray) else array.double().numpy(), dtype=numpy.float64)
 
 

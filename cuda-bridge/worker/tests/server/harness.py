@@ -1,4 +1,4 @@
-"""What the server's tests share: a worker process of their own, and a small client that checks every message it gets against the schema."""
+"""What the server's tests share: a worker process, and a small client that checks every message against the schema."""
 
 import json
 import os
@@ -11,8 +11,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Self
 
 import numpy
+from fake_compute import seeded
 from ringside_worker.wire import HEAD, read_frame, read_message, write_frame, write_message
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -22,12 +24,12 @@ WORKER = HERE.parents[1]
 EXAMPLES = WORKER.parent / "protocol" / "examples"
 DEPLOYED = WORKER.parent / "examples"
 README = (WORKER.parent / "README.md").read_text("utf-8")
-#: A slow machine is no failure.
+#: Seconds. A slow machine must not fail a test.
 PATIENCE = 60
 
 
 class Worker:
-    """A worker process. `fake`: its compute processes are fake_compute.py's. `files`: how many open files the system allows it."""
+    """A worker process. `fake`: with fake_compute.py's compute processes. `files`: its limit of open files."""
 
     def __init__(
         self,
@@ -38,7 +40,7 @@ class Worker:
         cwd: Path = WORKER,
         files: int | None = None,
     ):
-        self._log = tempfile.TemporaryFile("w+")
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - stays open as long as the worker; __exit__ closes it
         program = [str(HERE / "fake_worker.py")] if fake else ["-m", "ringside_worker"]
         clean = {
             name: value
@@ -59,7 +61,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            preexec_fn=None
+            preexec_fn=None  # noqa: PLW1509 - sets one limit; no test starts a worker while its threads hold locks
             if files is None
             else lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (min(64, files), files)),
         )
@@ -84,7 +86,7 @@ class Worker:
         finally:
             self.process.kill()
 
-    def __enter__(self) -> "Worker":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -95,7 +97,7 @@ class Worker:
 
 
 class Client:
-    """A connection. With `token=None` no hello is sent."""
+    """A connection. With `token=None` it sends no hello."""
 
     def __init__(self, address: str, token: str | None, **options: object):
         self._context = connect(
@@ -115,7 +117,7 @@ class Client:
         self.socket.send(write_message(message))
 
     def receive(self, timeout: float = PATIENCE) -> dict | bytes:
-        """The next message or frame. ConnectionClosed once there is none."""
+        """The next message or frame. Raises ConnectionClosed once there is none."""
         data = self.socket.recv(timeout)
         if isinstance(data, bytes):
             return data
@@ -124,7 +126,7 @@ class Client:
         return message
 
     def expect(self, kind: str, number: int | None = None) -> dict:
-        """The next message of this type (and of this call); others are passed over."""
+        """The next message of this type (and of this call). Skips others."""
         while True:
             message = self.receive()
             if isinstance(message, dict) and message["type"] == kind and message.get("id") == number:
@@ -145,7 +147,7 @@ class Client:
         }
 
     def upload(self, tensor: dict, array: numpy.ndarray) -> None:
-        """All its frames, with regard to the window. Acknowledgements of others are lost on the way."""
+        """Sends all its frames, within the window. Skips acknowledgements of other tensors."""
         data, sent, leave = array.tobytes(), 0, self.welcome["limits"]["window"]
         payload = self.welcome["limits"]["frameBytes"] - HEAD.size
         while sent < len(data):
@@ -167,7 +169,7 @@ class Client:
                 return message
 
     def result(self, number: int) -> tuple[dict, dict[str, numpy.ndarray]]:
-        """A call's value and tensors, acknowledged as the protocol says."""
+        """A call's value and tensors. Acknowledges them as the protocol requires."""
         end = self.end(number)
         assert end["type"] == "result", end
         tensors = {name: (tensor, bytearray()) for name, tensor in end["tensors"].items()}
@@ -177,7 +179,7 @@ class Client:
             if isinstance(frame, dict):
                 continue
             stream, offset, payload = read_frame(frame, self.welcome["limits"]["frameBytes"])
-            tensor, data = by_stream[stream]
+            _, data = by_stream[stream]
             assert offset == len(data)
             data += payload
             self.send({"type": "ack", "stream": stream, "received": len(data)})
@@ -190,7 +192,7 @@ class Client:
         return self.result(self.call("health", {}))[0]
 
     def closed(self) -> tuple[int, str | None]:
-        """The close code, and the code of the error before it; waits for both."""
+        """Waits for the close. Returns its code, and the code of the error before it."""
         error = None
         try:
             while True:
@@ -203,7 +205,7 @@ class Client:
     def close(self) -> None:
         self._context.__exit__(None, None, None)
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -211,7 +213,7 @@ class Client:
 
 
 def readme_commands(word: str) -> list[list[str]]:
-    """The command lines of cuda-bridge/README.md that have a word."""
+    """The command lines of cuda-bridge/README.md that contain a word."""
     lines = [
         line
         for block in re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -221,7 +223,7 @@ def readme_commands(word: str) -> list[list[str]]:
 
 
 def attend(**changes: object) -> dict:
-    """Parameters of a small attend; a value of None takes a field out."""
+    """Parameters of a small attend. A value of None removes a field."""
     params = {
         "sequences": [{"new": 8, "cached": 4}],
         "heads": 4,
@@ -238,7 +240,7 @@ def attend(**changes: object) -> dict:
 
 
 def lasting(seconds: float, **changes: object) -> dict:
-    """Of an attend that takes so long."""
+    """Parameters of an attend that takes so long."""
     return attend(link={"bandwidth": 1e9, "latency": seconds}, **changes)
 
 
@@ -250,7 +252,7 @@ def prefill(session: int, new: int = 8, **changes: object) -> dict:
 
 
 def alive(pid: int) -> bool:
-    """Does this process run? A zombie does not."""
+    """Whether this process runs. A zombie doesn't."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -258,10 +260,31 @@ def alive(pid: int) -> bool:
 
 
 def gone(pids: list[int], seconds: float = 20) -> bool:
-    """Have all of them ended, within so many seconds?"""
+    """Whether all of them end within so many seconds."""
     end = time.monotonic() + seconds
     while any(alive(pid) for pid in pids):
         if time.monotonic() > end:
             return False
         time.sleep(0.05)
     return True
+
+
+def until(true, seconds: float = 30) -> None:
+    """Waits until a condition holds."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def seeded_qkv(seed=1, first=0, new=8, keys=12, heads=4, kv_heads=2, dim=16):
+    """q, k and v of the seeded calls above, f64."""
+    return (
+        seeded(seed, 0, first, new, heads, dim),
+        seeded(seed, 1, first, keys, kv_heads, dim),
+        seeded(seed, 2, first, keys, kv_heads, dim),
+    )
+
+
+def close_to(found, expected) -> None:
+    numpy.testing.assert_allclose(found, expected, atol=1e-6, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""The command line: what is printed, what is refused before anything listens, TLS, and the commands that cuda-bridge/README.md shows."""
+"""The command line: what it prints, what it refuses before anything listens, TLS, and the README's commands."""
 
 import dataclasses
 import os
@@ -13,13 +13,14 @@ import pytest
 import tomllib
 from harness import HERE, PATIENCE, README, SESSION, WORKER, Client, Worker, attend, readme_commands
 from ringside_worker.__main__ import parser
-from ringside_worker.auth import Origins, Refusal, check_exposure, is_loopback, read_address, same_token
+from ringside_worker.auth import Origins, check_exposure, is_loopback, read_address, same_token
+from ringside_worker.errors import CannotStart
 from ringside_worker.limits import Limits
 from websockets.sync.client import connect
 
 
 def refused(*arguments, env=None):
-    """Status and standard error of a worker that does not start."""
+    """Status and standard error of a worker that doesn't start."""
     done = subprocess.run(
         [sys.executable, str(HERE / "fake_worker.py"), *arguments],
         capture_output=True,
@@ -27,6 +28,7 @@ def refused(*arguments, env=None):
         timeout=PATIENCE,
         env=os.environ | (env or {}),
         stdin=subprocess.DEVNULL,
+        check=False,
     )
     assert done.stdout == ""
     return done.returncode, done.stderr
@@ -35,7 +37,7 @@ def refused(*arguments, env=None):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--listen", "0.0.0.0:0"], "without TLS token and data would travel in the clear. Give --cert and --key"),
+        (["--listen", "0.0.0.0:0"], "and no TLS: token and data would travel in the clear. Pass --cert and --key"),
         (["--listen", "[::]:0"], "--insecure"),
         (["--listen", "8787"], 'found "8787", expected HOST:PORT'),
         (["--listen", "127.0.0.1:99999"], "expected HOST:PORT"),
@@ -109,7 +111,7 @@ def test_the_token_is_not_in_the_environment_of_compute():
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    """For localhost, signed by itself; made by the command of the README."""
+    """A self-signed certificate for localhost, made with the README's command."""
     folder = tmp_path_factory.mktemp("tls")
     [command] = readme_commands("openssl")
     subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
@@ -126,7 +128,7 @@ def test_tls(certificate):
             assert client.socket.socket.version() in ("TLSv1.2", "TLSv1.3")
         with pytest.raises(ssl.SSLError), connect(worker.address, ssl=ssl.create_default_context()):
             pass
-        # Neither plain bytes nor silence on the port harm it.
+        # Plain bytes on the port, and sockets that stay silent, do no harm.
         host, port = worker.address.removeprefix("wss://").split(":")
         with socket.create_connection((host, int(port))) as plain:
             plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
@@ -154,7 +156,7 @@ def test_addresses():
     }.items():
         assert is_loopback(host) is loopback, host
         if not loopback:
-            with pytest.raises(Refusal):
+            with pytest.raises(CannotStart):
                 check_exposure(host, tls=False, insecure=False)
         check_exposure(host, tls=True, insecure=False)
         check_exposure(host, tls=False, insecure=True)
@@ -174,15 +176,14 @@ def test_origins():
     assert named.allows(["https://example.org"]) and named.allows([]) and not named.allows(["https://example.org:444"])
 
 
-# ---- the README
-# -----------------------------------------------------------------------------------------------------------------------
+# The README
 
 
 @pytest.mark.parametrize(
     "command", [command for command in readme_commands("ringside_worker") if command[0] == "python"], ids=" ".join
 )
 def test_a_command_of_the_readme(command, certificate, tmp_path):
-    """As it stands, but on a free port, with fake compute processes. (test_real.py runs those of torchrun, and the real ones.)"""
+    """As written, but on a free port and with fake compute processes. (test_torchrun.py runs those with torchrun.)"""
     (tmp_path / "token").write_text("the token of a test")
     for file in certificate:
         os.symlink(file, tmp_path / file.name)
@@ -200,7 +201,7 @@ def test_a_command_of_the_readme(command, certificate, tmp_path):
 
 
 def test_the_readme_begins_with_its_installation():
-    """test_package.py installs it; the packages that pip then fetches are the first of requirements.txt."""
+    """test_package.py installs it. The packages that pip then fetches come first in requirements.txt."""
     [command] = readme_commands("pip install")
     assert command == ["python", "-m", "pip", "install", "cuda-bridge/worker"] and README.index(
         "pip install"
@@ -212,7 +213,7 @@ def test_the_readme_begins_with_its_installation():
     ]
 
 
-def test_the_readme_names_what_it_speaks_of():
+def test_what_the_readme_names_exists():
     """Options of the worker, and the variables of gloo, NCCL, Node and Deno."""
     options = {word for action in parser()._actions for word in action.option_strings}
     shown = {word for word in re.findall(r"`(--[a-z-]+)", README)}
@@ -223,7 +224,7 @@ def test_the_readme_names_what_it_speaks_of():
 
 
 def test_the_limits_of_the_readme():
-    rows = dict(re.findall(r"^\| `([a-z-]+)` +\| ([\d]+) +\|", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([a-z-]+)` +\| (\d+) +\|", README, re.MULTILINE))
     assert rows == {field.name.replace("_", "-"): f"{field.default}" for field in dataclasses.fields(Limits)}
 
 

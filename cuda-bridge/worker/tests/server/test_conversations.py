@@ -1,7 +1,8 @@
 """
-The recorded conversations of the protocol: to what the client sends in them, a worker says what it says in them. The client's tests play the server's part.
+The protocol's recorded conversations: the worker answers what the client sends exactly as recorded.
 
-Run as a program it records them anew: the client's events stay, the server's are what the worker says.
+The client's tests play the server's part. Run as a program, this file records the conversations again: it keeps the
+client's events and replaces the server's.
 """
 
 import json
@@ -55,7 +56,7 @@ def test_conversation(example_worker, conversation):
             elif "frame" in event:
                 heard, expected = (bytes.fromhex(each["frame"]) for each in (hear(client), event))
                 assert heard[:16] == expected[:16]
-                # The last bit is the processor's and its library's.
+                # The last bit depends on the processor and its library.
                 numpy.testing.assert_allclose(
                     *(numpy.frombuffer(frame[16:], dtype="<f4") for frame in (heard, expected)), rtol=1e-6, atol=1e-6
                 )

@@ -1,4 +1,4 @@
-"""The examples for Slurm, Kubernetes and Ray, by reading: nothing here has these, but each flag and variable in them has to exist."""
+"""The examples for Slurm, Kubernetes and Ray. We cannot run them here, but every flag and variable has to exist."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ from harness import DEPLOYED, README
 from ringside_worker.__main__ import parser
 from torch.distributed.run import get_args_parser
 
-#: Variables that the surroundings set, or that are ours, gloo's and NCCL's.
+#: Variables of each example: those that the scheduler sets, and its own.
 VARIABLES = {
     "slurm.sh": {"SLURM_JOB_NODELIST", "SLURM_NNODES", "SLURM_NODEID", "HOME", "HOST0"},
     "kubernetes.yaml": {"JOB_COMPLETION_INDEX"},
@@ -33,7 +33,7 @@ def command_of_kubernetes():
     [container] = pod["containers"]
     assert container["command"] == ["sh", "-c"] and service["spec"]["clusterIP"] == "None"
     command = shlex.split(container["args"][0])
-    # The name by which pods find rank 0, and their number, as the rest of the file has them.
+    # The name by which pods find rank 0, and the number of pods, must match the rest of the file.
     assert (
         command[command.index("--master-addr") + 1] == f"{job['metadata']['name']}-0.{service['metadata']['name']}"
         and pod["subdomain"] == service["metadata"]["name"]
@@ -54,7 +54,7 @@ def command_of_ray():
         for node in ast.walk(tree)
         if isinstance(node, (ast.Assign, ast.AugAssign)) and isinstance(node.value, ast.List)
     ]
-    # What the program fills in stands for a number or a word.
+    # "1" stands for what the program fills in.
     return [element.value if isinstance(element, ast.Constant) else "1" for one in lists for element in one.elts]
 
 

@@ -1,4 +1,4 @@
-"""The recorded examples of the protocol: each message and frame is judged as it says. The client's tests read the same files."""
+"""The protocol's recorded examples: the worker judges each as recorded. The client's tests read the same files."""
 
 import json
 
@@ -27,7 +27,7 @@ def test_message(side, example):
 
 
 class Endless:
-    """A buffer that takes bytes anywhere, for tensors that no test allocates."""
+    """A buffer that accepts bytes anywhere, for tensors too large to allocate."""
 
     def __setitem__(self, where, data):
         self.last = bytes(data)
@@ -60,7 +60,7 @@ def test_both_verdicts_are_there():
 
 
 def numbers(part, path=""):
-    """Every number that the schema speaks of, with its path."""
+    """Every number of the schema, with its path."""
     if isinstance(part, dict) and part.get("type") in ("number", "integer"):
         yield path, part
     for key, value in part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else []:
@@ -68,7 +68,7 @@ def numbers(part, path=""):
 
 
 def test_every_number_is_bounded():
-    """An unbounded number is an infinity somewhere later: 1e999 is JSON."""
+    """An unbounded number becomes an infinity somewhere later: 1e999 is JSON."""
     found = list(numbers(SCHEMA["$defs"]))
     assert len(found) > 60
     for path, number in found:

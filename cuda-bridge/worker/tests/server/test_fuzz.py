@@ -1,4 +1,4 @@
-"""Whatever arrives, the worker answers or closes in bounded time, with messages of the schema, and goes on serving others."""
+"""Whatever arrives, the worker answers or closes in bounded time, within the schema, and goes on serving others."""
 
 import json
 import socket
@@ -8,8 +8,8 @@ import pytest
 from harness import EXAMPLES, Client, Worker
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from raw_client import raw
 from ringside_worker.wire import write_frame
-from test_faults import raw
 from websockets.exceptions import ConnectionClosed
 
 GOOD = [
@@ -17,7 +17,7 @@ GOOD = [
     for example in json.loads((EXAMPLES / "client-messages.json").read_text())["examples"]
     if example["verdict"] == "good"
 ]
-#: A worker that is slow to answer is slow, not wrong.
+#: A slow answer is no failure.
 FUZZ = settings(
     max_examples=60,
     deadline=None,
@@ -59,14 +59,14 @@ def fuzzed():
 
 
 def answers(fuzzed, payloads):
-    """Sends all of it, then asks for health where the connection still is; the witness asks in any case."""
+    """Sends everything, then asks for health if the connection is still open. The witness asks in any case."""
     worker, witness = fuzzed
     while True:
         try:
             fuzzer = worker.client()
             break
         except ConnectionClosed:
-            # The connection before is not quite gone.
+            # The previous connection isn't quite gone.
             continue
     with fuzzer:
         try:
@@ -88,7 +88,7 @@ def test_any_text(fuzzed, texts):
 
 
 def changed(message, data):
-    """A good message with one place in it, or several, replaced, added or taken out."""
+    """A good message with one to three places replaced, added or removed."""
     copy = json.loads(json.dumps(message))
     places = []
 
@@ -175,7 +175,7 @@ def test_any_bytes_on_the_socket(fuzzed, data):
 @FUZZ
 @given(st.binary(max_size=3000))
 def test_any_bytes_after_the_upgrade(fuzzed, data):
-    """WebSocket frames themselves, broken: after a good hello."""
+    """After a good hello, broken WebSocket frames."""
     worker, witness = fuzzed
     connection = raw(worker)
     connection.settimeout(10)

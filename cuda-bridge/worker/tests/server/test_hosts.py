@@ -1,4 +1,8 @@
-"""Two hosts as Debian and containers set them up: network namespaces, each with its name and /etc/hosts. Traffic stays between the two."""
+"""
+Two hosts as Debian and containers set them up: network namespaces, each with its own name and /etc/hosts.
+
+Traffic stays between the two.
+"""
 
 import json
 import os
@@ -6,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,8 +19,8 @@ from harness import PATIENCE, WORKER, readme_commands
 HERE = Path(__file__).parent
 ASK = textwrap.dedent("""
     import sys
-    from test_real import attend, check, inputs
-    from harness import Client
+    from harness import Client, attend
+    from real_engine import check, inputs
     with Client(sys.argv[1], sys.argv[2]) as client:
         for ranks, variant in ((2, "pass-q"), (2, "pass-kv"), (1, "pass-kv")):
             value, tensors = client.result(client.call("attend", attend(ranks=ranks, variant=variant)))
@@ -29,10 +34,11 @@ def run(*command):
 
 
 class Host:
-    """A namespace of network, name and mounts, held by a process that does nothing."""
+    """A namespace of network, name and mounts. An idle process keeps it alive."""
 
     def __init__(self, name, hosts):
-        hold = 'hostname "$0" && mount --make-rprivate / && mount --bind "$1" /etc/hosts && ip link set lo up && echo up && exec sleep 300'
+        hold = 'hostname "$0" && mount --make-rprivate / && mount --bind "$1" /etc/hosts && ip link set lo up'
+        hold += " && echo up && exec sleep 300"
         self._holder = subprocess.Popen(
             ["unshare", "--net", "--uts", "--mount", "sh", "-c", hold, name, str(hosts)],
             stdout=subprocess.PIPE,
@@ -63,7 +69,11 @@ LOOKUPS = {
 
 @pytest.fixture(params=LOOKUPS.values(), ids=LOOKUPS)
 def two_hosts(request, tmp_path):
-    """Hosts joined by a cable, and what to call the first of them. Where the system allows none, the summary says so: untested."""
+    """
+    Two hosts with a cable between them, and the name of the first.
+
+    If the system allows no namespaces, the summary lists the test as untested.
+    """
     master, *files = request.param
     missing = [tool for tool in ("ip", "unshare", "nsenter") if shutil.which(tool) is None]
     if missing or os.geteuid() != 0:
@@ -101,7 +111,7 @@ def test_two_hosts(two_hosts, tmp_path):
         for host, command, log in zip(hosts, readme_commands("--node-rank"), logs, strict=True):
             words = [
                 "1" if before == "--nproc-per-node" else master if word == "HOST0" else word
-                for before, word in zip(command, command[1:])
+                for before, word in pairwise(command)
             ]
             arguments = host.inside(
                 sys.executable,
@@ -137,6 +147,7 @@ def test_two_hosts(two_hosts, tmp_path):
             capture_output=True,
             text=True,
             timeout=PATIENCE,
+            check=False,
         )
         assert asked.stdout == "RIGHT 2\n", asked.stderr
         processes[0].terminate()

@@ -1,10 +1,10 @@
-"""The line of calls by itself, against what is said of it, for any order of arrivals, uploads, cancels and runs."""
+"""The queue of calls keeps its promises for any order of arrivals, uploads, cancels and runs."""
 
 from dataclasses import dataclass
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ringside_worker.queue import Line
+from ringside_worker.queue import CallQueue
 
 
 @dataclass(eq=False)
@@ -22,34 +22,34 @@ steps = st.lists(
 
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(steps)
-def test_the_line(moves):
-    blocked, told, order, number = set(), {}, {}, 0
-    line = Line(6, lambda owner: owner not in blocked)
+def test_the_queue(moves):
+    blocked, reported, order, number = set(), {}, {}, 0
+    queue = CallQueue(6, lambda owner: owner not in blocked)
     for move, pick in moves:
-        some = line.waiting[pick % len(line.waiting)] if line.waiting else None
-        if move == "join" and not line.full:
+        some = queue.waiting[pick % len(queue.waiting)] if queue.waiting else None
+        if move == "join" and not queue.full:
             number += 1
-            line.join(Call("abc"[pick % 3], number, pick % 2 == 0))
+            queue.join(Call("abc"[pick % 3], number, pick % 2 == 0))
         elif move == "ready" and some:
             some.ready = True
         elif move == "leave" and some:
-            assert line.leave(some) and not line.leave(some)
+            assert queue.leave(some) and not queue.leave(some)
         elif move == "next":
-            before = list(line.waiting)
-            was = line.running
-            call = line.next()
+            before = list(queue.waiting)
+            was = queue.running
+            call = queue.next()
             if was is not None:
-                assert call is None and line.running is was
+                assert call is None and queue.running is was
             elif call is None:
                 firsts = [
                     next(each for each in before if each.owner == owner) for owner in {each.owner for each in before}
                 ]
                 assert not any(each.ready and each.owner not in blocked for each in firsts), "one could have run"
             else:
-                assert call is line.running and call.ready and call.owner not in blocked
+                assert call is queue.running and call.ready and call.owner not in blocked
                 assert call.number > order.get(call.owner, 0), "the calls of a connection keep their order"
                 order[call.owner] = call.number
-                # It was the first of those that could run.
+                # No call before it could have run.
                 for each in before[: before.index(call)]:
                     assert (
                         not each.ready
@@ -57,15 +57,15 @@ def test_the_line(moves):
                         or any(other.owner == each.owner for other in before[: before.index(each)])
                     )
         elif move == "done":
-            line.done()
+            queue.done()
         elif move == "block":
             blocked ^= {"abc"[pick % 3]}
-        news = line.news()
+        news = queue.news()
         for call, place in news:
-            assert told.get(call) != place, "only what has changed is told"
-            told[call] = place
-        assert [told[call] for call in line.waiting if call.ready] == list(
-            range(1, 1 + sum(call.ready for call in line.waiting))
+            assert reported.get(call) != place, "news has only places that changed"
+            reported[call] = place
+        assert [reported[call] for call in queue.waiting if call.ready] == list(
+            range(1, 1 + sum(call.ready for call in queue.waiting))
         )
-        assert line.news() == []
-        assert len(line.waiting) + (line.running is not None) <= 7
+        assert queue.news() == []
+        assert len(queue.waiting) + (queue.running is not None) <= 7

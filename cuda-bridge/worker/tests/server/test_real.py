@@ -1,27 +1,14 @@
-"""The server with the real engine: one process, several over gloo, and torchrun's."""
+"""The server with the real engine: one process, and several over gloo."""
 
-import json
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy
 import pytest
-from fake_compute import attention, seeded
-from harness import PATIENCE, SESSION, WORKER, Client, Worker, alive, attend, gone, prefill, readme_commands
-
-BIG = {
-    "sequences": [{"new": 32768, "cached": 0}],
-    "heads": 8,
-    "kvHeads": 2,
-    "headDim": 128,
-    "output": "none",
-    "dtype": "f32",
-}
+from harness import SESSION, Worker, alive, attend, gone, prefill
+from real_engine import BIG, check, inputs
 
 
 @pytest.fixture(scope="module", params=[1, 4], ids=["one process", "four over gloo"])
@@ -30,20 +17,6 @@ def real(request):
         worker.processes = request.param
         yield worker
         assert worker.process.poll() is None, worker.log()
-
-
-def check(tensors, q, k, v, bar=2e-6):
-    out, lse = attention(q, k, v, True, q.shape[2] ** -0.5)
-    numpy.testing.assert_allclose(tensors["out"], out, atol=bar, rtol=1e-5)
-    numpy.testing.assert_allclose(tensors["lse"], lse, atol=bar, rtol=1e-5)
-
-
-def inputs(new, keys, seed=1, first=0, heads=4, kv_heads=2, dim=16):
-    return (
-        seeded(seed, 0, first, new, heads, dim),
-        seeded(seed, 1, 0, keys, kv_heads, dim),
-        seeded(seed, 2, 0, keys, kv_heads, dim),
-    )
 
 
 @pytest.mark.parametrize("variant", ["pass-kv", "pass-q"])
@@ -64,7 +37,7 @@ def test_attend_against_float64(real, variant):
 
 
 def test_own_bf16_tensors(real):
-    """Values of the seeded tensors are exact in bf16: its upper half of f32's bytes."""
+    """Seeded values are exact in bf16, whose bytes are the upper half of those of f32."""
     q, k, v = inputs(40, 40)
     with real.client() as client:
         described, halves = {}, {}
@@ -136,7 +109,11 @@ MANY = {"sequences": [{"new": 8, "cached": 8}] * 1024, "heads": 1, "kvHeads": 1,
 
 @pytest.mark.parametrize("variant", ["pass-kv", "pass-q"])
 def test_preparation_is_cancelled_like_work(real, variant):
-    """A million pairs of ranks and sequences: dealing them takes seconds, listing their calls minutes. Nobody's session is lost by it."""
+    """
+    A million pairs of ranks and sequences: dealing them takes seconds, listing their calls minutes.
+
+    No session is lost.
+    """
     with real.client() as client, real.client() as other:
         mine = other.result(other.call("session.open", SESSION | {"ranks": 4}))[0]["session"]
         for seconds in (0.3, 2, 6):
@@ -151,15 +128,14 @@ def test_preparation_is_cancelled_like_work(real, variant):
             begun = time.monotonic()
             _, tensors = client.result(client.call("attend", attend(ranks=4)))
             check(tensors, *inputs(8, 12))
-            assert (
-                time.monotonic() - begun < 14
-            )  # 15.8 s after a cancel the processes are killed: a quiet machine takes half a second
+            # The processes would be killed 15.8 s after a cancel. A quiet machine takes half a second.
+            assert time.monotonic() - begun < 14
         assert other.result(other.call("session.prefill", prefill(mine)))
         assert not gone(real.said["ranks"], 0), real.log()
 
 
 def test_numbers_that_overflow_are_no_result(real):
-    """Own numbers within f32 whose scores are not; the session that they were meant for stays as it was."""
+    """Numbers within f32 whose scores are not. The session that they were sent to stays as it was."""
     with real.client() as client:
         session = client.result(client.call("session.open", SESSION | {"ranks": 4}))[0]["session"]
         client.result(client.call("session.prefill", prefill(session)))
@@ -216,7 +192,7 @@ def test_nothing_listens_beyond_this_machine(real):
 
 @pytest.mark.parametrize("rank", [0, 1, 2])
 def test_a_stopped_rank_is_named_and_the_worker_goes_on(rank):
-    """In a run; and, but for rank 0, whom then only run-seconds finds, while nothing runs."""
+    """Stopped during a run, and while nothing runs. For rank 0 only during a run: else only run-seconds finds it."""
     with (
         Worker("--processes", "3", "--device", "cpu", "--timeout", "4", fake=False) as worker,
         worker.client() as client,
@@ -247,159 +223,6 @@ def test_a_stopped_rank_is_named_and_the_worker_goes_on(rank):
 
 
 def children_of(pid):
-    """By rank, as they were started."""
+    """The children, by rank."""
     found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return sorted(child for child in found if alive(child))
-
-
-# ---- torchrun
-# -------------------------------------------------------------------------------------------------------------------------
-
-
-def start_torchrun(command, ranks, more=(), env=None, **changes):
-    """A command of the README for torchrun, with so many ranks here in place of GPUs."""
-    assert command[0] == "torchrun" and command[-2:] == ["-m", "ringside_worker"]
-    words = [changes.get(word, word) for word in command[1:]]
-    words[words.index("--nproc-per-node") + 1] = str(ranks)
-    env = (
-        {name: value for name, value in os.environ.items() if name != "RINGSIDE_TOKEN"}
-        | {"OMP_NUM_THREADS": "1"}
-        | (env or {})
-    )
-    arguments = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        *more,
-        *words,
-        "--listen",
-        "127.0.0.1:0",
-        "--device",
-        "cpu",
-        "--json",
-    ]
-    return subprocess.Popen(
-        arguments,
-        cwd=WORKER,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def kill_all(process):
-    process.stdout.close()
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.wait()
-
-
-@pytest.fixture
-def torchrun():
-    """Two ranks on this host, as on a machine of two GPUs."""
-    [command] = readme_commands("--standalone")
-    process = start_torchrun(command, 2)
-    try:
-        yield process, json.loads(process.stdout.readline())
-    finally:
-        kill_all(process)
-
-
-def test_torchrun_on_two_hosts():
-    """Both on this one, a process each."""
-    port = str(free_port())
-    hosts = [
-        start_torchrun(command, 1, HOST0="127.0.0.1", **{"29500": port}) for command in readme_commands("--node-rank")
-    ]
-    try:
-        said = json.loads(hosts[0].stdout.readline())
-        with Client(said["address"], said["token"]) as client:
-            _, tensors = client.result(client.call("attend", attend(ranks=2, variant="pass-q")))
-            check(tensors, *inputs(8, 12))
-        hosts[0].terminate()
-        for host in hosts:
-            host.wait(PATIENCE)
-        assert hosts[1].stdout.read() == ""
-    finally:
-        for host in hosts:
-            kill_all(host)
-
-
-def test_torchrun(torchrun):
-    process, said = torchrun
-    assert (said["facts"]["processes"], said["facts"]["backend"]) == (2, "gloo")
-    with Client(said["address"], said["token"]) as client:
-        value, tensors = client.result(client.call("attend", attend(ranks=2)))
-        check(tensors, *inputs(8, 12))
-        assert value["processes"] == 2
-    process.terminate()
-    process.wait(PATIENCE)
-    assert gone([said["pid"], *said["ranks"]])
-
-
-def rank_of(process, rank):
-    """The process of a rank of torchrun's, by its environment."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = folder.joinpath("stat").read_text().rpartition(")")[2].split()[1]
-            if parent == str(process.pid) and f"RANK={rank}" in folder.joinpath("environ").read_text().split("\0"):
-                return int(folder.name)
-        except OSError:
-            pass
-    raise AssertionError(f"no process of rank {rank}")
-
-
-@pytest.mark.parametrize("where", ["--standalone", "--node-rank"])
-def test_torchrun_restarts_the_worker(where):
-    """Whatever store torchrun keeps: the second attempt must not read what the first one left there."""
-    token, changes = "0123456789abcdef", {"HOST0": "127.0.0.1", "29500": str(free_port()), "--nnodes": "--nnodes"}
-    command = readme_commands(where)[0]
-    if where == "--node-rank":
-        command[command.index("--nnodes") + 1] = "1"
-    process = start_torchrun(command, 2, ["--max-restarts", "2"], {"RINGSIDE_TOKEN": token}, **changes)
-    try:
-        for _ in range(2):
-            said = json.loads(process.stdout.readline())
-            # Ranks that do not serve have no use for the token.
-            assert token not in Path(f"/proc/{rank_of(process, 1)}/environ").read_text() and "token" not in said
-            with Client(said["address"], token) as client:
-                _, tensors = client.result(client.call("attend", attend(ranks=2)))
-                check(tensors, *inputs(8, 12))
-                number = client.call("attend", attend(**BIG, ranks=2))
-                client.expect("queued", number)
-                os.kill(rank_of(process, 1), signal.SIGKILL)
-                assert client.end(number)["code"] == "rank-died"
-        said = json.loads(process.stdout.readline())
-        with Client(said["address"], token) as client:
-            assert client.result(client.call("attend", attend(ranks=2)))
-        # torchrun killed without a word leaves nothing behind.
-        pids = [said["pid"], *said["ranks"], rank_of(process, 1)]
-        process.kill()
-        assert gone(pids)
-    finally:
-        kill_all(process)
-
-
-def test_torchrun_with_compute_that_dies(torchrun):
-    """Its other ranks cannot be joined again: the call ends, the worker says so and ends, and torchrun ends the rest."""
-    process, said = torchrun
-    with Client(said["address"], said["token"]) as client:
-        number = client.call("attend", attend(**BIG, ranks=2))
-        client.expect("queued", number)
-        os.kill(said["ranks"][0], signal.SIGKILL)
-        # As torchrun does when the other rank ended first.
-        os.kill(said["pid"], signal.SIGTERM)
-        assert client.end(number)["code"] == "rank-died"
-        assert client.closed() == (1001, "shutting-down")
-    assert process.wait(PATIENCE) != 0
-    assert gone([said["pid"]])

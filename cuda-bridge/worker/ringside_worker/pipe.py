@@ -1,4 +1,8 @@
-"""Between the server and the compute process: JSON messages over a socket pair, and tensors as shared memory whose file descriptors travel along."""
+"""
+Between the server and its compute processes: JSON messages over a socket pair, and tensors in shared memory.
+
+The file descriptors of the shared memory travel with the message.
+"""
 
 import json
 import mmap
@@ -9,11 +13,14 @@ import tempfile
 import threading
 
 _HEAD = struct.Struct("<II")
-_MOST_BLOCKS = 16
+_MOST_TENSORS = 16
+
+LOST = 75
+"""Exit status of a rank other than 0 that lost the others: it isn't the rank that failed."""
 
 
-class Block:
-    """Bytes that two processes share; they are gone with the last process that has them, however it ends."""
+class SharedBytes:
+    """Memory that two processes share. It is freed with the last process that has it, however that process ends."""
 
     def __init__(self, size: int, fd: int | None = None):
         self.size = size
@@ -31,7 +38,7 @@ class Block:
         return self._fd
 
     def close(self) -> None:
-        """Gives the memory back; a view still in use keeps it until it is gone."""
+        """Gives the memory back. A view that is still in use keeps it alive."""
         if self._fd is None:
             return
         os.close(self._fd)
@@ -45,33 +52,33 @@ class Block:
 
 
 def _temporary() -> int:
-    """Where there is no memfd (macOS): a file without a name."""
+    """A file without a name, for systems without memfd (macOS)."""
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
 
 
-class Link:
-    """One end. `send` may be called from several threads, `receive` from one."""
+class Pipe:
+    """One end. Several threads may call `send`, one thread `receive`."""
 
     def __init__(self, end: socket.socket):
         self._end = end
         self._lock = threading.Lock()
 
-    def send(self, message: dict, blocks: list[Block] = ()) -> None:
-        """Blocks until the other end has room. OSError once it is gone."""
+    def send(self, message: dict, tensors: list[SharedBytes] = ()) -> None:
+        """Blocks until the other end has room. Raises OSError once the other end is closed."""
         body = json.dumps(message, allow_nan=False).encode()
-        head = _HEAD.pack(len(body), len(blocks))
+        head = _HEAD.pack(len(body), len(tensors))
         with self._lock:
-            if blocks:
-                socket.send_fds(self._end, [head], [block.fileno() for block in blocks])
+            if tensors:
+                socket.send_fds(self._end, [head], [shared.fileno() for shared in tensors])
                 self._end.sendall(body)
             else:
                 self._end.sendall(head + body)
 
     def receive(self) -> tuple[dict, list[int]] | None:
-        """A message and its file descriptors; None once the other end is gone."""
+        """A message and its file descriptors; None once the other end is closed."""
         try:
-            head, fds, _, _ = socket.recv_fds(self._end, _HEAD.size, _MOST_BLOCKS)
+            head, fds, _, _ = socket.recv_fds(self._end, _HEAD.size, _MOST_TENSORS)
             if not head:
                 return None
             head += self._exactly(_HEAD.size - len(head))

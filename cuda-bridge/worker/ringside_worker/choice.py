@@ -1,0 +1,39 @@
+"""Resolves the variant "auto" on rank 0, by Algorithm 5."""
+
+from . import policy
+from .job import Shape
+from .layer import Sizes
+from .paper import GTT, LLAMA
+
+
+def resolved(engine, method: str, p: dict) -> dict:
+    """
+    Parameters that replace the call's: `variant`, and `choice` with the reason. Empty if there is nothing to choose.
+
+    C and BW are those of the call if given. Otherwise C is the measured rate, and BW that of the link model or of the
+    real transfers.
+    """
+    session = engine.sessions.get(p.get("session", 0))
+    if method == "session.prefill" and session is not None:
+        wanted, rates, link, shape = session.variant, session.rates, session.link, session.shape
+        sequences = session.lengths(p["batch"])
+    elif method == "attend" and p["variant"] == "auto":
+        wanted, rates, link, shape = "auto", p.get("rates"), p.get("link"), Shape.of(p, engine.world)
+        sequences = [(s["new"], s["cached"]) for s in p["sequences"]]
+    elif method == "layer" and p["variant"] == "auto":
+        sizes = Sizes.of({**LLAMA, **p.get("model", {})}, p.get("tp", 8))
+        heads = {"heads": sizes.heads, "kvHeads": sizes.kv_heads, "headDim": sizes.dim}
+        shape = Shape.of({**heads, "dtype": p["dtype"], "ranks": p["ranks"]}, engine.world)
+        wanted, rates, link = "auto", None, p.get("link", GTT)
+        sequences = [(p["tokens"], p.get("cached", 0))]
+    else:
+        return {}
+    if wanted != "auto":
+        return {"variant": wanted}
+    new, cached = (max(1, sum(s[0] for s in sequences)), sum(s[1] for s in sequences))
+    bandwidth = rates["bandwidth"] if rates else link["bandwidth"] if link and engine.world == 1 else engine.bandwidth
+    flops = rates["flops"] if rates else engine.rate
+    variant, why = policy.choose(
+        new, cached, shape.ranks, shape.heads, shape.kv_heads, shape.dtype.itemsize, flops, bandwidth
+    )
+    return {"variant": variant, "choice": why}
