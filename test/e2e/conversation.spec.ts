@@ -193,7 +193,7 @@ test("an address restores the conversation, and what it shares with the Lab is o
   await expect(page.getByLabel("Rank that dies")).toHaveValue("2");
   await expect(page.getByLabel("Turn in which it dies")).toHaveValue("2");
   await page.getByLabel("Ranks N").fill("4");
-  await page.getByLabel("Begin from").selectOption("Chat");
+  await page.getByLabel("Start from").selectOption("Chat");
   await expect(page).toHaveURL(/N=4.*turns=48\.8,32\.8,40\.8,24\.8/);
   await page.getByRole("link", { name: "Lab" }).click();
   await expect(page.getByLabel("Ranks N")).toHaveValue("4");
@@ -259,7 +259,7 @@ test("a rank is killed and replaced, and the conversation ends exact", async ({ 
   await expect(turn(page, 2).filter({ hasText: "Rank 1 was killed at hop 1" })).toContainText(
     /rank 1.*its worker ended/,
   );
-  await expect(turn(page, 2).filter({ hasText: "Rank 1 replaced" })).toContainText("given back the 22 tokens");
+  await expect(turn(page, 2).filter({ hasText: "Rank 1 replaced" })).toContainText("got back the 22 tokens");
   const { incidents, check, steps } = await reported(page);
   expect(incidents.map(({ kind }) => kind)).toEqual(["killed", "repaired"]);
   expect(steps).toHaveLength(7);

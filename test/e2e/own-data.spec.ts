@@ -228,9 +228,9 @@ test("bad files: the engine's message whole, and nothing changed", async ({ page
   await expect(alert).toContainText(
     "bad.safetensors: found a header length of 18446744073709551615 bytes, expected at most 100000000; is it a .safetensors file?",
   );
-  await expect(alert).toContainText("Run still takes layer-3.safetensors.");
+  await expect(alert).toContainText("Run still uses layer-3.safetensors.");
   await drop(page, [file("notes.txt", new Uint8Array(3))]);
-  await expect(alert).toContainText("notes.txt: found a file that ends neither in .npy nor in .safetensors");
+  await expect(alert).toContainText("notes.txt: found neither .npy nor .safetensors");
   await expect(page.getByLabel("New tokens T")).toHaveValue("24");
   await runs(page);
   // What only the arithmetic can refuse is said by the run.
@@ -291,7 +291,7 @@ test("Perfetto: a blocked window, one that never answers and one that is closed 
   const [second] = await Promise.all([page.waitForEvent("popup"), button.click()]);
   await second.waitForLoadState();
   await second.close();
-  await expect(page.getByText("was closed before it took the trace")).toBeVisible();
+  await expect(page.getByText("You closed the window of ui.perfetto.dev before it had the trace.")).toBeVisible();
   await page.evaluate(() => (globalThis.open = () => null));
   await button.click();
   await expect(page.getByText("The browser did not open a window")).toContainText("ringside-trace.json");

@@ -249,7 +249,7 @@ test("what cannot be is said at its field: not a number, and what the engine ref
 
 test("one rank has no policy, many have no timeline of each, and a long map is cancelled", async ({ page }) => {
   await opens(page, "?cp=1");
-  await expect(page.getByText("One rank: nothing travels, so there is no policy to choose.")).toBeVisible();
+  await expect(page.getByText("With one rank nothing travels, so there is no policy to choose.")).toBeVisible();
   await edit(page, "Context-parallel ranks CP", "1,024");
   await settled(page);
   await expect(page.getByText("Above 256 ranks the engine simulates one rank for all 1,024")).toBeVisible();

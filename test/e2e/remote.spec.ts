@@ -111,7 +111,7 @@ test.describe("with a worker", () => {
       timeout: 15_000,
     });
     await expect(field(page, "Token")).toBeFocused();
-    await expect(field(page, "Token")).toHaveAccessibleDescription(/refuses this token/);
+    await expect(field(page, "Token")).toHaveAccessibleDescription(/rejects this token/);
     await connect(page);
     const machine = page.getByRole("region", { name: "The machine" });
     await expect(machine).toContainText(worker.facts.torch);
@@ -385,7 +385,7 @@ test("without a token, or with what can be none, nobody is asked: it is said at 
   for (const [token, found] of [["", "found none"], ["two words", "found a blank"]]) {
     await field(page, "Token").fill(token);
     await button(page, "Connect").click();
-    await expect(page.getByRole("alert")).toContainText("This is no token of a worker");
+    await expect(page.getByRole("alert")).toContainText("This is not the token of a worker");
     await expect(field(page, "Token")).toHaveAccessibleDescription(new RegExp(found));
     await expect(field(page, "Token")).toBeFocused();
   }
