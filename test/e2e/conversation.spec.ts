@@ -182,7 +182,8 @@ test("turn by turn: turns are added, and go on with what is cached", async ({ pa
 
 test("an address restores the conversation, and what it shares with the Lab is one", async ({ page }) => {
   await page.goto(
-    "?seed=9&H=8&Hkv=4&D=32&N=3&wire=f16&link=2.5e9,0.000005&backend=cpu&T=77&turns=100.5_7.0,0.0_3.2&prefills=pass-q&capacity=256&kill=2,2,decode,1#conversation",
+    "?seed=9&H=8&Hkv=4&D=32&N=3&wire=f16&link=2.5e9,0.000005&backend=cpu&T=77&turns=100.5_7.0,0.0_3.2&prefills=pass-q" +
+      "&capacity=256&kill=2,2,decode,1#conversation",
   );
   await expect(page.getByLabel("Turn 1, sequence A, prompt")).toHaveValue("100");
   await expect(page.getByLabel("Turn 2, sequence B, reply")).toHaveValue("2");

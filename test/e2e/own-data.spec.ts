@@ -245,11 +245,14 @@ test("bad files: the engine's message whole, and nothing changed", async ({ page
   ).toBeVisible();
 });
 
-/** A page in Perfetto's place: it answers PING as ui.perfetto.dev does, and tells what it was given. */
+/** A page in place of Perfetto: it answers PING as ui.perfetto.dev does, and keeps what it gets. */
 const stub = `<!doctype html><title>stub</title><h1>Stub</h1><script>
   addEventListener("message", ({ data, source }) => {
     if (data === "PING") source.postMessage("PONG", "*");
-    else if (data.perfetto) { window.given = { ...data.perfetto, buffer: new TextDecoder().decode(data.perfetto.buffer) }; document.querySelector("h1").textContent = data.perfetto.title; }
+    else if (data.perfetto) {
+      window.given = { ...data.perfetto, buffer: new TextDecoder().decode(data.perfetto.buffer) };
+      document.querySelector("h1").textContent = data.perfetto.title;
+    }
   });
 </script>`;
 
