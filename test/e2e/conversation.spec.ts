@@ -182,7 +182,8 @@ test("turn by turn: turns are added, and go on with what is cached", async ({ pa
 
 test("an address restores the conversation, and what it shares with the Lab is one", async ({ page }) => {
   await page.goto(
-    "?seed=9&H=8&Hkv=4&D=32&N=3&wire=f16&link=2.5e9,0.000005&backend=cpu&T=77&turns=100.5_7.0,0.0_3.2&prefills=pass-q&capacity=256&kill=2,2,decode,1#conversation",
+    "?seed=9&H=8&Hkv=4&D=32&N=3&wire=f16&link=2.5e9,0.000005&backend=cpu&T=77&turns=100.5_7.0,0.0_3.2&prefills=pass-q" +
+      "&capacity=256&kill=2,2,decode,1#conversation",
   );
   await expect(page.getByLabel("Turn 1, sequence A, prompt")).toHaveValue("100");
   await expect(page.getByLabel("Turn 2, sequence B, reply")).toHaveValue("2");
@@ -193,7 +194,7 @@ test("an address restores the conversation, and what it shares with the Lab is o
   await expect(page.getByLabel("Rank that dies")).toHaveValue("2");
   await expect(page.getByLabel("Turn in which it dies")).toHaveValue("2");
   await page.getByLabel("Ranks N").fill("4");
-  await page.getByLabel("Begin from").selectOption("Chat");
+  await page.getByLabel("Start from").selectOption("Chat");
   await expect(page).toHaveURL(/N=4.*turns=48\.8,32\.8,40\.8,24\.8/);
   await page.getByRole("link", { name: "Lab" }).click();
   await expect(page.getByLabel("Ranks N")).toHaveValue("4");
@@ -259,7 +260,7 @@ test("a rank is killed and replaced, and the conversation ends exact", async ({ 
   await expect(turn(page, 2).filter({ hasText: "Rank 1 was killed at hop 1" })).toContainText(
     /rank 1.*its worker ended/,
   );
-  await expect(turn(page, 2).filter({ hasText: "Rank 1 replaced" })).toContainText("given back the 22 tokens");
+  await expect(turn(page, 2).filter({ hasText: "Rank 1 replaced" })).toContainText("got back the 22 tokens");
   const { incidents, check, steps } = await reported(page);
   expect(incidents.map(({ kind }) => kind)).toEqual(["killed", "repaired"]);
   expect(steps).toHaveLength(7);

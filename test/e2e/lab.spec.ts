@@ -211,7 +211,7 @@ test("what is being typed stays while a run goes on", async ({ page }) => {
   await expect(page).toHaveURL(/seed=12/);
 });
 
-test("while the result is checked, the button says that it skips the check alone, and how far that is; the result stays, unchecked", async ({ page }) => {
+test("during the check, a button with its progress skips it; the result stays, unchecked", async ({ page }) => {
   await page.goto("?T=400&P=4000&H=8&Hkv=8&D=64&backend=cpu&N=2");
   await run(page).click();
   await expect(page.getByRole("progressbar", { name: "Check O and LSE against float64" })).toBeVisible({

@@ -228,9 +228,9 @@ test("bad files: the engine's message whole, and nothing changed", async ({ page
   await expect(alert).toContainText(
     "bad.safetensors: found a header length of 18446744073709551615 bytes, expected at most 100000000; is it a .safetensors file?",
   );
-  await expect(alert).toContainText("Run still takes layer-3.safetensors.");
+  await expect(alert).toContainText("Run still uses layer-3.safetensors.");
   await drop(page, [file("notes.txt", new Uint8Array(3))]);
-  await expect(alert).toContainText("notes.txt: found a file that ends neither in .npy nor in .safetensors");
+  await expect(alert).toContainText("notes.txt: found neither .npy nor .safetensors");
   await expect(page.getByLabel("New tokens T")).toHaveValue("24");
   await runs(page);
   // What only the arithmetic can refuse is said by the run.
@@ -245,11 +245,14 @@ test("bad files: the engine's message whole, and nothing changed", async ({ page
   ).toBeVisible();
 });
 
-/** A page in Perfetto's place: it answers PING as ui.perfetto.dev does, and tells what it was given. */
+/** A page in place of Perfetto: it answers PING as ui.perfetto.dev does, and keeps what it gets. */
 const stub = `<!doctype html><title>stub</title><h1>Stub</h1><script>
   addEventListener("message", ({ data, source }) => {
     if (data === "PING") source.postMessage("PONG", "*");
-    else if (data.perfetto) { window.given = { ...data.perfetto, buffer: new TextDecoder().decode(data.perfetto.buffer) }; document.querySelector("h1").textContent = data.perfetto.title; }
+    else if (data.perfetto) {
+      window.given = { ...data.perfetto, buffer: new TextDecoder().decode(data.perfetto.buffer) };
+      document.querySelector("h1").textContent = data.perfetto.title;
+    }
   });
 </script>`;
 
@@ -291,7 +294,7 @@ test("Perfetto: a blocked window, one that never answers and one that is closed 
   const [second] = await Promise.all([page.waitForEvent("popup"), button.click()]);
   await second.waitForLoadState();
   await second.close();
-  await expect(page.getByText("was closed before it took the trace")).toBeVisible();
+  await expect(page.getByText("You closed the window of ui.perfetto.dev before it had the trace.")).toBeVisible();
   await page.evaluate(() => (globalThis.open = () => null));
   await button.click();
   await expect(page.getByText("The browser did not open a window")).toContainText("ringside-trace.json");

@@ -22,7 +22,8 @@ interface Worker {
 }
 
 const small =
-  "?work=attend&of=llama3-405b&tokens=300&past=40&qheads=4&kvheads=2&dim=32&ring=3&ways=both&type=f32&mask=1&rseed=5&verify=16&net=2e7,0.001";
+  "?work=attend&of=llama3-405b&tokens=300&past=40&qheads=4&kvheads=2&dim=32&ring=3&ways=both&type=f32&mask=1" +
+  "&rseed=5&verify=16&net=2e7,0.001";
 /** Seconds on one thread: long enough to be cancelled, or to lose its worker. */
 const long =
   "?work=attend&of=llama3-405b&tokens=40000&past=0&qheads=16&kvheads=2&dim=64&ring=8&ways=pass-kv&type=f32&mask=1&rseed=5&verify=4&net=off";
@@ -111,7 +112,7 @@ test.describe("with a worker", () => {
       timeout: 15_000,
     });
     await expect(field(page, "Token")).toBeFocused();
-    await expect(field(page, "Token")).toHaveAccessibleDescription(/refuses this token/);
+    await expect(field(page, "Token")).toHaveAccessibleDescription(/rejects this token/);
     await connect(page);
     const machine = page.getByRole("region", { name: "The machine" });
     await expect(machine).toContainText(worker.facts.torch);
@@ -141,7 +142,7 @@ test.describe("with a worker", () => {
     expect(await kept()).not.toContain("ringside-remote");
   });
 
-  test("pass-KV beside pass-Q in one click: spans, rows verified here, the comparison, and the file that it is saved as", async ({ page }) => {
+  test("one click runs both variants: spans, rows verified here, the comparison, and the saved file", async ({ page }) => {
     await page.goto(`${small}#remote`);
     await connect(page);
     await button(page, "Run").click();
@@ -196,7 +197,7 @@ test.describe("with a worker", () => {
     await expect(button(page, "Save this run")).toBeVisible();
   });
 
-  test("a long run shows its progress and its spans as they come, is cancelled within a second, and leaves the worker ready", async ({ page }) => {
+  test("a long run shows progress and spans as they arrive, cancels within a second, and leaves the worker ready", async ({ page }) => {
     await page.goto(`${long}#remote`);
     await connect(page);
     await button(page, "Run").click();
@@ -248,7 +249,7 @@ test.describe("with a worker", () => {
     }
   });
 
-  test("a worker killed in the middle of a run: the run fails, the page tries again, and says that the connection is lost", async ({ page }) => {
+  test("a worker dies during a run: the run fails, the page tries again, then says that the connection is lost", async ({ page }) => {
     const doomed = await start();
     await page.goto(`${long}#remote`);
     await connect(page, doomed);
@@ -322,7 +323,7 @@ test.describe("with a worker", () => {
   });
 
   for (const colorScheme of ["light", "dark"] as const) {
-    test(`axe finds nothing in the ${colorScheme} theme, wide and narrow: refused, connected, wrong input, running, a run with its comparison`, async ({ page }) => {
+    test(`axe finds nothing in the ${colorScheme} theme, wide and narrow: refused, connected, wrong input, running, compared`, async ({ page }) => {
       await page.emulateMedia({ colorScheme });
       await page.goto(`${small}#remote`);
       await field(page, "Address").fill(worker.address);
@@ -385,7 +386,7 @@ test("without a token, or with what can be none, nobody is asked: it is said at 
   for (const [token, found] of [["", "found none"], ["two words", "found a blank"]]) {
     await field(page, "Token").fill(token);
     await button(page, "Connect").click();
-    await expect(page.getByRole("alert")).toContainText("This is no token of a worker");
+    await expect(page.getByRole("alert")).toContainText("This is not the token of a worker");
     await expect(field(page, "Token")).toHaveAccessibleDescription(new RegExp(found));
     await expect(field(page, "Token")).toBeFocused();
   }

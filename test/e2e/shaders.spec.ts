@@ -123,7 +123,7 @@ test("an error is told at its line, in the editor and in a table, and such a tex
   await expect(heading(page, "The shipped text")).toBeVisible();
 });
 
-test("a renamed variable passes the grid and is timed; kept and chosen, the Lab's report names it, also after a reload, until the way back", async ({ page }) => {
+test("a renamed variable passes the grid; kept and chosen, reports name it, also after a reload, until the way back", async ({ page }) => {
   await opens(page);
   const name = await kernel(page).inputValue();
   const text = edited(name, "kv_head", "head_of_kv");
@@ -203,7 +203,7 @@ test("a dropped scale fails the grid, is not timed, and is kept only marked as f
   );
 });
 
-test("kept texts are opened by address, renamed, exported, deleted and brought back; what is typed survives another view", async ({ page }) => {
+test("kept kernels: opened by address, renamed, exported, deleted, brought back; edits survive another view", async ({ page }) => {
   await opens(page, "?seed=9&kernel=merge&text=of+no+such+name");
   await expect(
     page.getByText("This browser keeps no merge named “of no such name”. Here is the shipped text."),
@@ -239,7 +239,7 @@ test("kept texts are opened by address, renamed, exported, deleted and brought b
   await expect(keptRow(page, "c")).toBeVisible();
 });
 
-test("a loop without end, a device that is lost, a worker that falls silent: each ends in an error, and the next trial works", async ({ page }) => {
+test("an endless loop, a lost device, a silent worker: each ends in an error, and the next trial works", async ({ page }) => {
   await opens(page, "?kernel=merge");
   await write(page, edited("merge", "    var top: f32 = NONE;", "    while (true) {}\n    var top: f32 = NONE;"));
   await expect(heading(page, "A loop without end")).toBeVisible(LONG);

@@ -311,7 +311,7 @@ test("a link opens at its hop, with both variants beside each other", async ({ p
   await expect(page.getByRole("table", { name: /^Both variants compared/ })).toBeVisible({ timeout: 60_000 });
 });
 
-test("pass-KV beside pass-Q with one click: both run on the same input, to one scale, and the table says what each cost", async ({ page }) => {
+test("pass-KV beside pass-Q in one click: the same input, one scale, and a table of the costs", async ({ page }) => {
   await still(page);
   await runs(page, query);
   const compare = page.getByRole("button", { name: "Compare pass-KV and pass-Q" });

@@ -49,7 +49,7 @@ for (
     "cpu",
   ]] as const
 ) {
-  test(`${variant} on ${backend}: stepped hop by hop, each partial is float64's over the keys seen so far, and the end is the run's result`, async ({ page }) => {
+  test(`${variant} on ${backend}: each partial is float64's over the keys seen so far, and the last is the result`, async ({ page }) => {
     await begins(page, `${small}&variant=${variant}&backend=${backend}&token=40&head=3&dim=5`);
     await expect(page.getByRole("heading", { name: /^0 Rank 0, hop 0/ })).toBeVisible();
     await expect(page.getByText("It has no partial result before its first attention.")).toBeVisible();

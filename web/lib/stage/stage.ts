@@ -271,11 +271,16 @@ export class RingsideStage extends LitElement {
     const of = this.page.compare ? `, ${name}` : "";
     return html`
       <div class="masks">
-        <section><h3>Mask <small>who computes which block, at which hop</small></h3><ringside-mask class="ran" .mask=${mask} .motion=${motion} .flops=${flops} .name=${`Mask of ${name}`} .selection=${selection}></ringside-mask></section>
+        <section>
+          <h3>Mask <small>who computes which block, at which hop</small></h3>
+          <ringside-mask class="ran" .mask=${mask} .motion=${motion} .flops=${flops} .name=${`Mask of ${name}`}
+            .selection=${selection}></ringside-mask>
+        </section>
         ${report.ranks === 1 ? nothing : html`
           <section>
             <h3>Contiguous shards instead <small>not run</small></h3>
-            <ringside-mask .mask=${naive} .flops=${flops} .name=${`Mask of ${name} with contiguous shards`} .selection=${selection}></ringside-mask>
+            <ringside-mask .mask=${naive} .flops=${flops} .name=${`Mask of ${name} with contiguous shards`}
+              .selection=${selection}></ringside-mask>
           </section>
         `}
       </div>

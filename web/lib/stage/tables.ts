@@ -90,9 +90,13 @@ export function linkTable(
       <table class="links">
         <caption>Bytes per link${of} <small>as sent, padding included</small></caption>
         <thead>
-          <tr><th scope="col">Link</th><th scope="col">${operand}, bytes</th><th scope="col">Chunks</th><th scope="col">In flight</th>${exchanged
-            ? html`<th scope="col">O and LSE, bytes</th>`
-            : nothing}</tr>
+          <tr>
+            <th scope="col">Link</th>
+            <th scope="col">${operand}, bytes</th>
+            <th scope="col">Chunks</th>
+            <th scope="col">In flight</th>
+            ${exchanged ? html`<th scope="col">O and LSE, bytes</th>` : nothing}
+          </tr>
         </thead>
         <tbody>
           ${links.map(({ rank, to, messages, bytes, busy, exchanged: parcels }) => {
@@ -136,8 +140,10 @@ export function hopByHop(
         <tbody>
           ${hops.map((hop) => {
             const row = linked(selection, { hop });
-            return html`<tr><th scope="row" class=${row.lit} @pointerenter=${row.enter} @pointerleave=${row.leave}><button class="go" @click=${() =>
-              go(hop)}>${hop}</button></th>${
+            return html`<tr>
+              <th scope="row" class=${row.lit} @pointerenter=${row.enter} @pointerleave=${row.leave}>
+                <button class="go" @click=${() => go(hop)}>${hop}</button>
+              </th>${
               devices.map((spans, rank) => {
                 const span = spans.find((one) => one.kind === "attend" && one.hop === hop);
                 if (span === undefined) return html`<td>–</td>`;

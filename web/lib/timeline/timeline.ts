@@ -2,19 +2,20 @@
 import { html, LitElement, nothing, type PropertyValues, svg, type TemplateResult } from "lit";
 import { follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
-import { fillOf, hatchings, swatch } from "../elements/swatch.ts";
+import { hatchings, swatch } from "../elements/swatch.ts";
 import { Width } from "../elements/width.ts";
 import type { Span } from "../../engine/run.ts";
 import { formatTime } from "../format/format.ts";
 import { spanKinds, type TimeKind, timeKind, timeKinds } from "../format/kinds.ts";
 import { nextTask } from "../next-task.ts";
-import { lanes, onRankColour, rankColour } from "../format/palette.ts";
+import { onRankColour, rankColour } from "../format/palette.ts";
 import { type Selection, subjectOf } from "../stage/selection.ts";
+import { bar, outline, rankLanes } from "./bars.ts";
 import { type Layout, layOut, type Placed } from "./layout.ts";
 import { type Scale, ticks, toSeconds, toX } from "./scale.ts";
 import { timelineStyle } from "./style.ts";
 import { spanTable } from "./table.ts";
-import { describe, sayAmount, sayKind, sayPeer } from "./words.ts";
+import { sayAmount, sayKind, sayPeer } from "./words.ts";
 
 const axis = 24;
 const right = 16;
@@ -342,18 +343,18 @@ export class RingsideTimeline extends LitElement {
               : this.#ticks(scale).ticks.map(({ at }) =>
                 svg`<line class="grid" x1=${toX(scale, at)} x2=${toX(scale, at)} y1="0" y2=${height + 4} />`
               )}
-            ${this.#layout.ranks.map((rank) => this.#rank(rank.rank, rank.y, rank.lanes, scale))}
-            <g clip-path="url(#clip)">${this.#layout.spans.map((placed, index) => this.#span(placed, index, scale))}</g>
+            ${this.#layout.ranks.map((rank) => rankLanes(rank, this.ranks, scale))}
+            <g clip-path="url(#clip)">${this.#layout.spans.map((placed, index) => this.#bar(placed, index, scale))}</g>
             ${this.selection?.subject === undefined ? nothing : this.#layout.spans.map((
               placed,
               index,
             ) => (index !== this._active && this.selection!.lights(subjectOf(placed.span, this.ranks))
-              ? this.#outline(placed, scale, "lit")
+              ? outline(placed, scale, "lit")
               : nothing)
             )}
             ${this.#layout.spans[this._active] === undefined
               ? nothing
-              : this.#outline(this.#layout.spans[this._active], scale, "active")}
+              : outline(this.#layout.spans[this._active], scale, "active")}
           </svg>
           ${empty || this.selection === undefined
             ? nothing
@@ -375,64 +376,12 @@ export class RingsideTimeline extends LitElement {
     </svg>`;
   }
 
-  #rank(rank: number, y: number, places: Layout["ranks"][number]["lanes"], scale: Scale): TemplateResult {
-    const wide = scale.left > 60;
-    return svg`<g aria-hidden="true">
-      <circle cx="12" cy=${y + 10} r="9" fill=${rankColour(rank, this.ranks)} />
-      <text class="number" x="12" y=${y + 14} fill=${onRankColour(rank, this.ranks)} style="fill:${
-      onRankColour(rank, this.ranks)
-    }">${rank}</text>
-      ${
-      places.map((lane) =>
-        svg`
-          <rect class="lane" x=${scale.left} y=${lane.y} width=${scale.width} height=${lane.height} />
-          ${wide
-            ? svg`<text class="lane-name" x=${scale.left - 10} y=${lane.y + lane.height / 2 + 4}>${
-              lanes[lane.lane]
-            }</text>`
-            : nothing}
-        `
-      )
-    }
-    </g>` as TemplateResult;
-  }
-
-  #span({ span, y, height }: Placed, index: number, scale: Scale): TemplateResult | typeof nothing {
+  #bar(placed: Placed, index: number, scale: Scale): TemplateResult | typeof nothing {
+    const { start, duration } = placed.span;
     // The span with the keyboard's focus stays: without it the focus would be lost.
-    if (index !== this._active && (span.start > scale.to || span.start + span.duration < scale.from)) return nothing;
-    // A bar ends shortly beyond the picture's edge, so that no coordinate exceeds a renderer's limits.
-    const within = (x: number) => Math.min(scale.left + scale.width + 10, Math.max(scale.left - 10, x));
-    const x1 = within(toX(scale, span.start));
-    const x2 = within(toX(scale, span.start + span.duration));
-    const width = Math.max(1, x2 - x1);
-    const kind = timeKind(span);
+    if (index !== this._active && (start > scale.to || start + duration < scale.from)) return nothing;
     const current = this._active === -1 ? index === 0 : index === this._active;
-    const owned = span.kind === "attend" && span.peer !== undefined;
-    return svg`
-      <rect class="span ${kind}" style=${fillOf(kind)} data-span=${index} role="img" aria-label=${describe(span)}
-        tabindex=${current ? 0 : -1} x=${x1} y=${y} width=${width} height=${height} rx=${Math.min(
-          2,
-          width / 4,
-          height / 4,
-        )} />
-      ${owned
-        ? svg`<rect class="strip" x=${x1} y=${y + height - 5} width=${width} height="5" style="fill:${
-          rankColour(span.peer!, this.ranks)
-        }" />`
-        : nothing}
-      ${owned && width > 16 && height >= 16
-        ? svg`<text class="inside" x=${Math.max(scale.left, x1) + 5} y=${y + 11.5}>${span.peer}</text>`
-        : nothing}
-    ` as TemplateResult;
-  }
-
-  #outline(placed: Placed, scale: Scale, how: "active" | "lit"): TemplateResult | typeof nothing {
-    const x1 = Math.max(scale.left, toX(scale, placed.span.start));
-    const x2 = Math.min(scale.left + scale.width, toX(scale, placed.span.start + placed.span.duration));
-    if (x2 < x1) return nothing;
-    return svg`<rect class=${how} x=${x1 - 1.5} y=${placed.y - 1.5} width=${Math.max(1, x2 - x1) + 3} height=${
-      placed.height + 3
-    } rx="3" />` as TemplateResult;
+    return bar(placed, index, this.ranks, scale, current);
   }
 
   #details(): TemplateResult {

@@ -4,7 +4,7 @@
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { sayVariant } from "../../lib/format/variant.ts";
-import { type PaperReport, type Sweep, type SweepRow } from "../../engine/plan.ts";
+import type { PaperReport, Sweep, SweepRow } from "../../engine/plan.ts";
 import { download } from "../../lib/elements/download.ts";
 import { follow } from "../../lib/elements/follow.ts";
 import { scrolls } from "../../lib/elements/scrolls.ts";
@@ -15,31 +15,16 @@ import { formatCount, formatTime } from "../../lib/format/format.ts";
 import "../../lib/timeline/timeline.ts";
 import "./context-chart.ts";
 import { planCsv, planJson } from "./exports.ts";
-import { layoutTable, MAX_GPUS } from "./layouts.ts";
+import { layoutTable } from "./layouts.ts";
 import { paperTables, trust } from "./paper-tables.ts";
 import "./policy-map.ts";
-import { type Answers, ask, type Curves, type Grid, type Planned, RefusedQuestion, type Request } from "./requests.ts";
+import { ask, type Curves, type Grid, type Planned } from "./requests.ts";
 import { breakdown, facts, headline, memory } from "./result.ts";
 import { plannerSentence } from "./sentence.ts";
-import { defaults, type Field, names, type Question, toQuery } from "../../lib/address/plan.ts";
-import { type Draft, draftOf, fromQuery, read, type Reading, tidy } from "./state.ts";
+import { defaults, type Question } from "../../lib/address/plan.ts";
+import { type Kind, PlannerStore } from "./store.ts";
 import { plannerStyle } from "./style.ts";
 import { sayQuestion } from "./words.ts";
-
-type Kind = Exclude<Request["kind"], "trace">;
-
-/** A part of the view: its last answer, the question of that answer, and what went wrong. */
-interface Part<K extends Kind> {
-  readonly value?: Answers[K];
-  /** The part of the question on which the answer depends. */
-  readonly key?: string;
-  /** The question of the answer. Others with the same key have the same answer. */
-  readonly question?: Question;
-  readonly failure?: string;
-  readonly cancelled?: boolean;
-}
-
-type Parts = { readonly [K in Kind]: Part<K> };
 
 const titles: Readonly<Record<Kind, string>> = {
   plan: "the plan",
@@ -51,170 +36,26 @@ const titles: Readonly<Record<Kind, string>> = {
 
 /** `<ringside-planner>`. */
 export class RingsidePlanner extends LitElement {
-  static override properties = {
-    _draft: { state: true },
-    _reading: { state: true },
-    _parts: { state: true },
-    _now: { state: true },
-    _refused: { state: true },
-    _asked: { state: true },
-  };
+  readonly #store = new PlannerStore();
 
-  declare _draft: Draft;
-  declare _reading: Reading;
-  declare _parts: Parts;
-  /** The computation under way. */
-  declare _now: { readonly kind: Kind; readonly done: number; readonly total: number } | undefined;
-  /** Why the engine rejects the question. */
-  declare _refused: string;
-  /** The question of the plan shown. */
-  declare _asked: Question | undefined;
-  #persistent = false;
-  #search = "";
-  #work: AbortController | undefined;
   constructor() {
     super();
-    this._parts = { plan: {}, curves: {}, grid: {}, layouts: {}, report: {} };
-    this._now = undefined;
-    this._refused = "";
-    this._asked = undefined;
-    const { draft, persistent } = fromQuery(location.search);
-    this._draft = draft;
-    this.#persistent = persistent;
-    this._reading = read(draft, persistent);
-    follow(this, () => window, ["popstate"], () => this.#moved());
+    follow(this, () => this.#store, ["change"]);
+    follow(this, () => window, ["popstate"], () => this.#store.sync());
   }
 
   override connectedCallback(): void {
     super.connectedCallback();
-    this.#search = location.search;
-    this.#take(location.search);
+    this.#store.begin();
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    this.#work?.abort();
-  }
-
-  #moved(): void {
-    // A step of the history that leads to another view is that view's: nothing is written into its address.
-    if (location.search === this.#search || location.hash !== "#planner") return;
-    this.#search = location.search;
-    this.#take(location.search);
-  }
-
-  #take(query: string): void {
-    const { draft, persistent } = fromQuery(query);
-    this._draft = draft;
-    this.#persistent = persistent;
-    this.#ask();
-  }
-
-  /** Puts a text in a field. The plan and the address follow once all fields can be read. */
-  #edit(field: Field, text: string): void {
-    const next = { ...this._draft, [field]: tidy(field, text) };
-    if (next[field] !== this._draft[field] || this.#typed) this.#persistent = false;
-    this.#typed = false;
-    this._draft = next;
-    this.#ask();
-  }
-
-  /** Whether somebody typed in a field since it was last read. */
-  #typed = false;
-
-  #type(field: Field, text: string): void {
-    this._draft = { ...this._draft, [field]: text };
-    this.#typed = true;
-  }
-
-  /** Puts the choice from a chart or table into the sentence. */
-  #pick(part: Partial<Question>): void {
-    const { persistent = false, ...rest } = part;
-    const { question } = this._reading;
-    this.#persistent = persistent;
-    this._draft = {
-      ...this._draft,
-      ...Object.fromEntries(
-        Object.entries(draftOf({ ...question!, ...rest })).filter(([field]) => Object.hasOwn(rest, field)),
-      ),
-    };
-    this.#ask();
-  }
-
-  #ask(): void {
-    this._reading = read(this._draft, this.#persistent);
-    this._refused = "";
-    const { question } = this._reading;
-    if (question === undefined) {
-      this.#work?.abort();
-      return;
-    }
-    history.replaceState(null, "", `?${toQuery(question, location.search)}${location.hash}`);
-    this.#search = location.search;
-    void this.#run(question);
-  }
-
-  /** Computes all parts of an answer in turn, except those that are known. A newer question replaces an older one. */
-  async #run(question: Question): Promise<void> {
-    this.#work?.abort();
-    const work = new AbortController();
-    this.#work = work;
-    for (const kind of ["plan", "curves", "grid", "layouts", "report"] as const) {
-      if (this._parts[kind].cancelled) this.#set(kind, {});
-    }
-    const wanted: readonly Extract<Request, { kind: Kind }>[] = [
-      { kind: "plan", question },
-      { kind: "curves", question },
-      ...(question.cp === 1 ? [] : [{ kind: "grid", question } as const]),
-      { kind: "layouts", question, maxGpus: MAX_GPUS },
-      { kind: "report" },
-    ];
-    for (const request of wanted) {
-      const { kind } = request;
-      const key = keyOf(kind, question);
-      const part = this._parts[kind];
-      if (part.value !== undefined && part.key === key) continue;
-      this._now = { kind, done: 0, total: 0 };
-      try {
-        const value = await ask(
-          request as never,
-          work.signal,
-          (done, total) => !work.signal.aborted && (this._now = { kind, done, total }),
-        );
-        if (work.signal.aborted) return;
-        if (kind === "plan") this._asked = question;
-        this.#set(kind, { value: value as never, key, question });
-      } catch (error) {
-        if (work.signal.aborted) return;
-        const message = error instanceof Error ? error.message : String(error);
-        // The sentence shows why the engine rejects a question. A sweep in which nothing fits is a result.
-        if (error instanceof RefusedQuestion && kind === "plan") {
-          this._refused = message;
-          this._now = undefined;
-          return;
-        }
-        this.#set(kind, { failure: message });
-      }
-    }
-    this._now = undefined;
-  }
-
-  #set<K extends Kind>(kind: K, part: Part<K>): void {
-    this._parts = { ...this._parts, [kind]: part };
-  }
-
-  #cancel(event: Event): void {
-    // The button turns into the submit button before the click is over, and would submit.
-    event.preventDefault();
-    this.#work?.abort();
-    this._now = undefined;
-    for (const kind of Object.keys(this._parts) as Kind[]) {
-      if (this._parts[kind].value === undefined) this.#set(kind, { cancelled: true });
-    }
+    this.#store.stop();
   }
 
   async #trace(variant: Variant): Promise<void> {
-    const question = this._asked;
+    const question = this.#store.asked;
     if (question !== undefined) {
       download(
         `ringside-plan-${variant}.json`,
@@ -224,20 +65,21 @@ export class RingsidePlanner extends LitElement {
   }
 
   protected override render(): TemplateResult {
-    const planned = this._parts.plan.value;
-    const question = this._asked;
-    const wrong = this._reading.question === undefined || this._refused !== "";
-    const old = wrong || this._parts.plan.key !== keyOf("plan", this._reading.question!);
+    const store = this.#store;
+    const planned = store.parts.plan.value;
+    const question = store.asked;
+    const wrong = !store.possible;
+    const old = wrong || store.stale("plan");
     return html`
       <div class="top">
         <ringside-sentence wraps .sentence=${this.#sentence()}></ringside-sentence>
       </div>
       <div class="stage" ${scrolls("Plan and what it rests on")}>
-        ${this._parts.plan.failure !== undefined
+        ${this.#store.parts.plan.failure !== undefined
           ? html`
             <section class="bad" aria-labelledby="failed">
               <h2 id="failed" class="title">The plan failed</h2>
-              <p>${this._parts.plan.failure}</p>
+              <p>${this.#store.parts.plan.failure}</p>
               <p>Plan again with a new worker.</p>
             </section>
           `
@@ -264,7 +106,7 @@ export class RingsidePlanner extends LitElement {
             html`<ringside-context-chart .curves=${curves} .question=${asked} @pick=${this.#picked}></ringside-context-chart>`)
         }
           ${
-          this._asked?.cp === 1
+          this.#store.asked?.cp === 1
             ? html`
               <p class="pending"><span>
                 With one rank nothing travels, so there is no policy to choose.<br />Two ranks or more have a map.
@@ -272,7 +114,7 @@ export class RingsidePlanner extends LitElement {
             `
             : this.#part("grid", (grid: Grid, asked) =>
               html`
-                <ringside-policy-map .grid=${grid} .question=${asked} .report=${this._parts.report.value}
+                <ringside-policy-map .grid=${grid} .question=${asked} .report=${this.#store.parts.report.value}
                   @pick=${this.#picked}></ringside-policy-map>
               `)
         }
@@ -281,7 +123,7 @@ export class RingsidePlanner extends LitElement {
           this.#part("layouts", (sweep: Sweep, asked) =>
             html`<section aria-label="Layouts">${
               layoutTable(sweep, asked, ({ cp, tp, variant }: SweepRow) =>
-                this.#pick({ cp, tp, ...(cp === 1 || this._draft.variant === "auto" ? {} : { variant }) }))
+                store.pick({ cp, tp, ...(cp === 1 || store.draft.variant === "auto" ? {} : { variant }) }))
             }</section>`)
         }
         ${
@@ -306,12 +148,10 @@ export class RingsidePlanner extends LitElement {
     `;
   }
 
-  #picked(event: CustomEvent<Partial<Question>>): void {
-    if (this._reading.question !== undefined || this._asked !== undefined) this.#pick(event.detail);
-  }
+  #picked = ({ detail }: CustomEvent<Partial<Question>>) => this.#store.pick(detail);
 
   #news(planned: Planned | undefined): string {
-    if (this._now !== undefined || planned === undefined || this._refused !== "") return "";
+    if (this.#store.now !== undefined || planned === undefined || this.#store.refused !== "") return "";
     const { plan } = planned;
     return `${plan.mode === "decode" ? "TTIT" : "TTFT"} ${formatTime(plan.seconds)}${
       plan.cp === 1 ? "" : ` in ${sayVariant(plan.variant)}`
@@ -322,25 +162,25 @@ export class RingsidePlanner extends LitElement {
     kind: K,
     show: (value: never, question: Question) => TemplateResult,
   ): TemplateResult {
-    const { value, failure, key, question } = this._parts[kind];
-    const stale = this._reading.question === undefined || key !== keyOf(kind, this._reading.question);
-    if (value !== undefined && this._asked !== undefined && question !== undefined) {
-      return show(value as never, stale ? question : this._asked);
+    const { asked, parts } = this.#store;
+    const { value, failure, question } = parts[kind];
+    if (value !== undefined && asked !== undefined && question !== undefined) {
+      return show(value as never, this.#store.stale(kind) ? question : asked);
     }
     if (failure !== undefined) return html`<p class="pending"><span>${failure}.</span></p>`;
     return this.#pending(kind);
   }
 
   #pending(kind: Kind): TemplateResult {
-    const now = this._now?.kind === kind ? this._now : undefined;
-    if (this._refused !== "" || this._reading.question === undefined) {
+    const now = this.#store.now?.kind === kind ? this.#store.now : undefined;
+    if (!this.#store.possible) {
       return html`<p class="pending">Correct the marked part of the sentence for ${titles[kind]}.</p>`;
     }
-    if (this._parts[kind].cancelled) {
+    if (this.#store.parts[kind].cancelled) {
       return html`
         <div
           class="pending"><span>Cancelled before ${titles[kind]}.</span><button class="button" @click=${() =>
-            this.#ask()}>Compute</button></div>
+            this.#store.ask()}>Compute</button></div>
       `;
     }
     return html`<div class="pending"><span>${now === undefined ? "Next" : "Computing"}: ${titles[kind]}</span>${
@@ -369,10 +209,7 @@ export class RingsidePlanner extends LitElement {
       return html`
         <h2>Timelines</h2>
         <p class="said">
-          Above 256 ranks the engine simulates one rank for all ${formatCount(
-            plan.cp,
-          )}, so there are no spans of each to
-          draw.
+          Above 256 ranks the engine simulates one rank for all ${formatCount(plan.cp)}: there are no spans of each.
         </p>
       `;
     }
@@ -401,37 +238,27 @@ export class RingsidePlanner extends LitElement {
   }
 
   #sentence() {
-    const report = this._parts.report.value;
+    const store = this.#store;
+    const report = store.parts.report.value;
     return plannerSentence({
-      draft: this._draft,
-      persistent: this.#persistent,
-      running: this._now !== undefined,
-      trust: report === undefined ? "A prediction, not a measurement." : trust(report, this._asked ?? defaults),
-      problems: () => this.#problems,
-      type: (field, text) => this.#type(field, text),
-      edit: (field, text) => this.#edit(field, text),
+      draft: store.draft,
+      persistent: store.persistent,
+      running: store.now !== undefined,
+      trust: report === undefined ? "A prediction, not a measurement." : trust(report, store.asked ?? defaults),
+      problems: () => store.problems,
+      type: (field, text) => store.type(field, text),
+      edit: (field, text) => store.edit(field, text),
       // An edit just before may have set off the same plan.
-      run: () => this._now === undefined && this.#ask(),
-      cancel: (event) => this.#cancel(event),
+      run: () => store.now === undefined && store.ask(),
+      cancel: (event) => {
+        // The button turns into the submit button before the click is over, and would submit.
+        event.preventDefault();
+        store.cancel();
+      },
     });
   }
 
-  /** What is wrong with the sentence; a refusal of the engine belongs to the field that its text begins with. */
-  get #problems(): ReadonlyMap<string, string> {
-    if (this._refused === "") return this._reading.problems;
-    const field = Object.keys(names).find((name) => new RegExp(`^${name}[ :]`).test(this._refused));
-    return new Map([[field ?? "refused", this._refused]]);
-  }
-
   static override styles = [shared, plannerStyle];
-}
-
-/** The part of a question on which an answer depends. Two questions with the same key have the same answer. */
-function keyOf(kind: Kind, question: Question): string {
-  const { cp, tp, model, accelerator, fabric } = question;
-  if (kind === "plan") return toQuery(question);
-  if (kind === "layouts") return toQuery({ ...question, cp: 1, tp: 1, variant: "auto" });
-  return kind === "report" ? "" : [cp, tp, model, accelerator, fabric].join();
 }
 
 customElements.define("ringside-planner", RingsidePlanner);

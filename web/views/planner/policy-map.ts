@@ -1,22 +1,22 @@
 /** The policy map: T against miss rate, with the rules' borders, the simulation's result, and the paper's measurements. */
 import { html, LitElement, nothing, svg, type SVGTemplateResult, type TemplateResult } from "lit";
-import { sayVariant } from "../../lib/format/variant.ts";
 import { NEAR_TIE, type PaperReport, TABLE_4 } from "../../engine/plan.ts";
 import { download } from "../../lib/elements/download.ts";
 import { savePicture, svgText } from "../../lib/elements/picture.ts";
 import "../../lib/elements/scroll.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { Width } from "../../lib/elements/width.ts";
-import { formatCount, formatShare, formatTime } from "../../lib/format/format.ts";
-import { type Border, bordersOf, ruleNames, saysAt } from "./borders.ts";
+import { formatShare } from "../../lib/format/format.ts";
+import { type Border, bordersOf } from "./borders.ts";
 import { chartStyle } from "./chart-style.ts";
 import { sample } from "./context-chart.ts";
 import { csv } from "./exports.ts";
 import { axes, type LogScale, path, place, sayTokens, valueAt } from "../../lib/elements/plot.ts";
+import { mapTables } from "./map-tables.ts";
+import { missOf, sayAt, sayMeasured, tokensAt, winner } from "./map-words.ts";
 import type { Grid } from "./requests.ts";
-import { MAP, MOST, onPaper } from "./state.ts";
+import { MAP, onPaper } from "./state.ts";
 import type { Question } from "../../lib/address/plan.ts";
-import { sayError } from "./words.ts";
 
 const height = 352;
 
@@ -160,7 +160,7 @@ export class RingsidePolicyMap extends LitElement {
         }does not fit in memory</li>`
         : nothing
     }
-        <li><svg width="24" height="12" aria-hidden="true"><rect class="region-tie" x="2" width="20" height="12" />${hatch}</svg>near-tie, under ${
+        <li>${sample(svg`<rect class="region-tie" x="2" width="20" height="12" />${hatch}`)}near-tie, under ${
       formatShare(NEAR_TIE)
     }</li>
         ${
@@ -209,7 +209,7 @@ export class RingsidePolicyMap extends LitElement {
           svg`
             <circle class="measured ${winner(row)}" data-point=${i} tabindex=${i === Math.max(0, this._active)
               ? 0
-              : -1} role="img" aria-label=${this.#words(i)}
+              : -1} role="img" aria-label=${sayMeasured(this.question, this.report, row)}
               cx=${place(x, row.new)} cy=${place(y, missOf(row))} r=${winner(row) === "pass-q" ? 4.5 : 5} />
           `
         )
@@ -226,9 +226,9 @@ export class RingsidePolicyMap extends LitElement {
       </svg></div>
       <p class="details">${
       this._active >= 0
-        ? this.#words(this._active)
+        ? sayMeasured(this.question, this.report, TABLE_4[this._active])
         : this._at !== undefined
-        ? this.#wordsAt(this._at)
+        ? sayAt(this.question, this.grid, this._at)
         : html`Point at the map to see what each rule chooses there. A click${
           this.#measured ? " (on a point, or Enter)" : ""
         } plans that step.`
@@ -241,7 +241,9 @@ export class RingsidePolicyMap extends LitElement {
         </p>
       `
     }
-      <details><summary>The same as a table</summary>${this.#table()}</details>
+      <details><summary>The same as a table</summary>${
+      mapTables(this.question, this.grid, this.#measured ? TABLE_4 : [])
+    }</details>
     </figure>`;
   }
 
@@ -303,116 +305,6 @@ export class RingsidePolicyMap extends LitElement {
     ];
   }
 
-  #words(index: number): string {
-    const row = TABLE_4[index];
-    const { passKv, passQ } = row;
-    const apart = Math.max(passKv, passQ) / Math.min(passKv, passQ) - 1;
-    const model = (variant: "kv" | "q") => this.report?.rows.find(({ id }) => id === `t4.${row.new}.${variant}`);
-    const both = (["kv", "q"] as const).map((variant) =>
-      `${variant === "kv" ? "pass-KV" : "pass-Q"} ${formatTime((variant === "kv" ? passKv : passQ) / 1e3)}${
-        model(variant) === undefined ? "" : ` (model ${sayError(model(variant)!.error)})`
-      }`
-    );
-    return `Table 4, T = ${formatCount(row.new)}, P = ${formatCount(row.cached)}, miss rate ${
-      formatShare(missOf(row))
-    }: measured ${both.join(", ")}; ${sayVariant(winner(row))} faster by ${formatShare(apart)}${
-      apart < NEAR_TIE ? ", a near-tie" : ""
-    }. ${this.#rules(row.new, row.cached)}`;
-  }
-
-  #wordsAt([T, miss]: readonly [number, number]): string {
-    const step = tokensAt([T, miss]);
-    return `T = ${formatCount(step.new)}, P = ${formatCount(step.cached)}, miss rate ${formatShare(missOf(step))}: ${
-      this.#simulated(step.new, missOf(step))
-    }. ${this.#rules(step.new, step.cached)}`;
-  }
-
-  /** The nearest cell of the map in words. */
-  #simulated(T: number, miss: number): string {
-    const { tokens, misses, lead, fits } = this.grid;
-    const near = (values: readonly number[], value: number) =>
-      values.reduce(
-        (best, v, i) => (Math.abs(Math.log(v / value)) < Math.abs(Math.log(values[best] / value)) ? i : best),
-        0,
-      );
-    const cell = near(misses, miss) * tokens.length + near(tokens, T);
-    const value = lead[cell];
-    return `${fits[cell] === 0 ? "does not fit in memory; " : ""}simulated near here, ${
-      value > 0 ? "pass-KV" : "pass-Q"
-    } is faster by ${formatShare(Math.exp(Math.abs(value)) - 1)}`;
-  }
-
-  #rules(T: number, cached: number): string {
-    return `${
-      saysAt(this.question, T, cached).map(({ rule, variant }) => `${ruleNames[rule]}: ${sayVariant(variant)}`).join(
-        ", ",
-      )
-    }.`;
-  }
-
-  #table(): TemplateResult {
-    const rows = this.#measured ? TABLE_4 : [];
-    return html`
-      <ringside-scroll label="Borders of the rules">
-        <table>
-          <caption>Borders <small>each rule chooses pass-KV from this miss rate on</small></caption>
-          <thead>
-            <tr><th scope="col">New tokens T</th>${(["alg1", "alg5", "fitted", "refitted"] as const).map((rule) =>
-              html`<th scope="col">${ruleNames[rule]}</th>`
-            )}<th scope="col">Simulated</th></tr>
-          </thead>
-          <tbody>${[512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072].map((T) =>
-            html`<tr><th scope="row">${formatCount(T)}</th>${
-              this.#borderAt(T).map((miss) => html`<td>${miss}</td>`)
-            }</tr>`
-          )}</tbody>
-        </table>
-      </ringside-scroll>
-          ${rows.length === 0 ? nothing : html`
-            <ringside-scroll label="Table 4 and the rules">
-              <table>
-                <caption>Table 4 and the rules</caption>
-                <thead>
-                  <tr><th scope="col">T</th><th scope="col">Miss rate</th><th scope="col">pass-KV</th><th scope="col">pass-Q</th><th scope="col">Measured</th>${Object
-                    .values(ruleNames).map((name) => html`<th scope="col">${name}</th>`)}</tr>
-                </thead>
-                <tbody>${rows.map((row) =>
-                  html`<tr><th scope="row">${formatCount(row.new)}</th><td>${formatShare(missOf(row))}</td><td>${
-                    formatTime(row.passKv / 1e3)
-                  }</td><td>${formatTime(row.passQ / 1e3)}</td><td>${sayVariant(winner(row))}</td>
-        ${
-                    saysAt(this.question, row.new, row.cached).map(({ variant }) =>
-                      html`<td>${sayVariant(variant)}${variant === winner(row) ? "" : " ✗"}</td>`
-                    )
-                  }</tr>`
-                )}</tbody>
-              </table>
-            </ringside-scroll>
-            <p class="details">✗ differs from the measurement</p>
-          `}
-    `;
-  }
-
-  /** For a T, the miss rate from which each rule chooses pass-KV, and above which the simulation always does. */
-  #borderAt(T: number): string[] {
-    const { missEq1, missEq5, newEq2 } = saysAt(this.question, T, 0)[0].terms;
-    const hidden = T >= newEq2;
-    const [fitted, refitted] = saysAt(this.question, T, 0).slice(2).map(({ terms }) => terms.missFitted!);
-    const { tokens, misses, lead } = this.grid;
-    const column = tokens.reduce(
-      (best, v, i) => (Math.abs(Math.log(v / T)) < Math.abs(Math.log(tokens[best] / T)) ? i : best),
-      0,
-    );
-    const last = misses.findLastIndex((_, r) => lead[r * tokens.length + column] < 0);
-    return [
-      hidden ? "always" : say(missEq1),
-      hidden ? "always" : say(missEq5),
-      say(fitted),
-      say(refitted),
-      last === -1 ? "always" : last === misses.length - 1 ? "never" : say(Math.sqrt(misses[last] * misses[last + 1])),
-    ];
-  }
-
   static override styles = [shared, chartStyle];
 }
 
@@ -422,25 +314,8 @@ const hatch = svg`
   </pattern>
 `;
 
-function say(miss: number): string {
-  return miss > 1 ? "never" : miss <= 0 ? "always" : formatShare(Number(miss.toPrecision(3)));
-}
-
-function missOf(step: { readonly new: number; readonly cached: number }): number {
-  return step.new / (step.new + step.cached);
-}
-
-function winner({ passKv, passQ }: { readonly passKv: number; readonly passQ: number }): "pass-kv" | "pass-q" {
-  return passKv < passQ ? "pass-kv" : "pass-q";
-}
-
 function rounded(T: number, miss: number): readonly [number, number] {
   return [Number(T.toPrecision(3)), Number(miss.toPrecision(3))];
-}
-
-function tokensAt([T, miss]: readonly [number, number]): { readonly new: number; readonly cached: number } {
-  const fresh = Math.max(1, Math.round(T));
-  return { new: fresh, cached: Math.min(MOST.cached, Math.max(0, Math.round(fresh / miss) - fresh)) };
 }
 
 /** A border's name beside its line, where the four lines are apart. */

@@ -19,9 +19,9 @@ export function chooser(store: RemoteStore): TemplateResult {
         store.openShipped(id)}>Recorded: ${title}</button>`
     )
   }
-      <span class="chooser"><input id="file" type="file" accept=".json,application/json" aria-label="Open a recorded run or a GPU check" @change=${(
-    event: Event,
-  ) => chosen(store, event)} /><span class="button" aria-hidden="true">Open a file</span></span>
+      <span class="chooser"><input id="file" type="file" accept=".json,application/json"
+        aria-label="Open a recorded run or a GPU check" @change=${(event: Event) => chosen(store, event)} /><span
+        class="button" aria-hidden="true">Open a file</span></span>
     </p>
     ${
     opening === undefined

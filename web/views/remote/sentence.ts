@@ -68,7 +68,7 @@ function presetButtons(store: RemoteStore): TemplateResult {
       <button type="button" class="button" aria-pressed=${String(chosen)} title=${why} @click=${act}>${name}</button>
     `;
   return html`
-    <p class="presets" role="group" aria-label="Begin from">
+    <p class="presets" role="group" aria-label="Start from">
       ${presets.map((preset) =>
         button(
           preset.title,

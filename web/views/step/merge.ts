@@ -128,7 +128,10 @@ function wire(
   return html`
     <ringside-scroll label="What the wire costs">
       <table class="wire">
-        <caption>What the wire costs <small>largest error of each hop’s partial against float64 over the same keys; ${travels} in ${type}</small></caption>
+        <caption>
+          What the wire costs
+          <small>largest error of each hop’s partial against float64 over the same keys; ${travels} in ${type}</small>
+        </caption>
         <thead>
           <tr>
             <td></td>
