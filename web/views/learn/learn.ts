@@ -10,8 +10,9 @@ import { readPlace, writePlace } from "./address.ts";
 import { fromWorker } from "./ask.ts";
 import { type AnyState, type Control, type Page, settled, valuesOf } from "./chapter.ts";
 import { chapters } from "./chapters.ts";
-import { lightTogether } from "./light.ts";
+import { drawingStyle } from "./drawing-style.ts";
 import { figureStyle } from "./figure-style.ts";
+import { lightTogether } from "./light.ts";
 import { learnStyle } from "./style.ts";
 
 /** What a chapter computed, and from which state. */
@@ -219,7 +220,7 @@ export class RingsideLearn extends LitElement {
       @input=${(event: Event) => this.#set(name, values[Number((event.target as HTMLInputElement).value)])} /></label>`;
   }
 
-  static override styles = [shared, learnStyle, figureStyle];
+  static override styles = [shared, learnStyle, figureStyle, drawingStyle];
 }
 
 customElements.define("ringside-learn", RingsideLearn);

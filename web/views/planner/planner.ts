@@ -7,9 +7,11 @@ import { sayVariant } from "../../lib/format/variant.ts";
 import { type PaperReport, type Sweep, type SweepRow } from "../../engine/plan.ts";
 import { download } from "../../lib/elements/download.ts";
 import { follow } from "../../lib/elements/follow.ts";
+import { frameStyle } from "../../lib/elements/frame-style.ts";
 import { scrolls } from "../../lib/elements/scrolls.ts";
 import "../../lib/elements/sentence.ts";
 import { shared } from "../../lib/elements/style.ts";
+import { viewStyle } from "../../lib/elements/view-style.ts";
 import type { Variant } from "../../engine/run.ts";
 import { formatCount, formatTime } from "../../lib/format/format.ts";
 import "../../lib/timeline/timeline.ts";
@@ -298,7 +300,7 @@ export class RingsidePlanner extends LitElement {
             `)
         }`}
       </div>
-      <section class="foot" ${scrolls()} aria-label="Simulated timelines">${this.#timelines(
+      <section class="time" ${scrolls()} aria-label="Simulated timelines">${this.#timelines(
         planned,
         question,
       )}</section>
@@ -423,7 +425,7 @@ export class RingsidePlanner extends LitElement {
     return new Map([[field ?? "refused", this._refused]]);
   }
 
-  static override styles = [shared, plannerStyle];
+  static override styles = [shared, viewStyle, frameStyle, plannerStyle];
 }
 
 /** The part of a question on which an answer depends. Two questions with the same key have the same answer. */

@@ -2,6 +2,7 @@
 import { html, LitElement, nothing, svg, type SVGTemplateResult, type TemplateResult } from "lit";
 import { sayVariant } from "../../lib/format/variant.ts";
 import { NEAR_TIE, type PaperReport, TABLE_4 } from "../../engine/plan.ts";
+import { axesStyle } from "../../lib/elements/axes-style.ts";
 import { download } from "../../lib/elements/download.ts";
 import { savePicture, svgText } from "../../lib/elements/picture.ts";
 import "../../lib/elements/scroll.ts";
@@ -413,7 +414,7 @@ export class RingsidePolicyMap extends LitElement {
     ];
   }
 
-  static override styles = [shared, chartStyle];
+  static override styles = [shared, axesStyle, chartStyle];
 }
 
 const hatch = svg`
