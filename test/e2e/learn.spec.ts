@@ -1,5 +1,5 @@
-// Learn, as a person reads it: every chapter by its link, its numbers against the engine's, its controls, its links
-// onward.
+// Learn, as a reader uses it: every chapter by its link, its numbers against the engine's, its controls, its onward
+// links.
 import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Locator, type Page, test } from "@playwright/test";
 import { choose, exposure, hiddenKv, smallerQueriesAll2All } from "../../engine/policy/index.ts";
@@ -20,7 +20,7 @@ import { say } from "../../web/views/learn/say.ts";
 const heading = (page: Page, name: string) => page.getByRole("heading", { level: 2, name, exact: true });
 const row = (page: Page, table: string | RegExp, name: string | RegExp) =>
   page.getByRole("table", { name: table }).getByRole("row", { name });
-/** Every place where a value of the model stands. */
+/** Every place that shows a value of the model. */
 const value = (page: Page, key: string) => page.locator(`article :is(b, span)[data-v="${key}"]`);
 const slider = (page: Page, name: string) => page.getByRole("slider", { name, exact: true });
 
@@ -29,7 +29,7 @@ async function opens(page: Page, query: string, title: string): Promise<void> {
   await expect(heading(page, title)).toBeVisible({ timeout: 20_000 });
 }
 
-/** All places of a key that have text say the same, in figure and prose. */
+/** All places of a key that have text show the same, in figure and prose. */
 async function says(page: Page, key: string, text: string, places = 1): Promise<void> {
   await expect(async () => {
     const found = (await value(page, key).allTextContents()).map((t) => t.trim()).filter((t) => t !== "");
@@ -50,7 +50,7 @@ test.beforeEach(({ page }) => {
 });
 test.afterEach(() => expect(thrown, "errors that the page did not catch").toEqual([]));
 
-test("from the rail: seven numbered chapters, next and back, with the focus on what is new", async ({ page }) => {
+test("from the rail: seven numbered chapters, next and back, with the focus on the new chapter", async ({ page }) => {
   await page.goto("?T=77&N=3");
   await page.getByRole("link", { name: "Learn" }).click();
   await expect(heading(page, chapters[0].title)).toBeVisible();
@@ -68,10 +68,10 @@ test("from the rail: seven numbered chapters, next and back, with the focus on w
   await page.reload();
   await expect(heading(page, chapters[5].title)).toBeVisible();
   await page.getByRole("link", { name: "Lab", exact: true }).click();
-  await expect(page.getByLabel("New tokens T"), "the Lab's own state is left alone").toHaveValue("77");
+  await expect(page.getByLabel("New tokens T"), "the Lab keeps its own state").toHaveValue("77");
 });
 
-test("1, softmax: every read is the engine's; a shift breaks f32 without a maximum, and nothing else", async ({ page }) => {
+test("1, softmax: every value is the engine's; a shift breaks only f32 without a maximum", async ({ page }) => {
   await opens(page, "learn=softmax", chapters[0].title);
   const { reads, exact, naive } = runningSoftmax(3, 8, 0);
   const truth = reference(small(3, [{ new: 1, cached: 7 }]));
@@ -113,7 +113,7 @@ test("3, merge: parts, their merge, empty rows and what 16 bits cost", async ({ 
   for (const [i, { rms }] of (await storing(1)).entries()) await says(page, `rms.${i}.3`, formatError(rms[3]));
 });
 
-test("4, shards: both layouts and the padding", async ({ page }) => {
+test("4, shards: both deals and the padding", async ({ page }) => {
   await opens(page, "learn=shards&shards.ranks=3&shards.fresh=50&shards.second=13", chapters[3].title);
   const { headTail, contiguous, message } = sharding(3, 50, 0, 13);
   for (const k of [0, 1, 2]) {
@@ -129,7 +129,7 @@ test("4, shards: both layouts and the padding", async ({ page }) => {
   await expect(row(page, /^Query-key pairs/, /^Busiest over mean/)).toContainText(say(cached.contiguous.imbalance));
 });
 
-test("5, the ring: a real run hop by hop, and Eq. 2 where waiting ends", async ({ page }) => {
+test("5, the ring: a real run hop by hop, and Eq. 2 as the end of waiting", async ({ page }) => {
   await opens(page, "learn=ring", chapters[4].title);
   const { meetings, out } = await ringRun(5, 4, 48, 16, "pass-kv");
   await says(page, "error", formatError(out.max));
@@ -150,7 +150,7 @@ test("5, the ring: a real run hop by hop, and Eq. 2 where waiting ends", async (
   await expect(page.getByText("so the ring costs nothing beyond attention")).toBeVisible();
 });
 
-test("6, pass-Q: messages, borders and what the rules say to the reader's own step", async ({ page }) => {
+test("6, pass-Q: messages, borders, and the rules' choices for the reader's own step", async ({ page }) => {
   for (const [fresh, cached, ranks] of [[1280, 126_720, 4], [32_000, 64_000, 8]]) {
     await opens(
       page,
@@ -165,8 +165,8 @@ test("6, pass-Q: messages, borders and what the rules say to the reader's own st
     }
     await says(page, "exposed.kv", formatTime(exposure(setting).exposedKv), 2);
     await says(page, "exposed.q", formatTime(exposure(setting).exposedQ), 2);
-    await expect(page.getByRole("heading", { name: `pass-KV: ${formatTime(kv.end)} a layer` })).toBeVisible();
-    await expect(page.getByRole("heading", { name: `pass-Q: ${formatTime(q.end)} a layer` })).toBeVisible();
+    await expect(page.getByRole("heading", { name: `pass-KV: ${formatTime(kv.end)} per layer` })).toBeVisible();
+    await expect(page.getByRole("heading", { name: `pass-Q: ${formatTime(q.end)} per layer` })).toBeVisible();
   }
 });
 
@@ -186,23 +186,23 @@ test("7, decode: caches of every step, and the planner's figures", async ({ page
   for (const k of [0, 1, 2, 3]) await says(page, `held.${k}`, String(steps[19].held[k]));
 });
 
-test("on paper: every number of the controls, no chapter's list, nothing cut", async ({ page }) => {
+test("on paper: every number of the controls, no list of chapters, nothing cut off", async ({ page }) => {
   await opens(page, "learn=ring", chapters[4].title);
   await page.emulateMedia({ media: "print" });
   await page.setViewportSize({ width: 794, height: 1123 });
   await expect(page.getByRole("navigation", { name: "Chapters", exact: true })).toBeHidden();
   await expect(slider(page, "Hop")).toBeHidden();
   await expect(page.getByText("Rank to follow")).toBeVisible();
-  await expect(page.getByText("the ring’s steps are smaller, and run beside attention")).toBeVisible();
+  await expect(page.getByText("The ring’s steps are smaller and run beside attention")).toBeVisible();
   expect(
     await page.evaluate(
       () => [document.documentElement.scrollHeight > 1123, document.documentElement.scrollWidth <= 794],
     ),
-    "it runs over pages, not out of them",
+    "it takes several pages and fits their width",
   ).toEqual([true, true]);
 });
 
-test("hovering a number lights the same number elsewhere", async ({ page }) => {
+test("hovering a number lights up the same number elsewhere", async ({ page }) => {
   await opens(page, "learn=merge", chapters[2].title);
   await value(page, "weight.0").last().hover();
   const places = await page.locator('article [data-v="weight.0"]').count();

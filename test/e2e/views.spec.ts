@@ -139,7 +139,7 @@ test("what another view writes into the address leaves the Lab's files and typin
 
 test("opened from a file, the page says in one line why nothing is there", async ({ page }) => {
   await page.goto(new URL("../../web/dist/index.html", import.meta.url).href);
-  await expect(page.getByText(/^Ringside has not loaded\. .* run “npm start” in its folder/)).toBeVisible({
+  await expect(page.getByText(/^Ringside has not loaded\. .* Run “npm start” in its folder/)).toBeVisible({
     timeout: 10_000,
   });
   expect(fileURLToPath(page.url())).toContain("index.html");

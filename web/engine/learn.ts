@@ -19,7 +19,7 @@ export {
 export { visibility } from "../../engine/layout/visibility.ts";
 export { findCluster, findModel, plan, TABLE_4, TABLE_7 } from "../../engine/plan/index.ts";
 export { type RankTime, simulateRing } from "../../engine/plan/simulate.ts";
-export { type Choice, choose, exposure, hiddenKv, type Setting } from "../../engine/policy/index.ts";
+export { type Choice, choose, type Exposure, exposure, hiddenKv, type Setting } from "../../engine/policy/index.ts";
 export { KvCache } from "../../engine/rank/cache.ts";
 export { localRings } from "../../engine/rank/local.ts";
 export { runStep } from "../../engine/rank/run.ts";

@@ -33,11 +33,11 @@ test("the running softmax equals float64 after every key, whatever the shift", (
       near(out, prefix.out[0], 1e-9);
     });
     near(reads[7].out, exact.out, 1e-9);
-    assert.equal(reads[0].rescale, 0, "nothing is held before the first key");
+    assert.equal(reads[0].rescale, 0, "nothing to rescale before the first key");
   }
 });
 
-test("without a maximum f32 overflows and underflows, and is right between", () => {
+test("without a maximum, f32 overflows and underflows, and is right in between", () => {
   assert.ok(Number.isNaN(runningSoftmax(1, 8, 1000).naive.out));
   assert.ok(Number.isNaN(runningSoftmax(1, 8, -1000).naive.out));
   const { naive, exact } = runningSoftmax(1, 8, 0);
@@ -69,13 +69,13 @@ test("parts merge to float64 in either order; empty parts weigh nothing", async 
       assert.equal(
         Number.isNaN(unguarded),
         backwards && empty >= 2,
-        "the bare formula fails when what is held and what comes are both empty",
+        "the bare formula fails if both the result so far and the next part are empty",
       );
     }
   }
 });
 
-test("16-bit partial results cost what they cost: an O no more with more parts, a kept LSE ever more", async () => {
+test("16-bit partial results: the error of O stays with more parts, the error of a kept LSE grows", async () => {
   const [exact, sentO, , sentLse, keptLse] = (await storing(1)).map(({ rms }) => rms);
   COUNTS.forEach((_, i) => {
     assert.ok(
@@ -90,7 +90,7 @@ test("16-bit partial results cost what they cost: an O no more with more parts, 
   assert.equal(spacing.long, 2 ** -4);
 });
 
-test("both layouts compute every pair once; head-tail evens them out", () => {
+test("both deals compute every pair once; head-tail balances them", () => {
   for (const [ranks, fresh, cached, second] of [[4, 64, 0, 0], [3, 50, 20, 7], [8, 128, 128, 5]]) {
     const s = sharding(ranks, fresh, cached, second);
     const all = fresh * cached + (fresh * (fresh + 1)) / 2;
@@ -108,11 +108,11 @@ test("both layouts compute every pair once; head-tail evens them out", () => {
     );
   }
   const even = sharding(4, 64, 0, 0).headTail;
-  assert.equal(even.imbalance, 1, "chunks of one length balance exactly");
+  assert.equal(even.imbalance, 1, "chunks of equal length balance exactly");
 });
 
 for (const variant of ["pass-kv", "pass-q"] as const) {
-  test(`a watched ring, ${variant}: every rank meets every chunk in the paper's order, and the result is float64's`, async () => {
+  test(`a watched ring, ${variant}: every rank meets every visitor in the paper's order, and the result is float64's`, async () => {
     for (const ranks of [2, 3, 5]) {
       const { meetings, out, last } = await ringRun(1, ranks, 20, 12, variant);
       assert.ok(out.within, `largest error ${out.max}`);
@@ -128,7 +128,7 @@ for (const variant of ["pass-kv", "pass-q"] as const) {
   });
 }
 
-test("the simulated ring waits exactly as Table 5's test says, and Eq. 2 is where pass-KV stops waiting", async () => {
+test("the simulated ring waits exactly as long as `exposure` says, and from Eq. 2 on pass-KV does not wait", async () => {
   for (const [fresh, cached] of [[1000, 126_000], [4000, 124_000], [32_000, 96_000]]) {
     const { setting, kv, q } = await versus("gtt", 4, fresh, cached);
     const e = exposure(setting);
@@ -141,7 +141,7 @@ test("the simulated ring waits exactly as Table 5's test says, and Eq. 2 is wher
   assert.ok((await simulated(settingOf("gtt", 4, border - 40, 100_000), "pass-kv")).ranks[0].wait > 0);
 });
 
-test("a conversation: every step is float64's, caches stay within one token of each other, a fixed owner's do not", async () => {
+test("a conversation: every step equals float64; caches stay within one token of each other, unless one rank owns replies", async () => {
   const steps = await conversation(1, 4, 2, 21, 9);
   assert.equal(steps.length, 20);
   for (const { held, error, mode, rows, owner, cached, fresh } of steps) {
@@ -155,7 +155,7 @@ test("a conversation: every step is float64's, caches stay within one token of e
   assert.ok(Math.max(...fixed) - Math.min(...fixed) >= 18);
 });
 
-test("room for KV and decode times are the planner's", async () => {
+test("room for KV and decode times equal the planner's", async () => {
   const all = await rooms();
   const [one, two] = [all[0], all[1]];
   const planned = await plan({

@@ -10,7 +10,7 @@ import { say } from "../../../web/views/learn/say.ts";
 import { fromQuery as planFrom, read as planRead } from "../../../web/views/planner/state.ts";
 import { fromQuery as talkFrom, read as talkRead } from "../../../web/views/conversation/model.ts";
 
-test("a place survives the address, and leaves what other views wrote there", () => {
+test("a place survives the address, and keeps what other views wrote there", () => {
   const given = readPlace("", chapters);
   assert.equal(given.chapter, 0);
   assert.equal(writePlace(given, chapters, "?T=7&N=2"), "T=7&N=2&learn=softmax");
@@ -23,7 +23,7 @@ test("a place survives the address, and leaves what other views wrote there", ()
   assert.equal(place.states[4].hop, 7);
 });
 
-test("what an address says wrongly is as near as can be, or as given", () => {
+test("a wrong value in an address becomes the nearest possible one, or the initial one", () => {
   const { chapter, states } = readPlace(
     "?learn=nothing&merge.parts=5&merge.order=sideways&merge.row=many&ring.ranks=2&ring.hop=7",
     chapters,
@@ -36,11 +36,11 @@ test("what an address says wrongly is as near as can be, or as given", () => {
 });
 
 for (const { id, title, controls, model, onward } of chapters) {
-  test(`${title}: computes at both ends of every control, and leads to experiments that can run`, async () => {
+  test(`${title}: computes at both ends of every control, and links to experiments that can run`, async () => {
     const initial = settled(controls, {});
     for (const [name, control] of Object.entries(controls)) {
       const values = valuesOf(control, initial);
-      assert.ok(values.includes(control.initial), `${id}.${name} begins with a value that it can have`);
+      assert.ok(values.includes(control.initial), `${id}.${name} starts with a possible value`);
       for (const value of [values[0], values.at(-1)!]) {
         const state = settled(controls, { ...initial, [name]: value });
         assert.equal(state[name], value);
@@ -60,7 +60,7 @@ for (const { id, title, controls, model, onward } of chapters) {
   });
 }
 
-test("numbers have four digits, a true minus, and names for what is none", () => {
+test("numbers have four digits and a real minus sign; infinities and NaN have names", () => {
   assert.deepEqual([1.23456, -0.051234, 0, 12345, -Infinity, NaN, 2e-7, 1e38].map(say), [
     "1.235",
     "−0.0512",

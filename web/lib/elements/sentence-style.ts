@@ -1,5 +1,6 @@
-/** The look of a sentence whose parts are edited in place, with its buttons and what is wrong in it. */
+/** The look of a sentence whose parts are edited in place, with its buttons and its problems. */
 import { css } from "lit";
+import { flow, small } from "./style-parts.ts";
 
 /** For `<ringside-sentence>`. `wide`: a longer line; `wraps`: phrases break on a phone. */
 export const sentenceStyle = css`
@@ -24,10 +25,6 @@ export const sentenceStyle = css`
   .sentence .tag {
     font-weight: 600;
     color: var(--warn);
-  }
-  .quiet {
-    color: var(--ink-2);
-    font-size: 13px;
   }
   i {
     font-style: normal;
@@ -91,14 +88,11 @@ export const sentenceStyle = css`
     transform: rotate(45deg);
     pointer-events: none;
   }
-  input:hover,
-  select:hover {
+  :is(input, select):is(:hover, :focus) {
     background: var(--sunken);
-    border-bottom-color: var(--ink);
   }
-  input:focus,
-  select:focus {
-    background: var(--sunken);
+  :is(input, select):hover {
+    border-bottom-color: var(--ink);
   }
   input[readonly] {
     border-bottom-color: transparent;
@@ -129,13 +123,11 @@ export const sentenceStyle = css`
   }
   .run .note {
     max-width: 320px;
-    font-size: var(--small);
+    ${small};
     line-height: 16px;
-    color: var(--ink-2);
   }
   .run .buttons {
-    display: flex;
-    flex-wrap: wrap;
+    ${flow};
     gap: 8px;
     justify-content: flex-end;
     max-width: 288px;
@@ -149,8 +141,7 @@ export const sentenceStyle = css`
     accent-color: var(--accent);
   }
   .presets {
-    display: flex;
-    flex-wrap: wrap;
+    ${flow};
     gap: 4px;
     margin-top: 8px;
   }
@@ -168,10 +159,7 @@ export const sentenceStyle = css`
   .problems {
     grid-column: 1 / -1;
     color: var(--bad);
-    font-size: 13px;
-  }
-  .problems ul {
-    list-style: none;
+    font-size: var(--note);
   }
   .problems li::before {
     content: "▲ " / "";

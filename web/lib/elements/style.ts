@@ -1,5 +1,6 @@
-/** The styles that elements share: tables, buttons, numbers, what only a screen reader reads. */
+/** The styles that all elements share: text, tables, buttons, legends, marks, text for screen readers only. */
 import { css } from "lit";
+import { bare, flow, note, small } from "./style-parts.ts";
 
 /** For `static styles` of every element. */
 export const shared = css`
@@ -23,10 +24,43 @@ export const shared = css`
     margin: 0;
     padding: 0;
   }
-  h2 {
-    font-size: 13px;
+  ol,
+  ul {
+    list-style: none;
+  }
+  h2,
+  caption {
+    font-size: var(--note);
     font-weight: 600;
     line-height: 24px;
+  }
+  h2 small,
+  caption small {
+    ${small};
+  }
+  a {
+    color: var(--accent);
+  }
+  code {
+    font: 12px / 18px var(--mono);
+  }
+  details {
+    font-size: var(--note);
+  }
+  summary {
+    width: fit-content;
+    line-height: 24px;
+    color: var(--ink-2);
+    cursor: pointer;
+  }
+  .quiet {
+    ${note};
+  }
+  .good {
+    color: var(--good);
+  }
+  .wrong {
+    color: var(--bad);
   }
   button,
   input,
@@ -39,7 +73,7 @@ export const shared = css`
     outline-offset: 2px;
     border-radius: 3px;
   }
-  /* A box that scrolls ends at its neighbours: the outline goes inside. */
+  /* A box that scrolls touches its neighbours, so its outline goes inside. */
   [data-scrolls]:focus-visible {
     outline-offset: -2px;
   }
@@ -66,6 +100,13 @@ export const shared = css`
     white-space: nowrap;
     cursor: pointer;
   }
+  .button.square {
+    width: 28px;
+    min-height: 28px;
+    padding: 0;
+    justify-content: center;
+    font-size: 16px;
+  }
   .button:hover {
     border-color: var(--ink);
   }
@@ -85,7 +126,7 @@ export const shared = css`
     border-color: var(--rule);
     color: var(--ink-2);
   }
-  /* A result of what the sentence said before: it stands, but no longer speaks for the sentence. */
+  /* The result of an older sentence: it stays, but no longer answers the sentence. */
   .old .good,
   .old .wrong,
   .good.old,
@@ -98,15 +139,7 @@ export const shared = css`
   }
   caption {
     text-align: left;
-    font-size: 13px;
-    font-weight: 600;
-    line-height: 24px;
     padding-bottom: 4px;
-  }
-  caption small {
-    font-weight: 400;
-    font-size: var(--small);
-    color: var(--ink-2);
   }
   th,
   td {
@@ -114,7 +147,7 @@ export const shared = css`
     text-align: right;
     font-weight: 400;
     line-height: 18px;
-    font-size: 13px;
+    font-size: var(--note);
     border-top: 1px solid var(--rule);
     white-space: nowrap;
   }
@@ -127,8 +160,7 @@ export const shared = css`
     border-top: 0;
   }
   thead th {
-    color: var(--ink-2);
-    font-size: var(--small);
+    ${small};
     border-top: 0;
     vertical-align: bottom;
   }
@@ -139,9 +171,25 @@ export const shared = css`
     height: 18px;
     padding: 0 4px;
     border-radius: 9px;
-    font-size: 11px;
+    font-size: var(--tiny);
     font-weight: 700;
     line-height: 18px;
+  }
+  .legend {
+    ${flow};
+    gap: 0 16px;
+    ${small};
+  }
+  .legend li {
+    display: flex;
+    align-items: center;
+    gap: 6px;
+  }
+  /* A button that reads as a link. */
+  button.link {
+    ${bare};
+    color: var(--accent);
+    text-decoration: underline;
   }
   .swatch {
     display: inline-block;

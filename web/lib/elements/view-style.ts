@@ -1,8 +1,9 @@
-/** Styles that views share. */
+/** What the views share: cards for their states, a result in two columns, large figures, facts, bars of progress. */
 import { css } from "lit";
+import { column, field, flow, small } from "./style-parts.ts";
 
-/** Cards for states, two columns for results. */
-export const labStyle = css`
+/** Over the shared styles; a view's own styles come after it. */
+export const viewStyle = css`
   ringside-own {
     margin-bottom: 12px;
   }
@@ -12,20 +13,19 @@ export const labStyle = css`
     line-height: 24px;
     margin-bottom: 8px;
   }
-  .good {
-    color: var(--good);
+  .title small {
+    margin-left: 8px;
+    font-size: var(--note);
   }
-  .wrong {
-    color: var(--bad);
-  }
-  .quiet {
-    color: var(--ink-2);
-    font-size: 13px;
+  select {
+    ${field};
+    max-width: 100%;
   }
   .card {
     max-width: 640px;
   }
-  .card > p {
+  .card > p,
+  .prose {
     max-width: 68ch;
   }
   .bad {
@@ -40,44 +40,72 @@ export const labStyle = css`
   .message {
     margin: 8px 0;
     font-family: var(--mono);
-    font-size: 13px;
+    font-size: var(--note);
     overflow-wrap: anywhere;
     white-space: pre-wrap;
   }
   .again {
     margin-top: 16px;
   }
-  .sizes,
-  .errors {
-    display: flex;
-    flex-wrap: wrap;
-    gap: 16px 32px;
-    margin-top: 24px;
+  .stale {
+    margin-bottom: 16px;
+    padding: 8px 12px;
+    border-left: 3px solid var(--warn);
+    background: var(--sunken);
+    font-size: var(--note);
+  }
+  .tag {
+    font-weight: 600;
+    color: var(--warn);
+  }
+  /* A title with controls on its right. */
+  .bar-top {
+    ${flow};
+    align-items: baseline;
+    justify-content: space-between;
+    gap: 0 24px;
+  }
+  .actions {
+    ${flow};
+    gap: 8px;
   }
   dt {
-    font-size: var(--small);
-    color: var(--ink-2);
+    ${small};
     line-height: 16px;
   }
   dd {
     line-height: 24px;
   }
+  .sizes,
+  .errors,
+  .figures {
+    ${flow};
+    gap: 16px 32px;
+    margin: 16px 0;
+  }
+  .sizes {
+    margin: 24px 0 0;
+  }
   .sizes dd {
     font-weight: 600;
-  }
-  .errors {
-    margin: 16px 0;
   }
   .errors dd {
     font-size: 28px;
     line-height: 40px;
     letter-spacing: -0.01em;
   }
-  .errors .minor dd {
-    color: var(--ink-2);
+  .facts div {
+    display: grid;
+    grid-template-columns: 96px minmax(0, 1fr);
+    padding: 3px 0;
+    border-top: 1px solid var(--rule);
+    font-size: var(--note);
+  }
+  .facts :is(dt, dd) {
+    line-height: 18px;
+    overflow-wrap: anywhere;
   }
   .steps {
-    list-style: none;
     margin-top: 8px;
   }
   .steps li {
@@ -97,7 +125,7 @@ export const labStyle = css`
     height: 20px;
     border: 1px solid var(--rule-strong);
     border-radius: 50%;
-    font-size: 11px;
+    font-size: var(--tiny);
     font-weight: 600;
   }
   .past .mark {
@@ -162,42 +190,10 @@ export const labStyle = css`
     min-width: 0;
   }
   .second {
-    display: grid;
+    ${column};
     gap: 32px;
-    align-content: start;
-    min-width: 0;
   }
-  .stale {
-    margin-bottom: 16px;
-    padding: 8px 12px;
-    border-left: 3px solid var(--warn);
-    background: var(--sunken);
-    font-size: 13px;
-  }
-  a {
-    color: var(--accent);
-  }
-  .facts div {
-    display: grid;
-    grid-template-columns: 96px minmax(0, 1fr);
-    padding: 3px 0;
-    border-top: 1px solid var(--rule);
-    font-size: 13px;
-  }
-  .facts dt,
-  .facts dd {
-    line-height: 18px;
-    overflow-wrap: anywhere;
-  }
-  .tag {
-    font-weight: 600;
-    color: var(--warn);
-  }
-  code {
-    font: 12px / 18px var(--mono);
-  }
-  .times td:nth-child(2),
-  .times th:nth-child(2) {
+  .times :is(th, td):nth-child(2) {
     width: 96px;
   }
   .times th:first-child {
@@ -210,14 +206,14 @@ export const labStyle = css`
     text-align: left;
     color: var(--ink-2);
   }
-  .apart > * {
+  .apart > *,
+  .minor dd {
     color: var(--ink-2);
   }
   .share i {
     display: block;
     height: 8px;
     min-width: 1px;
-    margin: 0;
     border-radius: 1px;
   }
   @media (max-width: 1080px) {

@@ -10,7 +10,7 @@ import { toQuery } from "../experiment/experiment.ts";
 import type { RunState } from "../experiment/run.ts";
 import type { PageState } from "../experiment/page-state.ts";
 import { failed, progress } from "../experiment/states.ts";
-import { labStyle } from "../elements/view-style.ts";
+import { viewStyle } from "../elements/view-style.ts";
 import "./mask.ts";
 import { type Moment, type Motion, motionOf } from "./motion.ts";
 import { Player } from "./player.ts";
@@ -320,7 +320,7 @@ export class RingsideStage extends LitElement {
     }</div>`;
   }
 
-  static override styles = [shared, labStyle, stageStyle];
+  static override styles = [shared, viewStyle, stageStyle];
 }
 
 function sayCheck({ check, phase }: RunState): TemplateResult | string {

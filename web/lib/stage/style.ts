@@ -1,7 +1,8 @@
 /** The stage's own styles, and those of its transport. */
 import { css } from "lit";
+import { compact, field, flow, halves, line, note, small } from "../elements/style-parts.ts";
 
-/** Ring, masks and tables beside each other; in a pair below each other. */
+/** Ring, masks and tables side by side; two runs side by side, each with its parts below each other. */
 export const stageStyle = css`
   :host {
     margin-bottom: 32px;
@@ -10,9 +11,7 @@ export const stageStyle = css`
     position: sticky;
     top: -16px;
     z-index: 1;
-    display: flex;
-    flex-wrap: wrap;
-    align-items: center;
+    ${line};
     gap: 4px 24px;
     padding: 4px 0 12px;
     background: var(--paper);
@@ -22,8 +21,7 @@ export const stageStyle = css`
   }
   .checked {
     margin-left: -12px;
-    font-size: var(--small);
-    color: var(--ink-2);
+    ${small};
   }
   .name {
     display: flex;
@@ -31,14 +29,11 @@ export const stageStyle = css`
     gap: 24px;
   }
   .tools {
-    display: flex;
-    flex-wrap: wrap;
+    ${flow};
     gap: 4px;
   }
   .tools .button {
-    min-height: 28px;
-    padding: 1px 10px;
-    font-size: var(--small);
+    ${compact};
   }
   .tools [aria-pressed="true"] {
     border-color: var(--ink);
@@ -47,14 +42,12 @@ export const stageStyle = css`
     flex: 1 1 480px;
   }
   h3 {
-    font-size: 13px;
+    font-size: var(--note);
     font-weight: 600;
     line-height: 24px;
   }
   small {
-    font-weight: 400;
-    font-size: var(--small);
-    color: var(--ink-2);
+    ${small};
   }
   .single {
     display: grid;
@@ -62,44 +55,39 @@ export const stageStyle = css`
     gap: 16px 40px;
     align-items: start;
   }
-  .pair {
-    display: grid;
-    grid-template-columns: repeat(2, minmax(0, 1fr));
+  .pair,
+  .masks,
+  .single .tables {
+    ${halves};
     gap: 16px 40px;
-  }
-  .pane {
-    display: grid;
-    gap: 16px;
-    align-content: start;
-    min-width: 0;
   }
   .masks,
   .single .tables {
-    display: grid;
-    grid-template-columns: repeat(2, minmax(0, 1fr));
-    gap: 16px 40px;
     align-items: start;
   }
   /* Half a page is wide enough for one mask whose numbers can be read. */
   .pair .masks {
     grid-template-columns: minmax(0, 1fr);
   }
-  .masks > *,
-  .tables > * {
-    min-width: 0;
-  }
   .pair .tables {
     display: grid;
     gap: 24px;
   }
-  .ring {
+  .pane {
+    display: grid;
+    gap: 16px;
+    align-content: start;
+  }
+  .pane,
+  .ring,
+  .masks > *,
+  .tables > * {
     min-width: 0;
   }
   figcaption {
     margin-top: 8px;
-    font-size: var(--small);
     line-height: 18px;
-    color: var(--ink-2);
+    ${small};
   }
   .compared {
     max-width: 720px;
@@ -147,13 +135,6 @@ export const stageStyle = css`
   }
   details {
     margin-top: 16px;
-    font-size: 13px;
-  }
-  summary {
-    cursor: pointer;
-    line-height: 24px;
-    color: var(--ink-2);
-    width: fit-content;
   }
   @media (max-width: 960px) {
     .single {
@@ -179,12 +160,10 @@ export const stageStyle = css`
   }
 `;
 
-/** One line of controls; the slider takes the room that is left. */
+/** One line of controls. The slider takes the remaining room. */
 export const transportStyle = css`
   :host {
-    display: flex;
-    flex-wrap: wrap;
-    align-items: center;
+    ${line};
     gap: 4px 16px;
   }
   .buttons {
@@ -196,10 +175,9 @@ export const transportStyle = css`
     border-color: var(--rule);
     cursor: default;
   }
-  .square {
+  .button.square {
     width: 32px;
-    padding: 0;
-    justify-content: center;
+    min-height: 32px;
   }
   svg {
     fill: currentColor;
@@ -241,15 +219,11 @@ export const transportStyle = css`
     font-weight: 600;
   }
   .time span {
-    color: var(--ink-2);
-    font-size: 13px;
+    ${note};
   }
   select {
+    ${field};
     height: 32px;
-    padding: 0 4px;
-    border: 1px solid var(--rule-strong);
-    border-radius: var(--radius);
-    background: var(--raised);
-    font-size: 13px;
+    font-size: var(--note);
   }
 `;

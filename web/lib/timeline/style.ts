@@ -1,12 +1,11 @@
-/** The timeline's own styles. */
+/** The timeline's own styles, over those of pictures with axes. */
 import { css } from "lit";
+import { compact, line, note, ring } from "../elements/style-parts.ts";
 
-/** Kinds of time by their tokens; header and axis stay in sight while the lanes scroll. */
+/** Colours are kinds of time. Header and axis stay in sight while the lanes scroll. */
 export const timelineStyle = css`
   header {
-    display: flex;
-    flex-wrap: wrap;
-    align-items: center;
+    ${line};
     gap: 4px 24px;
     min-height: 32px;
   }
@@ -26,19 +25,6 @@ export const timelineStyle = css`
   .axis {
     bottom: 0;
   }
-  .legend {
-    display: flex;
-    flex-wrap: wrap;
-    gap: 0 16px;
-    list-style: none;
-    font-size: var(--small);
-    color: var(--ink-2);
-  }
-  .legend li {
-    display: flex;
-    align-items: center;
-    gap: 6px;
-  }
   .owner {
     width: 16px;
     height: 10px;
@@ -52,22 +38,16 @@ export const timelineStyle = css`
     margin-left: auto;
   }
   .controls .button {
-    min-height: 28px;
-    padding: 1px 10px;
-    font-size: var(--small);
     border-color: var(--rule);
+  }
+  .controls .button:not(.square) {
+    ${compact};
   }
   .controls .button:hover:not([disabled]) {
     border-color: var(--rule-strong);
   }
   .controls .button[aria-pressed="true"] {
     border-color: var(--ink);
-  }
-  .controls .square {
-    width: 28px;
-    padding: 0;
-    justify-content: center;
-    font-size: 16px;
   }
   .plot {
     position: relative;
@@ -80,27 +60,11 @@ export const timelineStyle = css`
   svg.pan {
     cursor: grab;
   }
-  text {
-    font-size: 11px;
-    fill: var(--ink-2);
-    font-variant-numeric: tabular-nums;
-    user-select: none;
-  }
-  .tick {
-    text-anchor: middle;
-  }
   .lane-name {
     text-anchor: end;
   }
   .number {
-    text-anchor: middle;
     font-weight: 700;
-  }
-  .grid {
-    stroke: var(--rule);
-  }
-  .rule {
-    stroke: var(--rule-strong);
   }
   .lane {
     fill: var(--ink);
@@ -123,46 +87,27 @@ export const timelineStyle = css`
   }
   .active,
   .lit {
-    fill: none;
-    stroke: var(--accent);
-    stroke-width: 2;
+    ${ring};
   }
   .lit {
     stroke-opacity: 0.7;
   }
-  /* A layer of its own, so that a run that plays does not paint the lanes again. */
+  /* A layer of its own, so that playing a run does not repaint the lanes. */
   .cursor {
     position: absolute;
-    top: 0;
-    bottom: 0;
-    left: -1px;
+    inset: 0 auto 0 -1px;
     width: 1.5px;
     background: var(--ink);
     will-change: transform;
   }
   .details {
-    display: flex;
-    flex-wrap: wrap;
-    align-items: center;
+    ${line};
     gap: 0 16px;
     min-height: 28px;
-    font-size: 13px;
-    color: var(--ink-2);
-  }
-  .details b {
-    color: var(--ink);
+    ${note};
   }
   .details .disc {
     margin-right: -4px;
-  }
-  details {
-    font-size: 13px;
-  }
-  summary {
-    cursor: pointer;
-    line-height: 24px;
-    color: var(--ink-2);
-    width: fit-content;
   }
   @media print {
     .top,

@@ -1,5 +1,6 @@
 /** The timeline: swim lanes per rank for the spans of any run: real, planned or remote. */
 import { html, LitElement, nothing, type PropertyValues, svg, type TemplateResult } from "lit";
+import { axesStyle } from "../elements/axes-style.ts";
 import { follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
 import { hatchings, swatch } from "../elements/swatch.ts";
@@ -405,7 +406,7 @@ export class RingsideTimeline extends LitElement {
     `;
   }
 
-  static override styles = [shared, timelineStyle];
+  static override styles = [shared, axesStyle, timelineStyle];
 }
 
 customElements.define("ringside-timeline", RingsideTimeline);

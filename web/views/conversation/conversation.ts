@@ -8,7 +8,8 @@ import { shared } from "../../lib/elements/style.ts";
 import { loadEngine, type Span } from "../../engine/run.ts";
 import type { PageState } from "../../lib/experiment/page-state.ts";
 import "../../lib/timeline/timeline.ts";
-import { labStyle } from "../../lib/elements/view-style.ts";
+import { frameStyle } from "../../lib/elements/frame-style.ts";
+import { viewStyle } from "../../lib/elements/view-style.ts";
 import { inspector, stepName } from "./inspector.ts";
 import { allSpans, reportJson, traceTitle } from "./report.ts";
 import { conversationSentence } from "./sentence.ts";
@@ -125,7 +126,7 @@ export class RingsideConversation extends LitElement {
     `;
   }
 
-  static override styles = [shared, labStyle, conversationStyle];
+  static override styles = [shared, viewStyle, frameStyle, conversationStyle];
 }
 
 customElements.define("ringside-conversation", RingsideConversation);

@@ -1,28 +1,11 @@
-/** The Conversation's own styles, over the Lab's. */
+/** The Conversation's own styles, over the views'. */
 import { css } from "lit";
+import { bare, flow, line, note, small } from "../../lib/elements/style-parts.ts";
 
-/** The shell's three parts within the view, the list of turns, the caches as bars. */
+/** The list of turns, the figures of a step, the caches as bars. */
 export const conversationStyle = css`
   :host {
-    display: grid;
-    grid-template: auto minmax(0, 1fr) auto / minmax(0, 1fr);
-    position: relative;
-    min-width: 0;
-  }
-  .top {
-    padding: 16px 24px;
-    border-bottom: 1px solid var(--rule);
-  }
-  .stage {
-    padding: 24px;
-    min-width: 0;
-  }
-  .time {
-    position: relative;
-    min-width: 0;
-    padding: 0 24px;
-    border-top: 1px solid var(--rule);
-    background: var(--paper);
+    --time: 46dvh;
   }
   .result {
     grid-template-columns: minmax(0, 7fr) minmax(0, 5fr);
@@ -33,10 +16,6 @@ export const conversationStyle = css`
     gap: 24px;
   }
   .bar-top {
-    display: flex;
-    flex-wrap: wrap;
-    align-items: baseline;
-    justify-content: space-between;
     gap: 4px 16px;
     margin-bottom: 8px;
   }
@@ -44,17 +23,7 @@ export const conversationStyle = css`
     margin: 0;
   }
   .preset {
-    font-size: 13px;
-    color: var(--ink-2);
-  }
-  select {
-    height: 28px;
-    padding: 0 4px;
-    border: 1px solid var(--rule-strong);
-    border-radius: var(--radius);
-    background: var(--raised);
-    color: var(--ink);
-    max-width: 100%;
+    ${note};
   }
   i {
     font-style: normal;
@@ -64,13 +33,11 @@ export const conversationStyle = css`
     display: table-row;
     height: 16px;
   }
-  .turns th,
-  .turns td {
+  .turns :is(th, td) {
     padding-left: 12px;
     padding-right: 4px;
   }
-  .turns th:first-child,
-  .turns td:first-child {
+  .turns :is(th, td):first-child {
     padding-left: 8px;
   }
   .head th {
@@ -80,9 +47,7 @@ export const conversationStyle = css`
     white-space: normal;
   }
   .head th > div {
-    display: flex;
-    flex-wrap: wrap;
-    align-items: center;
+    ${line};
     gap: 0 16px;
     min-height: 28px;
     color: var(--ink-2);
@@ -92,8 +57,7 @@ export const conversationStyle = css`
     min-width: 48px;
   }
   .parts {
-    display: flex;
-    flex-wrap: wrap;
+    ${flow};
     gap: 0 24px;
     flex: 1;
   }
@@ -124,8 +88,7 @@ export const conversationStyle = css`
       min-width: 28px;
     }
   }
-  .head input:hover,
-  .head input:focus {
+  .head input:is(:hover, :focus) {
     background: var(--paper);
     border-bottom-color: var(--ink);
   }
@@ -138,24 +101,18 @@ export const conversationStyle = css`
     flex-basis: 100%;
     color: var(--bad);
   }
-  .problems ul {
-    list-style: none;
-  }
   .check {
     font-size: var(--small);
     white-space: nowrap;
   }
   .remove {
+    ${bare};
     width: 24px;
     height: 24px;
-    padding: 0;
-    border: 0;
     border-radius: var(--radius);
-    background: none;
     color: var(--ink-2);
     font-size: 16px;
     line-height: 24px;
-    cursor: pointer;
   }
   .remove:hover {
     background: var(--paper);
@@ -174,10 +131,7 @@ export const conversationStyle = css`
     box-shadow: inset 3px 0 var(--accent);
   }
   .pick {
-    padding: 0;
-    border: 0;
-    background: none;
-    cursor: pointer;
+    ${bare};
     text-align: left;
   }
   .step.on .pick {
@@ -185,87 +139,69 @@ export const conversationStyle = css`
   }
   .step small {
     margin-left: 6px;
-    font-size: var(--small);
-    font-weight: 400;
-    color: var(--ink-2);
+    ${small};
   }
   .none td {
-    color: var(--ink-2);
-    font-size: 13px;
+    ${note};
   }
   .none.now td {
     color: var(--ink);
   }
+  .incident {
+    --of: var(--warn);
+  }
+  .incident.failed {
+    --of: var(--bad);
+  }
+  .incident.repaired {
+    --of: var(--good);
+  }
   .incident td {
     white-space: normal;
-    box-shadow: inset 3px 0 var(--warn);
+    box-shadow: inset 3px 0 var(--of);
   }
   .incident.failed td {
-    box-shadow: inset 3px 0 var(--bad);
     background: var(--bad-wash);
   }
-  .incident.repaired td {
-    box-shadow: inset 3px 0 var(--good);
+  .incident:not(.cancelled) b {
+    color: var(--of);
   }
   .incident div {
     display: grid;
     gap: 2px;
     padding: 3px 0 3px 4px;
   }
-  .incident.failed b {
-    color: var(--bad);
-  }
-  .incident.killed b {
-    color: var(--warn);
-  }
-  .incident.repaired b {
-    color: var(--good);
-  }
   .incident code {
     overflow-wrap: anywhere;
   }
   .add {
-    display: flex;
-    flex-wrap: wrap;
-    align-items: center;
+    ${line};
     gap: 8px 16px;
     margin-top: 16px;
   }
-  .prose {
-    max-width: 68ch;
-  }
   .figures {
-    display: flex;
-    flex-wrap: wrap;
     gap: 8px 28px;
     margin: 8px 0;
   }
   .figures dd {
     font-size: 18px;
-    line-height: 24px;
     font-weight: 600;
   }
   .figures small {
     display: block;
     line-height: 16px;
-    font-weight: 400;
-    font-size: var(--small);
-    color: var(--ink-2);
-  }
-  .verdict b {
-    color: var(--ink);
+    ${small};
   }
   .turns thead th:first-child {
     width: 18%;
   }
   .why {
-    font-size: 13px;
+    ${note};
     line-height: 20px;
-    color: var(--ink-2);
     max-width: 76ch;
     overflow-wrap: anywhere;
   }
-  .why b {
+  :is(.why, .verdict) b {
     color: var(--ink);
   }
   .walk {
@@ -273,17 +209,8 @@ export const conversationStyle = css`
     align-items: center;
     gap: 8px;
   }
-  .walk .square {
-    width: 28px;
-    min-height: 28px;
-    padding: 0;
-    justify-content: center;
-    font-size: 16px;
-  }
   .running {
-    display: flex;
-    flex-wrap: wrap;
-    align-items: center;
+    ${line};
     gap: 4px 16px;
   }
   .running > span {
@@ -310,21 +237,8 @@ export const conversationStyle = css`
     background: repeating-linear-gradient(-45deg, var(--of) 0 3px, transparent 3px 5px);
   }
   tfoot td {
-    color: var(--ink-2);
-    font-size: var(--small);
+    ${small};
     white-space: normal;
-  }
-  @media screen and (min-width: 900px) and (min-height: 720px) {
-    :host {
-      height: 100dvh;
-    }
-    .stage {
-      overflow-y: auto;
-    }
-    .time {
-      max-height: 46dvh;
-      overflow-y: auto;
-    }
   }
   @media (max-width: 1180px) {
     .result {
@@ -332,18 +246,11 @@ export const conversationStyle = css`
     }
   }
   @media (max-width: 640px) {
-    .top,
-    .stage {
-      padding: 16px;
-    }
-    .time {
-      padding: 0 16px;
-    }
-    .wide {
+    .wide,
+    .each {
       display: none;
     }
-    .turns th,
-    .turns td {
+    .turns :is(th, td) {
       padding-left: 4px;
       padding-right: 2px;
       font-size: 12px;
@@ -365,24 +272,15 @@ export const conversationStyle = css`
       display: block;
       margin: 0;
     }
-    .each {
-      display: none;
-    }
     .figures {
       gap: 8px 24px;
     }
   }
   @media print {
-    :host {
-      display: block;
-    }
     .remove,
     .walk,
     .add {
       display: none;
-    }
-    .result {
-      grid-template-columns: minmax(0, 1fr);
     }
   }
 `;

@@ -9,7 +9,7 @@ import type { PageState } from "../../lib/experiment/page-state.ts";
 import "../../lib/stage/stage.ts";
 import { failed, preview, progress } from "../../lib/experiment/states.ts";
 import { facts, hopTable, rankTable, timeTable, verdict } from "../../lib/experiment/result.ts";
-import { labStyle } from "../../lib/elements/view-style.ts";
+import { viewStyle } from "../../lib/elements/view-style.ts";
 
 /** `<ringside-lab .page>`. */
 export class RingsideLab extends LitElement {
@@ -70,7 +70,7 @@ export class RingsideLab extends LitElement {
     this.page.restore();
   }
 
-  static override styles = [shared, labStyle];
+  static override styles = [shared, viewStyle];
 }
 
 customElements.define("ringside-lab", RingsideLab);

@@ -1,16 +1,13 @@
-/**
- * The state of Learn in the page's address: `learn=ring`, and `ring.ranks=4` for each control that is not as it was
- * given.
- */
+/** The state of Learn in the page's address: `learn=ring`, and `ring.ranks=4` for each control that was moved. */
 import { type AnyState, type Chapter, settled } from "./chapter.ts";
 
-/** A chapter and the states of all. */
+/** The open chapter, and the states of all chapters. */
 export interface Place {
   readonly chapter: number;
   readonly states: readonly AnyState[];
 }
 
-/** The place that an address names; what it leaves out or says wrongly is as given. */
+/** The place that an address names. What the address omits has its initial value; a wrong value becomes a valid one. */
 export function readPlace(query: string, chapters: readonly Chapter[]): Place {
   const given = new URLSearchParams(query);
   const states = chapters.map(({ id, controls }) => {
@@ -24,7 +21,7 @@ export function readPlace(query: string, chapters: readonly Chapter[]): Place {
   return { chapter: Math.max(0, chapters.findIndex(({ id }) => id === given.get("learn"))), states };
 }
 
-/** The query for a place; what other views wrote into `before` stays. */
+/** The query for a place. It keeps what other views wrote into `before`. */
 export function writePlace(place: Place, chapters: readonly Chapter[], before = ""): string {
   const query = new URLSearchParams(before);
   query.set("learn", chapters[place.chapter].id);

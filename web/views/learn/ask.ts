@@ -1,6 +1,6 @@
-/** Asks Learn's worker. A newer question of a name takes the place of an older one; the last answer is kept. */
+/** Asks Learn's worker. A new question replaces an older one of the same name. The last answer is kept. */
 import { askWorker } from "../../lib/ask-worker.ts";
-import { last } from "./memo.ts";
+import { keepLast } from "./memo.ts";
 import type { Slow, SlowRequest, SlowResponse } from "./models/slow.ts";
 
 /** {@link Slow} in a worker. */
@@ -12,7 +12,7 @@ export const fromWorker: Slow = {
 
 function asking<K extends keyof Slow>(name: K): Slow[K] {
   let work: AbortController | undefined;
-  return last(async (...args: number[]) => {
+  return keepLast(async (...args: number[]) => {
     work?.abort();
     work = new AbortController();
     const start = () => new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });

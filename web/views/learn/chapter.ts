@@ -1,32 +1,32 @@
-/** What a chapter of Learn is: controls, a model that the engine computes from them, and prose bound to it. */
+/** A chapter of Learn: controls, a model that the engine computes from them, and prose that shows its values. */
 import { html, type TemplateResult } from "lit";
 import type { Slow } from "./models/slow.ts";
 
-/** One thing that the reader can change. Numbers are a slider over `values`, words a list. */
+/** One thing that the reader can change. Numbers get a slider over `values`, words a list. */
 export interface Control<V extends number | string = number | string> {
   readonly label: string;
-  /** What it can be, in order; where that depends on other controls, a function of the state. */
+  /** Its possible values in order; a function of the state if they depend on other controls. */
   readonly values: readonly V[] | ((state: AnyState) => readonly V[]);
   readonly initial: V;
-  /** The value as a person reads it; by default as it is. */
+  /** The value as text for people; `String(value)` by default. */
   say?(value: V): string;
 }
 
-/** A chapter's controls by name, which is also their name in the address. */
+/** A chapter's controls by name. The address uses the same names. */
 export type Controls = Readonly<Record<string, Control<number> | Control<string>>>;
-/** What the controls say. */
+/** The values of the controls. */
 export type State<C extends Controls> = { readonly [K in keyof C]: C[K]["initial"] };
-/** The state of some chapter. */
+/** The state of any chapter. */
 export type AnyState = Readonly<Record<string, number | string>>;
 
-/** What a chapter is drawn from. `controls` draws the named ones. */
+/** Everything that a chapter is drawn from. `controls` draws the named controls. */
 export interface Page<C extends Controls, M> {
   readonly model: M;
   readonly state: State<C>;
   readonly controls: (...names: (keyof C & string)[]) => TemplateResult;
 }
 
-/** A link to the experiment of a chapter: where it leads, and what it is. */
+/** A link to the experiment of a chapter. */
 export interface Onward {
   readonly href: string;
   /** "Open this in the Lab". */
@@ -41,7 +41,7 @@ export interface Chapter<C extends Controls = Controls, M = unknown> {
   readonly id: string;
   readonly title: string;
   readonly controls: C;
-  /** Everything that the chapter shows, computed by the engine; `slow` computes what takes longer than a frame. */
+  /** Everything that the chapter shows, computed by the engine. `slow` computes what takes longer than a frame. */
   model(state: State<C>, slow: Slow): Promise<M>;
   render(page: Page<C, M>): TemplateResult;
   onward(page: Page<C, M>): readonly Onward[];
@@ -62,7 +62,7 @@ export function slider(
   return { label, values, initial, ...(say === undefined ? {} : { say }) };
 }
 
-/** A list of words, each with what a person reads. */
+/** A list of words, each with its text for people. */
 export function choice<K extends string>(
   label: string,
   words: Readonly<Record<K, string>>,
@@ -71,14 +71,12 @@ export function choice<K extends string>(
   return { label, values: Object.keys(words) as K[], initial, say: (value) => words[value] };
 }
 
-/** What a control can be now. */
+/** The values that a control can have now. */
 export function valuesOf(control: Control<number> | Control<string>, state: AnyState): readonly (number | string)[] {
   return typeof control.values === "function" ? control.values(state) : control.values;
 }
 
-/**
- * A state in which every control has a value that it can have: numbers move to the nearest, words to the initial one.
- */
+/** A state in which every control has a possible value: numbers move to the nearest, words to the initial one. */
 export function settled<C extends Controls>(controls: C, wanted: AnyState): State<C> {
   const state: Record<string, number | string> = {};
   for (const [name, control] of Object.entries(controls)) {
@@ -99,7 +97,7 @@ function nearest(values: readonly number[], value: number): number {
     : values.reduce((best, v) => (Math.abs(v - value) < Math.abs(best - value) ? v : best));
 }
 
-/** A value of the model in prose or table: hovering it lights every other place of the same key. */
+/** A value of the model in prose. Hovering it lights up every other place with the same key. */
 export function v(key: string, text: string): TemplateResult {
   return html`<b class="v" data-v=${key}>${text}</b>`;
 }

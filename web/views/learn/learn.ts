@@ -10,11 +10,12 @@ import { readPlace, writePlace } from "./address.ts";
 import { fromWorker } from "./ask.ts";
 import { type AnyState, type Control, type Page, settled, valuesOf } from "./chapter.ts";
 import { chapters } from "./chapters.ts";
-import { lightTogether } from "./light.ts";
+import { drawingStyle } from "./drawing-style.ts";
 import { figureStyle } from "./figure-style.ts";
+import { lightTogether } from "./light.ts";
 import { learnStyle } from "./style.ts";
 
-/** What a chapter computed, and for what. */
+/** What a chapter computed, and from which state. */
 interface Shown {
   readonly chapter: number;
   readonly state: AnyState;
@@ -31,9 +32,9 @@ export class RingsideLearn extends LitElement {
   };
 
   declare _chapter: number;
-  /** What the controls of the open chapter say. */
+  /** The values of the open chapter's controls. */
   declare _state: AnyState;
-  /** The chapter as it was last computed: prose and figures always agree with each other. */
+  /** The chapter as last computed, so that prose and figures always agree with each other. */
   declare _shown: Shown | undefined;
   declare _failure: string;
   #states: readonly AnyState[];
@@ -97,7 +98,7 @@ export class RingsideLearn extends LitElement {
     return `?${writePlace({ chapter, states: this.#states }, chapters, location.search)}#learn`;
   }
 
-  /** To another chapter without loading the page again, as a step of the browser's history. */
+  /** Opens another chapter without reloading the page, as a step of the browser's history. */
   #go(event: MouseEvent, chapter: number): void {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button !== 0) return;
     event.preventDefault();
@@ -150,9 +151,10 @@ export class RingsideLearn extends LitElement {
       </nav>
       <div class="page" ${scrolls("Chapter")}>
         ${this._failure === "" ? nothing : html`
-          <p class="failed"
-            role="alert">“${chapters[this._chapter].title}” could not be computed: ${this
-              ._failure}. Open it again, or change a control, to try again.</p>
+          <p class="failed" role="alert">
+            Could not compute “${chapters[this._chapter].title}”: ${this._failure}. Open the chapter again or change a
+            control to retry.
+          </p>
         `}
         ${shown === undefined
           ? html`<p class="quiet" role="status">${this._failure === "" ? "Computing the chapter …" : nothing}</p>`
@@ -194,8 +196,8 @@ export class RingsideLearn extends LitElement {
   }
 
   /**
-   * A control of the chapter that is shown. In the open one it says what is asked, while the figures may still show
-   * what was asked before.
+   * A control of the chapter that is shown. If that chapter is open, the control has the newest value, while the
+   * figures may still show an older one.
    */
   #control(name: string, chapter: number, shown: AnyState): TemplateResult {
     const control = chapters[chapter].controls[name];
@@ -218,7 +220,7 @@ export class RingsideLearn extends LitElement {
       @input=${(event: Event) => this.#set(name, values[Number((event.target as HTMLInputElement).value)])} /></label>`;
   }
 
-  static override styles = [shared, learnStyle, figureStyle];
+  static override styles = [shared, learnStyle, figureStyle, drawingStyle];
 }
 
 customElements.define("ringside-learn", RingsideLearn);

@@ -1,4 +1,4 @@
-/** Hovering a value lights the same value everywhere in the chapter: elements with equal `data-v`. */
+/** Hovering a value lights it up everywhere in the chapter: all elements with the same `data-v`. */
 
 /** Watches a root until the signal ends. */
 export function lightTogether(root: ShadowRoot, signal: AbortSignal): void {

@@ -1,8 +1,7 @@
 /**
- * Keeps the last answer of a computation, so that a control that it does not depend on does not ask again. A failure is
- * not kept.
+ * Keeps the last answer of a computation: moving a control that doesn't affect it asks nothing. A failure is not kept.
  */
-export function last<A extends readonly (number | string)[], R>(
+export function keepLast<A extends readonly (number | string)[], R>(
   compute: (...args: A) => Promise<R>,
 ): (...args: A) => Promise<R> {
   let kept: { readonly key: string; readonly answer: Promise<R> } | undefined;

@@ -1,4 +1,4 @@
-/** Links from a chapter to the experiment that it speaks of, in the views that run it. */
+/** Links from a chapter to its experiment, in the views that run it. */
 import { defaults, type Experiment, toQuery } from "../../lib/experiment/experiment.ts";
 import { formatCount, formatRate } from "../../lib/format/format.ts";
 import { defaults as talk, toQuery as talkQuery, type Turn } from "../../lib/address/conversation.ts";
@@ -6,10 +6,10 @@ import { defaults as question, type Question, toQuery as planQuery } from "../..
 import type { Onward } from "./chapter.ts";
 import { plural } from "./say.ts";
 
-/** Opens an experiment in the Lab; what is not said is as the Lab opens. */
+/** Opens an experiment in the Lab. What `part` omits is as in a fresh Lab, but with f32 on the wire and no link model. */
 export function inLab(part: Partial<Experiment>, why: string): Onward {
   const e: Experiment = { ...defaults, wire: "f32", link: null, ...part };
-  const link = e.link === null || e.N === 1 ? "" : `, links of ${formatRate(e.link.bandwidth)}`;
+  const link = e.link === null || e.N === 1 ? "" : `, ${formatRate(e.link.bandwidth)} links`;
   return {
     href: `?${toQuery(e)}#lab`,
     label: "Open this in the Lab",

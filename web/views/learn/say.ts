@@ -1,6 +1,6 @@
-/** Numbers of the figures as a person reads them. */
+/** Numbers and counts as text for people. */
 
-/** Four significant digits with a true minus: "1.234", "−0.0512", "−∞", "NaN". */
+/** Four significant digits with a real minus sign: "1.234", "−0.0512", "−∞", "NaN". */
 export function say(value: number): string {
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
@@ -25,7 +25,7 @@ export function times(ratio: number): string {
   return `${Number(ratio.toFixed(2))} times`;
 }
 
-/** A count with the noun's right form: "1 rank", "3 ranks". */
+/** A count with the right form of its noun: "1 rank", "3 ranks". */
 export function plural(count: number, noun: string): string {
   return `${count.toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`;
 }

@@ -1,15 +1,13 @@
-/** Learn as a page to read: contents beside a column of comfortable measure, controls, print. */
+/** Learn as a page to read: contents beside a column of comfortable width, links onward, print. */
 import { css } from "lit";
+import { flow, note, small } from "../../lib/elements/style-parts.ts";
 
-/** Prose of some 65 characters a line; figures as wide as the column. */
+/** Prose of some 65 characters per line; figures as wide as the column. */
 export const learnStyle = css`
   :host {
     display: grid;
     grid-template-columns: 232px minmax(0, 1fr);
     min-width: 0;
-  }
-  a {
-    color: var(--accent);
   }
   .contents {
     padding: 24px 16px 24px 24px;
@@ -17,20 +15,15 @@ export const learnStyle = css`
   }
   .contents h2,
   .where {
-    font-size: var(--small);
-    font-weight: 400;
     line-height: 24px;
-    color: var(--ink-2);
+    ${small};
   }
   .contents ol {
-    list-style: none;
     counter-reset: chapter;
     margin-top: 8px;
   }
-  .contents li {
-    counter-increment: chapter;
-  }
   .contents a {
+    counter-increment: chapter;
     display: grid;
     grid-template-columns: 24px minmax(0, 1fr);
     padding: 6px 8px;
@@ -88,17 +81,11 @@ export const learnStyle = css`
     margin: 0;
   }
   .formula {
-    max-width: 65ch;
-    margin: 0 0 16px;
     padding: 8px 16px;
     border-left: 3px solid var(--rule-strong);
     font-size: 15px;
     line-height: 26px;
     overflow-wrap: anywhere;
-  }
-  .formula var,
-  article var {
-    font-style: italic;
   }
   sub,
   sup {
@@ -130,13 +117,11 @@ export const learnStyle = css`
     background: var(--sunken);
   }
   .onward p {
-    display: flex;
-    flex-wrap: wrap;
+    ${flow};
     gap: 8px 16px;
     align-items: center;
-    font-size: 13px;
     line-height: 20px;
-    color: var(--ink-2);
+    ${note};
   }
   .onward span {
     flex: 1 1 240px;
@@ -169,12 +154,11 @@ export const learnStyle = css`
   }
   .turn small {
     display: block;
-    font-size: var(--small);
     line-height: 16px;
-    color: var(--ink-2);
+    ${small};
   }
   .quiet {
-    color: var(--ink-2);
+    font-size: inherit;
   }
   .failed {
     max-width: 760px;
@@ -206,8 +190,7 @@ export const learnStyle = css`
       display: none;
     }
     .contents ol {
-      display: flex;
-      flex-wrap: wrap;
+      ${flow};
       gap: 0 4px;
       margin: 0;
     }
@@ -221,7 +204,6 @@ export const learnStyle = css`
   }
   @media screen and (max-width: 640px) {
     .contents a {
-      display: grid;
       place-items: center;
       min-width: 40px;
       min-height: 40px;
@@ -241,7 +223,6 @@ export const learnStyle = css`
   @media print {
     :host {
       display: block;
-      height: auto;
     }
     .contents,
     .turn {

@@ -1,22 +1,17 @@
-/** The look of both charts. */
+/** The look of both charts, over that of pictures with axes. */
 import { css } from "lit";
+import { flow, note, ring } from "../../lib/elements/style-parts.ts";
 
-/** Ink for data, one accent for what the sentence says, patterns and shapes beside every difference. */
+/** Ink for data, one accent for the sentence's own step, a pattern or a shape beside every difference. */
 export const chartStyle = css`
   figure {
     min-width: 0;
   }
   .head {
-    display: flex;
-    flex-wrap: wrap;
+    ${flow};
     align-items: baseline;
     justify-content: space-between;
     gap: 0 16px;
-  }
-  h2 small {
-    font-weight: 400;
-    font-size: var(--small);
-    color: var(--ink-2);
   }
   .button {
     min-height: 24px;
@@ -30,19 +25,8 @@ export const chartStyle = css`
     gap: 4px;
   }
   .legend {
-    display: flex;
-    flex-wrap: wrap;
-    gap: 0 16px;
     min-height: 24px;
-    list-style: none;
-    font-size: var(--small);
     line-height: 20px;
-    color: var(--ink-2);
-  }
-  .legend li {
-    display: flex;
-    align-items: center;
-    gap: 6px;
   }
   .legend svg {
     flex: none;
@@ -56,25 +40,8 @@ export const chartStyle = css`
     touch-action: pan-y;
     cursor: pointer;
   }
-  text {
-    font-size: 11px;
-    fill: var(--ink-2);
-    font-variant-numeric: tabular-nums;
-    user-select: none;
-  }
-  .tick {
-    text-anchor: middle;
-  }
   .tick.side {
     text-anchor: end;
-  }
-  .grid {
-    stroke: var(--rule);
-    stroke-width: 1;
-  }
-  .rule {
-    stroke: var(--rule-strong);
-    stroke-width: 1;
   }
   .line {
     fill: none;
@@ -109,26 +76,39 @@ export const chartStyle = css`
     fill: var(--accent);
     font-weight: 700;
   }
-  .paper {
+  /* Points of the paper: filled, hollow, or crossed out. */
+  .paper,
+  .measured {
     fill: var(--ink);
     stroke: var(--paper);
     stroke-width: 1.5;
+  }
+  .measured {
+    outline: none;
+  }
+  .paper {
     pointer-events: none;
   }
-  .paper.calibrated {
+  .paper.calibrated,
+  .measured.pass-q {
     fill: var(--paper);
     stroke: var(--ink);
   }
   .paper.excluded {
     fill: none;
     stroke: var(--ink);
+  }
+  .paper.excluded,
+  .measured.pass-q {
     stroke-width: 2;
   }
-  .focus {
-    fill: none;
-    stroke: var(--accent);
-    stroke-width: 2;
+  .focus,
+  .here {
+    ${ring};
     pointer-events: none;
+  }
+  .here {
+    stroke-width: 2.5;
   }
   .region-q {
     fill: var(--accent);
@@ -138,11 +118,6 @@ export const chartStyle = css`
     fill: var(--ink);
     fill-opacity: 0.1;
   }
-  .region-name.unfit {
-    font-weight: 400;
-    fill: var(--ink-2);
-    stroke: none;
-  }
   .region-tie {
     fill: url(#tie);
   }
@@ -150,13 +125,21 @@ export const chartStyle = css`
     fill: var(--accent);
     fill-opacity: 0.45;
   }
-  .region-name {
-    font-size: 12px;
-    font-weight: 600;
+  .region-name,
+  .border-name {
     fill: var(--ink);
     paint-order: stroke;
     stroke: var(--paper);
     stroke-width: 3px;
+  }
+  .region-name {
+    font-size: 12px;
+    font-weight: 600;
+  }
+  .region-name.unfit {
+    font-weight: 400;
+    fill: var(--ink-2);
+    stroke: none;
   }
   .border {
     fill: none;
@@ -175,56 +158,16 @@ export const chartStyle = css`
   .border.refitted {
     stroke-dasharray: 10 3 2 3;
   }
-  .border-name {
-    fill: var(--ink);
-    paint-order: stroke;
-    stroke: var(--paper);
-    stroke-width: 3px;
-  }
-  .measured {
-    fill: var(--ink);
-    stroke: var(--paper);
-    stroke-width: 1.5;
-    outline: none;
-  }
-  .measured.pass-q {
-    fill: var(--paper);
-    stroke: var(--ink);
-    stroke-width: 2;
-  }
   .cross {
     stroke: var(--accent);
-    stroke-width: 1;
     stroke-dasharray: 2 3;
     pointer-events: none;
   }
-  .here {
-    fill: none;
-    stroke: var(--accent);
-    stroke-width: 2.5;
-    pointer-events: none;
-  }
   .details {
+    ${note};
     min-height: 40px;
     margin-top: 4px;
-    font-size: 13px;
     line-height: 20px;
-    color: var(--ink-2);
-  }
-  a {
-    color: var(--accent);
-  }
-  .details b {
-    color: var(--ink);
-  }
-  details {
-    font-size: 13px;
-  }
-  summary {
-    cursor: pointer;
-    line-height: 24px;
-    color: var(--ink-2);
-    width: fit-content;
   }
   @media print {
     .buttons,

@@ -1,6 +1,7 @@
 /** TTFT against context: context parallelism for several N, tensor parallelism over hosts, and the paper's points. */
 import { html, LitElement, nothing, svg, type TemplateResult } from "lit";
 import { sayVariant } from "../../lib/format/variant.ts";
+import { axesStyle } from "../../lib/elements/axes-style.ts";
 import { download } from "../../lib/elements/download.ts";
 import { savePicture, svgText } from "../../lib/elements/picture.ts";
 import "../../lib/elements/scroll.ts";
@@ -330,7 +331,7 @@ export class RingsideContextChart extends LitElement {
     `;
   }
 
-  static override styles = [shared, chartStyle];
+  static override styles = [shared, axesStyle, chartStyle];
 }
 
 function diamond(x: number, y: number): string {

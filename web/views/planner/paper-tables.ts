@@ -38,7 +38,7 @@ export function paperTables(report: PaperReport): TemplateResult {
   return html`
     <div class="pair">
       <ringside-scroll label="Errors">
-        <table class="errors">
+        <table>
           <caption>Errors <small>of the model against the printed figures; absolute, relative</small></caption>
           <thead>
             <tr>

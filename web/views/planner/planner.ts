@@ -7,9 +7,11 @@ import { sayVariant } from "../../lib/format/variant.ts";
 import type { PaperReport, Sweep, SweepRow } from "../../engine/plan.ts";
 import { download } from "../../lib/elements/download.ts";
 import { follow } from "../../lib/elements/follow.ts";
+import { frameStyle } from "../../lib/elements/frame-style.ts";
 import { scrolls } from "../../lib/elements/scrolls.ts";
 import "../../lib/elements/sentence.ts";
 import { shared } from "../../lib/elements/style.ts";
+import { viewStyle } from "../../lib/elements/view-style.ts";
 import type { Variant } from "../../engine/run.ts";
 import { formatCount, formatTime } from "../../lib/format/format.ts";
 import "../../lib/timeline/timeline.ts";
@@ -140,7 +142,7 @@ export class RingsidePlanner extends LitElement {
             `)
         }`}
       </div>
-      <section class="foot" ${scrolls()} aria-label="Simulated timelines">${this.#timelines(
+      <section class="time" ${scrolls()} aria-label="Simulated timelines">${this.#timelines(
         planned,
         question,
       )}</section>
@@ -258,7 +260,7 @@ export class RingsidePlanner extends LitElement {
     });
   }
 
-  static override styles = [shared, plannerStyle];
+  static override styles = [shared, viewStyle, frameStyle, plannerStyle];
 }
 
 customElements.define("ringside-planner", RingsidePlanner);

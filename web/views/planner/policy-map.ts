@@ -1,6 +1,7 @@
 /** The policy map: T against miss rate, with the rules' borders, the simulation's result, and the paper's measurements. */
 import { html, LitElement, nothing, svg, type SVGTemplateResult, type TemplateResult } from "lit";
 import { NEAR_TIE, type PaperReport, TABLE_4 } from "../../engine/plan.ts";
+import { axesStyle } from "../../lib/elements/axes-style.ts";
 import { download } from "../../lib/elements/download.ts";
 import { savePicture, svgText } from "../../lib/elements/picture.ts";
 import "../../lib/elements/scroll.ts";
@@ -305,7 +306,7 @@ export class RingsidePolicyMap extends LitElement {
     ];
   }
 
-  static override styles = [shared, chartStyle];
+  static override styles = [shared, axesStyle, chartStyle];
 }
 
 const hatch = svg`

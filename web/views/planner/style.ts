@@ -1,62 +1,23 @@
-/** The planner's own styles: the result, charts side by side, the timelines at the bottom. */
+/** The planner's own styles, over the views': its result, charts side by side, the paper's tables. */
 import { css } from "lit";
+import { column, halves, note, small } from "../../lib/elements/style-parts.ts";
 
-/** Eight-pixel grid; colours of time where something is time, ink elsewhere. */
+/** Colours of time for times, ink elsewhere. */
 export const plannerStyle = css`
   :host {
-    display: grid;
-    grid-template: auto minmax(0, 1fr) auto / minmax(0, 1fr);
-    min-width: 0;
-  }
-  .top {
-    padding: 16px 24px;
-    border-bottom: 1px solid var(--rule);
+    --time: 38dvh;
   }
   .stage {
-    display: grid;
-    grid-template-columns: minmax(0, 1fr);
+    ${column};
     gap: 40px;
-    align-content: start;
-    padding: 24px;
-    min-width: 0;
   }
-  .foot {
-    min-width: 0;
-    padding: 0 24px;
-    border-top: 1px solid var(--rule);
-    background: var(--paper);
+  .title,
+  .stale {
+    margin-bottom: 0;
   }
-  @media screen and (min-width: 900px) and (min-height: 720px) {
-    :host {
-      height: 100dvh;
-    }
-    .stage {
-      overflow-y: auto;
-    }
-    .foot {
-      max-height: 38dvh;
-      overflow-y: auto;
-    }
-  }
-  .title {
-    font-size: 18px;
-    line-height: 24px;
-  }
-  h2 small {
-    font-weight: 400;
+  .title small {
+    margin: 0;
     font-size: var(--small);
-    color: var(--ink-2);
-  }
-  h2 small.good {
-    color: var(--good);
-  }
-  h2 small.wrong,
-  .wrong {
-    color: var(--bad);
-  }
-  .quiet {
-    color: var(--ink-2);
-    font-size: 13px;
   }
   .figure {
     font-size: 40px;
@@ -75,37 +36,16 @@ export const plannerStyle = css`
     max-width: 1440px;
   }
   .columns > div {
-    display: grid;
-    grid-template-columns: minmax(0, 1fr);
+    ${column};
     gap: 24px;
-    align-content: start;
-    min-width: 0;
-  }
-  .actions {
-    display: flex;
-    flex-wrap: wrap;
-    gap: 8px;
   }
   .pair {
-    display: grid;
-    grid-template-columns: repeat(2, minmax(0, 1fr));
+    ${halves};
     gap: 32px 48px;
     max-width: 1440px;
   }
-  dt {
-    font-size: var(--small);
-    color: var(--ink-2);
-  }
   .facts div {
-    display: grid;
     grid-template-columns: 128px minmax(0, 1fr);
-    padding: 3px 0;
-    border-top: 1px solid var(--rule);
-    font-size: 13px;
-  }
-  .facts dt,
-  .facts dd {
-    line-height: 18px;
   }
   .stacks {
     display: grid;
@@ -113,8 +53,7 @@ export const plannerStyle = css`
     gap: 4px 8px;
     align-items: center;
     margin: 4px 0 8px;
-    font-size: var(--small);
-    color: var(--ink-2);
+    ${small};
   }
   .stack {
     display: flex;
@@ -127,12 +66,12 @@ export const plannerStyle = css`
     border-radius: 0;
     flex: none;
   }
-  /* Two kinds of host work are told apart by a pattern too. */
+  /* A pattern too tells the two kinds of host work apart. */
   .swatch.launch {
     background: repeating-linear-gradient(0deg, var(--rule-strong) 0 2px, var(--paper) 2px 4px);
   }
   .share {
-    color: var(--ink-2);
+    text-align: right;
   }
   .memory {
     position: relative;
@@ -149,8 +88,7 @@ export const plannerStyle = css`
   }
   .memory b {
     position: absolute;
-    top: -3px;
-    bottom: -3px;
+    inset: -3px auto;
     width: 2px;
     margin-left: -2px;
     background: var(--ink);
@@ -184,45 +122,22 @@ export const plannerStyle = css`
     min-height: 240px;
     border: 1px dashed var(--rule-strong);
     border-radius: var(--radius);
-    color: var(--ink-2);
-    font-size: 13px;
+    ${note};
     text-align: center;
   }
+  /* The browser's own bar. */
   progress {
+    all: revert;
     width: 192px;
     height: 6px;
     accent-color: var(--accent);
   }
-  .stale {
-    padding: 8px 12px;
-    border-left: 3px solid var(--warn);
-    background: var(--sunken);
-    font-size: 13px;
-  }
   .bad {
     max-width: 640px;
-    padding: 16px 24px;
-    border: 1px solid var(--bad);
-    border-radius: var(--radius);
-    background: var(--bad-wash);
     overflow-wrap: anywhere;
-  }
-  .bad .title {
-    color: var(--bad);
-  }
-  .link {
-    padding: 0;
-    border: 0;
-    background: none;
-    color: var(--accent);
-    text-decoration: underline;
-    cursor: pointer;
   }
   .link:hover {
     color: var(--ink);
-  }
-  a {
-    color: var(--accent);
   }
   section[aria-label="Layouts"] {
     max-width: 880px;
@@ -230,9 +145,6 @@ export const plannerStyle = css`
   .layouts .now > * {
     font-weight: 600;
     background: var(--sunken);
-  }
-  details {
-    font-size: 13px;
   }
   .report > details {
     border-top: 1px solid var(--rule);
@@ -242,29 +154,18 @@ export const plannerStyle = css`
   .report > details:first-of-type {
     margin-top: 24px;
   }
-  summary {
-    cursor: pointer;
-    line-height: 24px;
-    color: var(--ink-2);
-    width: fit-content;
-  }
   .list {
+    list-style: disc;
     padding-left: 20px;
     max-width: 80ch;
   }
-  code {
-    font: 12px / 18px var(--mono);
+  .wordy :is(th, td) {
+    vertical-align: top;
   }
-  .wordy td:nth-child(n + 4),
-  .wordy th:nth-child(n + 4) {
+  .wordy :is(th, td):nth-child(n + 4) {
     text-align: left;
     white-space: normal;
     min-width: 160px;
-    vertical-align: top;
-  }
-  .wordy th,
-  .wordy td {
-    vertical-align: top;
   }
   .wordy span {
     display: block;
@@ -276,15 +177,14 @@ export const plannerStyle = css`
   .cells small {
     display: block;
     max-width: 72ch;
-    color: var(--ink-2);
-    font-size: var(--small);
+    ${small};
   }
   .strip > div {
     display: grid;
     grid-template-columns: 72px minmax(160px, 1fr);
     align-items: center;
     height: 24px;
-    font-size: 13px;
+    font-size: var(--note);
     border-top: 1px solid var(--rule);
   }
   .strip .ticks b {
@@ -292,7 +192,7 @@ export const plannerStyle = css`
     top: 2px;
     translate: -50% 0;
     font-weight: 400;
-    font-size: 11px;
+    font-size: var(--tiny);
     color: var(--ink-2);
     white-space: nowrap;
   }
@@ -319,50 +219,22 @@ export const plannerStyle = css`
     background: var(--paper);
     border-color: var(--ink);
   }
-  .times {
-    display: grid;
-    grid-template-columns: repeat(2, minmax(0, 1fr));
-    gap: 0 48px;
-  }
-  .times.one {
-    grid-template-columns: minmax(0, 1fr);
-  }
   .said {
     padding-top: 8px;
-    font-size: var(--small);
-    color: var(--ink-2);
-  }
-  .trace {
-    display: flex;
-    gap: 8px;
-    padding: 0 0 8px;
+    ${small};
   }
   @media (max-width: 1180px) {
     .columns,
-    .pair,
-    .times {
+    .pair {
       grid-template-columns: minmax(0, 1fr);
     }
   }
-  @media (max-width: 640px) {
-    .top,
-    .stage {
-      padding: 16px;
-    }
-    .foot {
-      padding: 0 16px;
-    }
-  }
   @media (max-width: 420px) {
-    th.share,
-    td.share {
+    :is(th, td).share {
       display: none;
     }
   }
   @media print {
-    :host {
-      display: block;
-    }
     .actions,
     .trace,
     details {

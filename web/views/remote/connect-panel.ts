@@ -3,7 +3,7 @@ import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import { follow } from "../../lib/elements/follow.ts";
 import { shared } from "../../lib/elements/style.ts";
-import { labStyle } from "../../lib/elements/view-style.ts";
+import { viewStyle } from "../../lib/elements/view-style.ts";
 import { sayMachine } from "./machine.ts";
 import type { RemoteStore } from "./store.ts";
 
@@ -126,7 +126,7 @@ export class RingsideRemoteConnect extends LitElement {
 
   static override styles = [
     shared,
-    labStyle,
+    viewStyle,
     css`
       form {
         display: grid;

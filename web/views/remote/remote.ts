@@ -14,7 +14,8 @@ import { loadEngine, type Span, type Variant } from "../../engine/run.ts";
 import { formatBytes, formatCount, formatFlops, formatShare } from "../../lib/format/format.ts";
 import type { PageState } from "../../lib/experiment/page-state.ts";
 import "../../lib/timeline/timeline.ts";
-import { labStyle } from "../../lib/elements/view-style.ts";
+import { frameStyle } from "../../lib/elements/frame-style.ts";
+import { viewStyle } from "../../lib/elements/view-style.ts";
 import { checkPanel } from "./check-panel.ts";
 import type { Comparison } from "./terms.ts";
 import { RingsideRemoteConnect } from "./connect-panel.ts";
@@ -359,7 +360,7 @@ export class RingsideRemote extends LitElement {
     ) => word !== "").join(" ");
   }
 
-  static override styles = [shared, labStyle, remoteStyle];
+  static override styles = [shared, viewStyle, frameStyle, remoteStyle];
 }
 
 customElements.define("ringside-remote", RingsideRemote);

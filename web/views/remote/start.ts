@@ -1,7 +1,7 @@
 /** How to start a worker: one command to copy. */
 import { css, html, LitElement, nothing, type TemplateResult } from "lit";
 import { shared } from "../../lib/elements/style.ts";
-import { labStyle } from "../../lib/elements/view-style.ts";
+import { viewStyle } from "../../lib/elements/view-style.ts";
 import { startCommand } from "./address.ts";
 
 /** `<ringside-remote-start>`. */
@@ -59,7 +59,7 @@ export class RingsideRemoteStart extends LitElement {
 
   static override styles = [
     shared,
-    labStyle,
+    viewStyle,
     css`
       section {
         max-width: 640px;
@@ -83,6 +83,7 @@ export class RingsideRemoteStart extends LitElement {
         overflow-wrap: anywhere;
       }
       ul {
+        list-style: disc;
         padding-left: 16px;
       }
       li {

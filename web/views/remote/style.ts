@@ -1,31 +1,12 @@
-/** The Remote view's own styles, over the Lab's. */
+/** The Remote view's own styles, over the views'. */
 import { css } from "lit";
+import { column, halves, line, note, ring, small } from "../../lib/elements/style-parts.ts";
 
-/** The shell's three parts within the view, cards of both variants, the chart of rows, the comparison. */
+/** The machine, cards of both variants, the chart of rows, the comparison. */
 export const remoteStyle = css`
-  :host {
-    display: grid;
-    grid-template: auto minmax(0, 1fr) auto / minmax(0, 1fr);
-    position: relative;
-    min-width: 0;
-  }
-  .top {
-    padding: 16px 24px;
-    border-bottom: 1px solid var(--rule);
-  }
-  .stage {
-    padding: 24px;
-    min-width: 0;
-  }
   .stage.over {
     outline: 2px dashed var(--accent);
     outline-offset: -8px;
-  }
-  .time {
-    min-width: 0;
-    padding: 0 24px;
-    border-top: 1px solid var(--rule);
-    background: var(--paper);
   }
   .result {
     grid-template-columns: minmax(280px, 4fr) minmax(0, 9fr);
@@ -33,36 +14,14 @@ export const remoteStyle = css`
     max-width: 1440px;
   }
   .first {
-    display: grid;
-    grid-template-columns: minmax(0, 1fr);
+    ${column};
     gap: 24px;
-    align-content: start;
-  }
-  .second {
-    gap: 32px;
-  }
-  .title small {
-    margin-left: 8px;
-    font-weight: 400;
-    font-size: 13px;
-    color: var(--ink-2);
-  }
-  .title small.good {
-    color: var(--good);
-  }
-  .title small.wrong {
-    color: var(--bad);
-  }
-  .prose {
-    max-width: 68ch;
   }
   .what {
     margin-bottom: 16px;
   }
   .banner {
-    display: flex;
-    flex-wrap: wrap;
-    align-items: center;
+    ${line};
     gap: 8px 24px;
     max-width: 1440px;
     margin-bottom: 24px;
@@ -71,7 +30,7 @@ export const remoteStyle = css`
     border-left-width: 4px;
     border-radius: var(--radius);
     background: var(--sunken);
-    font-size: 13px;
+    font-size: var(--note);
   }
   .banner > div {
     flex: 1 1 320px;
@@ -88,19 +47,16 @@ export const remoteStyle = css`
   .device {
     display: block;
   }
-  .kernels th,
-  .kernels td {
+  .kernels :is(th, td) {
     vertical-align: top;
   }
   .kernels th[scope="row"] {
     white-space: normal;
     overflow-wrap: anywhere;
   }
-  .kernels small,
-  .terms small {
+  :is(.kernels, .terms) small {
     display: block;
-    color: var(--ink-2);
-    font-size: var(--small);
+    ${small};
   }
   .kernels .chosen > * {
     background: var(--sunken);
@@ -111,12 +67,11 @@ export const remoteStyle = css`
     border: 1px solid var(--good);
     border-radius: 8px;
     color: var(--good);
-    font-size: 11px;
+    font-size: var(--tiny);
     font-weight: 600;
   }
   .laps {
-    display: grid;
-    grid-template-columns: repeat(2, minmax(0, 1fr));
+    ${halves};
     gap: 24px 32px;
   }
   .laps.one {
@@ -131,7 +86,7 @@ export const remoteStyle = css`
     flex-wrap: wrap;
     gap: 4px 16px;
     padding: 0;
-    font-size: 13px;
+    font-size: var(--note);
   }
   .lap .bar progress {
     flex: 1;
@@ -149,8 +104,6 @@ export const remoteStyle = css`
     color: var(--bad);
   }
   .figures {
-    display: flex;
-    flex-wrap: wrap;
     gap: 4px 32px;
     margin: 8px 0;
   }
@@ -159,19 +112,14 @@ export const remoteStyle = css`
     line-height: 32px;
     letter-spacing: -0.01em;
   }
-  .figures .minor dd {
-    color: var(--ink-2);
-  }
   figure svg {
     display: block;
     width: 100%;
-    height: auto;
     margin-top: 8px;
   }
   svg text {
-    font-size: 11px;
+    font-size: var(--tiny);
     fill: var(--ink-2);
-    font-variant-numeric: tabular-nums;
   }
   .grid {
     stroke: var(--rule);
@@ -192,22 +140,10 @@ export const remoteStyle = css`
     fill-opacity: 1;
   }
   .worst {
-    fill: none;
-    stroke: var(--accent);
-    stroke-width: 2;
-  }
-  details {
-    font-size: 13px;
-  }
-  summary {
-    cursor: pointer;
-    line-height: 24px;
-    color: var(--ink-2);
-    width: fit-content;
+    ${ring};
   }
   .compared {
-    display: grid;
-    grid-template-columns: minmax(0, 1fr);
+    ${column};
     gap: 8px;
     max-width: 880px;
   }
@@ -215,17 +151,7 @@ export const remoteStyle = css`
     margin: 0;
   }
   .against {
-    font-size: 13px;
-    color: var(--ink-2);
-  }
-  select {
-    height: 28px;
-    padding: 0 4px;
-    border: 1px solid var(--rule-strong);
-    border-radius: var(--radius);
-    background: var(--raised);
-    color: var(--ink);
-    max-width: 100%;
+    ${note};
   }
   .terms .sum > * {
     border-top-color: var(--rule-strong);
@@ -237,35 +163,10 @@ export const remoteStyle = css`
     color: var(--ink-2);
   }
   .sources {
-    list-style: none;
     max-width: 80ch;
   }
-  .actions,
-  .trace {
-    display: flex;
-    flex-wrap: wrap;
-    gap: 8px;
+  .actions {
     margin-top: 16px;
-  }
-  .trace {
-    margin: 0;
-    padding-bottom: 8px;
-  }
-  .times {
-    display: grid;
-    grid-template-columns: repeat(2, minmax(0, 1fr));
-    gap: 0 48px;
-  }
-  .times.one {
-    grid-template-columns: minmax(0, 1fr);
-  }
-  .link {
-    padding: 0;
-    border: 0;
-    background: none;
-    color: var(--accent);
-    text-decoration: underline;
-    cursor: pointer;
   }
   .chooser {
     position: relative;
@@ -285,20 +186,7 @@ export const remoteStyle = css`
   .bars th:first-child {
     white-space: normal;
   }
-  @media screen and (min-width: 900px) and (min-height: 720px) {
-    :host {
-      height: 100dvh;
-    }
-    .stage {
-      overflow-y: auto;
-    }
-    .time {
-      max-height: 40dvh;
-      overflow-y: auto;
-    }
-  }
   @media (max-width: 1180px) {
-    .times,
     .result {
       grid-template-columns: minmax(0, 1fr);
     }
@@ -308,19 +196,7 @@ export const remoteStyle = css`
       grid-template-columns: minmax(0, 1fr);
     }
   }
-  @media (max-width: 640px) {
-    .top,
-    .stage {
-      padding: 16px;
-    }
-    .time {
-      padding: 0 16px;
-    }
-  }
   @media print {
-    :host {
-      display: block;
-    }
     details,
     .against,
     ringside-remote-connect,

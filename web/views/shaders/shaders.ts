@@ -10,8 +10,9 @@ import "../../lib/elements/sentence.ts";
 import { follow, oncePerFrame } from "../../lib/elements/follow.ts";
 import { scrolls } from "../../lib/elements/scrolls.ts";
 import { shared } from "../../lib/elements/style.ts";
+import { frameStyle } from "../../lib/elements/frame-style.ts";
 import { type KeptKernel, keptKernels, MOST } from "../../lib/kept-kernels.ts";
-import { labStyle } from "../../lib/elements/view-style.ts";
+import { viewStyle } from "../../lib/elements/view-style.ts";
 import type { RingsideWgsl } from "./editor.ts";
 import "./editor.ts";
 import { type KeptActions, keptTable } from "./kept.ts";
@@ -202,7 +203,7 @@ export class RingsideShaders extends LitElement {
       : "It passed. You can keep it for the runs of all views.";
   }
 
-  static override styles = [shared, labStyle, shadersStyle];
+  static override styles = [shared, viewStyle, frameStyle, shadersStyle];
 }
 
 const none: readonly never[] = [];

@@ -1,50 +1,34 @@
-/** The view's own styles, over the Lab's: the text on the left, what is told of it on the right. */
+/** The Shaders view's own styles, over the views': the text on the left, its tables on the right. */
 import { css } from "lit";
+import { bare, column, field, flow, small } from "../../lib/elements/style-parts.ts";
 
 /** For the view. */
 export const shadersStyle = css`
-  :host {
-    display: grid;
-    grid-template: auto minmax(0, 1fr) / minmax(0, 1fr);
-    position: relative;
-    min-width: 0;
-  }
-  .top {
-    padding: 16px 24px;
-    border-bottom: 1px solid var(--rule);
-  }
-  .stage {
-    padding: 24px;
-  }
   .bench {
     display: grid;
     grid-template-columns: minmax(0, 1fr) minmax(0, 1fr);
     gap: 0 32px;
+    padding: 16px 24px 0;
+  }
+  .bench,
+  .text {
     min-width: 0;
     min-height: 0;
-    padding: 16px 24px 0;
   }
   .text {
     display: grid;
     grid-template-rows: minmax(0, 1fr) auto;
     gap: 12px;
-    min-width: 0;
-    min-height: 0;
     padding-bottom: 16px;
   }
   .told {
-    display: grid;
-    grid-template-columns: minmax(0, 1fr);
+    ${column};
     gap: 32px;
-    align-content: start;
-    min-width: 0;
     padding-bottom: 32px;
   }
   .trial {
-    display: grid;
-    grid-template-columns: minmax(0, 1fr);
+    ${column};
     gap: 16px;
-    min-width: 0;
   }
   .errors {
     gap: 8px 24px;
@@ -54,11 +38,12 @@ export const shadersStyle = css`
     font-size: 22px;
     line-height: 32px;
   }
+  .errors dd small {
+    letter-spacing: 0;
+    ${small};
+  }
   .actions {
-    display: flex;
-    flex-wrap: wrap;
     align-items: center;
-    gap: 8px;
   }
   .keep {
     display: flex;
@@ -69,16 +54,12 @@ export const shadersStyle = css`
   }
   .keep input,
   .name input {
+    ${field};
     width: 160px;
     height: 32px;
     padding: 0 8px;
-    border: 1px solid var(--rule-strong);
-    border-radius: var(--radius);
-    background: var(--raised);
-    color: var(--ink);
   }
-  .keep [aria-invalid],
-  .name [aria-invalid] {
+  :is(.keep, .name) [aria-invalid] {
     color: var(--bad);
     border-bottom: 2px solid var(--bad);
   }
@@ -87,29 +68,18 @@ export const shadersStyle = css`
     background: var(--sunken);
   }
   .name {
-    display: flex;
-    flex-wrap: wrap;
+    ${flow};
     gap: 8px;
   }
   .at {
-    padding: 0;
-    border: 0;
-    background: none;
+    ${bare};
     color: var(--accent);
-    cursor: pointer;
     text-align: left;
   }
   .at:hover {
     text-decoration: underline;
   }
-  .declared th,
-  .declared td,
-  .messages th,
-  .messages td,
-  .cases th,
-  .cases td,
-  .kept th,
-  .kept td {
+  :is(.declared, .messages, .cases, .kept) :is(th, td) {
     text-align: left;
     vertical-align: top;
   }
@@ -122,17 +92,13 @@ export const shadersStyle = css`
     min-width: 160px;
     overflow-wrap: anywhere;
   }
-  .said small,
-  .kept small {
+  :is(.said, .kept) small {
     color: var(--ink-2);
   }
   .kept small {
     display: block;
     font-weight: 400;
     line-height: 16px;
-  }
-  .kept .tag {
-    color: var(--warn);
   }
   .kept .on > * {
     background: color-mix(in oklab, var(--accent) 8%, var(--paper));
@@ -153,27 +119,14 @@ export const shadersStyle = css`
     font-size: var(--small);
     line-height: 20px;
   }
-  .errors dd small {
-    font-size: var(--small);
-    letter-spacing: 0;
-    color: var(--ink-2);
-  }
-  h2 small {
-    font-weight: 400;
-    font-size: var(--small);
-    color: var(--ink-2);
-  }
   .messages .error td:nth-child(2) {
     color: var(--bad);
     font-weight: 600;
   }
   summary {
-    cursor: pointer;
-    font-size: 13px;
-    line-height: 24px;
+    color: inherit;
   }
-  td.wrong,
-  td.good {
+  td:is(.wrong, .good) {
     font-weight: 600;
   }
   @media screen and (min-width: 1080px) and (min-height: 640px) {
@@ -187,6 +140,9 @@ export const shadersStyle = css`
     }
   }
   @media (max-width: 1079px) {
+    :host {
+      height: auto;
+    }
     .bench {
       grid-template-columns: minmax(0, 1fr);
       gap: 16px;
@@ -196,17 +152,11 @@ export const shadersStyle = css`
     }
   }
   @media (max-width: 640px) {
-    .top {
-      padding: 16px;
-    }
     .bench {
       padding: 16px 16px 0;
     }
   }
   @media print {
-    :host {
-      display: block;
-    }
     .bench {
       display: block;
     }

@@ -10,7 +10,7 @@ import { formatBytes, formatCount } from "../../lib/format/format.ts";
 import type { PageState } from "../../lib/experiment/page-state.ts";
 import { failed, progress } from "../../lib/experiment/states.ts";
 import { verdict } from "../../lib/experiment/result.ts";
-import { labStyle } from "../../lib/elements/view-style.ts";
+import { viewStyle } from "../../lib/elements/view-style.ts";
 import { mergeInspector } from "./merge.ts";
 import { KEPT, partialBytes, standing, type Walk } from "./model.ts";
 import { rankInspector } from "./rank.ts";
@@ -166,7 +166,7 @@ export class RingsideStep extends LitElement {
       : "Ranks halted at different hops.";
   }
 
-  static override styles = [shared, labStyle, stepStyle];
+  static override styles = [shared, viewStyle, stepStyle];
 }
 
 customElements.define("ringside-step", RingsideStep);

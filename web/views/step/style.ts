@@ -1,5 +1,6 @@
-/** The Step view's own styles, over the Lab's. */
+/** The Step view's own styles, over the views'. */
 import { css } from "lit";
+import { field, flow, note } from "../../lib/elements/style-parts.ts";
 
 /** The table of ranks, the inspectors, the figure. */
 export const stepStyle = css`
@@ -25,17 +26,16 @@ export const stepStyle = css`
     line-height: 24px;
   }
   .controls {
-    display: flex;
-    flex-wrap: wrap;
+    ${flow};
     gap: 8px;
     margin-bottom: 16px;
   }
   .break {
     position: relative;
+    font-size: inherit;
   }
   .break summary {
     list-style: none;
-    color: var(--ink-2);
   }
   .break summary::-webkit-details-marker {
     display: none;
@@ -52,15 +52,14 @@ export const stepStyle = css`
     border-radius: var(--radius);
     background: var(--raised);
   }
-  /* What is only read out stays within the box that scrolls. */
+  /* Text for screen readers stays within the box that scrolls. */
   th {
     position: relative;
   }
   .ranks {
     width: auto;
   }
-  .ranks th,
-  .ranks td {
+  .ranks :is(th, td) {
     padding: 0 2px;
     text-align: center;
     height: 40px;
@@ -108,17 +107,15 @@ export const stepStyle = css`
     color: var(--ink-2);
     font-weight: 400;
   }
-  .cell.halted.live .disc,
-  .cell.halted.live b {
-    outline: 2px solid var(--ink);
+  .cell.live :is(.disc, b) {
     outline-offset: 2px;
     border-radius: 9px;
   }
-  .cell.going.live .disc,
-  .cell.going.live b {
+  .cell.halted.live :is(.disc, b) {
+    outline: 2px solid var(--ink);
+  }
+  .cell.going.live :is(.disc, b) {
     outline: 2px dashed var(--wait);
-    outline-offset: 2px;
-    border-radius: 9px;
   }
   .keys {
     margin: 8px 0 24px;
@@ -132,44 +129,26 @@ export const stepStyle = css`
   .title .disc {
     vertical-align: 2px;
   }
-  .title small {
-    margin-left: 8px;
-    font-size: 13px;
-    font-weight: 400;
-    color: var(--ink-2);
-  }
   .rank .facts {
     margin-bottom: 16px;
   }
-  .facts .disc,
-  .quiet .disc,
-  td .disc {
+  :is(.facts, .quiet, td) .disc {
     min-width: 16px;
     height: 16px;
     font-size: 10px;
     line-height: 16px;
     vertical-align: 1px;
   }
-  .mail {
-    list-style: none;
-  }
-  .excerpt td,
-  .story td {
+  :is(.excerpt, .story) td {
     font-size: 12px;
   }
-  .excerpt td,
-  .excerpt th,
-  .wire td,
-  .wire th {
+  :is(.excerpt, .wire) :is(th, td) {
     padding-left: 12px;
   }
-  .story td,
-  .story th {
+  .story :is(th, td) {
     padding-left: 8px;
   }
-  .excerpt th:first-child,
-  .story th:first-child,
-  .wire th:first-child {
+  :is(.excerpt, .story, .wire) th:first-child {
     padding-left: 0;
   }
   .button[aria-disabled="true"] {
@@ -184,48 +163,25 @@ export const stepStyle = css`
     background: var(--sunken);
     font-weight: 600;
   }
-  .link {
-    padding: 0;
-    border: 0;
-    background: none;
-    color: var(--accent);
-    text-decoration: underline;
-    cursor: pointer;
-  }
   .later > * {
     color: var(--ink-2);
   }
   .sum > * {
     border-top-color: var(--rule-strong);
   }
-  .bar-top {
-    display: flex;
-    flex-wrap: wrap;
-    align-items: baseline;
-    justify-content: space-between;
-    gap: 0 24px;
-  }
   .choose {
-    display: flex;
-    flex-wrap: wrap;
+    ${flow};
     gap: 4px 16px;
-    font-size: 13px;
-    color: var(--ink-2);
+    ${note};
     margin-bottom: 8px;
   }
   .choose input {
+    ${field};
     width: 72px;
-    height: 28px;
-    padding: 0 4px;
-    border: 1px solid var(--rule-strong);
-    border-radius: var(--radius);
-    background: var(--raised);
-    color: var(--ink);
     font-weight: 600;
   }
   .panels {
-    display: flex;
-    flex-wrap: wrap;
+    ${flow};
     gap: 16px;
     margin: 16px 0;
   }
@@ -236,15 +192,14 @@ export const stepStyle = css`
     font-family: var(--sans);
   }
   .panel text {
-    font-size: 11px;
+    font-size: var(--tiny);
     fill: var(--ink-2);
   }
   .panel .head {
     font-size: 12px;
     font-weight: 600;
-    fill: var(--ink);
   }
-  .panel .row {
+  .panel :is(.head, .row, .value) {
     fill: var(--ink);
   }
   .panel .row.later {
@@ -252,7 +207,6 @@ export const stepStyle = css`
   }
   .panel .value {
     text-anchor: end;
-    fill: var(--ink);
   }
   .panel .tick {
     text-anchor: middle;
@@ -270,12 +224,10 @@ export const stepStyle = css`
   }
   .dot {
     stroke: var(--ink);
-    stroke-width: 1;
   }
   .trail {
     fill: none;
     stroke: var(--ink-2);
-    stroke-width: 1;
   }
   .end {
     stroke: var(--accent);

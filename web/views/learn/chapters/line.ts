@@ -1,19 +1,19 @@
-/** A line of values on a logarithmic scale, with borders and the reader's own place on it. */
+/** A line of values on a logarithmic scale, with a border and the reader's own place on it. */
 import { html, type TemplateResult } from "lit";
 import { type LogScale, place } from "../../../lib/elements/plot.ts";
 
-/** A border on the line. */
-export interface Border {
+/** A place on the line; hovering it lights up its `key`. */
+export interface Place {
   readonly key: string;
   readonly value: number;
   readonly text: string;
 }
 
 /**
- * A border, before which the line has the accent colour, and the reader’s place. What lies off the line stands at its
+ * The line has the accent colour before `border`; `you` is the reader’s place. A value beyond an end is drawn at that
  * end.
  */
-export function line(name: string, from: number, to: number, border: Border, you: Border): TemplateResult {
+export function line(name: string, from: number, to: number, border: Place, you: Place): TemplateResult {
   const scale: LogScale = { from, to, start: 0, end: 100 };
   const at = (value: number) => Math.min(100, Math.max(0, place(scale, Math.max(value, from / 2))));
   const align = (x: number) => (x < 25 ? "start" : x > 75 ? "end" : "");

@@ -1,11 +1,12 @@
-/** The ring at one hop: ranks in a circle, each with the chunk that visits it. */
+/** The ring at one hop: ranks in a circle, each with the KV or the queries that visit it. */
 import { html, svg, type TemplateResult } from "lit";
 import { onRankColour, rankColour } from "../../../lib/format/palette.ts";
+import { heads } from "../cells.ts";
 import type { Meeting } from "../models/ring.ts";
 
 const R = 112;
 
-/** `what` is the chunk's letters: "KV" or "Q". */
+/** `what` is the visitor's letters: "KV" or "Q". */
 export function ringFigure(meetings: readonly Meeting[], ranks: number, hop: number, what: string): TemplateResult {
   const at = (rank: number, r = R) => {
     const angle = (2 * Math.PI * rank) / ranks - Math.PI / 2;
@@ -43,15 +44,13 @@ export function ringFigure(meetings: readonly Meeting[], ranks: number, hop: num
   </svg>`;
 }
 
-/** Which chunk each rank has at each hop. */
+/** Whose KV or queries each rank has at each hop. */
 export function schedule(meetings: readonly Meeting[], ranks: number, hop: number, what: string): TemplateResult {
   const hops = Array.from({ length: ranks }, (_, j) => j);
   return html`
     <table>
-      <caption>Chunk at each rank <small>${what} of the rank with that number</small></caption>
-      <thead>
-        <tr><th scope="col">Hop</th>${hops.map((k) => html`<th scope="col">rank ${k}</th>`)}</tr>
-      </thead>
+      <caption>${what} at each rank <small>the number is the rank that had it first</small></caption>
+      ${heads("Hop", ...hops.map((k) => `rank ${k}`))}
       <tbody>${hops.map((j) =>
         html`<tr class=${j === hop ? "now" : ""}><th scope="row">${j}</th>${
           meetings.filter((m) => m.hop === j).map(({ owner }) =>

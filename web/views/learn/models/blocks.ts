@@ -1,17 +1,17 @@
 /** Chapter 2: attention of one query row block by block, and the tiles of the causal mask. */
 import { block, type CpuPartial, reference, visibility } from "../../../engine/learn.ts";
-import { copyOf, D, Desk, small } from "./small.ts";
+import { copyOf, D, small, SmallAttention } from "./small.ts";
 
 /** A tile of the mask. */
 export interface Tile {
   readonly row: number;
   readonly column: number;
-  /** Query-key pairs that are seen. */
+  /** Query-key pairs that the mask lets through. */
   readonly pairs: number;
   readonly kind: "full" | "cut" | "skipped";
 }
 
-/** What is held after a block of keys. */
+/** The followed row after a block of keys. */
 export interface BlockRead {
   readonly from: number;
   readonly to: number;
@@ -30,24 +30,24 @@ export interface Blocks {
   /** Pairs that the mask lets through, and pairs in the tiles that are computed. */
   readonly pairs: number;
   readonly computed: number;
-  /** FLOPs of the seen pairs, 4 D each. */
+  /** FLOPs of these pairs, 4 D each. */
   readonly flops: number;
-  /** Bytes of all scores in f32, and of one tile's. */
+  /** Bytes of all scores in f32, and of the scores of one tile. */
   readonly scoreBytes: number;
   readonly tileBytes: number;
 }
 
-/** `tokens` tokens in blocks of `size`; the row is followed. */
+/** `tokens` tokens in blocks of `size`, and row `row` through them. */
 export async function blocks(seed: number, tokens: number, size: number, row: number): Promise<Blocks> {
   const input = small(seed, [{ new: tokens, cached: 0 }]);
-  const desk = new Desk(input);
+  const attention = new SmallAttention(input);
   const at = (start: number, end: number) => block([[{ start, end: Math.min(tokens, end) }]]);
   const starts = Array.from({ length: Math.ceil(tokens / size) }, (_, i) => i * size);
   const query = at(row, row + 1);
   const reads: BlockRead[] = [];
   let held: CpuPartial | undefined;
   for (const from of starts) {
-    held = await desk.attend(query, at(from, from + size), held);
+    held = await attention.attend(query, at(from, from + size), held);
     const { o, lse } = copyOf(held);
     reads.push({
       from,

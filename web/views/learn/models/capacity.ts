@@ -1,20 +1,20 @@
-/** Chapter 7: what the planner says of decode and of room for KV on 1 to 16 hosts. */
+/** Chapter 7: the planner's decode times and room for KV on 1 to 16 hosts. */
 import { findCluster, findModel, plan } from "../../../engine/learn.ts";
 import { TP } from "./cluster.ts";
 
-/** One layout. */
+/** The figures of one number of hosts. */
 export interface Room {
   readonly ranks: number;
-  /** Tokens of KV cache that fit. */
+  /** Tokens of KV cache that fit beside the weights. */
   readonly tokens: number;
-  /** Seconds of one decode step of one sequence at `context`. */
+  /** Seconds of one decode step of one sequence with {@link CONTEXT} tokens. */
   readonly ttit: number;
 }
 
-/** Context of the decode step. */
+/** Cached tokens of the decode step. */
 export const CONTEXT = 128_000;
 
-/** Llama 3 405B on the paper's hosts, TP8 in each. */
+/** Llama 3 405B on the paper's hosts, TP8 within each. */
 export async function rooms(): Promise<Room[]> {
   const base = { model: findModel("llama3-405b"), cluster: findCluster("gtt"), tp: TP, decode: true, cached: CONTEXT };
   return await Promise.all([1, 2, 4, 8, 16].map(async (ranks) => {

@@ -1,4 +1,4 @@
-/** The cluster that chapters 5 to 7 speak of, Llama 3 405B on the paper's hosts, and its ring over virtual time. */
+/** The cluster of chapters 5 to 7, Llama 3 405B on the paper's hosts, and its ring in virtual time. */
 import {
   type Choice,
   choose,
@@ -12,15 +12,13 @@ import {
 import type { Span, Variant } from "../../../engine/run.ts";
 
 const model = findModel("llama3-405b");
-/** GPUs of a host, which is one context-parallel rank of eight rings. */
+/** GPUs of a host. A host is one context-parallel rank of eight rings, one ring per GPU. */
 export const TP = 8;
 
 /** The paper's two fabrics. */
 export type FabricName = "gtt" | "gti";
 
-/**
- * One layer's attention of one GPU: its heads, its peak rate and its port's line rate, as Eq. 1 to 5 are first read.
- */
+/** One GPU in one layer's attention, as Eq. 1 to 5 first take it: its heads, its peak rate, its port's line rate. */
 export function settingOf(fabric: FabricName, ranks: number, fresh: number, cached: number): Required<Setting> {
   const cluster = findCluster(fabric);
   return {
@@ -36,7 +34,7 @@ export function settingOf(fabric: FabricName, ranks: number, fresh: number, cach
   };
 }
 
-/** A variant's ring over virtual time. */
+/** A variant's ring in virtual time. */
 export interface Simulated {
   readonly spans: readonly Span[];
   readonly ranks: readonly RankTime[];
@@ -44,7 +42,7 @@ export interface Simulated {
   readonly end: number;
 }
 
-/** Runs the engine's ring program in virtual time: rates alone, no latency, no host work. */
+/** Runs the engine's ring program in virtual time, with rates alone: no latency, no host work. */
 export async function simulated(setting: Required<Setting>, variant: Variant): Promise<Simulated> {
   const e = exposure(setting);
   const spans: Span[] = [];
@@ -67,7 +65,7 @@ export async function simulated(setting: Required<Setting>, variant: Variant): P
   return { spans, ranks, end: Math.max(...ranks.map(({ end }) => end)) };
 }
 
-/** Both variants, with what the rules say. */
+/** Both variants, with the choices of the rules. */
 export interface Versus {
   readonly setting: Required<Setting>;
   readonly kv: Simulated;
@@ -76,7 +74,7 @@ export interface Versus {
   readonly choices: readonly Choice[];
 }
 
-/** pass-KV beside pass-Q for a step. */
+/** Simulates a step with pass-KV and with pass-Q. */
 export async function versus(fabric: FabricName, ranks: number, fresh: number, cached: number): Promise<Versus> {
   const setting = settingOf(fabric, ranks, fresh, cached);
   const [kv, q] = [await simulated(setting, "pass-kv"), await simulated(setting, "pass-q")];

@@ -1,4 +1,4 @@
-/** Chapter 7: a conversation on ranks in this thread, with the engine's deal, caches and ring programs. */
+/** Chapter 7: a conversation on ranks in this thread. The deal, the caches and the ring programs are the engine's. */
 import {
   type Block,
   block,
@@ -21,33 +21,33 @@ import type { Variant } from "../../../engine/run.ts";
 import { D, shapeOf, small } from "./small.ts";
 
 /** One step of the conversation. */
-export interface Step {
+export interface ConversationStep {
   readonly mode: "prefill" | "decode";
   readonly turn: number;
-  /** T and P. */
+  /** T and P of the step. */
   readonly fresh: number;
   readonly cached: number;
   readonly variant: Variant;
-  /** The rank that takes a decoded token. */
+  /** In a decode step, the rank that gets the new token. */
   readonly owner?: number;
   /** Query rows that the ring computes on all ranks, padding included. */
   readonly rows: number;
   /** Tokens on each rank after the step. */
   readonly held: readonly number[];
-  /** The same where the paper's head-tail deal is kept whatever is held, and every reply goes to rank 0. */
+  /** The same if prompts were always dealt head-tail, as in the paper, and every reply went to rank 0. */
   readonly fixed: readonly number[];
-  /** Largest error of O against float64. */
+  /** Largest error of O in this step, against float64. */
   readonly error: number;
 }
 
-/** Turns of a prompt and a reply each: one prefill by pass-KV, then one decode step a token. */
+/** Turns of a prompt and a reply: one prefill by pass-KV, then one decode step per token of the reply. */
 export async function conversation(
   seed: number,
   ranks: number,
   turns: number,
   prompt: number,
   reply: number,
-): Promise<Step[]> {
+): Promise<ConversationStep[]> {
   const total = turns * (prompt + reply);
   const whole = small(seed, [{ new: total, cached: 0 }]);
   const exact = reference(whole);
@@ -58,7 +58,7 @@ export async function conversation(
   });
   const held = () => caches.map(({ pages }) => count(pages.ranges(0)));
   const fixed = new Array<number>(ranks).fill(0);
-  const steps: Step[] = [];
+  const steps: ConversationStep[] = [];
   let length = 0;
   for (let turn = 0; turn < turns; turn++) {
     for (let i = 0; i <= reply; i++) {

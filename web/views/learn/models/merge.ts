@@ -1,11 +1,11 @@
-/** Chapter 3: partial results of disjoint keys, merged; and what goes wrong with other ways to do it. */
+/** Chapter 3: partial results over disjoint keys, merged, and what goes wrong with other ways to merge them. */
 import { block, difference, fromBytes, type Range, reference, toBytes, visibility } from "../../../engine/learn.ts";
-import { copyOf, Desk, type Partial, small } from "./small.ts";
+import { copyOf, type PartialResult, small, SmallAttention } from "./small.ts";
 
-/** Tokens of the figure. */
+/** Tokens of the first figure. */
 export const TOKENS = 48;
 
-/** What one part of the keys gives for the row. */
+/** The result of one part of the keys for the row. */
 export interface Part {
   readonly from: number;
   readonly to: number;
@@ -21,13 +21,13 @@ export interface Part {
 /** A way to store partial results, with its error over all rows for each number of parts. */
 export interface Stored {
   readonly name: string;
-  /** Root mean square of the error of O, one a number of {@link COUNTS}. */
+  /** Root mean square error of O, one for each of {@link COUNTS}. */
   readonly rms: readonly number[];
 }
 
-/** Numbers of parts whose errors are compared. */
+/** The second figure compares the errors of these numbers of parts. */
 export const COUNTS: readonly number[] = [2, 4, 8, 16];
-/** The tokens that they are parts of. */
+/** Tokens of the second figure. */
 export const ROWS = 128;
 
 /** One row's parts and their merge. */
@@ -36,12 +36,9 @@ export interface Merging {
   readonly out: number;
   readonly lse: number;
   readonly exact: { readonly out: number; readonly lse: number };
-  /** First element of O when each pair is merged by the bare formula, in the chosen order. */
+  /** First element of O if the bare formula merges the parts two at a time, in the chosen order. */
   readonly unguarded: number;
-  /**
-   * Distance from an LSE to the next larger bf16 number: at the merged LSE, and at that of a long context of equal
-   * scores.
-   */
+  /** Distance between bf16 numbers at the merged LSE, and at the LSE of a long context with equal scores. */
   readonly spacing: { readonly here: number; readonly long: number };
 }
 
@@ -50,15 +47,15 @@ export const LONG = 128_000;
 
 const bf16 = (x: Float32Array) => fromBytes(toBytes(x, "bf16"), "bf16");
 
-const asIs = (part: Partial) => part;
-const roundO = ({ o, lse }: Partial): Partial => ({ o: bf16(o), lse });
-const roundLse = ({ o, lse }: Partial): Partial => ({ o, lse: bf16(lse) });
+const asIs = (part: PartialResult) => part;
+const roundO = ({ o, lse }: PartialResult): PartialResult => ({ o: bf16(o), lse });
+const roundLse = ({ o, lse }: PartialResult): PartialResult => ({ o, lse: bf16(lse) });
 
-/** `sent` is done to each part, `kept` to what is held after each merge. */
+/** `sent` applies to each part, `kept` to the merged result after each merge. */
 const WAYS: readonly {
   readonly name: string;
-  readonly sent: (part: Partial) => Partial;
-  readonly kept: (part: Partial) => Partial;
+  readonly sent: (part: PartialResult) => PartialResult;
+  readonly kept: (part: PartialResult) => PartialResult;
 }[] = [
   { name: "everything in f32", sent: asIs, kept: asIs },
   { name: "each O sent in bf16", sent: roundO, kept: asIs },
@@ -67,20 +64,20 @@ const WAYS: readonly {
   { name: "merged LSE kept in bf16", sent: asIs, kept: roundLse },
 ];
 
-/** What each way to store partial results costs, against float64. */
+/** The error of each way to store partial results, against float64. */
 export async function storing(seed: number): Promise<Stored[]> {
   const input = small(seed, [{ new: ROWS, cached: 0 }]);
-  const desk = new Desk(input);
+  const attention = new SmallAttention(input);
   const exact = reference(input).out;
   const all = block([[{ start: 0, end: ROWS }]]);
   const rms = WAYS.map((): number[] => []);
   for (const count of COUNTS) {
-    const parts = await Promise.all(split(ROWS, count).map((keys) => desk.attend(all, block([[keys]]))));
+    const parts = await Promise.all(split(ROWS, count).map((keys) => attention.attend(all, block([[keys]]))));
     for (const [i, { sent, kept }] of WAYS.entries()) {
-      // Folded one by one, as pass-KV does.
+      // Fold parts in one by one, as pass-KV does.
       let held = { ...parts[0], ...sent(parts[0]) };
       for (const part of parts.slice(1)) {
-        const merged = await desk.merge([held, { ...part, ...sent(part) }]);
+        const merged = await attention.merge([held, { ...part, ...sent(part) }]);
         held = { ...merged, ...kept(merged) };
       }
       rms[i].push(difference(held.o, exact).rms);
@@ -94,16 +91,16 @@ function split(tokens: number, count: number): Range[] {
   return bounds.slice(1).map((end, i) => ({ start: bounds[i], end }));
 }
 
-/** `count` parts of the keys of 48 tokens; the row's parts are merged in order, or from the last to the first. */
+/** Cuts the keys of {@link TOKENS} tokens into `count` parts and merges the row's results, in order or backwards. */
 export async function merging(seed: number, count: number, row: number, backwards: boolean): Promise<Merging> {
   const input = small(seed, [{ new: TOKENS, cached: 0 }]);
-  const desk = new Desk(input);
+  const attention = new SmallAttention(input);
   const ranges = split(TOKENS, count);
   const order = <T>(list: readonly T[]) => (backwards ? list.toReversed() : list);
   const one = block([[{ start: row, end: row + 1 }]]);
-  const partials = await Promise.all(ranges.map((keys) => desk.attend(one, block([[keys]]))));
+  const partials = await Promise.all(ranges.map((keys) => attention.attend(one, block([[keys]]))));
   const copies = partials.map(copyOf);
-  const merged = copyOf(await desk.merge(order(partials)));
+  const merged = copyOf(await attention.merge(order(partials)));
   const exactRow = reference(input, [row]);
   return {
     parts: ranges.map(({ start, end }, i) => ({
@@ -122,15 +119,15 @@ export async function merging(seed: number, count: number, row: number, backward
   };
 }
 
-/** Distance between the bf16 numbers around a positive one. */
+/** Distance from a positive number, rounded to bf16, to the next larger bf16 number. */
 function spacing(value: number): number {
   const bits = new Uint16Array(toBytes(Float32Array.of(value), "bf16"));
   const next = fromBytes(Uint16Array.of(bits[0] + 1).buffer, "bf16")[0];
   return next - fromBytes(bits.buffer, "bf16")[0];
 }
 
-/** The first element of O by the formula as it is written, two at a time, with nothing said about rows without keys. */
-function unguarded(parts: readonly Partial[]): number {
+/** The first element of O by the bare formula, two parts at a time, without a guard for rows that see no key. */
+function unguarded(parts: readonly PartialResult[]): number {
   let [out, lse] = [parts[0].o[0], parts[0].lse[0]];
   for (const part of parts.slice(1)) {
     const max = Math.max(lse, part.lse[0]);

@@ -1,4 +1,4 @@
-/** Chapters 5 and 6: a real ring of ranks in this thread, watched hop by hop. */
+/** Chapters 5 and 6: a real ring of ranks in this thread, recorded hop by hop. */
 import {
   attendInProcess,
   CpuAttention,
@@ -18,27 +18,27 @@ import { copyOf, D, type Small, small } from "./small.ts";
 export interface Meeting {
   readonly rank: number;
   readonly hop: number;
-  /** The rank that first owned the visiting chunk. */
+  /** The rank that first had the visiting KV or queries. */
   readonly owner: number;
   /** Query-key pairs seen. */
   readonly pairs: number;
-  /** In pass-KV, of the rank's last token: its LSE and first element of O so far, and keys seen at this hop. */
+  /** In pass-KV, for the rank's last token: its LSE and first element of O so far, and the keys seen at this hop. */
   readonly lse: number;
   readonly out: number;
   readonly keys: number;
 }
 
-/** A run. */
+/** A run of the ring. */
 export interface RingRun {
   readonly meetings: readonly Meeting[];
   readonly out: Difference;
-  /** Each rank's last token (its position), and float64's values for it. */
+  /** The position of each rank's last token, and its values in float64. */
   readonly last: readonly { readonly token: number; readonly lse: number; readonly out: number }[];
-  /** Bytes of one ring message, f32. */
+  /** Bytes of one ring message in f32. */
   readonly message: number;
 }
 
-/** Runs a small seeded experiment of one head over `ranks` ranks. */
+/** Runs a small seeded experiment with one head on `ranks` ranks. */
 export async function ringRun(
   seed: number,
   ranks: number,

@@ -1,4 +1,4 @@
-/** Chapter 4: what each rank holds and computes, head-tail and in contiguous shards. */
+/** Chapter 4: what each rank holds and computes, dealt head-tail and in contiguous shards. */
 import {
   type Block,
   block,
@@ -14,40 +14,38 @@ import {
 import { D } from "./small.ts";
 
 /** A way to deal tokens to ranks. */
-export interface Layout {
+export interface Deal {
   /** New tokens of each rank. */
   readonly ranges: readonly (readonly Range[])[];
   /** Query-key pairs of each rank, over all keys. */
   readonly pairs: readonly number[];
-  /** FLOPs of the same, 4 D a pair. */
+  /** FLOPs of these pairs, 4 D each. */
   readonly flops: readonly number[];
-  /** Pairs of the busiest rank over the mean. */
+  /** Pairs of the busiest rank divided by the mean. */
   readonly imbalance: number;
-  /** Ranks by hops: pairs of rank k at hop j, in pass-KV. */
+  /** Pairs of rank k at hop j in pass-KV: `hops[k][j]`. */
   readonly hops: readonly (readonly number[])[];
 }
 
-/** Rows of every rank's message, with padding. */
+/** The KV messages of one prefill. */
 export interface Message {
+  /** Tokens of each rank. */
   readonly tokens: readonly number[];
-  /** Rows of the message, equal on all ranks. */
+  /** Rows of a message with padding, the same on all ranks. */
   readonly rows: number;
 }
 
-/** Both layouts of one prefill. */
+/** Both deals of one prefill. */
 export interface Sharding {
-  readonly headTail: Layout;
-  readonly contiguous: Layout;
+  readonly headTail: Deal;
+  readonly contiguous: Deal;
   readonly chunks: readonly Range[];
   readonly pairs: number;
-  /** The KV messages of the prefill fused with a second sequence. */
+  /** The KV messages of the prefill, fused with a second sequence. */
   readonly message: Message;
 }
 
-/**
- * `fresh` new tokens after `cached` ones on `ranks` ranks; `second` tokens of another sequence travel in the same
- * messages.
- */
+/** `fresh` new tokens after `cached` ones on `ranks` ranks. `second` tokens of another sequence share the messages. */
 export function sharding(ranks: number, fresh: number, cached: number, second: number): Sharding {
   const all = chunks(fresh, ranks, cached);
   const sequences: Sequence[] = [{ new: fresh, cached }];
@@ -61,17 +59,17 @@ export function sharding(ranks: number, fresh: number, cached: number, second: n
     fresh.map((ranges, k) => block([joined([...cachedShards[k], ...ranges])]));
   const headTail = dealt.queries.map(own);
   const fused = shard(second === 0 ? sequences : [...sequences, { new: second, cached: 0 }], ranks).keys;
-  const layout = layoutOf(headTail, keys(headTail));
+  const deal = dealOf(headTail, keys(headTail));
   return {
-    headTail: layout,
-    contiguous: layoutOf(contiguous, keys(contiguous)),
+    headTail: deal,
+    contiguous: dealOf(contiguous, keys(contiguous)),
     chunks: all,
-    pairs: layout.pairs.reduce((a, b) => a + b),
+    pairs: deal.pairs.reduce((a, b) => a + b),
     message: { tokens: fused.map(tokens), rows: fused[0].rows },
   };
 }
 
-function layoutOf(ranges: readonly (readonly Range[])[], keys: readonly Block[]): Layout {
+function dealOf(ranges: readonly (readonly Range[])[], keys: readonly Block[]): Deal {
   const N = ranges.length;
   const hops = ranges.map((own, k) =>
     ranges.map((_, j) => visibility(block([own]), keys[(k - j + N) % N], true).pairs)
@@ -86,7 +84,7 @@ function layoutOf(ranges: readonly (readonly Range[])[], keys: readonly Block[])
   };
 }
 
-/** Tokens that a rank holds of the new ones. */
-export function held(layout: Layout, rank: number): number {
-  return count(layout.ranges[rank]);
+/** New tokens that a rank holds. */
+export function held(deal: Deal, rank: number): number {
+  return count(deal.ranges[rank]);
 }

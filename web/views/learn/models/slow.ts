@@ -1,12 +1,12 @@
-/** The computations of Learn that take longer than a frame: a worker answers them by name. */
+/** The computations of Learn that take longer than a frame. A worker answers them by name. */
 import { rooms } from "./capacity.ts";
 import { conversation } from "./conversation.ts";
 import { storing } from "./merge.ts";
 
-/** By name; arguments and answers can be posted. */
+/** The computations by name. Arguments and answers can be posted between threads. */
 export const slow = { conversation, rooms, storing };
 
-/** What chapters ask, wherever it is computed. */
+/** The same computations for a chapter, in whichever thread they run. */
 export type Slow = typeof slow;
 
 /** A request to the worker. */

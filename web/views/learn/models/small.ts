@@ -18,10 +18,10 @@ import {
 /** Head dimension of the small tensors. */
 export const D = 16;
 
-/** Q, K and V of some sequences, one head. */
+/** Q, K and V of some sequences, with one head. */
 export type Small = ReferenceInput & { readonly causal: boolean };
 
-/** Seeded inputs of sequences. */
+/** Seeded inputs of some sequences. */
 export function small(seed: number, sequences: readonly Sequence[]): Small {
   const rows = sequences.reduce((sum, s) => sum + s.new, 0);
   const keys = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
@@ -42,19 +42,19 @@ export function shapeOf({ heads, kvHeads, headDim, causal }: Small): Shape {
   return { heads, kvHeads, headDim, scale: 1 / Math.sqrt(headDim), causal, q: "f32", kv: "f32" };
 }
 
-/** O `[rows, H, D]` and LSE `[rows, H]`, -Infinity where a row sees no key. */
-export interface Partial {
+/** O `[rows, H, D]` and LSE `[rows, H]`; LSE is -Infinity for a row that sees no key. */
+export interface PartialResult {
   readonly o: Float32Array;
   readonly lse: Float32Array;
 }
 
-/** A copy of what a device holds, with -Infinity for no key. */
-export function copyOf({ o, lse }: CpuPartial): Partial {
+/** A copy of a device's partial result, with LSE -Infinity for rows that see no key. */
+export function copyOf({ o, lse }: CpuPartial): PartialResult {
   return { o: o.slice(), lse: publicLse(lse.slice()) };
 }
 
-/** attend and merge of plain TypeScript over blocks of one small experiment. */
-export class Desk {
+/** The attend and merge of plain TypeScript, over blocks of one small experiment. */
+export class SmallAttention {
   readonly #input: Small;
   readonly #shape: Shape;
   readonly #device: CpuAttention;
@@ -65,7 +65,7 @@ export class Desk {
     this.#device = new CpuAttention(this.#shape, new Recorder(0, 0));
   }
 
-  /** Attention of a block of queries to a block of keys; with `into`, merged into that by the same kernel. */
+  /** Attention of a block of queries to a block of keys. With `into`, the same kernel merges the result into it. */
   async attend(q: Block, kv: Block, into?: CpuPartial): Promise<CpuPartial> {
     const queries = this.#device.loadQueries(queryChunk(0, q, this.#input, this.#shape));
     return await this.#device.attend(
@@ -76,7 +76,7 @@ export class Desk {
     );
   }
 
-  /** Merges partial results in the order given (Eq. 4). */
+  /** Merges partial results in the given order (Eq. 4). */
   async merge([own, ...rest]: readonly CpuPartial[]): Promise<CpuPartial> {
     return await this.#device.merge(
       { ...own, o: own.o.slice(), lse: own.lse.slice() },

@@ -1,8 +1,8 @@
-/** Chapter 1: softmax of one row of scores, one key at a time, with a running maximum; and without one, in f32. */
+/** Chapter 1: softmax of one row of scores, key by key, with a running maximum, and without one in f32. */
 import { reference } from "../../../engine/learn.ts";
 import { D, small } from "./small.ts";
 
-/** What is held after a key was read. */
+/** The running values after one key. */
 export interface Read {
   /** Score of this key, `q·k/√D`, plus the shift. */
   readonly score: number;
@@ -10,9 +10,9 @@ export interface Read {
   readonly value: number;
   /** m: largest score so far. */
   readonly max: number;
-  /** exp(m before - m now): what the sums so far are multiplied by. */
+  /** exp(m before - m now): the factor of the sums so far. */
   readonly rescale: number;
-  /** exp(score - m): this key's weight before it is divided by the sum. */
+  /** exp(score - m): this key's weight before division by the sum. */
   readonly weight: number;
   /** l: sum of the weights. */
   readonly sum: number;
@@ -22,7 +22,7 @@ export interface Read {
   readonly lse: number;
 }
 
-/** The whole row. */
+/** The whole row, key by key. */
 export interface RunningSoftmax {
   readonly reads: readonly Read[];
   /** float64 attention over the same keys. */
@@ -33,7 +33,7 @@ export interface RunningSoftmax {
   readonly limit: number;
 }
 
-/** One query over `keys` seeded keys, each score moved by `shift`. */
+/** One query over `keys` seeded keys, with `shift` added to every score. */
 export function runningSoftmax(seed: number, keys: number, shift: number): RunningSoftmax {
   const whole = small(seed, [{ new: 1, cached: keys - 1 }]);
   const reads: Read[] = [];
