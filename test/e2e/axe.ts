@@ -1,26 +1,22 @@
-/** What axe finds on a page: nothing. All rules in the light theme, contrast alone in the dark one: only colours differ. */
+/** What axe finds on a page: nothing. */
 import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Page } from "@playwright/test";
 
 /**
- * Fails if axe finds something in the page as it stands, in either theme; `state` names it. `except`: hosts from the
- * document down to a shadow tree that other tests look at. Leaves the theme light.
+ * Fails if axe finds something in the page as it stands, in the theme it has; `state` names it. `except`: hosts from the
+ * document down to a shadow tree that other tests look at.
  */
 export async function axeFindsNothing(
   page: Page,
   state: string,
   except?: [string, string, ...string[]],
 ): Promise<void> {
-  for (const colorScheme of ["dark", "light"] as const) {
-    await page.emulateMedia({ colorScheme });
-    const axe = new AxeBuilder({ page });
-    if (except !== undefined) axe.exclude({ fromShadowDom: except });
-    if (colorScheme === "dark") axe.withRules("color-contrast");
-    const { violations } = await axe.analyze();
-    const found = violations.map(({ id, nodes }) => ({
-      id,
-      at: nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`),
-    }));
-    expect(found, `${state}, ${colorScheme}`).toEqual([]);
-  }
+  const axe = new AxeBuilder({ page });
+  if (except !== undefined) axe.exclude({ fromShadowDom: except });
+  const { violations } = await axe.analyze();
+  const found = violations.map(({ id, nodes }) => ({
+    id,
+    at: nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`),
+  }));
+  expect(found, state).toEqual([]);
 }

@@ -1,8 +1,9 @@
 // The Conversation, as a person uses it: by role and label, on the built page; most on plain TypeScript, whose ranks
 // start at once.
 import { readFile } from "node:fs/promises";
-import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Locator, type Page, test } from "@playwright/test";
+import { axeFindsNothing } from "./axe.ts";
+import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
 
 const settings = "H=4&Hkv=2&D=16&N=3&link=off&seed=7";
 const small = `?${settings}&wire=f32&backend=cpu&turns=48.3,16.2&prefills=auto&capacity=64#conversation`;
@@ -62,12 +63,7 @@ async function reported(
   return JSON.parse(await saved(page, "Report as JSON"));
 }
 
-let thrown: Error[] = [];
-test.beforeEach(({ page }) => {
-  thrown = [];
-  page.on("pageerror", (error) => thrown.push(error));
-});
-test.afterEach(() => expect(thrown, "errors that the page did not catch").toEqual([]));
+failOnUncaughtErrors();
 
 test("a conversation runs, and every number on the page is the engine's", async ({ page }) => {
   await runs(page, small);
@@ -301,32 +297,23 @@ test("by keyboard alone: edit a turn, run it, look at a step, cancel", async ({ 
 for (const colorScheme of ["light", "dark"] as const) {
   test(`axe finds nothing in the ${colorScheme} theme, wide and narrow: empty, wrong input, a failed step, result`, async ({ page }) => {
     await page.emulateMedia({ colorScheme });
-    const clean = async (state: string) =>
-      expect(
-        (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({
-          id,
-          at: nodes.map(({ target }) => target),
-        })),
-        state,
-      ).toEqual([]);
     await page.goto(small.replace("48.3,16.2", "100.2_5.1,120.2_4.1").replace("capacity=64", "capacity=128"));
     await expect(button(page, "Run")).toBeVisible();
-    await clean("empty");
+    await axeFindsNothing(page, "empty");
     await page.getByLabel("Turn 2, sequence A, prompt").fill("many");
     await page.getByLabel("Query heads H").fill("7");
     await page.getByLabel("Query heads H").press("Tab");
-    await clean("wrong input");
+    await axeFindsNothing(page, "wrong input");
     await page.getByLabel("Query heads H").fill("4");
     await page.getByLabel("Turn 2, sequence A, prompt").fill("120");
     await page.getByLabel("Turn 2, sequence A, prompt").press("Enter");
     await expect(page.getByRole("heading", { name: "Turn 2: The step does not fit" })).toBeVisible();
-    await clean("a failed step");
+    await axeFindsNothing(page, "a failed step");
     await button(page, "Remove turn 2").click();
     await expect(passed(page)).toBeVisible();
-    await clean("result");
+    await axeFindsNothing(page, "result");
     await page.setViewportSize({ width: 390, height: 844 });
-    await clean("narrow");
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen")
-      .toBeLessThanOrEqual(390);
+    await axeFindsNothing(page, "narrow");
+    await expectNoWiderThan(page, 390);
   });
 }

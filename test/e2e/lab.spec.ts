@@ -6,9 +6,10 @@ import type { AddressInfo } from "node:net";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { AxeBuilder } from "@axe-core/playwright";
 import { type Download, expect, type Page, test } from "@playwright/test";
 import { formatTime as sayTime } from "../../web/lib/format/format.ts";
+import { axeFindsNothing } from "./axe.ts";
+import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
 
 /** Small enough for a software adapter: four ranks compile in seconds, the ring turns in a tenth of one. */
 const small = "?seed=7&T=64&P=32&H=4&Hkv=2&D=16&N=2&wire=f32&link=off";
@@ -43,12 +44,7 @@ async function saved(page: Page, button: string): Promise<string> {
   return await text(download);
 }
 
-let thrown: Error[] = [];
-test.beforeEach(({ page }) => {
-  thrown = [];
-  page.on("pageerror", (error) => thrown.push(error));
-});
-test.afterEach(() => expect(thrown, "errors that the page did not catch").toEqual([]));
+failOnUncaughtErrors();
 
 test("the default experiment runs on WebGPU and agrees with float64", async ({ page }) => {
   await page.goto("");
@@ -333,29 +329,20 @@ test("by keyboard alone: edit, run, walk through the timeline, cancel", async ({
 for (const colorScheme of ["light", "dark"] as const) {
   test(`axe finds nothing in the ${colorScheme} theme, wide and narrow: empty, wrong input, result`, async ({ page }) => {
     await page.emulateMedia({ colorScheme });
-    const clean = async (state: string) =>
-      expect(
-        (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({
-          id,
-          at: nodes.map(({ target }) => target),
-        })),
-        state,
-      ).toEqual([]);
     await page.goto(`${small}&backend=cpu`);
-    await clean("empty");
+    await axeFindsNothing(page, "empty");
     await page.getByLabel("Query heads H").fill("7");
     await page.getByLabel("Query heads H").press("Tab");
-    await clean("wrong input");
+    await axeFindsNothing(page, "wrong input");
     await page.getByLabel("Query heads H").fill("4");
     await page.getByLabel("Query heads H").press("Enter");
     await expect(verdict(page)).toBeVisible();
     await page.getByText(/^The same as a table/).click();
     await page.getByRole("img", { name: /attend/ }).first().hover();
-    await clean("result");
+    await axeFindsNothing(page, "result");
     await page.setViewportSize({ width: 390, height: 844 });
-    await clean("narrow");
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen")
-      .toBeLessThanOrEqual(390);
+    await axeFindsNothing(page, "narrow");
+    await expectNoWiderThan(page, 390);
   });
 }
 

@@ -3,12 +3,13 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Locator, type Page, test } from "@playwright/test";
 import { difference } from "../../engine/reference/error.ts";
 import { reference } from "../../engine/reference/attention.ts";
 import { readNpy, writeNpy } from "../../engine/tensor/npy.ts";
 import { writeSafetensors } from "../../engine/tensor/safetensors.ts";
+import { axeFindsNothing } from "./axe.ts";
+import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
 
 const address = "?seed=7&T=64&P=32&H=8&Hkv=4&D=32&N=2&wire=f32&link=off&backend=cpu";
 const passed = "Passed: O and LSE agree with float64";
@@ -78,12 +79,7 @@ async function drop(page: Page, files: readonly ReturnType<typeof file>[]): Prom
   await lab.dispatchEvent("drop", { dataTransfer: transfer });
 }
 
-let thrown: Error[] = [];
-test.beforeEach(({ page }) => {
-  thrown = [];
-  page.on("pageerror", (error) => thrown.push(error));
-});
-test.afterEach(() => expect(thrown, "errors that the page did not catch").toEqual([]));
+failOnUncaughtErrors();
 
 test("three .npy files: their shapes in the sentence, a run on WebGPU, and O, LSE and the report as files", async ({ page }) => {
   await page.goto(address.replace("cpu", "webgpu"));
@@ -330,31 +326,22 @@ test("by keyboard alone: choose files, say which is which, run, save, go back", 
 for (const colorScheme of ["light", "dark"] as const) {
   test(`axe finds nothing in the ${colorScheme} theme, wide and narrow: waiting, refused, own result`, async ({ page }) => {
     await page.emulateMedia({ colorScheme });
-    const clean = async (state: string) =>
-      expect(
-        (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({
-          id,
-          at: nodes.map(({ target }) => target),
-        })),
-        state,
-      ).toEqual([]);
     await page.goto(address);
     await chooser(page).setInputFiles([npys[0], { ...npys[1], name: "a.npy" }]);
     await expect(page.getByText("Still missing: K and V.")).toBeVisible();
-    await clean("waiting");
+    await axeFindsNothing(page, "waiting");
     await chooser(page).setInputFiles([file("bad.safetensors", new Uint8Array(4))]);
     await expect(page.getByRole("alert")).toBeVisible();
-    await clean("refused");
+    await axeFindsNothing(page, "refused");
     await chooser(page).setInputFiles(npys);
     await expect(own(page)).toBeVisible();
     await runs(page);
     await page.evaluate(() => (globalThis.open = () => null));
     await page.getByRole("button", { name: "Open in Perfetto" }).click();
-    await clean("result");
+    await axeFindsNothing(page, "result");
     await page.setViewportSize({ width: 390, height: 844 });
-    await clean("narrow");
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen")
-      .toBeLessThanOrEqual(390);
+    await axeFindsNothing(page, "narrow");
+    await expectNoWiderThan(page, 390);
   });
 }
 

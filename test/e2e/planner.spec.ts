@@ -1,9 +1,10 @@
 // The Planner, as a person uses it: by role and label, on the built page; its numbers against the engine's own.
 import { readFile } from "node:fs/promises";
-import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Locator, type Page, test } from "@playwright/test";
 import { findCluster, findModel, paperReport, plan, type PlanInput, sweep } from "../../engine/plan/index.ts";
 import { formatBytes, formatCount, formatShare, formatTime } from "../../web/lib/format/format.ts";
+import { axeFindsNothing } from "./axe.ts";
+import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
 
 const gtt = (more: Partial<PlanInput>): PlanInput => ({
   model: findModel("llama3-405b"),
@@ -40,12 +41,7 @@ async function edit(page: Page, name: string, text: string): Promise<void> {
   await field(page, name).press("Enter");
 }
 
-let thrown: Error[] = [];
-test.beforeEach(({ page }) => {
-  thrown = [];
-  page.on("pageerror", (error) => thrown.push(error));
-});
-test.afterEach(() => expect(thrown, "errors that the page did not catch").toEqual([]));
+failOnUncaughtErrors();
 
 test("scrolled, the lanes stay under the timeline's head", async ({ page }) => {
   await page.setViewportSize({ width: 1280, height: 720 });
@@ -302,6 +298,9 @@ test("by keyboard alone: edit, choose a point of the map and of the chart, walk 
   await expect(page.locator("rect:focus")).toHaveAccessibleName(/^rank 3, hop 2/);
 });
 
+/** Axe looks at the timeline's spans in the Lab's tests. */
+const timelineSpans: [string, string, string] = ["ringside-app", "ringside-planner", "ringside-timeline"];
+
 // Axe takes seconds a look, on so many marks: each theme is looked at in one width, which is what colours depend on.
 for (const [colorScheme, width] of [["light", 1280], ["dark", 390]] as const) {
   test(`axe finds nothing in the ${colorScheme} theme at ${width} pixels, with tables open`, async ({ page }) => {
@@ -312,9 +311,8 @@ for (const [colorScheme, width] of [["light", 1280], ["dark", 390]] as const) {
       await page.locator("summary").filter({ hasText: summary }).first().click();
     }
     await page.getByRole("img", { name: /^CP4 × TP8, 128K/ }).hover();
-    await clean(page);
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than the screen")
-      .toBeLessThanOrEqual(width);
+    await axeFindsNothing(page, "tables open", timelineSpans);
+    await expectNoWiderThan(page, width);
   });
 }
 
@@ -323,15 +321,6 @@ test("axe finds nothing in wrong input, in either theme", async ({ page }) => {
   await expect(page.getByRole("alert")).toContainText("tp 5 does not divide");
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme });
-    await clean(page);
+    await axeFindsNothing(page, `wrong input, ${colorScheme}`, timelineSpans);
   }
 });
-
-async function clean(page: Page): Promise<void> {
-  // The timeline's spans are looked at in the Lab's tests.
-  expect(
-    (await new AxeBuilder({ page }).exclude({
-      fromShadowDom: ["ringside-app", "ringside-planner", "ringside-timeline"],
-    }).analyze()).violations.map(({ id, nodes }) => ({ id, at: nodes.map(({ target }) => target) })),
-  ).toEqual([]);
-}

@@ -4,9 +4,10 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Locator, type Page, test } from "@playwright/test";
 import { formatCount, formatError, formatTime } from "../../web/lib/format/format.ts";
+import { axeFindsNothing } from "./axe.ts";
+import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
 
 interface Worker {
   readonly address: string;
@@ -76,12 +77,7 @@ async function saved(page: Page, name: string): Promise<string> {
   return await readFile(await download.path(), "utf8");
 }
 
-let thrown: Error[] = [];
-test.beforeEach(({ page }) => {
-  thrown = [];
-  page.on("pageerror", (error) => thrown.push(error));
-});
-test.afterEach(() => expect(thrown, "errors that the page did not catch").toEqual([]));
+failOnUncaughtErrors();
 
 test.describe("with a worker", () => {
   test.beforeAll(async () => {
@@ -330,34 +326,23 @@ test.describe("with a worker", () => {
       await field(page, "Token").fill("wrong");
       await button(page, "Connect").click();
       await expect(page.getByRole("alert")).toBeVisible({ timeout: 15_000 });
-      await clean(page, "refused");
+      await axeFindsNothing(page, "refused");
       await connect(page);
       await field(page, "Query heads H").fill("3");
       await field(page, "Query heads H").press("Tab");
-      await clean(page, "connected, wrong input");
+      await axeFindsNothing(page, "connected, wrong input");
       await field(page, "Query heads H").fill("4");
       await field(page, "Query heads H").press("Enter");
       await expect(verified(page, "pass-Q")).toBeVisible({ timeout: 30_000 });
       await expect(terms(page, "pass-Q")).toBeVisible();
       await lap(page, "pass-Q").locator("summary").click();
-      await clean(page, "done");
+      await axeFindsNothing(page, "done");
       await page.setViewportSize({ width: 390, height: 844 });
-      await clean(page, "narrow");
-      expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen")
-        .toBeLessThanOrEqual(390);
+      await axeFindsNothing(page, "narrow");
+      await expectNoWiderThan(page, 390);
     });
   }
 });
-
-async function clean(page: Page, state: string): Promise<void> {
-  expect(
-    (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({
-      id,
-      at: nodes.map(({ target }) => target),
-    })),
-    state,
-  ).toEqual([]);
-}
 
 test("without a worker: the command that starts one, and what the experiment amounts to", async ({ page }) => {
   const loaded: string[] = [];
@@ -474,7 +459,7 @@ test("files that are none are refused with what was found; the GPU check's docum
   );
   await expect(page.getByRole("table", { name: "Attention of 640 tokens" }).getByRole("row", { name: /^Ring, N = 8/ }))
     .toContainText("2.000");
-  await clean(page, "a GPU check");
+  await axeFindsNothing(page, "a GPU check");
 });
 
 test("the GPU check that ships: where it was made, its bars, and a link of its own", async ({ page }) => {
@@ -491,7 +476,7 @@ test("the GPU check that ships: where it was made, its bars, and a link of its o
   await expect(page).toHaveURL(/run=h200-check/);
   await page.reload();
   await expect(page.getByRole("heading", { name: "GPU check", exact: true })).toBeVisible();
-  await clean(page, "the GPU check that ships");
+  await axeFindsNothing(page, "the GPU check that ships");
 });
 
 for (const colorScheme of ["light", "dark"] as const) {
@@ -499,13 +484,12 @@ for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme });
     await page.goto("#remote");
     await expect(button(page, "Copy")).toBeVisible();
-    await clean(page, "empty");
+    await axeFindsNothing(page, "empty");
     await page.goto("?run=cpu-4-ranks#remote");
     await expect(terms(page, "pass-Q")).toBeVisible();
-    await clean(page, "recorded");
+    await axeFindsNothing(page, "recorded");
     await page.setViewportSize({ width: 390, height: 844 });
-    await clean(page, "narrow");
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen")
-      .toBeLessThanOrEqual(390);
+    await axeFindsNothing(page, "narrow");
+    await expectNoWiderThan(page, 390);
   });
 }

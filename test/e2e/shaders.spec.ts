@@ -1,11 +1,12 @@
 // The Shaders view, as a person uses it: by role and label, on the built page, with the Chromium and the adapter that
 // the set-up found.
 import { readFile } from "node:fs/promises";
-import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Locator, type Page, test, type Worker } from "@playwright/test";
 import { readTexts } from "../../engine/bench/texts.ts";
 import { casesOf } from "../../engine/bench/trial.ts";
 import { declarationsOf } from "../../engine/gpu/reflect.ts";
+import { axeFindsNothing } from "./axe.ts";
+import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
 
 const texts = await readTexts((url) => readFile(url, "utf8"));
 /** A trial compiles for every head size of the grid, which a software adapter on a busy machine takes its time for. */
@@ -54,12 +55,7 @@ async function benchWorker(page: Page): Promise<Worker> {
   throw new Error("the bench has no worker");
 }
 
-let thrown: Error[] = [];
-test.beforeEach(({ page }) => {
-  thrown = [];
-  page.on("pageerror", (error) => thrown.push(error));
-});
-test.afterEach(() => expect(thrown, "errors that the page did not catch").toEqual([]));
+failOnUncaughtErrors();
 
 test("from the rail: the kernel that this adapter runs is open, and its table is what its text declares", async ({ page }) => {
   await page.goto("");
@@ -289,7 +285,7 @@ test("without WebGPU the text and its table are there, and why nothing runs", as
   await write(page, edited("attend", "params: Params", "numbers: Params"));
   await expect(table(page, /^Bindings/)).toContainText("numbers");
   await expect(page.getByRole("button", { name: "Keep", exact: true })).toBeDisabled();
-  await clean(page);
+  await axeFindsNothing(page, "no GPU");
 });
 
 test("by keyboard alone: into the editor, out of it again, a trial stopped", async ({ page }) => {
@@ -334,24 +330,14 @@ for (const [colorScheme, width] of [["light", 1280], ["dark", 390]] as const) {
     await opens(page, "?kernel=merge");
     await write(page, edited("merge", "var top: f32 = NONE;", "var top: i32 = NONE;"));
     await expect(heading(page, /^It does not compile/)).toBeVisible(LONG);
-    await clean(page);
+    await axeFindsNothing(page, "an error");
     await write(page, `${texts.merge}// the same\n`);
     await expect(heading(page, /^Passed/)).toBeVisible(LONG);
     await page.getByRole("textbox", { name: "Name of the kept kernel" }).fill("the same");
     await page.keyboard.press("Enter");
     await expect(keptRow(page, "the same")).toBeVisible();
     await page.getByText(/^All \d+ cases of the grid/).click();
-    await clean(page);
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than the screen")
-      .toBeLessThanOrEqual(width);
+    await axeFindsNothing(page, "a kept text");
+    await expectNoWiderThan(page, width);
   });
-}
-
-async function clean(page: Page): Promise<void> {
-  expect(
-    (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({
-      id,
-      at: nodes.map(({ target, failureSummary }) => [target, failureSummary]),
-    })),
-  ).toEqual([]);
 }

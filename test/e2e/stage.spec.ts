@@ -1,9 +1,10 @@
 // The ring stage of the Lab, as a person uses it: played, stepped, scrubbed, compared; every number on it is the
 // engine's.
 import { readFile } from "node:fs/promises";
-import { AxeBuilder } from "@axe-core/playwright";
 import { type Download, expect, type Locator, type Page, test } from "@playwright/test";
 import type { Report, Span } from "../../web/engine/run.ts";
+import { axeFindsNothing } from "./axe.ts";
+import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
 
 /** A run on the CPU whose transfers take about as long as its attention. */
 const query = "?seed=3&T=96&P=64&H=4&Hkv=2&D=16&N=4&variant=pass-kv&wire=f32&link=1e6,0.001&backend=cpu";
@@ -53,12 +54,7 @@ async function time(page: Page): Promise<number> {
 
 const still = (page: Page) => page.emulateMedia({ reducedMotion: "reduce" });
 
-let thrown: Error[] = [];
-test.beforeEach(({ page }) => {
-  thrown = [];
-  page.on("pageerror", (error) => thrown.push(error));
-});
-test.afterEach(() => expect(thrown, "errors that the page did not catch").toEqual([]));
+failOnUncaughtErrors();
 
 test("a run plays by itself once, is paused, goes on, and ends where its ring ended", async ({ page }) => {
   await runs(page, query);
@@ -396,24 +392,15 @@ for (const colorScheme of ["light", "dark"] as const) {
     // Three looks at a page of a thousand drawn things.
     test.setTimeout(120_000);
     await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-    const clean = async (state: string) =>
-      expect(
-        (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({
-          id,
-          at: nodes.map(({ target }) => target),
-        })),
-        state,
-      ).toEqual([]);
     await runs(page, `${query}&hop=1`);
     await page.getByText("Hop by hop, as a table").click();
     await page.getByRole("table", { name: /^Work per rank/ }).getByRole("row").nth(2).hover();
-    await clean("stage");
+    await axeFindsNothing(page, "stage");
     await page.getByRole("button", { name: "Compare pass-KV and pass-Q" }).click();
     await expect(page.getByRole("table", { name: /^Both variants compared/ })).toBeVisible({ timeout: 40_000 });
-    await clean("comparison");
+    await axeFindsNothing(page, "comparison");
     await page.setViewportSize({ width: 390, height: 844 });
-    await clean("narrow");
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen")
-      .toBeLessThanOrEqual(390);
+    await axeFindsNothing(page, "narrow");
+    await expectNoWiderThan(page, 390);
   });
 }

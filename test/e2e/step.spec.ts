@@ -1,11 +1,12 @@
 // The Step view, as a person uses it: a real run that halts, stepped through by button and by key, with numbers that
 // are the engine's.
 import { readFile } from "node:fs/promises";
-import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Page, test } from "@playwright/test";
 import { headTail } from "../../engine/layout/shards.ts";
 import { reference } from "../../engine/reference/attention.ts";
 import { seededRows } from "../../engine/tensor/seeded.ts";
+import { axeFindsNothing } from "./axe.ts";
+import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
 
 const small = "?seed=7&T=64&P=32&H=4&Hkv=2&D=16&N=3&wire=f32&link=off";
 const pattern = (query: string) => new RegExp(query.replaceAll("?", "\\?"));
@@ -36,12 +37,7 @@ const cells = async (table: ReturnType<typeof story>, name: string | RegExp) =>
   (await table.getByRole("row", { name }).getByRole("cell").allTextContents()).map((text) => text.trim());
 const number = (text: string) => Number(text.replace("−∞", "-Infinity").replaceAll("−", "-").replaceAll(",", ""));
 
-let thrown: Error[] = [];
-test.beforeEach(({ page }) => {
-  thrown = [];
-  page.on("pageerror", (error) => thrown.push(error));
-});
-test.afterEach(() => expect(thrown, "errors that the page did not catch").toEqual([]));
+failOnUncaughtErrors();
 
 for (
   const [variant, backend] of [["pass-kv", "webgpu"], ["pass-q", "webgpu"], ["pass-kv", "cpu"], [
@@ -286,17 +282,9 @@ test("a device lost on purpose: named, and Restart gives every rank a new one", 
 for (const colorScheme of ["light", "dark"] as const) {
   test(`axe finds nothing in the ${colorScheme} theme, wide and narrow: empty, halted, done, failed`, async ({ page }) => {
     await page.emulateMedia({ colorScheme });
-    const clean = async (state: string) =>
-      expect(
-        (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({
-          id,
-          at: nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`),
-        })),
-        state,
-      ).toEqual([]);
     await page.goto(`${small.replace("N=3", "N=8")}&variant=pass-q&backend=cpu#step`);
     await expect(page.getByRole("heading", { name: "Step through a real run" })).toBeVisible();
-    await clean("empty");
+    await axeFindsNothing(page, "empty");
     await run(page).click();
     await halted(page, "hop 0", 8);
     await step(page).click();
@@ -304,19 +292,18 @@ for (const colorScheme of ["light", "dark"] as const) {
     await page.getByRole("button", { name: "Step rank 0 only" }).click();
     await expect(cell(page, "rank 0, hop 2: halted, queries of rank 6")).toBeVisible();
     await page.getByText("Break it").click();
-    await clean("halted");
+    await axeFindsNothing(page, "halted");
     await page.setViewportSize({ width: 390, height: 844 });
-    await clean("halted, narrow");
-    expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than a narrow screen")
-      .toBeLessThanOrEqual(390);
+    await axeFindsNothing(page, "halted, narrow");
+    await expectNoWiderThan(page, 390);
     await page.getByRole("button", { name: "Kill the worker of rank 0" }).click();
     await expect(page.getByRole("heading", { name: "A rank failed" })).toBeVisible({ timeout: 7000 });
-    await clean("failed, narrow");
+    await axeFindsNothing(page, "failed, narrow");
     await page.setViewportSize({ width: 1280, height: 720 });
     await restart(page).click();
     await halted(page, "hop 0", 8);
     await page.getByRole("button", { name: "Run to the end" }).click();
     await expect(verdict(page)).toBeVisible({ timeout: 20_000 });
-    await clean("done");
+    await axeFindsNothing(page, "done");
   });
 }
