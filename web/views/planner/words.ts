@@ -22,7 +22,7 @@ export function sayQuestion({ step, model, cp, tp, new: fresh, cached }: Questio
 export const kinds: readonly (readonly [key: keyof Breakdown, label: string, mark: TimeKind | "launch"])[] = [
   ["attention", "Attention", "attend"],
   ["gemm", "Matrix products", "other"],
-  ["exposed", "Exposed communication", "wait"],
+  ["exposed", "Exposed transfer", "wait"],
   ["all2all", "All2All", "all2all"],
   ["allreduce", "All-reduce", "transfer"],
   ["launch", "Launches and host", "launch"],
