@@ -1,4 +1,4 @@
-/** What axe finds on a page: nothing. */
+/** The accessibility check with axe. */
 import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Page } from "@playwright/test";
 

@@ -11,7 +11,7 @@ const small = `?${settings}&wire=f32&backend=cpu&turns=48.3,16.2&prefills=auto&c
 const button = (page: Page, name: string) => page.getByRole("button", { name, exact: true });
 const passed = (page: Page) => page.getByRole("heading", { name: "Passed: the whole agrees with one full prefill" });
 const status = (page: Page) => page.getByRole("status");
-/** The rows of a turn in the list: its own head first. */
+/** The rows of a turn in the list; its heading row is first. */
 const turn = (page: Page, n: number) =>
   page.getByRole("table", { name: "Turns", exact: true }).getByRole("rowgroup").filter({
     has: page.getByRole("rowheader", { name: new RegExp(`^Turn ${n}\\b`) }),
@@ -147,7 +147,7 @@ test("two sequences in one batch, on WebGPU, with a 16-bit wire", async ({ page 
   await expect(page.getByRole("table", { name: /^KV cache/ }).getByRole("columnheader", { name: "B" })).toBeVisible();
 });
 
-test("turn by turn: turns are added, and go on with what is cached", async ({ page }) => {
+test("turn by turn: added turns continue from the cache", async ({ page }) => {
   await page.goto(small);
   await button(page, "First turn").click();
   await expect(button(page, "Run the rest")).toBeVisible();
@@ -167,7 +167,7 @@ test("turn by turn: turns are added, and go on with what is cached", async ({ pa
   expect(steps[7]).toMatchObject({ variant: "pass-kv", batch: [{ new: 5, cached: 69 }] });
   expect(check).toMatchObject({ passed: true, of: 75 });
   await expect(page).toHaveURL(/turns=48\.3,16\.2,5\.1&prefills=pass-kv/);
-  // What has run cannot be changed: the page says so, and begins anew.
+  // A finished step cannot be changed: the page says so, and starts again.
   await page.getByLabel("Turn 1, prompt").fill("40");
   await page.getByLabel("Turn 1, prompt").press("Tab");
   await expect(page.getByText("Run starts it again")).toBeVisible();
@@ -176,7 +176,7 @@ test("turn by turn: turns are added, and go on with what is cached", async ({ pa
   await expect(page.getByText("All 61 rows")).toBeVisible();
 });
 
-test("an address restores the conversation, and what it shares with the Lab is one", async ({ page }) => {
+test("an address restores the conversation, and the Lab shares its common fields", async ({ page }) => {
   await page.goto(
     "?seed=9&H=8&Hkv=4&D=32&N=3&wire=f16&link=2.5e9,0.000005&backend=cpu&T=77&turns=100.5_7.0,0.0_3.2&prefills=pass-q" +
       "&capacity=256&kill=2,2,decode,1#conversation",
@@ -202,7 +202,7 @@ test("an address restores the conversation, and what it shares with the Lab is o
   await expect(page.getByLabel("Ranks N")).toHaveValue("4");
 });
 
-test("what cannot be read says what was found and what is expected, and is what Run goes to", async ({ page }) => {
+test("an unreadable field says what was found and what is expected, and Run focuses it", async ({ page }) => {
   await page.goto(small);
   const prompt = page.getByLabel("Turn 2, prompt");
   await prompt.fill("many");
@@ -217,7 +217,7 @@ test("what cannot be read says what was found and what is expected, and is what 
   await expect(passed(page)).toBeVisible();
 });
 
-test("a step that does not fit fails with its whole error, and the session goes on", async ({ page }) => {
+test("a step that does not fit fails with its full error, and the session continues", async ({ page }) => {
   await page.goto(small.replace("48.3,16.2", "100.2,120.2"));
   await button(page, "Run").click();
   const error = /rank 0: free tokens of the KV cache, in pages of 64 .*has 0, .*needs 64/;
@@ -233,7 +233,7 @@ test("a step that does not fit fails with its whole error, and the session goes 
   expect(check).toMatchObject({ passed: true, of: 124 });
 });
 
-test("cancelled in the middle of a step, it goes on from the last one", async ({ page }) => {
+test("cancelled in the middle of a step, the conversation continues from the last step", async ({ page }) => {
   await page.goto("?H=8&Hkv=2&D=64&N=3&link=off&backend=cpu&turns=32.1,3000.1#conversation");
   await button(page, "First turn").click();
   await expect(button(page, "Next turn")).toBeEnabled();
@@ -249,7 +249,7 @@ test("cancelled in the middle of a step, it goes on from the last one", async ({
   expect((await reported(page)).check.of).toBe(50);
 });
 
-test("a rank is killed and replaced, and the conversation ends exact", async ({ page }) => {
+test("a rank is killed and replaced, and the conversation ends with exact results", async ({ page }) => {
   await page.goto(small.replace("capacity=64", "capacity=64&kill=1,2,decode,1"));
   await button(page, "Run").click();
   await expect(passed(page)).toBeVisible({ timeout: 30_000 });

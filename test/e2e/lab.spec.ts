@@ -11,7 +11,7 @@ import { formatTime as sayTime } from "../../web/lib/format/format.ts";
 import { axeFindsNothing } from "./axe.ts";
 import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
 
-/** Small enough for a software adapter: four ranks compile in seconds, the ring turns in a tenth of one. */
+/** Small enough for a software adapter: four ranks compile in seconds, and the ring takes a tenth of a second. */
 const small = "?seed=7&T=64&P=32&H=4&Hkv=2&D=16&N=2&wire=f32&link=off";
 const passed = "Passed: O and LSE agree with float64";
 
@@ -26,7 +26,7 @@ async function runs(page: Page, address: string): Promise<void> {
   await expect(verdict(page)).toBeVisible({ timeout: 30_000 });
 }
 
-/** What a description list on the page says of a term. */
+/** The description of a term in a description list. */
 const fact = (page: Page, term: string) =>
   page.getByRole("term").filter({ hasText: new RegExp(`^${term}$`) }).locator("xpath=following-sibling::dd");
 
@@ -96,7 +96,7 @@ test("without WebGPU it computes in plain TypeScript and says so", async ({ page
   await expect(fact(page, "Back-end")).toContainText("this browser has no WebGPU");
 });
 
-test("counts and rates are read as people write them, in every view", async ({ page }) => {
+test("every view reads counts and rates as people write them", async ({ page }) => {
   await page.goto(small);
   const says = async (label: string, text: string, value: string) => {
     await page.getByLabel(label, { exact: true }).fill(text);
@@ -144,7 +144,7 @@ test("an address restores the experiment, and editing writes it", async ({ page 
   await expect(page.getByLabel("New tokens T")).toHaveValue("2,400");
 });
 
-test("a field that cannot be read says what was found and what is expected, and is what Run goes to", async ({ page }) => {
+test("an unreadable field says what was found and what is expected, and Run focuses it", async ({ page }) => {
   await page.goto(small);
   const heads = page.getByLabel("Query heads H");
   await heads.fill("7");
@@ -177,7 +177,7 @@ test("a run is cancelled in the middle of the ring, and the next one works", asy
   await expect(verdict(page)).toBeVisible({ timeout: 30_000 });
 });
 
-test("a result loses its green as soon as the sentence says something else, and has it again when that is taken back", async ({ page }) => {
+test("a result is green only while the sentence describes it", async ({ page }) => {
   await runs(page, small);
   const marks = [verdict(page), page.getByText("✓ agrees with float64")];
   const colours = () => Promise.all(marks.map((mark) => mark.evaluate((element) => getComputedStyle(element).color)));
@@ -194,7 +194,7 @@ test("a result loses its green as soon as the sentence says something else, and 
   await expect.poll(colours).toEqual(green);
 });
 
-test("what is being typed stays while a run goes on", async ({ page }) => {
+test("text being typed stays during a run", async ({ page }) => {
   await page.goto("?T=1024&P=512&backend=cpu&N=3");
   await run(page).click();
   await page.getByRole("textbox", { name: "Seed" }).fill("12");
@@ -225,7 +225,7 @@ test("during the check, a button with its progress skips it; the result stays, u
   await expect(page.getByRole("table", { name: /^Ranks/ })).toBeVisible();
 });
 
-test("a changed sentence is told apart from what is shown", async ({ page }) => {
+test("a changed sentence is marked as different from the result shown", async ({ page }) => {
   await runs(page, `${small}&backend=cpu`);
   await page.getByLabel("New tokens T").fill("65");
   await page.getByLabel("New tokens T").press("Tab");
@@ -234,7 +234,7 @@ test("a changed sentence is told apart from what is shown", async ({ page }) => 
   await expect(page.getByText("The sentence has changed")).toHaveCount(0);
 });
 
-test("ranks that cannot start: the error is told whole, and the next run works", async ({ page }) => {
+test("ranks that cannot start: the full error is shown, and the next run works", async ({ page }) => {
   await page.route(/worker-web/, (route) => route.abort());
   await page.goto(`${small}&backend=cpu`);
   await run(page).click();
@@ -346,7 +346,7 @@ for (const colorScheme of ["light", "dark"] as const) {
   });
 }
 
-test("the theme is turned by hand and remembered", async ({ page }) => {
+test("the theme can be switched and is remembered", async ({ page }) => {
   await page.emulateMedia({ colorScheme: "light" });
   await page.goto("");
   const ground = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
@@ -372,7 +372,7 @@ test("the first load is at most 150 kB of compressed JavaScript", async ({ page 
   expect(sum).toBeLessThan(150_000);
 });
 
-test("the build works as plain files below any path, without special headers", async ({ page }) => {
+test("the build works as plain files under any path, without special headers", async ({ page }) => {
   const folder = fileURLToPath(new URL("../../web/dist/", import.meta.url));
   const types: Record<string, string> = {
     ".html": "text/html",

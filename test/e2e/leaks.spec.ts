@@ -26,9 +26,9 @@ interface Held {
   readonly megabytes: number;
 }
 
-/** What the page holds after its garbage is collected. */
+/** What the page holds after a garbage collection. */
 async function held(page: Page, cdp: CDPSession): Promise<Held> {
-  // Chromium's style engine keeps what left the page last until the document changes again.
+  // Chromium's style engine keeps the last removed nodes until the document changes again.
   // The finalisers of one collection free more for the next.
   for (let i = 0; i < 3; i++) {
     await page.evaluate(() =>
@@ -63,13 +63,13 @@ async function changes(page: Page): Promise<void> {
     await page.getByRole("navigation", { name: "Views" }).getByRole("link", { name }).click();
     await expect(page.getByRole("main")).toHaveAccessibleName(name);
     await expect(page.getByText(/^Loading /)).toHaveCount(0);
-    // Until what the view shows first is there, or leaving it measures nothing.
+    // The view must show its first content, or leaving it measures nothing.
     await page.waitForTimeout(200);
   }
 }
 
 /**
- * What grew, after acts that had all been done before `before` was taken. `views`: how many views the browser may hold
+ * What grew since `before`, after acts that `before` had already seen. `views`: how many views the browser may hold
  * that have left the page.
  */
 function bounded(after: Held, before: Held, views = 0): void {
@@ -81,7 +81,7 @@ function bounded(after: Held, before: Held, views = 0): void {
   expect(after.megabytes, `MB of heap, ${before.megabytes.toFixed(1)} before`).toBeLessThan(before.megabytes + 4);
 }
 
-test("thirty runs hold no more than the first ones", async ({ page }) => {
+test("thirty runs hold no more memory than the first ones", async ({ page }) => {
   test.setTimeout(180_000);
   const cdp = await page.context().newCDPSession(page);
   await page.goto(query);
@@ -92,7 +92,7 @@ test("thirty runs hold no more than the first ones", async ({ page }) => {
   bounded(after, before);
 });
 
-test("thirty-six changes of view hold no more than the first twelve", async ({ page }) => {
+test("thirty-six changes of view hold no more memory than the first twelve", async ({ page }) => {
   test.setTimeout(180_000);
   const cdp = await page.context().newCDPSession(page);
   await page.goto(query);

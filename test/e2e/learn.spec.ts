@@ -1,6 +1,5 @@
 // Learn, as a reader uses it: every chapter by its link, its numbers against the engine's, its controls, its onward
 // links.
-import { AxeBuilder } from "@axe-core/playwright";
 import { expect, type Locator, type Page, test } from "@playwright/test";
 import { choose, exposure, hiddenKv, smallerQueriesAll2All } from "../../engine/policy/index.ts";
 import { reference } from "../../engine/reference/attention.ts";
@@ -16,6 +15,8 @@ import { sharding } from "../../web/views/learn/models/shards.ts";
 import { small } from "../../web/views/learn/models/small.ts";
 import { runningSoftmax } from "../../web/views/learn/models/softmax.ts";
 import { say } from "../../web/views/learn/say.ts";
+import { axeFindsNothing } from "./axe.ts";
+import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
 
 const heading = (page: Page, name: string) => page.getByRole("heading", { level: 2, name, exact: true });
 const row = (page: Page, table: string | RegExp, name: string | RegExp) =>
@@ -43,12 +44,7 @@ async function slides(at: Locator, to: "End" | "Home" | "ArrowRight" | "ArrowLef
   for (let i = 0; i < presses; i++) await at.press(to);
 }
 
-let thrown: Error[] = [];
-test.beforeEach(({ page }) => {
-  thrown = [];
-  page.on("pageerror", (error) => thrown.push(error));
-});
-test.afterEach(() => expect(thrown, "errors that the page did not catch").toEqual([]));
+failOnUncaughtErrors();
 
 test("from the rail: seven numbered chapters, next and back, with the focus on the new chapter", async ({ page }) => {
   await page.goto("?T=77&N=3");
@@ -113,7 +109,7 @@ test("3, merge: parts, their merge, empty rows and what 16 bits cost", async ({ 
   for (const [i, { rms }] of (await storing(1)).entries()) await says(page, `rms.${i}.3`, formatError(rms[3]));
 });
 
-test("4, shards: both deals and the padding", async ({ page }) => {
+test("4, shards: both shardings and the padding", async ({ page }) => {
   await opens(page, "learn=shards&shards.ranks=3&shards.fresh=50&shards.second=13", chapters[3].title);
   const { headTail, contiguous, message } = sharding(3, 50, 0, 13);
   for (const k of [0, 1, 2]) {
@@ -129,7 +125,7 @@ test("4, shards: both deals and the padding", async ({ page }) => {
   await expect(row(page, /^Query-key pairs/, /^Busiest over mean/)).toContainText(say(cached.contiguous.imbalance));
 });
 
-test("5, the ring: a real run hop by hop, and Eq. 2 as the end of waiting", async ({ page }) => {
+test("5, the ring: a real run hop by hop, and Eq. 2 as the point where waiting ends", async ({ page }) => {
   await opens(page, "learn=ring", chapters[4].title);
   const { meetings, out } = await ringRun(5, 4, 48, 16, "pass-kv");
   await says(page, "error", formatError(out.max));
@@ -269,15 +265,8 @@ for (const colorScheme of ["light", "dark"] as const) {
       for (const width of [1280, 390]) {
         await page.setViewportSize({ width, height: 844 });
         await opens(page, `learn=${id}`, title);
-        expect(
-          (await new AxeBuilder({ page }).analyze()).violations.map(({ id, nodes }) => ({
-            id,
-            at: nodes.map(({ target }) => target),
-          })),
-          `${title}, ${width}`,
-        ).toEqual([]);
-        expect(await page.evaluate(() => document.documentElement.scrollWidth), "nothing is wider than the screen")
-          .toBeLessThanOrEqual(width);
+        await axeFindsNothing(page, `${title}, ${width}`);
+        await expectNoWiderThan(page, width);
       }
     }
   });

@@ -15,7 +15,7 @@ const address = "?seed=7&T=64&P=32&H=8&Hkv=4&D=32&N=2&wire=f32&link=off&backend=
 const passed = "Passed: O and LSE agree with float64";
 const shape = { T: 24, P: 13, H: 4, Hkv: 2, D: 16 };
 
-/** Numbers of no bf16 or f16: what a wire of those rounds. */
+/** Numbers that bf16 and f16 do not hold, so that a 16-bit wire rounds them. */
 function numbers(count: number, phase: number): Float32Array {
   return Float32Array.from({ length: count }, (_, i) => 1.5 * Math.sin(0.37 * i + phase) + 0.25 * Math.cos(1.7 * i));
 }
@@ -149,7 +149,7 @@ test("large scores pass in f32, where a constant bar failed them; a wrong elemen
   await runs(page);
   const found = readNpy(await saved(page, "O as .npy"), "O.npy").data;
   expect(difference(found, out), "beyond 2e-6 and 1e-5 of it").toMatchObject({ within: false });
-  // From now on one element is off by 1e-3 when it comes to the check: a 16-bit wire once allowed more.
+  // From here on, one element is off by 1e-3 in the check. The former bound of a 16-bit wire allowed more.
   await page.addInitScript(() => {
     const post = Worker.prototype.postMessage;
     Worker.prototype.postMessage = function (message: { kind?: string; out?: Float32Array }, ...rest: never[]) {
@@ -170,7 +170,7 @@ test("large scores pass in f32, where a constant bar failed them; a wrong elemen
   await expect(page.getByRole("status")).toContainText("Failed the check");
 });
 
-test("a wire type that underflows: the verdict warns, names it, and stays quiet about one that does not", async ({ page }) => {
+test("a wire type that underflows: the verdict warns and names it; others give no warning", async ({ page }) => {
   const tiny = file("k.npy", writeNpy(kShape, k.map((value) => 1e-9 * value)));
   const warning = page.getByText("Warning: k: f16 underflow: 74 of 74 vectors of D");
   await page.goto(`${address}&variant=pass-kv`.replace("wire=f32", "wire=f16"));
@@ -182,7 +182,7 @@ test("a wire type that underflows: the verdict warns, names it, and stays quiet 
   await expect(page.getByText("underflow")).toHaveCount(0);
 });
 
-test("files one by one, under names that say nothing, and back to seeded inputs", async ({ page }) => {
+test("files one by one, under names that do not say which tensor they hold, and back to seeded inputs", async ({ page }) => {
   await page.goto(address);
   await chooser(page).setInputFiles([npys[0]]);
   await expect(page.getByText("Still missing: K and V.")).toBeVisible();
@@ -209,7 +209,7 @@ test("files one by one, under names that say nothing, and back to seeded inputs"
   await expect(page.getByLabel("New tokens T")).toHaveValue("24");
 });
 
-test("bad files: the engine's message whole, and nothing changed", async ({ page }) => {
+test("bad files: the engine's full message, and nothing changed", async ({ page }) => {
   await page.goto(address);
   const alert = page.getByRole("alert");
   await chooser(page).setInputFiles([npys[0], npys[1], file("v.npy", writeNpy([5, 2, 16], numbers(160, 1)))]);
@@ -229,7 +229,7 @@ test("bad files: the engine's message whole, and nothing changed", async ({ page
   await expect(alert).toContainText("notes.txt: found neither .npy nor .safetensors");
   await expect(page.getByLabel("New tokens T")).toHaveValue("24");
   await runs(page);
-  // What only the arithmetic can refuse is said by the run.
+  // Some errors are found only by the arithmetic: the run reports them.
   const huge = { ...npys[0], buffer: Buffer.from(writeNpy(qShape, numbers(q.length, 1).fill(1e6, 5, 6))) };
   await chooser(page).setInputFiles([huge, npys[1], npys[2]]);
   await page.getByLabel("Wire type").selectOption("f16");
@@ -241,7 +241,7 @@ test("bad files: the engine's message whole, and nothing changed", async ({ page
   ).toBeVisible();
 });
 
-/** A page in place of Perfetto: it answers PING as ui.perfetto.dev does, and keeps what it gets. */
+/** A page in place of Perfetto: it answers PING as ui.perfetto.dev does, and keeps what it receives. */
 const stub = `<!doctype html><title>stub</title><h1>Stub</h1><script>
   addEventListener("message", ({ data, source }) => {
     if (data === "PING") source.postMessage("PONG", "*");
@@ -252,7 +252,7 @@ const stub = `<!doctype html><title>stub</title><h1>Stub</h1><script>
   });
 </script>`;
 
-test("the trace is opened in Perfetto by its handshake", async ({ page, context }) => {
+test("the trace opens in Perfetto through its handshake", async ({ page, context }) => {
   await context.route("https://ui.perfetto.dev/**", (route) => route.fulfill({ contentType: "text/html", body: stub }));
   await page.goto(address);
   await chooser(page).setInputFiles(npys);
@@ -271,7 +271,7 @@ test("the trace is opened in Perfetto by its handshake", async ({ page, context 
   expect(given.fileName).toBe("ringside-trace.json");
 });
 
-test("Perfetto: a blocked window, one that never answers and one that is closed point to the file", async ({ page, context }) => {
+test("Perfetto: a window that is blocked, silent or closed leads to the saved file", async ({ page, context }) => {
   await context.route(
     "https://ui.perfetto.dev/**",
     (route) => route.fulfill({ contentType: "text/html", body: "<!doctype html><title>silent</title>" }),

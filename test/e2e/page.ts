@@ -1,4 +1,4 @@
-/** What the tests of every view ask of the page. */
+/** Checks that the tests of every view share. */
 import { expect, type Page, test } from "@playwright/test";
 
 /** Makes each test of the file that calls this fail if the page throws an error that it does not catch. */

@@ -129,7 +129,7 @@ test("the paper's tables and the errors are those of the engine's report", async
   await expect(page.getByText(report.contradictions[0].what, { exact: true })).toBeVisible();
 });
 
-test("TTFT against context: the points are plans, the paper's beside them, and one is chosen", async ({ page }) => {
+test("TTFT against context: the points are plans beside the paper's, and one can be chosen", async ({ page }) => {
   await opens(page);
   const chart = page.getByRole("figure", { name: /^TTFT against context/ });
   const million = await plan(gtt({ cp: 16, new: 1_000_000 }));
@@ -156,7 +156,7 @@ test("TTFT against context: the points are plans, the paper's beside them, and o
   await expect(page.getByText("The picture shows the first 11")).toBeVisible();
 });
 
-test("the policy map: a point of Table 4, and any other, becomes the step whose timelines are shown", async ({ page }) => {
+test("the policy map: any point, of Table 4 or not, becomes the step whose timelines are shown", async ({ page }) => {
   await opens(page);
   const map = page.getByRole("figure", { name: /^Policy map/ });
   const first = map.getByRole("img", { name: /^Table 4, T = 1,280/ });
@@ -203,7 +203,7 @@ test("the layouts worth their GPUs are the sweep's Pareto front", async ({ page 
   await expect(field(page, "Context-parallel ranks CP")).toHaveValue("2");
 });
 
-test("an address restores the question, another view's part of it stays, and going back restores", async ({ page }) => {
+test("an address restores the question and keeps the parts of other views, and Back restores the last question", async ({ page }) => {
   await page.goto(
     "?seed=9&T=64&P=32&step=decode&model=llama3-70b&gpu=h200&fabric=xdr&cp=2&tp=8&cached=32000&batch=4&plan=pass-q#planner",
   );
@@ -225,7 +225,7 @@ test("an address restores the question, another view's part of it stays, and goi
   await expect(field(page, "Cached tokens P")).toHaveValue("64,000");
 });
 
-test("what cannot be is said at its field: not a number, and what the engine refuses", async ({ page }) => {
+test("an error stands at its field: not a number, and what the engine refuses", async ({ page }) => {
   await opens(page);
   await edit(page, "New tokens T", "many");
   await expect(field(page, "New tokens T")).toHaveAttribute("aria-invalid", "true");
@@ -246,7 +246,7 @@ test("what cannot be is said at its field: not a number, and what the engine ref
   await expect(page.getByRole("table", { name: /^Layouts worth their GPUs/ })).toBeVisible();
 });
 
-test("one rank has no policy, many have no timeline of each, and a long map is cancelled", async ({ page }) => {
+test("one rank has no policy, many ranks have no separate timelines, and a long map can be cancelled", async ({ page }) => {
   await opens(page, "?cp=1");
   await expect(page.getByText("With one rank nothing travels, so there is no policy to choose.")).toBeVisible();
   await edit(page, "Context-parallel ranks CP", "1,024");
@@ -298,10 +298,10 @@ test("by keyboard alone: edit, choose a point of the map and of the chart, walk 
   await expect(page.locator("rect:focus")).toHaveAccessibleName(/^rank 3, hop 2/);
 });
 
-/** Axe looks at the timeline's spans in the Lab's tests. */
+/** The Lab's tests check the timeline's spans with axe. */
 const timelineSpans: [string, string, string] = ["ringside-app", "ringside-planner", "ringside-timeline"];
 
-// Axe takes seconds a look, on so many marks: each theme is looked at in one width, which is what colours depend on.
+// Axe needs seconds for so many marks, so each theme is checked at one width. Colours do not depend on the width.
 for (const [colorScheme, width] of [["light", 1280], ["dark", 390]] as const) {
   test(`axe finds nothing in the ${colorScheme} theme at ${width} pixels, with tables open`, async ({ page }) => {
     await page.emulateMedia({ colorScheme });

@@ -1,4 +1,4 @@
-/** Where the parts of the Remote view are on its page. */
+/** Locators of the Remote view's parts. */
 import { readFile } from "node:fs/promises";
 import type { Page } from "@playwright/test";
 

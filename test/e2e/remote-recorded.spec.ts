@@ -8,7 +8,7 @@ import { button, field, lap, saved, terms, verified } from "./remote-page.ts";
 
 failOnUncaughtErrors();
 
-test("without a worker: the command that starts one, and what the experiment amounts to", async ({ page }) => {
+test("without a worker: the command that starts one, and the size of the experiment", async ({ page }) => {
   const loaded: string[] = [];
   page.on("request", (request) => loaded.push(new URL(request.url()).pathname));
   await page.goto("");
@@ -28,7 +28,7 @@ test("without a worker: the command that starts one, and what the experiment amo
   await expect(page).toHaveURL(/tokens=512&past=1536/);
 });
 
-test("without a token, or with what can be none, nobody is asked: it is said at its field", async ({ page }) => {
+test("without a token, or with an impossible one, the page connects to nothing and says so at the field", async ({ page }) => {
   const sockets: string[] = [];
   page.on("websocket", (socket) => sockets.push(socket.url()));
   await page.goto("#remote");
@@ -42,7 +42,7 @@ test("without a token, or with what can be none, nobody is asked: it is said at 
   expect(sockets).toEqual([]);
 });
 
-test("the recorded run needs no machine, is marked, and has a link of its own", async ({ page }) => {
+test("the recorded run needs no machine, is marked as recorded, and has its own link", async ({ page }) => {
   const file = JSON.parse(await readFile("web/views/remote/runs/cpu-4-ranks.json", "utf8"));
   await page.goto("#remote");
   await button(page, "Recorded: 4 gloo ranks on a CPU").click();
@@ -76,7 +76,7 @@ test("the recorded run needs no machine, is marked, and has a link of its own", 
   await expect(terms(page, "pass-Q"), "what was closed opens again, whole").toBeVisible();
 });
 
-test("files that are none are refused with what was found; the GPU check's document is shown", async ({ page }) => {
+test("files of another format are refused with what was found; the GPU check's document is shown", async ({ page }) => {
   await page.goto("#remote");
   const open = (name: string, content: string) =>
     page.getByLabel("Open a recorded run or a GPU check").setInputFiles({
@@ -126,7 +126,7 @@ test("files that are none are refused with what was found; the GPU check's docum
   await axeFindsNothing(page, "a GPU check");
 });
 
-test("the GPU check that ships: where it was made, its bars, and a link of its own", async ({ page }) => {
+test("the shipped GPU check: its machine, its bars, and its own link", async ({ page }) => {
   const file = JSON.parse(await readFile("cuda-bridge/results/h200.json", "utf8"));
   await page.goto("#remote");
   await button(page, "Recorded: GPU check on an NVIDIA H200").click();

@@ -42,7 +42,7 @@ test.describe("with a worker", () => {
     if (worker !== undefined) await end(worker);
   });
 
-  test("a wrong token is refused at its field; the right one connects, and is nowhere but in memory", async ({ page }) => {
+  test("a wrong token is refused at its field; the right one connects, and stays only in memory", async ({ page }) => {
     const addresses: string[] = [];
     page.on("websocket", (socket) => addresses.push(socket.url()));
     await page.goto(`${small}#remote`);
@@ -157,7 +157,7 @@ test.describe("with a worker", () => {
     await expect(verified(page, "pass-Q")).toBeVisible({ timeout: 30_000 });
   });
 
-  test("a second client waits, is told its place, and runs when the first is done", async ({ page, context }) => {
+  test("a second client waits, sees its place in the queue, and runs when the first is done", async ({ page, context }) => {
     await page.goto(`${long}#remote`);
     await connect(page);
     const other = await context.newPage();
@@ -172,7 +172,7 @@ test.describe("with a worker", () => {
     await other.close();
   });
 
-  test("what does not fit says need and have, and what would fit is taken by a button", async ({ page }) => {
+  test("a run that does not fit says what it needs and what there is, and a button takes a size that fits", async ({ page }) => {
     const limited = await start("--memory-limit", "200000000");
     try {
       await page.goto(`${small.replace("tokens=300", "tokens=1000000").replace("ways=both", "ways=pass-kv")}#remote`);
@@ -212,7 +212,7 @@ test.describe("with a worker", () => {
     await expect(button(page, "Run")).toBeEnabled();
   });
 
-  test("nothing that listens, and no address: each is said at its field", async ({ page }) => {
+  test("an address where nothing listens, and no address: each error stands at its field", async ({ page }) => {
     await page.goto("#remote");
     await field(page, "Address").fill("ws://user:secret@127.0.0.1:1");
     await button(page, "Connect").click();
@@ -225,7 +225,7 @@ test.describe("with a worker", () => {
     await expect(field(page, "Address")).toBeFocused();
   });
 
-  test("by keyboard alone: connect, run, cancel, take a preset", async ({ page }) => {
+  test("by keyboard alone: connect, run, cancel, choose a preset", async ({ page }) => {
     await page.goto(`${long}#remote`);
     await expect(field(page, "Token")).toBeVisible();
     const tabTo = async (locator: Locator) => {

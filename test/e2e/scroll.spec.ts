@@ -1,4 +1,4 @@
-// Whatever scrolls on the page can be scrolled with the keyboard, at any width and with any font.
+// Every scrolling box of the page can be scrolled with the keyboard, at any width and with any font.
 import { expect, type Page, test } from "@playwright/test";
 
 const query = "?seed=3&T=96&P=64&H=4&Hkv=2&D=16&N=4&variant=pass-q&wire=f32&link=1e6,0.001&backend=cpu";
@@ -11,7 +11,7 @@ interface Box {
   readonly named: boolean;
 }
 
-/** Every box that holds more than it shows and scrolls to it, in all shadow trees. */
+/** Every box with hidden content that it can scroll to, in all shadow trees. */
 async function boxes(page: Page): Promise<Box[]> {
   return await page.evaluate(() => {
     const found: Box[] = [];
@@ -36,7 +36,7 @@ async function boxes(page: Page): Promise<Box[]> {
   });
 }
 
-/** Opens every closed part, so that its tables are there. */
+/** Opens every closed part, so that its tables exist. */
 async function open(page: Page): Promise<void> {
   await page.evaluate(() => {
     const look = (root: Document | ShadowRoot): void => {
@@ -48,7 +48,7 @@ async function open(page: Page): Promise<void> {
 }
 
 for (const size of SIZES) {
-  test(`what scrolls takes the focus and has a name, in every view at ${size.width} × ${size.height}`, async ({ page }) => {
+  test(`every scrolling box takes the focus and has a name, in every view at ${size.width} × ${size.height}`, async ({ page }) => {
     test.setTimeout(60_000);
     await page.setViewportSize(size);
     await page.goto(query);
@@ -60,7 +60,7 @@ for (const size of SIZES) {
     for (const view of VIEWS) {
       await page.evaluate((hash) => (location.hash = hash), view);
       await expect(page.getByText(/^(Loading|Looking for|Computing the chapter)/)).toHaveCount(0, { timeout: 20_000 });
-      // Answers still come, and sizes are known a frame later.
+      // Answers may still arrive, and sizes are known one frame later.
       await expect.poll(async () => {
         await open(page);
         return (await boxes(page)).filter(({ focusable, named }) => !focusable || !named);
@@ -71,14 +71,14 @@ for (const size of SIZES) {
   });
 }
 
-test("a table that grows until it scrolls takes the focus, and lets go of it when there is room again", async ({ page }) => {
+test("a table takes the focus only while it scrolls", async ({ page }) => {
   await page.setViewportSize({ width: 1440, height: 900 });
   await page.goto(query.replace("pass-q", "pass-kv"));
   await page.getByRole("button", { name: "Run", exact: true }).click();
   const region = page.getByRole("region", { name: "Bytes per link" });
   await expect(page.getByRole("table", { name: /^Bytes per link/ })).toBeVisible({ timeout: 40_000 });
   await expect(region).toHaveCount(0);
-  // As another font would: the box keeps its width, and what it holds grows.
+  // As with another font: the box keeps its width, and its content grows.
   const table = page.getByRole("table", { name: /^Bytes per link/ });
   const widen = (width: string) => table.evaluate((element, min) => (element.style.minWidth = min), width);
   await widen("2000px");

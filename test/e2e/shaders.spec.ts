@@ -9,7 +9,7 @@ import { axeFindsNothing } from "./axe.ts";
 import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
 
 const texts = await readTexts((url) => readFile(url, "utf8"));
-/** A trial compiles for every head size of the grid, which a software adapter on a busy machine takes its time for. */
+/** A trial compiles for every head size of the grid. A software adapter on a busy machine needs long for it. */
 const LONG = { timeout: 100_000 };
 test.describe.configure({ timeout: 240_000 });
 
@@ -27,7 +27,7 @@ async function opens(page: Page, query = ""): Promise<void> {
   await expect(page.getByText(/Software adapter|^GPU/).first()).toBeVisible({ timeout: 30_000 });
 }
 
-/** Puts a whole text in the place of what the editor holds, as a paste does. */
+/** Replaces the editor's text, as a paste does. */
 async function write(page: Page, text: string): Promise<void> {
   await editor(page).click();
   await page.keyboard.press("ControlOrMeta+a");
@@ -57,7 +57,7 @@ async function benchWorker(page: Page): Promise<Worker> {
 
 failOnUncaughtErrors();
 
-test("from the rail: the kernel that this adapter runs is open, and its table is what its text declares", async ({ page }) => {
+test("from the rail: the kernel that this adapter runs is open, and its table shows what its text declares", async ({ page }) => {
   await page.goto("");
   await page.getByRole("link", { name: "Shaders" }).click();
   await expect(page.getByText("This adapter’s first choice for many query rows.")).toBeVisible({ timeout: 30_000 });
@@ -85,7 +85,7 @@ test("from the rail: the kernel that this adapter runs is open, and its table is
   await expect(page.locator(".cm-activeLine")).toContainText("var<storage, read> parts_lse");
 });
 
-test("an error is told at its line, in the editor and in a table, and such a text is not kept", async ({ page }) => {
+test("an error stands at its line, in the editor and in a table, and such a text cannot be kept", async ({ page }) => {
   await opens(page, "?kernel=merge");
   const text = edited("merge", "var top: f32 = NONE;", "var top: f32 = params.none;");
   await write(page, text);
@@ -119,7 +119,7 @@ test("an error is told at its line, in the editor and in a table, and such a tex
   await expect(heading(page, "The shipped text")).toBeVisible();
 });
 
-test("a renamed variable passes the grid; kept and chosen, reports name it, also after a reload, until the way back", async ({ page }) => {
+test("a renamed variable passes the grid; once chosen, reports name it, also after a reload", async ({ page }) => {
   await opens(page);
   const name = await kernel(page).inputValue();
   const text = edited(name, "kv_head", "head_of_kv");
@@ -181,7 +181,7 @@ test("a renamed variable passes the grid; kept and chosen, reports name it, also
   await expect(page.getByRole("checkbox")).not.toBeChecked();
 });
 
-test("a dropped scale fails the grid, is not timed, and is kept only marked as failing, which every view says", async ({ page }) => {
+test("a dropped scale fails the grid, is not timed, and is kept only with a mark of failure that every view shows", async ({ page }) => {
   await opens(page, "?kernel=decode");
   await write(page, edited("decode", "params.scale * LOG2E", "LOG2E"));
   const all = casesOf("decode").length;
@@ -199,7 +199,7 @@ test("a dropped scale fails the grid, is not timed, and is kept only marked as f
   );
 });
 
-test("kept kernels: opened by address, renamed, exported, deleted, brought back; edits survive another view", async ({ page }) => {
+test("kept kernels: opened by address, renamed, exported, deleted, restored; edits survive a visit to another view", async ({ page }) => {
   await opens(page, "?seed=9&kernel=merge&text=of+no+such+name");
   await expect(
     page.getByText("This browser keeps no merge named “of no such name”. Here is the shipped text."),
@@ -274,7 +274,7 @@ test("an endless loop, a lost device, a silent worker: each ends in an error, an
   await expect(heading(page, /^Passed/)).toBeVisible(LONG);
 });
 
-test("without WebGPU the text and its table are there, and why nothing runs", async ({ page }) => {
+test("without WebGPU the page shows the text, its table and the reason why nothing runs", async ({ page }) => {
   await page.addInitScript(() => Object.defineProperty(Navigator.prototype, "gpu", { value: undefined }));
   await page.goto("#shaders");
   await expect(heading(page, "Nothing runs here")).toBeVisible({ timeout: 15_000 });
@@ -288,7 +288,7 @@ test("without WebGPU the text and its table are there, and why nothing runs", as
   await axeFindsNothing(page, "no GPU");
 });
 
-test("by keyboard alone: into the editor, out of it again, a trial stopped", async ({ page }) => {
+test("by keyboard alone: into the editor, out of it, and stop a trial", async ({ page }) => {
   await opens(page, "?kernel=merge");
   const focused = (locator: Locator) =>
     locator.evaluateAll((all) =>

@@ -56,7 +56,7 @@ const still = (page: Page) => page.emulateMedia({ reducedMotion: "reduce" });
 
 failOnUncaughtErrors();
 
-test("a run plays by itself once, is paused, goes on, and ends where its ring ended", async ({ page }) => {
+test("a run plays once by itself, can be paused and continued, and ends where its ring ended", async ({ page }) => {
   await runs(page, query);
   await expect(page.getByRole("button", { name: "Pause", exact: true })).toBeVisible();
   await play(page).click();
@@ -77,7 +77,7 @@ test("a run plays by itself once, is paused, goes on, and ends where its ring en
   expect(Math.abs(await time(page) - end)).toBeLessThan(0.006 * end);
 });
 
-test("after the fourth Run as after the first: Pause holds, and the run is shown as fast as its caption says", async ({ page }) => {
+test("after the fourth Run as after the first: Pause holds, and the run plays at the speed of its caption", async ({ page }) => {
   const address = query.replace("P=64", "P=16");
   await runs(page, address);
   for (let again = 0; again < 3; again++) {
@@ -91,7 +91,7 @@ test("after the fourth Run as after the first: Pause holds, and the run is shown
   const stood = Number(await slider(page).inputValue());
   await page.waitForTimeout(400);
   expect(Number(await slider(page).inputValue()), "after Pause").toBe(stood);
-  // Four ranks are shown for 10 s at speed 1: how far it comes by the page's own clock.
+  // Four ranks play for 10 s at speed 1: the distance covered, by the page's own clock.
   await play(page).click();
   const measured = await slider(page).evaluate(async (input: HTMLInputElement) => {
     const [from, began] = [Number(input.value), performance.now()];
@@ -103,7 +103,7 @@ test("after the fourth Run as after the first: Pause holds, and the run is shown
   expect(measured.share / expected, "speed beside what was chosen").toBeLessThan(1.2);
 });
 
-test("what stands on the stage at a moment is what the run's spans say of it", async ({ page }) => {
+test("the stage shows at each moment what the run's spans say", async ({ page }) => {
   await still(page);
   await runs(page, query);
   const { spans, ranks } = await report(page);
@@ -172,7 +172,7 @@ test("work per rank, bytes per link and the table of hops are the report's", asy
   await expect(page).toHaveURL(/&hop=2$/);
 });
 
-test("the All2All has a colour and a hatching of its own, apart from waiting", async ({ page }) => {
+test("the All2All has its own colour and hatching, different from waiting", async ({ page }) => {
   await still(page);
   await runs(page, query.replace("pass-kv", "pass-q"));
   const legend = page.getByRole("list", { name: "Kinds of time" });
@@ -183,12 +183,12 @@ test("the All2All has a colour and a hatching of its own, apart from waiting", a
   const spans = page.getByRole("img", { name: /All2All waits for all ranks/ });
   await expect(spans).toHaveCount(4);
   expect(await spans.first().evaluate((rect) => getComputedStyle(rect).fill)).toContain("hatch-all2all");
-  // On the ring too, while the parcels are under way.
+  // On the ring too, while the parcels are in flight.
   for (let hop = 0; hop < 5; hop++) await page.getByRole("button", { name: "Step forward" }).click();
   await expect(ring(page, "pass-Q")).toHaveAttribute("aria-label", /rank \d exchanges partial results/);
 });
 
-test("the mask says of every block what the engine's layout says, and skips what no query sees", async ({ page }) => {
+test("the mask agrees with the engine's layout in every block, and skips blocks that no query sees", async ({ page }) => {
   await still(page);
   await runs(page, query);
   const grid = mask(page);
@@ -207,7 +207,7 @@ test("the mask says of every block what the engine's layout says, and skips what
   await expect(said).toHaveText(/^queries 76–87 × keys 148–159: skipped, because no query sees a key\.$/);
 });
 
-test("what is pointed at is lit on ring, mask, links and timeline alike, and stays lit when it is chosen", async ({ page }) => {
+test("ring, mask, links and timeline all highlight what is pointed at, and keep the highlight once it is chosen", async ({ page }) => {
   await still(page);
   await runs(page, query);
   const lit = (of: string) => page.locator(`${of} .lit`);
@@ -280,7 +280,7 @@ test("by keyboard alone: space, arrows, Home and End", async ({ page }) => {
   await expect(page.locator("ringside-ring .rank.lit, ringside-ring .token.lit")).not.toHaveCount(0);
 });
 
-test("where nothing may move, nothing plays by itself and play goes from stop to stop", async ({ page }) => {
+test("with reduced motion nothing plays by itself, and play goes from stop to stop", async ({ page }) => {
   await still(page);
   await runs(page, query);
   await page.waitForTimeout(500);
@@ -292,7 +292,7 @@ test("where nothing may move, nothing plays by itself and play goes from stop to
     seen.add(await slider(page).inputValue());
     return seen.has("1000");
   }, { timeout: 15_000, intervals: [50] }).toBe(true);
-  // The start, four hops and the end: in between there is no other moment.
+  // The start, four hops and the end: there are no other moments in between.
   expect(seen.size).toBeLessThanOrEqual(6);
 });
 
@@ -378,7 +378,7 @@ test("the stage is saved as SVG and as PNG", async ({ page }) => {
   expect(height).toBeGreaterThan(300);
 });
 
-test("one rank: no link, no other way to deal, and nothing breaks", async ({ page }) => {
+test("one rank: no link, no other sharding, and no error", async ({ page }) => {
   await still(page);
   await runs(page, query.replace("N=4", "N=1"));
   await expect(page.getByText("One rank has no link, and nothing travels.")).toBeVisible();
@@ -389,7 +389,7 @@ test("one rank: no link, no other way to deal, and nothing breaks", async ({ pag
 
 for (const colorScheme of ["light", "dark"] as const) {
   test(`axe finds nothing in the ${colorScheme} theme: stage, comparison, table of hops, narrow`, async ({ page }) => {
-    // Three looks at a page of a thousand drawn things.
+    // Three axe checks of a page with a thousand drawn shapes.
     test.setTimeout(120_000);
     await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
     await runs(page, `${query}&hop=1`);

@@ -32,7 +32,7 @@ async function halted(page: Page, stage: string, ranks = 3): Promise<void> {
   await expect(cell(page, new RegExp(`, ${stage}: halted`))).toHaveCount(ranks, { timeout: 40_000 });
 }
 
-/** The cells of a row as they are read. */
+/** The texts of a row's cells. */
 const cells = async (table: ReturnType<typeof story>, name: string | RegExp) =>
   (await table.getByRole("row", { name }).getByRole("cell").allTextContents()).map((text) => text.trim());
 const number = (text: string) => Number(text.replace("−∞", "-Infinity").replaceAll("−", "-").replaceAll(",", ""));
@@ -77,7 +77,7 @@ for (
       await halted(page, hop < N - 1 ? `hop ${hop + 1}` : "All2All", hop < N - 1 || variant === "pass-q" ? N : 0);
       const exact = reference(input, [row], seen);
       const line = story(page).getByRole("row", { name: new RegExp(`^${hop} `) });
-      // Float64 is worked out beside: the weight is there once it has answered.
+      // Float64 runs in a worker: the weight appears once it has answered.
       await expect(line.getByRole("cell").nth(2)).toHaveText(/%/, { timeout: 20_000 });
       const found = await cells(story(page), new RegExp(`^${hop} `));
       expect(found[0]).toBe(String(owner));
@@ -125,7 +125,7 @@ test("one rank alone goes ahead and waits; run to a chosen hop, and to the end",
   await expect(cell(page, "rank 1, hop 1: waits for rank 0, keys of rank 0")).toBeVisible();
   await expect(cell(page, /hop 0: halted/)).toHaveCount(2);
   await expect(page.getByRole("button", { name: "Step rank 1 only" })).toHaveAttribute("aria-disabled", "true");
-  // A place that rank 0 has not come to is run to.
+  // Runs to a place that rank 0 has not reached.
   await cell(page, "rank 0, hop 2: not there yet").click();
   await expect(page.getByText("It has not come here yet")).toBeVisible();
   await page.getByRole("button", { name: "Run to hop 2" }).click();
@@ -137,7 +137,7 @@ test("one rank alone goes ahead and waits; run to a chosen hop, and to the end",
   await expect(page.getByRole("group", { name: /Timeline of 3 ranks/ })).toBeVisible();
 });
 
-test("a link restores what is looked at, and looking elsewhere writes it", async ({ page }) => {
+test("a link restores the selection, and a new selection changes the link", async ({ page }) => {
   await begins(page, `${small}&variant=pass-kv&backend=cpu&rank=2&hop=1&token=9&head=1&dim=4`);
   await expect(page.getByLabel("Token, 0 to 63")).toHaveValue("9");
   await expect(page.getByLabel("Head, 0 to 3")).toHaveValue("1");
@@ -155,7 +155,7 @@ test("a link restores what is looked at, and looking elsewhere writes it", async
   await expect(page).toHaveURL(/seed=8.*&rank=2&token=32&head=1&dim=4&hop=1#step$/);
 });
 
-test("a 16-bit wire costs nothing on seeded values, and what it costs on others is told apart, hop by hop", async ({ page }) => {
+test("a 16-bit wire adds no error on seeded values, and its error on others is shown apart, hop by hop", async ({ page }) => {
   await begins(page, `${small.replace("wire=f32", "wire=bf16")}&variant=pass-kv&backend=cpu&token=63`);
   await page.getByRole("button", { name: "Run to the end" }).click();
   await expect(verdict(page)).toBeVisible({ timeout: 20_000 });
@@ -178,7 +178,7 @@ test("a 16-bit wire costs nothing on seeded values, and what it costs on others 
   }
 });
 
-test("what is too large is said with its numbers, and one token is followed", async ({ page }) => {
+test("a run that is too large for all tokens says its numbers, and follows one token", async ({ page }) => {
   const address = "?seed=1&T=70&P=0&H=512&Hkv=1&D=64&N=8&variant=pass-kv&wire=f32&link=off&backend=cpu&token=69";
   await page.goto(`${address}#step`);
   await expect(
@@ -244,7 +244,7 @@ test("a run stays halted while another view is open", async ({ page }) => {
   await begins(page, `${small}&variant=pass-q&backend=cpu`);
   await page.getByRole("link", { name: "Planner" }).click();
   await expect(page).toHaveURL(/#planner/);
-  // Longer than what a silent rank is allowed.
+  // Longer than the time a silent rank is allowed.
   await page.waitForTimeout(6000);
   await page.getByRole("link", { name: "Step" }).click();
   await halted(page, "hop 0");
@@ -252,7 +252,7 @@ test("a run stays halted while another view is open", async ({ page }) => {
   await expect(verdict(page)).toBeVisible({ timeout: 20_000 });
 });
 
-test("a worker killed on purpose while it is halted: said in bounded time, and Restart begins anew", async ({ page }) => {
+test("a worker killed on purpose while halted: reported in bounded time, and Restart starts again", async ({ page }) => {
   await begins(page, `${small}&variant=pass-kv&backend=cpu&rank=1`);
   await page.getByText("Break it").click();
   await page.getByRole("button", { name: "Kill the worker of rank 1" }).click();
@@ -264,7 +264,7 @@ test("a worker killed on purpose while it is halted: said in bounded time, and R
   await expect(verdict(page)).toBeVisible({ timeout: 20_000 });
 });
 
-test("a device lost on purpose: named, and Restart gives every rank a new one", async ({ page }) => {
+test("a device lost on purpose: the page names it, and Restart gives every rank a new one", async ({ page }) => {
   await begins(page, `${small}&variant=pass-q&backend=webgpu&rank=2`);
   await step(page).click();
   await halted(page, "hop 1");
@@ -272,7 +272,7 @@ test("a device lost on purpose: named, and Restart gives every rank a new one", 
   await page.getByRole("button", { name: "Lose the device of rank 2" }).click();
   await expect(page.getByRole("heading", { name: "A GPU device was lost" })).toBeVisible({ timeout: 10_000 });
   await expect(page.getByText(/rank 2, hop 1: its GPU device was lost/).first()).toBeVisible();
-  // The Lab tells the same failure, with the same way out.
+  // The Lab shows the same failure, with the same action.
   await page.getByRole("link", { name: "Lab" }).click();
   await expect(page.getByRole("heading", { name: "A GPU device was lost" })).toBeVisible();
   await restart(page).click();

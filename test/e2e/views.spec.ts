@@ -30,7 +30,7 @@ async function violations(page: Page): Promise<string[]> {
   return found;
 }
 
-test("page, scripts and workers come with the policy, and the page holds it too, for other servers", async ({ page, request }) => {
+test("page, scripts and workers come with the policy, and the page itself holds it for other servers", async ({ page, request }) => {
   const answer = await request.get("/");
   const header = answer.headers()["content-security-policy"];
   expect(header).toContain("script-src 'self';");
@@ -45,7 +45,7 @@ test("page, scripts and workers come with the policy, and the page holds it too,
   const held = page.locator("meta[http-equiv='Content-Security-Policy']");
   await expect(held).toHaveAttribute("content", header.replace("; frame-ancestors 'none'", ""));
   expect(html).not.toMatch(/<script(?![^>]* src=)|\son\w+=/);
-  // It is in force: a script that somebody else put into the page does not run.
+  // The policy is in force: a script injected into the page does not run.
   expect(
     await page.evaluate(() => {
       const script = document.createElement("script");
@@ -93,7 +93,7 @@ test("every view works under the policy: runs, workers, pictures, downloads, Per
   expect(found).toEqual([]);
 });
 
-test("Back and Forward go through the views, whatever each wrote into the address", async ({ page }) => {
+test("Back and Forward go through the views, whatever each view wrote into the address", async ({ page }) => {
   await page.goto(query);
   await there(page, "Lab");
   const visited = ["Lab", "Planner", "Step", "Learn", "Conversation", "Planner"];
@@ -114,7 +114,7 @@ test("Back and Forward go through the views, whatever each wrote into the addres
   }
 });
 
-test("what another view writes into the address leaves the Lab's files and typing alone", async ({ page }) => {
+test("another view's change of the address keeps the Lab's files and typed text", async ({ page }) => {
   await page.goto(query);
   const file = (name: string, heads: number) => {
     const bytes = writeNpy([8, heads, 16], new Float32Array(8 * heads * 16));
@@ -137,7 +137,7 @@ test("what another view writes into the address leaves the Lab's files and typin
   await expect(own).toContainText("inputs from q.npy, k.npy and v.npy");
 });
 
-test("opened from a file, the page says in one line why nothing is there", async ({ page }) => {
+test("opened from a file, the page says in one line why it is empty", async ({ page }) => {
   await page.goto(new URL("../../web/dist/index.html", import.meta.url).href);
   await expect(page.getByText(/^Ringside has not loaded\. .* Run “npm start” in its folder/)).toBeVisible({
     timeout: 10_000,

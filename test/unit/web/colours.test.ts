@@ -1,5 +1,5 @@
-// Kinds of time can be told apart on the page's grounds, in light and dark, by people who see colours and by those who
-// see fewer.
+// Kinds of time can be told apart on the page's grounds, in light and dark, with full colour vision and with
+// colour deficiencies.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
@@ -23,7 +23,7 @@ function colour(token: string, theme: "light" | "dark"): Rgb {
 const times = (rows: readonly Rgb[], [r, g, b]: Rgb) =>
   rows.map(([x, y, z]) => x * r + y * g + z * b) as unknown as Rgb;
 
-/** What someone sees of a colour: Machado, Oliveira and Fernandes (2009), whole deficiency. */
+/** A colour as seen with a full deficiency: Machado, Oliveira and Fernandes (2009). */
 const visions: Readonly<Record<string, readonly Rgb[]>> = {
   trichromat: [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
   protanope: [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
@@ -70,7 +70,7 @@ for (const theme of ["light", "dark"] as const) {
     }
   });
 
-  test(`${theme}: waiting for the link and for a late sender differ from each other and from every kind, for everybody`, () => {
+  test(`${theme}: waiting for the link and for a late sender differ from each other and from every kind, for all sight`, () => {
     for (const a of ["wait", "late"] as const) {
       for (const b of (Object.keys(timeKinds) as TimeKind[]).filter((kind) => kind !== a)) {
         for (const vision of Object.keys(visions)) {

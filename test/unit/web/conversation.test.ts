@@ -1,5 +1,5 @@
-// The page's conversation: what is typed and what an address says are read, written and checked alike, and come to the
-// steps that they say.
+// The page's conversation: typed text and addresses are read, written and checked in the same way, and give the
+// steps they describe.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
@@ -49,7 +49,7 @@ test("a conversation survives its address and its sentence", () => {
   }));
 });
 
-test("an empty address is the default conversation, and what the Lab says beside it stays", () => {
+test("an empty address is the default conversation, and the Lab's part of an address stays", () => {
   assert.deepEqual(read(fromQuery("")).conversation, defaults);
   const query = new URLSearchParams(toQuery(defaults, "?T=99&P=7&variant=pass-kv&causal=0"));
   assert.deepEqual([query.get("T"), query.get("P"), query.get("variant"), query.get("causal")], [
@@ -105,7 +105,7 @@ test("replies of different lengths are decoded in one batch as long as both go o
   );
 });
 
-test("what does not fit is named with what was found and what is expected", () => {
+test("a field out of range is named with what was found and what is expected", () => {
   const wrong = (query: string) => Object.fromEntries(read(fromQuery(query)).problems);
   assert.deepEqual(wrong("?turns=x.2"), {
     "0-0-prompt": "Turn 1, prompt: found x, expected a whole number from 0 to 1,048,576.",
@@ -137,7 +137,7 @@ test("what does not fit is named with what was found and what is expected", () =
   assert.match(wrong("?turns=1000000.1")["0-0-prompt"], /expected at most 131,072 of 8 × 64/);
 });
 
-test("a run goes on where what was done is unchanged, and begins anew where it is not", () => {
+test("a run continues if the finished steps are unchanged, and starts again if not", () => {
   const longer = { ...defaults, turns: [...defaults.turns, [{ prompt: 1, reply: 1 }]] };
   assert.equal(continues(defaults, longer, 4), true);
   assert.equal(continues(longer, defaults, 5), false);

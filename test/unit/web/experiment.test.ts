@@ -1,4 +1,4 @@
-// The page's experiment: what is typed and what an address says are read, written and checked alike.
+// The page's experiment: typed text and addresses are read, written and checked in the same way.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
@@ -50,7 +50,7 @@ test("an experiment survives its address and its sentence", () => {
   }));
 });
 
-test("an empty address is the default experiment, whole", () => {
+test("an empty address is the default experiment", () => {
   assert.deepEqual(read(fromQuery("")).experiment, defaults);
 });
 
@@ -108,7 +108,7 @@ test("quantities are read with their units and written back the same", () => {
   assert.equal(tidy("T", "12x"), "12x");
 });
 
-test("the size of an experiment counts the pairs that are seen", () => {
+test("the size of an experiment counts the pairs inside the mask", () => {
   const { pairs, flops, missRate } = sizeOf({ ...defaults, T: 3, P: 2, H: 2, D: 16 });
   assert.equal(pairs, 3 + 4 + 5);
   assert.equal(flops, 4 * 16 * 2 * 12);

@@ -34,7 +34,7 @@ function inputOf(wireDtype: DType, variant: CheckInput["variant"], exact: boolea
   };
 }
 
-/** A right result: float64's, of what the wire sends, rounded to f32. */
+/** A correct result: that of float64 on the values the wire sends, rounded to f32. */
 function right(input: CheckInput) {
   const { wireDtype = "f32", variant } = input;
   const sent = (x: Float32Array) => fromBytes(toBytes(x, wireDtype), wireDtype);
@@ -53,7 +53,7 @@ const wires = [["f32", "pass-kv", false], ["bf16", "pass-kv", true], ["bf16", "p
 ]] as const;
 for (const [wire, variant, exact] of wires) {
   const values = exact ? "exact in 16 bits" : "rounded by 16 bits";
-  test(`${variant}, ${wire}, ${values}: page and engine say the same of right and wrong results`, async () => {
+  test(`${variant}, ${wire}, ${values}: page and engine agree on right and wrong results`, async () => {
     const input = inputOf(wire, variant, exact);
     const result = right(input);
     const passes = await judge(checkAsync, input, result, all, () => {});
@@ -68,7 +68,7 @@ for (const [wire, variant, exact] of wires) {
     const { allowed } = engine.out.worst;
     for (const [tensor, at] of [["O", 5 * H * D + 2 * D + 3], ["LSE", 5 * H + 2]] as const) {
       const wrong = { out: result.out.slice(), lse: result.lse.slice() };
-      // Beyond f32's bounds, well below the 1e-3 that a bar for 16 bits once allowed.
+      // Outside f32's bounds, but well below the 1e-3 that the former bound for 16 bits allowed.
       (tensor === "O" ? wrong.out : wrong.lse)[at] += Math.max(2e-4, 100 * allowed);
       const fails = await judge(checkAsync, input, wrong, all, () => {});
       assert.equal(check(input, wrong).passed, false);
@@ -83,7 +83,7 @@ for (const [wire, variant, exact] of wires) {
 test("large scores: f32's own rounding passes, where a constant bar refused it", async () => {
   const input = inputOf("f32", "pass-kv", false, 8);
   const result = right(input);
-  // Queries that are off by half a unit of f32 give what f32 arithmetic gives.
+  // Queries off by half a unit of f32 give errors like those of f32 arithmetic.
   const off = reference({ ...input, q: input.q.map((x, i) => x * (1 + (i % 2 ? 2 ** -22 : -(2 ** -22)))) });
   const found = { out: Float32Array.from(off.out), lse: Float32Array.from(off.lse) };
   const apart = Math.max(...found.out.map((x, i) => Math.abs(x - result.out[i])));
@@ -91,7 +91,7 @@ test("large scores: f32's own rounding passes, where a constant bar refused it",
   assert.equal((await judge(checkAsync, input, found, all, () => {})).passed, true);
 });
 
-test("some rows: those alone are judged, in any order of theirs, and named by their own number", async () => {
+test("some rows: only those are judged, in any order, and named by their own number", async () => {
   const input = inputOf("f32", "pass-kv", false);
   const { out, lse } = right(input);
   out[4 * H * D] += 1;
@@ -103,7 +103,7 @@ test("some rows: those alone are judged, in any order of theirs, and named by th
   assert.deepEqual([passed, worst.tensor, worst.row, worst.head, worst.column], [false, "O", 9, 1, 0]);
 });
 
-test("a NaN fails, and what is said stays words", async () => {
+test("a NaN fails, and the message stays readable", async () => {
   const input = inputOf("f32", "pass-kv", false);
   const { out, lse } = right(input);
   out[7] = NaN;

@@ -1,4 +1,4 @@
-// Kept kernels: their number is bounded, their storage is read without trust, and a text that fails its check says so.
+// Kept kernels: their number is bounded, their storage is not trusted, and a text that fails its check is marked.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readFile } from "node:fs/promises";
@@ -37,7 +37,7 @@ const kernel = (more: Partial<KeptKernel> = {}, passed = true): KeptKernel => ({
   ...more,
 });
 
-test("kept, chosen, renamed, deleted; and the same after a reload", () => {
+test("a kernel is kept, chosen, renamed and deleted, and a reload changes nothing", () => {
   const kept = storage();
   const all = new KeptKernels(kept);
   let changes = 0;
@@ -65,7 +65,7 @@ test("kept, chosen, renamed, deleted; and the same after a reload", () => {
   assert.ok(changes >= 5);
 });
 
-test("what cannot be kept is refused with what was found and what is expected", () => {
+test("a text that cannot be kept is refused with what was found and what is expected", () => {
   const all = new KeptKernels(storage());
   assert.match(all.keep(kernel({ name: "  " }))!, /found nothing, expected/);
   assert.match(all.keep(kernel({ name: "x".repeat(MOST.name + 1) }))!, /found 41 characters, expected at most 40/);
@@ -78,7 +78,7 @@ test("what cannot be kept is refused with what was found and what is expected", 
   assert.equal(all.rename("attend", "v1", "v1"), undefined);
 });
 
-test("storage that is closed, full or holds something else is said, and costs nothing that is kept", () => {
+test("storage that is closed, full or holds something else is reported, and loses no kept text", () => {
   for (
     const [closed, why] of [[new KeptKernels(undefined), /closed to this page/], [
       new KeptKernels(storage({}, true)),
@@ -108,7 +108,7 @@ test("storage that is closed, full or holds something else is said, and costs no
   }
 });
 
-test("entries that are none are left out, and so are choices of what is not there", () => {
+test("invalid entries are left out, and so are choices of missing ones", () => {
   const good = kernel();
   const bad = [null, 3, {}, { ...good, text: 3 }, { ...good, name: "" }, { ...good, check: null }, {
     ...good,

@@ -90,7 +90,7 @@ test("16-bit partial results: the error of O stays with more parts, the error of
   assert.equal(spacing.long, 2 ** -4);
 });
 
-test("both deals compute every pair once; head-tail balances them", () => {
+test("both shardings compute every pair once; head-tail balances them", () => {
   for (const [ranks, fresh, cached, second] of [[4, 64, 0, 0], [3, 50, 20, 7], [8, 128, 128, 5]]) {
     const s = sharding(ranks, fresh, cached, second);
     const all = fresh * cached + (fresh * (fresh + 1)) / 2;

@@ -70,7 +70,7 @@ const bad: Readonly<Record<string, OwnFiles>> = {
 };
 
 for (const [name, own] of Object.entries(bad)) {
-  test(`refused as the command line refuses it: ${name}`, async () => {
+  test(`refused with the command line's message: ${name}`, async () => {
     const folder = await mkdtemp(path.join(tmpdir(), "own-"));
     try {
       const place: Record<string, string> = {};
@@ -103,7 +103,7 @@ test("a file that can no longer be read says so", async () => {
   );
 });
 
-test("a file's name says which tensor it is, where it says one", () => {
+test("a file's name says which tensor it is, if it names one", () => {
   for (
     const [name, letter] of [
       ["q.npy", "q"],
@@ -122,7 +122,7 @@ test("a file's name says which tensor it is, where it says one", () => {
   }
 });
 
-test("files are sorted: read when there are three tensors, else they wait or are refused", () => {
+test("files are read when there are three tensors; else they wait or are refused", () => {
   const { q, k, v } = files();
   const [a, b] = [file("a.npy", good.k), file("b.npy", good.v)];
   assert.deepEqual(sort([v, q, k], []), { files: { q, k, v } });

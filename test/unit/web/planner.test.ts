@@ -1,4 +1,4 @@
-// The planner's page without a screen: its address, its scales, its borders, and what its worker answers, against the
+// The Planner without a screen: its address, its scales, its borders, and its worker's answers, against the
 // engine.
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -29,7 +29,7 @@ const questions: fc.Arbitrary<Question> = fc.record({
   persistent: fc.boolean(),
 });
 
-test("a question comes back from its address and its draft; another view's part of the address stays", () => {
+test("a question survives its address and its draft; another view's part of the address stays", () => {
   fc.assert(fc.property(questions, (question) => {
     const query = toQuery(question, "?seed=9&T=64&N=2");
     assert.ok(query.startsWith("seed=9&T=64&N=2&"));
@@ -40,7 +40,7 @@ test("a question comes back from its address and its draft; another view's part 
   }));
 });
 
-test("what cannot be read is named with what was found and what is expected", () => {
+test("an unreadable field is named with what was found and what is expected", () => {
   const { draft } = fromQuery("?cp=0&new=many&model=gpt&batch=");
   const { problems, question } = read(draft);
   assert.equal(question, undefined);
@@ -48,11 +48,11 @@ test("what cannot be read is named with what was found and what is expected", ()
   assert.equal(problems.get("cp"), "Context-parallel ranks CP: found 0, expected a whole number from 1 to 1,024.");
   assert.equal(problems.get("batch"), "Sequences: found nothing, expected a whole number from 1 to 65,536.");
   assert.match(problems.get("model")!, /^Model: found gpt, expected one of llama3.2-1b, /);
-  // In decode there is no such field.
+  // Decode has no such field.
   assert.equal(read({ ...draftOf(defaults), step: "decode", new: "many" }).problems.size, 0);
 });
 
-test("known clusters keep their names, others are built of their parts", () => {
+test("known clusters keep their names; others are built from their parts", () => {
   assert.equal(clusterOf(defaults), findCluster("gtt"));
   assert.equal(clusterOf({ accelerator: "h200", fabric: "ndr" }).name, "h200");
   const other = clusterOf({ accelerator: "b200", fabric: "xdr" });
@@ -64,7 +64,7 @@ test("known clusters keep their names, others are built of their parts", () => {
   ]);
 });
 
-test("logarithmic scales: pixels and values are two ways of one scale, ticks are round and have room", () => {
+test("logarithmic scales: pixels and values convert both ways, and ticks are round and have room", () => {
   const scale = { from: 200, to: 2e6, start: 40, end: 440 };
   assert.equal(Math.round(place(scale, 20_000)), 240);
   assert.equal(Math.round(valueAt(scale, 240)), 20_000);
@@ -79,7 +79,7 @@ test("logarithmic scales: pixels and values are two ways of one scale, ticks are
   }));
 });
 
-test("the borders are where the rules turn", () => {
+test("the borders are where the rules change their choice", () => {
   const setting = settingOf(defaults);
   for (const { rule, points } of bordersOf(defaults)) {
     assert.ok(points.length > 1, rule);
@@ -122,7 +122,7 @@ test("a plan with both variants is the engine's, and so are its exports", async 
   assert.deepEqual((await planned({ ...defaults, cp: 1024 })).both.map(({ spans }) => spans.length), [0, 0]);
 });
 
-test("curves, paper's points and map are the engine's plans", async () => {
+test("curves, the paper's points and the map are the engine's plans", async () => {
   const { curves, paper } = await answer({ kind: "curves", question: defaults }, none) as Answers["curves"];
   assert.deepEqual(curves.map(({ cp, tp }) => ({ cp, tp })), curveLayouts(defaults));
   const [model, cluster] = [findModel("llama3-405b"), findCluster("gtt")];

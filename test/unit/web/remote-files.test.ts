@@ -13,7 +13,7 @@ import { repository } from "../../repository.ts";
 const complain = await readSchema(() => readFile(repository("cuda-bridge/protocol/messages.schema.json"), "utf8"));
 const shippedText = await readFile(repository("web/views/remote/runs/cpu-4-ranks.json"), "utf8");
 
-test("a run comes back from its file, with errors that are infinite too", () => {
+test("a run survives its file, with infinite errors too", () => {
   const run = readRun(parse(shippedText), complain);
   assert.deepEqual(readRun(parse(writeRun(run)), complain), run);
   const [first, ...rest] = run.laps[0].verification!.rows;
@@ -27,7 +27,7 @@ test("a run comes back from its file, with errors that are infinite too", () => 
   assert.deepEqual(readRun(parse(writeRun(off)), complain), off);
 });
 
-test("the shipped run is a real one: its provenance, its spans of four ranks, and rows that all pass", () => {
+test("the shipped run is real: its provenance, its spans of four ranks, and rows that all pass", () => {
   const { facts, experiment, laps, provenance } = readRun(parse(shippedText), complain);
   assert.ok(Date.parse(provenance.date) > Date.parse("2026-11-01"));
   assert.deepEqual([facts.backend, facts.processes, facts.devices.every(({ kind }) => kind === "cpu"), experiment.N], [
@@ -51,7 +51,7 @@ test("the shipped run is a real one: its provenance, its spans of four ranks, an
   assert.ok(shippedText.length < 150_000, `${shippedText.length} bytes`);
 });
 
-test("a file that is none is refused with the place, what was found and what was expected", () => {
+test("a file of another format is refused with the place, what was found and what was expected", () => {
   const run = readRun(parse(shippedText), complain);
   const refused = (change: (file: Record<string, never> & RecordedRun) => void, message: RegExp) => {
     const file = structuredClone(run);
@@ -88,7 +88,7 @@ test("a file that is none is refused with the place, what was found and what was
   refused((file) => (any(file.laps[0].verification).of = 1 as never), /verification\.of: found 1, expected at least/);
 });
 
-test("damaged files are refused or read, and nothing else is thrown", () => {
+test("damaged files are read or refused, without another error", () => {
   const paths = [...shippedText.matchAll(/"(\w+)":/g)];
   fc.assert(
     fc.property(fc.nat({ max: paths.length - 1 }), fc.jsonValue(), (i, value) => {
@@ -106,7 +106,7 @@ test("damaged files are refused or read, and nothing else is thrown", () => {
   );
 });
 
-test("the GPU check that ships was made on a GPU, met its bars, and says what it left out", async () => {
+test("the shipped GPU check ran on a GPU, met its bars, and says what it left out", async () => {
   const check = readCheck(
     parse(await readFile(repository("cuda-bridge/results/h200.json"), "utf8")) as Record<string, unknown>,
     complain,
@@ -119,7 +119,7 @@ test("the GPU check that ships was made on a GPU, met its bars, and says what it
   assert.equal(check.skipped.length, 2);
 });
 
-test("the GPU check's document is read as it is, bounded, and says whether a GPU made it", () => {
+test("the GPU check's document is read within bounds, and says whether it ran on a GPU", () => {
   const { facts: machine } = readRun(parse(shippedText), complain);
   const document = {
     what: "ringside_worker.gpu_check",

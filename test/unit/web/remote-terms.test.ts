@@ -19,7 +19,7 @@ import { readLayer } from "../../../web/views/remote/layer-report.ts";
 import { defaults, type RemoteExperiment } from "../../../web/views/remote/model.ts";
 import { layerInput, TP } from "../../../web/views/remote/params.ts";
 
-test("a simulated run's spans give back the planner's own terms", async () => {
+test("a simulated run's spans give the planner's own terms", async () => {
   for (const [T, P] of [[128_000, 0], [3200, 124_800]]) {
     for (const variant of ["pass-kv", "pass-q"] as const) {
       const experiment = { ...defaults, T, P, N: 4 };
@@ -64,7 +64,7 @@ test("a simulated run's spans give back the planner's own terms", async () => {
   });
 });
 
-test("times of a ring are those of the rank that took longest, and a transfer the median one", () => {
+test("times of a ring are those of the slowest rank, and its transfer is the median one", () => {
   const span = (
     rank: number,
     kind: "attend" | "merge" | "wait" | "send" | "all2all",
@@ -90,7 +90,7 @@ test("times of a ring are those of the rank that took longest, and a transfer th
   assert.deepEqual(measured, { call: 2, attention: 9, transfer: 2, exposed: 2, all2all: 3, whole: 14, rate: 500 / 13 });
 });
 
-test("the paper's figures stand beside the experiments that they are of, and no other", () => {
+test("the paper's figures stand only beside the experiments they belong to", () => {
   const row = { ...defaults, N: 4, T: 3200, P: 124_800 };
   assert.deepEqual(
     Object.fromEntries(Object.entries(printedRing(row, "pass-q")).map(([term, { value }]) => [term, value])),
@@ -173,7 +173,7 @@ test("a layer's terms stand beside the planner's, and its TTFT beside the paper'
   assert.equal(tp, TP);
 });
 
-test("the planner's row is the one whose GPU the device is; a full mask and a CPU have none", async () => {
+test("the planner's row is the one of the device's GPU; a full mask and a CPU have none", async () => {
   const gpu = (name: string, memoryBytes = 80e9) => nearest({ name, kind: "cuda", memoryBytes });
   assert.deepEqual([
     gpu("NVIDIA H100 80GB HBM3"),
@@ -198,7 +198,7 @@ test("the planner's row is the one whose GPU the device is; a full mask and a CP
   ]);
 });
 
-test("differences have their sign, and are factors where percentages would be thousands", () => {
+test("differences have a sign, and are factors where percentages would be thousands", () => {
   assert.deepEqual(
     [
       apart(1.1, 1),

@@ -49,7 +49,7 @@ const experiments: fc.Arbitrary<RemoteExperiment> = fc.record({
   ...(e.work === "layer" ? { causal: true } : { model: "llama3-405b" as const }),
 })) as fc.Arbitrary<RemoteExperiment>;
 
-test("an experiment comes back from its address and its draft; other views' parts of the address stay", () => {
+test("an experiment survives its address and its draft; other views' parts of the address stay", () => {
   fc.assert(fc.property(experiments, (experiment) => {
     const query = toQuery(experiment, "?seed=9&T=64&cp=2&turns=1.1");
     assert.ok(query.startsWith("seed=9&T=64&cp=2&turns=1.1&"));
@@ -59,7 +59,7 @@ test("an experiment comes back from its address and its draft; other views' part
   }));
 });
 
-test("what cannot be read is named with what was found and what is expected; what is not there is not wrong", () => {
+test("an unreadable field is named with what was found and what is expected; a missing one is not an error", () => {
   const { experiment, problems } = read(
     fromQuery("?tokens=many&qheads=7&kvheads=2&dim=30&ring=&net=fast,1e-6&type=int4"),
   );
@@ -71,7 +71,7 @@ test("what cannot be read is named with what was found and what is expected; wha
   assert.deepEqual(read({ ...fromQuery("?qheads=7&kvheads=2&verify=x&mask=x"), work: "layer" }).problems, new Map());
 });
 
-test("presets are experiments of their size, and the Lab's is one too", () => {
+test("presets are experiments of their size, and so is the Lab's", () => {
   for (const preset of presets) {
     const taken = withPreset(defaults, preset);
     assert.deepEqual(read(draftOf(taken)).experiment, taken, preset.id);
@@ -94,7 +94,7 @@ test("presets are experiments of their size, and the Lab's is one too", () => {
   ], [["pass-kv", "pass-q"], ["pass-kv"], ["pass-q"]]);
 });
 
-test("the worst row is nearest to what it is allowed; all rows pass or the run does not", () => {
+test("the worst row is nearest to its bound; a run passes only if all rows pass", () => {
   const row = (token: number, out: number, allowed: number, pass = true) => ({
     token,
     head: 0,
@@ -142,7 +142,7 @@ test("an address is a host and a port, and never holds a token", () => {
   );
 });
 
-test("each error of the client is told with what to do", () => {
+test("each error of the client says what to do", () => {
   const error = (name: string, more: object = {}) => Object.assign(new Error("the message"), { name, ...more });
   assert.deepEqual(connectionFailure(error("RemoteError", { code: "bad-token" }), "ws://h:1", "http://page"), {
     title: "The worker rejects this token",

@@ -13,7 +13,7 @@ import { Selection, subjectOf, touches } from "../../../web/lib/stage/selection.
 import { imbalance, linksOf, outcomeOf, workOf } from "../../../web/lib/stage/traffic.ts";
 
 /**
- * A run of N ranks as reports tell it: attention of 10 s a hop, transfers of 6 s, each rank a second behind the one
+ * A run of N ranks as reports give it: attention of 10 s per hop, transfers of 6 s, each rank a second behind the one
  * before.
  */
 function run(N: number, variant: Variant): Pick<Report, "spans" | "ranks" | "variant"> {
@@ -79,7 +79,7 @@ function run(N: number, variant: Variant): Pick<Report, "spans" | "ranks" | "var
 
 for (const variant of ["pass-kv", "pass-q"] as const) {
   for (const N of [1, 2, 4, 7]) {
-    test(`${variant}, N = ${N}: every chunk is where its messages were, and every rank does what its spans say`, () => {
+    test(`${variant}, N = ${N}: every chunk is where its messages put it, and every rank does what its spans say`, () => {
       const report = run(N, variant);
       const motion = motionOf(report);
       assert.equal(motion.from, 4);
@@ -139,7 +139,7 @@ for (const variant of ["pass-kv", "pass-q"] as const) {
   }
 }
 
-test("a run of the engine: blocks of the mask, spans and bytes say the same", async () => {
+test("a run of the engine: blocks of the mask, spans and bytes agree", async () => {
   for (const variant of ["pass-kv", "pass-q"] as const) {
     const input = experiment({ sequences: [{ new: 40, cached: 23 }], variant });
     const { spans } = await attendInProcess(input, 3, (shape, recorder) => new CpuAttention(shape, recorder));
@@ -153,7 +153,7 @@ test("a run of the engine: blocks of the mask, spans and bytes say the same", as
   }
 });
 
-test("attention in several spans a hop is under way from the first to the end of the last", () => {
+test("attention in several spans per hop lasts from the first start to the last end", () => {
   const whole = run(3, "pass-kv");
   const halves = (
     { start, duration, flops }: Span,
@@ -217,7 +217,7 @@ test("links and outcomes are the ranks' own counts", () => {
   assert.equal(imbalance([0, 0]), 1);
 });
 
-test("things touch where they agree in all that both say", () => {
+test("two selections touch if they agree in every field that both have", () => {
   const block = { rank: 1, hop: 2, owner: 3 };
   for (
     const [facts, yes] of [
@@ -246,7 +246,7 @@ test("things touch where they agree in all that both say", () => {
   });
 });
 
-test("a selection tells of changes, lights what is pointed at before what is chosen, and lets go", () => {
+test("a selection reports changes, prefers what is pointed at to what is chosen, and can be cleared", () => {
   const selection = new Selection();
   const heard: string[] = [];
   for (const name of ["pick", "time"]) selection.addEventListener(name, () => heard.push(name));
@@ -263,7 +263,7 @@ test("a selection tells of changes, lights what is pointed at before what is cho
   assert.deepEqual(heard, ["pick", "pick", "pick", "pick", "time"]);
 });
 
-test("a player steps through the stops and keeps within the run", () => {
+test("a player steps through the stops and stays within the run", () => {
   const selection = new Selection();
   const player = new Player(selection, () => false);
   const motion = motionOf(run(3, "pass-q"));

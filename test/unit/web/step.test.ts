@@ -58,7 +58,7 @@ function inputsOf({ seed, T, P, H, Hkv, D }: Experiment) {
   };
 }
 
-/** A walk to its end on real ranks, and the result; `look` sees it at every halt. */
+/** A stepped run to its end on real ranks, and its result; `look` sees it at every halt. */
 async function walked(experiment: Experiment, look: (walk: Walk) => void = () => {}) {
   const { N, variant, wire, causal } = experiment;
   const points = haltPointsOf(experiment);
@@ -120,7 +120,7 @@ for (const variant of ["pass-kv", "pass-q"] as const) {
           assert.ok(Math.abs(story.exact!.lse - whole.lse[head]) < 1e-12);
           const weights = story.hops.map(({ weight }) => weight!);
           const last = story.hops[N - 1];
-          // The sum of the weights is exp(LSE - float64's LSE): 1 but for what the wire and f32 did to LSE.
+          // The sum of the weights is exp(LSE - float64's LSE): 1, apart from the errors of wire and f32 in LSE.
           assert.ok(
             Math.abs(weights.reduce((sum, w) => sum + w, 0) - Math.exp(last.soFar!.lse - story.exact!.lse)) < 1e-6,
           );
@@ -141,7 +141,7 @@ for (const variant of ["pass-kv", "pass-q"] as const) {
   }
 }
 
-test("where ranks stand while they walk: halted until they have leave, waiting for the rank behind", async () => {
+test("ranks of a stepped run: halted until they may go on, or waiting for the rank before", async () => {
   const seen = new Set<string>();
   await walked({ ...small, N: 4, variant: "pass-q" }, (walk) =>
     walk.log.forEach((own, rank) => {
@@ -157,7 +157,7 @@ test("where ranks stand while they walk: halted until they have leave, waiting f
   assert.ok(seen.has("halted") && seen.has("unheard") && seen.has("going"));
 });
 
-test("what is too large is followed by one token, and the bound is the bytes that all partials take", () => {
+test("a large run follows one token, and the bound is the bytes of all partials", () => {
   assert.equal(partialBytes({ ...small, variant: "pass-q" }), 23 * 4 * 4 * 17 * 4);
   assert.equal(partialBytes({ ...small, N: 1, variant: "pass-q" }), 23 * 4 * 17 * 4);
   assert.equal(watchOf(small, 5), undefined);
@@ -166,7 +166,7 @@ test("what is too large is followed by one token, and the bound is the bytes tha
   assert.deepEqual(watchOf(large, 1e9), [large.T - 1]);
 });
 
-test("an f32 is said with the digits that tell it from its neighbours", () => {
+test("an f32 is written with the digits that tell it from its neighbours", () => {
   fc.assert(fc.property(fc.float({ noNaN: true, noDefaultInfinity: true }), (x) => {
     assert.equal(Math.fround(Number(sayF32(x).replace("−", "-"))), x === 0 ? 0 : x);
   }));

@@ -33,7 +33,7 @@ test("ticks are round, in one unit, and as many as fit", () => {
   }
 });
 
-test("pixels and seconds are two ways of one scale", () => {
+test("pixels and seconds convert both ways", () => {
   const scale = { from: 2, to: 4, left: 80, width: 1000 };
   assert.equal(toX(scale, 3), 580);
   assert.equal(toSeconds(scale, 580), 3);
@@ -72,7 +72,7 @@ test("every kind of span is counted as one kind of time; a device in All2All wai
   assert.equal(new Set(sums.map(({ key }) => key)).size, sums.length);
 });
 
-test("a hop costs what its slowest rank takes; overlapping transfers are counted once", () => {
+test("a hop takes as long as its slowest rank; overlapping transfers are counted once", () => {
   const spans = [
     span({ rank: 0, duration: 2, flops: 10 }),
     span({ rank: 1, duration: 3, flops: 20 }),
@@ -87,7 +87,7 @@ test("a hop costs what its slowest rank takes; overlapping transfers are counted
   assert.deepEqual(all2allOf(spans, 2), { transfer: 6, wait: 6, late: 0, bytes: 14 });
 });
 
-test("waiting for the link reads apart from waiting for a late sender, in a hop and in the All2All", () => {
+test("waiting for the link and for a late sender are counted apart, in a hop and in the All2All", () => {
   const spans = [
     span({ kind: "late", duration: 3, peer: 1 }),
     span({ kind: "wait", start: 3, duration: 2 }),
@@ -102,7 +102,7 @@ test("waiting for the link reads apart from waiting for a late sender, in a hop 
   assert.equal(describe(spans[1]), "rank 0, hop 0, wait for the link, 2.00 s from 3.00 s");
 });
 
-test("a span is told in one line", () => {
+test("a span is described in one line", () => {
   assert.equal(
     describe(span({ rank: 2, hop: 1, start: 0.0124, duration: 0.00271, flops: 1.2e8, peer: 1 })),
     "rank 2, hop 1, attend chunk of rank 1, 2.71 ms from 12.4 ms, 120 MFLOP at 44.3 GFLOP/s",
