@@ -265,7 +265,7 @@ test.describe("with a worker", () => {
   });
 
   for (const colorScheme of ["light", "dark"] as const) {
-    test(`axe finds nothing in the ${colorScheme} theme, wide and narrow: refused, connected, wrong input, running, compared`, async ({ page }) => {
+    test(`axe finds nothing in the ${colorScheme} theme: refused, connected, wrong input, running, narrow`, async ({ page }) => {
       await page.emulateMedia({ colorScheme });
       await page.goto(`${small}#remote`);
       await field(page, "Address").fill(worker.address);

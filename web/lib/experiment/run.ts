@@ -176,14 +176,17 @@ export class Runner extends EventTarget {
       // A cancelled or failed cluster may hold half a run: the next run starts new ranks.
       if (step !== "checking") await this.#ranks.dispose();
       this.#abort = undefined;
-      if (signal.aborted) this.#set({ phase: "cancelled", experiment, step, ...kept });
-      else {this.#set({
+      if (signal.aborted) {
+        this.#set({ phase: "cancelled", experiment, step, ...kept });
+      } else {
+        this.#set({
           phase: "failed",
           experiment,
           step,
           ...kept,
           failure: failureOf(error, backend, own !== undefined),
-        });}
+        });
+      }
     }
   }
 

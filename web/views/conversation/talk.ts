@@ -164,7 +164,8 @@ export class Talk extends EventTarget {
             phase: "failed",
             failure: checking ? { ...failure, title: "The check did not finish" } : failure,
           });
-        } else {this.#end({
+        } else {
+          this.#end({
             phase: "failed",
             step: stepped,
             entries: [...this.#state.entries, {
@@ -174,7 +175,8 @@ export class Talk extends EventTarget {
               message: failure.message,
               advice: adviceOf(error),
             }],
-          });}
+          });
+        }
       }
       if (this.#state.entries.length === 0 && this.#session === undefined) await this.#dispose();
     }

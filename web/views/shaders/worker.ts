@@ -22,12 +22,14 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
   } catch (error) {
     if (running !== undefined && running.id === id && running.abort.signal.aborted) {
       tell({ kind: "ended", id: id!, how: "stopped" });
-    } else {tell({
+    } else {
+      tell({
         kind: "failed",
         id,
         name: error instanceof Error ? error.name : "Error",
         message: error instanceof Error ? error.message : String(error),
-      });}
+      });
+    }
   }
 });
 
