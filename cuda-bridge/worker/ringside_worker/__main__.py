@@ -29,7 +29,7 @@ MOST_SECONDS = 86400
 
 
 def parser() -> argparse.ArgumentParser:
-    names = ", ".join(f"{field.name.replace('_', '-')}={field.default:g}" for field in dataclasses.fields(Limits))
+    names = ", ".join(f"{field.name.replace('_', '-')}={field.default}" for field in dataclasses.fields(Limits))
     made = argparse.ArgumentParser(
         prog="python -m ringside_worker",
         description="Runs Ringside's experiments with PyTorch on this machine. "

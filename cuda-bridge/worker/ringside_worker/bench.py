@@ -1,10 +1,10 @@
 """
-What a GPU makes of all this: self-check, ceilings, one call beside the ring, pass-Q, decode, layer mode, the bars.
+Measures the worker on a GPU: self-check, ceilings, one call beside the ring, pass-Q, decode, layer mode, the bars.
 
-gpu_check.py runs it from a command line, the engine as the protocol's `bench`. Shapes are one GPU's of TP8 (16 query
-heads, 1 KV head, D 128, bf16, causal); K is 1,000 as in the paper. Without a GPU it uses tiny sizes, so that tests can
-run it, and the document says that no GPU was there. Parts that exceed the time or the memory are listed under
-"skipped".
+gpu_check.py runs it from a command line, and the engine as the protocol's `bench`. The shapes are those of one GPU of
+TP8 (16 query heads, 1 KV head, D 128, bf16, causal); K is 1,000 as in the paper. Without a GPU it uses tiny sizes, so
+that tests can run it, and the document says that it was not run on one. "skipped" lists the parts that exceeded the
+time or the memory.
 """
 
 import datetime

@@ -1,5 +1,5 @@
 """
-Measures what a GPU makes of all this (bench.py), in under ten minutes, and writes one JSON document.
+Measures the worker on this machine's GPU in under ten minutes (bench.py) and writes one JSON document.
 
     python -m ringside_worker.gpu_check --out results.json [--quick]
 """

@@ -223,9 +223,11 @@ def test_what_the_readme_names_exists():
         assert f"`{name}" in README
 
 
-def test_the_limits_of_the_readme():
+def test_the_limits_of_the_readme_and_of_the_help():
     rows = dict(re.findall(r"^\| `([a-z-]+)` +\| (\d+) +\|", README, re.MULTILINE))
     assert rows == {field.name.replace("_", "-"): f"{field.default}" for field in dataclasses.fields(Limits)}
+    [option] = [action for action in parser()._actions if "--limit" in action.option_strings]
+    assert all(f"{name}={value}" in option.help for name, value in rows.items())
 
 
 def test_what_the_readme_says_is_printed():
