@@ -9,7 +9,11 @@ import { verifyRows as verify } from "./reference/verify/verify.ts";
 import { webThread } from "./reference/verify/web-thread.ts";
 export * from "./index.ts";
 
-/** This runtime. */
+/**
+ * This runtime.
+ * @internal
+ * @ignore
+ */
 export const platform: Platform = {
   runtime: "deno",
   silence: SILENCE, // lavapipe compiles within a first dispatch, which Deno awaits on the worker's thread

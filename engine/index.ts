@@ -4,27 +4,26 @@
 export type * from "./cluster/types.ts";
 export type { SessionFace as Session } from "./cluster/types.ts";
 export type { Sequence } from "./layout/shards.ts";
-export type { Fault } from "./rank/job.ts";
-export { InputError, LimitError, RankError } from "./errors.ts";
-export { NoAdapterError } from "./gpu/device.ts";
-export { kernelNames } from "./gpu/shaders.ts";
+export type { Fault, HaltState } from "./rank/job.ts";
+export { InputError, LimitError, NoAdapterError, RankError } from "./errors.ts";
+export { kernelNames, type NamedText, type Replacements } from "./gpu/shaders.ts";
 
 // Tensors: storage types, files, seeded inputs.
 export { type DType, fromBytes, toBytes } from "./tensor/dtype.ts";
 export { readNpy, writeNpy } from "./tensor/npy.ts";
 export { readSafetensors, writeSafetensors } from "./tensor/safetensors.ts";
 export type { Tensor } from "./tensor/tensor.ts";
-export { seededRows } from "./tensor/seeded.ts";
+export { seededRows, type SeededTensor } from "./tensor/seeded.ts";
 export { sayUnderflow } from "./tensor/underflow.ts";
 
 // Checks: float64 attention, the comparison with it, and sampled rows of seeded runs.
 export { type KeyRun, reference, type ReferenceInput, type ReferenceOutput } from "./reference/attention.ts";
-export { type Check, check, checkAsync, type CheckInput, type Judged } from "./reference/check.ts";
+export { type Check, check, checkAsync, type CheckInput, type Computed, type Judged } from "./reference/check.ts";
 export { type Difference, difference } from "./reference/error.ts";
 export { F32_TOLERANCE, type Tolerance } from "./reference/tolerance.ts";
 export { productsOf } from "./gpu/products.ts";
 export { sampleRows } from "./reference/verify/sample.ts";
-export type { Row, RowCheck, SeededBatch, Verification, VerifyInput } from "./reference/verify/types.ts";
+export type { Recomputation, Row, RowCheck, SeededBatch, Verification, VerifyInput } from "./reference/verify/types.ts";
 
 // The choice of variant, the mask, and the timeline.
 export * from "./policy/index.ts";

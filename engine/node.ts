@@ -12,7 +12,11 @@ import type { Verification, VerifyInput } from "./reference/verify/types.ts";
 import { verifyRows as verify } from "./reference/verify/verify.ts";
 export * from "./index.ts";
 
-/** This runtime. */
+/**
+ * This runtime.
+ * @internal
+ * @ignore
+ */
 export const platform: Platform = {
   runtime: "node",
   silence: 120, // kernels compile on the workers' threads (see Kernels)
@@ -37,7 +41,11 @@ export const platform: Platform = {
     };
   },
   shaders: () => readShaders((url) => readFile(url, "utf8")),
-  threadGpu: async () => ({ gpu: (await import("./rank/dawn.ts")).openDawn(), wait: doze, blockingCompile: true }),
+  threadGpu: async () => ({
+    gpu: await (await import("./rank/dawn.ts")).openDawn(),
+    wait: doze,
+    blockingCompile: true,
+  }),
   processors: availableParallelism(),
   startThread() {
     const worker = new Worker(new URL("./reference/verify/thread-node.js", import.meta.url), { execArgv: [] });

@@ -1,2 +1,2 @@
 /** The package's name, as programs import it: the `name` of package.json. */
-export const PACKAGE = "ringside";
+export const PACKAGE = "ringside-cp";

@@ -1,7 +1,7 @@
 /** The bridge's client in Deno. */
 import type { ClientPlatform } from "./platform.ts";
 import { connect } from "./remote.ts";
-import type { Remote as RemoteFace, RemoteOptions } from "./types.ts";
+import type { RemoteFace, RemoteOptions } from "./types.ts";
 export * from "./index.ts";
 
 const platform: ClientPlatform = {

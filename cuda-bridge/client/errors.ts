@@ -29,12 +29,15 @@ export type RemoteCode =
 
 /** A remote worker could not be reached, was lost, or failed. Never holds the token. */
 export class RemoteError extends Error {
+  /** The class's name. */
   override name = "RemoteError";
+  /** The kind of failure. */
   readonly code: RemoteCode;
   /** The worker's address. */
   readonly address: string;
   /** What was wrong, without the advice. */
   readonly what: string;
+  /** `todo` is what to do about it. */
   constructor(code: RemoteCode, address: string, what: string, todo: string) {
     super(`${address}: ${what}; ${todo}`);
     this.code = code;

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import type { ClientPlatform } from "./platform.ts";
 import { connect } from "./remote.ts";
-import type { Remote as RemoteFace, RemoteOptions } from "./types.ts";
+import type { RemoteFace, RemoteOptions } from "./types.ts";
 export * from "./index.ts";
 
 const platform: ClientPlatform = {

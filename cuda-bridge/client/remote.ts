@@ -15,8 +15,8 @@ import type {
   Facts,
   LayerInput,
   Limits,
-  Remote,
   RemoteAttendInput,
+  RemoteFace,
   RemoteOptions,
   RemoteReport,
   RemoteResult,
@@ -28,7 +28,7 @@ import type {
 } from "./types.ts";
 
 /** Reaches a worker. Errors: InputError for a bad address or option; RemoteError; the signal's reason. */
-export async function connect(platform: ClientPlatform, url: string, options: RemoteOptions): Promise<Remote> {
+export async function connect(platform: ClientPlatform, url: string, options: RemoteOptions): Promise<RemoteFace> {
   const address = readAddress(url);
   checkOptions(options);
   const caller = new Caller(platform, address, options, await readSchema(platform.read));
@@ -36,8 +36,8 @@ export async function connect(platform: ClientPlatform, url: string, options: Re
   return new RemoteClient(caller, options);
 }
 
-/** See Remote. */
-class RemoteClient implements Remote {
+/** See RemoteFace. */
+class RemoteClient implements RemoteFace {
   readonly #caller: Caller;
   readonly #options: RemoteOptions;
 

@@ -46,13 +46,21 @@ export type RemoteState = "open" | "lost" | "closed";
 
 /** The machine: `facts` of the protocol's welcome. */
 export interface Facts {
+  /** The worker's version. */
   readonly worker: string;
+  /** Python's version. */
   readonly python: string;
+  /** PyTorch's version. */
   readonly torch: string;
+  /** The machine's operating system and architecture. */
   readonly platform: string;
+  /** What carries tensors between its processes; "single": it has one. */
   readonly backend: "nccl" | "gloo" | "single";
+  /** W, its processes. */
   readonly processes: number;
+  /** Its hosts. */
   readonly hosts: number;
+  /** The device of each process. */
   readonly devices: readonly {
     readonly name: string;
     readonly kind: "cuda" | "cpu";
@@ -67,8 +75,11 @@ export interface Facts {
     readonly reason?: string;
     readonly chosen?: boolean;
   }[];
+  /** CUDA's version. */
   readonly cuda?: string;
+  /** The driver's version. */
   readonly driver?: string;
+  /** What its checks at the start found. */
   readonly notes?: readonly string[];
 }
 
@@ -77,12 +88,19 @@ export interface Facts {
  * calls (`queue`); connections; sessions.
  */
 export interface Limits {
+  /** Bytes of one message. */
   readonly frameBytes: number;
+  /** Bytes of the input tensors of all calls, and of the tensors of one result. */
   readonly tensorBytes: number;
+  /** Seconds of a run. */
   readonly runSeconds: number;
+  /** Calls that wait. */
   readonly queue: number;
+  /** Clients at once. */
   readonly connections: number;
+  /** Bytes of a tensor under way that nobody has acknowledged. */
   readonly window: number;
+  /** Sessions at once, of all clients. */
   readonly sessions?: number;
 }
 
@@ -92,6 +110,7 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Called with the number of calls before this one on the machine; 0: it runs now. */
   readonly onQueued?: (place: number) => void;
+  /** Called with what is done, its total, and a note. */
   readonly onProgress?: (done: number, total: number, note?: string) => void;
   /** Called with spans as they happen, in seconds since the run began. */
   readonly onSpans?: (spans: readonly Span[]) => void;
@@ -105,6 +124,7 @@ export interface SeededInput extends SeededBatch, CallOptions {
   readonly variant?: Variant | "auto";
   /** "rows" (default with `rows`): those rows; "none" (default without): only the report; "full": all of O. */
   readonly output?: "rows" | "full" | "none";
+  /** The rows of O to send back. */
   readonly rows?: readonly Row[];
   /** The wire of simulated ranks; default: the connection's. */
   readonly link?: Link;
@@ -118,6 +138,7 @@ export interface SeededResult {
   readonly out: Float32Array;
   /** f32: "rows" `[rows]`, "full" `[sum T, H]`, "none" empty; natural log. */
   readonly lse: Float32Array;
+  /** The facts of the run. */
   readonly report: RemoteReport;
 }
 
@@ -126,7 +147,9 @@ export type RemoteReport = Report & { readonly backend: "remote"; readonly remot
 
 /** The facts that only a run on a worker has. */
 export interface RemoteRun {
+  /** The worker's address. */
   readonly address: string;
+  /** The machine. */
   readonly facts: Facts;
   /** Whether ranks shared a device: they ran one after the other with real kernels, over a modelled wire. */
   readonly simulated: boolean;
@@ -136,19 +159,25 @@ export interface RemoteRun {
 
 /** One attention on own tensors, with ranks and link if they aren't the connection's. */
 export interface RemoteAttendInput extends Omit<AttendInput, "onProgress">, CallOptions {
+  /** N; default: the connection's. */
   readonly ranks?: number;
+  /** The wire of simulated ranks; default: the connection's. */
   readonly link?: Link;
 }
 
 /** O, LSE and the facts of a run on a worker. */
 export interface RemoteResult extends AttendResult {
+  /** The facts of the run. */
   readonly report: RemoteReport;
 }
 
 /** A KV cache on the worker's ranks, with ranks and link if they aren't the connection's. */
 export interface RemoteSessionOptions extends SessionOptions {
+  /** N; default: the connection's. */
   readonly ranks?: number;
+  /** The wire of simulated ranks; default: the connection's. */
   readonly link?: Link;
+  /** Cancels the opening. */
   readonly signal?: AbortSignal;
 }
 
@@ -160,12 +189,15 @@ export interface LayerInput extends CallOptions {
   readonly cached?: number;
   /** N; default: the connection's. */
   readonly ranks?: number;
+  /** Default "pass-kv". */
   readonly variant?: Variant | "auto";
   /** Default "bf16". */
   readonly dtype?: DType;
   /** GPUs of the tensor-parallel group; default 8. */
   readonly tp?: number;
+  /** The wire of simulated ranks; default: the connection's. */
   readonly link?: Link;
+  /** Of the weights and the input; default 1. */
   readonly seed?: number;
   /** Default Llama 3 405B. */
   readonly model?: {
@@ -180,7 +212,9 @@ export interface LayerInput extends CallOptions {
 
 /** The worker's own value of a call (measured and modelled terms, the derived TTFT), and its timeline. */
 export interface RemoteValue {
+  /** What the worker said. */
   readonly value: Readonly<Record<string, unknown>>;
+  /** Its timeline. */
   readonly spans: readonly Span[];
 }
 
@@ -190,17 +224,26 @@ export interface RemoteValue {
  * with growing pauses between attempts.
  * Errors of calls: InputError, LimitError (does not fit), RankError, RemoteError; the signal's reason if cancelled.
  */
-export interface Remote extends ClusterFace {
+export interface RemoteFace extends ClusterFace {
   /** The url, as errors name it. */
   readonly address: string;
+  /** The machine. */
   readonly facts: Facts;
+  /** What the worker allows. */
   readonly limits: Limits;
+  /** Names of what the worker can do. */
   readonly capabilities: readonly string[];
+  /** The connection's state. */
   readonly state: RemoteState;
+  /** Attention on seeded inputs, which both sides make: no tensor moves but the rows asked for. */
   attendSeeded(input: SeededInput): Promise<SeededResult>;
+  /** Attention on own tensors, which go to the worker. */
   attend(input: RemoteAttendInput): Promise<RemoteResult>;
+  /** Opens a conversation whose KV cache stays on the worker's ranks. */
   session(options: RemoteSessionOptions): Promise<Session>;
+  /** Times one transformer layer's share of one GPU. */
   layer(input: LayerInput): Promise<RemoteValue>;
+  /** Times the worker's kernels and links; `quick`: fewer sizes. */
   bench(input?: CallOptions & { readonly quick?: boolean }): Promise<RemoteValue>;
   /** The worker's state, as it reports it; rejects if it doesn't answer. */
   health(options?: CallOptions): Promise<Readonly<Record<string, unknown>>>;

@@ -1,5 +1,6 @@
 /** Runs the benchmark, from its first check to its document. */
 import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
@@ -162,10 +163,13 @@ async function openHalf(own: GPU, gpu: Gpu): Promise<Gpu | undefined> {
 /** Versions of this project, of the runtime, and of Dawn if it is used. */
 async function versions(): Promise<Record<string, string>> {
   const deno = (globalThis as { Deno?: { version: { deno: string } } }).Deno;
-  const read = async (file: string) =>
-    (JSON.parse(await readFile(path.join(projectRoot(), file), "utf8")) as { version: string }).version;
-  const ringside = await read("package.json");
+  const read = async (file: string) => (JSON.parse(await readFile(file, "utf8")) as { version: string }).version;
+  const ringside = await read(path.join(projectRoot(), "package.json"));
   return deno === undefined
-    ? { ringside, node: process.versions.node, "webgpu (Dawn)": await read("node_modules/webgpu/package.json") }
+    ? {
+      ringside,
+      node: process.versions.node,
+      "webgpu (Dawn)": await read(createRequire(import.meta.url).resolve("webgpu/package.json")),
+    }
     : { ringside, deno: deno.version.deno };
 }

@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { InputError } from "../errors.ts";
 import type { PageRequest, PeersReport } from "./peer-types.ts";
 
 /** The project's folder, whether this runs from engine/ (Deno) or from dist/engine/ (Node). */
@@ -19,6 +20,11 @@ export async function measurePeers(
   signal: AbortSignal,
 ): Promise<PeersReport> {
   const script = path.join(projectRoot(), "engine", "bench", "peers.mjs");
+  if (!existsSync(script)) {
+    throw new InputError(
+      "--peers: found an installed package, expected a clone of Ringside, whose development packages have the peers",
+    );
+  }
   const node = "Deno" in globalThis ? "node" : process.execPath;
   const child = spawn(node, [script, JSON.stringify(request)], { stdio: ["ignore", "pipe", "pipe"] });
   let [stdout, stderr] = ["", ""];

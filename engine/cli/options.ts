@@ -7,8 +7,15 @@ import { didYouMean } from "../options.ts";
 import { readCount, readRate } from "../quantity.ts";
 import { validateLink } from "../cluster/link.ts";
 
+/** Options as parseArgs describes them. */
+type Known = NonNullable<ParseArgsConfig["options"]>;
+/** Their values. */
+type Values<T extends Known> = ReturnType<
+  typeof parseArgs<{ args: string[]; options: T; allowPositionals: false; strict: true }>
+>["values"];
+
 /** parseArgs without positional arguments. Errors: InputError; for an unknown option with the closest known one. */
-export function parseOptions<T extends NonNullable<ParseArgsConfig["options"]>>(argv: readonly string[], options: T) {
+export function parseOptions<T extends Known>(argv: readonly string[], options: T): Values<T> {
   try {
     return parseArgs({ args: [...argv], options, allowPositionals: false, strict: true }).values;
   } catch (error) {

@@ -1,7 +1,7 @@
 /** Runs a command on a remote worker: its options, the connection, and words about such a run. */
 import process from "node:process";
 import { WORKER } from "../../cuda-bridge/client/params.ts";
-import type { Remote, RemoteOptions, RemoteReport, RemoteRun } from "../../cuda-bridge/client/types.ts";
+import type { RemoteFace, RemoteOptions, RemoteReport, RemoteRun } from "../../cuda-bridge/client/types.ts";
 import { Cluster } from "../cluster/cluster.ts";
 import type { ClusterFace, ClusterOptions, Report } from "../cluster/types.ts";
 import type { Elsewhere } from "../cluster/validate.ts";
@@ -78,7 +78,7 @@ export async function connect(
   { platform, signal }: Io,
   { url, token }: RemoteWorker,
   options: Pick<RemoteOptions, "ranks" | "link"> = {},
-): Promise<Remote> {
+): Promise<RemoteFace> {
   const { Remote } = platform.runtime === "deno"
     ? await import("../../cuda-bridge/client/deno.ts")
     : await import("../../cuda-bridge/client/node.ts");

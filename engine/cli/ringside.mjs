@@ -1,17 +1,18 @@
 #!/usr/bin/env node
 // `ringside`: starts the command line (main.ts) in Node or in Deno, in an environment that gives it a WebGPU adapter.
 //
-// It takes out --runtime. It knows when a command needs no adapter: with --backend cpu, and with --remote unless rows
-// are verified on this GPU. main.ts does everything else.
+// It takes out --runtime, and answers --help and --version. It knows when a command needs no adapter: with --backend cpu,
+// and with --remote unless rows are verified on this GPU. main.ts does everything else.
 //
 // main.ts needs its own process, because the Vulkan loader reads its environment variables when a process starts.
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { findAdapter } from "./setup/adapter.mjs";
 import { build } from "./setup/build.mjs";
-import { denoPath, endChildren, root, SetupError } from "./setup/common.mjs";
+import { denoPath, endChildren, isClone, root, SetupError } from "./setup/common.mjs";
 
 /** The commands that run attention. Other commands, --help and a misspelt command start at once. */
 const NEED_ADAPTER = new Set(["attend", "session", "bench", "selftest"]);
@@ -33,6 +34,30 @@ function needsAdapter(args) {
   return takeOption([...args], "--backend") !== "cpu" && takeOption([...args], "--remote") === undefined;
 }
 
+/**
+ * Answers --help and --version here, so that they work before anything is installed or built.
+ * @returns {number | undefined} the exit status, or undefined if a command is named
+ */
+function answer(args) {
+  const read = (...names) => readFileSync(path.join(root, ...names), "utf8");
+  const asksHelp = args.length === 0 || args[0] === "--help" || args[0] === "-h" || args.join(" ") === "help";
+  if (asksHelp) (args.length === 0 ? process.stderr : process.stdout).write(read("engine", "cli", "help.txt"));
+  else if (["--version", "-V", "version"].includes(args[0])) {
+    process.stdout.write(`ringside ${JSON.parse(read("package.json")).version}\n`);
+  } else return undefined;
+  return args.length === 0 ? 2 : 0;
+}
+
+/** How each runtime starts main.ts: in a clone Deno runs the source, in an installed package there is none. */
+function commandOf(runtime) {
+  const compiled = path.join(root, isClone ? "dist" : "pkg", "engine", "cli", "main.js");
+  if (runtime === "node") return [process.execPath, compiled];
+  const [settings, file] = isClone
+    ? [["--config", path.join(root, "deno.json")], path.join(root, "engine", "cli", "main.ts")]
+    : [["--no-config", "--node-modules-dir=manual"], compiled];
+  return [denoPath(), "run", "-A", "--no-check", ...settings, file];
+}
+
 /** The process of main.ts, once it has started. */
 let child;
 
@@ -51,17 +76,9 @@ async function main(args) {
   if (runtime !== "node" && runtime !== "deno") {
     throw new SetupError(`--runtime: found "${runtime}", expected node or deno`, 2);
   }
-  const command = runtime === "deno"
-    ? [
-      denoPath(),
-      "run",
-      "-A",
-      "--no-check",
-      "--config",
-      path.join(root, "deno.json"),
-      path.join(root, "engine", "cli", "main.ts"),
-    ]
-    : [process.execPath, path.join(root, "dist", "engine", "cli", "main.js")];
+  const status = answer(args);
+  if (status !== undefined) return status;
+  const command = commandOf(runtime);
   if (runtime === "node") await build({ quiet: true });
   const { env } = needsAdapter(args) ? await findAdapter(runtime) : { env: process.env };
 

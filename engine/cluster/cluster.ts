@@ -3,7 +3,7 @@
  * the ranks.
  */
 import * as Comlink from "comlink";
-import type { DeviceLimits } from "../gpu/device.ts";
+import type { DeviceLimits } from "../gpu/facts.ts";
 import { replaced } from "../gpu/shaders.ts";
 import { requireRow } from "../gpu/slice-rows.ts";
 import { shard } from "../layout/shards.ts";

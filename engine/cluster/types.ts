@@ -1,6 +1,6 @@
 /** The types of a cluster's face: options, inputs, results and reports. */
 import type { Sequence } from "../layout/shards.ts";
-import type { AdapterFacts } from "../gpu/device.ts";
+import type { AdapterFacts } from "../gpu/facts.ts";
 import type { Replacements } from "../gpu/shaders.ts";
 import type { Backend, Fault, HaltState, Held, Link, Mail, MailState, Message, RankTraffic } from "../rank/job.ts";
 import type { Variant } from "../ring/contract.ts";
@@ -36,6 +36,7 @@ export interface ClusterOptions {
   readonly tune?: boolean;
   /** Makes a rank fail on purpose. */
   readonly fault?: Fault;
+  /** Ends the start with its reason. */
   readonly signal?: AbortSignal;
 }
 
@@ -63,15 +64,21 @@ export interface SessionOptions {
 export interface SessionRows {
   /** The sequence's number; a new number begins a sequence. */
   readonly sequence: number;
+  /** f32 `[T, H, D]`. */
   readonly q: Float32Array;
+  /** f32 `[T, Hkv, D]`. */
   readonly k: Float32Array;
+  /** As `k`. */
   readonly v: Float32Array;
 }
 
 /** O `[T, H, D]` and LSE `[T, H]` of the new rows of one sequence. */
 export interface SessionOutput {
+  /** The sequence's number. */
   readonly sequence: number;
+  /** O, f32 `[T, H, D]`. */
   readonly out: Float32Array;
+  /** LSE, f32 `[T, H]`. */
   readonly lse: Float32Array;
 }
 
@@ -79,6 +86,7 @@ export interface SessionOutput {
 export interface StepReport extends Report {
   /** Steps before this one. */
   readonly step: number;
+  /** The kind of step. */
   readonly mode: "prefill" | "decode";
   /** T and P of each sequence of the batch. */
   readonly batch: readonly { readonly sequence: number; readonly new: number; readonly cached: number }[];
@@ -92,7 +100,9 @@ export interface StepReport extends Report {
 
 /** A step's results in the order of its batch. */
 export interface StepResult {
+  /** O and LSE, in the order of the batch. */
   readonly outputs: readonly SessionOutput[];
+  /** The facts of the step. */
   readonly report: StepReport;
 }
 
@@ -122,6 +132,7 @@ export interface AttendInput {
   readonly scale?: number;
   /** The type of the travelling operand (KV in pass-KV, Q in pass-Q), stored and sent; default "f32". */
   readonly wireDtype?: DType;
+  /** Ends the call with its reason. */
   readonly signal?: AbortSignal;
   /** Called as ranks finish hops, with the hops done by all ranks and their total (N x N). */
   readonly onProgress?: (done: number, total: number) => void;
@@ -137,7 +148,9 @@ export interface AttendInput {
 
 /** The partial result of a hop's attention, or of pass-Q's merge, for the watched rows. */
 export interface Made {
+  /** An attention, or pass-Q's merge. */
   readonly kind: "attend" | "merge";
+  /** The hop it belongs to. */
   readonly hop: number;
   /** The queries that it answers. */
   readonly queries: Held;
@@ -155,6 +168,7 @@ export interface Made {
 
 /** A halted rank. */
 export interface Halt extends Omit<HaltState, "made"> {
+  /** The rank. */
   readonly rank: number;
   /** The result of this rank's last attention or merge. */
   readonly made?: Made;
@@ -166,6 +180,7 @@ export interface Halt extends Omit<HaltState, "made"> {
 
 /** The facts of a run, as `--json` prints them. */
 export interface Report {
+  /** What computed. */
   readonly adapter: AdapterFacts;
   /** "remote": another machine, whose client adds what it knows of the run. */
   readonly backend: Backend | "remote";
@@ -175,28 +190,37 @@ export interface Report {
   readonly kernel: string;
   /** The clock of the attend and merge spans; "cuda-events" on a remote GPU. */
   readonly clock: "gpu-timestamps" | "cuda-events" | "host";
+  /** The variant that ran. */
   readonly variant: Variant;
   /** The reason, if a rule chose the variant. */
   readonly choice?: Choice;
+  /** N. */
   readonly ranks: number;
+  /** How messages stored their numbers. */
   readonly wireDtype: DType;
+  /** Was the mask causal (bottom-right)? */
   readonly causal: boolean;
+  /** The factor of the scores. */
   readonly scale: number;
+  /** H, Hkv, D, and T and P of each sequence. */
   readonly shape: {
     readonly heads: number;
     readonly kvHeads: number;
     readonly headDim: number;
     readonly sequences: readonly Sequence[];
   };
+  /** The simulated link, if there was one. */
   readonly link: Link | null;
   /**
    * Seconds from a fault to its error: as the caller asked, and as used, longer if the machine was slow when the cluster
    * started. None on a remote worker.
    */
   readonly timeout?: { readonly asked: number; readonly used: number };
+  /** What each rank sent and received. */
   readonly perRank: readonly RankTraffic[];
   /** Seconds. */
   readonly times: Times;
+  /** What happened when, on every rank. */
   readonly spans: readonly Span[];
 }
 
@@ -206,15 +230,19 @@ export interface AttendResult {
   readonly out: Float32Array;
   /** f32 `[sum T, H]`, natural log; -Infinity for a row that sees no key. */
   readonly lse: Float32Array;
+  /** The facts of the run. */
   readonly report: Report;
 }
 
 /** The options of one step of a session. */
 export interface StepOptions {
+  /** Default: the session's. */
   readonly variant?: Variant | "auto";
   /** Makes a rank fail on purpose in this step. */
   readonly fault?: Fault;
+  /** Ends the call with its reason. */
   readonly signal?: AbortSignal;
+  /** Called with the hops done, and their total. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
@@ -232,6 +260,7 @@ export interface SessionFace {
   };
   /** Every sequence's tokens on every rank. */
   readonly tokens: readonly { readonly sequence: number; readonly perRank: readonly number[] }[];
+  /** Was it disposed of? */
   readonly disposed: boolean;
   /** Steps done. */
   readonly steps: number;
@@ -253,7 +282,9 @@ export interface SessionFace {
 
 /** A running cluster. */
 export interface ClusterFace {
+  /** N. */
   readonly size: number;
+  /** What its ranks compute on. */
   readonly adapter: AdapterFacts;
   /** Exact attention of one fused batch over the ring. Errors: InputError, LimitError, RankError, AbortError. */
   attend(input: AttendInput): Promise<AttendResult>;

@@ -1,23 +1,6 @@
 /** Opens one GPU device with all the memory that the adapter offers, and names the adapter. */
-import { LimitError } from "../errors.ts";
-
-/** What computed. */
-export interface AdapterFacts {
-  /** One line for people: vendor, architecture, description; "none: plain TypeScript" for the cpu back-end. */
-  readonly name: string;
-  readonly vendor: string;
-  readonly architecture: string;
-  readonly description: string;
-  /** True if it emulates a GPU on the CPU (SwiftShader, lavapipe) or is no GPU at all. */
-  readonly software: boolean;
-  readonly features: readonly string[];
-}
-
-/** The limits of a device that attention may reach, in bytes. */
-export interface DeviceLimits {
-  readonly maxStorageBufferBindingSize: number;
-  readonly maxBufferSize: number;
-}
+import { LimitError, NoAdapterError } from "../errors.ts";
+import type { AdapterFacts, DeviceLimits } from "./facts.ts";
 
 /** A device, and what Ringside needs to know of it. */
 export interface Gpu {
@@ -42,11 +25,6 @@ export interface Gpu {
 
 /** Adapters that emulate a GPU on the CPU. */
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|basic render/i;
-
-/** There is no WebGPU adapter; the message says what to do. */
-export class NoAdapterError extends Error {
-  override name = "NoAdapterError";
-}
 
 /**
  * Opens the device of an adapter, with the largest storage bindings and buffers it offers, and timestamps if it has

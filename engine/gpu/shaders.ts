@@ -2,8 +2,23 @@
 import { InputError } from "../errors.ts";
 import { didYouMean } from "../options.ts";
 
+/** Names of the kernels. */
+export type KernelFile =
+  | "attend"
+  | "attend-subgroup4"
+  | "attend-subgroup4-rows8"
+  | "attend-lanes"
+  | "attend-shared"
+  | "attend-matrix"
+  | "decode"
+  | "decode-subgroup4"
+  | "decode-subgroups"
+  | "merge"
+  | "merge-parts"
+  | "seeded";
+
 /** Addresses of the texts, by kernel name. */
-export const shaderUrls = {
+export const shaderUrls: Readonly<Record<KernelFile, URL>> = {
   attend: new URL("../../shaders/attend.wgsl", import.meta.url),
   "attend-subgroup4": new URL("../../shaders/attend-subgroup4.wgsl", import.meta.url),
   "attend-subgroup4-rows8": new URL("../../shaders/attend-subgroup4-rows8.wgsl", import.meta.url),
@@ -29,7 +44,9 @@ export type GivenTexts = KernelTexts & { readonly given?: readonly (keyof Kernel
 
 /** A text in place of a shipped one, with the name that reports give it. */
 export interface NamedText {
+  /** What reports call it. */
   readonly name: string;
+  /** WGSL. */
   readonly text: string;
 }
 

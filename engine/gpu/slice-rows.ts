@@ -5,7 +5,7 @@ import { cut, longest } from "../layout/slices.ts";
 import type { Shape } from "../ring/chunk.ts";
 import type { Variant } from "../ring/contract.ts";
 import { bytesPer } from "../tensor/dtype.ts";
-import type { DeviceLimits } from "./device.ts";
+import type { DeviceLimits } from "./facts.ts";
 import { PIECE_KEYS } from "./kernels.ts";
 
 /** Most rows of a slice, at least one each. */

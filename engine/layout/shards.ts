@@ -3,21 +3,27 @@ import { InputError } from "../errors.ts";
 
 /** One sequence of a fused batch: `new` tokens (T) after `cached` tokens (P). */
 export interface Sequence {
+  /** T. */
   readonly new: number;
+  /** P. */
   readonly cached: number;
 }
 
 /** Tokens `start <= position < end` of a sequence. */
 export interface Range {
+  /** The first position. */
   readonly start: number;
+  /** One past the last position. */
   readonly end: number;
 }
 
 /** Consecutive positions of one sequence that lie in consecutive rows of a block. */
 export interface Run {
+  /** The sequence's place in the batch. */
   readonly sequence: number;
   /** First position in the sequence (cached tokens count from 0, new ones from P). */
   readonly start: number;
+  /** Positions in the run. */
   readonly length: number;
   /** First row in the block. */
   readonly row: number;
@@ -29,6 +35,7 @@ export interface Run {
  * range of rows of its sequence. Rows that no run names are padding.
  */
 export interface Block {
+  /** Its runs, ordered by sequence and then by position. */
   readonly runs: readonly Run[];
   /** All rows, padding included. */
   readonly rows: number;
@@ -108,7 +115,9 @@ export function tokens(b: Block): number {
 
 /** Every rank's query and KV blocks of a fused batch. All query blocks have equal rows, and so do all KV blocks. */
 export interface Sharding {
+  /** Each rank's block of Q. */
   readonly queries: readonly Block[];
+  /** Each rank's block of K and V. */
   readonly keys: readonly Block[];
 }
 

@@ -5,6 +5,7 @@ import { type Block, bySequence } from "./shards.ts";
 export interface View {
   /** First query row. */
   readonly row: number;
+  /** Query rows. */
   readonly rows: number;
   /** First KV row of the sequence: query row r sees KV rows `first <= k < ends[r]`. */
   readonly first: number;
@@ -12,6 +13,7 @@ export interface View {
 
 /** The mask of one attention call. */
 export interface Visibility {
+  /** The sequences of which a query sees a key. */
   readonly views: readonly View[];
   /**
    * For each query row, padding included: one past the last KV row it sees. Equals its view's `first` if it sees none.

@@ -3,7 +3,9 @@ import { InputError } from "../errors.ts";
 
 /** Datasheet figures of one GPU. Rates are dense (no sparsity). */
 export interface Accelerator {
+  /** The name that findAccelerator takes. */
   readonly name: string;
+  /** The name for people. */
   readonly label: string;
   /** bf16 tensor-core peak, FLOP/s. */
   readonly bf16: number;
@@ -17,6 +19,7 @@ export interface Accelerator {
   readonly units: number;
   /** Link to the other GPUs of the host, bytes/s one way. */
   readonly hostLink: number;
+  /** Where the figures come from, most often the address of the datasheet. */
   readonly source: string;
 }
 

@@ -5,11 +5,15 @@ import { type Fabric, findFabric } from "./fabrics.ts";
 
 /** The hardware that a plan is for. (A `Cluster` of engine/cluster runs; this one is described.) */
 export interface ClusterSpec {
+  /** The name that findCluster takes. */
   readonly name: string;
+  /** The GPU of every host. */
   readonly accelerator: Accelerator;
+  /** GPUs of a host. */
   readonly gpusPerHost: number;
   /** A host's ports to the fabric. If it has fewer ports than GPUs, GPUs share a port in equal parts. */
   readonly portsPerHost: number;
+  /** The network between hosts. */
   readonly fabric: Fabric;
 }
 

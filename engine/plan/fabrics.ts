@@ -3,7 +3,9 @@ import { InputError } from "../errors.ts";
 
 /** The network between hosts as one GPU sees it. Rates in bytes/s one way, times in seconds. */
 export interface Fabric {
+  /** The name that findFabric takes. */
   readonly name: string;
+  /** The name for people. */
   readonly label: string;
   /** Line rate of the port. */
   readonly line: number;
@@ -11,6 +13,7 @@ export interface Fabric {
   readonly achieved?: number;
   /** Latency of one message. Without it, the planner takes its own message latency. */
   readonly latency?: number;
+  /** Where the figures come from. */
   readonly source: string;
 }
 

@@ -34,12 +34,15 @@ export interface LayerInput {
 
 /** Seconds by kind. Their sum is the time of the step. */
 export interface Breakdown {
+  /** Matrix products. */
   readonly gemm: number;
   /** Attention with its merges. */
   readonly attention: number;
   /** Exposed communication of the ring: transfers that attention does not hide. */
   readonly exposed: number;
+  /** Pass-Q's All2All. */
   readonly all2all: number;
+  /** Tensor parallelism's all-reduces. */
   readonly allreduce: number;
   /** Host work of ring steps and of the persistent cache, and launches of decode kernels. */
   readonly launch: number;
@@ -47,18 +50,21 @@ export interface Breakdown {
 
 /** One layer's time, taken from the last rank to finish. */
 export interface Layer {
+  /** Seconds of the layer. */
   readonly seconds: number;
+  /** The same by kind. */
   readonly breakdown: Breakdown;
   /** Whether the simulation ran every rank, or one rank that stands for all. */
   readonly simulated: "every rank" | "one rank for all";
-  /**
-   * Bytes of a ring message and of all parcels that a rank sends. Seconds of one transfer, one All2All, and one
-   * attention call (of rank 0 to its own keys).
-   */
+  /** Bytes of a ring message. */
   readonly message: number;
+  /** Bytes of all parcels that a rank sends. */
   readonly parcels: number;
+  /** Seconds of one transfer. */
   readonly transfer: number;
+  /** Seconds of one All2All. */
   readonly exchange: number;
+  /** Seconds of one attention call, of rank 0 to its own keys. */
   readonly attend: number;
 }
 

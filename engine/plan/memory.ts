@@ -34,7 +34,9 @@ export interface MemoryInput {
 
 /** Bytes of one GPU. */
 export interface Memory {
+  /** HBM size. */
   readonly capacity: number;
+  /** The rank's share of the weights. */
   readonly weights: number;
   /** KV cache of all sequences in whole pages, with replicated KV heads. */
   readonly kv: number;
@@ -44,8 +46,11 @@ export interface Memory {
   readonly activations: number;
   /** The ring's buffers: the travelling message twice, and in pass-Q also all partial results. */
   readonly ring: number;
+  /** For the driver, the communication library and fragmentation: an assumption. */
   readonly reserve: number;
+  /** The sum of all that is needed. */
   readonly total: number;
+  /** Is `total` at most `capacity`? */
   readonly fits: boolean;
   /** Tokens of KV cache that the whole CP group can hold beside these weights, activations and buffers. */
   readonly kvCapacityTokens: number;

@@ -6,7 +6,9 @@ export type FfnPrecision = "fp8" | "bf16";
 
 /** A dense decoder-only transformer with grouped-query attention. */
 export interface Model {
+  /** The name that findModel takes. */
   readonly name: string;
+  /** Transformer layers. */
   readonly layers: number;
   /** D, the width of the residual stream. */
   readonly width: number;
@@ -20,6 +22,7 @@ export interface Model {
   readonly ffn: number;
   /** Matrices of the feed-forward layer: 3 with a gate (gate, up, down), 2 without. */
   readonly ffnMatrices: 2 | 3;
+  /** Rows of the embedding. */
   readonly vocabulary: number;
   /** The output head shares the embedding's weights. */
   readonly tied: boolean;

@@ -25,12 +25,17 @@ export interface PlanParameters {
 
 /** Where a parameter comes from. */
 export interface Provenance {
+  /** The parameter. */
   readonly name: keyof PlanParameters;
+  /** A share of a peak, or seconds. */
   readonly unit: "share" | "s";
+  /** What it stands for. */
   readonly meaning: string;
   /** Ids of the paper's cells (engine/plan/paper) that fix it. */
   readonly cells: readonly string[];
+  /** The kind of figure that fixes it. */
   readonly kind: "micro-measurement" | "end-to-end";
+  /** How the cells fix it. */
   readonly how: string;
 }
 

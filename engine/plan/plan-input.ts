@@ -8,7 +8,9 @@ import type { PlanParameters } from "./parameters.ts";
 
 /** A step to plan, on a layout of a cluster. */
 export interface PlanInput {
+  /** The model to run. */
   readonly model: Model;
+  /** The hardware to run it on. */
   readonly cluster: ClusterSpec;
   /** N, context-parallel ranks; default 1. */
   readonly cp?: number;
@@ -35,7 +37,9 @@ export interface PlanInput {
   readonly ffn?: FfnPrecision;
   /** Bytes of a KV element; default 2 (bf16). */
   readonly kvBytes?: number;
+  /** Default: PARAMETERS. */
   readonly parameters?: PlanParameters;
+  /** Slow ranks or jitter to simulate. */
   readonly disturbance?: Disturbance;
   /** Simulate every rank, even on a large and even cluster. */
   readonly everyRank?: boolean;

@@ -16,28 +16,45 @@ import type { PlacedStep } from "./work.ts";
 
 /** A plan. Times in seconds, sizes in bytes, rates in FLOP/s. */
 export interface Plan {
+  /** The model's name. */
   readonly model: string;
+  /** The cluster's name. */
   readonly cluster: string;
+  /** N, context-parallel ranks. */
   readonly cp: number;
+  /** GPUs of a rank. */
   readonly tp: number;
+  /** All GPUs: N times `tp`. */
   readonly gpus: number;
+  /** All hosts. */
   readonly hosts: number;
+  /** The kind of step. */
   readonly mode: "prefill" | "decode";
+  /** T of each sequence. */
   readonly new: number;
+  /** P of each sequence. */
   readonly cached: number;
+  /** B, sequences. */
   readonly batch: number;
+  /** T / (T + P). */
   readonly missRate: number;
   /** Time to the first token (prefill). */
   readonly ttft?: number;
   /** Time to each further token (decode). */
   readonly ttit?: number;
+  /** The time of the step: `ttft` or `ttit`. */
   readonly seconds: number;
+  /** The variant that the plan has. */
   readonly variant: Variant;
+  /** Why it has that variant. */
   readonly reason: string;
+  /** The time of each variant that was simulated. */
   readonly alternatives: readonly Alternative[];
+  /** The time of the step by kind. */
   readonly breakdown: Breakdown;
   /** One of its layers. */
   readonly layer: Layer;
+  /** What the fullest GPU holds. */
   readonly memory: Memory;
   /** Model FLOPs (Appendix A) for each second and GPU. */
   readonly flopsPerGpu: number;
@@ -45,6 +62,7 @@ export interface Plan {
   readonly utilization: number;
   /** The time of one CP rank over N times this time. A perfect split has 1. */
   readonly parallelEfficiency: number;
+  /** What the plan leaves out or assumes. */
   readonly notes: readonly string[];
   /** The spans of one layer, if the input has `spans`. */
   readonly spans?: readonly Span[];

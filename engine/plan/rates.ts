@@ -17,7 +17,9 @@ export interface GpuRates {
   readonly tensor: number;
   /** FP8 matrix products. */
   readonly fp8: number;
+  /** HBM bandwidth. */
   readonly memory: number;
+  /** Streaming multiprocessors of the GPU. */
   readonly units: number;
   /** Between GPUs of one host. */
   readonly host: Wire;
@@ -27,7 +29,9 @@ export interface GpuRates {
   readonly port: number;
   /** The rate of a GPU's port in an all-reduce between hosts. */
   readonly allReducePort: number;
+  /** GPUs of a host. */
   readonly gpusPerHost: number;
+  /** The parameters that gave these rates. */
   readonly parameters: PlanParameters;
 }
 

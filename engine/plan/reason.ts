@@ -9,6 +9,7 @@ import type { PlacedStep } from "./work.ts";
 
 /** A variant's predicted time. */
 export interface Alternative {
+  /** The variant. */
   readonly variant: Variant;
   /** Seconds of the step. */
   readonly seconds: number;

@@ -12,6 +12,7 @@ export const MOST_GPUS = 4096;
 /** The step of a sweep, and the most GPUs to try. */
 export interface SweepInput
   extends Omit<PlanInput, "cp" | "tp" | "held" | "variant" | "spans" | "disturbance" | "everyRank"> {
+  /** The most GPUs to try, at most MOST_GPUS. */
   readonly maxGpus: number;
   /** Target time of the step in seconds. The sweep names the smallest layout that reaches it. */
   readonly target?: number;
@@ -19,16 +20,23 @@ export interface SweepInput
 
 /** One layout of a sweep. */
 export interface SweepRow {
+  /** N, context-parallel ranks. */
   readonly cp: number;
+  /** GPUs of a rank. */
   readonly tp: number;
+  /** All GPUs: N times `tp`. */
   readonly gpus: number;
+  /** The faster variant. */
   readonly variant: Variant;
   /** Seconds of the step. */
   readonly seconds: number;
+  /** Does the layout fit in memory? */
   readonly fits: boolean;
   /** Bytes needed on each GPU. */
   readonly memory: number;
+  /** Model FLOPs (Appendix A) for each second and GPU. */
   readonly flopsPerGpu: number;
+  /** The time of one CP rank over N times this time. */
   readonly parallelEfficiency: number;
   /** It fits, and no layout that fits on as many GPUs or fewer is faster. */
   readonly pareto: boolean;
@@ -36,7 +44,9 @@ export interface SweepRow {
 
 /** A sweep's result. Rows are sorted by GPUs, then by time. */
 export interface Sweep {
+  /** Every layout. */
   readonly rows: readonly SweepRow[];
+  /** The layouts that fit and that no other beats. */
   readonly pareto: readonly SweepRow[];
   /** The layout with the fewest GPUs that reaches the target, if there is a target and a layout reaches it. */
   readonly best?: SweepRow;

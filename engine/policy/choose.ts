@@ -23,8 +23,11 @@ export type Closeness = "tie" | "near-tie" | "clear";
 
 /** The numbers a rule compares: tokens, miss rates (0 .. 1), bytes and seconds. */
 export interface Terms extends Exposure {
+  /** T. */
   readonly new: number;
+  /** P. */
   readonly cached: number;
+  /** T / (T + P). */
   readonly missRate: number;
   /** Eq. 1: up to this miss rate, the Q message is smaller than the KV message. */
   readonly missEq1: number;
@@ -36,6 +39,7 @@ export interface Terms extends Exposure {
   readonly missEq5: number;
   /** For the fitted rules, h(T, P) and the miss rate at which h is 0. */
   readonly h?: number;
+  /** See `h`. */
   readonly missFitted?: number;
   /**
    * Signed distance from the rule's border, positive on pass-KV's side. For Eq. 2 it is relative, for miss rates it is
@@ -46,9 +50,13 @@ export interface Terms extends Exposure {
 
 /** A choice with its reason. */
 export interface Choice {
+  /** The variant that the rule names. */
   readonly variant: Variant;
+  /** The rule. */
   readonly rule: Rule;
+  /** How close the step is to the rule's border. */
   readonly closeness: Closeness;
+  /** The numbers that the rule compared. */
   readonly terms: Terms;
   /** The comparison that decided, in one sentence. */
   readonly why: string;

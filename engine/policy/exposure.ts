@@ -18,8 +18,11 @@ export interface Exposure {
    * causal half.
    */
   readonly attend: number;
+  /** Seconds of one SendRecv of a KV message. */
   readonly sendKv: number;
+  /** Seconds of one SendRecv of a Q message. */
   readonly sendQ: number;
+  /** Seconds of pass-Q's All2All. */
   readonly all2all: number;
   /** `(N-1) max(0, SendRecv - ATTN)` (the test of Table 5). */
   readonly exposedKv: number;

@@ -3,8 +3,11 @@ import { missRate, type Setting } from "./setting.ts";
 
 /** The three constants, for natural logarithms. */
 export interface FittedConstants {
+  /** Factor of ln T. */
   readonly alpha: number;
+  /** Factor of ln(T/(T+P)). */
   readonly beta: number;
+  /** The constant term. */
   readonly gamma: number;
 }
 

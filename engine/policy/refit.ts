@@ -5,10 +5,13 @@ import { missRate } from "./setting.ts";
 
 /** One step, with the time of each variant. */
 export interface MeasuredPoint {
+  /** T. */
   readonly new: number;
+  /** P. */
   readonly cached: number;
   /** Seconds, or any unit that both share. */
   readonly passKv: number;
+  /** In the unit of `passKv`. */
   readonly passQ: number;
 }
 

@@ -17,7 +17,7 @@ import type { Device } from "./run.ts";
 /** A runtime's WebGPU on a rank's own thread. */
 export interface RankGpu {
   /** The runtime's WebGPU, if it has any. */
-  gpu(): GPU | undefined;
+  gpu(): GPU | undefined | Promise<GPU>;
   /** Awaits a device's answer. */
   readonly wait?: Gpu["wait"];
   /** Whether pipelines compile on the worker's own thread (see Kernels). */
@@ -58,7 +58,7 @@ export class BackEnd {
       const adapter = { name, vendor: "", architecture: "", description: "", software: true, features: [] };
       return new BackEnd({ adapter, timestamps: false, limits: undefined });
     }
-    const gpu = await openDevice(runtime.gpu(), runtime.wait);
+    const gpu = await openDevice(await runtime.gpu(), runtime.wait);
     const { device, facts: adapter, timestamps, limits } = gpu;
     const kernels = new Kernels(gpu, setup.shaders, runtime.blockingCompile, setup.tune ?? !adapter.software);
     device.onuncapturederror = ({ error }) => onError(sayGpuError(error));

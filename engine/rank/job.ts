@@ -1,5 +1,5 @@
 /** The messages between a cluster and its ranks: setup, jobs, outcomes and signs of life. */
-import type { AdapterFacts, DeviceLimits } from "../gpu/device.ts";
+import type { AdapterFacts, DeviceLimits } from "../gpu/facts.ts";
 import type { Variant } from "../ring/contract.ts";
 import type { KernelTexts } from "../gpu/shaders.ts";
 import type { Kind, Span } from "../trace/span.ts";
@@ -21,12 +21,17 @@ export interface Link {
 
 /** What one rank sent and received. Each message carries one chunk or one parcel. */
 export interface RankTraffic {
+  /** The rank. */
   readonly rank: number;
+  /** Bytes of all messages that it sent. */
   readonly bytesSent: number;
+  /** Bytes of all messages that it received. */
   readonly bytesReceived: number;
   /** Messages sent: N-1 ring transfers, and in pass-Q N-1 parcels of the All2All. */
   readonly messages: number;
+  /** What it sent in ring transfers. */
   readonly ring: { readonly messages: number; readonly bytes: number };
+  /** What it sent in the All2All. */
   readonly all2all: { readonly messages: number; readonly bytes: number };
   /** Bytes of padding in the ring's messages. */
   readonly paddingBytes: number;
@@ -34,7 +39,9 @@ export interface RankTraffic {
 
 /** A fault on purpose, to show that Ringside notices it: this rank fails when it would send at `hop`. */
 export interface Fault {
+  /** The rank to strike. */
   readonly rank: number;
+  /** The hop at which it strikes. */
   readonly hop: number;
   /** The worker ends, its chunk is dropped, or its GPU device is lost. */
   readonly kind: "exit" | "drop" | "lose-device";
@@ -42,7 +49,7 @@ export interface Fault {
   readonly step?: number;
 }
 
-/** A rank's place and means. `ports[s]` leads to rank s (undefined at its own place), `pulse` to the monitor. */
+/** A rank's place and means. `ports[s]` leads to rank s (undefined at its own place), `pulse` to the monitor. @internal */
 export interface RankSetup {
   readonly rank: number;
   readonly size: number;
@@ -69,7 +76,7 @@ export interface Job {
   readonly fault?: Fault;
 }
 
-/** One attention on this rank's shard. */
+/** One attention on this rank's shard. @internal */
 export interface AttendJob extends Job {
   readonly kv: RankChunk;
   /** If given, the rank halts (see halt.ts) and waits at this port for leave. */
@@ -125,8 +132,11 @@ export interface JobProgress extends MailState {
 
 /** A message awaited or delivered. */
 export interface Mail {
+  /** A ring transfer, or a parcel of the All2All. */
   readonly kind: "ring" | "all2all";
+  /** The hop it belongs to. */
   readonly hop: number;
+  /** The rank at the other end. */
   readonly peer: number;
 }
 
@@ -134,6 +144,7 @@ export interface Mail {
 export interface Message extends Mail {
   /** The rank that first held the chunk, or whose queries a parcel answers. */
   readonly owner: number;
+  /** Its size. */
   readonly bytes: number;
 }
 
@@ -141,13 +152,17 @@ export interface Message extends Mail {
 export interface MailState {
   /** `delivered`: the message has left this rank's link. */
   readonly sent: readonly (Message & { readonly delivered: boolean })[];
+  /** Messages that came, in order. */
   readonly received: readonly Message[];
+  /** Messages that have not come. */
   readonly awaiting: readonly Mail[];
 }
 
 /** Rows that an attention reads: the rank that first held them, and their tokens. */
 export interface Held {
+  /** The rank whose rows they are. */
   readonly owner: number;
+  /** Which rows. */
   readonly runs: readonly Run[];
 }
 
@@ -155,9 +170,11 @@ export interface Held {
 export interface HaltState {
   /** What it does once it has leave: the attention of `hop`, pass-Q's All2All, its merge, or ("end") nothing. */
   readonly next: "attend" | "all2all" | "merge" | "end";
+  /** The hop at which it halts. */
   readonly hop: number;
   /** The operands of the attention of `hop`. */
   readonly queries?: Held;
+  /** What the attention of `hop` attends to. */
   readonly keys?: Held;
   /**
    * The result of the last attention or merge: O `[rows, H, D]`, then LSE `[rows, H]`, f32, of the watched tokens in
@@ -171,6 +188,7 @@ export interface HaltState {
     readonly runs: readonly Run[];
     readonly data: ArrayBuffer;
   };
+  /** Its messages. */
   readonly mail: MailState;
 }
 

@@ -1,7 +1,6 @@
 /** Lets Ringside's own errors cross Comlink with their class and fields. Both sides import it. */
 import * as Comlink from "comlink";
-import { InputError, LimitError, RankError } from "../errors.ts";
-import { NoAdapterError } from "../gpu/device.ts";
+import { InputError, LimitError, NoAdapterError, RankError } from "../errors.ts";
 
 interface Thrown {
   readonly value: unknown;

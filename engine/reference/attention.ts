@@ -4,20 +4,31 @@ import { score, weigh } from "./loops.ts";
 
 /** The oracle's input: shapes as in AttendInput. */
 export interface ReferenceInput {
+  /** f32 `[T, H, D]`. */
   readonly q: Float32Array;
+  /** f32 `[T+P, Hkv, D]`, cached rows first. */
   readonly k: Float32Array;
+  /** As `k`. */
   readonly v: Float32Array;
+  /** T and P of each sequence. */
   readonly sequences: readonly Sequence[];
+  /** H, a multiple of kvHeads. */
   readonly heads: number;
+  /** Hkv. */
   readonly kvHeads: number;
+  /** D. */
   readonly headDim: number;
+  /** Default true: bottom-right. */
   readonly causal?: boolean;
+  /** Default 1/sqrt(D). */
   readonly scale?: number;
 }
 
 /** O `[rows, H, D]` and LSE `[rows, H]` in float64, of all query rows or of the chosen ones in the caller's order. */
 export interface ReferenceOutput {
+  /** O `[T, H, D]`. */
   readonly out: Float64Array;
+  /** LSE `[T, H]`, natural logarithms. */
   readonly lse: Float64Array;
 }
 

@@ -14,12 +14,15 @@ export interface CheckInput extends ReferenceInput, Arithmetic {
    * all of them.
    */
   readonly variant?: Variant | "auto";
+  /** How the travelling operand was stored; default "f32". */
   readonly wireDtype?: DType;
 }
 
 /** A row of Q: O `[H, D]` and LSE `[H]`, in float64. */
-interface Values {
+export interface RowValues {
+  /** O `[H, D]`. */
   readonly out: Float64Array;
+  /** LSE `[H]`. */
   readonly lse: Float64Array;
 }
 
@@ -28,15 +31,16 @@ export interface ExpectedRow {
   /** Its place among the checked rows. */
   readonly place: number;
   /** From the unrounded operands. */
-  readonly exact: Values;
+  readonly exact: RowValues;
   /** From the operands as the wire may have rounded them, each with the bound of every element. */
-  readonly ways: readonly (Values & { readonly allowed: Values })[];
+  readonly ways: readonly (RowValues & { readonly allowed: RowValues })[];
 }
 
 /** How far O, or LSE, lies from float64. */
 export interface Judged {
   /** Largest and root-mean-square absolute difference. */
   readonly max: number;
+  /** Root-mean-square absolute difference. */
   readonly rms: number;
   /** Index of the element that differs most. */
   readonly at: number;
@@ -57,19 +61,28 @@ export interface Judged {
 
 /** Both verdicts, and the bounds in words. */
 export interface Check {
+  /** The verdict on O. */
   readonly out: Judged;
+  /** The verdict on LSE. */
   readonly lse: Judged;
+  /** The bounds in words. */
   readonly tolerance: string;
+  /** Are O and LSE within their bounds? */
   readonly passed: boolean;
 }
 
 /** A result to check; shapes as in ReferenceOutput. */
-type Result = { readonly out: Float32Array; readonly lse: Float32Array };
+export interface Computed {
+  /** O, f32 `[T, H, D]`. */
+  readonly out: Float32Array;
+  /** LSE, f32 `[T, H]`. */
+  readonly lse: Float32Array;
+}
 
 /**
  * Compares a result with float64. Give `expected` to check several results of one input without computing it again.
  */
-export function check(input: CheckInput, result: Result, expected?: readonly ExpectedRow[]): Check {
+export function check(input: CheckInput, result: Computed, expected?: readonly ExpectedRow[]): Check {
   requireTensors(input, result);
   return last(checking(input, result, { expected }));
 }
@@ -81,7 +94,7 @@ export function check(input: CheckInput, result: Result, expected?: readonly Exp
  */
 export async function checkAsync(
   input: CheckInput,
-  result: Result,
+  result: Computed,
   { signal, onProgress, rows }: {
     readonly signal?: AbortSignal;
     readonly onProgress?: (done: number, total: number) => void;
@@ -103,7 +116,7 @@ export async function checkAsync(
 
 /** Every row of a right result. */
 export function expect(input: CheckInput): ExpectedRow[] {
-  const kept = ({ out, lse }: Values): Values => ({ out: out.slice(), lse: lse.slice() });
+  const kept = ({ out, lse }: RowValues): RowValues => ({ out: out.slice(), lse: lse.slice() });
   const rows: ExpectedRow[] = [];
   for (const { place, exact, ways } of expecting(input, allRows(input))) {
     rows.push({ place, exact: kept(exact), ways: ways.map((way) => ({ ...kept(way), allowed: kept(way.allowed) })) });
@@ -112,7 +125,7 @@ export function expect(input: CheckInput): ExpectedRow[] {
 }
 
 /** Throws InputError if a tensor is missing or the wire type unknown: a check of something else would pass. */
-function requireTensors(input: CheckInput, { out, lse }: Result): void {
+function requireTensors(input: CheckInput, { out, lse }: Computed): void {
   for (const [name, data] of Object.entries({ q: input.q, k: input.k, v: input.v, out, lse })) {
     if (!(data instanceof Float32Array)) {
       throw new InputError(`check: ${name}: found ${sayValue(data)}, expected a Float32Array`);
@@ -131,7 +144,7 @@ function requireTensors(input: CheckInput, { out, lse }: Result): void {
 /** Judges row by row; yields the rows done. */
 function* checking(
   input: CheckInput,
-  result: Result,
+  result: Computed,
   { expected, rows = allRows(input) }: {
     readonly expected?: readonly ExpectedRow[];
     readonly rows?: readonly number[];
@@ -157,7 +170,7 @@ function* checking(
 /** The rows of a right result. Read each before the next. */
 function* expecting(input: CheckInput, rows: readonly number[]): Generator<ExpectedRow> {
   const { heads, headDim: D } = input;
-  const make = (): Values => ({ out: new Float64Array(heads * D), lse: new Float64Array(heads) });
+  const make = (): RowValues => ({ out: new Float64Array(heads * D), lse: new Float64Array(heads) });
   const own = new ExactHead(input);
   const exact = make();
   const ways = roundings(input).map((sent) => ({

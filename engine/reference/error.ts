@@ -3,10 +3,13 @@ import { allowedBy, F32_TOLERANCE, type Tolerance } from "./tolerance.ts";
 
 /** Largest and root-mean-square absolute difference, and whether every element is within the tolerance. */
 export interface Difference {
+  /** The largest absolute difference. */
   readonly max: number;
+  /** The root-mean-square difference. */
   readonly rms: number;
   /** Index of the element that differs most. */
   readonly at: number;
+  /** Is every element within the tolerance? */
   readonly within: boolean;
 }
 

@@ -3,7 +3,9 @@ import { type DType, ROUNDING } from "../tensor/dtype.ts";
 
 /** An element passes within `absolute` or within `relative` of the expected value. */
 export interface Tolerance {
+  /** Allowed whatever the value. */
   readonly absolute: number;
+  /** Allowed as a share of the value. */
   readonly relative: number;
 }
 

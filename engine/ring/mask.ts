@@ -12,7 +12,9 @@ export type Dealing = "head-tail" | "contiguous";
 
 /** One of the 2N chunks of a sequence's new tokens, or of its cached ones. */
 export interface MaskChunk extends Range {
+  /** The sequence's place in the batch. */
   readonly sequence: number;
+  /** Is it of the cached tokens? */
   readonly cached: boolean;
   /** The rank that holds it at the start. */
   readonly owner: number;
@@ -42,6 +44,7 @@ export interface Mask {
   readonly queries: readonly MaskChunk[];
   /** By sequence: chunks of cached tokens (if it has any), then of new tokens. */
   readonly keys: readonly MaskChunk[];
+  /** Every block in which a query sees a key. */
   readonly blocks: readonly MaskBlock[];
   /** Pairs that each rank computes over all hops. */
   readonly pairs: readonly number[];

@@ -4,9 +4,11 @@ import type { DType } from "./dtype.ts";
 
 /** A dense tensor in C order (the last axis is adjacent). */
 export interface Tensor {
+  /** Elements along each axis. */
   readonly shape: readonly number[];
   /** As stored in the file. */
   readonly dtype: DType;
+  /** The values in f32. */
   readonly data: Float32Array;
 }
 

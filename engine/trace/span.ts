@@ -26,8 +26,11 @@ export type Kind =
 
 /** One span of time on one rank. */
 export interface Span {
+  /** The rank that took it. */
   readonly rank: number;
+  /** Where it is drawn. */
   readonly lane: Lane;
+  /** The kind of time. */
   readonly kind: Kind;
   /** Ring step, 0 .. N-1. */
   readonly hop: number;

@@ -3,16 +3,21 @@ import type { Kind, Span } from "./span.ts";
 
 /** Seconds by kind. Each is the time of the rank that took longest, because a cluster waits for its slowest rank. */
 export interface Times {
+  /** Compiling kernels. */
   readonly compile: number;
   /** Waiting for other ranks to be ready, usually because they compile. */
   readonly barrier: number;
+  /** Copies to the device. */
   readonly upload: number;
+  /** Attention. */
   readonly attend: number;
   /** Waiting for messages on their link: exposed communication. */
   readonly exchange: number;
   /** Waiting for a rank that had not sent yet. */
   readonly late: number;
+  /** Merging partial results. */
   readonly merge: number;
+  /** The whole run. */
   readonly total: number;
 }
 

@@ -2,7 +2,7 @@
 import type { Complaint } from "../../cuda-bridge/client/schema.ts";
 
 export type { Complaint };
-export type { Facts, LayerInput, Limits, Remote, SeededInput } from "../../cuda-bridge/client/types.ts";
+export type { Facts, LayerInput, Limits, RemoteFace as Remote, SeededInput } from "../../cuda-bridge/client/types.ts";
 
 /** Address of the GPU check that ships with the project. */
 export const H200_CHECK = new URL("../../cuda-bridge/results/h200.json", import.meta.url).href;

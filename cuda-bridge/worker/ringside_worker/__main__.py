@@ -13,6 +13,10 @@ import signal
 import sys
 from collections import Counter
 
+from .needs import require
+
+require()  # before the imports below, which need PyTorch and the rest
+
 from .auth import TOKEN_VARIABLE, Origins, check_exposure, read_address, read_token, tls_context
 from .compute import end_with_parent
 from .errors import CannotStart

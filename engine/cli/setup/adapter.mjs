@@ -82,15 +82,24 @@ function* candidates(runtime, before) {
 const probeCommand = (runtime) =>
   runtime === "deno"
     ? [denoPath(), "run", "-A", "--no-check", "--no-config", path.join(setup, "probe.mjs")]
-    : [process.execPath, path.join(setup, "probe.mjs")];
+    : [globalThis.Deno ? "node" : process.execPath, path.join(setup, "probe.mjs")];
 
 const HOW_TO = `What to do, one of:
   - install your GPU's Vulkan driver
-  - run \`npm ci\` in the project's folder (the development dependency @sparticuz/chromium brings SwiftShader, Linux x64)
+  - install the npm package @sparticuz/chromium, which brings SwiftShader for Linux x64: in a clone \`npm ci\` does
   - install Google Chrome or Chromium (SwiftShader comes with it)
   - for Deno, install mesa-vulkan-drivers (lavapipe) on Debian or Ubuntu
   - set VK_ICD_FILENAMES to the .json file of a Vulkan driver
 \`ringside attend --backend cpu\` needs no adapter.`;
+
+/** Is the package webgpu (Dawn, Node's WebGPU) installed? It is optional. */
+function hasDawn() {
+  try {
+    return import.meta.resolve("webgpu") !== "";
+  } catch {
+    return false;
+  }
+}
 
 /**
  * Finds a WebGPU adapter for a runtime.
@@ -105,6 +114,12 @@ export async function findAdapter(runtime) {
   if (choice?.runtime === runtime) {
     const { name, source, software, features } = choice;
     return { env: { ...process.env }, name, source, software, features };
+  }
+  if (runtime === "node" && !hasDawn()) {
+    throw new SetupError(
+      "WebGPU in Node: found no package webgpu (Dawn), which is installed on request; run `npm install webgpu`, " +
+        "or compute in plain TypeScript (--backend cpu)",
+    );
   }
   // If it is unset, the Vulkan loader and Mesa print a warning for each driver.
   const base = process.platform === "linux" && !before.XDG_RUNTIME_DIR

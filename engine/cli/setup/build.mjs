@@ -21,15 +21,21 @@ import {
 } from "node:fs";
 import path from "node:path";
 import process from "node:process";
-import { isMain, root, run, runMain, SetupError, since } from "./common.mjs";
+import { isClone, isMain, root, run, runMain, SetupError, since } from "./common.mjs";
 
 const SOURCES = ["engine", "web", "test", "cuda-bridge", "shaders"];
 const IGNORED = new Set(["node_modules", "dist", "setup", "__pycache__", ".venv"]);
 /** Files that a program or test reads at run time, by an address relative to its own file. */
 const DATA = /\.(wgsl|json|npy|safetensors|txt|csv)$/;
+/** Compiled files that start workers; the page's are Vite's to build. */
+const STARTERS = ["engine", "cuda-bridge/client"].flatMap((folder) =>
+  ["browser.js", "deno.js"].map((name) => path.join(folder, name))
+);
 const DATA_FOLDERS = ["shaders", "engine", "test", "cuda-bridge"];
 
 const dist = path.join(root, "dist");
+/** What package.json's exports name: a link to dist in a clone, a folder in an installed package. */
+const pkg = path.join(root, "pkg");
 const stampFile = path.join(dist, ".stamp");
 
 function* files(folder) {
@@ -53,11 +59,21 @@ function fingerprint() {
   return hash.digest("hex");
 }
 
-/** Is dist/ there and newer than every source? */
+/** Is dist/ newer than every source? */
 export function isFresh() {
-  // A published copy has dist/ alone and nothing to build it from.
-  if (!existsSync(path.join(root, "tsconfig.json"))) return existsSync(dist);
   return existsSync(stampFile) && readFileSync(stampFile, "utf8") === fingerprint();
+}
+
+/** Compiled code starts a worker by the address of its source (`new URL("./x.ts", …)`): this makes it the compiled one. */
+export const workerUrls = (text) => text.replaceAll(/(new URL\("\.[^"]+)\.ts(", import\.meta\.url\))/g, "$1.js$2");
+
+/** Makes pkg a link to dist, where nothing is in its place. */
+export function linkPackage() {
+  try {
+    symlinkSync("dist", pkg, "junction");
+  } catch {
+    // It is there: the link, or the folder that is being packed.
+  }
 }
 
 /** Folders of builds: dist is a link to one of them. */
@@ -94,7 +110,9 @@ function swapIn(build) {
  * @throws {SetupError} when the compiler failed
  */
 export async function build({ quiet = false } = {}) {
+  if (!isClone) return;
   if (isFresh()) {
+    linkPackage();
     if (!quiet) console.log("build    dist/ is up to date");
     return;
   }
@@ -116,6 +134,10 @@ export async function build({ quiet = false } = {}) {
     for (const folder of DATA_FOLDERS.filter((name) => existsSync(path.join(root, name)))) {
       for (const file of files(folder)) if (DATA.test(file)) cpSync(path.join(root, file), path.join(made, file));
     }
+    for (const file of STARTERS) {
+      const whole = path.join(made, file);
+      if (existsSync(whole)) writeFileSync(whole, workerUrls(readFileSync(whole, "utf8")));
+    }
     writeFileSync(path.join(made, ".stamp"), stamp);
     try {
       renameSync(made, build);
@@ -124,6 +146,7 @@ export async function build({ quiet = false } = {}) {
       if (!existsSync(path.join(build, ".stamp"))) throw error;
     }
     swapIn(build);
+    linkPackage();
   } finally {
     rmSync(made, { recursive: true, force: true });
   }

@@ -13,6 +13,9 @@ import { fileURLToPath } from "node:url";
 /** The project's folder: the one with package.json, engine/ and dist/. */
 export const root = fileURLToPath(new URL("../../../", import.meta.url)).replace(/[/\\]$/, "");
 
+/** Is this a clone, with sources to build from? An installed package has compiled files only. */
+export const isClone = existsSync(path.join(root, "tsconfig.json"));
+
 /** An error for the person at the terminal: only its message is printed, without a stack. */
 export class SetupError extends Error {
   constructor(message, exitCode = 1) {
@@ -152,20 +155,19 @@ export function endOnSignal(cleanup = async () => {}, status = undefined) {
  */
 export function denoPath() {
   const exe = process.platform === "win32" ? "deno.exe" : "deno";
-  const modules = path.join(root, "node_modules");
-  const platformPackages = path.join(modules, "@deno");
-  const candidates = [
-    path.join(modules, "deno", exe),
-    ...(existsSync(platformPackages)
-      ? readdirSync(platformPackages).map((name) => path.join(platformPackages, name, exe))
-      : []),
-    onPath(exe),
-  ];
-  const found = candidates.find((file) => file && existsSync(file));
+  const inModules = (modules) => {
+    const platforms = path.join(modules, "@deno");
+    const names = existsSync(platforms) ? readdirSync(platforms) : [];
+    return [path.join(modules, "deno", exe), ...names.map((name) => path.join(platforms, name, exe))];
+  };
+  // An installed package lies in the node_modules of a project, which may have Deno.
+  const above = path.dirname(root);
+  const folders = [path.join(root, "node_modules"), ...(path.basename(above) === "node_modules" ? [above] : [])];
+  const found = [...folders.flatMap(inModules), onPath(exe)].find((file) => file && existsSync(file));
   if (!found) {
     throw new SetupError(
-      "Deno was not found in node_modules or on PATH. " +
-        "Run `npm ci` in the project's folder (Deno comes with the npm package `deno`).",
+      "Deno was not found in node_modules or on PATH. It comes with the npm package `deno`: run `npm ci` in a clone, " +
+        "`npm install deno` in a project.",
     );
   }
   return found;

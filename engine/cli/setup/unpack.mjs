@@ -28,7 +28,7 @@ import path from "node:path";
 import process from "node:process";
 import { pipeline } from "node:stream/promises";
 import { createBrotliDecompress } from "node:zlib";
-import { root, SetupError } from "./common.mjs";
+import { isClone, root, SetupError } from "./common.mjs";
 
 /** The npm package, or undefined if it is not installed (it is a development dependency). */
 export function sparticuz() {
@@ -48,7 +48,8 @@ export function sparticuz() {
 function cacheRoots() {
   const home = process.env.XDG_CACHE_HOME || (os.homedir() && path.join(os.homedir(), ".cache"));
   return [
-    path.join(root, "node_modules", ".cache", "ringside"),
+    // npm would remove what an installed package writes into its own folder.
+    ...(isClone ? [path.join(root, "node_modules", ".cache", "ringside")] : []),
     ...(home ? [path.join(home, "ringside")] : []),
     path.join(os.tmpdir(), `ringside-${process.getuid?.() ?? os.userInfo().username}`),
   ];

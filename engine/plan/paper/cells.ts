@@ -17,12 +17,17 @@ export type Ask = Omit<PlanInput, "model" | "cluster" | "parameters">;
 
 /** One printed figure. */
 export interface Cell {
+  /** A short name that is unique, such as "t6.128.cp1.ttft". */
   readonly id: string;
   /** "Table 4", "Headline", ... */
   readonly table: string;
+  /** What the figure is. */
   readonly label: string;
+  /** The unit of `paper` and `value`. */
   readonly unit: "s" | "ms" | "µs" | "elements" | "weights" | "FLOP" | "B" | "TFLOP/s" | "%";
+  /** The kind of figure. */
   readonly group: CellGroup;
+  /** The printed figure. */
   readonly paper: number;
   /** The plans that the figure needs. Formulas need none. */
   readonly asks: readonly Ask[];

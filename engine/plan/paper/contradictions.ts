@@ -5,7 +5,9 @@
 
 /** One contradiction. */
 export interface Contradiction {
+  /** Ids of the cells that contradict each other. */
   readonly cells: readonly string[];
+  /** The contradiction in one sentence. */
   readonly what: string;
 }
 

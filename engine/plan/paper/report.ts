@@ -12,12 +12,19 @@ import { TABLE_4 } from "./tables.ts";
 
 /** One cell with its prediction. */
 export interface PaperRow {
+  /** The cell's id. */
   readonly id: string;
+  /** "Table 4", "Headline", ... */
   readonly table: string;
+  /** What the figure is. */
   readonly label: string;
+  /** The unit of `paper` and `model`. */
   readonly unit: Cell["unit"];
+  /** The kind of figure. */
   readonly group: CellGroup;
+  /** The printed figure. */
   readonly paper: number;
+  /** The planner's figure. */
   readonly model: number;
   /** model / paper - 1; null if the paper prints 0. */
   readonly error: number | null;
@@ -25,7 +32,9 @@ export interface PaperRow {
   readonly origin: "calibrated" | "predicted" | "formula";
   /** Parameters that this cell fixes. */
   readonly fixes: readonly (keyof PlanParameters)[];
+  /** The reason to leave the cell out of the accuracy bars. */
   readonly excluded?: string;
+  /** A remark on a disagreement. */
   readonly note?: string;
   /** The contradictions of the paper that it is part of. */
   readonly contradicts: readonly string[];
@@ -33,20 +42,29 @@ export interface PaperRow {
 
 /** The variant that wins a row of Table 4. */
 export interface Winner {
+  /** T of the row. */
   readonly new: number;
+  /** P of the row. */
   readonly cached: number;
+  /** The variant that is faster in the paper. */
   readonly paper: Variant;
+  /** The planner's faster variant. */
   readonly model: Variant;
   /** The loser's printed TTFT over the winner's, minus 1. */
   readonly apart: number;
+  /** Are the printed times a near-tie? */
   readonly nearTie: boolean;
+  /** Do both name the same variant? */
   readonly agrees: boolean;
 }
 
 /** Errors of a group of cells, as shares. */
 export interface GroupError {
+  /** Cells in the group. */
   readonly cells: number;
+  /** The median error. */
   readonly median: number;
+  /** The largest error. */
   readonly worst: number;
   /** Id of the worst cell. */
   readonly worstCell: string;
@@ -56,10 +74,15 @@ export interface GroupError {
 
 /** The whole comparison. */
 export interface PaperReport {
+  /** Every cell. */
   readonly rows: readonly PaperRow[];
+  /** The errors of each group. */
   readonly errors: Readonly<Record<Exclude<CellGroup, "formula">, GroupError>>;
+  /** The winners of Table 4, row by row. */
   readonly winners: readonly Winner[];
+  /** Where the paper contradicts itself. */
   readonly contradictions: readonly Contradiction[];
+  /** The parameters that the planner had. */
   readonly parameters: PlanParameters;
 }
 

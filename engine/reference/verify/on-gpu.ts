@@ -5,7 +5,8 @@
 import { GpuAttention, type GpuPartial } from "../../gpu/attention.ts";
 import { Kernels } from "../../gpu/pipelines.ts";
 import { Pool } from "../../gpu/pool.ts";
-import { NoAdapterError, openDevice } from "../../gpu/device.ts";
+import { NoAdapterError } from "../../errors.ts";
+import { openDevice } from "../../gpu/device.ts";
 import { type Block, offsets, type Run } from "../../layout/shards.ts";
 import { publicLse, rankChunk, type Shape } from "../../ring/chunk.ts";
 import { SEEDED_IDS, seededRows, type SeededTensor } from "../../tensor/seeded.ts";

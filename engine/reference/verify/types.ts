@@ -33,6 +33,7 @@ export type Recomputation = "float64" | "webgpu";
 
 /** Rows that somebody computed, to compute again here. */
 export interface VerifyInput extends SeededBatch {
+  /** The rows to compute again. */
   readonly rows: readonly Row[];
   /** f32 `[rows, D]`: the result to verify. */
   readonly out: Float32Array;
@@ -42,6 +43,7 @@ export interface VerifyInput extends SeededBatch {
   readonly with?: Recomputation;
   /** Threads beside this one, each with a share of the rows; default: the machine's, at most 4. */
   readonly threads?: number;
+  /** Ends the call with its reason. */
   readonly signal?: AbortSignal;
   /** Row-key pairs done, and their total. */
   readonly onProgress?: (done: number, total: number) => void;
@@ -53,6 +55,7 @@ export interface VerifyInput extends SeededBatch {
 export interface RowCheck {
   /** Place in `rows`. */
   readonly index: number;
+  /** The row. */
   readonly row: Row;
   /** Keys that it sees. */
   readonly keys: number;
@@ -64,7 +67,9 @@ export interface RowCheck {
     readonly expected: number;
     readonly allowed: number;
   };
+  /** Of LSE: the error, both values, and what was allowed. */
   readonly lse: { readonly error: number; readonly found: number; readonly expected: number; readonly allowed: number };
+  /** Are both within what was allowed? */
   readonly passed: boolean;
 }
 
@@ -74,14 +79,17 @@ export interface Verification {
   readonly rows: readonly RowCheck[];
   /** Largest errors over the rows. */
   readonly maxOut: number;
+  /** The largest error of LSE. */
   readonly maxLse: number;
   /** The row that comes nearest to, or goes farthest beyond, what is allowed; undefined if there were no rows. */
   readonly worst: RowCheck | undefined;
   /** The bar in words, by dtype. */
   readonly tolerance: string;
+  /** How the rows were computed again. */
   readonly with: Recomputation;
   /** Seconds it took here. */
   readonly seconds: number;
+  /** Did every row pass? */
   readonly passed: boolean;
 }
 

@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import test from "node:test";
 import { writeFrame } from "../../../cuda-bridge/client/frames.ts";
-import type { Remote as Connected, RemoteOptions, SeededInput } from "../../../cuda-bridge/client/types.ts";
+import type { RemoteFace as Connected, RemoteOptions, SeededInput } from "../../../cuda-bridge/client/types.ts";
 import { RemoteError } from "../../../cuda-bridge/client/errors.ts";
 import { InputError, LimitError, RankError } from "../../../engine/errors.ts";
 import { seededRows } from "../../../engine/tensor/seeded.ts";

@@ -6,7 +6,7 @@ import path from "node:path";
 import process from "node:process";
 import { promisify } from "node:util";
 import { RemoteError } from "../../../cuda-bridge/client/errors.ts";
-import type { Remote as Connected } from "../../../cuda-bridge/client/types.ts";
+import type { RemoteFace as Connected } from "../../../cuda-bridge/client/types.ts";
 import { findRoot, inFolder, platform, runtime } from "../cli/command.ts";
 import type { ClusterFace } from "../../../engine/cluster/types.ts";
 import { InputError, LimitError, RankError } from "../../../engine/errors.ts";

@@ -26,7 +26,7 @@ function ringside(args: string[], env: Record<string, string | undefined> = {}) 
 /** WebGPU's numbers for buffer usages. Node has no global with their names. */
 const MAP_READ = 1, COPY_SRC = 4, COPY_DST = 8, STORAGE = 128;
 
-const gpu: GPU = "Deno" in globalThis ? navigator.gpu : (await import("../../../engine/rank/dawn.ts")).openDawn();
+const gpu: GPU = "Deno" in globalThis ? navigator.gpu : await (await import("../../../engine/rank/dawn.ts")).openDawn();
 
 test("this runtime has an adapter, and a shader computes on it", async () => {
   const adapter = await gpu.requestAdapter();

@@ -35,6 +35,8 @@ test("help, help of a command, the version, and a command nearly right", () =>
     assert.equal(printed.stdout, `ringside ${version}\n`);
     assert.match(wrong.stderr, /^ringside: found command "atend", expected attend, .*; did you mean "attend"\?\n$/);
     assert.match(far.stderr, /^ringside: found command "zebra", expected [^;]*\n$/);
+    const commands = [...help.stdout.matchAll(/^ {2}(\w+) {2,}\S/gm)].map(([, name]) => name);
+    assert.ok(far.stderr.includes(`expected ${commands.join(", ")}`), `help.txt lists ${commands}`);
   }));
 
 test("an option in place of a command, and a misspelt --runtime, are refused with the closest option", () =>

@@ -79,7 +79,7 @@ test("a bad signal, callback, rate, link or planned fault of a call is rejected 
   ) await assert.rejects(start(options), InputError, JSON.stringify(options));
   await assert.rejects(start({ ranks: 2, remote: { url: "ws://127.0.0.1:8787" } }), {
     name: "InputError",
-    message: /^cluster: found the option "remote".*import \{ Remote \} from "ringside\/remote"/,
+    message: /^cluster: found the option "remote".*import \{ Remote \} from "ringside-cp\/remote"/,
   });
   const cluster = await Cluster.start(platform, { ranks: 1, backend: "cpu" });
   const input = experiment({ sequences: [{ new: 4, cached: 0 }] });

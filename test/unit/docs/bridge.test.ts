@@ -26,7 +26,7 @@ workerTest("docs/bridge.md: the commands and the program", async () => {
     await writeFile(path.join(folder, "token"), `${worker.token}\n`);
     assert.equal(commands.length, 2);
     for (const { line, shown } of commands) {
-      const { status, stdout, stderr } = line.startsWith("npx ringside ")
+      const { status, stdout, stderr } = line.startsWith("npx ringside-cp ")
         ? await ringside(line.split(" ").slice(2), folder).ended
         : await runScript(path.join(folder, line.split(" ")[1]), { RINGSIDE_TOKEN: worker.token });
       assert.equal(status, 0, stderr);

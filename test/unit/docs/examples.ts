@@ -10,6 +10,7 @@ import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promis
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
+import { PACKAGE } from "../../../engine/package.ts";
 import { type Ended, findRoot } from "../cli/command.ts";
 
 export const root = findRoot();
@@ -52,14 +53,14 @@ export function examplesOf(text: string): Examples {
 }
 
 /**
- * A temporary folder with these scripts, in which `import … from "ringside"` finds this project: what `npm install
+ * A temporary folder with these scripts, in which `import … from "ringside-cp"` finds this project: what `npm install
  * PATH` makes. Whoever calls this removes the folder.
  */
 export async function scratch(scripts: readonly Script[]): Promise<string> {
   const folder = await mkdtemp(path.join(os.tmpdir(), "ringside-docs-"));
-  await writeFile(path.join(folder, "package.json"), JSON.stringify({ dependencies: { ringside: `file:${root}` } }));
+  await writeFile(path.join(folder, "package.json"), JSON.stringify({ dependencies: { [PACKAGE]: `file:${root}` } }));
   await mkdir(path.join(folder, "node_modules"));
-  await symlink(root, path.join(folder, "node_modules", "ringside"), "dir");
+  await symlink(root, path.join(folder, "node_modules", PACKAGE), "dir");
   for (const { name, text } of scripts) await writeFile(path.join(folder, name!), text);
   return folder;
 }
@@ -83,8 +84,8 @@ export async function runLine({ line, shown }: Example, folder: string): Promise
     return shown;
   }
   assert.ok(
-    program === "node" || (program === "npx" && name === "ringside"),
-    `found ${line}, expected node, npx ringside or cat`,
+    program === "node" || (program === "npx" && name === PACKAGE),
+    `found ${line}, expected node, npx ${PACKAGE} or cat`,
   );
   const { status, stdout, stderr } = program === "node" ? await runScript(path.join(folder, name)) : await run(
     inDeno ? "node" : process.execPath,

@@ -68,7 +68,7 @@ test("the README's addresses of the page are experiments that can run", () => {
 
 test("every command line in the documents has options that its command knows", async () => {
   const lines = [...texts].flatMap(([file, text]) =>
-    [...text.matchAll(/\bnpx ringside (?!COMMAND)([a-z]+)([^\n`#]*)/g)].map(([line, command, rest]) => ({
+    [...text.matchAll(/\bnpx ringside-cp (?!COMMAND)([a-z]+)([^\n`#]*)/g)].map(([line, command, rest]) => ({
       where: `${file}: ${line}`,
       command,
       options: [...rest.matchAll(/(?<=\s)--[a-z][a-z-]*/g)].map(([option]) => option),

@@ -22,10 +22,10 @@ for (const [file, { scripts, commands }] of pages) {
   for (const example of commands) {
     const { line, shown } = example;
     // What runs in Node is run by Node's tests; but the README's scripts read what its commands write.
-    const onlyNode = line.startsWith("npx ringside") && !line.includes("--runtime deno");
+    const onlyNode = line.startsWith("npx ringside-cp") && !line.includes("--runtime deno");
     if (inDeno && onlyNode && file !== "README.md") continue;
     test(`${file}: ${line}`, async () => {
-      const exact = /^npx ringside (plan|paper|policy)/.test(line);
+      const exact = /^npx ringside-cp (plan|paper|policy)/.test(line);
       expectShown(file, shown, await runLine(example, folder), exact);
     });
   }
@@ -33,7 +33,7 @@ for (const [file, { scripts, commands }] of pages) {
 
 test("the pages show each command of the command line, and run each script that they have", () => {
   const shows = (file: string, command: string) =>
-    commandsOf(file).some(({ line }) => line.startsWith(`npx ringside ${command}`));
+    commandsOf(file).some(({ line }) => line.startsWith(`npx ringside-cp ${command}`));
   for (const command of ["attend", "session", "selftest", "plan", "paper", "policy"]) {
     assert.ok(shows("docs/command-line.md", command), command);
   }

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { InputError, LimitError } from "../../../engine/errors.ts";
-import { type DeviceLimits, requireStorage } from "../../../engine/gpu/device.ts";
+import { requireStorage } from "../../../engine/gpu/device.ts";
+import type { DeviceLimits } from "../../../engine/gpu/facts.ts";
 import { GpuAttention } from "../../../engine/gpu/attention.ts";
 import { block } from "../../../engine/layout/shards.ts";
 import { rankChunk } from "../../../engine/ring/chunk.ts";

@@ -11,7 +11,7 @@ import { keyChunk, queryChunk, scatterResult } from "../../../engine/cluster/sca
 import { meshPorts } from "../../../engine/cluster/worker-rank.ts";
 import { LimitError, RankError } from "../../../engine/errors.ts";
 import { GpuAttention } from "../../../engine/gpu/attention.ts";
-import type { DeviceLimits } from "../../../engine/gpu/device.ts";
+import type { DeviceLimits } from "../../../engine/gpu/facts.ts";
 import { Pool } from "../../../engine/gpu/pool.ts";
 import { sliceRows } from "../../../engine/gpu/slice-rows.ts";
 import { shard } from "../../../engine/layout/shards.ts";
