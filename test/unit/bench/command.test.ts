@@ -9,6 +9,7 @@ import { suitingPieceKernels } from "../../../engine/gpu/choice.ts";
 import { TILE_KERNELS, type TileKernel } from "../../../engine/gpu/kernels.ts";
 import { call, platform, runtime } from "../cli/command.ts";
 import { testGpu } from "../../gpu.ts";
+import { nodeFirst, thorough } from "../../tiers.ts";
 
 const positive = (x: number, what: string) => assert.ok(Number.isFinite(x) && x > 0, `${what}: ${x}`);
 const measured = (r: Repeats, count: number, what: string) => {
@@ -16,7 +17,7 @@ const measured = (r: Repeats, count: number, what: string) => {
   for (const x of [r.min, r.median, r.max]) positive(x, what);
 };
 
-test("bench --json: every kernel that suits is checked and measured, beside the ceilings", async () => {
+test("bench --json: every kernel that suits is checked and measured, beside the ceilings", nodeFirst, async () => {
   const { status, stdout, stderr } = await call(bench, ["--json", "--sizes", "64", "--repeats", "1"]);
   assert.deepEqual([status, stderr], [0, ""]);
   const d = JSON.parse(stdout) as BenchDocument;
@@ -83,7 +84,7 @@ test("bench --json: every kernel that suits is checked and measured, beside the 
   }
 });
 
-test("--only reach: memory that grows with T and time with its square, rows checked", async () => {
+test("--only reach: memory that grows with T and time with its square, rows checked", thorough, async () => {
   const { status, stdout } = await call(bench, ["--json", "--only", "reach", "--sizes", "512,1024"]);
   const d = JSON.parse(stdout) as BenchDocument;
   assert.deepEqual([status, d.passed, d.kernels, d.ring], [0, true, [], []]);
@@ -96,7 +97,7 @@ test("--only reach: memory that grows with T and time with its square, rows chec
   assert.ok(b.bytes > 1.5 * a.bytes && b.bytes < 2.5 * a.bytes, `${a.bytes}, ${b.bytes}`);
 });
 
-test("a kernel that computes something else: status 1, the case named, not one figure", async () => {
+test("a kernel that computes something else: status 1, the case named, not one figure", nodeFirst, async () => {
   const wrong = {
     ...platform,
     shaders: async () => ({

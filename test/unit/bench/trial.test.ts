@@ -9,6 +9,7 @@ import type { Bench } from "../../../engine/bench/open.ts";
 import { casesOf, type Message, Trials } from "../../../engine/bench/trial.ts";
 import { timeBeside } from "../../../engine/bench/trial-time.ts";
 import { testGpu } from "../../gpu.ts";
+import { nodeFirst, thorough } from "../../tiers.ts";
 
 const texts = await readTexts((url) => readFile(url, "utf8"));
 
@@ -82,7 +83,7 @@ test("a text that compiles as it stands and not for another head size is refused
   assert.equal(error.line, lineOf(text, "const_assert"));
 });
 
-test("a renamed variable passes the grid; a dropped scale and a key left out fail it", async () => {
+test("a renamed variable passes the grid; a dropped scale and a key left out fail it", thorough, async () => {
   const t = await trials();
   const renamed = texts.decode.replaceAll("quads", "fours");
   assert.deepEqual(errors(await t.compile("decode", renamed)), []);
@@ -106,13 +107,13 @@ test("a renamed variable passes the grid; a dropped scale and a key left out fai
   );
 });
 
-test("merge.wgsl is checked where it runs, and both are timed in turns, results compared", async () => {
+test("merge.wgsl is checked where it runs, and both are timed in turns, results compared", nodeFirst, async () => {
   const t = await trials();
   const steps: string[] = [];
   const again = `${texts.merge}// the same\n`;
   assert.deepEqual(errors(await t.compile("merge", again)), []);
-  const cases =
-    (await t.check("merge", again, undefined, (done, total, what) => steps.push(`${done}/${total} ${what}`)))!;
+  const cases = (await t.check("merge", again, undefined, (done, total, what) =>
+    steps.push(`${done}/${total} ${what}`)))!;
   assert.ok(cases.every(({ passed, merged }) => passed && merged));
   assert.equal(steps.length, cases.length);
   const times = await t.time("merge", again, 3);
@@ -131,69 +132,86 @@ test("merge.wgsl is checked where it runs, and both are timed in turns, results 
   assert.ok((await t.time("merge", wrong, 1)).every(({ apart }) => !apart.within));
 });
 
-test("a result is checked at the timed size: an error that few tokens don't show, in one kernel and in both", async () => {
-  const t = await trials();
-  const late = edited(
-    "decode",
-    "let count = piece.z - piece.y;",
-    "let count = piece.z - piece.y - u32(piece.y == 4096u);",
-  );
-  assert.ok((await t.check("decode", late))!.every(({ passed }) => passed));
-  for (const { apart } of await t.time("decode", late, 1)) assert.ok(!apart.within && apart.max > 1e-6, `${apart.max}`);
-  // Beside itself nothing differs: float64 tells.
-  const scaled = edited("merge", "exp(part - top)", "exp(1.01 * (part - top))");
-  const wrong = new Trials((await testGpu()).gpu, { ...texts, merge: scaled });
-  const times = await wrong.time("merge", scaled, 1);
-  assert.ok(times.length > 0 && times.every(({ apart }) => apart.max === 0 && !apart.within));
-});
-
-test("beside the shipped result: near it in f32, right in f16 products, whose roundings differ by more", async () => {
-  const benches = { shipped: {} as Bench, own: {} as Bench };
-  const judged = async (products: "f32" | "f16", off: number, right: boolean) => {
-    const run = (bench: Bench, take?: (data: ArrayBuffer) => void) => {
-      take?.(Float32Array.of(1, bench === benches.own ? off : 0).buffer);
-      return Promise.resolve(1);
-    };
-    const measurement = { label: "", run, right: () => Promise.resolve(right), products, dispose: () => {} };
-    return (await timeBeside(measurement, benches, 1, undefined, () => {})).apart.within;
-  };
-  assert.deepEqual(await Promise.all([judged("f32", 4e-6, true), judged("f32", 5e-6, true)]), [true, false]);
-  assert.deepEqual(await Promise.all([judged("f16", 1e-3, true), judged("f16", 1e-3, false)]), [true, false]);
-  assert.equal(await judged("f32", 0, false), false);
-});
-
-test("every shipped kernel computes the same with its loops bounded; a loop without end is cut off and named", async () => {
-  const t = await trials();
-  const { gpu } = await testGpu();
-  for (const name of Object.keys(texts).filter((name) => casesOf(name).length > 0 && suits(name, gpu))) {
-    assert.deepEqual(await t.ends(name, `${texts[name]}// edited\n`), {}, name);
-  }
-  const endings = [
-    "while (true) {}",
-    "loop { if (params.rows == 4294967295u) { break; } }",
-    "for (var n: u32 = 0u; n < 2u; n += 0u) { let m = n; }",
-  ];
-  for (const ending of endings) {
-    // Beside the result, which stays right: only the bound can tell.
-    const found = await t.ends(
-      "merge",
-      edited("merge", "    var top: f32 = NONE;", `    ${ending}\n    var top: f32 = NONE;`),
+test(
+  "a result is checked at the timed size: an error that few tokens don't show, in one kernel and in both",
+  nodeFirst,
+  async () => {
+    const t = await trials();
+    const late = edited(
+      "decode",
+      "let count = piece.z - piece.y;",
+      "let count = piece.z - piece.y - u32(piece.y == 4096u);",
     );
-    assert.match(found.endless ?? "", /a loop took more than 8192 turns/, ending);
-  }
-  assert.match(
-    (await t.ends("decode", edited("decode", "i < count; i += GROUPS", "i < count; i += 0u"))).endless ?? "",
-    /seems to have no end/,
-  );
-  assert.equal(bounded(texts["bench-copy"]), undefined);
-  assert.match(
-    bounded(
-      "@group(0) @binding(0) var<storage, read_write> o: array<f32>;\n" +
-        "@compute @workgroup_size(1) fn f() { if (o[0] > 0) { return; } /* for { */ }",
-    )!,
-    /if \(o\[0\] > 0\) \{ if \(ringside_endless\) \{ for .* \} \} return; \} \/\* for \{ \*\/ if \(ringside_endless\)/,
-  );
-});
+    assert.ok((await t.check("decode", late))!.every(({ passed }) => passed));
+    for (const { apart } of await t.time("decode", late, 1)) {
+      assert.ok(
+        !apart.within && apart.max > 1e-6,
+        `${apart.max}`,
+      );
+    }
+    // Beside itself nothing differs: float64 tells.
+    const scaled = edited("merge", "exp(part - top)", "exp(1.01 * (part - top))");
+    const wrong = new Trials((await testGpu()).gpu, { ...texts, merge: scaled });
+    const times = await wrong.time("merge", scaled, 1);
+    assert.ok(times.length > 0 && times.every(({ apart }) => apart.max === 0 && !apart.within));
+  },
+);
+
+test(
+  "beside the shipped result: near it in f32, right in f16 products, whose roundings differ by more",
+  nodeFirst,
+  async () => {
+    const benches = { shipped: {} as Bench, own: {} as Bench };
+    const judged = async (products: "f32" | "f16", off: number, right: boolean) => {
+      const run = (bench: Bench, take?: (data: ArrayBuffer) => void) => {
+        take?.(Float32Array.of(1, bench === benches.own ? off : 0).buffer);
+        return Promise.resolve(1);
+      };
+      const measurement = { label: "", run, right: () => Promise.resolve(right), products, dispose: () => {} };
+      return (await timeBeside(measurement, benches, 1, undefined, () => {})).apart.within;
+    };
+    assert.deepEqual(await Promise.all([judged("f32", 4e-6, true), judged("f32", 5e-6, true)]), [true, false]);
+    assert.deepEqual(await Promise.all([judged("f16", 1e-3, true), judged("f16", 1e-3, false)]), [true, false]);
+    assert.equal(await judged("f32", 0, false), false);
+  },
+);
+
+test(
+  "every shipped kernel computes the same with its loops bounded; a loop without end is cut off and named",
+  nodeFirst,
+  async () => {
+    const t = await trials();
+    const { gpu } = await testGpu();
+    for (const name of Object.keys(texts).filter((name) => casesOf(name).length > 0 && suits(name, gpu))) {
+      assert.deepEqual(await t.ends(name, `${texts[name]}// edited\n`), {}, name);
+    }
+    const endings = [
+      "while (true) {}",
+      "loop { if (params.rows == 4294967295u) { break; } }",
+      "for (var n: u32 = 0u; n < 2u; n += 0u) { let m = n; }",
+    ];
+    for (const ending of endings) {
+      // Beside the result, which stays right: only the bound can tell.
+      const found = await t.ends(
+        "merge",
+        edited("merge", "    var top: f32 = NONE;", `    ${ending}\n    var top: f32 = NONE;`),
+      );
+      assert.match(found.endless ?? "", /a loop took more than 8192 turns/, ending);
+    }
+    assert.match(
+      (await t.ends("decode", edited("decode", "i < count; i += GROUPS", "i < count; i += 0u"))).endless ?? "",
+      /seems to have no end/,
+    );
+    assert.equal(bounded(texts["bench-copy"]), undefined);
+    assert.match(
+      bounded(
+        "@group(0) @binding(0) var<storage, read_write> o: array<f32>;\n" +
+          "@compute @workgroup_size(1) fn f() { if (o[0] > 0) { return; } /* for { */ }",
+      )!,
+      /if \(o\[0\] > 0\) \{ if \(ringside_endless\) \{ for .* \} \} return; \} \/\* for \{ \*\/ if \(ringside_endless\)/,
+    );
+  },
+);
 
 test("a trial is cancelled between its steps", async () => {
   const t = await trials();

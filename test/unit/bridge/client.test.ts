@@ -12,6 +12,7 @@ import { InputError, LimitError, RankError } from "../../../engine/errors.ts";
 import { seededRows } from "../../../engine/tensor/seeded.ts";
 import type { Span } from "../../../engine/trace/span.ts";
 import { FACTS, fakeWorker, LIMITS, type Peer, Remote, runValue, TOKEN } from "./fake-worker.ts";
+import { nodeFirst } from "../../tiers.ts";
 
 const RUN: SeededInput = { seed: 1, sequences: [{ new: 8, cached: 0 }], heads: 2, kvHeads: 1, headDim: 16, ranks: 2 };
 const SPAN: Span = { rank: 0, lane: "device", kind: "attend", hop: 0, start: 0, duration: 1, bytes: 0, flops: 5 };
@@ -274,22 +275,26 @@ test("silence: a worker that never answers, one that forgets a call, one whose b
   assert.ok(performance.now() - start < 15_000);
 });
 
-test("a long run of a live worker outlasts the idle limit: the client asks for its health", () =>
-  withWorker(async (peer, n) => {
-    await peer.greet();
-    assert.equal(n, 0);
-    const { id } = await peer.call();
-    peer.say({ type: "queued", id, place: 0 });
-    setTimeout(() => peer.say({ type: "result", id, value: runValue(), tensors: {} }), 4000);
-    for (let i = 1;; i++) {
-      const probe = await peer.call(i);
-      assert.equal(probe.method, "health");
-      peer.say({ type: "result", id: probe.id, value: {}, tensors: {} });
-    }
-  }, async (remote, peers) => {
-    await remote.attendSeeded(RUN);
-    assert.ok(peers[0].heard.filter((m) => m.method === "health").length >= 3);
-  }));
+test(
+  "a long run of a live worker outlasts the idle limit: the client asks for its health",
+  nodeFirst,
+  () =>
+    withWorker(async (peer, n) => {
+      await peer.greet();
+      assert.equal(n, 0);
+      const { id } = await peer.call();
+      peer.say({ type: "queued", id, place: 0 });
+      setTimeout(() => peer.say({ type: "result", id, value: runValue(), tensors: {} }), 4000);
+      for (let i = 1;; i++) {
+        const probe = await peer.call(i);
+        assert.equal(probe.method, "health");
+        peer.say({ type: "result", id: probe.id, value: {}, tensors: {} });
+      }
+    }, async (remote, peers) => {
+      await remote.attendSeeded(RUN);
+      assert.ok(peers[0].heard.filter((m) => m.method === "health").length >= 3);
+    }),
+);
 
 test("a run beyond the worker's own limit ends here too", () =>
   withWorker(async (peer) => {
@@ -394,19 +399,23 @@ test("text of the worker is printed without characters that a terminal obeys", (
   });
 });
 
-test("a flood of spans ends the connection; those of a run of many ranks are no flood", () =>
-  withWorker(async (peer) => {
-    await peer.greet();
-    for (let n = 0;; n++) {
-      const { id, params } = await peer.call(n);
-      const many = Array.from({ length: 1000 }, () => SPAN);
-      for (let sent = 0; sent < 300_000; sent += 1000) peer.say({ type: "spans", id, spans: many });
-      peer.say({ type: "result", id, value: runValue({ ranks: params.ranks }), tensors: {} });
-    }
-  }, async (remote) => {
-    assert.equal((await remote.attendSeeded({ ...RUN, ranks: 64 })).report.spans.length, 300_000);
-    await fails(remote.attendSeeded(RUN), "bad-reply", /found more than 208224 spans of a run of 2 ranks/);
-  }, { idleSeconds: 60 }));
+test(
+  "a flood of spans ends the connection; those of a run of many ranks are no flood",
+  nodeFirst,
+  () =>
+    withWorker(async (peer) => {
+      await peer.greet();
+      for (let n = 0;; n++) {
+        const { id, params } = await peer.call(n);
+        const many = Array.from({ length: 1000 }, () => SPAN);
+        for (let sent = 0; sent < 300_000; sent += 1000) peer.say({ type: "spans", id, spans: many });
+        peer.say({ type: "result", id, value: runValue({ ranks: params.ranks }), tensors: {} });
+      }
+    }, async (remote) => {
+      assert.equal((await remote.attendSeeded({ ...RUN, ranks: 64 })).report.spans.length, 300_000);
+      await fails(remote.attendSeeded(RUN), "bad-reply", /found more than 208224 spans of a run of 2 ranks/);
+    }, { idleSeconds: 60 }),
+);
 
 test("infinite numbers in a result's value are rejected", () =>
   withWorker(async (peer) => {
@@ -474,40 +483,44 @@ test("a connection lost within a frame: the call ends and isn't run again; the n
   }, { onState: (state, why = "") => states.push(`${state} ${why}`), idleSeconds: 10 });
 });
 
-test("the client reaches a worker that comes back late, gives up one that doesn't, and stops at a signal", async () => {
-  const serve = async (peer: Peer, n: number) => {
-    await peer.greet();
-    for (let i = 0;; i++) {
-      peer.say({
-        type: "result",
-        id: (await peer.call(i)).id,
-        value: runValue({ kernel: `connection ${n}` }),
-        tensors: {},
-      });
+test(
+  "the client reaches a worker that comes back late, gives up one that doesn't, and stops at a signal",
+  nodeFirst,
+  async () => {
+    const serve = async (peer: Peer, n: number) => {
+      await peer.greet();
+      for (let i = 0;; i++) {
+        peer.say({
+          type: "result",
+          id: (await peer.call(i)).id,
+          value: runValue({ kernel: `connection ${n}` }),
+          tensors: {},
+        });
+      }
+    };
+    const worker = await fakeWorker(serve);
+    const remote = await Remote.connect(worker.url, { token: TOKEN, retrySeconds: 1.5 });
+    try {
+      await worker.close();
+      while (remote.state === "open") await new Promise((resolve) => setTimeout(resolve, 10));
+      const start = performance.now();
+      await fails(remote.attendSeeded(RUN), "unreachable");
+      assert.ok(performance.now() - start > 500 && performance.now() - start < 8000);
+      const reason = new DOMException("enough", "AbortError");
+      await assert.rejects(remote.attendSeeded({ ...RUN, signal: AbortSignal.timeout(100) }), { name: "TimeoutError" });
+      await assert.rejects(remote.attendSeeded({ ...RUN, signal: AbortSignal.abort(reason) }), reason);
+      let back: Awaited<ReturnType<typeof fakeWorker>> | undefined;
+      setTimeout(async () => (back = await fakeWorker(serve, { port: worker.port })), 300);
+      const results = await Promise.all([remote.attendSeeded(RUN), remote.health()]);
+      assert.equal(results[0].report.kernel, "connection 0");
+      await remote.dispose();
+      await back!.close();
+    } finally {
+      await remote.dispose();
+      await worker.close();
     }
-  };
-  const worker = await fakeWorker(serve);
-  const remote = await Remote.connect(worker.url, { token: TOKEN, retrySeconds: 1.5 });
-  try {
-    await worker.close();
-    while (remote.state === "open") await new Promise((resolve) => setTimeout(resolve, 10));
-    const start = performance.now();
-    await fails(remote.attendSeeded(RUN), "unreachable");
-    assert.ok(performance.now() - start > 500 && performance.now() - start < 8000);
-    const reason = new DOMException("enough", "AbortError");
-    await assert.rejects(remote.attendSeeded({ ...RUN, signal: AbortSignal.timeout(100) }), { name: "TimeoutError" });
-    await assert.rejects(remote.attendSeeded({ ...RUN, signal: AbortSignal.abort(reason) }), reason);
-    let back: Awaited<ReturnType<typeof fakeWorker>> | undefined;
-    setTimeout(async () => (back = await fakeWorker(serve, { port: worker.port })), 300);
-    const results = await Promise.all([remote.attendSeeded(RUN), remote.health()]);
-    assert.equal(results[0].report.kernel, "connection 0");
-    await remote.dispose();
-    await back!.close();
-  } finally {
-    await remote.dispose();
-    await worker.close();
-  }
-});
+  },
+);
 
 test("a session is gone with its connection, and says so", () =>
   withWorker(async (peer, n) => {
@@ -595,51 +608,55 @@ test("ranks and link are the connection's unless a call has its own; the worker'
   }, { ranks: 2, link });
 });
 
-test("connecting: refused, unanswered, wrong token, wrong version, another server, and a cancelled one", async () => {
-  const attempt = (url: string, more: Partial<RemoteOptions> = {}) =>
-    Remote.connect(url, { token: TOKEN, connectSeconds: 1, ...more });
-  const gone = await fakeWorker(() => Promise.resolve());
-  await gone.close();
-  await fails(attempt(gone.url), "unreachable", /check that the worker runs/);
-  const cases: [string, RegExp, (peer: Peer) => Promise<void>, { protocol?: string | false }?][] = [
-    ["connect-timeout", /did not say welcome within 1 s/, () => Promise.resolve()],
-    ["bad-token", /wrong token.*use the token that the worker printed/, async (peer) => {
-      await peer.hears((m) => m.type === "hello");
-      peer.say({ type: "error", code: "bad-token", message: `wrong token: found ${TOKEN}` });
-      peer.socket.close(4401);
-    }],
-    ["bad-token", /close code 4401/, async (peer) => {
-      await peer.hears((m) => m.type === "hello");
-      peer.socket.close(4401);
-    }],
-    ["bad-version", /speaks protocol 2, this client 1/, (peer) => peer.greet({ protocol: 2 })],
-    ["too-many-connections", /4429/, (peer) => Promise.resolve(peer.socket.close(4429))],
-    [
-      "bad-reply",
-      /found queued before welcome/,
-      (peer) => Promise.resolve(peer.say({ type: "queued", id: 1, place: 0 })),
-    ],
-    ["bad-reply", /welcome\/facts/, (peer) => peer.greet({ facts: {} })],
-  ];
-  for (const [code, message, serve, options] of cases) {
-    const worker = await fakeWorker(serve, options);
-    try {
-      await fails(attempt(worker.url), code, message);
-    } finally {
-      await worker.close();
+test(
+  "connecting: refused, unanswered, wrong token, wrong version, another server, and a cancelled one",
+  nodeFirst,
+  async () => {
+    const attempt = (url: string, more: Partial<RemoteOptions> = {}) =>
+      Remote.connect(url, { token: TOKEN, connectSeconds: 1, ...more });
+    const gone = await fakeWorker(() => Promise.resolve());
+    await gone.close();
+    await fails(attempt(gone.url), "unreachable", /check that the worker runs/);
+    const cases: [string, RegExp, (peer: Peer) => Promise<void>, { protocol?: string | false }?][] = [
+      ["connect-timeout", /did not say welcome within 1 s/, () => Promise.resolve()],
+      ["bad-token", /wrong token.*use the token that the worker printed/, async (peer) => {
+        await peer.hears((m) => m.type === "hello");
+        peer.say({ type: "error", code: "bad-token", message: `wrong token: found ${TOKEN}` });
+        peer.socket.close(4401);
+      }],
+      ["bad-token", /close code 4401/, async (peer) => {
+        await peer.hears((m) => m.type === "hello");
+        peer.socket.close(4401);
+      }],
+      ["bad-version", /speaks protocol 2, this client 1/, (peer) => peer.greet({ protocol: 2 })],
+      ["too-many-connections", /4429/, (peer) => Promise.resolve(peer.socket.close(4429))],
+      [
+        "bad-reply",
+        /found queued before welcome/,
+        (peer) => Promise.resolve(peer.say({ type: "queued", id: 1, place: 0 })),
+      ],
+      ["bad-reply", /welcome\/facts/, (peer) => peer.greet({ facts: {} })],
+    ];
+    for (const [code, message, serve, options] of cases) {
+      const worker = await fakeWorker(serve, options);
+      try {
+        await fails(attempt(worker.url), code, message);
+      } finally {
+        await worker.close();
+      }
     }
-  }
-  const slow = await fakeWorker(() => Promise.resolve());
-  try {
-    const reason = new DOMException("enough", "AbortError");
-    const controller = new AbortController();
-    setTimeout(() => controller.abort(reason), 100);
-    await assert.rejects(attempt(slow.url, { signal: controller.signal, connectSeconds: 20 }), reason);
-    await assert.rejects(attempt(slow.url, { signal: AbortSignal.abort(reason) }), reason);
-  } finally {
-    await slow.close();
-  }
-});
+    const slow = await fakeWorker(() => Promise.resolve());
+    try {
+      const reason = new DOMException("enough", "AbortError");
+      const controller = new AbortController();
+      setTimeout(() => controller.abort(reason), 100);
+      await assert.rejects(attempt(slow.url, { signal: controller.signal, connectSeconds: 20 }), reason);
+      await assert.rejects(attempt(slow.url, { signal: AbortSignal.abort(reason) }), reason);
+    } finally {
+      await slow.close();
+    }
+  },
+);
 
 test("bad options are rejected before anything is sent, without the secret", async () => {
   const attempt = ({ url = "ws://127.0.0.1:1", ...options }: { readonly url?: string } & Partial<RemoteOptions>) =>

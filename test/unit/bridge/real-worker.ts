@@ -9,6 +9,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import test from "node:test";
 import { pathToFileURL } from "node:url";
+import { nodeFirst } from "../../tiers.ts";
 import { findRoot } from "../cli/command.ts";
 
 interface PythonModule {
@@ -75,7 +76,7 @@ export function workerTest(name: string, run: () => Promise<void>): void {
   const skip = python === undefined && process.env.RINGSIDE_WORKER !== "required"
     ? `no native worker: ${reason}`
     : false;
-  test(name, { skip }, async () => {
+  test(name, { skip: nodeFirst.skip || skip }, async () => {
     if (python === undefined) throw new Error(`no native worker: ${reason}`);
     await run();
   });

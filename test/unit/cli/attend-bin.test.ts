@@ -12,6 +12,7 @@ import { writeSafetensors } from "../../../engine/tensor/safetensors.ts";
 import { experiment } from "../../experiment.ts";
 import { contents, type Document, findRoot, inFolder, readOutput, ringside, runtime, writeTensors } from "./command.ts";
 import { patience } from "../../patience.ts";
+import { nodeFirst } from "../../tiers.ts";
 
 const input = experiment({ sequences: [{ new: 29, cached: 14 }], heads: 4, kvHeads: 2 });
 const OUTPUTS = ["--out", "o.npy", "--lse", "l.npy", "--trace", "t.json"];
@@ -160,9 +161,13 @@ async function interrupt(backend: string, after: number): Promise<void> {
   });
 }
 
-test("Ctrl-C while a chunk is on a slow link: status 130 at once, no file left", () => interrupt("cpu", 1000));
+test(
+  "Ctrl-C while a chunk is on a slow link: status 130 at once, no file left",
+  nodeFirst,
+  () => interrupt("cpu", 1000),
+);
 
-test("Ctrl-C on the adapter: status 130 at once, no file left", () => interrupt("webgpu", 2000));
+test("Ctrl-C on the adapter: status 130 at once, no file left", nodeFirst, () => interrupt("webgpu", 2000));
 
 test("kill -9 of the command also ends the process that computes for it", () =>
   inFolder(async (folder) => {

@@ -10,6 +10,7 @@ import { RankError } from "../../../engine/errors.ts";
 import { experiment } from "../../experiment.ts";
 import { call, contents, inFolder, runtime, writeTensors } from "./command.ts";
 import { patience } from "../../patience.ts";
+import { nodeFirst } from "../../tiers.ts";
 
 interface Case {
   readonly fault: string;
@@ -82,7 +83,7 @@ const CASES: readonly Case[] = [
 ];
 
 for (const { fault, options, says, seconds } of CASES) {
-  test(`--fault ${fault} ${options.join(" ")}`, () =>
+  test(`--fault ${fault} ${options.join(" ")}`, nodeFirst, () =>
     inFolder(async (folder) => {
       const input = experiment({ sequences: [{ new: 12, cached: 6 }], heads: 2, kvHeads: 1 });
       const out = (name: string) => path.join(folder, name);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import test, { after, before } from "node:test";
 import { document, type Examples, examplesOf, expectShown, inDeno, remove, runLine, scratch } from "./examples.ts";
+import { nodeFirst } from "../../tiers.ts";
 
 const pages = new Map<string, Examples>();
 for (const file of ["README.md", "docs/command-line.md", "docs/library.md"]) {
@@ -24,14 +25,14 @@ for (const [file, { scripts, commands }] of pages) {
     // What runs in Node is run by Node's tests; but the README's scripts read what its commands write.
     const onlyNode = line.startsWith("npx ringside-cp") && !line.includes("--runtime deno");
     if (inDeno && onlyNode && file !== "README.md") continue;
-    test(`${file}: ${line}`, async () => {
+    test(`${file}: ${line}`, nodeFirst, async () => {
       const exact = /^npx ringside-cp (plan|paper|policy)/.test(line);
       expectShown(file, shown, await runLine(example, folder), exact);
     });
   }
 }
 
-test("the pages show each command of the command line, and run each script that they have", () => {
+test("the pages show each command of the command line, and run each script that they have", nodeFirst, () => {
   const shows = (file: string, command: string) =>
     commandsOf(file).some(({ line }) => line.startsWith(`npx ringside-cp ${command}`));
   for (const command of ["attend", "session", "selftest", "plan", "paper", "policy"]) {

@@ -16,6 +16,7 @@ import { check } from "../../../engine/reference/check.ts";
 import { experiment } from "../../experiment.ts";
 import { testGpu } from "../../gpu.ts";
 import { testPlatform } from "../../platform.ts";
+import { nodeFirst } from "../../tiers.ts";
 
 /** The adapter of the tests, taken for a GPU. */
 async function asHardware() {
@@ -63,7 +64,7 @@ test("how far a GPU's work is spread", () => {
   assert.equal(spreadOf(0, 0), 1);
 });
 
-test("the kernel of GPUs with its loops written out", async () => {
+test("the kernel of GPUs with its loops written out", nodeFirst, async () => {
   const bench = await asHardware();
   const input = experiment({ sequences: [{ new: 70, cached: 30 }], heads: 2, kvHeads: 1, headDim: 36 });
   const result = await attendInProcess(
@@ -74,31 +75,35 @@ test("the kernel of GPUs with its loops written out", async () => {
   assert.ok(check(input, result).passed);
 });
 
-test("decode in subgroups of any size: one piece and several, empty ones, more heads than a workgroup has", async () => {
-  const bench = await asHardware();
-  const able = (headDim: number) =>
-    pieceKernelsOf(bench.gpu, { headDim, q: "f32", kv: "f32" }).includes("decode-subgroups");
-  const least = bench.gpu.leastSubgroup ?? 0;
-  assert.deepEqual(
-    [16, 32, 36, 64, 68, 128, 132, 256].map(able),
-    [1, 2, 4, 4, 8, 8, 16, 16].map((lanes) => least >= lanes),
-  );
-  const single = (heads: number, kvHeads: number, headDim: number): GridCase => ({
-    heads,
-    kvHeads,
-    headDim,
-    sequences: [{ new: 1, cached: 599 }, { new: 1, cached: 0 }, { new: 1, cached: 41 }],
-    causal: true,
-    ranks: 2,
-  });
-  const cases = [single(8, 1, 64), single(3, 3, 16), single(12, 1, 32), single(4, 2, 60), single(8, 1, 128)].filter((
-    { headDim },
-  ) => able(headDim));
-  for (const c of cases) {
-    const { passed, label, out, lse } = await checkCase(bench, "decode-subgroups", c, new Map());
-    assert.ok(passed, `${label}: out off by ${out.max}, lse by ${lse.max}`);
-  }
-});
+test(
+  "decode in subgroups of any size: one piece and several, empty ones, more heads than a workgroup has",
+  nodeFirst,
+  async () => {
+    const bench = await asHardware();
+    const able = (headDim: number) =>
+      pieceKernelsOf(bench.gpu, { headDim, q: "f32", kv: "f32" }).includes("decode-subgroups");
+    const least = bench.gpu.leastSubgroup ?? 0;
+    assert.deepEqual(
+      [16, 32, 36, 64, 68, 128, 132, 256].map(able),
+      [1, 2, 4, 4, 8, 8, 16, 16].map((lanes) => least >= lanes),
+    );
+    const single = (heads: number, kvHeads: number, headDim: number): GridCase => ({
+      heads,
+      kvHeads,
+      headDim,
+      sequences: [{ new: 1, cached: 599 }, { new: 1, cached: 0 }, { new: 1, cached: 41 }],
+      causal: true,
+      ranks: 2,
+    });
+    const cases = [single(8, 1, 64), single(3, 3, 16), single(12, 1, 32), single(4, 2, 60), single(8, 1, 128)].filter((
+      { headDim },
+    ) => able(headDim));
+    for (const c of cases) {
+      const { passed, label, out, lse } = await checkCase(bench, "decode-subgroups", c, new Map());
+      assert.ok(passed, `${label}: out off by ${out.max}, lse by ${lse.max}`);
+    }
+  },
+);
 
 test("many parts of few rows: merged by many", async () => {
   const { gpu } = await asHardware();

@@ -17,6 +17,7 @@ import { check } from "../../../engine/reference/check.ts";
 import { experiment } from "../../experiment.ts";
 import { testGpu } from "../../gpu.ts";
 import { writtenOut } from "./matrix.ts";
+import { nodeFirst, thorough } from "../../tiers.ts";
 
 const read = (url: URL) => readFile(url, "utf8");
 const shaders = await readShaders(read);
@@ -38,19 +39,23 @@ const at = (heads: number, kvHeads: number, headDim: number, c: (typeof TILES)[n
   wire: f16,
 });
 
-test("written out, it passes the grid: ragged lengths, both masks, cached keys, a batch on three ranks", async () => {
-  const own = await bench();
-  const cases = [
-    ...TILES.map((c) => at(4, 2, 16, c)),
-    at(8, 1, 64, TILES[3]),
-    at(8, 1, 128, TILES[2]),
-    at(3, 3, 80, TILES[0]),
-  ];
-  for (const c of cases) {
-    const { passed, label, out, lse } = await checkCase(own, "attend-matrix", c, new Map());
-    assert.ok(passed, `${label}: out off by ${out.max}, lse by ${lse.max}`);
-  }
-});
+test(
+  "written out, it passes the grid: ragged lengths, both masks, cached keys, a batch on three ranks",
+  thorough,
+  async () => {
+    const own = await bench();
+    const cases = [
+      ...TILES.map((c) => at(4, 2, 16, c)),
+      at(8, 1, 64, TILES[3]),
+      at(8, 1, 128, TILES[2]),
+      at(3, 3, 80, TILES[0]),
+    ];
+    for (const c of cases) {
+      const { passed, label, out, lse } = await checkCase(own, "attend-matrix", c, new Map());
+      assert.ok(passed, `${label}: out off by ${out.max}, lse by ${lse.max}`);
+    }
+  },
+);
 
 /**
  * Scores that rise along the keys make the maximum move, far ones past LAZY; queries are larger than any f16, as exact
@@ -75,7 +80,7 @@ async function held(from?: string, to?: string): Promise<boolean> {
   return check({ ...input, products: "f16" }, result).passed;
 }
 
-test("maxima that move far, and queries that no f16 holds", async () => {
+test("maxima that move far, and queries that no f16 holds", nodeFirst, async () => {
   assert.ok(await held());
   assert.ok(
     !(await held("scores[row * SCORE + c] *= alpha", "scores[row * SCORE + c] *= 1.0")),

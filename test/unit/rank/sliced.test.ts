@@ -25,6 +25,7 @@ import type { Span } from "../../../engine/trace/span.ts";
 import { experiment } from "../../experiment.ts";
 import { runtimeGpu, testGpu } from "../../gpu.ts";
 import { testPlatform } from "../../platform.ts";
+import { nodeFirst } from "../../tiers.ts";
 
 // GPUBufferUsage's value (WebGPU specification): Node has no such global.
 const STORAGE = 0x80;
@@ -280,39 +281,43 @@ function resultOf(input: FixedInput, variant: Variant, outcomes: readonly Attend
   return { out, lse };
 }
 
-test("ranks whose adapter refuses large buffers attend in slices, halted or not, to the same bits", async () => {
-  await withRanks(2, { maxStorageBufferBindingSize: 4 * KiB, maxBufferSize: 8 * KiB }, async (run) => {
-    for (const variant of ["pass-kv", "pass-q"] as const) {
-      const input = { ...experiment(BATCHES["ragged and empty sequences"]), variant };
-      const plain = await run(input);
-      const found = resultOf(input, variant, plain);
-      assert.ok(check(input, found).passed);
-      for (const { spans } of plain) assert.ok(spans.filter(({ kind }) => kind === "attend").length > 4);
-      const made: { out: Float32Array; lse: Float32Array; rows: readonly number[] }[] = [];
-      const halts = haltPorts(2, input, (halt) => {
-        if (halt.next === "end") made.push(halt.made!);
-        halt.leave();
-      }, (reason) => assert.fail(String(reason)));
-      const halted = resultOf(
-        input,
-        variant,
-        await run(input, (rank) => ({ halt: { port: halts.ports[rank], watch: halts.watch } })),
-      );
-      halts.close();
-      same(halted.out, found.out);
-      same(halted.lse, found.lse);
-      // The last halt hands out the result, put together from slices in the same way.
-      const width = 4 * 16;
-      for (const { rows, out, lse } of made) {
-        rows.forEach((row, i) => {
-          same(out.slice(i * width, (i + 1) * width), found.out.slice(row * width, (row + 1) * width));
-          same(lse.slice(i * 4, (i + 1) * 4), found.lse.slice(row * 4, (row + 1) * 4));
-        });
+test(
+  "ranks whose adapter refuses large buffers attend in slices, halted or not, to the same bits",
+  nodeFirst,
+  async () => {
+    await withRanks(2, { maxStorageBufferBindingSize: 4 * KiB, maxBufferSize: 8 * KiB }, async (run) => {
+      for (const variant of ["pass-kv", "pass-q"] as const) {
+        const input = { ...experiment(BATCHES["ragged and empty sequences"]), variant };
+        const plain = await run(input);
+        const found = resultOf(input, variant, plain);
+        assert.ok(check(input, found).passed);
+        for (const { spans } of plain) assert.ok(spans.filter(({ kind }) => kind === "attend").length > 4);
+        const made: { out: Float32Array; lse: Float32Array; rows: readonly number[] }[] = [];
+        const halts = haltPorts(2, input, (halt) => {
+          if (halt.next === "end") made.push(halt.made!);
+          halt.leave();
+        }, (reason) => assert.fail(String(reason)));
+        const halted = resultOf(
+          input,
+          variant,
+          await run(input, (rank) => ({ halt: { port: halts.ports[rank], watch: halts.watch } })),
+        );
+        halts.close();
+        same(halted.out, found.out);
+        same(halted.lse, found.lse);
+        // The last halt hands out the result, put together from slices in the same way.
+        const width = 4 * 16;
+        for (const { rows, out, lse } of made) {
+          rows.forEach((row, i) => {
+            same(out.slice(i * width, (i + 1) * width), found.out.slice(row * width, (row + 1) * width));
+            same(lse.slice(i * 4, (i + 1) * 4), found.lse.slice(row * 4, (row + 1) * 4));
+          });
+        }
+        assert.equal(made.reduce((sum, { rows }) => sum + rows.length, 0), 50);
       }
-      assert.equal(made.reduce((sum, { rows }) => sum + rows.length, 0), 50);
-    }
-  });
-});
+    });
+  },
+);
 
 test("a row that no slice can hold is rejected, and a GPU without memory is named", async () => {
   await withRanks(2, { maxStorageBufferBindingSize: 512, maxBufferSize: 1024 }, async (run) => {

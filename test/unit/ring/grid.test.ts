@@ -12,7 +12,8 @@ import { check, expect, type ExpectedRow } from "../../../engine/reference/check
 import type { Recorder } from "../../../engine/trace/clock.ts";
 import { experiment } from "../../experiment.ts";
 import { testGpu } from "../../gpu.ts";
-import { grid, label } from "./cases.ts";
+import { nodeFirst, thorough } from "../../tiers.ts";
+import { grid, type GridCase, label } from "./cases.ts";
 
 // deno-lint-ignore no-explicit-any -- a device's own handles do not matter here
 type Open = (shape: Shape, recorder: Recorder) => Device<any, any, any>;
@@ -27,50 +28,61 @@ const cpu: Open = (shape, recorder) => new CpuAttention(shape, recorder);
 /** Oracles are shared between the back-ends: they cost more than what they check. */
 const oracles = new Map<string, { input: FixedInput; exact: readonly ExpectedRow[] }>();
 
-async function hold(open: Open, cases = grid()): Promise<void> {
-  let worst = 0;
-  for (const c of cases) {
-    const { ranks: _, ...rest } = c;
-    const key = JSON.stringify(rest);
-    let oracle = oracles.get(key);
-    if (oracle === undefined) {
-      const input = experiment(rest);
-      oracle = { input, exact: expect(input) };
-      oracles.set(key, oracle);
-    }
-    const found = await attendInProcess(oracle.input, c.ranks, open);
-    const { out, lse, passed } = check(oracle.input, found, oracle.exact);
-    assert.ok(
-      passed,
-      `${label(c)}: out off by ${out.max}, ${JSON.stringify(out.worst)}, lse by ${lse.max}, ${
-        JSON.stringify(lse.worst)
-      }`,
-    );
-    if (c.wireDtype === "f32") worst = Math.max(worst, out.max, lse.max);
-    else if (c.ranks === 8 && c.sequences[0].new === 257) {
-      assert.ok(out.max > 1e-5, `${label(c)}: a 16-bit wire rounded nothing`);
-    }
+function oracleOf({ ranks: _, ...rest }: GridCase): { input: FixedInput; exact: readonly ExpectedRow[] } {
+  const key = JSON.stringify(rest);
+  let oracle = oracles.get(key);
+  if (oracle === undefined) {
+    const input = experiment(rest);
+    oracle = { input, exact: expect(input) };
+    oracles.set(key, oracle);
   }
-  assert.ok(worst > 0, "nothing differs at all: the check compares a result with itself");
+  return oracle;
 }
 
-test("the GPU back-end passes the grid", async () => await hold(await gpu()));
-
-test("every kernel that this device can run passes, chosen or not", async () => {
-  const { gpu: device } = await testGpu();
-  const names = tileKernelsOf(device, { headDim: 80, q: "f32", kv: "f32" });
-  // D 80 (no multiple of a kernel's columns), f32 and bf16: a kernel's own arithmetic; the grid above covers the rest
-  // with the chosen kernel.
-  const cases = grid().filter((c, i) => c.headDim === 80 && c.wireDtype !== "f16" && i % 2 === 0);
-  for (const name of [...names, ...pieceKernelsOf(device, { headDim: 80, q: "f32", kv: "f32" })]) {
-    await hold(
-      await gpu(name),
-      cases.filter((c) => !isPieceKernel(name) || c.sequences.every((s) => s.new <= 31)),
-    );
+/** Runs a case; its largest error. */
+async function hold(open: Open, c: GridCase): Promise<number> {
+  const { input, exact } = oracleOf(c);
+  const { out, lse, passed } = check(input, await attendInProcess(input, c.ranks, open), exact);
+  assert.ok(
+    passed,
+    `out off by ${out.max}, ${JSON.stringify(out.worst)}, lse by ${lse.max}, ${JSON.stringify(lse.worst)}`,
+  );
+  if (c.wireDtype !== "f32" && c.ranks === 8 && c.sequences[0].new === 257) {
+    assert.ok(out.max > 1e-5, "a 16-bit wire rounded nothing");
   }
-});
+  return Math.max(out.max, lse.max);
+}
 
-test("the plain TypeScript back-end passes the grid", async () => await hold(cpu));
+/** The grid's cases, those that need the same kernels one after the other. */
+const cases = grid().sort((a, b) => a.headDim - b.headDim || a.wireDtype.localeCompare(b.wireDtype));
+
+for (const [name, open] of [["GPU", await gpu()], ["plain TypeScript", cpu]] as const) {
+  for (const c of cases) {
+    test(`${name}: ${label(c)}`, name === "GPU" ? {} : nodeFirst, async () => void await hold(open, c));
+  }
+
+  test(`${name}: the check compares the result with something else`, async () => {
+    const c = cases.find((c) => c.wireDtype === "f32" && c.sequences[0].new === 257)!;
+    assert.ok(await hold(open, c) > 0, "nothing differs at all");
+  });
+}
+
+// D 80 (no multiple of a kernel's columns), f32 and bf16: a kernel's own arithmetic; the grid above covers the rest
+// with the chosen kernel.
+const { gpu: device } = await testGpu();
+const shape = { headDim: 80, q: "f32", kv: "f32" } as const;
+for (const kernel of [...tileKernelsOf(device, shape), ...pieceKernelsOf(device, shape)]) {
+  const open = await gpu(kernel);
+  const own = grid().filter((c, i) => c.headDim === 80 && c.wireDtype !== "f16" && i % 2 === 0)
+    .filter((c) => !isPieceKernel(kernel) || c.sequences.every((s) => s.new <= 31));
+  own.forEach((c, i) => {
+    test(
+      `${kernel}, chosen or not: ${label(c)}`,
+      i % 4 === 0 ? nodeFirst : thorough,
+      async () => void await hold(open, c),
+    );
+  });
+}
 
 test("T = 2,048, D = 128: many tiles and workgroups, both variants", async () => {
   const input = experiment({ sequences: [{ new: 2048, cached: 0 }], heads: 2, kvHeads: 1, headDim: 128 });
