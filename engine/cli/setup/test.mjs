@@ -21,9 +21,9 @@ import { findWorkerPython, installWorkerPython } from "./python.mjs";
 import { count, readJUnit, readLines } from "./test-results.mjs";
 import { watch } from "./watch.mjs";
 
-const STAGES = ["check", "build", "adapters", "unit-node", "unit-deno", "worker", "e2e"];
+const STAGES = ["check", "build", "adapters", "unit-node", "unit-deno", "worker", "e2e", "package"];
 /** Two at a time: many tests wait (a timeout, a process that starts, one busy rank), and two cores are then both busy. */
-const LANES = [["unit-node", "unit-deno"], ["worker", "e2e"]];
+const LANES = [["unit-node", "unit-deno"], ["worker", "e2e", "package"]];
 const STAGE_LIMIT_MS = 30 * 60_000;
 const SLOWEST = 10;
 const USAGE = `usage: npm test -- [--all] [--only STAGE[,STAGE]] [--grep PATTERN] [--watch] [TEXT ...]
@@ -81,6 +81,7 @@ const FILES = {
   worker: (texts) =>
     testFiles("cuda-bridge/worker/tests", ".py", texts).filter((file) => path.basename(file).startsWith("test_")),
   e2e: (texts) => testFiles("test/e2e", ".spec.ts", texts),
+  package: (texts) => testFiles("test/package", ".test.mjs", texts),
 };
 
 /** A stage that failed as a whole: one failure, by that name. */
@@ -149,6 +150,27 @@ async function each(say, steps) {
 const bin = (...names) => path.join(root, "node_modules", ...names);
 const given = (flag, grep) => grep === undefined ? [] : [flag, grep];
 
+/** Tests in Node. One file at a time: each starts its own ranks, and on a software adapter every rank wants a core. */
+function nodeTests({ say, grep, folder, files, env }) {
+  const report = path.join(folder, `node-${performance.now()}.jsonl`);
+  const reporter = path.join(root, "engine", "cli", "setup", "node-reporter.mjs");
+  return runTests({
+    say,
+    grep,
+    file: process.execPath,
+    args: [
+      ...["--enable-source-maps", "--test", "--test-concurrency=1"],
+      ...["--test-reporter=spec", "--test-reporter-destination=stdout"],
+      ...[`--test-reporter=${reporter}`, `--test-reporter-destination=${report}`],
+      ...given("--test-name-pattern", grep),
+      ...files,
+    ],
+    env,
+    report,
+    read: readLines,
+  });
+}
+
 const stages = {
   check: ({ say }) => each(say, checks),
   build: ({ say }) => each(say, [["build", () => build({ quiet: true })]]),
@@ -158,29 +180,11 @@ const stages = {
       ["a WebGPU adapter for Deno", async () => describe(await findAdapter("deno"))],
       ["a WebGPU adapter in Chromium", async () => describe(await findChromium({ webgpu: true }))],
     ]),
-  "unit-node": async ({ say, texts, grep, folder, env }) => {
+  "unit-node": async (context) => {
     await build({ quiet: true });
-    const report = path.join(folder, "node.jsonl");
-    const reporter = path.join(root, "engine", "cli", "setup", "node-reporter.mjs");
-    return runTests({
-      say,
-      grep,
-      file: process.execPath,
-      args: [
-        "--enable-source-maps",
-        "--test",
-        ...["--test-reporter=spec", "--test-reporter-destination=stdout"],
-        ...[`--test-reporter=${reporter}`, `--test-reporter-destination=${report}`],
-        // One file at a time: each starts its own ranks, and on a software adapter every rank wants a core.
-        "--test-concurrency=1",
-        ...given("--test-name-pattern", grep),
-        // By name: Node 20 knows no patterns.
-        ...FILES["unit-node"](texts).map((file) => `dist/${file.replace(/\.ts$/, ".js")}`),
-      ],
-      env: { ...await adapterEnv("node", say), ...env },
-      report,
-      read: readLines,
-    });
+    // Node's tests are the built ones, by name: Node 20 knows no patterns.
+    const files = FILES["unit-node"](context.texts).map((file) => `dist/${file.replace(/\.ts$/, ".js")}`);
+    return await nodeTests({ ...context, files, env: { ...await adapterEnv("node", context.say), ...context.env } });
   },
   "unit-deno": async ({ say, texts, grep, folder, env }) => {
     const report = path.join(folder, "deno.xml");
@@ -221,6 +225,8 @@ const stages = {
       read: readJUnit,
     });
   },
+  package: (context) =>
+    nodeTests({ ...context, files: FILES.package(context.texts), env: { ...plain(process.env), ...context.env } }),
   e2e: ({ say, texts, grep, folder, env }) => {
     const report = path.join(folder, "e2e.xml");
     return runTests({
@@ -311,7 +317,9 @@ runMain(async (args) => {
   const folder = mkdtempSync(path.join(os.tmpdir(), "ringside-test-"));
   try {
     const context = { ...options, all, folder, env: { RINGSIDE_TESTS: all ? "all" : "brief" } };
-    const named = (name) => texts.length === 0 || FILES[name]?.(texts).length > 0;
+    // The package is packed, installed and run by the whole set, or where it is named.
+    const named = (name) =>
+      texts.length > 0 ? FILES[name]?.(texts).length > 0 : all || name !== "package" || only !== STAGES;
     const chosen = (names) => names.filter((name) => only.includes(name) && named(name));
     const first = await lane(chosen(["check", "build", "adapters"]), context, true);
     const [one, two] = LANES.map(chosen);
