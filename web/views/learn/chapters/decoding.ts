@@ -121,7 +121,7 @@ export const decoding: Chapter<typeof controls, Decoding> = {
       </p>
       <p>
         The paper’s advice follows. Context parallelism is for prefill, and for caches that fit nowhere else. A serving
-        system that separates prefill from decode can use each kind of parallelism where it is good.
+        system that separates prefill from decode can use it for prefill alone.
       </p>
       <h3>A conversation in the paper’s letters</h3>
       <p>

@@ -81,7 +81,7 @@ export const passKv: Chapter<typeof controls, PassKv> = {
       <figure aria-labelledby="fig">
         <figcaption id="fig">
           A run of ${ranks} ranks, computed in this page
-          <small>${FRESH} new and ${CACHED} cached tokens, one head. Hover a disc to see where this KV goes.</small>
+          <small>${FRESH} new and ${CACHED} cached tokens, one head. Hover over a disc to follow its KV.</small>
         </figcaption>
         ${draw("ranks", "hop", "rank")}
         <div class="pair">
@@ -104,9 +104,9 @@ export const passKv: Chapter<typeof controls, PassKv> = {
       <h3>Hiding the transfer</h3>
       <p>
         A rank starts to send its KV before it attends to it, so the next KV arrives while attention runs. A transfer
-        costs time only if it takes longer than the attention beside it. The part beyond is called exposed. Attention
-        grows with <var>T</var>(<var>T</var>+<var>P</var>), the KV message only with <var>T</var>+<var>P</var>. So
-        <var>T</var> decides, and <var>P</var> does not.
+        costs time only if it takes longer than the attention beside it. The part that attention doesn’t hide is called
+        exposed. Attention grows with <var>T</var>(<var>T</var>+<var>P</var>), the KV message only with
+        <var>T</var>+<var>P</var>. So <var>T</var> decides, and <var>P</var> does not.
       </p>
       <p>
         Let <var>C</var> be the attention rate of a rank and BW the bandwidth of its link. Let
