@@ -137,7 +137,7 @@ workerTest(
       for (const ranks of [4, 2, 1]) await attends(remote, ranks, false);
       await assert.rejects(
         remote.attendSeeded({ ...SHAPE, seed: 1, ranks: 5 }),
-        /ranks: found 5, expected at most 4: this worker is 4/,
+        /ranks: found 5, expected at most 4: this worker has 4/,
       );
 
       const cluster: ClusterFace = await Remote.connect(worker.address, { token: worker.token });
