@@ -1,5 +1,6 @@
 // The page after an hour's use: runs and changes of view leave no nodes, listeners or memory behind.
 import { type CDPSession, expect, type Page, test } from "@playwright/test";
+import { thorough } from "./tiers.ts";
 
 /** A run on the CPU that takes a fraction of a second, check included. */
 const query = "?seed=3&T=32&P=16&H=2&Hkv=1&D=16&N=4&variant=pass-q&wire=f32&link=off&backend=cpu";
@@ -81,7 +82,7 @@ function bounded(after: Held, before: Held, views = 0): void {
   expect(after.megabytes, `MB of heap, ${before.megabytes.toFixed(1)} before`).toBeLessThan(before.megabytes + 4);
 }
 
-test("thirty runs hold no more memory than the first ones", async ({ page }) => {
+thorough("thirty runs hold no more memory than the first ones", async ({ page }) => {
   test.setTimeout(180_000);
   const cdp = await page.context().newCDPSession(page);
   await page.goto(query);
@@ -92,7 +93,7 @@ test("thirty runs hold no more memory than the first ones", async ({ page }) => 
   bounded(after, before);
 });
 
-test("thirty-six changes of view hold no more memory than the first twelve", async ({ page }) => {
+thorough("thirty-six changes of view hold no more memory than the first twelve", async ({ page }) => {
   test.setTimeout(180_000);
   const cdp = await page.context().newCDPSession(page);
   await page.goto(query);

@@ -323,27 +323,24 @@ test("by keyboard alone: choose files, say which is which, run, save, go back", 
   await expect(chooser(page)).toBeFocused();
 });
 
-for (const colorScheme of ["light", "dark"] as const) {
-  test(`axe finds nothing in the ${colorScheme} theme, wide and narrow: waiting, refused, own result`, async ({ page }) => {
-    await page.emulateMedia({ colorScheme });
-    await page.goto(address);
-    await chooser(page).setInputFiles([npys[0], { ...npys[1], name: "a.npy" }]);
-    await expect(page.getByText("Still missing: K and V.")).toBeVisible();
-    await axeFindsNothing(page, "waiting");
-    await chooser(page).setInputFiles([file("bad.safetensors", new Uint8Array(4))]);
-    await expect(page.getByRole("alert")).toBeVisible();
-    await axeFindsNothing(page, "refused");
-    await chooser(page).setInputFiles(npys);
-    await expect(own(page)).toBeVisible();
-    await runs(page);
-    await page.evaluate(() => (globalThis.open = () => null));
-    await page.getByRole("button", { name: "Open in Perfetto" }).click();
-    await axeFindsNothing(page, "result");
-    await page.setViewportSize({ width: 390, height: 844 });
-    await axeFindsNothing(page, "narrow");
-    await expectNoWiderThan(page, 390);
-  });
-}
+test("axe finds nothing, wide and narrow: waiting, refused, own result", async ({ page }) => {
+  await page.goto(address);
+  await chooser(page).setInputFiles([npys[0], { ...npys[1], name: "a.npy" }]);
+  await expect(page.getByText("Still missing: K and V.")).toBeVisible();
+  await axeFindsNothing(page, "waiting");
+  await chooser(page).setInputFiles([file("bad.safetensors", new Uint8Array(4))]);
+  await expect(page.getByRole("alert")).toBeVisible();
+  await axeFindsNothing(page, "refused");
+  await chooser(page).setInputFiles(npys);
+  await expect(own(page)).toBeVisible();
+  await runs(page);
+  await page.evaluate(() => (globalThis.open = () => null));
+  await page.getByRole("button", { name: "Open in Perfetto" }).click();
+  await axeFindsNothing(page, "result");
+  await page.setViewportSize({ width: 390, height: 844 });
+  await axeFindsNothing(page, "narrow");
+  await expectNoWiderThan(page, 390);
+});
 
 test("a file of 64 MB is read without a task over 100 ms on the main thread", async ({ page }) => {
   const folder = await mkdtemp(path.join(tmpdir(), "own-"));

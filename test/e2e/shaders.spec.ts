@@ -1,6 +1,7 @@
 // The Shaders view, as a person uses it: by role and label, on the built page, with the Chromium and the adapter that
 // the set-up found.
 import { readFile } from "node:fs/promises";
+import { thorough } from "./tiers.ts";
 import { expect, type Locator, type Page, test, type Worker } from "@playwright/test";
 import { readTexts } from "../../engine/bench/texts.ts";
 import { casesOf } from "../../engine/bench/trial.ts";
@@ -119,7 +120,7 @@ test("an error stands at its line, in the editor and in a table, and such a text
   await expect(heading(page, "The shipped text")).toBeVisible();
 });
 
-test("a renamed variable passes the grid; once chosen, reports name it, also after a reload", async ({ page }) => {
+thorough("a renamed variable passes the grid; once chosen, reports name it, also after a reload", async ({ page }) => {
   await opens(page);
   const name = await kernel(page).inputValue();
   const text = edited(name, "kv_head", "head_of_kv");
@@ -181,23 +182,26 @@ test("a renamed variable passes the grid; once chosen, reports name it, also aft
   await expect(page.getByRole("checkbox")).not.toBeChecked();
 });
 
-test("a dropped scale fails the grid, is not timed, and is kept only with a mark of failure that every view shows", async ({ page }) => {
-  await opens(page, "?kernel=decode");
-  await write(page, edited("decode", "params.scale * LOG2E", "LOG2E"));
-  const all = casesOf("decode").length;
-  await expect(heading(page, new RegExp(`^Failed: \\d+ of ${all} cases differ from float64`))).toBeVisible(LONG);
-  await expect(page.getByText("Not timed: the time of a wrong kernel means nothing.")).toBeVisible();
-  await expect(table(page, /^Cases that failed/).getByRole("row", { name: /D 64.*failed/ }).first()).toBeVisible();
-  await expect(table(page, /^Time/)).toHaveCount(0);
-  await page.getByRole("textbox", { name: "Name of the kept kernel" }).fill("no scale");
-  await page.getByRole("button", { name: "Keep, marked as failing" }).click();
-  await expect(keptRow(page, "no scale")).toContainText(/fails \d+ of/);
-  await page.getByRole("button", { name: "Use in runs" }).click();
-  await page.getByRole("link", { name: "Lab" }).click();
-  await expect(page.getByRole("note", { name: "Kernels of your own" })).toContainText(
-    "decode · your kernel no scale, which fails the check",
-  );
-});
+thorough(
+  "a dropped scale fails the grid, is not timed, and is kept only with a mark of failure that every view shows",
+  async ({ page }) => {
+    await opens(page, "?kernel=decode");
+    await write(page, edited("decode", "params.scale * LOG2E", "LOG2E"));
+    const all = casesOf("decode").length;
+    await expect(heading(page, new RegExp(`^Failed: \\d+ of ${all} cases differ from float64`))).toBeVisible(LONG);
+    await expect(page.getByText("Not timed: the time of a wrong kernel means nothing.")).toBeVisible();
+    await expect(table(page, /^Cases that failed/).getByRole("row", { name: /D 64.*failed/ }).first()).toBeVisible();
+    await expect(table(page, /^Time/)).toHaveCount(0);
+    await page.getByRole("textbox", { name: "Name of the kept kernel" }).fill("no scale");
+    await page.getByRole("button", { name: "Keep, marked as failing" }).click();
+    await expect(keptRow(page, "no scale")).toContainText(/fails \d+ of/);
+    await page.getByRole("button", { name: "Use in runs" }).click();
+    await page.getByRole("link", { name: "Lab" }).click();
+    await expect(page.getByRole("note", { name: "Kernels of your own" })).toContainText(
+      "decode · your kernel no scale, which fails the check",
+    );
+  },
+);
 
 test("kept kernels: opened by address, renamed, exported, deleted, restored; edits survive a visit to another view", async ({ page }) => {
   await opens(page, "?seed=9&kernel=merge&text=of+no+such+name");
@@ -235,44 +239,47 @@ test("kept kernels: opened by address, renamed, exported, deleted, restored; edi
   await expect(keptRow(page, "c")).toBeVisible();
 });
 
-test("an endless loop, a lost device, a silent worker: each ends in an error, and the next trial works", async ({ page }) => {
-  await opens(page, "?kernel=merge");
-  await write(page, edited("merge", "    var top: f32 = NONE;", "    while (true) {}\n    var top: f32 = NONE;"));
-  await expect(heading(page, "A loop without end")).toBeVisible(LONG);
-  await expect(page.getByText(/a loop took more than 8192 turns/)).toBeVisible();
-  await expect(page.getByRole("button", { name: "Keep", exact: true })).toBeDisabled();
+thorough(
+  "an endless loop, a lost device, a silent worker: each ends in an error, and the next trial works",
+  async ({ page }) => {
+    await opens(page, "?kernel=merge");
+    await write(page, edited("merge", "    var top: f32 = NONE;", "    while (true) {}\n    var top: f32 = NONE;"));
+    await expect(heading(page, "A loop without end")).toBeVisible(LONG);
+    await expect(page.getByText(/a loop took more than 8192 turns/)).toBeVisible();
+    await expect(page.getByRole("button", { name: "Keep", exact: true })).toBeDisabled();
 
-  await page.getByRole("button", { name: "Revert" }).click();
-  const worker = await benchWorker(page);
-  await worker.evaluate(() => {
-    const { createCommandEncoder } = GPUDevice.prototype;
-    GPUDevice.prototype.createCommandEncoder = function (...args) {
-      GPUDevice.prototype.createCommandEncoder = createCommandEncoder;
-      this.destroy();
-      return createCommandEncoder.apply(this, args);
-    };
-  });
-  await go(page).click();
-  await expect(heading(page, "The device was lost")).toBeVisible(LONG);
-  await go(page).click();
-  await expect(heading(page, /^Passed/)).toBeVisible(LONG);
+    await page.getByRole("button", { name: "Revert" }).click();
+    const worker = await benchWorker(page);
+    await worker.evaluate(() => {
+      const { createCommandEncoder } = GPUDevice.prototype;
+      GPUDevice.prototype.createCommandEncoder = function (...args) {
+        GPUDevice.prototype.createCommandEncoder = createCommandEncoder;
+        this.destroy();
+        return createCommandEncoder.apply(this, args);
+      };
+    });
+    await go(page).click();
+    await expect(heading(page, "The device was lost")).toBeVisible(LONG);
+    await go(page).click();
+    await expect(heading(page, /^Passed/)).toBeVisible(LONG);
 
-  await (await benchWorker(page)).evaluate(() => {
-    const tell = self.postMessage.bind(self);
-    let silent = false;
-    self.postMessage = ((told: { readonly kind: string; readonly phase?: string }) => {
-      silent ||= told.phase === "check";
-      if (!silent) tell(told);
-    }) as typeof self.postMessage;
-  });
-  const began = Date.now();
-  await go(page).click();
-  await expect(heading(page, "The text did not finish")).toBeVisible(LONG);
-  expect(Date.now() - began).toBeLessThan(90_000);
-  await expect(page.getByText(/no answer in time \(60 s at compile|no answer in time \(20 s at check/)).toBeVisible();
-  await go(page).click();
-  await expect(heading(page, /^Passed/)).toBeVisible(LONG);
-});
+    await (await benchWorker(page)).evaluate(() => {
+      const tell = self.postMessage.bind(self);
+      let silent = false;
+      self.postMessage = ((told: { readonly kind: string; readonly phase?: string }) => {
+        silent ||= told.phase === "check";
+        if (!silent) tell(told);
+      }) as typeof self.postMessage;
+    });
+    const began = Date.now();
+    await go(page).click();
+    await expect(heading(page, "The text did not finish")).toBeVisible(LONG);
+    expect(Date.now() - began).toBeLessThan(90_000);
+    await expect(page.getByText(/no answer in time \(60 s at compile|no answer in time \(20 s at check/)).toBeVisible();
+    await go(page).click();
+    await expect(heading(page, /^Passed/)).toBeVisible(LONG);
+  },
+);
 
 test("without WebGPU the page shows the text, its table and the reason why nothing runs", async ({ page }) => {
   await page.addInitScript(() => Object.defineProperty(Navigator.prototype, "gpu", { value: undefined }));
@@ -323,9 +330,8 @@ test("by keyboard alone: into the editor, out of it, and stop a trial", async ({
   await expect(heading(page, "Stopped")).toBeVisible();
 });
 
-for (const [colorScheme, width] of [["light", 1280], ["dark", 390]] as const) {
-  test(`axe finds nothing in the ${colorScheme} theme at ${width} pixels: an error, a pass, a kept text`, async ({ page }) => {
-    await page.emulateMedia({ colorScheme });
+for (const width of [1280, 390]) {
+  test(`axe finds nothing at ${width} pixels: an error, a pass, a kept text`, async ({ page }) => {
     await page.setViewportSize({ width, height: 844 });
     await opens(page, "?kernel=merge");
     await write(page, edited("merge", "var top: f32 = NONE;", "var top: i32 = NONE;"));

@@ -387,20 +387,18 @@ test("one rank: no link, no other sharding, and no error", async ({ page }) => {
   await expect(ring(page)).toHaveAccessibleName(/rank 0 hop 0, attends to the keys of rank 0, its own/);
 });
 
-for (const colorScheme of ["light", "dark"] as const) {
-  test(`axe finds nothing in the ${colorScheme} theme: stage, comparison, table of hops, narrow`, async ({ page }) => {
-    // Three axe checks of a page with a thousand drawn shapes.
-    test.setTimeout(120_000);
-    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-    await runs(page, `${query}&hop=1`);
-    await page.getByText("Hop by hop, as a table").click();
-    await page.getByRole("table", { name: /^Work per rank/ }).getByRole("row").nth(2).hover();
-    await axeFindsNothing(page, "stage");
-    await page.getByRole("button", { name: "Compare pass-KV and pass-Q" }).click();
-    await expect(page.getByRole("table", { name: /^Both variants compared/ })).toBeVisible({ timeout: 40_000 });
-    await axeFindsNothing(page, "comparison");
-    await page.setViewportSize({ width: 390, height: 844 });
-    await axeFindsNothing(page, "narrow");
-    await expectNoWiderThan(page, 390);
-  });
-}
+test("axe finds nothing: stage, comparison, table of hops, narrow", async ({ page }) => {
+  // Three axe checks of a page with a thousand drawn shapes.
+  test.setTimeout(120_000);
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  await runs(page, `${query}&hop=1`);
+  await page.getByText("Hop by hop, as a table").click();
+  await page.getByRole("table", { name: /^Work per rank/ }).getByRole("row").nth(2).hover();
+  await axeFindsNothing(page, "stage");
+  await page.getByRole("button", { name: "Compare pass-KV and pass-Q" }).click();
+  await expect(page.getByRole("table", { name: /^Both variants compared/ })).toBeVisible({ timeout: 40_000 });
+  await axeFindsNothing(page, "comparison");
+  await page.setViewportSize({ width: 390, height: 844 });
+  await axeFindsNothing(page, "narrow");
+  await expectNoWiderThan(page, 390);
+});

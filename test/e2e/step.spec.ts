@@ -279,31 +279,28 @@ test("a device lost on purpose: the page names it, and Restart gives every rank 
   await expect(verdict(page)).toBeVisible({ timeout: 40_000 });
 });
 
-for (const colorScheme of ["light", "dark"] as const) {
-  test(`axe finds nothing in the ${colorScheme} theme, wide and narrow: empty, halted, done, failed`, async ({ page }) => {
-    await page.emulateMedia({ colorScheme });
-    await page.goto(`${small.replace("N=3", "N=8")}&variant=pass-q&backend=cpu#step`);
-    await expect(page.getByRole("heading", { name: "Step through a real run" })).toBeVisible();
-    await axeFindsNothing(page, "empty");
-    await run(page).click();
-    await halted(page, "hop 0", 8);
-    await step(page).click();
-    await halted(page, "hop 1", 8);
-    await page.getByRole("button", { name: "Step rank 0 only" }).click();
-    await expect(cell(page, "rank 0, hop 2: halted, queries of rank 6")).toBeVisible();
-    await page.getByText("Break it").click();
-    await axeFindsNothing(page, "halted");
-    await page.setViewportSize({ width: 390, height: 844 });
-    await axeFindsNothing(page, "halted, narrow");
-    await expectNoWiderThan(page, 390);
-    await page.getByRole("button", { name: "Kill the worker of rank 0" }).click();
-    await expect(page.getByRole("heading", { name: "A rank failed" })).toBeVisible({ timeout: 7000 });
-    await axeFindsNothing(page, "failed, narrow");
-    await page.setViewportSize({ width: 1280, height: 720 });
-    await restart(page).click();
-    await halted(page, "hop 0", 8);
-    await page.getByRole("button", { name: "Run to the end" }).click();
-    await expect(verdict(page)).toBeVisible({ timeout: 20_000 });
-    await axeFindsNothing(page, "done");
-  });
-}
+test("axe finds nothing, wide and narrow: empty, halted, done, failed", async ({ page }) => {
+  await page.goto(`${small.replace("N=3", "N=8")}&variant=pass-q&backend=cpu#step`);
+  await expect(page.getByRole("heading", { name: "Step through a real run" })).toBeVisible();
+  await axeFindsNothing(page, "empty");
+  await run(page).click();
+  await halted(page, "hop 0", 8);
+  await step(page).click();
+  await halted(page, "hop 1", 8);
+  await page.getByRole("button", { name: "Step rank 0 only" }).click();
+  await expect(cell(page, "rank 0, hop 2: halted, queries of rank 6")).toBeVisible();
+  await page.getByText("Break it").click();
+  await axeFindsNothing(page, "halted");
+  await page.setViewportSize({ width: 390, height: 844 });
+  await axeFindsNothing(page, "halted, narrow");
+  await expectNoWiderThan(page, 390);
+  await page.getByRole("button", { name: "Kill the worker of rank 0" }).click();
+  await expect(page.getByRole("heading", { name: "A rank failed" })).toBeVisible({ timeout: 7000 });
+  await axeFindsNothing(page, "failed, narrow");
+  await page.setViewportSize({ width: 1280, height: 720 });
+  await restart(page).click();
+  await halted(page, "hop 0", 8);
+  await page.getByRole("button", { name: "Run to the end" }).click();
+  await expect(verdict(page)).toBeVisible({ timeout: 20_000 });
+  await axeFindsNothing(page, "done");
+});
