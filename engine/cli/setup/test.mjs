@@ -187,6 +187,8 @@ const stages = {
     return await nodeTests({ ...context, files, env: { ...await adapterEnv("node", context.say), ...context.env } });
   },
   "unit-deno": async ({ say, texts, grep, folder, env }) => {
+    // The documents' scripts import the built package.
+    await build({ quiet: true });
     const report = path.join(folder, "deno.xml");
     return runTests({
       say,
