@@ -5,7 +5,7 @@ Its modules by part. A part imports itself and the parts after its arrow, never 
 each other in a circle. tests/test_imports.py reads this picture.
 
     start -> server, processes, engine, calls, base
-        __main__, compute, gpu_check
+        __main__, compute, gpu_check, needs
     server -> processes, base
         server, connection, runner, call, client_sessions, queue, outbox, wire, pending, open_files, auth, limits
     processes -> meetings, base
