@@ -2,7 +2,7 @@
 import type { Attention } from "../ring/contract.ts";
 import type { Block } from "../layout/shards.ts";
 import { type Visibility, visibility } from "../layout/visibility.ts";
-import { type Plan, type RankChunk, rankChunk, type Rows, type Shape } from "../ring/chunk.ts";
+import { type RankChunk, rankChunk, type Rows, type Shape, type Workload } from "../ring/chunk.ts";
 import type { Recorder } from "../trace/clock.ts";
 import { Buffers, INPUT, OUTPUT } from "./buffers.ts";
 import { candidateKernels, chooseKernel, type KernelCall } from "./choice.ts";
@@ -110,7 +110,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   }
 
   /** Compiles the kernels that a run will use, and runs each once on nothing (see Passes.prepare). */
-  async prepare({ queries, keys, hops, parts }: Plan): Promise<void> {
+  async prepare({ queries, keys, hops, parts }: Workload): Promise<void> {
     const { heads, kvHeads, headDim, causal } = this.#shape;
     const shape = this.#attendShape;
     const seen = visibility(queries, keys, causal);

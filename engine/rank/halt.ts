@@ -81,7 +81,7 @@ export function halting<Q extends OfBlock, KV extends OfBlock, P extends { reado
         await halt("end", last);
         return await device.result(partial);
       },
-      prepare: (plan) => device.prepare(plan),
+      prepare: (work) => device.prepare(work),
       abandon: (reason) => device.abandon(reason),
       dispose: (failed) => device.dispose(failed),
     },

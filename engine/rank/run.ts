@@ -5,7 +5,7 @@ import { passKv } from "../ring/pass-kv.ts";
 import { passQ } from "../ring/pass-q.ts";
 import type { Span } from "../trace/span.ts";
 import type { KvCache } from "./cache.ts";
-import type { Plan, RankChunk, Rows } from "../ring/chunk.ts";
+import type { RankChunk, Rows, Workload } from "../ring/chunk.ts";
 import type { AttendJob, StepJob } from "./job.ts";
 
 /** A back-end of the contract that can also hand out its result, compile ahead, stop early and free its memory. */
@@ -21,7 +21,7 @@ export interface Device<Q, KV, P> extends Attention<RankChunk, Q, KV, P> {
   /**
    * Compiles what this rank's part of a run needs.
    */
-  prepare(plan: Plan): Promise<void>;
+  prepare(work: Workload): Promise<void>;
   /** Makes the work under way, and all that would follow, reject with `reason`. */
   abandon(reason: unknown): void;
 }

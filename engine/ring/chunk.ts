@@ -35,7 +35,7 @@ export interface Shape {
 }
 
 /** The work of a run on one device, as far as its rank knows beforehand. */
-export interface Plan {
+export interface Workload {
   readonly queries: Block;
   readonly keys: Block;
   /** N: the number of attentions. */
