@@ -42,6 +42,8 @@ async function program(
   });
 }
 
+const crashedAtItsEnd = (signal: string | null, out: string) => signal === "SIGSEGV" && out.includes("the end");
+
 const cancel = `await cluster.attend({ ...input, signal: AbortSignal.timeout(60) })
   .then(() => console.log("done"), (error) => console.log(error.name));`;
 
@@ -61,7 +63,12 @@ for (const backend of ["cpu", "webgpu"]) {
   };
   for (const [name, body] of Object.entries(bodies)) {
     test(`${backend}: ${name}: the process ends with status 0`, async () => {
-      const { status, signal, out } = await program(backend, body);
+      let { status, signal, out } = await program(backend, body);
+      // On a busy machine some 20 of 100 Deno programs on lavapipe crash after their last line: the process unloads the
+      // driver while a worker's thread still gives its device back (gfx-rs/wgpu #1439, #8365).
+      for (let tries = 1; tries < 4 && runtime === "deno" && crashedAtItsEnd(signal, out); tries++) {
+        ({ status, signal, out } = await program(backend, body));
+      }
       assert.equal(status, 0, `status ${status}, signal ${signal}: ${out}`);
       assert.match(out, /the end/);
     });
