@@ -66,6 +66,13 @@ for (const size of SIZES) {
         return (await boxes(page)).filter(({ focusable, named }) => !focusable || !named);
       }, { message: view }).toEqual([]);
       seen += (await boxes(page)).length;
+      if (size.width >= 900) {
+        const { page: tall, window: room } = await page.evaluate(() => ({
+          page: document.documentElement.scrollHeight,
+          window: innerHeight,
+        }));
+        expect(tall, `${view}: only its boxes scroll, not the page`).toBeLessThanOrEqual(room);
+      }
     }
     expect(seen, "boxes that scroll").toBeGreaterThan(3);
   });

@@ -14,7 +14,9 @@ export const frameStyle = css`
     padding: 16px 24px;
     border-bottom: 1px solid var(--rule);
   }
+  /* Hidden captions belong to the box that scrolls, else they make the page longer. */
   .stage {
+    position: relative;
     padding: 24px;
     min-width: 0;
   }
