@@ -156,6 +156,11 @@ export class RingsideApp extends LitElement {
         padding: 16px 24px;
         border-bottom: 1px solid var(--rule);
       }
+      /* Hidden captions belong to the box that scrolls, else they make the page longer. */
+      main,
+      aside {
+        position: relative;
+      }
       main {
         grid-area: stage;
         padding: 16px 24px 24px;
