@@ -7,7 +7,7 @@ export type { Facts, LayerInput, Limits, RemoteFace as Remote, SeededInput } fro
 /** Address of the GPU check that ships with the project. */
 export const H200_CHECK = new URL("../../cuda-bridge/results/h200.json", import.meta.url).href;
 
-/** Loads the client, a chunk of its own. */
+/** Loads the client, a separate chunk. */
 export const loadClient = () => import("../../cuda-bridge/client/browser.ts");
 
 /** Loads the protocol's schema and its validator. */

@@ -36,5 +36,5 @@ export { readCount, readRate } from "../../engine/quantity.ts";
 export { ownerAt } from "../../engine/ring/contract.ts";
 export { type Mask, type MaskBlock, type MaskChunk, maskOf } from "../../engine/ring/mask.ts";
 
-/** Loads the engine, a chunk of its own: the page is there before it. */
+/** Loads the engine, a separate chunk, so that the page appears before it. */
 export const loadEngine = () => import("../../engine/browser.ts");

@@ -1,5 +1,5 @@
-// The page's Step view as arithmetic: where ranks stand, what a token's partial results come to, and numbers as they
-// are said.
+// The page's Step view as arithmetic: where ranks stand, what a token's partial results merge to, and how numbers
+// appear as text.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";

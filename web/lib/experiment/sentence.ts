@@ -47,7 +47,7 @@ export function experimentSentence(page: PageState): Sentence<Field> {
 
 function buttons(page: PageState): TemplateResult {
   if (!page.running) return html`<button type="submit" class="button primary">Run</button>`;
-  // During the check the result is there: only the check can be stopped.
+  // During the check the result exists: only the check can be stopped.
   const checked = [page.state, page.other].find(({ phase }) => phase === "checking");
   const cancel = (label: string) =>
     html`<button type="button" class="button" @click=${() => page.cancel()}>${label}</button>`;

@@ -92,7 +92,7 @@ export const timelineStyle = css`
   .lit {
     stroke-opacity: 0.7;
   }
-  /* A layer of its own, so that playing a run does not repaint the lanes. */
+  /* A separate layer, so that playing a run does not repaint the lanes. */
   .cursor {
     position: absolute;
     inset: 0 auto 0 -1px;

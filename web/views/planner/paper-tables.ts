@@ -28,7 +28,7 @@ export function trust(
     formatShare(median)
   }. On the ${predicted.cells} cells outside the calibration it is ${formatShare(predicted.median)}, at worst ${
     formatShare(predicted.worst)
-  }.${onPaper(question) ? "" : " No cell is of this model and hardware."}`;
+  }.${onPaper(question) ? "" : " No cell covers this model and hardware."}`;
 }
 
 /** Errors by group, parameters with their cells, every cell by table, and contradictions. */

@@ -29,11 +29,11 @@ const connecting: Readonly<Record<string, Omit<Failure, "message">>> = {
   },
   "bad-version": {
     title: "The worker speaks another version",
-    advice: "Start a worker of the same Ringside as this page.",
+    advice: "Start a worker from the same version of Ringside as this page.",
   },
   "bad-hello": {
     title: "The worker did not understand the greeting",
-    advice: "Start a worker of the same Ringside as this page.",
+    advice: "Start a worker from the same version of Ringside as this page.",
   },
   "bad-origin": {
     title: "The worker rejects pages from this address",

@@ -80,7 +80,7 @@ export const blockwise: Chapter<typeof controls, Blocks> = {
         for long contexts.
       </p>
       <p>
-        Apart from rounding, the order of the blocks doesn’t change the result. Nor must the blocks be in the same
+        Apart from rounding, the order of the blocks doesn’t change the result. The blocks needn’t even be in the same
         memory. FlashAttention reads them from one GPU’s memory; ring attention receives them from a neighbour. The next
         chapters build on that.
       </p>
