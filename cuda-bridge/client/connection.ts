@@ -1,6 +1,6 @@
 /**
- * One socket to a worker: hello, calls, tensors, signs of life. Once it has ended, it stays so; `caller.ts` opens the
- * next.
+ * One socket to a worker: hello, calls, tensors, signs of life. It never reopens; `caller.ts` makes
+ * the next connection.
  */
 import { Call, type CallRequest, type CallResult, type Message } from "./call.ts";
 import { clean } from "./clean.ts";

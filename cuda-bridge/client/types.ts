@@ -235,7 +235,7 @@ export interface RemoteFace extends ClusterFace {
   readonly capabilities: readonly string[];
   /** The connection's state. */
   readonly state: RemoteState;
-  /** Attention on seeded inputs, which both sides make: no tensor moves but the rows asked for. */
+  /** Attention on seeded inputs, which both sides make: only the requested rows move. */
   attendSeeded(input: SeededInput): Promise<SeededResult>;
   /** Attention on own tensors, which go to the worker. */
   attend(input: RemoteAttendInput): Promise<RemoteResult>;

@@ -1,4 +1,4 @@
-/** Times one attention call on a device. Its inputs are there before it begins, and its result stays there. */
+/** Times one attention call on a device. Its inputs are on the device before it begins, and its result stays there. */
 import { GpuAttention } from "../gpu/attention.ts";
 import { chooseKernel } from "../gpu/choice.ts";
 import type { KernelName } from "../gpu/kernels.ts";

@@ -149,7 +149,7 @@ export async function runBench(
   };
 }
 
-/** A device with shader-f16: this one if it has it, undefined if the adapter has none. */
+/** A device with shader-f16: this one, or another; undefined if the adapter lacks the feature. */
 async function openHalf(own: GPU, gpu: Gpu): Promise<Gpu | undefined> {
   if (gpu.device.features.has("shader-f16")) return gpu;
   const adapter = await own.requestAdapter({ powerPreference: "high-performance" });

@@ -1,4 +1,4 @@
-/** Validates a simulated link: by itself, and by the time that a run's messages take on it. */
+/** Validates a simulated link: its own numbers, and the time that a run's messages take on it. */
 import { InputError } from "../errors.ts";
 import { refuseUnknown, sayValue } from "../options.ts";
 import { bytesPer } from "../tensor/dtype.ts";

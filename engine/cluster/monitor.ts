@@ -37,7 +37,7 @@ export class Monitor {
     return this.#pulses.every((p) => p.job === job && p.phase === "barrier");
   }
 
-  /** The error of a rank that failed, with its hop and what another rank awaited of it. */
+  /** The error of a rank that failed, with its hop and what another rank awaited from it. */
   failed(rank: number, how: string): RankError {
     const { hop, phase } = this.#pulses[rank];
     for (const waiter of this.#pulses) {

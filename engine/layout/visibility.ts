@@ -13,7 +13,7 @@ export interface View {
 
 /** The mask of one attention call. */
 export interface Visibility {
-  /** The sequences of which a query sees a key. */
+  /** The sequences whose keys some query sees. */
   readonly views: readonly View[];
   /**
    * For each query row, padding included: one past the last KV row it sees. Equals its view's `first` if it sees none.

@@ -22,7 +22,7 @@ async function load(): Promise<typeof import("webgpu")> {
   try {
     return await import("webgpu");
   } catch (error) {
-    // A package that is there and lacks something of its own says so itself.
+    // If the package is installed but one of its own files is missing, its own error says so.
     if ((error as { code?: string }).code !== "ERR_MODULE_NOT_FOUND" || !/'webgpu'/.test(String(error))) throw error;
     throw new NoAdapterError(
       "WebGPU in Node: found no package webgpu (Dawn), which is installed on request; run `npm install webgpu`, " +

@@ -1,18 +1,18 @@
 /**
- * Bounds of rounding errors in a right result, for each LSE and each element of O, from float64 values of the row
+ * Bounds of rounding errors in a correct result, for each LSE and each element of O, from float64 values of the row
  * itself.
  *
  * u = 2^-24 is the unit of f32, p the exact softmax weights, s the scores, n the keys of the row, N the merged partial
  * results.
+ *
  * Sums of n roundings without a common direction grow as sqrt(n) (Higham and Mary, SIAM J. Sci. Comput. 41(5), 2019).
  * D equal products, added one after the other, round by at most D/3 in one direction (1/4 + 1/16 + ... over the powers of
  * two).
  *
- * - A score is a sum of D products, none larger in sum than |q| |k_j| |scale| (Cauchy-Schwarz). Its weight is an
- * exponential,
- *   whose argument and result are rounded (WGSL allows exp2(x) 3 + 2 |x| units in the last place), and each merge rounds an LSE
- *   and two exponentials more. With S_j = |LSE| + (LSE - s_j), which is at least |s_j| and the LSE of any partial result with j,
- *   a weight is off by a factor between e^-b_j and e^b_j:
+ * - A score is a sum of D products, which sum to at most |q| |k_j| |scale| (Cauchy-Schwarz). Its weight is an
+ *   exponential whose argument and result are rounded (WGSL allows exp2(x) 3 + 2 |x| units in the last place). Each
+ *   merge rounds an LSE and two exponentials more. Let S_j = |LSE| + (LSE - s_j), which is at least |s_j| and the LSE of
+ *   any partial result with j. Then a weight is off by a factor between e^-b_j and e^b_j:
  *
  *       b_j = u (g |q| |k_j| |scale| + (4 + 2 sqrt(N)) S_j + 16),  g = max(3 sqrt(D), D/3) + 4
  *

@@ -1,4 +1,4 @@
-/** The tolerances: how far a result may lie from the expected one if no bound of its own row (bounds.ts) is at hand. */
+/** The tolerances: how far a result may lie from the expected one if its row has no bound (bounds.ts). */
 import { type DType, ROUNDING } from "../tensor/dtype.ts";
 
 /** An element passes within `absolute` or within `relative` of the expected value. */

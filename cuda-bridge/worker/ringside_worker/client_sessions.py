@@ -1,4 +1,4 @@
-"""The server's list of sessions: whose each is, its number in the engine, and why it was lost."""
+"""The server's list of sessions: the owner of each, its number in the engine, and why it was lost."""
 
 from __future__ import annotations
 

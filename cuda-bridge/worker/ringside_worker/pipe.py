@@ -20,7 +20,7 @@ LOST = 75
 
 
 class SharedBytes:
-    """Memory that two processes share. It is freed with the last process that has it, however that process ends."""
+    """Memory that two processes share. The system frees it when the last process that has it ends, however it ends."""
 
     def __init__(self, size: int, fd: int | None = None):
         self.size = size

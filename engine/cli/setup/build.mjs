@@ -72,7 +72,7 @@ export function linkPackage() {
   try {
     symlinkSync("dist", pkg, "junction");
   } catch {
-    // It is there: the link, or the folder that is being packed.
+    // It exists: the link, or the folder that is being packed.
   }
 }
 
