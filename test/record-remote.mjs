@@ -1,5 +1,5 @@
-// Records the run that the Remote view ships: `node test/record-remote.mjs`, after `npm test` has set up the worker's
-// Python.
+// Records the run that the Remote view ships: `node test/record-remote.mjs`, after `npm run test:all` has set up the
+// worker's Python.
 //
 // Starts a worker of four gloo processes on the CPU, runs the experiment below in both variants, verifies rows as the
 // page does, and writes the page's own file.

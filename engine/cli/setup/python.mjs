@@ -61,7 +61,8 @@ export async function findWorkerPython() {
   }
   if (installed()) return { python: venvPython };
   return {
-    reason: "the worker's Python is not set up: run `node engine/cli/setup/python.mjs --install` (or `npm test`), " +
+    reason:
+      "the worker's Python is not set up: run `node engine/cli/setup/python.mjs --install` (or `npm run test:all`), " +
       "or set RINGSIDE_PYTHON to a Python that has everything in cuda-bridge/worker/requirements.txt",
   };
 }
