@@ -104,7 +104,7 @@ test("storage that is closed, full or holds something else is reported, and lose
     const all = new KeptKernels(kept);
     assert.deepEqual([all.all, all.shaders], [[], {}]);
     assert.match(all.problem!, /cannot be read/);
-    assert.equal(kept.content["ringside.kernels"], text, "what cannot be read is left as it is");
+    assert.equal(kept.content["ringside.kernels"], text, "the page leaves what it cannot read unchanged");
   }
 });
 
