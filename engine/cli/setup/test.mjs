@@ -22,8 +22,11 @@ import { count, readJUnit, readLines } from "./test-results.mjs";
 import { watch } from "./watch.mjs";
 
 const STAGES = ["check", "build", "adapters", "unit-node", "unit-deno", "worker", "e2e", "package"];
-/** Two at a time: many tests wait (a timeout, a process that starts, one busy rank), and two cores are then both busy. */
-const LANES = [["unit-node", "unit-deno"], ["worker", "e2e", "package"]];
+/**
+ * The long stages, two at a time: many tests wait (for a timeout, a process that starts, one busy rank), and two cores
+ * are then both busy.
+ */
+const LONG = ["worker", "unit-node", "e2e", "unit-deno", "package"];
 const STAGE_LIMIT_MS = 30 * 60_000;
 const SLOWEST = 10;
 const USAGE = `usage: npm test -- [--all] [--only STAGE[,STAGE]] [--grep PATTERN] [--watch] [TEXT ...]
@@ -274,10 +277,13 @@ function summary(results) {
   }
 }
 
-/** Runs stages one after another; `live` shows what they say at once, else each stage is shown when it has ended. */
-async function lane(names, context, live) {
+/**
+ * Takes stages from a queue and runs them, until it is empty; `live` shows what they say at once, else each stage is
+ * shown when it has ended.
+ */
+async function lane(queue, context, live) {
   const results = [];
-  for (const stage of names) {
+  for (let stage = queue.shift(); stage !== undefined; stage = queue.shift()) {
     let kept = "";
     const say = live ? (text) => process.stdout.write(text) : (text) => kept += text;
     say(`\n== ${stage}\n`);
@@ -328,11 +334,11 @@ runMain(async (args) => {
       texts.length > 0 ? FILES[name]?.(texts).length > 0 : all || name !== "package" || only !== STAGES;
     const chosen = (names) => names.filter((name) => only.includes(name) && named(name));
     const first = await lane(chosen(["check", "build", "adapters"]), context, true);
-    const [one, two] = LANES.map(chosen);
-    const rest = one.length && two.length && os.availableParallelism() > 1
-      ? (await Promise.all([lane(one, context, true), lane(two, context, false)])).flat()
-      : await lane([...one, ...two], context, true);
-    const results = [...first, ...rest];
+    const queue = chosen(LONG);
+    const lanes = queue.length > 1 && os.availableParallelism() > 1 ? 2 : 1;
+    const rest = await Promise.all(Array.from({ length: lanes }, (_, i) => lane(queue, context, i === 0)));
+    const order = (result) => STAGES.indexOf(result.stage);
+    const results = [...first, ...rest.flat()].sort((a, b) => order(a) - order(b));
     if (results.every(({ passed, failed }) => passed + failed === 0)) {
       throw new SetupError(
         `no test has "${[...texts, ...given("--grep", options.grep)].join(" ")}" in its path or title`,

@@ -17,7 +17,7 @@ const measured = (r: Repeats, count: number, what: string) => {
   for (const x of [r.min, r.median, r.max]) positive(x, what);
 };
 
-test("bench --json: every kernel that suits is checked and measured, beside the ceilings", nodeFirst, async () => {
+test("bench --json: every kernel that suits is checked and measured, beside the ceilings", thorough, async () => {
   const { status, stdout, stderr } = await call(bench, ["--json", "--sizes", "64", "--repeats", "1"]);
   assert.deepEqual([status, stderr], [0, ""]);
   const d = JSON.parse(stdout) as BenchDocument;

@@ -107,7 +107,7 @@ test("a renamed variable passes the grid; a dropped scale and a key left out fai
   );
 });
 
-test("merge.wgsl is checked where it runs, and both are timed in turns, results compared", nodeFirst, async () => {
+test("merge.wgsl is checked where it runs, and both are timed in turns, results compared", thorough, async () => {
   const t = await trials();
   const steps: string[] = [];
   const again = `${texts.merge}// the same\n`;
@@ -134,7 +134,7 @@ test("merge.wgsl is checked where it runs, and both are timed in turns, results 
 
 test(
   "a result is checked at the timed size: an error that few tokens don't show, in one kernel and in both",
-  nodeFirst,
+  thorough,
   async () => {
     const t = await trials();
     const late = edited(
@@ -178,7 +178,7 @@ test(
 
 test(
   "every shipped kernel computes the same with its loops bounded; a loop without end is cut off and named",
-  nodeFirst,
+  thorough,
   async () => {
     const t = await trials();
     const { gpu } = await testGpu();

@@ -16,7 +16,7 @@ import { check } from "../../../engine/reference/check.ts";
 import { experiment } from "../../experiment.ts";
 import { testGpu } from "../../gpu.ts";
 import { testPlatform } from "../../platform.ts";
-import { nodeFirst } from "../../tiers.ts";
+import { thorough } from "../../tiers.ts";
 
 /** The adapter of the tests, taken for a GPU. */
 async function asHardware() {
@@ -64,7 +64,7 @@ test("how far a GPU's work is spread", () => {
   assert.equal(spreadOf(0, 0), 1);
 });
 
-test("the kernel of GPUs with its loops written out", nodeFirst, async () => {
+test("the kernel of GPUs with its loops written out", thorough, async () => {
   const bench = await asHardware();
   const input = experiment({ sequences: [{ new: 70, cached: 30 }], heads: 2, kvHeads: 1, headDim: 36 });
   const result = await attendInProcess(
@@ -77,7 +77,7 @@ test("the kernel of GPUs with its loops written out", nodeFirst, async () => {
 
 test(
   "decode in subgroups of any size: one piece and several, empty ones, more heads than a workgroup has",
-  nodeFirst,
+  thorough,
   async () => {
     const bench = await asHardware();
     const able = (headDim: number) =>

@@ -17,7 +17,7 @@ import { check } from "../../../engine/reference/check.ts";
 import { experiment } from "../../experiment.ts";
 import { testGpu } from "../../gpu.ts";
 import { writtenOut } from "./matrix.ts";
-import { nodeFirst, thorough } from "../../tiers.ts";
+import { thorough } from "../../tiers.ts";
 
 const read = (url: URL) => readFile(url, "utf8");
 const shaders = await readShaders(read);
@@ -80,7 +80,7 @@ async function held(from?: string, to?: string): Promise<boolean> {
   return check({ ...input, products: "f16" }, result).passed;
 }
 
-test("maxima that move far, and queries that no f16 holds", nodeFirst, async () => {
+test("maxima that move far, and queries that no f16 holds", thorough, async () => {
   assert.ok(await held());
   assert.ok(
     !(await held("scores[row * SCORE + c] *= alpha", "scores[row * SCORE + c] *= 1.0")),

@@ -5,7 +5,7 @@ import test from "node:test";
 import { readTexts, textUrls, tileKernelOfAll } from "../../../engine/bench/texts.ts";
 import { type Binding, declarationsOf } from "../../../engine/gpu/reflect.ts";
 import { testGpu } from "../../gpu.ts";
-import { nodeFirst } from "../../tiers.ts";
+import { thorough } from "../../tiers.ts";
 
 const texts = await readTexts((url) => readFile(url, "utf8"));
 const STORAGE = 0x80, UNIFORM = 0x40, COMPUTE = 0x4;
@@ -35,7 +35,7 @@ for (const [name, text] of Object.entries(texts)) {
     }
   });
 
-  test(`${name}: its pipeline uses these bindings and no other`, nodeFirst, async () => {
+  test(`${name}: its pipeline uses these bindings and no other`, thorough, async () => {
     const { gpu: { device } } = await testGpu();
     if (!enables.every((feature) => device.features.has(feature as GPUFeatureName))) {
       // Deno on lavapipe has no subgroups: Node checks the same text with the device. What needs matrix units is
