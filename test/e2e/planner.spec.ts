@@ -4,6 +4,7 @@ import { expect, type Locator, type Page, test } from "@playwright/test";
 import { findCluster, findModel, paperReport, plan, type PlanInput, sweep } from "../../engine/plan/index.ts";
 import { formatBytes, formatCount, formatShare, formatTime } from "../../web/lib/format/format.ts";
 import { axeFindsNothing } from "./axe.ts";
+import { thorough } from "./tiers.ts";
 import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
 
 const gtt = (more: Partial<PlanInput>): PlanInput => ({
@@ -302,7 +303,7 @@ test("by keyboard alone: edit, choose a point of the map and of the chart, walk 
 const timelineSpans: [string, string, string] = ["ringside-app", "ringside-planner", "ringside-timeline"];
 
 for (const width of [1280, 390]) {
-  test(`axe finds nothing at ${width} pixels, with tables open`, async ({ page }) => {
+  (width === 390 ? thorough : test)(`axe finds nothing at ${width} pixels, with tables open`, async ({ page }) => {
     await page.setViewportSize({ width, height: 844 });
     await opens(page);
     for (const summary of ["The same as a table", "Parameters: 8", "Table 4: 22", "All 64 layouts"]) {

@@ -9,7 +9,7 @@ import { suitingPieceKernels } from "../../../engine/gpu/choice.ts";
 import { TILE_KERNELS, type TileKernel } from "../../../engine/gpu/kernels.ts";
 import { call, platform, runtime } from "../cli/command.ts";
 import { testGpu } from "../../gpu.ts";
-import { nodeFirst, thorough } from "../../tiers.ts";
+import { thorough } from "../../tiers.ts";
 
 const positive = (x: number, what: string) => assert.ok(Number.isFinite(x) && x > 0, `${what}: ${x}`);
 const measured = (r: Repeats, count: number, what: string) => {
@@ -97,7 +97,7 @@ test("--only reach: memory that grows with T and time with its square, rows chec
   assert.ok(b.bytes > 1.5 * a.bytes && b.bytes < 2.5 * a.bytes, `${a.bytes}, ${b.bytes}`);
 });
 
-test("a kernel that computes something else: status 1, the case named, not one figure", nodeFirst, async () => {
+test("a kernel that computes something else: status 1, the case named, not one figure", thorough, async () => {
   const wrong = {
     ...platform,
     shaders: async () => ({

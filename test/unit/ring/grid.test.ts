@@ -57,8 +57,8 @@ async function hold(open: Open, c: GridCase): Promise<number> {
 const cases = grid().sort((a, b) => a.headDim - b.headDim || a.wireDtype.localeCompare(b.wireDtype));
 
 for (const [name, open] of [["GPU", await gpu()], ["plain TypeScript", cpu]] as const) {
-  for (const c of cases) {
-    test(`${name}: ${label(c)}`, name === "GPU" ? {} : nodeFirst, async () => void await hold(open, c));
+  for (const [i, c] of cases.entries()) {
+    test(`${name}: ${label(c)}`, name === "GPU" && i % 2 === 0 ? {} : nodeFirst, async () => void await hold(open, c));
   }
 
   test(`${name}: the check compares the result with something else`, async () => {
