@@ -190,10 +190,12 @@ test("on paper: every number of the controls, no list of chapters, nothing cut o
   await expect(slider(page, "Hop")).toBeHidden();
   await expect(page.getByText("Rank to follow")).toBeVisible();
   await expect(page.getByText("The ring’s steps are smaller and run beside attention")).toBeVisible();
-  expect(
-    await page.evaluate(
-      () => [document.documentElement.scrollHeight > 1123, document.documentElement.scrollWidth <= 794],
-    ),
+  // Figures follow the new width a frame later.
+  await expect.poll(
+    () =>
+      page.evaluate(
+        () => [document.documentElement.scrollHeight > 1123, document.documentElement.scrollWidth <= 794],
+      ),
     "it takes several pages and fits their width",
   ).toEqual([true, true]);
 });
