@@ -11,6 +11,7 @@ import { type OwnData, sayFiles } from "../own/data.ts";
 import type { RunState } from "./run.ts";
 import { all2allOf, hopsOf } from "../timeline/hops.ts";
 import { sayShare, sayWorst } from "./bounds.ts";
+import { factList } from "../elements/facts.ts";
 
 /** Pass or fail in words, with the largest errors of O and LSE. */
 export function verdict({ check, step, phase, halted, underflows = [] }: RunState): TemplateResult {
@@ -79,14 +80,7 @@ export function facts(report: Report, experiment: Experiment, own: OwnData | und
   return html`
     <section aria-labelledby="facts">
       <h2 id="facts">Facts</h2>
-      <dl class="facts">${rows.map(([name, value]) =>
-        html`
-          <div>
-            <dt>${name}</dt>
-            <dd>${value}</dd>
-          </div>
-        `
-      )}</dl>
+      ${factList(rows)}
     </section>
   `;
 }

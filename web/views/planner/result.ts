@@ -9,6 +9,7 @@ import type { TimeKind } from "../../lib/format/kinds.ts";
 import type { Planned } from "./requests.ts";
 import type { Question } from "../../lib/address/plan.ts";
 import { kinds } from "./words.ts";
+import { factList } from "../../lib/elements/facts.ts";
 
 /** The headline: TTFT or TTIT, the variant, the reason. */
 export function headline(question: Question, { plan, both }: Planned): TemplateResult {
@@ -51,14 +52,7 @@ export function facts({ plan }: Planned): TemplateResult {
   return html`
     <section aria-labelledby="facts">
       <h2 id="facts">Layout</h2>
-      <dl class="facts">${rows.map(([name, value]) =>
-        html`
-          <div>
-            <dt>${name}</dt>
-            <dd>${value}</dd>
-          </div>
-        `
-      )}</dl>
+      ${factList(rows)}
     </section>
   `;
 }

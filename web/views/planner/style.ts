@@ -31,7 +31,7 @@ export const plannerStyle = css`
   }
   .columns {
     display: grid;
-    grid-template-columns: minmax(280px, 5fr) minmax(0, 5fr) minmax(0, 4fr);
+    grid-template-columns: minmax(260px, 4fr) minmax(0, 6fr) minmax(0, 5fr);
     gap: 32px 48px;
     max-width: 1440px;
   }

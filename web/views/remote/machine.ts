@@ -4,6 +4,7 @@ import { inline } from "../../lib/elements/inline.ts";
 import "../../lib/elements/scroll.ts";
 import { formatBytes, formatCount, formatError } from "../../lib/format/format.ts";
 import type { Facts, Limits } from "../../engine/remote.ts";
+import { factList } from "../../lib/elements/facts.ts";
 
 /** Devices alike, counted: "8 × NVIDIA H200", or "CPU, 4 processes over gloo". */
 export function sayMachine({ devices, processes, hosts, backend }: Facts): string {
@@ -42,14 +43,7 @@ export function machine(facts: Facts, limits: Limits | undefined): TemplateResul
   return html`
     <section aria-labelledby="machine">
       <h2 id="machine">The machine</h2>
-      <dl class="facts">${rows.map(([name, value]) =>
-        html`
-          <div>
-            <dt>${name}</dt>
-            <dd>${value}</dd>
-          </div>
-        `
-      )}</dl>
+      ${factList(rows)}
     </section>
         ${kernels(facts)}
         ${limits === undefined ? nothing : html`
