@@ -2,7 +2,7 @@
 // side by side, so that they read whole lines of memory. Each lane keeps its part of every head's O in registers. The
 // groups of a workgroup merge their parts at the end, and merge-parts.wgsl merges the pieces (Eq. 4).
 //
-// Contract, shapes and grid: as in decode.wgsl; a piece has any number of keys.
+// Contract, shapes and grid are those of decode.wgsl. A piece can have any number of keys.
 //
 // A lane holds up to four vec4 of a key, as a matrix. LANES follows from D: 16 for D 132 to 256, 8 for D 68 to 128, 4
 // for D 36 to 64, 2, 1. subgroupShuffleXor sums a score over the lanes, so subgroups may have any size that LANES

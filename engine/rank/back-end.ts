@@ -16,7 +16,7 @@ import type { Device } from "./run.ts";
 
 /** A runtime's WebGPU on a rank's own thread. */
 export interface RankGpu {
-  /** The runtime's WebGPU, if it has any. */
+  /** The runtime's WebGPU; undefined if it has none. */
   gpu(): GPU | undefined | Promise<GPU>;
   /** Awaits a device's answer. */
   readonly wait?: Gpu["wait"];

@@ -280,7 +280,7 @@ test("by keyboard alone: space, arrows, Home and End", async ({ page }) => {
   await expect(page.locator("ringside-ring .rank.lit, ringside-ring .token.lit")).not.toHaveCount(0);
 });
 
-test("with reduced motion nothing plays by itself, and play goes from stop to stop", async ({ page }) => {
+test("with reduced motion, nothing starts to play, and play goes from stop to stop", async ({ page }) => {
   await still(page);
   await runs(page, query);
   await page.waitForTimeout(500);
