@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -85,11 +86,18 @@ export function lend(folder, name) {
   if (!existsSync(place)) symlinkSync(path.join(root, "node_modules", name), place, "dir");
 }
 
-/** The Bun of node_modules: the platform's own package, since npm may leave the install script of `bun` out. */
+/**
+ * The Bun of node_modules. The install script of `bun` moves the binary from the platform's own package into `bun`;
+ * where npm leaves install scripts out, it stays there, and `bun` has a text of some hundred bytes.
+ */
 export function bunPath() {
-  const folder = path.join(root, "node_modules", "@oven");
-  const [name] = existsSync(folder) ? readdirSync(folder).filter((entry) => entry.startsWith("bun-")) : [];
-  const file = name && path.join(folder, name, "bin", process.platform === "win32" ? "bun.exe" : "bun");
-  if (!file || !existsSync(file)) throw new Error(`Bun: found no binary in ${folder}, expected one; run npm ci`);
-  return file;
+  const modules = path.join(root, "node_modules");
+  const own = path.join(modules, "@oven");
+  const places = [
+    path.join(modules, "bun", "bin", "bun.exe"),
+    ...(existsSync(own) ? readdirSync(own).map((name) => path.join(own, name, "bin", "bun")) : []),
+  ];
+  const found = places.find((place) => existsSync(place) && statSync(place).size > 1e6);
+  if (!found) throw new Error(`Bun: found no binary at ${places.join(" or ")}, expected one; run npm ci`);
+  return found;
 }

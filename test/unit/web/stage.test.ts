@@ -283,6 +283,18 @@ test("a player steps through the stops and stays within the run", () => {
   assert.ok(Math.abs(player.slowness * (motion.end - motion.from) - 4.25) < 1e-9);
 });
 
+test("a player goes through the hops in order, whichever was busiest first, and where two share a moment", () => {
+  const whole = motionOf(run(3, "pass-q"));
+  const [start, hop0, hop1, hop2, ...rest] = whole.moments;
+  for (const moved of [[hop0, { ...hop1, at: hop2.at + 1 }, hop2], [hop0, { ...hop1, at: hop0.at }, hop2]]) {
+    const player = new Player(new Selection(), () => false);
+    player.take([{ ...whole, moments: [start, ...moved, ...rest] }]);
+    const names = ["start", "hop 0", "hop 1", "hop 2", "All2All", "end"];
+    assert.deepEqual(names.slice(1).map(() => player.step(1).name), names.slice(1));
+    assert.deepEqual(names.slice(0, -1).map(() => player.step(-1).name), names.slice(0, -1).reverse());
+  }
+});
+
 test("chunks go clockwise along the orbit, parcels straight across", () => {
   const close = (a: { x: number; y: number }, b: { x: number; y: number }) =>
     assert.ok(Math.hypot(a.x - b.x, a.y - b.y) < 1e-9);

@@ -17,6 +17,8 @@ export class Player extends EventTarget {
   #frame = 0;
   #last = 0;
   #speed = 1;
+  /** The index of the stop that was gone to last. */
+  #gone = -1;
 
   /** `still`: whether the visitor wants no motion. The playback then jumps from stop to stop. */
   constructor(selection: Selection, still: () => boolean) {
@@ -86,7 +88,14 @@ export class Player extends EventTarget {
 
   /** The stop at the current moment, if there is one. */
   get moment(): Moment | undefined {
-    return this.moments.find(({ at }) => Math.abs(at - this.time) < 1e-9);
+    return this.moments[this.#stop];
+  }
+
+  /** The index of the stop at the current moment, or -1. Where two share a moment, the one that was gone to. */
+  get #stop(): number {
+    const here = ({ at }: Moment) => Math.abs(at - this.time) < 1e-9;
+    const gone = this.moments[this.#gone];
+    return gone && here(gone) ? this.#gone : this.moments.findIndex(here);
   }
 
   play(): void {
@@ -115,15 +124,31 @@ export class Player extends EventTarget {
     this.#selection.seek(Math.min(this.end, Math.max(this.from, time)));
   }
 
-  /** Goes to the next stop, or with -1 to the previous one, and returns it. */
-  step(way: 1 | -1): Moment {
-    const { moments, time } = this;
-    const next = way === 1
-      ? moments.find(({ at }) => at > time + 1e-9)
-      : moments.findLast(({ at }) => at < time - 1e-9);
-    const moment = next ?? moments[way === 1 ? moments.length - 1 : 0];
+  /** Goes to a stop and pauses. */
+  stand(moment: Moment): void {
+    this.#gone = this.moments.findIndex(({ name }) => name === moment.name);
     this.seek(moment.at);
+  }
+
+  /**
+   * Goes to the next stop, or with -1 to the previous one, and returns it. Stops are in order of hops: if the ranks were
+   * far apart, a hop's busiest moment may be before that of the hop before it.
+   */
+  step(way: 1 | -1): Moment {
+    const moment = this.#after(way);
+    this.stand(moment);
     return moment;
+  }
+
+  #after(way: 1 | -1): Moment {
+    const { moments, time } = this;
+    const here = this.#stop;
+    const next = here !== -1
+      ? moments[here + way]
+      : way === 1
+      ? moments.find(({ at }) => at > time)
+      : moments.findLast(({ at }) => at < time);
+    return next ?? moments[way === 1 ? moments.length - 1 : 0];
   }
 
   #tick = (now: number): void => {
@@ -131,7 +156,9 @@ export class Player extends EventTarget {
     this.#frame = requestAnimationFrame(this.#tick);
     if (this.#still()) {
       if (passed * this.#speed < STILL) return;
-      this.#selection.seek(this.moments.find(({ at }) => at > this.time + 1e-9)?.at ?? this.end);
+      const moment = this.#after(1);
+      this.#gone = this.moments.indexOf(moment);
+      this.#selection.seek(moment.at);
     } else {
       this.#selection.seek(Math.min(this.end, this.time + passed / this.slowness));
     }

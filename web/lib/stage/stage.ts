@@ -109,7 +109,8 @@ export class RingsideStage extends LitElement {
       this.#report = main.report;
       const { hop } = page;
       const asked = hop === undefined ? undefined : player.moments.find((moment) => moment.hop === hop);
-      player.seek(asked?.at ?? player.from);
+      if (asked === undefined) player.seek(player.from);
+      else player.stand(asked);
       this.#fresh = asked === undefined && !still();
     }
     if (this.#fresh && !page.running) {
@@ -129,7 +130,7 @@ export class RingsideStage extends LitElement {
 
   #go(hop: number): void {
     const moment = this.#player!.moments.find((one) => one.hop === hop)!;
-    this.#player!.seek(moment.at);
+    this.#player!.stand(moment);
     this.#stand(moment);
   }
 
