@@ -3,7 +3,7 @@
 // Runs and sessions: what goes in, what comes out.
 export type * from "./cluster/types.ts";
 export type { SessionFace as Session } from "./cluster/types.ts";
-export type { Sequence } from "./layout/shards.ts";
+export type { Dealing, Sequence } from "./layout/shards.ts";
 export type { Fault, HaltState } from "./rank/job.ts";
 export { InputError, LimitError, NoAdapterError, RankError } from "./errors.ts";
 export { kernelNames, type NamedText, type Replacements } from "./gpu/shaders.ts";
@@ -27,6 +27,7 @@ export type { Recomputation, Row, RowCheck, SeededBatch, Verification, VerifyInp
 
 // The choice of variant, the mask, and the timeline.
 export * from "./policy/index.ts";
-export { type Dealing, type Mask, type MaskBlock, type MaskChunk, maskOf } from "./ring/mask.ts";
+export { type MaskBlock, type MaskChunk, maskOf, type MaskPicture } from "./ring/mask.ts";
+export { type LocalMask, type Mask, readMask, sayMask } from "./layout/mask.ts";
 export { chromeTrace } from "./trace/perfetto.ts";
 export type { Kind, Lane, Span } from "./trace/span.ts";

@@ -60,7 +60,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> k: array<KV4>; // keys [pages * PAGE, Hkv, D]
 @group(0) @binding(3) var<storage, read> v: array<KV4>; // values [pages * PAGE, Hkv, D]
 @group(0) @binding(4) var<storage, read> tiles: array<vec4u>; // [tiles]: first packed row, rows, first key, end of keys
-@group(0) @binding(5) var<storage, read> ends: array<u32>; // [rows]: end of the keys that a row sees
+@group(0) @binding(5) var<storage, read> bands: array<vec2u>; // [rows]: first key that a row sees, and their end
 @group(0) @binding(6) var<storage, read_write> o: array<vec4f>; // O [rows, H, D]
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>; // LSE [rows, H]
 @group(0) @binding(8) var<storage, read> pages: array<u32>; // page table: where each page of keys lies
@@ -106,7 +106,8 @@ fn attend(
   let packed = tile.x + select(0u, row, own);
   let token = packed / group_size;
   let at = token * params.heads + kv_head * group_size + packed % group_size;
-  let end = select(0u, ends[token], own);
+  let begin = bands[token].x;
+  let count = select(0u, bands[token].y - begin, own);
   let first_row = subgroup * M;
 
   var top: f32 = 0.0;
@@ -176,7 +177,7 @@ fn attend(
     var higher: f32 = NONE;
     for (var c: u32 = 0u; c < KEYS / 8u; c++) { // unroll
       let keys = base + (c * 2u + side) * 4u + vec4u(0u, 1u, 2u, 3u);
-      s[c] = select(vec4f(NONE), scores[row * SCORE + c * 2u + side] * scale, keys < vec4u(end));
+      s[c] = select(vec4f(NONE), scores[row * SCORE + c * 2u + side] * scale, keys - begin < vec4u(count));
       higher = max(higher, largest(s[c]));
     }
     halves[row][side] = higher;

@@ -45,7 +45,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> k: array<KV4>;
 @group(0) @binding(3) var<storage, read> v: array<KV4>;
 @group(0) @binding(4) var<storage, read> tiles: array<vec4u>;
-@group(0) @binding(5) var<storage, read> ends: array<u32>;
+@group(0) @binding(5) var<storage, read> bands: array<vec2u>;
 @group(0) @binding(6) var<storage, read_write> o: array<vec4f>;
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(8) var<storage, read> pages: array<u32>;
@@ -59,6 +59,14 @@ const K_AT: u32 = SLICE * 4u * FOURS;
 var<workgroup> slice4: array<vec4f, max(K_AT + SLICE * 64u, V_KEYS * V4)>;
 // In turn: rows' maxima, later sums [thread.x][fours of rows]; weights of half the keys [key][fours of rows].
 var<workgroup> weights4: array<vec4f, max(KEYS / 2u, 8u) * FOURS>;
+
+fn begins_of(token: vec4u) -> vec4u {
+  return vec4u(bands[token.x].x, bands[token.y].x, bands[token.z].x, bands[token.w].x);
+}
+
+fn ends_of(token: vec4u) -> vec4u {
+  return vec4u(bands[token.x].y, bands[token.y].y, bands[token.z].y, bands[token.w].y);
+}
 
 fn row_of(key: u32, last: u32) -> u32 {
   let at = min(key, last);
@@ -77,12 +85,12 @@ fn outer(row: vec4f, key: vec4f) -> mat4x4f { return mat4x4f(key * row.x, key * 
 
 fn by_row(m: mat4x4f, x: vec4f) -> mat4x4f { return mat4x4f(m[0] * x.x, m[1] * x.y, m[2] * x.z, m[3] * x.w); }
 
-fn masked(s: mat4x4f, keys: vec4u, end: vec4u, scale: f32) -> mat4x4f {
+fn masked(s: mat4x4f, keys: vec4u, begin: vec4u, count: vec4u, scale: f32) -> mat4x4f {
   return mat4x4f(
-    select(vec4f(NONE), s[0] * scale, keys < vec4u(end.x)),
-    select(vec4f(NONE), s[1] * scale, keys < vec4u(end.y)),
-    select(vec4f(NONE), s[2] * scale, keys < vec4u(end.z)),
-    select(vec4f(NONE), s[3] * scale, keys < vec4u(end.w)),
+    select(vec4f(NONE), s[0] * scale, keys - begin.x < vec4u(count.x)),
+    select(vec4f(NONE), s[1] * scale, keys - begin.y < vec4u(count.y)),
+    select(vec4f(NONE), s[2] * scale, keys - begin.z < vec4u(count.z)),
+    select(vec4f(NONE), s[3] * scale, keys - begin.w < vec4u(count.w)),
   );
 }
 
@@ -114,7 +122,8 @@ fn store(key: u32, rows: u32, p: mat4x4f) {
 struct Rows {
   at: vec4u,
   own: vec4<bool>,
-  end: vec4u,
+  begin: vec4u,
+  count: vec4u,
 }
 
 // Four rows of a tile. Those past its end repeat its first row and see nothing.
@@ -125,7 +134,8 @@ fn rows_of(tile: vec4u, first: u32, kv_head: u32) -> Rows {
   let packed = tile.x + select(vec4u(0u), row, own);
   let token = packed / group_size;
   let at = token * params.heads + kv_head * group_size + packed % group_size;
-  return Rows(at, own, select(vec4u(0u), vec4u(ends[token.x], ends[token.y], ends[token.z], ends[token.w]), own));
+  let begin = begins_of(token);
+  return Rows(at, own, begin, select(vec4u(0u), ends_of(token) - begin, own));
 }
 
 @compute @workgroup_size(8, YS)
@@ -194,10 +204,10 @@ fn attend(
       }
     }
     let keys = base + thread.x * 4u + vec4u(0u, 1u, 2u, 3u);
-    s_ll = masked(s_ll, keys, low.end, scale);
-    s_lh = masked(s_lh, keys + 32u, low.end, scale);
-    s_hl = masked(s_hl, keys, high.end, scale);
-    s_hh = masked(s_hh, keys + 32u, high.end, scale);
+    s_ll = masked(s_ll, keys, low.begin, low.count, scale);
+    s_lh = masked(s_lh, keys + 32u, low.begin, low.count, scale);
+    s_hl = masked(s_hl, keys, high.begin, high.count, scale);
+    s_hh = masked(s_hh, keys + 32u, high.begin, high.count, scale);
 
     weights4[thread.x * FOURS + thread.y] = max(top(s_ll), top(s_lh));
     weights4[thread.x * FOURS + thread.y + YS] = max(top(s_hl), top(s_hh));

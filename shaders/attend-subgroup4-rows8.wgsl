@@ -37,10 +37,18 @@ struct Params {
 @group(0) @binding(2) var<storage, read> k: array<KV4>; // keys [pages * PAGE, Hkv, D]
 @group(0) @binding(3) var<storage, read> v: array<KV4>; // values [pages * PAGE, Hkv, D]
 @group(0) @binding(4) var<storage, read> tiles: array<vec4u>; // [tiles]: first packed row, rows, first key, end of keys
-@group(0) @binding(5) var<storage, read> ends: array<u32>; // [rows]: end of the keys that a row sees
+@group(0) @binding(5) var<storage, read> bands: array<vec2u>; // [rows]: first key that a row sees, and their end
 @group(0) @binding(6) var<storage, read_write> o: array<vec4f>; // O [rows, H, D]
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>; // LSE [rows, H]
 @group(0) @binding(8) var<storage, read> pages: array<u32>; // page table: where each page of keys lies
+
+fn begins_of(token: vec4u) -> vec4u {
+  return vec4u(bands[token.x].x, bands[token.y].x, bands[token.z].x, bands[token.w].x);
+}
+
+fn ends_of(token: vec4u) -> vec4u {
+  return vec4u(bands[token.x].y, bands[token.y].y, bands[token.z].y, bands[token.w].y);
+}
 
 // The four lanes' values as columns.
 fn spread(x: vec4f) -> mat4x4f {
@@ -130,14 +138,14 @@ fn attend(
     }
 
     let keys = base + vec4u(0u, 1u, 2u, 3u);
-    s_al = masked(s_al, keys + 0u, l.end, scale);
-    s_bl = masked(s_bl, keys + 4u, l.end, scale);
-    s_cl = masked(s_cl, keys + 8u, l.end, scale);
-    s_dl = masked(s_dl, keys + 12u, l.end, scale);
-    s_ah = masked(s_ah, keys + 0u, h.end, scale);
-    s_bh = masked(s_bh, keys + 4u, h.end, scale);
-    s_ch = masked(s_ch, keys + 8u, h.end, scale);
-    s_dh = masked(s_dh, keys + 12u, h.end, scale);
+    s_al = masked(s_al, keys + 0u, l.begin, l.count, scale);
+    s_bl = masked(s_bl, keys + 4u, l.begin, l.count, scale);
+    s_cl = masked(s_cl, keys + 8u, l.begin, l.count, scale);
+    s_dl = masked(s_dl, keys + 12u, l.begin, l.count, scale);
+    s_ah = masked(s_ah, keys + 0u, h.begin, h.count, scale);
+    s_bh = masked(s_bh, keys + 4u, h.begin, h.count, scale);
+    s_ch = masked(s_ch, keys + 8u, h.begin, h.count, scale);
+    s_dh = masked(s_dh, keys + 12u, h.begin, h.count, scale);
     let top_l = max(m_l, max(max(top(s_al), top(s_bl)), max(top(s_cl), top(s_dl))));
     let alpha_l = exp2(m_l - top_l);
     m_l = top_l;
@@ -173,12 +181,13 @@ fn attend(
   }
 }
 
-// Four packed rows of a tile: which of them are in it, where their queries, O and LSE lie, and where the keys that they
-// see end.
+// Four packed rows of a tile: which of them are in it, where their queries, O and LSE lie, and which keys they see:
+// `count` from `begin` on.
 struct Rows {
   own: vec4<bool>,
   at: vec4u,
-  end: vec4u,
+  begin: vec4u,
+  count: vec4u,
 }
 
 fn rows_of(tile: vec4u, first: u32, kv_head: u32) -> Rows {
@@ -188,7 +197,8 @@ fn rows_of(tile: vec4u, first: u32, kv_head: u32) -> Rows {
   let group_size = params.heads / params.kv_heads;
   let token = packed / group_size;
   let at = token * params.heads + kv_head * group_size + packed % group_size;
-  return Rows(own, at, select(vec4u(0u), vec4u(ends[token.x], ends[token.y], ends[token.z], ends[token.w]), own));
+  let begin = begins_of(token);
+  return Rows(own, at, begin, select(vec4u(0u), ends_of(token) - begin, own));
 }
 
 // Factors of four rows: of the O that was there before, and of their sums.
@@ -242,12 +252,12 @@ fn scaled(rows: mat4x4f, by: vec4f) -> mat4x4f {
 
 // In the matrices below, column i holds the four keys of row i.
 
-fn masked(s: mat4x4f, keys: vec4u, end: vec4u, scale: f32) -> mat4x4f {
+fn masked(s: mat4x4f, keys: vec4u, begin: vec4u, count: vec4u, scale: f32) -> mat4x4f {
   return mat4x4f(
-    select(vec4f(NONE), s[0] * scale, keys < vec4u(end.x)),
-    select(vec4f(NONE), s[1] * scale, keys < vec4u(end.y)),
-    select(vec4f(NONE), s[2] * scale, keys < vec4u(end.z)),
-    select(vec4f(NONE), s[3] * scale, keys < vec4u(end.w)),
+    select(vec4f(NONE), s[0] * scale, keys - begin.x < vec4u(count.x)),
+    select(vec4f(NONE), s[1] * scale, keys - begin.y < vec4u(count.y)),
+    select(vec4f(NONE), s[2] * scale, keys - begin.z < vec4u(count.z)),
+    select(vec4f(NONE), s[3] * scale, keys - begin.w < vec4u(count.w)),
   );
 }
 

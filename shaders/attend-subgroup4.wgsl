@@ -37,10 +37,18 @@ struct Params {
 @group(0) @binding(2) var<storage, read> k: array<KV4>; // keys [pages * PAGE, Hkv, D]
 @group(0) @binding(3) var<storage, read> v: array<KV4>; // values [pages * PAGE, Hkv, D]
 @group(0) @binding(4) var<storage, read> tiles: array<vec4u>; // [tiles]: first packed row, rows, first key, end of keys
-@group(0) @binding(5) var<storage, read> ends: array<u32>; // [rows]: end of the keys that a row sees
+@group(0) @binding(5) var<storage, read> bands: array<vec2u>; // [rows]: first key that a row sees, and their end
 @group(0) @binding(6) var<storage, read_write> o: array<vec4f>; // O [rows, H, D]
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>; // LSE [rows, H]
 @group(0) @binding(8) var<storage, read> pages: array<u32>; // page table: where each page of keys lies
+
+fn begins_of(token: vec4u) -> vec4u {
+  return vec4u(bands[token.x].x, bands[token.y].x, bands[token.z].x, bands[token.w].x);
+}
+
+fn ends_of(token: vec4u) -> vec4u {
+  return vec4u(bands[token.x].y, bands[token.y].y, bands[token.z].y, bands[token.w].y);
+}
 
 // The four lanes' values as columns.
 fn spread(x: vec4f) -> mat4x4f {
@@ -79,7 +87,8 @@ fn attend(
   let packed = tile.x + select(vec4u(0u), row, own);
   let token = packed / group_size;
   let at = token * params.heads + kv_head * group_size + packed % group_size;
-  let end = select(vec4u(0u), vec4u(ends[token.x], ends[token.y], ends[token.z], ends[token.w]), own);
+  let begin = begins_of(token);
+  let count = select(vec4u(0u), ends_of(token) - begin, own);
   // end same
   let q_at = at * V4;
   let scale = params.scale * LOG2E;
@@ -115,10 +124,10 @@ fn attend(
     }
 
     let keys = base + vec4u(0u, 1u, 2u, 3u);
-    s_a = masked(s_a, keys + 0u, end, scale);
-    s_b = masked(s_b, keys + 4u, end, scale);
-    s_c = masked(s_c, keys + 8u, end, scale);
-    s_d = masked(s_d, keys + 12u, end, scale);
+    s_a = masked(s_a, keys + 0u, begin, count, scale);
+    s_b = masked(s_b, keys + 4u, begin, count, scale);
+    s_c = masked(s_c, keys + 8u, begin, count, scale);
+    s_d = masked(s_d, keys + 12u, begin, count, scale);
     var higher: vec4f = m;
     higher = max(higher, top(s_a));
     higher = max(higher, top(s_b));
@@ -180,12 +189,12 @@ fn attend(
 
 // In the matrices below, column i holds the four keys of row i.
 
-fn masked(s: mat4x4f, keys: vec4u, end: vec4u, scale: f32) -> mat4x4f {
+fn masked(s: mat4x4f, keys: vec4u, begin: vec4u, count: vec4u, scale: f32) -> mat4x4f {
   return mat4x4f(
-    select(vec4f(NONE), s[0] * scale, keys < vec4u(end.x)),
-    select(vec4f(NONE), s[1] * scale, keys < vec4u(end.y)),
-    select(vec4f(NONE), s[2] * scale, keys < vec4u(end.z)),
-    select(vec4f(NONE), s[3] * scale, keys < vec4u(end.w)),
+    select(vec4f(NONE), s[0] * scale, keys - begin.x < vec4u(count.x)),
+    select(vec4f(NONE), s[1] * scale, keys - begin.y < vec4u(count.y)),
+    select(vec4f(NONE), s[2] * scale, keys - begin.z < vec4u(count.z)),
+    select(vec4f(NONE), s[3] * scale, keys - begin.w < vec4u(count.w)),
   );
 }
 

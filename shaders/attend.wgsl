@@ -4,17 +4,21 @@
 // which the host turns into -Infinity (WGSL may assume that no infinity exists). With params.merge = 1, the epilogue
 // merges the result into what `o` and `lse` hold (Eq. 4).
 //
-// Shapes: q [rows, H, D]; k, v [pages * PAGE, Hkv, D]; o [rows, H, D]; lse [rows, H]; ends [rows]; D = 4 * V4.
+// Shapes: q [rows, H, D]; k [pages * PAGE, Hkv, D]; v [pages * PAGE, Hkv, DV]; o [rows, H, DV]; lse [rows, H];
+// bands [rows]; D = 4 * V4, DV = 4 * O4. V may be the first DV elements of each row of K: then v is k's buffer.
 // Keys lie in pages: key row r is row r % PAGE of page pages[r / PAGE]. A sequence's keys begin at a multiple of 4.
 // The rows of a tile are packed over the GQA group: packed row r is token r / G, head kv_head * G + r % G, G = H / Hkv.
 // Grid: x, z = tile from first_tile up to `tiles`, y = KV head. A tile is (first packed row, packed rows, first key,
-// end of keys). A workgroup never loads keys past that end. It masks keys between a row's own end and the tile's.
+// end of keys); its first key is a multiple of 4. A workgroup never loads keys past that end, and begins at that first
+// key. It masks those of them that are not in a row's own band. Bands end at the tile's end, or multiples of KEYS later.
 //
 // Each of the 8 x 8 threads holds scores of 4 rows x 4 keys, then 4 rows x every eighth column of O.
 // Lines between `same` and `end same` stand in other kernels too; a test keeps the copies equal.
 // The host rewrites the lines marked `specialise` for other head sizes and storage types.
 
 const D: u32 = 64u; // specialise
+const DV: u32 = 64u; // specialise: head size of values and O
+const V_ROW: u32 = 16u; // specialise: vec4 from one row of V to the next
 alias Q4 = vec4f; // specialise
 alias KV4 = vec4f; // specialise
 fn unpack_q(x: Q4) -> vec4f { return x; } // specialise
@@ -22,7 +26,8 @@ fn unpack_kv(x: KV4) -> vec4f { return x; } // specialise
 
 const PAGE: u32 = 64u;
 const V4: u32 = D / 4u;
-const COLUMNS: u32 = (V4 + 7u) / 8u;
+const O4: u32 = DV / 4u;
+const COLUMNS: u32 = (O4 + 7u) / 8u;
 const KEYS: u32 = 32u;
 const NONE: f32 = -3e38;
 const LOG2E: f32 = 1.4426950408889634;
@@ -40,15 +45,23 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params; // the experiment's numbers
 @group(0) @binding(1) var<storage, read> q: array<Q4>; // queries [rows, H, D]
 @group(0) @binding(2) var<storage, read> k: array<KV4>; // keys [pages * PAGE, Hkv, D]
-@group(0) @binding(3) var<storage, read> v: array<KV4>; // values [pages * PAGE, Hkv, D]
+@group(0) @binding(3) var<storage, read> v: array<KV4>; // values [pages * PAGE, Hkv, DV]
 @group(0) @binding(4) var<storage, read> tiles: array<vec4u>; // [tiles]: first packed row, rows, first key, end of keys
-@group(0) @binding(5) var<storage, read> ends: array<u32>; // [rows]: end of the keys that a row sees
-@group(0) @binding(6) var<storage, read_write> o: array<vec4f>; // O [rows, H, D]
+@group(0) @binding(5) var<storage, read> bands: array<vec2u>; // [rows]: first key that a row sees, and their end
+@group(0) @binding(6) var<storage, read_write> o: array<vec4f>; // O [rows, H, DV]
 @group(0) @binding(7) var<storage, read_write> lse: array<f32>; // LSE [rows, H]
 @group(0) @binding(8) var<storage, read> pages: array<u32>; // page table: where each page of keys lies
 
 var<workgroup> exchange: array<f32, 256>; // [32 rows][8 threads]: a row's maxima, at the end its sums
 var<workgroup> weights: array<vec4f, 256>; // [32 rows][8 threads]: exp(score - maximum) of 4 keys each
+
+fn begins_of(token: vec4u) -> vec4u {
+  return vec4u(bands[token.x].x, bands[token.y].x, bands[token.z].x, bands[token.w].x);
+}
+
+fn ends_of(token: vec4u) -> vec4u {
+  return vec4u(bands[token.x].y, bands[token.y].y, bands[token.z].y, bands[token.w].y);
+}
 
 // Where the four keys from `key` on lie. `key` is a multiple of 4, so they are in one page. Those past the end are
 // loaded but weigh nothing.
@@ -91,7 +104,8 @@ fn attend(
   let token = packed / group_size;
   let at = token * params.heads + kv_head * group_size + packed % group_size;
   let own = row + vec4u(0u, 1u, 2u, 3u) < vec4u(tile.y);
-  let end = select(vec4u(0u), vec4u(ends[token.x], ends[token.y], ends[token.z], ends[token.w]), own);
+  let begin = begins_of(token);
+  let count = select(vec4u(0u), ends_of(token) - begin, own);
   let scale = params.scale * LOG2E;
 
   var m: vec4f = vec4f(NONE);
@@ -121,10 +135,10 @@ fn attend(
       s3 += vec4f(dot(q3, k0), dot(q3, k1), dot(q3, k2), dot(q3, k3));
     }
     let key4 = key + vec4u(0u, 1u, 2u, 3u);
-    let see0 = key4 < vec4u(end.x);
-    let see1 = key4 < vec4u(end.y);
-    let see2 = key4 < vec4u(end.z);
-    let see3 = key4 < vec4u(end.w);
+    let see0 = key4 - begin.x < vec4u(count.x);
+    let see1 = key4 - begin.y < vec4u(count.y);
+    let see2 = key4 - begin.z < vec4u(count.z);
+    let see3 = key4 - begin.w < vec4u(count.w);
     s0 = select(vec4f(NONE), s0 * scale, see0);
     s1 = select(vec4f(NONE), s1 * scale, see1);
     s2 = select(vec4f(NONE), s2 * scale, see2);
@@ -154,13 +168,13 @@ fn attend(
 
     let groups = min(8u, (tile.w - base + 3u) / 4u);
     for (var c: u32 = 0u; c < COLUMNS; c++) {
-      let column = min(c * 8u + thread.x, V4 - 1u);
+      let column = min(c * 8u + thread.x, O4 - 1u);
       var a0: vec4f = vec4f(0.0);
       var a1: vec4f = vec4f(0.0);
       var a2: vec4f = vec4f(0.0);
       var a3: vec4f = vec4f(0.0);
       for (var g: u32 = 0u; g < groups; g++) {
-        let rows = (rows_of(base + g * 4u, last) * params.kv_heads + kv_head) * V4 + column;
+        let rows = (rows_of(base + g * 4u, last) * params.kv_heads + kv_head) * V_ROW + column;
         let v0 = unpack_kv(v[rows.x]);
         let v1 = unpack_kv(v[rows.y]);
         let v2 = unpack_kv(v[rows.z]);
@@ -211,8 +225,8 @@ fn attend(
     if (!own[i]) { continue; }
     for (var c: u32 = 0u; c < COLUMNS; c++) {
       let column = c * 8u + thread.x;
-      if (column >= V4) { continue; }
-      let place = at[i] * V4 + column;
+      if (column >= O4) { continue; }
+      let place = at[i] * O4 + column;
       var merged: vec4f = acc[c * 4u + i] * gain[i];
       if (params.merge == 1u) { merged += o[place] * keep[i]; }
       o[place] = merged;

@@ -71,8 +71,9 @@ fn decode(
   var acc_l: array<mat4x4f, COLUMNS> = array<mat4x4f, COLUMNS>();
   var acc_h: array<mat4x4f, COLUMNS> = array<mat4x4f, COLUMNS>();
 
-  for (var base: u32 = piece.y; base < piece.z; base += KEYS) {
-    // Four keys are in one page. Those past the piece's end repeat its last key and weigh nothing.
+  // From a multiple of 4 on, four keys are in one page. Those before the piece weigh nothing, and those past its end
+  // repeat its last key and weigh nothing.
+  for (var base: u32 = piece.y - piece.y % 4u; base < piece.z; base += KEYS) {
     let key_a = base + lane * 4u;
     let key_b = key_a + 16u;
     let at_a = rows_of(key_a, piece.z - 1u) * stride + kv_head * V4;
@@ -105,8 +106,8 @@ fn decode(
         s_hb += high * k_b;
       }
     }
-    let seen_a = key_a + vec4u(0u, 1u, 2u, 3u) < vec4u(piece.z);
-    let seen_b = key_b + vec4u(0u, 1u, 2u, 3u) < vec4u(piece.z);
+    let seen_a = key_a + vec4u(0u, 1u, 2u, 3u) - piece.y < vec4u(piece.z - piece.y);
+    let seen_b = key_b + vec4u(0u, 1u, 2u, 3u) - piece.y < vec4u(piece.z - piece.y);
     s_la = masked(s_la * scale, seen_a);
     s_lb = masked(s_lb * scale, seen_b);
     s_ha = masked(s_ha * scale, seen_a);

@@ -4,7 +4,7 @@
 // Contract: as in attend.wgsl; a piece without keys gives O = 0 and LSE = NONE.
 // Shapes: q [rows, H, D]; k, v [pages * PAGE, Hkv, D]; o [slots, rows, H, D]; lse [slots, rows, H]; D = 4 * V4.
 // Grid: x, z = piece, y = eight query heads of a KV head. A piece is (query row, first key, end of keys, slot). It has
-// at most KEYS keys; the first one is a multiple of 4.
+// at most KEYS keys.
 //
 // Decode reads each key and value once, so loads dominate its cost. A thread scores four keys: every four elements of a
 // query that it loads serve all four. For O it takes two columns of every GROUPS-th key, and every weight serves both.

@@ -156,7 +156,11 @@ class RemoteClient implements RemoteFace {
       shape: [x.length / (h * headDim), h, headDim],
       data: toBytes(x, dtype),
     });
-    const uploads = { q: tensor(input.q, heads), k: tensor(input.k, kvHeads), v: tensor(input.v, kvHeads) };
+    const uploads = {
+      q: tensor(input.q, heads),
+      k: tensor(input.k, kvHeads),
+      v: tensor(input.v as Float32Array, kvHeads),
+    };
     const result = await this.#caller.call({ method: "attend", params, uploads, shapes, options: input });
     return { out: result.tensors.out, lse: result.tensors.lse, report: this.#report(result) };
   }

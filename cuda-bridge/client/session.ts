@@ -158,7 +158,7 @@ export class RemoteSession implements Session {
     const tensor = (name: "q" | "k" | "v", h: number) => ({
       dtype: wireDtype,
       shape: [tokens, h, headDim],
-      data: toBytes(joined(batch.map((rows) => rows[name])), wireDtype),
+      data: toBytes(joined(batch.map((rows) => rows[name]!)), wireDtype),
     });
     const result = await this.#call(method, {
       batch: batch.map(({ sequence }, i) => ({ sequence, new: lengths[i] })),

@@ -44,7 +44,7 @@ export function deviceSeconds(spans: readonly Span[], ...kinds: Kind[]): number 
 
 /** The kernel that a device chooses for a call if nothing ran before. */
 export function kernelOfCall({ gpu }: Bench, { shape, q, kv }: Operands): KernelName {
-  const seen = visibility(q.block, kv.block, shape.causal);
+  const seen = visibility(q.block, kv.block, shape.mask);
   return chooseKernel({ seen, device: gpu, shape, work: 4 * shape.headDim * shape.heads * seen.pairs });
 }
 

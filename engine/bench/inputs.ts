@@ -1,9 +1,10 @@
 /** The measured experiments: their shapes, seeded tensors, and work. */
 import type { FixedInput } from "../cluster/in-process.ts";
+import { shapeOf } from "../cluster/shape.ts";
 import type { Shape } from "../ring/chunk.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { shard } from "../layout/shards.ts";
-import { visibility } from "../layout/visibility.ts";
+import { pairsBetween } from "../layout/pairs.ts";
 import { bytesPer, type DType } from "../tensor/dtype.ts";
 import { seededRows } from "../tensor/seeded.ts";
 
@@ -75,15 +76,15 @@ export function inputOfMeasured(m: Measured): FixedInput {
 
 /** The shape of an input whose operands are f32. */
 export function f32Shape(
-  { heads, kvHeads, headDim, causal = true, scale = 1 / Math.sqrt(headDim) }: Omit<FixedInput, "q" | "k" | "v">,
+  input: Omit<FixedInput, "q" | "k" | "v">,
 ): Shape {
-  return { heads, kvHeads, headDim, scale, causal, q: "f32", kv: "f32" };
+  return shapeOf(input, "pass-kv", "f32");
 }
 
 /** FLOPs of an attention: 4 D for each query head and each query-key pair that the mask shows. */
 export function flopsOf({ heads, headDim, causal, tokens, cached }: Measured): number {
   const { queries, keys } = shard([{ new: tokens, cached }], 1);
-  return 4 * headDim * heads * visibility(queries[0], keys[0], causal).pairs;
+  return 4 * headDim * heads * pairsBetween(queries[0], keys[0], { kind: causal ? "causal" : "full" });
 }
 
 /** Least bytes that an attention has to move: Q (f32), K and V (`kv`) once in, O and LSE (f32) once out. */

@@ -42,7 +42,7 @@ export class ScriptRows {
     return {
       q: concatenated(parts.map(({ q }) => q)),
       k: concatenated(parts.map(({ k }) => k)),
-      v: concatenated(parts.map(({ v }) => v)),
+      v: concatenated(parts.map(({ v }) => v!)),
       heads,
       kvHeads,
       headDim,

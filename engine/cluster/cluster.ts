@@ -6,8 +6,10 @@ import * as Comlink from "comlink";
 import type { DeviceLimits } from "../gpu/facts.ts";
 import { replaced } from "../gpu/shaders.ts";
 import { requireRow } from "../gpu/slice-rows.ts";
+import { isLocal } from "../layout/mask.ts";
 import { shard } from "../layout/shards.ts";
 import type { AttendJob } from "../rank/job.ts";
+import { chunkBounds } from "../ring/route.ts";
 import { now } from "../trace/clock.ts";
 import { haltPorts } from "./halts.ts";
 import { validateRun } from "./link.ts";
@@ -74,19 +76,19 @@ export class Cluster implements ClusterFace, Shared {
     const turns = new Turns();
     validateAttend(input);
     return await this.ranks.exclusive("attend", async () => {
-      const { heads, kvHeads, headDim, sequences, wireDtype = "f32", causal = true } = input;
-      const choice = input.variant === "auto"
-        ? chooseVariant(this, { sequences, heads, kvHeads, headDim, wireDtype, rates: input.rates })
-        : undefined;
+      const { heads, sequences, wireDtype = "f32", dealing = "head-tail", sinks } = input;
+      const choice = input.variant === "auto" ? chooseVariant(this, { ...input, wireDtype }) : undefined;
       const variant: Variant = choice?.variant ?? (input.variant as Variant | undefined) ?? "pass-kv";
-      const shape = shapeOf(input, variant, wireDtype, causal);
+      const shape = shapeOf(input, variant, wireDtype);
       if (this.#limits !== undefined) requireRow(shape, variant, this.size, this.#limits);
       const tokens = {
         new: sequences.reduce((sum, s) => sum + s.new, 0),
         cached: sequences.reduce((sum, s) => sum + s.cached, 0),
       };
       validateRun({ ...input, variant }, tokens, this.size, this.options.link);
-      const blocks = shard(sequences, this.size);
+      const blocks = shard(sequences, this.size, dealing);
+      const bounds = new Map(sequences.map((sequence, i) => [i, chunkBounds(sequence, this.size, dealing)]));
+      const shards = isLocal(shape.mask) ? { ...blocks, bounds } : undefined;
       const { fault } = this.options;
       const { id, origin } = this.ranks.newJob();
       const halts = input.onHalt && haltPorts(this.size, input, input.onHalt, (reason) => this.ranks.fail(reason));
@@ -107,6 +109,8 @@ export class Cluster implements ClusterFace, Shared {
             shape,
             q,
             kv,
+            shards,
+            sinks,
             fault: fault?.step === undefined ? fault : undefined,
             halt: port && { port, watch: halts!.watch },
           };
@@ -122,13 +126,17 @@ export class Cluster implements ClusterFace, Shared {
       if (halts === undefined) this.rates.add(outcomes.flatMap((o) => o.spans), this.size);
       const total = now() - origin;
       const rows = sequences.reduce((sum, s) => sum + s.new, 0);
-      const out = new Float32Array(rows * heads * headDim);
+      const out = new Float32Array(rows * heads * shape.valueDim);
       const lse = new Float32Array(rows * heads);
       for (const [rank, { data }] of outcomes.entries()) {
         await turns.next();
         scatterResult(data, blocks.queries[rank], sequences, shape, out, lse);
       }
-      return { out, lse, report: reportOf(this, outcomes, { variant, choice, wireDtype, sequences, shape, total }) };
+      return {
+        out,
+        lse,
+        report: reportOf(this, outcomes, { variant, choice, wireDtype, sequences, shape, dealing, sinks, total }),
+      };
     }, input.signal);
   }
 

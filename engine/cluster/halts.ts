@@ -2,7 +2,8 @@
 import { offsets } from "../layout/shards.ts";
 import type { Fault, HaltState, WatchedTokens } from "../rank/job.ts";
 import type { HaltPost, Leave } from "../rank/leave.ts";
-import { publicLse } from "../ring/chunk.ts";
+import { outcomeOf, publicLse } from "../ring/chunk.ts";
+import { valueHead } from "../tensor/heads.ts";
 import type { AttendInput, Halt, Made } from "./types.ts";
 
 /** The ports of one run, and the tokens to watch. */
@@ -58,12 +59,13 @@ function tokensOf(rows: readonly number[], { sequences }: AttendInput, starts: r
 
 function madeOf(
   { runs, data, ...made }: NonNullable<HaltState["made"]>,
-  { sequences, heads, headDim }: AttendInput,
+  input: AttendInput,
   starts: readonly number[],
 ): Made {
+  const { sequences, heads } = input;
   const rows = runs.flatMap(({ sequence, start, length }) =>
     Array.from({ length }, (_, i) => starts[sequence] + start - sequences[sequence].cached + i)
   );
-  const out = new Float32Array(data, 0, rows.length * heads * headDim);
-  return { ...made, rows, out, lse: publicLse(new Float32Array(data, out.byteLength, rows.length * heads)) };
+  const { o: out, lse } = outcomeOf(data, { heads, ...valueHead(input) });
+  return { ...made, rows, out, lse: publicLse(lse) };
 }

@@ -3,7 +3,7 @@ import { LimitError } from "../errors.ts";
 import { PAGE, Pages } from "../layout/pages.ts";
 import { count, type Range } from "../layout/shards.ts";
 import type { CachedRows } from "../rank/cache.ts";
-import { type DType, fromBytes } from "../tensor/dtype.ts";
+import { fromBytes } from "../tensor/dtype.ts";
 import { type Cached, NOTHING_CACHED } from "./ranges.ts";
 import type { Snapshot } from "./snapshot.ts";
 
@@ -26,8 +26,9 @@ export class Ledger {
   }
 
   /** The books after a snapshot. Errors: LimitError if it doesn't fit. */
-  static of({ size, ranks, steps, wireDtype }: Snapshot, capacity: number): Ledger {
-    const ledger = new Ledger(size, capacity, largestCached(ranks.flat(), wireDtype), steps);
+  static of(snapshot: Snapshot, capacity: number): Ledger {
+    const { size, ranks, steps } = snapshot;
+    const ledger = new Ledger(size, capacity, largestCached(ranks.flat(), snapshot), steps);
     ranks.forEach((rows, rank) => {
       for (const { sequence, ranges } of rows) ledger.#take(rank, sequence, ranges);
       ledger.#log[rank].push(...rows);
@@ -53,6 +54,11 @@ export class Ledger {
   get tokens(): { readonly sequence: number; readonly perRank: readonly number[] }[] {
     const sequences = [...new Set(this.#pages.flatMap((p) => p.sequences))].sort((a, b) => a - b);
     return sequences.map((sequence) => ({ sequence, perRank: this.held(sequence) }));
+  }
+
+  /** Positions of a sequence on a rank. */
+  ranges(rank: number, sequence: number): readonly Range[] {
+    return this.#pages[rank].ranges(sequence);
   }
 
   /** A sequence's tokens on every rank. */
@@ -133,17 +139,20 @@ export class Ledger {
 }
 
 /** The largest magnitudes of each sequence's cached rows. */
-function largestCached(rows: readonly CachedRows[], dtype: DType): Map<number, Cached> {
+function largestCached(
+  rows: readonly CachedRows[],
+  { headDim, valueDim, valuesInKeys, wireDtype }: Omit<Snapshot, "ranks">,
+): Map<number, Cached> {
   const found = new Map<number, Cached>();
   const largest = (values: Float32Array) => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
   for (const { sequence, ranges, data } of rows) {
-    const values = fromBytes(data, dtype);
+    const values = fromBytes(data, wireDtype);
     const { tokens, k, v } = found.get(sequence) ?? NOTHING_CACHED;
-    const half = values.length / 2;
+    const keys = valuesInKeys ? values.length : (values.length * headDim) / (headDim + valueDim);
     found.set(sequence, {
       tokens: tokens + count(ranges),
-      k: Math.max(k, largest(values.subarray(0, half))),
-      v: Math.max(v, largest(values.subarray(half))),
+      k: Math.max(k, largest(values.subarray(0, keys))),
+      v: Math.max(v, largest(values.subarray(valuesInKeys ? 0 : keys))),
     });
   }
   return found;

@@ -1,6 +1,8 @@
 /** Builds the report of a run from its ranks' outcomes. */
 import { sayKernels } from "../gpu/shaders.ts";
 import type { Choice } from "../policy/index.ts";
+import { isLocal } from "../layout/mask.ts";
+import type { Dealing } from "../layout/shards.ts";
 import type { AttendOutcome } from "../rank/job.ts";
 import type { Shape } from "../ring/chunk.ts";
 import { timesOf } from "../trace/summary.ts";
@@ -27,6 +29,8 @@ export interface RunFacts extends Pick<Report, "variant" | "wireDtype"> {
   readonly choice: Choice | undefined;
   readonly sequences: AttendInput["sequences"];
   readonly shape: Shape;
+  readonly dealing: Dealing;
+  readonly sinks: Float32Array | undefined;
   /** Seconds. */
   readonly total: number;
 }
@@ -38,7 +42,7 @@ export function reportOf(
   run: RunFacts,
 ): Report {
   const { variant, choice, wireDtype, sequences, shape } = run;
-  const { heads, kvHeads, headDim, causal, scale } = shape;
+  const { heads, kvHeads, headDim, valueDim, valuesInKeys, mask, scale } = shape;
   const spans = outcomes.flatMap((o) => o.spans);
   return {
     adapter,
@@ -50,13 +54,29 @@ export function reportOf(
     ...(choice && { choice }),
     ranks: size,
     wireDtype,
-    causal,
+    mask,
+    causal: mask.kind !== "full",
+    sinks: run.sinks !== undefined,
+    dealing: run.dealing,
     scale,
-    shape: { heads, kvHeads, headDim, sequences },
+    shape: { heads, kvHeads, headDim, valueDim, valuesInKeys, sequences },
     link: options.link ?? null,
     timeout: ranks.timeout,
     perRank: outcomes.map((o) => o.traffic),
+    skipped: skippedOf(outcomes, isLocal(mask)),
     times: timesOf(spans, run.total),
     spans,
+  };
+}
+
+/** What a mask made needless. Only a `local` one leaves hops out. */
+function skippedOf(outcomes: readonly AttendOutcome[], local: boolean): Report["skipped"] {
+  const sum = (of: (outcome: AttendOutcome) => number) => outcomes.reduce((all, outcome) => all + of(outcome), 0);
+  const attended = ({ spans }: AttendOutcome) =>
+    new Set(spans.filter(({ kind }) => kind === "attend").map(({ hop }) => hop)).size;
+  return {
+    hops: local ? sum((outcome) => outcomes.length - attended(outcome)) : 0,
+    messages: sum(({ traffic }) => traffic.skipped.messages),
+    bytes: sum(({ traffic }) => traffic.skipped.bytes),
   };
 }

@@ -1,7 +1,8 @@
 /** Moves rows between whole tensors and the ranks' blocks. */
 import { type Block, offsets, type Sequence } from "../layout/shards.ts";
-import { publicLse, type RankChunk, rankChunk, type Shape } from "../ring/chunk.ts";
+import { outcomeOf, publicLse, type RankChunk, rankChunk, type Shape } from "../ring/chunk.ts";
 import { toBytes } from "../tensor/dtype.ts";
+import { isPrefixOfK } from "../tensor/heads.ts";
 import type { AttendInput } from "./types.ts";
 
 /** The queries of a block, in the shape's storage type. */
@@ -17,14 +18,15 @@ export function queryChunk(owner: number, block: Block, input: Omit<AttendInput,
   return rankChunk(owner, block, toBytes(rows, shape.q));
 }
 
-/** The keys, then the values of a block, in the shape's storage type. */
+/** The keys of a block, then its values if they are no part of the keys, in the shape's storage type. */
 export function keyChunk(owner: number, block: Block, input: Omit<AttendInput, "variant">, shape: Shape): RankChunk {
-  const width = shape.kvHeads * shape.headDim;
+  const [width, valueWidth] = [shape.kvHeads * shape.headDim, shape.kvHeads * shape.valueDim];
   const starts = offsets(input.sequences.map((s) => s.new + s.cached));
   const row = (sequence: number, position: number) => starts[sequence] + position;
-  const both = new Float32Array(2 * block.rows * width);
+  const { v } = input;
+  const both = new Float32Array(block.rows * (isPrefixOfK(v) ? width : width + valueWidth));
   gather(input.k, block, width, row, both);
-  gather(input.v, block, width, row, both.subarray(block.rows * width));
+  if (!isPrefixOfK(v)) gather(v, block, valueWidth, row, both.subarray(block.rows * width));
   return rankChunk(owner, block, toBytes(both, shape.kv));
 }
 
@@ -37,13 +39,13 @@ export function scatterResult(
   out: Float32Array,
   lse: Float32Array,
 ): void {
-  const { heads, headDim } = shape;
-  const o = new Float32Array(data, 0, block.rows * heads * headDim);
-  const l = publicLse(new Float32Array(data, o.byteLength, block.rows * heads));
+  const { heads } = shape;
+  const { o, lse: own, width } = outcomeOf(data, shape);
+  const l = publicLse(own);
   const starts = offsets(sequences.map((s) => s.new));
   for (const run of block.runs) {
     const to = starts[run.sequence] + run.start - sequences[run.sequence].cached;
-    out.set(o.subarray(run.row * heads * headDim, (run.row + run.length) * heads * headDim), to * heads * headDim);
+    out.set(o.subarray(run.row * width, (run.row + run.length) * width), to * width);
     lse.set(l.subarray(run.row * heads, (run.row + run.length) * heads), to * heads);
   }
 }

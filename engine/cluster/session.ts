@@ -5,10 +5,13 @@
 import * as Comlink from "comlink";
 import { InputError } from "../errors.ts";
 import { dealDecode, dealPrefill } from "../layout/deal.ts";
+import { isLocal, maskFrom } from "../layout/mask.ts";
 import { PAGE } from "../layout/pages.ts";
-import { type Block, block, count, type Range } from "../layout/shards.ts";
+import { type Block, block, count, type Dealing, type Range } from "../layout/shards.ts";
 import type { Choice } from "../policy/index.ts";
 import type { StepJob } from "../rank/job.ts";
+import { chunkBounds, type Shards } from "../ring/route.ts";
+import { valueHead } from "../tensor/heads.ts";
 import { now } from "../trace/clock.ts";
 import { Ledger } from "./ledger.ts";
 import { validateRun } from "./link.ts";
@@ -32,7 +35,8 @@ import { validateRows, validateSession, validateStep } from "./validate.ts";
 /** Tokens that a rank's cache holds by default. */
 const DEFAULT_CAPACITY = 16_384;
 
-type Options = Required<Omit<SessionOptions, "scale" | "rates">> & Pick<SessionOptions, "scale" | "rates">;
+type Optional = "scale" | "rates" | "v" | "sinks";
+type Options = Required<Omit<SessionOptions, Optional>> & Pick<SessionOptions, Optional>;
 
 /** A step, dealt to the ranks. */
 interface Dealt {
@@ -74,6 +78,9 @@ export class Session implements SessionFace {
     validateSession(given);
     const options: Options = {
       ...given,
+      valueDim: valueHead(given).valueDim,
+      mask: maskFrom(given),
+      dealing: given.dealing ?? "head-tail",
       wireDtype: given.wireDtype ?? "f32",
       capacity: given.capacity ?? DEFAULT_CAPACITY,
       variant: given.variant ?? "auto",
@@ -115,7 +122,7 @@ export class Session implements SessionFace {
       const { lengths, cached } = this.#checked(batch);
       const ledger = this.#ledger;
       const dealt = batch.map(({ sequence }, i) =>
-        dealPrefill(lengths[i], ledger.length(sequence), ledger.held(sequence))
+        dealPrefill(lengths[i], ledger.length(sequence), ledger.held(sequence), this.options.dealing)
       );
       const ranges = ledger.ranks.map((rank) => dealt.map((d) => d[rank]));
       const padding = batch.map((_, i) => Math.max(...ranges.map((own) => count(own[i]))));
@@ -238,9 +245,9 @@ export class Session implements SessionFace {
     cached: readonly Cached[],
     options: StepOptions,
   ): Promise<StepResult> {
-    const { wireDtype, heads, kvHeads, headDim } = this.options;
+    const { wireDtype, heads, kvHeads, headDim, valueDim, dealing, sinks } = this.options;
     const { ranks, size, options: { link } } = this.#cluster;
-    const shape = { ...shapeOf(this.options, variant, wireDtype, true), kv: wireDtype };
+    const shape = { ...shapeOf(this.options, variant, wireDtype), kv: wireDtype };
     const sequences = rows.map(({ sequence }) => sequence);
     const before = sequences.map((sequence) => this.#ledger.length(sequence));
     const perSequence = rows.map(({ sequence, q }, i) => ({
@@ -252,9 +259,12 @@ export class Session implements SessionFace {
     const old = perSequence.reduce((sum, s) => sum + s.cached, 0);
     validateRun({ ...this.options, variant }, { new: fresh, cached: old }, size, link);
     this.#ledger.begin(sequences, ranges);
-    const batch: StepBatch = { rows, before, heads, kvHeads, headDim };
+    const batch: StepBatch = { rows, before, heads, kvHeads, headDim, valueDim };
     const appends = ranges.map((own) => appendsOf(own, batch, wireDtype));
     const lengths = sequences.map((sequence) => Math.max(...this.#ledger.held(sequence)));
+    const shards = isLocal(shape.mask)
+      ? shardsOf(queries.map((own) => named(own, sequences)), this.#ledger, perSequence, lengths, dealing)
+      : undefined;
     const { id, origin } = ranks.newJob();
     const step = this.steps;
     const planned = this.#plannedFault(step);
@@ -265,7 +275,20 @@ export class Session implements SessionFace {
         const q = queriesOf(rank, queries[rank], batch, shape.q);
         const copies = appends[rank].map((own) => ({ ...own, data: own.data.slice(0) }));
         const session = this.#id;
-        const job: StepJob = { id, origin, variant, shape, q, session, appends: copies, sequences, lengths, fault };
+        const job: StepJob = {
+          id,
+          origin,
+          variant,
+          shape,
+          q,
+          shards,
+          sinks,
+          session,
+          appends: copies,
+          sequences,
+          lengths,
+          fault,
+        };
         return ranks.service(rank).step(Comlink.transfer(job, [q.data, ...copies.map((c) => c.data)]));
       }, () => ranks.tell((service) => service.settle(this.#id, false)));
       const total = now() - origin;
@@ -280,6 +303,8 @@ export class Session implements SessionFace {
         wireDtype,
         sequences: perSequence,
         shape,
+        dealing,
+        sinks,
         total,
       });
       const missRate = fresh / (fresh + old);
@@ -329,13 +354,35 @@ export class Session implements SessionFace {
   }
 
   async #openCache(rank: number): Promise<void> {
-    const { kvHeads, headDim, wireDtype: dtype } = this.options;
-    const setup = { session: this.#id, pages: this.#ledger.pages.capacity, width: kvHeads * headDim, dtype };
+    const { kvHeads, headDim, valueDim, v, wireDtype: dtype } = this.options;
+    const widths = [kvHeads * headDim, ...(v === undefined ? [kvHeads * valueDim] : [])];
+    const setup = { session: this.#id, pages: this.#ledger.pages.capacity, widths, dtype };
     await this.#cluster.ranks.ask(rank, (service) => service.openCache(setup));
   }
 
   #identity(): Omit<Snapshot, "steps" | "ranks"> {
-    const { heads, kvHeads, headDim, wireDtype } = this.options;
-    return { size: this.#cluster.size, heads, kvHeads, headDim, wireDtype };
+    const { heads, kvHeads, headDim, valueDim, v, wireDtype } = this.options;
+    return { size: this.#cluster.size, heads, kvHeads, headDim, valueDim, valuesInKeys: v !== undefined, wireDtype };
   }
+}
+
+/** A block that counts sequences by their places in the batch, with their own numbers. */
+function named(block: Block, sequences: readonly number[]): Block {
+  return { ...block, runs: block.runs.map((run) => ({ ...run, sequence: sequences[run.sequence] })) };
+}
+
+/** Every rank's rows of a step's sequences. `lengths[i]`: the rows to which sequence i's keys are padded. */
+function shardsOf(
+  queries: readonly Block[],
+  ledger: Ledger,
+  batch: StepReport["batch"],
+  lengths: readonly number[],
+  dealing: Dealing,
+): Shards {
+  const sequences = batch.map(({ sequence }) => sequence);
+  return {
+    queries,
+    keys: ledger.ranks.map((rank) => named(block(sequences.map((s) => ledger.ranges(rank, s)), lengths), sequences)),
+    bounds: new Map(batch.map((one) => [one.sequence, chunkBounds(one, ledger.ranks.length, dealing)])),
+  };
 }

@@ -12,12 +12,14 @@ export interface Snapshot {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
+  readonly valueDim: number;
+  readonly valuesInKeys: boolean;
   readonly wireDtype: DType;
   readonly steps: number;
   readonly ranks: readonly (readonly CachedRows[])[];
 }
 
-const MAGIC = new TextEncoder().encode("ringside snapshot 2\n");
+const MAGIC = new TextEncoder().encode("ringside snapshot 3\n");
 /** Bytes of the checksum: the SHA-256 of everything after it. */
 const SUM = 32;
 /** Positions of the header's length (u32, little-endian) and of the header. */
@@ -84,7 +86,8 @@ export async function unpackSnapshot(
     bad(`found a header of ${length} bytes in ${bytes.length} bytes, expected it to fit`);
   }
   const header = headerOf(bytes.subarray(HEADER_AT, begin), fits);
-  const rowBytes = 2 * fits.kvHeads * fits.headDim * bytesPer(fits.wireDtype);
+  const elements = fits.headDim + (fits.valuesInKeys ? 0 : fits.valueDim);
+  const rowBytes = fits.kvHeads * elements * bytesPer(fits.wireDtype);
   let at = begin;
   const ranks = header.ranks.map((held, rank) =>
     held.map(({ sequence, ranges }): CachedRows => {
@@ -110,7 +113,7 @@ function headerOf(text: Uint8Array, fits: Omit<Snapshot, "steps" | "ranks">): He
   } catch {
     return bad("found a header that is no JSON, expected JSON");
   }
-  for (const name of ["size", "heads", "kvHeads", "headDim", "wireDtype"] as const) {
+  for (const name of ["size", "heads", "kvHeads", "headDim", "valueDim", "valuesInKeys", "wireDtype"] as const) {
     if (header?.[name] !== fits[name]) {
       bad(`found ${name} ${JSON.stringify(header?.[name])}, expected this session's ${JSON.stringify(fits[name])}`);
     }

@@ -1,7 +1,7 @@
 /** Moves the rows of a session's step: from a batch into the ranks' blocks and caches, and from their results back. */
 import { type Block, count, type Range } from "../layout/shards.ts";
 import type { CachedRows } from "../rank/cache.ts";
-import { publicLse, type RankChunk, rankChunk } from "../ring/chunk.ts";
+import { outcomeOf, publicLse, type RankChunk, rankChunk } from "../ring/chunk.ts";
 import { type DType, toBytes } from "../tensor/dtype.ts";
 import type { SessionOutput, SessionRows } from "./types.ts";
 
@@ -12,6 +12,7 @@ export interface StepBatch {
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
+  readonly valueDim: number;
 }
 
 /** A rank's queries as a chunk. `block` counts sequences by their places in the batch. */
@@ -34,20 +35,25 @@ export function queriesOf(
 /** The rows that a rank appends to its cache: `ranges[i]` of sequence i. */
 export function appendsOf(
   ranges: readonly (readonly Range[])[],
-  { rows, before, kvHeads, headDim }: StepBatch,
+  { rows, before, kvHeads, headDim, valueDim }: StepBatch,
   as: DType,
 ): CachedRows[] {
-  const width = kvHeads * headDim;
   return rows.flatMap(({ sequence, k, v }, i) => {
     const n = count(ranges[i]);
     if (n === 0) return [];
-    const both = new Float32Array(2 * n * width);
-    let at = 0;
-    for (const { start, end } of ranges[i]) {
-      const [from, to] = [(start - before[i]) * width, (end - before[i]) * width];
-      both.set(k.subarray(from, to), at * width);
-      both.set(v.subarray(from, to), (n + at) * width);
-      at += end - start;
+    const tensors = [
+      { data: k, width: kvHeads * headDim },
+      ...(v === undefined ? [] : [{ data: v, width: kvHeads * valueDim }]),
+    ];
+    const both = new Float32Array(n * tensors.reduce((sum, { width }) => sum + width, 0));
+    let begin = 0;
+    for (const { data, width } of tensors) {
+      let at = begin;
+      for (const { start, end } of ranges[i]) {
+        both.set(data.subarray((start - before[i]) * width, (end - before[i]) * width), at);
+        at += (end - start) * width;
+      }
+      begin += n * width;
     }
     return [{ sequence, ranges: ranges[i], data: toBytes(both, as) }];
   });
@@ -57,19 +63,17 @@ export function appendsOf(
 export function outputsOf(
   results: readonly ArrayBuffer[],
   blocks: readonly Block[],
-  { rows, before, heads, headDim }: StepBatch,
+  { rows, before, heads, headDim, valueDim }: StepBatch,
 ): SessionOutput[] {
-  const width = heads * headDim;
   const outputs = rows.map(({ sequence, q }): SessionOutput => ({
     sequence,
-    out: new Float32Array(q.length),
+    out: new Float32Array((q.length / headDim) * valueDim),
     lse: new Float32Array(q.length / headDim),
   }));
   results.forEach((data, rank) => {
-    const block = blocks[rank];
-    const o = new Float32Array(data, 0, block.rows * width);
-    const l = publicLse(new Float32Array(data, o.byteLength, block.rows * heads));
-    for (const { sequence, start, row, length } of block.runs) {
+    const { o, lse: own, width } = outcomeOf(data, { heads, valueDim });
+    const l = publicLse(own);
+    for (const { sequence, start, row, length } of blocks[rank].runs) {
       const at = start - before[sequence];
       const { out, lse } = outputs[sequence];
       out.set(o.subarray(row * width, (row + length) * width), at * width);

@@ -1,15 +1,17 @@
 /** The types of a cluster's face: options, inputs, results and reports. */
-import type { Sequence } from "../layout/shards.ts";
+import type { Mask } from "../layout/mask.ts";
+import type { Dealing, Sequence } from "../layout/shards.ts";
 import type { AdapterFacts } from "../gpu/facts.ts";
 import type { Replacements } from "../gpu/shaders.ts";
 import type { Backend, Fault, HaltState, Held, Link, Mail, MailState, Message, RankTraffic } from "../rank/job.ts";
 import type { Variant } from "../ring/contract.ts";
 import type { Choice } from "../policy/index.ts";
 import type { DType } from "../tensor/dtype.ts";
+import type { PrefixOfK } from "../tensor/heads.ts";
 import type { Span } from "../trace/span.ts";
 import type { Times } from "../trace/summary.ts";
 
-export type { AdapterFacts, Backend, Held, Link, Mail, MailState, Message, RankTraffic, Times, Variant };
+export type { AdapterFacts, Backend, Held, Link, Mail, MailState, Message, PrefixOfK, RankTraffic, Times, Variant };
 
 /** How a cluster is started. */
 export interface ClusterOptions {
@@ -46,8 +48,18 @@ export interface SessionOptions {
   readonly heads: number;
   /** Hkv. */
   readonly kvHeads: number;
-  /** D, a multiple of 4 from 16 to 256. */
+  /** D, a multiple of 4 from 16 to 576. */
   readonly headDim: number;
+  /** Dv, the head size of values and O; default D. */
+  readonly valueDim?: number;
+  /** Values are the first elements of each row of K: rows then have no `v`, and one row is cached and sent, not two. */
+  readonly v?: PrefixOfK;
+  /** What a query sees of its sequence: `causal` (default), `window` or `chunk`. */
+  readonly mask?: Mask;
+  /** A learned logit for each query head, f32 `[H]`, once in each row's denominator; LSE includes it. */
+  readonly sinks?: Float32Array;
+  /** How prefills are dealt to the ranks; default "head-tail". */
+  readonly dealing?: Dealing;
   /** Default 1/sqrt(D). */
   readonly scale?: number;
   /** The type in which keys and values are cached and sent, and queries sent in pass-Q; default "f32". */
@@ -60,7 +72,7 @@ export interface SessionOptions {
   readonly rates?: { readonly flops: number; readonly bandwidth: number };
 }
 
-/** New rows of one sequence: q `[T, H, D]`, k and v `[T, Hkv, D]`. */
+/** New rows of one sequence: q `[T, H, D]`, k `[T, Hkv, D]`, v `[T, Hkv, Dv]`. */
 export interface SessionRows {
   /** The sequence's number; a new number begins a sequence. */
   readonly sequence: number;
@@ -68,15 +80,15 @@ export interface SessionRows {
   readonly q: Float32Array;
   /** f32 `[T, Hkv, D]`. */
   readonly k: Float32Array;
-  /** As `k`. */
-  readonly v: Float32Array;
+  /** f32 `[T, Hkv, Dv]`; none if the session's values are part of K. */
+  readonly v?: Float32Array;
 }
 
-/** O `[T, H, D]` and LSE `[T, H]` of the new rows of one sequence. */
+/** O `[T, H, Dv]` and LSE `[T, H]` of the new rows of one sequence. */
 export interface SessionOutput {
   /** The sequence's number. */
   readonly sequence: number;
-  /** O, f32 `[T, H, D]`. */
+  /** O, f32 `[T, H, Dv]`. */
   readonly out: Float32Array;
   /** LSE, f32 `[T, H]`. */
   readonly lse: Float32Array;
@@ -112,22 +124,30 @@ export interface AttendInput {
   readonly q: Float32Array;
   /** f32 `[sum (T+P), Hkv, D]`, each sequence's cached rows before its new rows. */
   readonly k: Float32Array;
-  /** Like k. */
-  readonly v: Float32Array;
+  /** f32 `[sum (T+P), Hkv, Dv]`, or where it lies in K: then pass-KV sends one row a token, not two. */
+  readonly v: Float32Array | PrefixOfK;
   /** T and P of each sequence. */
   readonly sequences: readonly Sequence[];
   /** H, a multiple of kvHeads. */
   readonly heads: number;
   /** Hkv. */
   readonly kvHeads: number;
-  /** D, a multiple of 4 from 16 to 256. */
+  /** D, a multiple of 4 from 16 to 576. */
   readonly headDim: number;
+  /** Dv, the head size of values and O; default D. */
+  readonly valueDim?: number;
   /** Default "pass-kv"; "auto" lets Algorithm 5 choose. */
   readonly variant?: Variant | "auto";
   /** C (FLOP/s) and BW (bytes/s) of a rank for "auto", in place of rates measured on the cluster. */
   readonly rates?: { readonly flops: number; readonly bandwidth: number };
-  /** Default true: bottom-right, by absolute position. */
+  /** What a query sees, by absolute position; default `{ kind: "causal" }`. */
+  readonly mask?: Mask;
+  /** The older way to write the masks `causal` (true, the default) and `full` (false). */
   readonly causal?: boolean;
+  /** A learned logit for each query head, f32 `[H]`, once in each row's denominator; LSE includes it. */
+  readonly sinks?: Float32Array;
+  /** How tokens are dealt to the ranks; default "head-tail", as in the paper. */
+  readonly dealing?: Dealing;
   /** Default 1/sqrt(D). */
   readonly scale?: number;
   /** The type of the travelling operand (KV in pass-KV, Q in pass-Q), stored and sent; default "f32". */
@@ -159,7 +179,7 @@ export interface Made {
   /** The rows of Q of `out` and `lse`. */
   readonly rows: readonly number[];
   /**
-   * f32 `[rows, H, D]`: in pass-KV over the keys of this hop and all before, in pass-Q over those of this hop alone.
+   * f32 `[rows, H, Dv]`: in pass-KV over the keys of this hop and all before, in pass-Q over those of this hop alone.
    */
   readonly out: Float32Array;
   /** f32 `[rows, H]`, natural log; -Infinity for a row that saw no key. */
@@ -198,15 +218,23 @@ export interface Report {
   readonly ranks: number;
   /** How messages stored their numbers. */
   readonly wireDtype: DType;
-  /** Was the mask causal (bottom-right)? */
+  /** What a query saw. */
+  readonly mask: Mask;
+  /** Did no query see a later key (any mask but `full`)? */
   readonly causal: boolean;
+  /** Did each head have a learned logit in its denominator, which LSE then includes? */
+  readonly sinks: boolean;
+  /** How tokens were dealt to the ranks. */
+  readonly dealing: Dealing;
   /** The factor of the scores. */
   readonly scale: number;
-  /** H, Hkv, D, and T and P of each sequence. */
+  /** H, Hkv, D, Dv, whether values are part of K, and T and P of each sequence. */
   readonly shape: {
     readonly heads: number;
     readonly kvHeads: number;
     readonly headDim: number;
+    readonly valueDim: number;
+    readonly valuesInKeys: boolean;
     readonly sequences: readonly Sequence[];
   };
   /** The simulated link, if there was one. */
@@ -218,6 +246,11 @@ export interface Report {
   readonly timeout?: { readonly asked: number; readonly used: number };
   /** What each rank sent and received. */
   readonly perRank: readonly RankTraffic[];
+  /**
+   * What the mask made needless: hops of a rank (of N x N) without an attention, messages not sent, and bytes not sent of
+   * all messages.
+   */
+  readonly skipped: { readonly hops: number; readonly messages: number; readonly bytes: number };
   /** Seconds. */
   readonly times: Times;
   /** What happened when, on every rank. */
@@ -226,9 +259,9 @@ export interface Report {
 
 /** O, LSE and the facts of the run. */
 export interface AttendResult {
-  /** f32 `[sum T, H, D]`. */
+  /** f32 `[sum T, H, Dv]`. */
   readonly out: Float32Array;
-  /** f32 `[sum T, H]`, natural log; -Infinity for a row that sees no key. */
+  /** f32 `[sum T, H]`, natural log, with the sinks if there are any; -Infinity for a row that sees no key. */
   readonly lse: Float32Array;
   /** The facts of the run. */
   readonly report: Report;

@@ -4,8 +4,10 @@
 import { InputError } from "../errors.ts";
 import { refuseUnknown, sayValue } from "../options.ts";
 import { PACKAGE } from "../package.ts";
+import { maskFrom } from "../layout/mask.ts";
+import { type Dealing, DEALINGS } from "../layout/shards.ts";
 import { bytesPer, type DType } from "../tensor/dtype.ts";
-import { validateHeads } from "../tensor/heads.ts";
+import { isPrefixOfK, validateHeads, validateValueHead, valueHead } from "../tensor/heads.ts";
 import type { Fault } from "../rank/job.ts";
 import { validateLink } from "./link.ts";
 import {
@@ -53,7 +55,11 @@ const ATTEND = keysOf<AttendInput>({
   headDim: 1,
   variant: 1,
   rates: 1,
+  valueDim: 1,
+  mask: 1,
   causal: 1,
+  sinks: 1,
+  dealing: 1,
   scale: 1,
   wireDtype: 1,
   signal: 1,
@@ -65,6 +71,11 @@ const SESSION = keysOf<SessionOptions>({
   heads: 1,
   kvHeads: 1,
   headDim: 1,
+  valueDim: 1,
+  v: 1,
+  mask: 1,
+  sinks: 1,
+  dealing: 1,
   scale: 1,
   wireDtype: 1,
   capacity: 1,
@@ -207,13 +218,16 @@ export function validateAttend(input: AttendInput, elsewhere?: Elsewhere): void 
   if (fresh === 0) throw new InputError("sequences: found no new token, expected at least one");
   expectRows("q", input.q, fresh, heads, headDim, "sum of T");
   expectRows("k", input.k, all, kvHeads, headDim, "sum of T + P");
-  expectRows("v", input.v, all, kvHeads, headDim, "sum of T + P");
+  validateValueHead(input);
+  const { valueDim, valuesInKeys } = valueHead(input);
+  const v = isPrefixOfK(input.v) ? input.k : input.v;
+  if (!valuesInKeys) expectRows("v", v, all, kvHeads, valueDim, "sum of T + P");
   validateVariant(variant);
   validateWire(wireDtype);
   validateScale(input.scale, elsewhere);
-  if (input.causal !== undefined && typeof input.causal !== "boolean") {
-    throw new InputError(`causal: found ${sayValue(input.causal)}, expected true or false`);
-  }
+  maskFrom(input);
+  validateDealing(input.dealing);
+  validateSinks(input.sinks, heads);
   validateWatching(input);
   validateRates(input.rates);
   if (input.watch !== undefined && input.onHalt === undefined) {
@@ -224,7 +238,7 @@ export function validateAttend(input: AttendInput, elsewhere?: Elsewhere): void 
       throw new InputError(`watch: found row ${row}, expected rows of Q, whole numbers from 0 to ${fresh - 1}`);
     }
   }
-  const largest = { q: largestOf("q", input.q), k: largestOf("k", input.k), v: largestOf("v", input.v) };
+  const largest = { q: largestOf("q", input.q), k: largestOf("k", input.k), v: largestOf("v", v) };
   const held = elsewhere !== undefined || variant === "auto"
     ? ["q", "k", "v"] as const
     : variant === "pass-q"
@@ -233,6 +247,23 @@ export function validateAttend(input: AttendInput, elsewhere?: Elsewhere): void 
   for (const name of held) validateHeld(name, largest[name], wireDtype);
   validateScores("", largest.q, largest.k, headDim, input.scale);
   validateSums("", largest.v, all);
+}
+
+function validateDealing(dealing: unknown): void {
+  if (dealing !== undefined && !DEALINGS.includes(dealing as Dealing)) {
+    throw new InputError(`dealing: found ${sayValue(dealing)}, expected ${DEALINGS.join(" or ")}`);
+  }
+}
+
+function validateSinks(sinks: unknown, heads: number): void {
+  if (sinks === undefined) return;
+  expectArray("sinks", sinks);
+  if (sinks.length !== heads) {
+    throw new InputError(`sinks: found ${sinks.length} elements, expected one for each of the ${heads} heads`);
+  }
+  if (largestOf("sinks", sinks) > F32_MAX) {
+    throw new InputError(`sinks: found magnitudes above ${F32_MAX}, which may overflow f32; expected smaller ones`);
+  }
 }
 
 /** Throws InputError unless these inputs can be made from a seed and attended to: seeded values are below 4. */
@@ -250,6 +281,17 @@ export function validateSession(options: SessionOptions, elsewhere?: Elsewhere):
   refuseUnknown("session", options, [...SESSION, ...(elsewhere?.session ?? [])]);
   const { heads, kvHeads, headDim, wireDtype = "f32", capacity } = options;
   validateHeads(heads, kvHeads, headDim);
+  if (options.v !== undefined && !isPrefixOfK(options.v)) {
+    throw new InputError(`v: found ${sayValue(options.v)}, expected { prefixOfK }, or no v in a session's options`);
+  }
+  validateValueHead(options);
+  if (maskFrom(options).kind === "full") {
+    throw new InputError(
+      'mask: found "full", expected causal, window or chunk: a session\'s later tokens are not there yet',
+    );
+  }
+  validateDealing(options.dealing);
+  validateSinks(options.sinks, heads);
   validateWire(wireDtype);
   if (options.variant !== undefined) validateVariant(options.variant);
   validateScale(options.scale, elsewhere);
@@ -258,7 +300,7 @@ export function validateSession(options: SessionOptions, elsewhere?: Elsewhere):
   if (!Number.isSafeInteger(capacity) || capacity < 1) {
     throw new InputError(`capacity: found ${sayValue(capacity)} tokens, expected a whole number of at least 1`);
   }
-  const rowBytes = kvHeads * headDim * bytesPer(wireDtype);
+  const rowBytes = kvHeads * Math.max(headDim, valueHead(options).valueDim) * bytesPer(wireDtype);
   const most = Math.floor(MOST_CACHE / rowBytes);
   if (elsewhere === undefined && capacity > most) {
     throw new InputError(
@@ -282,7 +324,9 @@ export function validateStep(options: StepOptions, ranks = Infinity, backend?: B
  */
 export function validateRows(
   rows: SessionRows,
-  options: Pick<SessionOptions, "heads" | "kvHeads" | "headDim" | "scale"> & { readonly wireDtype: DType },
+  options: Pick<SessionOptions, "heads" | "kvHeads" | "headDim" | "scale" | "valueDim" | "v"> & {
+    readonly wireDtype: DType;
+  },
   cached: Cached = NOTHING_CACHED,
 ): { readonly T: number; readonly largest: Readonly<Record<"q" | "k" | "v", number>>; readonly cached: Cached } {
   refuseUnknown("rows", rows, ROWS);
@@ -299,11 +343,20 @@ export function validateRows(
     );
   }
   expectRows(`${name}k`, rows.k, T, kvHeads, headDim, "T");
-  expectRows(`${name}v`, rows.v, T, kvHeads, headDim, "T");
+  const { valueDim, valuesInKeys } = valueHead(options);
+  if (valuesInKeys && rows.v !== undefined) {
+    throw new InputError(
+      `${name}v: found ${
+        sayValue(rows.v)
+      }, expected none: this session's values are the first ${valueDim} elements of K`,
+    );
+  }
+  const v = valuesInKeys ? rows.k : rows.v!;
+  if (!valuesInKeys) expectRows(`${name}v`, v, T, kvHeads, valueDim, "T");
   const largest = {
     q: largestOf(`${name}q`, rows.q),
     k: largestOf(`${name}k`, rows.k),
-    v: largestOf(`${name}v`, rows.v),
+    v: largestOf(`${name}v`, v),
   };
   for (const which of ["q", "k", "v"] as const) validateHeld(`${name}${which}`, largest[which], wireDtype);
   const after: Cached = {

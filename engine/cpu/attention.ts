@@ -2,8 +2,9 @@
 import type { Attention } from "../ring/contract.ts";
 import type { Block } from "../layout/shards.ts";
 import { PAGE } from "../layout/pages.ts";
+import { isLocal } from "../layout/mask.ts";
 import { visibility } from "../layout/visibility.ts";
-import { NO_KEYS, type RankChunk, rankChunk, type Rows, type Shape } from "../ring/chunk.ts";
+import { attentionFlops, NO_KEYS, type RankChunk, rankChunk, rowBytes, type Rows, type Shape } from "../ring/chunk.ts";
 import { fromBytes } from "../tensor/dtype.ts";
 import type { Recorder } from "../trace/clock.ts";
 
@@ -53,27 +54,26 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuKeys, CpuP
     return { block: chunk.block, owner: chunk.owner, data: fromBytes(chunk.data, this.#shape.q) };
   }
 
-  /** K rows, then V rows. */
+  /** K rows, then V rows unless they are part of K's. */
   loadKeys(chunk: RankChunk): CpuKeys {
+    const { kvHeads, headDim, valuesInKeys } = this.#shape;
     const both = fromBytes(chunk.data, this.#shape.kv);
-    return {
-      block: chunk.block,
-      owner: chunk.owner,
-      k: both.subarray(0, both.length / 2),
-      v: both.subarray(both.length / 2),
-    };
+    const k = both.subarray(0, chunk.block.rows * kvHeads * headDim);
+    return { block: chunk.block, owner: chunk.owner, k, v: valuesInKeys ? k : both.subarray(k.length) };
   }
 
   async attend(hop: number, q: CpuRows, kv: CpuKeys, into?: CpuPartial): Promise<CpuPartial> {
     this.#requireWanted();
-    const start = this.#recorder.begin("attend", hop);
-    const { heads, kvHeads, headDim: D, causal, scale } = this.#shape;
+    const { heads, kvHeads, headDim: D, valueDim: Dv, valuesInKeys, mask, scale } = this.#shape;
     const all = q.block.rows * heads;
-    const partial = into ?? { block: q.block, o: new Float32Array(all * D), lse: new Float32Array(all).fill(NO_KEYS) };
-    const seen = visibility(q.block, kv.block, causal);
+    const partial = into ?? { block: q.block, o: new Float32Array(all * Dv), lse: new Float32Array(all).fill(NO_KEYS) };
+    const seen = visibility(q.block, kv.block, mask);
+    if (seen.pairs === 0 && isLocal(mask)) return partial;
+    const start = this.#recorder.begin("attend", hop);
+    const valueRow = valuesInKeys ? D : Dv;
     const scores = new Float64Array(TILE);
     const rows = new Float64Array(TILE);
-    const acc = new Float64Array(D);
+    const acc = new Float64Array(Dv);
     let sliceEnd = performance.now() + SLICE;
     for (const view of seen.views) {
       for (let row = view.row; row < view.row + view.rows; row++) {
@@ -88,32 +88,36 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuKeys, CpuP
           let max = -Infinity;
           let sum = 0;
           acc.fill(0);
-          for (let base = view.first; base < seen.ends[row]; base += TILE) {
-            const keys = Math.min(TILE, seen.ends[row] - base);
-            let higher = max;
-            for (let j = 0; j < keys; j++) {
-              rows[j] = (rowIn(base + j, kv.pages) * kvHeads + kvHead) * D;
-              let dot = 0;
-              for (let d = 0; d < D; d++) dot += q.data[qAt + d] * kv.k[rows[j] + d];
-              scores[j] = dot * scale;
-              if (scores[j] > higher) higher = scores[j];
-            }
-            const alpha = Math.exp(max - higher);
-            max = higher;
-            sum *= alpha;
-            for (let d = 0; d < D; d++) acc[d] *= alpha;
-            for (let j = 0; j < keys; j++) {
-              const weight = Math.exp(scores[j] - max);
-              sum += weight;
-              for (let d = 0; d < D; d++) acc[d] += weight * kv.v[rows[j] + d];
+          for (const band of seen.bands) {
+            for (let base = band[2 * row]; base < band[2 * row + 1]; base += TILE) {
+              const keys = Math.min(TILE, band[2 * row + 1] - base);
+              let higher = max;
+              for (let j = 0; j < keys; j++) {
+                rows[j] = rowIn(base + j, kv.pages) * kvHeads + kvHead;
+                const kAt = rows[j] * D;
+                let dot = 0;
+                for (let d = 0; d < D; d++) dot += q.data[qAt + d] * kv.k[kAt + d];
+                scores[j] = dot * scale;
+                if (scores[j] > higher) higher = scores[j];
+              }
+              const alpha = Math.exp(max - higher);
+              max = higher;
+              sum *= alpha;
+              for (let d = 0; d < Dv; d++) acc[d] *= alpha;
+              for (let j = 0; j < keys; j++) {
+                const weight = Math.exp(scores[j] - max);
+                const vAt = rows[j] * valueRow;
+                sum += weight;
+                for (let d = 0; d < Dv; d++) acc[d] += weight * kv.v[vAt + d];
+              }
             }
           }
-          if (sum > 0) mergeRow(partial, row * heads + h, D, max + Math.log(sum), (d) => acc[d] / sum);
+          if (sum > 0) mergeRow(partial, row * heads + h, Dv, max + Math.log(sum), (d) => acc[d] / sum);
         }
       }
     }
     this.#recorder.add("device", "attend", hop, start, {
-      flops: 4 * D * heads * seen.pairs,
+      flops: attentionFlops(this.#shape, seen.pairs),
       peer: q.owner === this.#recorder.rank ? kv.owner : q.owner,
     });
     return partial;
@@ -125,7 +129,7 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuKeys, CpuP
 
   merge(own: CpuPartial, arrived: readonly RankChunk[]): Promise<CpuPartial> {
     const start = this.#recorder.begin("merge", 0);
-    const D = this.#shape.headDim;
+    const D = this.#shape.valueDim;
     const rows = own.block.rows * this.#shape.heads;
     for (const chunk of arrived) {
       const o = new Float32Array(chunk.data, 0, rows * D);
@@ -139,10 +143,10 @@ export class CpuAttention implements Attention<RankChunk, CpuRows, CpuKeys, CpuP
   }
 
   copy(_hop: number, { o, lse }: CpuPartial, rows: readonly Rows[]): Promise<ArrayBuffer> {
-    const { heads, headDim } = this.#shape;
+    const [oWidth, lseWidth] = rowBytes(this.#shape).partial.map((bytes) => bytes / 4);
     const some = (from: Float32Array, width: number) =>
       rows.flatMap(({ row, length }) => [from.subarray(row * width, (row + length) * width)]);
-    const parts = [...some(o, heads * headDim), ...some(lse, heads)];
+    const parts = [...some(o, oWidth), ...some(lse, lseWidth)];
     const data = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
     parts.reduce((at, part) => (data.set(part, at), at + part.length), 0);
     return Promise.resolve(data.buffer);

@@ -8,51 +8,49 @@ import type { CpuKeys } from "./attention.ts";
 /** The stored bytes, for messages, and their values, for attention. */
 export class CpuPagePool implements PagePool<CpuKeys> {
   readonly #dtype: DType;
-  readonly #rowBytes: number;
-  readonly #width: number;
-  readonly #stored: { readonly k: Uint8Array; readonly v: Uint8Array };
-  readonly #values: { readonly k: Float32Array; readonly v: Float32Array };
+  /** Elements of a row of K, and of V if it isn't part of K. */
+  readonly #widths: readonly number[];
+  readonly #stored: readonly Uint8Array[];
+  readonly #values: readonly Float32Array[];
 
-  /** `width`: elements of one row of K. */
-  constructor(pages: number, width: number, dtype: DType) {
+  /** `widths`: elements of one row of K, and of V if it isn't part of K. */
+  constructor(pages: number, widths: readonly number[], dtype: DType) {
     const rows = pages * PAGE;
     this.#dtype = dtype;
-    this.#width = width;
-    this.#rowBytes = width * bytesPer(dtype);
-    this.#stored = { k: new Uint8Array(rows * this.#rowBytes), v: new Uint8Array(rows * this.#rowBytes) };
-    this.#values = { k: new Float32Array(rows * width), v: new Float32Array(rows * width) };
+    this.#widths = widths;
+    this.#stored = widths.map((width) => new Uint8Array(rows * width * bytesPer(dtype)));
+    this.#values = widths.map((width) => new Float32Array(rows * width));
   }
 
   write(segments: readonly Segment[], data: ArrayBuffer, rows: number): void {
     for (const { row, from, count } of segments) {
-      for (const [which, at] of [["k", from], ["v", rows + from]] as const) {
-        this.#stored[which].set(
-          new Uint8Array(data, at * this.#rowBytes, count * this.#rowBytes),
-          row * this.#rowBytes,
-        );
-        this.#values[which].set(
-          fromBytes(data, this.#dtype, at * this.#rowBytes, count * this.#width),
-          row * this.#width,
-        );
+      let begin = 0;
+      for (const [i, width] of this.#widths.entries()) {
+        const bytes = width * bytesPer(this.#dtype);
+        const at = begin + from * bytes;
+        this.#stored[i].set(new Uint8Array(data, at, count * bytes), row * bytes);
+        this.#values[i].set(fromBytes(data, this.#dtype, at, count * width), row * width);
+        begin += rows * bytes;
       }
     }
   }
 
   read(copies: readonly Copy[], rows: number): Promise<ArrayBuffer> {
-    const out = new Uint8Array(2 * rows * this.#rowBytes);
-    for (const { row, to, count } of copies) {
-      for (const [which, at] of [["k", to], ["v", rows + to]] as const) {
-        out.set(
-          this.#stored[which].subarray(row * this.#rowBytes, (row + count) * this.#rowBytes),
-          at * this.#rowBytes,
-        );
+    const widths = this.#widths.map((width) => width * bytesPer(this.#dtype));
+    const out = new Uint8Array(rows * widths.reduce((sum, width) => sum + width, 0));
+    let begin = 0;
+    for (const [i, width] of widths.entries()) {
+      for (const { row, to, count } of copies) {
+        out.set(this.#stored[i].subarray(row * width, (row + count) * width), begin + to * width);
       }
+      begin += rows * width;
     }
     return Promise.resolve(out.buffer);
   }
 
   keys(owner: number, { block, table }: Parameters<PagePool<CpuKeys>["keys"]>[1]): CpuKeys {
-    return { block, owner, ...this.#values, pages: table };
+    const [k, v = k] = this.#values;
+    return { block, owner, k, v, pages: table };
   }
 
   destroy(): void {}

@@ -1,8 +1,9 @@
 /** The contract on a GPU: loads operands, attends, merges, and reads results back. */
 import type { Attention } from "../ring/contract.ts";
 import type { Block } from "../layout/shards.ts";
+import { isLocal } from "../layout/mask.ts";
 import { type Visibility, visibility } from "../layout/visibility.ts";
-import { type RankChunk, rankChunk, type Rows, type Shape, type Workload } from "../ring/chunk.ts";
+import { attentionFlops, type RankChunk, rankChunk, type Rows, type Shape, type Workload } from "../ring/chunk.ts";
 import type { Recorder } from "../trace/clock.ts";
 import { Buffers, INPUT, OUTPUT } from "./buffers.ts";
 import { candidateKernels, chooseKernel, type KernelCall } from "./choice.ts";
@@ -111,10 +112,10 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
 
   /** Compiles the kernels that a run will use, and runs each once on nothing (see Passes.prepare). */
   async prepare({ queries, keys, hops, parts }: Workload): Promise<void> {
-    const { heads, kvHeads, headDim, causal } = this.#shape;
+    const { heads, kvHeads, mask } = this.#shape;
     const shape = this.#attendShape;
-    const seen = visibility(queries, keys, causal);
-    const flops = 4 * headDim * heads * seen.pairs * hops;
+    const seen = visibility(queries, keys, mask);
+    const flops = attentionFlops(this.#shape, seen.pairs) * hops;
     const names = candidateKernels(this.#callOf(seen, flops));
     let merged = parts;
     if (isPieceKernel(names[0])) {
@@ -154,10 +155,10 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   }
 
   async attend(hop: number, q: GpuQueries, kv: GpuKeys, into?: GpuPartial): Promise<GpuPartial> {
-    const { headDim, heads, causal } = this.#shape;
     const shape = this.#attendShape;
-    const seen = visibility(q.block, kv.block, causal);
-    const flops = 4 * headDim * heads * seen.pairs;
+    const seen = visibility(q.block, kv.block, this.#shape.mask);
+    if (seen.pairs === 0 && isLocal(this.#shape.mask)) return into ?? this.#partials.empty(q.block);
+    const flops = attentionFlops(this.#shape, seen.pairs);
     const name = this.#choose(seen, flops);
     const pipeline = await this.#passes.compiled(hop, () => this.#kernels.attend(name, shape));
     const start = this.#recorder.begin(this.#kernels.ran.has(pipeline) ? "attend" : "compile", hop);
@@ -172,31 +173,34 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     return await this.#attendTiles(call, TILE_KERNELS[name].tileRows);
   }
 
-  /** A kernel of many query rows, which merges in its epilogue. */
+  /** A kernel of many query rows, which merges in its epilogue: one pass over the keys for each band of the mask. */
   async #attendTiles(call: Call, tileRows: number): Promise<GpuPartial> {
-    const { q, kv, into, seen, flops, pipeline, start } = call;
+    const { q, kv, seen, flops, pipeline, start } = call;
     const { heads, kvHeads, scale } = this.#shape;
     const { software } = this.#gpu.facts;
     const { pace } = this.#kernels;
-    const tiles = { seen, group: heads / kvHeads, tileRows };
-    const all = tiling.tilesOf(tiles).count;
-    const parts = software ? 1 : tiling.spreadOf(all * kvHeads, tiling.longestView(seen));
-    if (parts > 1 && pace.tiles(flops / all) >= all) {
-      return await this.#attendSpread(call, tiling.spreadTiles(tiles, parts));
+    const { views, bands } = seen;
+    const passes = bands.map((band) => tiling.tilesOf({ views, band, group: heads / kvHeads, tileRows }));
+    const all = passes[0].length;
+    const parts = software ? 1 : tiling.spreadOf(all * kvHeads, tiling.longestTile(passes.at(-1)!));
+    if (parts > 1 && passes.length === 1 && pace.tiles(flops / all) >= all) {
+      return await this.#attendSpread(call, tiling.spreadTiles(passes[0], parts));
     }
-    const partial = into ?? this.#partials.make(q.block);
-    const segments = tiling.segmentTiles({ ...tiles, keys: tiling.segmentKeys(software) });
-    const flopsATile = flops / Math.max(1, segments.reduce((sum, { count }) => sum + count, 0));
-    const ends = this.#buffers.upload(seen.ends, INPUT);
+    const partial = call.into ?? this.#partials.make(q.block);
+    const tables = passes.flatMap((tiles, i) =>
+      tiling.segmentTiles(tiles, tiling.segmentKeys(software)).map((table) => ({ ...table, band: bands[i] }))
+    );
+    const flopsATile = flops / Math.max(1, tables.reduce((sum, { count }) => sum + count, 0));
+    const uploads = new Map(bands.map((band) => [band, this.#buffers.upload(band, INPUT)]));
     let [began, ended] = [Infinity, 0];
     // Two submissions are under way at a time: the device goes from one to the next without waiting for the host.
     let before: Promise<void> | undefined;
-    const tables = segments.map(({ words }) => this.#buffers.upload(words, INPUT));
-    for (const [segment, { count }] of segments.entries()) {
-      const bindings = [q.buffer, kv.k, kv.v, tables[segment], ends, partial.o, partial.lse, kv.pages];
+    const buffers = tables.map(({ words }) => this.#buffers.upload(words, INPUT));
+    for (const [i, { count, band }] of tables.entries()) {
+      const bindings = [q.buffer, kv.k, kv.v, buffers[i], uploads.get(band)!, partial.o, partial.lse, kv.pages];
       for (let first = 0; first < count || first === 0;) {
         const some = Math.min(count - first, pace.tiles(flopsATile));
-        const last = into === undefined && segment === 0 ? 0 : 1;
+        const last = call.into === undefined && i === 0 ? 0 : 1;
         const params = this.#params({ heads, kvHeads, count: first + some, last, scale, first });
         const dispatches = [{ bindings: [params, ...bindings], groups: tiling.gridOf(some, kvHeads) }];
         const run = this.#passes.run({ pipeline, dispatches, start }).then(({ start: at, duration }) => {
@@ -212,7 +216,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
     }
     await before;
     call.report({ start: began, duration: ended - began });
-    this.#buffers.give(...tables, ends);
+    this.#buffers.give(...buffers, ...uploads.values());
     return partial;
   }
 
@@ -220,17 +224,17 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
   async #attendSpread(call: Call, parts: readonly tiling.Table[]): Promise<GpuPartial> {
     const { hop, q, kv, into, seen, pipeline, start } = call;
     const { heads, kvHeads, scale } = this.#shape;
-    const ends = this.#buffers.upload(seen.ends, INPUT);
+    const band = this.#buffers.upload(seen.bands[0], INPUT);
     // Each part has its own buffers: dispatches that write to the same one would wait for each other.
     const attends = parts.map(({ words, count }) => {
       const partial = this.#partials.make(q.block);
       const params = this.#params({ heads, kvHeads, count, last: 0, scale });
       const table = this.#buffers.upload(words, INPUT);
-      const bindings = [params, q.buffer, kv.k, kv.v, table, ends, partial.o, partial.lse, kv.pages];
+      const bindings = [params, q.buffer, kv.k, kv.v, table, band, partial.o, partial.lse, kv.pages];
       return { partial, held: [params, table], bindings, groups: tiling.gridOf(count, kvHeads) };
     });
     call.report(await this.#passes.run({ pipeline, dispatches: attends, start }));
-    this.#buffers.give(ends, ...attends.flatMap(({ held }) => held));
+    this.#buffers.give(band, ...attends.flatMap(({ held }) => held));
     const partials = [...attends.map(({ partial }) => partial), ...(into === undefined ? [] : [into])];
     const merged = partials[partials.length - 1];
     const stack = this.#partials.stack(q.block, partials.length, INPUT);

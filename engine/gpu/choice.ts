@@ -30,9 +30,10 @@ export function tileKernelsOf(device: DeviceFacts, shape: AttendShape, work = 0)
 
 /** The kernels of single query rows that a device can run on a shape; those that suit it come first. */
 export function pieceKernelsOf(device: DeviceFacts, shape: AttendShape): readonly PieceKernelName[] {
-  const able = (Object.keys(PIECE_KERNELS) as PieceKernelName[]).filter((name) =>
-    (PIECE_KERNELS[name] as PieceKernel).runs?.(device, shape) ?? true
-  );
+  const able = (Object.keys(PIECE_KERNELS) as PieceKernelName[]).filter((name) => {
+    const { runs, takes } = PIECE_KERNELS[name] as PieceKernel;
+    return takes(shape) && (runs?.(device, shape) ?? true);
+  });
   const suits = (name: PieceKernelName) => Number(PIECE_KERNELS[name].suits(device));
   return able.sort((a, b) => suits(b) - suits(a));
 }
@@ -83,8 +84,8 @@ export function chooseKernel(call: KernelCall): KernelName {
 export function candidateKernels(call: KernelCall): readonly KernelName[] {
   const { device, shape, seen, work = 0, only, given = [], tuner } = call;
   if (only !== undefined) return [only];
-  const single = seen.views.length > 0 && seen.views.every((view) => view.rows === 1);
   const [pieces, tiles] = [pieceKernelsOf(device, shape), tileKernelsOf(device, shape, work)];
+  const single = pieces.length > 0 && seen.views.length > 0 && seen.views.every((view) => view.rows === 1);
   const first = single ? pieces[0] : tiles[0];
   // Kernels of many rows take single ones too.
   const wanted = given.filter(single && given.some(isPieceKernel) ? isPieceKernel : isTileKernel);

@@ -18,14 +18,23 @@ export interface DeviceFacts {
   readonly facts: { readonly software: boolean };
 }
 
-/** What an attention kernel is compiled for: head size and storage types. */
+/** What an attention kernel is compiled for: head sizes and storage types. */
 export interface AttendShape {
+  /** D, of queries and keys. */
   readonly headDim: number;
+  /** Dv, of values and O; default D. */
+  readonly valueDim?: number;
+  /** Whether V is the first Dv elements of each row of K; default no. */
+  readonly valuesInKeys?: boolean;
   readonly q: DType;
   readonly kv: DType;
   /** H/Hkv. If it is unknown, a kernel of single query rows is compiled for PIECE_HEADS. */
   readonly group?: number;
 }
+
+/** Head sizes of all kernels but `attend`: V is a tensor of its own, as wide as K, and lanes hold a row of either. */
+const oneHeadSize = ({ headDim, valueDim = headDim, valuesInKeys = false }: AttendShape): boolean =>
+  headDim <= 256 && valueDim === headDim && !valuesInKeys;
 
 /** A kernel of many query rows: what its tiles are, and which devices it is for. */
 export interface TileKernel {
@@ -50,6 +59,8 @@ export interface PieceKernel {
   readonly what: (shape: AttendShape) => string;
   /** Whether the kernel was made for this kind of device. */
   readonly suits: (device: DeviceFacts) => boolean;
+  /** Supported head sizes and storage types. Single rows of others take a kernel of many. */
+  readonly takes: (shape: AttendShape) => boolean;
   /** Whether a device can run it on a shape; omit if every device can. */
   readonly runs?: (device: DeviceFacts, shape: AttendShape) => boolean;
   /**
@@ -89,17 +100,20 @@ export const TILE_KERNELS = {
     what: "subgroups of 4, 8x16 scores a lane",
     suits: ({ subgroupSize }, work) => subgroupSize === 4 && work >= ROWS8_WORK,
     runs: ({ subgroupSize }) => subgroupSize === 4,
+    takes: oneHeadSize,
   },
   "attend-subgroup4": {
     tileRows: 16,
     what: "subgroups of 4, 4x16 scores a lane",
     suits: ({ subgroupSize }) => subgroupSize === 4,
     runs: ({ subgroupSize }) => subgroupSize === 4,
+    takes: oneHeadSize,
   },
   "attend-lanes": {
     tileRows: 32,
     what: "lanes by themselves, 4x16 scores a lane",
     suits: ({ facts }) => facts.software,
+    takes: oneHeadSize,
   },
   "attend-matrix": {
     tileRows: 64,
@@ -108,13 +122,14 @@ export const TILE_KERNELS = {
     // that can run it.
     suits: () => false,
     runs: ({ matrices }) => matrices,
-    takes: ({ headDim, kv }) => kv === "f16" && headDim % 16 === 0 && headDim <= 128,
+    takes: (shape) => oneHeadSize(shape) && shape.kv === "f16" && shape.headDim % 16 === 0 && shape.headDim <= 128,
   },
   "attend-shared": {
     tileRows: 128,
     what: "8x16 threads, 8x8 scores, 28 KiB of workgroup memory",
     suits: ({ facts }) => !facts.software,
     runs: ({ workgroupMemory }) => workgroupMemory >= 32768,
+    takes: oneHeadSize,
   },
   attend: { tileRows: 32, what: "8x8 threads, 4x4 scores", suits: () => true },
 } as const satisfies Record<string, TileKernel>;
@@ -132,6 +147,7 @@ const ofFixedPieces = ({ group }: AttendShape) =>
 export const PIECE_KERNELS = {
   "decode-subgroup4": {
     what: ofFixedPieces,
+    takes: oneHeadSize,
     suits: ({ subgroupSize }) => subgroupSize === 4,
     runs: ({ subgroupSize }) => subgroupSize === 4,
   },
@@ -139,10 +155,11 @@ export const PIECE_KERNELS = {
     what: ({ headDim, group }) =>
       `split-KV, ${keyLanes(headDim)} lanes a key and ${4 * pieceQuads(group)} heads a workgroup`,
     suits: ({ facts }) => !facts.software,
+    takes: oneHeadSize,
     runs: ({ leastSubgroup }, { headDim }) => leastSubgroup !== undefined && leastSubgroup >= keyLanes(headDim),
     pieceKeys: (keys, beside) => Math.max(64, Math.ceil((keys * beside) / PIECES / 64) * 64),
   },
-  decode: { what: ofFixedPieces, suits: () => true },
+  decode: { what: ofFixedPieces, takes: oneHeadSize, suits: () => true },
 } as const satisfies Record<string, PieceKernel>;
 
 /** Kernels of single query rows. */
@@ -167,5 +184,7 @@ export const isMergeKernel = (name: string | undefined): name is MergeKernelName
 /** The name that reports give a kernel. */
 export function kernelName(name: KernelName, shape: AttendShape): string {
   const what = isPieceKernel(name) ? PIECE_KERNELS[name].what(shape) : TILE_KERNELS[name].what;
-  return `${name}: ${what} (D ${shape.headDim}, q ${shape.q}, kv ${shape.kv})`;
+  const { headDim, valueDim = headDim, valuesInKeys = false } = shape;
+  const values = valuesInKeys ? `, V in K ${valueDim}` : valueDim === headDim ? "" : `, V ${valueDim}`;
+  return `${name}: ${what} (D ${headDim}${values}, q ${shape.q}, kv ${shape.kv})`;
 }

@@ -1,8 +1,7 @@
 /** Queries, keys and values of one experiment on the device, as they arrive hop by hop. */
 import { PAGE } from "../layout/pages.ts";
 import type { Block } from "../layout/shards.ts";
-import type { RankChunk, Shape } from "../ring/chunk.ts";
-import { bytesPer } from "../tensor/dtype.ts";
+import { type RankChunk, rowBytes, type Shape } from "../ring/chunk.ts";
 import { now, type Recorder } from "../trace/clock.ts";
 import { type Buffers, INPUT } from "./buffers.ts";
 import type { Gpu } from "./device.ts";
@@ -62,22 +61,33 @@ export class Operands {
    */
   keys(chunk: RankChunk, hop: number): GpuKeys {
     const start = now();
-    const row = this.#shape.kvHeads * this.#shape.headDim * bytesPer(this.#shape.kv);
+    const widths = rowBytes(this.#shape).keys;
     const { block, moves } = aligned(chunk.block);
-    const half = Math.max(block.rows * row, 16);
     const alignment = this.#gpu.device.limits.minStorageBufferOffsetAlignment;
-    const valuesAt = Math.ceil(half / alignment) * alignment;
-    const buffer = this.#arrival("keys", hop, valuesAt + half, chunk.block.rows);
-    for (const { from, to, rows } of moves) {
-      this.#buffers.write(buffer, to * row, chunk.data, from * row, rows * row);
-      this.#buffers.write(buffer, valuesAt + to * row, chunk.data, (chunk.block.rows + from) * row, rows * row);
-      // The kernels load up to the multiple of 4 with weight 0. An earlier use of the buffer may have left a NaN there.
-      const gap = (Math.ceil(rows / KEYS_STEP) * KEYS_STEP - rows) * row;
-      this.#buffers.write(buffer, valuesAt + (to + rows) * row, new ArrayBuffer(gap), 0, gap);
+    const sizes = widths.map((row) => Math.max(block.rows * row, 16));
+    const valuesAt = Math.ceil(sizes[0] / alignment) * alignment;
+    const buffer = this.#arrival(
+      "keys",
+      hop,
+      sizes[1] === undefined ? sizes[0] : valuesAt + sizes[1],
+      chunk.block.rows,
+    );
+    let begin = 0;
+    for (const [i, row] of widths.entries()) {
+      const at = i === 0 ? 0 : valuesAt;
+      for (const { from, to, rows } of moves) {
+        this.#buffers.write(buffer, at + to * row, chunk.data, begin + from * row, rows * row);
+        // The kernels load up to the multiple of 4 with weight 0. An earlier use of the buffer may have left a NaN in V.
+        const gap = i < widths.length - 1 ? 0 : (Math.ceil(rows / KEYS_STEP) * KEYS_STEP - rows) * row;
+        this.#buffers.write(buffer, at + (to + rows) * row, new ArrayBuffer(gap), 0, gap);
+      }
+      begin += chunk.block.rows * row;
     }
     this.#recorder.add("host", "upload", hop, start, { bytes: chunk.bytes });
     const pages = this.#inOrder(Math.ceil(block.rows / PAGE));
-    return { block, owner: chunk.owner, k: { buffer, size: half }, v: { buffer, offset: valuesAt, size: half }, pages };
+    const k = { buffer, size: sizes[0] };
+    const v = sizes[1] === undefined ? k : { buffer, offset: valuesAt, size: sizes[1] };
+    return { block, owner: chunk.owner, k, v, pages };
   }
 
   /**

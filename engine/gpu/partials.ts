@@ -1,6 +1,6 @@
 /** Partial results (O and LSE) of one experiment on the device: made, stacked, merged and read back. */
 import type { Block } from "../layout/shards.ts";
-import type { Rows, Shape } from "../ring/chunk.ts";
+import { NO_KEYS, rowBytes, type Rows, type Shape } from "../ring/chunk.ts";
 import { now, type Recorder } from "../trace/clock.ts";
 import { type Buffers, OUTPUT } from "./buffers.ts";
 import { chooseMerge } from "./choice.ts";
@@ -53,11 +53,22 @@ export class Partials {
     return { block, o: buffers.take(oBytes, OUTPUT), lse: buffers.take(lseBytes, OUTPUT) };
   }
 
+  /** The partial result of rows that see no key: O = 0, LSE = NO_KEYS. Errors: LimitError. */
+  empty(block: Block): GpuPartial {
+    const { gpu, buffers } = this.#room;
+    const partial = this.make(block);
+    const [oBytes, lseBytes] = this.bytes(block);
+    const encoder = gpu.device.createCommandEncoder();
+    if (oBytes > 0) encoder.clearBuffer(partial.o, 0, oBytes);
+    gpu.device.queue.submit([encoder.finish()]);
+    buffers.write(partial.lse, 0, new Float32Array(lseBytes / 4).fill(NO_KEYS).buffer, 0, lseBytes);
+    return partial;
+  }
+
   /** Bytes of O and of LSE. */
   bytes(block: Block): [o: number, lse: number] {
-    const { heads, headDim } = this.#room.shape;
-    const rows = block.rows * heads;
-    return [rows * headDim * 4, rows * 4];
+    const [o, lse] = rowBytes(this.#room.shape).partial;
+    return [block.rows * o, block.rows * lse];
   }
 
   /** Room for `parts` partial results of a block. Errors: LimitError. */
@@ -85,9 +96,9 @@ export class Partials {
     before?: (encoder: GPUCommandEncoder) => void,
   ): Promise<void> {
     const { kernels, buffers, passes, recorder } = this.#room;
-    const { heads, headDim } = this.#room.shape;
+    const { heads, valueDim } = this.#room.shape;
     const rows = merged.block.rows * heads;
-    const columns = headDim / 4;
+    const columns = valueDim / 4;
     const name = this.kernel(parts, rows);
     const pipeline = await passes.compiled(hop, () => kernels.merge(name));
     const start = recorder.begin(kernels.ran.has(pipeline) ? "merge" : "compile", hop);
@@ -105,16 +116,15 @@ export class Partials {
 
   /** The kernel that merges `parts` partial results of `rows` rows (a token and head). */
   kernel(parts: number, rows: number): MergeKernelName {
-    const { gpu, kernels: { given }, shape: { headDim }, only } = this.#room;
-    return chooseMerge({ device: gpu, parts, rows, columns: headDim / 4, only, given });
+    const { gpu, kernels: { given }, shape: { valueDim }, only } = this.#room;
+    return chooseMerge({ device: gpu, parts, rows, columns: valueDim / 4, only, given });
   }
 
   /** Reads some rows of a partial back, O then LSE. The partial stays on the device. */
   async read(hop: number, partial: GpuPartial, rows: readonly Rows[]): Promise<ArrayBuffer> {
     const { gpu, buffers, shape, recorder } = this.#room;
     const start = now();
-    const lseRow = shape.heads * 4;
-    const oRow = lseRow * shape.headDim;
+    const [oRow, lseRow] = rowBytes(shape).partial;
     const count = rows.reduce((sum, { length }) => sum + length, 0);
     const bytes = count * (oRow + lseRow);
     if (bytes === 0) return new ArrayBuffer(0);

@@ -157,7 +157,7 @@ export class Kernels {
   }
 }
 
-const workKey = ({ headDim, q, kv }: AttendShape): string => [headDim, q, kv].join(" ");
+const workKey = ({ headDim, valueDim = headDim, q, kv }: AttendShape): string => [headDim, valueDim, q, kv].join(" ");
 
 /** What the compiler complains about; undefined if nothing. */
 async function errorsOf(module: GPUShaderModule): Promise<string | undefined> {

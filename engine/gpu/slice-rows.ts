@@ -2,9 +2,8 @@
 import { LimitError } from "../errors.ts";
 import type { Block } from "../layout/shards.ts";
 import { cut, longest } from "../layout/slices.ts";
-import type { Shape } from "../ring/chunk.ts";
+import { rowBytes, type Shape } from "../ring/chunk.ts";
 import type { Variant } from "../ring/contract.ts";
-import { bytesPer } from "../tensor/dtype.ts";
 import type { DeviceLimits } from "./facts.ts";
 import { PIECE_KEYS } from "./kernels.ts";
 
@@ -28,14 +27,10 @@ const OFFSET = 256;
 /** A buffer stays this many bytes under the limit: SwiftShader has no memory for one of exactly its limit, 1 GiB. */
 const SPARE = 256;
 
-/** Bytes of one row of Q, of K, of O and of LSE. */
-function rowBytes({ heads, kvHeads, headDim, q, kv }: Shape): { q: number; k: number; o: number; lse: number } {
-  return {
-    q: heads * headDim * bytesPer(q),
-    k: kvHeads * headDim * bytesPer(kv),
-    o: heads * headDim * 4,
-    lse: heads * 4,
-  };
+/** Bytes of one row of Q, of the larger of K and V, of O and of LSE. */
+function widths(shape: Shape): { q: number; k: number; o: number; lse: number } {
+  const { queries: [q], keys, partial: [o, lse] } = rowBytes(shape);
+  return { q, k: Math.max(...keys), o, lse };
 }
 
 /** Partials that a merge stacks: in pass-Q, those of all ranks. */
@@ -43,7 +38,7 @@ const stacked = (variant: Variant, ranks: number): number => (variant === "pass-
 
 /** Throws LimitError if even slices of one row don't fit the device. */
 export function requireRow(shape: Shape, variant: Variant, ranks: number, limits: DeviceLimits): void {
-  const { q, k, o, lse } = rowBytes(shape);
+  const { q, k, o, lse } = widths(shape);
   // If a single row's keys are cut, two partials are stacked: the piece's and the running one.
   const need = Math.max(q, o * Math.max(stacked(variant, ranks), 2), 2 * Math.ceil((KEYS_STEP * k) / OFFSET) * OFFSET);
   for (
@@ -67,7 +62,7 @@ export function sliceRows(shape: Shape, variant: Variant, ranks: number, kv: Blo
   requireRow(shape, variant, ranks, limits);
   // K and V share a buffer, which the pool may hand out again as one binding.
   const largest = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize - SPARE);
-  const { q, k, o, lse } = rowBytes(shape);
+  const { q, k, o, lse } = widths(shape);
   // Results are read back as O and LSE in one buffer, which no kernel binds.
   const queries = Math.min(
     Math.floor(largest / Math.max(q, o * stacked(variant, ranks))),

@@ -27,10 +27,14 @@ export function specialise(text: string, shape: AttendShape): string {
     [/^fn unpack_q\(.*$/m, `fn unpack_q(x: Q4) -> vec4f { return ${STORAGE[shape.q].unpack}; }`],
     [/^fn unpack_kv\(.*$/m, `fn unpack_kv(x: KV4) -> vec4f { return ${STORAGE[shape.kv].unpack}; }`],
   ];
-  // Only the kernels of single query rows have this line.
-  const quads = text.replace(/^const QUADS: u32 = \d+u;/m, `const QUADS: u32 = ${pieceQuads(shape.group)}u;`);
+  const { headDim, valueDim = headDim, valuesInKeys = false } = shape;
+  // Only the kernels of single query rows have the first of these lines, and those of other head sizes the others.
+  const sized = text
+    .replace(/^const QUADS: u32 = \d+u;/m, `const QUADS: u32 = ${pieceQuads(shape.group)}u;`)
+    .replace(/^const DV: u32 = \d+u;/m, `const DV: u32 = ${valueDim}u;`)
+    .replace(/^const V_ROW: u32 = \d+u;/m, `const V_ROW: u32 = ${(valuesInKeys ? headDim : valueDim) / 4}u;`);
   return lines.reduce((source, [line, replacement]) => {
     if (!line.test(source)) throw new Error(`attention kernel: no line matches ${line}; the host replaces it`);
     return source.replace(line, replacement);
-  }, quads);
+  }, sized);
 }

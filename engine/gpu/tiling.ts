@@ -1,7 +1,7 @@
 /** How a call is cut into dispatches: tiles of query rows, segments and parts of keys, pieces of single rows. */
 import { type Block, bySequence, type Run } from "../layout/shards.ts";
 import { PAGE } from "../layout/pages.ts";
-import type { Visibility } from "../layout/visibility.ts";
+import type { Band, View, Visibility } from "../layout/visibility.ts";
 import { PIECE_HEADS, PIECE_KEYS, type PieceKernel } from "./kernels.ts";
 import { KEYS_STEP } from "./slice-rows.ts";
 
@@ -36,19 +36,18 @@ export interface Table {
 /** Most keys of a segment. `software`: the device emulates a GPU. */
 export const segmentKeys = (software: boolean): number => (software ? SEGMENT_KEYS : GPU_SEGMENT_KEYS);
 
-/** Keys that the row with the longest view sees. */
-export function longestView(seen: Visibility): number {
-  return seen.views.reduce((most, view) => Math.max(most, seen.ends[view.row + view.rows - 1] - view.first), 0);
-}
-
-/** Number of segments of `keys` keys in an attention, at least one. */
-export function segmentsOf(seen: Visibility, keys = SEGMENT_KEYS): number {
-  return Math.max(1, Math.ceil(longestView(seen) / keys));
+/** Most keys that a row of a band sees. */
+function longestRow(views: readonly View[], band: Band): number {
+  let most = 0;
+  for (const { row, rows } of views) {
+    for (let r = row; r < row + rows; r++) most = Math.max(most, band[2 * r + 1] - band[2 * r]);
+  }
+  return most;
 }
 
 /**
  * Number of parts that keys are spread over, each attended to by its own workgroups, if tiles alone give a GPU only
- * `workgroups` workgroups and the longest view has `keys` keys.
+ * `workgroups` workgroups and the longest tile has `keys` keys.
  */
 export function spreadOf(workgroups: number, keys: number): number {
   if (workgroups === 0) return 1;
@@ -57,50 +56,69 @@ export function spreadOf(workgroups: number, keys: number): number {
 
 /** What tiles are made from. */
 export interface Tiling {
-  readonly seen: Visibility;
+  readonly views: readonly View[];
+  /** What each query row sees, in one pass over the keys. */
+  readonly band: Band;
   /** H/Hkv. */
   readonly group: number;
   /** Query rows (packed over the group) of a tile. */
   readonly tileRows: number;
-  /** Which segment of the keys; default the first. */
-  readonly segment?: number;
-  /** Keys of a segment. */
-  readonly keys?: number;
-  /** Tiles for every row, also for rows that see no key of the segment. Default: in the first segment alone. */
-  readonly every?: boolean;
 }
 
-/** Tiles of a kernel of many query rows: (first packed row, packed rows, first key, end of keys), four u32 each. */
-export function tilesOf(
-  { seen, group, tileRows, segment = 0, keys = SEGMENT_KEYS, every = segment === 0 }: Tiling,
-): Table {
-  const tiles: number[] = [];
-  for (const view of seen.views) {
-    const firstKey = view.first + segment * keys;
+/** Packed query rows, and the keys that any of them sees. */
+export interface Tile {
+  /** The first packed row. */
+  readonly at: number;
+  readonly rows: number;
+  /** The first of those keys, or up to three before it: a multiple of 4. */
+  readonly first: number;
+  readonly end: number;
+}
+
+/** The tiles of a kernel of many query rows: every row of a view is in one of them. */
+export function tilesOf({ views, band, group, tileRows }: Tiling): Tile[] {
+  return views.flatMap((view) => {
     const packed = view.rows * group;
-    // The last rows see most keys. They begin first, so that none of them runs alone at the end.
-    for (let at = Math.floor((packed - 1) / tileRows) * tileRows; at >= 0; at -= tileRows) {
+    // The last rows see most keys under a causal mask. They begin first, so that none of them runs alone at the end.
+    return Array.from({ length: Math.ceil(packed / tileRows) }, (_, i) => {
+      const at = (Math.ceil(packed / tileRows) - 1 - i) * tileRows;
       const rows = Math.min(tileRows, packed - at);
-      const lastToken = view.row + Math.floor((at + rows - 1) / group);
-      const end = seen.ends[lastToken];
-      if (every || end > firstKey) {
-        tiles.push(view.row * group + at, rows, firstKey, Math.min(Math.max(end, firstKey), firstKey + keys));
-      }
+      const [top, bottom] = [at, at + rows - 1].map((row) => view.row + Math.floor(row / group));
+      const first = Math.floor(band[2 * top] / KEYS_STEP) * KEYS_STEP;
+      return { at: view.row * group + at, rows, first, end: Math.max(first, band[2 * bottom + 1]) };
+    });
+  });
+}
+
+/** Keys of the tile that has most. */
+export function longestTile(tiles: readonly Tile[]): number {
+  return tiles.reduce((most, { first, end }) => Math.max(most, end - first), 0);
+}
+
+/**
+ * Tables of tiles, each of `keys` keys of every tile: (first packed row, packed rows, first key, end of keys), four u32
+ * each. The first table has every tile, even one without keys; `every`: all of them have.
+ */
+function tables(tiles: readonly Tile[], keys: number, every: boolean): readonly Table[] {
+  const length = Math.max(1, Math.ceil(longestTile(tiles) / keys));
+  return Array.from({ length }, (_, segment) => {
+    const words: number[] = [];
+    for (const { at, rows, first, end } of tiles) {
+      const from = Math.min(end, first + segment * keys);
+      if (every || segment === 0 || from < end) words.push(at, rows, from, Math.min(end, from + keys));
     }
-  }
-  return { words: new Uint32Array(tiles), count: tiles.length / WORDS };
+    return { words: new Uint32Array(words), count: words.length / WORDS };
+  });
 }
 
-/** The tiles of every segment. */
-export function segmentTiles(tiling: Tiling & { readonly keys: number }): readonly Table[] {
-  const length = segmentsOf(tiling.seen, tiling.keys);
-  return Array.from({ length }, (_, segment) => tilesOf({ ...tiling, segment }));
+/** The tiles in segments of at most `keys` keys, a multiple of every kernel's KEYS. */
+export function segmentTiles(tiles: readonly Tile[], keys = SEGMENT_KEYS): readonly Table[] {
+  return tables(tiles, keys, false);
 }
 
-/** The tiles of `parts` parts of the keys, each with every row: parts end at pages. */
-export function spreadTiles(tiling: Tiling, parts: number): readonly Table[] {
-  const keys = Math.ceil(longestView(tiling.seen) / parts / PAGE) * PAGE;
-  return Array.from({ length: parts }, (_, segment) => tilesOf({ ...tiling, segment, keys, every: true }));
+/** The tiles in at most `parts` parts of their keys, each with every row; a part has whole pages of keys. */
+export function spreadTiles(tiles: readonly Tile[], parts: number): readonly Table[] {
+  return tables(tiles, Math.max(1, Math.ceil(longestTile(tiles) / parts / PAGE)) * PAGE, true);
 }
 
 /** Workgroups of a kernel of single query rows that share one piece of keys: each takes PIECE_HEADS heads. */
@@ -116,21 +134,28 @@ export function piecesOf(
   { pieceKeys }: Pick<PieceKernel, "pieceKeys">,
   across: number,
 ): Table & { readonly slots: number } {
-  const keys = pieceKeys?.(longestView(seen), seen.views.length * across) ?? PIECE_KEYS;
-  const rows = seen.views.flatMap((view) =>
-    Array.from(
-      { length: view.rows },
-      (_, i) => ({ row: view.row + i, first: view.first, end: seen.ends[view.row + i] }),
-    )
+  const { views, bands } = seen;
+  const most = Math.max(0, ...bands.map((band) => longestRow(views, band)));
+  const keys = pieceKeys?.(most, views.length * across) ?? PIECE_KEYS;
+  const rows = views.flatMap((view) =>
+    Array.from({ length: view.rows }, (_, i) => {
+      const row = view.row + i;
+      return { row, pieces: bands.flatMap((band) => pieces(band[2 * row], band[2 * row + 1], keys)) };
+    })
   );
-  const slots = rows.reduce((most, { first, end }) => Math.max(most, Math.ceil((end - first) / keys)), 1);
-  const pieces = rows.flatMap(({ row, first, end }) =>
-    Array.from(
-      { length: slots },
-      (_, slot) => [row, Math.min(end, first + slot * keys), Math.min(end, first + (slot + 1) * keys), slot],
-    )
+  const slots = rows.reduce((most, { pieces }) => Math.max(most, pieces.length), 1);
+  const words = rows.flatMap(({ row, pieces }) =>
+    Array.from({ length: slots }, (_, slot) => [row, ...(pieces[slot] ?? [0, 0]), slot])
   );
-  return { words: new Uint32Array(pieces.flat()), count: pieces.length, slots };
+  return { words: new Uint32Array(words.flat()), count: words.length, slots };
+}
+
+/** The keys `first` to before `end` in pieces of at most `keys`. */
+function pieces(first: number, end: number, keys: number): [from: number, to: number][] {
+  return Array.from({ length: Math.ceil((end - first) / keys) }, (_, i) => {
+    const from = first + i * keys;
+    return [from, Math.min(end, from + keys)];
+  });
 }
 
 /** Rows to copy so that each sequence of a block begins at a multiple of KEYS_STEP, and the block they make. */

@@ -5,17 +5,22 @@
  * it: prefill gives its larger shares to the ranks that hold fewest (shares differ by at most 1, see `chunks`), and
  * decode gives a token only to a rank that holds fewest.
  */
-import { chunks, joined, type Range } from "./shards.ts";
+import { chunkPair, chunks, type Dealing, joined, type Range } from "./shards.ts";
 
 /**
- * Shards `length` new tokens from `offset` in 2N chunks; the pair (C_i, C_2N-1-i) with the i-th largest share goes to
- * the rank that holds the i-th fewest (ties in rank order, which is the paper's assignment). Returns each rank's
- * ranges.
+ * Shards `length` new tokens from `offset` in 2N chunks; the pair (C_i and C_2N-1-i, or with `contiguous` C_2i and
+ * C_2i+1) with the i-th largest share goes to the rank that holds the i-th fewest (ties in rank order, which is the
+ * paper's assignment). Returns each rank's ranges.
  */
-export function dealPrefill(length: number, offset: number, held: readonly number[]): Range[][] {
+export function dealPrefill(
+  length: number,
+  offset: number,
+  held: readonly number[],
+  dealing: Dealing = "head-tail",
+): Range[][] {
   const ranks = held.length;
-  const all = chunks(length, ranks, offset);
-  const pairs = held.map((_, i) => joined([all[i], all[2 * ranks - 1 - i]]));
+  const all = chunks(length, ranks, offset, dealing);
+  const pairs = held.map((_, i) => joined(chunkPair(dealing, i, ranks).map((c) => all[c])));
   const size = (pair: readonly Range[]) => pair.reduce((sum, { start, end }) => sum + end - start, 0);
   const largestFirst = pairs.map((_, i) => i).sort((a, b) => size(pairs[b]) - size(pairs[a]) || a - b);
   const fewestFirst = held.map((_, k) => k).sort((a, b) => held[a] - held[b] || a - b);

@@ -1,12 +1,28 @@
 /** The layout's public face: which rank holds which token, how new tokens are dealt, and what a query may see. */
 export { dealDecode, dealPrefill } from "./deal.ts";
+export {
+  CAUSAL,
+  isLocal,
+  type LocalMask,
+  type Mask,
+  maskFrom,
+  readMask,
+  sameMask,
+  sayMask,
+  sinkTokensOf,
+  validateMask,
+} from "./mask.ts";
 export { pairsBetween, pairsOfRuns } from "./pairs.ts";
 export {
   type Block,
   block,
   bySequence,
+  chunkOwner,
   chunks,
   count,
+  type Dealing,
+  DEALINGS,
+  dealtTo,
   equalBlocks,
   headTail,
   joined,
@@ -18,4 +34,4 @@ export {
   type Sharding,
   tokens,
 } from "./shards.ts";
-export { type View, type Visibility, visibility } from "./visibility.ts";
+export { type Band, type View, type Visibility, visibility } from "./visibility.ts";

@@ -1,23 +1,66 @@
 /** Query-key pairs between two blocks, counted in closed form; visibility.ts counts them row by row. */
+import { CAUSAL, type Mask, sinkTokensOf } from "./mask.ts";
 import type { Block, Run } from "./shards.ts";
 
+/** Positions of one sequence. */
+export type Span = Pick<Run, "start" | "length">;
+
 /**
- * Pairs that the queries of `q` see in `kv` under the causal mask, by absolute position. Takes O(runs x runs) steps,
- * whatever the lengths.
+ * Pairs that the queries of `q` see in `kv` under a mask, by absolute position. Takes O(runs x runs) steps whatever the
+ * lengths, and with a chunk mask as many more as the runs have chunks.
  */
-export function pairsBetween(q: Block, kv: Block): number {
+export function pairsBetween(q: Block, kv: Block, mask: Mask = CAUSAL): number {
   let sum = 0;
-  for (const a of q.runs) for (const b of kv.runs) if (a.sequence === b.sequence) sum += pairsOfRuns(a, b);
+  for (const a of q.runs) for (const b of kv.runs) if (a.sequence === b.sequence) sum += pairsOfRuns(a, b, mask);
   return sum;
 }
 
-/** Pairs of two runs of one sequence: sum over positions p of a of the positions of b that are <= p. */
-export function pairsOfRuns(a: Pick<Run, "start" | "length">, b: Pick<Run, "start" | "length">): number {
-  const end = a.start + a.length;
+/** Pairs of two runs of one sequence. */
+export function pairsOfRuns(a: Span, b: Span, mask: Mask = CAUSAL): number {
+  const near = nearPairs(a, b, mask);
+  // Sink tokens that a query sees anyhow count once.
+  const sinks = before(b, sinkTokensOf(mask));
+  return sinks.length === 0 ? near : near + upTo(a, sinks, 0) - nearPairs(a, sinks, mask);
+}
+
+/** Pairs of two runs of one sequence, sink tokens apart. */
+function nearPairs(a: Span, b: Span, mask: Mask): number {
+  switch (mask.kind) {
+    case "full":
+      return a.length * b.length;
+    case "causal":
+      return upTo(a, b, 0);
+    case "window":
+      return upTo(a, b, 0) - upTo(a, b, mask.size);
+    case "chunk": {
+      const C = mask.size;
+      const last = Math.floor((Math.min(a.start + a.length, b.start + b.length) - 1) / C);
+      let sum = 0;
+      for (let c = Math.floor(Math.max(a.start, b.start) / C); c <= last; c++) {
+        sum += upTo(within(a, c * C, (c + 1) * C), within(b, c * C, (c + 1) * C), 0);
+      }
+      return sum;
+    }
+  }
+}
+
+/** Sum over positions p of a of the positions of b that are at most p - `back`. */
+function upTo(a: Span, b: Span, back: number): number {
+  const end = a.start + a.length - back;
   // Queries from the last key on see all of b; those between see a staircase.
-  const full = Math.max(0, end - Math.max(a.start, b.start + b.length - 1));
-  const from = Math.max(a.start, b.start);
+  const full = Math.max(0, end - Math.max(a.start - back, b.start + b.length - 1));
+  const from = Math.max(a.start - back, b.start);
   const to = Math.min(end, b.start + b.length - 1);
   const steps = Math.max(0, to - from);
   return full * b.length + (steps * (from - b.start + 1 + (to - b.start))) / 2;
+}
+
+/** The positions of a run from `from` to before `to`. */
+function within({ start, length }: Span, from: number, to: number): Span {
+  const first = Math.max(start, from);
+  return { start: first, length: Math.max(0, Math.min(start + length, to) - first) };
+}
+
+function before(run: Span, end: number): Span {
+  return within(run, 0, end);
 }

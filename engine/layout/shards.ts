@@ -1,4 +1,4 @@
-/** Head-tail sharding: which rank holds which tokens of a sequence (the paper, section 4, Fig. 1 and 2). */
+/** Sharding: which rank holds which tokens of a sequence (head-tail: the paper, section 4, Fig. 1 and 2). */
 import { InputError } from "../errors.ts";
 
 /** One sequence of a fused batch: `new` tokens (T) after `cached` tokens (P). */
@@ -42,24 +42,53 @@ export interface Block {
 }
 
 /**
- * The 2N chunks of `length` tokens, as ranges from `offset`. If 2N doesn't divide the length, the first chunks get one
- * token more. So no rank holds more than ceil(length / N) tokens, and no two ranks differ by more than one.
+ * How ranks get the 2N chunks of a sequence: `head-tail` gives C_i and C_2N-1-i to rank i, as in the paper, which
+ * balances a causal mask. `contiguous` gives it C_2i and C_2i+1: neighbours then hold what a window sees.
  */
-export function chunks(length: number, ranks: number, offset = 0): Range[] {
-  return Array.from({ length: 2 * ranks }, (_, c) => chunk(c, length, ranks, offset));
+export type Dealing = "head-tail" | "contiguous";
+
+/** Every dealing. */
+export const DEALINGS: readonly Dealing[] = ["head-tail", "contiguous"];
+
+/** The two chunks that rank `rank` of N gets. */
+export function chunkPair(dealing: Dealing, rank: number, ranks: number): [number, number] {
+  return dealing === "contiguous" ? [2 * rank, 2 * rank + 1] : [rank, 2 * ranks - 1 - rank];
+}
+
+/** The rank that gets chunk `c` of 2N. */
+export function chunkOwner(dealing: Dealing, c: number, ranks: number): number {
+  return dealing === "contiguous" ? Math.floor(c / 2) : Math.min(c, 2 * ranks - 1 - c);
+}
+
+/**
+ * The 2N chunks of `length` tokens, as ranges from `offset`. If 2N doesn't divide the length, some chunks get one token
+ * more: the first ones, or with `contiguous` those that leave the ranks' shares even. So no rank holds more than
+ * ceil(length / N) tokens, and no two ranks differ by more than one.
+ */
+export function chunks(length: number, ranks: number, offset = 0, dealing: Dealing = "head-tail"): Range[] {
+  return Array.from({ length: 2 * ranks }, (_, c) => chunk(c, length, ranks, offset, dealing));
 }
 
 /** One of them. */
-function chunk(c: number, length: number, ranks: number, offset: number): Range {
-  const small = Math.floor(length / (2 * ranks));
-  const larger = length % (2 * ranks);
-  const bound = (c: number) => offset + c * small + Math.min(c, larger);
+function chunk(c: number, length: number, ranks: number, offset: number, dealing: Dealing): Range {
+  const shared = (c: number, of: number) => c * Math.floor(length / of) + Math.min(c, length % of);
+  const bound = (c: number) => {
+    if (dealing === "head-tail") return offset + shared(c, 2 * ranks);
+    // A rank's share is halved.
+    const [start, end] = [shared(Math.floor(c / 2), ranks), shared(Math.ceil(c / 2), ranks)];
+    return offset + start + Math.ceil((end - start) / 2);
+  };
   return { start: bound(c), end: bound(c + 1) };
 }
 
-/** The ranges of rank `rank`: chunks C_rank and C_(2N-1-rank), joined if they touch, without empty ones. */
+/** The ranges of rank `rank`: its two chunks, joined if they touch, without empty ones. */
+export function dealtTo(dealing: Dealing, length: number, ranks: number, rank: number, offset = 0): Range[] {
+  return joined(chunkPair(dealing, rank, ranks).map((c) => chunk(c, length, ranks, offset, dealing)));
+}
+
+/** The same with head-tail chunks. */
 export function headTail(length: number, ranks: number, rank: number, offset = 0): Range[] {
-  return joined([chunk(rank, length, ranks, offset), chunk(2 * ranks - 1 - rank, length, ranks, offset)]);
+  return dealtTo("head-tail", length, ranks, rank, offset);
 }
 
 /** The same ascending ranges without empty ones, touching ones joined. */
@@ -126,13 +155,15 @@ export interface Sharding {
  * if they were another sequence. Every rank's blocks are padded to the same number of rows (L_i = max over ranks,
  * Algorithm 2). Errors: InputError for a bad N.
  */
-export function shard(sequences: readonly Sequence[], ranks: number): Sharding {
+export function shard(sequences: readonly Sequence[], ranks: number, dealing: Dealing = "head-tail"): Sharding {
   if (!Number.isInteger(ranks) || ranks < 1) {
     throw new InputError(`ranks: found ${ranks}, expected a whole number of at least 1`);
   }
   const all = Array.from({ length: ranks }, (_, k) => k);
-  const fresh = all.map((k) => sequences.map((s) => headTail(s.new, ranks, k, s.cached)));
-  const held = all.map((k) => sequences.map((s, i) => joined([...headTail(s.cached, ranks, k), ...fresh[k][i]])));
+  const fresh = all.map((k) => sequences.map((s) => dealtTo(dealing, s.new, ranks, k, s.cached)));
+  const held = all.map((k) =>
+    sequences.map((s, i) => joined([...dealtTo(dealing, s.cached, ranks, k), ...fresh[k][i]]))
+  );
   return { queries: equalBlocks(fresh), keys: equalBlocks(held) };
 }
 

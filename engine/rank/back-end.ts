@@ -75,11 +75,11 @@ export class BackEnd {
       : new GpuAttention(this.#gpu.gpu, this.#gpu.kernels, this.#gpu.pool, shape, recorder);
   }
 
-  /** Room for a cache: `width` elements in a row of K. Errors: LimitError. */
-  pagePool(pages: number, width: number, dtype: DType): PagePool<unknown> {
+  /** Room for a cache: `widths` elements in a row of K, and of V if it isn't part of K. Errors: LimitError. */
+  pagePool(pages: number, widths: readonly number[], dtype: DType): PagePool<unknown> {
     return this.#gpu === undefined
-      ? new CpuPagePool(pages, width, dtype)
-      : new GpuPagePool(this.#gpu.gpu, pages, width * bytesPer(dtype)) as PagePool<unknown>;
+      ? new CpuPagePool(pages, widths, dtype)
+      : new GpuPagePool(this.#gpu.gpu, pages, widths.map((width) => width * bytesPer(dtype))) as PagePool<unknown>;
   }
 
   /** Rows of the slices that a job on `size` ranks needs; undefined if its chunks fit the device's buffers. */

@@ -1,6 +1,7 @@
 /** The messages between a cluster and its ranks: setup, jobs, outcomes and signs of life. */
 import type { AdapterFacts, DeviceLimits } from "../gpu/facts.ts";
 import type { Variant } from "../ring/contract.ts";
+import type { Shards } from "../ring/route.ts";
 import type { KernelTexts } from "../gpu/shaders.ts";
 import type { Kind, Span } from "../trace/span.ts";
 import type { DType } from "../tensor/dtype.ts";
@@ -35,6 +36,8 @@ export interface RankTraffic {
   readonly all2all: { readonly messages: number; readonly bytes: number };
   /** Bytes of padding in the ring's messages. */
   readonly paddingBytes: number;
+  /** What it did not send because the mask made it needless: whole messages, and bytes of all messages. */
+  readonly skipped: { readonly messages: number; readonly bytes: number };
 }
 
 /** A fault on purpose, to show that Ringside notices it: this rank fails when it would send at `hop`. */
@@ -73,6 +76,10 @@ export interface Job {
   readonly shape: Shape;
   /** This rank's new queries. */
   readonly q: RankChunk;
+  /** Every rank's rows, if the mask may make some messages needless (see Route). */
+  readonly shards?: Shards;
+  /** A learned logit for each head, which enters each row once, f32 `[H]`. */
+  readonly sinks?: Float32Array;
   readonly fault?: Fault;
 }
 
@@ -101,8 +108,8 @@ export interface StepJob extends Job {
 export interface CacheSetup {
   readonly session: number;
   readonly pages: number;
-  /** Elements of one row of K: Hkv D. */
-  readonly width: number;
+  /** Elements of one row of K, Hkv D, and of V, Hkv Dv, if it isn't part of K. */
+  readonly widths: readonly number[];
   readonly dtype: DType;
 }
 

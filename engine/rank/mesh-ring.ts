@@ -1,10 +1,11 @@
 /** The ring of one job over a rank's ports. It counts traffic and puts transfers on the timeline. */
 import { RankError } from "../errors.ts";
-import { tokens } from "../layout/shards.ts";
+import { type Block, tokens } from "../layout/shards.ts";
 import { ownerAt, type Ring } from "../ring/contract.ts";
-import type { RankChunk } from "../ring/chunk.ts";
+import { NO_KEYS, type RankChunk, rankChunk, relaid, rowBytes, type Shape } from "../ring/chunk.ts";
+import { Route } from "../ring/route.ts";
 import { now, type Recorder } from "../trace/clock.ts";
-import type { Fault, Mail, MailState, Message, RankTraffic } from "./job.ts";
+import type { Fault, Job, Mail, MailState, Message, RankTraffic } from "./job.ts";
 import type { Arrival, Mesh, Traffic } from "./mesh.ts";
 
 /**
@@ -15,37 +16,59 @@ export interface Planned {
   readonly strike: () => Promise<void>;
 }
 
+/** No rows. */
+const NOTHING: Block = { runs: [], rows: 0 };
+
 /** One rank's place in one job's ring. */
 export class MeshRing implements Ring<RankChunk> {
   readonly rank: number;
   readonly size: number;
   readonly #mesh: Mesh;
   readonly #job: number;
+  /** What travels; undefined if every message is whole. */
+  readonly #route: Route | undefined;
+  readonly #shape: Shape;
+  readonly #travelling: "queries" | "keys";
   readonly #traffic: Traffic;
   readonly #recorder: Recorder;
   readonly #planned: Planned | undefined;
   readonly #sent = { ring: { messages: 0, bytes: 0 }, all2all: { messages: 0, bytes: 0 } };
   readonly #sends: Promise<void>[] = [];
   readonly #letters = { sent: [] as Message[], received: [] as Message[] };
+  readonly #skipped = { messages: 0, bytes: 0 };
   #received = 0;
   #padding = 0;
 
-  constructor(mesh: Mesh, job: number, recorder: Recorder, planned?: Planned) {
+  constructor(
+    mesh: Mesh,
+    { id, variant, shape, shards }: Pick<Job, "id" | "variant" | "shape" | "shards">,
+    recorder: Recorder,
+    planned?: Planned,
+  ) {
     this.rank = mesh.rank;
     this.size = mesh.size;
     this.#mesh = mesh;
-    this.#job = job;
-    this.#traffic = mesh.traffic(job);
+    this.#job = id;
+    this.#shape = shape;
+    this.#travelling = variant === "pass-q" ? "queries" : "keys";
+    this.#route = shards && new Route(variant, shards, shape.mask);
+    this.#traffic = mesh.traffic(id);
     this.#recorder = recorder;
     this.#planned = planned;
   }
 
   async shift(hop: number, chunk: RankChunk): Promise<RankChunk> {
     const previous = (this.rank + this.size - 1) % this.size;
-    this.#padding += (chunk.bytes / Math.max(1, chunk.block.rows)) * (chunk.block.rows - tokens(chunk.block));
-    if (!(this.#strikes(hop) && await this.#struck())) this.#send((this.rank + 1) % this.size, "ring", hop, chunk);
-    const { chunk: arrived } = await this.#receive(previous, "ring", hop);
+    const dropped = this.#strikes(hop) && await this.#struck();
+    const widths = rowBytes(this.#shape)[this.#travelling];
+    const leaving = this.#needed(chunk, this.#route?.sent(this.rank, hop), this.#route?.own(chunk.owner), widths);
+    if (leaving !== undefined && !dropped) {
+      this.#padding += (leaving.bytes / Math.max(1, leaving.block.rows)) * (leaving.block.rows - tokens(leaving.block));
+      this.#send((this.rank + 1) % this.size, "ring", hop, leaving);
+    }
     const expected = ownerAt(this.rank, hop + 1, this.size);
+    if (this.#route?.sent(previous, hop).rows === 0) return rankChunk(expected, NOTHING, new ArrayBuffer(0));
+    const { chunk: arrived } = await this.#receive(previous, "ring", hop);
     if (arrived.owner !== expected || arrived.data.byteLength !== arrived.bytes) {
       const found = `found a chunk of rank ${arrived.owner} with ${arrived.data.byteLength} of ${arrived.bytes} bytes`;
       throw new RankError(this.rank, hop, `the chunk of rank ${expected} from rank ${previous}`, found);
@@ -57,10 +80,14 @@ export class MeshRing implements Ring<RankChunk> {
     const hop = this.size - 1;
     const start = this.#recorder.begin("all2all", hop);
     const others = parcels.map((_, s) => s).filter((s) => s !== this.rank);
-    if (!(this.#strikes(hop) && await this.#struck())) {
-      for (const s of others) this.#send(s, "all2all", hop, parcels[s]!);
+    const dropped = this.#strikes(hop) && await this.#struck();
+    const widths = rowBytes(this.#shape).partial;
+    for (const s of others) {
+      const parcel = this.#needed(parcels[s]!, this.#route?.parcel(this.rank, s), this.#route?.own(s), widths);
+      if (parcel !== undefined && !dropped) this.#send(s, "all2all", hop, parcel);
     }
-    const arrived = await Promise.all(others.map((s) => this.#receive(s, "all2all", hop)));
+    const senders = others.filter((s) => this.#route?.parcel(s, this.rank).rows !== 0);
+    const arrived = await Promise.all(senders.map((s) => this.#receive(s, "all2all", hop)));
     if (arrived.length === 0) return [];
     // The last arrival ended the exchange. Until it was sent, this rank waited for its sender, then for the link.
     const last = arrived.reduce((a, b) => (b.arrivedAt > a.arrivedAt ? b : a));
@@ -69,7 +96,24 @@ export class MeshRing implements Ring<RankChunk> {
     this.#recorder.add("device", "all2all", hop, sent, {
       bytes: arrived.reduce((sum, { chunk }) => sum + chunk.bytes, 0),
     });
-    return arrived.map(({ chunk }) => chunk);
+    const own = this.#route?.own(this.rank);
+    return arrived.map(({ chunk }) => own === undefined ? chunk : relaid(chunk, own, widths, [0, NO_KEYS]));
+  }
+
+  /**
+   * The rows `needed` of a chunk, undefined if there are none; the whole chunk without a route. Counts what it leaves out
+   * of the owner's `whole` block.
+   */
+  #needed(
+    chunk: RankChunk,
+    needed: Block | undefined,
+    whole: Block | undefined,
+    widths: readonly number[],
+  ): RankChunk | undefined {
+    if (needed === undefined || whole === undefined) return chunk;
+    this.#skipped.messages += Number(needed.rows === 0);
+    this.#skipped.bytes += (whole.rows - needed.rows) * widths.reduce((sum, width) => sum + width, 0);
+    return needed.rows === 0 ? undefined : relaid(chunk, needed, widths);
   }
 
   get mail(): MailState {
@@ -98,6 +142,7 @@ export class MeshRing implements Ring<RankChunk> {
       ring: { ...ring },
       all2all: { ...all2all },
       paddingBytes: Math.round(this.#padding),
+      skipped: { ...this.#skipped },
     };
   }
 

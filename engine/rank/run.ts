@@ -76,16 +76,19 @@ async function resultOf<P>(
  * needs. They are `late` until its sender sent it, then `wait` while it was on the link.
  */
 export function exposedWaits(spans: readonly Span[]): Span[] {
-  const arrivals = new Map(spans.filter((s) => s.kind === "receive").map((s) => [s.hop, s]));
+  const arrivals = spans.filter((s) => s.kind === "receive").sort((a, b) => a.hop - b.hop);
   const ends = new Map<number, number>();
   // A hop's attention may be several spans: one for each slice.
   for (const { kind, hop, start, duration } of spans) {
     if (kind === "attend") ends.set(hop, Math.max(ends.get(hop) ?? -Infinity, start + duration));
   }
-  return [...ends].flatMap(([hop, start]) => {
-    const arrival = arrivals.get(hop);
-    if (arrival === undefined) return [];
-    return idleSpans(arrival, start, arrival.start, arrival.start + arrival.duration);
+  const hops = [...ends.keys()].sort((a, b) => a - b);
+  return arrivals.flatMap((arrival) => {
+    // A hop in which no query sees a key has no attention: the device was free since the one before.
+    const hop = hops.findLast((one) => one <= arrival.hop);
+    if (hop === undefined) return [];
+    const before = arrivals.filter((one) => one.hop >= hop && one.hop < arrival.hop).map((a) => a.start + a.duration);
+    return idleSpans(arrival, Math.max(ends.get(hop)!, ...before), arrival.start, arrival.start + arrival.duration);
   });
 }
 

@@ -2,6 +2,7 @@
 import * as Comlink from "comlink";
 import type { Block } from "../layout/shards.ts";
 import { requireFinite } from "../reference/finite.ts";
+import { mergeSinks, outcomeOf } from "../ring/chunk.ts";
 import { Recorder } from "../trace/clock.ts";
 import type { AnyDevice, BackEnd } from "./back-end.ts";
 import { deferred } from "./deferred.ts";
@@ -50,7 +51,7 @@ export class RunningJob {
     this.#recorder = new Recorder(mesh.rank, job.origin);
     this.#device = fitting(backEnd.attention(job.shape, this.#recorder));
     const planned = fault?.rank === mesh.rank ? { fault, strike: () => strike(fault.kind) } : undefined;
-    this.ring = new MeshRing(mesh, id, this.#recorder, planned);
+    this.ring = new MeshRing(mesh, job, this.#recorder, planned);
     this.#recorder.onBegin = (phase, hop) => {
       if (phase === "attend") this.done = hop;
       this.at(phase, hop);
@@ -128,6 +129,7 @@ export class RunningJob {
       }
       data = await program(this.ring, device);
       await this.ring.flushed();
+      if (this.#job.sinks !== undefined) mergeSinks(data, this.#job.shape, this.#job.sinks);
       requireFiniteRows(rank, data, this.#job);
       return data;
     } finally {
@@ -149,15 +151,14 @@ export class RunningJob {
 }
 
 /** Throws RankError if a row of O or LSE is not finite. Padding rows don't count. */
-function requireFiniteRows(rank: number, data: ArrayBuffer, { q: { block }, shape: { heads, headDim } }: Job): void {
-  const o = new Float32Array(data, 0, block.rows * heads * headDim);
-  const lse = new Float32Array(data, o.byteLength, block.rows * heads);
+function requireFiniteRows(rank: number, data: ArrayBuffer, { q: { block }, shape }: Job): void {
+  const { o, lse, width } = outcomeOf(data, shape);
   for (const { row, length } of block.runs) {
     const end = row + length;
     requireFinite(
       rank,
-      o.subarray(row * heads * headDim, end * heads * headDim),
-      lse.subarray(row * heads, end * heads),
+      o.subarray(row * width, end * width),
+      lse.subarray(row * shape.heads, end * shape.heads),
     );
   }
 }

@@ -107,10 +107,10 @@ export class RankService {
   }
 
   /** Makes room for a session's cache. Errors: LimitError. */
-  async openCache({ session, pages, width, dtype }: CacheSetup): Promise<void> {
+  async openCache({ session, pages, widths, dtype }: CacheSetup): Promise<void> {
     if (this.#dying) await forEver();
     this.#requireDevice();
-    const pool = this.#backEnd!.pagePool(pages, width, dtype);
+    const pool = this.#backEnd!.pagePool(pages, widths, dtype);
     this.closeCache(session);
     this.#caches.set(session, new KvCache(this.#setup!.rank, pages, pool));
   }

@@ -7,7 +7,7 @@ import { KEYS_STEP, type SliceRows } from "../gpu/slice-rows.ts";
 import { pairsBetween } from "../layout/pairs.ts";
 import type { Block } from "../layout/shards.ts";
 import { cut, type Slice } from "../layout/slices.ts";
-import { type RankChunk, rankChunk, type Rows, type Shape } from "../ring/chunk.ts";
+import { type RankChunk, rankChunk, rowBytes, type Rows, type Shape } from "../ring/chunk.ts";
 import type { Device } from "./run.ts";
 
 /** A chunk on the device, or a partial, in slices. */
@@ -28,6 +28,7 @@ export function sliced<Q, KV, P>(
   shape: Shape,
   most: SliceRows,
 ): Device<Sliced<Q>, Sliced<KV>, Sliced<P>> {
+  const widths = rowBytes(shape);
   const load = <X>({ owner, block }: RankChunk, slices: readonly Slice[], each: (slice: Slice) => X): Sliced<X> => ({
     owner,
     block,
@@ -38,7 +39,7 @@ export function sliced<Q, KV, P>(
   const together = async ({ slices }: Sliced<P>, take: (partial: P) => Promise<ArrayBuffer>): Promise<ArrayBuffer> => {
     const parts: Part[] = [];
     for (const { from, to, held } of slices) parts.push({ rows: to - from, data: await take(held) });
-    return joined(parts, shape);
+    return joined(parts, widths.partial);
   };
 
   return {
@@ -49,18 +50,18 @@ export function sliced<Q, KV, P>(
       load(
         chunk,
         cut(chunk.block, most.queries, { singles: most.singles }),
-        (slice) => device.loadQueries(sliceOf(chunk, slice, 1), hop),
+        (slice) => device.loadQueries(sliceOf(chunk, slice, widths.queries), hop),
       ),
     loadKeys: (chunk, hop) =>
       load(
         chunk,
         cut(chunk.block, most.keys, { step: KEYS_STEP }),
-        (slice) => device.loadKeys(sliceOf(chunk, slice, 2), hop),
+        (slice) => device.loadKeys(sliceOf(chunk, slice, widths.keys), hop),
       ),
     async attend(hop, q, kv, into) {
       const slices: HeldSlice<P>[] = [];
       for (const [i, queries] of q.slices.entries()) {
-        const seen = kv.slices.filter((keys) => sees(queries.block, keys.block, shape.causal));
+        const seen = kv.slices.filter((keys) => pairsBetween(queries.block, keys.block, shape.mask) > 0);
         let partial = into?.slices[i].held;
         // If no row sees any slice, attend to one all the same: the hop needs a partial and a span.
         for (const keys of seen.length > 0 ? seen : kv.slices.slice(0, 1)) {
@@ -81,7 +82,7 @@ export function sliced<Q, KV, P>(
       for (const slice of own.slices) {
         slices.push({
           ...slice,
-          held: await device.merge(slice.held, arrived.map((chunk) => partialOf(chunk, slice, shape))),
+          held: await device.merge(slice.held, arrived.map((chunk) => sliceOf(chunk, slice, widths.partial))),
         });
       }
       return { ...own, slices };
@@ -91,7 +92,7 @@ export function sliced<Q, KV, P>(
       for (const { held, own } of bySlice(slices, rows)) {
         parts.push({ rows: own.reduce((sum, { length }) => sum + length, 0), data: await device.copy(hop, held, own) });
       }
-      return joined(parts, shape);
+      return joined(parts, widths.partial);
     },
     result: (partial) => together(partial, (own) => device.result(own)),
     prepare: ({ queries, keys, ...plan }) => {
@@ -115,54 +116,25 @@ interface Part {
   readonly data: ArrayBuffer;
 }
 
-/** Whether any row of q sees one of kv. */
-function sees(q: Block, kv: Block, causal: boolean): boolean {
-  return causal ? pairsBetween(q, kv) > 0 : q.runs.some((a) => kv.runs.some((b) => a.sequence === b.sequence));
-}
-
-/** A slice of a chunk of queries (one tensor) or of keys and values (two). */
-function sliceOf(chunk: RankChunk, { from, to, block }: Slice, tensors: number): RankChunk {
-  if (block === chunk.block) return chunk;
-  const row = chunk.bytes / tensors / chunk.block.rows;
-  return rankChunk(
-    chunk.owner,
-    block,
-    concatenated(
-      Array.from(
-        { length: tensors },
-        (_, i) => new Uint8Array(chunk.data, (i * chunk.block.rows + from) * row, (to - from) * row),
-      ),
-    ),
-  );
-}
-
-/** A slice of a partial that arrived: O, then LSE. */
-function partialOf(chunk: RankChunk, { from, to, block }: Slice, shape: Shape): RankChunk {
+/** Rows of a chunk, as one of the slice's block. `widths`: bytes of a row of each of its tensors. */
+function sliceOf(chunk: RankChunk, { from, to, block }: Slice, widths: readonly number[]): RankChunk {
   if (to - from === chunk.block.rows) return chunk;
-  const [o, lse] = rowBytes(shape);
-  return rankChunk(
-    chunk.owner,
-    block,
-    concatenated([
-      new Uint8Array(chunk.data, from * o, (to - from) * o),
-      new Uint8Array(chunk.data, chunk.block.rows * o + from * lse, (to - from) * lse),
-    ]),
-  );
+  let begin = 0;
+  const parts = widths.map((width) => {
+    const part = new Uint8Array(chunk.data, begin + from * width, (to - from) * width);
+    begin += chunk.block.rows * width;
+    return part;
+  });
+  return rankChunk(chunk.owner, block, concatenated(parts));
 }
 
 /** O of all parts, then LSE of all parts. */
-function joined(parts: readonly Part[], shape: Shape): ArrayBuffer {
+function joined(parts: readonly Part[], [o, lse]: readonly number[]): ArrayBuffer {
   if (parts.length === 1) return parts[0].data;
-  const [o, lse] = rowBytes(shape);
   return concatenated([
     ...parts.map(({ rows, data }) => new Uint8Array(data, 0, rows * o)),
     ...parts.map(({ rows, data }) => new Uint8Array(data, rows * o, rows * lse)),
   ]);
-}
-
-/** Bytes of a row of O and of a row of LSE. */
-function rowBytes({ heads, headDim }: Shape): [o: number, lse: number] {
-  return [heads * headDim * 4, heads * 4];
 }
 
 function concatenated(parts: readonly Uint8Array[]): ArrayBuffer {

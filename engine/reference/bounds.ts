@@ -23,11 +23,13 @@
  *
  *       c = u (8 + 2 sqrt(n) + 4 sqrt(N))
  *
+ * - A sink is one more key, whose value is 0, with its logit as an exact score.
  * - Numbers that f32 flushes to zero, or holds with fewer digits, are below 2^-126 each.
  *
  * A kernel that multiplies in f16 rounds queries and weights by 2^-11 more each.
  */
 import { ROUNDING } from "../tensor/dtype.ts";
+import { isPrefixOfK, valueHead } from "../tensor/heads.ts";
 import type { ExactHead, ReferenceInput } from "./attention.ts";
 
 const UNIT = ROUNDING.f32;
@@ -46,7 +48,7 @@ export interface Arithmetic {
  * Computes the bounds of one query row and head at a time. `input` has the operands as the wire rounded them.
  */
 export class Bounds {
-  /** The bounds of O of the last head, D elements. */
+  /** The bounds of O of the last head, Dv elements. */
   readonly out: Float64Array;
   readonly #input: ReferenceInput;
   readonly #scale: number;
@@ -58,14 +60,14 @@ export class Bounds {
   readonly #off: Float64Array;
 
   constructor(input: ReferenceInput, { ranks = 64, products = "f32" }: Arithmetic) {
-    const { k, v, headDim: D } = input;
+    const { k, headDim: D } = input;
     this.#input = input;
     this.#scale = Math.abs(input.scale ?? 1 / Math.sqrt(D));
     this.#merges = Math.sqrt(ranks);
     this.#product = products === "f16" ? ROUNDING.f16 : 0;
     this.#norms = norms(k, D);
-    this.#largest = largestOf(v);
-    this.out = new Float64Array(D);
+    this.#largest = largestOf(isPrefixOfK(input.v) ? k : input.v);
+    this.out = new Float64Array(valueHead(input).valueDim);
     this.#off = new Float64Array(Math.max(0, ...input.sequences.map((s) => s.new + s.cached)));
   }
 
@@ -79,7 +81,7 @@ export class Bounds {
     const n = head.ranges.reduce((sum, { from, to }) => sum + to - from, 0);
     const sums = UNIT * (8 + 2 * Math.sqrt(n) + 4 * this.#merges) + 2 * this.#product;
     this.out.fill(0);
-    if (n === 0) return 0;
+    if (n === 0) return sums * Math.abs(head.sinkWeight === 0 ? 0 : lse);
     let [most, least] = [0, 0];
     for (const { from, to } of head.ranges) {
       for (let j = from; j < to; j++) {
@@ -93,11 +95,22 @@ export class Bounds {
         least += p * (b < 0.5 ? 1 - b : Math.exp(-b));
         this.#off[j] = grown + p * sums;
       }
-      const stride = kvHeads * D;
-      spread(this.#off, this.#input.v, (head.first * kvHeads + kvHead) * D, stride, from, to, head.out, this.out);
+      const { values, valueRow } = head;
+      const [stride, start] = [kvHeads * valueRow, (head.first * kvHeads + kvHead) * valueRow];
+      spread(this.#off, values, start, stride, from, to, head.out, this.out);
+    }
+    if (head.sinkWeight > 0) {
+      // The sink is a key of value 0 whose score is exact; a merge rounds it.
+      const b = perScore * (Math.abs(lse) + Math.abs(Math.log(head.sinkWeight))) + 16 * UNIT;
+      const grown = head.sinkWeight * Math.expm1(b);
+      most += grown;
+      least += head.sinkWeight * Math.exp(-b);
+      for (let d = 0; d < this.out.length; d++) this.out[d] += (grown + head.sinkWeight * sums) * Math.abs(head.out[d]);
     }
     const flushed = TINY * (1 + n * this.#largest);
-    for (let d = 0; d < D; d++) this.out[d] = this.out[d] / least + sums * Math.abs(head.out[d]) + flushed;
+    for (let d = 0; d < this.out.length; d++) {
+      this.out[d] = this.out[d] / least + sums * Math.abs(head.out[d]) + flushed;
+    }
     return Math.log1p(most) + sums + n * TINY;
   }
 }

@@ -3,6 +3,7 @@ import type { Variant } from "../ring/contract.ts";
 import { InputError } from "../errors.ts";
 import { nearest, sayValue } from "../options.ts";
 import { type DType, fromBytes, toBytes } from "../tensor/dtype.ts";
+import { isPrefixOfK, valueHead } from "../tensor/heads.ts";
 import { Turns } from "../turns.ts";
 import { allRows, ExactHead, type ReferenceInput } from "./attention.ts";
 import { type Arithmetic, Bounds } from "./bounds.ts";
@@ -18,9 +19,9 @@ export interface CheckInput extends ReferenceInput, Arithmetic {
   readonly wireDtype?: DType;
 }
 
-/** A row of Q: O `[H, D]` and LSE `[H]`, in float64. */
+/** A row of Q: O `[H, Dv]` and LSE `[H]`, in float64. */
 export interface RowValues {
-  /** O `[H, D]`. */
+  /** O `[H, Dv]`. */
   readonly out: Float64Array;
   /** LSE `[H]`. */
   readonly lse: Float64Array;
@@ -73,7 +74,7 @@ export interface Check {
 
 /** A result to check; shapes as in ReferenceOutput. */
 export interface Computed {
-  /** O, f32 `[T, H, D]`. */
+  /** O, f32 `[T, H, Dv]`. */
   readonly out: Float32Array;
   /** LSE, f32 `[T, H]`. */
   readonly lse: Float32Array;
@@ -126,7 +127,8 @@ export function expect(input: CheckInput): ExpectedRow[] {
 
 /** Throws InputError if a tensor is missing or the wire type unknown: a check of something else would pass. */
 function requireTensors(input: CheckInput, { out, lse }: Computed): void {
-  for (const [name, data] of Object.entries({ q: input.q, k: input.k, v: input.v, out, lse })) {
+  const { q, k, v } = input;
+  for (const [name, data] of Object.entries({ q, k, v: isPrefixOfK(v) ? k : v, out, lse })) {
     if (!(data instanceof Float32Array)) {
       throw new InputError(`check: ${name}: found ${sayValue(data)}, expected a Float32Array`);
     }
@@ -150,10 +152,14 @@ function* checking(
     readonly rows?: readonly number[];
   },
 ): Generator<number, Check> {
-  const { heads, headDim } = input;
-  const [out, lse] = [new Judge(result.out, rows.length * heads * headDim), new Judge(result.lse, rows.length * heads)];
+  const { heads } = input;
+  const { valueDim } = valueHead(input);
+  const [out, lse] = [
+    new Judge(result.out, rows.length * heads * valueDim),
+    new Judge(result.lse, rows.length * heads),
+  ];
   for (const { place, exact, ways } of expected ?? expecting(input, rows)) {
-    const [atOut, atLse] = [place * heads * headDim, place * heads];
+    const [atOut, atLse] = [place * heads * valueDim, place * heads];
     // A row was computed in one way.
     const shares = ways.map((way) =>
       Math.max(out.share(atOut, way.out, way.allowed.out), lse.share(atLse, way.lse, way.allowed.lse))
@@ -169,7 +175,8 @@ function* checking(
 
 /** The rows of a right result. Read each before the next. */
 function* expecting(input: CheckInput, rows: readonly number[]): Generator<ExpectedRow> {
-  const { heads, headDim: D } = input;
+  const { heads } = input;
+  const { valueDim: D } = valueHead(input);
   const make = (): RowValues => ({ out: new Float64Array(heads * D), lse: new Float64Array(heads) });
   const own = new ExactHead(input);
   const exact = make();
@@ -204,10 +211,9 @@ function roundings(input: CheckInput): readonly ReferenceInput[] {
     const back = fromBytes(toBytes(x, wireDtype), wireDtype);
     return back.every((value, i) => value === x[i]) ? x : back;
   };
-  const [q, k, v] = [
-    variant === "pass-kv" ? input.q : rounded(input.q),
-    ...(variant === "pass-q" ? [input.k, input.v] : [rounded(input.k), rounded(input.v)]),
-  ];
+  const q = variant === "pass-kv" ? input.q : rounded(input.q);
+  const k = variant === "pass-q" ? input.k : rounded(input.k);
+  const v = variant === "pass-q" || isPrefixOfK(input.v) ? input.v : rounded(input.v);
   const [queries, keys] = [q !== input.q, k !== input.k || v !== input.v];
   const ways = [queries || keys ? { ...input, q, k, v } : input];
   if (variant !== "auto") return ways;

@@ -2,13 +2,9 @@
  * Which rank computes which block of the mask, at which hop: the facts behind a picture of ring attention.
  */
 import { ownerAt, type Variant } from "./contract.ts";
+import { CAUSAL, type Mask } from "../layout/mask.ts";
 import { pairsOfRuns } from "../layout/pairs.ts";
-import { chunks, type Range, type Sequence } from "../layout/shards.ts";
-
-/**
- * How ranks get their tokens: the paper's head-tail chunks (C_i and C_2N-1-i to rank i), or one contiguous share each.
- */
-export type Dealing = "head-tail" | "contiguous";
+import { chunkOwner, chunks, type Dealing, type Range, type Sequence } from "../layout/shards.ts";
 
 /** One of the 2N chunks of a sequence's new tokens, or of its cached ones. */
 export interface MaskChunk extends Range {
@@ -39,7 +35,7 @@ export interface MaskBlock {
 }
 
 /** The mask of a fused batch over N ranks in blocks of chunks. */
-export interface Mask {
+export interface MaskPicture {
   /** Chunks of new tokens by sequence, in order of position. */
   readonly queries: readonly MaskChunk[];
   /** By sequence: chunks of cached tokens (if it has some), then of new tokens. */
@@ -51,19 +47,24 @@ export interface Mask {
 }
 
 /**
- * The mask that a run of `variant` computes. Causal masks are bottom-right, by absolute position, as in `visibility`.
- * Without one, every query sees every key of its sequence.
+ * The mask that a run of `variant` computes, by absolute position, as in `visibility`. `true` stands for a causal mask
+ * and `false` for a full one.
  */
 export function maskOf(
   sequences: readonly Sequence[],
   ranks: number,
   variant: Variant,
-  causal: boolean,
+  mask: Mask | boolean = CAUSAL,
   dealing: Dealing = "head-tail",
-): Mask {
-  const owner = (c: number) => (dealing === "contiguous" ? Math.floor(c / 2) : Math.min(c, 2 * ranks - 1 - c));
+): MaskPicture {
+  const of: Mask = typeof mask === "boolean" ? { kind: mask ? "causal" : "full" } : mask;
   const cut = (length: number, offset: number, sequence: number, cached: boolean) =>
-    chunks(length, ranks, offset).map((range, c): MaskChunk => ({ ...range, sequence, cached, owner: owner(c) }));
+    chunks(length, ranks, offset, dealing).map((range, c): MaskChunk => ({
+      ...range,
+      sequence,
+      cached,
+      owner: chunkOwner(dealing, c, ranks),
+    }));
   const queries = sequences.flatMap((s, i) => cut(s.new, s.cached, i, false));
   const keys = sequences.flatMap((
     s,
@@ -76,7 +77,7 @@ export function maskOf(
       if (q.sequence !== k.sequence) return;
       const [rank, visitor] = variant === "pass-kv" ? [q.owner, k.owner] : [k.owner, q.owner];
       const area = (q.end - q.start) * (k.end - k.start);
-      const seen = causal ? pairsOfRuns(run(q), run(k)) : area;
+      const seen = pairsOfRuns(run(q), run(k), of);
       pairs[rank] += seen;
       // The rank holds the chunk of rank - hop at each hop, so it meets the visitor at hop rank - visitor.
       blocks.push({

@@ -1,7 +1,8 @@
 /** A session under test, with a record of what its caches should hold. */
 import assert from "node:assert/strict";
 import type { Session } from "../../engine/cluster/session.ts";
-import type { AttendInput, SessionOptions, SessionRows, StepResult } from "../../engine/cluster/types.ts";
+import type { FixedInput } from "../../engine/cluster/in-process.ts";
+import type { SessionOptions, SessionRows, StepResult } from "../../engine/cluster/types.ts";
 import { check } from "../../engine/reference/check.ts";
 import type { DType } from "../../engine/tensor/dtype.ts";
 import { experiment } from "../experiment.ts";
@@ -18,7 +19,7 @@ export class Talk {
   /** The caches' bytes, as a snapshot. */
   bytes: Uint8Array = new Uint8Array();
   saved: { readonly bytes: Uint8Array; readonly held: ReadonlyMap<number, number> } | undefined;
-  readonly #inputs: readonly AttendInput[];
+  readonly #inputs: readonly FixedInput[];
 
   constructor(session: Session, options: Talk["options"]) {
     this.session = session;

@@ -16,6 +16,7 @@ export {
   shard,
   tokens,
 } from "../../engine/layout/shards.ts";
+export { CAUSAL } from "../../engine/layout/mask.ts";
 export { visibility } from "../../engine/layout/visibility.ts";
 export { findCluster, findModel, plan, TABLE_4, TABLE_7 } from "../../engine/plan/index.ts";
 export { type RankTime, simulateRing } from "../../engine/plan/simulate.ts";

@@ -34,7 +34,8 @@ export type {
 export { productsOf } from "../../engine/gpu/products.ts";
 export { readCount, readRate } from "../../engine/quantity.ts";
 export { ownerAt } from "../../engine/ring/contract.ts";
-export { type Mask, type MaskBlock, type MaskChunk, maskOf } from "../../engine/ring/mask.ts";
+export { type MaskBlock, type MaskChunk, maskOf, type MaskPicture } from "../../engine/ring/mask.ts";
+export { type Mask, readMask, sayMask } from "../../engine/layout/mask.ts";
 
 /** Loads the engine, a separate chunk, so that the page appears before it. */
 export const loadEngine = () => import("../../engine/browser.ts");

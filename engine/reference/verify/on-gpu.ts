@@ -11,7 +11,8 @@ import { type Block, offsets, type Run } from "../../layout/shards.ts";
 import { publicLse, rankChunk, type Shape } from "../../ring/chunk.ts";
 import { SEEDED_IDS, seededRows, type SeededTensor } from "../../tensor/seeded.ts";
 import { now, Recorder } from "../../trace/clock.ts";
-import { seenBy } from "../attention.ts";
+import { maskFrom } from "../../layout/mask.ts";
+import { countWithin, seenBy } from "../attention.ts";
 import type { VerifyPlatform } from "./platform.ts";
 import type { IndexedRows, Sink, VerifyInput } from "./types.ts";
 
@@ -68,7 +69,7 @@ async function sweep(
   kernels: Kernels,
   pool: Pool,
 ): Promise<void> {
-  const { seed, sequences, heads, kvHeads, headDim: D, causal = true, dtype = "f32", signal } = input;
+  const { seed, sequences, heads, kvHeads, headDim: D, dtype = "f32", signal } = input;
   const { device } = gpu;
   const scale = input.scale ?? 1 / Math.sqrt(D);
   const tokens = [...new Set(rows.map(([, [token]]) => token))].sort((a, b) => a - b);
@@ -85,7 +86,17 @@ async function sweep(
   // sqrt(sum p^2) is in the LSE of twice the scores; only the 16-bit bar asks for it.
   const scales = dtype === "f32" ? [scale] : [scale, 2 * scale];
   const passes = scales.map((s) => {
-    const shape: Shape = { heads, kvHeads, headDim: D, scale: s, causal, q: "f32", kv: "f32" };
+    const shape: Shape = {
+      heads,
+      kvHeads,
+      headDim: D,
+      valueDim: D,
+      valuesInKeys: false,
+      scale: s,
+      mask: maskFrom(input),
+      q: "f32",
+      kv: "f32",
+    };
     const attention = new GpuAttention(gpu, kernels, pool, shape, new Recorder(0, now()));
     return {
       attention,
@@ -112,13 +123,14 @@ async function sweep(
   };
 
   for (const sequence of new Set(runs.map((run) => run.sequence))) {
-    const seen = rows.filter(([, [token]]) => seenBy(input, token).sequence === sequence).map(([, [token]]) =>
-      seenBy(input, token).keys
-    );
-    const last = Math.max(...seen);
+    const seen = rows.map(([, [token]]) => seenBy(input, token)).filter((one) => one.sequence === sequence)
+      .map(({ ranges }) => ranges);
+    const last = Math.max(...seen.flat().map(({ to }) => to));
     for (let first = 0; first < last; first += tileKeys) {
       signal?.throwIfAborted();
       const count = Math.min(tileKeys, last - first);
+      const pairs = seen.reduce((sum, ranges) => sum + countWithin(ranges, first, first + count), 0);
+      if (pairs === 0) continue;
       // The kernels load whole groups of 4: the rows past the end are some other tokens', which nobody sees.
       const whole = Math.ceil(count / 4) * 4;
       make("k", allStarts[sequence] + first, whole);
@@ -132,7 +144,7 @@ async function sweep(
           pass.partial,
         );
       }
-      sink.pairs(seen.reduce((sum, n) => sum + Math.max(0, Math.min(count, n - first)), 0));
+      sink.pairs(pairs);
     }
   }
 

@@ -5,7 +5,7 @@
  */
 import { offsets } from "../../layout/shards.ts";
 import { seededKey, seededPart } from "../../tensor/seeded.ts";
-import { seenBy } from "../attention.ts";
+import { countWithin, seenBy, type SeenKeys } from "../attention.ts";
 import { score, weigh } from "../loops.ts";
 import type { ExactRow, IndexedRows, SeededBatch } from "./types.ts";
 
@@ -22,6 +22,7 @@ export interface Tile {
 interface State {
   readonly index: number;
   readonly keys: number;
+  readonly ranges: readonly SeenKeys[];
   readonly q: Float64Array;
   readonly acc: Float64Array;
   max: number;
@@ -42,13 +43,14 @@ export function* recompute(batch: SeededBatch, rows: IndexedRows): Generator<Til
   // By sequence and KV head: what shares tiles.
   const shares = new Map<number, State[]>();
   for (const [index, [token, head]] of rows) {
-    const { sequence, keys } = seenBy(batch, token);
+    const { sequence, keys, ranges } = seenBy(batch, token);
     const q = new Float64Array(D);
     seededPart(q, 0, qKey, token, head * D, D);
     const share = sequence * kvHeads + Math.floor(head / group);
     shares.set(share, [...(shares.get(share) ?? []), {
       index,
       keys,
+      ranges,
       q,
       acc: new Float64Array(D),
       max: -Infinity,
@@ -58,9 +60,10 @@ export function* recompute(batch: SeededBatch, rows: IndexedRows): Generator<Til
   }
   for (const [share, states] of shares) {
     const [start, kvHead] = [starts[Math.floor(share / kvHeads)], share % kvHeads];
-    const last = Math.max(...states.map((s) => s.keys));
+    const last = Math.max(...states.flatMap((s) => s.ranges.map(({ to }) => to)));
     for (let first = 0; first < last; first += TILE) {
       const size = Math.min(TILE, last - first);
+      if (states.every(({ ranges }) => countWithin(ranges, first, first + size) === 0)) continue;
       for (let j = 0; j < size; j++) {
         seededPart(k, j * D, kKey, start + first + j, kvHead * D, D);
         seededPart(v, j * D, vKey, start + first + j, kvHead * D, D);
@@ -68,22 +71,33 @@ export function* recompute(batch: SeededBatch, rows: IndexedRows): Generator<Til
       let pairs = 0;
       const done: ExactRow[] = [];
       for (const state of states) {
-        const n = Math.min(size, state.keys - first);
-        if (n <= 0) continue;
-        attend(state, k, v, scale, scores, n);
-        pairs += n;
-        if (first + n === state.keys) done.push(finish(state));
+        for (const { from, to } of state.ranges) {
+          const [begin, end] = [Math.max(0, from - first), Math.min(size, to - first)];
+          if (begin >= end) continue;
+          attend(state, k, v, scale, scores, begin, end);
+          pairs += end - begin;
+        }
+        const { to } = state.ranges[state.ranges.length - 1];
+        if (first < to && to <= first + size) done.push(finish(state));
       }
       yield { pairs, rows: done };
     }
   }
 }
 
-/** One row to the first `n` keys of a tile. */
-function attend(state: State, k: Float32Array, v: Float32Array, scale: number, scores: Float64Array, n: number): void {
+/** One row to the keys `from` to before `to` of a tile. */
+function attend(
+  state: State,
+  k: Float32Array,
+  v: Float32Array,
+  scale: number,
+  scores: Float64Array,
+  from: number,
+  to: number,
+): void {
   const { q, acc } = state;
   const D = q.length;
-  const max = Math.max(state.max, score(q, k, 0, D, 0, n, scale, scores));
+  const max = Math.max(state.max, score(q, k, 0, D, from, to, scale, scores));
   if (max > state.max) {
     const keep = Math.exp(state.max - max);
     state.max = max;
@@ -91,8 +105,8 @@ function attend(state: State, k: Float32Array, v: Float32Array, scale: number, s
     state.squares *= keep * keep;
     for (let d = 0; d < D; d++) acc[d] *= keep;
   }
-  state.sum += weigh(scores, max, v, 0, D, 0, n, scores, acc);
-  for (let j = 0; j < n; j++) state.squares += scores[j] * scores[j];
+  state.sum += weigh(scores, max, v, 0, D, from, to, scores, acc);
+  for (let j = from; j < to; j++) state.squares += scores[j] * scores[j];
 }
 
 function finish({ index, keys, acc, max, sum, squares }: State): ExactRow {

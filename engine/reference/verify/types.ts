@@ -1,4 +1,5 @@
 /** What verification takes and gives: a seeded batch, sampled rows of its result, and the verdict on them. */
+import type { Mask } from "../../layout/mask.ts";
 import type { Sequence } from "../../layout/shards.ts";
 import type { DType } from "../../tensor/dtype.ts";
 
@@ -20,7 +21,9 @@ export interface SeededBatch {
   readonly kvHeads: number;
   /** D. */
   readonly headDim: number;
-  /** Default true: bottom-right. */
+  /** What a query sees; default causal. */
+  readonly mask?: Mask;
+  /** The older way to write the masks `causal` (true) and `full` (false). */
   readonly causal?: boolean;
   /** Default 1/sqrt(D). */
   readonly scale?: number;

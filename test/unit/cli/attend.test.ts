@@ -5,7 +5,8 @@ import path from "node:path";
 import process from "node:process";
 import test from "node:test";
 import { attend } from "../../../engine/cli/attend.ts";
-import type { AttendInput, RankTraffic } from "../../../engine/cluster/types.ts";
+import type { FixedInput } from "../../../engine/cluster/in-process.ts";
+import type { RankTraffic } from "../../../engine/cluster/types.ts";
 import { reference } from "../../../engine/reference/attention.ts";
 import { difference } from "../../../engine/reference/error.ts";
 import { type DType, fromBytes, toBytes } from "../../../engine/tensor/dtype.ts";
@@ -32,7 +33,7 @@ const rounded = (x: Float32Array, dtype: DType): Float32Array => fromBytes(toByt
  * The input of a rank, with the travelling operand rounded to the wire's type. The oracle then has the f32 bar for every
  * wire.
  */
-function onWire(input: AttendInput): AttendInput {
+function onWire(input: FixedInput): FixedInput {
   const { variant = "pass-kv", wireDtype = "f32", q, k, v } = input;
   return variant === "pass-q"
     ? { ...input, q: rounded(q, wireDtype) }
@@ -40,7 +41,7 @@ function onWire(input: AttendInput): AttendInput {
 }
 
 /** Checks o.npy and l.npy of a folder: dtype, shape, every value against float64. */
-async function expectOutputs(folder: string, input: AttendInput): Promise<void> {
+async function expectOutputs(folder: string, input: FixedInput): Promise<void> {
   const { heads, headDim, q } = input;
   const rows = q.length / (heads * headDim);
   const exact = reference(onWire(input));
@@ -59,7 +60,7 @@ async function expectOutputs(folder: string, input: AttendInput): Promise<void> 
 }
 
 /** Runs the command with its three outputs and the check. Expects success and correct files. */
-async function attends(folder: string, options: readonly string[], input: AttendInput): Promise<Document> {
+async function attends(folder: string, options: readonly string[], input: FixedInput): Promise<Document> {
   const at = (name: string) => path.join(folder, name);
   const { status, stdout, stderr } = await call(attend, [
     ...options,
@@ -116,6 +117,7 @@ function traffic(
     ring: part(ring),
     all2all: part(all2all),
     paddingBytes,
+    skipped: { messages: 0, bytes: 0 },
   };
 }
 

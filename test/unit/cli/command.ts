@@ -7,7 +7,8 @@ import path from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Command } from "../../../engine/cli/io.ts";
-import type { AttendInput, Report } from "../../../engine/cluster/types.ts";
+import type { FixedInput } from "../../../engine/cluster/in-process.ts";
+import type { Report } from "../../../engine/cluster/types.ts";
 import type { Platform } from "../../../engine/platform.ts";
 import { toBytes } from "../../../engine/tensor/dtype.ts";
 import { readNpy, writeNpy } from "../../../engine/tensor/npy.ts";
@@ -105,7 +106,7 @@ export function npyOfHalves(shape: readonly number[], data: Float32Array): Uint8
 /** Writes an experiment's tensors as q.npy, k.npy and v.npy, and returns the options that name them. */
 export async function writeTensors(
   folder: string,
-  input: AttendInput,
+  input: FixedInput,
   write: typeof npyOfHalves = writeNpy,
 ): Promise<string[]> {
   const { heads, kvHeads, headDim } = input;

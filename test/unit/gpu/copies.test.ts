@@ -111,8 +111,8 @@ test("a copy that differs is found, wherever it stands", () => {
   const edits: readonly (readonly [kernel: string, from: string, to: string])[] = [
     [
       "attend-lanes",
-      "select(vec4f(NONE), s[2] * scale, keys < vec4u(end.z))",
-      "select(vec4f(NONE), s[2], keys < vec4u(end.z))",
+      "select(vec4f(NONE), s[2] * scale, keys - begin.z < vec4u(count.z))",
+      "select(vec4f(NONE), s[2], keys - begin.z < vec4u(count.z))",
     ],
     ["attend-subgroup4", "  first_tile: u32,\n", ""],
     ["attend-subgroup4-rows8", "array<vec4u>", "array<vec4i>"],

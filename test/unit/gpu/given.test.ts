@@ -8,6 +8,7 @@ import { Kernels } from "../../../engine/gpu/pipelines.ts";
 import { replaced, sayKernels } from "../../../engine/gpu/shaders.ts";
 import { shard } from "../../../engine/layout/shards.ts";
 import { visibility } from "../../../engine/layout/visibility.ts";
+import { CAUSAL } from "../../../engine/layout/mask.ts";
 import { check } from "../../../engine/reference/check.ts";
 import { experiment } from "../../experiment.ts";
 import { testGpu } from "../../gpu.ts";
@@ -85,7 +86,7 @@ const device = (subgroupSize: number | undefined, software: boolean) => ({
 const shape = { headDim: 64, q: "f32", kv: "f32" } as const;
 const seen = (fresh: number) => {
   const { queries, keys } = shard([{ new: fresh, cached: 9 }], 1);
-  return visibility(queries[0], keys[0], true);
+  return visibility(queries[0], keys[0], CAUSAL);
 };
 
 test("a given text goes before what suits the device; an error for one that cannot run names what would", () => {

@@ -13,6 +13,7 @@ import { Kernels } from "../../../engine/gpu/pipelines.ts";
 import { shaderUrls } from "../../../engine/gpu/shaders.ts";
 import { shard } from "../../../engine/layout/shards.ts";
 import { visibility } from "../../../engine/layout/visibility.ts";
+import { CAUSAL } from "../../../engine/layout/mask.ts";
 import { testGpu } from "../../gpu.ts";
 import { testPlatform } from "../../platform.ts";
 
@@ -27,7 +28,7 @@ const single = { headDim: 64, q: "f32", kv: "f32" } as const;
 
 const seen = (sequences: readonly { new: number; cached: number }[]) => {
   const { queries, keys } = shard(sequences, 1);
-  return visibility(queries[0], keys[0], true);
+  return visibility(queries[0], keys[0], CAUSAL);
 };
 
 test("many query rows: the kernel made for the device, else the general one", () => {

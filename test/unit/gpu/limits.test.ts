@@ -1,4 +1,5 @@
 /** If an experiment exceeds a device limit, the error names the limit, have, need, and the largest T that fits. */
+import { CAUSAL } from "../../../engine/layout/mask.ts";
 import assert from "node:assert/strict";
 import test from "node:test";
 import { InputError, LimitError } from "../../../engine/errors.ts";
@@ -42,7 +43,9 @@ test("attention refuses a chunk that a smaller device can't hold", async () => {
     kvHeads: 1,
     headDim: 16,
     scale: 1,
-    causal: true,
+    valueDim: 16,
+    valuesInKeys: false,
+    mask: CAUSAL,
     q: "f32",
     kv: "f32",
   }, new Recorder(0, 0));

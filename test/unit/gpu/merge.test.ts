@@ -1,4 +1,5 @@
 /** Merging against float64, with empty rows on either side, on both, and on all; and the text of the kernels. */
+import { CAUSAL } from "../../../engine/layout/mask.ts";
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import test from "node:test";
@@ -14,7 +15,17 @@ import { seededRows } from "../../../engine/tensor/seeded.ts";
 import { testGpu } from "../../gpu.ts";
 
 const rows = 37, heads = 3, D = 20;
-const shape: Shape = { heads, kvHeads: 1, headDim: D, scale: 1, causal: true, q: "f32", kv: "f32" };
+const shape: Shape = {
+  heads,
+  kvHeads: 1,
+  headDim: D,
+  valueDim: D,
+  valuesInKeys: false,
+  scale: 1,
+  mask: CAUSAL,
+  q: "f32",
+  kv: "f32",
+};
 const here = block([[{ start: 0, end: rows }]]);
 
 /** A partial whose rows are empty where `empty` says so; LSE spread over +-200, where a careless merge overflows. */

@@ -95,13 +95,15 @@ test("what a text declares besides: constants with those that the host rewrites,
   const { constants, memory, entries, structs } = declarationsOf(texts.attend);
   assert.deepEqual(constants.filter((c) => c.specialised).map((c) => [c.kind, c.name, c.value]), [
     ["const", "D", "64u"],
+    ["const", "DV", "64u"],
+    ["const", "V_ROW", "16u"],
     ["alias", "Q4", "vec4f"],
     ["alias", "KV4", "vec4f"],
   ]);
   assert.deepEqual(constants.find(({ name }) => name === "COLUMNS"), {
     kind: "const",
     name: "COLUMNS",
-    value: "(V4 + 7u) / 8u",
+    value: "(O4 + 7u) / 8u",
     specialised: false,
     what: "",
     line: 1 + texts.attend.split("\n").findIndex((line) => line.startsWith("const COLUMNS")),

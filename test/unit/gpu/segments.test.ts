@@ -5,10 +5,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { GpuAttention } from "../../../engine/gpu/attention.ts";
-import { segmentsOf } from "../../../engine/gpu/tiling.ts";
+import { segmentTiles, tilesOf } from "../../../engine/gpu/tiling.ts";
 import { attendInProcess } from "../../../engine/cluster/in-process.ts";
 import { shard } from "../../../engine/layout/shards.ts";
 import { visibility } from "../../../engine/layout/visibility.ts";
+import { CAUSAL } from "../../../engine/layout/mask.ts";
 import { check } from "../../../engine/reference/check.ts";
 import { experiment } from "../../experiment.ts";
 import { testGpu } from "../../gpu.ts";
@@ -17,7 +18,8 @@ test("9,000 cached keys and more, a short sequence beside, causal and full, two 
   const { gpu, kernels, pool } = await testGpu();
   const sequences = [{ new: 9, cached: 9000 }, { new: 5, cached: 3 }, { new: 3, cached: 4094 }];
   const { queries, keys } = shard(sequences, 1);
-  assert.equal(segmentsOf(visibility(queries[0], keys[0], true)), 3);
+  const { views, bands: [band] } = visibility(queries[0], keys[0], CAUSAL);
+  assert.equal(segmentTiles(tilesOf({ views, band, group: 2, tileRows: 32 })).length, 3);
   for (const causal of [true, false]) {
     for (const ranks of [1, 2]) {
       const input = {

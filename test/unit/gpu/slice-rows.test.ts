@@ -1,4 +1,5 @@
 /** How many rows a slice may have: as many as fit in the buffers, and an error where not even one does. */
+import { CAUSAL } from "../../../engine/layout/mask.ts";
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import test from "node:test";
@@ -10,7 +11,17 @@ import { shard } from "../../../engine/layout/shards.ts";
 import { cut, longest } from "../../../engine/layout/slices.ts";
 import type { Shape } from "../../../engine/ring/chunk.ts";
 
-const shape: Shape = { heads: 8, kvHeads: 2, headDim: 64, scale: 1, causal: true, q: "f32", kv: "f32" };
+const shape: Shape = {
+  heads: 8,
+  kvHeads: 2,
+  headDim: 64,
+  valueDim: 64,
+  valuesInKeys: false,
+  scale: 1,
+  mask: CAUSAL,
+  q: "f32",
+  kv: "f32",
+};
 const MiB = 2 ** 20;
 const nothing = { runs: [], rows: 0 };
 const limits = (maxStorageBufferBindingSize: number, maxBufferSize = maxStorageBufferBindingSize) => ({
@@ -65,6 +76,7 @@ test("whatever the shape and the limits, no buffer is larger than they say", () 
           heads: kvHeads * group,
           kvHeads,
           headDim,
+          valueDim: headDim,
           q: variant === "pass-q" ? wire : "f32",
           kv: variant === "pass-kv" ? wire : "f32",
         };

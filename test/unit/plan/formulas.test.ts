@@ -4,6 +4,7 @@ import test from "node:test";
 import fc from "fast-check";
 import { block, headTail, shard } from "../../../engine/layout/shards.ts";
 import { visibility } from "../../../engine/layout/visibility.ts";
+import { CAUSAL } from "../../../engine/layout/mask.ts";
 import { attentionTime, mergeTime } from "../../../engine/plan/attention-time.ts";
 import { findCluster } from "../../../engine/plan/clusters.ts";
 import { all2allTime, allReduceTime, transferTime } from "../../../engine/plan/collectives.ts";
@@ -204,7 +205,7 @@ test("pairs between blocks match the layout's visibility", () => {
       (sequences, ranks) => {
         const { queries, keys } = shard(sequences, ranks);
         for (const q of queries) {
-          for (const k of keys) assert.equal(pairsBetween(q, k), visibility(q, k, true).pairs);
+          for (const k of keys) assert.equal(pairsBetween(q, k), visibility(q, k, CAUSAL).pairs);
         }
       },
     ),

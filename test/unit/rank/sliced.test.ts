@@ -248,8 +248,8 @@ async function withRanks<T>(
       assert.deepEqual(told, limits);
     }
     return await use(async (input, more = () => ({})) => {
-      const { variant = "pass-kv", wireDtype = "f32", causal = true } = input;
-      const shape = shapeOf(input, variant, wireDtype, causal);
+      const { variant = "pass-kv", wireDtype = "f32" } = input;
+      const shape = shapeOf(input, variant, wireDtype);
       const { queries, keys } = shard(input.sequences, size);
       const job = id++;
       const outcomes = services.map((service, rank) =>
@@ -273,7 +273,7 @@ async function withRanks<T>(
 }
 
 function resultOf(input: FixedInput, variant: Variant, outcomes: readonly AttendOutcome[]) {
-  const shape = shapeOf(input, variant, "f32", true);
+  const shape = shapeOf(input, variant, "f32");
   const rows = input.sequences.reduce((sum, s) => sum + s.new, 0);
   const [out, lse] = [new Float32Array(rows * shape.heads * shape.headDim), new Float32Array(rows * shape.heads)];
   const { queries } = shard(input.sequences, outcomes.length);

@@ -1,5 +1,5 @@
 /** Twenty faults that kernels, rings and wires have had: each spoils a right result. */
-import type { AttendInput } from "../../../engine/cluster/types.ts";
+import type { FixedInput } from "../../../engine/cluster/in-process.ts";
 import { type KeyRun, reference } from "../../../engine/reference/attention.ts";
 
 /** A result to spoil. */
@@ -8,7 +8,7 @@ export interface Result {
   readonly lse: Float32Array;
 }
 
-type Input = Omit<AttendInput, "variant">;
+type Input = Omit<FixedInput, "variant">;
 
 /** O and LSE of the keys of each of four ranks, by contiguous quarters of one sequence. */
 function parts(input: Input, ranks = 4) {

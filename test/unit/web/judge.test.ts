@@ -13,7 +13,7 @@ import { sayShare, sayWorst } from "../../../web/lib/experiment/bounds.ts";
 const [T, P, H, Hkv, D] = [12, 9, 4, 2, 16];
 
 /** `exact`: values that 16 bits hold. */
-function inputOf(wireDtype: DType, variant: CheckInput["variant"], exact: boolean, size = 1): CheckInput {
+function inputOf(wireDtype: DType, variant: Separate["variant"], exact: boolean, size = 1): Separate {
   const numbers = (count: number, phase: number) =>
     Float32Array.from({ length: count }, (_, i) => {
       const x = size * Math.sin(0.37 * i * i + phase);
@@ -34,8 +34,11 @@ function inputOf(wireDtype: DType, variant: CheckInput["variant"], exact: boolea
   };
 }
 
+/** An experiment whose values are a tensor of their own. */
+type Separate = CheckInput & { readonly v: Float32Array };
+
 /** A correct result: that of float64 on the values the wire sends, rounded to f32. */
-function right(input: CheckInput) {
+function right(input: Separate) {
   const { wireDtype = "f32", variant } = input;
   const sent = (x: Float32Array) => fromBytes(toBytes(x, wireDtype), wireDtype);
   const { out, lse } = reference(

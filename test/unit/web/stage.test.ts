@@ -193,6 +193,7 @@ test("links and outcomes are the ranks' own counts", () => {
       ring: { messages: 3, bytes: 150 },
       all2all: { messages: 3, bytes: 60 },
       paddingBytes: 0,
+      skipped: { messages: 0, bytes: 0 },
     }),
   );
   const motion = motionOf({ spans, ranks });

@@ -31,7 +31,9 @@ export function exactHops(
 ): ExactHop[] {
   const { variant, wire, q, k, v } = input;
   const rounded = (x: Float32Array) => (wire === "f32" ? x : fromBytes(toBytes(x, wire), wire));
-  const sent = variant === "pass-q" ? { ...input, q: rounded(q) } : { ...input, k: rounded(k), v: rounded(v) };
+  const sent = variant === "pass-q"
+    ? { ...input, q: rounded(q) }
+    : { ...input, k: rounded(k), v: rounded(v as Float32Array) };
   const both = (keys: readonly KeyRun[]) => ({
     given: reference(input, [row], keys),
     sent: reference(sent, [row], keys),

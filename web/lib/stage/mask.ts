@@ -2,7 +2,7 @@
 import { css, html, LitElement, nothing, type PropertyValues, svg, type TemplateResult } from "lit";
 import { follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
-import type { Mask, MaskBlock, MaskChunk } from "../../engine/run.ts";
+import type { MaskBlock, MaskChunk, MaskPicture } from "../../engine/run.ts";
 import { formatCount, formatFlops } from "../format/format.ts";
 import { nextTask } from "../next-task.ts";
 import { onRankColour, rankColour } from "../format/palette.ts";
@@ -26,7 +26,7 @@ export class RingsideMask extends LitElement {
     _at: { state: true },
   };
 
-  declare mask: Mask;
+  declare mask: MaskPicture;
   declare motion: Motion | undefined;
   declare selection: Selection;
   /** FLOPs of a query-key pair: 4 D H. */

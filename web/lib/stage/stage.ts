@@ -4,7 +4,7 @@ import { sayVariant } from "../format/variant.ts";
 import { follow } from "../elements/follow.ts";
 import { savePicture, svgText } from "../elements/picture.ts";
 import { shared } from "../elements/style.ts";
-import { type Mask, maskOf, type Report } from "../../engine/run.ts";
+import { maskOf, type MaskPicture, type Report } from "../../engine/run.ts";
 import { formatError, formatTime } from "../format/format.ts";
 import { toQuery } from "../experiment/experiment.ts";
 import type { RunState } from "../experiment/run.ts";
@@ -25,8 +25,8 @@ interface Shown {
   readonly state: RunState;
   readonly report: Report;
   readonly motion: Motion;
-  readonly mask: Mask;
-  readonly naive: Mask;
+  readonly mask: MaskPicture;
+  readonly naive: MaskPicture;
   readonly links: readonly LinkTraffic[];
   readonly work: readonly number[];
   /** FLOPs of a query-key pair. */

@@ -2,7 +2,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { disc } from "../elements/disc.ts";
 import "../elements/scroll.ts";
-import type { Mask, Report } from "../../engine/run.ts";
+import type { MaskPicture, Report } from "../../engine/run.ts";
 import { formatBytes, formatCount, formatFlops, formatTime } from "../format/format.ts";
 import { sums, timeKinds } from "../format/kinds.ts";
 import type { Motion } from "./motion.ts";
@@ -27,7 +27,7 @@ const sayTimes = (value: number) => `${value.toFixed(2)} ×`;
  */
 export function workTable(
   work: readonly number[],
-  naive: Mask,
+  naive: MaskPicture,
   flops: number,
   of: string,
   selection: Selection,

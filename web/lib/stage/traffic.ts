@@ -1,5 +1,5 @@
 /** Bytes per link and work per rank, from a run's report and mask. */
-import type { Mask, Report, Span } from "../../engine/run.ts";
+import type { MaskPicture, Report, Span } from "../../engine/run.ts";
 import type { Motion } from "./motion.ts";
 
 /** A link of the ring, with its sending rank's part in the All2All. */
@@ -38,7 +38,7 @@ export function workOf(spans: readonly Span[], ranks: number): number[] {
 }
 
 /** The busiest rank's work divided by the mean; 1 if there is no work. */
-export function imbalance(pairs: Mask["pairs"]): number {
+export function imbalance(pairs: MaskPicture["pairs"]): number {
   const sum = pairs.reduce((a, b) => a + b, 0);
   return sum === 0 ? 1 : (Math.max(...pairs) * pairs.length) / sum;
 }

@@ -1,5 +1,5 @@
 /** Chapter 2: attention of one query row block by block, and the tiles of the causal mask. */
-import { block, type CpuPartial, reference, visibility } from "../../../engine/learn.ts";
+import { block, CAUSAL, type CpuPartial, reference, visibility } from "../../../engine/learn.ts";
 import { copyOf, D, small, SmallAttention } from "./small.ts";
 
 /** A tile of the mask. */
@@ -52,7 +52,7 @@ export async function blocks(seed: number, tokens: number, size: number, row: nu
     reads.push({
       from,
       to: Math.min(tokens, from + size),
-      seen: visibility(query, at(from, from + size), true).pairs,
+      seen: visibility(query, at(from, from + size), CAUSAL).pairs,
       lse: lse[0],
       out: o[0],
     });
@@ -60,7 +60,7 @@ export async function blocks(seed: number, tokens: number, size: number, row: nu
   const tiles = starts.flatMap((rowStart, r) =>
     starts.map((columnStart, c): Tile => {
       const [q, kv] = [at(rowStart, rowStart + size), at(columnStart, columnStart + size)];
-      const { pairs } = visibility(q, kv, true);
+      const { pairs } = visibility(q, kv, CAUSAL);
       return { row: r, column: c, pairs, kind: pairs === 0 ? "skipped" : pairs === q.rows * kv.rows ? "full" : "cut" };
     })
   );

@@ -54,7 +54,7 @@ export async function conversation(
   const shape = shapeOf(whole);
   const caches = Array.from({ length: ranks }, (_, k) => {
     const pages = Math.ceil(total / 64) + 1;
-    return new KvCache(k, pages, new CpuPagePool(pages, D, "f32"));
+    return new KvCache(k, pages, new CpuPagePool(pages, [D, D], "f32"));
   });
   const held = () => caches.map(({ pages }) => count(pages.ranges(0)));
   const fixed = new Array<number>(ranks).fill(0);

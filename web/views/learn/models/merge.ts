@@ -1,5 +1,14 @@
 /** Chapter 3: partial results over disjoint keys, merged, and what goes wrong with other ways to merge them. */
-import { block, difference, fromBytes, type Range, reference, toBytes, visibility } from "../../../engine/learn.ts";
+import {
+  block,
+  CAUSAL,
+  difference,
+  fromBytes,
+  type Range,
+  reference,
+  toBytes,
+  visibility,
+} from "../../../engine/learn.ts";
 import { copyOf, type PartialResult, small, SmallAttention } from "./small.ts";
 
 /** Tokens of the first figure. */
@@ -106,7 +115,7 @@ export async function merging(seed: number, count: number, row: number, backward
     parts: ranges.map(({ start, end }, i) => ({
       from: start,
       to: end,
-      seen: visibility(one, block([[ranges[i]]]), true).pairs,
+      seen: visibility(one, block([[ranges[i]]]), CAUSAL).pairs,
       lse: copies[i].lse[0],
       out: copies[i].o[0],
       weight: Math.exp(copies[i].lse[0] - merged.lse[0]),

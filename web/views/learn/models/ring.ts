@@ -1,6 +1,7 @@
 /** Chapters 5 and 6: a real ring of ranks in this thread, recorded hop by hop. */
 import {
   attendInProcess,
+  CAUSAL,
   CpuAttention,
   type CpuKeys,
   type CpuPartial,
@@ -59,7 +60,7 @@ export async function ringRun(
     override async attend(hop: number, q: CpuRows, kv: CpuKeys, into?: CpuPartial): Promise<CpuPartial> {
       const partial = await super.attend(hop, q, kv, into);
       const { o, lse } = copyOf(partial);
-      const { pairs, ends, views } = visibility(q.block, kv.block, true);
+      const { pairs, bands: [band] } = visibility(q.block, kv.block, CAUSAL);
       const row = lastRow(q.block.runs);
       meetings.push({
         rank: this.#rank,
@@ -68,7 +69,7 @@ export async function ringRun(
         pairs,
         lse: lse[row],
         out: o[row * D],
-        keys: ends[row] - (views[0]?.first ?? 0),
+        keys: band[2 * row + 1] - band[2 * row],
       });
       return partial;
     }

@@ -2,6 +2,7 @@
 import {
   type Block,
   block,
+  CAUSAL,
   chunks,
   count,
   joined,
@@ -72,7 +73,7 @@ export function sharding(ranks: number, fresh: number, cached: number, second: n
 function dealOf(ranges: readonly (readonly Range[])[], keys: readonly Block[]): Deal {
   const N = ranges.length;
   const hops = ranges.map((own, k) =>
-    ranges.map((_, j) => visibility(block([own]), keys[(k - j + N) % N], true).pairs)
+    ranges.map((_, j) => visibility(block([own]), keys[(k - j + N) % N], CAUSAL).pairs)
   );
   const pairs = hops.map((row) => row.reduce((a, b) => a + b));
   return {

@@ -1,6 +1,7 @@
 /** Small seeded tensors, and the engine's attention on parts of them in this thread. */
 import {
   type Block,
+  CAUSAL,
   CpuAttention,
   type CpuPartial,
   keyChunk,
@@ -19,7 +20,7 @@ import {
 export const D = 16;
 
 /** Q, K and V of some sequences, with one head. */
-export type Small = ReferenceInput & { readonly causal: boolean };
+export type Small = ReferenceInput & { readonly v: Float32Array };
 
 /** Seeded inputs of some sequences. */
 export function small(seed: number, sequences: readonly Sequence[]): Small {
@@ -33,13 +34,23 @@ export function small(seed: number, sequences: readonly Sequence[]): Small {
     heads: 1,
     kvHeads: 1,
     headDim: D,
-    causal: true,
   };
 }
 
 /** The shape of a small experiment. */
-export function shapeOf({ heads, kvHeads, headDim, causal }: Small): Shape {
-  return { heads, kvHeads, headDim, scale: 1 / Math.sqrt(headDim), causal, q: "f32", kv: "f32" };
+export function shapeOf({ heads, kvHeads, headDim }: Small): Shape {
+  const scale = 1 / Math.sqrt(headDim);
+  return {
+    heads,
+    kvHeads,
+    headDim,
+    valueDim: headDim,
+    valuesInKeys: false,
+    scale,
+    mask: CAUSAL,
+    q: "f32",
+    kv: "f32",
+  };
 }
 
 /** O `[rows, H, D]` and LSE `[rows, H]`; LSE is -Infinity for a row that sees no key. */
