@@ -2,6 +2,7 @@
 import { InputError } from "../errors.ts";
 import { refuseUnknown, sayValue } from "../options.ts";
 import { bytesPer } from "../tensor/dtype.ts";
+import { type ValueHead, valueHead } from "../tensor/heads.ts";
 import type { AttendInput, Link } from "./types.ts";
 
 /** Most seconds for one message on a simulated link, and for all of a run. */
@@ -32,10 +33,9 @@ export function validateLink(link: Link, name = "link"): void {
  * ring messages, and in pass-Q N-1 parcels.
  */
 export function validateRun(
-  { heads, kvHeads, headDim, wireDtype = "f32", variant = "pass-kv" }: Pick<
-    AttendInput,
-    "heads" | "kvHeads" | "headDim" | "wireDtype" | "variant"
-  >,
+  { heads, kvHeads, headDim, wireDtype = "f32", variant = "pass-kv", ...values }:
+    & Pick<AttendInput, "heads" | "kvHeads" | "headDim" | "wireDtype" | "variant">
+    & Omit<ValueHead, "headDim">,
   tokens: { readonly new: number; readonly cached: number },
   ranks: number,
   link: Link | undefined,
@@ -43,8 +43,10 @@ export function validateRun(
 ): void {
   if (link === undefined || ranks === 1) return;
   const fresh = Math.ceil(tokens.new / ranks);
-  const kv = 2 * Math.ceil((tokens.new + tokens.cached) / ranks) * kvHeads * headDim * bytesPer(wireDtype);
-  const q = fresh * heads * (headDim * (bytesPer(wireDtype) + 4) + 4);
+  const { valueDim, valuesInKeys } = valueHead({ headDim, ...values });
+  const elements = kvHeads * (valuesInKeys ? headDim : headDim + valueDim);
+  const kv = Math.ceil((tokens.new + tokens.cached) / ranks) * elements * bytesPer(wireDtype);
+  const q = fresh * heads * (headDim * bytesPer(wireDtype) + valueDim * 4 + 4);
   const bytes = (ranks - 1) * (variant === "pass-kv" ? kv : variant === "pass-q" ? q : Math.min(kv, q));
   const seconds = bytes / link.bandwidth + (ranks - 1) * link.latency;
   if (seconds > MOST_SECONDS) {

@@ -27,7 +27,8 @@ export interface Attention<C extends Chunk, Q, KV, P> {
    */
   loadKeys(chunk: C, hop: number): KV;
   /**
-   * Attention of q to kv at hop `hop`. With `into`, the same kernel merges it into that running partial (Eq. 4).
+   * Attention of q to kv at hop `hop`. With `into`, the same kernel merges it into that running partial (Eq. 4). Under a
+   * local mask nothing runs if no query sees a key.
    */
   attend(hop: number, q: Q, kv: KV, into?: P): Promise<P>;
   /** Takes a partial off the device, as a chunk that can travel. `owner` is the rank whose queries it answers. */
@@ -42,11 +43,14 @@ export interface Ring<C extends Chunk> {
   readonly rank: number;
   /** N. */
   readonly size: number;
-  /** Sends a chunk to rank k+1 and resolves to the one that arrives from rank k-1. Takes ownership of the chunk. */
+  /**
+   * Sends a chunk to rank k+1 and resolves to the one that arrives from rank k-1. Takes ownership of the chunk. Rows that
+   * no later rank needs are left out (see Route), so a chunk may have none.
+   */
   shift(hop: number, chunk: C): Promise<C>;
   /**
    * Sends `parcels[s]` to each other rank s. Resolves to the others' parcels for this rank, in rank order, without an
-   * entry for itself.
+   * entry for itself or for a rank whose keys none of its queries sees.
    */
   allToAll(parcels: readonly (C | undefined)[]): Promise<C[]>;
 }
