@@ -14,7 +14,10 @@ import { naming, readTensors, sequencesFor, type Tensors } from "./tensors.ts";
 import { checkResult, warnUnderflow } from "./verdict.ts";
 
 /** The options of an attention. */
-export type AttendOptions = Pick<AttendInput, "variant" | "wireDtype" | "causal" | "scale" | "rates" | "signal">;
+export type AttendOptions = Pick<
+  AttendInput,
+  "variant" | "wireDtype" | "mask" | "causal" | "dealing" | "scale" | "rates" | "signal"
+>;
 
 /** A run's result; the tensors and the check's verdict if they are on this machine. */
 export interface AttendRun {

@@ -11,7 +11,10 @@ import { FAULT, OPTION, optionLines, withRemark } from "./help.ts";
 import { checkOutputs, type Command, writeOutputs } from "./io.ts";
 import {
   choiceOption,
+  dealingOption,
   linkOption,
+  MASK_OPTIONS,
+  maskOption,
   numberOption,
   parseOptions,
   ratesOption,
@@ -45,7 +48,10 @@ ${
   optionLines(
     withRemark(OPTION.ranks, "default 4"),
     ["--variant V", "pass-kv (default), pass-q, or auto (Algorithm 5)"],
-    ["--no-causal", "let every query see every key of its sequence"],
+    OPTION.mask,
+    ["--no-causal", "the same as --mask full"],
+    OPTION.sinkTokens,
+    OPTION.dealing,
     OPTION.scale,
     OPTION.wireDtype,
     OPTION.link,
@@ -92,7 +98,9 @@ export const attend: Command = async (argv, io) => {
     ranks: { type: "string" },
     variant: { type: "string" },
     sequences: { type: "string" },
+    ...MASK_OPTIONS,
     "no-causal": { type: "boolean" },
+    dealing: { type: "string" },
     scale: { type: "string" },
     "wire-dtype": { type: "string" },
     link: { type: "string" },
@@ -129,6 +137,7 @@ export const attend: Command = async (argv, io) => {
   const wireDtype = choiceOption("--wire-dtype", o["wire-dtype"], ["f32", "f16", "bf16"]) ?? "f32";
   const backend = choiceOption("--backend", o.backend, ["webgpu", "cpu"]) ??
     (remote === undefined ? "webgpu" : undefined);
+  const [mask, dealing] = [maskOption(o), dealingOption(o)];
   const [link, fault, scale, timeout] = [
     linkOption(o.link),
     faultOption(o.fault),
@@ -164,7 +173,16 @@ export const attend: Command = async (argv, io) => {
 
   const { signal } = io;
   const rows = seeded && verifyRows && sampleRows(seeded, ranks, verifyRows);
-  const options = { variant, wireDtype, causal: !o["no-causal"], scale, rates: ratesOption(o.rates), signal };
+  const options = {
+    variant,
+    wireDtype,
+    mask,
+    causal: mask.kind !== "full",
+    dealing,
+    scale,
+    rates: ratesOption(o.rates),
+    signal,
+  };
   // A seeded run on a worker sends back only the rows to verify, unless an option needs the whole result.
   const away = remote !== undefined && seeded !== undefined && !o.check && o.out === undefined && o.lse === undefined
     ? { ...options, seeded, ranks, link, rows: rows || undefined }

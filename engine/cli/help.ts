@@ -15,6 +15,16 @@ export const OPTION = {
     "type in which the travelling tensors are stored and sent, KV in pass-kv and Q in pass-q: f32 (default), f16 or bf16",
   ],
   scale: ["--scale X", "scale of the scores (default 1/sqrt(D))"],
+  mask: [
+    "--mask M",
+    "what a query sees: causal (default), full (its whole sequence), window:W (the last W positions, its own among " +
+    "them) or chunk:C (its chunk of C positions, up to its own)",
+  ],
+  sinkTokens: ["--sink-tokens S", "with a window or chunk: each query also sees the first S positions"],
+  dealing: [
+    "--dealing D",
+    "how ranks get tokens: head-tail (default; balances a causal mask) or contiguous (neighbours hold what a window sees)",
+  ],
   link: [
     "--link B,L",
     "give each rank a link of B bytes/s and L seconds latency, such as 5e7,0.001 or 1Gbps,1e-6 (default: no limit)",

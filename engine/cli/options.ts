@@ -1,6 +1,7 @@
 /** Reads options. Every error says what was found and what was expected. */
 import { parseArgs, type ParseArgsConfig } from "node:util";
-import type { Sequence } from "../layout/shards.ts";
+import { CAUSAL, isLocal, type Mask, sayMask, sinkTokensOf } from "../layout/mask.ts";
+import { type Dealing, DEALINGS, type Sequence } from "../layout/shards.ts";
 import type { Link } from "../cluster/types.ts";
 import { InputError } from "../errors.ts";
 import { didYouMean } from "../options.ts";
@@ -89,6 +90,72 @@ export function choiceOption<const T extends string>(
     throw new InputError(`${name}: found ${JSON.stringify(text)}, expected ${choices.join(" or ")}`);
   }
   return text as T | undefined;
+}
+
+/** The options of a mask, for parseOptions. */
+export const MASK_OPTIONS = { mask: { type: "string" }, "sink-tokens": { type: "string" } } as const;
+
+/**
+ * The mask of `--mask causal|full|window:W|chunk:C` with `--sink-tokens S`; causal if not given. `--no-causal` is the
+ * older way to ask for `full`.
+ */
+export function maskOption(
+  o: { readonly mask?: string; readonly "sink-tokens"?: string; readonly "no-causal"?: boolean },
+): Mask {
+  const given = o.mask === undefined ? undefined : readMaskOption(o.mask);
+  if (o["no-causal"] && given !== undefined && given.kind !== "full") {
+    throw new InputError(
+      `--no-causal: found beside --mask ${o.mask}, expected one of them: --no-causal is --mask full`,
+    );
+  }
+  const mask = given ?? (o["no-causal"] ? { kind: "full" } : CAUSAL);
+  const sinkTokens = wholeOption("--sink-tokens", o["sink-tokens"], 0);
+  if (sinkTokens === undefined) return mask;
+  if (!isLocal(mask)) {
+    throw new InputError(
+      `--sink-tokens: found with the mask ${mask.kind}, expected --mask window:W or chunk:C: a ${mask.kind} mask ` +
+        "hides no first token",
+    );
+  }
+  if (sinkTokensOf(mask) > 0) {
+    throw new InputError(`--sink-tokens: found beside --mask ${sayMask(mask)}, whose +S says the same; expected one`);
+  }
+  return sinkTokens === 0 ? mask : { ...mask, sinkTokens };
+}
+
+function readMaskOption(text: string): Mask {
+  const [, kind, colon, size, sinks] = /^([^:]*)(:([^+]*)(?:\+(.*))?)?$/.exec(text) ?? [];
+  const found = `--mask: found ${JSON.stringify(text)}`;
+  if (kind === "causal" || kind === "full") {
+    if (colon !== undefined) throw new InputError(`${found}, expected ${kind}, which has no size`);
+    return { kind };
+  }
+  if (kind !== "window" && kind !== "chunk") {
+    throw new InputError(
+      `${found}, expected causal, full, window:W or chunk:C${
+        didYouMean(kind ?? "", ["causal", "full", "window", "chunk"], (near) =>
+          near === "window" || near === "chunk" ? `${near}:${size || (near === "window" ? "W" : "C")}` : near)
+      }`,
+    );
+  }
+  const [tokens, first] = [readTokens(size ?? ""), sinks === undefined ? 0 : readTokens(sinks)];
+  if (tokens === undefined || tokens < 1 || first === undefined) {
+    throw new InputError(
+      `${found}, expected ${kind}:${kind === "window" ? "W" : "C"}${sinks === undefined ? "" : "+S"} in tokens, ` +
+        `whole numbers, such as ${kind}:${kind === "window" ? "1024" : "8192"}${sinks === undefined ? "" : "+4"}`,
+    );
+  }
+  return first === 0 ? { kind, size: tokens } : { kind, size: tokens, sinkTokens: first };
+}
+
+/** `--dealing`; undefined if not given. */
+export function dealingOption(o: { readonly dealing?: string }): Dealing | undefined {
+  if (o.dealing === undefined || (DEALINGS as readonly string[]).includes(o.dealing)) return o.dealing as Dealing;
+  throw new InputError(
+    `--dealing: found ${JSON.stringify(o.dealing)}, expected ${DEALINGS.join(" or ")}${
+      didYouMean(o.dealing, DEALINGS, (near) => near)
+    }`,
+  );
 }
 
 /** `RATE,LATENCY_S` */
