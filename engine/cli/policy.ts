@@ -3,9 +3,18 @@ import { InputError } from "../errors.ts";
 import { type Choice, choose, RULES } from "../policy/choose.ts";
 import { readCount } from "../quantity.ts";
 import { bytesText, countText, digits, percentText, secondsText } from "../policy/units.ts";
-import { OPTION, optionLines } from "./help.ts";
+import { OPTION, optionLines, withRemark } from "./help.ts";
 import type { Io } from "./io.ts";
-import { choiceOption, numberOption, parseOptions, rateOption, wholeOption } from "./options.ts";
+import {
+  choiceOption,
+  dealingOption,
+  MASK_OPTIONS,
+  maskOption,
+  numberOption,
+  parseOptions,
+  rateOption,
+  wholeOption,
+} from "./options.ts";
 import { table } from "./table.ts";
 
 const HELP = `ringside policy: chooses pass-KV or pass-Q for one step, and says why
@@ -20,6 +29,10 @@ ${
     ["--heads H", "query heads"],
     ["--kv-heads Hkv", "KV heads"],
     ["--head-dim D", "head dimension (default 128)"],
+    ["--v-prefix DV", "V is the first DV elements of each row of K, as in MLA: one row a token travels, not two"],
+    withRemark(OPTION.mask, "default causal"),
+    OPTION.sinkTokens,
+    OPTION.dealing,
     ["--bytes E", "bytes of an element (default 2)"],
     ["--flops C", "compute in FLOP/s, such as 8e14 or 800T (default: the paper's H100 at its peak)"],
     ["--bandwidth BW", "link in bytes/s, such as 5e10 or 400Gbps (default: the paper's GTT at line rate)"],
@@ -28,6 +41,9 @@ ${
     OPTION.runtime,
   )
 }
+
+A rule assumes that a query sees all keys before it. Under a window or chunk mask, policy counts what
+all ranks send, and chooses the variant that sends less.
 
 For the bytes and times of one GPU, give its C and BW, and divide H and Hkv by TP. The choice stays
 the same.
@@ -46,6 +62,9 @@ function run(argv: readonly string[], io: Pick<Io, "stdout" | "stderr">): number
     heads: { type: "string" },
     "kv-heads": { type: "string" },
     "head-dim": { type: "string" },
+    "v-prefix": { type: "string" },
+    ...MASK_OPTIONS,
+    dealing: { type: "string" },
     flops: { type: "string" },
     bandwidth: { type: "string" },
     bytes: { type: "string" },
@@ -63,6 +82,8 @@ function run(argv: readonly string[], io: Pick<Io, "stdout" | "stderr">): number
     return value;
   };
   const headDim = wholeOption("--head-dim", o["head-dim"], 1);
+  const prefix = wholeOption("--v-prefix", o["v-prefix"], 1, headDim ?? 128, "V is a part of K's D elements");
+  const dealing = dealingOption(o);
   const rule = choiceOption("--rule", o.rule, RULES);
   const choice = choose({
     new: needed("new"),
@@ -71,6 +92,9 @@ function run(argv: readonly string[], io: Pick<Io, "stdout" | "stderr">): number
     heads: needed("heads"),
     kvHeads: needed("kv-heads"),
     ...(headDim === undefined ? {} : { headDim }),
+    ...(prefix === undefined ? {} : { valueDim: prefix, valuesInKeys: true }),
+    mask: maskOption(o),
+    ...(dealing === undefined ? {} : { dealing }),
     bytes: numberOption("--bytes", o.bytes) ?? 2,
     flops: rateOption("--flops", o.flops, readCount) ?? 8e14,
     bandwidth: rateOption("--bandwidth", o.bandwidth) ?? 5e10,
@@ -91,6 +115,7 @@ function choiceText(choice: Choice): string {
     ...(t.h === undefined
       ? []
       : ([["h(T, P)", digits(t.h)], ["h = 0 at a miss rate of", percentText(t.missFitted!)]] as [string, string][])),
+    ["elements of a token, KV and Q", `${countText(t.kvElements)}, ${countText(t.qElements)}`],
     ["KV message", bytesText(t.kvBytes)],
     ["Q message", bytesText(t.qBytes)],
     ["attention of one hop", secondsText(t.attend)],
@@ -101,7 +126,13 @@ function choiceText(choice: Choice): string {
       `${secondsText(t.exposedKv)}, ${secondsText(t.exposedQ)}`,
     ],
   ];
-  return `${choice.variant} by ${choice.rule}${
+  for (const [variant, sent] of Object.entries(t.sent ?? {})) {
+    rows.push(
+      [`sent by all ranks in ${variant}`, bytesText(sent.bytes)],
+      [`needless under the mask in ${variant}`, `${bytesText(sent.skippedBytes)}, ${sent.skippedHops} hops`],
+    );
+  }
+  return `${choice.variant} by ${t.sent === undefined ? choice.rule : "bytes sent"}${
     choice.closeness === "clear" ? "" : ` (${choice.closeness})`
   }\n${choice.reason}\n\n${table(["term", "value"], rows)}\n`;
 }

@@ -1,9 +1,11 @@
 /** Rates measured on a running cluster, and the choice of variant by them. */
+import { isLocal, type Mask, maskFrom } from "../layout/mask.ts";
+import type { Dealing, Sequence } from "../layout/shards.ts";
 import { type Choice, choose, smallerQueries } from "../policy/index.ts";
 import { bytesPer, type DType } from "../tensor/dtype.ts";
+import { type ValueHead, valueHead } from "../tensor/heads.ts";
 import type { Span } from "../trace/span.ts";
 import type { Link } from "./types.ts";
-import type { Sequence } from "../layout/shards.ts";
 
 /** C and BW of one rank: FLOP/s of attention, bytes/s of its outgoing link. */
 export interface MeasuredRates {
@@ -34,17 +36,26 @@ export class RateMeter {
 }
 
 /** The facts of a step on which the choice depends. */
-export interface StepShape {
+export interface StepShape extends ValueHead {
   readonly sequences: readonly Sequence[];
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
   readonly wireDtype: DType;
+  readonly mask?: Mask;
+  readonly causal?: boolean;
+  readonly dealing?: Dealing;
   /** Used in place of measured rates. */
   readonly rates?: MeasuredRates;
 }
 
-/** Algorithm 5 with given or measured rates. Before any measurement, Eq. 1 alone: the smaller message travels. */
+/** With a link infinitely slow beside its compute, Algorithm 5 is Eq. 1. */
+const SLOW_LINK: MeasuredRates = { flops: 1e30, bandwidth: 1 };
+
+/**
+ * Algorithm 5 with given or measured rates. Before any measurement, Eq. 1 alone: the smaller message travels. Under a
+ * window or chunk mask the variant that sends fewer bytes, rates or not.
+ */
 export function chooseVariant(
   cluster: { readonly size: number; readonly rates: RateMeter; readonly options: { readonly link?: Link } },
   step: StepShape,
@@ -55,7 +66,21 @@ export function chooseVariant(
     sequences.reduce((sum, s) => sum + s.cached, 0),
   ];
   const rates = step.rates ?? cluster.rates.measured(cluster.options.link);
-  const setting = { new: fresh, cached, ranks: cluster.size, heads, kvHeads, headDim, bytes: bytesPer(wireDtype) };
+  const mask = maskFrom(step);
+  const setting = {
+    new: fresh,
+    cached,
+    ranks: cluster.size,
+    heads,
+    kvHeads,
+    headDim,
+    ...valueHead(step),
+    bytes: bytesPer(wireDtype),
+    mask,
+    sequences,
+    ...(step.dealing === undefined ? {} : { dealing: step.dealing }),
+  };
+  if (isLocal(mask)) return choose({ ...setting, ...rates ?? SLOW_LINK });
   if (rates !== undefined) {
     const choice = choose({ ...setting, ...rates });
     const source = step.rates === undefined ? "measured on this cluster" : "given";
@@ -66,14 +91,15 @@ export function chooseVariant(
       } bytes/s)`,
     };
   }
-  // With a link infinitely slow beside its compute, Algorithm 5 is Eq. 1.
-  const choice = choose({ ...setting, flops: 1e30, bandwidth: 1 });
+  const choice = choose({ ...setting, ...SLOW_LINK });
   const [miss, border] = [fresh / (fresh + cached), smallerQueries(setting)];
+  const { kvElements, qElements } = choice.terms;
+  const ratio = setting.valuesInKeys || setting.valueDim !== headDim ? `${kvElements} / ${qElements}` : "2 Hkv/H";
   return {
     ...choice,
     reason: `no rate was measured yet, so the smaller message travels (Eq. 1): miss rate ${miss.toPrecision(3)} ${
       miss >= border ? "reaches" : "is under"
-    } 2 Hkv/H = ${border.toPrecision(3)}`,
+    } ${ratio} = ${border.toPrecision(3)}`,
   };
 }
 

@@ -1,5 +1,5 @@
 /** Query-key pairs between two blocks, counted in closed form; visibility.ts counts them row by row. */
-import { CAUSAL, type Mask, sinkTokensOf } from "./mask.ts";
+import { CAUSAL, endSeen, firstSeen, type Mask, sinkTokensOf } from "./mask.ts";
 import type { Block, Run } from "./shards.ts";
 
 /** Positions of one sequence. */
@@ -7,7 +7,7 @@ export type Span = Pick<Run, "start" | "length">;
 
 /**
  * Pairs that the queries of `q` see in `kv` under a mask, by absolute position. Takes O(runs x runs) steps whatever the
- * lengths, and with a chunk mask as many more as the runs have chunks.
+ * lengths.
  */
 export function pairsBetween(q: Block, kv: Block, mask: Mask = CAUSAL): number {
   let sum = 0;
@@ -34,14 +34,37 @@ function nearPairs(a: Span, b: Span, mask: Mask): number {
       return upTo(a, b, 0) - upTo(a, b, mask.size);
     case "chunk": {
       const C = mask.size;
-      const last = Math.floor((Math.min(a.start + a.length, b.start + b.length) - 1) / C);
-      let sum = 0;
-      for (let c = Math.floor(Math.max(a.start, b.start) / C); c <= last; c++) {
+      const [from, to] = [Math.max(a.start, b.start), Math.min(a.start + a.length, b.start + b.length)];
+      const [first, last] = [Math.floor(from / C), Math.floor((to - 1) / C)];
+      // Chunks between the first and the last lie whole in both runs.
+      let sum = Math.max(0, last - first - 1) * ((C * (C + 1)) / 2);
+      for (const c of first < last ? [first, last] : first === last ? [first] : []) {
         sum += upTo(within(a, c * C, (c + 1) * C), within(b, c * C, (c + 1) * C), 0);
       }
       return sum;
     }
   }
+}
+
+/** Rows of `kv` that some query of `q` sees. Takes O(runs x runs) steps. */
+export function keysSeen(q: Block, kv: Block, mask: Mask): number {
+  let rows = 0;
+  for (const key of kv.runs) {
+    const seen = q.runs.filter((run) => run.sequence === key.sequence && run.length > 0).flatMap(
+      ({ start, length }) => {
+        const end = endSeen(mask, start + length - 1);
+        // Ranges of adjacent queries overlap or touch, so those of a run make one.
+        return [[0, Math.min(sinkTokensOf(mask), end)], [firstSeen(mask, start), end]];
+      },
+    ).sort(([x], [y]) => x - y);
+    let at = key.start;
+    for (const [from, to] of seen) {
+      const next = Math.min(key.start + key.length, to);
+      rows += Math.max(0, next - Math.max(at, from));
+      at = Math.max(at, next);
+    }
+  }
+  return rows;
 }
 
 /** Sum over positions p of a of the positions of b that are at most p - `back`. */

@@ -3,8 +3,10 @@
  */
 import type { Variant } from "../ring/contract.ts";
 import { InputError } from "../errors.ts";
+import { isLocal, sayMask } from "../layout/mask.ts";
 import { type Exposure, exposure } from "./exposure.ts";
 import { type FittedConstants, fittedRule, fittedThreshold, PRINTED, REFITTED } from "./fitted.ts";
+import { type Sent, sentBytes } from "./sent.ts";
 import { checkSetting, missRate, type Setting } from "./setting.ts";
 import { hiddenKv, hiddenQ, smallerQueries, smallerQueriesAll2All } from "./thresholds.ts";
 import { bytesText, countText, digits, percentText, secondsText } from "./units.ts";
@@ -41,9 +43,12 @@ export interface Terms extends Exposure {
   readonly h?: number;
   /** See `h`. */
   readonly missFitted?: number;
+  /** Under a window or chunk mask, what all ranks send in one layer. It decides, because the rules assume a causal mask. */
+  readonly sent?: Readonly<Record<Variant, Sent>>;
   /**
    * Signed distance from the rule's border, positive on pass-KV's side. For Eq. 2 it is relative, for miss rates it is
-   * a share of Eq. 1's miss rate, and for the fitted rules it is h. One rank has no border: null.
+   * a share of Eq. 1's miss rate, for the fitted rules it is h, and under a window or chunk mask it is the difference of
+   * the bytes over the larger. One rank has no border: null.
    */
   readonly margin: number | null;
 }
@@ -71,7 +76,9 @@ const ROUNDING = 1e-9;
 const NEAR = 0.05;
 
 /**
- * The variant that `rule` (default Algorithm 5) names for a step. `constants` replaces the fitted rule's constants. On
+ * The variant that `rule` (default Algorithm 5) names for a step. The rules assume that a query sees all keys before it.
+ * Under a window or chunk mask, which a rule knows nothing of, the variant that sends fewer bytes is chosen instead, and
+ * the reason says what the rule would name. `constants` replaces the fitted rule's constants. On
  * an exact tie, Algorithms 1 and 5 choose pass-KV, because they compare with `>=`. With one rank nothing travels, and
  * the answer is pass-KV. Errors: InputError.
  */
@@ -106,19 +113,23 @@ export function choose(setting: Setting & { readonly rule?: Rule; readonly const
     : rule === "alg5"
     ? algorithm5(eq)
     : fitted(eq, setting.constants ?? (rule === "fitted" ? PRINTED : REFITTED));
-  const size = Math.abs(judged.margin);
-  const closeness = size <= ROUNDING ? "tie" : size < NEAR ? "near-tie" : "clear";
+  const closeness = closenessOf(judged.margin);
   // Algorithms 1 and 5 compare with >=, and rounding may move a tie (T = 3200 of Table 4 with peak rates). The fitted
   // rules compare strictly: h > 0.
   const variant: Variant = judged.margin > 0 || (closeness === "tie" && !rule.endsWith("fitted"))
     ? "pass-kv"
     : "pass-q";
+  if (isLocal(s.mask)) return byBytes(s, rule, { ...eq, ...judged.terms }, variant);
   const near = closeness === "clear"
     ? ""
     : closeness === "tie"
     ? " (an exact tie, which >= gives to pass-KV)"
     : " (a near-tie, within 5 % of the border)";
-  const messages = `messages of ${bytesText(eq.kvBytes)} (KV) against ${bytesText(eq.qBytes)} (Q)`;
+  const plain = s.valueDim === s.headDim && !s.valuesInKeys;
+  const elements = plain
+    ? ""
+    : `${countText(eq.kvElements)} elements a token in KV and ${countText(eq.qElements)} in Q, `;
+  const messages = `${elements}messages of ${bytesText(eq.kvBytes)} (KV) against ${bytesText(eq.qBytes)} (Q)`;
   const exposed = `predicted exposed communication ${secondsText(eq.exposedKv)} a layer in pass-KV against ${
     secondsText(eq.exposedQ)
   } in pass-Q (including its All2All of ${secondsText(eq.all2all)})`;
@@ -132,6 +143,41 @@ export function choose(setting: Setting & { readonly rule?: Rule; readonly const
     reason: `${why}: ${messages}, ${exposed}`,
   };
 }
+
+function closenessOf(margin: number): Closeness {
+  const size = Math.abs(margin);
+  return size <= ROUNDING ? "tie" : size < NEAR ? "near-tie" : "clear";
+}
+
+/** The choice under a local mask: the variant that sends fewer bytes. `named`: what the rule would choose. */
+function byBytes(s: Required<Setting>, rule: Rule, eq: Equations, named: Variant): Choice {
+  const sent = sentBytes(s);
+  const [kv, q] = [sent["pass-kv"], sent["pass-q"]];
+  const margin = (q.bytes - kv.bytes) / Math.max(1, q.bytes, kv.bytes);
+  const variant = margin >= 0 ? "pass-kv" : "pass-q";
+  const why =
+    `under ${sayMask(s.mask)}, dealt ${s.dealing}, all ranks send ${bytesText(kv.bytes)} a layer in pass-KV ` +
+    `and ${bytesText(q.bytes)} in pass-Q`;
+  const hops = `${kv.skippedHops} and ${q.skippedHops} of ${s.ranks ** 2} hops have no attention`;
+  return {
+    variant,
+    rule,
+    closeness: closenessOf(margin),
+    terms: { ...eq, sent, margin },
+    why,
+    reason: `${why}${margin === 0 ? "" : ", and the fewer bytes decide"}; ${hops}; ${
+      SAY_RULE[rule]
+    }, which assumes a causal mask, says ${named}`,
+  };
+}
+
+/** The rules in words. */
+const SAY_RULE: Readonly<Record<Rule, string>> = {
+  alg1: "Algorithm 1",
+  alg5: "Algorithm 5",
+  fitted: "Appendix D's rule",
+  refitted: "the refitted rule",
+};
 
 type Equations = Omit<Terms, "margin">;
 

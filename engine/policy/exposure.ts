@@ -1,21 +1,25 @@
 /** Bytes on the wire and exposed seconds of each variant: the numbers that a choice gives as its reason. */
-import type { Setting } from "./setting.ts";
+import { elementsOf, type Setting } from "./setting.ts";
 
 /**
  * Bytes and seconds of one rank and layer. With one GPU's heads, C and BW they are one GPU's figures, as in Table 5.
  */
 export interface Exposure {
-  /** Bytes of one KV message, `2 (T+P)/N N_KV D_H e` (Table 3). */
+  /** Elements of a token's K and V as they travel, `N_KV (D_H + Dv)`, or `N_KV D_H` if V is a part of K. */
+  readonly kvElements: number;
+  /** Elements of a token's Q, `N_H D_H`. */
+  readonly qElements: number;
+  /** Bytes of one KV message, `2 (T+P)/N N_KV D_H e` (Table 3) if Dv = D. */
   readonly kvBytes: number;
   /** Bytes of one Q message, `T/N N_H D_H e` (Table 3). */
   readonly qBytes: number;
   /**
-   * Bytes a rank sends in pass-Q's All2All, `(N-1) T/N N_H (D_H e + 4)`: partial O with e bytes an element, LSE in f32.
+   * Bytes a rank sends in pass-Q's All2All, `(N-1) T/N N_H (Dv e + 4)`: partial O with e bytes an element, LSE in f32.
    */
   readonly all2allBytes: number;
   /**
-   * Seconds of attention a hop, `4 T (T+P) N_H D_H / (N^2 C)` (Table 3). Like Eq. 2, it counts all pairs, not only the
-   * causal half.
+   * Seconds of attention a hop, `2 T (T+P) N_H (D_H + Dv) / (N^2 C)` (Table 3). Like Eq. 2, it counts all pairs, not only
+   * the causal half.
    */
   readonly attend: number;
   /** Seconds of one SendRecv of a KV message. */
@@ -31,16 +35,28 @@ export interface Exposure {
 }
 
 /** Message sizes and predicted exposed communication of both variants, from rates alone (no latency, no overhead). */
-export function exposure(s: Required<Setting>): Exposure {
+export function exposure(s: Setting): Exposure {
+  const { headDim = 128, valueDim = headDim, bytes = 2 } = s;
   const hops = s.ranks - 1;
   const rows = s.new / s.ranks;
   const keys = (s.new + s.cached) / s.ranks;
-  const kvBytes = 2 * keys * s.kvHeads * s.headDim * s.bytes;
-  const qBytes = rows * s.heads * s.headDim * s.bytes;
-  const all2allBytes = hops * rows * s.heads * (s.headDim * s.bytes + 4);
-  const attend = (4 * rows * keys * s.heads * s.headDim) / s.flops;
-  const [sendKv, sendQ, all2all] = [kvBytes, qBytes, all2allBytes].map((bytes) => bytes / s.bandwidth);
-  const exposedKv = hops * Math.max(0, sendKv - attend);
-  const exposedQ = hops * Math.max(0, sendQ - attend) + all2all;
-  return { kvBytes, qBytes, all2allBytes, attend, sendKv, sendQ, all2all, exposedKv, exposedQ };
+  const { q: qElements, kv: kvElements } = elementsOf(s);
+  const kvBytes = keys * kvElements * bytes;
+  const qBytes = rows * qElements * bytes;
+  const all2allBytes = hops * rows * s.heads * (valueDim * bytes + 4);
+  const attend = (2 * rows * keys * s.heads * (headDim + valueDim)) / s.flops;
+  const [sendKv, sendQ, all2all] = [kvBytes, qBytes, all2allBytes].map((size) => size / s.bandwidth);
+  return {
+    kvElements,
+    qElements,
+    kvBytes,
+    qBytes,
+    all2allBytes,
+    attend,
+    sendKv,
+    sendQ,
+    all2all,
+    exposedKv: hops * Math.max(0, sendKv - attend),
+    exposedQ: hops * Math.max(0, sendQ - attend) + all2all,
+  };
 }

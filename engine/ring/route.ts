@@ -34,7 +34,11 @@ export class Route {
   readonly #visitors: readonly Block[];
   readonly #residents: readonly Block[];
   readonly #meets: (visitor: Run, resident: Run) => boolean;
-  readonly #sent = new Map<string, Block>();
+  /** What was asked before: the residents by sequence, the visitors' chunks and their reach, and messages. */
+  readonly #held: Map<number, Run[]>[] = [];
+  readonly #chunks: (readonly Run[])[] = [];
+  readonly #reach: (readonly number[])[] = [];
+  readonly #known = new Map<string, Block>();
 
   constructor(variant: Variant, shards: Shards, mask: Mask) {
     const [visitors, residents] = variant === "pass-kv" ? [shards.keys, shards.queries] : [shards.queries, shards.keys];
@@ -50,14 +54,14 @@ export class Route {
 
   /** The rows that `rank` sends on at `hop`; no rows if no later rank needs the chunk. */
   sent(rank: number, hop: number): Block {
+    if (hop >= this.#size - 1) return NOTHING;
     const owner = ownerAt(rank, hop, this.#size);
-    const later = Array.from({ length: this.#size - 1 - hop }, (_, i) => (rank + 1 + i) % this.#size);
-    return this.#some(owner, later);
+    return this.#kept(owner, () => this.#reachOf(owner).map((reach) => reach > hop));
   }
 
   /** The rows of `owner`'s queries whose partial results `rank` sends home in pass-Q. */
   parcel(rank: number, owner: number): Block {
-    return this.#some(owner, [rank]);
+    return this.#kept(owner, () => this.#chunksOf(owner).map((chunk) => this.#needs(rank, chunk)));
   }
 
   /** A rank's own block, all of it. */
@@ -65,50 +69,67 @@ export class Route {
     return this.#visitors[rank];
   }
 
-  /** The chunks of `owner`'s block that the rows of some of `ranks` meet. */
-  #some(owner: number, ranks: readonly number[]): Block {
-    const whole = this.#visitors[owner];
-    if (ranks.length === 0) return NOTHING;
-    if (!isLocal(this.#mask)) return whole;
-    const key = `${owner} ${ranks.join(" ")}`;
-    const known = this.#sent.get(key);
-    if (known !== undefined) return known;
-    const residents = ranks.map((rank) => bySequence(this.#residents[rank]));
-    const made = keep(
-      whole,
-      this.#shards.bounds,
-      (run) =>
-        residents.some((held) => held.get(run.sequence)?.some((resident) => this.#meets(run, resident)) ?? false),
+  /** The hop after which no rank needs a chunk, for each chunk of `owner`'s block. */
+  #reachOf(owner: number): readonly number[] {
+    return this.#reach[owner] ??= this.#chunksOf(owner).map((chunk) => {
+      let hop = this.#size - 1;
+      while (hop > 0 && !this.#needs((owner + hop) % this.#size, chunk)) hop--;
+      return hop;
+    });
+  }
+
+  /** The runs of `owner`'s block, cut where chunks begin. */
+  #chunksOf(owner: number): readonly Run[] {
+    return this.#chunks[owner] ??= this.#visitors[owner].runs.flatMap((run) =>
+      inChunks(run, this.#shards.bounds.get(run.sequence) ?? [])
     );
-    this.#sent.set(key, made);
+  }
+
+  /** Whether `rank`'s own rows meet a chunk that visits. */
+  #needs(rank: number, chunk: Run): boolean {
+    this.#held[rank] ??= bySequence(this.#residents[rank]);
+    return this.#held[rank].get(chunk.sequence)?.some((resident) => this.#meets(chunk, resident)) ?? false;
+  }
+
+  /** The wanted chunks of `owner`'s block; the block itself, padding included, if it wants all. */
+  #kept(owner: number, wanted: () => readonly boolean[]): Block {
+    const whole = this.#visitors[owner];
+    if (!isLocal(this.#mask)) return whole;
+    const which = wanted();
+    const key = `${owner} ${which.map(Number).join("")}`;
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const made = which.every((want) => want) && which.length > 0
+      ? whole
+      : adjacent(this.#chunksOf(owner).filter((_, i) => which[i]));
+    this.#known.set(key, made);
     return made;
   }
 }
 
-/** The chunks of a block that `wanted` wants, in adjacent rows; the block itself, padding included, if it wants all. */
-function keep(block: Block, bounds: Shards["bounds"], wanted: (chunk: Run) => boolean): Block {
+/** Chunks in adjacent rows. */
+function adjacent(chunks: readonly Run[]): Block {
   const runs: Run[] = [];
   let rows = 0;
-  let all = true;
-  for (const run of block.runs) {
-    for (const { start, length } of inChunks(run, bounds.get(run.sequence) ?? [])) {
-      const chunk = { sequence: run.sequence, start, length, row: rows };
-      if (wanted(chunk)) {
-        const last = runs.at(-1);
-        if (last?.sequence === run.sequence && last.start + last.length === start) {
-          runs[runs.length - 1] = { ...last, length: last.length + length };
-        } else runs.push(chunk);
-        rows += length;
-      } else all = false;
-    }
+  for (const { sequence, start, length } of chunks) {
+    const last = runs.at(-1);
+    if (last?.sequence === sequence && last.start + last.length === start) {
+      runs[runs.length - 1] = { ...last, length: last.length + length };
+    } else runs.push({ sequence, start, length, row: rows });
+    rows += length;
   }
-  return all ? block : { runs, rows };
+  return { runs, rows };
 }
 
-function inChunks({ start, length }: Run, bounds: readonly number[]): { start: number; length: number }[] {
+function inChunks({ sequence, start, length, row }: Run, bounds: readonly number[]): Run[] {
   const inside = bounds.filter((at) => at > start && at < start + length);
   const cuts = [start, ...new Set(inside), start + length];
-  return cuts.slice(0, -1).map((from, i) => ({ start: from, length: cuts[i + 1] - from }));
+  return cuts.slice(0, -1).map((from, i) => ({
+    sequence,
+    start: from,
+    length: cuts[i + 1] - from,
+    row: row + from - start,
+  }));
 }
 
 /** Whether a query of `q` sees a key of `kv`, both runs of one sequence. */

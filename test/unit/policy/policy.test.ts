@@ -222,6 +222,60 @@ test("Algorithm 5 chooses pass-Q only if Algorithm 1 does, because the All2All o
   }));
 });
 
+/** DeepSeek V3's heads in the absorbed form: one KV head with K of 576, V its first 512 elements. */
+const MLA = { ...PEAK, heads: 128, kvHeads: 1, headDim: 576, valueDim: 512, valuesInKeys: true };
+
+test("MLA sends 576 elements a token where GQA of 8 heads of 128 sends 2,048; Eq. 1, 2, 3 and 5 by hand", () => {
+  const step = { new: 3200, cached: 124_800 };
+  const gqa = choose({ ...PEAK, heads: 128, kvHeads: 8, ...step }).terms;
+  const { terms, reason } = choose({ ...MLA, ...step });
+  assert.deepEqual([gqa.kvElements, terms.kvElements, terms.qElements], [2048, 576, 128 * 576]);
+  assert.equal(terms.kvBytes, 32_000 * 576 * 2);
+  assert.equal(terms.all2allBytes, 3 * 800 * 128 * (512 * 2 + 4));
+  assert.match(reason, /576 elements a token in KV and 73,728 in Q/);
+  near(terms.missEq1, 1 / 128);
+  // N (T+P)/N 576 e / BW = 2 (576 + 512) H T (T+P) / (N C), solved for T.
+  near(terms.newEq2, (4 * 8e14 * 576 * 2) / (2 * 1088 * 128 * 5e10));
+  near(terms.contextEq3, (4 * 2 * 8e14 * 576) / (2 * 1088 * 5e10));
+  near(terms.missEq5, 576 / (128 * 512) - (2 * 1088 * 3200 * 5e10) / (512 * 4 * 8e14 * 2));
+  near(terms.attend, (2 * 1088 * 128 * 800 * 32_000) / 8e14);
+});
+
+test("with V of K's head size nothing changes; with a shorter V, less travels", () => {
+  const step = { ...PEAK, new: 3200, cached: 124_800 };
+  assert.deepEqual(choose({ ...step, valueDim: 128, mask: { kind: "causal" } }), choose(step));
+  assert.equal(choose({ ...step, headDim: 192, valueDim: 128 }).terms.kvElements, 320);
+});
+
+test("under a window the fewer bytes decide, and the reason says what the rule assumes", () => {
+  const step = { ...PEAK, ranks: 8, heads: 32, kvHeads: 8, new: 131_072, cached: 0 };
+  const mask = { kind: "window", size: 4096 } as const;
+  const choice = choose({ ...step, mask, dealing: "contiguous" });
+  const sent = choice.terms.sent!;
+  // The second half of each rank's keys goes to the next rank.
+  assert.equal(sent["pass-kv"].bytes, 7 * 8192 * 2048 * 2);
+  assert.equal(sent["pass-kv"].bytes + sent["pass-kv"].skippedBytes, 56 * 16_384 * 2048 * 2);
+  assert.equal(sent["pass-q"].bytes, 49 * 8192 * 4096 * 2 + 7 * 8192 * 32 * 260);
+  assert.deepEqual([choice.variant, sent["pass-kv"].skippedHops], ["pass-kv", 49]);
+  assert.match(
+    choice.reason,
+    /^under window:4096, dealt contiguous, all ranks send 235 MB .* in pass-KV and 3\.77 GB in pass-Q, and the fewer bytes/,
+  );
+  assert.match(choice.reason, /49 and 49 of 64 hops have no attention; Algorithm 5, which assumes a causal mask, says/);
+  // Few queries at the end of a long cache: they are cheaper to send than the window.
+  assert.equal(choose({ ...step, new: 8, cached: 131_072, mask }).variant, "pass-q");
+  // Sequences of a batch see their own windows.
+  const batch = [{ new: 65_536, cached: 0 }, { new: 65_536, cached: 0 }];
+  assert.equal(
+    choose({ ...step, mask, dealing: "contiguous", sequences: batch }).terms.sent!["pass-kv"].bytes,
+    2 * 7 * 4096 * 4096,
+  );
+  // Chunks that no rank shares send nothing.
+  const chunk = choose({ ...step, mask: { kind: "chunk", size: 16_384 }, dealing: "contiguous" });
+  assert.deepEqual([chunk.closeness, chunk.terms.sent!["pass-q"].bytes], ["tie", 0]);
+  assert.equal(choose({ ...step, ranks: 1, mask }).reason, "one rank: nothing travels");
+});
+
 test("errors say what was found and what was expected", () => {
   const good = { ...PEAK, new: 10, cached: 0 };
   const bad: readonly [Partial<Setting> & { rule?: Rule }, RegExp][] = [
@@ -229,6 +283,10 @@ test("errors say what was found and what was expected", () => {
     [{ cached: -1 }, /cached: found -1/],
     [{ kvHeads: 3 }, /kvHeads: found 3, expected a divisor of the 16/],
     [{ flops: 0 }, /flops: found 0, expected a positive number/],
+    [{ headDim: 64, valueDim: 65, valuesInKeys: true }, /valueDim: found 65, expected at most the 64 elements of K/],
+    [{ mask: { kind: "window", size: 0 } }, /mask: found size 0/],
+    [{ mask: { kind: "window", size: 4 }, ranks: 2000 }, /ranks: found 2000, expected at most 1024 under a window/],
+    [{ dealing: "striped" as "contiguous" }, /dealing: found "striped", expected head-tail or contiguous/],
     [{ rule: "alg9" as Rule }, /rule: found "alg9", expected alg1 or alg5 or fitted or refitted/],
   ];
   for (const [change, message] of bad) {

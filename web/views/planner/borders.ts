@@ -34,7 +34,7 @@ export const ruleNames: Readonly<Record<Rule, string>> = {
   refitted: "h refitted",
 };
 
-type Layout = Omit<Required<Setting>, "new" | "cached">;
+type Layout = Omit<Setting, "new" | "cached">;
 
 /** A question's layout for the rules: one GPU's heads, and the planner's rates. */
 export function settingOf(question: Question): Layout {

@@ -19,7 +19,7 @@ export const TP = 8;
 export type FabricName = "gtt" | "gti";
 
 /** One GPU in one layer's attention, as Eq. 1 to 5 first take it: its heads, its peak rate, its port's line rate. */
-export function settingOf(fabric: FabricName, ranks: number, fresh: number, cached: number): Required<Setting> {
+export function settingOf(fabric: FabricName, ranks: number, fresh: number, cached: number): Setting {
   const cluster = findCluster(fabric);
   return {
     new: fresh,
@@ -43,7 +43,7 @@ export interface Simulated {
 }
 
 /** Runs the engine's ring program in virtual time, with rates alone: no latency, no host work. */
-export async function simulated(setting: Required<Setting>, variant: Variant): Promise<Simulated> {
+export async function simulated(setting: Setting, variant: Variant): Promise<Simulated> {
   const e = exposure(setting);
   const spans: Span[] = [];
   const flops = e.attend * setting.flops;
@@ -67,7 +67,7 @@ export async function simulated(setting: Required<Setting>, variant: Variant): P
 
 /** Both variants, with the choices of the rules. */
 export interface Versus {
-  readonly setting: Required<Setting>;
+  readonly setting: Setting;
   readonly kv: Simulated;
   readonly q: Simulated;
   /** Algorithm 1 and Algorithm 5 with these rates, and the rule refitted to the paper's Table 4. */
