@@ -1,7 +1,10 @@
 /** `ringside plan`: predicts the time and memory of a step on a cluster you don't have, and sweeps over layouts. */
 import { InputError } from "../errors.ts";
 import { gemmFlops } from "../plan/flops.ts";
+import { kvBytesPerToken } from "../plan/memory.ts";
 import { type Model, weightCount } from "../plan/models.ts";
+import { sayMask } from "../layout/mask.ts";
+import { DEALINGS } from "../layout/shards.ts";
 import { type Plan, plan as planStep } from "../plan/plan.ts";
 import type { PlanInput } from "../plan/plan-input.ts";
 import { MOST_GPUS, type Sweep, sweep } from "../plan/sweep.ts";
@@ -10,7 +13,7 @@ import { bytesText, flopsText, percentText, secondsText } from "../policy/units.
 import { chromeTrace } from "../trace/perfetto.ts";
 import { OPTION, optionLines, withRemark } from "./help.ts";
 import { checkOutputs, type Io, writeOutputs } from "./io.ts";
-import { choiceOption, numberOption, parseOptions, wholeOption } from "./options.ts";
+import { choiceOption, MASK_OPTIONS, maskOption, numberOption, parseOptions, wholeOption } from "./options.ts";
 import { clusterOption, disturbanceOption, modelOption } from "./plan-options.ts";
 import { table } from "./table.ts";
 
@@ -30,6 +33,11 @@ ${
     ["--persistent", "include the overhead of a persistent KV cache even if nothing is cached"],
     ["--ffn P", "precision of the feed-forward weights, fp8 or bf16 (default: the model's)"],
     ["--kv-bytes E", "bytes of a KV element (default 2)"],
+    [
+      "--mask M",
+      "what a query sees in every layer, as in attend: causal, full, window:W or chunk:C (default: the model's own masks)",
+    ],
+    OPTION.sinkTokens,
   )
 }
 
@@ -40,6 +48,11 @@ ${
     ["--cp N", "context-parallel ranks (default 1)"],
     ["--tp N", "GPUs of each rank (default: one host); more than a host is multi-node tensor parallelism"],
     ["--variant V", "pass-kv, pass-q or auto (default: simulate both and take the faster)"],
+    [
+      "--dealing D",
+      "how ranks get tokens: head-tail, contiguous or auto (default: if layers have windows or chunks, simulate both and " +
+      "take the faster; else head-tail)",
+    ],
   )
 }
 
@@ -87,6 +100,8 @@ export async function plan(
     persistent: { type: "boolean" },
     ffn: { type: "string" },
     "kv-bytes": { type: "string" },
+    ...MASK_OPTIONS,
+    dealing: { type: "string" },
     slow: { type: "string" },
     jitter: { type: "string" },
     "every-rank": { type: "boolean" },
@@ -110,6 +125,8 @@ export async function plan(
   const kvBytes = numberOption("--kv-bytes", o["kv-bytes"]);
   const cached = wholeOption("--cached", o.cached, 0);
   const batch = wholeOption("--batch", o.batch, 1);
+  const mask = o.mask === undefined && o["sink-tokens"] === undefined ? undefined : maskOption(o);
+  const dealing = choiceOption("--dealing", o.dealing, ["auto", ...DEALINGS]);
   const common: Omit<PlanInput, "cp" | "tp"> = {
     model: await modelOption(o.model ?? "llama3-405b"),
     cluster: await clusterOption(o.cluster ?? "gtt"),
@@ -118,6 +135,8 @@ export async function plan(
     ...(batch === undefined ? {} : { batch }),
     ...(ffn === undefined ? {} : { ffn }),
     ...(kvBytes === undefined ? {} : { kvBytes }),
+    ...(mask === undefined ? {} : { mask }),
+    ...(dealing === undefined ? {} : { dealing }),
     ...(o.decode ? { decode: true } : {}),
     ...(o.persistent ? { persistent: true } : {}),
     ...(io.signal === undefined ? {} : { signal: io.signal }),
@@ -182,7 +201,7 @@ function modelDocument(model: Model, kvBytes: number) {
   return {
     name: model.name,
     parameters: weightCount(model),
-    kvBytesPerToken: 2 * model.kvHeads * model.headDim * kvBytes * model.layers,
+    kvBytesPerToken: kvBytesPerToken(model, 1, kvBytes),
     flopsPerToken: gemmFlops(model, 1),
     source: model.source,
   };
@@ -211,6 +230,7 @@ function planText(p: Plan): string {
     `${p.mode === "decode" ? "TTIT" : "TTFT"}        ${secondsText(p.seconds)}`,
     `variant     ${p.variant}`,
     `because     ${p.reason}`,
+    ...maskLines(p),
     `per GPU     ${flopsText(p.flopsPerGpu)}, ${percentText(p.utilization)} of the bf16 peak`,
     `efficiency  ${percentText(p.parallelEfficiency)} of a perfect split over ${p.cp} ranks`,
     `memory      ${p.memory.summary}`,
@@ -224,7 +244,18 @@ function planText(p: Plan): string {
   return `${lines.join("\n")}\n`;
 }
 
+/** The masks of the layers and the dealing, unless they are the paper's. */
+function maskLines({ kinds, dealing, dealingReason }: Plan): string[] {
+  if (dealing === "head-tail" && kinds.every(({ mask }) => mask.kind === "causal")) return [];
+  return [
+    `mask        ${kinds.map(({ mask, layers }) => `${sayMask(mask)} in ${layers} layers`).join(", ")}`,
+    `dealing     ${dealing}`,
+    `because     ${dealingReason}`,
+  ];
+}
+
 function sweepText(s: Sweep): string {
+  const dealt = s.rows.some((r) => r.dealing !== "head-tail");
   const rows = s.rows.map((
     r,
   ) => [
@@ -232,6 +263,7 @@ function sweepText(s: Sweep): string {
     r.cp,
     r.tp,
     r.variant,
+    ...dealt ? [r.dealing] : [],
     secondsText(r.seconds),
     r.fits ? "yes" : "no",
     bytesText(r.memory),
@@ -239,6 +271,9 @@ function sweepText(s: Sweep): string {
     r.pareto ? "*" : "",
   ]);
   return `${
-    table(["GPUs", "CP", "TP", "variant", "time", "fits", "a GPU", "efficiency", "Pareto"], rows)
+    table(
+      ["GPUs", "CP", "TP", "variant", ...dealt ? ["dealing"] : [], "time", "fits", "a GPU", "efficiency", "Pareto"],
+      rows,
+    )
   }\n\n${s.summary}\n`;
 }

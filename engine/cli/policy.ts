@@ -3,7 +3,7 @@ import { InputError } from "../errors.ts";
 import { type Choice, choose, RULES } from "../policy/choose.ts";
 import { readCount } from "../quantity.ts";
 import { bytesText, countText, digits, percentText, secondsText } from "../policy/units.ts";
-import { OPTION, optionLines, withRemark } from "./help.ts";
+import { OPTION, optionLines } from "./help.ts";
 import type { Io } from "./io.ts";
 import {
   choiceOption,
@@ -30,7 +30,7 @@ ${
     ["--kv-heads Hkv", "KV heads"],
     ["--head-dim D", "head dimension (default 128)"],
     ["--v-prefix DV", "V is the first DV elements of each row of K, as in MLA: one row a token travels, not two"],
-    withRemark(OPTION.mask, "default causal"),
+    OPTION.mask,
     OPTION.sinkTokens,
     OPTION.dealing,
     ["--bytes E", "bytes of an element (default 2)"],

@@ -6,21 +6,35 @@ export function transferTime(bytes: number, wire: Wire): number {
   return wire.latency + bytes / wire.rate;
 }
 
+/** Parcels that leave a rank at the same time. */
+export interface Parcels {
+  readonly count: number;
+  /** Bytes of all of them. */
+  readonly bytes: number;
+  /** Bytes of the largest. */
+  readonly largest: number;
+}
+
+/** Seconds of pass-Q's All2All at one rank, with equal parcels for `near` ranks of its host and `far` ranks elsewhere. */
+export function all2allTime(parcelBytes: number, near: number, far: number, rates: GpuRates, graph: boolean): number {
+  const equal = (count: number): Parcels => ({ count, bytes: count * parcelBytes, largest: parcelBytes });
+  return parcelsTime(equal(near), equal(far), rates, graph);
+}
+
 /**
- * Seconds of pass-Q's All2All at one rank. The rank sends a parcel to each of `near` ranks of its host and `far` ranks
- * elsewhere, all at the same time.
+ * Seconds in which a rank sends parcels to ranks of its host (`near`) and elsewhere (`far`), all at the same time.
  *
- * Far parcels share the port, and none is faster than a single flow: `max(parcel / flow, far parcel / port)`. O and LSE
+ * Far parcels share the port, and none is faster than a single flow: `max(largest / flow, far bytes / port)`. O and LSE
  * are two messages to each peer. Launched one by one, each pays its latency: `2 peers latency`. A CUDA graph launches
  * all of them at once: `2 latency`.
  */
-export function all2allTime(parcelBytes: number, near: number, far: number, rates: GpuRates, graph: boolean): number {
-  if (near + far === 0) return 0;
-  const fabric = far === 0 ? 0 : Math.max(parcelBytes / rates.flow.rate, (far * parcelBytes) / rates.port);
-  const host = (near * parcelBytes) / rates.host.rate;
+export function parcelsTime(near: Parcels, far: Parcels, rates: GpuRates, graph: boolean): number {
+  if (near.count + far.count === 0) return 0;
+  const fabric = far.count === 0 ? 0 : Math.max(far.largest / rates.flow.rate, far.bytes / rates.port);
+  const host = near.bytes / rates.host.rate;
   const latency = graph
-    ? 2 * (far > 0 ? rates.flow : rates.host).latency
-    : 2 * (far * rates.flow.latency + near * rates.host.latency);
+    ? 2 * (far.count > 0 ? rates.flow : rates.host).latency
+    : 2 * (far.count * rates.flow.latency + near.count * rates.host.latency);
   return latency + Math.max(fabric, host);
 }
 

@@ -1,5 +1,7 @@
 /** Fields of a config.json that the planner doesn't know. Some refuse the model; for others the plan has a note. */
 import { InputError } from "../errors.ts";
+import { isLatent } from "./hf-latent.ts";
+import { isKnownLayer } from "./hf-masks.ts";
 
 type Config = Readonly<Record<string, unknown>>;
 
@@ -9,7 +11,6 @@ type Config = Readonly<Record<string, unknown>>;
  */
 const UNPLANNED: readonly { readonly field: RegExp; readonly above: number; readonly means: string }[] = [
   { field: /expert/, above: 1, means: "a mixture of experts" },
-  { field: /^(kv|q)_lora_rank$|^qk_(rope|nope)_head_dim$/, above: 0, means: "multi-head latent attention" },
   {
     field:
       /^mamba|^ssm|state_size$|^hybrid_|^rwkv|^lru_width$|^time_mix|^attn_layer_(period|offset|indices)$|^full_attn_idxs$/,
@@ -39,10 +40,6 @@ const UNPLANNED: readonly { readonly field: RegExp; readonly above: number; read
   { field: /^(attention_window|window_size|local_attention)$/, above: 0, means: "windows of attention" },
 ];
 
-/** Layer types whose attention sees all tokens. We refuse any type in neither set. */
-const FULL = new Set(["full_attention", "attention", "global_attention", "global"]);
-/** Layer types whose attention sees a window. We plan them if the context fits the window. */
-const WINDOWED = new Set(["sliding_attention", "chunked_attention", "local_attention", "local"]);
 /** Parts of a config that don't describe the layers' architecture. */
 const APART =
   /^(quantization_config|vision_config|audio_config|rope_scaling|rope_parameters|task_specific_params|generation_config|auto_map)$/;
@@ -72,12 +69,12 @@ const READ_FIELDS = new RegExp(
   ].map(({ source }) => source).join("|"),
 );
 
-/** Throws an InputError with the field's name if a plan of a dense model with full attention would be wrong. */
+/** Throws an InputError with the field's name if a plan of a dense model with softmax attention would be wrong. */
 export function refuseUnplanned(config: Config, name: string, path = ""): void {
   const refuse = (field: string, said: string, means: string): never => {
     throw new InputError(
       `model ${name}: ${path}${field} = ${said} means ${means}; ` +
-        "the planner knows only dense models with grouped-query attention",
+        "the planner knows only dense models with grouped-query or latent attention",
     );
   };
   if (OTHER_FAMILIES.test(String(config.model_type))) {
@@ -89,7 +86,7 @@ export function refuseUnplanned(config: Config, name: string, path = ""): void {
   if (config.position_embedding_type === "alibi") refuse("position_embedding_type", '"alibi"', "a bias on scores");
   if (
     typeof config.v_head_dim === "number" && typeof config.head_dim === "number" &&
-    config.v_head_dim !== config.head_dim
+    config.v_head_dim !== config.head_dim && !isLatent(config)
   ) {
     refuse("v_head_dim", show(config.v_head_dim), "a different head size for values than for keys");
   }
@@ -105,7 +102,7 @@ export function refuseUnplanned(config: Config, name: string, path = ""): void {
       Array.isArray(value)
     ) refuse(field, show(value), "sizes that differ by layer");
     if (/layer_types?$|^layers_block_type$|^block_types$|^layer_pattern$/.test(field) && Array.isArray(value)) {
-      const other = value.find((type) => !FULL.has(String(type)) && !WINDOWED.has(String(type)));
+      const other = value.find((type) => !isKnownLayer(String(type)));
       if (other !== undefined) {
         refuse(
           field,
@@ -116,32 +113,6 @@ export function refuseUnplanned(config: Config, name: string, path = ""): void {
     }
     if (isConfig(value) && !APART.test(field) && path.length < 40) refuseUnplanned(value, name, `${path}${field}.`);
   }
-}
-
-/** The longest context that every layer sees whole, and the field that limits it. Undefined if there is no limit. */
-export function windowOf(
-  config: Config,
-  name: string,
-): { readonly tokens: number; readonly field: string } | undefined {
-  const types = Array.isArray(config.layer_types) ? config.layer_types.map(String) : undefined;
-  const windowed = types?.some((type) => WINDOWED.has(type));
-  if (windowed === false) return undefined;
-  const sizes = (["sliding_window", "attention_chunk_size", "sliding_window_size", "local_attention_window"] as const)
-    .flatMap((
-      field,
-    ) => (typeof config[field] === "number" && config[field] > 0 &&
-        !(field.startsWith("sliding") && config.use_sliding_window === false)
-      ? [{ tokens: config[field], field: `${field} ${config[field]}` }]
-      : [])
-    );
-  if (sizes.length === 0 && windowed) {
-    throw new InputError(
-      `model ${name}: layer_types = ${
-        show(types)
-      } means windows of attention, but the config has no sliding_window or attention_chunk_size; add one`,
-    );
-  }
-  return sizes.sort((a, b) => a.tokens - b.tokens)[0];
 }
 
 /** Notes on fields of attention and layers that the planner doesn't know and so leaves out. */

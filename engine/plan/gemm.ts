@@ -3,7 +3,7 @@
  * weights.
  */
 import type { GpuHeads } from "./heads.ts";
-import type { FfnPrecision, Model } from "./models.ts";
+import { type FfnPrecision, latentWeights, type Model } from "./models.ts";
 import type { GpuRates } from "./rates.ts";
 
 /** One product `[rows, inner] x [inner, outer]` of a layer on one GPU. */
@@ -18,12 +18,19 @@ export interface Product {
 const TILE_ROWS = [16, 32, 64, 128] as const;
 const TILE_COLUMNS = 128;
 
-/** The four products of a layer on one GPU. Every GPU that holds a replicated KV head projects it. */
+/**
+ * The four products of a layer on one GPU. Every GPU that holds a replicated KV head projects it. Latent attention has
+ * several products before the attention and two after it; one of as many weights stands for each group.
+ */
 export function products(m: Model, heads: GpuHeads, tp: number, ffn: FfnPrecision): readonly Product[] {
   const inner = Math.ceil(m.ffn / tp);
+  const latent = m.latent && latentWeights(m, m.latent, tp);
+  const [qkv, out] = latent === undefined
+    ? [(heads.queries + 2 * heads.kv) * m.headDim, heads.queries * m.headDim]
+    : [Math.ceil(latent.before / m.width), Math.ceil(latent.after / m.width)];
   return [
-    { name: "qkv", outer: (heads.queries + 2 * heads.kv) * m.headDim, inner: m.width, precision: "bf16" },
-    { name: "out", outer: m.width, inner: heads.queries * m.headDim, precision: "bf16" },
+    { name: "qkv", outer: qkv, inner: m.width, precision: "bf16" },
+    { name: "out", outer: m.width, inner: out, precision: "bf16" },
     { name: "up", outer: (m.ffnMatrices - 1) * inner, inner: m.width, precision: ffn },
     { name: "down", outer: m.width, inner, precision: ffn },
   ];

@@ -1,5 +1,6 @@
 /** Splits a model's heads over the GPUs of a tensor-parallel group, and knows the possible group sizes. */
 import { InputError } from "../errors.ts";
+import { elementsOf } from "../policy/setting.ts";
 import type { Model } from "./models.ts";
 
 /** Heads of one GPU. */
@@ -16,6 +17,12 @@ export function headsPerGpu(m: Model, tp: number): GpuHeads {
   const why = refusal(m, tp);
   if (why !== undefined) throw new InputError(why);
   return { queries: m.heads / tp, kv: Math.max(1, m.kvHeads / tp), replicas: Math.max(1, tp / m.kvHeads) };
+}
+
+/** Elements of one token on a GPU: of Q, of K and V together as they are held and sent, and of O. */
+export function elementsPerGpu(m: Model, heads: GpuHeads): ReturnType<typeof elementsOf> {
+  const { headDim, valueDim, valuesInKeys } = m;
+  return elementsOf({ heads: heads.queries, kvHeads: heads.kv, headDim, valueDim, valuesInKeys });
 }
 
 /** Why `tp` cannot split this model, or undefined if it can. */

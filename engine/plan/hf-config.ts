@@ -1,6 +1,8 @@
 /** Reads the Hugging Face config.json of a dense decoder-only transformer as a model. */
 import { InputError } from "../errors.ts";
-import { leftOut, refuseUnplanned, unread, windowOf } from "./features.ts";
+import { leftOut, refuseUnplanned, unread } from "./features.ts";
+import { latentFrom } from "./hf-latent.ts";
+import { masksFrom } from "./hf-masks.ts";
 import type { FfnPrecision, Model } from "./models.ts";
 
 /** The names of each size in the configs of different families. */
@@ -93,13 +95,15 @@ export function modelFromConfig(config: unknown, name: string): Model {
   // The first Qwen counts both halves of its gated layer in intermediate_size.
   if (family === "qwen") sizes.ffn = sizes.ffn! / 2;
   const { layers, width, heads, ffn, vocabulary } = sizes as Record<keyof typeof FIELDS, number>;
-  const kvHeads = kvHeadsOf(text, heads, name);
+  const latent = latentFrom(text, name);
+  const kvHeads = latent?.kvHeads ?? kvHeadsOf(text, heads, name);
   if (heads % kvHeads !== 0) {
     throw new InputError(
       `model ${name}: num_attention_heads ${heads} is not a multiple of num_key_value_heads ${kvHeads}`,
     );
   }
-  const headDim = typeof text.head_dim === "number" ? whole(text.head_dim, "head_dim", name) : width / heads;
+  const headDim = latent?.headDim ??
+    (typeof text.head_dim === "number" ? whole(text.head_dim, "head_dim", name) : width / heads);
   if (!Number.isInteger(headDim)) {
     throw new InputError(
       `model ${name}: the config has no head_dim, and hidden_size ${width} is not a multiple of ` +
@@ -118,11 +122,9 @@ export function modelFromConfig(config: unknown, name: string): Model {
       }`,
     );
   }
-  const window = windowOf(text, name);
+  const { masks, note: maskNote } = masksFrom(text, layers, name);
   const notes: string[] = [
-    ...(window === undefined
-      ? []
-      : [`${window.field}: planned as full attention, which is right for up to ${window.tokens} tokens`]),
+    ...(maskNote === undefined ? [] : [maskNote]),
     ...leftOut(text),
     ...unread(text),
   ];
@@ -135,6 +137,7 @@ export function modelFromConfig(config: unknown, name: string): Model {
     heads,
     kvHeads,
     headDim,
+    ...latent,
     ffn,
     ffnMatrices: UNGATED.includes(family) ? 2 : 3,
     vocabulary,
@@ -142,7 +145,7 @@ export function modelFromConfig(config: unknown, name: string): Model {
     ffnPrecision: precision,
     source: name,
     notes,
-    ...(window === undefined ? {} : { window }),
+    ...(masks === undefined ? {} : { masks }),
   };
 }
 

@@ -8,7 +8,8 @@ import { jitterFactor } from "./jitter.ts";
 import type { FfnPrecision } from "./models.ts";
 import { simulateRing } from "./simulate.ts";
 import { activations } from "./traffic.ts";
-import { EVERY_RANK_UP_TO, type PlacedStep, ringShape } from "./work.ts";
+import { ranksAlike } from "./calls.ts";
+import { EVERY_RANK_UP_TO, type PlacedStep, ringShape, type Sent } from "./work.ts";
 
 /** Departures from a perfect cluster. They repeat exactly. */
 export interface Disturbance {
@@ -56,13 +57,15 @@ export interface Layer {
   readonly breakdown: Breakdown;
   /** Whether the simulation ran every rank, or one rank that stands for all. */
   readonly simulated: "every rank" | "one rank for all";
-  /** Bytes of a ring message. */
+  /** Bytes of the largest ring message. */
   readonly message: number;
-  /** Bytes of all parcels that a rank sends. */
+  /** Bytes of all parcels of the rank that sends most. */
   readonly parcels: number;
-  /** Seconds of one transfer. */
+  /** What one GPU of every rank sends and skips. */
+  readonly sent: Sent;
+  /** Seconds of the transfer of the largest message. */
   readonly transfer: number;
-  /** Seconds of one All2All. */
+  /** Seconds of one All2All, at rank 0. */
   readonly exchange: number;
   /** Seconds of one attention call, of rank 0 to its own keys. */
   readonly attend: number;
@@ -75,7 +78,7 @@ export async function simulateLayer(input: LayerInput): Promise<Layer> {
   const p = rates.parameters;
   const disturbed = disturbance?.slow !== undefined || disturbance?.jitter !== undefined;
   const everyRank = input.everyRank === true || disturbed || step.held !== undefined || input.onSpan !== undefined ||
-    cp <= EVERY_RANK_UP_TO;
+    cp <= EVERY_RANK_UP_TO || !ranksAlike(step);
   const shape = ringShape(step, input.variant, everyRank);
   const times = products(model, step.heads, tp, input.ffn).map((product) => ({
     product,
@@ -130,11 +133,12 @@ export async function simulateLayer(input: LayerInput): Promise<Layer> {
     seconds: ends[last],
     breakdown,
     simulated: everyRank ? "every rank" : "one rank for all",
-    message: cp === 1 ? 0 : shape.message,
-    parcels: input.variant === "pass-q" ? shape.parcel * (cp - 1) : 0,
-    transfer: cp === 1 ? 0 : slowest.latency + shape.message / slowest.rate,
+    message: shape.largest,
+    parcels: shape.parcels,
+    sent: shape.sent,
+    transfer: shape.largest === 0 ? 0 : slowest.latency + shape.largest / slowest.rate,
     exchange: input.variant === "pass-q" ? shape.exchange(0) : 0,
-    attend: shape.attend(0, 0),
+    attend: shape.attend(0, 0) ?? 0,
   };
 }
 

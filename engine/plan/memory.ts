@@ -2,8 +2,15 @@
 import type { Variant } from "../ring/contract.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { bytesOf } from "./gemm.ts";
-import { headsPerGpu } from "./heads.ts";
-import { attentionWeights, type FfnPrecision, ffnWeights, type Model, vocabularyWeights } from "./models.ts";
+import { elementsPerGpu, headsPerGpu } from "./heads.ts";
+import {
+  attentionWeights,
+  type FfnPrecision,
+  ffnWeights,
+  latentWeights,
+  type Model,
+  vocabularyWeights,
+} from "./models.ts";
 
 /** Rows in a page of the KV cache. A sequence's rows on a rank fill whole pages. */
 export const PAGE_ROWS = 128;
@@ -58,9 +65,12 @@ export interface Memory {
   readonly summary: string;
 }
 
-/** Bytes of KV cache for one token on one GPU: `2 N_KV/TP D_H e layers`, with at least one KV head a GPU. */
+/**
+ * Bytes of KV cache for one token on one GPU: `2 N_KV/TP D_H e layers`, with at least one KV head a GPU. If V is a part of
+ * K, K alone is held.
+ */
 export function kvBytesPerToken(m: Model, tp: number, kvBytes: number): number {
-  return 2 * headsPerGpu(m, tp).kv * m.headDim * kvBytes * m.layers;
+  return elementsPerGpu(m, headsPerGpu(m, tp)).kv * kvBytes * m.layers;
 }
 
 /**
@@ -68,10 +78,17 @@ export function kvBytesPerToken(m: Model, tp: number, kvBytes: number): number {
  * does not split the weights (Table 2).
  */
 export function weightBytes(m: Model, tp: number, ffn: FfnPrecision): number {
+  return m.layers * (attentionBytes(m, tp) + (bytesOf(ffn) * ffnWeights(m)) / tp) + (2 * vocabularyWeights(m)) / tp;
+}
+
+function attentionBytes(m: Model, tp: number): number {
   const { kv, replicas } = headsPerGpu(m, tp);
+  if (m.latent !== undefined) {
+    const { before, after } = latentWeights(m, m.latent, tp);
+    return 2 * (before + after);
+  }
   const extraKv = replicas > 1 ? 2 * m.width * m.headDim * (kv - m.kvHeads / tp) : 0;
-  return m.layers * ((2 * attentionWeights(m)) / tp + 2 * extraKv + (bytesOf(ffn) * ffnWeights(m)) / tp) +
-    (2 * vocabularyWeights(m)) / tp;
+  return (2 * attentionWeights(m)) / tp + 2 * extraKv;
 }
 
 /**
@@ -80,8 +97,8 @@ export function weightBytes(m: Model, tp: number, ffn: FfnPrecision): number {
  * (gate, up, and their product).
  */
 export function activationBytesPerRow(m: Model, tp: number): number {
-  const heads = headsPerGpu(m, tp);
-  const attention = (2 * heads.queries + 2 * heads.kv) * m.headDim;
+  const { q, kv, o } = elementsPerGpu(m, headsPerGpu(m, tp));
+  const attention = q + kv + o;
   const inner = (m.ffnMatrices * m.ffn) / tp;
   return 2 * (3 * m.width + Math.max(attention, inner));
 }
@@ -99,12 +116,12 @@ export function memoryOf(i: MemoryInput): Memory {
   const kv = pages * perToken;
   const weights = weightBytes(i.model, i.tp, i.ffn);
   const activations = rows * activationBytesPerRow(i.model, i.tp);
-  const row = heads.queries * i.model.headDim * 2;
+  const { q, o } = elementsPerGpu(i.model, heads);
   const ring = i.cp === 1
     ? 0
     : i.variant === "pass-kv"
     ? (2 * held * perToken) / i.model.layers
-    : 2 * rows * row + i.cp * rows * (row + 4 * heads.queries);
+    : 2 * rows * 2 * q + i.cp * rows * (2 * o + 4 * heads.queries);
   const total = weights + kv + activations + ring + RESERVE;
   const free = i.capacity - weights - activations - ring - RESERVE;
   const kvCapacityTokens = Math.max(0, Math.floor(free / perToken) * i.cp);

@@ -1,9 +1,12 @@
 /** The input of a plan, and the checks on it. */
 import type { Variant } from "../ring/contract.ts";
 import { InputError } from "../errors.ts";
+import { isLocal, type Mask, validateMask } from "../layout/mask.ts";
+import { type Dealing, DEALINGS } from "../layout/shards.ts";
+import { ranksAlike } from "./calls.ts";
 import type { ClusterSpec } from "./clusters.ts";
 import type { Disturbance } from "./layer.ts";
-import type { FfnPrecision, Model } from "./models.ts";
+import { type FfnPrecision, type MaskedLayers, masksOf, type Model } from "./models.ts";
 import type { PlanParameters } from "./parameters.ts";
 
 /** A step to plan, on a layout of a cluster. */
@@ -29,6 +32,13 @@ export interface PlanInput {
   readonly batch?: number;
   /** Default "auto": simulate both variants and take the faster. */
   readonly variant?: Variant | "auto";
+  /** The mask of every layer; default the model's own. */
+  readonly mask?: Mask;
+  /**
+   * How ranks get tokens. Default "auto": if a layer has a window or chunk mask, simulate both dealings and take the
+   * faster, else head-tail.
+   */
+  readonly dealing?: Dealing | "auto";
   /** One token for each sequence: TTIT instead of TTFT. */
   readonly decode?: boolean;
   /** Whether the prefill has a persistent KV cache; default: if cached > 0. */
@@ -61,6 +71,10 @@ export interface CheckedInput {
   readonly persistent: boolean;
   readonly ffn: FfnPrecision;
   readonly variant: Variant | "auto";
+  /** The model's layers by mask. */
+  readonly masks: readonly MaskedLayers[];
+  /** The dealings to simulate. */
+  readonly dealings: readonly Dealing[];
 }
 
 /**
@@ -74,8 +88,11 @@ export function checkInput(input: PlanInput): CheckedInput {
   if (!(kvBytes > 0 && kvBytes <= 8)) {
     throw new InputError(`kvBytes: found ${kvBytes}, expected the bytes of an element: above 0, and at most 8 (f64)`);
   }
+  const masks = masksIn(input);
+  const local = masks.some(({ mask }) => isLocal(mask));
+  const dealings = dealingsIn(input, local);
   const each = input.everyRank === true || input.disturbance !== undefined || input.held !== undefined ||
-    input.spans === true;
+    input.spans === true || masks.some(({ mask }) => dealings.some((dealing) => !ranksAlike({ mask, dealing })));
   const cp = whole("cp", input.cp ?? 1, 1, each ? MOST_RANKS_EACH : MOST_RANKS);
   const sum = input.held?.reduce((total, n) => total + whole("held", n, 0, MOST_TOKENS), 0);
   if (input.held !== undefined && (input.held.length !== cp || sum !== cached)) {
@@ -84,11 +101,10 @@ export function checkInput(input: PlanInput): CheckedInput {
         `expected ${cp} ranks with the ${cached} cached tokens`,
     );
   }
-  const { window } = input.model;
-  if (window !== undefined && fresh + cached > window.tokens) {
+  if (input.held !== undefined && local) {
     throw new InputError(
-      `model ${input.model.name}: ${window.field} means that layers see only a part of ${fresh + cached} tokens; ` +
-        `the planner knows only full attention, expected at most ${window.tokens} new and cached tokens`,
+      "held: found beside a window or chunk mask, expected it without one: numbers of tokens don't say which tokens a " +
+        "rank holds",
     );
   }
   const { gpusPerHost } = input.cluster;
@@ -110,7 +126,23 @@ export function checkInput(input: PlanInput): CheckedInput {
     persistent: input.persistent ?? cached > 0,
     ffn: input.ffn ?? input.model.ffnPrecision,
     variant: input.variant ?? "auto",
+    masks,
+    dealings: cp === 1 ? dealings.slice(0, 1) : dealings,
   };
+}
+
+function masksIn({ mask, model }: PlanInput): readonly MaskedLayers[] {
+  if (mask === undefined) return masksOf(model);
+  validateMask(mask);
+  return [{ mask, layers: model.layers }];
+}
+
+function dealingsIn({ dealing = "auto" }: PlanInput, local: boolean): readonly Dealing[] {
+  if (dealing === "auto") return local ? ["head-tail", "contiguous"] : ["head-tail"];
+  if (!DEALINGS.includes(dealing)) {
+    throw new InputError(`dealing: found ${JSON.stringify(dealing)}, expected auto or ${DEALINGS.join(" or ")}`);
+  }
+  return [dealing];
 }
 
 /** An upper bound and its reason. */
@@ -123,7 +155,7 @@ const MOST_RANKS: Bound = { most: 65_536, why: "the planner simulates each hop" 
 const MOST_RANKS_EACH: Bound = {
   most: 1_024,
   why: "the planner simulates every rank, N x N hops; " +
-    "without --every-rank, --slow, --jitter and a trace, one rank may stand for all",
+    "without --every-rank, --slow, --jitter, a trace, and masks or shards that make ranks differ, one may stand for all",
 };
 const MOST_TOKENS: Bound = { most: 1e12, why: "with more tokens, costs have no exact digits left" };
 const MOST_SEQUENCES: Bound = { most: 1e6, why: "no cluster decodes more sequences in a step" };

@@ -1,6 +1,6 @@
 /** Plans a step of a model on a layout of a cluster: its time, the reasons, and whether it fits in memory. */
 import type { Variant } from "../ring/contract.ts";
-import type { Sequence } from "../layout/shards.ts";
+import type { Dealing, Sequence } from "../layout/shards.ts";
 import type { Span } from "../trace/span.ts";
 import { modelFlops } from "./flops.ts";
 import { productTime } from "./gemm.ts";
@@ -9,9 +9,9 @@ import { type Breakdown, type Layer, simulateLayer } from "./layer.ts";
 import { type Memory, memoryOf } from "./memory.ts";
 import type { Model } from "./models.ts";
 import { PARAMETERS } from "./parameters.ts";
-import { checkInput, type PlanInput } from "./plan-input.ts";
+import { type CheckedInput, checkInput, type PlanInput } from "./plan-input.ts";
 import { type GpuRates, ratesOf } from "./rates.ts";
-import { type Alternative, notesOf, reasonOf } from "./reason.ts";
+import { type Alternative, dealingReasonOf, type LayerKind, notesOf, reasonOf, type Run } from "./reason.ts";
 import type { PlacedStep } from "./work.ts";
 
 /** A plan. Times in seconds, sizes in bytes, rates in FLOP/s. */
@@ -48,12 +48,18 @@ export interface Plan {
   readonly variant: Variant;
   /** Why it has that variant. */
   readonly reason: string;
-  /** The time of each variant that was simulated. */
+  /** How ranks get tokens, in every layer. */
+  readonly dealing: Dealing;
+  /** Why it has that dealing. */
+  readonly dealingReason: string;
+  /** The time of each variant and dealing that was simulated. */
   readonly alternatives: readonly Alternative[];
   /** The time of the step by kind. */
   readonly breakdown: Breakdown;
-  /** One of its layers. */
+  /** Its first layer. */
   readonly layer: Layer;
+  /** A layer of each mask, the first layer's first. */
+  readonly kinds: readonly LayerKind[];
   /** What the fullest GPU holds. */
   readonly memory: Memory;
   /** Model FLOPs (Appendix A) for each second and GPU. */
@@ -64,7 +70,7 @@ export interface Plan {
   readonly parallelEfficiency: number;
   /** What the plan leaves out or assumes. */
   readonly notes: readonly string[];
-  /** The spans of one layer, if the input has `spans`. */
+  /** The spans of the first layer, if the input has `spans`. */
   readonly spans?: readonly Span[];
 }
 
@@ -78,7 +84,7 @@ export async function plan(input: PlanInput): Promise<Plan> {
   const rates = ratesOf(input.cluster, input.parameters ?? PARAMETERS);
   const sequence: Sequence = { new: c.new, cached: c.cached };
   const heads = headsPerGpu(input.model, c.tp);
-  const step: PlacedStep = {
+  const step: Omit<PlacedStep, "mask" | "dealing"> = {
     model: input.model,
     rates,
     cp: c.cp,
@@ -91,7 +97,7 @@ export async function plan(input: PlanInput): Promise<Plan> {
     decode: c.decode,
   };
   const stop = input.signal === undefined ? {} : { signal: input.signal };
-  const simulate = async (variant: Variant): Promise<{ variant: Variant; result: Layer; spans: Span[] }> => {
+  const simulate = async (variant: Variant, dealing: Dealing): Promise<Run & { readonly spans: Span[] }> => {
     const spans: Span[] = [];
     const onSpan = input.spans === true ? { onSpan: (span: Span) => void spans.push(span) } : {};
     const more = {
@@ -99,35 +105,34 @@ export async function plan(input: PlanInput): Promise<Plan> {
       everyRank: input.everyRank === true,
       ...stop,
     };
-    return {
-      variant,
-      result: await simulateLayer({ step, variant, ffn: c.ffn, persistent: c.persistent, ...more, ...onSpan }),
-      spans,
-    };
+    const kinds: LayerKind[] = [];
+    for (const { mask, layers } of c.masks) {
+      const layer = await simulateLayer({
+        step: { ...step, mask, dealing },
+        variant,
+        ffn: c.ffn,
+        persistent: c.persistent,
+        ...more,
+        ...kinds.length === 0 ? onSpan : {},
+      });
+      kinds.push({ mask, layers, layer });
+    }
+    return { variant, dealing, kinds, seconds: inLayers(kinds, (layer) => layer.seconds), spans };
   };
   const head = headTime(input.model, c.tp, c.decode ? Math.ceil(c.batch / c.cp) : c.batch, rates);
-  const total = (l: Layer) => input.model.layers * l.seconds + head;
   const wanted: readonly Variant[] = c.cp === 1
     ? ["pass-kv"]
     : c.variant === "auto"
     ? ["pass-kv", "pass-q"]
     : [c.variant];
   const runs = [];
-  for (const variant of wanted) runs.push(await simulate(variant));
-  const best = runs.reduce((a, b) => (b.result.seconds < a.result.seconds ? b : a));
-  const seconds = total(best.result);
-  const alternatives = runs.map((r) => ({ variant: r.variant, seconds: total(r.result) }));
-  const alone = c.cp === 1 ? seconds : total(
-    await simulateLayer({
-      step: { ...step, cp: 1, held: undefined },
-      variant: "pass-kv",
-      ffn: c.ffn,
-      persistent: c.persistent,
-      ...stop,
-    }),
-  );
+  for (const dealing of c.dealings) for (const variant of wanted) runs.push(await simulate(variant, dealing));
+  const best = runs.reduce((a, b) => (b.seconds < a.seconds ? b : a));
+  const seconds = best.seconds + head;
+  const alternatives = runs.map((r) => ({ variant: r.variant, dealing: r.dealing, seconds: r.seconds + head }));
+  const alone = c.cp === 1 ? seconds : await aloneTime(c, { ...step, cp: 1, held: undefined }, stop) + head;
   const gpus = c.cp * c.tp;
-  const flopsPerGpu = modelFlops(input.model, sequence, c.batch) / seconds / gpus;
+  const flopsPerGpu = modelFlops(input.model, sequence, c.batch, c.masks) / seconds / gpus;
   const memory = memoryOf({
     model: input.model,
     tp: c.tp,
@@ -155,10 +160,13 @@ export async function plan(input: PlanInput): Promise<Plan> {
     ...(c.decode ? { ttit: seconds } : { ttft: seconds }),
     seconds,
     variant: best.variant,
-    reason: reasonOf(c, alternatives, best.variant, best.result, step),
+    reason: reasonOf(c, alternatives, best, { ...step, mask: c.masks[0].mask, dealing: best.dealing }),
+    dealing: best.dealing,
+    dealingReason: dealingReasonOf(input, c, runs, best, head),
     alternatives,
-    breakdown: scaled(best.result.breakdown, input.model.layers, head),
-    layer: best.result,
+    breakdown: breakdownOf(best.kinds, head),
+    layer: best.kinds[0].layer,
+    kinds: best.kinds,
     memory,
     flopsPerGpu,
     utilization: flopsPerGpu / input.cluster.accelerator.bf16,
@@ -177,13 +185,33 @@ function headTime(m: Model, tp: number, rows: number, rates: GpuRates): number {
   );
 }
 
-function scaled(b: Breakdown, layers: number, head: number): Breakdown {
+/** Seconds of all layers on one CP rank. */
+async function aloneTime(
+  c: CheckedInput,
+  step: Omit<PlacedStep, "mask" | "dealing">,
+  stop: { readonly signal?: AbortSignal },
+): Promise<number> {
+  const { ffn, persistent } = c;
+  let seconds = 0;
+  for (const { mask, layers } of c.masks) {
+    const placed = { ...step, mask, dealing: "head-tail" as const };
+    seconds += layers * (await simulateLayer({ step: placed, variant: "pass-kv", ffn, persistent, ...stop })).seconds;
+  }
+  return seconds;
+}
+
+function inLayers(kinds: readonly LayerKind[], of: (layer: Layer) => number): number {
+  return kinds.reduce((sum, { layers, layer }) => sum + layers * of(layer), 0);
+}
+
+function breakdownOf(kinds: readonly LayerKind[], head: number): Breakdown {
+  const sum = (part: keyof Breakdown) => inLayers(kinds, ({ breakdown }) => breakdown[part]);
   return {
-    gemm: b.gemm * layers + head,
-    attention: b.attention * layers,
-    exposed: b.exposed * layers,
-    all2all: b.all2all * layers,
-    allreduce: b.allreduce * layers,
-    launch: b.launch * layers,
+    gemm: sum("gemm") + head,
+    attention: sum("attention"),
+    exposed: sum("exposed"),
+    all2all: sum("all2all"),
+    allreduce: sum("allreduce"),
+    launch: sum("launch"),
   };
 }

@@ -17,20 +17,21 @@ export interface RingWork {
   readonly variant: Variant;
   /**
    * Seconds of attention on a rank of normal speed. Rank `queries` first owned the queries, and rank `keys` the keys.
+   * Undefined if no query sees a key and nothing runs.
    */
-  readonly attend: (queries: number, keys: number) => number;
+  readonly attend: (queries: number, keys: number) => number | undefined;
   /** FLOPs of that attention, for spans. */
   readonly flops?: (queries: number, keys: number) => number;
-  /** Bytes of a ring message with padding, equal on all ranks. */
-  readonly message: number;
-  /** Bytes of a parcel of pass-Q's All2All. */
-  readonly parcel: number;
+  /** Bytes of the message that a rank sends at a hop, with padding. Undefined if no later rank needs it. */
+  readonly message: (rank: number, hop: number) => number | undefined;
+  /** Bytes of a rank's parcel for `owner` in pass-Q's All2All. Undefined if the rank has nothing to send there. */
+  readonly parcel: (rank: number, owner: number) => number | undefined;
   /** The link from a rank to the next one. */
   readonly wire: (from: number) => Wire;
   /** Seconds that a rank's part of the All2All takes. */
   readonly exchange: (rank: number) => number;
-  /** Seconds to merge the partial results at the end of pass-Q. */
-  readonly merge: number;
+  /** Seconds that a rank takes to merge the partial results at the end of pass-Q, if some arrive. */
+  readonly merge: (rank: number) => number;
   /** Seconds of host work before each ring step. One rank has none. */
   readonly hopOverhead: number;
   /** Whether transfers run beside attention. In a decode graph they don't: it has one stream. */
@@ -42,7 +43,7 @@ export interface RingWork {
   /** A factor on a hop's attention (0) or transfer (1). */
   readonly jitter?: (rank: number, hop: number, what: 0 | 1) => number;
   /**
-   * All ranks are alike, so run only one. It receives what it sends, as its neighbour would. This is exact if
+   * All ranks are alike and send every message, so run only one. It receives what it sends, as its neighbour would. This is exact if
    * attention, wires and starts do not depend on the rank, and it takes O(N) hops instead of N x N.
    */
   readonly oneForAll?: boolean;
@@ -126,11 +127,11 @@ class SimulatedRank implements Attention<Packet, Operand, Operand, Operand>, Rin
     this.#operands = [{ owner: rank, ready: 0 }, { owner: rank, ready: 0 }];
     this.#partial = { owner: rank, ready: 0 };
     this.#settled = Promise.resolve(this.#partial);
-    this.#parcel = Promise.resolve({ owner: rank, bytes: work.parcel, ready: 0 });
+    this.#parcel = Promise.resolve({ owner: rank, bytes: 0, ready: 0 });
   }
 
   async run(): Promise<void> {
-    const own: Packet = { owner: this.rank, bytes: this.#work.message, ready: this.#begin };
+    const own: Packet = { owner: this.rank, bytes: 0, ready: this.#begin };
     const stays: Operand = { owner: this.rank, ready: this.#begin };
     await (this.#work.variant === "pass-kv" ? passKv(this, this, stays, own) : passQ(this, this, own, stays));
   }
@@ -172,7 +173,7 @@ class SimulatedRank implements Attention<Packet, Operand, Operand, Operand>, Rin
 
   merge(own: Operand, arrived: readonly Packet[]): Promise<Operand> {
     const start = Math.max(this.#free, own.ready, arrived[0]?.ready ?? 0);
-    const seconds = arrived.length === 0 ? 0 : this.#work.merge * this.#slow;
+    const seconds = arrived.length === 0 ? 0 : this.#work.merge(this.rank) * this.#slow;
     this.#free = start + seconds;
     this.#merge += seconds;
     if (seconds > 0) this.#span("device", "merge", this.size - 1, start, seconds);
@@ -180,6 +181,19 @@ class SimulatedRank implements Attention<Packet, Operand, Operand, Operand>, Rin
   }
 
   shift(hop: number, packet: Packet): Promise<Packet> {
+    const bytes = this.#work.message(this.rank, hop);
+    packet.bytes = bytes ?? 0;
+    if (bytes === undefined) packet.ready = 0;
+    else this.#send(hop, packet);
+    const { turns } = this.#network;
+    const incoming = turns.due
+      ? turns.rest().then(() => this.#network.pass(this.rank, packet))
+      : this.#network.pass(this.rank, packet);
+    if (!this.#work.overlap) this.#incoming = incoming;
+    return incoming;
+  }
+
+  #send(hop: number, packet: Packet): void {
     const work = this.#work;
     const wire = work.wire(this.rank);
     const start = Math.max(packet.ready, this.#free, this.#egress - this.#overhead) + this.#overhead;
@@ -192,24 +206,24 @@ class SimulatedRank implements Attention<Packet, Operand, Operand, Operand>, Rin
       work.onSpan({ rank: this.rank, lane: "send", kind: "send", ...move, peer: next });
       work.onSpan({ rank: next, lane: "receive", kind: "receive", ...move, peer: this.rank });
     }
-    const { turns } = this.#network;
-    const incoming = turns.due
-      ? turns.rest().then(() => this.#network.pass(this.rank, packet))
-      : this.#network.pass(this.rank, packet);
-    if (!work.overlap) this.#incoming = incoming;
-    return incoming;
   }
 
   async allToAll(parcels: readonly (Packet | undefined)[]): Promise<Packet[]> {
-    if (this.size === 1) return [];
+    const others = parcels.flatMap((_, s) => s === this.rank ? [] : [s]);
+    const { parcel, exchange } = this.#work;
+    const sent = others.flatMap((s) => parcel(this.rank, s) ?? []);
+    const senders = others.filter((s) => parcel(s, this.rank) !== undefined);
     const start = this.#free;
-    const end = await this.#network.meet(this.rank, start + this.#work.exchange(this.rank));
+    const done = sent.length === 0 ? start : start + exchange(this.rank);
+    const ends = this.#network.meet(this.rank, done);
+    if (senders.length === 0 && sent.length === 0) return [];
+    const end = (await ends).of(this.rank, senders);
     this.#free = end;
     this.#all2all += end - start;
-    this.#span("device", "all2all", this.size - 1, start, end - start, { bytes: this.#work.parcel * (this.size - 1) });
-    // As many parcels arrive as were sent. The last one arrives now.
-    const last: Packet = { owner: this.rank, bytes: this.#work.parcel, ready: end };
-    return new Array<Packet>(parcels.length - 1).fill(last);
+    const bytes = sent.reduce((sum, size) => sum + size, 0);
+    this.#span("device", "all2all", this.size - 1, start, end - start, { bytes });
+    // The last parcel arrives now.
+    return new Array<Packet>(senders.length).fill({ owner: this.rank, bytes: 0, ready: end });
   }
 
   #load(packet: Packet): Operand {
@@ -225,13 +239,19 @@ class SimulatedRank implements Attention<Packet, Operand, Operand, Operand>, Rin
     this.#incoming = undefined;
     const ready = Math.max(q.ready, kv.ready);
     if (ready > this.#free) this.#waited(hop, ready);
-    if (this.#overhead > 0) {
+    const attends = work.attend(q.owner, kv.owner);
+    const sends = hop < this.size - 1 && work.message(this.rank, hop) !== undefined;
+    if (this.#overhead > 0 && (attends !== undefined || sends)) {
       this.#span("device", "launch", hop, this.#free, this.#overhead);
       this.#free += this.#overhead;
       this.#launch += this.#overhead;
     }
     if (stream > this.#free) this.#waited(hop, stream);
-    const seconds = work.attend(q.owner, kv.owner) * this.#slow * (work.jitter?.(this.rank, hop, 0) ?? 1);
+    if (attends === undefined) {
+      this.#partial.ready = this.#free;
+      return this.#partial;
+    }
+    const seconds = attends * this.#slow * (work.jitter?.(this.rank, hop, 0) ?? 1);
     if (work.onSpan !== undefined) {
       const peer = work.variant === "pass-kv" ? kv.owner : q.owner;
       this.#span("device", "attend", hop, this.#free, seconds, { flops: work.flops?.(q.owner, kv.owner) ?? 0, peer });

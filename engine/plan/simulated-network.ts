@@ -5,9 +5,16 @@ import { Turns } from "../turns.ts";
 /** A simulated message. It carries no rows, only the time of their arrival. */
 export interface Packet extends Chunk {
   readonly owner: number;
-  readonly bytes: number;
+  /** Bytes of its last message. */
+  bytes: number;
   /** When it arrives at the rank that holds it. */
   ready: number;
+}
+
+/** When the parcels of the All2All have left. */
+export interface Ends {
+  /** When rank `mine` is done: its own parcels have left, and those of `senders` have arrived. */
+  readonly of: (mine: number, senders: readonly number[]) => number;
 }
 
 /** The mailboxes between neighbours, and the meeting point of the All2All. */
@@ -16,7 +23,11 @@ export class SimulatedNetwork {
   /** Packets that a rank has not yet taken. A rank that yielded the thread is behind its neighbour. */
   readonly #inbox: Packet[][];
   readonly #waiting: (((packet: Packet) => void) | undefined)[];
-  readonly #exchange: { rank: number; end: number; resolve: (end: number) => void }[] = [];
+  /** When each rank's parcels have left. */
+  readonly #ends: number[] = [];
+  #met = 0;
+  readonly #all: Promise<Ends>;
+  #resolve!: (ends: Ends) => void;
 
   readonly #ranks: number;
   readonly #oneForAll: boolean;
@@ -27,6 +38,7 @@ export class SimulatedNetwork {
     this.#oneForAll = oneForAll;
     this.turns = new Turns(signal);
     this.#inbox = Array.from({ length: oneForAll ? 0 : ranks }, () => []);
+    this.#all = new Promise((resolve) => (this.#resolve = resolve));
     this.#waiting = new Array<((packet: Packet) => void) | undefined>(ranks);
   }
 
@@ -44,21 +56,14 @@ export class SimulatedNetwork {
     return mine === undefined ? new Promise((resolve) => (this.#waiting[rank] = resolve)) : Promise.resolve(mine);
   }
 
-  /**
-   * Takes the time `end` of this rank's parcels. Resolves to the arrival of all other ranks' parcels, the latest end.
-   */
-  meet(rank: number, end: number): Promise<number> {
-    if (this.#oneForAll) return Promise.resolve(end);
-    return new Promise((resolve) => {
-      this.#exchange.push({ rank, end, resolve });
-      if (this.#exchange.length < this.#ranks) return;
-      let [first, second] = [-Infinity, -Infinity];
-      let latest = -1;
-      for (const part of this.#exchange) {
-        if (part.end > first) [first, second, latest] = [part.end, first, part.rank];
-        else if (part.end > second) second = part.end;
-      }
-      for (const part of this.#exchange) part.resolve(Math.max(part.end, part.rank === latest ? second : first));
-    });
+  /** Takes the time `end` at which this rank's parcels have left. Resolves to all ranks' ends, once all are known. */
+  meet(rank: number, end: number): Promise<Ends> {
+    if (this.#oneForAll) return Promise.resolve({ of: () => end });
+    const ends = this.#ends;
+    ends[rank] = end;
+    if (++this.#met === this.#ranks) {
+      this.#resolve({ of: (mine, senders) => senders.reduce((last, s) => Math.max(last, ends[s]), ends[mine]) });
+    }
+    return this.#all;
   }
 }

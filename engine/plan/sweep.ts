@@ -1,10 +1,15 @@
 /** Plans every CP x TP x variant up to a number of GPUs, and finds the Pareto front of time against GPUs. */
 import type { Variant } from "../ring/contract.ts";
 import { InputError } from "../errors.ts";
+import { CAUSAL } from "../layout/mask.ts";
+import type { Dealing } from "../layout/shards.ts";
 import { Turns } from "../turns.ts";
 import { tpSizes } from "./heads.ts";
+import { ranksAlike } from "./calls.ts";
+import { masksOf } from "./models.ts";
 import { type Plan, plan } from "./plan.ts";
 import type { PlanInput } from "./plan-input.ts";
+import { EVERY_RANK_UP_TO } from "./work.ts";
 
 /** The most GPUs of a sweep. */
 export const MOST_GPUS = 4096;
@@ -28,6 +33,8 @@ export interface SweepRow {
   readonly gpus: number;
   /** The faster variant. */
   readonly variant: Variant;
+  /** The faster dealing, or the one asked for. */
+  readonly dealing: Dealing;
   /** Seconds of the step. */
   readonly seconds: number;
   /** Does the layout fit in memory? */
@@ -55,18 +62,21 @@ export interface Sweep {
 }
 
 /**
- * The layouts to try. CP takes powers of two. TP takes every size that splits the heads and is a divisor or a multiple
- * of a host's GPUs.
+ * The layouts to try. CP takes powers of two, up to 256 if ranks differ and each is simulated. TP takes every size that
+ * splits the heads and is a divisor or a multiple of a host's GPUs.
  */
 export function layouts(
-  input: Pick<SweepInput, "model" | "cluster" | "maxGpus">,
+  input: Pick<SweepInput, "model" | "cluster" | "maxGpus" | "mask" | "dealing">,
 ): { readonly cp: number; readonly tp: number }[] {
   const { gpusPerHost } = input.cluster;
   const tps = tpSizes(input.model, Math.min(input.maxGpus, input.model.heads)).filter((
     tp,
   ) => (tp <= gpusPerHost ? gpusPerHost % tp === 0 : tp % gpusPerHost === 0));
+  const masks = input.mask === undefined ? masksOf(input.model) : [input];
+  const dealing = input.dealing === "contiguous" ? "contiguous" : "head-tail";
+  const alike = masks.every(({ mask = CAUSAL }) => ranksAlike({ mask, dealing }));
   return tps.flatMap((tp) => {
-    const largest = Math.floor(input.maxGpus / tp);
+    const largest = Math.min(Math.floor(input.maxGpus / tp), alike ? MOST_GPUS : EVERY_RANK_UP_TO);
     return Array.from({ length: Math.floor(Math.log2(largest)) + 1 }, (_, i) => ({ cp: 2 ** i, tp }));
   });
 }
@@ -93,6 +103,7 @@ export async function sweep(input: SweepInput): Promise<Sweep> {
         tp,
         gpus: p.gpus,
         variant,
+        dealing: p.dealing,
         seconds: p.seconds,
         fits: p.memory.fits,
         memory: p.memory.total,

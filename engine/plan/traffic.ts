@@ -17,8 +17,8 @@ export function qMessage(rows: number, heads: number, headDim: number, bytes: nu
  * Partial results of some query rows on their way home: O with `bytes` an element, and an f32 LSE for each row and head
  * (Appendix C has D + 1; this is D + N_H).
  */
-export function parcel(rows: number, heads: number, headDim: number, bytes: number): number {
-  return rows * heads * (headDim * bytes + LSE_BYTES);
+export function parcel(rows: number, heads: number, valueDim: number, bytes: number): number {
+  return rows * heads * (valueDim * bytes + LSE_BYTES);
 }
 
 /** One all-reduce of activations, `T D e`. A block has two (Table 2). */

@@ -77,6 +77,37 @@ test("plan --json describes the model: its weights, and KV bytes and FLOPs for a
   });
 });
 
+test("plan --mask and --dealing: the masks of the layers, what travels, and why a dealing", async () => {
+  const argv = ["--model", "gemma3-27b", "--new", "131072", "--cp", "8"];
+  const own = (await call(plan, ...argv)).stdout;
+  assert.match(
+    own,
+    /^mask {8}window:1024 in 52 layers, causal in 10 layers\ndealing {5}contiguous\nbecause {5}contiguous is/m,
+  );
+  const asked = await json<Plan>(
+    plan,
+    ...argv,
+    "--mask",
+    "window:4096",
+    "--sink-tokens",
+    "4",
+    "--dealing",
+    "head-tail",
+  );
+  assert.deepEqual(asked.kinds.map(({ mask, layers }) => [mask, layers]), [
+    [{ kind: "window", size: 4096, sinkTokens: 4 }, 62],
+  ]);
+  assert.deepEqual([asked.dealing, asked.dealingReason], ["head-tail", "head-tail as requested"]);
+  assert.doesNotMatch((await call(plan, "--new", "5")).stdout, /^(mask|dealing)/m);
+  const swept = await call(plan, "--sweep", "--max-gpus", "16", "--model", "gemma3-12b", "--new", "131072");
+  assert.match(swept.stdout, /variant +dealing +time/);
+  await assert.rejects(call(plan, ...argv, "--mask", "window"), refused(/--mask: found "window"/));
+  await assert.rejects(
+    call(plan, ...argv, "--dealing", "odd"),
+    refused(/--dealing: found "odd", expected auto or head-/),
+  );
+});
+
 test("plan --decode gives ttit; a plan that does not fit is printed, with a line on stderr", async () => {
   const p = await json<Plan>(plan, "--cp", "2", "--tp", "8", "--decode", "--cached", "128000");
   assert.ok(p.ttft === undefined && Math.abs(p.ttit! / 0.06023 - 1) < 0.2);

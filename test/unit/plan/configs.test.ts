@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { InputError } from "../../../engine/errors.ts";
 import { clusterFromJson, findCluster, findModel, modelFromConfig, plan } from "../../../engine/plan/index.ts";
-import { weightCount } from "../../../engine/plan/models.ts";
+import { attentionWeights, weightCount } from "../../../engine/plan/models.ts";
 
 const cluster = findCluster("gtt");
 
@@ -38,7 +38,7 @@ test("configs with head_dim, without KV heads, with text_config, without a gate,
   );
   assert.match(
     modelFromConfig({ ...CONFIG, sliding_window: 4096 }, "m").notes[0],
-    /sliding_window 4096: planned as full attention/,
+    /sliding_window 4096: planned in every layer/,
   );
 });
 
@@ -52,7 +52,10 @@ test("configs that lack a field or are not dense models are refused", () => {
     () => modelFromConfig({ ...CONFIG, num_local_experts: 8 }, "c"),
     refused(/num_local_experts = 8 means a mixture of experts/),
   );
-  assert.throws(() => modelFromConfig({ ...CONFIG, kv_lora_rank: 512 }, "c"), refused(/latent attention/));
+  assert.throws(
+    () => modelFromConfig({ ...CONFIG, kv_lora_rank: 512 }, "c"),
+    refused(/qk_rope_head_dim: found nothing/),
+  );
   assert.throws(
     () => modelFromConfig({ ...CONFIG, num_attention_heads: 60 }, "c"),
     refused(/60 is not a multiple of num_key_value_heads 8/),
@@ -75,7 +78,6 @@ test("configs of other architectures are refused with the field, whatever their 
     ["num_key_value_heads_per_layer", { num_key_value_heads_per_layer: [4, 2] }, /differ by layer/],
     ["num_attention_heads", { num_attention_heads: [64, 32] }, /differ by layer/],
     ["num_kv_shared_layers", { num_kv_shared_layers: 10 }, /share keys and values/],
-    ["q_lora_rank", { q_lora_rank: 1536 }, /latent attention/],
   ];
   for (const [field, more, means] of others) {
     const pattern = new RegExp(`^model c: ${field.replaceAll(".", "\\.")} = .* means .*${means.source}`);
@@ -101,33 +103,93 @@ test("configs of other architectures are refused with the field, whatever their 
   assert.equal(modelFromConfig({ ...CONFIG, ...nothing }, "c").layers, 80);
 });
 
-test("windows of attention are planned if the context fits them, else refused with the field", async () => {
-  for (
-    const [field, more] of [["sliding_window", { sliding_window: 4096 }], ["attention_chunk_size", {
-      layer_types: ["chunked_attention", "full_attention"],
-      attention_chunk_size: 4096,
-    }]] as const
-  ) {
-    const windowed = modelFromConfig({ ...CONFIG, ...more }, "c");
-    const full = { ...windowed, window: undefined };
-    assert.equal(
-      (await plan({ model: windowed, cluster, new: 4000, cached: 96 })).seconds,
-      (await plan({ model: full, cluster, new: 4000, cached: 96 })).seconds,
-    );
-    await assert.rejects(
-      plan({ model: windowed, cluster, new: 4000, cached: 97 }),
-      refused(new RegExp(`^model c: ${field} 4096 means that layers see only a part of 4097 tokens`)),
-    );
-    assert.match((await plan({ model: windowed, cluster, new: 5 })).notes.join(), new RegExp(field));
-  }
-  assert.equal(modelFromConfig({ ...CONFIG, sliding_window: 4096, use_sliding_window: false }, "c").window, undefined);
-  assert.equal(
-    modelFromConfig({ ...CONFIG, sliding_window: 4096, layer_types: ["full_attention"] }, "c").window,
-    undefined,
+test("windows and chunks of attention are planned layer by layer", async () => {
+  const masks = (more: Record<string, unknown>) => modelFromConfig({ ...CONFIG, ...more }, "c").masks;
+  const layers = CONFIG.num_hidden_layers;
+  const window = (n: number, size = 4096) => ({ mask: { kind: "window", size }, layers: n });
+  const causal = (n: number) => ({ mask: { kind: "causal" }, layers: n });
+  // GPT-OSS: every other layer.
+  const types = Array.from({ length: layers }, (_, i) => i % 2 === 0 ? "sliding_attention" : "full_attention");
+  assert.deepEqual(masks({ layer_types: types, sliding_window: 128 }), [window(40, 128), causal(40)]);
+  // Llama 4: three chunked layers, then one that sees all.
+  const chunked = types.map((_, i) => (i + 1) % 4 === 0 ? "full_attention" : "chunked_attention");
+  assert.deepEqual(masks({ layer_types: chunked, attention_chunk_size: 8192 }), [
+    { mask: { kind: "chunk", size: 8192 }, layers: 60 },
+    causal(20),
+  ]);
+  assert.deepEqual(masks({ model_type: "mistral", sliding_window: 4096 }), [window(80)]);
+  assert.deepEqual(masks({ model_type: "gemma3_text", sliding_window: 1024 }), [window(67, 1024), causal(13)]);
+  assert.deepEqual(masks({ model_type: "gemma2", sliding_window: 4096 }), [window(40), causal(40)]);
+  assert.deepEqual(masks({ model_type: "cohere2", sliding_window: 4096, sliding_window_pattern: 8 }), [
+    window(70),
+    causal(10),
+  ]);
+  const qwen = { model_type: "qwen2", sliding_window: 4096, max_window_layers: 70 };
+  assert.equal(masks(qwen), undefined);
+  assert.deepEqual(masks({ ...qwen, use_sliding_window: true }), [causal(70), window(10)]);
+  assert.equal(masks({ sliding_window: 4096, use_sliding_window: false }), undefined);
+  assert.equal(masks({ sliding_window: 4096, layer_types: ["full_attention"] }), undefined);
+  const unsaid = modelFromConfig({ ...CONFIG, sliding_window: 4096 }, "c");
+  assert.deepEqual(unsaid.masks, [window(80)]);
+  assert.match(
+    (await plan({ model: unsaid, cluster, new: 5 })).notes.join("\n"),
+    /^sliding_window 4096: planned in every layer, because the config has no layer_types$/m,
   );
   assert.throws(
-    () => modelFromConfig({ ...CONFIG, layer_types: ["sliding_attention"] }, "c"),
-    refused(/the config has no sliding_window or attention_chunk_size; add one/),
+    () => masks({ layer_types: ["sliding_attention"] }),
+    refused(/layer_types has sliding_attention, but the config has no sliding_window; add it/),
+  );
+  assert.throws(
+    () => masks({ layer_types: ["sliding_attention", "full_attention"], sliding_window: 4 }),
+    refused(/layer_types: found 2 layers, expected one type for each of the 80 layers/),
+  );
+});
+
+test("Gemma 3 by name has the masks of its config", () => {
+  const config = {
+    text_config: {
+      model_type: "gemma3_text",
+      hidden_size: 5376,
+      num_hidden_layers: 62,
+      num_attention_heads: 32,
+      num_key_value_heads: 16,
+      head_dim: 128,
+      intermediate_size: 21504,
+      vocab_size: 262208,
+      sliding_window: 1024,
+    },
+  };
+  const { source: _source, name: _name, notes: _notes, ...read } = modelFromConfig(config, "c");
+  const { source: _known, name: _gemma, notes: _none, ...known } = findModel("gemma3-27b");
+  assert.deepEqual(read, known);
+});
+
+test("latent attention is read in its absorbed form", () => {
+  const latent = { kv_lora_rank: 512, q_lora_rank: 1536, qk_rope_head_dim: 64, qk_nope_head_dim: 128, v_head_dim: 128 };
+  const model = modelFromConfig({ ...CONFIG, ...latent, num_key_value_heads: 64, head_dim: 64 }, "c");
+  const { kvHeads, headDim, valueDim, valuesInKeys } = model;
+  assert.deepEqual({ kvHeads, headDim, valueDim, valuesInKeys }, {
+    kvHeads: 1,
+    headDim: 576,
+    valueDim: 512,
+    valuesInKeys: true,
+  });
+  const { width, heads } = model;
+  assert.equal(
+    attentionWeights(model),
+    width * (1536 + 512 + 64) + 1536 * heads * 192 + 512 * heads * 256 + heads * 128 * width,
+  );
+  assert.throws(
+    () => modelFromConfig({ ...CONFIG, ...latent, v_head_dim: undefined }, "c"),
+    refused(/v_head_dim: found nothing, expected a whole number of at least 1 beside kv_lora_rank/),
+  );
+  assert.throws(
+    () => modelFromConfig({ ...CONFIG, q_lora_rank: 1536 }, "c"),
+    refused(/q_lora_rank = 1536 means latent attention, but the config has no kv_lora_rank; add it/),
+  );
+  assert.throws(
+    () => modelFromConfig({ ...CONFIG, ...latent, n_routed_experts: 256 }, "c"),
+    refused(/mixture of experts/),
   );
 });
 

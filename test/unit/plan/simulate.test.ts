@@ -10,18 +10,25 @@ import { testPlatform } from "../../platform.ts";
 
 /** A ring of equal ranks: attention takes `a`, and a transfer `latency` plus its bytes over `rate`. */
 function even(
-  more: Partial<RingWork> & { readonly a?: number; readonly rate?: number; readonly latency?: number } = {},
+  more: Partial<Omit<RingWork, "message" | "parcel" | "merge">> & {
+    readonly a?: number;
+    readonly rate?: number;
+    readonly latency?: number;
+    readonly message?: number;
+    readonly parcel?: number;
+    readonly merge?: number;
+  } = {},
 ): RingWork {
-  const { a = 1, rate = 1, latency = 0, ...rest } = more;
+  const { a = 1, rate = 1, latency = 0, message = 0, parcel = 0, merge = 0, ...rest } = more;
   return {
     ranks: 4,
     variant: "pass-kv",
     attend: () => a,
-    message: 0,
-    parcel: 0,
+    message: () => message,
+    parcel: () => parcel,
     wire: () => ({ rate, latency }),
     exchange: () => 0,
-    merge: 0,
+    merge: () => merge,
     hopOverhead: 0,
     overlap: true,
     start: () => 0,

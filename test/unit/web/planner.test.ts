@@ -112,7 +112,10 @@ test("a plan with both variants is the engine's, and so are its exports", async 
   const found = await planned(defaults);
   const expected = await plan(inputOf(defaults));
   assert.deepEqual(found.plan, expected);
-  assert.deepEqual(found.both.map(({ variant, plan: { seconds } }) => ({ variant, seconds })), expected.alternatives);
+  assert.deepEqual(
+    found.both.map(({ variant, plan: { dealing, seconds } }) => ({ variant, dealing, seconds })),
+    expected.alternatives,
+  );
   assert.deepEqual(found.both.map(({ spans, shown }) => [spans.length > 0, shown]), [[true, 4], [true, 4]]);
   assert.equal(JSON.parse(planJson(defaults, found, "x:y")).ttft, expected.ttft);
   assert.match(planCsv(found), new RegExp(`\\nseconds,${expected.seconds},`));
