@@ -9,6 +9,11 @@ import test from "node:test";
 import { paper } from "../../../engine/cli/paper.ts";
 import { plan } from "../../../engine/cli/plan.ts";
 import { policy } from "../../../engine/cli/policy.ts";
+import { readMask } from "../../../engine/layout/mask.ts";
+import type { Dealing } from "../../../engine/layout/shards.ts";
+import { bytesText } from "../../../engine/policy/units.ts";
+import type { Variant } from "../../../engine/ring/contract.ts";
+import { tally } from "../../../engine/ring/tally.ts";
 import { repository } from "../../repository.ts";
 import { inFolder } from "../cli/command.ts";
 
@@ -50,3 +55,22 @@ test("the docs' cluster in JSON plans", () =>
     await writeFile(file, cluster);
     assert.match(await printed("plan", ["--cluster", file, "--new", "128000", "--cp", "4"]), /^TTFT +[\d.]+ s$/m);
   }));
+
+test("the docs' table of windows and dealings is a count of the engine's messages", () => {
+  const step = [{ new: 131_072, cached: 0 }];
+  const rows = [
+    ...text.matchAll(/^\| (window:4096|causal) +\| (\S+) +\| (\S+) +\| (.*?) +\| (\d+) of 64 +\| (\S+) +\|$/gm),
+  ];
+  assert.equal(rows.length, 6);
+  for (const [, mask, dealing, variant, bytes, hops, busiest] of rows) {
+    const found = tally(variant as Variant, step, 8, readMask(mask)!, dealing as Dealing);
+    const sent = variant === "pass-kv"
+      ? found.ring.rows * 2 * 8 * 128 * 2
+      : found.ring.rows * 32 * 128 * 2 + found.parcels.rows * 32 * (128 * 2 + 4);
+    const mean = found.pairs.reduce((sum, n) => sum + n, 0) / 8;
+    assert.deepEqual(
+      [bytes, Number(hops), busiest],
+      [bytesText(sent), found.skipped.hops, (Math.max(...found.pairs) / mean).toFixed(2)],
+    );
+  }
+});
