@@ -45,12 +45,16 @@ export const NEAR_TIE = 0.015;
 export function reasonOf(
   c: CheckedInput,
   alternatives: readonly Alternative[],
-  { variant, dealing, kinds }: Run,
+  { variant, kinds }: Run,
   step: PlacedStep,
 ): string {
   if (c.cp === 1) return "one rank: nothing travels";
   const [{ layer, mask }] = kinds;
-  const both = alternatives.filter((a) => a.dealing === dealing);
+  // Each variant in the dealing that suits it.
+  const both = (["pass-kv", "pass-q"] as const).flatMap((one) => {
+    const times = alternatives.filter((a) => a.variant === one).map((a) => a.seconds);
+    return times.length === 0 ? [] : [Math.min(...times)];
+  });
   const hop = `a hop's attention takes ${secondsText(layer.attend)}, its transfer ${secondsText(layer.transfer)}`;
   if (isLocal(mask)) {
     const sent = `a ${sayMask(mask)} layer sends ${sentText(layer.sent)}`;
@@ -78,7 +82,7 @@ export function reasonOf(
   return `${timesText(both)}; ${hop}; ${rates} ${verdict}: ${rule.why}`;
 }
 
-function timesText([{ seconds: kv }, { seconds: q }]: readonly Alternative[]): string {
+function timesText([kv, q]: readonly number[]): string {
   const apart = Math.abs(q - kv) / Math.min(kv, q);
   const near = apart < NEAR_TIE ? ", a near-tie" : "";
   return `simulated: pass-KV ${secondsText(kv)}, pass-Q ${secondsText(q)} (${percentText(apart)} apart${near})`;

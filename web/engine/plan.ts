@@ -42,4 +42,6 @@ export {
   smallerQueries,
   smallerQueriesAll2All,
 } from "../../engine/policy/index.ts";
+export { isLocal, type Mask, sayMask } from "../../engine/layout/mask.ts";
+export { type Dealing, DEALINGS } from "../../engine/layout/shards.ts";
 export { chromeTrace } from "../../engine/trace/perfetto.ts";

@@ -10,7 +10,17 @@ import { answer, curveLayouts, planned } from "../../../web/views/planner/comput
 import { csv, planCsv, planJson } from "../../../web/views/planner/exports.ts";
 import { logTicks, place, sayTick, sayTokens, spread, valueAt } from "../../../web/lib/elements/plot.ts";
 import type { Answers } from "../../../web/views/planner/requests.ts";
-import { clusterOf, draftOf, fromQuery, inputOf, MAP, MOST, onPaper, read } from "../../../web/views/planner/state.ts";
+import {
+  clusterOf,
+  draftOf,
+  EVERY_RANK,
+  fromQuery,
+  inputOf,
+  MAP,
+  MOST,
+  onPaper,
+  read,
+} from "../../../web/views/planner/state.ts";
 import { defaults, type Question, toQuery } from "../../../web/lib/address/plan.ts";
 import { sayError } from "../../../web/views/planner/words.ts";
 
@@ -26,8 +36,16 @@ const questions: fc.Arbitrary<Question> = fc.record({
   cached: fc.integer({ min: 0, max: MOST.cached }),
   batch: fc.integer({ min: 1, max: MOST.batch }),
   variant: fc.constantFrom("auto", "pass-kv", "pass-q"),
+  mask: fc.constantFrom("own", "causal", "full", "window", "chunk"),
+  size: fc.integer({ min: 1, max: MOST.size }),
+  dealing: fc.constantFrom("auto", "head-tail", "contiguous"),
   persistent: fc.boolean(),
-});
+}).map((q): Question => ({
+  ...q,
+  size: q.mask === "window" || q.mask === "chunk" ? q.size : defaults.size,
+  // The page plans every rank where ranks differ.
+  cp: Math.min(q.cp, EVERY_RANK),
+}));
 
 test("a question survives its address and its draft; another view's part of the address stays", () => {
   fc.assert(fc.property(questions, (question) => {
@@ -50,6 +68,38 @@ test("an unreadable field is named with what was found and what is expected", ()
   assert.match(problems.get("model")!, /^Model: found gpt, expected one of llama3.2-1b, /);
   // Decode has no such field.
   assert.equal(read({ ...draftOf(defaults), step: "decode", new: "many" }).problems.size, 0);
+});
+
+test("a window is a part of the question: its address, its limits, and both dealings beside each other", async () => {
+  const asked: Question = {
+    ...defaults,
+    model: "llama3-8b",
+    cp: 8,
+    new: 131_072,
+    cached: 0,
+    mask: "window",
+    size: 4096,
+  };
+  assert.match(toQuery({ ...asked, size: 512 }), /&layermask=window&layersize=512$/);
+  assert.doesNotMatch(toQuery(defaults), /layer|deal/);
+  assert.deepEqual(inputOf(asked).mask, { kind: "window", size: 4096 });
+  assert.equal(inputOf(defaults).mask, undefined);
+  const { problems } = read(draftOf({ ...asked, cp: 512 }));
+  assert.match(
+    problems.get("cp")!,
+    /found 512, expected at most 256, because each rank has other work under this mask/,
+  );
+  assert.equal(read(draftOf({ ...defaults, cp: 512 })).problems.size, 0);
+  assert.ok(read(draftOf({ ...defaults, model: "gemma3-27b", cp: 512 })).problems.has("cp"));
+  assert.match(read({ ...draftOf(asked), size: "0" }).problems.get("size")!, /^Size of window or chunk: found 0/);
+  const { plan: best, dealings } = await planned(asked);
+  assert.deepEqual(dealings.map((one) => [one.dealing, one.layer.sent.skipped.hops]), [["head-tail", 42], [
+    "contiguous",
+    49,
+  ]]);
+  assert.equal(best.seconds, Math.min(...dealings.map(({ seconds }) => seconds)));
+  assert.deepEqual((await planned({ ...asked, mask: "causal" })).dealings, []);
+  assert.ok(!onPaper({ ...defaults, mask: "window" }) && onPaper({ ...defaults, mask: "causal" }));
 });
 
 test("known clusters keep their names; others are built from their parts", () => {

@@ -17,6 +17,11 @@ export interface Question {
   readonly cached: number;
   readonly batch: number;
   readonly variant: Variant | "auto";
+  /** Of every layer, or the model's own. */
+  readonly mask: "own" | "causal" | "full" | "window" | "chunk";
+  /** W or C. Without a window or chunk it has its default. */
+  readonly size: number;
+  readonly dealing: "auto" | "head-tail" | "contiguous";
   /** Counts the overhead of a persistent KV cache even if it is empty, as in the last row of Table 4. Only in addresses. */
   readonly persistent: boolean;
 }
@@ -36,6 +41,9 @@ export const names: Readonly<Record<Field, string>> = {
   cached: "Cached tokens P",
   batch: "Sequences",
   variant: "Variant",
+  mask: "Mask",
+  size: "Size of window or chunk",
+  dealing: "Dealing",
 };
 
 /** All fields. */
@@ -53,7 +61,13 @@ export const keys: Readonly<Record<Field, string>> = {
   cached: "cached",
   batch: "batch",
   variant: "plan",
+  mask: "layermask",
+  size: "layersize",
+  dealing: "deal",
 };
+
+/** Fields that an address has only if they are not as usual. */
+const rare: readonly Field[] = ["mask", "size", "dealing"];
 
 /** The question with which the view opens: a row of Tables 4 and 5 of the paper. */
 export const defaults: Question = {
@@ -67,13 +81,19 @@ export const defaults: Question = {
   cached: 115_200,
   batch: 1,
   variant: "auto",
+  mask: "own",
+  size: 4096,
+  dealing: "auto",
   persistent: false,
 };
 
 /** A question in an address. Other parts of the address stay. */
 export function toQuery(question: Question, before = ""): string {
   const query = new URLSearchParams(before);
-  for (const field of fields) query.set(keys[field], String(question[field]));
+  for (const field of fields) {
+    if (rare.includes(field) && question[field] === defaults[field]) query.delete(keys[field]);
+    else query.set(keys[field], String(question[field]));
+  }
   if (question.persistent) query.set("persistent", "1");
   else query.delete("persistent");
   return query.toString().replaceAll("%2C", ",");

@@ -2,6 +2,7 @@
 import {
   CELLS,
   chromeTrace,
+  DEALINGS,
   findModel,
   InputError,
   type PaperReport,
@@ -13,11 +14,9 @@ import {
 } from "../../engine/plan.ts";
 import type { Span, Variant } from "../../engine/run.ts";
 import type { Answers, Curve, Curves, Grid, PaperPoint, Planned, Request, Simulated } from "./requests.ts";
-import { clusterOf, inputOf, MAP, onPaper } from "./state.ts";
+import { clusterOf, EVERY_RANK, hasWindows, inputOf, MAP, masksOf, onPaper } from "./state.ts";
 import type { Question } from "../../lib/address/plan.ts";
 
-/** Up to this number of ranks, the engine simulates each. */
-export const EVERY_RANK = 256;
 /** The most spans of one variant to draw: drawing them takes less than a tenth of a second. */
 const SPANS = 800;
 
@@ -64,7 +63,11 @@ export async function planned(question: Question): Promise<Planned> {
       shown,
     });
   }
-  return { plan: best, both };
+  const dealings: Plan[] = [];
+  if (question.cp > 1 && hasWindows(question)) {
+    for (const dealing of DEALINGS) dealings.push(await plan({ ...input, dealing }));
+  }
+  return { plan: best, both, dealings };
 }
 
 /** The layouts of the curves: CP at the question's TP, and tensor parallelism over several hosts. */
@@ -79,7 +82,7 @@ export function curveLayouts(question: Question): { readonly cp: number; readonl
 
 async function curves(question: Question, onProgress: Progress): Promise<Curves> {
   const layouts = curveLayouts(question);
-  const base: PlanInput = { model: findModel(question.model), cluster: clusterOf(question) };
+  const base: PlanInput = { model: findModel(question.model), cluster: clusterOf(question), ...masksOf(question) };
   const out: Curve[] = [];
   for (const [i, { cp, tp }] of layouts.entries()) {
     onProgress(i, layouts.length);
@@ -124,7 +127,9 @@ export function paperPoints({ rows }: PaperReport): PaperPoint[] {
 }
 
 /** Cells of the map: fewer if a plan takes longer. */
-function resolution(cp: number): readonly [number, number] {
+function resolution(cp: number, windows: boolean): readonly [number, number] {
+  // Two dealings, and often two kinds of layers.
+  if (windows) return cp <= 8 ? [24, 16] : cp <= 16 ? [12, 8] : [6, 4];
   return cp <= 16 || cp > EVERY_RANK ? [48, 32] : cp <= 64 ? [24, 16] : [12, 8];
 }
 
@@ -133,17 +138,20 @@ function middles([from, to]: readonly [number, number] | readonly number[], cell
 }
 
 async function grid(question: Question, onProgress: Progress): Promise<Grid> {
-  const [columns, rows] = resolution(question.cp);
+  const [columns, rows] = resolution(question.cp, hasWindows(question));
   const tokens = middles(MAP.tokens, columns).map(Math.round);
   const misses = middles(MAP.misses, rows);
   const lead = new Float64Array(columns * rows);
   const fits = new Uint8Array(columns * rows);
-  const { model, cluster, cp, tp } = inputOf(question);
+  const { model, cluster, cp, tp, mask, dealing } = inputOf(question);
+  const step = { model, cluster, cp, tp, ...(mask === undefined ? {} : { mask }), dealing: dealing ?? "auto" };
   for (const [r, miss] of misses.entries()) {
     onProgress(r, rows);
     for (const [c, T] of tokens.entries()) {
-      const { alternatives, memory } = await plan({ model, cluster, cp, tp, new: T, cached: Math.round(T / miss) - T });
-      const [kv, q] = alternatives.map(({ seconds }) => seconds);
+      const { alternatives, memory } = await plan({ ...step, new: T, cached: Math.round(T / miss) - T });
+      const [kv, q] = variantsOf(question).map((variant) =>
+        Math.min(...alternatives.filter((one) => one.variant === variant).map(({ seconds }) => seconds))
+      );
       lead[r * columns + c] = Math.log(q / kv);
       fits[r * columns + c] = memory.fits ? 1 : 0;
     }

@@ -19,7 +19,7 @@ const groups: readonly (readonly [keyof PaperReport["errors"], string])[] = [
 /** How far to trust a plan. */
 export function trust(
   { errors }: PaperReport,
-  question: Pick<Question, "step" | "model" | "accelerator" | "fabric" | "tp">,
+  question: Question,
 ): TemplateResult {
   const [name, { predicted, cells, median }] = question.step === "decode"
     ? ["TTIT", errors.ttit] as const
@@ -28,7 +28,7 @@ export function trust(
     formatShare(median)
   }. On the ${predicted.cells} cells outside the calibration it is ${formatShare(predicted.median)}, at worst ${
     formatShare(predicted.worst)
-  }.${onPaper(question) ? "" : " No cell covers this model and hardware."}`;
+  }.${onPaper(question) ? "" : " No cell covers this model, mask and hardware."}`;
 }
 
 /** Errors by group, parameters with their cells, every cell by table, and contradictions. */

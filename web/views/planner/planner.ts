@@ -21,7 +21,7 @@ import { layoutTable } from "./layouts.ts";
 import { paperTables, trust } from "./paper-tables.ts";
 import "./policy-map.ts";
 import { ask, type Curves, type Grid, type Planned } from "./requests.ts";
-import { breakdown, facts, headline, memory } from "./result.ts";
+import { breakdown, dealings, facts, headline, memory } from "./result.ts";
 import { plannerSentence } from "./sentence.ts";
 import { defaults, type Question } from "../../lib/address/plan.ts";
 import { type Kind, PlannerStore } from "./store.ts";
@@ -101,6 +101,7 @@ export class RingsidePlanner extends LitElement {
             <div>${breakdown(planned)}</div>
             <div>${memory(planned)}${facts(planned)}</div>
           </div>
+          ${dealings(planned)}
         `}
         ${planned === undefined && wrong ? nothing : html`<div class="pair">
           ${

@@ -16,7 +16,7 @@ import { axes, type LogScale, path, place, sayTokens, valueAt } from "../../lib/
 import { mapTables } from "./map-tables.ts";
 import { missOf, sayAt, sayMeasured, tokensAt, winner } from "./map-words.ts";
 import type { Grid } from "./requests.ts";
-import { MAP, onPaper } from "./state.ts";
+import { hasWindows, MAP, onPaper } from "./state.ts";
 import type { Question } from "../../lib/address/plan.ts";
 
 const height = 352;
@@ -142,7 +142,9 @@ export class RingsidePolicyMap extends LitElement {
       : undefined;
     const onMap = here !== undefined && here[0] >= x.from && here[0] <= x.to && here[1] >= y.from;
     return html`<figure aria-labelledby="title">
-      <div class="head"><h2 id="title">Policy map <small>pass-KV or pass-Q on CP${cp} × TP${tp}, at the planner’s rates</small></h2>
+      <div class="head"><h2 id="title">Policy map <small>pass-KV or pass-Q on CP${cp} × TP${tp}, at the planner’s rates${
+      hasWindows(this.question) ? "; the rules assume a causal mask, the simulation does not" : ""
+    }</small></h2>
         <span class="buttons"><button class="button" @click=${() =>
       this.#save("svg")} aria-label="Policy map as SVG">SVG</button><button class="button" @click=${() =>
       this.#save("png")} aria-label="Policy map as PNG">PNG</button><button class="button" @click=${() =>

@@ -17,6 +17,8 @@ export interface Simulated {
 export interface Planned {
   readonly plan: Plan;
   readonly both: readonly Simulated[];
+  /** The plan with each dealing, if a layer has a window or chunks and there are ranks to deal to. */
+  readonly dealings: readonly Plan[];
 }
 
 /** A point of a curve. */

@@ -1,7 +1,7 @@
 /** The answer of a plan: the time, the variant with the reason, the breakdown of the time, and the memory. */
 import { html, nothing, type TemplateResult } from "lit";
 import { sayVariant } from "../../lib/format/variant.ts";
-import type { Memory, Plan } from "../../engine/plan.ts";
+import { type Memory, type Plan, sayMask } from "../../engine/plan.ts";
 import "../../lib/elements/scroll.ts";
 import { swatchOf } from "../../lib/elements/swatch.ts";
 import { formatBytes, formatCount, formatFlopRate, formatShare, formatTime } from "../../lib/format/format.ts";
@@ -47,12 +47,59 @@ export function facts({ plan }: Planned): TemplateResult {
     ["Work per GPU", html`${formatFlopRate(plan.flopsPerGpu)}, ${formatShare(plan.utilization)} of the bf16 peak`],
     ["Parallel efficiency", html`${formatShare(plan.parallelEfficiency)} of ${plan.cp} times one rank`],
     ["Miss rate T/(T+P)", `${Number((100 * plan.missRate).toPrecision(3))} %`],
-    ["Simulated", `${plan.layer.simulated}, one layer`],
+    ["Simulated", `${plan.layer.simulated}, ${plan.kinds.length === 1 ? "one layer" : "a layer of each mask"}`],
+    ...plan.kinds.length > 1 || plan.kinds[0].mask.kind !== "causal"
+      ? plan.kinds.map(({ mask, layers }): [string, string] => [sayMask(mask), `${formatCount(layers)} layers`])
+      : [],
+    ...plan.dealing === "contiguous" ? [["Dealing", plan.dealing] as const] : [],
   ];
   return html`
     <section aria-labelledby="facts">
       <h2 id="facts">Layout</h2>
       ${factList(rows)}
+    </section>
+  `;
+}
+
+/** The dealings beside each other: time, what travels and how even the work is, for each mask. */
+export function dealings({ plan, dealings }: Planned): TemplateResult | typeof nothing {
+  if (dealings.length === 0) return nothing;
+  const rows = dealings.flatMap((one) => one.kinds.map((kind, i) => ({ one, kind, first: i === 0 })));
+  return html`
+    <section class="dealings" aria-labelledby="dealings">
+      <h2 id="dealings">Dealing <small>what one GPU of every rank sends in a layer</small></h2>
+      <ringside-scroll label="Both dealings">
+        <table>
+          <caption class="unseen">Both dealings</caption>
+          <thead>
+            <tr>
+              <th scope="col">Dealing and mask</th>
+              <th scope="col">${plan.mode === "decode" ? "TTIT" : "TTFT"}</th>
+              <th scope="col">Sent</th>
+              <th scope="col">Not sent</th>
+              <th scope="col">Hops skipped</th>
+              <th scope="col">Busiest rank</th>
+            </tr>
+          </thead>
+          <tbody>${rows.map(({ one, kind: { mask, layer: { sent } }, first }) =>
+            html`
+              <tr>
+                <th scope="row">${one.dealing}, ${sayMask(mask)}${first && one.dealing === plan.dealing
+                  ? html`
+                    <small>planned</small>
+                  `
+                  : nothing}</th>
+                <td>${first ? `${formatTime(one.seconds)} in ${sayVariant(one.variant)}` : ""}</td>
+                <td>${formatBytes(sent.bytes)}</td>
+                <td>${formatBytes(sent.skipped.bytes)}</td>
+                <td>${formatCount(sent.skipped.hops)} of ${formatCount(one.cp ** 2)}</td>
+                <td>${sent.balance.toFixed(2)} ×</td>
+              </tr>
+            `
+          )}</tbody>
+        </table>
+      </ringside-scroll>
+      <p class="quiet">Busiest rank: its query-key pairs over the mean of all ranks.</p>
     </section>
   `;
 }

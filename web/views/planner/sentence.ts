@@ -28,6 +28,7 @@ const short = (list: Readonly<Record<string, string>>): Choice[] =>
 export function plannerSentence(asking: Asking): Sentence<Field> {
   const { draft, persistent, running, trust, problems, type, edit, run } = asking;
   const { text, choice } = editables(names, draft);
+  const local = draft.mask === "window" || draft.mask === "chunk";
   const hardware = [
     ACCELERATORS.find(({ name }) => name === draft.accelerator)?.label,
     FABRICS.find(({ name }) => name === draft.fabric)?.label,
@@ -43,6 +44,15 @@ export function plannerSentence(asking: Asking): Sentence<Field> {
       ...(draft.step === "decode" ? [] : [[text("new"), " new and"]]),
       [text("cached"), " cached tokens,"],
       [text("batch"), draft.batch === "1" ? " sequence," : " sequences,"],
+      local
+        ? [
+          "with ",
+          choice("mask", choices.mask),
+          text("size", { label: draft.mask === "window" ? "Window W" : "Chunk C" }),
+          ",",
+        ]
+        : ["with ", choice("mask", choices.mask), ","],
+      ["dealt ", choice("dealing", choices.dealing), ","],
       [choice("variant", choices.variant)],
     ],
     below: html`

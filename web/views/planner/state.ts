@@ -6,6 +6,8 @@ import {
   type ClusterSpec,
   FABRICS,
   findModel,
+  isLocal,
+  type Mask,
   MODELS,
   type PlanInput,
 } from "../../engine/plan.ts";
@@ -29,10 +31,28 @@ export const choices = {
   accelerator: Object.fromEntries(ACCELERATORS.map(({ name, label }) => [name, label])),
   fabric: Object.fromEntries(FABRICS.map(({ name, label }) => [name, label])),
   variant: { auto: "the faster variant", "pass-kv": "pass-KV", "pass-q": "pass-Q" },
+  mask: {
+    own: "the model’s own masks",
+    causal: "a causal mask",
+    full: "a full mask",
+    window: "a window of",
+    chunk: "chunks of",
+  },
+  dealing: { auto: "as is faster", "head-tail": "head-tail", contiguous: "contiguous" },
 } as const satisfies Partial<Record<Field, Record<string, string>>>;
 
 /** The most of each count. */
-export const MOST = { cp: 1024, tp: 1024, new: 10_000_000, cached: 100_000_000, batch: 65_536 } as const;
+export const MOST = {
+  cp: 1024,
+  tp: 1024,
+  new: 10_000_000,
+  cached: 100_000_000,
+  batch: 65_536,
+  size: 100_000_000,
+} as const;
+
+/** Up to this number of ranks, the engine simulates each. The page plans no more if ranks differ. */
+export const EVERY_RANK = 256;
 
 /** The range of the policy map: T in tokens, miss rate as a share. */
 export const MAP = { tokens: [256, 1_000_000], misses: [0.0025, 1] } as const;
@@ -69,6 +89,7 @@ export function read(draft: Draft, persistent = false): Reading {
     return value;
   };
   const step = one("step") as Question["step"];
+  const mask = one("mask") as Question["mask"];
   const question: Question = {
     step,
     model: one("model"),
@@ -81,8 +102,14 @@ export function read(draft: Draft, persistent = false): Reading {
     cached: whole("cached", 0),
     batch: whole("batch", 1),
     variant: one("variant") as Question["variant"],
+    mask,
+    size: mask === "window" || mask === "chunk" ? whole("size", 1) : defaults.size,
+    dealing: one("dealing") as Question["dealing"],
     persistent,
   };
+  if (problems.size === 0 && question.cp > EVERY_RANK && !alike(question)) {
+    wrong("cp", `at most ${EVERY_RANK}, because each rank has other work under this mask and dealing`);
+  }
   return problems.size > 0 ? { problems } : { problems, question };
 }
 
@@ -109,12 +136,35 @@ export function clusterOf({ accelerator, fabric }: Pick<Question, "accelerator" 
     clusterFromJson({ accelerator, fabric }, `${accelerator} over ${fabric}`);
 }
 
+/** The mask of every layer, if the question has one, and the dealing, as the engine's input. */
+export function masksOf({ mask, size, dealing }: Question): Pick<PlanInput, "mask" | "dealing"> {
+  const all: Mask | undefined = mask === "own"
+    ? undefined
+    : mask === "window" || mask === "chunk"
+    ? { kind: mask, size }
+    : { kind: mask };
+  return { ...(all === undefined ? {} : { mask: all }), dealing };
+}
+
+/** Whether a layer sees only a part of its context, so that messages differ. */
+export function hasWindows(question: Question): boolean {
+  const { mask } = masksOf(question);
+  const masks = mask === undefined ? findModel(question.model).masks ?? [] : [{ mask }];
+  return masks.some((kind) => isLocal(kind.mask));
+}
+
+/** Whether all ranks have the same work. */
+function alike(question: Question): boolean {
+  return !hasWindows(question) && (question.dealing !== "contiguous" || question.mask === "full");
+}
+
 /** A question as the engine's input. */
 export function inputOf(question: Question): PlanInput {
   const { cp, tp, cached, batch, variant, step, persistent } = question;
   return {
     model: findModel(question.model),
     cluster: clusterOf(question),
+    ...masksOf(question),
     cp,
     tp,
     new: question.new,
@@ -126,7 +176,9 @@ export function inputOf(question: Question): PlanInput {
   };
 }
 
-/** Whether a question has the paper's hardware and model. */
-export function onPaper({ model, accelerator, fabric }: Pick<Question, "model" | "accelerator" | "fabric">): boolean {
-  return model === "llama3-405b" && accelerator === "h100-hbm2e" && fabric === "gtt";
+/** Whether a question has the paper's hardware, model, mask and dealing. */
+export function onPaper(question: Question): boolean {
+  const { model, accelerator, fabric, mask, dealing } = question;
+  return model === "llama3-405b" && accelerator === "h100-hbm2e" && fabric === "gtt" && !hasWindows(question) &&
+    mask !== "full" && dealing !== "contiguous";
 }

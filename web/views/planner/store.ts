@@ -211,8 +211,8 @@ export class PlannerStore extends EventTarget {
 
 /** The part of a question on which an answer depends. Two questions with the same key have the same answer. */
 function keyOf(kind: Kind, question: Question): string {
-  const { cp, tp, model, accelerator, fabric } = question;
+  const { cp, tp, model, accelerator, fabric, mask, size, dealing } = question;
   if (kind === "plan") return toQuery(question);
   if (kind === "layouts") return toQuery({ ...question, cp: 1, tp: 1, variant: "auto" });
-  return kind === "report" ? "" : [cp, tp, model, accelerator, fabric].join();
+  return kind === "report" ? "" : [cp, tp, model, accelerator, fabric, mask, size, dealing].join();
 }
