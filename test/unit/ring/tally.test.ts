@@ -2,11 +2,14 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
+import { Cluster } from "../../../engine/cluster/cluster.ts";
 import { keysSeen, pairsBetween } from "../../../engine/layout/pairs.ts";
 import { chunkPair, chunks, DEALINGS, shard } from "../../../engine/layout/shards.ts";
 import { visibility } from "../../../engine/layout/visibility.ts";
 import { tally } from "../../../engine/ring/tally.ts";
 import { isLocal, type Mask, sinkTokensOf } from "../../../engine/layout/mask.ts";
+import { experiment } from "../../experiment.ts";
+import { testPlatform } from "../../platform.ts";
 
 /** Whether the query at position p sees the key at position k. */
 function sees(mask: Mask, p: number, k: number): boolean {
@@ -125,4 +128,27 @@ test("W = 4,096 of 131,072 tokens on 8 ranks: a window's messages, by hand", () 
   assert.equal(tally("pass-kv", step, 8, window, "head-tail").ring.rows, (7 * 1 + 7 * 7) * half);
   // A mask that hides nothing sends every message.
   assert.deepEqual(tally("pass-kv", step, 8, { kind: "causal" }).ring, { messages: 56, rows: 56 * 2 * half });
+});
+
+test("ranks send the messages, bytes and parcels that are counted, also if some have no tokens", async () => {
+  const sequences = [{ new: 2, cached: 9 }, { new: 13, cached: 0 }];
+  const cluster = await Cluster.start(await testPlatform(), { ranks: 3, backend: "cpu" });
+  try {
+    for (const mask of [{ kind: "window", size: 5 }, { kind: "chunk", size: 4, sinkTokens: 2 }] as const) {
+      for (const dealing of DEALINGS) {
+        for (const variant of ["pass-kv", "pass-q"] as const) {
+          const input = experiment({ sequences, heads: 4, kvHeads: 2, headDim: 16 });
+          const { report: { perRank, skipped } } = await cluster.attend({ ...input, mask, dealing, variant });
+          const counted = tally(variant, sequences, 3, mask, dealing);
+          const row = variant === "pass-kv" ? 2 * 2 * 16 * 4 : 4 * 16 * 4;
+          const sent = perRank.reduce((sum, { bytesSent }) => sum + bytesSent, 0);
+          assert.equal(sent, counted.ring.rows * row + counted.parcels.rows * 4 * (16 + 1) * 4);
+          const { hops, ring, parcels } = counted.skipped;
+          assert.deepEqual([skipped.hops, skipped.messages], [hops, ring.messages + parcels.messages]);
+        }
+      }
+    }
+  } finally {
+    await cluster.dispose();
+  }
 });

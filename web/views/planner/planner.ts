@@ -4,7 +4,7 @@
  */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
 import { sayVariant } from "../../lib/format/variant.ts";
-import type { PaperReport, Sweep, SweepRow } from "../../engine/plan.ts";
+import { type PaperReport, sayMask, type Sweep, type SweepRow } from "../../engine/plan.ts";
 import { download } from "../../lib/elements/download.ts";
 import { follow } from "../../lib/elements/follow.ts";
 import { frameStyle } from "../../lib/elements/frame-style.ts";
@@ -218,7 +218,8 @@ export class RingsidePlanner extends LitElement {
     }
     return html`
       <p class="said">
-        Simulated, not measured: one layer of ${plan.model}, by the engine’s ring programs in virtual time, on
+        Simulated, not measured: one ${plan.kinds.length === 1 ? "" : `${sayMask(plan.kinds[0].mask)} `}layer of ${plan
+          .model}, by the engine’s ring programs in virtual time, on
         ${plan.cp} ${plan.cp === 1 ? "rank" : "ranks"}${shown < plan.cp
           ? `. The picture shows the first ${shown}`
           : ""}${both.length === 1 ? "" : ", both on one scale"}.
