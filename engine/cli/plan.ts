@@ -33,10 +33,7 @@ ${
     ["--persistent", "include the overhead of a persistent KV cache even if nothing is cached"],
     ["--ffn P", "precision of the feed-forward weights, fp8 or bf16 (default: the model's)"],
     ["--kv-bytes E", "bytes of a KV element (default 2)"],
-    [
-      "--mask M",
-      "what a query sees in every layer, as in attend: causal, full, window:W or chunk:C (default: the model's own masks)",
-    ],
+    withRemark(OPTION.mask, "in every layer; a plan's default is the model's own masks"),
     OPTION.sinkTokens,
   )
 }
@@ -48,11 +45,10 @@ ${
     ["--cp N", "context-parallel ranks (default 1)"],
     ["--tp N", "GPUs of each rank (default: one host); more than a host is multi-node tensor parallelism"],
     ["--variant V", "pass-kv, pass-q or auto (default: simulate both and take the faster)"],
-    [
-      "--dealing D",
-      "how ranks get tokens: head-tail, contiguous or auto (default: if layers have windows or chunks, simulate both and " +
-      "take the faster; else head-tail)",
-    ],
+    withRemark(
+      OPTION.dealing,
+      "or auto, a plan's default: if layers have windows or chunks, simulate both and take the faster",
+    ),
   )
 }
 

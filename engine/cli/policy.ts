@@ -29,7 +29,10 @@ ${
     ["--heads H", "query heads"],
     ["--kv-heads Hkv", "KV heads"],
     ["--head-dim D", "head dimension (default 128)"],
-    ["--v-prefix DV", "V is the first DV elements of each row of K, as in MLA: one row a token travels, not two"],
+    [
+      "--v-prefix DV",
+      "V is the first DV elements of each row of K, as in MLA: no v then, and one row a token is held and sent",
+    ],
     OPTION.mask,
     OPTION.sinkTokens,
     OPTION.dealing,
@@ -42,8 +45,8 @@ ${
   )
 }
 
-A rule assumes that a query sees all keys before it. Under a window or chunk mask, policy counts what
-all ranks send, and chooses the variant that sends less.
+A rule assumes that a query sees all keys before it. Under a window or chunk mask, policy counts
+what all ranks send, and chooses the variant that sends less.
 
 For the bytes and times of one GPU, give its C and BW, and divide H and Hkv by TP. The choice stays
 the same.
