@@ -3,7 +3,8 @@ import type { Report } from "../cluster/types.ts";
 import type { Check } from "../reference/check.ts";
 import type { Verification } from "../reference/verify/types.ts";
 import { describeRemote, remoteRunOf } from "./remote.ts";
-import { adapterSource, adapterText, millisecondsText, timeoutText } from "./run-text.ts";
+import { maskLines } from "./mask-text.ts";
+import { adapterSource, adapterText, headsText, millisecondsText, timeoutText } from "./run-text.ts";
 import { table } from "./table.ts";
 import { checkDocument, describeVerification, sayCheck, verificationDocument } from "./verdict.ts";
 
@@ -24,13 +25,14 @@ export function attendText(report: Report, checked: Check | undefined, verified:
   const ran = remoteRunOf(report);
   const batch = shape.sequences.map((s) => `${s.new} new + ${s.cached} cached`).join(", ");
   const ms = millisecondsText;
-  const heads = `heads ${shape.heads}/${shape.kvHeads}, D ${shape.headDim}`;
+  const heads = headsText(shape);
   const lines = [
     `${report.variant} on ${report.ranks} ranks (${report.runtime}): ${batch} tokens; ${heads}, wire ${report.wireDtype}`,
     `adapter: ${adapterText(report.adapter, report.backend)}`,
     `kernel:  ${report.kernel}; clock: ${report.clock}`,
     ...(report.timeout === undefined ? [] : [`timeout: ${timeoutText(report.timeout)}`]),
     ...(ran === undefined ? [] : describeRemote(ran)),
+    ...maskLines([report]),
     ...(report.choice === undefined ? [] : [`chosen:  ${report.choice.reason}`]),
     "",
     table(

@@ -6,6 +6,7 @@ import { productsOf } from "../gpu/products.ts";
 import type { Check } from "../reference/check.ts";
 import type { Row, Verification, VerifyInput } from "../reference/verify/types.ts";
 import { verifyRows } from "../reference/verify/verify.ts";
+import { valueHead } from "../tensor/heads.ts";
 import type { Io } from "./io.ts";
 import { hopsProgress, progressLine, workerProgress } from "./progress.ts";
 import { connect, elsewhere, type RemoteWorker, startCluster } from "./remote.ts";
@@ -33,8 +34,12 @@ export async function fromFiles(o: Parameters<typeof readTensors>[0], given: Att
 }
 
 /** Seeded tensors, and their sequences. */
-export async function fromSeed(seeded: Seeded, signal: AbortSignal) {
-  return { tensors: await seededTensors(seeded, signal), sequences: seeded.sequences };
+export async function fromSeed(
+  seeded: Seeded,
+  sinks: Float32Array | undefined,
+  signal: AbortSignal,
+): Promise<{ readonly tensors: Tensors; readonly sequences: AttendInput["sequences"] }> {
+  return { tensors: { ...await seededTensors(seeded, signal), sinks }, sequences: seeded.sequences };
 }
 
 /** Runs with tensors of this machine, on ranks of this machine or on a worker. Errors name the files. */
@@ -46,7 +51,7 @@ export async function runTensors(
   { tensors, sequences }: Awaited<ReturnType<typeof fromSeed>>,
   checking: boolean,
 ): Promise<AttendRun> {
-  const { q, k, v, heads, kvHeads, headDim } = tensors;
+  const { q, k, v, sinks, heads, kvHeads, headDim, valueDim } = tensors;
   validateRun({ heads, kvHeads, headDim, ...options }, tokensOf(sequences), where.ranks, where.link, "--link");
   const input: AttendInput = {
     q,
@@ -55,6 +60,8 @@ export async function runTensors(
     heads,
     kvHeads,
     headDim,
+    valueDim,
+    sinks,
     ...options,
     sequences,
     ...(remote === undefined ? { onProgress: hopsProgress(io) } : workerProgress(io)),
@@ -99,7 +106,8 @@ function stored(
   variant: AttendInput["variant"],
   remote: boolean,
 ): [string, Float32Array][] {
-  const all: [string, Float32Array][] = [[names.q, q], [names.k, k], [names.v, v]];
+  const all: [string, Float32Array][] = [[names.q, q], [names.k, k]];
+  if (v instanceof Float32Array) all.push([names.v, v]);
   return remote || variant === "auto" ? all : variant === "pass-q" ? all.slice(0, 1) : all.slice(1);
 }
 
@@ -112,6 +120,7 @@ export async function runSeeded(
     readonly ranks: number;
     readonly link: ClusterOptions["link"];
     readonly rows: readonly Row[] | undefined;
+    readonly sinks: Float32Array | undefined;
   },
 ): Promise<AttendRun> {
   validateRun({ ...seeded, ...rest, wireDtype: dtype }, tokensOf(seeded.sequences), rest.ranks, rest.link, "--link");
@@ -146,10 +155,11 @@ export async function verifyRowsOf(
 }
 
 /** Some rows of a whole result. */
-export function pickRows({ out, lse }: AttendRun["result"], rows: readonly Row[], { heads, headDim }: Seeded) {
-  const some = new Float32Array(rows.length * headDim);
+export function pickRows({ out, lse }: AttendRun["result"], rows: readonly Row[], { heads, ...shape }: Seeded) {
+  const { valueDim: Dv } = valueHead(shape);
+  const some = new Float32Array(rows.length * Dv);
   rows.forEach(([token, head], i) =>
-    some.set(out.subarray((token * heads + head) * headDim, (token * heads + head + 1) * headDim), i * headDim)
+    some.set(out.subarray((token * heads + head) * Dv, (token * heads + head + 1) * Dv), i * Dv)
   );
   return { out: some, lse: Float32Array.from(rows, ([token, head]) => lse[token * heads + head]) };
 }

@@ -6,7 +6,7 @@ import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
 import { attendDocument, attendText } from "./attend-report.ts";
 import { fromFiles, fromSeed, pickRows, runSeeded, runTensors, verifyRowsOf } from "./attend-run.ts";
-import { faultOption, requireFault } from "./fault.ts";
+import { faultOption, needlessFault, requireFault } from "./fault.ts";
 import { FAULT, OPTION, optionLines, withRemark } from "./help.ts";
 import { checkOutputs, type Command, writeOutputs } from "./io.ts";
 import {
@@ -23,6 +23,7 @@ import {
 } from "./options.ts";
 import { elsewhere, REMOTE_HELP, REMOTE_OPTIONS, remoteOption } from "./remote.ts";
 import { seededOption } from "./seeded.ts";
+import { sinksOption } from "./tensors.ts";
 
 const HELP = `ringside attend: computes exact attention over a ring of simulated ranks
 
@@ -37,6 +38,8 @@ ${
   optionLines(
     OPTION.npy,
     OPTION.tensors,
+    OPTION.prefix,
+    OPTION.sinks,
     ["--seed S", "make the inputs from this seed: the same numbers here and on a remote worker"],
     ["--shape T[:P],H,Hkv,D", "their new and cached tokens, query heads, KV heads and head dimension"],
     ["--sequences T:P,...", "new and cached tokens of each sequence (default: one, with P = K rows - Q rows)"],
@@ -95,6 +98,8 @@ export const attend: Command = async (argv, io) => {
     k: { type: "string" },
     v: { type: "string" },
     tensors: { type: "string" },
+    sinks: { type: "string" },
+    "v-prefix": { type: "string" },
     ranks: { type: "string" },
     variant: { type: "string" },
     sequences: { type: "string" },
@@ -129,6 +134,7 @@ export const attend: Command = async (argv, io) => {
     "--k": o.k,
     "--v": o.v,
     "--tensors": o.tensors,
+    "--sinks": o.sinks,
     "--token-file": o["token-file"],
   });
   const remote = await remoteOption(o, { "--backend": o.backend, "--timeout": o.timeout, "--fault": o.fault });
@@ -147,7 +153,7 @@ export const attend: Command = async (argv, io) => {
   validateScale(scale, elsewhere(remote), "--scale");
   if (fault !== undefined) requireFault(fault, ranks, variant, backend!);
   const given = sequencesOption(o.sequences);
-  const seeded = seededOption(o.seed, o.shape, given);
+  const seeded = seededOption(o.seed, o.shape, given, o["v-prefix"]);
   const verifyRows = wholeOption("--verify-rows", o["verify-rows"], 1, 4096);
   const how = choiceOption("--verify-with", o["verify-with"], ["float64", "webgpu"]);
   if (seeded !== undefined && remote !== undefined) validateSeeded({ ...seeded, scale }, elsewhere(remote));
@@ -172,6 +178,7 @@ export const attend: Command = async (argv, io) => {
   }
 
   const { signal } = io;
+  const sinks = seeded && await sinksOption(o.sinks, seeded.heads);
   const rows = seeded && verifyRows && sampleRows(seeded, ranks, verifyRows);
   const options = {
     variant,
@@ -185,17 +192,18 @@ export const attend: Command = async (argv, io) => {
   };
   // A seeded run on a worker sends back only the rows to verify, unless an option needs the whole result.
   const away = remote !== undefined && seeded !== undefined && !o.check && o.out === undefined && o.lse === undefined
-    ? { ...options, seeded, ranks, link, rows: rows || undefined }
+    ? { ...options, seeded, sinks, ranks, link, rows: rows || undefined }
     : undefined;
   const run = away !== undefined ? await runSeeded(io, remote!, away) : await runTensors(
     io,
     remote,
     { ranks, backend, link, timeout, fault },
     options,
-    seeded === undefined ? await fromFiles(o, given) : await fromSeed(seeded, signal),
+    seeded === undefined ? await fromFiles(o, given) : await fromSeed(seeded, sinks, signal),
     o.check ?? false,
   );
   const { result, tensors, checked } = run;
+  if (fault !== undefined) throw needlessFault(fault, mask);
   // Ranks on this machine compute in f32, and a 16-bit wire does not round seeded values.
   const verified = rows && seeded
     ? await verifyRowsOf(
@@ -210,7 +218,7 @@ export const attend: Command = async (argv, io) => {
   signal.throwIfAborted();
   const outputs: [string, Uint8Array | string][] = [];
   if (o.out !== undefined) {
-    outputs.push([o.out, writeNpy([tensors!.queryRows, tensors!.heads, tensors!.headDim], result.out)]);
+    outputs.push([o.out, writeNpy([tensors!.queryRows, tensors!.heads, tensors!.valueDim], result.out)]);
   }
   if (o.lse !== undefined) outputs.push([o.lse, writeNpy([tensors!.queryRows, tensors!.heads], result.lse)]);
   if (o.trace !== undefined) {

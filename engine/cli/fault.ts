@@ -2,6 +2,7 @@
 import type { Backend, Variant } from "../cluster/types.ts";
 import { InputError } from "../errors.ts";
 import { didYouMean } from "../options.ts";
+import { type Mask, sayMask } from "../layout/mask.ts";
 import type { Fault } from "../rank/job.ts";
 import { choiceOption, wholeOption } from "./options.ts";
 
@@ -55,4 +56,14 @@ export function requireFault(
       "--fault kind: found lose-device with --backend cpu, which has no device; expected exit or drop",
     );
   }
+}
+
+/** The error of a run that passed although a fault was asked for: the rank had no message to lose. */
+export function needlessFault({ rank, hop, kind }: Fault, mask: Mask): InputError {
+  return new InputError(
+    `--fault: found ${kind} at hop ${hop} of rank ${rank}, which sends nothing there under the mask ${
+      sayMask(mask)
+    }; ` +
+      "expected a hop at which it sends, or the kind exit",
+  );
 }

@@ -8,7 +8,15 @@ const COLUMN = 24, WIDTH = 100;
 /** The texts that commands share. */
 export const OPTION = {
   npy: ["--q, --k, --v F.npy", "one .npy file for each tensor: little-endian f4 or f2, C order"],
-  tensors: ["--tensors F", "one .safetensors file with the tensors q, k and v: F32, F16 or BF16"],
+  tensors: ["--tensors F", "one .safetensors file with the tensors q, k and v (and sinks, if any): F32, F16 or BF16"],
+  prefix: [
+    "--v-prefix DV",
+    "V is the first DV elements of each row of K, as in MLA: no v then, and one row a token is held and sent",
+  ],
+  sinks: [
+    "--sinks S.npy",
+    "f4 [H]: a learned logit for each query head, once in each row's denominator; LSE then includes it",
+  ],
   ranks: ["--ranks N", "context-parallel ranks"],
   wireDtype: [
     "--wire-dtype E",

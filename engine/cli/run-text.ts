@@ -18,6 +18,18 @@ export function timeoutText({ asked, used }: NonNullable<Report["timeout"]>): st
   return `${asked} s on a quiet machine, ${used.toFixed(1)} s on this one now`;
 }
 
+/** The heads of a run: H/Hkv, D, and Dv if it differs or values are part of K. */
+export function headsText(
+  { heads, kvHeads, headDim, valueDim, valuesInKeys }: Omit<Report["shape"], "sequences">,
+): string {
+  const values = valuesInKeys
+    ? `, V the first ${valueDim} of K's ${headDim} elements`
+    : valueDim === headDim
+    ? ""
+    : `, Dv ${valueDim}`;
+  return `heads ${heads}/${kvHeads}, D ${headDim}${values}`;
+}
+
 /** Seconds as milliseconds. */
 export function millisecondsText(seconds: number): string {
   return (seconds * 1000).toFixed(1);

@@ -2,20 +2,27 @@
 import { InputError } from "../errors.ts";
 import type { Sequence } from "../layout/shards.ts";
 import type { SeededBatch } from "../reference/verify/types.ts";
-import { validateHeads } from "../tensor/heads.ts";
+import { type PrefixOfK, validateHeads, valueHead } from "../tensor/heads.ts";
 import { seededKey, seededPart } from "../tensor/seeded.ts";
 import { Turns } from "../turns.ts";
 import { readTokens, wholeOption } from "./options.ts";
-import { sequencesFor, type Tensors } from "./tensors.ts";
+import { prefixOption, sequencesFor, type Tensors } from "./tensors.ts";
 
 /** A seeded run without its tensors. */
-export type Seeded = Pick<SeededBatch, "seed" | "sequences" | "heads" | "kvHeads" | "headDim">;
+export interface Seeded extends Pick<SeededBatch, "seed" | "sequences" | "heads" | "kvHeads" | "headDim"> {
+  /** Where V lies in K; if not given, the seed makes V too. */
+  readonly v?: PrefixOfK;
+}
 
-/** `--seed S --shape T[:P],H,Hkv,D`; `--sequences` divides it like files. Undefined if neither is given. */
+/**
+ * `--seed S --shape T[:P],H,Hkv,D`; `--sequences` divides it like files, and with `--v-prefix` the seed makes Q and K
+ * only. Undefined if neither seed nor shape is given.
+ */
 export function seededOption(
   seed: string | undefined,
   shape: string | undefined,
   sequences: readonly Sequence[] | undefined,
+  prefix?: string,
 ): Seeded | undefined {
   if (seed === undefined && shape === undefined) return undefined;
   if (seed === undefined || shape === undefined) {
@@ -35,19 +42,21 @@ export function seededOption(
   }
   validateHeads(heads, kvHeads, headDim);
   if (fresh === 0) throw new InputError("--shape: found T = 0, expected at least one new token");
-  const rows = { queryRows: fresh, keyRows: fresh + cached, names: { q: "--shape", k: "--shape", v: "--shape" } };
+  const rows = { queryRows: fresh, keyRows: fresh + cached, names: { q: "--shape", k: "--shape" } };
+  const v = prefixOption(prefix, headDim);
   return {
     seed: wholeOption("--seed", seed, 0, 2 ** 32 - 1)!,
     sequences: sequencesFor(rows, sequences),
     heads,
     kvHeads,
     headDim,
+    ...(v && { v }),
   };
 }
 
 /** The tensors of a seeded run. Ctrl-C ends their making. */
 export async function seededTensors(
-  { seed, sequences, heads, kvHeads, headDim }: Seeded,
+  { seed, sequences, heads, kvHeads, headDim, v: prefix }: Seeded,
   signal: AbortSignal,
 ): Promise<Tensors> {
   const queryRows = sequences.reduce((sum, s) => sum + s.new, 0);
@@ -72,7 +81,7 @@ export async function seededTensors(
   const [q, k, v] = [
     await make("q", queryRows, heads),
     await make("k", keyRows, kvHeads),
-    await make("v", keyRows, kvHeads),
+    prefix ?? await make("v", keyRows, kvHeads),
   ];
   return {
     q,
@@ -81,8 +90,9 @@ export async function seededTensors(
     heads,
     kvHeads,
     headDim,
+    valueDim: valueHead({ headDim, v: prefix }).valueDim,
     queryRows,
     keyRows,
-    names: { q: "seeded q", k: "seeded k", v: "seeded v" },
+    names: { q: "seeded q", k: "seeded k", v: prefix === undefined ? "seeded v" : "seeded k", sinks: "--sinks" },
   };
 }

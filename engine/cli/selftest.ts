@@ -6,6 +6,7 @@ import { Cluster } from "../cluster/cluster.ts";
 import type { AttendInput, Backend } from "../cluster/types.ts";
 import { seededRows } from "../tensor/seeded.ts";
 import type { DType } from "../tensor/dtype.ts";
+import { CAUSAL, type Mask, sayMask } from "../layout/mask.ts";
 import type { Sequence } from "../layout/shards.ts";
 import type { Variant } from "../cluster/types.ts";
 import { OPTION, optionLines } from "./help.ts";
@@ -29,41 +30,43 @@ interface Case {
   readonly heads: readonly [number, number];
   readonly headDim: number;
   readonly wireDtype: DType;
-  readonly causal: boolean;
+  readonly mask: Mask;
+  /** Whether each head has a sink. */
+  readonly sinks?: boolean;
+  /** Dv, if V is the first elements of K's rows. */
+  readonly prefix?: number;
 }
 
 const one = (T: number, P = 0): readonly Sequence[] => [{ new: T, cached: P }];
 
 /** A small grid: many shapes but few kernels, because every rank compiles each pipeline. */
-const GRID: readonly Case[] = [1, 2, 3, 4].flatMap((ranks): Case[] => [
-  { ranks, variant: "pass-kv", sequences: one(1), heads: [8, 2], headDim: 16, wireDtype: "f32", causal: true },
-  { ranks, variant: "pass-kv", sequences: one(113), heads: [8, 1], headDim: 16, wireDtype: "f32", causal: true },
-  {
-    ranks,
-    variant: "pass-q",
-    sequences: [...one(31, 90), ...one(7), ...one(64, 3)],
-    heads: [8, 2],
-    headDim: 16,
-    wireDtype: "f32",
-    causal: true,
-  },
-  { ranks, variant: "pass-kv", sequences: one(64, 31), heads: [4, 4], headDim: 16, wireDtype: "f32", causal: false },
-  ...(ranks === 4
-    ? [
-      {
-        ranks,
-        variant: "pass-kv",
-        sequences: one(113, 20),
-        heads: [8, 2],
-        headDim: 16,
-        wireDtype: "bf16",
-        causal: true,
-      },
-      { ranks, variant: "pass-q", sequences: one(113, 20), heads: [8, 2], headDim: 16, wireDtype: "f16", causal: true },
-      { ranks, variant: "pass-kv", sequences: one(257), heads: [8, 1], headDim: 128, wireDtype: "f32", causal: true },
-    ] satisfies Case[]
-    : []),
-]);
+const GRID: readonly Case[] = [1, 2, 3, 4].flatMap((ranks): Case[] => {
+  const small = { ranks, headDim: 16, wireDtype: "f32", mask: CAUSAL } as const;
+  return [
+    { ...small, variant: "pass-kv", sequences: one(1), heads: [8, 2] },
+    { ...small, variant: "pass-kv", sequences: one(113), heads: [8, 1] },
+    { ...small, variant: "pass-q", sequences: [...one(31, 90), ...one(7), ...one(64, 3)], heads: [8, 2] },
+    { ...small, variant: "pass-kv", sequences: one(64, 31), heads: [4, 4], mask: { kind: "full" } },
+    ...(ranks === 4
+      ? [
+        { ...small, variant: "pass-kv", sequences: one(113, 20), heads: [8, 2], wireDtype: "bf16" },
+        { ...small, variant: "pass-q", sequences: one(113, 20), heads: [8, 2], wireDtype: "f16" },
+        { ...small, variant: "pass-kv", sequences: one(257), heads: [8, 1], headDim: 128 },
+        { ...small, variant: "pass-kv", sequences: one(113, 20), heads: [8, 2], mask: { kind: "window", size: 24 } },
+        { ...small, variant: "pass-q", sequences: one(113, 20), heads: [8, 2], mask: { kind: "chunk", size: 40 } },
+        {
+          ...small,
+          variant: "pass-q",
+          sequences: one(113, 20),
+          heads: [8, 2],
+          mask: { kind: "window", size: 24, sinkTokens: 4 },
+        },
+        { ...small, variant: "pass-kv", sequences: one(113, 20), heads: [8, 2], sinks: true },
+        { ...small, variant: "pass-kv", sequences: one(113, 20), heads: [8, 1], headDim: 32, prefix: 16 },
+      ] satisfies Case[]
+      : []),
+  ];
+});
 
 /** The command. */
 export const selftest: Command = async (argv, io) => {
@@ -89,7 +92,7 @@ export const selftest: Command = async (argv, io) => {
             heads: [8, 2],
             headDim: 16,
             wireDtype: "f32",
-            causal: true,
+            mask: CAUSAL,
           });
           const result = await cluster.attend({ ...input, signal });
           const found = await checkResult(io, { ...input, ranks }, result);
@@ -132,26 +135,30 @@ function inputOf(c: Case): AttendInput {
   const all = c.sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
   const tensor = (name: "q" | "k" | "v", rows: number, h: number) =>
     seededRows(1, name, 0, rows, h * c.headDim).map((x) => x * 1.0009765);
-  const { headDim, sequences, variant, wireDtype, causal } = c;
+  const { headDim, sequences, variant, wireDtype, mask, prefix } = c;
   return {
     q: tensor("q", fresh, heads),
     k: tensor("k", all, kvHeads),
-    v: tensor("v", all, kvHeads),
+    v: prefix === undefined ? tensor("v", all, kvHeads) : { prefixOfK: prefix },
+    // From below to above the scores, which are within a few of 0.
+    ...(c.sinks && { sinks: Float32Array.from({ length: heads }, (_, h) => 2 * h - heads) }),
     heads,
     kvHeads,
     headDim,
     sequences,
     variant,
     wireDtype,
-    causal,
+    mask,
   };
 }
 
-function label({ ranks, variant, sequences, heads, headDim, wireDtype, causal }: Case): string {
+function label({ ranks, variant, sequences, heads, headDim, wireDtype, mask, sinks, prefix }: Case): string {
   const batch = sequences.map((s) => `${s.new}:${s.cached}`).join(",");
   return `N ${ranks} ${variant.padEnd(7)} T:P ${batch.padEnd(15)} heads ${heads.join("/")} D ${
     String(headDim).padEnd(3)
-  } wire ${wireDtype.padEnd(4)} ${causal ? "causal" : "full"}`;
+  } wire ${wireDtype.padEnd(4)} ${sayMask(mask)}${sinks ? ", sinks" : ""}${
+    prefix === undefined ? "" : `, V the first ${prefix} of K`
+  }`;
 }
 
 function hops(spans: Awaited<ReturnType<Cluster["attend"]>>["report"]["spans"]): string {

@@ -1,24 +1,27 @@
 /** The report of `ringside session`, for people and for --json. */
 import type { SessionFace, SessionOptions, StepReport } from "../cluster/types.ts";
+import { isLocal } from "../layout/mask.ts";
 import type { Check } from "../reference/check.ts";
 import type { Span } from "../trace/span.ts";
 import { describeRemote, remoteRunOf } from "./remote.ts";
-import { adapterSource, adapterText, millisecondsText, timeoutText } from "./run-text.ts";
+import { maskLines } from "./mask-text.ts";
+import { adapterSource, adapterText, headsText, millisecondsText, timeoutText } from "./run-text.ts";
 import type { ScriptRun } from "./session-run.ts";
 import { table } from "./table.ts";
 import { checkDocument, sayCheck } from "./verdict.ts";
 
-type Shape = Pick<SessionOptions, "heads" | "kvHeads" | "headDim" | "wireDtype">;
+type Shape = Pick<SessionOptions, "heads" | "kvHeads" | "headDim" | "valueDim" | "v" | "wireDtype">;
 
 /** The report as --json prints it. */
 export function sessionDocument(
   { reports, recovered }: ScriptRun,
   ranks: number,
-  { wireDtype, heads, kvHeads, headDim }: Shape,
+  { wireDtype }: Shape,
   capacity: SessionFace["capacity"],
   checked: Check | undefined,
 ) {
-  const { adapter, runtime, clock, timeout, backend } = reports[0];
+  const { adapter, runtime, clock, timeout, backend, mask, sinks, dealing } = reports[0];
+  const { sequences: _, ...shape } = reports[0].shape;
   const remote = remoteRunOf(reports[0]);
   return {
     adapter,
@@ -29,7 +32,10 @@ export function sessionDocument(
     timeout,
     ranks,
     wireDtype,
-    shape: { heads, kvHeads, headDim },
+    mask,
+    sinks,
+    dealing,
+    shape,
     capacity,
     steps: reports.map(stepDocument),
     recovered,
@@ -44,19 +50,27 @@ export function sessionText({ reports }: ScriptRun, ranks: number, shape: Shape,
   const remote = remoteRunOf(reports[0]);
   const facts = [
     `${ranks} ranks (${runtime})`,
+    headsText(reports[0].shape),
     `adapter: ${adapterText(adapter, backend)}`,
     `kernel: ${kernel}`,
     `clock: ${clock}`,
     ...(timeout === undefined ? [] : [`timeout: ${timeoutText(timeout)}`]),
   ];
-  const lines = [facts.join("; "), ...(remote === undefined ? [] : describeRemote(remote)), "", stepTable(reports)];
+  const lines = [
+    facts.join("; "),
+    ...(remote === undefined ? [] : describeRemote(remote)),
+    ...maskLines(reports),
+    "",
+    stepTable(reports),
+  ];
   if (checked !== undefined) lines.push("", sayCheck("against one full prefill in float64", checked, shape));
   return `${lines.join("\n")}\n`;
 }
 
 /** A step's report as --json prints it. */
 function stepDocument(report: StepReport) {
-  const { step, mode, batch, missRate, variant, choice, kernel, perRank, paddingBytes, tokens, times } = report;
+  const { step, mode, batch, missRate, variant, choice, kernel, perRank, skipped, paddingBytes, tokens, times } =
+    report;
   const bytes = perRank.reduce((sum, r) => sum + r.bytesSent, 0);
   const messages = perRank.reduce((sum, r) => sum + r.messages, 0);
   return {
@@ -72,6 +86,7 @@ function stepDocument(report: StepReport) {
     kernel,
     bytes,
     messages,
+    skipped,
     paddingBytes,
     perRank,
     tokens,
@@ -82,6 +97,7 @@ function stepDocument(report: StepReport) {
 /** All steps as a table. */
 function stepTable(reports: readonly StepReport[]): string {
   const ms = millisecondsText;
+  const local = isLocal(reports[0].mask);
   const rows = reports.map((r) => {
     const d = stepDocument(r);
     return [
@@ -93,6 +109,7 @@ function stepTable(reports: readonly StepReport[]): string {
       d.variant,
       d.bytes,
       d.messages,
+      ...(local ? [d.skipped.bytes] : []),
       d.paddingBytes,
       ms(d.times.compile + d.times.barrier),
       ms(d.times.attend),
@@ -110,6 +127,7 @@ function stepTable(reports: readonly StepReport[]): string {
     "variant",
     "bytes",
     "messages",
+    ...(local ? ["skipped"] : []),
     "padding",
     "compile ms",
     "attend ms",

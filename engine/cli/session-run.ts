@@ -7,6 +7,7 @@ import { productsOf } from "../gpu/products.ts";
 import { offsets } from "../layout/shards.ts";
 import type { Fault } from "../rank/job.ts";
 import type { CheckInput } from "../reference/check.ts";
+import { isPrefixOfK, valueHead } from "../tensor/heads.ts";
 import type { Io } from "./io.ts";
 import { progressLine } from "./progress.ts";
 import { consumedRows, isDecode, type Script } from "./script.ts";
@@ -29,23 +30,33 @@ export class ScriptRows {
 
   /** `n` rows of a sequence, from its row `from` on. */
   of(sequence: number, from: number, n: number): SessionRows {
-    const { q, k, v, heads, kvHeads, headDim } = this.#tensors;
+    const { q, k, v, heads, kvHeads, headDim, valueDim } = this.#tensors;
     const at = this.#starts[sequence] + from;
     const part = (x: Float32Array, width: number) => x.subarray(at * width, (at + n) * width);
-    return { sequence, q: part(q, heads * headDim), k: part(k, kvHeads * headDim), v: part(v, kvHeads * headDim) };
+    return {
+      sequence,
+      q: part(q, heads * headDim),
+      k: part(k, kvHeads * headDim),
+      ...(v instanceof Float32Array && { v: part(v, kvHeads * valueDim) }),
+    };
   }
 
   /** All consumed rows, as one full prefill takes them. */
-  all(): Pick<CheckInput, "q" | "k" | "v" | "heads" | "kvHeads" | "headDim" | "sequences"> {
-    const { heads, kvHeads, headDim } = this.#tensors;
+  all(): Pick<
+    CheckInput,
+    "q" | "k" | "v" | "sinks" | "heads" | "kvHeads" | "headDim" | "valueDim" | "sequences"
+  > {
+    const { v, sinks, heads, kvHeads, headDim, valueDim } = this.#tensors;
     const parts = this.consumed.map((n, sequence) => this.of(sequence, 0, n));
     return {
       q: concatenated(parts.map(({ q }) => q)),
       k: concatenated(parts.map(({ k }) => k)),
-      v: concatenated(parts.map(({ v }) => v!)),
+      v: isPrefixOfK(v) ? v : concatenated(parts.map(({ v }) => v!)),
+      sinks,
       heads,
       kvHeads,
       headDim,
+      valueDim,
       sequences: this.consumed.map((n) => ({ new: n, cached: 0 })),
     };
   }
@@ -88,13 +99,14 @@ export async function runScript(
   cluster: ClusterFace,
   talk: SessionFace,
   rows: ScriptRows,
-  { heads, headDim }: Pick<SessionOptions, "heads" | "headDim">,
+  { heads, ...shape }: Pick<SessionOptions, "heads" | "headDim" | "valueDim" | "v">,
   fault: Fault | undefined,
 ): Promise<ScriptRun> {
   const { script, consumed } = rows;
+  const { valueDim: Dv } = valueHead(shape);
   const starts = offsets(consumed);
   const total = consumed.reduce((sum, n) => sum + n, 0);
-  const out = new Float32Array(total * heads * headDim);
+  const out = new Float32Array(total * heads * Dv);
   const lse = new Float32Array(total * heads);
   const reports: StepReport[] = [];
   const recovered: { step: number; replaced: readonly number[]; error: string }[] = [];
@@ -112,7 +124,7 @@ export async function runScript(
       return await run();
     });
     for (const { sequence, out: o, lse: l } of result.outputs) {
-      out.set(o, (starts[sequence] + held[sequence]) * heads * headDim);
+      out.set(o, (starts[sequence] + held[sequence]) * heads * Dv);
       lse.set(l, (starts[sequence] + held[sequence]) * heads);
     }
     for (const [sequence, n] of step) held[sequence] += n;
@@ -127,7 +139,7 @@ export async function runScript(
 export function prefillInput(
   rows: ScriptRows,
   reports: readonly StepReport[],
-  { wireDtype, scale }: Pick<SessionOptions, "wireDtype" | "scale">,
+  { wireDtype, scale, mask }: Pick<SessionOptions, "wireDtype" | "scale" | "mask">,
   ranks: number,
 ): CheckInput {
   return {
@@ -135,6 +147,7 @@ export function prefillInput(
     ranks,
     products: productsOf(reports.map(({ kernel }) => kernel).join(" + ")),
     scale,
+    mask,
     wireDtype,
     // A 16-bit wire always rounds keys and values, because they are cached in its type; and queries if they travelled.
     variant: reports.some((r) => r.variant === "pass-q") ? "auto" : "pass-kv",

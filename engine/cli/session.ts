@@ -4,12 +4,23 @@ import { validateRun } from "../cluster/link.ts";
 import { validateScale } from "../cluster/validate.ts";
 import { InputError } from "../errors.ts";
 import { PAGE } from "../layout/pages.ts";
+import { isPrefixOfK } from "../tensor/heads.ts";
 import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
-import { faultOption } from "./fault.ts";
+import { faultOption, needlessFault } from "./fault.ts";
 import { FAULT, OPTION, optionLines, withRemark } from "./help.ts";
 import { checkOutputs, type Command, readInput, writeOutputs } from "./io.ts";
-import { choiceOption, linkOption, numberOption, parseOptions, ratesOption, wholeOption } from "./options.ts";
+import {
+  choiceOption,
+  dealingOption,
+  linkOption,
+  MASK_OPTIONS,
+  maskOption,
+  numberOption,
+  parseOptions,
+  ratesOption,
+  wholeOption,
+} from "./options.ts";
 import { elsewhere, REMOTE_HELP, REMOTE_OPTIONS, remoteOption, startCluster } from "./remote.ts";
 import { readScript, requireSessionFault } from "./script.ts";
 import { endToEnd, sessionDocument, sessionText } from "./session-report.ts";
@@ -29,8 +40,14 @@ Inputs
      "steps": [{"0": 128, "1": 40}, {"0": 1, "1": 1}, {"1": 35}]}
   Each step appends the next rows of its sequences: the first one 128 rows of sequence 0 and 40 rows
   of sequence 1. A step is a decode if each of its sequences gets one row and has rows already.
-  Attention is causal, so any script must give the same as one full prefill. --check compares them.
-${optionLines(OPTION.npy, OPTION.tensors, ["--script S.json", "the sequences and the steps"])}
+  No query sees a later token, so any script must give the same as one full prefill under the same
+  mask. --check compares them. All steps have one mask.
+${
+  optionLines(OPTION.npy, OPTION.tensors, OPTION.prefix, OPTION.sinks, [
+    "--script S.json",
+    "the sequences and the steps",
+  ])
+}
 
 The run
   K and V are always rounded to --wire-dtype, because the ranks cache them in that type.
@@ -38,6 +55,9 @@ ${
   optionLines(
     withRemark(OPTION.ranks, "default 4"),
     ["--variant V", "variant of prefills: auto (default, Algorithm 5), pass-kv or pass-q"],
+    withRemark(OPTION.mask, "a session takes no full: later tokens are not there yet"),
+    OPTION.sinkTokens,
+    OPTION.dealing,
     OPTION.scale,
     OPTION.wireDtype,
     ["--capacity T", "tokens that each rank's cache holds (default: as many as the script needs)"],
@@ -69,6 +89,10 @@ export const session: Command = async (argv, io) => {
     k: { type: "string" },
     v: { type: "string" },
     tensors: { type: "string" },
+    sinks: { type: "string" },
+    "v-prefix": { type: "string" },
+    ...MASK_OPTIONS,
+    dealing: { type: "string" },
     script: { type: "string" },
     ranks: { type: "string" },
     variant: { type: "string" },
@@ -97,6 +121,7 @@ export const session: Command = async (argv, io) => {
     "--k": o.k,
     "--v": o.v,
     "--tensors": o.tensors,
+    "--sinks": o.sinks,
     "--script": o.script,
     "--token-file": o["token-file"],
   };
@@ -107,6 +132,12 @@ export const session: Command = async (argv, io) => {
   const wireDtype = choiceOption("--wire-dtype", o["wire-dtype"], ["f32", "f16", "bf16"]) ?? "f32";
   const backend = choiceOption("--backend", o.backend, ["webgpu", "cpu"]) ??
     (remote === undefined ? "webgpu" : undefined);
+  const [mask, dealing] = [maskOption(o), dealingOption(o)];
+  if (mask.kind === "full") {
+    throw new InputError(
+      '--mask: found "full", expected causal, window:W or chunk:C: a session\'s later tokens are not there yet',
+    );
+  }
   const [link, fault, scale, timeout] = [
     linkOption(o.link),
     faultOption(o.fault, "session"),
@@ -125,7 +156,7 @@ export const session: Command = async (argv, io) => {
   if (o.script === undefined) throw new InputError("--script: not given, expected a .json file");
   const script = readScript(new TextDecoder().decode(await readInput("--script", o.script)), o.script);
   const tensors = await readTensors(o);
-  const { q, k, v, heads, kvHeads, headDim, queryRows, keyRows, names } = tensors;
+  const { q, k, v, sinks, heads, kvHeads, headDim, valueDim, queryRows, keyRows, names } = tensors;
   const described = script.rows.reduce((sum, n) => sum + n, 0);
   if (queryRows !== described || keyRows !== described) {
     throw new InputError(
@@ -138,9 +169,12 @@ export const session: Command = async (argv, io) => {
   const { consumed } = rows;
   const total = consumed.reduce((sum, n) => sum + n, 0);
   const pages = consumed.reduce((sum, n) => sum + Math.ceil(Math.ceil(n / ranks) / PAGE), 0);
-  const shape = { heads, kvHeads, headDim, wireDtype };
+  const shape = { heads, kvHeads, headDim, valueDim, ...(isPrefixOfK(v) && { v }), wireDtype };
   const options: SessionOptions = {
     ...shape,
+    mask,
+    sinks,
+    dealing,
     scale,
     variant,
     rates,
@@ -149,14 +183,20 @@ export const session: Command = async (argv, io) => {
   // These checks come before ranks start, so that an error comes soon.
   validateRun({ ...shape, variant }, { new: total, cached: 0 }, ranks, link, "--link");
   rows.validate(options, elsewhere(remote));
-  warnUnderflow(io, [[names.q, q], [names.k, k], [names.v, v]], wireDtype, headDim);
+  warnUnderflow(
+    io,
+    [[names.q, q], [names.k, k], ...(isPrefixOfK(v) ? [] : [[names.v, v] as const])],
+    wireDtype,
+    headDim,
+  );
   const cluster = await startCluster(io, remote, { ranks, backend, link, timeout, fault });
   try {
     const talk = await cluster.session(options);
     const run = await runScript(io, cluster, talk, rows, shape, fault);
+    if (fault !== undefined && run.recovered.length === 0) throw needlessFault(fault, mask);
     const checked = o.check ? await checkResult(io, prefillInput(rows, run.reports, options, ranks), run) : undefined;
     const files: [string, Uint8Array | string][] = [];
-    if (o.out !== undefined) files.push([o.out, writeNpy([total, heads, headDim], run.out)]);
+    if (o.out !== undefined) files.push([o.out, writeNpy([total, heads, valueDim], run.out)]);
     if (o.lse !== undefined) files.push([o.lse, writeNpy([total, heads], run.lse)]);
     if (o.trace !== undefined) {
       files.push([o.trace, chromeTrace(endToEnd(run.reports), `ringside session, ${ranks} ranks`)]);

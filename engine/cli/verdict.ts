@@ -1,6 +1,7 @@
 /** Judges a result: the check against float64, the verification of rows, and warnings of underflow. */
 import { type Check, checkAsync, type CheckInput, type Judged } from "../reference/check.ts";
 import type { Verification } from "../reference/verify/types.ts";
+import { valueHead } from "../tensor/heads.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { sayUnderflow } from "../tensor/underflow.ts";
 import type { Io } from "./io.ts";
@@ -38,8 +39,11 @@ export function checkDocument({ out, lse, tolerance, passed }: Check) {
 export function sayCheck(
   against: string,
   { out, lse, passed }: Check,
-  { heads, headDim, wireDtype = "f32" }: Pick<CheckInput, "heads" | "headDim" | "wireDtype">,
+  { heads, wireDtype = "f32", ...shape }:
+    & Pick<CheckInput, "heads" | "headDim" | "valueDim" | "wireDtype">
+    & { readonly v?: CheckInput["v"] },
 ): string {
+  const { valueDim: Dv } = valueHead(shape);
   const percent = (100 * Math.max(out.worst.share, lse.worst.share)).toFixed(1);
   const share = `at most ${percent} % of what rounding allows${
     wireDtype === "f32" ? "" : ` the values in ${wireDtype}`
@@ -51,9 +55,9 @@ export function sayCheck(
   const of = out.within ? lse : out;
   const [token, head, column] = of === out
     ? [
-      Math.floor(out.worst.at / (heads * headDim)),
-      Math.floor(out.worst.at / headDim) % heads,
-      `, column ${out.worst.at % headDim}`,
+      Math.floor(out.worst.at / (heads * Dv)),
+      Math.floor(out.worst.at / Dv) % heads,
+      `, column ${out.worst.at % Dv}`,
     ]
     : [Math.floor(lse.worst.at / heads), lse.worst.at % heads, ""];
   const { found, expected, allowed } = of.worst;
