@@ -32,8 +32,8 @@ const HELP = `ringside attend: computes exact attention over a ring of simulated
   ringside attend --seed S --shape T[:P],H,Hkv,D [options]
 
 Inputs
-  q has the shape [sum T, H, D]; k and v have [sum (T+P), Hkv, D]. In k and v, each sequence has its
-  cached rows before its new rows.
+  q has the shape [sum T, H, D], k [sum (T+P), Hkv, D] and v [sum (T+P), Hkv, Dv]. In k and v, each
+  sequence has its cached rows before its new rows. Dv may differ from D.
 ${
   optionLines(
     OPTION.npy,

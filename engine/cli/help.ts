@@ -44,7 +44,7 @@ export const OPTION = {
     "seconds from a fault to its error on a quiet machine (default 5); on a slow machine it takes longer, and the " +
     "report says how long",
   ],
-  out: ["--out O.npy", "write O, f4 [sum T, H, D]"],
+  out: ["--out O.npy", "write O, f4 [sum T, H, Dv]"],
   lse: ["--lse L.npy", "write LSE, f4 [sum T, H]"],
   trace: ["--trace T.json", "write the timeline as Chrome-trace JSON, for ui.perfetto.dev"],
   check: ["--check", "compare the result with float64; exit with status 1 if it is off"],

@@ -34,8 +34,8 @@ const HELP = `ringside session: runs a conversation on a KV cache that stays on 
   ringside session --q Q.npy --k K.npy --v V.npy --script S.json [options]
 
 Inputs
-  q has the shape [rows, H, D]; k and v have [rows, Hkv, D]. They hold all rows of all sequences,
-  one sequence after the other. A script is, for example:
+  q has the shape [rows, H, D], k [rows, Hkv, D] and v [rows, Hkv, Dv]. They hold all rows of all
+  sequences, one sequence after the other. A script is, for example:
     {"sequences": [{"rows": 200}, {"rows": 77}],
      "steps": [{"0": 128, "1": 40}, {"0": 1, "1": 1}, {"1": 35}]}
   Each step appends the next rows of its sequences: the first one 128 rows of sequence 0 and 40 rows
