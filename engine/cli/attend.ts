@@ -208,7 +208,7 @@ export const attend: Command = async (argv, io) => {
   const verified = rows && seeded
     ? await verifyRowsOf(
       io,
-      { ...seeded, ...options, dtype: remote === undefined ? "f32" : wireDtype, with: how },
+      { ...seeded, ...(sinks && { sinks }), ...options, dtype: remote === undefined ? "f32" : wireDtype, with: how },
       rows,
       tensors === undefined ? result : pickRows(result, rows, seeded),
     )

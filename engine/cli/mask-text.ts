@@ -10,8 +10,10 @@ export function maskText(mask: Mask): string {
   }
   const size = countText(mask.size);
   const near = mask.kind === "chunk"
-    ? `chunks of ${size}: a query at position p sees the positions of its chunk, up to p`
-    : `window of ${size}: a query at position p sees ${mask.size === 1 ? "p" : `p-${countText(mask.size - 1)} to p`}`;
+    ? `chunks of ${size}: a query at position p sees its chunk up to p`
+    : `window of ${size}: a query at position p sees ${
+      mask.size === 1 ? "only p" : `p-${countText(mask.size - 1)} to p`
+    }`;
   const sinks = sinkTokensOf(mask);
   return sinks === 0 ? near : `${near}, and ${sinks === 1 ? "position 0" : `positions 0 to ${countText(sinks - 1)}`}`;
 }
