@@ -124,10 +124,10 @@ export function maskOption(
 }
 
 function readMaskOption(text: string): Mask {
-  const [, kind, colon, size, sinks] = /^([^:]*)(:([^+]*)(?:\+(.*))?)?$/.exec(text) ?? [];
+  const [, kind, colon, size, sinks] = /^([^:=\s]*)([:=\s]?)([^+]*)(?:\+(.*))?$/.exec(text) ?? [];
   const found = `--mask: found ${JSON.stringify(text)}`;
   if (kind === "causal" || kind === "full") {
-    if (colon !== undefined) throw new InputError(`${found}, expected ${kind}, which has no size`);
+    if (text !== kind) throw new InputError(`${found}, expected ${kind}, which has no size`);
     return { kind };
   }
   if (kind !== "window" && kind !== "chunk") {
@@ -138,11 +138,13 @@ function readMaskOption(text: string): Mask {
       }`,
     );
   }
-  const [tokens, first] = [readTokens(size ?? ""), sinks === undefined ? 0 : readTokens(sinks)];
-  if (tokens === undefined || tokens < 1 || first === undefined) {
+  const [tokens, first] = [readTokens(size), sinks === undefined ? 0 : readTokens(sinks)];
+  if (colon !== ":" || tokens === undefined || tokens < 1 || first === undefined) {
+    const [letter, example] = kind === "window" ? ["W", 1024] : ["C", 8192];
+    const more = sinks !== undefined;
     throw new InputError(
-      `${found}, expected ${kind}:${kind === "window" ? "W" : "C"}${sinks === undefined ? "" : "+S"} in tokens, ` +
-        `whole numbers, such as ${kind}:${kind === "window" ? "1024" : "8192"}${sinks === undefined ? "" : "+4"}`,
+      `${found}, expected ${kind}:${letter}${more ? "+S" : ""}, ${letter} a whole number of tokens of at least 1, ` +
+        `such as ${kind}:${example}${more ? "+4" : ""}`,
     );
   }
   return first === 0 ? { kind, size: tokens } : { kind, size: tokens, sinkTokens: first };

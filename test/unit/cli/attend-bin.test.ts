@@ -61,7 +61,7 @@ test("bad input: status 2, one line on stderr, nothing on stdout, nothing writte
       const [args, says] of [
         [["--q", "bad.npy"], /^ringside: bad\.npy and k\.npy: heads: found H = 3 /],
         [["--ranks", "0"], /^ringside: --ranks: found "0", expected /],
-        [["--mask", "window"], /^ringside: --mask: found "window", expected window:W in tokens, /],
+        [["--mask", "window"], /^ringside: --mask: found "window", expected window:W, W a whole number /],
         [["--colour"], /^ringside: Unknown option '--colour'/],
         [["--out", "none/o.npy"], /^ringside: --out none\/o\.npy: found no folder none/],
       ] as const

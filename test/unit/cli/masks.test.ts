@@ -42,7 +42,7 @@ test("--mask, --sink-tokens and --no-causal: every mask, in tokens as people wri
 });
 
 test("a wrong --mask is refused with what was expected, and the kind that was meant", () => {
-  const window = "expected window:W in tokens, whole numbers, such as window:1024";
+  const window = "expected window:W, W a whole number of tokens of at least 1, such as window:1024";
   const kinds = "expected causal, full, window:W or chunk:C";
   for (
     const [mask, expected] of [
@@ -54,9 +54,11 @@ test("a wrong --mask is refused with what was expected, and the kind that was me
       ["window:many", window],
       ["window:1e16", window],
       ["window:8,4", window],
-      ["chunk:", "expected chunk:C in tokens, whole numbers, such as chunk:8192"],
-      ["window:8+", "expected window:W+S in tokens, whole numbers, such as window:1024+4"],
-      ["chunk:8+-1", "expected chunk:C+S in tokens, whole numbers, such as chunk:8192+4"],
+      ["window=8", window],
+      ["window 8", window],
+      ["chunk:", "expected chunk:C, C a whole number of tokens of at least 1, such as chunk:8192"],
+      ["window:8+", "expected window:W+S, W a whole number of tokens of at least 1, such as window:1024+4"],
+      ["chunk:8+-1", "expected chunk:C+S, C a whole number of tokens of at least 1, such as chunk:8192+4"],
       ["causal:4", "expected causal, which has no size"],
       ["full:", "expected full, which has no size"],
       ["Window:4", `${kinds}; did you mean window:4?`],
@@ -459,7 +461,7 @@ test("session refuses a mask that it cannot have, before it reads a file", () =>
         ],
         [
           ["--mask", "chunk:"],
-          '--mask: found "chunk:", expected chunk:C in tokens, whole numbers, such as chunk:8192',
+          '--mask: found "chunk:", expected chunk:C, C a whole number of tokens of at least 1, such as chunk:8192',
         ],
         [["--dealing", "x"], '--dealing: found "x", expected head-tail or contiguous'],
       ] as const
