@@ -60,10 +60,6 @@ export function requireFault(
 
 /** The error of a run that passed although a fault was asked for: the rank had no message to lose. */
 export function needlessFault({ rank, hop, kind }: Fault, mask: Mask): InputError {
-  return new InputError(
-    `--fault: found ${kind} at hop ${hop} of rank ${rank}, which sends nothing there under the mask ${
-      sayMask(mask)
-    }; ` +
-      "expected a hop at which it sends, or the kind exit",
-  );
+  const where = `hop ${hop} of rank ${rank}, which sends nothing there under the mask ${sayMask(mask)}`;
+  return new InputError(`--fault: found ${kind} at ${where}; expected a hop at which it sends, or the kind exit`);
 }
