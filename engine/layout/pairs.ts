@@ -3,7 +3,7 @@ import { CAUSAL, endSeen, firstSeen, type Mask, sinkTokensOf } from "./mask.ts";
 import type { Block, Run } from "./shards.ts";
 
 /** Positions of one sequence. */
-export type Span = Pick<Run, "start" | "length">;
+type Span = Pick<Run, "start" | "length">;
 
 /**
  * Pairs that the queries of `q` see in `kv` under a mask, by absolute position. Takes O(runs x runs) steps whatever the
@@ -16,7 +16,11 @@ export function pairsBetween(q: Block, kv: Block, mask: Mask = CAUSAL): number {
 }
 
 /** Pairs of two runs of one sequence. */
-export function pairsOfRuns(a: Span, b: Span, mask: Mask = CAUSAL): number {
+export function pairsOfRuns(
+  a: Pick<Run, "start" | "length">,
+  b: Pick<Run, "start" | "length">,
+  mask: Mask = CAUSAL,
+): number {
   const near = nearPairs(a, b, mask);
   // Sink tokens that a query sees anyhow count once.
   const sinks = before(b, sinkTokensOf(mask));
