@@ -41,7 +41,8 @@ Inputs
   Each step appends the next rows of its sequences: the first one 128 rows of sequence 0 and 40 rows
   of sequence 1. A step is a decode if each of its sequences gets one row and has rows already.
   No query sees a later token, so any script must give the same as one full prefill under the same
-  mask. --check compares them. All steps have one mask.
+  mask. --check compares them. All steps have one mask. It can't be full: later tokens are not there
+  yet.
 ${
   optionLines(OPTION.npy, OPTION.tensors, OPTION.prefix, OPTION.sinks, [
     "--script S.json",
@@ -55,7 +56,7 @@ ${
   optionLines(
     withRemark(OPTION.ranks, "default 4"),
     ["--variant V", "variant of prefills: auto (default, Algorithm 5), pass-kv or pass-q"],
-    withRemark(OPTION.mask, "a session takes no full: later tokens are not there yet"),
+    OPTION.mask,
     OPTION.sinkTokens,
     OPTION.dealing,
     OPTION.scale,
