@@ -24,7 +24,6 @@ export function attendText(report: Report, checked: Check | undefined, verified:
   const { shape, times } = report;
   const ran = remoteRunOf(report);
   const batch = shape.sequences.map((s) => `${s.new} new + ${s.cached} cached`).join(", ");
-  const ms = millisecondsText;
   const heads = headsText(shape);
   const lines = [
     `${report.variant} on ${report.ranks} ranks (${report.runtime}): ${batch} tokens; ${heads}, wire ${report.wireDtype}`,
@@ -40,20 +39,28 @@ export function attendText(report: Report, checked: Check | undefined, verified:
       report.perRank.map((r) => [r.rank, r.bytesSent, r.bytesReceived, r.messages, r.paddingBytes]),
     ),
     "",
-    "ms: " + [
-      `compile ${ms(times.compile)}`,
-      `waiting for all ranks to be ready ${ms(times.barrier)}`,
-      `upload ${ms(times.upload)}`,
-      `attend ${ms(times.attend)}`,
-      `exposed communication ${ms(times.exchange)}`,
-      `waiting for late senders ${ms(times.late)}`,
-      `merge ${ms(times.merge)}`,
-      `total ${ms(times.total)}`,
-    ].join(", ") + " (each of the slowest rank)",
+    `ms: ${timesText(times)} (each of the slowest rank)`,
   ];
   if (checked !== undefined) {
     lines.push(sayCheck("against float64", checked, { ...shape, wireDtype: report.wireDtype }));
   }
   if (verified !== undefined) lines.push(describeVerification(verified));
   return `${lines.join("\n")}\n`;
+}
+
+/** The times of a run. A worker doesn't measure all of them. */
+function timesText(times: Partial<Report["times"]>): string {
+  const all = [
+    ["compile", times.compile],
+    ["waiting for all ranks to be ready", times.barrier],
+    ["upload", times.upload],
+    ["attend", times.attend],
+    ["exposed communication", times.exchange],
+    ["waiting for late senders", times.late],
+    ["merge", times.merge],
+    ["total", times.total],
+  ] as const;
+  return all.flatMap(([name, seconds]) => seconds === undefined ? [] : [`${name} ${millisecondsText(seconds)}`]).join(
+    ", ",
+  );
 }

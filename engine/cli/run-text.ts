@@ -30,7 +30,7 @@ export function headsText(
   return `heads ${heads}/${kvHeads}, D ${headDim}${values}`;
 }
 
-/** Seconds as milliseconds. */
-export function millisecondsText(seconds: number): string {
-  return (seconds * 1000).toFixed(1);
+/** Seconds as milliseconds; "-" for a time that a worker doesn't measure. */
+export function millisecondsText(seconds: number | undefined): string {
+  return seconds === undefined ? "-" : (seconds * 1000).toFixed(1);
 }

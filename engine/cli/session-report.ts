@@ -111,7 +111,7 @@ function stepTable(reports: readonly StepReport[]): string {
       d.messages,
       ...(local ? [d.skipped.bytes] : []),
       d.paddingBytes,
-      ms(d.times.compile + d.times.barrier),
+      ms(d.times.compile + (d.times.barrier ?? 0)),
       ms(d.times.attend),
       ms(d.times.exchange),
       ms(d.times.late),

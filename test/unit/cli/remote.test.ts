@@ -281,6 +281,7 @@ workerTest(
         assert.equal(own.status, 0);
         assert.match(own.stdout, /^worker: +ws:.*: 4 processes \(gloo\), torch /m);
         assert.match(own.stdout, /: passed$/m);
+        assert.doesNotMatch(own.stdout, /NaN|undefined/);
         assert.match(own.stderr, /of 16 hops/);
         assert.ok(expectNoOverlap(await readFile(at("t.json"), "utf8")) > 8);
         const rows = experiment({ sequences: [{ new: 60, cached: 0 }], heads: 8, kvHeads: 2, headDim: 16 });
