@@ -29,10 +29,7 @@ ${
     ["--heads H", "query heads"],
     ["--kv-heads Hkv", "KV heads"],
     ["--head-dim D", "head dimension (default 128)"],
-    [
-      "--v-prefix DV",
-      "V is the first DV elements of each row of K, as in MLA: no v then, and one row a token is held and sent",
-    ],
+    OPTION.prefix,
     OPTION.mask,
     OPTION.sinkTokens,
     OPTION.dealing,
