@@ -66,7 +66,7 @@ export class Ranks {
   }
 
   /** Compiles the kernels of an experiment with a run of a few tokens, once per set of ranks. Resolves to the seconds. */
-  async warm({ N, D, variant, wire, causal }: Experiment, signal: AbortSignal): Promise<number> {
+  async warm({ N, D, variant, wire }: Experiment, signal: AbortSignal): Promise<number> {
     const key = `${D} ${variant} ${wire}`;
     if (this.#cluster === undefined || this.#cluster.warm.has(key)) return 0;
     const few = () => new Float32Array(2 * N * D);
@@ -79,7 +79,6 @@ export class Ranks {
       kvHeads: 1,
       headDim: D,
       variant,
-      causal,
       wireDtype: wire,
       signal,
     });
@@ -143,7 +142,7 @@ export class Runner extends EventTarget {
         kept = { ...kept, compile: await this.#ranks.warm(experiment, signal) };
       }
       enter("attending", { progress: { done: 0, total: experiment.N ** 2 } });
-      const { T, P, H, Hkv, D, variant, wire, causal } = experiment;
+      const { T, P, H, Hkv, D, variant, wire, mask, dealing } = experiment;
       const result = await attend(cluster, {
         ...inputs,
         sequences: [{ new: T, cached: P }],
@@ -151,7 +150,8 @@ export class Runner extends EventTarget {
         kvHeads: Hkv,
         headDim: D,
         variant,
-        causal,
+        mask,
+        dealing,
         wireDtype: wire,
         signal,
         ...halts,

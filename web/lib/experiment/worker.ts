@@ -22,7 +22,7 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
       reply({ kind: "read", facts });
       return;
     }
-    const { T, P, H, Hkv, D, causal, variant, wire } = data.experiment;
+    const { T, P, H, Hkv, D, mask, variant, wire } = data.experiment;
     const { q, k, v } = await inputsOf(data.experiment, data.files);
     if (data.kind === "inputs") {
       const stored = variant === "pass-q" ? { q } : { k, v };
@@ -32,7 +32,7 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
       reply({ kind: "inputs", inputs: { q, k, v }, underflows }, [q.buffer, k.buffer, v.buffer]);
       return;
     }
-    const input = { q, k, v, sequences: [{ new: T, cached: P }], heads: H, kvHeads: Hkv, headDim: D, causal };
+    const input = { q, k, v, sequences: [{ new: T, cached: P }], heads: H, kvHeads: Hkv, headDim: D, mask };
     if (data.kind === "partials") {
       reply({
         kind: "partials",
