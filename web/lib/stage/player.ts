@@ -128,6 +128,8 @@ export class Player extends EventTarget {
   stand(moment: Moment): void {
     this.#gone = this.moments.findIndex(({ name }) => name === moment.name);
     this.seek(moment.at);
+    // Two stops may share a moment: then nothing else changes.
+    this.#changed();
   }
 
   /**
