@@ -344,6 +344,9 @@ for (const variant of ["pass-kv", "pass-q"] as const) {
       player.addEventListener("change", () => changes++);
       for (let hop = 0; hop < N; hop++) assert.equal(player.step(1).hop, hop);
       assert.equal(changes, N, "stops that share a moment differ in words");
+      while (player.goes(1)) player.step(1);
+      assert.equal(player.moment!.name, "end");
+      while (player.moment!.hop !== N - 1) player.step(-1);
       for (let hop = N - 2; hop >= 0; hop--) assert.equal(player.step(-1).hop, hop);
     });
   }
