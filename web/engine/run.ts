@@ -33,7 +33,6 @@ export type {
 } from "../../engine/browser.ts";
 export { productsOf } from "../../engine/gpu/products.ts";
 export { readCount, readRate } from "../../engine/quantity.ts";
-export { rowBytes } from "../../engine/ring/chunk.ts";
 export { ownerAt } from "../../engine/ring/contract.ts";
 export { type MaskBlock, type MaskChunk, maskOf, type MaskPicture } from "../../engine/ring/mask.ts";
 export { CAUSAL, isLocal, type Mask, readMask, sayMask, sinkTokensOf } from "../../engine/layout/mask.ts";

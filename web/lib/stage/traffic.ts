@@ -1,5 +1,5 @@
 /** Bytes per link and work per rank, from a run's report and mask. */
-import { type MaskPicture, type Report, rowBytes, type Span } from "../../engine/run.ts";
+import type { MaskPicture, Report, Span } from "../../engine/run.ts";
 import { formatCount, formatShare } from "../format/format.ts";
 import type { Motion, WholeBytes } from "./motion.ts";
 
@@ -33,23 +33,23 @@ export function linksOf({ perRank, ranks }: Pick<Report, "perRank" | "ranks">, {
 
 /** Bytes of messages of which nothing is left out: every rank's rows, padded to those of the rank with the most. */
 export function wholeBytesOf(
-  { shape, scale, mask, wireDtype, variant }: Pick<Report, "shape" | "scale" | "mask" | "wireDtype" | "variant">,
+  { shape, wireDtype, variant }: Pick<Report, "shape" | "wireDtype" | "variant">,
   { queries, keys, pairs: ranks }: MaskPicture,
 ): WholeBytes {
+  const { sequences, heads, kvHeads, headDim: D, valueDim: Dv, valuesInKeys } = shape;
   const rowsOf = (chunks: MaskPicture["keys"]) =>
-    shape.sequences.reduce((sum, _, sequence) => {
+    sequences.reduce((sum, _, sequence) => {
       const held = ranks.map((_, rank) =>
         chunks.filter((chunk) => chunk.sequence === sequence && chunk.owner === rank)
           .reduce((rows, { start, end }) => rows + end - start, 0)
       );
       return sum + Math.max(...held);
     }, 0);
-  const widths = rowBytes({ ...shape, scale, mask, q: wireDtype, kv: wireDtype });
-  const bytes = (of: keyof typeof widths) => widths[of].reduce((sum, width) => sum + width, 0);
-  return {
-    chunk: variant === "pass-kv" ? rowsOf(keys) * bytes("keys") : rowsOf(queries) * bytes("queries"),
-    parcel: rowsOf(queries) * bytes("partial"),
-  };
+  // The engine's rowBytes would add its conversions of 16-bit numbers to the first page.
+  const [rows, numbers] = variant === "pass-kv"
+    ? [rowsOf(keys), kvHeads * (valuesInKeys ? D : D + Dv)]
+    : [rowsOf(queries), heads * D];
+  return { chunk: rows * numbers * (wireDtype === "f32" ? 4 : 2), parcel: rowsOf(queries) * heads * (Dv + 1) * 4 };
 }
 
 /** What the mask made needless: "24 of 64 hops, 40 of 56 messages, 62 % of the bytes"; undefined if nothing. */
