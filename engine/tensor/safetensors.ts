@@ -53,10 +53,16 @@ interface Entry {
 }
 
 /**
- * Reads the `wanted` tensors, of dtype F32, F16 or BF16, from a .safetensors file called `name`. Checks the whole
- * header, other tensors included. Errors: InputError, one line with file, tensor, what was found and expected.
+ * Reads the `wanted` tensors, of dtype F32, F16 or BF16, from a .safetensors file called `name`, and those of `optional`
+ * that it holds. Checks the whole header, other tensors included. Errors: InputError, one line with file, tensor, what
+ * was found and expected.
  */
-export function readSafetensors(bytes: Uint8Array, name: string, wanted: readonly string[]): Record<string, Tensor> {
+export function readSafetensors(
+  bytes: Uint8Array,
+  name: string,
+  wanted: readonly string[],
+  optional: readonly string[] = [],
+): Record<string, Tensor> {
   const { header, start } = readHeader(bytes, name);
   const entries: Entry[] = [];
   for (const [tensor, entry] of Object.entries(header)) {
@@ -69,7 +75,8 @@ export function readSafetensors(bytes: Uint8Array, name: string, wanted: readonl
     throw new InputError(`${name}: found no tensor ${list(missing)}; the file holds ${list(byName.keys())}`);
   }
   // fromEntries defines own properties, so a tensor called __proto__ is a tensor and nothing else.
-  return Object.fromEntries(wanted.map((tensor) => [tensor, readTensor(bytes, start, byName.get(tensor)!, name)]));
+  const taken = [...wanted, ...optional.filter((tensor) => byName.has(tensor))];
+  return Object.fromEntries(taken.map((tensor) => [tensor, readTensor(bytes, start, byName.get(tensor)!, name)]));
 }
 
 /**

@@ -77,7 +77,7 @@ test("each wrong field is named with what was found and what is expected", () =>
   });
   assert.deepEqual(wrong({ H: "7" }), { H: "Query heads H: found 7, expected a multiple of the 2 KV heads." });
   assert.deepEqual(wrong({ D: "66" }), { D: "Head dimension D: found 66, expected a multiple of 4, such as 68." });
-  assert.deepEqual(wrong({ D: "260" }), { D: "Head dimension D: found 260, expected a multiple of 4 from 16 to 256." });
+  assert.deepEqual(wrong({ D: "580" }), { D: "Head dimension D: found 580, expected a multiple of 4 from 16 to 576." });
   assert.deepEqual(wrong({ bandwidth: "0" }), {
     bandwidth: "Link bandwidth: found 0, expected a rate such as 50 GB/s, or off.",
   });

@@ -30,6 +30,8 @@ export interface Experiment {
   readonly Hkv: number;
   /** Head dimension. */
   readonly D: number;
+  /** Head dimension of V and O; undefined if it is D. Only files have another, so no address holds it. */
+  readonly Dv?: number;
   /** Context-parallel ranks. */
   readonly N: number;
   readonly variant: Variant;
@@ -190,7 +192,7 @@ export function read(draft: Draft): Reading {
   const P = whole("P", 0, MAX_ELEMENTS);
   const H = whole("H", 1, 1024);
   const Hkv = whole("Hkv", 1, 1024);
-  const D = whole("D", 16, 256, "a multiple of 4");
+  const D = whole("D", 16, 576, "a multiple of 4");
   if (!problems.has("D") && D % 4 !== 0) wrong("D", `a multiple of 4, such as ${4 * Math.round(D / 4)}`);
   if (!problems.has("H") && !problems.has("Hkv") && H % Hkv !== 0) {
     wrong("H", `a multiple of the ${formatCount(Hkv)} KV heads`);
@@ -328,16 +330,16 @@ export function tidied(draft: Draft): Draft {
 export interface Size {
   /** Visible query-key pairs. */
   readonly pairs: number;
-  /** 4 D for each pair and query head. */
+  /** 2 (D + Dv) for each pair and query head. */
   readonly flops: number;
   /** T / (T + P). */
   readonly missRate: number;
 }
 
 /** The size of an experiment's attention. */
-export function sizeOf({ T, P, H, D, mask }: Experiment): Size {
+export function sizeOf({ T, P, H, D, Dv = D, mask }: Experiment): Size {
   const pairs = pairsOfRuns({ start: P, length: T }, { start: 0, length: P + T }, mask);
-  return { pairs, flops: 4 * D * H * pairs, missRate: T / (T + P) };
+  return { pairs, flops: 2 * (D + Dv) * H * pairs, missRate: T / (T + P) };
 }
 
 /** True if two experiments are the same. */

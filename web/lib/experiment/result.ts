@@ -78,6 +78,7 @@ export function facts(report: Report, experiment: Experiment, own: OwnData | und
     ["Clock", report.clock === "gpu-timestamps" ? "GPU timestamps" : "host"],
     ["Runtime", report.runtime],
     ["Attention", formatFlops(report.spans.reduce((sum, span) => sum + span.flops, 0))],
+    ...(report.sinks ? [["Sinks", "a logit for each head, once in its rows’ sums; LSE includes it"] as const] : []),
     ...(skipped === undefined ? [] : [["Skipped", skipped] as const]),
   ];
   return html`

@@ -82,8 +82,8 @@ function needed({ log, experiment: { variant, mask } }: Walk, owner: number, ran
 }
 
 /** Bytes of all partials of a run: each row at each hop and, in pass-Q, after the merge. */
-export function partialBytes({ T, H, D, N, variant }: Experiment, rows = T): number {
-  return rows * (N + (variant === "pass-q" && N > 1 ? 1 : 0)) * H * (D + 1) * 4;
+export function partialBytes({ T, H, D, Dv = D, N, variant }: Experiment, rows = T): number {
+  return rows * (N + (variant === "pass-q" && N > 1 ? 1 : 0)) * H * (Dv + 1) * 4;
 }
 
 /** The most bytes of partials that the page keeps of one run. */
@@ -120,7 +120,7 @@ export function visible({ P, mask }: Pick<Experiment, "P" | "mask">, row: number
   return runs.reduce((sum, run) => sum + pairsOfRuns({ start: P + row, length: 1 }, run, mask), 0);
 }
 
-/** O `[D]` and LSE of one row and head. */
+/** O `[Dv]` and LSE of one row and head. */
 export interface Row {
   readonly out: ArrayLike<number>;
   readonly lse: number;
@@ -131,10 +131,10 @@ export function headOf(
   { out, lse }: { readonly out: Float32Array | Float64Array; readonly lse: Float32Array | Float64Array },
   place: number,
   head: number,
-  { H, D }: Pick<Experiment, "H" | "D">,
+  { H, D, Dv = D }: Pick<Experiment, "H" | "D" | "Dv">,
 ): Row {
   const at = place * H + head;
-  return { out: out.subarray(at * D, (at + 1) * D), lse: lse[at] };
+  return { out: out.subarray(at * Dv, (at + 1) * Dv), lse: lse[at] };
 }
 
 /** One head of a row of a reported partial; undefined if the row is not in it. */
@@ -142,7 +142,7 @@ export function rowOf(
   made: Made | undefined,
   row: number,
   head: number,
-  shape: Pick<Experiment, "H" | "D">,
+  shape: Pick<Experiment, "H" | "D" | "Dv">,
 ): Row | undefined {
   const place = made?.rows.indexOf(row) ?? -1;
   return place < 0 ? undefined : headOf(made!, place, head, shape);
@@ -224,7 +224,7 @@ export function mergeStory(
     const absent = made !== undefined && made.queries.owner === home &&
       (walk.watch === undefined || walk.watch.includes(row));
     const partial = rowOf(made, row, head, experiment) ??
-      (absent ? { out: new Float32Array(experiment.D), lse: -Infinity } : undefined);
+      (absent ? { out: new Float32Array(experiment.Dv ?? experiment.D), lse: -Infinity } : undefined);
     const fixed = { hop, owner, rank, seen: visible(experiment, row, runs) };
     if (partial === undefined) return fixed;
     soFar = passQ ? merged(soFar, partial) : partial;
