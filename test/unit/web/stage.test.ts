@@ -391,7 +391,7 @@ test("what a query sees, in words", () => {
   assert.equal(says("window:1+4"), "A query at position p sees itself alone, and up to p the positions 0 to 3");
   assert.equal(
     says("chunk:64+1"),
-    "A query at position p sees those up to p with the same ⌊position / 64⌋, and position 0",
+    "A query at position p sees 64 ⌊p / 64⌋ to p, and position 0",
   );
   assert.equal(says("causal"), "A query at position p sees 0 to p");
 });

@@ -7,7 +7,7 @@ export function saySeen(mask: Mask): string {
   if (!isLocal(mask)) return `A query at position p sees ${mask.kind === "full" ? "every key" : "0 to p"}`;
   const sinks = sinkTokensOf(mask);
   const near = mask.kind === "chunk"
-    ? `those up to p with the same ⌊position / ${formatCount(mask.size)}⌋`
+    ? `${formatCount(mask.size)} ⌊p / ${formatCount(mask.size)}⌋ to p`
     : mask.size === 1
     ? "itself alone"
     : `p−${formatCount(mask.size - 1)} to p`;

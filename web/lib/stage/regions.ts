@@ -43,8 +43,9 @@ export function areasOf(mask: Mask, queries: Range, keys: Range): Area[] {
       return upTo(from(within(whole, chunk), chunk));
     });
   };
-  const sinks = isLocal(mask) && sinkTokensOf(mask) > 0
-    ? [upTo(within(whole, { start: 0, end: sinkTokensOf(mask) }))]
+  // A few sink tokens would be too narrow to see.
+  const sinks = isLocal(mask) && sinkTokensOf(mask) > keys.start
+    ? [upTo(within(whole, { start: 0, end: Math.max(sinkTokensOf(mask), keys.start + (keys.end - keys.start) / 6) }))]
     : [];
   return [...sinks, ...near()].filter((area) => sizeOf(area) > 0).map((area) =>
     area.map(([x, y]): Corner => [
