@@ -70,7 +70,7 @@ export function halting<Q extends OfBlock, KV extends OfBlock, P extends { reado
       },
       unload: (hop, partial, owner) => device.unload(hop, partial, owner),
       async merge(own, arrived) {
-        if (arrived.length === 0) return await device.merge(own, arrived);
+        if (last === 0) return await device.merge(own, arrived);
         await halt("merge", last);
         const merged = await device.merge(own, arrived);
         await note(merged, { kind: "merge", hop: last, queries: { owner: ring.rank, runs: merged.block.runs } });

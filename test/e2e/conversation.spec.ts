@@ -65,6 +65,21 @@ async function reported(
 
 failOnUncaughtErrors();
 
+test("a conversation with a window passes, and its steps say what they skip", async ({ page }) => {
+  await page.goto(small.replace("N=3", "N=4").replace("auto", "pass-kv"));
+  await page.getByLabel("Mask").selectOption("window of");
+  await page.getByLabel("Window W").fill("7");
+  await page.getByLabel("Window W").press("Tab");
+  await expect(page).toHaveURL(/&mask=window:7#conversation$/);
+  await expect(page.getByLabel("Mask").locator("option")).toHaveText(["causal", "window of", "chunks of"]);
+  await button(page, "Run").click();
+  await expect(passed(page)).toBeVisible({ timeout: 30_000 });
+  await turn(page, 1).nth(1).getByRole("button", { name: "Prefill" }).click();
+  await expect(page.getByText(/^Skipped: \d+ of 16 hops, \d+ of 12 messages, [\d.]+ % of the bytes\.$/)).toBeVisible();
+  await page.setViewportSize({ width: 390, height: 844 });
+  await expectNoWiderThan(page, 390);
+});
+
 test("a conversation runs, and every number on the page is the engine's", async ({ page }) => {
   await runs(page, small);
   const report = await reported(page);

@@ -131,18 +131,63 @@ test("an address restores the experiment, and editing writes it", async ({ page 
   await expect(page.getByLabel("Wire type")).toHaveValue("f16");
   await expect(page.getByLabel("Link bandwidth")).toHaveValue("2.5 GB/s");
   await expect(page.getByLabel("Link latency")).toHaveValue("5 µs");
-  await expect(page.getByLabel("Mask")).toHaveValue("0");
+  await expect(page.getByLabel("Mask")).toHaveValue("full");
   await expect(page.getByLabel("Back-end")).toHaveValue("cpu");
   await expect(page.getByLabel("Seed")).toHaveValue("9");
   await page.getByLabel("New tokens T").fill("2_400");
   await page.getByLabel("Variant").selectOption("pass-Q");
   await expect(page.getByLabel("New tokens T")).toHaveValue("2,400");
   await expect(page).toHaveURL(
-    /\?seed=9&T=2400&P=34&H=16&Hkv=4&D=80&N=3&variant=pass-q&wire=f16&causal=0&backend=cpu&link=2500000000,0\.000005$/,
+    /\?seed=9&T=2400&P=34&H=16&Hkv=4&D=80&N=3&variant=pass-q&wire=f16&mask=full&backend=cpu&link=2500000000,0\.000005$/,
   );
   await page.reload();
   await expect(page.getByLabel("New tokens T")).toHaveValue("2,400");
 });
+
+test("the mask is edited by keyboard, a link restores it, and the run agrees with float64", async ({ page }) => {
+  await page.goto(`${small}&backend=cpu`);
+  await expect(page.getByLabel("Dealing")).toHaveCount(0);
+  await page.getByLabel("Mask", { exact: true }).focus();
+  await page.keyboard.press("w");
+  await expect(page).toHaveURL(/&mask=window:256&/);
+  await page.keyboard.press("Tab");
+  await expect(page.getByLabel("Window W")).toBeFocused();
+  await page.keyboard.type("9");
+  await page.keyboard.press("Tab");
+  await expect(page.getByLabel("Sink tokens")).toBeFocused();
+  await page.keyboard.type("3");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("c");
+  await expect(page).toHaveURL(/&mask=window:9%2B3&.*&dealing=contiguous$/);
+  await run(page).focus();
+  await page.keyboard.press("Enter");
+  await expect(verdict(page)).toBeVisible({ timeout: 30_000 });
+  const report = JSON.parse(await saved(page, "Report as JSON"));
+  const mask = { kind: "window", size: 9, sinkTokens: 3 };
+  expect([report.mask, report.experiment.mask, report.dealing]).toEqual([mask, mask, "contiguous"]);
+  await expect(fact(page, "Skipped")).toContainText(`${report.skipped.hops} of 4 hops`);
+  await page.reload();
+  await expect(page.getByLabel("Window W")).toHaveValue("9");
+  await expect(page.getByLabel("Sink tokens")).toHaveValue("3");
+  await expect(page.getByLabel("Dealing")).toHaveValue("contiguous");
+  await page.getByLabel("Mask", { exact: true }).selectOption("chunks of");
+  await page.getByLabel("Chunk C").fill("0");
+  await page.getByLabel("Chunk C").press("Tab");
+  await expect(page.getByRole("alert")).toContainText("Size of window or chunk: found 0, expected a whole number");
+  await page.goto(`${small}&mask=window:x`);
+  await expect(page.getByLabel("Mask", { exact: true })).toHaveAttribute("aria-invalid", "true");
+  await expect(page.getByRole("alert")).toContainText(
+    "Mask: found window:x, expected causal, full, window:256 or chunk:256.",
+  );
+});
+
+for (const [variant, mask] of [["pass-kv", "window:20"], ["pass-q", "chunk:24+2"]] as const) {
+  test(`${variant} on WebGPU with the mask ${mask}`, async ({ page }) => {
+    await runs(page, `${small.replace("N=2", "N=4")}&variant=${variant}&mask=${mask}`);
+    await expect(fact(page, "Back-end")).toHaveText("WebGPU");
+    await expect(fact(page, "Skipped")).toContainText("of 16 hops");
+  });
+}
 
 test("an unreadable field says what was found and what is expected, and Run focuses it", async ({ page }) => {
   await page.goto(small);

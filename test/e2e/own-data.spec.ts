@@ -140,6 +140,35 @@ for (const [variant, wire] of [["pass-kv", "bf16"], ["pass-q", "f16"], ["pass-q"
   });
 }
 
+test("sinks and V of another head size: shown, run under a window, and in the report and O", async ({ page }) => {
+  const [Dv, mask] = [24, { kind: "window", size: 9 }] as const;
+  const values = numbers(kShape[0] * shape.Hkv * Dv, 4);
+  const sinks = Float32Array.of(0.5, -1, 2, 0);
+  const tensors = writeSafetensors({
+    q: { shape: qShape, dtype: "f32", data: q },
+    k: { shape: kShape, dtype: "f32", data: k },
+    v: { shape: [kShape[0], shape.Hkv, Dv], dtype: "f32", data: values },
+    sinks: { shape: [shape.H], dtype: "f32", data: sinks },
+  });
+  await page.goto(`${address.replace("cpu", "webgpu")}&mask=window:9`);
+  await chooser(page).setInputFiles([file("gpt-oss.safetensors", tensors)]);
+  await expect(page.getByRole("table", { name: "Your tensors" }).getByRole("row").last()).toHaveText(
+    /Sinks\s*gpt-oss\.safetensors, tensor sinks\s*4\s*f32/,
+  );
+  await runs(page);
+  await expect(fact(page, "Sinks")).toContainText("LSE includes it");
+  const exact = reference({ q, k, v: values, ...sizes, valueDim: Dv, mask, sinks });
+  const o = readNpy(await saved(page, "O as .npy"), "O.npy");
+  expect(o.shape).toEqual([shape.T, shape.H, Dv]);
+  expect(difference(o.data, exact.out)).toMatchObject({ within: true });
+  expect(difference(readNpy(await saved(page, "LSE as .npy"), "LSE.npy").data, exact.lse)).toMatchObject({
+    within: true,
+  });
+  const report = JSON.parse((await saved(page, "Report as JSON")).toString());
+  expect(report.inputs.sinks).toMatchObject({ file: "gpt-oss.safetensors", tensor: "sinks", shape: [4] });
+  expect([report.sinks, report.shape.valueDim, report.mask]).toEqual([true, Dv, mask]);
+});
+
 test("large scores pass in f32, where a constant bar failed them; a wrong element fails, and the verdict names it", async ({ page }) => {
   const [q16, k16] = [q, k].map((x) => x.map((value) => 16 * value));
   const { out } = reference({ q: q16, k: k16, v, ...sizes, causal: true });
@@ -213,7 +242,7 @@ test("bad files: the engine's full message, and nothing changed", async ({ page 
   await page.goto(address);
   const alert = page.getByRole("alert");
   await chooser(page).setInputFiles([npys[0], npys[1], file("v.npy", writeNpy([5, 2, 16], numbers(160, 1)))]);
-  await expect(alert).toContainText("v.npy: found shape [5, 2, 16], expected that of k.npy, [37, 2, 16]");
+  await expect(alert).toContainText("v.npy: found shape [5, 2, 16], expected [37, 2, Dv] for the [37, 2, 16] of k.npy");
   await expect(alert).toContainText("Nothing has changed: Run still uses seeded inputs.");
   await expect(page.getByLabel("New tokens T")).toHaveValue("64");
   await expect(page).toHaveURL(new RegExp(address.replaceAll("?", "\\?")));

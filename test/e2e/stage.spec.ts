@@ -172,6 +172,45 @@ test("work per rank, bytes per link and the table of hops are the report's", asy
   await expect(page).toHaveURL(/&hop=2$/);
 });
 
+for (const [variant, dealing] of [["pass-kv", "head-tail"], ["pass-q", "contiguous"]] as const) {
+  test(`a window, ${variant}, ${dealing}: what nobody needs is skipped, counted and said`, async ({ page }) => {
+    test.setTimeout(120_000);
+    await still(page);
+    const address = `?seed=3&T=256&P=0&H=4&Hkv=2&D=16&N=8&variant=${variant}&wire=f32&link=off&backend=cpu`;
+    await runs(page, `${address}&mask=window:32&dealing=${dealing}`);
+    const { ranks, skipped, spans, perRank } = await report(page);
+    const sent = perRank.reduce((sum, rank) => sum + rank.bytesSent, 0);
+    const messages = perRank.reduce((sum, rank) => sum + rank.messages, 0);
+    const share = Number((100 * skipped.bytes / (skipped.bytes + sent)).toFixed(1));
+    await expect(page.locator(".skipped")).toHaveText(
+      `Skipped: ${skipped.hops} of 64 hops, ${skipped.messages} of ${messages + skipped.messages} messages, ` +
+        `${share} % of the bytes.`,
+    );
+    const other = dealing === "contiguous" ? "head-tail" : "contiguous";
+    const name = variant === "pass-kv" ? "pass-KV" : "pass-Q";
+    await expect(mask(page, `Mask of ${name} with ${other} shards`)).toBeVisible();
+    await expect(page.locator("ringside-mask.ran .details")).toContainText("A query at position p sees p−31 to p.");
+    // Every hop is a stop, those without attention too.
+    const attended = new Set(spans.filter(({ kind }) => kind === "attend").map(({ hop }) => hop));
+    const says = (hop: number) => new RegExp(`Hop ${hop}: skipped, no query sees a key, (chunks pass|nothing)`);
+    for (let hop = 0; hop < ranks; hop++) {
+      await page.getByRole("button", { name: "Step forward" }).click();
+      await expect(page).toHaveURL(new RegExp(`&hop=${hop}$`));
+      if (attended.has(hop)) await expect(ring(page, name)).not.toHaveAttribute("aria-label", says(hop));
+      else await expect(ring(page, name)).toHaveAttribute("aria-label", says(hop));
+    }
+    expect(attended.size).toBeLessThan(ranks);
+    await page.keyboard.press("End");
+    await page.getByText("Hop by hop, as a table").click();
+    const hops = await rows(page.getByRole("table", { name: /^Who attends to what/ }));
+    expect(hops.flat().filter((cell) => cell.startsWith("–"))).toHaveLength(skipped.hops);
+    await page.getByRole("button", { name: "4", exact: true }).click();
+    await axeFindsNothing(page, "window");
+    await page.setViewportSize({ width: 390, height: 844 });
+    await expectNoWiderThan(page, 390);
+  });
+}
+
 test("the All2All has its own colour and hatching, different from waiting", async ({ page }) => {
   await still(page);
   await runs(page, query.replace("pass-kv", "pass-q"));

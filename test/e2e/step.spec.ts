@@ -20,11 +20,11 @@ const verdict = (page: Page) => page.getByRole("heading", { name: "Passed: O and
 const restart = (page: Page) => page.getByRole("button", { name: "Restart" });
 
 /** Runs until every rank has halted before hop 0. */
-async function begins(page: Page, address: string): Promise<void> {
+async function begins(page: Page, address: string, ranks = 3): Promise<void> {
   await page.goto(`${address}#step`);
   await expect(page.getByRole("heading", { name: "Step through a real run" })).toBeVisible();
   await run(page).click();
-  await halted(page, "hop 0");
+  await halted(page, "hop 0", ranks);
 }
 
 /** Waits until all ranks have halted at a stage. */
@@ -111,6 +111,24 @@ for (
       Array.from(data.subarray((row * H + head) * D + dim, (row * H + head) * D + dim + 3)),
     );
     await expect(page.getByText("The ranks halted in Step")).toBeVisible();
+  });
+}
+
+for (const variant of ["pass-kv", "pass-q"] as const) {
+  test(`${variant} with a window on WebGPU: ranks halt at hops without attention too, and the result passes`, async ({ page }) => {
+    await begins(page, `${small.replace("N=3", "N=4")}&variant=${variant}&mask=window:6&token=40`, 4);
+    for (let hop = 1; hop < 4; hop++) {
+      await step(page).click();
+      await halted(page, `hop ${hop}`, 4);
+    }
+    await page.getByRole("button", { name: "Run to the end" }).click();
+    await expect(verdict(page)).toBeVisible({ timeout: 20_000 });
+    // Six keys, at the hops that bring them; the others add none.
+    const seen = await Promise.all([0, 1, 2, 3].map((hop) => cells(story(page), new RegExp(`^${hop} `))));
+    expect(seen.reduce((sum, row) => sum + Number(row[1]), 0)).toBe(6);
+    for (const [, keys, weight] of seen) expect(weight === "0 %").toBe(keys === "0");
+    const wire = page.getByRole("table", { name: /^What the wire costs/ });
+    for (const hop of [0, 1, 2, 3]) expect(number((await cells(wire, new RegExp(`^${hop} `)))[1])).toBeLessThan(4e-6);
   });
 }
 

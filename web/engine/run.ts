@@ -35,7 +35,9 @@ export { productsOf } from "../../engine/gpu/products.ts";
 export { readCount, readRate } from "../../engine/quantity.ts";
 export { ownerAt } from "../../engine/ring/contract.ts";
 export { type MaskBlock, type MaskChunk, maskOf, type MaskPicture } from "../../engine/ring/mask.ts";
-export { type Mask, readMask, sayMask } from "../../engine/layout/mask.ts";
+export { CAUSAL, isLocal, type Mask, readMask, sayMask, sinkTokensOf } from "../../engine/layout/mask.ts";
+export { pairsOfRuns } from "../../engine/layout/pairs.ts";
+export type { Dealing } from "../../engine/layout/shards.ts";
 
 /** Loads the engine, a separate chunk, so that the page appears before it. */
 export const loadEngine = () => import("../../engine/browser.ts");

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import type { Mask } from "../../../web/engine/run.ts";
 import { continues, lengthsOf, rowsOfTurn, stepsOf } from "../../../web/views/conversation/steps.ts";
 import { type Conversation, defaults, toQuery, turnsText } from "../../../web/lib/address/conversation.ts";
 import { draftOf, fromQuery, presets, read, turnsOf } from "../../../web/views/conversation/model.ts";
@@ -13,6 +14,12 @@ const conversations: fc.Arbitrary<Conversation> = fc.record({
   H: fc.integer({ min: 1, max: 4 }),
   D: fc.integer({ min: 4, max: 64 }).map((d) => 4 * d),
   N: fc.integer({ min: 2, max: 8 }),
+  mask: fc.constantFrom<Mask>(
+    { kind: "causal" },
+    { kind: "window", size: 40 },
+    { kind: "chunk", size: 64, sinkTokens: 4 },
+  ),
+  dealing: fc.constantFrom("head-tail", "contiguous"),
   wire: fc.constantFrom("f32", "f16", "bf16"),
   link: fc.option(
     fc.record({
@@ -58,6 +65,14 @@ test("an empty address is the default conversation, and the Lab's part of an add
     "pass-kv",
     "0",
   ]);
+});
+
+test("a session has the Lab's mask, but not a full one: later tokens can't be seen", () => {
+  const maskOf = (query: string) => read(fromQuery(query)).conversation?.mask;
+  assert.deepEqual(maskOf("?mask=window:64%2B4"), { kind: "window", size: 64, sinkTokens: 4 });
+  assert.deepEqual(maskOf("?mask=full"), { kind: "causal" });
+  assert.deepEqual(maskOf("?causal=0"), { kind: "causal" });
+  assert.equal(maskOf("?mask=x"), undefined);
 });
 
 test("the presets can run, and are written as they are read", () => {
@@ -147,6 +162,7 @@ test("a run continues if the finished steps are unchanged, and starts again if n
     true,
   );
   assert.equal(continues(defaults, { ...defaults, capacity: 2048 }, 1), false);
+  assert.equal(continues(defaults, { ...defaults, mask: { kind: "window", size: 64 } }, 1), false);
   assert.equal(
     continues(defaults, { ...defaults, turns: [[{ prompt: 1, reply: 4 }], ...defaults.turns.slice(1)] }, 0),
     true,

@@ -15,6 +15,7 @@ import {
   tidy,
   toQuery,
 } from "../../../web/lib/experiment/experiment.ts";
+import type { Mask } from "../../../web/engine/run.ts";
 import { parseCount, parseRate, parseSeconds } from "../../../web/lib/format/quantity.ts";
 import { CHECK_BUDGET, rowsToCheck } from "../../../web/lib/experiment/rows.ts";
 
@@ -34,7 +35,17 @@ const experiments: fc.Arbitrary<Experiment> = fc.record({
       latency: fc.integer({ min: 0, max: 1e6 }).map((us) => us / 1e6),
     }, { noNullPrototype: true }),
   ),
-  causal: fc.boolean(),
+  mask: fc.oneof(
+    fc.constantFrom<Mask>({ kind: "causal" }, { kind: "full" }),
+    fc.record({
+      kind: fc.constantFrom("window" as const, "chunk" as const),
+      size: fc.integer({ min: 1, max: 2 ** 28 }),
+      sinkTokens: fc.integer({ min: 0, max: 2 ** 28 }),
+    }, { noNullPrototype: true }).map(({ sinkTokens, ...mask }): Mask =>
+      sinkTokens > 0 ? { ...mask, sinkTokens } : mask
+    ),
+  ),
+  dealing: fc.constantFrom("head-tail", "contiguous"),
   backend: fc.constantFrom("webgpu", "cpu"),
   offGrid: fc.constantFrom(undefined, true as const),
 }, { noNullPrototype: true }).map(({ offGrid, ...e }) => (offGrid ? { ...e, offGrid } : e)).map((e) => ({
@@ -66,7 +77,7 @@ test("each wrong field is named with what was found and what is expected", () =>
   });
   assert.deepEqual(wrong({ H: "7" }), { H: "Query heads H: found 7, expected a multiple of the 2 KV heads." });
   assert.deepEqual(wrong({ D: "66" }), { D: "Head dimension D: found 66, expected a multiple of 4, such as 68." });
-  assert.deepEqual(wrong({ D: "260" }), { D: "Head dimension D: found 260, expected a multiple of 4 from 16 to 256." });
+  assert.deepEqual(wrong({ D: "580" }), { D: "Head dimension D: found 580, expected a multiple of 4 from 16 to 576." });
   assert.deepEqual(wrong({ bandwidth: "0" }), {
     bandwidth: "Link bandwidth: found 0, expected a rate such as 50 GB/s, or off.",
   });
@@ -77,7 +88,35 @@ test("each wrong field is named with what was found and what is expected", () =>
   assert.deepEqual(wrong({ variant: "toString" }), { variant: "Variant: found toString, expected pass-q or pass-kv." });
   assert.match(wrong({ T: "1,000,000" }).T, /expected at most 524,288 tokens of 8 × 64/);
   assert.match(wrong({ P: "9,000,000" }).P, /expected at most 2,096,640 tokens of 2 × 64/);
+  assert.deepEqual(wrong({ mask: "window", size: "0" }), {
+    size: "Size of window or chunk: found 0, expected a whole number from 1 to 268,435,456.",
+  });
+  assert.deepEqual(wrong({ mask: "chunk", sinkTokens: "-1" }), {
+    sinkTokens: "Sink tokens: found -1, expected a whole number from 0 to 268,435,456.",
+  });
+  assert.deepEqual(wrong({ mask: "full", size: "", sinkTokens: "x" }), {});
+  assert.deepEqual(wrong({ dealing: "striped" }), {
+    dealing: "Dealing: found striped, expected head-tail or contiguous.",
+  });
   assert.deepEqual(Object.keys(wrong({ backend: "gpu", N: "x", bandwidth: "x" })), ["N", "bandwidth", "backend"]);
+});
+
+test("an address says the mask as the command line does; older ones say causal", () => {
+  const maskOf = (query: string) => read(fromQuery(query)).experiment?.mask;
+  assert.deepEqual(maskOf("?causal=0"), { kind: "full" });
+  assert.deepEqual(maskOf("?causal=1"), { kind: "causal" });
+  assert.deepEqual(maskOf("?mask=full&causal=1"), { kind: "full" });
+  assert.deepEqual(maskOf("?mask=0"), { kind: "causal" }, "an older address of the Remote view");
+  assert.deepEqual(maskOf("?mask=window:64"), { kind: "window", size: 64 });
+  for (const query of ["?mask=chunk:64%2B4", "?mask=chunk:64+4"]) {
+    assert.deepEqual(maskOf(query), { kind: "chunk", size: 64, sinkTokens: 4 });
+  }
+  const found = (query: string) => Object.fromEntries(read(fromQuery(query)).problems);
+  const expected = "expected causal, full, window:256 or chunk:256.";
+  assert.deepEqual(found("?mask=window:0"), { mask: `Mask: found window:0, ${expected}` });
+  assert.deepEqual(found("?causal=yes"), { mask: `Mask: found yes, ${expected}` });
+  assert.match(toQuery({ ...defaults, mask: { kind: "window", size: 64 } }), /&mask=window:64&/);
+  assert.match(toQuery({ ...defaults, dealing: "contiguous" }), /&dealing=contiguous$/);
 });
 
 test("quantities are read with their units and written back the same", () => {
@@ -113,7 +152,8 @@ test("the size of an experiment counts the pairs inside the mask", () => {
   assert.equal(pairs, 3 + 4 + 5);
   assert.equal(flops, 4 * 16 * 2 * 12);
   assert.equal(missRate, 3 / 5);
-  assert.equal(sizeOf({ ...defaults, T: 3, P: 2, causal: false }).pairs, 15);
+  assert.equal(sizeOf({ ...defaults, T: 3, P: 2, mask: { kind: "full" } }).pairs, 15);
+  assert.equal(sizeOf({ ...defaults, T: 3, P: 2, mask: { kind: "window", size: 2 } }).pairs, 6);
 });
 
 test("the check takes all rows where they fit its budget, else evenly spaced ones with both ends", () => {

@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { readTensors } from "../../../engine/cli/tensors.ts";
 import * as engine from "../../../engine/index.ts";
 import { defaults } from "../../../web/lib/experiment/experiment.ts";
-import { letterOf, type OwnFiles } from "../../../web/lib/own/data.ts";
+import { letterOf, type OwnFiles, tensorsOf } from "../../../web/lib/own/data.ts";
 import { settle, sort, type Sorted } from "../../../web/lib/own/intake.ts";
 import { readOwn } from "../../../web/lib/own/tensors.ts";
 import { reportJson } from "../../../web/views/lab/report.ts";
@@ -51,6 +51,34 @@ test("one .safetensors with q, k and v, in f16", async () => {
   assert.deepEqual(read.q, numbers(6, 2, 32));
 });
 
+const withSinks = (sinks: number[], Dv = 48) =>
+  tensors(writeSafetensors({
+    q: { shape: [6, 2, 32], dtype: "f32", data: numbers(6, 2, 32) },
+    k: { shape: [9, 1, 32], dtype: "f32", data: numbers(9, 1, 32) },
+    v: { shape: [9, 1, Dv], dtype: "f32", data: numbers(9, 1, Dv) },
+    sinks: { shape: [sinks.length], dtype: "f32", data: Float32Array.from(sinks) },
+  }));
+
+test("V of another head size, and the tensor sinks of a .safetensors", async () => {
+  const files = withSinks([0.5, -1]);
+  const { facts, sinks } = await readOwn(files, engine);
+  assert.deepEqual(sinks, Float32Array.of(0.5, -1));
+  assert.deepEqual([facts.shape.D, facts.valueDim, facts.sinks], [32, 48, { shape: [2], dtype: "f32" }]);
+  assert.deepEqual(tensorsOf({ files, facts }).map(({ name, shape }) => [name, ...shape]), [
+    ["q", 6, 2, 32],
+    ["k", 9, 1, 32],
+    ["v", 9, 1, 48],
+    ["sinks", 2],
+  ]);
+});
+
+test("a file without v says how to run it", async () => {
+  await assert.rejects(
+    readOwn(tensors(safe([6, 2, 32], [6, 1, 32])), engine),
+    /found no tensor "v"; the file holds .*; if V is the first elements of K's rows, .*: ringside attend --v-prefix DV$/,
+  );
+});
+
 const nan = numbers(8, 2, 16).fill(NaN, 37, 38);
 const bad: Readonly<Record<string, OwnFiles>> = {
   "no .npy": files({ k: new TextEncoder().encode("not a tensor") }),
@@ -64,7 +92,9 @@ const bad: Readonly<Record<string, OwnFiles>> = {
   "no KV head": files({ k: npy(8, 0, 16), v: npy(8, 0, 16) }),
   "D = 18": { q: file("q.npy", npy(5, 4, 18)), k: file("k.npy", npy(8, 2, 18)), v: file("v.npy", npy(8, 2, 18)) },
   "fewer keys than queries": files({ k: npy(4, 2, 16), v: npy(4, 2, 16) }),
-  "no tensor v": tensors(safe([6, 2, 32], [6, 1, 32])),
+  "Dv = 18": tensors(safe([6, 2, 32], [6, 1, 32], [6, 1, 18])),
+  "a sink too many": withSinks([1, 2, 3]),
+  "a sink that is not finite": withSinks([1, Infinity]),
   "two axes in a .safetensors": tensors(safe([6, 64], [6, 1, 32], [6, 1, 32])),
   "no .safetensors": tensors(new Uint8Array(12).fill(9)),
 };

@@ -68,7 +68,12 @@ test("an unreadable field is named with what was found and what is expected; a m
   assert.equal(problems.get("T"), "New tokens T: found many, expected a whole number from 1 to 16,000,000.");
   assert.equal(problems.get("D"), "Head dimension D: found 30, expected a multiple of 4, such as 32.");
   assert.equal(problems.get("dtype"), "Type: found int4, expected one of bf16, f16, f32.");
-  assert.deepEqual(read({ ...fromQuery("?qheads=7&kvheads=2&verify=x&mask=x"), work: "layer" }).problems, new Map());
+  assert.deepEqual(["?mask=0", "?mask=0&rmask=1", "?mask=window:4"].map((query) => fromQuery(query).causal), [
+    "0",
+    "1",
+    "1",
+  ]);
+  assert.deepEqual(read({ ...fromQuery("?qheads=7&kvheads=2&verify=x&rmask=x"), work: "layer" }).problems, new Map());
 });
 
 test("presets are experiments of their size, and so is the Lab's", () => {
@@ -85,7 +90,12 @@ test("presets are experiments of their size, and so is the Lab's", () => {
     512_000,
     1_000_000,
   ]);
-  const { T, P, N, dtype, ways } = fromLab(lab);
+  const mask = { kind: "window", size: 64 } as const;
+  for (const here of [{ mask }, { dealing: "contiguous" as const }]) {
+    assert.equal(fromLab({ ...lab, ...here }), undefined);
+  }
+  assert.equal(fromLab({ ...lab, mask: { kind: "full" } })?.causal, false);
+  const { T, P, N, dtype, ways } = fromLab(lab)!;
   assert.deepEqual({ T, P, N, dtype, ways }, { T: lab.T, P: lab.P, N: lab.N, dtype: lab.wire, ways: lab.variant });
   assert.deepEqual([
     variantsOf({ ways: "both", N: 8 }),

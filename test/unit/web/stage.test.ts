@@ -2,15 +2,19 @@
 // and work.
 import assert from "node:assert/strict";
 import test from "node:test";
+import { Cluster } from "../../../engine/cluster/cluster.ts";
 import { attendInProcess } from "../../../engine/cluster/in-process.ts";
 import { CpuAttention } from "../../../engine/cpu/attention.ts";
 import { experiment } from "../../experiment.ts";
-import { maskOf, ownerAt, type Report, type Span, type Variant } from "../../../web/engine/run.ts";
+import { maskOf, ownerAt, readMask, type Report, type Span, type Variant } from "../../../web/engine/run.ts";
 import { numberSize, onRing, pointOf, sizes } from "../../../web/lib/stage/geometry.ts";
 import { doingAt, hopsAt, motionOf, placesAt } from "../../../web/lib/stage/motion.ts";
 import { Player } from "../../../web/lib/stage/player.ts";
 import { Selection, subjectOf, touches } from "../../../web/lib/stage/selection.ts";
-import { imbalance, linksOf, outcomeOf, workOf } from "../../../web/lib/stage/traffic.ts";
+import { areasOf, middleOf, sizeOf } from "../../../web/lib/stage/regions.ts";
+import { imbalance, linksOf, outcomeOf, saySkipped, wholeBytesOf, workOf } from "../../../web/lib/stage/traffic.ts";
+import { saySeen } from "../../../web/lib/format/mask.ts";
+import { testPlatform } from "../../platform.ts";
 
 /**
  * A run of N ranks as reports give it: attention of 10 s per hop, transfers of 6 s, each rank a second behind the one
@@ -296,15 +300,111 @@ test("a player goes through the hops in order, whichever was busiest first, and 
   }
 });
 
+for (const variant of ["pass-kv", "pass-q"] as const) {
+  for (const dealing of ["head-tail", "contiguous"] as const) {
+    test(`${variant}, ${dealing}, a window: hops that nobody needs are stops, and bytes left out are counted`, async () => {
+      const N = 8;
+      const input = experiment({ sequences: [{ new: 60, cached: 71 }] });
+      const cluster = await Cluster.start(await testPlatform(), { ranks: N, backend: "cpu" });
+      const mask = { kind: "window", size: 9 } as const;
+      const { report } = await cluster.attend({ ...input, variant, dealing, mask }).finally(() => cluster.dispose());
+      const picture = maskOf(input.sequences, N, variant, mask, dealing);
+      const whole = wholeBytesOf(report, picture);
+      const messages = N * (N - 1) * (whole.chunk + (variant === "pass-q" ? whole.parcel : 0));
+      const sent = report.perRank.reduce((sum, { bytesSent }) => sum + bytesSent, 0);
+      assert.equal(sent + report.skipped.bytes, messages);
+      assert.ok(report.skipped.bytes > 0 && report.skipped.messages > 0);
+      assert.match(
+        saySkipped(report)!,
+        new RegExp(`^${report.skipped.hops} of 64 hops, \\d+ of \\d+ messages, [\\d.]+ % of`),
+      );
+
+      const motion = motionOf(report, whole);
+      const flights = motion.journeys.flat();
+      assert.ok(flights.every(({ part }) => part > 0 && part <= 1));
+      if (dealing === "head-tail") assert.ok(flights.some(({ part }) => part < 1));
+      const attended = new Set(picture.blocks.filter(({ pairs }) => pairs > 0).map(({ hop }) => hop));
+      const hops = motion.moments.filter(({ hop }) => hop !== undefined && hop < N);
+      assert.deepEqual(hops.map(({ hop }) => hop), Array.from({ length: N }, (_, hop) => hop));
+      assert.deepEqual(hops.map(({ skipped = false }) => skipped), hops.map(({ hop }) => !attended.has(hop!)));
+      assert.ok(hops.some(({ skipped }) => skipped));
+      for (const { at, hop, skipped } of hops) {
+        const doing = doingAt(motion, at);
+        assert.ok(at > motion.from && at <= motion.end);
+        if (skipped) assert.ok(doing.every((one) => one.hop !== hop));
+        for (const { kind, share, from, owner } of placesAt(motion, at)) {
+          if (kind === "chunk" && share > 0 && share < 1) {
+            assert.ok(flights.some((flight) => flight.from === from && flight.owner === owner));
+          }
+        }
+      }
+      const player = new Player(new Selection(), () => false);
+      player.take([motion]);
+      let changes = 0;
+      player.addEventListener("change", () => changes++);
+      for (let hop = 0; hop < N; hop++) assert.equal(player.step(1).hop, hop);
+      assert.equal(changes, N, "stops that share a moment differ in words");
+      while (player.goes(1)) player.step(1);
+      assert.equal(player.moment!.name, "end");
+      while (player.moment!.hop !== N - 1) player.step(-1);
+      for (let hop = N - 2; hop >= 0; hop--) assert.equal(player.step(-1).hop, hop);
+    });
+  }
+}
+
+test("without a window, nothing is skipped and every message is whole", async () => {
+  const input = experiment({ sequences: [{ new: 20, cached: 9 }] });
+  const cluster = await Cluster.start(await testPlatform(), { ranks: 3, backend: "cpu" });
+  const { report } = await cluster.attend({ ...input, variant: "pass-q" }).finally(() => cluster.dispose());
+  const motion = motionOf(report, wholeBytesOf(report, maskOf(input.sequences, 3, "pass-q")));
+  assert.ok([...motion.journeys.flat(), ...motion.parcels].every(({ part }) => part === 1));
+  assert.ok(motion.moments.every(({ skipped }) => skipped === undefined));
+  assert.equal(saySkipped(report), undefined);
+});
+
+test("the areas of a block are as large as its pairs, up to half a step of their edges", () => {
+  for (
+    const said of ["causal", "full", "window:1", "window:5", "window:40", "chunk:3", "chunk:8", "chunk:20", "chunk:1"]
+  ) {
+    const mask = readMask(said)!;
+    for (const [T, P, N] of [[64, 0, 4], [33, 70, 3], [5, 90, 8]]) {
+      const { blocks, queries, keys } = maskOf([{ new: T, cached: P }], N, "pass-kv", mask);
+      for (const { query, key, pairs, full } of blocks.filter((one) => one.pairs > 0)) {
+        const [q, k] = [queries[query], keys[key]];
+        const [rows, columns] = [q.end - q.start, k.end - k.start];
+        const areas = areasOf(mask, q, k);
+        const size = areas.reduce((sum, area) => sum + sizeOf(area), 0) * rows * columns;
+        assert.ok(Math.abs(size - pairs) <= rows, `${said}, ${rows} x ${columns}: ${size} for ${pairs} pairs`);
+        if (full && mask.kind !== "chunk") assert.ok(size >= pairs - rows);
+        assert.ok(areas.flat().every((corner) => corner.every((share) => share >= 0 && share <= 1 + 1e-12)));
+        assert.ok(middleOf(areas[0]).every((share) => share > 0 && share < 1));
+      }
+    }
+  }
+  const sinks = areasOf({ kind: "window", size: 2, sinkTokens: 4 }, { start: 40, end: 48 }, { start: 0, end: 8 });
+  assert.deepEqual(sinks.map(sizeOf), [0.5]);
+});
+
+test("what a query sees, in words", () => {
+  const says = (text: string) => saySeen(readMask(text)!);
+  assert.equal(says("window:256"), "A query at position p sees p−255 to p");
+  assert.equal(says("window:1+4"), "A query at position p sees itself alone, and up to p the positions 0 to 3");
+  assert.equal(
+    says("chunk:64+1"),
+    "A query at position p sees 64 ⌊p / 64⌋ to p, and position 0",
+  );
+  assert.equal(says("causal"), "A query at position p sees 0 to p");
+});
+
 test("chunks go clockwise along the orbit, parcels straight across", () => {
   const close = (a: { x: number; y: number }, b: { x: number; y: number }) =>
     assert.ok(Math.hypot(a.x - b.x, a.y - b.y) < 1e-9);
   const { orbit } = sizes(4);
-  const chunk = { kind: "chunk", owner: 0, from: 3, to: 0 } as const;
+  const chunk = { kind: "chunk", owner: 0, from: 3, to: 0, part: 1 } as const;
   close(pointOf({ ...chunk, share: 0 }, 4), onRing(3, 4, orbit));
   close(pointOf({ ...chunk, share: 1 }, 4), onRing(0, 4, orbit));
   close(pointOf({ ...chunk, share: 0.5 }, 4), onRing(3.5, 4, orbit));
-  close(pointOf({ kind: "parcel", owner: 2, from: 0, to: 2, share: 0.5 }, 4), { x: 200, y: 200 });
+  close(pointOf({ kind: "parcel", owner: 2, from: 0, to: 2, share: 0.5, part: 1 }, 4), { x: 200, y: 200 });
   for (const N of [1, 2, 3, 8, 10, 11, 16, 24, 32]) {
     const { ring, orbit: inner, rank, chunk: side } = sizes(N);
     assert.ok(ring + rank < 200 && inner + side / 2 < ring - rank && inner > 0);

@@ -7,6 +7,7 @@ import { Cluster } from "../../../engine/cluster/cluster.ts";
 import { reference } from "../../../engine/reference/attention.ts";
 import { fromBytes, toBytes } from "../../../engine/tensor/dtype.ts";
 import { seededRows } from "../../../engine/tensor/seeded.ts";
+import { CAUSAL, pairsOfRuns, readMask } from "../../../web/engine/run.ts";
 import { exactHops } from "../../../web/lib/experiment/exact.ts";
 import { type Experiment, OFF_GRID } from "../../../web/lib/experiment/experiment.ts";
 import {
@@ -39,7 +40,8 @@ const small: Experiment = {
   variant: "pass-kv",
   wire: "bf16",
   link: null,
-  causal: true,
+  mask: CAUSAL,
+  dealing: "head-tail",
   backend: "cpu",
   offGrid: true,
 };
@@ -60,7 +62,7 @@ function inputsOf({ seed, T, P, H, Hkv, D }: Experiment) {
 
 /** A stepped run to its end on real ranks, and its result; `look` sees it at every halt. */
 async function walked(experiment: Experiment, look: (walk: Walk) => void = () => {}) {
-  const { N, variant, wire, causal } = experiment;
+  const { N, variant, wire, mask, dealing } = experiment;
   const points = haltPointsOf(experiment);
   const walk: Walk = {
     experiment,
@@ -74,7 +76,8 @@ async function walked(experiment: Experiment, look: (walk: Walk) => void = () =>
     const result = await cluster.attend({
       ...inputsOf(experiment),
       variant,
-      causal,
+      mask,
+      dealing,
       wireDtype: wire,
       onHalt(halt) {
         const point = points.findIndex(({ next, hop }) => next === halt.next && hop === halt.hop);
@@ -91,17 +94,28 @@ async function walked(experiment: Experiment, look: (walk: Walk) => void = () =>
 }
 
 for (const variant of ["pass-kv", "pass-q"] as const) {
-  for (const [N, causal] of [[1, true], [3, true], [4, false]] as const) {
-    test(`${variant} on ${N} ranks: every token's story ends at its result, its weights add up, its errors are float64's`, async () => {
-      const experiment: Experiment = { ...small, variant, N, causal };
+  for (
+    const [N, said, dealing] of [
+      [1, "causal", "head-tail"],
+      [3, "causal", "head-tail"],
+      [4, "full", "head-tail"],
+      [4, "window:5", "head-tail"],
+      [4, "window:5", "contiguous"],
+      [3, "window:1", "contiguous"],
+      [4, "chunk:7+2", "head-tail"],
+    ] as const
+  ) {
+    test(`${variant} on ${N} ranks, ${said}, ${dealing}: a token's story ends at its result, its errors are float64's`, async () => {
+      const mask = readMask(said)!;
+      const experiment: Experiment = { ...small, variant, N, mask, dealing };
       const { walk, result } = await walked(experiment);
-      const input = { ...inputsOf(experiment), causal };
+      const input = { ...inputsOf(experiment), mask };
       const { T, P, H, D, wire } = experiment;
       for (const row of [0, 1, 11, T - 1]) {
         const keys = keysByHop(walk, homeOf(walk, row)!)!;
         assert.equal(
           keys.reduce((sum, { runs }) => sum + visible(experiment, row, runs), 0),
-          causal ? P + row + 1 : P + T,
+          pairsOfRuns({ start: P + row, length: 1 }, { start: 0, length: P + T }, mask),
         );
         const exact = exactHops({ ...input, variant, wire }, row, keys.map(({ runs }) => runs), {
           reference,
@@ -130,10 +144,11 @@ for (const variant of ["pass-kv", "pass-q"] as const) {
             if (partial.lse === -Infinity) assert.deepEqual(error.all, { out: 0, lse: 0 });
             else assert.ok(error.rest.out < 4e-6 && error.rest.lse < 4e-6, `hop ${hop}: ${JSON.stringify(error)}`);
             assert.ok(error.all.out <= error.wire.out + error.rest.out + 1e-12);
-            if (hop === N - 1) {
-              assert.ok(error.wire.out > 1e-5, "bf16 rounded nothing");
-              assert.ok(away < 0.1 && soFar!.out.length === D);
-            }
+            if (hop === N - 1) assert.ok(away < 0.1 && soFar!.out.length === D);
+          }
+          // A token that sees itself alone has V's row, whatever the wire makes of Q.
+          if (!(said === "window:1" && variant === "pass-q")) {
+            assert.ok(story.hops.some(({ error }) => error!.wire.out > 1e-5), "bf16 rounded nothing");
           }
         }
       }

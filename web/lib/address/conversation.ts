@@ -1,4 +1,5 @@
 /** A conversation and its form in the page's address. */
+import { sayMask } from "../../engine/run.ts";
 import { defaults as labDefaults, type Experiment } from "../experiment/experiment.ts";
 
 /** The variant of prefills. Decode is always pass-Q. */
@@ -26,7 +27,10 @@ export interface Kill {
 }
 
 /** The settings that the Lab has too. Both views share them in the address. */
-export type Settings = Pick<Experiment, "seed" | "H" | "Hkv" | "D" | "N" | "wire" | "link" | "backend">;
+export type Settings = Pick<
+  Experiment,
+  "seed" | "H" | "Hkv" | "D" | "N" | "mask" | "dealing" | "wire" | "link" | "backend"
+>;
 
 /** A conversation that can run. */
 export interface Conversation extends Settings {
@@ -45,6 +49,8 @@ export const defaults: Conversation = {
   Hkv: labDefaults.Hkv,
   D: labDefaults.D,
   N: labDefaults.N,
+  mask: labDefaults.mask,
+  dealing: labDefaults.dealing,
   wire: labDefaults.wire,
   link: labDefaults.link,
   backend: labDefaults.backend,
@@ -70,11 +76,14 @@ export function toQuery(c: Conversation, kept = ""): string {
   const query = new URLSearchParams(kept);
   const { kill, link } = c;
   for (const key of ["seed", "H", "Hkv", "D", "N", "wire", "backend"] as const) query.set(key, String(c[key]));
+  query.set("mask", sayMask(c.mask));
+  if (c.dealing === labDefaults.dealing) query.delete("dealing");
+  else query.set("dealing", c.dealing);
   query.set("link", link === null ? "off" : `${link.bandwidth},${link.latency}`);
   query.set("turns", turnsText(c.turns));
   query.set("prefills", c.prefills);
   query.set("capacity", String(c.capacity));
   if (kill === null) query.delete("kill");
   else query.set("kill", `${kill.rank},${kill.turn + 1},${kill.mode},${kill.hop}`);
-  return query.toString().replaceAll("%2C", ",");
+  return query.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
 }

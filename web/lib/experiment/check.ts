@@ -11,6 +11,7 @@ export interface Inputs {
   readonly q: Float32Array;
   readonly k: Float32Array;
   readonly v: Float32Array;
+  readonly sinks?: Float32Array;
 }
 
 /** Requests to the worker. */

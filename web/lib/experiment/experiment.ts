@@ -1,5 +1,18 @@
 /** The experiment of Lab and Step: its fields as typed, how they are read, and its form in the page's address. */
-import type { Backend, DType, Link, Variant } from "../../engine/run.ts";
+import {
+  type Backend,
+  CAUSAL,
+  type Dealing,
+  type DType,
+  isLocal,
+  type Link,
+  type Mask,
+  pairsOfRuns,
+  readMask,
+  sayMask,
+  sinkTokensOf,
+  type Variant,
+} from "../../engine/run.ts";
 import { formatCount, formatRate, formatSeconds } from "../format/format.ts";
 import { parseCount, parseRate, parseSeconds } from "../format/quantity.ts";
 
@@ -17,13 +30,16 @@ export interface Experiment {
   readonly Hkv: number;
   /** Head dimension. */
   readonly D: number;
+  /** Head dimension of V and O; undefined if it is D. Only files have another, so no address holds it. */
+  readonly Dv?: number;
   /** Context-parallel ranks. */
   readonly N: number;
   readonly variant: Variant;
   readonly wire: DType;
   /** Null: as fast as messages between workers travel. */
   readonly link: Link | null;
-  readonly causal: boolean;
+  readonly mask: Mask;
+  readonly dealing: Dealing;
   readonly backend: Backend;
   /**
    * True to multiply the seeded inputs by OFF_GRID. Seeded values are exact in 16 bits, the products are not: a 16-bit
@@ -35,7 +51,7 @@ export interface Experiment {
 /** The factor that makes seeded inputs inexact in 16 bits. */
 export const OFF_GRID = 1.1;
 
-/** A field of the form. The link has two. */
+/** A field of the form. The link has two, and a window or chunk three. */
 export type Field =
   | "N"
   | "T"
@@ -44,7 +60,10 @@ export type Field =
   | "Hkv"
   | "D"
   | "variant"
-  | "causal"
+  | "mask"
+  | "size"
+  | "sinkTokens"
+  | "dealing"
   | "wire"
   | "bandwidth"
   | "latency"
@@ -70,7 +89,10 @@ export const names: Readonly<Record<Field, string>> = {
   Hkv: "KV heads Hkv",
   D: "Head dimension D",
   variant: "Variant",
-  causal: "Mask",
+  mask: "Mask",
+  size: "Size of window or chunk",
+  sinkTokens: "Sink tokens",
+  dealing: "Dealing",
   wire: "Wire type",
   bandwidth: "Link bandwidth",
   latency: "Link latency",
@@ -84,7 +106,8 @@ const fields = Object.keys(names) as Field[];
 /** Values of the fields with a list, and their visible text. */
 export const choices = {
   variant: { "pass-q": "pass-Q", "pass-kv": "pass-KV" },
-  causal: { "1": "causal", "0": "full" },
+  mask: { causal: "causal", full: "full", window: "window of", chunk: "chunks of" },
+  dealing: { "head-tail": "head-tail", contiguous: "contiguous" },
   wire: { f32: "f32", f16: "f16", bf16: "bf16" },
   grid: { on: "as they are", off: `times ${OFF_GRID}` },
   backend: { webgpu: "WebGPU", cpu: "plain TypeScript" },
@@ -107,9 +130,13 @@ export const defaults: Experiment = {
   variant: "pass-q",
   wire: "bf16",
   link: { bandwidth: 50e9, latency: 0 },
-  causal: true,
+  mask: CAUSAL,
+  dealing: "head-tail",
   backend: "webgpu",
 };
+
+/** W or C in a sentence whose mask is neither window nor chunk, for when it becomes one. */
+const SIZE = 256;
 
 /** The most ranks that the page starts. Each is a worker with its own device. */
 export const MAX_RANKS = 32;
@@ -118,7 +145,7 @@ export const MAX_ELEMENTS = 2 ** 28;
 
 /** The fields of an experiment, as the page writes them. */
 export function draftOf(experiment: Experiment): Draft {
-  const { link } = experiment;
+  const { link, mask } = experiment;
   return {
     N: formatCount(experiment.N),
     T: formatCount(experiment.T),
@@ -127,7 +154,10 @@ export function draftOf(experiment: Experiment): Draft {
     Hkv: formatCount(experiment.Hkv),
     D: formatCount(experiment.D),
     variant: experiment.variant,
-    causal: experiment.causal ? "1" : "0",
+    mask: mask.kind,
+    size: formatCount(isLocal(mask) ? mask.size : SIZE),
+    sinkTokens: formatCount(sinkTokensOf(mask)),
+    dealing: experiment.dealing,
     wire: experiment.wire,
     bandwidth: link === null ? "off" : formatRate(link.bandwidth),
     latency: formatSeconds(link?.latency ?? 0),
@@ -162,7 +192,7 @@ export function read(draft: Draft): Reading {
   const P = whole("P", 0, MAX_ELEMENTS);
   const H = whole("H", 1, 1024);
   const Hkv = whole("Hkv", 1, 1024);
-  const D = whole("D", 16, 256, "a multiple of 4");
+  const D = whole("D", 16, 576, "a multiple of 4");
   if (!problems.has("D") && D % 4 !== 0) wrong("D", `a multiple of 4, such as ${4 * Math.round(D / 4)}`);
   if (!problems.has("H") && !problems.has("Hkv") && H % Hkv !== 0) {
     wrong("H", `a multiple of the ${formatCount(Hkv)} KV heads`);
@@ -184,7 +214,8 @@ export function read(draft: Draft): Reading {
   const seed = whole("seed", 0, 2 ** 32 - 1);
   const variant = one("variant");
   const wire = one("wire");
-  const causal = one("causal") === "1";
+  const mask = maskOf(draft, wrong, whole);
+  const dealing = one("dealing");
   const offGrid = one("grid") === "off";
   const backend = one("backend");
   if (problems.size > 0) {
@@ -205,23 +236,41 @@ export function read(draft: Draft): Reading {
       variant,
       wire,
       link: off ? null : { bandwidth, latency },
-      causal,
+      mask: mask!,
+      dealing,
       backend,
       ...(offGrid ? { offGrid } : {}),
     },
   };
 }
 
-const plain = ["seed", "T", "P", "H", "Hkv", "D", "N", "variant", "wire", "causal", "backend"] as const;
+/** The mask of a draft; undefined if a part of it is wrong. */
+function maskOf(
+  { mask: kind }: Draft,
+  wrong: (field: Field, expected: string) => void,
+  whole: (field: Field, least: number, most: number) => number,
+): Mask | undefined {
+  if (kind === "causal" || kind === "full") return { kind };
+  if (kind !== "window" && kind !== "chunk") {
+    wrong("mask", `causal, full, window:${SIZE} or chunk:${SIZE}`);
+    return undefined;
+  }
+  const size = whole("size", 1, MAX_ELEMENTS);
+  const sinkTokens = whole("sinkTokens", 0, MAX_ELEMENTS);
+  return sinkTokens > 0 ? { kind, size, sinkTokens } : { kind, size };
+}
 
-/** The query of the page's address for an experiment: `seed=1&T=512&…&link=50000000000,0`. */
+const plain = ["seed", "T", "P", "H", "Hkv", "D", "N", "variant", "wire", "mask", "backend"] as const;
+
+/** The query of the page's address for an experiment: `seed=1&T=512&…&mask=window:256&…&link=50000000000,0`. */
 export function toQuery(experiment: Experiment): string {
-  const { link, causal, offGrid, ...rest } = experiment;
+  const { link, dealing, offGrid } = experiment;
   const query = new URLSearchParams();
-  for (const key of plain) query.set(key, key === "causal" ? (causal ? "1" : "0") : String(rest[key]));
+  for (const key of plain) query.set(key, key === "mask" ? sayMask(experiment.mask) : String(experiment[key]));
   query.set("link", link === null ? "off" : `${link.bandwidth},${link.latency}`);
+  if (dealing !== defaults.dealing) query.set("dealing", dealing);
   if (offGrid) query.set("grid", "off");
-  return query.toString().replaceAll("%2C", ",");
+  return query.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
 }
 
 /** The draft of an address. Missing fields have their defaults; wrong values stay in their fields for correction. */
@@ -232,6 +281,8 @@ export function fromQuery(query: string): Draft {
     const value = given.get(key);
     if (value !== null) draft[key] = tidy(key, value);
   }
+  Object.assign(draft, maskIn(given));
+  draft.dealing = given.get("dealing") ?? defaults.dealing;
   draft.grid = given.get("grid") ?? "on";
   const link = given.get("link");
   if (link !== null) {
@@ -240,6 +291,21 @@ export function fromQuery(query: string): Draft {
     draft.latency = tidy("latency", latency);
   }
   return draft;
+}
+
+/** The mask of an address. Older ones say `causal=1` or `causal=0`. */
+function maskIn(given: URLSearchParams): Partial<Draft> {
+  // An address decodes + as a space.
+  const said = given.get("mask")?.trim().replace(" ", "+");
+  // In older addresses, the Remote view's mask has this key, as 1 or 0.
+  if (said === undefined || said === "1" || said === "0") {
+    const causal = given.get("causal");
+    return { mask: causal === null || causal === "1" ? defaults.mask.kind : causal === "0" ? "full" : causal };
+  }
+  const mask = readMask(said);
+  if (mask === undefined) return { mask: said };
+  const { mask: kind, size, sinkTokens } = draftOf({ ...defaults, mask });
+  return { mask: kind, size, sinkTokens };
 }
 
 /** A field's text as the page writes it, or unchanged if it can't be read. */
@@ -264,16 +330,16 @@ export function tidied(draft: Draft): Draft {
 export interface Size {
   /** Visible query-key pairs. */
   readonly pairs: number;
-  /** 4 D for each pair and query head. */
+  /** 2 (D + Dv) for each pair and query head. */
   readonly flops: number;
   /** T / (T + P). */
   readonly missRate: number;
 }
 
 /** The size of an experiment's attention. */
-export function sizeOf({ T, P, H, D, causal }: Experiment): Size {
-  const pairs = causal ? T * P + (T * (T + 1)) / 2 : T * (T + P);
-  return { pairs, flops: 4 * D * H * pairs, missRate: T / (T + P) };
+export function sizeOf({ T, P, H, D, Dv = D, mask }: Experiment): Size {
+  const pairs = pairsOfRuns({ start: P, length: T }, { start: 0, length: P + T }, mask);
+  return { pairs, flops: 2 * (D + Dv) * H * pairs, missRate: T / (T + P) };
 }
 
 /** True if two experiments are the same. */

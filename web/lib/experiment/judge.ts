@@ -53,7 +53,8 @@ export async function judge(
   rows: readonly number[],
   onProgress: (done: number, total: number) => void,
 ): Promise<Check> {
-  const { heads: H, headDim: D } = input;
+  const { heads: H } = input;
+  const D = input.valueDim ?? input.headDim;
   let told = -Infinity;
   const given = { out: gather(result.out, rows, H * D), lse: gather(result.lse, rows, H) };
   const { out, lse, tolerance, passed } = await checkAsync(input, given, {

@@ -152,7 +152,8 @@ export class PageState extends EventTarget {
     if (this.#adapter === undefined) this.#adapter = await probeAdapter();
     this.selection.clear();
     this.#second.clear();
-    await this.#runner.run(experiment, this.backend, data, this.halting);
+    const Dv = data?.facts.valueDim;
+    await this.#runner.run(Dv === undefined ? experiment : { ...experiment, Dv }, this.backend, data, this.halting);
     await this.#runOther();
   }
 

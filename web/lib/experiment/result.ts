@@ -10,6 +10,7 @@ import { sums } from "../format/kinds.ts";
 import { type OwnData, sayFiles } from "../own/data.ts";
 import type { RunState } from "./run.ts";
 import { all2allOf, hopsOf } from "../timeline/hops.ts";
+import { saySkipped } from "../stage/traffic.ts";
 import { sayShare, sayWorst } from "./bounds.ts";
 import { factList } from "../elements/facts.ts";
 
@@ -49,6 +50,7 @@ export function verdict({ check, step, phase, halted, underflows = [] }: RunStat
 
 /** Inputs, adapter, kernel and clock of a run. */
 export function facts(report: Report, experiment: Experiment, own: OwnData | undefined): TemplateResult {
+  const skipped = saySkipped(report);
   const fallback = experiment.backend === "webgpu" && report.backend === "cpu";
   const rows: (readonly [string, unknown])[] = [
     ["Inputs", own === undefined ? `seed ${experiment.seed}` : sayFiles(own.files)],
@@ -76,6 +78,8 @@ export function facts(report: Report, experiment: Experiment, own: OwnData | und
     ["Clock", report.clock === "gpu-timestamps" ? "GPU timestamps" : "host"],
     ["Runtime", report.runtime],
     ["Attention", formatFlops(report.spans.reduce((sum, span) => sum + span.flops, 0))],
+    ...(report.sinks ? [["Sinks", "a logit for each head, once in its rows’ sums; LSE includes it"] as const] : []),
+    ...(skipped === undefined ? [] : [["Skipped", skipped] as const]),
   ];
   return html`
     <section aria-labelledby="facts">
@@ -155,7 +159,7 @@ export function hopTable({ spans, ranks, variant }: Report): TemplateResult {
             html`
               <tr>
                 <th scope="row">${hop}</th>
-                <td>${formatTime(attend)}</td>
+                <td>${flops === 0 ? "–" : formatTime(attend)}</td>
                 <td>${hop === ranks - 1
                   ? html`<span title="The last hop sends nothing${
                     variant === "pass-q" ? "; the All2All returns its results" : ""
@@ -163,8 +167,8 @@ export function hopTable({ spans, ranks, variant }: Report): TemplateResult {
                   : formatTime(transfer)}</td>
                 <td>${formatTime(wait)}</td>
                 <td>${formatTime(late)}</td>
-                <td>${hop === ranks - 1 ? "–" : formatBytes(bytes)}</td>
-                <td>${formatFlops(flops)}</td>
+                <td>${bytes === 0 ? "–" : formatBytes(bytes)}</td>
+                <td>${flops === 0 ? "–" : formatFlops(flops)}</td>
               </tr>
             `
           )}

@@ -66,20 +66,20 @@ export class Ranks {
   }
 
   /** Compiles the kernels of an experiment with a run of a few tokens, once per set of ranks. Resolves to the seconds. */
-  async warm({ N, D, variant, wire, causal }: Experiment, signal: AbortSignal): Promise<number> {
-    const key = `${D} ${variant} ${wire}`;
+  async warm({ N, D, Dv = D, variant, wire }: Experiment, signal: AbortSignal): Promise<number> {
+    const key = `${D} ${Dv} ${variant} ${wire}`;
     if (this.#cluster === undefined || this.#cluster.warm.has(key)) return 0;
-    const few = () => new Float32Array(2 * N * D);
+    const few = (dim: number) => new Float32Array(2 * N * dim);
     const { report } = await attend(this.#cluster.face, {
-      q: few(),
-      k: few(),
-      v: few(),
+      q: few(D),
+      k: few(D),
+      v: few(Dv),
       sequences: [{ new: 2 * N, cached: 0 }],
       heads: 1,
       kvHeads: 1,
       headDim: D,
+      valueDim: Dv,
       variant,
-      causal,
       wireDtype: wire,
       signal,
     });
@@ -143,15 +143,17 @@ export class Runner extends EventTarget {
         kept = { ...kept, compile: await this.#ranks.warm(experiment, signal) };
       }
       enter("attending", { progress: { done: 0, total: experiment.N ** 2 } });
-      const { T, P, H, Hkv, D, variant, wire, causal } = experiment;
+      const { T, P, H, Hkv, D, Dv, variant, wire, mask, dealing } = experiment;
       const result = await attend(cluster, {
         ...inputs,
         sequences: [{ new: T, cached: P }],
         heads: H,
         kvHeads: Hkv,
         headDim: D,
+        valueDim: Dv,
         variant,
-        causal,
+        mask,
+        dealing,
         wireDtype: wire,
         signal,
         ...halts,

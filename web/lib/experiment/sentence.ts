@@ -2,10 +2,10 @@
 import { html, type TemplateResult } from "lit";
 import { badge } from "../elements/badge.ts";
 import { inline } from "../elements/inline.ts";
-import { editables, type Phrase, type Sentence } from "../elements/sentence.ts";
+import { type Choice, editables, type Phrase, type Sentence } from "../elements/sentence.ts";
 import { formatCount } from "../format/format.ts";
 import { sayFiles } from "../own/data.ts";
-import { backendChoices, choices, type Field, names } from "./experiment.ts";
+import { backendChoices, choices, defaults, type Draft, type Field, names } from "./experiment.ts";
 import type { PageState } from "./page-state.ts";
 
 /** Link bandwidths to suggest. */
@@ -29,7 +29,7 @@ export function experimentSentence(page: PageState): Sentence<Field> {
       [shape("H"), inline`<i>/</i>`, shape("Hkv"), " heads"],
       ["of ", shape("D"), ","],
       [choice("variant", choices.variant), ","],
-      [choice("causal", choices.causal), ","],
+      ...maskPhrases(draft, Object.entries(choices.mask)),
       ["wire ", choice("wire", choices.wire), ","],
       ["link ", text("bandwidth", { keyboard: "text", suggestions: LINKS }), ","],
       ...(draft.bandwidth === "off" ? [] : [["latency ", text("latency", { keyboard: "text" }), ","]]),
@@ -43,6 +43,20 @@ export function experimentSentence(page: PageState): Sentence<Field> {
     edit: (field, value) => page.edit(field, value),
     run: () => void (page.running || page.run()),
   };
+}
+
+type MaskField = "mask" | "size" | "sinkTokens" | "dealing";
+
+/** The mask, with its size if it is a window or chunks, and how tokens are dealt if that is not as usual. */
+export function maskPhrases(draft: Pick<Draft, MaskField>, kinds: readonly Choice[]): Phrase[] {
+  const { text, choice } = editables<MaskField>(names, draft);
+  const kind = choice("mask", kinds);
+  const local = draft.mask === "window" || draft.mask === "chunk";
+  const label = draft.mask === "window" ? "Window W" : "Chunk C";
+  return [
+    ...(local ? [[kind, text("size", { label })], ["with ", text("sinkTokens"), " sink tokens,"]] : [[kind, ","]]),
+    ...(local || draft.dealing !== defaults.dealing ? [["dealt ", choice("dealing", choices.dealing), ","]] : []),
+  ];
 }
 
 function buttons(page: PageState): TemplateResult {

@@ -22,17 +22,28 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
       reply({ kind: "read", facts });
       return;
     }
-    const { T, P, H, Hkv, D, causal, variant, wire } = data.experiment;
-    const { q, k, v } = await inputsOf(data.experiment, data.files);
+    const { T, P, H, Hkv, D, Dv, mask, variant, wire } = data.experiment;
+    const { q, k, v, sinks } = await inputsOf(data.experiment, data.files);
     if (data.kind === "inputs") {
       const stored = variant === "pass-q" ? { q } : { k, v };
       // Seeded values never underflow.
       const said = () => Object.entries(stored).flatMap(([name, values]) => sayUnderflow(name, values, wire, D) ?? []);
       const underflows = data.files === undefined ? [] : said();
-      reply({ kind: "inputs", inputs: { q, k, v }, underflows }, [q.buffer, k.buffer, v.buffer]);
+      reply({ kind: "inputs", inputs: { q, k, v, sinks }, underflows }, [q.buffer, k.buffer, v.buffer]);
       return;
     }
-    const input = { q, k, v, sequences: [{ new: T, cached: P }], heads: H, kvHeads: Hkv, headDim: D, causal };
+    const input = {
+      q,
+      k,
+      v,
+      sinks,
+      sequences: [{ new: T, cached: P }],
+      heads: H,
+      kvHeads: Hkv,
+      headDim: D,
+      valueDim: Dv,
+      mask,
+    };
     if (data.kind === "partials") {
       reply({
         kind: "partials",
@@ -65,8 +76,9 @@ async function inputsOf(experiment: Experiment, files: OwnFiles | undefined): Pr
     return { q: rows("q", T, H * D), k: rows("k", T + P, Hkv * D), v: rows("v", T + P, Hkv * D) };
   }
   const { facts, ...inputs } = await readOwn(files, { readNpy, readSafetensors, InputError });
-  const other = shapeFields.filter((field) => facts.shape[field] !== experiment[field]).map((field) =>
-    `${field} = ${facts.shape[field]}, expected ${field} = ${experiment[field]}`
+  const [found, asked] = [{ ...facts.shape, Dv: facts.valueDim }, experiment];
+  const other = ([...shapeFields, "Dv"] as const).filter((field) => found[field] !== asked[field]).map((field) =>
+    `${field} = ${found[field] ?? found.D}, expected ${field} = ${asked[field] ?? asked.D}`
   );
   if (other.length > 0) {
     throw new InputError(

@@ -20,10 +20,20 @@ export const shapeFields = ["T", "P", "H", "Hkv", "D"] as const satisfies readon
 /** T = rows of Q, P = rows of K minus those of Q, H and Hkv = heads of Q and K, D. */
 export type OwnShape = Pick<Experiment, (typeof shapeFields)[number]>;
 
+/** A tensor's shape and type. */
+export interface TensorFacts {
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+}
+
 /** The contents of the files. */
 export interface OwnFacts {
   readonly shape: OwnShape;
-  readonly tensors: Readonly<Record<Letter, { readonly shape: readonly number[]; readonly dtype: DType }>>;
+  /** Dv, if V's head size is not D. */
+  readonly valueDim?: number;
+  readonly tensors: Readonly<Record<Letter, TensorFacts>>;
+  /** The tensor `sinks` of a .safetensors: a logit for each query head. */
+  readonly sinks?: TensorFacts;
 }
 
 /** The visitor's data, ready to run. */
@@ -65,15 +75,24 @@ export function letterOf(name: string): Letter | undefined {
   return said.size === 1 ? [...said][0] : undefined;
 }
 
+/** The visitor's tensors, each with its file; sinks too, if there are any. */
+export function tensorsOf(
+  { files, facts }: OwnData,
+): readonly (TensorFacts & { readonly name: Letter | "sinks"; readonly file: File })[] {
+  return [
+    ...letters.map((name) => ({ name, file: fileOf(files, name), ...facts.tensors[name] })),
+    ...(facts.sinks === undefined ? [] : [{ name: "sinks" as const, file: fileOf(files, "q"), ...facts.sinks }]),
+  ];
+}
+
 /** The visitor's data in a report's JSON, in place of a seed. */
-export function inputsJson({ files, facts }: OwnData): unknown {
-  return Object.fromEntries(letters.map((letter) => {
-    const file = fileOf(files, letter);
-    return [letter, {
+export function inputsJson(data: OwnData): unknown {
+  return Object.fromEntries(
+    tensorsOf(data).map(({ name, file, ...facts }) => [name, {
       file: file.name,
       bytes: file.size,
-      ...("tensors" in files ? { tensor: letter } : {}),
-      ...facts.tensors[letter],
-    }];
-  }));
+      ...("tensors" in data.files ? { tensor: name } : {}),
+      ...facts,
+    }]),
+  );
 }

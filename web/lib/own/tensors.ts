@@ -9,7 +9,10 @@ import { fileOf, type Letter, letters, type OwnFacts, type OwnFiles } from "./da
 export interface OwnTensors {
   readonly q: Float32Array;
   readonly k: Float32Array;
+  /** `[rows, Hkv, Dv]`. */
   readonly v: Float32Array;
+  /** `[H]`. */
+  readonly sinks?: Float32Array;
   readonly facts: OwnFacts;
 }
 
@@ -32,25 +35,30 @@ export async function readOwn(files: OwnFiles, engine: Readers): Promise<OwnTens
       letter,
     ) => [letter, "tensors" in files ? `${files.tensors.name}, tensor ${letter}` : files[letter].name]),
   ) as Record<Letter, string>;
-  for (const letter of letters) {
-    const { shape, data } = read[letter];
-    if (shape.length !== 3) {
-      throw new InputError(`${name[letter]}: found shape ${show(shape)}, expected three axes [rows, heads, D]`);
-    }
+  const requireFinite = ({ shape, data }: Tensor, name: string) => {
     const bad = data.findIndex((value) => !Number.isFinite(value));
     if (bad >= 0) {
       throw new InputError(
-        `${name[letter]}: found ${data[bad]} at ${show(indexOf(bad, shape))} of shape ${
+        `${name}: found ${data[bad]} at ${show(indexOf(bad, shape))} of shape ${
           show(shape)
         }, expected finite values only`,
       );
     }
+  };
+  for (const letter of letters) {
+    const { shape } = read[letter];
+    if (shape.length !== 3) {
+      throw new InputError(`${name[letter]}: found shape ${show(shape)}, expected three axes [rows, heads, D]`);
+    }
+    requireFinite(read[letter], name[letter]);
   }
-  const { q, k, v } = read;
+  const { q, k, v, sinks } = read;
   const [T, H, D] = q.shape;
   const [rows, Hkv] = k.shape;
-  if (show(k.shape) !== show(v.shape)) {
-    throw new InputError(`${name.v}: found shape ${show(v.shape)}, expected that of ${name.k}, ${show(k.shape)}`);
+  if (v.shape[0] !== rows || v.shape[1] !== Hkv) {
+    throw new InputError(
+      `${name.v}: found shape ${show(v.shape)}, expected [${rows}, ${Hkv}, Dv] for the ${show(k.shape)} of ${name.k}`,
+    );
   }
   if (k.shape[2] !== D) throw new InputError(`${name.k}: found D = ${k.shape[2]}, expected D = ${D} as in ${name.q}`);
   if (T === 0) throw new InputError(`${name.q}: found no row, expected at least one new token`);
@@ -63,8 +71,19 @@ export async function readOwn(files: OwnFiles, engine: Readers): Promise<OwnTens
       `${both}: heads: found H = ${H} query heads and Hkv = ${Hkv} KV heads, expected H a multiple of Hkv`,
     );
   }
-  if (D % 4 !== 0 || D < 16 || D > 256) {
-    throw new InputError(`${both}: head dimension: found D = ${D}, expected a multiple of 4 from 16 to 256`);
+  const Dv = v.shape[2];
+  const fits = (dim: number) => dim % 4 === 0 && dim >= 16 && dim <= 576;
+  const expected = "expected a multiple of 4 from 16 to 576";
+  if (!fits(D)) throw new InputError(`${both}: head dimension: found D = ${D}, ${expected}`);
+  if (!fits(Dv)) throw new InputError(`${name.v}: value head dimension: found Dv = ${Dv}, ${expected}`);
+  if (sinks !== undefined) {
+    const sinksName = `${fileOf(files, "q").name}, tensor sinks`;
+    if (show(sinks.shape) !== show([H])) {
+      throw new InputError(
+        `${sinksName}: found shape ${show(sinks.shape)}, expected [${H}]: a logit for each query head`,
+      );
+    }
+    requireFinite(sinks, sinksName);
   }
   if (rows < T) {
     throw new InputError(
@@ -73,28 +92,38 @@ export async function readOwn(files: OwnFiles, engine: Readers): Promise<OwnTens
   }
   const facts: OwnFacts = {
     shape: { T, P: rows - T, H, Hkv, D },
+    ...(Dv === D ? {} : { valueDim: Dv }),
     tensors: {
       q: { shape: q.shape, dtype: q.dtype },
       k: { shape: k.shape, dtype: k.dtype },
       v: { shape: v.shape, dtype: v.dtype },
     },
+    ...(sinks && { sinks: { shape: sinks.shape, dtype: sinks.dtype } }),
   };
-  return { q: q.data, k: k.data, v: v.data, facts };
+  return { q: q.data, k: k.data, v: v.data, ...(sinks && { sinks: sinks.data }), facts };
 }
 
-async function load(files: OwnFiles, engine: Readers): Promise<Record<Letter, Tensor>> {
+type Read = Record<Letter, Tensor> & { readonly sinks?: Tensor };
+
+async function load(files: OwnFiles, engine: Readers): Promise<Read> {
   if ("tensors" in files) {
-    return engine.readSafetensors(await bytesOf(files.tensors, engine), files.tensors.name, letters) as Record<
-      Letter,
-      Tensor
-    >;
+    const bytes = await bytesOf(files.tensors, engine);
+    try {
+      return engine.readSafetensors(bytes, files.tensors.name, letters, ["sinks"]) as Read;
+    } catch (error) {
+      if (!(error instanceof engine.InputError && error.message.includes(': found no tensor "v";'))) throw error;
+      throw new engine.InputError(
+        `${error.message}; if V is the first elements of K's rows, the command line can run it: ` +
+          "ringside attend --v-prefix DV",
+      );
+    }
   }
   const read: Partial<Record<Letter, Tensor>> = {};
   // One after the other, so that only one file's bytes are in memory.
   for (const letter of letters) {
     read[letter] = engine.readNpy(await bytesOf(fileOf(files, letter), engine), files[letter].name);
   }
-  return read as Record<Letter, Tensor>;
+  return read as Read;
 }
 
 async function bytesOf(file: File, { InputError }: Readers): Promise<Uint8Array> {

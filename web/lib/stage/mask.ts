@@ -2,23 +2,29 @@
 import { css, html, LitElement, nothing, type PropertyValues, svg, type TemplateResult } from "lit";
 import { follow } from "../elements/follow.ts";
 import { shared } from "../elements/style.ts";
-import type { MaskBlock, MaskChunk, MaskPicture } from "../../engine/run.ts";
+import { CAUSAL, isLocal, type Mask, type MaskBlock, type MaskChunk, type MaskPicture } from "../../engine/run.ts";
 import { formatCount, formatFlops } from "../format/format.ts";
+import { saySeen } from "../format/mask.ts";
 import { nextTask } from "../next-task.ts";
 import { onRankColour, rankColour } from "../format/palette.ts";
 import { numberSize } from "./geometry.ts";
 import { hopsAt, type Motion, type Progress } from "./motion.ts";
+import { type Area, areasOf, middleOf, sizeOf } from "./regions.ts";
 import type { Selection, Subject } from "./selection.ts";
 import { imbalance } from "./traffic.ts";
 
 const width = 440;
 const side = 22;
 const top = 38;
+/** The share of a block that is seen if its number fits there. */
+const ROOM = 0.35;
+const WHOLE: Area = [[0, 0], [1, 0], [1, 1], [0, 1]];
 
 /** `<ringside-mask .mask .motion .selection>` of one sequence. A mask without a motion did not run. */
 export class RingsideMask extends LitElement {
   static override properties = {
     mask: { attribute: false },
+    sees: { attribute: false },
     motion: { attribute: false },
     selection: { attribute: false },
     flops: { type: Number },
@@ -27,9 +33,11 @@ export class RingsideMask extends LitElement {
   };
 
   declare mask: MaskPicture;
+  /** What a query sees. */
+  declare sees: Mask;
   declare motion: Motion | undefined;
   declare selection: Selection;
-  /** FLOPs of a query-key pair: 4 D H. */
+  /** FLOPs of a query-key pair: 2 (D + Dv) H. */
   declare flops: number;
   /** The mask's name. */
   declare name: string;
@@ -38,10 +46,13 @@ export class RingsideMask extends LitElement {
   #shown = "";
   /** Blocks that were computed, by rank and hop. */
   #groups: readonly (readonly MaskBlock[])[] = [];
+  /** What each of them shows as seen. */
+  #areas = new Map<MaskBlock, readonly Area[]>();
 
   constructor() {
     super();
     this._at = -1;
+    this.sees = CAUSAL;
     follow(this, () => this.selection, ["pick"]);
     follow(
       this,
@@ -60,6 +71,12 @@ export class RingsideMask extends LitElement {
   protected override willUpdate(changed: PropertyValues<this>): void {
     if (!changed.has("mask")) return;
     this._at = -1;
+    this.#areas = new Map(
+      this.mask.blocks.filter(({ pairs }) => pairs > 0).map((block) => [
+        block,
+        block.full ? [WHOLE] : areasOf(this.sees, this.mask.queries[block.query], this.mask.keys[block.key]),
+      ]),
+    );
     const groups = new Map<string, MaskBlock[]>();
     for (const block of this.mask.blocks) {
       if (block.pairs === 0) continue;
@@ -176,20 +193,21 @@ export class RingsideMask extends LitElement {
 
   #legend(): TemplateResult {
     if (this.motion === undefined) {
-      return html`The same work, but the busiest rank has ${imbalance(this.mask.pairs).toFixed(2)} × the mean.`;
+      return html`The same work; the busiest rank has ${imbalance(this.mask.pairs).toFixed(2)} × the mean.`;
     }
     return html`Colour: the rank that computes a block${
       this.#digits === 0 ? nothing : html`; number: the hop`
-    }. Blank: skipped.`;
+    }. Blank: skipped.${isLocal(this.sees) ? ` ${saySeen(this.sees)}.` : nothing}`;
   }
 
   #say(block: MaskBlock): TemplateResult {
     const [q, k] = [this.mask.queries[block.query], this.mask.keys[block.key]];
     const where = html`queries ${sayRange(q)} × ${k.cached ? "cached " : ""}keys ${sayRange(k)}`;
     if (block.pairs === 0) return html`${where}: skipped, because no query sees a key.`;
+    const all = isLocal(this.sees) && !block.full ? ` of ${formatCount((q.end - q.start) * (k.end - k.start))}` : "";
     return html`${where}: <b>rank ${block.rank}, hop ${block.hop}</b>, ${formatFlops(block.pairs * this.flops)}, ${
       formatCount(block.pairs)
-    } pairs${block.full ? "" : " on the diagonal"}.`;
+    }${all} pairs${block.full || all !== "" ? "" : " on the diagonal"}.`;
   }
 
   /** The owners of the chunks, along both sides. */
@@ -241,7 +259,10 @@ export class RingsideMask extends LitElement {
   #path(block: MaskBlock): string {
     const { x, y } = this.#place(block);
     const cell = this.#cell;
-    return block.full ? `M${x} ${y}h${cell}v${cell}h${-cell}z` : `M${x} ${y}l${cell} ${cell}h${-cell}z`;
+    const place = (at: number, share: number) => Number((at + share * cell).toFixed(2));
+    return this.#areas.get(block)!.map((area) =>
+      `M${area.map(([right, down]) => `${place(x, right)} ${place(y, down)}`).join("L")}Z`
+    ).join("");
   }
 
   /** The blocks of one rank at one hop. */
@@ -257,9 +278,12 @@ export class RingsideMask extends LitElement {
       ${
       digits === 0 ? nothing : blocks.map((block) => {
         const { x, y } = this.#place(block);
+        const area = this.#areas.get(block)!.reduce((most, one) => (sizeOf(one) > sizeOf(most) ? one : most), []);
+        if (sizeOf(area) < ROOM) return nothing;
+        const [right, down] = middleOf(area);
         const fill = state === "next" ? "" : `;fill:${onRankColour(rank, this.#ranks)}`;
         return svg`
-          <text x=${x + (block.full ? 0.5 : 0.33) * cell} y=${y + (block.full ? 0.5 : 0.72) * cell + 0.35 * digits}
+          <text x=${x + right * cell} y=${y + down * cell + 0.35 * digits}
             style="font-size:${digits}px${fill}">${hop}</text>
         `;
       })

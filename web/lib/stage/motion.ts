@@ -13,6 +13,8 @@ export interface Flight {
   readonly start: number;
   readonly end: number;
   readonly bytes: number;
+  /** Its share of the bytes of a whole message. */
+  readonly part: number;
 }
 
 /** A chunk or parcel at a moment: at rank `from` if `share` is 0, at `to` if it is 1. */
@@ -22,6 +24,8 @@ export interface Place {
   readonly from: number;
   readonly to: number;
   readonly share: number;
+  /** The share of it that is there: parts that no later rank needs are left behind. */
+  readonly part: number;
 }
 
 /** What a rank's device does at a moment. */
@@ -43,6 +47,14 @@ export interface Moment {
   /** The hop; N is the All2All; undefined before the first and after the last. */
   readonly hop: number | undefined;
   readonly name: string;
+  /** True if no rank attends in the hop. */
+  readonly skipped?: true;
+}
+
+/** Bytes of a chunk and of a parcel of which nothing is left out. */
+export interface WholeBytes {
+  readonly chunk: number;
+  readonly parcel: number;
 }
 
 /** The motion of a run. */
@@ -59,8 +71,8 @@ export interface Motion {
   readonly moments: readonly Moment[];
 }
 
-/** The motion of a run, from its report. */
-export function motionOf({ spans, ranks }: Pick<Report, "spans" | "ranks">): Motion {
+/** The motion of a run, from its report. Without `whole`, every message is whole. */
+export function motionOf({ spans, ranks }: Pick<Report, "spans" | "ranks">, whole?: WholeBytes): Motion {
   const received = spans.filter(({ lane }) => lane === "receive").sort((a, b) => a.start - b.start);
   const flight = (span: Span): Flight => {
     const { rank: to, peer: from = to, hop, start, bytes } = span;
@@ -74,6 +86,7 @@ export function motionOf({ spans, ranks }: Pick<Report, "spans" | "ranks">): Mot
       start,
       end: start + span.duration,
       bytes,
+      part: whole === undefined ? 1 : Math.min(1, bytes / whole[parcel ? "parcel" : "chunk"]),
     };
   };
   const flights = received.map(flight);
@@ -101,7 +114,7 @@ export function motionOf({ spans, ranks }: Pick<Report, "spans" | "ranks">): Mot
     journeys,
     parcels,
     devices,
-    moments: momentsOf(devices.flat(), parcels, ranks, from, end),
+    moments: momentsOf(devices.flat(), journeys.flat(), parcels, ranks, from, end),
   };
 }
 
@@ -130,7 +143,9 @@ function wholeHops(spans: readonly Span[]): Span[] {
 export function placesAt({ journeys, parcels }: Motion, time: number): Place[] {
   const chunks = journeys.map((journey, owner): Place => {
     const last = journey.findLast(({ start }) => start <= time);
-    return last === undefined ? { kind: "chunk", owner, from: owner, to: owner, share: 0 } : placeOf(last, time);
+    return last === undefined
+      ? { kind: "chunk", owner, from: owner, to: owner, share: 0, part: 1 }
+      : placeOf(last, time);
   });
   return [
     ...chunks,
@@ -138,8 +153,8 @@ export function placesAt({ journeys, parcels }: Motion, time: number): Place[] {
   ];
 }
 
-function placeOf({ kind, owner, from, to, start, end }: Flight, time: number): Place {
-  return { kind, owner, from, to, share: time >= end ? 1 : (time - start) / (end - start) };
+function placeOf({ kind, owner, from, to, start, end, part }: Flight, time: number): Place {
+  return { kind, owner, from, to, share: time >= end ? 1 : (time - start) / (end - start), part };
 }
 
 /** What every rank's device does at `time`. */
@@ -167,28 +182,32 @@ export function hopsAt({ devices, ranks }: Motion, time: number): Progress[][] {
   });
 }
 
-/** Stops: the start, each hop while most ranks are in it, the All2All while most parcels are under way, the end. */
+/**
+ * Stops: the start, each hop while most ranks are in it, the All2All while most parcels are under way, the end. A hop in
+ * which no rank attends is where most of its chunks are under way, or at the end of the hops before it.
+ */
 function momentsOf(
   devices: readonly Span[],
+  chunks: readonly Flight[],
   parcels: readonly Flight[],
   ranks: number,
   from: number,
   end: number,
 ): Moment[] {
   if (devices.length === 0) return [];
-  const hops = Array.from(
-    { length: ranks },
-    (_, hop): Moment => ({
-      hop,
-      name: `hop ${hop}`,
-      at: busiest(
-        devices.filter((span) => span.kind === "attend" && span.hop === hop).map(({ start, duration }) => ({
-          start,
-          end: start + duration,
-        })),
-      ) ?? from,
-    }),
-  );
+  const attends = devices.filter(({ kind }) => kind === "attend").map(({ hop, start, duration }) => ({
+    hop,
+    start,
+    end: start + duration,
+  }));
+  const hops = Array.from({ length: ranks }, (_, hop): Moment => {
+    const of = (all: readonly { readonly hop: number; readonly start: number; readonly end: number }[]) =>
+      busiest(all.filter((one) => one.hop === hop));
+    const at = of(attends);
+    if (at !== undefined) return { hop, name: `hop ${hop}`, at };
+    const before = attends.filter((one) => one.hop < hop).map((one) => one.end);
+    return { hop, name: `hop ${hop}`, at: of(chunks) ?? Math.max(from, ...before), skipped: true };
+  });
   const exchange = busiest(parcels);
   return [
     { hop: undefined, name: "start", at: from },

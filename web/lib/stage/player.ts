@@ -91,16 +91,28 @@ export class Player extends EventTarget {
     return this.moments[this.#stop];
   }
 
-  /** The index of the stop at the current moment, or -1. Where two share a moment, the one that was gone to. */
+  /**
+   * The index of the stop at the current moment, or -1. Where some share a moment, the one that was gone to, or else the
+   * first; at the end of the run the end.
+   */
   get #stop(): number {
-    const here = ({ at }: Moment) => Math.abs(at - this.time) < 1e-9;
-    const gone = this.moments[this.#gone];
-    return gone && here(gone) ? this.#gone : this.moments.findIndex(here);
+    const { moments, time } = this;
+    const here = ({ at }: Moment) => Math.abs(at - time) < 1e-9;
+    const gone = moments[this.#gone];
+    return gone && here(gone) ? this.#gone : time >= this.end ? moments.findLastIndex(here) : moments.findIndex(here);
+  }
+
+  /** Whether there is a stop after the current moment (1) or before it (-1). */
+  goes(way: 1 | -1): boolean {
+    const { moments, time } = this;
+    const stop = this.#stop;
+    return stop !== -1 ? moments[stop + way] !== undefined : way === 1 ? time < this.end : time > this.from;
   }
 
   play(): void {
     if (this.playing || this.#motions.length === 0) return;
     if (this.time >= this.end) this.#selection.seek(this.from);
+    this.#gone = -1;
     this.#last = performance.now();
     this.#frame = requestAnimationFrame(this.#tick);
     this.#changed();
@@ -121,13 +133,16 @@ export class Player extends EventTarget {
   /** Goes to a moment and pauses. */
   seek(time: number): void {
     this.pause();
+    this.#gone = -1;
     this.#selection.seek(Math.min(this.end, Math.max(this.from, time)));
   }
 
   /** Goes to a stop and pauses. */
   stand(moment: Moment): void {
-    this.#gone = this.moments.findIndex(({ name }) => name === moment.name);
     this.seek(moment.at);
+    this.#gone = this.moments.findIndex(({ name }) => name === moment.name);
+    // Two stops may share a moment: then nothing else changes.
+    this.#changed();
   }
 
   /**

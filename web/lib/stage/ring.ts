@@ -8,16 +8,23 @@ import type { Variant } from "../../engine/run.ts";
 import { timeKinds } from "../format/kinds.ts";
 import { onRankColour, rankColour } from "../format/palette.ts";
 import { arcPath, numberSize, onRing, orbitPath, pointOf, SIZE, sizes } from "./geometry.ts";
-import { type Doing, doingAt, type Motion, type Place, placesAt } from "./motion.ts";
+import { type Doing, doingAt, type Moment, type Motion, type Place, placesAt } from "./motion.ts";
 import type { Selection, Subject } from "./selection.ts";
 
-/** `<ringside-ring .motion .variant .selection>`. */
+/** `<ringside-ring .motion .variant .selection .moment>`. */
 export class RingsideRing extends LitElement {
-  static override properties = { motion: { attribute: false }, variant: {}, selection: { attribute: false } };
+  static override properties = {
+    motion: { attribute: false },
+    variant: {},
+    selection: { attribute: false },
+    moment: { attribute: false },
+  };
 
   declare motion: Motion;
   declare variant: Variant;
   declare selection: Selection;
+  /** The stop that was gone to. */
+  declare moment: Moment | undefined;
 
   constructor() {
     super();
@@ -39,21 +46,34 @@ export class RingsideRing extends LitElement {
     const chunks = places.filter(({ kind }) => kind === "chunk");
     const parcels = places.filter(({ kind }) => kind === "parcel");
     const doing = doingAt(motion, time);
+    const skipped = this.#skipped(time);
+    const middle = skipped ?? (variant === "pass-q" ? ["Q travels", "KV stays"] : ["KV travels", "Q stays"]);
     return html`<svg viewBox="0 0 ${SIZE} ${SIZE}" role="group" aria-label=${
-      sayAll(doing, chunks, parcels.length, variant)
+      sayAll(doing, chunks, parcels.length, variant, skipped)
     }>
       <defs>${hatchings()}</defs>
       ${
-      motion.ranks < 3 ? nothing : svg`
-        <text class="middle" x=${SIZE / 2} y=${SIZE / 2 - 2}>${variant === "pass-q" ? "Q travels" : "KV travels"}</text>
-        <text class="middle" x=${SIZE / 2} y=${SIZE / 2 + 14}>${variant === "pass-q" ? "KV stays" : "Q stays"}</text>
-      `
+      motion.ranks < 3
+        ? nothing
+        : middle.map((words, i) =>
+          svg`<text class="middle" x=${SIZE / 2} y=${SIZE / 2 + 6 + 16 * (i - (middle.length - 1) / 2)}>${words}</text>`
+        )
     }
       ${motion.ranks === 1 ? nothing : doing.map(({ rank }) => this.#link(rank, chunks))}
       ${doing.map((one) => this.#rank(one))}
       ${parcels.map((place) => this.#token(place))}
       ${chunks.map((place) => this.#token(place))}
     </svg>`;
+  }
+
+  /** Words for the stop at a hop in which no rank attends. */
+  #skipped(time: number): readonly string[] | undefined {
+    const { motion, moment } = this;
+    if (moment === undefined || Math.abs(moment.at - time) > 1e-9) return undefined;
+    const own = motion.moments.find(({ hop }) => hop !== undefined && hop === moment.hop);
+    if (own?.skipped === undefined) return undefined;
+    const flies = motion.journeys.some((journey) => journey.some(({ hop }) => hop === own.hop));
+    return [`Hop ${own.hop}: skipped`, "no query sees a key", flies ? "chunks pass through" : "nothing travels"];
   }
 
   /** The link to the next rank, in the colour of the chunk on it. */
@@ -138,7 +158,7 @@ export class RingsideRing extends LitElement {
     const { ranks } = this.motion;
     const { chunk } = sizes(ranks);
     const parcel = place.kind === "parcel";
-    const side = parcel ? 0.6 * chunk : chunk;
+    const side = (parcel ? 0.6 * chunk : chunk) * Math.max(0.4, Math.sqrt(place.part));
     const { x, y } = pointOf(place, ranks);
     const subject: Subject = { owner: place.owner, ...(parcel ? { hop: ranks } : {}) };
     const { enter, leave, choose } = this.#about(subject);
@@ -261,11 +281,17 @@ export function sayDoing({ rank, kind, owner, hop, share }: Doing, variant: Vari
   return kind === "idle" ? "idle" : (timeKinds[kind].doing ?? kind);
 }
 
-function sayAll(doing: readonly Doing[], chunks: readonly Place[], parcels: number, variant: Variant): string {
+function sayAll(
+  doing: readonly Doing[],
+  chunks: readonly Place[],
+  parcels: number,
+  variant: Variant,
+  skipped: readonly string[] = [],
+): string {
   const flying = chunks.filter(({ share }) => share > 0 && share < 1).length;
   return `Ring of ${doing.length} ranks, ${sayVariant(variant)}: ${
     doing.map((one) => `rank ${one.rank} ${sayDoing(one, variant)}`).join("; ")
-  }. ${flying} chunks and ${parcels} parcels are under way.`;
+  }. ${flying} chunks and ${parcels} parcels are under way.${skipped.length === 0 ? "" : ` ${skipped.join(", ")}.`}`;
 }
 
 customElements.define("ringside-ring", RingsideRing);

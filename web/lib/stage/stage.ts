@@ -4,7 +4,7 @@ import { sayVariant } from "../format/variant.ts";
 import { follow } from "../elements/follow.ts";
 import { savePicture, svgText } from "../elements/picture.ts";
 import { shared } from "../elements/style.ts";
-import { maskOf, type MaskPicture, type Report } from "../../engine/run.ts";
+import { type Dealing, maskOf, type MaskPicture, type Report } from "../../engine/run.ts";
 import { formatError, formatTime } from "../format/format.ts";
 import { toQuery } from "../experiment/experiment.ts";
 import type { RunState } from "../experiment/run.ts";
@@ -17,7 +17,7 @@ import { Player } from "./player.ts";
 import "./ring.ts";
 import { stageStyle } from "./style.ts";
 import { comparisonTable, hopByHop, linkTable, workTable } from "./tables.ts";
-import { linksOf, type LinkTraffic, outcomeOf, workOf } from "./traffic.ts";
+import { linksOf, type LinkTraffic, outcomeOf, saySkipped, wholeBytesOf, workOf } from "./traffic.ts";
 import "./transport.ts";
 
 /** A run with everything that the stage draws. */
@@ -26,7 +26,8 @@ interface Shown {
   readonly report: Report;
   readonly motion: Motion;
   readonly mask: MaskPicture;
-  readonly naive: MaskPicture;
+  /** With the other dealing. */
+  readonly instead: MaskPicture;
   readonly links: readonly LinkTraffic[];
   readonly work: readonly number[];
   /** FLOPs of a query-key pair. */
@@ -71,19 +72,20 @@ export class RingsideStage extends LitElement {
   #shown(state: RunState): Shown | undefined {
     const report = state.result?.report;
     if (report === undefined) return undefined;
-    const { ranks, variant, causal, shape: { heads, headDim, sequences }, spans } = report;
+    const { ranks, variant, mask: sees, dealing, shape: { heads, headDim, valueDim, sequences }, spans } = report;
     let shown = this.#made.get(report);
     if (shown === undefined) {
-      const motion = motionOf(report);
+      const mask = maskOf(sequences, ranks, variant, sees, dealing);
+      const motion = motionOf(report, wholeBytesOf(report, mask));
       shown = {
         state,
         report,
         motion,
         links: linksOf(report, motion),
         work: workOf(spans, ranks),
-        flops: 4 * headDim * heads,
-        mask: maskOf(sequences, ranks, variant, causal),
-        naive: maskOf(sequences, ranks, variant, causal, "contiguous"),
+        flops: 2 * (headDim + valueDim) * heads,
+        mask,
+        instead: maskOf(sequences, ranks, variant, sees, otherDealing(dealing)),
       };
     } else shown = { ...shown, state };
     this.#made.set(report, shown);
@@ -259,34 +261,39 @@ export class RingsideStage extends LitElement {
     return html`
       <figure class="ring">
         <ringside-ring .motion=${motion} .variant=${report.variant} .selection=${this.page
-          .selection}></ringside-ring>
-        <figcaption>${sayHalves(report)} The ring took ${formatTime(motion.end - motion.from)}, shown ${this.#player!
+          .selection} .moment=${this.#player!.moment}></ringside-ring>
+        <figcaption>${sayHalves(report)}${sayParts(motion)} The ring took ${formatTime(
+          motion.end - motion.from,
+        )}, shown ${this.#player!
           .pace}.${sayUnseen(motion)}</figcaption>
       </figure>
     `;
   }
 
-  #facts({ report, motion, mask, naive, links, work, flops }: Shown, most: number): TemplateResult {
+  #facts({ report, motion, mask, instead, links, work, flops }: Shown, most: number): TemplateResult {
     const { selection } = this.page;
     const name = sayVariant(report.variant);
     const of = this.page.compare ? `, ${name}` : "";
+    const other = otherDealing(report.dealing);
+    const skipped = saySkipped(report);
     return html`
       <div class="masks">
         <section>
           <h3>Mask <small>who computes which block, at which hop</small></h3>
-          <ringside-mask class="ran" .mask=${mask} .motion=${motion} .flops=${flops} .name=${`Mask of ${name}`}
-            .selection=${selection}></ringside-mask>
+          <ringside-mask class="ran" .mask=${mask} .sees=${report.mask} .motion=${motion} .flops=${flops}
+            .name=${`Mask of ${name}`} .selection=${selection}></ringside-mask>
         </section>
         ${report.ranks === 1 ? nothing : html`
           <section>
-            <h3>Contiguous shards instead <small>not run</small></h3>
-            <ringside-mask .mask=${naive} .flops=${flops} .name=${`Mask of ${name} with contiguous shards`}
-              .selection=${selection}></ringside-mask>
+            <h3>${other === "contiguous" ? "Contiguous" : "Head-tail"} shards instead <small>not run</small></h3>
+            <ringside-mask .mask=${instead} .sees=${report.mask} .flops=${flops}
+              .name=${`Mask of ${name} with ${other} shards`} .selection=${selection}></ringside-mask>
           </section>
         `}
       </div>
+      ${skipped === undefined ? nothing : html`<p class="skipped">Skipped: <b>${skipped}</b>.</p>`}
       <div class="tables">
-        ${workTable(work, naive, flops, of, selection)}
+        ${workTable(work, instead, flops, report.dealing, of, selection)}
         ${linkTable(links, report, most, of, selection)}
       </div>
     `;
@@ -324,6 +331,11 @@ export class RingsideStage extends LitElement {
   static override styles = [shared, viewStyle, stageStyle];
 }
 
+/** The dealing to compare a run's with. */
+function otherDealing(dealing: Dealing): Dealing {
+  return dealing === "contiguous" ? "head-tail" : "contiguous";
+}
+
 function sayCheck({ check, phase }: RunState): TemplateResult | string {
   if (check === undefined) return phase === "checking" ? "checking …" : "not checked";
   return check.passed
@@ -338,6 +350,13 @@ function sayHalves({ variant, ranks }: Report): string {
       "and partial results at the end."
     : "Left half: a rank’s queries, which stay. Right half: the owner of the visiting keys and values. Squares: keys and " +
       "values under way.";
+}
+
+/** Says what a small square is. */
+function sayParts({ journeys, parcels }: Motion): string {
+  return [...journeys.flat(), ...parcels].some(({ part }) => part < 1)
+    ? " A smaller square is the part of a chunk that later ranks need."
+    : "";
 }
 
 /** Says if chunks travel too briefly to be seen. */

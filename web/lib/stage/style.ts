@@ -89,6 +89,9 @@ export const stageStyle = css`
     line-height: 18px;
     ${small};
   }
+  .skipped {
+    font-size: var(--small);
+  }
   .compared {
     max-width: 720px;
     margin: 24px auto;

@@ -2,7 +2,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { disc } from "../elements/disc.ts";
 import "../elements/scroll.ts";
-import type { MaskPicture, Report } from "../../engine/run.ts";
+import type { Dealing, MaskPicture, Report } from "../../engine/run.ts";
 import { formatBytes, formatCount, formatFlops, formatTime } from "../format/format.ts";
 import { sums, timeKinds } from "../format/kinds.ts";
 import type { Motion } from "./motion.ts";
@@ -22,18 +22,20 @@ function linked(selection: Selection, subject: Subject) {
 const sayTimes = (value: number) => `${value.toFixed(2)} ×`;
 
 /**
- * FLOPs per rank as dealt, beside those of contiguous shards. `of`, such as ", pass-Q", distinguishes two tables on one
+ * FLOPs per rank as dealt, beside those of the other dealing. `of`, such as ", pass-Q", distinguishes two tables on one
  * page.
  */
 export function workTable(
   work: readonly number[],
-  naive: MaskPicture,
+  instead: MaskPicture,
   flops: number,
+  dealing: Dealing,
   of: string,
   selection: Selection,
 ): TemplateResult {
-  const contiguous = naive.pairs.map((pairs) => pairs * flops);
-  const most = Math.max(...work, ...contiguous);
+  const other = instead.pairs.map((pairs) => pairs * flops);
+  const most = Math.max(...work, ...other);
+  const names = dealing === "head-tail" ? ["Head-tail", "Contiguous"] : ["Contiguous", "Head-tail"];
   const bar = (value: number) =>
     html`<td class="amount"><i style="width:${(100 * value) / most}%"></i><span>${formatFlops(value)}</span></td>`;
   return html`
@@ -43,8 +45,8 @@ export function workTable(
         <thead>
           <tr>
             <th scope="col">Rank</th>
-            <th scope="col">Head-tail, as it ran</th>
-            <th scope="col">Contiguous, not run</th>
+            <th scope="col">${names[0]}, as it ran</th>
+            <th scope="col">${names[1]}, not run</th>
           </tr>
         </thead>
         <tbody>
@@ -53,12 +55,12 @@ export function workTable(
             return html`
               <tr class=${lit} @pointerenter=${enter} @pointerleave=${leave}
                 @click=${choose}><th scope="row">${disc(rank, work.length)}</th>${bar(value)}${bar(
-                  contiguous[rank],
+                  other[rank],
                 )}</tr>
             `;
           })}
           <tr class="sum"><th scope="row">Busiest / mean</th><td>${sayTimes(imbalance(work))}</td><td>${sayTimes(
-            imbalance(naive.pairs),
+            imbalance(instead.pairs),
           )}</td></tr>
         </tbody>
       </table>
@@ -119,21 +121,26 @@ export function linkTable(
   `;
 }
 
-/** Who attends to which chunk at each hop, and for how long: the ring in words. */
+/** Who attends to which chunk at each hop, for how long, and the bytes that came for it: the ring in words. */
 export function hopByHop(
-  { devices, ranks }: Motion,
+  { devices, journeys, ranks }: Motion,
   variant: Report["variant"],
   of: string,
   selection: Selection,
   go: (hop: number) => void,
 ): TemplateResult {
   const hops = Array.from({ length: ranks }, (_, hop) => hop);
+  const flights = journeys.flat();
+  const came = (rank: number, hop: number) => {
+    const bytes = flights.find((flight) => flight.to === rank && flight.hop === hop - 1)?.bytes;
+    return bytes === undefined ? nothing : html`<small>${formatBytes(bytes)}</small>`;
+  };
   return html`
     <ringside-scroll label="Who attends to what${of}">
       <table class="hops">
-        <caption>Who attends to what${of} <small>${variant === "pass-q"
-          ? "the owner of the visiting queries, and the time of attention with them"
-          : "the owner of the visiting keys and values, and the time of attention to them"}</small></caption>
+        <caption>Who attends to what${of} <small>the owner of the visiting ${variant === "pass-q"
+          ? "queries"
+          : "keys and values"}, the time of attention, and the message’s bytes; –: no query sees a key</small></caption>
         <thead>
           <tr><th scope="col">Hop</th>${hops.map((rank) => html`<th scope="col">Rank ${rank}</th>`)}</tr>
         </thead>
@@ -146,11 +153,11 @@ export function hopByHop(
               </th>${
               devices.map((spans, rank) => {
                 const span = spans.find((one) => one.kind === "attend" && one.hop === hop);
-                if (span === undefined) return html`<td>–</td>`;
+                if (span === undefined) return html`<td>– ${came(rank, hop)}</td>`;
                 const { lit, enter, leave, choose } = linked(selection, { rank, hop, owner: span.peer });
                 return html`
                   <td class=${lit} @pointerenter=${enter} @pointerleave=${leave}
-                    @click=${choose}>${disc(span.peer!, ranks)} ${formatTime(span.duration)}</td>
+                    @click=${choose}>${disc(span.peer!, ranks)} ${formatTime(span.duration)} ${came(rank, hop)}</td>
                 `;
               })
             }</tr>`;

@@ -1,6 +1,7 @@
 /** Bytes per link and work per rank, from a run's report and mask. */
 import type { MaskPicture, Report, Span } from "../../engine/run.ts";
-import type { Motion } from "./motion.ts";
+import { formatCount, formatShare } from "../format/format.ts";
+import type { Motion, WholeBytes } from "./motion.ts";
 
 /** A link of the ring, with its sending rank's part in the All2All. */
 export interface LinkTraffic {
@@ -28,6 +29,38 @@ export function linksOf({ perRank, ranks }: Pick<Report, "perRank" | "ranks">, {
     exchanged: all2all.bytes,
     busy: flights.filter(({ from }) => from === rank).reduce((sum, { start, end }) => sum + end - start, 0),
   }));
+}
+
+/** Bytes of messages of which nothing is left out: every rank's rows, padded to those of the rank with the most. */
+export function wholeBytesOf(
+  { shape, wireDtype, variant }: Pick<Report, "shape" | "wireDtype" | "variant">,
+  { queries, keys, pairs: ranks }: MaskPicture,
+): WholeBytes {
+  const { sequences, heads, kvHeads, headDim: D, valueDim: Dv, valuesInKeys } = shape;
+  const rowsOf = (chunks: MaskPicture["keys"]) =>
+    sequences.reduce((sum, _, sequence) => {
+      const held = ranks.map((_, rank) =>
+        chunks.filter((chunk) => chunk.sequence === sequence && chunk.owner === rank)
+          .reduce((rows, { start, end }) => rows + end - start, 0)
+      );
+      return sum + Math.max(...held);
+    }, 0);
+  // The engine's rowBytes would add its conversions of 16-bit numbers to the first page.
+  const [rows, numbers] = variant === "pass-kv"
+    ? [rowsOf(keys), kvHeads * (valuesInKeys ? D : D + Dv)]
+    : [rowsOf(queries), heads * D];
+  return { chunk: rows * numbers * (wireDtype === "f32" ? 4 : 2), parcel: rowsOf(queries) * heads * (Dv + 1) * 4 };
+}
+
+/** What the mask made needless: "24 of 64 hops, 40 of 56 messages, 62 % of the bytes"; undefined if nothing. */
+export function saySkipped({ skipped, perRank, ranks }: Pick<Report, "skipped" | "perRank" | "ranks">) {
+  if (skipped.hops + skipped.messages + skipped.bytes === 0) return undefined;
+  const sum = (of: (rank: Report["perRank"][number]) => number) => perRank.reduce((total, rank) => total + of(rank), 0);
+  const of = (part: number, rest: number) => `${formatCount(part)} of ${formatCount(part + rest)}`;
+  const bytes = skipped.bytes / Math.max(1, skipped.bytes + sum(({ bytesSent }) => bytesSent));
+  return `${of(skipped.hops, ranks ** 2 - skipped.hops)} hops, ${
+    of(skipped.messages, sum(({ messages }) => messages))
+  } messages, ${formatShare(bytes)} of the bytes`;
 }
 
 /** FLOPs of each rank's attention, from its spans. */

@@ -50,9 +50,7 @@ export class RingsideTransport extends LitElement {
     return html`
       <div class="buttons" role="group" aria-label="Play the run">
         <button class="button square" aria-label="Step back" title="Step back to the previous hop (←)"
-          aria-disabled=${String(
-            time <= from,
-          )}
+          aria-disabled=${String(!player.goes(-1))}
           @click=${() => this.#step(-1)}>${icon("M15 5l-8 7 8 7zM6 5v14")}</button>
         <button class="button square" aria-label=${player.playing ? "Pause" : "Play"} title="${player.playing
           ? "Pause"
@@ -62,7 +60,7 @@ export class RingsideTransport extends LitElement {
             this.dispatchEvent(new CustomEvent("moved"));
           }}>${icon(player.playing ? "M8 5v14M16 5v14" : "M8 5l10 7-10 7z")}</button>
         <button class="button square" aria-label="Step forward" title="Step to the next hop (→)" aria-disabled=${String(
-          time >= end,
+          !player.goes(1),
         )}
           @click=${() => this.#step(1)}>${icon("M9 5l8 7-8 7zM18 5v14")}</button>
       </div>

@@ -19,7 +19,7 @@ export interface TurnOutput extends Rows {
 }
 
 /** What determines the seeded inputs. */
-export type Source = Pick<Settings, "seed" | "N" | "H" | "Hkv" | "D" | "wire">;
+export type Source = Pick<Settings, "seed" | "N" | "H" | "Hkv" | "D" | "mask" | "wire">;
 
 /** Requests to the worker. `share`: the share of a turn's rows to check, 0 to 1. `products` as in CheckInput. */
 export type Request =

@@ -6,6 +6,7 @@ import { formatBytes, formatCount, formatShare, formatTime } from "../../lib/for
 import { rankColour } from "../../lib/format/palette.ts";
 import { rankTable, timeTable } from "../../lib/experiment/result.ts";
 import type { Conversation } from "../../lib/address/conversation.ts";
+import { saySkipped } from "../../lib/stage/traffic.ts";
 import { letter } from "./model.ts";
 import { type ConversationStore, turnName } from "./store.ts";
 import type { Done } from "./talk.ts";
@@ -19,6 +20,7 @@ export function inspector(store: ConversationStore, conversation: Conversation):
   const { length } = store.talk.steps;
   const fresh = report.batch.reduce((sum, b) => sum + b.new, 0);
   const cached = report.batch.reduce((sum, b) => sum + b.cached, 0);
+  const skipped = saySkipped(report);
   const several = conversation.sequences > 1;
   const of = (
     what: "new" | "cached",
@@ -62,6 +64,7 @@ export function inspector(store: ConversationStore, conversation: Conversation):
         </div>
       </dl>
       <p class="why"><b>Why ${sayVariant(report.variant)}:</b> ${why(done)}</p>
+      ${skipped === undefined ? nothing : html`<p class="quiet">Skipped: ${skipped}.</p>`}
     </section>
       ${caches(store, done, conversation)}
       ${rankTable(report)}

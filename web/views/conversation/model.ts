@@ -18,6 +18,10 @@ const shared = [
   "H",
   "Hkv",
   "D",
+  "mask",
+  "size",
+  "sinkTokens",
+  "dealing",
   "wire",
   "bandwidth",
   "latency",
@@ -195,7 +199,7 @@ export function read({ fields, turns }: ConversationDraft): Reading {
     }
   }
   if (problems.size > 0 || experiment === undefined) return { problems };
-  const { seed, H, Hkv, D, N, wire, link, backend } = experiment;
+  const { seed, H, Hkv, D, N, mask, dealing, wire, link, backend } = experiment;
   return {
     problems,
     conversation: {
@@ -204,6 +208,8 @@ export function read({ fields, turns }: ConversationDraft): Reading {
       Hkv,
       D,
       N,
+      mask,
+      dealing,
       wire,
       link,
       backend,
@@ -237,6 +243,8 @@ export function turnsOf(text: string): PartDraft[][] {
 export function fromQuery(query: string, otherwise: ConversationDraft = draftOf(defaults)): ConversationDraft {
   const given = new URLSearchParams(query);
   const lab = pick(labFromQuery(query));
+  // Tokens that come later can't be seen: the Lab's full mask is none of a session.
+  if (lab.mask === "full") lab.mask = "causal";
   const turns = given.has("turns") ? turnsOf(given.get("turns")!) : otherwise.turns;
   const fields = { ...otherwise.fields, ...lab, sequences: String(turns[0]?.length ?? 1) };
   if (given.has("turns")) fields.kill = "none";

@@ -4,7 +4,7 @@ import { badge } from "../../lib/elements/badge.ts";
 import { inline } from "../../lib/elements/inline.ts";
 import { editables, type Sentence } from "../../lib/elements/sentence.ts";
 import { backendChoices, choices as labChoices } from "../../lib/experiment/experiment.ts";
-import { LINKS } from "../../lib/experiment/sentence.ts";
+import { LINKS, maskPhrases } from "../../lib/experiment/sentence.ts";
 import { choices, type Field, names } from "./model.ts";
 import type { ConversationStore } from "./store.ts";
 
@@ -23,6 +23,7 @@ export function conversationSentence(store: ConversationStore): Sentence<Field> 
       [choice("sequences", choices.sequences), " with"],
       [text("H"), inline`<i>/</i>`, text("Hkv"), " heads"],
       ["of ", text("D"), ","],
+      ...maskPhrases(fields, Object.entries(labChoices.mask).filter(([kind]) => kind !== "full")),
       ["prefills ", choice("prefills", choices.prefills), ","],
       ["cache of ", text("capacity"), " tokens per rank,"],
       ["wire ", choice("wire", labChoices.wire), ","],

@@ -59,8 +59,8 @@ export function lengthsOf({ turns, sequences }: Pick<Conversation, "turns" | "se
  * and the rank that dies may change.
  */
 export function continues(ran: Conversation, next: Conversation, turns: number): boolean {
-  const settings = ({ seed, H, Hkv, D, N, wire, link, backend, sequences, capacity }: Conversation) =>
-    JSON.stringify([seed, H, Hkv, D, N, wire, link, backend, sequences, capacity]);
+  const settings = ({ seed, H, Hkv, D, N, mask, dealing, wire, link, backend, sequences, capacity }: Conversation) =>
+    JSON.stringify([seed, H, Hkv, D, N, mask, dealing, wire, link, backend, sequences, capacity]);
   return settings(ran) === settings(next) && next.turns.length >= turns &&
     turnsText(ran.turns.slice(0, turns)) === turnsText(next.turns.slice(0, turns));
 }

@@ -210,7 +210,7 @@ export class Talk extends EventTarget {
     this.#state = nothing;
     this.#set({ phase: "starting", conversation, backend });
     this.#kernels = keptKernels.stamp;
-    const { N, H, Hkv, D, link, wire, capacity } = conversation;
+    const { N, H, Hkv, D, mask, dealing, link, wire, capacity } = conversation;
     const key = JSON.stringify([N, link, backend, keptKernels.stamp]);
     if (this.#cluster?.key !== key || this.#doubtful) await this.#dispose();
     else await this.#close();
@@ -221,7 +221,15 @@ export class Talk extends EventTarget {
       };
     }
     signal.throwIfAborted();
-    this.#session = await this.#cluster.face.session({ heads: H, kvHeads: Hkv, headDim: D, wireDtype: wire, capacity });
+    this.#session = await this.#cluster.face.session({
+      heads: H,
+      kvHeads: Hkv,
+      headDim: D,
+      mask,
+      dealing,
+      wireDtype: wire,
+      capacity,
+    });
   }
 
   async #close(): Promise<void> {

@@ -8,7 +8,7 @@ const reply = (message: Response, transfer: Transferable[] = []) => postMessage(
 addEventListener("message", async ({ data }: MessageEvent<Request>) => {
   try {
     const { seededRows, checkAsync } = await loadEngine();
-    const { seed, N, H, Hkv, D, wire } = data.source;
+    const { seed, N, H, Hkv, D, mask, wire } = data.source;
     if (data.kind === "rows") {
       const rows = data.rows.map(({ sequence, from, rows: n }): TurnRows => {
         const of = (tensor: "q" | "k" | "v", heads: number) =>
@@ -18,7 +18,7 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
       reply({ kind: "rows", rows }, rows.flatMap(({ q, k, v }) => [q.buffer, k.buffer, v.buffer]));
       return;
     }
-    // Attention is causal: row t of one full prefill sees rows 0..t alone, so later rows don't change it.
+    // No query sees a later key: row t of one full prefill sees rows 0..t alone, so later rows don't change it.
     // One sequence per batch entry.
     const { outputs } = data;
     const rowsOf = (tensor: "q" | "k" | "v", heads: number) =>
@@ -37,7 +37,7 @@ addEventListener("message", async ({ data }: MessageEvent<Request>) => {
       heads: H,
       kvHeads: Hkv,
       headDim: D,
-      causal: true,
+      mask,
       variant: "auto",
       wireDtype: wire,
       ranks: N,

@@ -1,12 +1,12 @@
 /** The Lab: the size of the experiment, its run, and the result. */
 import { html, LitElement, nothing, type TemplateResult } from "lit";
+import { until } from "lit/directives/until.js";
 import { follow } from "../../lib/elements/follow.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { toQuery } from "../../lib/experiment/experiment.ts";
 import "./own/panel.ts";
 import "./own/save.ts";
 import type { PageState } from "../../lib/experiment/page-state.ts";
-import "../../lib/stage/stage.ts";
 import { failed, preview, progress } from "../../lib/experiment/states.ts";
 import { facts, hopTable, rankTable, timeTable, verdict } from "../../lib/experiment/result.ts";
 import { viewStyle } from "../../lib/elements/view-style.ts";
@@ -16,15 +16,30 @@ export class RingsideLab extends LitElement {
   static override properties = { page: { attribute: false } };
 
   declare page: PageState;
+  #stage: Promise<TemplateResult> | undefined;
 
   constructor() {
     super();
     follow(this, () => this.page, ["change"]);
   }
 
+  /** The stage. Its code loads when a run begins, so that the page appears before it. */
+  #staged(): Promise<TemplateResult> {
+    return (this.#stage ??= import("../../lib/stage/stage.ts").then(
+      () => html`<ringside-stage .page=${this.page}></ringside-stage>`,
+      (error: unknown) => {
+        this.#stage = undefined;
+        return html`<p class="stale" role="alert">The stage could not be loaded: ${
+          String(error)
+        }. Reload the page to try again.</p>`;
+      },
+    ));
+  }
+
   protected override render(): TemplateResult {
     const { state, reading, stale, running, backend } = this.page;
     const { result, experiment } = state;
+    if (running) void this.#staged();
     return html`
       <ringside-own .page=${this.page}></ringside-own>
       ${state.phase === "empty" ? preview(reading.experiment, backend) : nothing}
@@ -41,7 +56,7 @@ export class RingsideLab extends LitElement {
         `
         : nothing}
       ${result === undefined || experiment === undefined ? nothing : html`
-        <ringside-stage .page=${this.page}></ringside-stage>
+        ${until(this.#staged(), nothing)}
         <div class="result ${stale ? "old" : ""}">
           <div class="first">
                   ${stale

@@ -1,6 +1,6 @@
 /** An experiment for a remote machine: its fields as typed, how they are read, presets, and its form in the address. */
-import type { DType, Link, Variant } from "../../engine/run.ts";
-import type { Experiment } from "../../lib/experiment/experiment.ts";
+import { type DType, isLocal, type Link, type Variant } from "../../engine/run.ts";
+import { defaults as labDefaults, type Experiment } from "../../lib/experiment/experiment.ts";
 import { formatCount, formatRate, formatSeconds } from "../../lib/format/format.ts";
 import { parseCount, parseRate, parseSeconds } from "../../lib/format/quantity.ts";
 
@@ -172,9 +172,12 @@ export function withPreset(now: RemoteExperiment, { experiment }: Preset): Remot
   };
 }
 
-/** The Lab's experiment as a remote one. */
-export function fromLab({ T, P, H, Hkv, D, N, variant, wire, link, causal, seed }: Experiment): RemoteExperiment {
-  return { ...defaults, T, P, H, Hkv, D, N, ways: variant, dtype: wire, link, causal, seed };
+/** The Lab's experiment as a remote one; undefined if only ranks of the page can run it. */
+export function fromLab(
+  { T, P, H, Hkv, D, N, variant, wire, link, mask, dealing, seed }: Experiment,
+): RemoteExperiment | undefined {
+  if (isLocal(mask) || dealing !== labDefaults.dealing) return undefined;
+  return { ...defaults, T, P, H, Hkv, D, N, ways: variant, dtype: wire, link, causal: mask.kind === "causal", seed };
 }
 
 /** The most of each count. */
@@ -292,7 +295,7 @@ const keys: Readonly<Record<Exclude<Field, "bandwidth" | "latency">, string>> = 
   N: "ring",
   ways: "ways",
   dtype: "type",
-  causal: "mask",
+  causal: "rmask",
   seed: "rseed",
   rows: "verify",
 };
@@ -315,6 +318,9 @@ export function fromQuery(query: string): Draft {
     const value = given.get(key);
     if (value !== null) draft[field as Field] = tidy(field as Field, value);
   }
+  // In older addresses its key was the Lab's of today.
+  const before = given.get("mask");
+  if (!given.has("rmask") && (before === "1" || before === "0")) draft.causal = before;
   const link = given.get("net");
   if (link !== null) {
     const [bandwidth, latency = "0"] = link.split(",");

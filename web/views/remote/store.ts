@@ -81,7 +81,7 @@ export class RemoteStore extends EventTarget {
     const { experiment } = this.#page.reading;
     if (experiment === undefined) return undefined;
     const taken = fromLab(experiment);
-    return read(draftOf(taken)).experiment === undefined ? undefined : taken;
+    return taken === undefined || read(draftOf(taken)).experiment === undefined ? undefined : taken;
   }
 
   /** True if the run shown is of another experiment than the one typed now. */

@@ -13,7 +13,7 @@ export function mergeInspector(stepper: Stepper, walk: Walk, offGrid: () => void
   const { token, head, dim } = stepper.selection;
   const { hops: exact, problem } = stepper.exact;
   const story = mergeStory(walk, token, head, exact);
-  const { T, H, D, P, N } = experiment;
+  const { T, H, D, Dv = D, P, N } = experiment;
   const number = (label: string, value: number, most: number, set: (value: number) => void) =>
     html`<label>${label} <input type="number" min="0" max=${most} .value=${
       String(value)
@@ -29,7 +29,7 @@ export function mergeInspector(stepper: Stepper, walk: Walk, offGrid: () => void
       <div class="choose" role="group" aria-label="What to look at">
         ${number("Token", token, T - 1, (value) => stepper.select({ token: value }))}
         ${number("Head", head, H - 1, (value) => stepper.select({ head: value }))}
-        ${number("Dimension", dim, D - DIMS, (value) => stepper.select({ dim: value }))}
+        ${number("Dimension", dim, Dv - DIMS, (value) => stepper.select({ dim: value }))}
       </div>
     </div>
     ${
@@ -39,6 +39,9 @@ export function mergeInspector(stepper: Stepper, walk: Walk, offGrid: () => void
       )}; its query lives on rank ${disc(story.home, N)}. ${exact === undefined
         ? (problem === undefined ? "Float64 is under way." : "")
         : nothing}</p>
+      ${stepper.page.state.own?.facts.sinks === undefined
+        ? nothing
+        : html`<p class="quiet">Your sinks are merged once, after the last hop: these partial results are without them.</p>`}
       ${problem === undefined ? nothing : html`<p class="stale" role="alert">Float64 failed: ${problem}</p>`}
       ${walk.watch !== undefined && !walk.watch.includes(token)
         ? html`

@@ -1,5 +1,5 @@
 /** A run that halts, as arithmetic: its halts, where each rank is, and a token's partial results hop by hop. */
-import type { Halt, KeyRun, Made } from "../../engine/run.ts";
+import { type Halt, isLocal, type KeyRun, type Made, pairsOfRuns } from "../../engine/run.ts";
 import type { ExactHop, ExactRow } from "../../lib/experiment/exact.ts";
 import type { Experiment } from "../../lib/experiment/experiment.ts";
 
@@ -58,15 +58,32 @@ export function waitsFor(walk: Walk, rank: number): number | undefined {
   if (standing(walk, rank) !== "going") return undefined;
   const point = walk.points[log[rank].length - 1];
   const before = (rank + N - 1) % N;
-  if (point.next === "attend" && point.hop < N - 1) return log[before].length <= point.hop ? before : undefined;
+  if (point.next === "attend" && point.hop < N - 1) {
+    const later = Array.from({ length: N - 1 - point.hop }, (_, i) => (rank + i) % N);
+    const sent = needed(walk, (before - point.hop + N) % N, later);
+    return sent && log[before].length <= point.hop ? before : undefined;
+  }
   // A parcel leaves when its sender may start the All2All.
-  const late = point.next === "all2all" ? log.findIndex((_, s) => s !== rank && walk.left[s] < N + 1) : -1;
+  const late = point.next === "all2all"
+    ? log.findIndex((_, s) => s !== rank && walk.left[s] < N + 1 && needed(walk, rank, [s]))
+    : -1;
   return late < 0 ? undefined : late;
 }
 
+/** Whether some of these ranks need what travels of `owner`: under a window or chunks, messages that none needs aren't sent. */
+function needed({ log, experiment: { variant, mask } }: Walk, owner: number, ranks: readonly number[]): boolean {
+  if (!isLocal(mask)) return true;
+  return ranks.some((rank) => {
+    const [asks, holds] = variant === "pass-q" ? [owner, rank] : [rank, owner];
+    const [queries, keys] = [log[asks][0]?.queries?.runs, log[holds][0]?.keys?.runs];
+    return queries === undefined || keys === undefined ||
+      queries.some((q) => keys.some((k) => pairsOfRuns(q, k, mask) > 0));
+  });
+}
+
 /** Bytes of all partials of a run: each row at each hop and, in pass-Q, after the merge. */
-export function partialBytes({ T, H, D, N, variant }: Experiment, rows = T): number {
-  return rows * (N + (variant === "pass-q" && N > 1 ? 1 : 0)) * H * (D + 1) * 4;
+export function partialBytes({ T, H, D, Dv = D, N, variant }: Experiment, rows = T): number {
+  return rows * (N + (variant === "pass-q" && N > 1 ? 1 : 0)) * H * (Dv + 1) * 4;
 }
 
 /** The most bytes of partials that the page keeps of one run. */
@@ -99,14 +116,11 @@ export function keysByHop(
 }
 
 /** The number of keys of these runs that a new token sees. */
-export function visible({ P, causal }: Pick<Experiment, "P" | "causal">, row: number, runs: readonly KeyRun[]): number {
-  return runs.reduce(
-    (sum, { start, length }) => sum + (causal ? Math.min(length, Math.max(0, P + row + 1 - start)) : length),
-    0,
-  );
+export function visible({ P, mask }: Pick<Experiment, "P" | "mask">, row: number, runs: readonly KeyRun[]): number {
+  return runs.reduce((sum, run) => sum + pairsOfRuns({ start: P + row, length: 1 }, run, mask), 0);
 }
 
-/** O `[D]` and LSE of one row and head. */
+/** O `[Dv]` and LSE of one row and head. */
 export interface Row {
   readonly out: ArrayLike<number>;
   readonly lse: number;
@@ -117,10 +131,10 @@ export function headOf(
   { out, lse }: { readonly out: Float32Array | Float64Array; readonly lse: Float32Array | Float64Array },
   place: number,
   head: number,
-  { H, D }: Pick<Experiment, "H" | "D">,
+  { H, D, Dv = D }: Pick<Experiment, "H" | "D" | "Dv">,
 ): Row {
   const at = place * H + head;
-  return { out: out.subarray(at * D, (at + 1) * D), lse: lse[at] };
+  return { out: out.subarray(at * Dv, (at + 1) * Dv), lse: lse[at] };
 }
 
 /** One head of a row of a reported partial; undefined if the row is not in it. */
@@ -128,7 +142,7 @@ export function rowOf(
   made: Made | undefined,
   row: number,
   head: number,
-  shape: Pick<Experiment, "H" | "D">,
+  shape: Pick<Experiment, "H" | "D" | "Dv">,
 ): Row | undefined {
   const place = made?.rows.indexOf(row) ?? -1;
   return place < 0 ? undefined : headOf(made!, place, head, shape);
@@ -205,7 +219,12 @@ export function mergeStory(
   let soFar: Row | undefined;
   let before = 0;
   const hops = keys.map(({ owner, rank, runs }, hop): MergeHop => {
-    const partial = rowOf(log[rank][hop + 1]?.made, row, head, experiment);
+    const { made } = log[rank][hop + 1] ?? {};
+    // A query that sees no key of the rank may not have come there: it dropped out of the message.
+    const absent = made !== undefined && made.queries.owner === home &&
+      (walk.watch === undefined || walk.watch.includes(row));
+    const partial = rowOf(made, row, head, experiment) ??
+      (absent ? { out: new Float32Array(experiment.Dv ?? experiment.D), lse: -Infinity } : undefined);
     const fixed = { hop, owner, rank, seen: visible(experiment, row, runs) };
     if (partial === undefined) return fixed;
     soFar = passQ ? merged(soFar, partial) : partial;

@@ -124,7 +124,11 @@ function excerpt(stepper: Stepper, walk: Walk, rank: number, made: Made): Templa
     ? "over its own keys"
     : `over the keys of hops 0 to ${made.hop}`;
   if (made.rows.length === 0) {
-    return html`<p class="quiet">Its partial result does not include the row of token ${formatCount(token)}.</p>`;
+    return html`<p class="quiet">${
+      walk.watch === undefined
+        ? `No query of rank ${made.queries.owner} came here, because none sees a key of this rank or of a later one.`
+        : `Its partial result does not include the row of token ${formatCount(token)}.`
+    }</p>`;
   }
   return html`
     <ringside-scroll label="Partial result">

@@ -2,21 +2,29 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { disc } from "../../lib/elements/disc.ts";
 import "../../lib/elements/scroll.ts";
+import { type Held, isLocal } from "../../engine/run.ts";
 import { standing, waitsFor, type Walk } from "./model.ts";
 import type { Stepper } from "./stepper.ts";
 
-/** The owner of the chunk that visits at a halt before an attention: of keys in pass-KV, of queries in pass-Q. */
-export function visitor(walk: Walk, rank: number, point: number): number | undefined {
+/** What visits at a halt before an attention: keys in pass-KV, queries in pass-Q. */
+function visits(walk: Walk, rank: number, point: number): Held | undefined {
   const halt = walk.log[rank][point];
-  return walk.experiment.variant === "pass-q" ? halt?.queries?.owner : halt?.keys?.owner;
+  return walk.experiment.variant === "pass-q" ? halt?.queries : halt?.keys;
 }
+
+/** Whether nothing visits, because no later rank needs it. */
+const nothingVisits = (held: Held | undefined): boolean => held !== undefined && held.runs.length === 0;
 
 /** A cell in words, for screen readers. */
 function say(walk: Walk, rank: number, point: number): string {
   const { log, points, experiment } = walk;
   const reached = log[rank].length - 1;
-  const owner = visitor(walk, rank, point);
-  const chunk = owner === undefined ? "" : `, ${experiment.variant === "pass-q" ? "queries" : "keys"} of rank ${owner}`;
+  const held = visits(walk, rank, point);
+  const chunk = held === undefined
+    ? ""
+    : nothingVisits(held)
+    ? `, nothing of rank ${held.owner} came`
+    : `, ${experiment.variant === "pass-q" ? "queries" : "keys"} of rank ${held.owner}`;
   const where = `rank ${rank}, ${points[point].name}`;
   if (point > reached) return `${where}: not there yet`;
   if (point < reached) return `${where}: passed${chunk}`;
@@ -30,17 +38,23 @@ function say(walk: Walk, rank: number, point: number): string {
 /** The table. Arrow keys move through it. `live`: ranks can continue. */
 export function rankTable(stepper: Stepper, walk: Walk, live: boolean): TemplateResult {
   const { rank: chosen, point: at } = stepper.selection;
-  const { experiment: { N, variant }, points, log } = walk;
+  const { experiment: { N, variant, mask }, points, log } = walk;
   const cell = (rank: number, point: number) => {
     const reached = log[rank].length - 1;
     const how = point === reached ? standing(walk, rank) : point < reached ? "passed" : "ahead";
-    const owner = visitor(walk, rank, point);
+    const held = visits(walk, rank, point);
     const picked = rank === chosen && point === at;
     return html`<td><button class="cell ${how} ${live ? "live" : ""}" id="cell-${rank}-${point}" tabindex=${
       picked ? 0 : -1
     } aria-pressed=${picked ? "true" : "false"} aria-label=${say(walk, rank, point)} title=${say(walk, rank, point)}
       @click=${() => stepper.select({ rank, hop: point === reached ? undefined : points[point].id })}>${
-      how === "ahead" ? html`<i></i>` : owner === undefined ? html`<b>✓</b>` : disc(owner, N)
+      how === "ahead"
+        ? html`<i></i>`
+        : held === undefined
+        ? html`<b>✓</b>`
+        : nothingVisits(held)
+        ? html`<b>–</b>`
+        : disc(held.owner, N)
     }</button></td>`;
   };
   return html`
@@ -48,7 +62,7 @@ export function rankTable(stepper: Stepper, walk: Walk, live: boolean): Template
       <table class="ranks" @keydown=${(event: KeyboardEvent) => keys(stepper, walk, live, event)}>
         <caption>Ranks <small>each rank’s halts; the disc shows whose ${variant === "pass-q"
           ? "queries"
-          : "keys"} visit</small></caption>
+          : "keys"} visit${isLocal(mask) ? "; – none, because no later rank needs them" : ""}</small></caption>
         <thead>
           <tr><th scope="col">Rank</th><th scope="col" class="now">Now</th>${points.map(({ name, next, hop }) =>
             html`<th scope="col">${

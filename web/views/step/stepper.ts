@@ -71,7 +71,7 @@ export class Stepper extends EventTarget implements Halting {
       hop,
       token: within(token, (experiment?.T ?? 1) - 1),
       head: within(head, (experiment?.H ?? 1) - 1),
-      dim: within(dim, (experiment?.D ?? 4) - 4),
+      dim: within(dim, (experiment?.Dv ?? experiment?.D ?? 4) - 4),
       point: asked >= 0 ? asked : Math.max(0, (walk?.log[own].length ?? 0) - 1),
     };
   }

@@ -104,6 +104,7 @@ export const stepStyle = css`
     border: 1px solid var(--rule-strong);
   }
   .cell b {
+    min-width: 16px;
     color: var(--ink-2);
     font-weight: 400;
   }

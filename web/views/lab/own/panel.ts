@@ -7,7 +7,7 @@ import { shared } from "../../../lib/elements/style.ts";
 import "../../../lib/elements/scroll.ts";
 import { formatBytes, formatCount } from "../../../lib/format/format.ts";
 import type { PageState } from "../../../lib/experiment/page-state.ts";
-import { fileOf, type Letter, letters, type OwnData, sayFiles } from "../../../lib/own/data.ts";
+import { fileOf, type Letter, letters, type OwnData, sayFiles, tensorsOf } from "../../../lib/own/data.ts";
 import type { Intake, Pending } from "../../../lib/own/intake.ts";
 
 /** `<ringside-own .page>`: while it is on the page, it takes files dropped anywhere. */
@@ -48,7 +48,7 @@ export class RingsideOwn extends LitElement {
     `;
   }
 
-  #held({ files, facts }: OwnData): TemplateResult {
+  #held(data: OwnData): TemplateResult {
     return html`
       <ringside-scroll label="Your tensors">
         <table>
@@ -61,13 +61,13 @@ export class RingsideOwn extends LitElement {
               <th scope="col">Type</th>
             </tr>
           </thead>
-          <tbody>${letters.map((letter) =>
+          <tbody>${tensorsOf(data).map(({ name, file, shape, dtype }) =>
             html`
               <tr>
-                <th scope="row">${letter.toUpperCase()}</th>
-                <td class="name">${fileOf(files, letter).name}${"tensors" in files ? `, tensor ${letter}` : ""}</td>
-                <td>${facts.tensors[letter].shape.map(formatCount).join(" × ")}</td>
-                <td>${facts.tensors[letter].dtype}</td>
+                <th scope="row">${name === "sinks" ? "Sinks" : name.toUpperCase()}</th>
+                <td class="name">${file.name}${"tensors" in data.files ? `, tensor ${name}` : ""}</td>
+                <td>${shape.map(formatCount).join(" × ")}</td>
+                <td>${dtype}</td>
               </tr>
             `
           )}</tbody>

@@ -33,11 +33,11 @@ export class RingsideSave extends LitElement {
 
   async #tensor(name: "O" | "LSE"): Promise<void> {
     const { result, experiment } = this.state;
-    const { T, H, D } = experiment!;
+    const { T, H } = experiment!;
     const { writeNpy } = await loadEngine();
     download(
       `${name}.npy`,
-      name === "O" ? writeNpy([T, H, D], result!.out) : writeNpy([T, H], result!.lse),
+      name === "O" ? writeNpy([T, H, result!.report.shape.valueDim], result!.out) : writeNpy([T, H], result!.lse),
       "application/octet-stream",
     );
   }
