@@ -15,11 +15,11 @@ each other in a circle. tests/test_imports.py reads this picture.
     calls -> rank, meetings, parts, base
         attend, session_calls, layer_mode, layer, bench, report, fit, choice, facts
     rank -> meetings, parts, base
-        run, ring, exchange, attention, session, tensors, job
+        run, ring, simulated_ring, world_ring, exchange, attention, session, tensors, job
     meetings -> parts, base
         team, meeting, rendezvous
     parts -> base
-        layout, ops, merge, spans, memory, policy, reference, seeded, fp8, paper
+        layout, mask, cuts, route, ops, merge, spans, memory, policy, reference, seeded, fp8, paper
     base
         errors, pipe
 """

@@ -50,7 +50,10 @@ def attend(engine, p: dict, inputs: dict, listener: Listener, slice_flops: float
 
     def parts(rank: int):
         q, kv = made[rank] if rank in made else tuple(make(rank) for make in operands(job, torch.device("meta")))
-        return [(q.data, "q", q.block, True), (kv.data[0], "k", kv.block, False), (kv.data[1], "v", kv.block, False)]
+        return [
+            (q.tensors[0], "q", q.block, True),
+            *((x, name, kv.block, False) for name, x in zip("kv", kv.tensors)),
+        ]
 
     most = max(job.queries[0].rows, job.keys[0].rows)
     fill(engine, listener, given, {k: parts(k) for k in made}, most)

@@ -2,7 +2,8 @@
 
 from contextlib import contextmanager
 
-from .layout import KernelCall, kernel_calls, never_cancelled, split
+from .cuts import KernelCall, kernel_calls, split
+from .layout import Block, never_cancelled
 
 
 class Pieces:
@@ -16,10 +17,10 @@ class Pieces:
         self._job, self._pairs, self._check_cancelled = job, max(1, pairs), check_cancelled
         self._counts: dict[int, int] = {}
 
-    def calls(self, queries: int, keys: int) -> list[KernelCall]:
-        """The calls for the queries of one rank against the keys of another."""
+    def calls(self, queries: Block, keys: Block) -> list[KernelCall]:
+        """The calls for some rows of queries against some of keys."""
         self._check_cancelled()
-        return kernel_calls(self._job.queries[queries], self._job.keys[keys], self._job.causal)
+        return kernel_calls(queries, keys, self._job.mask)
 
     def count(self, hop: int) -> int:
         """Pieces of this hop on every rank: as many as the rank with the most work needs."""
@@ -29,11 +30,13 @@ class Pieces:
                 (k, (k - hop) % ranks) if self._job.variant == "pass-kv" else ((k - hop) % ranks, k)
                 for k in range(ranks)
             ]
-            most = max(sum(call.pairs for call in self.calls(q, kv)) for q, kv in meets)
+            # What a message leaves out is needed by no rank that it reaches, so whole blocks count the same.
+            job = self._job
+            most = max(sum(call.pairs for call in self.calls(job.queries[q], job.keys[kv])) for q, kv in meets)
             self._counts[hop] = max(1, -(-most // self._pairs))
         return self._counts[hop]
 
-    def of(self, hop: int, queries: int, keys: int) -> list[list[KernelCall]]:
+    def of(self, hop: int, queries: Block, keys: Block) -> list[list[KernelCall]]:
         """This rank's calls of a hop, distributed over the pieces."""
         count = self.count(hop)
         small = [part for call in self.calls(queries, keys) for part in split(call, self._pairs)]
@@ -72,15 +75,18 @@ class Attention:
         self.hop = hop
         job, clock = self._job, self._timeline.clock
         peer = kv.owner if job.variant == "pass-kv" else q.owner
-        pieces = self._pieces.of(hop, q.owner, kv.owner)
+        pieces = self._pieces.of(hop, q.block, kv.block)
         for i, piece in enumerate(pieces):
             if piece:
-                flops = 4 * job.head_dim * job.heads * sum(call.pairs for call in piece)
+                flops = job.flops_of(sum(call.pairs for call in piece))
                 a = clock.mark()
                 for call in piece:
-                    rows = q.data[call.q0 : call.q1]
-                    k, v = kv.keys(call.sequence, call.k0, call.k1)
-                    into.add(call.q0, call.q1, *self._kernels.attend(rows, k, v, call.causal, job.scale))
+                    beyond = (call.times - 1) * call.step
+                    rows = q.tensors[0][call.q0 : call.q1 + beyond]
+                    k, v = kv.keys(call.sequence, call.k0, call.k1 + beyond)
+                    o, lse = self._kernels.call(call, rows, k, v, job.scale)
+                    # V may be all of K's row: its first Dv elements are the values.
+                    into.add(call.q0, call.q0 + o.shape[0], o[..., : job.value_dim].contiguous(), lse)
                 b = clock.mark()
                 self._timeline.device(self.rank, "attend", hop, a, b, 0, flops, peer)
                 self._pacer.put(b, flops)

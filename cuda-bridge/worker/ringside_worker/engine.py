@@ -227,13 +227,14 @@ class Engine:
 
     def warm(self, job: Job, hold: int, check_cancelled: Callable[[], None]) -> None:
         """Checks and compiles kernels now, so that the run doesn't have to."""
-        self.kernels.ready(job.dtype, job.heads, job.kv_heads, job.head_dim, check_cancelled)
+        self.kernels.ready(job.dtype, job.heads, job.kv_heads, job.op_dim, check_cancelled)
         if self.merger.how == "fused":
             q, k = (
                 torch.zeros(64, heads, job.head_dim, dtype=job.dtype, device=self.device)
                 for heads in (job.heads, job.kv_heads)
             )
             o, lse = self.kernels.attend(q, k, k, True, job.scale)
+            o = torch.zeros(*lse.shape, job.value_dim, dtype=o.dtype, device=self.device)
             parcels = self.world > 1 and job.variant == "pass-q"
             self.merger.ready(o, lse, hold, (torch.float32, *([job.dtype] if parcels else [])), check_cancelled)
         self.kernels.used = set()

@@ -1,15 +1,14 @@
 """
-Who holds which token (section 4 of the paper; the same as engine/layout), and the kernel calls of a causal block.
+Who holds which token (section 4 of the paper; the same as engine/layout).
 
 Positions count from 0 in a sequence, cached tokens first. A range is (start, end). A rank's rows of a sequence ascend
 by position and lie next to each other.
 
-Listing the ranges or calls of many ranks and sequences takes seconds. So these loops take `check_cancelled`, which
+Listing the ranges of many ranks and sequences takes seconds. So these loops take `check_cancelled`, which
 raises Cancelled once the run is cancelled.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 Range = tuple[int, int]
 
@@ -23,15 +22,30 @@ def never_cancelled() -> None:
     """A `check_cancelled` for callers that nobody cancels."""
 
 
-def chunk(length: int, ranks: int, c: int, offset: int = 0) -> Range:
-    """Chunk c of the 2N of `length` tokens. If 2N doesn't divide the length, the first chunks have one token more."""
-    small, larger = divmod(length, 2 * ranks)
-    return offset + c * small + min(c, larger), offset + (c + 1) * small + min(c + 1, larger)
+def chunk(length: int, ranks: int, c: int, offset: int = 0, dealing: str = "head-tail") -> Range:
+    """
+    Chunk c of the 2N of `length` tokens. If 2N doesn't divide the length, some chunks have one token more.
+
+    With "head-tail" these are the first ones, with "contiguous" those that leave the ranks' shares even.
+    """
+
+    def shared(c: int, of: int) -> int:
+        small, larger = divmod(length, of)
+        return c * small + min(c, larger)
+
+    def bound(c: int) -> int:
+        if dealing == "head-tail":
+            return offset + shared(c, 2 * ranks)
+        start, end = shared(c // 2, ranks), shared((c + 1) // 2, ranks)
+        return offset + start + (end - start + 1) // 2
+
+    return bound(c), bound(c + 1)
 
 
-def chunks(length: int, ranks: int, offset: int = 0) -> list[Range]:
-    """All 2N of them."""
-    return [chunk(length, ranks, c, offset) for c in range(2 * ranks)]
+def chunk_bounds(new: int, cached: int, ranks: int, dealing: str) -> list[int]:
+    """Positions at which the 2N chunks of a sequence's cached and of its new tokens begin."""
+    parts = ((cached, 0), (new, cached))
+    return [chunk(length, ranks, c, offset, dealing)[0] for length, offset in parts for c in range(2 * ranks)]
 
 
 def joined(ranges) -> tuple[Range, ...]:
@@ -47,9 +61,14 @@ def joined(ranges) -> tuple[Range, ...]:
     return tuple(out)
 
 
-def head_tail(length: int, ranks: int, rank: int, offset: int = 0) -> tuple[Range, ...]:
-    """The ranges of one rank: chunks C_rank and C_(2N-1-rank)."""
-    return joined([chunk(length, ranks, rank, offset), chunk(length, ranks, 2 * ranks - 1 - rank, offset)])
+def dealt_to(dealing: str, length: int, ranks: int, rank: int, offset: int = 0) -> tuple[Range, ...]:
+    """
+    The ranges of one rank: with "head-tail" chunks C_rank and C_(2N-1-rank), which balances a causal mask.
+
+    With "contiguous" C_(2 rank) and C_(2 rank + 1): neighbours then hold what a window sees.
+    """
+    pair = (2 * rank, 2 * rank + 1) if dealing == "contiguous" else (rank, 2 * ranks - 1 - rank)
+    return joined([chunk(length, ranks, c, offset, dealing) for c in pair])
 
 
 @dataclass(frozen=True)
@@ -104,28 +123,30 @@ def equal_blocks(ranges, check_cancelled=never_cancelled) -> list[Block]:
     return [padded(rank, lengths) for rank in checking(ranges, check_cancelled)]
 
 
-def shard(sequences, ranks: int, check_cancelled=never_cancelled) -> tuple[list[Block], list[Block]]:
+def shard(
+    sequences, ranks: int, check_cancelled=never_cancelled, dealing: str = "head-tail"
+) -> tuple[list[Block], list[Block]]:
     """
     Query and KV blocks of every rank. `sequences` are (T, P).
 
     New tokens are dealt in 2N chunks, and so are the cached ones, as if they were another sequence.
     """
-    fresh = [[head_tail(T, ranks, k, P) for T, P in sequences] for k in checking(range(ranks), check_cancelled)]
+    fresh = [[dealt_to(dealing, T, ranks, k, P) for T, P in sequences] for k in checking(range(ranks), check_cancelled)]
     held = [
-        [joined([*head_tail(P, ranks, k), *fresh[k][i]]) for i, (_, P) in enumerate(sequences)]
+        [joined([*dealt_to(dealing, P, ranks, k), *fresh[k][i]]) for i, (_, P) in enumerate(sequences)]
         for k in checking(range(ranks), check_cancelled)
     ]
     return equal_blocks(fresh, check_cancelled), equal_blocks(held, check_cancelled)
 
 
-def deal_prefill(length: int, offset: int, held: list[int]) -> list[tuple[Range, ...]]:
+def deal_prefill(length: int, offset: int, held: list[int], dealing: str = "head-tail") -> list[tuple[Range, ...]]:
     """
     Each rank's ranges of `length` new tokens.
 
     The i-th largest pair of chunks goes to the rank that holds the i-th fewest tokens.
     """
     ranks = len(held)
-    pairs = [head_tail(length, ranks, i, offset) for i in range(ranks)]
+    pairs = [dealt_to(dealing, length, ranks, i, offset) for i in range(ranks)]
     largest = sorted(range(ranks), key=lambda i: (-count(pairs[i]), i))
     fewest = sorted(range(ranks), key=lambda k: (held[k], k))
     dealt: list[tuple[Range, ...]] = [()] * ranks
@@ -167,95 +188,3 @@ def deal_decode(held: list[list[int]], step: int, check_cancelled=never_cancelle
             owners[b] = min(candidates[b], key=lambda r: queries[r])
             queries[owners[b]] += 1
     return owners
-
-
-@dataclass(frozen=True)
-class KernelCall:
-    """
-    One kernel call: query rows q0 <= r < q1 of a block against keys k0 <= k < k1 of their sequence.
-
-    Keys count from the first row of the sequence. `causal` calls are square.
-    """
-
-    sequence: int
-    q0: int
-    q1: int
-    k0: int
-    k1: int
-    causal: bool
-
-    @property
-    def pairs(self) -> int:
-        """Visible query-key pairs. Attention costs 4 D FLOPs for each pair and query head."""
-        n = self.q1 - self.q0
-        return n * (n + 1) // 2 if self.causal else n * (self.k1 - self.k0)
-
-
-def kernel_calls(q: Block, kv: Block, causal: bool) -> list[KernelCall]:
-    """
-    The mask of a query block against a KV block, as full and square causal calls that cover each visible pair once.
-
-    A query at position p sees keys at positions <= p. So each row sees a prefix of its sequence's key rows, and the
-    prefixes grow along the rows: a staircase. We cut the queries where key ranges begin and end. Each piece then sees a
-    rectangle, and a square on top of it if the piece's own positions are among the keys. Pieces that continue each
-    other's square become one square (a rank's two chunks against its own). Pieces with the same rectangle become one
-    rectangle.
-    """
-    out: list[KernelCall] = []
-    for i, queries in enumerate(q.ranges):
-        keys, row = kv.ranges[i], q.first[i]
-        held = count(keys)
-        if held == 0 or not queries:
-            continue
-        if not causal:
-            out.append(KernelCall(i, row, row + count(queries), 0, held, False))
-            continue
-        pieces: list[list[int]] = []  # [first query row, one past the last, keys of the rectangle, width of the square]
-        for start, end in queries:
-            cuts = sorted({start, end, *(c for key_range in keys for c in key_range if start < c < end)})
-            for a, b in pairwise(cuts):
-                before = sum(min(e, a) - s for s, e in keys if s < a)
-                own = b - a if any(s <= a and b <= e for s, e in keys) else 0
-                last = pieces[-1] if pieces else None
-                if last is not None and last[3] > 0 and own > 0 and before == last[2] + last[3]:
-                    last[1], last[3] = row + b - a, last[3] + own
-                elif last is not None and last[3] == 0 and own == 0 and before == last[2]:
-                    last[1] = row + b - a
-                else:
-                    pieces.append([row, row + b - a, before, own])
-                row += b - a
-        for n, (r0, r1, before, own) in enumerate(pieces):
-            if own > 0:
-                out.append(KernelCall(i, r0, r1, before, before + own, True))
-            if before > 0:
-                if n > 0 and pieces[n - 1][2] == before:
-                    at = next(j for j in range(len(out) - 1, -1, -1) if not out[j].causal)
-                    out[at] = KernelCall(i, out[at].q0, r1, 0, before, False)
-                else:
-                    out.append(KernelCall(i, r0, r1, 0, before, False))
-    return out
-
-
-def split(call: KernelCall, pairs: int) -> list[KernelCall]:
-    """
-    The same work in calls of at most about `pairs` pairs.
-
-    Rectangles are cut by query rows; a square becomes two squares and the rectangle between them.
-    """
-    n = call.q1 - call.q0
-    if call.pairs <= pairs or n == 1:
-        return [call]
-    if not call.causal:
-        parts = min(n, -(-call.pairs // pairs))
-        step = -(-n // parts)
-        step = min(n, -(-step // 128) * 128) if step > 128 else step
-        return [
-            KernelCall(call.sequence, r, min(r + step, call.q1), call.k0, call.k1, False)
-            for r in range(call.q0, call.q1, step)
-        ]
-    half = n // 2
-    middle, cut = call.q0 + half, call.k0 + half
-    upper = KernelCall(call.sequence, call.q0, middle, call.k0, cut, True)
-    between = KernelCall(call.sequence, middle, call.q1, call.k0, cut, False)
-    lower = KernelCall(call.sequence, middle, call.q1, cut, call.k1, True)
-    return [part for c in (upper, between, lower) for part in split(c, pairs)]

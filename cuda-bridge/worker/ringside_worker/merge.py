@@ -40,6 +40,17 @@ def combine(out: torch.Tensor, os: list[torch.Tensor], ws: list[torch.Tensor]) -
     out.copy_(total)
 
 
+def merge_sinks(o: torch.Tensor, lse: torch.Tensor, sinks: torch.Tensor) -> None:
+    """
+    Merges a logit of each head, `[H]`, into every row of O `[rows, H, Dv]` and LSE `[rows, H]`, in place.
+
+    A row without keys then has O = 0 and LSE = logit.
+    """
+    both = torch.logaddexp(lse, sinks)
+    o *= torch.exp(lse - both)[..., None]
+    lse.copy_(both)
+
+
 class Merger:
     """`merge` on one device, fused by torch.compile on CUDA. `how`: "fused" or "plain"; `note`: why it isn't fused."""
 

@@ -1,8 +1,11 @@
 """
 The contract's partial attention, by the fastest PyTorch op that is right here: attend(q, k, v, causal) -> (O, LSE).
 
-q `[T, H, D]`, k and v `[S, Hkv, D]`, causal only if T = S (top-left, which for a square is the causal mask). O
-`[T, H, D]` in the op's type, LSE `[T, H]` natural log in f32.
+q `[T, H, D]`, k `[S, Hkv, D]`, v `[S, Hkv, Dv]`, causal only if T = S (top-left, which for a square is the causal mask).
+O `[T, H, Dv]` in the op's type, LSE `[T, H]` natural log in f32. Fused ops need D = Dv: zeros pad the smaller one.
+
+`call` makes the other shapes of a mask's cuts (cuts.py) of these: an upper triangle is the causal square of reversed
+rows, and triangles of one size are a batch.
 
 Ops differ in the base and shape of LSE, and in their result for an empty row. We never call one without keys (then O =
 0 and LSE = -inf). The self-check covers the rest: before its first use every op is compared with float64, for each
@@ -14,7 +17,9 @@ import math
 import time
 
 import torch
+import torch.nn.functional as F
 
+from .cuts import KernelCall
 from .errors import error_text
 from .layout import never_cancelled
 from .reference import reference
@@ -76,11 +81,11 @@ def _flex(q, k, v, causal, scale):
     return _bhtd(o), aux.lse.transpose(1, 2)
 
 
-def _math(q, k, v, causal, scale):
-    """f32 products in tiles of query rows: slow, but right everywhere."""
-    B, T, H, D = q.shape
+def _math(q, k, v, causal, scale, starts=None):
+    """f32 products in tiles of query rows: slow, but right everywhere. `starts` `[T]`: the first key of each row."""
+    B, T, H, _ = q.shape
     S, Hkv = k.shape[1], k.shape[2]
-    o = torch.empty(B, T, H, D, dtype=torch.float32, device=q.device)
+    o = torch.empty(B, T, H, v.shape[3], dtype=torch.float32, device=q.device)
     lse = torch.empty(B, T, H, dtype=torch.float32, device=q.device)
     tile = max(1, (1 << 24) // max(1, B * H * S))
     for t in range(0, T, tile):
@@ -92,6 +97,9 @@ def _math(q, k, v, causal, scale):
                 torch.arange(keys, device=q.device)[None, :]
                 > torch.arange(t, t + rows.shape[1], device=q.device)[:, None]
             )
+            scores.masked_fill_(unseen[None, :, None, None, :], -torch.inf)
+        if starts is not None:
+            unseen = torch.arange(keys, device=q.device)[None, :] < starts[t : t + rows.shape[1], None]
             scores.masked_fill_(unseen[None, :, None, None, :], -torch.inf)
         sums = torch.logsumexp(scores, -1)
         o[:, t : t + tile] = torch.einsum(
@@ -115,13 +123,37 @@ Each op, and whether it suits a device type, dtype and head size. Fastest first.
 Operands and results have a batch axis in front: `[B, T, H, D]` and LSE `[B, T, H]`.
 """
 
+SMALL = 64
+"""Squares of fewer rows are another kind of call: a narrow window has many."""
+
 CASES = {
     "square": [(64, 64), (257, 257)],
+    "small": [(2, 2), (17, 17)],
     "full": [(64, 128), (257, 113)],
     "few": [(1, 700), (3, 64)],
     "one-key": [(113, 1), (1, 1)],
 }
-"""Kinds of call, and the (T, S) on which an op has to be right for each. One key is a separate kind: cuDNN lacks it."""
+"""Kinds of call, and the (T, S) on which an op has to be right for each, in a batch of two. One key is a separate kind:
+cuDNN lacks it.
+"""
+
+
+def run_op(name: str, q, k, v, causal: bool, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """The op on operands of any D and Dv. All but `math` want them equal."""
+    D, Dv = q.shape[3], v.shape[3]
+    if D == Dv or name == "math":
+        return OPS[name][0](q, k, v, causal, scale)
+    most = max(D, Dv)
+    q, k, v = (F.pad(x, (0, most - x.shape[3])) for x in (q, k, v))
+    o, lse = OPS[name][0](q, k, v, causal, scale)
+    return o[..., :Dv], lse
+
+
+def members(x: torch.Tensor, size: int, times: int, step: int) -> torch.Tensor:
+    """`times` windows of `size` rows of x, each `step` after the one before, as a view `[times, size, ...]`."""
+    if size == step:
+        return x[: times * step].unflatten(0, (times, step))
+    return x[: (times - 1) * step + size].unfold(0, size, step).movedim(-1, 1)
 
 
 def error_bar(dtype: torch.dtype) -> float:
@@ -147,7 +179,11 @@ class Kernels:
     def ready(
         self, dtype: torch.dtype, heads: int, kv_heads: int, head_dim: int, check_cancelled=never_cancelled
     ) -> None:
-        """Runs the self-check once for these types and sizes. A cancelled check leaves no result."""
+        """
+        Runs the self-check once for these types and sizes. A cancelled check leaves no result.
+
+        `head_dim`: the larger of D and Dv.
+        """
         group = heads // kv_heads
         if (dtype, group, head_dim, "full") in self._chosen:
             return
@@ -176,18 +212,55 @@ class Kernels:
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool, scale: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The contract. Call `ready` for these types and sizes first."""
-        T, H, D = q.shape
-        S, Hkv = k.shape[0], k.shape[1]
+        T, H, _ = q.shape
+        S, Hkv, _ = k.shape
         if T == 0 or S == 0:
-            return torch.zeros(T, H, D, dtype=q.dtype, device=q.device), torch.full((T, H), -torch.inf, device=q.device)
-        if causal and T != S:
-            raise ValueError(f"attend: found a causal call of {T} queries and {S} keys, expected a square")
+            o = torch.zeros(T, H, v.shape[2], dtype=q.dtype, device=q.device)
+            return o, torch.full((T, H), -torch.inf, device=q.device)
         if not causal and T * (H // Hkv) <= FEW and self.splits > 1 and S >= 4 * LEAST_SPLIT:
             return self._few(q, k, v, scale)
-        kind = "one-key" if S == 1 else "square" if causal else "full" if T > 8 else "few"
-        o, lse = self._call(kind, q[None], k[None], v[None], causal and S > 1, scale)
+        o, lse = self._batch(q[None], k[None], v[None], causal, scale)
         # The fused merge needs the same layout from every op. O has it already, in every op here.
         return o[0].contiguous(), lse[0].contiguous()
+
+    def call(
+        self, call: KernelCall, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        A call of a mask's cuts. q: the rows from q0 on, k and v: those from k0 on, to the last row of the batch or later.
+
+        Returns O and LSE of `times * step` rows, or of q1 - q0. Rows between the members of a batch saw no key.
+        """
+        n, keys, times = call.q1 - call.q0, call.k1 - call.k0, call.times
+        reverse, causal = call.kind == "anti", call.kind in ("causal", "anti")
+        if times == 1:
+            q, k, v = q[:n], k[:keys], v[:keys]
+            if call.kind == "band":
+                self.used.add("math")
+                starts = torch.tensor(call.starts, device=q.device)
+                o, lse = _math(q[None], k[None], v[None], False, scale, starts)
+                return o[0], lse[0]
+            if not reverse:
+                return self.attend(q, k, v, causal, scale)
+            return tuple(x.flip(0) for x in self.attend(q.flip(0), k.flip(0), v.flip(0), True, scale))
+        q, k, v = (members(x, size, times, call.step) for x, size in ((q, n), (k, keys), (v, keys)))
+        if reverse:
+            o, lse = (x.flip(1) for x in self._batch(q.flip(1), k.flip(1), v.flip(1), True, scale))
+        else:
+            o, lse = self._batch(q, k, v, causal, scale)
+        if n < call.step:
+            o = F.pad(o, (0, 0, 0, 0, 0, call.step - n))
+            lse = F.pad(lse, (0, 0, 0, call.step - n), value=-torch.inf)
+        return o.flatten(0, 1).contiguous(), lse.flatten(0, 1).contiguous()
+
+    def _batch(self, q, k, v, causal, scale):
+        """q `[B, T, H, D]`, k and v `[B, S, Hkv, ...]`: one call of the op that is chosen for this kind."""
+        T, S = q.shape[1], k.shape[1]
+        if causal and T != S:
+            raise ValueError(f"attend: found a causal call of {T} queries and {S} keys, expected a square")
+        square = "small" if T < SMALL else "square"
+        kind = "one-key" if S == 1 else square if causal else "full" if T > 8 else "few"
+        return self._call(kind, q, k, v, causal and S > 1, scale)
 
     def _few(self, q, k, v, scale):
         """
@@ -195,11 +268,11 @@ class Kernels:
 
         Pieces of equal length are a view of k and v.
         """
-        T, H, D = q.shape
-        S, Hkv = k.shape[0], k.shape[1]
+        T, H, _ = q.shape
+        S, Hkv, _ = k.shape
         length = max(LEAST_SPLIT, -(-S // self.splits))
         n = S // length
-        rows = q.unflatten(1, (Hkv, H // Hkv)).transpose(1, 2).reshape(1, T * (H // Hkv), Hkv, D)
+        rows = q.unflatten(1, (Hkv, H // Hkv)).transpose(1, 2).reshape(1, T * (H // Hkv), Hkv, -1)
         pieces = [x[: n * length].unflatten(0, (n, length)) for x in (k, v)]
         o, lse = self._call("few", rows.expand(n, -1, -1, -1).contiguous(), *pieces, False, scale)
         if n * length < S:
@@ -214,15 +287,15 @@ class Kernels:
             o, lse = torch.cat([o, rest_o]), torch.cat([lse, rest_lse])
         total = torch.logsumexp(lse, 0)
         merged = (o.float() * torch.exp(lse - total)[..., None]).sum(0)
-        back = merged.view(T, H // Hkv, Hkv, D).transpose(1, 2).reshape(T, H, D)
+        back = merged.view(T, H // Hkv, Hkv, -1).transpose(1, 2).reshape(T, H, -1)
         return back, total.view(T, H // Hkv, Hkv).transpose(1, 2).reshape(T, H)
 
     def _call(self, kind, q, k, v, causal, scale):
-        chosen = self._names(kind, q, k)
+        chosen = self._names(kind, q, k, v)
         while True:
             name = chosen[0]
             try:
-                result = OPS[name][0](q, k, v, causal, scale)
+                result = run_op(name, q, k, v, causal, scale)
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
@@ -237,10 +310,11 @@ class Kernels:
             self.used.add(name)
             return result
 
-    def _names(self, kind, q, k):
-        key = (q.dtype, q.shape[2] // k.shape[2], q.shape[3], kind)
+    def _names(self, kind, q, k, v):
+        dim = max(q.shape[3], v.shape[3])
+        key = (q.dtype, q.shape[2] // k.shape[2], dim, kind)
         if key not in self._chosen:  # `_few` folds the query heads of a KV head into rows: a group of 1
-            self.ready(q.dtype, q.shape[2], k.shape[2], q.shape[3])
+            self.ready(q.dtype, q.shape[2], k.shape[2], dim)
         return self._chosen[key]
 
     def _check(self, name, fn, dtype, group, head_dim, kind, shapes) -> dict:
@@ -257,19 +331,21 @@ class Kernels:
             for T, S in shapes:
                 generator = torch.Generator().manual_seed(T * 1000 + S)
                 q, k, v = (
-                    torch.randn(1, n, h, head_dim, generator=generator).to(self.device, dtype)
+                    torch.randn(2, n, h, head_dim, generator=generator).to(self.device, dtype)
                     for n, h in ((T, group * kv_heads), (S, kv_heads), (S, kv_heads))
                 )
                 scale = head_dim**-0.5
-                o, lse = fn(q, k, v, kind == "square", scale)
-                ends = torch.arange(1, T + 1) if kind == "square" else torch.full((T,), S)
-                expected_o, expected_lse = reference(q[0].cpu(), k[0].cpu(), v[0].cpu(), ends, scale)
-                if o.shape[1:] != expected_o.shape or lse.shape[1:] != expected_lse.shape or lse.dtype != torch.float32:
+                causal = kind in ("square", "small")
+                o, lse = fn(q, k, v, causal, scale)
+                ends = torch.arange(1, T + 1) if causal else torch.full((T,), S)
+                exact = [reference(*(x[b].cpu() for x in (q, k, v)), ends, scale) for b in range(2)]
+                expected_o, expected_lse = (torch.stack(both) for both in zip(*exact))
+                if o.shape != expected_o.shape or lse.shape != expected_lse.shape or lse.dtype != torch.float32:
                     why = f"found O {tuple(o.shape)} and LSE {tuple(lse.shape)} {lse.dtype} for T = {T}, S = {S}"
                     return {**row, "ok": False, "error": None, "why": why}
                 gaps = (
-                    (o[0].cpu().double() - expected_o).abs().max().item(),
-                    (lse[0].cpu().double() - expected_lse).abs().max().item(),
+                    (o.cpu().double() - expected_o).abs().max().item(),
+                    (lse.cpu().double() - expected_lse).abs().max().item(),
                 )
                 # `max` would pass over a NaN.
                 worst = max(worst, *(math.inf if math.isnan(gap) else gap for gap in gaps))

@@ -3,6 +3,7 @@
 import torch
 
 from .job import DTYPES, Job
+from .mask import FULL
 from .run import Run
 
 
@@ -29,15 +30,21 @@ def report(engine, job: Job, p: dict, run: Run, result: dict, planned: int) -> d
         "merge": engine.merger.how,
         "clock": engine.clock.name,
         "dtype": next(name for name, dtype in DTYPES.items() if dtype == job.dtype),
-        "causal": job.causal,
+        "mask": job.mask.json,
+        "causal": job.mask != FULL,
+        "sinks": job.sinks is not None,
+        "dealing": job.dealing,
         "scale": job.scale,
         "shape": {
             "heads": job.heads,
             "kvHeads": job.kv_heads,
             "headDim": job.head_dim,
+            "valueDim": job.value_dim,
+            "valuesInKeys": job.values_in_keys,
             "sequences": [{"new": T, "cached": P} for T, P in job.sequences],
         },
         "perRank": result["perRank"],
+        "skipped": skipped(job, result["perRank"], attends),
         "times": result["times"],
         "wallSeconds": result["seconds"],
         "flops": job.flops,
@@ -45,6 +52,16 @@ def report(engine, job: Job, p: dict, run: Run, result: dict, planned: int) -> d
         "plannedBytes": planned,
         "link": link if run.simulated else None,
         "notes": notes_of(engine, job, run, link),
+    }
+
+
+def skipped(job: Job, per_rank: list[dict], attends: list[dict]) -> dict:
+    """What the mask made needless: hops of a rank without an attention, messages, and bytes of all messages."""
+    attended = {(s["rank"], s["hop"]) for s in attends}
+    return {
+        "hops": job.ranks**2 - len(attended) if job.mask.is_local else 0,
+        "messages": sum(traffic["skipped"]["messages"] for traffic in per_rank),
+        "bytes": sum(traffic["skipped"]["bytes"] for traffic in per_rank),
     }
 
 

@@ -2,8 +2,8 @@
 The ring programs as in the paper: Algorithms 2, 3 and 4 on rank k.
 
 Each is a generator that yields between bounded pieces of attention, where a run can be cancelled. Every rank yields
-equally often. The programs use only a ring (`shift`, `arrived`, `home`, `all_to_all`; exchange.py) and an attention
-(`attend`; attention.py).
+equally often. The programs use only a ring (`shift`, `arrived`, `home`, `all_to_all`; simulated_ring.py, world_ring.py)
+and an attention (`attend`; attention.py).
 """
 
 

@@ -7,13 +7,14 @@ import torch
 
 from .attention import Attention, Pacer, Pieces
 from .errors import Cancelled, Refused
-from .exchange import SimulatedRings, WorldRing
 from .job import Job
 from .layout import never_cancelled
 from .meeting import CANCEL, ERROR, GO
-from .merge import Accumulator
+from .merge import Accumulator, merge_sinks
 from .ring import pass_kv, pass_q
+from .simulated_ring import SimulatedRings
 from .spans import SimulatedTimeline, Timeline, times_of
+from .world_ring import WorldRing
 
 OFTEN = 0.05
 """Seconds between two messages of spans, or of progress."""
@@ -116,7 +117,7 @@ class Run:
             if context.team.world == 1
             else Timeline(clock, listener.put)
         )
-        pairs = int(slice_flops / (4 * job.head_dim * job.heads))
+        pairs = int(slice_flops / job.flops_of(1))
         pieces = Pieces(job, pairs, listener.check_cancelled if context.team.world == 1 else never_cancelled)
         pacer = Pacer(clock, slice_flops)
         # A short run meets only before and after: its hops may be shorter than a meeting.
@@ -127,7 +128,7 @@ class Run:
         self.totals: dict[int, Accumulator] = {}
         for k in ranks:
             rows = job.queries[k].rows
-            o = torch.empty(rows, job.heads, job.head_dim, dtype=torch.float32, device=device)
+            o = torch.empty(rows, job.heads, job.value_dim, dtype=torch.float32, device=device)
             lse = torch.empty(rows, job.heads, dtype=torch.float32, device=device)
             self.totals[k] = Accumulator(o, lse, merger, hold, attentions[k].merging)
         if context.team.world == 1:
@@ -141,6 +142,7 @@ class Run:
             self._traffic = [self.rings[k].traffic]
         program = pass_kv if job.variant == "pass-kv" else pass_q
         self._programs = {k: program(self.rings[k], attentions[k], make_queries(k), make_keys(k)) for k in ranks}
+        self._sinks = None if job.sinks is None else torch.tensor(job.sinks, dtype=torch.float32, device=device)
 
     def go(self, own: bool = False) -> dict:
         """
@@ -201,6 +203,7 @@ class Run:
                         next(live[k])
                     except StopIteration:
                         del live[k]
+                        self._merge_sinks(k)
                     if self.listener.is_cancelled():
                         raise Cancelled
                     self.listener.flush()
@@ -217,6 +220,7 @@ class Run:
                 next(program)
             except StopIteration:
                 ended = True
+                self._merge_sinks(rank)
                 self.timeline.drain(everything=True)
             except Exception as found:  # noqa: BLE001 - whatever it is, all ranks have to learn of it at a meeting
                 error, ended = found, not self._meets
@@ -234,6 +238,15 @@ class Run:
                 program.close()
                 self.context.team.agree(error or (Cancelled() if worst == CANCEL else None))
                 raise Cancelled
+
+    def _merge_sinks(self, rank: int) -> None:
+        """A learned logit of each head is one more partial of a row: O = 0, LSE = logit. Once, when all others are in."""
+        if self._sinks is None:
+            return
+        total, clock = self.totals[rank], self.context.clock
+        a = clock.mark()
+        merge_sinks(total.o, total.lse, self._sinks)
+        self.timeline.device(rank, "merge", self.job.ranks - 1, a, clock.mark(), total.o.nbytes)
 
     def _hops_done(self, hops: int) -> None:
         self.listener.done += hops

@@ -22,7 +22,7 @@ from .processes import ComputeProcesses
 from .runner import Runner
 from .wire import PROTOCOL, SUBPROTOCOL, check_facts
 
-CAPABILITIES = ["attend", "session", "layer", "bench"]
+CAPABILITIES = ["attend", "session", "layer", "bench", "masks"]
 
 
 def to_stderr(line: str) -> None:

@@ -13,16 +13,35 @@ import torch
 from .errors import Refused
 from .exchange import Chunk
 from .job import Job, Shape
-from .layout import Range, checking, count, deal_decode, deal_prefill, equal_blocks, joined, never_cancelled, packed
+from .layout import (
+    Block,
+    Range,
+    checking,
+    count,
+    deal_decode,
+    deal_prefill,
+    equal_blocks,
+    joined,
+    never_cancelled,
+    packed,
+)
 from .memory import readable
 
 
 @dataclass
 class Rows:
-    """K and V of one sequence on one rank: `[2, room, Hkv, D]`. Only the first `length` rows count."""
+    """
+    K and V of one sequence on one rank, `[room, Hkv, D]` and `[room, Hkv, Dv]`; K alone if V is part of it.
 
-    data: torch.Tensor
+    Only the first `length` rows count.
+    """
+
+    tensors: tuple[torch.Tensor, ...]
     length: int = 0
+
+    @property
+    def room(self) -> int:
+        return self.tensors[0].shape[0]
 
 
 @dataclass
@@ -32,10 +51,12 @@ class Cache:
     owner: int
     rows: dict[int, Rows] = field(default_factory=dict)
     batch: list[int] = field(default_factory=list)
+    block: Block | None = None
+    """What the rows are, of the current step."""
 
     def keys(self, sequence: int, k0: int, k1: int) -> tuple[torch.Tensor, torch.Tensor]:
-        data = self.rows[self.batch[sequence]].data
-        return data[0, k0:k1], data[1, k0:k1]
+        parts = self.rows[self.batch[sequence]].tensors
+        return parts[0][k0:k1], parts[-1][k0:k1]
 
 
 class Session:
@@ -96,7 +117,8 @@ class Session:
             queries, variant = [packed(own, rows) for own in appended], "pass-q"
         else:
             dealt = [
-                deal_prefill(T, P, self.held(n)) for n, (T, P) in checking(zip(numbers, sequences), check_cancelled)
+                deal_prefill(T, P, self.held(n), self.shape.dealing)
+                for n, (T, P) in checking(zip(numbers, sequences), check_cancelled)
             ]
             appended = [[d[k] for d in dealt] for k in range(ranks)]
             queries = equal_blocks(appended, check_cancelled)
@@ -122,9 +144,10 @@ class Session:
                 {"need": most * e, "have": self.capacity * e, "fits": fits},
             )
         keys = equal_blocks(after, check_cancelled)
-        return Job(
-            **vars(self.shape), causal=True, variant=variant, sequences=sequences, queries=queries, keys=keys
-        ), appended
+        job = Job(**vars(self.shape), variant=variant, sequences=sequences, queries=queries, keys=keys)
+        for k, cache in self.caches.items():
+            cache.block = keys[k]
+        return job, appended
 
     def growth(self, numbers: list[int], appended) -> int:
         """By how many bytes this process's caches will grow."""
@@ -142,32 +165,30 @@ class Session:
             cache.batch = list(numbers)
             for i, n in enumerate(numbers):
                 room, old = self._room(k, n, count(appended[k][i])), cache.rows.get(n)
-                if room:
-                    data = torch.empty(
-                        2, room, self.shape.kv_heads, self.shape.head_dim, dtype=self.shape.dtype, device=device
-                    )
-                    if old is not None:
-                        data[:, : old.length] = old.data[:, : old.length]
-                    cache.rows[n] = Rows(data, 0 if old is None else old.length)
-                elif old is None:
-                    cache.rows[n] = Rows(
-                        torch.empty(
-                            2, 0, self.shape.kv_heads, self.shape.head_dim, dtype=self.shape.dtype, device=device
-                        )
-                    )
+                if room == 0 and old is not None:
+                    continue
+                made = tuple(
+                    torch.empty(room, *width, dtype=self.shape.dtype, device=device) for width in self.shape.kv_widths
+                )
+                length = 0 if old is None else old.length
+                for new, before in zip(made, () if old is None else old.tensors):
+                    new[:length] = before[:length]
+                cache.rows[n] = Rows(made, length)
 
-    def fresh(self, rank: int, i: int, appended) -> torch.Tensor:
-        """The place on a rank for the step's rows of the batch's i-th sequence: a view `[2, n, Hkv, D]`."""
+    def fresh(self, rank: int, i: int, appended) -> tuple[torch.Tensor, ...]:
+        """The places on a rank for the step's rows of the batch's i-th sequence: K's and V's, or K's alone."""
         rows = self.caches[rank].rows[self.caches[rank].batch[i]]
-        return rows.data[:, rows.length : rows.length + count(appended[rank][i])]
+        return tuple(x[rows.length : rows.length + count(appended[rank][i])] for x in rows.tensors)
 
     def message(self, rank: int, job: Job, out: torch.Tensor) -> Chunk:
-        """Fills `out` with the rows that pass-KV sends."""
+        """Fills `out`, the data of a chunk of keys, with the rows that pass-KV sends."""
         cache, block = self.caches[rank], job.keys[rank]
+        made = Chunk(rank, block, out, self.shape.kv_widths if out.dim() == 1 else None)
         for i, own in enumerate(block.ranges):
             n = count(own)
-            out[:, block.first[i] : block.first[i] + n] = cache.rows[cache.batch[i]].data[:, :n]
-        return Chunk(rank, block, out)
+            for to, held in zip(made.tensors, cache.rows[cache.batch[i]].tensors):
+                to[block.first[i] : block.first[i] + n] = held[:n]
+        return made
 
     def keep(self, numbers: list[int], appended) -> None:
         """Makes the step count."""
@@ -200,5 +221,5 @@ class Session:
         Half as much again as the sequence has room for, so that decode seldom copies it.
         """
         old = self.caches[rank].rows.get(number)
-        length, room = (0, 0) if old is None else (old.length, old.data.shape[1])
+        length, room = (0, 0) if old is None else (old.length, old.room)
         return 0 if length + more <= room else min(self.capacity, max(length + more, room + room // 2))

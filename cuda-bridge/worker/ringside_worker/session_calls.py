@@ -10,6 +10,7 @@ from .errors import Refused
 from .fit import fit
 from .job import Job, Shape
 from .layout import Block, count
+from .mask import FULL
 from .report import report
 from .run import Listener, Run
 from .session import Session
@@ -19,11 +20,16 @@ from .tensors import Inputs, check_rows, deliver, gather, operands
 def open_session(engine, p: dict, inputs: dict, listener: Listener, slice_flops: float) -> tuple[dict, dict]:
     def prepare() -> Session:
         shape = Shape.of(p, engine.world)
+        if shape.mask == FULL:
+            raise Refused(
+                "bad-input",
+                'mask: found "full", expected causal, window or chunk: a session\'s later tokens are not there yet',
+            )
         mine = engine.mine(shape.ranks)
         fits = f"{engine.free() // (len(mine) * shape.kv_bytes)} tokens a rank would"
         need = {"kv cache": p["capacity"] * shape.kv_bytes * len(mine)}
         memory.require(need, engine.free(), engine.where(), fits)
-        engine.kernels.ready(shape.dtype, shape.heads, shape.kv_heads, shape.head_dim, listener.check_cancelled)
+        engine.kernels.ready(shape.dtype, shape.heads, shape.kv_heads, shape.op_dim, listener.check_cancelled)
         return Session(p["number"], shape, p["capacity"], p["variant"], p.get("link"), p.get("rates"), mine)
 
     session = engine.together(prepare)
@@ -90,7 +96,7 @@ def step(engine, mode: str, p: dict, inputs: dict, listener: Listener, slice_flo
 
         def parts(rank: int):
             if rank in made:
-                return parts_of(job, appended, rank, made[rank].data, lambda i: session.fresh(rank, i, appended))
+                return parts_of(job, appended, rank, made[rank].tensors[0], lambda i: session.fresh(rank, i, appended))
             return parts_of_other_rank(job, appended, rank)
 
         most = max(job.queries[0].rows, *(count(r) for own in appended for r in own))
@@ -116,14 +122,13 @@ def step(engine, mode: str, p: dict, inputs: dict, listener: Listener, slice_flo
     return {**report(engine, job, {**p, "link": session.link}, run, result, planned), **more}, tensors
 
 
-def parts_of(job: Job, appended, rank: int, q: torch.Tensor, fresh: Callable[[int], torch.Tensor]):
+def parts_of(job: Job, appended, rank: int, q: torch.Tensor, fresh: Callable[[int], tuple[torch.Tensor, ...]]):
     """The inputs of one rank in a step: its queries, and the new rows of K and V of each sequence."""
     parts = [(q, "q", job.queries[rank], True)]
     sequences = len(appended[rank])
     for i, own in enumerate(appended[rank]):
-        rows = fresh(i)
         only = Block(tuple(own if j == i else () for j in range(sequences)), (0,) * sequences, count(own))
-        parts += [(rows[0], "k", only, True), (rows[1], "v", only, True)]
+        parts += [(rows, name, only, True) for name, rows in zip("kv", fresh(i))]
     return parts
 
 
@@ -133,7 +138,7 @@ def parts_of_other_rank(job: Job, appended, rank: int):
     def empty(*shape: int) -> torch.Tensor:
         return torch.empty(*shape, dtype=job.dtype, device="meta")
 
-    def fresh(i: int) -> torch.Tensor:
-        return empty(2, count(appended[rank][i]), job.kv_heads, job.head_dim)
+    def fresh(i: int) -> tuple[torch.Tensor, ...]:
+        return tuple(empty(count(appended[rank][i]), *width) for width in job.kv_widths)
 
     return parts_of(job, appended, rank, empty(job.queries[rank].rows, job.heads, job.head_dim), fresh)

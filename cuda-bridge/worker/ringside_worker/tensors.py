@@ -80,9 +80,14 @@ class Inputs:
 def checked(job: Job, inputs: dict, key_rows: int) -> dict[str, torch.Tensor]:
     """Rank 0's inputs as tensors of the right shape. Raises Refused."""
     out = {}
-    for name, rows, heads in (("q", job.new, job.heads), ("k", key_rows, job.kv_heads), ("v", key_rows, job.kv_heads)):
+    if job.values_in_keys and "v" in inputs:
+        raise Refused("bad-input", f"v: found a tensor, expected none: V is the first {job.value_dim} elements of K")
+    kv = zip("kv", job.kv_widths)
+    for name, expected in (
+        ("q", (job.new, job.heads, job.head_dim)),
+        *((name, (key_rows, *width)) for name, width in kv),
+    ):
         found = torch.as_tensor(inputs[name]) if name in inputs else None
-        expected = (rows, heads, job.head_dim)
         if found is None or tuple(found.shape) != expected:
             shape = "nothing" if found is None else f"shape {tuple(found.shape)}"
             raise Refused("bad-input", f"{name}: found {shape}, expected shape {expected}")
@@ -98,18 +103,14 @@ def operands(job: Job, device: torch.device) -> tuple[Callable[[int], Chunk], Ca
     """Two functions that make a rank's chunk of queries and its chunk of keys, filled with zeros."""
 
     def queries(rank: int) -> Chunk:
-        return Chunk(
-            rank,
-            job.queries[rank],
-            torch.zeros(job.queries[rank].rows, job.heads, job.head_dim, dtype=job.dtype, device=device),
-        )
+        return chunk(rank, job.queries[rank], ((job.heads, job.head_dim),))
 
     def keys(rank: int) -> Chunk:
-        return Chunk(
-            rank,
-            job.keys[rank],
-            torch.zeros(2, job.keys[rank].rows, job.kv_heads, job.head_dim, dtype=job.dtype, device=device),
-        )
+        return chunk(rank, job.keys[rank], job.kv_widths)
+
+    def chunk(rank: int, block: Block, widths) -> Chunk:
+        elements = block.rows * sum(heads * dim for heads, dim in widths)
+        return Chunk(rank, block, torch.zeros(elements, dtype=job.dtype, device=device), widths)
 
     return queries, keys
 
@@ -138,7 +139,7 @@ def gather(team, job: Job, totals: dict, output: str, rows: list[list[int]] | No
     """
     Collects the result on rank 0; the other ranks get an empty one.
 
-    "full": O `[sum T, H, D]` and LSE `[sum T, H]`. "rows": O `[rows, D]` and LSE `[rows]`; a row is [token, head].
+    "full": O `[sum T, H, Dv]` and LSE `[sum T, H]`. "rows": O `[rows, Dv]` and LSE `[rows]`; a row is [token, head].
     """
     if output == "none":
         return {}
@@ -147,7 +148,7 @@ def gather(team, job: Job, totals: dict, output: str, rows: list[list[int]] | No
         k: [(starts[i] + start - job.sequences[i][1], end - start, row) for i, start, end, row in block.runs()]
         for k, block in enumerate(job.queries)
     }
-    H, D = job.heads, job.head_dim
+    H, D = job.heads, job.value_dim
     if output == "full":
         shape, lse_shape = (job.new, H, D), (job.new, H)
     else:

@@ -69,6 +69,88 @@ def given(engine) -> dict:
     }
 
 
+def masked(engine) -> dict:
+    """Every mask with sinks, dealings and values of other sizes. Returns the largest errors, and facts of a window."""
+    worst, sixteen, N = 0.0, 0.0, engine.world
+    for mask in (
+        {"kind": "causal"},
+        {"kind": "full"},
+        *({"kind": kind, "size": size} for kind in ("window", "chunk") for size in (1, 7, 16, 300)),
+        {"kind": "window", "size": 8, "sinkTokens": 3},
+        {"kind": "chunk", "size": 6, "sinkTokens": 10},
+    ):
+        for variant in ("pass-kv", "pass-q"):
+            for batch, more in (
+                ([(37, 0)], {"dealing": "contiguous", "sinks": [-50.0, 0.0, 50.0, 1.0]}),
+                ([(13, 47), (0, 9), (1, 0), (30, 2)], {"valueDim": 16}),
+                ([(1, 64), (1, 30)], {"valueDim": 20, "valuesInKeys": True, "dealing": "contiguous"}),
+            ):
+                p = {
+                    "sequences": [{"new": T, "cached": P} for T, P in batch],
+                    "variant": variant,
+                    "mask": mask,
+                    "causal": mask["kind"] != "full",
+                    "ranks": N,
+                    **more,
+                }
+                worst = max(worst, *attend_errors(engine, **p))
+        sixteen = max(sixteen, *attend_errors(engine, **{**p, "dtype": "bf16", "sinks": [0.5] * 4}))
+    facts = []
+    for variant in ("pass-kv", "pass-q"):
+        p = attend_params(
+            sequences=[{"new": 128, "cached": 31}],
+            mask={"kind": "window", "size": 16},
+            variant=variant,
+            ranks=N,
+            dealing="contiguous",
+        )
+        report, tensors = engine.run("attend", p, {}, quiet, never)
+        worst = max(worst, *errors(p, tensors))
+        facts.append([report["skipped"], report["perRank"]])
+    return {"worst": worst, "bf16": sixteen, "facts": facts}
+
+
+def windowed(engine) -> float:
+    """Sessions with a local mask, sinks and other values: long decodes, then prefills over the rows that they left."""
+    H, Hkv, D, N, worst = 4, 2, 32, max(2, engine.world), 0.0
+    for mask, more in (
+        ({"kind": "window", "size": 24}, {"sinks": [0.0, 1.0, -50.0, 50.0]}),
+        ({"kind": "window", "size": 5, "sinkTokens": 2}, {"dealing": "contiguous", "valueDim": 16}),
+        ({"kind": "chunk", "size": 12}, {"valueDim": 16, "valuesInKeys": True}),
+    ):
+        for variant in ("pass-kv", "pass-q"):
+            shape = {"ranks": N, "heads": H, "kvHeads": Hkv, "headDim": D, "dtype": "f32", "mask": mask, **more}
+            value, _ = engine.run("session.open", {**shape, "capacity": 300, "variant": variant}, {}, quiet, never)
+            lengths = {3: 0, 8: 0}
+            steps = [("prefill", {3: 25, 8: 9}), *[("decode", {3: 1, 8: 1})] * 21, ("prefill", {8: 33, 3: 2})]
+            steps += [("decode", {3: 1}), ("prefill", {3: 40})]
+            for mode, batch in steps:
+                p = {"session": value["session"], "output": "full", "seed": 11}
+                p["batch"] = [{"sequence": s, "new": n} for s, n in batch.items()]
+                report, tensors = engine.run(f"session.{mode}", p, {}, quiet, never)
+                assert report["mask"] == mask and report["sinks"] == ("sinks" in more)
+                at = 0
+                for s, n in batch.items():
+                    P = lengths[s]
+                    q = seeded_rows(11 + s, "q", P, torch.empty(n, H, D))
+                    k = seeded_rows(11 + s, "k", 0, torch.empty(P + n, Hkv, D))
+                    Dv = more.get("valueDim", D)
+                    v = (
+                        k[..., :Dv]
+                        if "valuesInKeys" in more
+                        else seeded_rows(11 + s, "v", 0, torch.empty(P + n, Hkv, Dv))
+                    )
+                    o, lse = expected({**shape, "sequences": [{"new": n, "cached": P}]}, q, k, v)
+                    worst = max(
+                        worst,
+                        np.abs(tensors["out"][at : at + n] - o.numpy()).max(),
+                        np.abs(tensors["lse"][at : at + n] - lse.numpy()).max(),
+                    )
+                    at, lengths[s] = at + n, P + n
+            engine.run("session.close", {"session": value["session"]}, {}, quiet, never)
+    return float(worst)
+
+
 def conversation(engine) -> dict:
     """A session of prefills and decodes, compared with one full prefill of everything; then eviction."""
     H, Hkv, D, N = 4, 2, 32, engine.world

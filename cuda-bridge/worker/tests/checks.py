@@ -35,8 +35,36 @@ def attend_params(**more) -> dict:
 def seeded(p: dict) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """q, k, v of a seeded attend, f32 (their values are exact in 16 bit)."""
     T, S = sum(s["new"] for s in p["sequences"]), sum(s["new"] + s["cached"] for s in p["sequences"])
-    rows = {"q": (T, p["heads"]), "k": (S, p["kvHeads"]), "v": (S, p["kvHeads"])}
-    return tuple(seeded_rows(p["seed"], name, 0, torch.empty(n, h, p["headDim"])) for name, (n, h) in rows.items())
+    D, Dv = p["headDim"], p.get("valueDim", p["headDim"])
+    rows = {"q": (T, p["heads"], D), "k": (S, p["kvHeads"], D), "v": (S, p["kvHeads"], Dv)}
+    q, k, v = (seeded_rows(p["seed"], name, 0, torch.empty(shape)) for name, shape in rows.items())
+    return q, k, k[..., :Dv] if p.get("valuesInKeys") else v
+
+
+def seen(p: dict, new: int, cached: int) -> torch.Tensor:
+    """Which keys `[P + T]` each of T queries sees, by the definition of the masks."""
+    mask = p.get("mask") or {"kind": "causal" if p.get("causal", True) else "full"}
+    at, key = torch.arange(cached, cached + new)[:, None], torch.arange(cached + new)[None]
+    if mask["kind"] == "full":
+        return torch.ones(new, cached + new, dtype=torch.bool)
+    near = torch.ones(1, 1, dtype=torch.bool)
+    if mask["kind"] == "window":
+        near = key > at - mask["size"]
+    elif mask["kind"] == "chunk":
+        near = key // mask["size"] == at // mask["size"]
+    return (key <= at) & (near | (key < mask.get("sinkTokens", 0)))
+
+
+def dense(q, k, v, seen: torch.Tensor, scale: float, sinks=None) -> tuple[torch.Tensor, torch.Tensor]:
+    """O and LSE in float64 with a whole mask `[T, S]`. A sink of each head is one more term of the denominator."""
+    T, H, _ = q.shape
+    k, v = (x.double().repeat_interleave(H // k.shape[1], 1) for x in (k, v))
+    scores = torch.einsum("thd,shd->ths", q.double(), k) * scale
+    scores.masked_fill_(~seen[:, None, :], -torch.inf)
+    own = torch.full((H,), -torch.inf) if sinks is None else torch.tensor(sinks)
+    lse = torch.logsumexp(torch.cat([scores, own.double().expand(T, H)[..., None]], -1), -1)
+    base = torch.where(lse == -torch.inf, 0.0, lse)
+    return torch.einsum("ths,shd->thd", torch.exp(scores - base[..., None]), v), lse
 
 
 def expected(p: dict, q, k, v) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,8 +73,12 @@ def expected(p: dict, q, k, v) -> tuple[torch.Tensor, torch.Tensor]:
     news, alls = [s["new"] for s in p["sequences"]], [s["new"] + s["cached"] for s in p["sequences"]]
     os, lses = [], []
     for a, T, b, S in zip(offsets(news), news, offsets(alls), alls):
-        ends = torch.arange(S - T + 1, S + 1) if p["causal"] else torch.full((T,), S)
-        o, lse = reference(q[a : a + T], k[b : b + S], v[b : b + S], ends, scale)
+        rows = q[a : a + T], k[b : b + S], v[b : b + S]
+        if "mask" in p or "sinks" in p or k.shape != v.shape:
+            o, lse = dense(*rows, seen(p, T, S - T), scale, p.get("sinks"))
+        else:
+            ends = torch.arange(S - T + 1, S + 1) if p.get("causal", True) else torch.full((T,), S)
+            o, lse = reference(*rows, ends, scale)
         os.append(o)
         lses.append(lse)
     return torch.cat(os), torch.cat(lses)

@@ -4,7 +4,9 @@ import math
 
 import pytest
 import torch
+from checks import dense
 from ringside_worker import ops
+from ringside_worker.cuts import KernelCall
 from ringside_worker.reference import reference
 
 CPU = torch.device("cpu")
@@ -58,6 +60,7 @@ def test_an_op_that_is_wrong_is_not_chosen(monkeypatch):
     kernels = ops.Kernels(CPU)
     assert kernels.choice(torch.float32, 4, 2, 32) == {
         "square": "math",
+        "small": "math",
         "full": "blind",
         "few": "blind",
         "one-key": "blind",
@@ -81,3 +84,34 @@ def test_an_op_that_refuses_later_gives_way_and_says_so(monkeypatch):
     o, _ = kernels.attend(q, k, k, False, 0.25)
     assert (o - reference(q, k, k, torch.full((1500,), 40), 0.25)[0]).abs().max() < 5e-6
     assert "picky refused" in kernels.notes[0] and kernels.used == {"math"}
+
+
+@pytest.mark.parametrize("name", ["cpu-flash", "math"])
+@pytest.mark.parametrize("dim,value_dim", [(32, 32), (48, 16), (16, 64)])
+@pytest.mark.parametrize("kind", ["full", "causal", "anti", "band"])
+@pytest.mark.parametrize("size,times,step", [(1, 1, 0), (37, 1, 0), (1, 9, 1), (5, 7, 5), (5, 7, 6), (80, 3, 80)])
+def test_the_calls_of_a_mask(name, dim, value_dim, kind, size, times, step):
+    """Rectangles, both triangles and bands, alone and in batches, with values of another size."""
+    kernels = ops.Kernels(CPU)
+    kernels.names = [name]
+    rows = (times - 1) * step + size
+    generator = torch.Generator().manual_seed(size)
+    q, k, v = (torch.randn(rows + 9, h, d, generator=generator) for h, d in ((4, dim), (2, dim), (2, value_dim)))
+    starts = tuple(sorted(torch.randint(0, size, (size,), generator=generator).tolist())) if kind == "band" else ()
+    if (kind == "band" and times > 1) or (kind == "full" and size > 1 and times > 1):
+        return
+    call = KernelCall(0, 3, 3 + size, 5, 5 + size, kind, times, step, starts)
+    o, lse = kernels.call(call, q, k, v, 0.2)
+    assert o.shape == (times * step if times > 1 else size, 4, value_dim) and o.is_contiguous()
+    for t in range(times):
+        own = slice(t * step, t * step + size)
+        seen = {
+            "full": torch.ones(size, size).bool(),
+            "causal": torch.ones(size, size).tril().bool(),
+            "anti": torch.ones(size, size).triu().bool(),
+            "band": torch.arange(size)[None] >= torch.tensor(starts)[:, None] if starts else None,
+        }[kind]
+        expected_o, expected_lse = dense(q[own], k[own], v[own], seen, 0.2)
+        assert (o[own] - expected_o).abs().max() < 5e-6 and (lse[own] - expected_lse).abs().max() < 5e-6
+        between = slice(t * step + size, (t + 1) * step)
+        assert step == 0 or (o[between] == 0).all() and (lse[between] == -torch.inf).all()
