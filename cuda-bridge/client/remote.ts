@@ -5,7 +5,7 @@ import { toBytes } from "../../engine/tensor/index.ts";
 import { checkOptions, readAddress } from "./address.ts";
 import { Caller } from "./caller.ts";
 import type { CallResult } from "./call.ts";
-import { defined, shapesOf, WORKER } from "./params.ts";
+import { type Asked, askedOf, attentionParams, defined, shapesOf, WORKER } from "./params.ts";
 import type { ClientPlatform } from "./platform.ts";
 import { adapterOf, reportOf } from "./report.ts";
 import { readSchema } from "./schema.ts";
@@ -85,13 +85,13 @@ class RemoteClient implements RemoteFace {
       rows,
       output = rows === undefined ? "none" : "rows",
       dtype = "f32",
-      causal = true,
       variant = "pass-kv",
       scale,
       link = this.#options.link,
       rates,
     } = input;
     validateSeeded(input, WORKER);
+    const asked = askedOf(input);
     if ((output === "rows") !== (rows !== undefined)) {
       throw new InputError(
         `output: found ${JSON.stringify(output)} ${
@@ -99,7 +99,8 @@ class RemoteClient implements RemoteFace {
         } rows, expected rows if output is "rows", and only then`,
       );
     }
-    const shapes = shapesOf(output, sequences.reduce((sum, s) => sum + s.new, 0), heads, headDim, rows?.length ?? 0);
+    const tokens = sequences.reduce((sum, s) => sum + s.new, 0);
+    const shapes = shapesOf(output, tokens, heads, asked.valueDim, rows?.length ?? 0);
     const params = defined({
       seed,
       sequences,
@@ -110,7 +111,8 @@ class RemoteClient implements RemoteFace {
       output,
       rows,
       dtype,
-      causal,
+      causal: asked.mask.kind !== "full",
+      ...attentionParams(input, asked, this.#caller),
       variant,
       scale,
       link,
@@ -118,7 +120,7 @@ class RemoteClient implements RemoteFace {
     });
     const result = await this.#caller.call({ method: "attend", params, shapes, options: input });
     const { out = new Float32Array(0), lse = new Float32Array(0) } = result.tensors;
-    return { out, lse, report: this.#report(result) };
+    return { out, lse, report: this.#report(result, asked) };
   }
 
   async attend(input: RemoteAttendInput): Promise<RemoteResult> {
@@ -130,13 +132,14 @@ class RemoteClient implements RemoteFace {
       headDim,
       ranks = this.size,
       wireDtype: dtype = "f32",
-      causal = true,
       variant = "pass-kv",
       scale,
       link = this.#options.link,
       rates,
+      v,
     } = input;
-    const shapes = shapesOf("full", input.q.length / (heads * headDim), heads, headDim, 0);
+    const asked = askedOf(input);
+    const shapes = shapesOf("full", input.q.length / (heads * headDim), heads, asked.valueDim, 0);
     const params = defined({
       sequences,
       heads,
@@ -145,24 +148,25 @@ class RemoteClient implements RemoteFace {
       ranks,
       output: "full",
       dtype,
-      causal,
+      causal: asked.mask.kind !== "full",
+      ...attentionParams(input, asked, this.#caller),
       variant,
       scale,
       link,
       rates,
     });
-    const tensor = (x: Float32Array, h: number) => ({
+    const tensor = (x: Float32Array, h: number, dim: number) => ({
       dtype,
-      shape: [x.length / (h * headDim), h, headDim],
+      shape: [x.length / (h * dim), h, dim],
       data: toBytes(x, dtype),
     });
     const uploads = {
-      q: tensor(input.q, heads),
-      k: tensor(input.k, kvHeads),
-      v: tensor(input.v as Float32Array, kvHeads),
+      q: tensor(input.q, heads, headDim),
+      k: tensor(input.k, kvHeads, headDim),
+      ...(v instanceof Float32Array && { v: tensor(v, kvHeads, asked.valueDim) }),
     };
     const result = await this.#caller.call({ method: "attend", params, uploads, shapes, options: input });
-    return { out: result.tensors.out, lse: result.tensors.lse, report: this.#report(result) };
+    return { out: result.tensors.out, lse: result.tensors.lse, report: this.#report(result, asked) };
   }
 
   async session(options: RemoteSessionOptions): Promise<Session> {
@@ -213,8 +217,8 @@ class RemoteClient implements RemoteFace {
     return this.dispose();
   }
 
-  #report(result: CallResult): RemoteReport {
+  #report(result: CallResult, asked: Asked): RemoteReport {
     const { address, facts, runtime } = this.#caller;
-    return reportOf(result, address, facts, runtime);
+    return reportOf(result, asked, address, facts, runtime);
   }
 }

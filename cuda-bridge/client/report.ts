@@ -2,10 +2,13 @@
 import type { AdapterFacts, Choice, Link, RankTraffic, Report, StepReport, Times } from "../../engine/index.ts";
 import type { CallResult } from "./call.ts";
 import { remoteError } from "./errors.ts";
+import type { Asked } from "./params.ts";
 import type { Facts, RemoteReport } from "./types.ts";
 
 /** The fields of a run's value that a Report needs; see docs/bridge.md. */
 interface RunValue extends Pick<Report, "variant" | "ranks" | "causal" | "scale" | "shape"> {
+  /** What the mask left out; a worker without the capability "masks" sends whole messages and doesn't say. */
+  readonly skipped?: Report["skipped"];
   readonly dtype: Report["wireDtype"];
   readonly choice?: Choice;
   readonly simulated: boolean;
@@ -32,8 +35,20 @@ const FIELDS: Readonly<Record<string, (x: unknown) => boolean>> = {
   times: isObject,
 };
 
-/** Builds the report of a run. Errors: RemoteError "bad-reply" if the worker's value lacks a field. */
-export function reportOf({ value, spans }: CallResult, address: string, facts: Facts, runtime: string): RemoteReport {
+/** What no message left out. */
+const NONE = { messages: 0, bytes: 0 };
+
+/**
+ * Builds the report of a run. Errors: RemoteError "bad-reply" if the worker's value lacks a field, or says another
+ * attention than the client asked for.
+ */
+export function reportOf(
+  { value, spans }: CallResult,
+  asked: Asked,
+  address: string,
+  facts: Facts,
+  runtime: string,
+): RemoteReport {
   for (const [name, right] of Object.entries(FIELDS)) {
     if (!right(value[name])) {
       throw remoteError(
@@ -43,6 +58,8 @@ export function reportOf({ value, spans }: CallResult, address: string, facts: F
       );
     }
   }
+  requireAsked(value, asked, address);
+  const { mask, sinks, dealing, valueDim, valuesInKeys } = asked;
   const {
     variant,
     ranks,
@@ -58,6 +75,7 @@ export function reportOf({ value, spans }: CallResult, address: string, facts: F
     times,
     link = null,
     choice,
+    skipped = { hops: 0, ...NONE },
   } = value as unknown as RunValue;
   return {
     adapter: adapterOf(facts, device),
@@ -69,25 +87,54 @@ export function reportOf({ value, spans }: CallResult, address: string, facts: F
     ...(choice && { choice }),
     ranks,
     wireDtype,
-    mask: { kind: causal ? "causal" : "full" },
+    mask,
     causal,
-    sinks: false,
-    dealing: "head-tail",
+    sinks,
+    dealing,
     scale,
-    shape: { ...shape, valueDim: shape.headDim, valuesInKeys: false },
+    shape: { ...shape, valueDim, valuesInKeys },
     link,
-    perRank: perRank.map((traffic) => ({ ...traffic, skipped: { messages: 0, bytes: 0 } })),
-    skipped: { hops: 0, messages: 0, bytes: 0 },
+    perRank: perRank.map((traffic) => ({ ...traffic, skipped: traffic.skipped ?? NONE })),
+    skipped,
     times,
     spans,
     remote: { address, facts, simulated, value },
   };
 }
 
+/**
+ * Throws unless the worker computed what the client asked for. A worker without the capability "masks" says only whether
+ * the mask was causal, and gets no call for anything else.
+ */
+function requireAsked(value: CallResult["value"], asked: Asked, address: string): void {
+  const { shape } = value as unknown as RunValue;
+  const said: Readonly<Record<string, unknown>> = { ...value, ...shape };
+  const causal = asked.mask.kind !== "full";
+  for (const [name, expected] of Object.entries({ ...asked, causal })) {
+    if (said[name] === undefined || inOrder(said[name]) === inOrder(expected)) continue;
+    throw remoteError(
+      "bad-reply",
+      address,
+      `the report's ${name}: found ${inOrder(said[name]).slice(0, 60)}, expected ${inOrder(expected)}`,
+    );
+  }
+}
+
+/** As JSON, the fields of an object by name. */
+function inOrder(x: unknown): string {
+  return JSON.stringify(isObject(x) ? Object.entries(x).sort(([a], [b]) => (a < b ? -1 : 1)) : x);
+}
+
 /** Builds the report of a session's step. Errors: as reportOf. */
-export function stepReportOf(result: CallResult, address: string, facts: Facts, runtime: string): StepReport {
+export function stepReportOf(
+  result: CallResult,
+  asked: Asked,
+  address: string,
+  facts: Facts,
+  runtime: string,
+): StepReport {
   const { step, mode, batch, missRate, paddingBytes, tokens } = result.value as unknown as StepReport;
-  return { ...reportOf(result, address, facts, runtime), step, mode, batch, missRate, paddingBytes, tokens };
+  return { ...reportOf(result, asked, address, facts, runtime), step, mode, batch, missRate, paddingBytes, tokens };
 }
 
 /** The machine as an adapter, which page and command line name as what computed. */

@@ -13,7 +13,7 @@ import { toBytes } from "../../engine/tensor/index.ts";
 import type { Caller } from "./caller.ts";
 import type { Connection } from "./connection.ts";
 import { remoteError } from "./errors.ts";
-import { defined, shapesOf, WORKER } from "./params.ts";
+import { type Asked, askedOf, attentionParams, defined, shapesOf, WORKER } from "./params.ts";
 import { stepReportOf } from "./report.ts";
 import type { CallOptions, RemoteSessionOptions } from "./types.ts";
 
@@ -37,7 +37,9 @@ export async function openSession(caller: Caller, options: Options): Promise<Rem
   } = options;
   validateSession(options, WORKER);
   const connection = await caller.reach(signal, 0);
-  const params = defined({ ranks, heads, kvHeads, headDim, dtype, capacity, variant, scale, link, rates });
+  const asked = askedOf(options);
+  const shape = { heads, kvHeads, headDim, ...attentionParams(options, asked, caller) };
+  const params = defined({ ranks, ...shape, dtype, capacity, variant, scale, link, rates });
   const { value } = await caller.call({ method: "session.open", params, options: { signal } }, connection);
   const { session, capacity: granted } = value as { session?: unknown; capacity?: unknown };
   if (!Number.isSafeInteger(session) || !Number.isSafeInteger(granted)) {
@@ -47,12 +49,13 @@ export async function openSession(caller: Caller, options: Options): Promise<Rem
       `session.open: found ${JSON.stringify(value).slice(0, 60)}, expected a session's number and capacity`,
     );
   }
-  return new RemoteSession(caller, connection, session as number, granted as number, { ...options, wireDtype: dtype });
+  const opened = { ...options, wireDtype: dtype, asked };
+  return new RemoteSession(caller, connection, session as number, granted as number, opened);
 }
 
 /** With the connection's ranks, if the session names none. */
 type Options = RemoteSessionOptions & Required<Pick<RemoteSessionOptions, "ranks">>;
-type Opened = Options & Required<Pick<Options, "wireDtype">>;
+type Opened = Options & Required<Pick<Options, "wireDtype">> & { readonly asked: Asked };
 
 /** See Session; pages are one token each here, as the worker counts its room in tokens. */
 export class RemoteSession implements Session {
@@ -152,23 +155,28 @@ export class RemoteSession implements Session {
       throw new InputError("fault: found one for a remote session, expected none: its ranks don't fail on purpose");
     }
     validateStep(options, undefined, undefined, WORKER);
-    const { heads, kvHeads, headDim, wireDtype } = this.#options;
-    const lengths = batch.map((rows) => validateRows(rows, { heads, kvHeads, headDim, wireDtype }).T);
+    const { heads, kvHeads, headDim, wireDtype, asked } = this.#options;
+    const { valueDim, valuesInKeys } = asked;
+    const lengths = batch.map((rows) => validateRows(rows, this.#options).T);
     const tokens = lengths.reduce((sum, n) => sum + n, 0);
-    const tensor = (name: "q" | "k" | "v", h: number) => ({
+    const tensor = (name: "q" | "k" | "v", h: number, dim: number) => ({
       dtype: wireDtype,
-      shape: [tokens, h, headDim],
+      shape: [tokens, h, dim],
       data: toBytes(joined(batch.map((rows) => rows[name]!)), wireDtype),
     });
     const result = await this.#call(method, {
       batch: batch.map(({ sequence }, i) => ({ sequence, new: lengths[i] })),
       output: "full",
     }, {
-      uploads: { q: tensor("q", heads), k: tensor("k", kvHeads), v: tensor("v", kvHeads) },
-      shapes: shapesOf("full", tokens, heads, headDim, 0),
+      uploads: {
+        q: tensor("q", heads, headDim),
+        k: tensor("k", kvHeads, headDim),
+        ...(!valuesInKeys && { v: tensor("v", kvHeads, valueDim) }),
+      },
+      shapes: shapesOf("full", tokens, heads, valueDim, 0),
       options,
     });
-    const report = stepReportOf(result, this.#caller.address, this.#caller.facts, this.#caller.runtime);
+    const report = stepReportOf(result, asked, this.#caller.address, this.#caller.facts, this.#caller.runtime);
     this.#tokens = report.tokens;
     this.#steps++;
     let at = 0;
@@ -176,7 +184,7 @@ export class RemoteSession implements Session {
       const [from, to] = [at * heads, (at += lengths[i]) * heads];
       return {
         sequence,
-        out: result.tensors.out.subarray(from * headDim, to * headDim),
+        out: result.tensors.out.subarray(from * valueDim, to * valueDim),
         lse: result.tensors.lse.subarray(from, to),
       };
     });

@@ -3,6 +3,7 @@ import type {
   AttendInput,
   AttendResult,
   ClusterFace,
+  Dealing,
   DType,
   Link,
   Report,
@@ -122,6 +123,8 @@ export interface SeededInput extends SeededBatch, CallOptions {
   readonly ranks?: number;
   /** Default "pass-kv". */
   readonly variant?: Variant | "auto";
+  /** How tokens are dealt to the ranks; default "head-tail". */
+  readonly dealing?: Dealing;
   /** "rows" (default with `rows`): those rows; "none" (default without): only the report; "full": all of O. */
   readonly output?: "rows" | "full" | "none";
   /** The rows of O to send back. */
@@ -134,9 +137,9 @@ export interface SeededInput extends SeededBatch, CallOptions {
 
 /** O and LSE as `output` says, and the facts of the run. */
 export interface SeededResult {
-  /** f32: "rows" `[rows, D]` in the order of `rows`, "full" `[sum T, H, D]`, "none" empty. */
+  /** f32: "rows" `[rows, Dv]` in the order of `rows`, "full" `[sum T, H, Dv]`, "none" empty. */
   readonly out: Float32Array;
-  /** f32: "rows" `[rows]`, "full" `[sum T, H]`, "none" empty; natural log. */
+  /** f32: "rows" `[rows]`, "full" `[sum T, H]`, "none" empty; natural log, with the sinks if there are any. */
   readonly lse: Float32Array;
   /** The facts of the run. */
   readonly report: RemoteReport;

@@ -268,10 +268,20 @@ function validateSinks(sinks: unknown, heads: number): void {
 
 /** Throws InputError unless these inputs can be made from a seed and attended to: seeded values are below 4. */
 export function validateSeeded(
-  { heads, kvHeads, headDim, scale }: Pick<AttendInput, "heads" | "kvHeads" | "headDim" | "scale">,
+  input:
+    & Pick<
+      AttendInput,
+      "heads" | "kvHeads" | "headDim" | "scale" | "valueDim" | "mask" | "causal" | "sinks" | "dealing"
+    >
+    & Pick<SessionOptions, "v">,
   elsewhere?: Elsewhere,
 ): void {
+  const { heads, kvHeads, headDim, scale } = input;
   validateHeads(heads, kvHeads, headDim);
+  validateValueHead(input);
+  maskFrom(input);
+  validateDealing(input.dealing);
+  validateSinks(input.sinks, heads);
   validateScale(scale, elsewhere);
   validateScores("", SEEDED_MOST, SEEDED_MOST, headDim, scale);
 }

@@ -23,11 +23,16 @@ class Mask:
 
     @classmethod
     def of(cls, p: dict) -> "Mask":
-        """From a call's parameters: `mask`, else the older `causal`. Raises Refused if the two disagree."""
+        """From a call's parameters: `mask`, else the older `causal`. Raises Refused for no mask, or if the two disagree."""
         causal = p.get("causal", True)
         given = p.get("mask")
         if given is None:
             return CAUSAL if causal else FULL
+        if (given["kind"] in LOCAL) != ("size" in given) or ("sinkTokens" in given and "size" not in given):
+            raise Refused(
+                "bad-input",
+                f"mask: found {given}, expected a size for window and chunk, and no more than a kind for causal and full",
+            )
         mask = cls(given["kind"], given.get("size", 0), given.get("sinkTokens", 0))
         if "causal" in p and causal == (mask.kind == "full"):
             raise Refused("bad-input", f'causal: found {causal} beside the mask "{mask}", expected them to agree')

@@ -8,7 +8,8 @@ import { Pool } from "../../gpu/pool.ts";
 import { NoAdapterError } from "../../errors.ts";
 import { openDevice } from "../../gpu/device.ts";
 import { type Block, offsets, type Run } from "../../layout/shards.ts";
-import { publicLse, rankChunk, type Shape } from "../../ring/chunk.ts";
+import { mergeSinks, outcomeOf, publicLse, rankChunk, type Shape } from "../../ring/chunk.ts";
+import { valueHead } from "../../tensor/heads.ts";
 import { SEEDED_IDS, seededRows, type SeededTensor } from "../../tensor/seeded.ts";
 import { now, Recorder } from "../../trace/clock.ts";
 import { maskFrom } from "../../layout/mask.ts";
@@ -69,7 +70,8 @@ async function sweep(
   kernels: Kernels,
   pool: Pool,
 ): Promise<void> {
-  const { seed, sequences, heads, kvHeads, headDim: D, dtype = "f32", signal } = input;
+  const { seed, sequences, heads, kvHeads, headDim: D, sinks, dtype = "f32", signal } = input;
+  const { valueDim, valuesInKeys } = valueHead(input);
   const { device } = gpu;
   const scale = input.scale ?? 1 / Math.sqrt(D);
   const tokens = [...new Set(rows.map(([, [token]]) => token))].sort((a, b) => a - b);
@@ -90,8 +92,8 @@ async function sweep(
       heads,
       kvHeads,
       headDim: D,
-      valueDim: D,
-      valuesInKeys: false,
+      valueDim,
+      valuesInKeys,
       scale: s,
       mask: maskFrom(input),
       q: "f32",
@@ -104,14 +106,16 @@ async function sweep(
       partial: undefined as GpuPartial | undefined,
     };
   });
-  const width = kvHeads * D;
-  const fit = Math.floor(Math.min(TILE_BYTES, device.limits.maxStorageBufferBindingSize) / (width * 4));
+  const widths = { k: kvHeads * D, v: kvHeads * valueDim };
+  const widest = Math.max(widths.k, widths.v);
+  const fit = Math.floor(Math.min(TILE_BYTES, device.limits.maxStorageBufferBindingSize) / (widest * 4));
   const tileKeys = Math.max(4, Math.floor(Math.min(MOST_KEYS, fit) / 4) * 4);
-  const [k, v] = ["k", "v"].map(() => pool.take(tileKeys * width * 4, STORAGE | COPY_DST));
+  const [k, v] = (["k", "v"] as const).map((name) => pool.take(tileKeys * widths[name] * 4, STORAGE | COPY_DST));
   const params = pool.take(32, UNIFORM | COPY_DST);
   const pipeline = await kernels.seeded();
   const groups = { k: bind(device, pipeline, params, k), v: bind(device, pipeline, params, v) };
   const make = (tensor: SeededTensor & ("k" | "v"), first: number, count: number) => {
+    const width = widths[tensor];
     device.queue.writeBuffer(params, 0, Uint32Array.of(seed, SEEDED_IDS[tensor], first, count, width));
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
@@ -134,13 +138,13 @@ async function sweep(
       // The kernels load whole groups of 4: the rows past the end are some other tokens', which nobody sees.
       const whole = Math.ceil(count / 4) * 4;
       make("k", allStarts[sequence] + first, whole);
-      make("v", allStarts[sequence] + first, whole);
+      if (!valuesInKeys) make("v", allStarts[sequence] + first, whole);
       const keys: Block = { runs: [{ sequence, start: first, length: count, row: 0 }], rows: whole };
       for (const pass of passes) {
         pass.partial = await pass.attention.attend(
           0,
           pass.queries,
-          pass.attention.keysAt(keys, { buffer: k }, { buffer: v }),
+          pass.attention.keysAt(keys, { buffer: k }, { buffer: valuesInKeys ? k : v }),
           pass.partial,
         );
       }
@@ -148,10 +152,12 @@ async function sweep(
     }
   }
 
-  const [main, twice] = await Promise.all(passes.map(async ({ attention, partial }) => {
+  const [main, twice] = await Promise.all(passes.map(async ({ attention, partial }, i) => {
     const data = await attention.result(partial!);
-    const out = new Float32Array(data, 0, tokens.length * heads * D);
-    return { out, lse: publicLse(new Float32Array(data, out.byteLength, tokens.length * heads)) };
+    const shape = { heads, valueDim };
+    if (sinks !== undefined && i === 0) mergeSinks(data, shape, sinks);
+    const { o, lse } = outcomeOf(data, shape);
+    return { out: o, lse: publicLse(lse) };
   }));
   const places = new Map(tokens.map((token, i) => [token, i]));
   for (const [index, [token, head]] of rows) {
@@ -160,7 +166,7 @@ async function sweep(
     sink.row({
       index,
       keys: seenBy(input, token).keys,
-      out: Float64Array.from(main.out.subarray(at * D, (at + 1) * D)),
+      out: Float64Array.from(main.out.subarray(at * valueDim, (at + 1) * valueDim)),
       lse,
       spread: twice === undefined ? 1 : Math.exp(twice.lse[at] / 2 - lse),
     });

@@ -13,12 +13,13 @@ const MOST_THREADS = 4;
  */
 export async function onThreads(
   platform: VerifyPlatform,
-  { seed, sequences, heads, kvHeads, headDim, causal, mask, scale, threads, rows: { length } }: VerifyInput,
+  { seed, sequences, heads, kvHeads, headDim, causal, mask, valueDim, v, sinks, scale, threads, rows: { length } }:
+    VerifyInput,
   rows: IndexedRows,
   sink: Sink,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const batch = { seed, sequences, heads, kvHeads, headDim, causal, mask, scale };
+  const batch = { seed, sequences, heads, kvHeads, headDim, causal, mask, valueDim, v, sinks, scale };
   const count = Math.max(1, Math.min(threads ?? Math.min(MOST_THREADS, platform.processors), length));
   const ends: (() => void)[] = [];
   try {

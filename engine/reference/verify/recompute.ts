@@ -4,6 +4,7 @@
  * rows.
  */
 import { offsets } from "../../layout/shards.ts";
+import { valueHead } from "../../tensor/heads.ts";
 import { seededKey, seededPart } from "../../tensor/seeded.ts";
 import { countWithin, seenBy, type SeenKeys } from "../attention.ts";
 import { score, weigh } from "../loops.ts";
@@ -24,6 +25,8 @@ interface State {
   readonly keys: number;
   readonly ranges: readonly SeenKeys[];
   readonly q: Float64Array;
+  /** Its head's learned logit; -Infinity without one. */
+  readonly sink: number;
   readonly acc: Float64Array;
   max: number;
   sum: number;
@@ -32,13 +35,15 @@ interface State {
 
 /** Computes rows; yields after each tile of keys, so that its caller can do other work in between. */
 export function* recompute(batch: SeededBatch, rows: IndexedRows): Generator<Tile> {
-  const { seed, sequences, heads, kvHeads, headDim: D } = batch;
+  const { seed, sequences, heads, kvHeads, headDim: D, sinks } = batch;
+  const { valueDim: Dv, valuesInKeys } = valueHead(batch);
   const scale = batch.scale ?? 1 / Math.sqrt(D);
   const group = heads / kvHeads;
   const starts = offsets(sequences.map((s) => s.new + s.cached));
   const [qKey, kKey, vKey] = (["q", "k", "v"] as const).map((name) => seededKey(seed, name));
   // f32 holds every seeded value exactly.
-  const [k, v] = [new Float32Array(TILE * D), new Float32Array(TILE * D)];
+  const k = new Float32Array(TILE * D);
+  const v = valuesInKeys ? k : new Float32Array(TILE * Dv);
   const scores = new Float64Array(TILE);
   // By sequence and KV head: what shares tiles.
   const shares = new Map<number, State[]>();
@@ -52,7 +57,8 @@ export function* recompute(batch: SeededBatch, rows: IndexedRows): Generator<Til
       keys,
       ranges,
       q,
-      acc: new Float64Array(D),
+      sink: sinks?.[head] ?? -Infinity,
+      acc: new Float64Array(Dv),
       max: -Infinity,
       sum: 0,
       squares: 0,
@@ -66,7 +72,7 @@ export function* recompute(batch: SeededBatch, rows: IndexedRows): Generator<Til
       if (states.every(({ ranges }) => countWithin(ranges, first, first + size) === 0)) continue;
       for (let j = 0; j < size; j++) {
         seededPart(k, j * D, kKey, start + first + j, kvHead * D, D);
-        seededPart(v, j * D, vKey, start + first + j, kvHead * D, D);
+        if (!valuesInKeys) seededPart(v, j * Dv, vKey, start + first + j, kvHead * Dv, Dv);
       }
       let pairs = 0;
       const done: ExactRow[] = [];
@@ -74,7 +80,7 @@ export function* recompute(batch: SeededBatch, rows: IndexedRows): Generator<Til
         for (const { from, to } of state.ranges) {
           const [begin, end] = [Math.max(0, from - first), Math.min(size, to - first)];
           if (begin >= end) continue;
-          attend(state, k, v, scale, scores, begin, end);
+          attend(state, k, v, valuesInKeys ? D : Dv, scale, scores, begin, end);
           pairs += end - begin;
         }
         const { to } = state.ranges[state.ranges.length - 1];
@@ -85,11 +91,12 @@ export function* recompute(batch: SeededBatch, rows: IndexedRows): Generator<Til
   }
 }
 
-/** One row to the keys `from` to before `to` of a tile. */
+/** One row to the keys `from` to before `to` of a tile. `valueRow`: elements of a row that values lie in. */
 function attend(
   state: State,
   k: Float32Array,
   v: Float32Array,
+  valueRow: number,
   scale: number,
   scores: Float64Array,
   from: number,
@@ -103,13 +110,17 @@ function attend(
     state.max = max;
     state.sum *= keep;
     state.squares *= keep * keep;
-    for (let d = 0; d < D; d++) acc[d] *= keep;
+    for (let d = 0; d < acc.length; d++) acc[d] *= keep;
   }
-  state.sum += weigh(scores, max, v, 0, D, from, to, scores, acc);
+  state.sum += weigh(scores, max, v, 0, valueRow, from, to, scores, acc);
   for (let j = from; j < to; j++) state.squares += scores[j] * scores[j];
 }
 
-function finish({ index, keys, acc, max, sum, squares }: State): ExactRow {
-  for (let d = 0; d < acc.length; d++) acc[d] /= sum;
-  return { index, keys, out: acc, lse: max + Math.log(sum), spread: Math.sqrt(squares) / sum };
+/** Divides by the denominator, which has the sink once. */
+function finish({ index, keys, sink, acc, max: seen, sum, squares }: State): ExactRow {
+  const max = Math.max(seen, sink);
+  const keep = Math.exp(seen - max);
+  const all = sum * keep + Math.exp(sink - max);
+  for (let d = 0; d < acc.length; d++) acc[d] *= keep / all;
+  return { index, keys, out: acc, lse: max + Math.log(all), spread: Math.sqrt(squares) * keep / all };
 }

@@ -2,6 +2,7 @@
 import type { Mask } from "../../layout/mask.ts";
 import type { Sequence } from "../../layout/shards.ts";
 import type { DType } from "../../tensor/dtype.ts";
+import type { PrefixOfK } from "../../tensor/heads.ts";
 
 /** A row of O: a token (row of Q along the first axis of the whole batch) and a query head. */
 export type Row = readonly [token: number, head: number];
@@ -25,6 +26,12 @@ export interface SeededBatch {
   readonly mask?: Mask;
   /** The older way to write the masks `causal` (true) and `full` (false). */
   readonly causal?: boolean;
+  /** Dv, the head size of values and O; default D. */
+  readonly valueDim?: number;
+  /** Values are the first elements of each row of K. */
+  readonly v?: PrefixOfK;
+  /** A learned logit for each query head, f32 `[H]`, once in each row's denominator; LSE includes it. */
+  readonly sinks?: Float32Array;
   /** Default 1/sqrt(D). */
   readonly scale?: number;
   /** How Q, K, V are held, and what kernels compute in; default "f32". Seeded values are exact in each. */
@@ -38,7 +45,7 @@ export type Recomputation = "float64" | "webgpu";
 export interface VerifyInput extends SeededBatch {
   /** The rows to compute again. */
   readonly rows: readonly Row[];
-  /** f32 `[rows, D]`: the result to verify. */
+  /** f32 `[rows, Dv]`: the result to verify. */
   readonly out: Float32Array;
   /** f32 `[rows]`. */
   readonly lse: Float32Array;
@@ -62,7 +69,7 @@ export interface RowCheck {
   readonly row: Row;
   /** Keys that it sees. */
   readonly keys: number;
-  /** Of O: the largest error over the D columns, its column, and what was allowed there. */
+  /** Of O: the largest error over the Dv columns, its column, and what was allowed there. */
   readonly out: {
     readonly error: number;
     readonly column: number;
@@ -109,7 +116,7 @@ export interface ExactRow {
   readonly index: number;
   /** Keys that it sees. */
   readonly keys: number;
-  /** O, of D elements. */
+  /** O, of Dv elements. */
   readonly out: Float64Array;
   readonly lse: number;
   /**

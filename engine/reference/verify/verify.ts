@@ -1,7 +1,8 @@
 /** Verification: computes rows of a seeded result again here, and compares. */
 import { InputError } from "../../errors.ts";
 import type { DType } from "../../tensor/dtype.ts";
-import { validateHeads } from "../../tensor/heads.ts";
+import { sayValue } from "../../options.ts";
+import { validateHeads, validateValueHead, valueHead } from "../../tensor/heads.ts";
 import { seenBy } from "../attention.ts";
 import { rowTolerance, sayRowTolerance } from "../tolerance.ts";
 import { onThreads } from "./on-threads.ts";
@@ -27,8 +28,9 @@ const SLICE = 30;
 /** Verifies rows. Errors: InputError; the signal's reason. */
 export async function verifyRows(platform: VerifyPlatform, input: VerifyInput): Promise<Verification> {
   const start = performance.now();
-  const { rows, out, lse, headDim: D, dtype = "f32", with: how = "float64", signal, onProgress, onRow } = input;
+  const { rows, out, lse, headDim, dtype = "f32", with: how = "float64", signal, onProgress, onRow } = input;
   validate(input);
+  const { valueDim } = valueHead(input);
   signal?.throwIfAborted();
   const total = rows.reduce((sum, [token]) => sum + seenBy(input, token).keys, 0);
   const checks: RowCheck[] = new Array(rows.length);
@@ -37,7 +39,14 @@ export async function verifyRows(platform: VerifyPlatform, input: VerifyInput): 
     pairs: (n) => onProgress?.(gone += n, total),
     row: (exact) => {
       const { index } = exact;
-      const check = checkRow(exact, rows[index], out.subarray(index * D, (index + 1) * D), lse[index], dtype, how);
+      const check = checkRow(
+        exact,
+        rows[index],
+        out.subarray(index * valueDim, (index + 1) * valueDim),
+        lse[index],
+        dtype,
+        how,
+      );
       checks[index] = check;
       onRow?.(check);
     },
@@ -45,7 +54,7 @@ export async function verifyRows(platform: VerifyPlatform, input: VerifyInput): 
   onProgress?.(0, total);
   const all = rows.map((row, i) => [i, row] as const);
   if (how === "webgpu") await (await import("./on-gpu.ts")).onGpu(platform, input, all, sink);
-  else if (total * D < SMALL || input.threads === 0) await here(input, all, sink, signal);
+  else if (total * headDim < SMALL || input.threads === 0) await here(input, all, sink, signal);
   else await onThreads(platform, input, all, sink, signal);
   signal?.throwIfAborted();
   const worst = checks.reduce<RowCheck | undefined>(
@@ -121,8 +130,14 @@ function excess({ out, lse }: RowCheck): number {
   return Math.max(out.error / out.allowed, lse.error / lse.allowed);
 }
 
-function validate({ sequences, heads, kvHeads, headDim, rows, out, lse, seed, threads, with: how }: VerifyInput): void {
+function validate(input: VerifyInput): void {
+  const { sequences, heads, kvHeads, headDim, sinks, rows, out, lse, seed, threads, with: how } = input;
   validateHeads(heads, kvHeads, headDim);
+  validateValueHead(input);
+  const { valueDim } = valueHead(input);
+  if (sinks !== undefined && !(sinks instanceof Float32Array && sinks.length === heads)) {
+    throw new InputError(`sinks: found ${sayValue(sinks)}, expected a Float32Array of ${heads} logits, one a head`);
+  }
   const tokens = sequences.reduce((sum, s) => sum + s.new, 0);
   const rowCount = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
   if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) {
@@ -146,10 +161,10 @@ function validate({ sequences, heads, kvHeads, headDim, rows, out, lse, seed, th
       );
     }
   }
-  if (out.length !== rows.length * headDim || lse.length !== rows.length) {
+  if (out.length !== rows.length * valueDim || lse.length !== rows.length) {
     throw new InputError(
       `rows: found ${out.length} elements of O and ${lse.length} of LSE, expected ${
-        rows.length * headDim
+        rows.length * valueDim
       } and ${rows.length} for ${rows.length} rows`,
     );
   }

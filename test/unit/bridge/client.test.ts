@@ -107,6 +107,106 @@ test("a seeded call: its place, progress and spans as they come, and rows in fra
     ], ["remote", "a fake", "flash-cpu", true, remote.address]);
   }));
 
+const MASKS = { capabilities: ["attend", "masks"] };
+const WINDOW = { kind: "window", size: 4, sinkTokens: 2 } as const;
+
+test("a mask, sinks, a dealing and values in keys go up, and the report repeats what the worker says", () =>
+  withWorker(async (peer) => {
+    await peer.greet(MASKS);
+    for (const n of [0, 1]) {
+      const { id, params } = await peer.call(n);
+      const { mask, sinks, dealing, valueDim, valuesInKeys, causal } = params;
+      const plain = n === 1;
+      assert.deepEqual(
+        [mask, sinks, dealing, valueDim, valuesInKeys, causal],
+        plain
+          ? [undefined, undefined, undefined, undefined, undefined, false]
+          : [WINDOW, [0.5, -50], "contiguous", 16, true, true],
+      );
+      const shape = { ...(runValue().shape as object), valueDim: 16, valuesInKeys: !plain };
+      const skipped = { messages: plain ? 0 : 1, bytes: plain ? 0 : 64 };
+      peer.say({
+        type: "result",
+        id,
+        value: runValue({
+          mask: plain ? { kind: "full" } : { sinkTokens: 2, size: 4, kind: "window" },
+          causal: !plain,
+          sinks: !plain,
+          dealing: plain ? "head-tail" : "contiguous",
+          shape,
+          perRank: [{ rank: 0, skipped }],
+          skipped: { hops: plain ? 0 : 1, ...skipped },
+        }),
+        tensors: {},
+      });
+    }
+  }, async (remote) => {
+    const special = { sinks: Float32Array.of(0.5, -50), dealing: "contiguous", v: { prefixOfK: 16 } } as const;
+    const { report } = await remote.attendSeeded({ ...RUN, mask: WINDOW, ...special });
+    assert.deepEqual(
+      [report.mask, report.causal, report.sinks, report.dealing, report.shape.valueDim, report.shape.valuesInKeys],
+      [WINDOW, true, true, "contiguous", 16, true],
+    );
+    assert.deepEqual([report.skipped, report.perRank[0].skipped], [
+      { hops: 1, messages: 1, bytes: 64 },
+      { messages: 1, bytes: 64 },
+    ]);
+    const full = await remote.attendSeeded({ ...RUN, mask: { kind: "full" } });
+    assert.deepEqual([full.report.mask, full.report.causal], [{ kind: "full" }, false]);
+  }));
+
+test("a worker that knows no masks gets none: the error names what it takes; plain runs go on", () =>
+  withWorker(async (peer) => {
+    await peer.greet();
+    const { id, params } = await peer.call();
+    assert.deepEqual(Object.keys(params).filter((name) => name === "mask" || name === "dealing"), []);
+    peer.say({ type: "result", id, value: runValue(), tensors: {} });
+  }, async (remote) => {
+    for (
+      const [special, message] of [
+        [
+          { mask: WINDOW },
+          /^mask: found window:4\+2, expected causal or full: the worker at ws:.* is too old for it; install/,
+        ],
+        [{ sinks: new Float32Array(2) }, /^sinks: found some, expected none: /],
+        [{ dealing: "contiguous" }, /^dealing: found contiguous, expected head-tail: /],
+        [{ valueDim: 32 }, /^valueDim: found 32, expected D: /],
+        [{ v: { prefixOfK: 16 } }, /^v: found \{ prefixOfK: 16 \}, expected a tensor: /],
+        [{ headDim: 320 }, /^head dimension: found D = 320, expected at most 256: /],
+      ] as const
+    ) {
+      await assert.rejects(
+        remote.attendSeeded({ ...RUN, ...special }),
+        (e: Error) => e instanceof InputError && message.test(e.message),
+      );
+      await assert.rejects(
+        remote.session({ heads: 2, kvHeads: 1, headDim: 16, ...special }),
+        (e: Error) => e instanceof InputError && message.test(e.message),
+      );
+    }
+    const { report } = await remote.attendSeeded({ ...RUN, mask: { kind: "causal" } });
+    assert.deepEqual([report.mask, report.dealing, report.skipped.bytes], [{ kind: "causal" }, "head-tail", 0]);
+  }));
+
+test("a report of another attention than the one asked for is no result", () =>
+  withWorker(async (peer) => {
+    await peer.greet(MASKS);
+    const values = [
+      { mask: { kind: "causal" } },
+      { mask: { kind: "window", size: 5 } },
+      { mask: { kind: "window", size: 4 }, sinks: true },
+      { causal: false },
+    ];
+    for (const [n, more] of values.entries()) {
+      const { id } = await peer.call(n);
+      peer.say({ type: "result", id, value: runValue(more), tensors: {} });
+    }
+  }, async (remote) => {
+    for (const message of [/mask: found .*causal/, /mask: found .*5/, /sinks: found true/, /causal: found false/]) {
+      await fails(remote.attendSeeded({ ...RUN, mask: { kind: "window", size: 4 } }), "bad-reply", message);
+    }
+  }));
+
 test("own tensors go up whole, within the window, and only as fast as the worker acknowledges them", () => {
   const heads = 4, T = 40;
   const [q, k] = [seededRows(1, "q", 0, T, heads * 16), seededRows(1, "k", 0, T, 16)];

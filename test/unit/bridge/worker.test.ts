@@ -6,9 +6,10 @@ import path from "node:path";
 import process from "node:process";
 import { promisify } from "node:util";
 import { RemoteError } from "../../../cuda-bridge/client/errors.ts";
-import type { RemoteFace as Connected } from "../../../cuda-bridge/client/types.ts";
+import type { RemoteFace as Connected, SeededInput } from "../../../cuda-bridge/client/types.ts";
 import { findRoot, inFolder, platform, runtime } from "../cli/command.ts";
-import type { ClusterFace } from "../../../engine/cluster/types.ts";
+import { Cluster } from "../../../engine/cluster/cluster.ts";
+import type { ClusterFace, Report } from "../../../engine/cluster/types.ts";
 import { InputError, LimitError, RankError } from "../../../engine/errors.ts";
 import { sampleRows } from "../../../engine/reference/verify/sample.ts";
 import { verifyRows } from "../../../engine/reference/verify/verify.ts";
@@ -89,6 +90,70 @@ async function attends(remote: Connected, ranks: number, simulated: boolean): Pr
   }
 }
 
+/** Masks and their company: seeded rows verified, own tensors checked, and messages as ranks here send them. */
+async function masks(remote: Connected, ranks: number): Promise<void> {
+  const sinks = Float32Array.from({ length: 8 }, (_, h) => [-50, 0, 50, 1][h % 4]);
+  await using cluster = await Cluster.start(platform, { ranks, backend: "cpu" });
+  const specials: readonly Pick<SeededInput, "mask" | "sinks" | "dealing" | "valueDim" | "v">[] = [
+    { mask: { kind: "window", size: 24, sinkTokens: 3 }, sinks, dealing: "contiguous" },
+    { mask: { kind: "chunk", size: 40 }, valueDim: 16 },
+    { mask: { kind: "window", size: 7 }, v: { prefixOfK: 20 }, sinks },
+  ];
+  for (const special of specials) {
+    for (const variant of ["pass-kv", "pass-q"] as const) {
+      const batch = { ...SHAPE, seed: 11, ...special };
+      const rows = sampleRows(batch, ranks, 32);
+      const { out, lse, report } = await remote.attendSeeded({ ...batch, ranks, variant, rows });
+      const verdict = await verifyRows(platform, { ...batch, rows, out, lse });
+      assert.equal(verdict.passed, true, `${variant} ${JSON.stringify(special)}: ${JSON.stringify(verdict.worst)}`);
+      assert.deepEqual([report.mask, report.sinks], [special.mask, special.sinks !== undefined]);
+
+      const whole = experiment({ ...SHAPE, seed: 4 });
+      const v = special.v ?? (special.valueDim === undefined ? whole.v : whole.v.slice(0, whole.v.length / 2));
+      const input = { ...whole, ...special, v, variant };
+      const own = await remote.attend({ ...input, ranks });
+      assert.equal(check(input, own).passed, true, `${variant} ${JSON.stringify(special)}`);
+      const here = await cluster.attend(input);
+      const messages = (report: Pick<Report, "perRank" | "skipped">) => [
+        report.perRank.map(({ bytesSent, bytesReceived, messages, skipped }) => [
+          bytesSent,
+          bytesReceived,
+          messages,
+          skipped,
+        ]),
+        report.skipped,
+      ];
+      assert.deepEqual(messages(own.report), messages(here.report), `${variant} ${JSON.stringify(special)}`);
+    }
+  }
+}
+
+/** A session with a window, sinks and values in keys: each step against float64 of the whole sequence so far. */
+async function windowed(cluster: ClusterFace): Promise<void> {
+  const attention = {
+    heads: 8,
+    kvHeads: 2,
+    headDim: 32,
+    v: { prefixOfK: 16 },
+    mask: { kind: "window", size: 20 },
+    sinks: new Float32Array(8).fill(0.5),
+    dealing: "contiguous",
+  } as const;
+  await assert.rejects(cluster.session({ ...attention, mask: { kind: "full" } }), InputError);
+  const session = await cluster.session({ ...attention, capacity: 256 });
+  let cached = 0;
+  for (const n of [51, 1, 1, 1, 33]) {
+    const q = seededRows(2, "q", cached, n, 256);
+    const rows = { sequence: 5, q, k: seededRows(2, "k", cached, n, 64) };
+    const { outputs, report } = await (n === 1 ? session.decode([rows]) : session.prefill([rows]));
+    const k = seededRows(2, "k", 0, cached + n, 64);
+    assert.equal(check({ ...attention, sequences: [{ new: n, cached }], q, k }, outputs[0]).passed, true);
+    assert.deepEqual([report.mask, report.sinks, report.shape.valueDim], [attention.mask, true, 16]);
+    cached += n;
+  }
+  await session.dispose();
+}
+
 workerTest(
   "one process, three simulated ranks: seeded rows, own tensors, a session, the layer, refusals",
   () =>
@@ -100,6 +165,7 @@ workerTest(
       ]);
       assert.ok(remote.facts.kernels.some((k) => k.ok && k.chosen));
       await attends(remote, 3, true);
+      await masks(remote, 3);
       const input = experiment({ ...SHAPE, seed: 4 });
       const own = await remote.attend({ ...input, ranks: 3, link: { bandwidth: 1e9, latency: 1e-5 } });
       assert.equal(check(input, own).passed, true);
@@ -135,6 +201,7 @@ workerTest(
     on(["--processes", "4"], async (remote, worker) => {
       assert.deepEqual([remote.facts.processes, remote.facts.backend], [4, "gloo"]);
       for (const ranks of [4, 2, 1]) await attends(remote, ranks, false);
+      await masks(remote, 4);
       await assert.rejects(
         remote.attendSeeded({ ...SHAPE, seed: 1, ranks: 5 }),
         /ranks: found 5, expected at most 4: this worker has 4/,
@@ -180,6 +247,7 @@ workerTest(
         assert.deepEqual(session.tokens, []);
         await session.dispose();
         await assert.rejects(cluster.repair(), InputError);
+        await windowed(cluster);
       } finally {
         await cluster.dispose();
       }

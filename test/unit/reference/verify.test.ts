@@ -9,6 +9,7 @@ import type { Row, SeededBatch, VerifyInput } from "../../../engine/reference/ve
 import { verifyRows } from "../../../engine/reference/verify/verify.ts";
 import { type DType, fromBytes, toBytes } from "../../../engine/tensor/dtype.ts";
 import { SEEDED_IDS, seededRows, type SeededTensor } from "../../../engine/tensor/seeded.ts";
+import { valueHead } from "../../../engine/tensor/heads.ts";
 import { testGpu } from "../../gpu.ts";
 import { testPlatform } from "../../platform.ts";
 
@@ -22,31 +23,40 @@ const BATCH: SeededBatch = {
   headDim: 32,
 };
 
+/** Masks, sinks, and values of another size or in keys. */
+const SPECIAL: readonly SeededBatch[] = [
+  { ...BATCH, mask: { kind: "window", size: 70, sinkTokens: 5 }, sinks: Float32Array.of(-50, 0, 50, 2) },
+  { ...BATCH, mask: { kind: "chunk", size: 64 }, valueDim: 16 },
+  { ...BATCH, v: { prefixOfK: 20 }, sinks: Float32Array.of(0, 1, 2, 3) },
+];
+
 /** The whole of a batch by the oracle. */
-function exactly({ seed, sequences, heads, kvHeads, headDim, causal, scale }: SeededBatch) {
+function exactly(batch: SeededBatch) {
+  const { seed, sequences, heads, kvHeads, headDim, valueDim = headDim } = batch;
   const T = sequences.reduce((sum, s) => sum + s.new, 0);
   const all = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
   const [q, k, v] = [
     seededRows(seed, "q", 0, T, heads * headDim),
     seededRows(seed, "k", 0, all, kvHeads * headDim),
-    seededRows(seed, "v", 0, all, kvHeads * headDim),
+    seededRows(seed, "v", 0, all, kvHeads * valueDim),
   ];
-  return reference({ q, k, v, sequences, heads, kvHeads, headDim, causal, scale });
+  return reference({ v, ...batch, q, k });
 }
 
 /** The rows of a worker that errs by its type's rounding only. */
 function answer(batch: SeededBatch, rows: readonly Row[], dtype: DType = "f32"): Pick<VerifyInput, "out" | "lse"> {
   const { out, lse } = exactly(batch);
-  const { heads, headDim } = batch;
+  const { heads } = batch;
+  const { valueDim } = valueHead(batch);
   const places = rows.map(([token, head]) => token * heads + head);
   const picked = Float32Array.from(
-    places.flatMap((place) => [...out.subarray(place * headDim, (place + 1) * headDim)]),
+    places.flatMap((place) => [...out.subarray(place * valueDim, (place + 1) * valueDim)]),
   );
   return { out: fromBytes(toBytes(picked, dtype), dtype), lse: Float32Array.from(places, (place) => lse[place]) };
 }
 
 test("float64 rows equal the oracle's, alone, together and in any order", () => {
-  for (const batch of [BATCH, { ...BATCH, causal: false, scale: 0.5 }]) {
+  for (const batch of [BATCH, { ...BATCH, causal: false, scale: 0.5 }, ...SPECIAL]) {
     const rows = sampleRows(batch, 4, 40);
     const exact = exactly(batch);
     const found = new Map(
@@ -57,7 +67,7 @@ test("float64 rows equal the oracle's, alone, together and in any order", () => 
       const { out, lse, spread } = found.get(i)!;
       const place = token * 4 + head;
       assert.ok(Math.abs(lse - exact.lse[place]) < 1e-12 && spread > 0 && spread <= 1 + 1e-12);
-      out.forEach((x, d) => assert.ok(Math.abs(x - exact.out[place * 32 + d]) < 1e-12));
+      out.forEach((x, d) => assert.ok(Math.abs(x - exact.out[place * out.length + d]) < 1e-12));
       const [alone] = [...recompute(batch, [[0, rows[i]]])].flatMap((tile) => tile.rows);
       assert.deepEqual(
         [alone.out, alone.lse, alone.spread],
@@ -235,6 +245,31 @@ test("seeded.wgsl makes the bits of seededRows", async () => {
     );
     for (const buffer of [params, values, read]) buffer.destroy();
   }
+});
+
+test("verification under a local mask, with sinks, and with values of another size, here and on the GPU", async () => {
+  for (const batch of SPECIAL.map((one) => ({ ...one, sequences: [{ new: 70, cached: 61 }], headDim: 32 }))) {
+    const rows = sampleRows(batch, 4, 12);
+    const right = answer(batch, rows);
+    for (const ways of [{ threads: 0 }, { threads: 2 }, { with: "webgpu" }] as const) {
+      const verdict = await verifyRows(platform, { ...batch, rows, ...right, ...ways });
+      assert.equal(verdict.passed, true, JSON.stringify([ways, verdict.worst]));
+      const { sinks, ...without } = batch;
+      if (sinks === undefined) continue;
+      const wrong = await verifyRows(platform, { ...without, rows, ...right, ...ways });
+      assert.equal(wrong.passed, false, "a missing sink was not noticed");
+    }
+  }
+  await assert.rejects(
+    verifyRows(platform, {
+      ...BATCH,
+      sinks: new Float32Array(3),
+      rows: [],
+      out: new Float32Array(),
+      lse: new Float32Array(),
+    }),
+    /sinks: found .*expected a Float32Array of 4 logits/,
+  );
 });
 
 test("verification on the GPU: right rows pass, a planted error does not, and both ways agree", async () => {
