@@ -1,9 +1,12 @@
-"""Resolves the variant "auto" on rank 0, by Algorithm 5."""
+"""Resolves the variant "auto" on rank 0: by Algorithm 5, or under a local mask by the bytes that ranks would send."""
 
 from . import policy
-from .job import Shape
+from .exchange import parcel_bytes
+from .job import Job, Shape
 from .layer import Sizes
+from .layout import shard
 from .paper import GTT, LLAMA
+from .route import Route
 
 
 def resolved(engine, method: str, p: dict) -> dict:
@@ -30,10 +33,37 @@ def resolved(engine, method: str, p: dict) -> dict:
         return {}
     if wanted != "auto":
         return {"variant": wanted}
+    if shape.mask.is_local and shape.ranks > 1:
+        sent = (bytes_sent(shape, sequences, each) for each in ("pass-kv", "pass-q"))
+        variant, why = policy.fewer_bytes(str(shape.mask), *sent)
+        return {"variant": variant, "choice": why}
     new, cached = (max(1, sum(s[0] for s in sequences)), sum(s[1] for s in sequences))
     bandwidth = rates["bandwidth"] if rates else link["bandwidth"] if link and engine.world == 1 else engine.bandwidth
     flops = rates["flops"] if rates else engine.rate
     variant, why = policy.choose(
-        new, cached, shape.ranks, shape.heads, shape.kv_heads, shape.dtype.itemsize, flops, bandwidth
+        new,
+        cached,
+        shape.ranks,
+        shape.heads,
+        shape.kv_heads,
+        shape.dtype.itemsize,
+        flops,
+        bandwidth,
+        (shape.head_dim, shape.value_dim),
+        shape.values_in_keys,
     )
     return {"variant": variant, "choice": why}
+
+
+def bytes_sent(shape: Shape, sequences: list[tuple[int, int]], variant: str) -> int:
+    """What all ranks send if the tokens, cached ones too, are dealt anew."""
+    queries, keys = shard(sequences, shape.ranks, dealing=shape.dealing)
+    job = Job(**vars(shape), variant=variant, sequences=sequences, queries=queries, keys=keys)
+    route, ranks = Route(job), range(shape.ranks)
+    hops = [route.sent(rank, hop).rows for rank in ranks for hop in ranks]
+    if variant == "pass-kv":
+        return sum(hops) * shape.kv_bytes
+    parcels = [route.parcel(rank, owner).rows for rank in ranks for owner in ranks if owner != rank]
+    return sum(hops) * shape.heads * shape.head_dim * shape.dtype.itemsize + sum(parcels) * parcel_bytes(
+        1, shape.heads, shape.value_dim, shape.dtype
+    )

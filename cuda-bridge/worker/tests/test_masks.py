@@ -29,7 +29,7 @@ def test_simulated_ranks_are_right(engine, mask, variant):
         (4, "head-tail", {"valueDim": 64, "sinks": [0.0] * 4}),
         (4, "contiguous", {"valueDim": 20, "valuesInKeys": True}),
     ):
-        p, report, tensors, _ = attend(
+        p, report, tensors, spans = attend(
             engine,
             sequences=BATCH,
             mask=mask,
@@ -41,6 +41,7 @@ def test_simulated_ranks_are_right(engine, mask, variant):
         )
         assert max(errors(p, tensors)) <= BAR, (ranks, dealing, more)
         assert (report["mask"], report["dealing"], report["sinks"]) == (mask, dealing, "sinks" in more)
+        assert sum(s["flops"] for s in spans) == report["flops"]
         assert report["causal"] == (mask["kind"] != "full")
         assert report["shape"]["valueDim"] == p.get("valueDim", 32)
         assert report["shape"]["valuesInKeys"] == ("valuesInKeys" in more)
@@ -108,3 +109,17 @@ def test_a_window_sends_what_later_ranks_need(engine):
     assert sorted((s["rank"], s["hop"]) for s in spans if s["kind"] == "attend") == [
         (0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1)
     ]  # fmt: skip
+
+
+def test_auto_takes_the_variant_that_sends_fewer_bytes(engine):
+    """Under a local mask. 8 query heads of D 32 against 1 KV head: Q is 4 times K and V; few new tokens turn that."""
+    for new, cached in ((64, 0), (2, 300), (64, 64)):
+        common = {"sequences": [{"new": new, "cached": cached}], "heads": 8, "kvHeads": 1, "ranks": 4}
+        common["mask"] = {"kind": "window", "size": 200}
+        _, chosen, _, _ = attend(engine, **common, variant="auto")
+        sent = {
+            variant: sum(t["bytesSent"] for t in attend(engine, **common, variant=variant)[1]["perRank"])
+            for variant in ("pass-kv", "pass-q")
+        }
+        assert chosen["variant"] == min(sent, key=sent.get) == chosen["choice"]["variant"]
+        assert all(str(bytes) in chosen["choice"]["reason"] for bytes in sent.values())
