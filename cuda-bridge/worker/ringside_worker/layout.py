@@ -29,17 +29,15 @@ def chunk(length: int, ranks: int, c: int, offset: int = 0, dealing: str = "head
     With "head-tail" these are the first ones, with "contiguous" those that leave the ranks' shares even.
     """
 
-    def shared(c: int, of: int) -> int:
-        small, larger = divmod(length, of)
-        return c * small + min(c, larger)
-
-    def bound(c: int) -> int:
-        if dealing == "head-tail":
-            return offset + shared(c, 2 * ranks)
-        start, end = shared(c // 2, ranks), shared((c + 1) // 2, ranks)
-        return offset + start + (end - start + 1) // 2
-
-    return bound(c), bound(c + 1)
+    if dealing == "head-tail":
+        small, larger = divmod(length, 2 * ranks)
+        return offset + c * small + min(c, larger), offset + (c + 1) * small + min(c + 1, larger)
+    # A rank's share is halved.
+    small, larger = divmod(length, ranks)
+    rank = c // 2
+    start, end = rank * small + min(rank, larger), (rank + 1) * small + min(rank + 1, larger)
+    middle = start + (end - start + 1) // 2
+    return (offset + start, offset + middle) if c % 2 == 0 else (offset + middle, offset + end)
 
 
 def chunk_bounds(new: int, cached: int, ranks: int, dealing: str) -> list[int]:

@@ -9,7 +9,7 @@ All of it follows from who holds what and the mask, so all ranks agree on what c
 from bisect import bisect_left, bisect_right
 from itertools import pairwise
 
-from .layout import Block, Range, chunk_bounds, joined, packed
+from .layout import Block, Range, checking, chunk_bounds, joined, never_cancelled, packed
 from .mask import Mask
 
 Ranges = tuple[Range, ...]
@@ -18,10 +18,11 @@ Ranges = tuple[Range, ...]
 class Route:
     """The messages of one job's ring. The job's `keys` travel in pass-KV, its `queries` in pass-Q."""
 
-    def __init__(self, job):
+    def __init__(self, job, check_cancelled=never_cancelled):
+        self._job, self._check_cancelled = job, check_cancelled
         self._mask, self._size, self._pass_kv = job.mask, job.ranks, job.variant == "pass-kv"
         self._visitors, self._residents = (job.keys, job.queries) if self._pass_kv else (job.queries, job.keys)
-        self._bounds = [chunk_bounds(T, P, job.ranks, job.dealing) for T, P in job.sequences]
+        self._bounds: dict[int, list[int]] = {}
         self._found: dict[tuple[int, tuple[int, ...]], Block] = {}
 
     def sent(self, rank: int, hop: int) -> Block:
@@ -50,12 +51,18 @@ class Route:
 
     def _kept(self, whole: Block, ranks: tuple[int, ...]) -> Block:
         kept, all_of_it = [], True
-        for i, own in enumerate(whole.ranges):
-            parts = [part for one in own for part in in_chunks(one, self._bounds[i])]
+        for i, own in enumerate(checking(whole.ranges, self._check_cancelled)):
+            parts = [part for one in own for part in in_chunks(one, self._bounds_of(i))]
             wanted = [p for p in parts if any(self._meets(p, self._residents[k].ranges[i]) for k in ranks)]
             all_of_it &= len(wanted) == len(parts)
             kept.append(joined(wanted))
         return whole if all_of_it else packed(kept, sum(end - start for own in kept for start, end in own))
+
+    def _bounds_of(self, sequence: int) -> list[int]:
+        if sequence not in self._bounds:
+            T, P = self._job.sequences[sequence]
+            self._bounds[sequence] = chunk_bounds(T, P, self._size, self._job.dealing)
+        return self._bounds[sequence]
 
     def _meets(self, visitor: Range, residents: Ranges) -> bool:
         return (

@@ -118,7 +118,8 @@ class Run:
             else Timeline(clock, listener.put)
         )
         pairs = int(slice_flops / job.flops_of(1))
-        pieces = Pieces(job, pairs, listener.check_cancelled if context.team.world == 1 else never_cancelled)
+        check_cancelled = listener.check_cancelled if context.team.world == 1 else never_cancelled
+        pieces = Pieces(job, pairs, check_cancelled)
         pacer = Pacer(clock, slice_flops)
         # A short run meets only before and after: its hops may be shorter than a meeting.
         self._meets = job.flops / job.ranks > 2 * slice_flops
@@ -132,7 +133,7 @@ class Run:
             lse = torch.empty(rows, job.heads, dtype=torch.float32, device=device)
             self.totals[k] = Accumulator(o, lse, merger, hold, attentions[k].merging)
         if context.team.world == 1:
-            exchange = SimulatedRings(job, [self.totals[k] for k in ranks], self.timeline)
+            exchange = SimulatedRings(job, [self.totals[k] for k in ranks], self.timeline, check_cancelled)
             self.rings, self._traffic = {k: exchange.rings[k] for k in ranks}, exchange.traffic
         else:
             k = context.team.rank

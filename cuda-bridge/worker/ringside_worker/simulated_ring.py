@@ -1,7 +1,7 @@
 """The ring between simulated ranks, in one process."""
 
 from .exchange import Chunk, Traffic, parcel_bytes
-from .layout import Block
+from .layout import Block, never_cancelled
 from .merge import Accumulator
 from .ring import owner_at
 from .route import Route
@@ -15,8 +15,8 @@ class SimulatedRings:
     transfers. Partials of pass-Q are merged into their owner's total as they come.
     """
 
-    def __init__(self, job, totals: list[Accumulator], timeline):
-        self.job, self.totals, self.timeline, self.route = job, totals, timeline, Route(job)
+    def __init__(self, job, totals: list[Accumulator], timeline, check_cancelled=never_cancelled):
+        self.job, self.totals, self.timeline, self.route = job, totals, timeline, Route(job, check_cancelled)
         self.traffic = [Traffic(k) for k in range(job.ranks)]
         self.parcel_row = parcel_bytes(1, job.heads, job.value_dim, job.dtype)
         self.mail: dict[tuple[int, int], Chunk] = {}
