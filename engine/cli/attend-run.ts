@@ -17,7 +17,7 @@ import { checkResult, warnUnderflow } from "./verdict.ts";
 /** The options of an attention. */
 export type AttendOptions = Pick<
   AttendInput,
-  "variant" | "wireDtype" | "mask" | "causal" | "dealing" | "scale" | "rates" | "signal"
+  "variant" | "wireDtype" | "mask" | "dealing" | "scale" | "rates" | "signal"
 >;
 
 /** A run's result; the tensors and the check's verdict if they are on this machine. */

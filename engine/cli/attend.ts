@@ -184,7 +184,6 @@ export const attend: Command = async (argv, io) => {
     variant,
     wireDtype,
     mask,
-    causal: mask.kind !== "full",
     dealing,
     scale,
     rates: ratesOption(o.rates),
@@ -208,7 +207,7 @@ export const attend: Command = async (argv, io) => {
   const verified = rows && seeded
     ? await verifyRowsOf(
       io,
-      { ...seeded, ...(sinks && { sinks }), ...options, dtype: remote === undefined ? "f32" : wireDtype, with: how },
+      { ...seeded, sinks, ...options, dtype: remote === undefined ? "f32" : wireDtype, with: how },
       rows,
       tensors === undefined ? result : pickRows(result, rows, seeded),
     )

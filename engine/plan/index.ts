@@ -25,3 +25,4 @@ export type { PlanInput } from "./plan-input.ts";
 export { type Alternative, type LayerKind, NEAR_TIE } from "./reason.ts";
 export { type GpuRates, ratesOf, type Wire } from "./rates.ts";
 export { MOST_GPUS, type Sweep, sweep, type SweepInput, type SweepRow } from "./sweep.ts";
+export type { Sent } from "./work.ts";

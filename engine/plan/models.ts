@@ -7,6 +7,7 @@ export type FfnPrecision = "fp8" | "bf16";
 
 /** Layers that have the same mask. */
 export interface MaskedLayers {
+  /** What a query sees in them. */
   readonly mask: Mask;
   /** How many. */
   readonly layers: number;
@@ -18,8 +19,9 @@ export interface Latent {
   readonly queryRank: number;
   /** Elements of the latent row that K and V share: Dv of the absorbed form. */
   readonly kvRank: number;
-  /** Elements of a head's query and key without a position, and with one. */
+  /** Elements of a head's query and key without a position. */
   readonly nope: number;
+  /** Those with one. */
   readonly rope: number;
   /** Elements of a head's value before the output product. */
   readonly value: number;

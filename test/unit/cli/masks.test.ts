@@ -347,6 +347,23 @@ test("attend takes values in keys from files and seeds, and values of another he
     assert.deepEqual([shape.valueDim, shape.valuesInKeys], [20, false]);
   }));
 
+test("--verify-rows judges with the mask, sinks and values in keys", () =>
+  inFolder(async (folder) => {
+    const sinks = path.join(folder, "s.npy");
+    await writeFile(sinks, writeNpy([4], Float32Array.of(-3, 0, 0.5, 4)));
+    for (const dealing of ["head-tail", "contiguous"]) {
+      const { status, stdout } = await call(attend, [
+        ...["--seed", "3", "--shape", "60:20,4,1,32", "--ranks", "3", "--v-prefix", "20", "--sinks", sinks],
+        ...["--mask", "window:9+2", "--dealing", dealing, "--backend", "cpu", "--verify-rows", "40", "--json"],
+      ]);
+      assert.equal(status, 0, stdout);
+      const { verified } = JSON.parse(stdout) as {
+        verified: { rows: number; passed: boolean; worst: { keys: number } };
+      };
+      assert.deepEqual([verified.rows, verified.passed, verified.worst.keys], [40, true, 11]);
+    }
+  }));
+
 test("the report says mask, sinks and dealing in words, and nothing of them for a run as in the paper", () =>
   inFolder(async (folder) => {
     const sinks = path.join(folder, "s.npy");
