@@ -3,7 +3,13 @@ import assert from "node:assert/strict";
 import { Cluster } from "../../../engine/cluster/cluster.ts";
 import type { FixedInput } from "../../../engine/cluster/in-process.ts";
 import type { Session } from "../../../engine/cluster/session.ts";
-import type { ClusterOptions, SessionOptions, SessionRows, StepResult } from "../../../engine/cluster/types.ts";
+import type {
+  ClusterOptions,
+  SessionOptions,
+  SessionRows,
+  StepOptions,
+  StepResult,
+} from "../../../engine/cluster/types.ts";
 import type { Platform } from "../../../engine/platform.ts";
 import { check } from "../../../engine/reference/check.ts";
 import { experiment } from "../../experiment.ts";
@@ -41,10 +47,13 @@ export class Conversation {
   }
 
   /** One step with rows of each sequence. It is a decode if each has one row and cached rows. */
-  async step(step: readonly (readonly [sequence: number, rows: number])[], signal?: AbortSignal): Promise<StepResult> {
+  async step(
+    step: readonly (readonly [sequence: number, rows: number])[],
+    options: StepOptions = {},
+  ): Promise<StepResult> {
     const batch = step.map(([s, n]) => this.rows(s, n));
     const decode = step.every(([s, n]) => n === 1 && this.held[s] > 0);
-    const result = await (decode ? this.session.decode(batch, { signal }) : this.session.prefill(batch, { signal }));
+    const result = await (decode ? this.session.decode(batch, options) : this.session.prefill(batch, options));
     assert.equal(result.report.mode, decode ? "decode" : "prefill");
     for (const { sequence, out, lse } of result.outputs) {
       for (const x of out) this.#outs[sequence].push(x);

@@ -107,7 +107,7 @@ test("a failed or cancelled step changes no rank's cache, and the next step is e
     const before = await talk.session.snapshot();
     const controller = new AbortController();
     setTimeout(() => controller.abort(), 30);
-    await assert.rejects(talk.step([[0, 100], [1, 64]], controller.signal), { name: "AbortError" });
+    await assert.rejects(talk.step([[0, 100], [1, 64]], { signal: controller.signal }), { name: "AbortError" });
     assert.deepEqual(await talk.session.snapshot(), before);
     await assert.rejects(talk.step([[0, 300], [1, 64]]), (error) => {
       assert.ok(error instanceof LimitError);
