@@ -9,7 +9,7 @@ export interface Case extends Partial<Omit<FixedInput, "q" | "k" | "v">> {
   readonly seed?: number;
 }
 
-/** A seeded experiment; by default H/Hkv 4/4, D 16. */
+/** A seeded experiment; by default H/Hkv 4/4, D 16, Dv as D. */
 export function experiment(c: Case): FixedInput {
   const { heads = 4, kvHeads = 4, headDim = 16, seed = 1, ...rest } = c;
   const fresh = c.sequences.reduce((sum, s) => sum + s.new, 0);
@@ -24,6 +24,6 @@ export function experiment(c: Case): FixedInput {
     headDim,
     q: tensor("q", fresh, heads * headDim),
     k: tensor("k", all, kvHeads * headDim),
-    v: tensor("v", all, kvHeads * headDim),
+    v: tensor("v", all, kvHeads * (c.valueDim ?? headDim)),
   };
 }

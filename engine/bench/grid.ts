@@ -3,6 +3,7 @@ import { GpuAttention } from "../gpu/attention.ts";
 import { suitingPieceKernels, suitingTileKernels, tileKernelsOf } from "../gpu/choice.ts";
 import { isPieceKernel, type KernelName, type MergeKernelName } from "../gpu/kernels.ts";
 import { productsOf } from "../gpu/products.ts";
+import { CAUSAL, type Mask, sayMask } from "../layout/mask.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { attendInProcess } from "../cluster/in-process.ts";
 import { check, expect, type ExpectedRow } from "../reference/check.ts";
@@ -35,7 +36,7 @@ export interface KernelCheck {
 /** A batch of the grid. */
 export interface Case {
   readonly sequences: readonly Sequence[];
-  readonly causal: boolean;
+  readonly mask: Mask;
   /** N. The ring is pass-Q, so that the check includes its merge. */
   readonly ranks: number;
 }
@@ -55,18 +56,28 @@ export interface CaseResult {
   readonly merged: boolean;
 }
 
-/** Ragged lengths, several KV tiles, a mask without a diagonal, a batch that needs merging. */
+/**
+ * Ragged lengths, several KV tiles, a mask without a diagonal, bands that begin anywhere, a second one for sink tokens,
+ * a batch that needs merging.
+ */
 export const TILES: readonly Case[] = [
-  { sequences: [{ new: 77, cached: 0 }], causal: true, ranks: 1 },
-  { sequences: [{ new: 50, cached: 0 }], causal: false, ranks: 1 },
-  { sequences: [{ new: 19, cached: 90 }], causal: true, ranks: 1 },
-  { sequences: [{ new: 7, cached: 3 }, { new: 1, cached: 40 }, { new: 33, cached: 0 }], causal: true, ranks: 3 },
+  { sequences: [{ new: 77, cached: 0 }], mask: CAUSAL, ranks: 1 },
+  { sequences: [{ new: 50, cached: 0 }], mask: { kind: "full" }, ranks: 1 },
+  { sequences: [{ new: 19, cached: 90 }], mask: CAUSAL, ranks: 1 },
+  { sequences: [{ new: 70, cached: 41 }], mask: { kind: "window", size: 37, sinkTokens: 3 }, ranks: 1 },
+  { sequences: [{ new: 50, cached: 9 }, { new: 20, cached: 5 }], mask: { kind: "chunk", size: 23 }, ranks: 2 },
+  { sequences: [{ new: 7, cached: 3 }, { new: 1, cached: 40 }, { new: 33, cached: 0 }], mask: CAUSAL, ranks: 3 },
 ];
 
-/** One query row per sequence, and more keys than a piece holds. */
+/** One query row per sequence, more keys than a piece holds, and pieces that begin anywhere. */
 export const SINGLE: readonly Case[] = [
-  { sequences: [{ new: 1, cached: 599 }], causal: true, ranks: 1 },
-  { sequences: [{ new: 1, cached: 0 }, { new: 1, cached: 300 }], causal: true, ranks: 2 },
+  { sequences: [{ new: 1, cached: 599 }], mask: CAUSAL, ranks: 1 },
+  {
+    sequences: [{ new: 1, cached: 299 }, { new: 1, cached: 20 }],
+    mask: { kind: "window", size: 201, sinkTokens: 5 },
+    ranks: 1,
+  },
+  { sequences: [{ new: 1, cached: 0 }, { new: 1, cached: 300 }], mask: CAUSAL, ranks: 2 },
 ];
 
 /** The types measured on a device: f16 too if it has matrix units, which take nothing else. */
@@ -145,9 +156,7 @@ export async function checkCase(
   take?.(result.lse);
   const { out, lse, passed } = check(judged, result, expected);
   const batch = c.sequences.map((s) => `${s.new}:${s.cached}`).join(",");
-  const label = `T:P ${batch}, ${
-    c.causal ? "causal" : "full"
-  }, heads ${c.heads}/${c.kvHeads}, D ${c.headDim}, N ${c.ranks}${
+  const label = `T:P ${batch}, ${sayMask(c.mask)}, heads ${c.heads}/${c.kvHeads}, D ${c.headDim}, N ${c.ranks}${
     wire.dtype === "f32" ? "" : `, ${wire.variant} in ${wire.dtype}`
   }`;
   return { label, out, lse, passed, merged: result.spans.some((span) => span.kind === "merge") };
@@ -163,7 +172,7 @@ async function compiled(
   const before = bench.kernels.compileSeconds;
   const { wall } = await timeAttention(
     bench,
-    operandsOf(inputOf({ heads: 1, kvHeads: 1, headDim, causal: true, sequences: [{ new: 1, cached: 0 }] }), kv),
+    operandsOf(inputOf({ heads: 1, kvHeads: 1, headDim, sequences: [{ new: 1, cached: 0 }] }), kv),
     kernel,
   );
   const pipeline = bench.kernels.compileSeconds - before;

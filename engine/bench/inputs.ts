@@ -1,6 +1,7 @@
 /** The measured experiments: their shapes, seeded tensors, and work. */
 import type { FixedInput } from "../cluster/in-process.ts";
 import { shapeOf } from "../cluster/shape.ts";
+import type { AttendInput } from "../cluster/types.ts";
 import type { Shape } from "../ring/chunk.ts";
 import type { Sequence } from "../layout/shards.ts";
 import { shard } from "../layout/shards.ts";
@@ -47,10 +48,10 @@ export function measuredAt(size: number, heads: Heads): readonly Measured[] {
   ];
 }
 
-/** Seeded tensors of a batch. */
+/** Seeded tensors of a batch; `mask`: default causal. */
 export function inputOf(
-  { heads, kvHeads, headDim, causal, sequences }: Heads & {
-    readonly causal: boolean;
+  { heads, kvHeads, headDim, mask, sequences }: Heads & {
+    readonly mask?: AttendInput["mask"];
     readonly sequences: readonly Sequence[];
   },
 ): FixedInput {
@@ -65,13 +66,13 @@ export function inputOf(
     kvHeads,
     headDim,
     sequences,
-    causal,
+    mask,
   };
 }
 
 /** Seeded tensors of a measured attention. */
 export function inputOfMeasured(m: Measured): FixedInput {
-  return inputOf({ ...m, sequences: [{ new: m.tokens, cached: m.cached }] });
+  return inputOf({ ...m, mask: maskOf(m), sequences: [{ new: m.tokens, cached: m.cached }] });
 }
 
 /** The shape of an input whose operands are f32. */
@@ -81,10 +82,13 @@ export function f32Shape(
   return shapeOf(input, "pass-kv", "f32");
 }
 
+const maskOf = ({ causal }: Measured) => ({ kind: causal ? "causal" : "full" } as const);
+
 /** FLOPs of an attention: 4 D for each query head and each query-key pair that the mask shows. */
-export function flopsOf({ heads, headDim, causal, tokens, cached }: Measured): number {
+export function flopsOf(m: Measured): number {
+  const { heads, headDim, tokens, cached } = m;
   const { queries, keys } = shard([{ new: tokens, cached }], 1);
-  return 4 * headDim * heads * pairsBetween(queries[0], keys[0], { kind: causal ? "causal" : "full" });
+  return 4 * headDim * heads * pairsBetween(queries[0], keys[0], maskOf(m));
 }
 
 /** Least bytes that an attention has to move: Q (f32), K and V (`kv`) once in, O and LSE (f32) once out. */

@@ -81,7 +81,7 @@ export async function measureRing(
   );
   for (const tokens of sizes) {
     progress(`rings at ${tokens} tokens`);
-    const input = inputOf({ ...heads, causal: true, sequences: [{ new: tokens, cached: 0 }] });
+    const input = inputOf({ ...heads, sequences: [{ new: tokens, cached: 0 }] });
     // One kernel for all: the difference is the ring's own cost.
     const kernel = kernelOfCall(bench, operandsOf(input));
     const run = async ({ ranks, variant }: (typeof rings)[number]) => {

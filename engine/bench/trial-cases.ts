@@ -9,6 +9,7 @@ import {
   type TileKernel,
   type TileKernelName,
 } from "../gpu/kernels.ts";
+import { CAUSAL } from "../layout/mask.ts";
 import { type GridCase, SINGLE, type StoredType, TILES } from "./grid.ts";
 import { HEADS, type Heads } from "./inputs.ts";
 import { roleOf } from "./texts.ts";
@@ -26,7 +27,7 @@ const SHAPES: readonly Heads[] = [
 /** Both 16-bit types, each on another operand. */
 const WIRES = [{ dtype: "bf16", variant: "pass-q" }, { dtype: "f16", variant: "pass-kv" }] as const;
 /** Partial results that are all empty, some of them, and none: one token on eight ranks. */
-const EMPTY = { sequences: [{ new: 1, cached: 0 }, { new: 0, cached: 5 }], causal: true, ranks: 8 };
+const EMPTY = { sequences: [{ new: 1, cached: 0 }, { new: 0, cached: 5 }], mask: CAUSAL, ranks: 8 };
 
 /** The cases that a kernel's text has to pass; with a device, only those that it can run the kernel on. */
 export function casesOf(name: string, device?: DeviceFacts): readonly GridCase[] {

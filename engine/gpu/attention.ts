@@ -187,9 +187,14 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
       return await this.#attendSpread(call, tiling.spreadTiles(passes[0], parts));
     }
     const partial = call.into ?? this.#partials.make(q.block);
-    const tables = passes.flatMap((tiles, i) =>
-      tiling.segmentTiles(tiles, tiling.segmentKeys(software)).map((table) => ({ ...table, band: bands[i] }))
+    const fresh = call.into === undefined;
+    const segments = passes.flatMap((tiles, i) =>
+      tiling.segmentTiles(tiles, tiling.segmentKeys(software), fresh && i === 0)
+        .map((table) => ({ ...table, band: bands[i] }))
     );
+    const filled = segments.filter(({ count }) => count > 0);
+    // A hop has a span even if no row of it sees a key.
+    const tables = filled.length > 0 ? filled : segments.slice(0, 1);
     const flopsATile = flops / Math.max(1, tables.reduce((sum, { count }) => sum + count, 0));
     const uploads = new Map(bands.map((band) => [band, this.#buffers.upload(band, INPUT)]));
     let [began, ended] = [Infinity, 0];
@@ -200,7 +205,7 @@ export class GpuAttention implements Attention<RankChunk, GpuQueries, GpuKeys, G
       const bindings = [q.buffer, kv.k, kv.v, buffers[i], uploads.get(band)!, partial.o, partial.lse, kv.pages];
       for (let first = 0; first < count || first === 0;) {
         const some = Math.min(count - first, pace.tiles(flopsATile));
-        const last = call.into === undefined && i === 0 ? 0 : 1;
+        const last = fresh && i === 0 ? 0 : 1;
         const params = this.#params({ heads, kvHeads, count: first + some, last, scale, first });
         const dispatches = [{ bindings: [params, ...bindings], groups: tiling.gridOf(some, kvHeads) }];
         const run = this.#passes.run({ pipeline, dispatches, start }).then(({ start: at, duration }) => {

@@ -1,5 +1,6 @@
 /** How many rows of queries and of keys a slice may have, so that every buffer of an attention fits the device. */
 import { LimitError } from "../errors.ts";
+import { sinkTokensOf } from "../layout/mask.ts";
 import type { Block } from "../layout/shards.ts";
 import { cut, longest } from "../layout/slices.ts";
 import { rowBytes, type Shape } from "../ring/chunk.ts";
@@ -36,11 +37,15 @@ function widths(shape: Shape): { q: number; k: number; o: number; lse: number } 
 /** Partials that a merge stacks: in pass-Q, those of all ranks. */
 const stacked = (variant: Variant, ranks: number): number => (variant === "pass-q" ? ranks : 1);
 
+/** A row's second band may make one more piece of its keys. */
+const morePieces = ({ mask }: Shape): number => (sinkTokensOf(mask) > 0 ? 1 : 0);
+
 /** Throws LimitError if even slices of one row don't fit the device. */
 export function requireRow(shape: Shape, variant: Variant, ranks: number, limits: DeviceLimits): void {
   const { q, k, o, lse } = widths(shape);
   // If a single row's keys are cut, two partials are stacked: the piece's and the running one.
-  const need = Math.max(q, o * Math.max(stacked(variant, ranks), 2), 2 * Math.ceil((KEYS_STEP * k) / OFFSET) * OFFSET);
+  const parts = Math.max(stacked(variant, ranks), 2 + morePieces(shape));
+  const need = Math.max(q, o * parts, 2 * Math.ceil((KEYS_STEP * k) / OFFSET) * OFFSET);
   for (
     const [name, bytes] of [["maxStorageBufferBindingSize", need], [
       "maxBufferSize",
@@ -70,9 +75,10 @@ export function sliceRows(shape: Shape, variant: Variant, ranks: number, kv: Blo
   );
   const half = Math.floor(largest / 2 / OFFSET) * OFFSET;
   // The partials of a single row's pieces have to fit in one binding, beside the running partial.
-  const pieces = Math.floor(largest / o) - 1;
+  const more = morePieces(shape);
+  const pieces = Math.floor(largest / o) - 1 - more;
   const keys = Math.floor(Math.min(half / k, pieces * PIECE_KEYS) / KEYS_STEP) * KEYS_STEP;
   const continued = (variant === "pass-kv" && ranks > 1) || cut(kv, keys, { step: KEYS_STEP }).length > 1;
-  const slots = Math.max(1, Math.ceil(Math.min(longest(kv), keys) / PIECE_KEYS));
+  const slots = Math.max(1, Math.ceil(Math.min(longest(kv), keys) / PIECE_KEYS)) + more;
   return { queries, singles: Math.min(queries, Math.floor(largest / (o * (slots + (continued ? 1 : 0))))), keys };
 }

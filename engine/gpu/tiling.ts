@@ -97,28 +97,33 @@ export function longestTile(tiles: readonly Tile[]): number {
 
 /**
  * Tables of tiles, each of `keys` keys of every tile: (first packed row, packed rows, first key, end of keys), four u32
- * each. The first table has every tile, even one without keys; `every`: all of them have.
+ * each. `full`: the tables that have every tile, even one without keys.
  */
-function tables(tiles: readonly Tile[], keys: number, every: boolean): readonly Table[] {
+function tables(tiles: readonly Tile[], keys: number, full: "none" | "first" | "all"): readonly Table[] {
   const length = Math.max(1, Math.ceil(longestTile(tiles) / keys));
   return Array.from({ length }, (_, segment) => {
     const words: number[] = [];
     for (const { at, rows, first, end } of tiles) {
       const from = Math.min(end, first + segment * keys);
-      if (every || segment === 0 || from < end) words.push(at, rows, from, Math.min(end, from + keys));
+      if (full === "all" || (full === "first" && segment === 0) || from < end) {
+        words.push(at, rows, from, Math.min(end, from + keys));
+      }
     }
     return { words: new Uint32Array(words), count: words.length / WORDS };
   });
 }
 
-/** The tiles in segments of at most `keys` keys, a multiple of every kernel's KEYS. */
-export function segmentTiles(tiles: readonly Tile[], keys = SEGMENT_KEYS): readonly Table[] {
-  return tables(tiles, keys, false);
+/**
+ * The tiles in segments of at most `keys` keys, a multiple of every kernel's KEYS. `fresh`: nobody has written O and LSE
+ * yet, so the first segment has tiles without keys too.
+ */
+export function segmentTiles(tiles: readonly Tile[], keys = SEGMENT_KEYS, fresh = true): readonly Table[] {
+  return tables(tiles, keys, fresh ? "first" : "none");
 }
 
 /** The tiles in at most `parts` parts of their keys, each with every row; a part has whole pages of keys. */
 export function spreadTiles(tiles: readonly Tile[], parts: number): readonly Table[] {
-  return tables(tiles, Math.max(1, Math.ceil(longestTile(tiles) / parts / PAGE)) * PAGE, true);
+  return tables(tiles, Math.max(1, Math.ceil(longestTile(tiles) / parts / PAGE)) * PAGE, "all");
 }
 
 /** Workgroups of a kernel of single query rows that share one piece of keys: each takes PIECE_HEADS heads. */

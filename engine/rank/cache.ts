@@ -1,9 +1,10 @@
 /**
  * One rank's persistent KV cache, on any back-end: it appends rows, makes a message of them, and copies them as bytes.
  */
-import { block, count, type Range } from "../layout/shards.ts";
-import type { PagePool } from "../layout/page-pool.ts";
-import { Pages } from "../layout/pages.ts";
+import { type Block, block, bySequence, count, type Range } from "../layout/shards.ts";
+import type { Copy, PagePool } from "../layout/page-pool.ts";
+import { PAGE, Pages } from "../layout/pages.ts";
+import { type Copied, shared } from "../layout/shared.ts";
 import { type RankChunk, rankChunk } from "../ring/chunk.ts";
 
 /** Rows of one sequence, at the positions of `ranges`: K, then V. */
@@ -35,17 +36,17 @@ export class KvCache<KV> {
     return this.#pool.keys(this.#rank, this.pages.view(sequences));
   }
 
-  /** The same rows as a message, sequence i padded to `lengths[i]` rows (Algorithm 2). */
-  async message(sequences: readonly number[], lengths: readonly number[]): Promise<RankChunk> {
-    const padded = block(sequences.map((s) => this.pages.ranges(s)), lengths);
-    const runs = padded.runs.map((run) => ({ ...run, sequence: sequences[run.sequence] }));
-    let to = 0;
-    const copies = sequences.flatMap((s, i) => {
-      const begin = to;
-      to += lengths[i];
-      return this.pages.segments(s).map(({ row, from, count }) => ({ row, to: begin + from, count }));
-    });
-    return rankChunk(this.#rank, { runs, rows: padded.rows }, await this.#pool.read(copies, padded.rows));
+  /** The same rows in a message, sequence i padded to `lengths[i]` rows (Algorithm 2). */
+  padded(sequences: readonly number[], lengths: readonly number[]): Block {
+    const { runs, rows } = block(sequences.map((s) => this.pages.ranges(s)), lengths);
+    return { runs: runs.map((run) => ({ ...run, sequence: sequences[run.sequence] })), rows };
+  }
+
+  /** A message of the cached rows that a block names. */
+  async message(wanted: Block): Promise<RankChunk> {
+    const { block, table } = this.pages.view([...bySequence(wanted).keys()]);
+    const copies = shared(block, wanted).flatMap((copied) => inPages(copied, table));
+    return rankChunk(this.#rank, wanted, await this.#pool.read(copies, wanted.rows));
   }
 
   /** All cached rows, sequence by sequence. */
@@ -62,4 +63,16 @@ export class KvCache<KV> {
   destroy(): void {
     this.#pool.destroy();
   }
+}
+
+/** Adjacent rows of a view as rows of the pool, page by page. */
+function inPages({ from, to, rows }: Copied, table: Uint32Array): Copy[] {
+  const copies: Copy[] = [];
+  for (let at = 0; at < rows;) {
+    const inPage = (from + at) % PAGE;
+    const count = Math.min(PAGE - inPage, rows - at);
+    copies.push({ row: table[Math.floor((from + at) / PAGE)] * PAGE + inPage, to: to + at, count });
+    at += count;
+  }
+  return copies;
 }

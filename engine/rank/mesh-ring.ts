@@ -57,6 +57,11 @@ export class MeshRing implements Ring<RankChunk> {
     this.#planned = planned;
   }
 
+  /** The rows of this rank's own chunk that some other rank needs; undefined if that is all of them. */
+  get leaving(): Block | undefined {
+    return this.#route?.sent(this.rank, 0);
+  }
+
   async shift(hop: number, chunk: RankChunk): Promise<RankChunk> {
     const previous = (this.rank + this.size - 1) % this.size;
     const dropped = this.#strikes(hop) && await this.#struck();

@@ -1,4 +1,5 @@
 /** One rank's part of one attention: picks the ring program and runs it on a back-end. */
+import type { Block } from "../layout/shards.ts";
 import type { Attention, Ring } from "../ring/contract.ts";
 import { decode } from "../ring/decode.ts";
 import { passKv } from "../ring/pass-kv.ts";
@@ -41,17 +42,18 @@ export async function runAttend<Q, KV, P>(
   );
 }
 
-/** One step of a session. Its rows are in the cache already. */
+/** One step of a session. Its rows are in the cache already. `leaving`: the rows that others need; all if undefined. */
 export async function runStep<Q, KV, P>(
   job: StepJob,
-  ring: Ring<RankChunk>,
+  ring: Ring<RankChunk> & { readonly leaving?: Block | undefined },
   device: Device<Q, KV, P>,
   cache: KvCache<KV>,
 ): Promise<ArrayBuffer> {
   return await resultOf(device, async () => {
     const kv = cache.keys(job.sequences);
     if (job.variant === "pass-q") return await decode(ring, device, job.q, kv);
-    const own = ring.size === 1 ? job.q : await cache.message(job.sequences, job.lengths);
+    const leaving = ring.leaving ?? cache.padded(job.sequences, job.lengths);
+    const own = ring.size === 1 ? job.q : await cache.message(leaving);
     return await passKv(ring, device, device.loadQueries(job.q, 0), own, kv);
   });
 }

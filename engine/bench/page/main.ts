@@ -24,7 +24,7 @@ const seconds = async (work: () => Promise<void>) => {
 };
 
 const prefill = (heads: Heads, tokens: number) => {
-  const input = inputOf({ ...heads, causal: true, sequences: [{ new: tokens, cached: 0 }] });
+  const input = inputOf({ ...heads, sequences: [{ new: tokens, cached: 0 }] });
   return { input, attention: { ...heads, tokens, scale: 1 / Math.sqrt(heads.headDim) } };
 };
 

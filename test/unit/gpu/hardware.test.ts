@@ -7,6 +7,7 @@ import test from "node:test";
 import { checkCase, type GridCase } from "../../../engine/bench/grid.ts";
 import { attendInProcess } from "../../../engine/cluster/in-process.ts";
 import { GpuAttention } from "../../../engine/gpu/attention.ts";
+import { CAUSAL, type Mask } from "../../../engine/layout/mask.ts";
 import { spreadOf } from "../../../engine/gpu/tiling.ts";
 import { chooseMerge, pieceKernelsOf } from "../../../engine/gpu/choice.ts";
 import type { KernelName, MergeKernelName } from "../../../engine/gpu/kernels.ts";
@@ -37,18 +38,20 @@ async function passes(kernel: KernelName | MergeKernelName | undefined, cases: r
 test("few tiles: parts of the keys in parallel, rows that see no key of a part, one rank and three, merged", async () => {
   const heads = { heads: 4, kvHeads: 2, headDim: 16 };
   await passes("attend", [
-    { ...heads, sequences: [{ new: 30, cached: 1100 }], causal: true, ranks: 1 },
-    { ...heads, sequences: [{ new: 700, cached: 0 }], causal: true, ranks: 1 },
+    { ...heads, sequences: [{ new: 30, cached: 1100 }], mask: CAUSAL, ranks: 1 },
+    { ...heads, sequences: [{ new: 700, cached: 0 }], mask: CAUSAL, ranks: 1 },
+    { ...heads, sequences: [{ new: 70, cached: 1100 }], mask: { kind: "window", size: 701 }, ranks: 1 },
+    { ...heads, sequences: [{ new: 500, cached: 300 }], mask: { kind: "chunk", size: 533 }, ranks: 1 },
     {
       ...heads,
       sequences: [{ new: 9, cached: 3 }, { new: 1, cached: 600 }, { new: 2, cached: 0 }],
-      causal: true,
+      mask: CAUSAL,
       ranks: 1,
     },
     {
       ...heads,
       sequences: [{ new: 30, cached: 1800 }],
-      causal: true,
+      mask: CAUSAL,
       ranks: 3,
       wire: { dtype: "f32", variant: "pass-kv" },
     },
@@ -87,17 +90,23 @@ test(
       [16, 32, 36, 64, 68, 128, 132, 256].map(able),
       [1, 2, 4, 4, 8, 8, 16, 16].map((lanes) => least >= lanes),
     );
-    const single = (heads: number, kvHeads: number, headDim: number): GridCase => ({
+    const single = (heads: number, kvHeads: number, headDim: number, mask: Mask = CAUSAL): GridCase => ({
       heads,
       kvHeads,
       headDim,
       sequences: [{ new: 1, cached: 599 }, { new: 1, cached: 0 }, { new: 1, cached: 41 }],
-      causal: true,
+      mask,
       ranks: 2,
     });
-    const cases = [single(8, 1, 64), single(3, 3, 16), single(12, 1, 32), single(4, 2, 60), single(8, 1, 128)].filter((
-      { headDim },
-    ) => able(headDim));
+    const cases = [
+      single(8, 1, 64),
+      single(3, 3, 16),
+      single(3, 3, 16, { kind: "window", size: 401, sinkTokens: 5 }),
+      single(3, 3, 16, { kind: "chunk", size: 23 }),
+      single(12, 1, 32),
+      single(4, 2, 60),
+      single(8, 1, 128),
+    ].filter(({ headDim }) => able(headDim));
     for (const c of cases) {
       const { passed, label, out, lse } = await checkCase(bench, "decode-subgroups", c, new Map());
       assert.ok(passed, `${label}: out off by ${out.max}, lse by ${lse.max}`);
@@ -113,8 +122,8 @@ test("many parts of few rows: merged by many", async () => {
   assert.equal(chooseMerge({ device: { ...gpu, facts: { software: true } }, parts: 9, rows: 8, columns: 32 }), "merge");
   const heads = { heads: 4, kvHeads: 2, headDim: 36 };
   await passes("merge-parts", [
-    { ...heads, sequences: [{ new: 1, cached: 1500 }, { new: 1, cached: 2 }], causal: true, ranks: 1 },
-    { ...heads, sequences: [{ new: 1, cached: 0 }, { new: 0, cached: 5 }], causal: true, ranks: 8 },
+    { ...heads, sequences: [{ new: 1, cached: 1500 }, { new: 1, cached: 2 }], mask: CAUSAL, ranks: 1 },
+    { ...heads, sequences: [{ new: 1, cached: 0 }, { new: 0, cached: 5 }], mask: CAUSAL, ranks: 8 },
   ]);
 });
 

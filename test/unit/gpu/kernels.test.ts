@@ -1,7 +1,13 @@
 /** Which kernel a device and a mask get. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { candidateKernels, chooseKernel, suitingTileKernels, tileKernelsOf } from "../../../engine/gpu/choice.ts";
+import {
+  candidateKernels,
+  chooseKernel,
+  pieceKernelsOf,
+  suitingTileKernels,
+  tileKernelsOf,
+} from "../../../engine/gpu/choice.ts";
 import {
   isPieceKernel,
   kernelName,
@@ -47,6 +53,17 @@ test("many query rows: the kernel made for the device, else the general one", ()
     chooseKernel({ seen: many, device: { ...device(32, false), workgroupMemory: 16384 }, shape: single }),
     "attend",
   );
+});
+
+test("other head sizes of values, V in K and D above 256: the general kernel alone, for single rows too", () => {
+  const shapes = [{ ...single, valueDim: 32 }, { ...single, valuesInKeys: true }, { ...single, headDim: 576 }];
+  for (const shape of shapes) {
+    for (const own of [device(4, true), device(undefined, true), device(32, false, true)]) {
+      assert.deepEqual(tileKernelsOf(own, shape), ["attend"]);
+      assert.deepEqual(pieceKernelsOf(own, shape), []);
+      assert.equal(chooseKernel({ seen: seen([{ new: 1, cached: 90 }]), device: own, shape }), "attend");
+    }
+  }
 });
 
 test("eight rows a lane: where subgroups have four lanes, and the work is worth its compilation", () => {

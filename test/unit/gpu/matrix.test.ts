@@ -46,7 +46,7 @@ test(
     const own = await bench();
     const cases = [
       ...TILES.map((c) => at(4, 2, 16, c)),
-      at(8, 1, 64, TILES[3]),
+      at(8, 1, 64, TILES.at(-1)!),
       at(8, 1, 128, TILES[2]),
       at(3, 3, 80, TILES[0]),
     ];

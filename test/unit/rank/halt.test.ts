@@ -9,7 +9,9 @@ import type { FixedInput } from "../../../engine/cluster/in-process.ts";
 import type { RankWorker } from "../../../engine/cluster/platform.ts";
 import type { ClusterOptions, Halt, Made } from "../../../engine/cluster/types.ts";
 import { InputError, RankError } from "../../../engine/errors.ts";
-import { shard } from "../../../engine/layout/shards.ts";
+import { readMask } from "../../../engine/layout/mask.ts";
+import { check } from "../../../engine/reference/check.ts";
+import { DEALINGS, shard } from "../../../engine/layout/shards.ts";
 import { reference } from "../../../engine/reference/attention.ts";
 import { difference } from "../../../engine/reference/error.ts";
 import { fromBytes, toBytes } from "../../../engine/tensor/dtype.ts";
@@ -81,7 +83,7 @@ function exactPartial(input: FixedInput, ranks: number, made: Made): ReturnType<
   const rounded = variant === "pass-q"
     ? { ...input, q: sent(input.q) }
     : { ...input, k: sent(input.k), v: sent(input.v) };
-  const { keys } = shard(input.sequences, ranks);
+  const { keys } = shard(input.sequences, ranks, input.dealing);
   const home = made.queries.owner;
   const hops = Array.from({ length: made.hop + 1 }, (_, j) => (home - j + ranks) % ranks);
   const seen = made.kind === "merge"
@@ -162,6 +164,49 @@ for (const [backend, sizes] of [["cpu", [1, 2, 3, 4, 8]], ["webgpu", [1, 2, 3, 4
       },
     );
   }
+}
+
+for (const backend of ["cpu", "webgpu"] as const) {
+  test(
+    `${backend}: under local masks and sinks halted runs give the same bits, and partials of what each message kept`,
+    backend === "cpu" ? {} : nodeFirst,
+    async () => {
+      for (const ranks of [3, 8]) {
+        await using({ ranks, backend }, async (cluster) => {
+          for (const [i, mask] of ["window:9", "chunk:16+2"].entries()) {
+            for (const variant of VARIANTS) {
+              const input = {
+                ...experiment({ sequences: [{ new: 61, cached: 30 }, { new: 3, cached: 0 }], mask: readMask(mask)! }),
+                sinks: Float32Array.of(-50, 0, 1, 50),
+                dealing: DEALINGS[i],
+                variant,
+              };
+              const plain = await cluster.attend(input);
+              assert.ok(check(input, plain).passed);
+              const { out, lse, halts, made } = await stepped(cluster, input);
+              same(out, plain.out);
+              same(lse, plain.lse);
+              for (const own of halts) {
+                assert.deepEqual(own.slice(0, ranks).map(({ next }) => next), Array(ranks).fill("attend"));
+                assert.equal(own.at(-1)!.next, "end");
+              }
+              for (const one of made) {
+                const exact = exactPartial(input, ranks, one);
+                const what = `N ${ranks} ${mask} ${variant} rank ${one.rank} ${one.kind} hop ${one.hop}`;
+                assert.ok(difference(one.out, exact.out, { absolute: 4e-6, relative: 1e-5 }).within, `${what}: O`);
+                assert.ok(difference(one.lse, exact.lse, { absolute: 4e-6, relative: 1e-5 }).within, `${what}: LSE`);
+              }
+              // Messages lack what no later rank sees.
+              const held = (halt: Halt) =>
+                (variant === "pass-kv" ? halt.keys : halt.queries)?.runs.reduce((sum, { length }) => sum + length, 0);
+              assert.ok(halts.some((own) => held(own[1])! < held(own[0])!));
+              assert.ok(plain.report.skipped.bytes > 0);
+            }
+          }
+        });
+      }
+    },
+  );
 }
 
 const small = experiment({ sequences: [{ new: 50, cached: 13 }], heads: 4, kvHeads: 2, headDim: 16 });

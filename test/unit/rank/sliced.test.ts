@@ -20,7 +20,9 @@ import { exposedWaits } from "../../../engine/rank/run.ts";
 import { RankService } from "../../../engine/rank/service.ts";
 import { sliced } from "../../../engine/rank/sliced.ts";
 import { check } from "../../../engine/reference/check.ts";
+import type { AttendInput } from "../../../engine/cluster/types.ts";
 import type { Variant } from "../../../engine/ring/contract.ts";
+import { chunkBounds } from "../../../engine/ring/route.ts";
 import type { Span } from "../../../engine/trace/span.ts";
 import { experiment } from "../../experiment.ts";
 import { runtimeGpu, testGpu } from "../../gpu.ts";
@@ -59,7 +61,9 @@ class Counted extends GpuAttention {
  */
 const room = (bytes: number): DeviceLimits => ({ maxStorageBufferBindingSize: bytes, maxBufferSize: 2 * bytes });
 
-async function inSlices(input: FixedInput, ranks: number, limits: DeviceLimits) {
+type Input = Omit<AttendInput, "variant"> & { readonly variant?: Variant };
+
+async function inSlices(input: Input, ranks: number, limits: DeviceLimits) {
   const { gpu, kernels } = await testGpu();
   const pool = new Watched(gpu.device);
   const devices: Counted[] = [];
@@ -139,6 +143,43 @@ for (const [name, batch] of Object.entries(BATCHES)) {
       }
     }
   });
+}
+
+const LOCAL: Readonly<Record<string, Parameters<typeof experiment>[0] & { readonly prefix?: number }>> = {
+  "a window": { ...BATCHES["GQA, partial prefill"], mask: { kind: "window", size: 21 } },
+  "chunks, and V in K": { sequences: RAGGED, kvHeads: 2, headDim: 20, prefix: 16, mask: { kind: "chunk", size: 16 } },
+  // Both bands of a row in one slice of keys.
+  "sink tokens, one row each": {
+    sequences: [300, 7, 140, 141, 139, 142, 33, 90].map((cached) => ({ new: 1, cached })),
+    heads: 8,
+    kvHeads: 2,
+    mask: { kind: "window", size: 130, sinkTokens: 7 },
+  },
+};
+
+for (const [name, { prefix, ...batch }] of Object.entries(LOCAL)) {
+  test(
+    `${name}: exact in slices, with no buffer above the limit`,
+    /^a window/.test(name) ? {} : nodeFirst,
+    async () => {
+      for (const variant of ["pass-kv", "pass-q"] as const) {
+        for (const ranks of [1, 3]) {
+          for (const limit of [4 * KiB, 16 * KiB]) {
+            const values = prefix === undefined ? {} : { v: { prefixOfK: prefix } };
+            const input = { ...experiment(batch), ...values, variant };
+            const { largest, ...found } = await inSlices(input, ranks, room(limit));
+            const what = `${variant}, ${ranks} ranks, ${limit} bytes`;
+            const { out, lse, passed } = check(input, found);
+            assert.ok(passed, `${what}: out off by ${out.max}, lse by ${lse.max}`);
+            assert.ok(
+              largest.bound <= limit && largest.any <= 2 * limit,
+              `${what}: a buffer of ${largest.bound} or ${largest.any} bytes`,
+            );
+          }
+        }
+      }
+    },
+  );
 }
 
 test("if one slice is enough, every call and every bit is as without slices", async () => {
@@ -314,6 +355,33 @@ test(
           });
         }
         assert.equal(made.reduce((sum, { rows }) => sum + rows.length, 0), 50);
+      }
+    });
+  },
+);
+
+test(
+  "ranks in slices send what a window needs of their chunks, and halts hand out what they made",
+  nodeFirst,
+  async () => {
+    await withRanks(2, { maxStorageBufferBindingSize: 4 * KiB, maxBufferSize: 8 * KiB }, async (run) => {
+      const sequences = [{ new: 90, cached: 40 }];
+      for (const variant of ["pass-kv", "pass-q"] as const) {
+        const input = { ...experiment({ sequences, mask: { kind: "window", size: 9, sinkTokens: 2 } }), variant };
+        const shards = { ...shard(sequences, 2), bounds: new Map([[0, chunkBounds(sequences[0], 2, "head-tail")]]) };
+        const plain = await run(input, () => ({ shards }));
+        assert.ok(plain.some(({ traffic }) => traffic.skipped.bytes > 0));
+        const found = resultOf(input, variant, plain);
+        assert.ok(check(input, found).passed);
+        const rows: number[] = [];
+        const halts = haltPorts(2, input, (halt) => {
+          if (halt.next === "end") rows.push(...halt.made!.rows);
+          halt.leave();
+        }, (reason) => assert.fail(String(reason)));
+        const halted = await run(input, (rank) => ({ shards, halt: { port: halts.ports[rank], watch: halts.watch } }));
+        halts.close();
+        same(resultOf(input, variant, halted).out, found.out);
+        assert.equal(new Set(rows).size, 90);
       }
     });
   },
