@@ -5,8 +5,7 @@ import { bench } from "../../../engine/cli/bench.ts";
 import type { BenchDocument } from "../../../engine/bench/document.ts";
 import type { Repeats } from "../../../engine/bench/stats.ts";
 import { InputError } from "../../../engine/errors.ts";
-import { suitingPieceKernels } from "../../../engine/gpu/choice.ts";
-import { TILE_KERNELS, type TileKernel } from "../../../engine/gpu/kernels.ts";
+import { suitingPieceKernels, suitingTileKernels } from "../../../engine/gpu/choice.ts";
 import { call, platform, runtime } from "../cli/command.ts";
 import { testGpu } from "../../gpu.ts";
 import { thorough } from "../../tiers.ts";
@@ -22,10 +21,9 @@ test("bench --json: every kernel that suits is checked and measured, beside the 
   assert.deepEqual([status, stderr], [0, ""]);
   const d = JSON.parse(stdout) as BenchDocument;
   const { gpu } = await testGpu();
-  const tiles = Object.entries(TILE_KERNELS).filter(([, kernel]: [string, TileKernel]) =>
-    kernel.suits(gpu, Infinity) && kernel.takes === undefined
-  ).map(([name]) => name);
-  const pieces = suitingPieceKernels(gpu, { headDim: 128, q: "f32", kv: "f32" });
+  const shape = { headDim: 128, q: "f32", kv: "f32" } as const;
+  const tiles = suitingTileKernels(gpu, shape, Infinity);
+  const pieces = suitingPieceKernels(gpu, shape);
   assert.deepEqual([d.runtime, d.sizes, d.repeats, d.passed, d.adapter.name, d.peers], [
     runtime,
     [64],
