@@ -1,0 +1,338 @@
+/**
+ * Compares somebody's result with the right one: says what is wrong first, how much is, and which fault of the catalogue
+ * makes the same numbers.
+ */
+import { PADDING } from "../../layout/catalog.ts";
+import { Turns } from "../../turns.ts";
+import type { KeyRun } from "../attention.ts";
+import { sayRowTolerance } from "../tolerance.ts";
+import { type Expected, expectedOf, type OpenAttender, soFar } from "./expected.ts";
+import { Case, type Context, HYPOTHESES, type Prediction } from "./hypotheses.ts";
+import { Allowance, type Off, worstOf, wrongIn } from "./judge.ts";
+import { type At, foundAt, type Piece, type Problem, tokenOf, type Values } from "./problem.ts";
+import { Rows } from "./row.ts";
+import type { Setting } from "./setting.ts";
+
+/** What to compare. */
+export interface CompareInput {
+  readonly problem: Problem;
+  readonly pieces: readonly Piece[];
+  /** Who holds which token; undefined for a whole result without a layout. */
+  readonly setting?: Setting;
+  /** Makes a device of this machine for a shape. */
+  readonly open: OpenAttender;
+  readonly signal?: AbortSignal;
+  /** Called with the pieces done, and their total. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** A wrong number and where it is. */
+export interface Place extends Off {
+  readonly rank: number;
+  /** Null in a final result. */
+  readonly hop: number | null;
+  /** The row of Q in the whole batch. */
+  readonly token: number;
+  /** The token's sequence, and its position there. */
+  readonly sequence: number;
+  readonly position: number;
+  /** Its place in the rank's shard. */
+  readonly place: number;
+  readonly head: number;
+}
+
+/** A fault that makes the same numbers. */
+export interface Named {
+  readonly name: string;
+  /** What went wrong. */
+  readonly says: string;
+  /** The share of the wrong rows that it reproduces, of those tried. */
+  readonly explains: number;
+  /** The largest difference between its numbers and theirs. */
+  readonly error: number;
+  /** What was fitted, or which of several. */
+  readonly detail?: string;
+}
+
+/** The rows and heads of a rank and hop, and how many are wrong. */
+export interface Cell {
+  readonly rank: number;
+  readonly hop: number | null;
+  readonly rows: number;
+  readonly wrong: number;
+}
+
+/** The verdict. */
+export interface Comparison {
+  readonly ok: boolean;
+  /** The first wrong number: of the lowest hop, then rank, then place, then head. */
+  readonly first: Place | null;
+  /** The number that is farthest beyond its bound. */
+  readonly worst: Place | null;
+  /** Faults that make the same numbers, the likeliest first. */
+  readonly hypotheses: readonly Named[];
+  readonly grid: readonly Cell[];
+  /** How many wrong rows and heads are off by up to 10, 100, ... times their bound. */
+  readonly histogram: readonly { readonly upTo: number; readonly count: number }[];
+  /** What the files held. */
+  readonly compared: readonly ("o" | "lse")[];
+  /** Partial results: of each hop alone, or of all hops so far. */
+  readonly reading: "hop" | "so-far" | null;
+  /** The bound in words. */
+  readonly tolerance: string;
+  /** A remark on the comparison itself. */
+  readonly note?: string;
+}
+
+/** Wrong rows that faults are tried on. */
+const TRIED = 40;
+/** A fault is named if it reproduces at least this share of them. */
+const NAMED = 0.5;
+const STEPS = [10, 100, 1000, 10_000, Infinity];
+
+/** A piece with its right values, and the wrong rows and heads in it. */
+interface Judged {
+  readonly piece: Piece;
+  readonly right: Expected;
+  /** place * H + head, ascending. */
+  readonly wrong: readonly number[];
+}
+
+/** Compares. Errors: InputError; the signal's reason. */
+export async function compare(input: CompareInput): Promise<Comparison> {
+  const { problem, setting, signal, onProgress } = input;
+  const turns = new Turns(signal);
+  const pause = async () => {
+    await turns.next();
+    signal?.throwIfAborted();
+  };
+  const pieces = [...input.pieces].sort((a, b) => (a.hop ?? 0) - (b.hop ?? 0) || a.rank - b.rank);
+  const alone: Expected[] = [];
+  for (const [i, piece] of pieces.entries()) {
+    alone.push(await expectedOf(problem, piece, input.open, pause));
+    onProgress?.(i + 1, pieces.length);
+  }
+  const { reading, right, keysOf } = readingOf(input, pieces, alone);
+  const judged = pieces.map((piece, i) => judge(problem, piece, right[i]));
+  const context: Context = { rows: new Rows(problem), setting, pieces, keysOf };
+  const allowance = new Allowance(problem);
+  const confirm = (piece: Judged, index: number) => confirmed(context, allowance, piece, index);
+
+  let first: Place | null = null;
+  for (const piece of judged) {
+    for (const index of piece.wrong) {
+      first = confirm(piece, index);
+      if (first !== null) break;
+      await pause();
+    }
+    if (first !== null) break;
+  }
+  const wrong = judged.flatMap((piece) => piece.wrong.map((index) => ({ piece, index })));
+  const compared = (["o", "lse"] as const).filter((name) => pieces.some((piece) => piece[name] !== undefined));
+  const facts = { compared, reading, tolerance: sayRowTolerance(problem.dtype, true) };
+  const grid = judged.map(({ piece, wrong }): Cell => ({
+    rank: piece.rank,
+    hop: piece.hop ?? null,
+    rows: piece.rows.filter((row) => row !== PADDING).length * problem.heads,
+    wrong: first === null ? 0 : wrong.length,
+  }));
+  if (first === null) {
+    return { ok: true, first: null, worst: null, hypotheses: [], grid, histogram: [], ...facts };
+  }
+  const { worst, histogram } = spreadOf(problem, judged, allowance);
+  const tried = evenly(wrong, TRIED).filter(({ piece, index }) => confirm(piece, index) !== null);
+  const hypotheses = await named(context, allowance, tried, pause);
+  const note = remark(problem, judged, hypotheses);
+  return { ok: false, first, worst, hypotheses, grid, histogram, ...facts, ...(note === undefined ? {} : { note }) };
+}
+
+/** Whether partial results are those of a hop alone or of all so far: whichever fewer rows are wrong by. */
+function readingOf(
+  { problem, setting }: CompareInput,
+  pieces: readonly Piece[],
+  alone: readonly Expected[],
+): { reading: Comparison["reading"]; right: readonly Expected[]; keysOf: Context["keysOf"] } {
+  const heldOf = (piece: Piece) => piece.held;
+  if (pieces.every(({ hop }) => hop === undefined)) return { reading: null, right: alone, keysOf: heldOf };
+  if (setting?.variant !== "pass-kv") return { reading: "hop", right: alone, keysOf: heldOf };
+  const sums: Expected[] = [...alone];
+  const before = new Map<Piece, readonly KeyRun[]>();
+  for (const rank of new Set(pieces.map((piece) => piece.rank))) {
+    const own = pieces.flatMap((piece, i) => (piece.rank === rank ? [i] : []));
+    // A hop that is not there leaves the later ones without their sum.
+    const complete = own.filter((i, j) => pieces[i].hop === j);
+    soFar(complete.map((i) => alone[i])).forEach((sum, j) => (sums[complete[j]] = sum));
+    complete.forEach((i, j) => before.set(pieces[i], complete.slice(0, j + 1).flatMap((c) => pieces[c].held ?? [])));
+  }
+  const count = (right: readonly Expected[]) =>
+    pieces.reduce((sum, piece, i) => sum + judge(problem, piece, right[i]).wrong.length, 0);
+  return count(sums) < count(alone)
+    ? { reading: "so-far", right: sums, keysOf: (piece) => before.get(piece) ?? piece.held }
+    : { reading: "hop", right: alone, keysOf: heldOf };
+}
+
+function judge(problem: Problem, piece: Piece, right: Expected): Judged {
+  const wrong: number[] = [];
+  for (const { place, head } of wrongIn(problem, piece, right, new Allowance(problem))) {
+    wrong.push(place * problem.heads + head);
+  }
+  return { piece, right, wrong };
+}
+
+function atOf({ piece }: Judged, index: number, heads: number): At {
+  const place = Math.floor(index / heads);
+  return { piece, place, row: piece.rows[place], head: index % heads };
+}
+
+/** The worst number of a row and head, by float64; null if it is right. */
+function confirmed(context: Context, allowance: Allowance, judged: Judged, index: number): Place | null {
+  const { rows } = context;
+  const { heads, sequences } = rows.problem;
+  const at = atOf(judged, index, heads);
+  const found = foundAt(at, heads, rows.valueDim);
+  const { right } = new Case(context, at, found);
+  const allowed = allowance.of(at.row, at.head, { ...right, spread: judged.right.spread[index] });
+  const off = worstOf(found, right, allowed);
+  if (off === undefined) return null;
+  const { sequence, position } = tokenOf(sequences, at.row);
+  const { of, column, found: number, expected, bound } = off;
+  return {
+    rank: at.piece.rank,
+    hop: at.piece.hop ?? null,
+    token: at.row,
+    sequence,
+    position,
+    place: at.place,
+    head: at.head,
+    of,
+    column,
+    found: number,
+    expected,
+    bound,
+  };
+}
+
+function spreadOf(
+  problem: Problem,
+  judged: readonly Judged[],
+  allowance: Allowance,
+): Pick<Comparison, "worst" | "histogram"> {
+  const counts = STEPS.map(() => 0);
+  let worst: Place | null = null;
+  let most = 0;
+  for (const { piece, right } of judged) {
+    for (const wrong of wrongIn(problem, piece, right, allowance)) {
+      counts[STEPS.findIndex((step) => wrong.share <= step)]++;
+      if (wrong.share <= most) continue;
+      most = wrong.share;
+      const { sequence, position } = tokenOf(problem.sequences, wrong.row);
+      const { place, row, head, off } = wrong;
+      worst = { rank: piece.rank, hop: piece.hop ?? null, token: row, sequence, position, place, head, ...plain(off) };
+    }
+  }
+  return { worst, histogram: STEPS.map((upTo, i) => ({ upTo, count: counts[i] })) };
+}
+
+const plain = ({ of, column, found, expected, bound }: Off): Off => ({ of, column, found, expected, bound });
+
+/** `most` items from all over a list, the first one included. */
+function evenly<T>(items: readonly T[], most: number): T[] {
+  const n = Math.min(most, items.length);
+  return Array.from({ length: n }, (_, i) => items[Math.floor((i * items.length) / n)]);
+}
+
+/** Tries every fault on some wrong rows. */
+async function named(
+  context: Context,
+  allowance: Allowance,
+  tried: readonly { readonly piece: Judged; readonly index: number }[],
+  pause: () => Promise<void>,
+): Promise<Named[]> {
+  const { rows } = context;
+  const { heads } = rows.problem;
+  const tallies = HYPOTHESES.map(() => ({ count: 0, error: 0, details: new Map<string, number>() }));
+  for (const { piece, index } of tried) {
+    const at = atOf(piece, index, heads);
+    const found = foundAt(at, heads, rows.valueDim);
+    const of = new Case(context, at, found);
+    const spread = piece.right.spread[index];
+    const bar = allowance.of(at.row, at.head, { ...of.right, spread });
+    const wrong = wrongParts(found, of.right, bar);
+    for (const [i, { predict }] of HYPOTHESES.entries()) {
+      await pause();
+      let best: { error: number; detail?: string } | undefined;
+      for (const prediction of predict(of)) {
+        const error = reproduces(prediction, found, wrong, allowance, at, of, spread);
+        if (error !== undefined && error < (best?.error ?? Infinity)) best = { error, detail: prediction.detail };
+      }
+      if (best === undefined) continue;
+      const tally = tallies[i];
+      tally.count++;
+      tally.error = Math.max(tally.error, best.error);
+      if (best.detail !== undefined) tally.details.set(best.detail, (tally.details.get(best.detail) ?? 0) + 1);
+    }
+  }
+  return HYPOTHESES.flatMap(({ name, says }, i): Named[] => {
+    const { count, error, details } = tallies[i];
+    const explains = count / Math.max(1, tried.length);
+    if (explains < NAMED) return [];
+    const [detail] = [...details].sort(([, a], [, b]) => b - a)[0] ?? [];
+    return [{ name, says, explains, error, ...(detail === undefined ? {} : { detail }) }];
+  }).sort((a, b) => b.explains - a.explains);
+}
+
+type Bar = ReturnType<Allowance["of"]>;
+
+/** The parts of a row that are wrong. */
+function wrongParts(
+  { o, lse }: Values,
+  right: { o: ArrayLike<number>; lse: number },
+  bar: Bar,
+): readonly ("o" | "lse")[] {
+  return [
+    ...(worstOf({ o }, right, bar) === undefined ? [] : ["o" as const]),
+    ...(worstOf({ lse }, right, bar) === undefined ? [] : ["lse" as const]),
+  ];
+}
+
+/** The largest difference if a prediction gives theirs within the bound, and covers what is wrong. */
+function reproduces(
+  prediction: Prediction,
+  found: Values,
+  wrong: readonly ("o" | "lse")[],
+  allowance: Allowance,
+  at: At,
+  of: Case,
+  spread: number,
+): number | undefined {
+  if (wrong.some((part) => prediction[part] === undefined)) return undefined;
+  const bars = [of.right, { o: prediction.o ?? of.right.o, lse: prediction.lse ?? of.right.lse }]
+    .map((values) => allowance.of(at.row, at.head, { ...values, spread }));
+  let most = 0;
+  const near = (a: number, b: number, bound: number) => {
+    if (a === b || (Number.isNaN(a) && Number.isNaN(b))) return true;
+    const off = Math.abs(a - b);
+    most = Math.max(most, off);
+    return off <= bound;
+  };
+  const { o, lse } = prediction;
+  if (lse !== undefined && found.lse !== undefined && !near(found.lse, lse, Math.max(...bars.map((bar) => bar.lse)))) {
+    return undefined;
+  }
+  for (let d = 0; o !== undefined && d < (found.o?.length ?? 0); d++) {
+    if (!near(found.o![d], o[d], Math.max(...bars.map((bar) => bar.out(o[d]))))) return undefined;
+  }
+  return most;
+}
+
+/** What the numbers say of the comparison itself. */
+function remark(problem: Problem, judged: readonly Judged[], hypotheses: readonly Named[]): string | undefined {
+  if (problem.dtype !== "f32" || hypotheses.length > 0) return undefined;
+  for (const dtype of ["f16", "bf16"] as const) {
+    const wider = { ...problem, dtype };
+    if (judged.every(({ piece, right }) => judge(wider, piece, right).wrong.length === 0)) {
+      return `every row is within what ${dtype} allows: if they computed or rounded in it, say --dtype ${dtype}`;
+    }
+  }
+  return undefined;
+}
