@@ -68,6 +68,32 @@ export function fromBytes(
   return new Float32Array(out.buffer);
 }
 
+/** `count` numbers in f64 from `byteOffset`, rounded to f32. */
+export function fromF64(bytes: ArrayBufferLike, byteOffset: number, count: number): Float32Array<ArrayBuffer> {
+  return Float32Array.from(new Float64Array(bytes.slice(byteOffset, byteOffset + 8 * count)));
+}
+
+/**
+ * Reads numbers in 8 bits: e4m3 (bias 7, no infinity, NaN where all bits but the sign are 1) or e5m2 (bias 15, as IEEE).
+ * Source: arXiv 2209.05433, table 1.
+ */
+export function fromF8(kind: "e4m3" | "e5m2"): typeof fromF64 {
+  const [fraction, bias] = kind === "e4m3" ? [3, 7] : [2, 15];
+  const table = Float32Array.from({ length: 256 }, (_, bits) => {
+    const exponent = (bits & 0x7f) >> fraction;
+    const part = (bits & ((1 << fraction) - 1)) / 2 ** fraction;
+    const sign = bits & 0x80 ? -1 : 1;
+    if (kind === "e4m3" && (bits & 0x7f) === 0x7f) return NaN;
+    if (kind === "e5m2" && exponent === 31) return part === 0 ? sign * Infinity : NaN;
+    return exponent === 0 ? sign * part * 2 ** (1 - bias) : sign * (1 + part) * 2 ** (exponent - bias);
+  });
+  return (bytes, byteOffset, count) => {
+    const out = new Float32Array(count);
+    new Uint8Array(bytes, byteOffset, count).forEach((bits, i) => (out[i] = table[bits]));
+    return out;
+  };
+}
+
 /**
  * bf16 pattern nearest to an f32 pattern. A NaN keeps its upper bits, and a bit that keeps it from turning infinite.
  */

@@ -1,15 +1,15 @@
 /**
- * numpy's .npy files in and out: f32 and f16, little-endian, C order.
+ * numpy's .npy files in and out: f32, f16 and f64 (read as f32), little-endian, C order.
  * Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
  */
 import { InputError } from "../errors.ts";
-import { bytesPer, type DType, fromBytes } from "./dtype.ts";
+import { bytesPer, type DType, fromBytes, fromF64 } from "./dtype.ts";
 import { parseNpyHeader } from "./npy-header.ts";
 import { elements, isShape, showShape, type Tensor } from "./tensor.ts";
 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // "\x93NUMPY"
 const VERSIONS = ["1.0", "2.0", "3.0"];
-const DTYPES: Readonly<Record<string, DType>> = { "<f4": "f32", "<f2": "f16" };
+const DTYPES: Readonly<Record<string, DType>> = { "<f4": "f32", "<f2": "f16", "<f8": "f32" };
 /** Longest header accepted. Ours take one line; versions 2.0 and 3.0 allow 4 GiB, for structured dtypes. */
 const MAX_HEADER = 65535;
 
@@ -22,7 +22,7 @@ export function readNpy(bytes: Uint8Array, name: string): Tensor {
   const { descr, fortranOrder, shape } = parseNpyHeader(text, name);
   const dtype = Object.hasOwn(DTYPES, descr) ? DTYPES[descr] : undefined;
   if (dtype === undefined) {
-    throw new InputError(`${name}: found dtype '${descr}', expected '<f4' or '<f2'; ${hint(descr)}`);
+    throw new InputError(`${name}: found dtype '${descr}', expected '<f4', '<f2' or '<f8'; ${hint(descr)}`);
   }
   if (fortranOrder) {
     throw new InputError(`${name}: found Fortran order, expected C order; save np.ascontiguousarray(x)`);
@@ -32,14 +32,16 @@ export function readNpy(bytes: Uint8Array, name: string): Tensor {
     throw new InputError(`${name}: found shape ${showShape(shape)}, expected fewer than 2^53 elements`);
   }
   const have = bytes.length - end;
-  const need = count * bytesPer(dtype);
+  const wide = descr === "<f8";
+  const need = count * (wide ? 8 : bytesPer(dtype));
   if (have !== need) {
     const what = have < need ? "the file is truncated" : `there are ${have - need} trailing bytes`;
     throw new InputError(
       `${name}: found ${have} bytes of data, expected ${need} for shape ${showShape(shape)} of '${descr}'; ${what}`,
     );
   }
-  return { shape, dtype, data: fromBytes(bytes.buffer, dtype, bytes.byteOffset + end, count) };
+  const at = bytes.byteOffset + end;
+  return { shape, dtype, data: wide ? fromF64(bytes.buffer, at, count) : fromBytes(bytes.buffer, dtype, at, count) };
 }
 
 /**
@@ -106,7 +108,7 @@ function truncated(name: string, have: number, need: string): InputError {
 
 /** What to do about a dtype that this module can't read. */
 function hint(descr: string): string {
-  if (/^>f[24]$/.test(descr)) return `big-endian: save x.astype('<${descr.slice(1)}')`;
+  if (/^>f[248]$/.test(descr)) return `big-endian: save x.astype('<${descr.slice(1)}')`;
   if (/^[<|]V2$/.test(descr)) {
     return "numpy has no name for bfloat16: save it in a .safetensors file, or x.astype('<f4')";
   }

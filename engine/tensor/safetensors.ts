@@ -1,14 +1,20 @@
 /**
- * Hugging Face's .safetensors files in and out: f32, f16 and bf16.
+ * Hugging Face's .safetensors files in and out: f32, f16 and bf16; f64 (read as f32) and the two fp8 types in.
  * Format: https://github.com/huggingface/safetensors#format
  */
 import { InputError } from "../errors.ts";
-import { bytesPer, type DType, fromBytes, toBytes } from "./dtype.ts";
+import { bytesPer, type DType, fromBytes, fromF64, fromF8, toBytes } from "./dtype.ts";
 import { elements, isShape, showShape, type Tensor } from "./tensor.ts";
 
 /** Longest header, in bytes: the reference implementation's limit. */
 const MAX_HEADER = 100_000_000;
 const DTYPES: Readonly<Record<string, DType>> = { F32: "f32", F16: "f16", BF16: "bf16" };
+/** Types that are read as another one: f64 rounded to f32, and fp8, whose values bf16 holds. */
+const READ: Readonly<Record<string, { readonly as: DType; readonly read: typeof fromF64 }>> = {
+  F64: { as: "f32", read: fromF64 },
+  F8_E4M3: { as: "bf16", read: fromF8("e4m3") },
+  F8_E5M2: { as: "bf16", read: fromF8("e5m2") },
+};
 const NAMES: Readonly<Record<DType, string>> = { f32: "F32", f16: "F16", bf16: "BF16" };
 /** Bits per element of every dtype of the format: a file may hold others beside the wanted tensors. */
 const BITS: Readonly<Record<string, number>> = {
@@ -53,7 +59,7 @@ interface Entry {
 }
 
 /**
- * Reads the `wanted` tensors, of dtype F32, F16 or BF16, from a .safetensors file called `name`, and those of `optional`
+ * Reads the `wanted` tensors, of a type that this module reads, from a .safetensors file called `name`, and those of `optional`
  * that it holds. Checks the whole header, other tensors included. Errors: InputError, one line with file, tensor, what
  * was found and expected.
  */
@@ -259,17 +265,22 @@ function checkLayout(entries: readonly Entry[], size: number, file: string): voi
 }
 
 function readTensor(bytes: Uint8Array, start: number, entry: Entry, file: string): Tensor {
+  const at = bytes.byteOffset + start + entry.begin;
+  if (Object.hasOwn(READ, entry.dtype)) {
+    const { as, read } = READ[entry.dtype];
+    return { shape: entry.shape, dtype: as, data: read(bytes.buffer, at, elements(entry.shape)!) };
+  }
   if (!Object.hasOwn(DTYPES, entry.dtype)) {
     throw new InputError(
       `${file}: tensor ${show(entry.name)}: found dtype ${entry.dtype}, ` +
-        `expected F32, F16 or BF16; save it as one of them, such as with x.to(torch.float32)`,
+        `expected F32, F16, BF16, F64, F8_E4M3 or F8_E5M2; save it as one of them, such as with x.to(torch.float32)`,
     );
   }
   const dtype = DTYPES[entry.dtype];
   return {
     shape: entry.shape,
     dtype,
-    data: fromBytes(bytes.buffer, dtype, bytes.byteOffset + start + entry.begin, elements(entry.shape)),
+    data: fromBytes(bytes.buffer, dtype, at, elements(entry.shape)),
   };
 }
 
