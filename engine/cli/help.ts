@@ -9,6 +9,15 @@ const COLUMN = 24, WIDTH = 100;
 export const OPTION = {
   npy: ["--q, --k, --v F.npy", "one .npy file for each tensor: little-endian f4 or f2, C order"],
   tensors: ["--tensors F", "one .safetensors file with the tensors q, k and v (and sinks, if any): F32, F16 or BF16"],
+  dims: [
+    "--dims D",
+    "the axes of q, k and v: thd (default, [tokens, heads, D]), htd, bhtd or bthd; a batch's sequences follow one another",
+  ],
+  names: [
+    "--names K=NAME,...",
+    "what tensors are called in the files: q, k, v, sinks, o, lse; {layer} in a name stands for --layer",
+  ],
+  layer: ["--layer N", "the layer whose tensors are compared"],
   prefix: [
     "--v-prefix DV",
     "V is the first DV elements of each row of K, as in MLA: no v then, and one row a token is held and sent",

@@ -10,6 +10,7 @@ import type { Command } from "./io.ts";
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   attend: async () => (await import("./attend.ts")).attend,
   session: async () => (await import("./session.ts")).session,
+  compare: async () => (await import("./compare.ts")).compare,
   policy: async () => (await import("./policy.ts")).policy,
   plan: async () => (await import("./plan.ts")).plan,
   paper: async () => (await import("./paper.ts")).paper,

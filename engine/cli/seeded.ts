@@ -93,6 +93,7 @@ export async function seededTensors(
     valueDim: valueHead({ headDim, v: prefix }).valueDim,
     queryRows,
     keyRows,
+    stored: ["f32"],
     names: { q: "seeded q", k: "seeded k", v: prefix === undefined ? "seeded v" : "seeded k", sinks: "--sinks" },
   };
 }

@@ -2,11 +2,13 @@
 import { InputError } from "../errors.ts";
 import { type Sequence } from "../layout/shards.ts";
 import { type PrefixOfK, validateHeads, validateValueHead } from "../tensor/heads.ts";
+import { DIMS, ordered } from "../tensor/dims.ts";
+import type { DType } from "../tensor/dtype.ts";
 import { readNpy } from "../tensor/npy.ts";
-import { readSafetensors } from "../tensor/safetensors.ts";
 import { requireFinite, showShape, type Tensor } from "../tensor/tensor.ts";
+import { type Named, namesOption, readNamed } from "./files.ts";
 import { readInput } from "./io.ts";
-import { wholeOption } from "./options.ts";
+import { choiceOption, wholeOption } from "./options.ts";
 
 /** The tensors, and the sizes that their shapes give. */
 export interface Tensors {
@@ -21,6 +23,12 @@ export interface Tensors {
   readonly valueDim: number;
   readonly queryRows: number;
   readonly keyRows: number;
+  /** B of files with such an axis: sequences of equal length; else 1. */
+  readonly batch?: number;
+  /** The types that the files store. */
+  readonly stored: readonly DType[];
+  /** What may be another order of axes than the one taken. */
+  readonly doubt?: string;
   /** For messages: the file of each tensor, and the tensor's name in it. */
   readonly names: Readonly<Record<"q" | "k" | "v" | "sinks", string>>;
 }
@@ -33,7 +41,23 @@ export interface TensorOptions {
   readonly tensors?: string;
   readonly sinks?: string;
   readonly "v-prefix"?: string;
+  readonly dims?: string;
+  readonly names?: string;
+  readonly layer?: string;
 }
+
+/** The options above, for parseOptions. */
+export const TENSOR_OPTIONS = {
+  q: { type: "string" },
+  k: { type: "string" },
+  v: { type: "string" },
+  tensors: { type: "string" },
+  sinks: { type: "string" },
+  "v-prefix": { type: "string" },
+  dims: { type: "string" },
+  names: { type: "string" },
+  layer: { type: "string" },
+} as const;
 
 /** What helps somebody whose file has no V. */
 const IN_KEYS = "if V is the first elements of K's rows, give --v-prefix DV";
@@ -67,12 +91,24 @@ function sinksOf(tensor: Tensor, name: string, heads: number): Float32Array {
 
 /** Reads the tensors and checks them. Errors: InputError with the file or tensor. */
 export async function readTensors(options: TensorOptions): Promise<Tensors> {
-  const { q: [qName, q], k: [kName, k], v: [vName, v] = [kName, undefined], sinks } = await load(options);
-  for (const [name, tensor] of [[qName, q], [kName, k], ...(v === undefined ? [] : [[vName, v] as const])] as const) {
-    if (tensor.shape.length !== 3) {
-      throw new InputError(`${name}: found shape ${showShape(tensor.shape)}, expected three axes [rows, heads, D]`);
+  const { q: [qName, qRead], k: [kName, kRead], v: [vName, vRead] = [kName, undefined], sinks } = await load(options);
+  const dims = choiceOption("--dims", options.dims, DIMS);
+  const order = ([name, tensor]: Named) => {
+    if (tensor.shape.length !== 3 && dims === undefined) {
+      const four = tensor.shape.length === 4;
+      throw new InputError(
+        `${name}: found shape ${showShape(tensor.shape)}, expected three axes [rows, heads, D]${
+          four ? ", or --dims bhtd or --dims bthd beside four" : ""
+        }`,
+      );
     }
     requireFinite(tensor, name);
+    return ordered(tensor, dims ?? "thd", name);
+  };
+  const [q, k] = [order([qName, qRead]), order([kName, kRead])];
+  const v = vRead && order([vName, vRead]);
+  if (q.sequences !== k.sequences || (v !== undefined && v.sequences !== k.sequences)) {
+    throw new InputError(`${kName}: found ${k.sequences} sequences, expected the ${q.sequences} of ${qName}`);
   }
   const [queryRows, heads, headDim] = q.shape;
   const [keyRows, kvHeads] = k.shape;
@@ -103,8 +139,19 @@ export async function readTensors(options: TensorOptions): Promise<Tensors> {
     valueDim,
     queryRows,
     keyRows,
+    batch: q.sequences,
+    stored: [qRead, kRead, ...(vRead === undefined ? [] : [vRead])].map(({ dtype }) => dtype),
+    doubt: dims === undefined && queryRows < heads ? doubtOf(qName, q.shape, keyRows, kvHeads) : undefined,
     names,
   };
+}
+
+/** Fewer rows than heads may be [H, T, D]. Undefined if that reading does not fit. */
+function doubtOf(name: string, shape: readonly number[], keyRows: number, kvHeads: number): string | undefined {
+  const [rows, heads] = shape;
+  if (rows % keyRows !== 0 || kvHeads < heads) return undefined;
+  return `${name}: shape ${showShape(shape)} was read as ${rows} tokens of ${heads} heads; ` +
+    `if it is [heads, tokens, D], say --dims htd (and --dims thd if it is not)`;
 }
 
 /**
@@ -132,10 +179,13 @@ export function naming(
  * Q's are its cached rows.
  */
 export function sequencesFor(
-  tensors: Pick<Tensors, "queryRows" | "keyRows"> & { readonly names: Readonly<Record<"q" | "k", string>> },
+  tensors: Pick<Tensors, "queryRows" | "keyRows"> & {
+    readonly batch?: number;
+    readonly names: Readonly<Record<"q" | "k", string>>;
+  },
   given: readonly Sequence[] | undefined,
 ): readonly Sequence[] {
-  const { queryRows, keyRows, names } = tensors;
+  const { queryRows, keyRows, batch = 1, names } = tensors;
   if (given === undefined) {
     if (keyRows < queryRows) {
       throw new InputError(
@@ -143,7 +193,8 @@ export function sequencesFor(
           "(K holds cached and new tokens)",
       );
     }
-    return [{ new: queryRows, cached: keyRows - queryRows }];
+    const one = { new: queryRows / batch, cached: (keyRows - queryRows) / batch };
+    return Array.from({ length: batch }, () => one);
   }
   const fresh = given.reduce((sum, s) => sum + s.new, 0);
   const all = given.reduce((sum, s) => sum + s.new + s.cached, 0);
@@ -158,8 +209,6 @@ export function sequencesFor(
   return given;
 }
 
-type Named = readonly [name: string, tensor: Tensor];
-
 /** The tensors that the options name. There is no V if it is part of K. */
 interface Loaded {
   readonly q: Named;
@@ -168,47 +217,53 @@ interface Loaded {
   readonly sinks?: Named;
 }
 
-async function load({ tensors, sinks, "v-prefix": prefix, ...paths }: TensorOptions): Promise<Loaded> {
+async function load({ tensors, sinks, "v-prefix": prefix, ...o }: TensorOptions): Promise<Loaded> {
   const twice = (v: string) =>
     new InputError(`--v-prefix: found beside ${v}, expected one of them: with --v-prefix, V is part of K`);
+  const own = o.names?.split(",").filter((part) => !/^(o|lse)=/.test(part)).join(",");
+  const names = namesOption(
+    own || undefined,
+    { q: "q", k: "k", v: "v", sinks: "sinks" },
+    wholeOption("--layer", o.layer, 0),
+  );
   if (tensors !== undefined) {
-    if (paths.q !== undefined || paths.k !== undefined || paths.v !== undefined) {
+    if (o.q !== undefined || o.k !== undefined || o.v !== undefined) {
       throw new InputError("--tensors: found beside --q, --k or --v, expected one or the other");
     }
-    const bytes = await readInput("--tensors", tensors);
-    const optional = sinks === undefined ? ["sinks", "v"] : ["v"];
-    const read = hinting(() =>
-      readSafetensors(bytes, tensors, prefix === undefined ? ["q", "k", "v"] : ["q", "k"], optional)
+    const { q, k, v, sinks: logits } = names;
+    const optional: Partial<Record<"v" | "sinks", string>> = sinks === undefined ? { v, sinks: logits } : { v };
+    const read = await hinting(
+      v,
+      () =>
+        prefix === undefined
+          ? readNamed("--tensors", tensors, { q, k, v }, optional)
+          : readNamed("--tensors", tensors, { q, k }, optional),
     );
-    const named = (tensor: string): Named => [`${tensors}, tensor ${tensor}`, read[tensor]];
-    if (prefix !== undefined && "v" in read) throw twice(named("v")[0]);
-    return {
-      q: named("q"),
-      k: named("k"),
-      ...("v" in read && { v: named("v") }),
-      ...("sinks" in read && { sinks: named("sinks") }),
-    };
+    if (prefix !== undefined && read.v !== undefined) throw twice(read.v[0]);
+    return read as Loaded;
   }
-  if (paths.v !== undefined && prefix !== undefined) throw twice("--v");
+  if (o.v !== undefined && prefix !== undefined) throw twice("--v");
   const one = async (option: "q" | "k" | "v"): Promise<Named> => {
-    const path = paths[option];
+    const path = o[option];
     if (path === undefined) {
       throw new InputError(
         `--${option}: not given, expected --q, --k and --v (.npy), or --tensors (.safetensors)` +
           (option === "v" ? `; ${IN_KEYS}` : ""),
       );
     }
-    return [path, readNpy(await readInput(`--${option}`, path), path)];
+    return (await readNamed(`--${option}`, path, { tensor: names[option] })).tensor;
   };
   return { q: await one("q"), k: await one("k"), ...(prefix === undefined && { v: await one("v") }) };
 }
 
-/** Adds what to do if a file has no tensor v. */
-function hinting(read: () => Record<string, Tensor>): Record<string, Tensor> {
+/** Adds what to do if a file has no V. */
+async function hinting<T>(name: string, read: () => Promise<T>): Promise<T> {
   try {
-    return read();
+    return await read();
   } catch (error) {
-    if (!(error instanceof InputError && error.message.includes(': found no tensor "v";'))) throw error;
+    if (!(error instanceof InputError && error.message.includes(`found no tensor ${JSON.stringify(name)};`))) {
+      throw error;
+    }
     throw new InputError(`${error.message}; ${IN_KEYS}`);
   }
 }

@@ -21,15 +21,19 @@ interface Entry {
   readonly at: number;
 }
 
-/** The arrays of an .npz file by name. `wanted` reads those alone. Errors: InputError with the file and the array. */
+/**
+ * The `wanted` arrays of an .npz file called `name`, and those of `optional` that it holds. Errors: InputError with the
+ * file and the array.
+ */
 export async function readNpz(
   bytes: Uint8Array,
   name: string,
-  wanted?: readonly string[],
+  wanted: readonly string[],
+  optional: readonly string[] = [],
 ): Promise<Record<string, Tensor>> {
   const entries = entriesOf(bytes, name).filter((entry) => entry.name.endsWith(".npy"));
   const names = entries.map((entry) => entry.name.slice(0, -4));
-  const missing = wanted?.find((one) => !names.includes(one));
+  const missing = wanted.find((one) => !names.includes(one));
   if (missing !== undefined) {
     throw new InputError(
       `${name}: found no array ${JSON.stringify(missing)}; the file holds ${
@@ -40,7 +44,7 @@ export async function readNpz(
   const read: [string, Tensor][] = [];
   for (const entry of entries) {
     const own = entry.name.slice(0, -4);
-    if (wanted !== undefined && !wanted.includes(own)) continue;
+    if (!wanted.includes(own) && !optional.includes(own)) continue;
     read.push([own, readNpy(await dataOf(bytes, entry, name), `${name}, array ${own}`)]);
   }
   return Object.fromEntries(read);
