@@ -11,6 +11,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   attend: async () => (await import("./attend.ts")).attend,
   session: async () => (await import("./session.ts")).session,
   compare: async () => (await import("./compare.ts")).compare,
+  vectors: async () => (await import("./vectors.ts")).vectors,
+  layout: async () => (await import("./layout.ts")).layout,
   policy: async () => (await import("./policy.ts")).policy,
   plan: async () => (await import("./plan.ts")).plan,
   paper: async () => (await import("./paper.ts")).paper,

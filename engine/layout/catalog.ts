@@ -39,12 +39,6 @@ const ROWS: Readonly<Record<string, Row>> = {
     source: "arXiv 2411.01783, section 4",
     deal: ours("head-tail"),
   },
-  "ringside-contiguous": {
-    what: "one contiguous share to each rank; the first shares have one token more",
-    padding: "none: shares differ by at most one token",
-    source: "arXiv 2310.01889",
-    deal: ours("contiguous"),
-  },
   te: {
     what: "chunks i and 2N-1-i of 2N to rank i",
     padding: "each sequence to a multiple of 2N, at its end",
@@ -71,13 +65,10 @@ const ROWS: Readonly<Record<string, Row>> = {
     deal: (length, ranks) => interleaved(padded(length, ranks), ranks, 1),
   },
   contiguous: {
-    what: "one contiguous share of ceil(T/N) to each rank",
-    padding: "each sequence to a multiple of N, at its end",
+    what: "one contiguous share to each rank; the first shares have one token more",
+    padding: "none: shares differ by at most one token",
     source: "arXiv 2310.01889",
-    deal: (length, ranks) => {
-      const tokens = padded(length, ranks);
-      return everyRank(ranks, (k) => tokens.slice((k * tokens.length) / ranks, ((k + 1) * tokens.length) / ranks));
-    },
+    deal: ours("contiguous"),
   },
   "vllm-pcp": {
     what: "chunks i and 2N-1-i of 2N to rank i (prefill context parallel)",

@@ -49,6 +49,19 @@ export function readNpy(bytes: Uint8Array, name: string): Tensor {
  * Throws InputError if the shape doesn't fit the data.
  */
 export function writeNpy(shape: readonly number[], data: Float32Array): Uint8Array<ArrayBuffer> {
+  return written("<f4", shape, data);
+}
+
+/** The same of whole numbers, as '<i8'. */
+export function writeNpyInts(shape: readonly number[], data: BigInt64Array): Uint8Array<ArrayBuffer> {
+  return written("<i8", shape, data);
+}
+
+function written(
+  descr: string,
+  shape: readonly number[],
+  data: Float32Array | BigInt64Array,
+): Uint8Array<ArrayBuffer> {
   if (!isShape(shape) || elements(shape) !== data.length) {
     throw new InputError(
       `writeNpy: found shape ${showShape(shape)} for ${data.length} elements, expected a shape of that many`,
@@ -57,7 +70,7 @@ export function writeNpy(shape: readonly number[], data: Float32Array): Uint8Arr
   const tuple = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(", ")})`;
   // numpy leaves room for the first axis to grow to 21 digits, then pads to a multiple of 64 with 1 to 64 characters.
   const room = shape.length === 0 ? 0 : 21 - `${shape[0]}`.length;
-  const text = `{'descr': '<f4', 'fortran_order': False, 'shape': ${tuple}, }${" ".repeat(room)}`;
+  const text = `{'descr': '${descr}', 'fortran_order': False, 'shape': ${tuple}, }${" ".repeat(room)}`;
   const start = 10 + text.length + 1;
   const end = start + 64 - (start % 64);
   if (end - 10 > MAX_HEADER) {

@@ -1,0 +1,269 @@
+/** `ringside layout`: who holds which token, in Ringside and in other frameworks. */
+import { InputError } from "../errors.ts";
+import { type Layout, LAYOUT_NAMES, layoutOf, PADDING } from "../layout/catalog.ts";
+import { endSeen, firstSeen, type Mask, sinkTokensOf } from "../layout/mask.ts";
+import { type Transfer, transfersBetween } from "../layout/transfers.ts";
+import { bytesPer } from "../tensor/dtype.ts";
+import { validateHeads } from "../tensor/heads.ts";
+import { writeNpyInts } from "../tensor/npy.ts";
+import { OPTION, optionLines } from "./help.ts";
+import { checkOutputs, type Command, writeOutputs } from "./io.ts";
+import { choiceOption, MASK_OPTIONS, maskOption, parseOptions, readTokens, wholeOption } from "./options.ts";
+import { table } from "./table.ts";
+
+/** Runs of tokens that the text shows for a rank. */
+const SHOWN = 4;
+
+const HELP = `ringside layout: shows who holds which token
+
+  ringside layout --layout te --sequences 4096,300 --ranks 8
+  ringside layout --layout vllm-pcp --to vllm-dcp:16 --sequences 128k --ranks 8
+
+${
+  optionLines(
+    ["--layout L", LAYOUT_NAMES.join(", ")],
+    ["--sequences T,...", "new tokens of each sequence"],
+    ["--cached P,...", "cached tokens of each sequence (default: none), dealt as if they were another sequence"],
+    OPTION.ranks,
+    ["--to L", "a second layout: shows what has to move, from prefill to decode, say"],
+    ["--to-ranks N", "the ranks of the second layout (default: the same)"],
+    OPTION.mask,
+    OPTION.sinkTokens,
+    ["--shape H,Hkv,D", "query heads, KV heads and head dimension, for bytes a hop"],
+    ["--wire-dtype E", "type of what travels, for bytes a hop: f32, f16 or bf16 (default)"],
+    ["--out PERM.npy", "write the order of the ranks' shards, i8: the new token at each place, -1 for padding"],
+    OPTION.json,
+    OPTION.runtime,
+  )
+}
+
+Exit status: 0 done, 2 bad input or usage.
+`;
+
+/** One rank of a layout. */
+interface RankFacts {
+  readonly rank: number;
+  readonly tokens: number;
+  readonly padding: number;
+  /** Query-key pairs of its new tokens. */
+  readonly pairs: number;
+  /** Contiguous runs of the batch's new tokens, in the order of its shard. */
+  readonly runs: readonly { readonly start: number; readonly length: number }[];
+}
+
+/** The command. */
+export const layout: Command = async (argv, io) => {
+  const o = parseOptions(argv, {
+    layout: { type: "string" },
+    sequences: { type: "string" },
+    cached: { type: "string" },
+    ranks: { type: "string" },
+    to: { type: "string" },
+    "to-ranks": { type: "string" },
+    ...MASK_OPTIONS,
+    "no-causal": { type: "boolean" },
+    shape: { type: "string" },
+    "wire-dtype": { type: "string" },
+    out: { type: "string" },
+    json: { type: "boolean" },
+    help: { type: "boolean", short: "h" },
+  });
+  if (o.help) {
+    io.stdout(HELP);
+    return 0;
+  }
+  for (const name of ["layout", "sequences", "ranks"] as const) {
+    if (o[name] === undefined) {
+      throw new InputError(`--${name}: not given, expected --layout L --sequences T,... --ranks N`);
+    }
+  }
+  const own = layoutOf(o.layout!, "--layout");
+  const ranks = wholeOption("--ranks", o.ranks, 1, 4096)!;
+  const fresh = lengths("--sequences", o.sequences!, 1);
+  const cached = o.cached === undefined ? fresh.map(() => 0) : lengths("--cached", o.cached, 0);
+  if (cached.length !== fresh.length) {
+    throw new InputError(
+      `--cached: found ${cached.length} numbers, expected one for each of ${fresh.length} sequences`,
+    );
+  }
+  const mask = maskOption(o);
+  const heads = shapeOption(o.shape);
+  const wire = choiceOption("--wire-dtype", o["wire-dtype"], ["f32", "f16", "bf16"]) ?? "bf16";
+  await checkOutputs({ "--out": o.out });
+  const dealt = shardsOf(own, fresh, ranks);
+  const held = shardsOf(own, cached, ranks);
+  const perRank = dealt.map((tokens, rank) => factsOf(rank, tokens, fresh, cached, mask));
+  const keyRows = dealt.map((tokens, rank) => tokens.length + held[rank].length);
+  const hop = heads && {
+    passKv: Math.max(...keyRows) * 2 * heads.kvHeads * heads.headDim * bytesPer(wire),
+    passQ: Math.max(...dealt.map(({ length }) => length)) * heads.heads * heads.headDim * bytesPer(wire),
+  };
+  const second = o.to === undefined ? undefined : layoutOf(o.to, "--to");
+  const toRanks = wholeOption("--to-ranks", o["to-ranks"], 1, 4096) ?? ranks;
+  if (second === undefined && o["to-ranks"] !== undefined) {
+    throw new InputError("--to-ranks: found without --to, expected a second layout");
+  }
+  const all = fresh.map((T, i) => T + cached[i]);
+  const transfers = second && transfersBetween(wholeShards(own, fresh, cached, ranks), shardsOf(second, all, toRanks));
+  if (o.out !== undefined) {
+    const order = BigInt64Array.from(dealt.flatMap((tokens) => [...tokens]), BigInt);
+    await writeOutputs([[o.out, writeNpyInts([order.length], order)]]);
+  }
+  const most = Math.max(...perRank.map(({ pairs }) => pairs));
+  const mean = perRank.reduce((sum, { pairs }) => sum + pairs, 0) / ranks;
+  const facts = {
+    layout: own.name,
+    what: own.what,
+    padding: own.padding,
+    source: own.source,
+    ranks,
+    sequences: fresh.map((T, i) => ({ new: T, cached: cached[i] })),
+    mask,
+    perRank,
+    imbalance: mean === 0 ? 1 : most / mean,
+    hopBytes: hop ?? null,
+    transfers: transfers === undefined ? null : { to: second!.name, ranks: toRanks, list: transfers },
+  };
+  io.stdout(o.json ? `${JSON.stringify(facts, null, 2)}\n` : text(facts));
+  return 0;
+};
+
+function lengths(name: string, text: string, least: number): number[] {
+  return text.split(",").map((part) => {
+    const value = readTokens(part);
+    if (value === undefined || value < least) {
+      throw new InputError(
+        `${name}: found ${JSON.stringify(part)}, expected tokens of each sequence, such as 4096,300`,
+      );
+    }
+    return value;
+  });
+}
+
+function shapeOption(text: string | undefined): { heads: number; kvHeads: number; headDim: number } | undefined {
+  if (text === undefined) return undefined;
+  const [heads, kvHeads, headDim, ...rest] = text.split(",").map((part) => readTokens(part) ?? NaN);
+  if (rest.length > 0 || ![heads, kvHeads, headDim].every(Number.isSafeInteger)) {
+    throw new InputError(`--shape: found ${JSON.stringify(text)}, expected H,Hkv,D such as 32,8,128`);
+  }
+  validateHeads(heads, kvHeads, headDim);
+  return { heads, kvHeads, headDim };
+}
+
+/** Each rank's tokens of a batch, numbered through its sequences. */
+function shardsOf(layout: Layout, sequences: readonly number[], ranks: number): Int32Array[] {
+  const parts: number[][] = Array.from({ length: ranks }, () => []);
+  let start = 0;
+  for (const length of sequences) {
+    if (length > 0) {
+      layout.deal(length, ranks).forEach((own, k) => own.forEach((t) => parts[k].push(t === PADDING ? t : start + t)));
+    }
+    start += length;
+  }
+  return parts.map((part) => Int32Array.from(part));
+}
+
+/** Each rank's cached and new tokens, numbered by position through the sequences. */
+function wholeShards(layout: Layout, fresh: readonly number[], cached: readonly number[], ranks: number): Int32Array[] {
+  const parts: number[][] = Array.from({ length: ranks }, () => []);
+  let start = 0;
+  for (const [i, T] of fresh.entries()) {
+    const deal = (length: number, from: number) =>
+      length > 0 &&
+      layout.deal(length, ranks).forEach((own, k) => own.forEach((t) => parts[k].push(t === PADDING ? t : from + t)));
+    deal(cached[i], start);
+    deal(T, start + cached[i]);
+    start += T + cached[i];
+  }
+  return parts.map((part) => Int32Array.from(part));
+}
+
+function factsOf(
+  rank: number,
+  tokens: Int32Array,
+  fresh: readonly number[],
+  cached: readonly number[],
+  mask: Mask,
+): RankFacts {
+  const runs: { start: number; length: number }[] = [];
+  const ends = fresh.reduce<number[]>((sums, T) => [...sums, (sums.at(-1) ?? 0) + T], []);
+  let [pairs, padding] = [0, 0];
+  for (const token of tokens) {
+    if (token === PADDING) {
+      padding++;
+      continue;
+    }
+    const sequence = ends.findIndex((end) => token < end);
+    const position = cached[sequence] + token - (ends[sequence] - fresh[sequence]);
+    const near = firstSeen(mask, position);
+    const end = Math.min(endSeen(mask, position), cached[sequence] + fresh[sequence]);
+    pairs += end - near + Math.min(sinkTokensOf(mask), near);
+    const last = runs.at(-1);
+    if (last !== undefined && last.start + last.length === token) last.length++;
+    else runs.push({ start: token, length: 1 });
+  }
+  return { rank, tokens: tokens.length - padding, padding, pairs, runs };
+}
+
+const count = (n: number) => n.toLocaleString("en-US");
+
+function text(facts: {
+  readonly layout: string;
+  readonly what: string;
+  readonly padding: string;
+  readonly source: string;
+  readonly perRank: readonly RankFacts[];
+  readonly imbalance: number;
+  readonly hopBytes: { readonly passKv: number; readonly passQ: number } | null;
+  readonly transfers: { readonly to: string; readonly ranks: number; readonly list: readonly Transfer[] } | null;
+}): string {
+  const { perRank, hopBytes, transfers } = facts;
+  const runs = (all: RankFacts["runs"]) =>
+    all.slice(0, SHOWN).map(({ start, length }) => length === 1 ? `${start}` : `${start}-${start + length - 1}`).join(
+      ", ",
+    ) +
+    (all.length > SHOWN ? `, ... (${count(all.length)} runs)` : "");
+  const lines = [
+    `layout    ${facts.layout}: ${facts.what}`,
+    `padding   ${facts.padding}`,
+    `source    ${facts.source}`,
+    "",
+    table(
+      ["rank", "tokens", "padding", "query-key pairs", "new tokens, in order"],
+      perRank.map(({ rank, tokens, padding, pairs, runs: own }) => [
+        String(rank),
+        count(tokens),
+        count(padding),
+        count(pairs),
+        runs(own),
+      ]),
+    ),
+    "",
+    `work      the busiest rank has ${facts.imbalance.toFixed(3)} times the mean`,
+  ];
+  if (hopBytes !== null) {
+    lines.push(`a hop     ${count(hopBytes.passKv)} bytes in pass-KV, ${count(hopBytes.passQ)} bytes in pass-Q`);
+  }
+  if (transfers !== null) {
+    const moved = transfers.list.filter(({ from, to }) => from !== to);
+    const sum = (list: readonly Transfer[]) => list.reduce((all, { tokens }) => all + tokens, 0);
+    lines.push(
+      "",
+      `to ${transfers.to} on ${transfers.ranks} ranks: ${count(sum(moved))} of ${
+        count(sum(transfers.list))
+      } tokens move, in ` +
+        `${count(moved.reduce((all, { runs: own }) => all + own.length, 0))} contiguous runs`,
+      table(
+        ["from rank", "to rank", "tokens", "contiguous runs", "tokens, in order"],
+        transfers.list.map(({ from, to, tokens, runs: own }) => [
+          String(from),
+          String(to),
+          count(tokens),
+          count(own.length),
+          runs(own),
+        ]),
+      ),
+    );
+  }
+  return `${lines.join("\n")}\n`;
+}
