@@ -7,10 +7,10 @@ import { Turns } from "../../turns.ts";
 import type { KeyRun } from "../attention.ts";
 import { sayRowTolerance } from "../tolerance.ts";
 import { type Expected, expectedOf, type OpenAttender, soFar } from "./expected.ts";
-import { Case, type Context, HYPOTHESES, type Prediction } from "./hypotheses.ts";
+import { Case, type Context, HYPOTHESES, type Hypothesis, type Prediction } from "./hypotheses.ts";
 import { Allowance, type Off, worstOf, wrongIn } from "./judge.ts";
 import { type At, foundAt, type Piece, type Problem, tokenOf, type Values } from "./problem.ts";
-import { Rows } from "./row.ts";
+import { merged, Rows } from "./row.ts";
 import type { Setting } from "./setting.ts";
 
 /** What to compare. */
@@ -86,8 +86,8 @@ export interface Comparison {
 
 /** Wrong rows that faults are tried on. */
 const TRIED = 40;
-/** A fault is named if it reproduces at least this share of them. */
-const NAMED = 0.5;
+/** A fault is named if it reproduces at least this share of them; from SURE on, we look no further. */
+const NAMED = 0.5, SURE = 0.9;
 const STEPS = [10, 100, 1000, 10_000, Infinity];
 
 /** A piece with its right values, and the wrong rows and heads in it. */
@@ -112,12 +112,32 @@ export async function compare(input: CompareInput): Promise<Comparison> {
     alone.push(await expectedOf(problem, piece, input.open, pause));
     onProgress?.(i + 1, pieces.length);
   }
-  const { reading, right, keysOf } = readingOf(input, pieces, alone);
-  const judged = pieces.map((piece, i) => judge(problem, piece, right[i]));
-  const context: Context = { rows: new Rows(problem), setting, pieces, keysOf };
+  const rows = new Rows(problem);
   const allowance = new Allowance(problem);
-  const confirm = (piece: Judged, index: number) => confirmed(context, allowance, piece, index);
+  const verdicts: Comparison[] = [];
+  // Partial results are of their hop alone or of all so far: whichever fits better.
+  for (const { reading, right, keysOf } of readingsOf(pieces, setting, alone)) {
+    const context: Context = { rows, setting, pieces, reading, keysOf };
+    const judged = pieces.map((piece, i) => judge(problem, piece, right[i]));
+    verdicts.push(await verdictOf(context, allowance, judged, pause));
+    if (verdicts.at(-1)!.ok) break;
+  }
+  return verdicts.toSorted((a, b) =>
+    Number(b.ok) - Number(a.ok) || explained(b) - explained(a) || wrongOf(a) - wrongOf(b)
+  )[0];
+}
 
+const explained = ({ hypotheses: [first] }: Comparison) => Math.round(10 * (first?.explains ?? 0));
+const wrongOf = ({ grid }: Comparison) => grid.reduce((sum, { wrong }) => sum + wrong, 0);
+
+async function verdictOf(
+  context: Context,
+  allowance: Allowance,
+  judged: readonly Judged[],
+  pause: () => Promise<void>,
+): Promise<Comparison> {
+  const { problem } = context.rows;
+  const confirm = (piece: Judged, index: number) => confirmed(context, allowance, piece, index);
   let first: Place | null = null;
   for (const piece of judged) {
     for (const index of piece.wrong) {
@@ -127,9 +147,8 @@ export async function compare(input: CompareInput): Promise<Comparison> {
     }
     if (first !== null) break;
   }
-  const wrong = judged.flatMap((piece) => piece.wrong.map((index) => ({ piece, index })));
-  const compared = (["o", "lse"] as const).filter((name) => pieces.some((piece) => piece[name] !== undefined));
-  const facts = { compared, reading, tolerance: sayRowTolerance(problem.dtype, true) };
+  const compared = (["o", "lse"] as const).filter((name) => judged.some(({ piece }) => piece[name] !== undefined));
+  const facts = { compared, reading: context.reading, tolerance: sayRowTolerance(problem.dtype, true) };
   const grid = judged.map(({ piece, wrong }): Cell => ({
     rank: piece.rank,
     hop: piece.hop ?? null,
@@ -139,36 +158,41 @@ export async function compare(input: CompareInput): Promise<Comparison> {
   if (first === null) {
     return { ok: true, first: null, worst: null, hypotheses: [], grid, histogram: [], ...facts };
   }
-  const { worst, histogram } = spreadOf(problem, judged, allowance);
+  const wrong = judged.flatMap((piece) => piece.wrong.map((index) => ({ piece, index })));
   const tried = evenly(wrong, TRIED).filter(({ piece, index }) => confirm(piece, index) !== null);
-  const hypotheses = await named(context, allowance, tried, pause);
+  let hypotheses = await named(context, allowance, tried, everywhere, pause);
+  if ((hypotheses[0]?.explains ?? 0) < SURE) {
+    const inOne = await named(context, allowance, evenly(tried, TRIED / 2), inOneHop, pause);
+    if ((inOne[0]?.explains ?? 0) > (hypotheses[0]?.explains ?? 0)) hypotheses = inOne;
+  }
   const note = remark(problem, judged, hypotheses);
-  return { ok: false, first, worst, hypotheses, grid, histogram, ...facts, ...(note === undefined ? {} : { note }) };
+  const spread = spreadOf(problem, judged, allowance);
+  return { ok: false, first, ...spread, hypotheses, grid, ...facts, ...(note === undefined ? {} : { note }) };
 }
 
-/** Whether partial results are those of a hop alone or of all so far: whichever fewer rows are wrong by. */
-function readingOf(
-  { problem, setting }: CompareInput,
+/** The readings of partial results, each with what is right in it. */
+function readingsOf(
   pieces: readonly Piece[],
+  setting: Setting | undefined,
   alone: readonly Expected[],
-): { reading: Comparison["reading"]; right: readonly Expected[]; keysOf: Context["keysOf"] } {
-  const heldOf = (piece: Piece) => piece.held;
-  if (pieces.every(({ hop }) => hop === undefined)) return { reading: null, right: alone, keysOf: heldOf };
-  if (setting?.variant !== "pass-kv") return { reading: "hop", right: alone, keysOf: heldOf };
+): { reading: Comparison["reading"]; right: readonly Expected[]; keysOf: Context["keysOf"] }[] {
+  const own = { right: alone, keysOf: (piece: Piece) => piece.held };
+  if (pieces.every(({ hop }) => hop === undefined)) return [{ reading: null, ...own }];
+  if (setting?.variant !== "pass-kv") return [{ reading: "hop", ...own }];
   const sums: Expected[] = [...alone];
   const before = new Map<Piece, readonly KeyRun[]>();
   for (const rank of new Set(pieces.map((piece) => piece.rank))) {
-    const own = pieces.flatMap((piece, i) => (piece.rank === rank ? [i] : []));
     // A hop that is not there leaves the later ones without their sum.
-    const complete = own.filter((i, j) => pieces[i].hop === j);
+    const complete = pieces.flatMap((piece, i) => (piece.rank === rank ? [i] : [])).filter((i, j) =>
+      pieces[i].hop === j
+    );
     soFar(complete.map((i) => alone[i])).forEach((sum, j) => (sums[complete[j]] = sum));
     complete.forEach((i, j) => before.set(pieces[i], complete.slice(0, j + 1).flatMap((c) => pieces[c].held ?? [])));
   }
-  const count = (right: readonly Expected[]) =>
-    pieces.reduce((sum, piece, i) => sum + judge(problem, piece, right[i]).wrong.length, 0);
-  return count(sums) < count(alone)
-    ? { reading: "so-far", right: sums, keysOf: (piece) => before.get(piece) ?? piece.held }
-    : { reading: "hop", right: alone, keysOf: heldOf };
+  return [
+    { reading: "hop", ...own },
+    { reading: "so-far", right: sums, keysOf: (piece) => before.get(piece) ?? piece.held },
+  ];
 }
 
 function judge(problem: Problem, piece: Piece, right: Expected): Judged {
@@ -241,16 +265,52 @@ function evenly<T>(items: readonly T[], most: number): T[] {
   return Array.from({ length: n }, (_, i) => items[Math.floor((i * items.length) / n)]);
 }
 
+/** A fault's predictions of a row, by what they are called together with the fault's name. */
+type Tries = (of: Case, hypothesis: Hypothesis) => Iterable<readonly [where: string, prediction: Prediction]>;
+
+/** The fault everywhere. */
+const everywhere: Tries = function* (of, { predict }) {
+  for (const prediction of predict(of)) yield ["", prediction];
+};
+
+/** The fault in one hop alone, merged with what is right in the others. */
+const inOneHop: Tries = function* (of, { predict }) {
+  const { context, at } = of;
+  const { setting } = context;
+  if (setting === undefined || of.parts.length < 2) return;
+  for (const hop of of.parts.keys()) {
+    const owner = setting.keys.findIndex((_, k) => setting.hopOf(at.piece.rank, k) === hop);
+    const held = setting.keys[owner];
+    const piece: Piece = { ...at.piece, hop, held };
+    const alone = new Case({ ...context, reading: "hop", keysOf: () => held }, { ...at, piece }, {});
+    for (const { o, lse, detail } of predict(alone)) {
+      const part = { o: Float64Array.from(o ?? of.parts[hop].o), lse: lse ?? of.parts[hop].lse };
+      const whole = merged([...of.parts.map((right, j) => (j === hop ? part : right)), ...of.sink]);
+      yield [`in hop ${hop}`, {
+        ...whole,
+        detail: detail === undefined ? `in hop ${hop}` : `${detail}, in hop ${hop}`,
+      }];
+    }
+  }
+};
+
 /** Tries every fault on some wrong rows. */
 async function named(
   context: Context,
   allowance: Allowance,
   tried: readonly { readonly piece: Judged; readonly index: number }[],
+  tries: Tries,
   pause: () => Promise<void>,
 ): Promise<Named[]> {
   const { rows } = context;
   const { heads } = rows.problem;
-  const tallies = HYPOTHESES.map(() => ({ count: 0, error: 0, details: new Map<string, number>() }));
+  interface Tally {
+    readonly hypothesis: Hypothesis;
+    count: number;
+    error: number;
+    readonly details: Map<string, number>;
+  }
+  const tallies = new Map<string, Tally>();
   for (const { piece, index } of tried) {
     const at = atOf(piece, index, heads);
     const found = foundAt(at, heads, rows.valueDim);
@@ -258,27 +318,33 @@ async function named(
     const spread = piece.right.spread[index];
     const bar = allowance.of(at.row, at.head, { ...of.right, spread });
     const wrong = wrongParts(found, of.right, bar);
-    for (const [i, { predict }] of HYPOTHESES.entries()) {
+    for (const hypothesis of HYPOTHESES) {
       await pause();
-      let best: { error: number; detail?: string } | undefined;
-      for (const prediction of predict(of)) {
+      const best = new Map<string, { error: number; detail?: string }>();
+      for (const [where, prediction] of tries(of, hypothesis)) {
         const error = reproduces(prediction, found, wrong, allowance, at, of, spread);
-        if (error !== undefined && error < (best?.error ?? Infinity)) best = { error, detail: prediction.detail };
+        if (error !== undefined && error < (best.get(where)?.error ?? Infinity)) {
+          best.set(where, { error, detail: prediction.detail });
+        }
       }
-      if (best === undefined) continue;
-      const tally = tallies[i];
-      tally.count++;
-      tally.error = Math.max(tally.error, best.error);
-      if (best.detail !== undefined) tally.details.set(best.detail, (tally.details.get(best.detail) ?? 0) + 1);
+      for (const [where, { error, detail }] of best) {
+        const key = `${hypothesis.name} ${where}`;
+        const tally = tallies.get(key) ?? { hypothesis, count: 0, error: 0, details: new Map<string, number>() };
+        tallies.set(key, tally);
+        tally.count++;
+        tally.error = Math.max(tally.error, error);
+        if (detail !== undefined) tally.details.set(detail, (tally.details.get(detail) ?? 0) + 1);
+      }
     }
   }
-  return HYPOTHESES.flatMap(({ name, says }, i): Named[] => {
-    const { count, error, details } = tallies[i];
-    const explains = count / Math.max(1, tried.length);
-    if (explains < NAMED) return [];
-    const [detail] = [...details].sort(([, a], [, b]) => b - a)[0] ?? [];
-    return [{ name, says, explains, error, ...(detail === undefined ? {} : { detail }) }];
-  }).sort((a, b) => b.explains - a.explains);
+  const order = (tally: Tally) => HYPOTHESES.indexOf(tally.hypothesis);
+  return [...tallies.values()]
+    .filter(({ count }) => count / Math.max(1, tried.length) >= NAMED)
+    .sort((a, b) => b.count - a.count || order(a) - order(b))
+    .map(({ hypothesis: { name, says }, count, error, details }): Named => {
+      const [detail] = [...details].sort(([, a], [, b]) => b - a)[0] ?? [];
+      return { name, says, explains: count / tried.length, error, ...(detail === undefined ? {} : { detail }) };
+    });
 }
 
 type Bar = ReturnType<Allowance["of"]>;

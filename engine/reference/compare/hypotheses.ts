@@ -16,6 +16,8 @@ export interface Context {
   /** Who holds which token; undefined for a whole result without a layout. */
   readonly setting: Setting | undefined;
   readonly pieces: readonly Piece[];
+  /** Whether partial results are of their hop alone or of all so far; null: there are none. */
+  readonly reading: "hop" | "so-far" | null;
   /** The keys of a row's piece; undefined: all. */
   readonly keysOf: (piece: Piece) => readonly KeyRun[] | undefined;
 }
@@ -105,11 +107,12 @@ export class Case {
     return row === this.at.row ? this.right : this.attend({}, row);
   }
 
-  /** The results of a final row's hops, by hop. */
+  /** The results of the hops that are merged into this row, by hop; none where a row is of one hop alone. */
   get parts(): readonly RowValues[] {
-    const { setting, rows } = this.context;
-    if (setting === undefined || !this.final) return [];
-    return this.#parts ??= Array.from({ length: setting.ranks }, (_, hop) => {
+    const { setting, rows, reading } = this.context;
+    if (setting === undefined || reading === "hop") return [];
+    const length = this.final ? setting.ranks : this.at.piece.hop! + 1;
+    return this.#parts ??= Array.from({ length }, (_, hop) => {
       const owner = setting.keys.findIndex((_, k) => setting.hopOf(this.at.piece.rank, k) === hop);
       return rows.attend(this.at.row, this.at.head, {
         keys: rows.seen(this.at.row, this.mask, setting.keys[owner]),
@@ -168,6 +171,11 @@ export const HYPOTHESES: readonly Hypothesis[] = [
     says: "LSE is a logarithm to base 2; right is a natural one",
     *predict(of) {
       yield { o: of.right.o, lse: of.right.lse / Math.LN2 };
+      // Merged as if they were natural ones.
+      const { o, lse } = merged([...of.parts, ...of.sink].map((part) => ({ ...part, lse: part.lse / Math.LN2 })));
+      if (of.parts.length > 1) {
+        yield* [lse, lse * Math.LN2].map((l) => ({ o, lse: l, detail: "merged as natural ones" }));
+      }
     },
   },
   {
@@ -175,6 +183,8 @@ export const HYPOTHESES: readonly Hypothesis[] = [
     says: "LSE is a natural logarithm that was multiplied by ln 2",
     *predict(of) {
       yield { o: of.right.o, lse: of.right.lse * Math.LN2 };
+      const { o, lse } = merged([...of.parts, ...of.sink].map((part) => ({ ...part, lse: part.lse * Math.LN2 })));
+      if (of.parts.length > 1) yield* [lse, lse / Math.LN2].map((l) => ({ o, lse: l, detail: "merged as base 2" }));
     },
   },
   {
@@ -385,7 +395,7 @@ export const HYPOTHESES: readonly Hypothesis[] = [
       ) {
         const kept = of.cached + Math.floor(of.fresh / of2N) * of2N;
         if (kept === of.cached + of.fresh) continue;
-        if (of.position >= kept) yield { o: zero(of) };
+        if (of.position >= kept) yield* [{ o: zero(of) }, { o: zero(of), lse: 0 }, { o: zero(of), lse: -Infinity }];
         else yield of.attend({ keys: of.keys.filter((p) => p < kept) });
       }
     },
@@ -474,7 +484,7 @@ export const HYPOTHESES: readonly Hypothesis[] = [
 /** Fits the last W keys to what was found, by O if it is there, else by LSE. */
 function* windowed(of: Case): Iterable<Prediction> {
   const { found, keys } = of;
-  if (of.mask.kind !== "causal" || keys.length < 2) return;
+  if (of.mask.kind !== "causal" || keys.length < 2 || (found.o === undefined && found.lse === undefined)) return;
   const { rows } = of.context;
   let running: RowValues = { o: zero(of), lse: -Infinity };
   let best = { off: Infinity, size: 0 };
@@ -493,7 +503,7 @@ function* windowed(of: Case): Iterable<Prediction> {
 
 function* neighbours(of: Case): Iterable<Prediction> {
   const { setting } = of.context;
-  if (setting === undefined || setting.ranks === 1) return;
+  if (setting === undefined || setting.ranks === 1 || of.context.reading === "so-far") return;
   const { piece, place } = of.at;
   for (let by = 1; by < setting.ranks; by++) {
     const other = (piece.rank + by) % setting.ranks;
