@@ -28,6 +28,8 @@ interface Sizes {
 
 /** Axes that the user gave. */
 interface GivenDims {
+  /** Of q, k and v. */
+  readonly q: Dims;
   readonly o: Dims | undefined;
   readonly lse: LseDims | undefined;
 }
@@ -85,13 +87,14 @@ export async function theirPieces(
       known: readonly D[],
       given: D | undefined,
       option: string,
-    ) => part && fitted(part, known, given, option, rows, sizes);
+      own?: D,
+    ) => part && fitted(part, known, given, option, rows, sizes, own);
     return {
       rank,
       hop,
       rows,
       held,
-      o: fit(out, DIMS, dims.o, "--theirs-dims"),
+      o: fit(out, DIMS, dims.o, "--theirs-dims", dims.q),
       lse: fit(lse, LSE_DIMS, dims.lse, "--lse-dims"),
     };
   };
@@ -137,7 +140,10 @@ async function readPiece(
   return { o, lse };
 }
 
-/** A tensor in the engine's order: the one order of axes that fits its shape. */
+/**
+ * A tensor in the engine's order: the one order of axes that fits its shape, or `own`, that of q, if several do. Errors:
+ * InputError.
+ */
 function fitted<D extends Dims | LseDims>(
   [name, tensor]: Named,
   known: readonly D[],
@@ -145,6 +151,7 @@ function fitted<D extends Dims | LseDims>(
   option: string,
   rows: Int32Array,
   { heads, valueDim }: Sizes,
+  own?: D,
 ): Float32Array {
   const real = rows.filter((row) => row !== PADDING).length;
   const withD = known.includes("thd" as D);
@@ -164,14 +171,15 @@ function fitted<D extends Dims | LseDims>(
       }${given === undefined ? ` or its axes in another order (${known.join(", ")})` : ` as ${option} ${given}`}`,
     );
   }
-  if (different.length > 1) {
+  const [alike] = different.filter(({ dims }) => dims === own);
+  if (different.length > 1 && alike === undefined) {
     throw new InputError(
       `${name}: found shape ${showShape(tensor.shape)}, which fits ${
         different.map(({ dims }) => dims).join(" and ")
       }; expected ${option} to say which`,
     );
   }
-  const [{ data, count }] = different;
+  const { data, count } = alike ?? different[0];
   return count === rows.length ? data : spread(data, rows, data.length / count);
 }
 

@@ -101,6 +101,7 @@ export const compare: Command = async (argv, io) => {
   const dtype = choiceOption("--dtype", o.dtype, ["f32", "f16", "bf16"]);
   const backend = choiceOption("--backend", o.backend, ["webgpu", "cpu"]) ?? "webgpu";
   const dims = {
+    q: choiceOption("--dims", o.dims, DIMS) ?? "thd",
     o: choiceOption("--theirs-dims", o["theirs-dims"], DIMS),
     lse: choiceOption("--lse-dims", o["lse-dims"], LSE_DIMS),
   };
