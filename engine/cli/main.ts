@@ -12,6 +12,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   session: async () => (await import("./session.ts")).session,
   compare: async () => (await import("./compare.ts")).compare,
   vectors: async () => (await import("./vectors.ts")).vectors,
+  trace: async () => (await import("./trace.ts")).trace,
   layout: async () => (await import("./layout.ts")).layout,
   policy: async () => (await import("./policy.ts")).policy,
   plan: async () => (await import("./plan.ts")).plan,

@@ -34,6 +34,16 @@ export function parseOptions<T extends Known>(argv: readonly string[], options: 
   }
 }
 
+/** Options, and the files beside them. Errors: as parseOptions'. */
+export function parseFiles<T extends Known>(
+  argv: readonly string[],
+  options: T,
+): { readonly values: Values<T>; readonly files: readonly string[] } {
+  const valued = Object.entries(options).filter(([, { type }]) => type === "string").map(([name]) => `--${name}`);
+  const files = argv.filter((word, i) => !word.startsWith("-") && !valued.includes(argv[i - 1]));
+  return { values: parseOptions(argv.filter((word) => !files.includes(word)), options), files };
+}
+
 /** A number without a unit. */
 export function numberOption(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;

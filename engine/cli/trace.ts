@@ -1,0 +1,150 @@
+/** `ringside trace`: what somebody's run really did, from profiler traces of its ranks. */
+import { InputError } from "../errors.ts";
+import { readHops, type TracedHop, type TraceReading } from "../trace/hops.ts";
+import { type KinetoTrace, readKineto } from "../trace/kineto.ts";
+import { chromeTrace } from "../trace/perfetto.ts";
+import { OPTION, optionLines } from "./help.ts";
+import { checkOutputs, type Command, readInput, writeOutputs } from "./io.ts";
+import { parseFiles } from "./options.ts";
+import { table } from "./table.ts";
+
+/** Most bytes of an unpacked trace. */
+const MOST_BYTES = 2 ** 30;
+/** Unknown kernels that the text shows. */
+const SHOWN = 8;
+
+const HELP = `ringside trace: reads profiler traces of a run, one for each rank, and finds the waits
+
+  ringside trace rank0.json.gz rank1.json.gz ... [options]
+
+It reads what torch.profiler's export_chrome_trace writes, packed with gzip or not, of CUDA and ROCm
+kernels or, over gloo, of CPU operators. It cuts steps (ProfilerStep) into hops, aligns the ranks'
+clocks where exchanges end, and shows the communication of each hop that computation hides and the part
+that it does not.
+
+${
+  optionLines(
+    ["--trace T.json", "write attention, messages and waits as Chrome-trace JSON, for ui.perfetto.dev"],
+    OPTION.json,
+    OPTION.runtime,
+  )
+}
+
+Exit status: 0 done, 2 a file cannot be read.
+`;
+
+/** The command. */
+export const trace: Command = async (argv, io) => {
+  const { values: o, files } = parseFiles(argv, {
+    trace: { type: "string" },
+    json: { type: "boolean" },
+    help: { type: "boolean", short: "h" },
+  });
+  if (o.help) {
+    io.stdout(HELP);
+    return 0;
+  }
+  if (files.length === 0) throw new InputError("trace: found no file, expected a profiler trace of each rank");
+  await checkOutputs({ "--trace": o.trace });
+  const traces: KinetoTrace[] = [];
+  for (const [place, file] of files.entries()) {
+    io.signal.throwIfAborted();
+    traces.push(readKineto(await textOf(await readInput("trace", file), file), file, place));
+  }
+  const twice = traces.find(({ rank }, i) => traces.findIndex((other) => other.rank === rank) !== i);
+  if (twice !== undefined) {
+    const other = traces.find(({ rank, file }) => rank === twice.rank && file !== twice.file);
+    throw new InputError(
+      `${twice.file}: found a trace of rank ${twice.rank}, of which ${other?.file ?? twice.file} is one too; ` +
+        "expected one file a rank",
+    );
+  }
+  const reading = readHops(traces);
+  if (o.trace !== undefined) await writeOutputs([[o.trace, chromeTrace(reading.spans, "profiler traces")]]);
+  const { spans: _, ...facts } = reading;
+  io.stdout(o.json ? `${JSON.stringify({ files, device: traces[0].device, ...facts }, null, 2)}\n` : text(reading));
+  return 0;
+};
+
+/** A file's text, unpacked if it is gzip. */
+async function textOf(bytes: Uint8Array, file: string): Promise<string> {
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return new TextDecoder().decode(bytes);
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  try {
+    const stream = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new DecompressionStream("gzip"));
+    for await (const part of stream as unknown as AsyncIterable<Uint8Array>) {
+      size += part.length;
+      if (size > MOST_BYTES) throw new Error(`more than ${MOST_BYTES} bytes`);
+      parts.push(part);
+    }
+  } catch (error) {
+    throw new InputError(`${file}: cannot be unpacked (${(error as Error).message}), expected JSON or gzip of it`);
+  }
+  return new TextDecoder().decode(await new Blob(parts as BlobPart[]).arrayBuffer());
+}
+
+/** Seconds in the unit that suits them. */
+function time(seconds: number): string {
+  const [scale, unit] = Math.abs(seconds) >= 1 ? [1, "s"] : Math.abs(seconds) >= 1e-3 ? [1e3, "ms"] : [1e6, "us"];
+  return `${(seconds * scale).toPrecision(4)} ${unit}`;
+}
+
+const percent = (part: number, whole: number) => whole === 0 ? "-" : `${Math.round((100 * part) / whole)} %`;
+const stepName = (step: number | undefined) => step === undefined ? "-" : String(step);
+
+function text({ ranks, steps, hops, stragglers, offsets, unknown }: TraceReading): string {
+  const lines = [
+    `ranks     ${ranks.join(", ")}`,
+    `clocks    ${
+      offsets.map(({ rank, seconds }) => `rank ${rank} ${seconds >= 0 ? "+" : ""}${time(seconds)}`).join(", ")
+    }`,
+    "",
+    table(
+      ["step", "rank", "total", "attention", "computation", "communication", "exposed", "ideal"],
+      steps.map((s) => [
+        stepName(s.step),
+        String(s.rank),
+        time(s.total),
+        time(s.attention),
+        time(s.computation),
+        time(s.communication),
+        `${time(s.exposed)} (${percent(s.exposed, s.communication)})`,
+        time(s.ideal),
+      ]),
+    ),
+  ];
+  if (hops.length > 0) {
+    lines.push(
+      "",
+      table(
+        ["step", "hop", "rank", "communication", "hidden", "exposed", "attention", "kernels"],
+        hops.map((h: TracedHop) => [
+          stepName(h.step),
+          String(h.hop),
+          String(h.rank),
+          time(h.communication),
+          time(h.hidden),
+          time(h.exposed),
+          time(h.attention),
+          h.kernels.join(", "),
+        ]),
+      ),
+    );
+  } else lines.push("", "no communication kernel: nothing to hide");
+  for (const { step, hop, rank, late } of stragglers.toSorted((a, b) => b.late - a.late).slice(0, 3)) {
+    if (late > 0) {
+      lines.push(`straggler step ${stepName(step)}, hop ${hop}: rank ${rank} begins ${time(late)} after the first`);
+    }
+  }
+  if (unknown.length > 0) {
+    const more = unknown.length > SHOWN ? `, and ${unknown.length - SHOWN} more (--json has all)` : "";
+    lines.push(
+      `unknown   counted as computation: ${
+        unknown.slice(0, SHOWN).map(({ name, count, seconds }) => `${name.slice(0, 60)} (${count} x, ${time(seconds)})`)
+          .join(", ")
+      }${more}`,
+    );
+  }
+  return `${lines.join("\n")}\n`;
+}
