@@ -125,7 +125,7 @@ test("rejects truncated and oversized headers", () => {
 });
 
 test("rejects dtypes and orders it can't read, and says how to convert", () => {
-  refuses(npy(header("'<f8'", "(1,)")), /dtype '<f8', expected '<f4' or '<f2'; save x\.astype\('<f4'\)/);
+  refuses(npy(header("'<i4'", "(1,)")), /dtype '<i4', expected '<f4', '<f2' or '<f8'; save x\.astype\('<f4'\)/);
   refuses(npy(header("'>f4'", "(1,)")), /'>f4', .*big-endian: save x\.astype\('<f4'\)/);
   refuses(npy(header("'>f2'", "(1,)")), /big-endian: save x\.astype\('<f2'\)/);
   refuses(npy(header("'|O'", "(1,)")), /dtype '\|O'/);
