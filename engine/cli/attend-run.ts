@@ -11,7 +11,7 @@ import type { Io } from "./io.ts";
 import { hopsProgress, progressLine, workerProgress } from "./progress.ts";
 import { connect, elsewhere, type RemoteWorker, startCluster } from "./remote.ts";
 import { type Seeded, seededTensors } from "./seeded.ts";
-import { naming, readTensors, sequencesFor, type Tensors } from "./tensors.ts";
+import { naming, readTensors, sequencesFor, type Tensors, warnOfDoubt } from "./tensors.ts";
 import { checkResult, warnUnderflow } from "./verdict.ts";
 
 /** The options of an attention. */
@@ -28,8 +28,13 @@ export interface AttendRun {
 }
 
 /** Tensors from files, and their sequences. */
-export async function fromFiles(o: Parameters<typeof readTensors>[0], given: AttendInput["sequences"] | undefined) {
+export async function fromFiles(
+  io: Pick<Io, "stderr">,
+  o: Parameters<typeof readTensors>[0],
+  given: AttendInput["sequences"] | undefined,
+) {
   const tensors = await readTensors(o);
+  warnOfDoubt(io, tensors);
   return { tensors, sequences: sequencesFor(tensors, given) };
 }
 

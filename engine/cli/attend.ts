@@ -23,7 +23,7 @@ import {
 } from "./options.ts";
 import { elsewhere, REMOTE_HELP, REMOTE_OPTIONS, remoteOption } from "./remote.ts";
 import { seededOption } from "./seeded.ts";
-import { sinksOption } from "./tensors.ts";
+import { sinksOption, TENSOR_OPTIONS } from "./tensors.ts";
 
 const HELP = `ringside attend: computes exact attention over a ring of simulated ranks
 
@@ -38,6 +38,9 @@ ${
   optionLines(
     OPTION.npy,
     OPTION.tensors,
+    OPTION.dims,
+    OPTION.names,
+    OPTION.layer,
     OPTION.prefix,
     OPTION.sinks,
     ["--seed S", "make the inputs from this seed: the same numbers here and on a remote worker"],
@@ -94,12 +97,7 @@ Exit status: 0 done, 1 the check or the run failed, 2 bad input or usage.
 /** The command. */
 export const attend: Command = async (argv, io) => {
   const o = parseOptions(argv, {
-    q: { type: "string" },
-    k: { type: "string" },
-    v: { type: "string" },
-    tensors: { type: "string" },
-    sinks: { type: "string" },
-    "v-prefix": { type: "string" },
+    ...TENSOR_OPTIONS,
     ranks: { type: "string" },
     variant: { type: "string" },
     sequences: { type: "string" },
@@ -157,7 +155,7 @@ export const attend: Command = async (argv, io) => {
   const verifyRows = wholeOption("--verify-rows", o["verify-rows"], 1, 4096);
   const how = choiceOption("--verify-with", o["verify-with"], ["float64", "webgpu"]);
   if (seeded !== undefined && remote !== undefined) validateSeeded({ ...seeded, scale }, elsewhere(remote));
-  const files = (["q", "k", "v", "tensors"] as const).find((name) => o[name] !== undefined);
+  const files = (["q", "k", "v", "tensors", "dims", "names", "layer"] as const).find((name) => o[name] !== undefined);
   if (seeded !== undefined && files !== undefined) {
     throw new InputError(`--seed: found beside --${files}, expected seeded inputs or files`);
   }
@@ -198,7 +196,7 @@ export const attend: Command = async (argv, io) => {
     remote,
     { ranks, backend, link, timeout, fault },
     options,
-    seeded === undefined ? await fromFiles(o, given) : await fromSeed(seeded, sinks, signal),
+    seeded === undefined ? await fromFiles(io, o, given) : await fromSeed(seeded, sinks, signal),
     o.check ?? false,
   );
   const { result, tensors, checked } = run;

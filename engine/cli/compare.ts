@@ -26,9 +26,9 @@ import { readTensors, sequencesFor, TENSOR_OPTIONS } from "./tensors.ts";
 
 const HELP = `ringside compare: finds what is wrong in somebody's attention, where it begins, and why
 
-  ringside compare --tensors QKV.safetensors --theirs OUT.safetensors [options]
-  ringside compare --tensors QKV.safetensors --shards 'o_{rank}.npy' --lse 'l_{rank}.npy' --layout te --ranks 8
-  ringside compare --tensors QKV.safetensors --partials 'p_{rank}_{hop}.safetensors' --layout zigzag --ranks 4
+  ringside compare --tensors F.safetensors --theirs OUT.safetensors [options]
+  ringside compare --tensors F.safetensors --shards 'o_{rank}.npy' --layout te --ranks 8
+  ringside compare --tensors F.safetensors --partials 'p_{rank}_{hop}.npz' --layout te --ranks 4
 
 The problem
 ${

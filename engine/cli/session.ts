@@ -25,7 +25,7 @@ import { elsewhere, REMOTE_HELP, REMOTE_OPTIONS, remoteOption, startCluster } fr
 import { readScript, requireSessionFault } from "./script.ts";
 import { endToEnd, sessionDocument, sessionText } from "./session-report.ts";
 import { prefillInput, runScript, ScriptRows } from "./session-run.ts";
-import { readTensors } from "./tensors.ts";
+import { readTensors, TENSOR_OPTIONS, warnOfDoubt } from "./tensors.ts";
 import { checkResult, warnUnderflow } from "./verdict.ts";
 
 const HELP = `ringside session: runs a conversation on a KV cache that stays on the ranks
@@ -44,7 +44,7 @@ Inputs
   mask. --check compares them. All steps have one mask. It can't be full: later tokens are not there
   yet.
 ${
-  optionLines(OPTION.npy, OPTION.tensors, OPTION.prefix, OPTION.sinks, [
+  optionLines(OPTION.npy, OPTION.tensors, OPTION.dims, OPTION.names, OPTION.layer, OPTION.prefix, OPTION.sinks, [
     "--script S.json",
     "the sequences and the steps",
   ])
@@ -86,12 +86,7 @@ Exit status: 0 done, 1 the check or the run failed, 2 bad input or usage.
 /** The command. */
 export const session: Command = async (argv, io) => {
   const o = parseOptions(argv, {
-    q: { type: "string" },
-    k: { type: "string" },
-    v: { type: "string" },
-    tensors: { type: "string" },
-    sinks: { type: "string" },
-    "v-prefix": { type: "string" },
+    ...TENSOR_OPTIONS,
     ...MASK_OPTIONS,
     dealing: { type: "string" },
     script: { type: "string" },
@@ -157,6 +152,7 @@ export const session: Command = async (argv, io) => {
   if (o.script === undefined) throw new InputError("--script: not given, expected a .json file");
   const script = readScript(new TextDecoder().decode(await readInput("--script", o.script)), o.script);
   const tensors = await readTensors(o);
+  warnOfDoubt(io, tensors);
   const { q, k, v, sinks, heads, kvHeads, headDim, valueDim, queryRows, keyRows, names } = tensors;
   const described = script.rows.reduce((sum, n) => sum + n, 0);
   if (queryRows !== described || keyRows !== described) {

@@ -7,7 +7,7 @@ import type { DType } from "../tensor/dtype.ts";
 import { readNpy } from "../tensor/npy.ts";
 import { requireFinite, showShape, type Tensor } from "../tensor/tensor.ts";
 import { type Named, namesOption, readNamed } from "./files.ts";
-import { readInput } from "./io.ts";
+import { type Io, readInput } from "./io.ts";
 import { choiceOption, wholeOption } from "./options.ts";
 
 /** The tensors, and the sizes that their shapes give. */
@@ -144,6 +144,11 @@ export async function readTensors(options: TensorOptions): Promise<Tensors> {
     doubt: dims === undefined && queryRows < heads ? doubtOf(qName, q.shape, keyRows, kvHeads) : undefined,
     names,
   };
+}
+
+/** Says on standard error what may be another order of axes. */
+export function warnOfDoubt(io: Pick<Io, "stderr">, { doubt }: Pick<Tensors, "doubt">): void {
+  if (doubt !== undefined) io.stderr(`ringside: warning: ${doubt}\n`);
 }
 
 /** Fewer rows than heads may be [H, T, D]. Undefined if that reading does not fit. */

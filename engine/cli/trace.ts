@@ -3,7 +3,7 @@ import { InputError } from "../errors.ts";
 import { readHops, type TracedHop, type TraceReading } from "../trace/hops.ts";
 import { type KinetoTrace, readKineto } from "../trace/kineto.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
-import { OPTION, optionLines } from "./help.ts";
+import { OPTION, optionLines, withRemark } from "./help.ts";
 import { checkOutputs, type Command, readInput, writeOutputs } from "./io.ts";
 import { parseFiles } from "./options.ts";
 import { table } from "./table.ts";
@@ -24,7 +24,7 @@ that it does not.
 
 ${
   optionLines(
-    ["--trace T.json", "write attention, messages and waits as Chrome-trace JSON, for ui.perfetto.dev"],
+    withRemark(OPTION.trace, "attention, messages and waits"),
     OPTION.json,
     OPTION.runtime,
   )

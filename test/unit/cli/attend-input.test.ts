@@ -290,7 +290,8 @@ const SAFETENSORS: Case[] = [
   {
     name: "an .npy file for --tensors",
     all: ["--tensors", "q.npy"],
-    says: /^--tensors q\.npy: found a \.npy file, which holds one tensor, expected \.safetensors or \.npz with q, k, v$/,
+    says:
+      /^--tensors q\.npy: found a \.npy file, which holds one tensor, expected \.safetensors or \.npz with q, k, v$/,
   },
 ];
 

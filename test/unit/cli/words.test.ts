@@ -4,6 +4,10 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import test from "node:test";
 import { attend } from "../../../engine/cli/attend.ts";
+import { compare } from "../../../engine/cli/compare.ts";
+import { vectors } from "../../../engine/cli/vectors.ts";
+import { layout } from "../../../engine/cli/layout.ts";
+import { trace } from "../../../engine/cli/trace.ts";
 import { bench } from "../../../engine/cli/bench.ts";
 import { OPTION } from "../../../engine/cli/help.ts";
 import { linkOption, ratesOption, sequencesOption, wholeOption } from "../../../engine/cli/options.ts";
@@ -72,7 +76,7 @@ function optionsOf(help: string): Map<string, string> {
 }
 
 test("--help: lines of at most 100 characters; options of several commands have one text", async () => {
-  const commands = { attend, session, bench, selftest, plan, policy, paper };
+  const commands = { attend, session, compare, vectors, layout, trace, bench, selftest, plan, policy, paper };
   const texts = new Map<string, Set<string>>();
   for (const [name, command] of Object.entries(commands)) {
     const { stdout } = await call((argv, io) => command(argv, io), ["--help"]);

@@ -74,7 +74,19 @@ test("every command line in the documents has options that its command knows", a
       options: [...rest.matchAll(/(?<=\s)--[a-z][a-z-]*/g)].map(([option]) => option),
     }))
   );
-  const commands = ["attend", "session", "selftest", "bench", "plan", "paper", "policy", "compare", "vectors", "layout", "trace"];
+  const commands = [
+    "attend",
+    "session",
+    "selftest",
+    "bench",
+    "plan",
+    "paper",
+    "policy",
+    "compare",
+    "vectors",
+    "layout",
+    "trace",
+  ];
   assert.deepEqual(lines.filter(({ command }) => !commands.includes(command)), []);
   for (const command of commands) {
     const own = lines.filter((line) => line.command === command);

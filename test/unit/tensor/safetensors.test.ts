@@ -97,7 +97,10 @@ test("__metadata__ is skipped; other dtypes may lie beside the wanted tensors", 
     packed: entry("F4", [2], 23, 24),
   };
   assert.deepEqual(readSafetensors(file(header, 24), "x", ["q"]).q, tensor("f32", [1], 0));
-  refuses(file(header, 24), /tensor "ids": found dtype I64, expected F32, F16, BF16, F64, F8_E4M3 or F8_E5M2/, ["q", "ids"]);
+  refuses(file(header, 24), /tensor "ids": found dtype I64, expected F32, F16, BF16, F64, F8_E4M3 or F8_E5M2/, [
+    "q",
+    "ids",
+  ]);
   refuses(file(header, 24), /no tensor "__metadata__"/, ["__metadata__"]);
 });
 
