@@ -42,8 +42,7 @@ const ROWS: Readonly<Record<string, Row>> = {
   te: {
     what: "chunks i and 2N-1-i of 2N to rank i",
     padding: "each sequence to a multiple of 2N, at its end",
-    source:
-      "https://github.com/NVIDIA/TransformerEngine/blob/main/transformer_engine/pytorch/attention/dot_product_attention/context_parallel.py",
+    source: "https://github.com/NVIDIA/TransformerEngine (attention/dot_product_attention/context_parallel.py)",
     deal: (length, ranks) => zigzag(padded(length, 2 * ranks), ranks),
   },
   megatron: {

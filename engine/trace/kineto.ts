@@ -32,23 +32,39 @@ export interface KinetoTrace {
   readonly events: readonly KinetoEvent[];
 }
 
+/** A pattern of any of some texts, whatever their case. */
+const any = (...texts: string[]) => new RegExp(texts.join("|"), "i");
+
 /** Kernels by name, first match. A name may be that of a CUDA, ROCm or Triton kernel, or of a CPU operator. */
 const NAMES: readonly (readonly [KernelKind, RegExp])[] = [
   [
     "communication",
-    /^(nccl|rccl|msccl|gloo|nvshmem)|ncclDevKernel|ncclKernel|mscclKernel|cross_device_reduce|multimem|all_?reduce|all_?gather|reduce_?scatter|all_?to_?all|^c10d::|send_?recv/i,
+    any(
+      ...["^(nccl|rccl|msccl|gloo|nvshmem)", "ncclDevKernel", "ncclKernel", "mscclKernel", "cross_device_reduce"],
+      ...["multimem", "all_?reduce", "all_?gather", "reduce_?scatter", "all_?to_?all", "^c10d::", "send_?recv"],
+    ),
   ],
   [
     "attention",
-    /flash|fmha|fna_|sdpa|attention|attn|mha_|BatchPrefill|BatchDecode|SinglePrefill|SingleDecode|paged_kv|mla_/i,
+    any(
+      ...["flash", "fmha", "fna_", "sdpa", "attention", "attn", "mha_", "BatchPrefill", "BatchDecode"],
+      ...["SinglePrefill", "SingleDecode", "paged_kv", "mla_"],
+    ),
   ],
   [
     "copy",
-    /^(Memcpy|Memset)|copy_kernel|direct_copy|fill_kernel|FillFunctor|CatArrayBatchedCopy|transpose|permute|gather_kernel|index_kernel|scatter/i,
+    any(
+      ...["^(Memcpy|Memset)", "copy_kernel", "direct_copy", "fill_kernel", "FillFunctor", "CatArrayBatchedCopy"],
+      ...["transpose", "permute", "gather_kernel", "index_kernel", "scatter"],
+    ),
   ],
   [
     "other",
-    /^Cijk_|gemm|gemv|cutlass|cublas|sgemm|hgemm|nvjet|matmul|elementwise|vectorized|reduce_kernel|softmax|layer_?norm|rms_?norm|rotary|rope|silu|gelu|swiglu|embedding|sort|topk|triton_|_kernel|Kernel|kernel/,
+    any(
+      ...["^Cijk_", "gemm", "gemv", "cutlass", "cublas", "nvjet", "matmul", "elementwise", "vectorized", "softmax"],
+      ...["layer_?norm", "rms_?norm", "rotary", "rope", "silu", "gelu", "swiglu", "embedding", "sort", "topk"],
+      ...["triton_", "_kernel", "kernel"],
+    ),
   ],
 ];
 
@@ -57,7 +73,7 @@ const CPU_OPS: readonly (readonly [KernelKind, RegExp])[] = [
   ["attention", /^aten::(_scaled_dot_product|_flash_attention|_efficient_attention|_cudnn_attention)/],
   [
     "communication",
-    /^(gloo|nccl|mpi):|^c10d::(send|recv|allgather|all_gather|allreduce|alltoall|reduce_scatter|barrier)/,
+    any("^(gloo|nccl|mpi):", "^c10d::(send|recv|allgather|all_gather|allreduce|alltoall|reduce_scatter|barrier)"),
   ],
 ];
 
