@@ -10,7 +10,7 @@ import { OPTION, optionLines } from "./help.ts";
 import { type Command, writeOutputs } from "./io.ts";
 import { parseOptions } from "./options.ts";
 
-const HELP = `ringside vectors: writes golden vectors: inputs, O, LSE, and the partial results of every rank and hop
+const HELP = `ringside vectors: writes golden vectors: inputs, results, and the partials of every rank and hop
 
   ringside vectors --out DIR [--case NAME]
 
@@ -24,10 +24,10 @@ ${
 }
 
 A case's file holds q [T, H, D], k and v [T+P, Hkv, D], positions [T], sinks [H] if it has any,
-o [T, H, D], lse [T, H], and for each rank and hop rank0.hop0.o and rank0.hop0.lse; rank0.rows are the
-rows of q in the order of the rank's shard, -1 for padding. In pass-KV, a partial's rows are the rank's
-own; in pass-Q, those of rank (rank - hop) mod N. Partials are of their hop alone, without sinks. The
-numbers never change.
+o [T, H, D], lse [T, H], and for each rank and hop rank0.hop0.o and rank0.hop0.lse; rank0.rows are
+the rows of q in the order of the rank's shard, -1 for padding. In pass-KV, a partial's rows are the
+rank's own; in pass-Q, those of rank (rank - hop) mod N. Partials are of their hop alone, without
+sinks. The numbers never change.
 
 Exit status: 0 done, 2 bad input or usage.
 `;

@@ -150,12 +150,12 @@ const BAD: Case[] = [
     says: /^s\.npy: found shape \[1, 4\], expected \[4\]: a logit for each query head$/,
   },
   {
-    name: "sinks of doubles",
+    name: "sinks of whole numbers",
     files: {
-      "s.npy": npyBytes("{'descr': '<f8', 'fortran_order': False, 'shape': (4,), }", new Uint8Array(32)),
+      "s.npy": npyBytes("{'descr': '<i8', 'fortran_order': False, 'shape': (4,), }", new Uint8Array(32)),
     },
     options: ["--sinks", "s.npy"],
-    says: /^s\.npy: found .*<f8.*, expected /,
+    says: /^s\.npy: found .*<i8.*, expected /,
   },
   {
     name: "a sink that is no number",

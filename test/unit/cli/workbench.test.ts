@@ -63,7 +63,7 @@ const out = (o: Float32Array, lse: Float32Array) => writeSafetensors({ o: f32([T
 test("a right result agrees with status 0, in every order of axes; a wrong one differs with status 1", async () => {
   const right = await compares({ "out.safetensors": out(RIGHT.o, RIGHT.lse) }, ["--theirs", "out.safetensors"]);
   assert.equal(right.status, 0);
-  assert.match(right.stdout, /^agrees    all 160 rows and heads of O and LSE\n/);
+  assert.match(right.stdout, /^agrees {4}all 160 rows and heads of O and LSE\n/);
   const other = writeSafetensors({
     out: f32([1, H, T, D], turned(RIGHT.o, D)),
     lse: f32([1, H, T, 1], turned(RIGHT.lse, 1)),
@@ -110,7 +110,7 @@ test("shards by rank in Transformer Engine's layout, and partials by rank and ho
   assert.equal(ended.status, 1);
   assert.match(
     ended.stdout,
-    new RegExp(`first     rank 2, token ${setting.rows[2][3]}, place 3 of its shard, head 0: `),
+    new RegExp(`first {5}rank 2, token ${setting.rows[2][3]}, place 3 of its shard, head 0: `),
   );
   assert.match(ended.stdout, /no-mask: every query sees every key/);
 });

@@ -152,7 +152,7 @@ test("the command: tables, JSON, packed files, and files that are none", async (
     const packed = new Blob([traceOf(events)]).stream().pipeThrough(new CompressionStream("gzip"));
     await writeFile(b, new Uint8Array(await new Response(packed).arrayBuffer()));
     const { stdout } = await call(trace, [a, b]);
-    assert.match(stdout, /^ranks     0, 1\n/);
+    assert.match(stdout, /^ranks {5}0, 1\n/);
     assert.match(stdout, /ncclDevKernel_SendRecv/);
     const facts = JSON.parse((await call(trace, ["--json", b, a])).stdout);
     assert.deepEqual(
