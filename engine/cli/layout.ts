@@ -30,7 +30,7 @@ ${
     OPTION.mask,
     OPTION.sinkTokens,
     ["--shape H,Hkv,D", "query heads, KV heads and head dimension, for bytes a hop"],
-    ["--wire-dtype E", "type of what travels, for bytes a hop: f32, f16 or bf16 (default)"],
+    ["--dtype E", "type of what travels, for bytes a hop: f32, f16 or bf16 (default)"],
     ["--out PERM.npy", "write the order of the ranks' shards, i8: the new token at each place, -1 for padding"],
     OPTION.json,
     OPTION.runtime,
@@ -63,7 +63,7 @@ export const layout: Command = async (argv, io) => {
     ...MASK_OPTIONS,
     "no-causal": { type: "boolean" },
     shape: { type: "string" },
-    "wire-dtype": { type: "string" },
+    dtype: { type: "string" },
     out: { type: "string" },
     json: { type: "boolean" },
     help: { type: "boolean", short: "h" },
@@ -88,7 +88,7 @@ export const layout: Command = async (argv, io) => {
   }
   const mask = maskOption(o);
   const heads = shapeOption(o.shape);
-  const wire = choiceOption("--wire-dtype", o["wire-dtype"], ["f32", "f16", "bf16"]) ?? "bf16";
+  const wire = choiceOption("--dtype", o.dtype, ["f32", "f16", "bf16"]) ?? "bf16";
   await checkOutputs({ "--out": o.out });
   const dealt = shardsOf(own, fresh, ranks);
   const held = shardsOf(own, cached, ranks);
