@@ -3,7 +3,7 @@ import type { Cell, Comparison, Place } from "../reference/compare/compare.ts";
 import { table } from "./table.ts";
 
 const count = (n: number) => n.toLocaleString("en-US");
-const percent = (share: number) => `${Math.round(100 * share)} %`;
+const percent = (share: number) => share > 0 && share < 0.01 ? "under 1 %" : `${Math.round(100 * share)} %`;
 const number = (x: number) => (Number.isFinite(x) ? Number(x.toPrecision(6)).toString() : String(x));
 
 /** The verdict for people. */

@@ -148,7 +148,11 @@ async function verdictOf(
     if (first !== null) break;
   }
   const compared = (["o", "lse"] as const).filter((name) => judged.some(({ piece }) => piece[name] !== undefined));
-  const facts = { compared, reading: context.reading, tolerance: sayRowTolerance(problem.dtype, true) };
+  const facts = {
+    compared,
+    reading: context.reading,
+    tolerance: `${sayRowTolerance(problem.dtype, true)}; more where scores are large`,
+  };
   const grid = judged.map(({ piece, wrong }): Cell => ({
     rank: piece.rank,
     hop: piece.hop ?? null,

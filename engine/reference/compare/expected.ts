@@ -28,7 +28,7 @@ export interface Expected {
   readonly o: Float32Array;
   /** LSE `[places, H]`; -Infinity where no key is seen. */
   readonly lse: Float32Array;
-  /** sqrt(sum p^2) of the softmax weights p, `[places, H]`. */
+  /** sqrt(sum p^2) of the softmax weights p, `[places, H]`; 1 where nothing needs it. */
   readonly spread: Float32Array;
 }
 
@@ -60,14 +60,18 @@ export async function expectedOf(
     const rows = some.map((place) => piece.rows[place]);
     const sinks = piece.hop === undefined ? problem.sinks : undefined;
     const once = await attend(problem, rows, held, scale, sinks, open, pause);
-    // sqrt(sum p^2) is in the LSE of twice the scores.
-    const twice = await attend(problem, rows, held, 2 * scale, undefined, open, pause);
+    // sqrt(sum p^2) is in the LSE of twice the scores; only the 16-bit bounds ask for it.
+    const twice = problem.dtype === "f32"
+      ? undefined
+      : await attend(problem, rows, held, 2 * scale, undefined, open, pause);
     for (const [i, place] of some.entries()) {
       out.o.set(once.o.subarray(i * once.width, (i + 1) * once.width), place * once.width);
       for (let h = 0; h < heads; h++) {
-        const [lse, squares] = [once.lse[i * heads + h], twice.lse[i * heads + h]];
+        const lse = once.lse[i * heads + h];
         if (lse <= 0.5 * NO_KEYS) continue;
         out.lse[place * heads + h] = lse;
+        if (twice === undefined) continue;
+        const squares = twice.lse[i * heads + h];
         out.spread[place * heads + h] = squares <= 0.5 * NO_KEYS ? 0 : Math.min(1, Math.exp(squares / 2 - lse));
       }
     }
