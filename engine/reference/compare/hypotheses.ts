@@ -171,9 +171,11 @@ export const HYPOTHESES: readonly Hypothesis[] = [
     says: "LSE is a logarithm to base 2; right is a natural one",
     *predict(of) {
       yield { o: of.right.o, lse: of.right.lse / Math.LN2 };
-      // Merged as if they were natural ones.
-      const { o, lse } = merged([...of.parts, ...of.sink].map((part) => ({ ...part, lse: part.lse / Math.LN2 })));
-      if (of.parts.length > 1) {
+      if (of.parts.length < 2) return;
+      // Merged as if they were natural ones: all of them, or those that arrived.
+      for (const first of [0, 1]) {
+        const parts = of.parts.map((part, hop) => hop < first ? part : { ...part, lse: part.lse / Math.LN2 });
+        const { o, lse } = merged([...parts, ...of.sink]);
         yield* [lse, lse * Math.LN2].map((l) => ({ o, lse: l, detail: "merged as natural ones" }));
       }
     },
@@ -376,9 +378,11 @@ export const HYPOTHESES: readonly Hypothesis[] = [
       yield { o: sum.map((x) => x / seen.length), detail: "their mean" };
       yield { o: sum.map((x) => x / of.parts.length), detail: `their sum / ${of.parts.length}` };
       // One after the other, each with half the weight.
-      let running = seen[0].o.slice();
-      for (const { o } of seen.slice(1)) running = running.map((x, d) => (x + o[d]) / 2);
-      yield { o: running, detail: "their running mean" };
+      for (const parts of [seen, of.parts]) {
+        let running = parts[0].o.slice();
+        for (const { o } of parts.slice(1)) running = running.map((x, d) => (x + o[d]) / 2);
+        yield { o: running, detail: "their running mean" };
+      }
     },
   },
   {
@@ -486,6 +490,8 @@ function* windowed(of: Case): Iterable<Prediction> {
   const { found, keys } = of;
   if (of.mask.kind !== "causal" || keys.length < 2 || (found.o === undefined && found.lse === undefined)) return;
   const { rows } = of.context;
+  // A window may leave a hop none of its keys.
+  if (!of.final) yield { o: zero(of), lse: -Infinity };
   let running: RowValues = { o: zero(of), lse: -Infinity };
   let best = { off: Infinity, size: 0 };
   for (let j = keys.length - 1; j >= 0; j--) {
