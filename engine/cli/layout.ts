@@ -1,8 +1,8 @@
 /** `ringside layout`: who holds which token, in Ringside and in other frameworks. */
 import { InputError } from "../errors.ts";
-import { type Layout, LAYOUT_NAMES, layoutOf, PADDING } from "../layout/catalog.ts";
+import { LAYOUT_NAMES, layoutOf, PADDING } from "../layout/catalog.ts";
 import { endSeen, firstSeen, type Mask, sinkTokensOf } from "../layout/mask.ts";
-import { type Transfer, transfersBetween } from "../layout/transfers.ts";
+import { type Run, Runs, type Transfer, transfersBetween } from "../layout/transfers.ts";
 import { bytesPer } from "../tensor/dtype.ts";
 import { validateHeads } from "../tensor/heads.ts";
 import { writeNpyInts } from "../tensor/npy.ts";
@@ -11,8 +11,14 @@ import { checkOutputs, type Command, writeOutputs } from "./io.ts";
 import { choiceOption, MASK_OPTIONS, maskOption, parseOptions, readTokens, wholeOption } from "./options.ts";
 import { table } from "./table.ts";
 
-/** Runs of tokens that the text shows for a rank. */
+/** Runs of tokens that the text shows for a rank or a transfer. */
 const SHOWN = 4;
+
+/** Runs that `--json` lists in all, unless `--runs` says how many for each rank and transfer. */
+const LISTED = 20_000;
+
+/** Tokens of a batch: what fits into memory, and ends within some seconds. */
+const MOST_TOKENS = 2 ** 24;
 
 const HELP = `ringside layout: shows who holds which token
 
@@ -33,6 +39,12 @@ ${
     ["--dtype E", "type of what travels, for bytes a hop: f32, f16 or bf16 (default)"],
     ["--out PERM.npy", "write the order of the ranks' shards, i8: the new token at each place, -1 for padding"],
     OPTION.json,
+    [
+      "--runs N",
+      `runs that --json lists of each rank and transfer (default: ${
+        LISTED.toLocaleString("en-US")
+      } in all); contiguousRuns counts every one`,
+    ],
     OPTION.runtime,
   )
 }
@@ -47,8 +59,10 @@ interface RankFacts {
   readonly padding: number;
   /** Query-key pairs of its new tokens. */
   readonly pairs: number;
-  /** Contiguous runs of the batch's new tokens, in the order of its shard. */
-  readonly runs: readonly { readonly start: number; readonly length: number }[];
+  /** How many contiguous runs of the batch's new tokens its shard has. */
+  readonly contiguousRuns: number;
+  /** The first of them, in the order of its shard. */
+  readonly runs: readonly Run[];
 }
 
 /** The command. */
@@ -66,6 +80,7 @@ export const layout: Command = async (argv, io) => {
     dtype: { type: "string" },
     out: { type: "string" },
     json: { type: "boolean" },
+    runs: { type: "string" },
     help: { type: "boolean", short: "h" },
   });
   if (o.help) {
@@ -83,30 +98,44 @@ export const layout: Command = async (argv, io) => {
   const cached = o.cached === undefined ? fresh.map(() => 0) : lengths("--cached", o.cached, 0);
   if (cached.length !== fresh.length) {
     throw new InputError(
-      `--cached: found ${cached.length} numbers, expected one for each of ${fresh.length} sequences`,
+      `--cached: found ${cached.length} number${cached.length === 1 ? "" : "s"}, expected ${fresh.length}, one for ` +
+        "each of --sequences; write 0 if a sequence has none",
+    );
+  }
+  const total = [...fresh, ...cached].reduce((sum, length) => sum + length, 0);
+  if (total > MOST_TOKENS) {
+    throw new InputError(
+      `--sequences: found ${count(total)} tokens in all, expected at most ${count(MOST_TOKENS)}; show a part of them`,
     );
   }
   const mask = maskOption(o);
   const heads = shapeOption(o.shape);
   const wire = choiceOption("--dtype", o.dtype, ["f32", "f16", "bf16"]) ?? "bf16";
   await checkOutputs({ "--out": o.out });
-  const dealt = shardsOf(own, fresh, ranks);
-  const held = shardsOf(own, cached, ranks);
-  const perRank = dealt.map((tokens, rank) => factsOf(rank, tokens, fresh, cached, mask));
+  const second = o.to === undefined ? undefined : layoutOf(o.to, "--to");
+  const toRanks = wholeOption("--to-ranks", o["to-ranks"], 1, 4096) ?? ranks;
+  if (second === undefined && o["to-ranks"] !== undefined) {
+    throw new InputError("--to-ranks: found without --to, expected a second layout: add --to L");
+  }
+  if (o.runs !== undefined && !o.json) throw new InputError("--runs: found without --json, expected both: add --json");
+  const lists = ranks + (second === undefined ? 0 : ranks * toRanks);
+  const limit = o.json ? wholeOption("--runs", o.runs, 0) ?? Math.max(SHOWN, Math.floor(LISTED / lists)) : SHOWN;
+  const dealt = own.dealBatch(fresh, ranks);
+  const held = own.dealBatch(cached, ranks);
+  const perRank = dealt.map((tokens, rank) => factsOf(rank, tokens, fresh, cached, mask, limit));
   const keyRows = dealt.map((tokens, rank) => tokens.length + held[rank].length);
   const hop = heads && {
     passKv: Math.max(...keyRows) * 2 * heads.kvHeads * heads.headDim * bytesPer(wire),
     passQ: Math.max(...dealt.map(({ length }) => length)) * heads.heads * heads.headDim * bytesPer(wire),
   };
-  const second = o.to === undefined ? undefined : layoutOf(o.to, "--to");
-  const toRanks = wholeOption("--to-ranks", o["to-ranks"], 1, 4096) ?? ranks;
-  if (second === undefined && o["to-ranks"] !== undefined) {
-    throw new InputError("--to-ranks: found without --to, expected a second layout");
-  }
-  const all = fresh.map((T, i) => T + cached[i]);
-  const transfers = second && transfersBetween(wholeShards(own, fresh, cached, ranks), shardsOf(second, all, toRanks));
+  const transfers = second && transfersBetween(
+    // Cached tokens come before new ones, so these numbers are positions through the sequences.
+    own.dealBatch(fresh.flatMap((T, i) => [cached[i], T]), ranks),
+    second.dealBatch(fresh.map((T, i) => T + cached[i]), toRanks),
+    limit,
+  );
   if (o.out !== undefined) {
-    const order = BigInt64Array.from(dealt.flatMap((tokens) => [...tokens]), BigInt);
+    const order = BigInt64Array.from(dealt.flatMap((tokens) => Array.from(tokens, BigInt)));
     await writeOutputs([[o.out, writeNpyInts([order.length], order)]]);
   }
   const most = Math.max(...perRank.map(({ pairs }) => pairs));
@@ -124,7 +153,7 @@ export const layout: Command = async (argv, io) => {
     hopBytes: hop ?? null,
     transfers: transfers === undefined ? null : { to: second!.name, ranks: toRanks, list: transfers },
   };
-  io.stdout(o.json ? `${JSON.stringify(facts, null, 2)}\n` : text(facts));
+  io.stdout(o.json ? json(facts) : text(facts));
   return 0;
 };
 
@@ -133,7 +162,8 @@ function lengths(name: string, text: string, least: number): number[] {
     const value = readTokens(part);
     if (value === undefined || value < least) {
       throw new InputError(
-        `${name}: found ${JSON.stringify(part)}, expected tokens of each sequence, such as 4096,300`,
+        `${name}: found ${JSON.stringify(part)}, expected a whole number of tokens of at least ${least} for each ` +
+          `sequence, such as 4096,300${/^\d+m$/.test(part) ? `; did you mean ${part.toUpperCase()}?` : ""}`,
       );
     }
     return value;
@@ -150,62 +180,42 @@ function shapeOption(text: string | undefined): { heads: number; kvHeads: number
   return { heads, kvHeads, headDim };
 }
 
-/** Each rank's tokens of a batch, numbered through its sequences. */
-function shardsOf(layout: Layout, sequences: readonly number[], ranks: number): Int32Array[] {
-  const parts: number[][] = Array.from({ length: ranks }, () => []);
-  let start = 0;
-  for (const length of sequences) {
-    if (length > 0) {
-      layout.deal(length, ranks).forEach((own, k) => own.forEach((t) => parts[k].push(t === PADDING ? t : start + t)));
-    }
-    start += length;
-  }
-  return parts.map((part) => Int32Array.from(part));
-}
-
-/** Each rank's cached and new tokens, numbered by position through the sequences. */
-function wholeShards(layout: Layout, fresh: readonly number[], cached: readonly number[], ranks: number): Int32Array[] {
-  const parts: number[][] = Array.from({ length: ranks }, () => []);
-  let start = 0;
-  for (const [i, T] of fresh.entries()) {
-    const deal = (length: number, from: number) =>
-      length > 0 &&
-      layout.deal(length, ranks).forEach((own, k) => own.forEach((t) => parts[k].push(t === PADDING ? t : from + t)));
-    deal(cached[i], start);
-    deal(T, start + cached[i]);
-    start += T + cached[i];
-  }
-  return parts.map((part) => Int32Array.from(part));
-}
-
 function factsOf(
   rank: number,
   tokens: Int32Array,
   fresh: readonly number[],
   cached: readonly number[],
   mask: Mask,
+  limit: number,
 ): RankFacts {
-  const runs: { start: number; length: number }[] = [];
-  const ends = fresh.reduce<number[]>((sums, T) => [...sums, (sums.at(-1) ?? 0) + T], []);
-  let [pairs, padding] = [0, 0];
+  const runs = new Runs(limit);
+  const ends: number[] = [];
+  for (const T of fresh) ends.push((ends.at(-1) ?? 0) + T);
+  let [pairs, padding, sequence, last] = [0, 0, 0, PADDING];
   for (const token of tokens) {
     if (token === PADDING) {
       padding++;
       continue;
     }
-    const sequence = ends.findIndex((end) => token < end);
+    if (token < ends[sequence] - fresh[sequence]) sequence = 0;
+    while (token >= ends[sequence]) sequence++;
     const position = cached[sequence] + token - (ends[sequence] - fresh[sequence]);
     const near = firstSeen(mask, position);
     const end = Math.min(endSeen(mask, position), cached[sequence] + fresh[sequence]);
     pairs += end - near + Math.min(sinkTokensOf(mask), near);
-    const last = runs.at(-1);
-    if (last !== undefined && last.start + last.length === token) last.length++;
-    else runs.push({ start: token, length: 1 });
+    runs.add(token, last !== PADDING && last + 1 === token);
+    last = token;
   }
-  return { rank, tokens: tokens.length - padding, padding, pairs, runs };
+  return { rank, tokens: runs.tokens, padding, pairs, contiguousRuns: runs.count, runs: runs.first };
 }
 
 const count = (n: number) => n.toLocaleString("en-US");
+
+/** JSON with a run on each line. */
+function json(facts: unknown): string {
+  const run = /\{\s+"start": (\d+),\s+"length": (\d+)\s+\}/g;
+  return `${JSON.stringify(facts, null, 2).replace(run, '{ "start": $1, "length": $2 }')}\n`;
+}
 
 function text(facts: {
   readonly layout: string;
@@ -218,11 +228,9 @@ function text(facts: {
   readonly transfers: { readonly to: string; readonly ranks: number; readonly list: readonly Transfer[] } | null;
 }): string {
   const { perRank, hopBytes, transfers } = facts;
-  const runs = (all: RankFacts["runs"]) =>
-    all.slice(0, SHOWN).map(({ start, length }) => length === 1 ? `${start}` : `${start}-${start + length - 1}`).join(
-      ", ",
-    ) +
-    (all.length > SHOWN ? `, ... (${count(all.length)} runs)` : "");
+  const say = ({ start, length }: Run) => length === 1 ? `${start}` : `${start}-${start + length - 1}`;
+  const runs = ({ runs: first, contiguousRuns }: RankFacts | Transfer) =>
+    first.map(say).join(", ") + (contiguousRuns > first.length ? `, ... (${count(contiguousRuns)} runs)` : "");
   const lines = [
     `layout    ${facts.layout}: ${facts.what}`,
     `padding   ${facts.padding}`,
@@ -230,11 +238,11 @@ function text(facts: {
     "",
     table(
       ["rank", "tokens", "padding", "query-key pairs", "new tokens, in order"],
-      perRank.map(({ rank, tokens, padding, pairs, runs: own }) => [
-        String(rank),
-        count(tokens),
-        count(padding),
-        count(pairs),
+      perRank.map((own) => [
+        String(own.rank),
+        count(own.tokens),
+        count(own.padding),
+        count(own.pairs),
         runs(own),
       ]),
     ),
@@ -252,14 +260,14 @@ function text(facts: {
       `to ${transfers.to} on ${transfers.ranks} ranks: ${count(sum(moved))} of ${
         count(sum(transfers.list))
       } tokens move, in ` +
-        `${count(moved.reduce((all, { runs: own }) => all + own.length, 0))} contiguous runs`,
+        `${count(moved.reduce((all, { contiguousRuns: own }) => all + own, 0))} contiguous runs`,
       table(
         ["from rank", "to rank", "tokens", "contiguous runs", "tokens, in order"],
-        transfers.list.map(({ from, to, tokens, runs: own }) => [
-          String(from),
-          String(to),
-          count(tokens),
-          count(own.length),
+        transfers.list.map((own) => [
+          String(own.from),
+          String(own.to),
+          count(own.tokens),
+          count(own.contiguousRuns),
           runs(own),
         ]),
       ),

@@ -1,15 +1,15 @@
 /**
  * Layouts by name: which rank holds which token, and in which order, in Ringside and in other frameworks. Each row says
- * how it pads a length that its cut does not divide.
+ * how it pads a length that its cut does not divide, and where the framework says so.
  */
 import { InputError } from "../errors.ts";
 import { didYouMean } from "../options.ts";
-import { chunks, type Dealing, dealtTo, type Range } from "./shards.ts";
+import { chunkPair, chunks, type Dealing, dealtTo, type Range } from "./shards.ts";
 
 /** A place of a shard that holds no token. */
 export const PADDING = -1;
 
-/** A way to deal one sequence's tokens to ranks. */
+/** A way to deal sequences' tokens to ranks. */
 export interface Layout {
   readonly name: string;
   /** In a few words. */
@@ -23,75 +23,107 @@ export interface Layout {
    * InputError if the framework cannot deal this length.
    */
   readonly deal: (length: number, ranks: number) => readonly Int32Array[];
+  /** Each rank's tokens of a batch, numbered through its sequences, in the order of its shard. Errors: as `deal`. */
+  readonly dealBatch: (lengths: readonly number[], ranks: number) => readonly Int32Array[];
 }
 
 /** A layout's row; `deal` gets the number after its colon, if the name takes one. */
-type Row = Omit<Layout, "name" | "deal"> & {
+type Row = Omit<Layout, "name" | "deal" | "dealBatch"> & {
   readonly deal: (length: number, ranks: number, number: number) => readonly Int32Array[];
   /** What the number after the colon is. */
   readonly number?: string;
+  /** A rank's shard has every sequence's first chunk, then every sequence's second one. */
+  readonly firstChunksFirst?: boolean;
 };
+
+/** A file of a repository, on its main branch. */
+const file = (repository: string, path: string) => `https://github.com/${repository}/blob/main/${path}`;
 
 const ROWS: Readonly<Record<string, Row>> = {
   ringside: {
     what: "chunks i and 2N-1-i of 2N to rank i; the first chunks have one token more",
     padding: "none: shares differ by at most one token",
-    source: "arXiv 2411.01783, section 4",
+    source: "https://arxiv.org/abs/2411.01783 (section 4)",
     deal: ours("head-tail"),
   },
   te: {
-    what: "chunks i and 2N-1-i of 2N to rank i",
+    what: "chunks i and 2N-1-i of 2N to rank i (Transformer Engine)",
     padding: "each sequence to a multiple of 2N, at its end",
-    source: "https://github.com/NVIDIA/TransformerEngine (attention/dot_product_attention/context_parallel.py)",
+    source: file(
+      "NVIDIA/TransformerEngine",
+      "transformer_engine/pytorch/attention/dot_product_attention/context_parallel.py",
+    ),
     deal: (length, ranks) => zigzag(padded(length, 2 * ranks), ranks),
   },
   megatron: {
-    what: "chunks i and 2N-1-i of 2N to rank i",
-    padding: "none: the length must be a multiple of 2N",
-    source: "https://github.com/NVIDIA/Megatron-LM/blob/main/megatron/core/utils.py",
+    what: "chunks i and 2N-1-i of 2N to rank i (Megatron-LM)",
+    padding: "none: each length must be a multiple of 2N; its SFT dataset pads each packed document to one, at its end",
+    source: file("NVIDIA/Megatron-LM", "megatron/core/utils.py"),
     deal: (length, ranks) => zigzag(exact("megatron", length, 2 * ranks), ranks),
   },
   zigzag: {
     what: "chunks i and 2N-1-i of 2N to rank i (ring-flash-attention)",
-    padding: "none: the length must be a multiple of 2N",
-    source: "https://github.com/zhuzilin/ring-flash-attention",
+    padding: "none: each length must be a multiple of 2N",
+    source: file("zhuzilin/ring-flash-attention", "test/test_zigzag_ring_flash_attn_varlen_func.py"),
     deal: (length, ranks) => zigzag(exact("zigzag", length, 2 * ranks), ranks),
   },
   striped: {
-    what: "token t to rank t mod N",
-    padding: "each sequence to a multiple of N, at its end",
-    source: "arXiv 2311.09431",
-    deal: (length, ranks) => interleaved(padded(length, ranks), ranks, 1),
+    what: "token t to rank t mod N (Striped Attention)",
+    padding: "none: shares differ by at most one token; ring-flash-attention takes multiples of 2N alone",
+    source: file("zhuzilin/ring-flash-attention", "test/test_stripe_flash_attn_func.py"),
+    deal: (length, ranks) => interleaved(length, ranks, 1),
   },
   contiguous: {
     what: "one contiguous share to each rank; the first shares have one token more",
-    padding: "none: shares differ by at most one token",
-    source: "arXiv 2310.01889",
+    padding: "none: shares differ by at most one token; ring-flash-attention takes multiples of N alone",
+    source: file("zhuzilin/ring-flash-attention", "test/test_ring_flash_attn_varlen_func.py"),
     deal: ours("contiguous"),
   },
   "vllm-pcp": {
-    what: "chunks i and 2N-1-i of 2N to rank i (prefill context parallel)",
-    padding: "each sequence to a multiple of 2N, at its end",
-    source: "https://github.com/vllm-project/vllm",
-    deal: (length, ranks) => zigzag(padded(length, 2 * ranks), ranks),
+    what: "chunks i and 2N-1-i of 2N, each of ceil(T/2N) tokens, to rank i; the last ones are shorter or empty " +
+      "(prefill context parallel; up to v0.30 rank 0 has the chunk at position 0 last)",
+    padding:
+      "none in a sequence; a rank pads the end of its batch to the longest rank (not shown). With DCP a sequence " +
+      "that leaves a chunk empty goes whole to each rank",
+    source: file("vllm-project/vllm", "vllm/v1/worker/gpu/pcp_manager.py"),
+    deal: (length, ranks) => {
+      const size = Math.ceil(length / (2 * ranks));
+      const range = (c: number): Range => ({
+        start: Math.min(length, c * size),
+        end: Math.min(length, (c + 1) * size),
+      });
+      return everyRank(ranks, (k) => tokensOf(chunkPair("head-tail", k, ranks).map(range)));
+    },
   },
   "vllm-dcp": {
-    what: "token t to rank floor(t/I) mod N, I the interleave size (decode context parallel)",
+    what: "token t to rank floor(t/I) mod N, I the interleave size (decode context parallel; 1 by default, and a " +
+      "divisor of the KV block size)",
     padding: "none: ranks may differ by I tokens",
-    source: "https://github.com/vllm-project/vllm",
+    source: file("vllm-project/vllm", "vllm/config/parallel.py"),
     number: "INTERLEAVE",
-    deal: (length, ranks, interleave) => interleaved(padded(length, 1), ranks, interleave),
+    deal: interleaved,
   },
   "sglang-zigzag": {
-    what: "chunks i and 2N-1-i of 2N to rank i; the first chunks have one token more",
-    padding: "none: shares differ by at most one token",
-    source: "https://github.com/sgl-project/sglang",
-    deal: ours("head-tail"),
+    what: "chunks i and 2N-1-i of 2N to rank i; the first chunks have one token more. In a batch a rank has every " +
+      "sequence's first chunk, then every second one",
+    padding: "none in a sequence; a rank pads the end of its batch to the longest rank (not shown). A batch with a " +
+      "sequence shorter than 2N runs without context parallelism",
+    source: file("sgl-project/sglang", "python/sglang/srt/layers/cp/zigzag.py"),
+    firstChunksFirst: true,
+    deal: (length, ranks) => {
+      if (length > 0 && length < 2 * ranks) {
+        throw new InputError(
+          `layout sglang-zigzag: found a sequence of ${length} tokens, expected at least ${2 * ranks}: SGLang runs a ` +
+            "shorter one without context parallelism; use fewer ranks",
+        );
+      }
+      return ours("head-tail")(length, ranks, 0);
+    },
   },
   "torch-headtail": {
     what: "chunks i and 2N-1-i of 2N to rank i (torch.distributed.tensor.experimental)",
-    padding: "none: the length must be a multiple of 2N",
-    source: "https://github.com/pytorch/pytorch/tree/main/torch/distributed/tensor/experimental",
+    padding: "none: each length must be a multiple of 2N",
+    source: file("pytorch/pytorch", "torch/distributed/tensor/experimental/_context_parallel/_load_balancer.py"),
     deal: (length, ranks) => zigzag(exact("torch-headtail", length, 2 * ranks), ranks),
   },
 };
@@ -113,14 +145,51 @@ export function layoutOf(text: string, option = "layout"): Layout {
     );
   }
   const wants = row.number !== undefined;
-  if (wants !== (number !== undefined) || (wants && !/^[1-9]\d*$/.test(number))) {
+  const valid = number !== undefined && /^[1-9]\d*$/.test(number) && Number.isSafeInteger(Number(number));
+  if (wants ? !valid : number !== undefined) {
     throw new InputError(
       `${option}: found ${JSON.stringify(text)}, expected ${
-        wants ? `${name}:${row.number}, such as ${name}:16` : name
+        wants ? `${name}:${row.number}, such as ${name}:16` : `${name}, which takes no number`
       }`,
     );
   }
-  return { ...row, name: text, deal: (length, ranks) => row.deal(length, ranks, Number(number ?? 0)) };
+  const deal: Layout["deal"] = (length, ranks) => row.deal(length, ranks, Number(number ?? 0));
+  const { what, padding, source, firstChunksFirst = false } = row;
+  const dealBatch: Layout["dealBatch"] = (lengths, ranks) => batched(deal, firstChunksFirst, lengths, ranks);
+  return { name: text, what, padding, source, deal, dealBatch };
+}
+
+/** The shards of a batch from those of its sequences. */
+function batched(
+  deal: Layout["deal"],
+  firstChunksFirst: boolean,
+  lengths: readonly number[],
+  ranks: number,
+): readonly Int32Array[] {
+  const parts: Int32Array[][] = Array.from({ length: ranks }, () => []);
+  const seconds: Int32Array[][] = Array.from({ length: ranks }, () => []);
+  let start = 0;
+  for (const length of lengths) {
+    const [from, cut] = [start, firstChunksFirst ? chunks(length, ranks) : undefined];
+    deal(length, ranks).forEach((own, k) => {
+      const tokens = own.map((t) => t === PADDING ? PADDING : from + t);
+      const first = cut === undefined ? tokens.length : cut[k].end - cut[k].start;
+      parts[k].push(tokens.subarray(0, first));
+      seconds[k].push(tokens.subarray(first));
+    });
+    start += length;
+  }
+  return everyRank(ranks, (k) => joined([...parts[k], ...seconds[k]]));
+}
+
+function joined(parts: readonly Int32Array[]): Int32Array {
+  const all = new Int32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }
 
 function everyRank(ranks: number, of: (rank: number) => Int32Array): readonly Int32Array[] {
@@ -133,9 +202,7 @@ function ours(dealing: Dealing): Row["deal"] {
 }
 
 function tokensOf(ranges: readonly Range[]): Int32Array {
-  return Int32Array.from(
-    ranges.flatMap(({ start, end }) => Array.from({ length: end - start }, (_, i) => start + i)),
-  );
+  return joined(ranges.map(({ start, end }) => Int32Array.from({ length: end - start }, (_, i) => start + i)));
 }
 
 /** The tokens of a sequence, and padding up to a multiple of `of`. */
@@ -146,7 +213,8 @@ function padded(length: number, of: number): Int32Array {
 function exact(name: string, length: number, of: number): Int32Array {
   if (length % of !== 0) {
     throw new InputError(
-      `layout ${name}: found a sequence of ${length} tokens, expected a multiple of ${of}: this framework cuts no other`,
+      `layout ${name}: found a sequence of ${length} tokens, expected a multiple of ${of}: this framework cuts no ` +
+        `other; pad it to ${Math.ceil(length / of) * of}`,
     );
   }
   return padded(length, of);
@@ -156,10 +224,14 @@ function exact(name: string, length: number, of: number): Int32Array {
 function zigzag(tokens: Int32Array, ranks: number): readonly Int32Array[] {
   const cut = chunks(tokens.length, ranks);
   const chunk = (c: number) => tokens.subarray(cut[c].start, cut[c].end);
-  return everyRank(ranks, (k) => Int32Array.from([...chunk(k), ...chunk(2 * ranks - 1 - k)]));
+  return everyRank(ranks, (k) => joined(chunkPair("head-tail", k, ranks).map(chunk)));
 }
 
 /** Token t to rank floor(t / size) mod N. */
-function interleaved(tokens: Int32Array, ranks: number, size: number): readonly Int32Array[] {
-  return everyRank(ranks, (k) => tokens.filter((_, t) => Math.floor(t / size) % ranks === k));
+function interleaved(length: number, ranks: number, size: number): readonly Int32Array[] {
+  const round = ranks * size;
+  return everyRank(ranks, (k) => {
+    const own = Math.floor(length / round) * size + Math.min(size, Math.max(0, length % round - k * size));
+    return Int32Array.from({ length: own }, (_, i) => Math.floor(i / size) * round + k * size + i % size);
+  });
 }

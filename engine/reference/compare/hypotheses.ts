@@ -526,18 +526,15 @@ function* neighbours(of: Case): Iterable<Prediction> {
 function* permuted(of: Case): Iterable<Prediction> {
   const { setting, rows: { problem: { sequences } } } = of.context;
   if (!of.final) return;
-  const starts = sequences.map((_, i) => sequences.slice(0, i).reduce((sum, s) => sum + s.new, 0));
   const names = LAYOUT_NAMES.map((name) => name.replace("INTERLEAVE", "16"));
   for (const ranks of setting === undefined ? [2, 3, 4, 8] : [setting.ranks]) {
     for (const name of names) {
-      const { dealt } = dealtBy(name, ranks, sequences.map((s) => s.new));
-      if (dealt === undefined) continue;
-      const shards = Array.from(
-        { length: ranks },
-        (_, k) => dealt.flatMap((own, i) => [...own[k]].map((t) => t === PADDING ? PADDING : starts[i] + t)),
-      );
+      const shards = dealtBy(name, ranks, sequences.map((s) => s.new));
+      if (shards === undefined) continue;
       // Rows of a whole result in the order of the ranks' shards, or a rank's own.
-      const order = setting === undefined || of.context.pieces.length === 1 ? shards.flat() : shards[of.at.piece.rank];
+      const order = setting === undefined || of.context.pieces.length === 1
+        ? shards.flatMap((own) => [...own])
+        : shards[of.at.piece.rank];
       const row = order[of.at.place];
       if (row !== undefined && row !== PADDING && row !== of.at.row) {
         yield { ...of.rightOf(row), detail: setting === undefined ? `${name}, ${ranks} ranks` : name };
@@ -550,25 +547,21 @@ function* permuted(of: Case): Iterable<Prediction> {
   }
 }
 
-const dealings = new Map<string, { readonly dealt: (readonly Int32Array[])[] | undefined }>();
+const dealings = new Map<string, readonly Int32Array[] | undefined>();
 
-/** A layout's shards of each length; none if it can't deal them. */
-function dealtBy(
-  name: string,
-  ranks: number,
-  lengths: readonly number[],
-): { readonly dealt: (readonly Int32Array[])[] | undefined } {
+/** A layout's shards of a batch; undefined if it can't deal it. */
+function dealtBy(name: string, ranks: number, lengths: readonly number[]): readonly Int32Array[] | undefined {
   const key = `${name} ${ranks} ${lengths.join()}`;
-  let known = dealings.get(key);
-  if (known === undefined) {
+  if (!dealings.has(key)) {
+    let dealt: readonly Int32Array[] | undefined;
     try {
-      known = { dealt: lengths.map((length) => layoutOf(name).deal(length, ranks) as Int32Array[]) };
+      dealt = layoutOf(name).dealBatch(lengths, ranks);
     } catch {
-      known = { dealt: undefined };
+      dealt = undefined;
     }
-    dealings.set(key, known);
+    dealings.set(key, dealt);
   }
-  return known;
+  return dealings.get(key);
 }
 
 /** Bases that models use, and the two ways to pair elements. */

@@ -27,11 +27,8 @@ export class Setting {
     this.sequences = sequences;
     const fresh = sequences.map((s) => this.layout.deal(s.new, ranks));
     const cached = sequences.map((s) => s.cached === 0 ? undefined : this.layout.deal(s.cached, ranks));
-    const starts = sequences.map((_, i) => sequences.slice(0, i).reduce((sum, s) => sum + s.new, 0));
     const all = Array.from({ length: ranks }, (_, k) => k);
-    this.rows = all.map((k) =>
-      Int32Array.from(fresh.flatMap((shards, i) => [...shards[k]].map((t) => t === PADDING ? PADDING : starts[i] + t)))
-    );
+    this.rows = this.layout.dealBatch(sequences.map((s) => s.new), ranks);
     this.places = sequences.map((s) => new Int32Array(s.cached + s.new));
     this.owners = sequences.map((s) => new Int32Array(s.cached + s.new));
     this.keys = all.map((k) =>
