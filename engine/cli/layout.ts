@@ -20,6 +20,9 @@ const LISTED = 20_000;
 /** Tokens of a batch: what fits into memory, and ends within some seconds. */
 const MOST_TOKENS = 2 ** 24;
 
+/** Shares of sequences, and pairs of ranks that may send to each other, for the same reasons. */
+const [MOST_SHARES, MOST_PAIRS] = [2 ** 20, 2 ** 16];
+
 const HELP = `ringside layout: shows who holds which token
 
   ringside layout --layout te --sequences 4096,300 --ranks 8
@@ -118,8 +121,24 @@ export const layout: Command = async (argv, io) => {
     throw new InputError("--to-ranks: found without --to, expected a second layout: add --to L");
   }
   if (o.runs !== undefined && !o.json) throw new InputError("--runs: found without --json, expected both: add --json");
+  if (Math.max(ranks, second === undefined ? 0 : toRanks) * fresh.length > MOST_SHARES) {
+    throw new InputError(
+      `--ranks: found ${count(Math.max(ranks, toRanks))} ranks for ${
+        count(fresh.length)
+      } sequences, expected at most ` +
+        `${count(MOST_SHARES)} shares in all; show fewer sequences`,
+    );
+  }
+  if (second !== undefined && ranks * toRanks > MOST_PAIRS) {
+    throw new InputError(
+      `--to-ranks: found ${count(ranks)} times ${count(toRanks)} pairs of ranks, expected at most ${
+        count(MOST_PAIRS)
+      }; ` +
+        "show fewer ranks",
+    );
+  }
   const lists = ranks + (second === undefined ? 0 : ranks * toRanks);
-  const limit = o.json ? wholeOption("--runs", o.runs, 0) ?? Math.max(SHOWN, Math.floor(LISTED / lists)) : SHOWN;
+  const limit = o.json ? wholeOption("--runs", o.runs, 0) ?? Math.max(1, Math.floor(LISTED / lists)) : SHOWN;
   const dealt = own.dealBatch(fresh, ranks);
   const held = own.dealBatch(cached, ranks);
   const perRank = dealt.map((tokens, rank) => factsOf(rank, tokens, fresh, cached, mask, limit));

@@ -80,12 +80,12 @@ const ROWS: Readonly<Record<string, Row>> = {
     deal: ours("contiguous"),
   },
   "vllm-pcp": {
-    what: "chunks i and 2N-1-i of 2N, each of ceil(T/2N) tokens, to rank i; the last ones are shorter or empty " +
-      "(prefill context parallel; up to v0.30 rank 0 has the chunk at position 0 last)",
-    padding:
-      "none in a sequence; a rank pads the end of its batch to the longest rank (not shown). With DCP a sequence " +
-      "that leaves a chunk empty goes whole to each rank",
+    // Older versions put the chunk at position 0 last on rank 0; pull request 56157 gave all ranks one order.
+    what:
+      "chunks i and 2N-1-i of 2N to rank i, ceil(T/2N) tokens each, the last ones shorter (prefill context parallel)",
+    padding: "none in a sequence; ranks pad their batch's end to one length (not shown)",
     source: file("vllm-project/vllm", "vllm/v1/worker/gpu/pcp_manager.py"),
+    // With decode context parallelism too, a sequence that leaves a chunk empty is whole on every rank.
     deal: (length, ranks) => {
       const size = Math.ceil(length / (2 * ranks));
       const range = (c: number): Range => ({
@@ -104,10 +104,9 @@ const ROWS: Readonly<Record<string, Row>> = {
     deal: interleaved,
   },
   "sglang-zigzag": {
-    what: "chunks i and 2N-1-i of 2N to rank i; the first chunks have one token more. In a batch a rank has every " +
-      "sequence's first chunk, then every second one",
-    padding: "none in a sequence; a rank pads the end of its batch to the longest rank (not shown). A batch with a " +
-      "sequence shorter than 2N runs without context parallelism",
+    what: "chunks i and 2N-1-i of 2N to rank i; the first chunks have one token more; of a batch, first every " +
+      "sequence's chunk i, then the others",
+    padding: "none in a sequence; ranks pad their batch's end to one length (not shown)",
     source: file("sgl-project/sglang", "python/sglang/srt/layers/cp/zigzag.py"),
     firstChunksFirst: true,
     deal: (length, ranks) => {
@@ -170,6 +169,7 @@ function batched(
   const seconds: Int32Array[][] = Array.from({ length: ranks }, () => []);
   let start = 0;
   for (const length of lengths) {
+    if (length === 0) continue;
     const [from, cut] = [start, firstChunksFirst ? chunks(length, ranks) : undefined];
     deal(length, ranks).forEach((own, k) => {
       const tokens = own.map((t) => t === PADDING ? PADDING : from + t);

@@ -240,6 +240,25 @@ test("a layout: tokens, padding, work, bytes a hop, transfers, and the order as 
         .stdout;
     assert.match(text, /to vllm-dcp:16 on 4 ranks: 192 of 256 tokens move, in 12 contiguous runs/);
   });
+  const striped = ["--layout", "striped", "--to", "vllm-dcp:16", "--sequences", "1M", "--ranks", "8"];
+  const bounded = (await call(layout, [...striped, "--json"])).stdout;
+  assert.ok(bounded.length < 1_000_000, `${bounded.length} characters of JSON`);
+  const { perRank, transfers } = JSON.parse(bounded);
+  assert.deepEqual([perRank[0].contiguousRuns, perRank[0].runs.length], [125_000, 277]);
+  assert.deepEqual([transfers.list[0].contiguousRuns, transfers.list[0].runs.length], [15_626, 277]);
+  assert.equal(
+    JSON.parse((await call(layout, [...striped, "--json", "--runs", "3"])).stdout).perRank[0].runs.length,
+    3,
+  );
+  const refuses = (args: readonly string[], says: RegExp) =>
+    assert.rejects(call(layout, ["--layout", "te", "--ranks", "2", ...args]), { name: "InputError", message: says });
+  await refuses(
+    ["--sequences", "1e9"],
+    /^--sequences: found 1,000,000,000 tokens in all, expected at most 16,777,216; /,
+  );
+  await refuses(["--sequences", "1m"], /^--sequences: found "1m", expected .*; did you mean 1M\?$/);
+  await refuses(["--sequences", "4,5", "--cached", "1"], /^--cached: found 1 number, expected 2, one for each of /);
+  await refuses(["--sequences", "4", "--runs", "1"], /^--runs: found without --json/);
   await assert.rejects(call(layout, ["--layout", "te", "--ranks", "2"]), /^InputError: --sequences: not given/);
   await assert.rejects(
     call(layout, ["--layout", "te", "--ranks", "2", "--sequences", "5,x"]),
