@@ -34,6 +34,9 @@ interface GivenDims {
   readonly lse: LseDims | undefined;
 }
 
+/** Fewer rows of padding than this may follow a shard's own rows. */
+const MOST_PADDING = 1024;
+
 const KINDS = ["theirs", "shards", "partials"] as const;
 
 /** Throws InputError unless one kind of result is given, with the marks that it needs. */
@@ -159,7 +162,9 @@ function fitted<D extends Dims | LseDims>(
   const fits = (given === undefined ? known : [given]).flatMap((dims) => {
     if (tensor.shape.length !== dims.length) return [];
     const { shape, data } = orderedOrNone(tensor, dims, name) ?? { shape: [], data: tensor.data };
-    const count = [rows.length, real].find((n) => showShape(shape) === showShape(wanted(n)));
+    // Some pad a rank's rows at their end once more, so that all ranks have as many.
+    const padded = shape[0] > rows.length && shape[0] - rows.length < MOST_PADDING ? shape[0] : real;
+    const count = [rows.length, real, padded].find((n) => showShape(shape) === showShape(wanted(n)));
     return count === undefined ? [] : [{ dims, data, count }];
   });
   // Orders that leave the data where it is are one reading.
@@ -180,7 +185,8 @@ function fitted<D extends Dims | LseDims>(
     );
   }
   const { data, count } = alike ?? different[0];
-  return count === rows.length ? data : spread(data, rows, data.length / count);
+  const width = data.length / count;
+  return count < rows.length ? spread(data, rows, width) : data.subarray(0, rows.length * width);
 }
 
 function orderedOrNone(tensor: Tensor, dims: Dims | LseDims, name: string): ReturnType<typeof ordered> | undefined {
