@@ -73,37 +73,32 @@ def merge(o, lse, o_new, lse_new, fault):
     return o * torch.exp(lse - safe)[..., None] + o_new * torch.exp(lse_new - safe)[..., None], both
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--layout", choices=["te", "striped", "zigzag"], default="te")
-    parser.add_argument("--fault", default="none")
-    args = parser.parse_args()
-    dist.init_process_group("gloo")
+def ring(out: pathlib.Path, layout: str, fault: str) -> None:
+    """One attention of a seeded batch over the ring, dumped to a folder."""
     rank, ranks = dist.get_rank(), dist.get_world_size()
     torch.manual_seed(5)
     # ring-flash-attention's zigzag takes no length that 2N doesn't divide; the others pad.
-    T = 64 if args.layout == "zigzag" else 61
+    T = 64 if layout == "zigzag" else 61
     q, k, v = torch.randn(T, H, D), torch.randn(T, HKV, D), torch.randn(T, HKV, D)
-    tokens = [shard(args.layout, T, ranks, r) for r in range(ranks)]
+    tokens = [shard(layout, T, ranks, r) for r in range(ranks)]
     # Padding is a row of zeros.
-    rows = [torch.where(t < 0, T, t) for t in tokens]
-    q_own, k_own, v_own = (torch.cat([x, torch.zeros_like(x[:1])])[rows[rank]] for x in (q, k, v))
-    args.out.mkdir(parents=True, exist_ok=True)
+    own = torch.where(tokens[rank] < 0, T, tokens[rank])
+    q_own, k_own, v_own = (torch.cat([x, torch.zeros_like(x[:1])])[own] for x in (q, k, v))
+    out.mkdir(parents=True, exist_ok=True)
     if rank == 0:
-        np.savez(args.out / "qkv.npz", q=q, k=k, v=v)
+        np.savez(out / "qkv.npz", q=q, k=k, v=v)
 
-    scale = 1.0 if args.fault == "scale-missing" else D**-0.5
+    scale = 1.0 if fault == "scale-missing" else D**-0.5
     chunk = torch.stack([k_own, v_own])
     o = lse = None
     for hop in range(ranks):
         owner = (rank - hop) % ranks
-        part, part_lse = attend(q_own, chunk[0], chunk[1], tokens[rank], tokens[owner], scale, args.fault)
-        np.savez(args.out / f"p_r{rank}_h{hop}.npz", o=part, lse=part_lse)
+        part, part_lse = attend(q_own, chunk[0], chunk[1], tokens[rank], tokens[owner], scale, fault)
+        np.savez(out / f"p_r{rank}_h{hop}.npz", o=part, lse=part_lse)
         if o is None:
             o, lse = part, part_lse
-        elif not (args.fault == "hop-missing" and hop == 2):
-            o, lse = merge(o, lse, part, part_lse, args.fault)
+        elif not (fault == "hop-missing" and hop == 2):
+            o, lse = merge(o, lse, part, part_lse, fault)
         if hop + 1 < ranks:
             arriving = torch.empty_like(chunk)
             works = [
@@ -113,10 +108,20 @@ def main() -> None:
             for work in works:
                 work.wait()
             chunk = arriving
-    if args.fault == "accumulator-16-bit":
-        o = o.bfloat16().float()
-    np.save(args.out / f"o_rank{rank}.npy", o)
-    np.save(args.out / f"lse_rank{rank}.npy", lse)
+    np.save(out / f"o_rank{rank}.npy", o)
+    np.save(out / f"lse_rank{rank}.npy", lse)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--layout", choices=["te", "striped", "zigzag"], default="te")
+    parser.add_argument("--fault", default="none", help="several, with commas between, each get a folder of their own")
+    args = parser.parse_args()
+    dist.init_process_group("gloo")
+    faults = args.fault.split(",")
+    for fault in faults:
+        ring(args.out / fault if len(faults) > 1 else args.out, args.layout, fault)
     dist.destroy_process_group()
 
 

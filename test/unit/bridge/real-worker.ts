@@ -20,6 +20,8 @@ const { findWorkerPython } = await import(
   pathToFileURL(path.join(findRoot(), "engine/cli/setup/python.mjs")).href
 ) as PythonModule;
 const { python, reason } = await findWorkerPython();
+/** The Python with PyTorch, if there is one. */
+export const workerPython = python;
 if (python === undefined) console.error(`\nTHE CLIENT WAS NOT TESTED AGAINST A NATIVE WORKER: ${reason}\n`);
 
 /** A running worker. */
