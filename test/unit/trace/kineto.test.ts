@@ -161,6 +161,13 @@ test("the command: tables, JSON, packed files, and files that are none", async (
       ) => [rank, hop, Math.round(exposed * 1e6)]),
       [[0, 0, 201], [1, 0, 201]],
     );
+    const beside = ["--model", "llama3-8b", "--cluster", "gtt", "--new", "8192", "--tp", "1"];
+    const planned = await call(trace, [a, b, ...beside]);
+    assert.match(planned.stdout, /predicted: a layer of .*\n.*hop .*predicted.*\n/);
+    const { predicted } = JSON.parse((await call(trace, [a, b, "--json", ...beside])).stdout);
+    assert.deepEqual(predicted.hops.map(({ hop }: { hop: number }) => hop), [0, 1]);
+    assert.ok(predicted.hops.every(({ attention }: { attention: number }) => attention > 0));
+    await assert.rejects(call(trace, [a, "--model", "llama3-8b"]), /^InputError: --cluster: not given beside --model/);
     const refuses = async (text: string | Uint8Array, says: RegExp) => {
       const file = path.join(folder, "bad.json");
       await writeFile(file, text);
