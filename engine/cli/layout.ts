@@ -2,7 +2,7 @@
 import { InputError } from "../errors.ts";
 import { LAYOUT_NAMES, layoutOf, PADDING } from "../layout/catalog.ts";
 import { endSeen, firstSeen, type Mask, sinkTokensOf } from "../layout/mask.ts";
-import { type Run, Runs, type Transfer, transfersBetween } from "../layout/transfers.ts";
+import { Runs, type TokenRun, type Transfer, transfersBetween } from "../layout/transfers.ts";
 import { bytesPer } from "../tensor/dtype.ts";
 import { validateHeads } from "../tensor/heads.ts";
 import { writeNpyInts } from "../tensor/npy.ts";
@@ -65,7 +65,7 @@ interface RankFacts {
   /** How many contiguous runs of the batch's new tokens its shard has. */
   readonly contiguousRuns: number;
   /** The first of them, in the order of its shard. */
-  readonly runs: readonly Run[];
+  readonly runs: readonly TokenRun[];
 }
 
 /** The command. */
@@ -247,7 +247,7 @@ function text(facts: {
   readonly transfers: { readonly to: string; readonly ranks: number; readonly list: readonly Transfer[] } | null;
 }): string {
   const { perRank, hopBytes, transfers } = facts;
-  const say = ({ start, length }: Run) => length === 1 ? `${start}` : `${start}-${start + length - 1}`;
+  const say = ({ start, length }: TokenRun) => length === 1 ? `${start}` : `${start}-${start + length - 1}`;
   const runs = ({ runs: first, contiguousRuns }: RankFacts | Transfer) =>
     first.map(say).join(", ") + (contiguousRuns > first.length ? `, ... (${count(contiguousRuns)} runs)` : "");
   const lines = [

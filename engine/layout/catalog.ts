@@ -7,10 +7,11 @@ import { didYouMean } from "../options.ts";
 import { chunkPair, chunks, type Dealing, dealtTo, type Range } from "./shards.ts";
 
 /** A place of a shard that holds no token. */
-export const PADDING = -1;
+export const PADDING: number = -1;
 
 /** A way to deal sequences' tokens to ranks. */
 export interface Layout {
+  /** As the command line takes it. */
   readonly name: string;
   /** In a few words. */
   readonly what: string;

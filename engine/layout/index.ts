@@ -1,6 +1,6 @@
 /** The layout's public face: which rank holds which token, how new tokens are dealt, and what a query may see. */
 export { type Layout, LAYOUT_NAMES, layoutOf, PADDING } from "./catalog.ts";
-export { type Transfer, transfersBetween } from "./transfers.ts";
+export { type TokenRun, type Transfer, transfersBetween } from "./transfers.ts";
 export { dealDecode, dealPrefill } from "./deal.ts";
 export {
   CAUSAL,

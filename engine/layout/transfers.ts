@@ -3,18 +3,23 @@ import { PADDING } from "./catalog.ts";
 
 /** Tokens that one rank of the first layout sends to one rank of the second. */
 export interface Transfer {
+  /** The sender. */
   readonly from: number;
+  /** The receiver. */
   readonly to: number;
+  /** How many. */
   readonly tokens: number;
   /** How many contiguous runs they are: consecutive tokens that lie side by side on both ranks. */
   readonly contiguousRuns: number;
   /** The first of these runs. */
-  readonly runs: readonly Run[];
+  readonly runs: readonly TokenRun[];
 }
 
 /** Consecutive tokens. */
-export interface Run {
+export interface TokenRun {
+  /** The first of them. */
   readonly start: number;
+  /** How many. */
   readonly length: number;
 }
 
