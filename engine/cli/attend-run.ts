@@ -4,6 +4,7 @@ import { validateRun } from "../cluster/link.ts";
 import { validateAttend } from "../cluster/validate.ts";
 import { productsOf } from "../gpu/products.ts";
 import type { Check } from "../reference/check.ts";
+import { naming, type Operands, sequencesFor } from "../reference/compare/operands.ts";
 import type { Row, Verification, VerifyInput } from "../reference/verify/types.ts";
 import { verifyRows } from "../reference/verify/verify.ts";
 import { valueHead } from "../tensor/heads.ts";
@@ -11,7 +12,7 @@ import type { Io } from "./io.ts";
 import { hopsProgress, progressLine, workerProgress } from "./progress.ts";
 import { connect, elsewhere, type RemoteWorker, startCluster } from "./remote.ts";
 import { type Seeded, seededTensors } from "./seeded.ts";
-import { naming, readTensors, sequencesFor, type Tensors, warnOfDoubt } from "./tensors.ts";
+import { readTensors, warnOfDoubt } from "./tensors.ts";
 import { checkResult, warnUnderflow } from "./verdict.ts";
 
 /** The options of an attention. */
@@ -23,11 +24,11 @@ export type AttendOptions = Pick<
 /** A run's result; the tensors and the check's verdict if they are on this machine. */
 export interface AttendRun {
   readonly result: { readonly out: Float32Array; readonly lse: Float32Array; readonly report: Report };
-  readonly tensors?: Tensors;
+  readonly tensors?: Operands;
   readonly checked?: Check;
 }
 
-/** Tensors from files, and their sequences. */
+/** Operands from files, and their sequences. */
 export async function fromFiles(
   io: Pick<Io, "stderr">,
   o: Parameters<typeof readTensors>[0],
@@ -43,7 +44,7 @@ export async function fromSeed(
   seeded: Seeded,
   sinks: Float32Array | undefined,
   signal: AbortSignal,
-): Promise<{ readonly tensors: Tensors; readonly sequences: AttendInput["sequences"] }> {
+): Promise<{ readonly tensors: Operands; readonly sequences: AttendInput["sequences"] }> {
   return { tensors: { ...await seededTensors(seeded, signal), sinks }, sequences: seeded.sequences };
 }
 
@@ -107,7 +108,7 @@ function tokensOf(sequences: AttendInput["sequences"]) {
 
 /** The tensors that are stored in the wire's type. */
 function stored(
-  { q, k, v, names }: Tensors,
+  { q, k, v, names }: Operands,
   variant: AttendInput["variant"],
   remote: boolean,
 ): [string, Float32Array][] {

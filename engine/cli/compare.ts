@@ -4,6 +4,7 @@ import { LAYOUT_NAMES } from "../layout/catalog.ts";
 import { maskFrom } from "../layout/mask.ts";
 import { attenders } from "../reference/compare/attender.ts";
 import { compare as compareResults } from "../reference/compare/compare.ts";
+import { sequencesFor } from "../reference/compare/operands.ts";
 import type { Problem } from "../reference/compare/problem.ts";
 import { Setting } from "../reference/compare/setting.ts";
 import { DIMS, LSE_DIMS } from "../tensor/dims.ts";
@@ -22,7 +23,7 @@ import {
   wholeOption,
 } from "./options.ts";
 import { progressLine } from "./progress.ts";
-import { readTensors, sequencesFor, TENSOR_OPTIONS } from "./tensors.ts";
+import { readTensors, TENSOR_OPTIONS } from "./tensors.ts";
 
 const HELP = `ringside compare: finds what is wrong in somebody's attention, where it begins, and why
 

@@ -1,8 +1,8 @@
 /** `ringside layout`: who holds which token, in Ringside and in other frameworks. */
 import { InputError } from "../errors.ts";
 import { LAYOUT_NAMES, layoutOf, PADDING } from "../layout/catalog.ts";
-import { endSeen, firstSeen, type Mask, sinkTokensOf } from "../layout/mask.ts";
-import { Runs, type TokenRun, type Transfer, transfersBetween } from "../layout/transfers.ts";
+import { factsOf, imbalanceOf, type RankFacts, shardsOf, wholeShards } from "../layout/facts.ts";
+import { type TokenRun, type Transfer, transfersBetween } from "../layout/transfers.ts";
 import { bytesPer } from "../tensor/dtype.ts";
 import { validateHeads } from "../tensor/heads.ts";
 import { writeNpyInts } from "../tensor/npy.ts";
@@ -54,19 +54,6 @@ ${
 
 Exit status: 0 done, 2 bad input or usage.
 `;
-
-/** One rank of a layout. */
-interface RankFacts {
-  readonly rank: number;
-  readonly tokens: number;
-  readonly padding: number;
-  /** Query-key pairs of its new tokens. */
-  readonly pairs: number;
-  /** How many contiguous runs of the batch's new tokens its shard has. */
-  readonly contiguousRuns: number;
-  /** The first of them, in the order of its shard. */
-  readonly runs: readonly TokenRun[];
-}
 
 /** The command. */
 export const layout: Command = async (argv, io) => {
@@ -139,8 +126,8 @@ export const layout: Command = async (argv, io) => {
   }
   const lists = ranks + (second === undefined ? 0 : ranks * toRanks);
   const limit = o.json ? wholeOption("--runs", o.runs, 0) ?? Math.max(1, Math.floor(LISTED / lists)) : SHOWN;
-  const dealt = own.dealBatch(fresh, ranks);
-  const held = own.dealBatch(cached, ranks);
+  const dealt = shardsOf(own, fresh, ranks);
+  const held = shardsOf(own, cached, ranks);
   const perRank = dealt.map((tokens, rank) => factsOf(rank, tokens, fresh, cached, mask, limit));
   const keyRows = dealt.map((tokens, rank) => tokens.length + held[rank].length);
   const hop = heads && {
@@ -148,17 +135,14 @@ export const layout: Command = async (argv, io) => {
     passQ: Math.max(...dealt.map(({ length }) => length)) * heads.heads * heads.headDim * bytesPer(wire),
   };
   const transfers = second && transfersBetween(
-    // Cached tokens come before new ones, so these numbers are positions through the sequences.
-    own.dealBatch(fresh.flatMap((T, i) => [cached[i], T]), ranks),
-    second.dealBatch(fresh.map((T, i) => T + cached[i]), toRanks),
+    wholeShards(own, fresh, cached, ranks),
+    shardsOf(second, fresh.map((T, i) => T + cached[i]), toRanks),
     limit,
   );
   if (o.out !== undefined) {
     const order = BigInt64Array.from(dealt.flatMap((tokens) => Array.from(tokens, BigInt)));
     await writeOutputs([[o.out, writeNpyInts([order.length], order)]]);
   }
-  const most = Math.max(...perRank.map(({ pairs }) => pairs));
-  const mean = perRank.reduce((sum, { pairs }) => sum + pairs, 0) / ranks;
   const facts = {
     layout: own.name,
     what: own.what,
@@ -168,7 +152,7 @@ export const layout: Command = async (argv, io) => {
     sequences: fresh.map((T, i) => ({ new: T, cached: cached[i] })),
     mask,
     perRank,
-    imbalance: mean === 0 ? 1 : most / mean,
+    imbalance: imbalanceOf(perRank),
     hopBytes: hop ?? null,
     transfers: transfers === undefined ? null : { to: second!.name, ranks: toRanks, list: transfers },
   };
@@ -197,35 +181,6 @@ function shapeOption(text: string | undefined): { heads: number; kvHeads: number
   }
   validateHeads(heads, kvHeads, headDim);
   return { heads, kvHeads, headDim };
-}
-
-function factsOf(
-  rank: number,
-  tokens: Int32Array,
-  fresh: readonly number[],
-  cached: readonly number[],
-  mask: Mask,
-  limit: number,
-): RankFacts {
-  const runs = new Runs(limit);
-  const ends: number[] = [];
-  for (const T of fresh) ends.push((ends.at(-1) ?? 0) + T);
-  let [pairs, padding, sequence, last] = [0, 0, 0, PADDING];
-  for (const token of tokens) {
-    if (token === PADDING) {
-      padding++;
-      continue;
-    }
-    if (token < ends[sequence] - fresh[sequence]) sequence = 0;
-    while (token >= ends[sequence]) sequence++;
-    const position = cached[sequence] + token - (ends[sequence] - fresh[sequence]);
-    const near = firstSeen(mask, position);
-    const end = Math.min(endSeen(mask, position), cached[sequence] + fresh[sequence]);
-    pairs += end - near + Math.min(sinkTokensOf(mask), near);
-    runs.add(token, last !== PADDING && last + 1 === token);
-    last = token;
-  }
-  return { rank, tokens: runs.tokens, padding, pairs, contiguousRuns: runs.count, runs: runs.first };
 }
 
 const count = (n: number) => n.toLocaleString("en-US");

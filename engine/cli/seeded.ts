@@ -1,12 +1,13 @@
 /** Seeded inputs on the command line: a seed and a shape instead of files. */
 import { InputError } from "../errors.ts";
 import type { Sequence } from "../layout/shards.ts";
+import { type Operands, sequencesFor } from "../reference/compare/operands.ts";
 import type { SeededBatch } from "../reference/verify/types.ts";
 import { type PrefixOfK, validateHeads, valueHead } from "../tensor/heads.ts";
 import { seededKey, seededPart } from "../tensor/seeded.ts";
 import { Turns } from "../turns.ts";
 import { readTokens, wholeOption } from "./options.ts";
-import { prefixOption, sequencesFor, type Tensors } from "./tensors.ts";
+import { prefixOption } from "./tensors.ts";
 
 /** A seeded run without its tensors. */
 export interface Seeded extends Pick<SeededBatch, "seed" | "sequences" | "heads" | "kvHeads" | "headDim"> {
@@ -58,7 +59,7 @@ export function seededOption(
 export async function seededTensors(
   { seed, sequences, heads, kvHeads, headDim, v: prefix }: Seeded,
   signal: AbortSignal,
-): Promise<Tensors> {
+): Promise<Operands> {
   const queryRows = sequences.reduce((sum, s) => sum + s.new, 0);
   const keyRows = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);
   const most = Math.max(queryRows * heads, keyRows * kvHeads) * headDim;

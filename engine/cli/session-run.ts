@@ -7,21 +7,21 @@ import { productsOf } from "../gpu/products.ts";
 import { offsets } from "../layout/shards.ts";
 import type { Fault } from "../rank/job.ts";
 import type { CheckInput } from "../reference/check.ts";
+import type { Operands } from "../reference/compare/operands.ts";
 import { isPrefixOfK, valueHead } from "../tensor/heads.ts";
 import type { Io } from "./io.ts";
 import { progressLine } from "./progress.ts";
 import { consumedRows, isDecode, type Script } from "./script.ts";
-import type { Tensors } from "./tensors.ts";
 
 /** A script with the tensors that hold its rows, one sequence after the other. */
 export class ScriptRows {
   readonly script: Script;
   /** Rows of each sequence that the steps consume. */
   readonly consumed: readonly number[];
-  readonly #tensors: Tensors;
+  readonly #tensors: Operands;
   readonly #starts: readonly number[];
 
-  constructor(script: Script, tensors: Tensors) {
+  constructor(script: Script, tensors: Operands) {
     this.script = script;
     this.consumed = consumedRows(script);
     this.#tensors = tensors;

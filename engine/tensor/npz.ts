@@ -50,6 +50,11 @@ export async function readNpz(
   return Object.fromEntries(read);
 }
 
+/** The names of the arrays in an .npz file called `name`. Errors: InputError. */
+export function namesInNpz(bytes: Uint8Array, name: string): string[] {
+  return entriesOf(bytes, name).filter((entry) => entry.name.endsWith(".npy")).map((entry) => entry.name.slice(0, -4));
+}
+
 function entriesOf(bytes: Uint8Array, name: string): Entry[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   // The end record stands before a comment of at most 65,535 bytes.

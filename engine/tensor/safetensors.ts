@@ -85,6 +85,11 @@ export function readSafetensors(
   return Object.fromEntries(taken.map((tensor) => [tensor, readTensor(bytes, start, byName.get(tensor)!, name)]));
 }
 
+/** The names of the tensors in a .safetensors file called `name`, of whatever type. Errors: InputError. */
+export function namesInSafetensors(bytes: Uint8Array, name: string): string[] {
+  return Object.keys(readHeader(bytes, name).header).filter((tensor) => tensor !== "__metadata__");
+}
+
 /**
  * A .safetensors file of `tensors`, each stored in its dtype (rounded to nearest even). Wider types come first, then
  * tensors by name: so data is aligned, and equal tensors give equal bytes.

@@ -120,7 +120,7 @@ for (const [name, own] of Object.entries(bad)) {
 }
 
 async function engineSequences(read: Awaited<ReturnType<typeof readTensors>>): Promise<void> {
-  const { sequencesFor } = await import("../../../engine/cli/tensors.ts");
+  const { sequencesFor } = await import("../../../engine/reference/compare/operands.ts");
   sequencesFor(read, undefined);
 }
 
