@@ -1,10 +1,10 @@
 /** One request to a worker that lives for this request alone. */
 
 /** What such a worker sends: progress, a failure, or anything else as its answer. */
-export type WorkerMessage = { readonly kind: "progress"; readonly done: number; readonly total: number } | {
-  readonly kind: "failed";
-  readonly message: string;
-} | { readonly kind: string };
+export type WorkerMessage =
+  | { readonly kind: "progress"; readonly done: number; readonly total: number; readonly what?: string }
+  | { readonly kind: "failed"; readonly name?: string; readonly message: string }
+  | { readonly kind: string };
 
 /**
  * Starts a worker, asks it, and ends it after the answer or when the signal aborts. `name` appears in the error if the
@@ -16,7 +16,7 @@ export function askWorker<M extends WorkerMessage>(
   request: unknown,
   signal: AbortSignal,
   failure: (failed: Extract<M, { kind: "failed" }>) => Error,
-  onProgress?: (done: number, total: number) => void,
+  onProgress?: (done: number, total: number, what?: string) => void,
 ): Promise<Exclude<M, { kind: "failed" | "progress" }>> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
@@ -34,8 +34,8 @@ export function askWorker<M extends WorkerMessage>(
     );
     worker.addEventListener("message", ({ data }: MessageEvent<M>) => {
       if (data.kind === "progress") {
-        const { done, total } = data as Extract<WorkerMessage, { kind: "progress" }>;
-        onProgress?.(done, total);
+        const { done, total, what } = data as Extract<WorkerMessage, { kind: "progress" }>;
+        onProgress?.(done, total, what);
       } else if (data.kind === "failed") end(() => reject(failure(data as Extract<M, { kind: "failed" }>)));
       else end(() => resolve(data as Exclude<M, { kind: "failed" | "progress" }>));
     });

@@ -50,6 +50,14 @@ export const views: readonly View[] = [
     whole: true,
   },
   {
+    id: "check",
+    title: "Check",
+    icon: "M9 3h6v3H9zM15 4.5h3.5V21h-13V4.5H9M8.5 13.5l2.5 2.5 4.5-5",
+    load: () => import("../views/check/check.ts"),
+    render: () => html`<ringside-check></ringside-check>`,
+    whole: true,
+  },
+  {
     id: "planner",
     title: "Planner",
     icon: "M4 4v16h16M8 16l4-5 3 2 5-7M18 6h2v2",

@@ -6,7 +6,7 @@ import { openDevice } from "../../gpu/device.ts";
 import { Kernels } from "../../gpu/pipelines.ts";
 import { Pool } from "../../gpu/pool.ts";
 import { now, Recorder } from "../../trace/clock.ts";
-import type { VerifyPlatform } from "../verify/platform.ts";
+import type { GpuPlatform } from "../../gpu/platform.ts";
 import type { Attender, OpenAttender } from "./expected.ts";
 
 /** An open device. */
@@ -18,7 +18,7 @@ export interface Attenders {
 }
 
 /** Opens this machine's GPU or, with `cpu`, plain TypeScript. Errors: NoAdapterError. */
-export async function attenders(platform: VerifyPlatform, backend: "webgpu" | "cpu"): Promise<Attenders> {
+export async function attenders(platform: GpuPlatform, backend: "webgpu" | "cpu"): Promise<Attenders> {
   if (backend === "cpu") {
     return {
       open: (shape) => new CpuAttention(shape, new Recorder(0, now())) as unknown as Attender,

@@ -126,7 +126,8 @@ async function load(files: OwnFiles, engine: Readers): Promise<Read> {
   return read as Read;
 }
 
-async function bytesOf(file: File, { InputError }: Readers): Promise<Uint8Array> {
+/** The bytes of a file that somebody chose. Errors: InputError. */
+export async function bytesOf(file: File, { InputError }: Pick<Readers, "InputError">): Promise<Uint8Array> {
   if (file.size > LARGEST_FILE) {
     throw new InputError(`${file.name}: found ${file.size} bytes, expected at most ${LARGEST_FILE}`);
   }

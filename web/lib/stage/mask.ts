@@ -29,6 +29,7 @@ export class RingsideMask extends LitElement {
     selection: { attribute: false },
     flops: { type: Number },
     name: {},
+    wrong: { attribute: false },
     _at: { state: true },
   };
 
@@ -41,6 +42,8 @@ export class RingsideMask extends LitElement {
   declare flops: number;
   /** The mask's name. */
   declare name: string;
+  /** In a check: whether a block has wrong rows. Such blocks are crossed. */
+  declare wrong: ((block: MaskBlock) => boolean) | undefined;
   /** Index of the block under the pointer or keyboard, or -1. */
   declare _at: number;
   #shown = "";
@@ -175,6 +178,7 @@ export class RingsideMask extends LitElement {
           this.#cell} />
         ${this.#groups.map((blocks) => this.#blocks(blocks, states))}
         ${this.#grid()}
+        ${this.#crosses()}
         ${this.#groups.map((
           blocks,
         ) => (this.selection.lights(subjectOf(blocks[0]))
@@ -191,7 +195,29 @@ export class RingsideMask extends LitElement {
     `;
   }
 
+  /** A cross in the corner of each wrong block: light under dark, so that it shows on every colour. */
+  #crosses(): unknown {
+    const { wrong } = this;
+    if (wrong === undefined) return nothing;
+    const size = Math.min(8, 0.7 * this.#cell);
+    const d = this.mask.blocks.filter(wrong).map((block) => {
+      const { x, y } = this.#place(block);
+      const [left, top] = [x + 2, y + 2].map((at) => Number(at.toFixed(1)));
+      return `M${left} ${top}l${size} ${size}m0 ${-size}l${-size} ${size}`;
+    }).join("");
+    return svg`
+      <path class="cross under" d=${d} />
+      <path class="cross" d=${d} />
+    `;
+  }
+
   #legend(): TemplateResult {
+    if (this.wrong !== undefined) {
+      const wrong = this.mask.blocks.filter(this.wrong).length;
+      return html`Colour: the rank that computes a block${this.#digits === 0 ? nothing : html`; number: the hop`}. ${
+        wrong === 0 ? "No block has wrong rows." : html`Crossed: ${formatCount(wrong)} blocks with wrong rows.`
+      }`;
+    }
     if (this.motion === undefined) {
       return html`The same work; the busiest rank has ${imbalance(this.mask.pairs).toFixed(2)} × the mean.`;
     }
@@ -207,7 +233,13 @@ export class RingsideMask extends LitElement {
     const all = isLocal(this.sees) && !block.full ? ` of ${formatCount((q.end - q.start) * (k.end - k.start))}` : "";
     return html`${where}: <b>rank ${block.rank}, hop ${block.hop}</b>, ${formatFlops(block.pairs * this.flops)}, ${
       formatCount(block.pairs)
-    }${all} pairs${block.full || all !== "" ? "" : " on the diagonal"}.`;
+    }${all} pairs${block.full || all !== "" ? "" : " on the diagonal"}.${
+      this.wrong?.(block)
+        ? html`
+          <b>Rows are wrong here.</b>
+        `
+        : nothing
+    }`;
   }
 
   /** The owners of the chunks, along both sides. */
@@ -339,6 +371,16 @@ export class RingsideMask extends LitElement {
         stroke: var(--accent);
         stroke-width: 3;
         pointer-events: none;
+      }
+      .cross {
+        fill: none;
+        stroke: #000;
+        stroke-width: 2;
+        pointer-events: none;
+      }
+      .cross.under {
+        stroke: #fff;
+        stroke-width: 4.5;
       }
       .details {
         min-height: 36px;
