@@ -42,6 +42,7 @@ export function filesPanel(store: CheckStore, over: boolean): TemplateResult {
         sorted.problems.slice(0, 8).map((problem) => html`<li>${problem}</li>`)
       }</ul>`
   }
+    <details ?open=${store.answered === undefined || files.length <= 8}><summary>What each file is</summary>
     <ul class="files">${
     listed.map((file, i) =>
       html`<li><code>${file.name}</code> <span>${peeking ? "…" : sorted.says[i] ?? ""}</span>
@@ -50,6 +51,7 @@ export function filesPanel(store: CheckStore, over: boolean): TemplateResult {
     )
   }</ul>
     ${files.length > LISTED ? html`<p class="quiet">And ${formatCount(files.length - LISTED)} more.</p>` : nothing}
+    </details>
   </section>`;
 }
 

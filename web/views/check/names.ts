@@ -226,8 +226,8 @@ function sayMeant(what: Meant | undefined, inputsOnly: boolean): string {
   if (what === undefined) return "not understood";
   const ins = what.parts.filter(isInput);
   const outs = inputsOnly ? [] : what.parts.filter((part) => !isInput(part));
-  const said = [...ins, ...outs.map((part) => (part === "o" ? "their O" : "their LSE"))];
-  return `${list(said)}${sayPlace(what.rank, what.hop)}`;
+  const theirs = list(outs.map((part) => (part === "o" ? "O" : "LSE")));
+  return `${list([...ins, ...(theirs === "" ? [] : [`their ${theirs}`])])}${sayPlace(what.rank, what.hop)}`;
 }
 
 function sayPlace(rank: number | undefined, hop: number | undefined): string {

@@ -134,7 +134,12 @@ export const checkStyle = css`
   .grid {
     width: auto;
   }
+  .grid thead th {
+    padding-left: 8px;
+    text-align: left;
+  }
   .grid th:first-child {
+    padding-left: 0;
     width: 56px;
   }
   .cell {

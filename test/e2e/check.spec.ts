@@ -1,0 +1,163 @@
+// Check, as a person uses it: files in, a verdict, a fault's name; the settings in the link.
+import { expect, type Page, test } from "@playwright/test";
+import { Rows } from "../../engine/reference/compare/row.ts";
+import { Setting } from "../../engine/reference/compare/setting.ts";
+import { writeNpy } from "../../engine/tensor/npy.ts";
+import { seededRows } from "../../engine/tensor/seeded.ts";
+import { writeSafetensors } from "../../engine/tensor/safetensors.ts";
+import { axeFindsNothing } from "./axe.ts";
+import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
+
+const [T, H, Hkv, D, N] = [64, 4, 2, 16, 4];
+const sequences = [{ new: T, cached: 0 }];
+const [q, k, v] = (["q", "k", "v"] as const).map((name) => seededRows(3, name, 0, T, (name === "q" ? H : Hkv) * D));
+const rows = new Rows({ q, k, v, heads: H, kvHeads: Hkv, headDim: D, sequences, dtype: "f32" });
+const te = new Setting("te", N, "pass-kv", sequences);
+const f32 = (shape: number[], data: Float32Array) => ({ shape, dtype: "f32" as const, data });
+const file = (name: string, bytes: Uint8Array) => ({
+  name,
+  mimeType: "application/octet-stream",
+  buffer: Buffer.from(bytes),
+});
+const inputs = file(
+  "qkv.safetensors",
+  writeSafetensors({ q: f32([T, H, D], q), k: f32([T, Hkv, D], k), v: f32([T, Hkv, D], v) }),
+);
+
+/** O and LSE of rows; `scale` plants a fault. */
+function part(own: ArrayLike<number>, held?: Setting["keys"][number], scale = 1 / Math.sqrt(D)) {
+  const o = new Float32Array(own.length * H * D), lse = new Float32Array(own.length * H);
+  Array.from(own).forEach((row, place) => {
+    for (let h = 0; h < H; h++) {
+      const made = rows.attend(row, h, { keys: rows.seen(row, rows.mask, held), scale });
+      o.set(made.o, (place * H + h) * D);
+      lse[place * H + h] = made.lse;
+    }
+  });
+  return { o: f32([own.length, H, D], o), lse: f32([own.length, H], lse) };
+}
+
+const right = file("out.safetensors", writeSafetensors(part(Array.from({ length: T }, (_, row) => row))));
+const partials = te.rows.flatMap((_, rank) =>
+  te.rows.map((_, hop) => {
+    const { queries, keys } = te.meets(rank, hop);
+    const scale = rank === 2 && hop === 1 ? 1 : undefined;
+    return file(`p_r${rank}_h${hop}.safetensors`, writeSafetensors(part(te.rows[queries], te.keys[keys], scale)));
+  })
+);
+const shards = te.rows.map((own, rank) => {
+  const { o } = part(own, undefined, 1);
+  return file(`o_rank${rank}.npy`, writeNpy(o.shape, o.data));
+});
+
+const choose = (page: Page, files: (typeof right)[]) => page.getByLabel("Choose files").setInputFiles(files);
+const check = (page: Page) => page.getByRole("button", { name: "Check", exact: true });
+
+failOnUncaughtErrors();
+
+test("empty, it says what to drop; a right result agrees, on this machine's adapter", async ({ page }) => {
+  await page.goto("/#check");
+  await expect(page.getByRole("heading", { name: "Check your own context-parallel attention" })).toBeVisible();
+  await expect(check(page)).toBeDisabled();
+  await expect(page.getByText("Still missing: q, k and v; their result.")).toBeVisible();
+  await axeFindsNothing(page, "empty");
+  await choose(page, [inputs]);
+  await expect(page.getByText("Still missing: their result.")).toBeVisible();
+  await choose(page, [right]);
+  await expect(page.getByText("their O and LSE")).toBeVisible();
+  await check(page).click();
+  await expect(
+    page.getByRole("heading", { name: "Agrees: all 256 rows and heads of O and LSE are within their bound." }),
+  )
+    .toBeVisible({ timeout: 30_000 });
+  await expect(page.getByText("npx ringside-cp compare --tensors qkv.safetensors --theirs out.safetensors"))
+    .toBeVisible();
+  await axeFindsNothing(page, "agrees");
+});
+
+test("partials by rank and hop: a planted fault is located and named, and the picture crosses its blocks", async ({ page }) => {
+  await page.goto("/?layout=te&backend=cpu#check");
+  await choose(page, [inputs, ...partials]);
+  await expect(page.getByText("their O and LSE of rank 2, hop 1")).toBeVisible();
+  await check(page).click();
+  await expect(
+    page.getByRole("heading", { name: /^Differs, first at rank 2, hop 1, token 16, head 0: .* scale-missing/ }),
+  )
+    .toBeVisible({ timeout: 30_000 });
+  await expect(page.getByRole("listitem").filter({ hasText: "scale-missing" })).toContainText("100 %");
+  const grid = page.getByRole("table", { name: /^Wrong rows and heads/ });
+  await expect(grid.getByRole("row").nth(3)).toContainText("100 %");
+  await expect(grid.getByText("✗")).toHaveCount(1);
+  const story = page.getByRole("table", { name: "The first wrong row" });
+  await expect(story.getByRole("row").nth(2)).toContainText("✗ LSE");
+  await expect(story.getByText("✗")).toHaveCount(1);
+  await expect(page.getByText("Crossed: 2 blocks with wrong rows.")).toBeVisible();
+  await axeFindsNothing(page, "differs");
+  await page.setViewportSize({ width: 390, height: 844 });
+  await expectNoWiderThan(page, 390);
+});
+
+test("shards by rank set the number of ranks; without a layout the sentence asks for it", async ({ page }) => {
+  await page.goto("/?backend=cpu#check");
+  await choose(page, [inputs, ...shards]);
+  await expect(page.getByRole("alert")).toContainText("Layout: found none, expected the layout of these files by rank");
+  await page.getByLabel("Layout").selectOption("te");
+  await expect(page.getByLabel("Ranks N")).toHaveValue("4");
+  await check(page).click();
+  await expect(
+    page.getByRole("heading", { name: /^Differs, first at rank 0, token \d+, head 0: .*scale-missing explains 100 %/ }),
+  )
+    .toBeVisible({ timeout: 30_000 });
+  // A changed setting leaves the result, and says that it is of other settings.
+  await page.getByRole("combobox", { name: "Mask" }).fill("full");
+  await page.getByRole("combobox", { name: "Mask" }).blur();
+  await expect(page.getByText("Files or settings have changed since this result.")).toBeVisible();
+});
+
+test("a link restores the settings, and Back the earlier ones", async ({ page }) => {
+  await page.goto("/?layout=striped&ranks=8&partials=pass-q&sees=window:64%2B4&rounded=bf16#check");
+  await expect(page.getByLabel("Layout")).toHaveValue("striped");
+  await expect(page.getByLabel("Ranks N")).toHaveValue("8");
+  await expect(page.getByLabel("Variant")).toHaveValue("pass-q");
+  await expect(page.getByLabel("Mask")).toHaveValue("window:64+4");
+  await expect(page.getByLabel("Type")).toHaveValue("bf16");
+  await page.getByLabel("Ranks N").fill("3");
+  await page.getByLabel("Ranks N").blur();
+  await expect(page).toHaveURL(/ranks=3/);
+});
+
+test("wrong files give one clear line, and removing them helps", async ({ page }) => {
+  await page.goto("/?backend=cpu#check");
+  await choose(page, [inputs, file("model.pt", new Uint8Array(8))]);
+  await expect(page.getByRole("alert")).toContainText("model.pt: found no .npy, .npz or .safetensors");
+  await page.getByRole("button", { name: "Forget model.pt" }).click();
+  await expect(page.getByRole("alert")).toHaveCount(0);
+  await choose(page, [file("o.npy", writeNpy([T, H, D + 4], new Float32Array(T * H * (D + 4))))]);
+  await check(page).click();
+  await expect(page.getByRole("alert")).toContainText("o.npy: found shape [64, 4, 20], expected [64, 4, 16]", {
+    timeout: 20_000,
+  });
+  await axeFindsNothing(page, "failed");
+  await choose(page, [file("broken.safetensors", new Uint8Array(40))]);
+  await expect(page.getByRole("alert")).toContainText("broken.safetensors: cannot be read");
+});
+
+test("a check can be cancelled, and started again", async ({ page }) => {
+  await page.goto("/?backend=cpu#check");
+  const long = 3000;
+  const big = (name: "q" | "k" | "v") =>
+    file(`${name}.npy`, writeNpy([long, 8, 64], seededRows(1, name, 0, long, 512)));
+  await choose(page, [
+    big("q"),
+    big("k"),
+    big("v"),
+    file("o.npy", writeNpy([long, 8, 64], new Float32Array(long * 512))),
+  ]);
+  await check(page).click();
+  await expect(page.getByRole("heading", { name: "Checking" })).toBeVisible();
+  await axeFindsNothing(page, "running");
+  await page.getByRole("button", { name: "Cancel", exact: true }).click();
+  await expect(page.getByRole("heading", { name: "Cancelled" })).toBeVisible();
+  await axeFindsNothing(page, "cancelled");
+  await expect(check(page)).toBeEnabled();
+});

@@ -1,0 +1,213 @@
+// Check without a screen: what files are by their names, the settings in the address, the command line, the picture, and
+// the worker's answers, on files as the page gets them.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { attenders } from "../../../engine/reference/compare/attender.ts";
+import { Rows } from "../../../engine/reference/compare/row.ts";
+import { Setting } from "../../../engine/reference/compare/setting.ts";
+import { writeNpy } from "../../../engine/tensor/npy.ts";
+import { seededRows } from "../../../engine/tensor/seeded.ts";
+import { writeSafetensors } from "../../../engine/tensor/safetensors.ts";
+import type { Outcome } from "../../../web/views/check/ask.ts";
+import { commandOf } from "../../../web/views/check/command.ts";
+import { checked, holdsOf } from "../../../web/views/check/compute.ts";
+import { gapsOf, type Given, meantBy, ranksOf, sortFiles } from "../../../web/views/check/names.ts";
+import { dealingOf, pictureOf, wrongBlocks } from "../../../web/views/check/picture.ts";
+import { defaults, type Draft, fromQuery, layoutNames, read, toQuery } from "../../../web/views/check/state.ts";
+import { sayShare, verdict } from "../../../web/views/check/words.ts";
+
+const [T, H, Hkv, D, N] = [48, 4, 2, 16, 4];
+const sequences = [{ new: T, cached: 0 }];
+const q = seededRows(3, "q", 0, T, H * D), k = seededRows(3, "k", 0, T, Hkv * D), v = seededRows(3, "v", 0, T, Hkv * D);
+const rows = new Rows({ q, k, v, heads: H, kvHeads: Hkv, headDim: D, sequences, dtype: "f32" });
+const f32 = (shape: number[], data: Float32Array) => ({ shape, dtype: "f32" as const, data });
+const file = (name: string, bytes: Uint8Array<ArrayBuffer>) => new File([bytes], name);
+const inputs = file(
+  "qkv.safetensors",
+  writeSafetensors({ q: f32([T, H, D], q), k: f32([T, Hkv, D], k), v: f32([T, Hkv, D], v) }),
+);
+
+/** Rows of a result; `scale` plants a fault. */
+function part(own: ArrayLike<number>, held?: Setting["keys"][number], scale = 1 / Math.sqrt(D)) {
+  const o = new Float32Array(own.length * H * D), lse = new Float32Array(own.length * H);
+  Array.from(own).forEach((row, place) => {
+    for (let h = 0; h < H; h++) {
+      const made = rows.attend(row, h, { keys: rows.seen(row, rows.mask, held), scale });
+      o.set(made.o, (place * H + h) * D);
+      lse[place * H + h] = made.lse;
+    }
+  });
+  return { o: f32([own.length, H, D], o), lse: f32([own.length, H], lse) };
+}
+
+async function run(files: readonly File[], draft: Partial<Draft> = {}): Promise<Outcome> {
+  const given = await Promise.all(
+    files.map(async (one): Promise<Given> => ({ name: one.name, holds: await holdsOf(one) ?? undefined })),
+  );
+  const { settings } = read({ ...defaults, ...draft });
+  const asked = { files, sorted: sortFiles(given), settings: settings!, backend: "cpu" as const };
+  assert.deepEqual(asked.sorted.problems, []);
+  return await checked(
+    asked,
+    () => attenders({ runtime: "node", shaders: () => assert.fail("no shader is needed") }, "cpu"),
+    () => {},
+  );
+}
+
+test("names say what a file is, and which rank and hop", () => {
+  const meant = (name: string, holds?: string[]) => {
+    const what = meantBy({ name, holds });
+    return typeof what === "string" ? what : [what.parts.join(), what.rank, what.hop, what.pattern];
+  };
+  assert.deepEqual(meant("o_rank2.npy"), ["o", 2, undefined, "o_rank{rank}.npy"]);
+  assert.deepEqual(meant("lse-r10.npy"), ["lse", 10, undefined, "lse-r{rank}.npy"]);
+  assert.deepEqual(meant("p_r1_h3.safetensors", ["o", "lse"]), ["o,lse", 1, 3, "p_r{rank}_h{hop}.safetensors"]);
+  assert.deepEqual(meant("hop2.rank0.npz", ["out"]), ["o", 0, 2, "hop{hop}.rank{rank}.npz"]);
+  assert.deepEqual(meant("p_3_1.npy"), ["o", 3, 1, "p_{rank}_{hop}.npy"]);
+  assert.deepEqual(meant("l_0.npy"), ["lse", 0, undefined, "l_{rank}.npy"]);
+  assert.deepEqual(meant("o_rank02.npy"), ["o", 2, undefined, undefined]);
+  assert.deepEqual(meant("layer3_q.npy"), ["q", undefined, undefined, "layer3_q.npy"]);
+  assert.deepEqual(meant("qkv_3.safetensors", ["q", "k", "v"]), ["q,k,v", undefined, undefined, "qkv_3.safetensors"]);
+  assert.match(meant("q_rank1.npy") as string, /^q_rank1.npy: found q of one rank|^q_rank1/);
+  assert.match(meant("x.npy") as string, /^x.npy: found no q, k, v, o or lse in its name/);
+  assert.match(meant("x.pt") as string, /^x.pt: found no .npy/);
+  assert.match(meant("x.safetensors", ["a"]) as string, /^x.safetensors: found tensors a, expected/);
+  assert.match(meant("x.npz") as string, /^x.npz: cannot be read/);
+});
+
+test("files are sorted into inputs and a result, and what is missing or twice is said", () => {
+  const names = (...all: string[]) => sortFiles(all.map((name) => ({ name })));
+  assert.deepEqual(names().missing, ["q, k and v", "their result"]);
+  const shards = names("q.npy", "k.npy", "v.npy", "o_rank0.npy", "o_rank1.npy", "lse_rank0.npy", "lse_rank1.npy");
+  assert.equal(shards.kind, "shards");
+  assert.equal(ranksOf(shards), 2);
+  assert.equal(gapsOf(shards, 2), undefined);
+  assert.match(gapsOf(shards, 3)!, /^found no O of rank 2, expected it for each of 3 ranks/);
+  assert.match(gapsOf(shards, 1)!, /^found a file of rank 1, expected ranks 0 to 0/);
+  assert.match(gapsOf(names("p_r0_h0.npy", "p_r0_h1.npy", "p_r1_h0.npy"), 2)!, /^found no O of rank 1, hop 1/);
+  assert.match(names("o_rank0.npy", "o-r0.npy").problems[0], /^o_rank0.npy and o-r0.npy: found O of rank 0 in both/);
+  assert.match(names("o.npy", "o_rank0.npy").problems[0], /found results of different kinds/);
+  // A file of everything is checked alone, and gives the inputs alone beside another result.
+  const all = { name: "case.safetensors", holds: ["q", "k", "v", "o", "lse"] };
+  assert.deepEqual(sortFiles([all]).kind, "theirs");
+  const beside = sortFiles([all, { name: "out.npz", holds: ["o"] }]);
+  assert.deepEqual([beside.o.map((one) => one.file), beside.lse, beside.problems], [[1], [], []]);
+  assert.deepEqual(beside.says, ["q, k and v", "their O"]);
+});
+
+test("the address gives back every setting, and leaves the rest of it alone", () => {
+  const drafts = fc.record({
+    layout: fc.constantFrom("none", ...layoutNames()),
+    ranks: fc.integer({ min: 1, max: 1024 }).map(String),
+    variant: fc.constantFrom("pass-kv", "pass-q"),
+    mask: fc.constantFrom("causal", "full", "window:16", "window:1024+4", "chunk:8192"),
+    dtype: fc.constantFrom("auto", "f32", "f16", "bf16"),
+  }, { noNullPrototype: true });
+  fc.assert(fc.property(drafts, (draft) => {
+    const query = toQuery(draft, "?N=4&mask=full");
+    assert.deepEqual(fromQuery(`?${query}`), draft);
+    assert.match(query, /N=4&mask=full/);
+    assert.ok(read(draft).settings !== undefined);
+  }));
+  const { problems } = read({ layout: "tea", ranks: "0", variant: "x", mask: "window:0", dtype: "f8" });
+  assert.deepEqual([...problems.keys()], ["layout", "ranks", "variant", "mask", "dtype"]);
+  assert.match(problems.get("layout")!, /^Layout: found tea, expected none or ringside, te/);
+});
+
+test("the command line checks the same", () => {
+  const sorted = sortFiles([
+    { name: "my qkv.safetensors", holds: ["q", "k", "v"] },
+    ...[0, 1].map((rank) => ({ name: `o_rank${rank}.npy` })),
+  ]);
+  const settings = read({ ...defaults, layout: "te", ranks: "2", mask: "window:16+4", dtype: "bf16" }).settings!;
+  assert.equal(
+    commandOf(sorted, settings),
+    "npx ringside-cp compare --tensors 'my qkv.safetensors' --shards 'o_rank{rank}.npy' --layout te --ranks 2 " +
+      "--mask window:16 --sink-tokens 4 --dtype bf16",
+  );
+  assert.equal(commandOf(sortFiles([{ name: "q.npz", holds: ["q"] }]), settings), undefined);
+});
+
+test("the picture is drawn where a layout deals as Ringside does, and crosses what is wrong", () => {
+  assert.equal(dealingOf("te", 4, 48), "head-tail");
+  assert.equal(dealingOf("te", 4, 50), undefined);
+  assert.equal(dealingOf("ringside", 4, 50), "head-tail");
+  assert.equal(dealingOf("contiguous", 4, 50), "contiguous");
+  assert.equal(dealingOf("striped", 4, 48), undefined);
+  const { settings } = read({ ...defaults, layout: "te" });
+  const picture = pictureOf(settings!, { sequences }, 0)!;
+  const grid = [{ rank: 2, hop: 1, rows: 4, wrong: 1 }, { rank: 0, hop: 0, rows: 4, wrong: 0 }];
+  const wrong = picture.blocks.filter(wrongBlocks(picture, grid));
+  assert.ok(wrong.length > 0 && wrong.every(({ rank, hop }) => rank === 2 && hop === 1));
+  const whole = picture.blocks.filter(wrongBlocks(picture, [{ rank: 1, hop: null, rows: 4, wrong: 1 }]));
+  assert.ok(whole.every(({ query }) => picture.queries[query].owner === 1));
+});
+
+test("a right result agrees: whole, alone in one file with its inputs, and in shards", async () => {
+  const whole = part(Int32Array.from({ length: T }, (_, row) => row));
+  const out = file("out.safetensors", writeSafetensors(whole));
+  const { found, sizes, dtype } = await run([inputs, out]);
+  assert.ok(found.ok);
+  assert.deepEqual([sizes.heads, sizes.kvHeads, sizes.headDim, dtype], [H, Hkv, D, "f32"]);
+  assert.equal(verdict(found), "Agrees: all 192 rows and heads of O and LSE are within their bound.");
+  const setting = new Setting("striped", N, "pass-kv", sequences);
+  const shards = setting.rows.map((own, rank) => {
+    const { o } = part(own);
+    return file(`o_rank${rank}.npy`, writeNpy(o.shape, o.data));
+  });
+  assert.ok((await run([inputs, ...shards], { layout: "striped" })).found.ok);
+});
+
+for (const variant of ["pass-kv", "pass-q"] as const) {
+  test(`${variant}: a fault in one hop is located and named, and the row's other hops are right`, async () => {
+    const setting = new Setting("te", N, variant, sequences);
+    const [badRank, badHop] = [2, 1];
+    const files = setting.rows.flatMap((_, rank) =>
+      setting.rows.map((_, hop) => {
+        const { queries, keys } = setting.meets(rank, hop);
+        const scale = rank === badRank && hop === badHop ? 1 : undefined;
+        return file(
+          `p_r${rank}_h${hop}.safetensors`,
+          writeSafetensors(part(setting.rows[queries], setting.keys[keys], scale)),
+        );
+      })
+    );
+    const { found, hops } = await run([inputs, ...files], { layout: "te", variant });
+    assert.deepEqual([found.ok, found.first?.rank, found.first?.hop], [false, badRank, badHop]);
+    assert.equal(found.hypotheses[0].name, "scale-missing");
+    assert.equal(hops.length, N);
+    assert.deepEqual(hops.map(({ off }) => off !== null), [0, 1, 2, 3].map((hop) => hop === badHop));
+    assert.ok(hops.every((hop) => hop.found !== null && hop.worst !== null));
+    assert.match(
+      verdict(found),
+      /^Differs, first at rank 2, hop 1, token \d+, head 0: .* scale-missing explains 100 % of them/,
+    );
+  });
+}
+
+test("what can't be checked is one clear line", async () => {
+  const refused = async (files: File[], draft: Partial<Draft>, message: RegExp) => {
+    const error = await run(files, draft).then(() => assert.fail("it was checked"), (e: Error) => e);
+    assert.equal(error.name, "InputError");
+    assert.match(error.message, message);
+    assert.ok(!error.message.includes("\n"));
+  };
+  const o = (shape: number[], name = "o.npy") =>
+    file(name, writeNpy(shape, new Float32Array(shape.reduce((a, b) => a * b))));
+  await refused([inputs, o([T, H, D + 4])], {}, /^o.npy: found shape \[48, 4, 20\], expected \[48, 4, 16\]/);
+  await refused([inputs, o([T, H, D])], { layout: "zigzag", ranks: "5" }, /expected a multiple of 10/);
+  await refused([inputs, o([12, H, D], "o_rank0.npy")], { layout: "te", ranks: "4" }, /^found no O of rank 1/);
+  const broken = file("q.npy", new Uint8Array([1, 2, 3]));
+  await refused([broken, o([T, Hkv, D], "k.npy"), o([T, Hkv, D], "v.npy"), o([T, H, D])], {}, /^q.npy/);
+});
+
+test("shares never read as none or all if they are not", () => {
+  assert.deepEqual([[0, 5], [1, 5000], [4999, 5000], [5, 5], [1, 4]].map(([a, b]) => sayShare(a, b)), [
+    "0",
+    "< 1 %",
+    "> 99 %",
+    "100 %",
+    "25 %",
+  ]);
+});
