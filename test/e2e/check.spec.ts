@@ -161,3 +161,30 @@ test("a check can be cancelled, and started again", async ({ page }) => {
   await axeFindsNothing(page, "cancelled");
   await expect(check(page)).toBeEnabled();
 });
+
+test("Layouts: a link shows two side by side and what moves; a refused length is one line; Back leaves the part", async ({ page }) => {
+  await page.goto("/?backend=cpu#check");
+  await page.getByRole("button", { name: "Layouts" }).click();
+  await expect(page).toHaveURL(/part=layouts/);
+  await expect(page.getByText("768 of 1,024 tokens move to another rank, in 48 contiguous runs")).toBeVisible();
+  await page.getByLabel("Tokens of each sequence").fill("1024,300");
+  await page.getByLabel("Tokens of each sequence").blur();
+  await page.getByLabel("Second layout", { exact: true }).selectOption("zigzag");
+  await expect(page.getByRole("region", { name: "zigzag" }))
+    .toContainText("layout zigzag: found a sequence of 300 tokens, expected a multiple of 8");
+  await page.getByLabel("Second layout", { exact: true }).selectOption("striped");
+  await expect(page.getByRole("region", { name: "striped over 4 ranks" })).toContainText("1.00");
+  await axeFindsNothing(page, "layouts");
+  const link = page.url();
+  await page.goto("/");
+  await page.goto(link);
+  await expect(page.getByLabel("Second layout", { exact: true })).toHaveValue("striped");
+  await expect(page.getByRole("table", { name: /^Tokens from rank to rank/ }).getByRole("row")).toHaveCount(5);
+  await expect(page.getByText("--layout te --ranks 4 --sequences 1024,300 --to striped")).toBeVisible();
+  await page.setViewportSize({ width: 390, height: 844 });
+  await expectNoWiderThan(page, 390);
+  await page.getByRole("button", { name: "Result" }).click();
+  await expect(page.getByRole("heading", { name: "Check your own context-parallel attention" })).toBeVisible();
+  await page.goBack();
+  await expect(page.getByLabel("First layout", { exact: true })).toBeVisible();
+});

@@ -13,6 +13,8 @@ import type { Outcome } from "../../../web/views/check/ask.ts";
 import { commandOf } from "../../../web/views/check/command.ts";
 import { checked, holdsOf } from "../../../web/views/check/compute.ts";
 import { gapsOf, type Given, meantBy, ranksOf, sortFiles } from "../../../web/views/check/names.ts";
+import { answer, bandsOf, layoutCommand, movedOf } from "../../../web/views/check/layouts/model.ts";
+import * as layouts from "../../../web/views/check/layouts/state.ts";
 import { dealingOf, pictureOf, wrongBlocks } from "../../../web/views/check/picture.ts";
 import { defaults, type Draft, fromQuery, layoutNames, read, toQuery } from "../../../web/views/check/state.ts";
 import { sayShare, verdict } from "../../../web/views/check/words.ts";
@@ -210,4 +212,49 @@ test("shares never read as none or all if they are not", () => {
     "100 %",
     "25 %",
   ]);
+});
+
+test("layouts: the address gives back the question, and each answer's tokens are all there", () => {
+  const drafts = fc.record({
+    left: fc.constantFrom(...layoutNames()),
+    leftRanks: fc.integer({ min: 1, max: 9 }).map(String),
+    right: fc.constantFrom(...layoutNames()),
+    rightRanks: fc.integer({ min: 1, max: 9 }).map(String),
+    tokens: fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1, maxLength: 3 }).map((all) => all.join(",")),
+    mask: fc.constantFrom("causal", "full", "window:16+4", "chunk:32"),
+  }, { noNullPrototype: true });
+  fc.assert(
+    fc.property(drafts, (draft) => {
+      assert.deepEqual(layouts.fromQuery(`?${layouts.toQuery(draft, "?N=4")}`), draft);
+      const { question } = layouts.read(draft);
+      const { left, right, transfers, tokens, bins } = answer(question!);
+      for (const side of [left, right]) {
+        if ("refused" in side) continue;
+        assert.equal(side.perRank.reduce((sum, rank) => sum + rank.tokens, 0), tokens);
+        const size = Math.ceil(tokens / 256);
+        for (const [rank, bands] of side.bands.entries()) {
+          let held = 0;
+          for (const { from, to, share } of bands) {
+            for (let bin = from; bin < to; bin++) held += share * Math.min(size, tokens - bin * size);
+          }
+          assert.equal(Math.round(held), side.perRank[rank].tokens);
+          assert.ok(bands.every(({ to }) => to <= bins));
+        }
+      }
+      assert.equal(transfers === undefined, "refused" in left || "refused" in right);
+      if (transfers !== undefined) assert.equal(movedOf(transfers).all, tokens);
+    }),
+    { numRuns: 60 },
+  );
+  const { problems } = layouts.read({ ...layouts.defaults, left: "x", leftRanks: "0", tokens: "0,5", mask: "" });
+  assert.deepEqual([...problems.keys()], ["left", "leftRanks", "tokens", "mask"]);
+  assert.equal(
+    layoutCommand(layouts.read({ ...layouts.defaults, tokens: "4096, 300", rightRanks: "8" }).question!),
+    "npx ringside-cp layout --layout te --ranks 4 --sequences 4096,300 --to vllm-dcp:16 --to-ranks 8",
+  );
+  assert.deepEqual(bandsOf(Int32Array.of(0, 1, 4, -1), 2, 5), [{ from: 0, to: 1, share: 1 }, {
+    from: 2,
+    to: 3,
+    share: 1,
+  }]);
 });

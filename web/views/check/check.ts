@@ -4,10 +4,11 @@ import { follow } from "../../lib/elements/follow.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { flow } from "../../lib/elements/style-parts.ts";
 import "./compare.ts";
+import "./layouts/layouts.ts";
 import { CheckStore } from "./store.ts";
 
 /** The parts: their names in the address and on the page. */
-const parts = { result: "Result" } as const;
+const parts = { result: "Result", layouts: "Layouts" } as const;
 
 type Part = keyof typeof parts;
 
@@ -46,6 +47,7 @@ export class RingsideCheck extends LitElement {
     else query.set("part", part);
     const text = query.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
     history.pushState(null, "", `${text === "" ? location.pathname : `?${text}`}${location.hash}`);
+    this.#store.sync();
     this._part = part;
   }
 
@@ -57,6 +59,7 @@ export class RingsideCheck extends LitElement {
         }</button>`
       )
     }</nav>`;
+    if (this._part === "layouts") return html`<ringside-layouts>${nav}</ringside-layouts>`;
     return html`<ringside-compare .store=${this.#store}>${nav}</ringside-compare>`;
   }
 

@@ -11,6 +11,7 @@ import { editables, type Sentence } from "../../lib/elements/sentence.ts";
 import { shared } from "../../lib/elements/style.ts";
 import { viewStyle } from "../../lib/elements/view-style.ts";
 import { Selection } from "../../lib/stage/selection.ts";
+import { commandLine } from "./command-line.ts";
 import { commandOf } from "./command.ts";
 import { filesPanel } from "./files.ts";
 import { result } from "./result.ts";
@@ -19,24 +20,18 @@ import type { CheckStore } from "./store.ts";
 import { checkStyle } from "./style.ts";
 import { verdict } from "./words.ts";
 
-/** The browser let nobody write the clipboard. */
-const REFUSED = "refused";
-
 /** `<ringside-compare .store>`: the view puts its parts into the slot at the top. */
 export class RingsideCompare extends LitElement {
-  static override properties = { store: { attribute: false }, _over: { state: true }, _copied: { state: true } };
+  static override properties = { store: { attribute: false }, _over: { state: true } };
 
   declare store: CheckStore;
   /** True while files are dragged over the page. */
   declare _over: boolean;
-  /** The command line that was copied last. */
-  declare _copied: string;
   readonly #selection = new Selection();
 
   constructor() {
     super();
     this._over = false;
-    this._copied = "";
     follow(this, () => this.store, ["change"]);
     follow(this, () => this.#selection, ["pick"]);
     takeDroppedFiles(this, (over) => (this._over = over), (files) => void this.store.take(files));
@@ -100,28 +95,11 @@ export class RingsideCompare extends LitElement {
   }
 
   #command(): TemplateResult {
-    const { answered } = this.store;
-    const line = commandOf(answered!.sorted, answered!.settings);
-    return html`<section aria-labelledby="command"><h2 id="command" class="title">The same check by command line</h2>
-      ${
-      line === undefined
-        ? html`<p class="quiet">There is none for these files: ${answered!.sorted.noOptions}.</p>`
-        : html`
-          <p class="command" ${scrolls("Command line")}><code>${line}</code></p>
-          <p class="actions"><button class="button" @click=${() => this.#copy(line)}>${this._copied === line
-            ? "Copied"
-            : "Copy"}</button></p>
-        `
-    }</section>`;
-  }
-
-  async #copy(line: string): Promise<void> {
-    try {
-      await navigator.clipboard.writeText(line);
-      this._copied = line;
-    } catch {
-      this._copied = REFUSED;
-    }
+    const { sorted, settings } = this.store.answered!;
+    const line = commandOf(sorted, settings);
+    return line !== undefined ? commandLine(line) : html`
+      <p class="quiet">There is no command line for these files: ${sorted.noOptions}.</p>
+    `;
   }
 
   #news(): string {

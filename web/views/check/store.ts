@@ -65,7 +65,9 @@ export class CheckStore extends EventTarget {
   sync(): void {
     if (location.search === this.#search || location.hash !== "#check") return;
     this.#search = location.search;
-    this.draft = fromQuery(location.search);
+    const draft = fromQuery(location.search);
+    if (toQuery(draft, "") === toQuery(this.draft, "")) return;
+    this.draft = draft;
     this.#dirty();
   }
 
