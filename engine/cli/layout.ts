@@ -1,6 +1,6 @@
 /** `ringside layout`: who holds which token, in Ringside and in other frameworks. */
 import { InputError } from "../errors.ts";
-import { LAYOUT_NAMES, layoutOf, PADDING } from "../layout/catalog.ts";
+import { LAYOUT_NAMES, layoutOf } from "../layout/catalog.ts";
 import { factsOf, imbalanceOf, type RankFacts, shardsOf, wholeShards } from "../layout/facts.ts";
 import { type TokenRun, type Transfer, transfersBetween } from "../layout/transfers.ts";
 import { bytesPer } from "../tensor/dtype.ts";

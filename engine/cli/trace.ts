@@ -4,6 +4,7 @@ import { plan } from "../plan/plan.ts";
 import type { Kind } from "../trace/span.ts";
 import { readHops, type TracedHop, type TraceReading } from "../trace/hops.ts";
 import { type KinetoTrace, readKineto } from "../trace/kineto.ts";
+import { requireOneEach, textOf } from "../trace/traces.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
 import { OPTION, optionLines, withRemark } from "./help.ts";
 import { checkOutputs, type Command, readInput, writeOutputs } from "./io.ts";
@@ -11,8 +12,6 @@ import { choiceOption, parseFiles, wholeOption } from "./options.ts";
 import { clusterOption, modelOption } from "./plan-options.ts";
 import { table } from "./table.ts";
 
-/** Most bytes of an unpacked trace. */
-const MOST_BYTES = 2 ** 30;
 /** Unknown kernels that the text shows. */
 const SHOWN = 8;
 
@@ -66,14 +65,7 @@ export const trace: Command = async (argv, io) => {
     io.signal.throwIfAborted();
     traces.push(readKineto(await textOf(await readInput("trace", file), file), file, place));
   }
-  const twice = traces.find(({ rank }, i) => traces.findIndex((other) => other.rank === rank) !== i);
-  if (twice !== undefined) {
-    const other = traces.find(({ rank, file }) => rank === twice.rank && file !== twice.file);
-    throw new InputError(
-      `${twice.file}: found a trace of rank ${twice.rank}, of which ${other?.file ?? twice.file} is one too; ` +
-        "expected one file a rank",
-    );
-  }
+  requireOneEach(traces);
   const reading = readHops(traces);
   const predicted = await prediction(o, traces.length, io.signal);
   if (o.trace !== undefined) await writeOutputs([[o.trace, chromeTrace(reading.spans, "profiler traces")]]);
@@ -138,24 +130,6 @@ async function prediction(
       exposed: mean(hop, "wait", "late", "all2all"),
     })),
   };
-}
-
-/** A file's text, unpacked if it is gzip. */
-async function textOf(bytes: Uint8Array, file: string): Promise<string> {
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return new TextDecoder().decode(bytes);
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  try {
-    const stream = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new DecompressionStream("gzip"));
-    for await (const part of stream as unknown as AsyncIterable<Uint8Array>) {
-      size += part.length;
-      if (size > MOST_BYTES) throw new Error(`more than ${MOST_BYTES} bytes`);
-      parts.push(part);
-    }
-  } catch (error) {
-    throw new InputError(`${file}: cannot be unpacked (${(error as Error).message}), expected JSON or gzip of it`);
-  }
-  return new TextDecoder().decode(await new Blob(parts as BlobPart[]).arrayBuffer());
 }
 
 /** Seconds in the unit that suits them. */

@@ -1,4 +1,5 @@
 // Check, as a person uses it: files in, a verdict, a fault's name; the settings in the link.
+import { gzipSync } from "node:zlib";
 import { expect, type Page, test } from "@playwright/test";
 import { Rows } from "../../engine/reference/compare/row.ts";
 import { Setting } from "../../engine/reference/compare/setting.ts";
@@ -114,7 +115,7 @@ test("shards by rank set the number of ranks; without a layout the sentence asks
   await expect(page.getByText("Files or settings have changed since this result.")).toBeVisible();
 });
 
-test("a link restores the settings, and Back the earlier ones", async ({ page }) => {
+test("a link restores the settings, and an edit changes the link", async ({ page }) => {
   await page.goto("/?layout=striped&ranks=8&partials=pass-q&sees=window:64%2B4&rounded=bf16#check");
   await expect(page.getByLabel("Layout")).toHaveValue("striped");
   await expect(page.getByLabel("Ranks N")).toHaveValue("8");
@@ -187,4 +188,40 @@ test("Layouts: a link shows two side by side and what moves; a refused length is
   await expect(page.getByRole("heading", { name: "Check your own context-parallel attention" })).toBeVisible();
   await page.goBack();
   await expect(page.getByLabel("First layout", { exact: true })).toBeVisible();
+});
+
+test("Traces: hidden and exposed time by hop and rank, the timeline, and wrong files in one line", async ({ page }) => {
+  const trace = (rank: number) => {
+    const event = (cat: string, name: string, ts: number, dur: number) => ({ ph: "X", cat, name, ts, dur, args: {} });
+    const events = [1, 2].flatMap((step) => [
+      event("user_annotation", `ProfilerStep#${step}`, 5000 * step - 10, 2500),
+      event("kernel", "flash_fwd_kernel", 5000 * step, 1000),
+      event("kernel", "ncclDevKernel_SendRecv", 5000 * step, 1400),
+      event("kernel", "flash_fwd_kernel", 5000 * step + 1401, 900),
+    ]);
+    return JSON.stringify({ distributedInfo: { rank, world_size: 2 }, traceEvents: events });
+  };
+  await page.goto("/?part=traces#check");
+  await expect(page.getByRole("heading", { name: "See what your run waited for" })).toBeVisible();
+  await axeFindsNothing(page, "traces, empty");
+  const chosen = page.getByLabel("Choose traces");
+  await chosen.setInputFiles([file("rank0.json", Buffer.from("{}"))]);
+  await expect(page.getByRole("alert")).toContainText("rank0.json: found no traceEvents");
+  await chosen.setInputFiles([
+    file("rank0.json.gz", gzipSync(trace(0))),
+    file("rank1.json", Buffer.from(trace(1))),
+  ]);
+  await expect(
+    page.getByRole("heading", { name: /^28.6 % of the communication is exposed: the ranks waited 800 µs of 2.80 ms/ }),
+  )
+    .toBeVisible({ timeout: 20_000 });
+  const hops = page.getByRole("table", { name: /^Communication by hop and rank/ });
+  await expect(hops.getByRole("row").nth(1)).toContainText("400 µs exposed");
+  await expect(hops.getByRole("row").nth(1)).toContainText("1.00 ms hidden");
+  await page.getByLabel("Step", { exact: true }).selectOption("2");
+  await expect(page.getByRole("heading", { name: "Timeline of the step" })).toBeVisible();
+  await expect(page.getByText("npx ringside-cp trace rank0.json.gz rank1.json")).toBeVisible();
+  await axeFindsNothing(page, "traces");
+  await page.setViewportSize({ width: 390, height: 844 });
+  await expectNoWiderThan(page, 390);
 });

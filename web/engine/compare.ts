@@ -6,3 +6,5 @@ export { type Transfer, transfersBetween } from "../../engine/layout/transfers.t
 export type { Named as Fault } from "../../engine/reference/compare/compare.ts";
 export type { Cell, Comparison, Place } from "../../engine/reference/compare/compare.ts";
 export type { RowHop } from "../../engine/reference/compare/hops.ts";
+export type { TracedHop, TracedStep, TraceReading } from "../../engine/trace/hops.ts";
+export { chromeTrace } from "../../engine/trace/perfetto.ts";

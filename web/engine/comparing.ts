@@ -19,3 +19,7 @@ export const platform: GpuPlatform = {
   shaders: () => readShaders(async (url) => await (await fetch(url)).text()),
   threadGpu: () => Promise.resolve({ gpu: (navigator as { gpu?: GPU }).gpu, blockingCompile: false }),
 };
+
+export { type KinetoTrace, readKineto } from "../../engine/trace/kineto.ts";
+export { readHops } from "../../engine/trace/hops.ts";
+export { requireOneEach, textOf } from "../../engine/trace/traces.ts";

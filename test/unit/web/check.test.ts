@@ -6,6 +6,8 @@ import fc from "fast-check";
 import { attenders } from "../../../engine/reference/compare/attender.ts";
 import { Rows } from "../../../engine/reference/compare/row.ts";
 import { Setting } from "../../../engine/reference/compare/setting.ts";
+import { readHops } from "../../../engine/trace/hops.ts";
+import { readKineto } from "../../../engine/trace/kineto.ts";
 import { writeNpy } from "../../../engine/tensor/npy.ts";
 import { seededRows } from "../../../engine/tensor/seeded.ts";
 import { writeSafetensors } from "../../../engine/tensor/safetensors.ts";
@@ -14,6 +16,7 @@ import { commandOf } from "../../../web/views/check/command.ts";
 import { checked, holdsOf } from "../../../web/views/check/compute.ts";
 import { gapsOf, type Given, meantBy, ranksOf, sortFiles } from "../../../web/views/check/names.ts";
 import { answer, bandsOf, layoutCommand, movedOf } from "../../../web/views/check/layouts/model.ts";
+import { stepsOf, stepView, sumsOf } from "../../../web/views/check/traces/model.ts";
 import * as layouts from "../../../web/views/check/layouts/state.ts";
 import { dealingOf, pictureOf, wrongBlocks } from "../../../web/views/check/picture.ts";
 import { defaults, type Draft, fromQuery, layoutNames, read, toQuery } from "../../../web/views/check/state.ts";
@@ -257,4 +260,33 @@ test("layouts: the address gives back the question, and each answer's tokens are
     to: 3,
     share: 1,
   }]);
+});
+
+test("traces: a step's hops by rank, and its spans from 0", () => {
+  const traces = [0, 1].map((rank) => {
+    const event = (cat: string, name: string, ts: number, dur: number) => ({ ph: "X", cat, name, ts, dur, args: {} });
+    const ring = (at: number, n: number) => [
+      event("user_annotation", `ProfilerStep#${n}`, at - 10, 2500),
+      event("kernel", "flash_fwd_kernel", at, 1000),
+      event("kernel", "ncclDevKernel_SendRecv", at, 1400),
+      event("kernel", "flash_fwd_kernel", at + 1401, 900),
+    ];
+    // Each machine has its own clock.
+    const events = [...ring(1000, 1), ...ring(5000, 2)].map((e) => ({ ...e, ts: e.ts + 1e6 * rank }));
+    const info = { rank, world_size: 2 };
+    return readKineto(JSON.stringify({ distributedInfo: info, traceEvents: events }), `rank${rank}.json`);
+  });
+  const reading = readHops(traces);
+  assert.deepEqual(stepsOf(reading), [1, 2]);
+  const { hops, steps, spans, seconds, late } = stepView(reading, 2);
+  assert.deepEqual([hops.length, hops[0].length, steps.length, late.length], [1, 2, 2, 0]);
+  for (const hop of hops[0]) {
+    assert.ok(Math.abs(hop!.exposed - 400e-6) < 1e-9);
+    assert.ok(Math.abs(hop!.hidden - 1000e-6) < 1e-9);
+  }
+  const { communication, exposed } = sumsOf({ steps });
+  assert.ok(Math.abs(communication - 2800e-6) < 1e-9 && Math.abs(exposed - 800e-6) < 1e-9);
+  // Attention, a message and a wait of each rank: those of the other step are not among them.
+  assert.equal(spans.length, 2 * 4);
+  assert.ok(spans.every(({ start, duration }) => start >= 0 && start + duration <= seconds + 1e-9));
 });

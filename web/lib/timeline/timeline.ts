@@ -295,7 +295,11 @@ export class RingsideTimeline extends LitElement {
         return html`<li>${swatch(kind)}${kind === "other" ? others.join(", ") : timeKinds[kind].label}</li>`;
       })
     }
-      <li><span class="owner"></span>owner of the chunk attended to</li>
+      ${
+      this.spans.some(({ kind, peer }) => kind === "attend" && peer !== undefined)
+        ? html`<li><span class="owner"></span>owner of the chunk attended to</li>`
+        : nothing
+    }
     </ul>`;
   }
 

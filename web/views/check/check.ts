@@ -6,9 +6,11 @@ import { flow } from "../../lib/elements/style-parts.ts";
 import "./compare.ts";
 import "./layouts/layouts.ts";
 import { CheckStore } from "./store.ts";
+import { TraceStore } from "./traces/store.ts";
+import "./traces/traces.ts";
 
 /** The parts: their names in the address and on the page. */
-const parts = { result: "Result", layouts: "Layouts" } as const;
+const parts = { result: "Result", layouts: "Layouts", traces: "Traces" } as const;
 
 type Part = keyof typeof parts;
 
@@ -19,6 +21,7 @@ export class RingsideCheck extends LitElement {
   declare _part: Part;
   /** Kept while another part shows, with its files and a check under way. */
   readonly #store = new CheckStore();
+  readonly #traces = new TraceStore();
 
   constructor() {
     super();
@@ -38,6 +41,7 @@ export class RingsideCheck extends LitElement {
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     this.#store.stop();
+    this.#traces.stop();
   }
 
   #go(part: Part): void {
@@ -59,6 +63,7 @@ export class RingsideCheck extends LitElement {
         }</button>`
       )
     }</nav>`;
+    if (this._part === "traces") return html`<ringside-traces .store=${this.#traces}>${nav}</ringside-traces>`;
     if (this._part === "layouts") return html`<ringside-layouts>${nav}</ringside-layouts>`;
     return html`<ringside-compare .store=${this.#store}>${nav}</ringside-compare>`;
   }

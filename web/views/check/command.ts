@@ -21,6 +21,6 @@ export function commandOf({ options }: Pick<Sorted, "options">, settings: Settin
 }
 
 /** A word as a shell takes it. */
-function quoted(word: string): string {
+export function quoted(word: string): string {
   return /^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
