@@ -74,6 +74,10 @@ test("empty, it says what to drop; a right result agrees, on this machine's adap
   await expect(page.getByText("npx ringside-cp compare --tensors qkv.safetensors --theirs out.safetensors"))
     .toBeVisible();
   await axeFindsNothing(page, "agrees");
+  // Another view and back: files and result stay.
+  await page.getByRole("link", { name: "Learn" }).click();
+  await page.getByRole("link", { name: "Check" }).click();
+  await expect(page.getByRole("heading", { name: /^Agrees/ })).toBeVisible();
 });
 
 test("partials by rank and hop: a planted fault is located and named, and the picture crosses its blocks", async ({ page }) => {

@@ -10,6 +10,7 @@ const CHANGES = [
   "Step",
   "Lab",
   "Conversation",
+  "Check",
   "Planner",
   "Remote",
   "Shaders",

@@ -78,6 +78,8 @@ test("every view works under the policy: runs, workers, pictures, downloads, Per
   await go(page, "Conversation");
   await page.getByRole("button", { name: "Run", exact: true }).click();
   await expect(page.getByRole("heading", { name: /^Passed/ })).toBeVisible({ timeout: 40_000 });
+  await go(page, "Check");
+  await expect(page.getByRole("heading", { name: "Check your own context-parallel attention" })).toBeVisible();
   await go(page, "Planner");
   await expect(page.getByRole("heading", { name: /^TTFT/ }).first()).toBeVisible({ timeout: 20_000 });
   await go(page, "Remote");

@@ -14,20 +14,21 @@ const parts = { result: "Result", layouts: "Layouts", traces: "Traces" } as cons
 
 type Part = keyof typeof parts;
 
+/** Kept while another part or view shows, with their files and what is under way. */
+const store = new CheckStore();
+const traces = new TraceStore();
+
 /** `<ringside-check>`. */
 export class RingsideCheck extends LitElement {
   static override properties = { _part: { state: true } };
 
   declare _part: Part;
-  /** Kept while another part shows, with its files and a check under way. */
-  readonly #store = new CheckStore();
-  readonly #traces = new TraceStore();
 
   constructor() {
     super();
     this._part = partOfAddress();
     follow(this, () => window, ["popstate"], () => {
-      this.#store.sync();
+      store.sync();
       if (location.hash === "#check") this._part = partOfAddress();
     });
   }
@@ -35,13 +36,7 @@ export class RingsideCheck extends LitElement {
   override connectedCallback(): void {
     super.connectedCallback();
     this._part = partOfAddress();
-    this.#store.sync();
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.#store.stop();
-    this.#traces.stop();
+    store.sync();
   }
 
   #go(part: Part): void {
@@ -51,7 +46,7 @@ export class RingsideCheck extends LitElement {
     else query.set("part", part);
     const text = query.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
     history.pushState(null, "", `${text === "" ? location.pathname : `?${text}`}${location.hash}`);
-    this.#store.sync();
+    store.sync();
     this._part = part;
   }
 
@@ -63,9 +58,9 @@ export class RingsideCheck extends LitElement {
         }</button>`
       )
     }</nav>`;
-    if (this._part === "traces") return html`<ringside-traces .store=${this.#traces}>${nav}</ringside-traces>`;
+    if (this._part === "traces") return html`<ringside-traces .store=${traces}>${nav}</ringside-traces>`;
     if (this._part === "layouts") return html`<ringside-layouts>${nav}</ringside-layouts>`;
-    return html`<ringside-compare .store=${this.#store}>${nav}</ringside-compare>`;
+    return html`<ringside-compare .store=${store}>${nav}</ringside-compare>`;
   }
 
   static override styles = [
