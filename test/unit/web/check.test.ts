@@ -155,7 +155,7 @@ test("a right result agrees: whole, alone in one file with its inputs, and in sh
   const { found, sizes, dtype } = await run([inputs, out]);
   assert.ok(found.ok);
   assert.deepEqual([sizes.heads, sizes.kvHeads, sizes.headDim, dtype], [H, Hkv, D, "f32"]);
-  assert.equal(verdict(found), "Agrees: all 192 rows and heads of O and LSE are within their bound.");
+  assert.equal(verdict(found, false), "Agrees: all 192 rows and heads of O and LSE are within their bound.");
   const setting = new Setting("striped", N, "pass-kv", sequences);
   const shards = setting.rows.map((own, rank) => {
     const { o } = part(own);
@@ -185,11 +185,25 @@ for (const variant of ["pass-kv", "pass-q"] as const) {
     assert.deepEqual(hops.map(({ off }) => off !== null), [0, 1, 2, 3].map((hop) => hop === badHop));
     assert.ok(hops.every((hop) => hop.found !== null && hop.worst !== null));
     assert.match(
-      verdict(found),
+      verdict(found, true),
       /^Differs, first at rank 2, hop 1, token \d+, head 0: .* scale-missing explains 100 % of them/,
     );
   });
 }
+
+test("partials of all hops so far: the exact row beside them is of all hops so far too", async () => {
+  const setting = new Setting("contiguous", N, "pass-kv", sequences);
+  const files = setting.rows.flatMap((own, rank) =>
+    setting.rows.map((_, hop) => {
+      const held = Array.from({ length: hop + 1 }, (_, j) => setting.keys[setting.meets(rank, j).keys]).flat();
+      const scale = rank === 3 && hop >= 2 ? 1 : undefined;
+      return file(`p_${rank}_${hop}.safetensors`, writeSafetensors(part(own, held, scale)));
+    })
+  );
+  const { found, hops } = await run([inputs, ...files], { layout: "contiguous" });
+  assert.deepEqual([found.reading, found.first?.rank, found.first?.hop], ["so-far", 3, 2]);
+  assert.deepEqual(hops.map(({ off }) => off !== null), [false, false, true, true]);
+});
 
 test("what can't be checked is one clear line", async () => {
   const refused = async (files: File[], draft: Partial<Draft>, message: RegExp) => {

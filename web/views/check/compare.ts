@@ -59,18 +59,23 @@ export class RingsideCompare extends LitElement {
     const { phase, progress, failure } = this.store;
     if (phase === "running") {
       const { done, total, what } = progress ?? { done: 0, total: 0, what: "" };
-      const last = what === "parts compared" && done === total;
+      const comparing = what === "parts compared";
+      const last = comparing && done === total;
+      // A whole result is one part: nothing can be counted.
+      const counted = progress !== undefined && !last && !(comparing && total === 1);
       return html`<section class="card" aria-labelledby="running"><h2 id="running" class="title">Checking</h2>
         <p>${
         progress === undefined
           ? "Starting."
           : last
           ? "Every row is compared. Trying faults on the wrong ones."
-          : `${done} of ${total} ${what}.`
+          : counted
+          ? `${done} of ${total} ${what}.`
+          : "Computing every row again on this machine."
       }</p>${
-        progress === undefined || last
-          ? html`<progress aria-label="Checking"></progress>`
-          : html`<progress aria-label="Checking" value=${done} max=${total}></progress>`
+        counted
+          ? html`<progress aria-label="Checking" value=${done} max=${total}></progress>`
+          : html`<progress aria-label="Checking"></progress>`
       }</section>`;
     }
     if (phase === "failed") {
@@ -106,7 +111,9 @@ export class RingsideCompare extends LitElement {
     const { phase, answered, stale } = this.store;
     if (phase === "running") return "Checking.";
     if (phase === "cancelled") return "Cancelled.";
-    return phase === "idle" && answered !== undefined && !stale ? verdict(answered.outcome.found) : "";
+    return phase === "idle" && answered !== undefined && !stale
+      ? verdict(answered.outcome.found, answered.settings.layout !== undefined)
+      : "";
   }
 
   #sentence(): Sentence<Field> {
@@ -130,7 +137,7 @@ export class RingsideCompare extends LitElement {
         ],
         ["computed in ", choice("dtype", choices.dtype), "."],
       ],
-      below: html`<p class="quiet">${store.waits ?? "Ready to check."}</p>`,
+      below: html`<p class="quiet">${store.waits ?? (running ? "Checking." : "Ready to check.")}</p>`,
       actions: html`
         <button type=${running ? "button" : "submit"} class="button ${running ? "" : "primary"}"
           ?disabled=${!running && store.waits !== undefined} @click=${(event: Event) => {

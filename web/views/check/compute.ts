@@ -74,6 +74,7 @@ export async function checked(
   const problem: Problem = { q, k, v, sinks, heads, kvHeads, headDim, valueDim, sequences, mask, dtype };
   const device = await open();
   try {
+    onProgress(0, theirs.pieces.length, "parts compared");
     const found = await compare({
       problem,
       pieces: theirs.pieces,

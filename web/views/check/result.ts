@@ -17,7 +17,10 @@ export function result(answered: Answered, selection: Selection, stale: boolean)
   return html`
     ${stale ? html`<p class="stale">Files or settings have changed since this result. Check again.</p>` : nothing}
     <section aria-labelledby="verdict" class=${stale ? "old" : ""}>
-      <h2 id="verdict" class="verdict ${found.ok ? "good" : "wrong"}">${verdict(found)}</h2>
+      <h2 id="verdict" class="verdict ${found.ok ? "good" : "wrong"}">${verdict(
+        found,
+        settings.layout !== undefined,
+      )}</h2>
       <p class="quiet">Bound: ${found.tolerance} (${dtype}). Computed again on ${sayAdapter(
         adapter,
       )}; what is off there is
@@ -31,7 +34,7 @@ export function result(answered: Answered, selection: Selection, stale: boolean)
     ${found.ok ? nothing : html`
       <div class="result ${stale ? "old" : ""}">
         <div class="first">
-          ${first(found.first!, settings.ranks)}
+          ${first(found.first!, settings.layout === undefined ? 0 : settings.ranks)}
           ${faults(found)}
         </div>
         <div class="second">
@@ -47,6 +50,7 @@ export function result(answered: Answered, selection: Selection, stale: boolean)
   `;
 }
 
+/** `ranks`: 0 for a result without ranks. */
 function first(place: Place, ranks: number): TemplateResult {
   const { rank, hop, token, sequence, position, head, of, column, found, expected, bound } = place;
   const apart = Math.abs(found - expected);
@@ -54,15 +58,17 @@ function first(place: Place, ranks: number): TemplateResult {
     <h2 id="first" class="title">The first wrong number</h2>
     ${
     factList([
-      ["Rank", disc(rank, Math.max(ranks, rank + 1))],
-      ["Hop", hop === null ? "final result" : String(hop)],
+      ...(ranks === 0 ? [] : [
+        ["Rank", disc(rank, ranks)] as const,
+        ["Hop", hop === null ? "final result" : String(hop)] as const,
+      ]),
       [
         "Token",
         `${formatCount(token)}${
           sequence === 0 && position === token ? "" : ` (sequence ${sequence}, position ${formatCount(position)})`
         }`,
       ],
-      ["Place", `${formatCount(place.place)} of its shard`],
+      ...(ranks === 0 ? [] : [["Place", `${formatCount(place.place)} of its shard`] as const]),
       ["Head", String(head)],
       ["Number", of === "lse" ? "LSE" : `O[${column}]`],
       ["Found", html`<b>${sayNumber(found)}</b>`],

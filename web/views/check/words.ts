@@ -12,13 +12,15 @@ export function sayCompared({ compared }: Pick<Comparison, "compared">): string 
   return compared.map((part) => (part === "o" ? "O" : "LSE")).join(" and ");
 }
 
-/** Where a number is: "rank 1, hop 0, token 23, head 2". */
-export function sayPlace({ rank, hop, token, head }: Place): string {
-  return `rank ${rank}${hop === null ? "" : `, hop ${hop}`}, token ${formatCount(token)}, head ${head}`;
+/** Where a number is: "rank 1, hop 0, token 23, head 2"; without ranks, "token 23, head 2". */
+export function sayPlace({ rank, hop, token, head }: Place, byRank: boolean): string {
+  return `${byRank ? `rank ${rank}${hop === null ? "" : `, hop ${hop}`}, ` : ""}token ${
+    formatCount(token)
+  }, head ${head}`;
 }
 
-/** The verdict in one sentence. */
-export function verdict(found: Comparison): string {
+/** The verdict in one sentence. `byRank`: the result has ranks. */
+export function verdict(found: Comparison, byRank: boolean): string {
   const sum = (of: "rows" | "wrong") => found.grid.reduce((all, cell) => all + cell[of], 0);
   const of = `${formatCount(sum("rows"))} rows and heads of ${sayCompared(found)}`;
   if (found.ok) return `Agrees: all ${of} are within their bound.`;
@@ -26,7 +28,7 @@ export function verdict(found: Comparison): string {
   const why = likely === undefined
     ? "no fault of the catalogue makes the same numbers"
     : `${likely.name} explains ${formatShare(likely.explains)} of them`;
-  const where = sayPlace(found.first!);
+  const where = sayPlace(found.first!, byRank);
   return `Differs, first at ${where}: ${formatCount(sum("wrong"))} of ${of} are beyond their bound, and ${why}.`;
 }
 
