@@ -7,7 +7,7 @@ import { once } from "node:events";
 import path from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import test from "node:test";
+import test, { type TestOptions } from "node:test";
 import { pathToFileURL } from "node:url";
 import { nodeFirst } from "../../tiers.ts";
 import { findRoot } from "../cli/command.ts";
@@ -74,11 +74,11 @@ export async function realWorker(...options: string[]): Promise<RealWorker> {
 }
 
 /** A test that needs a worker. Without a Python it is skipped, or with RINGSIDE_WORKER=required it fails. */
-export function workerTest(name: string, run: () => Promise<void>): void {
+export function workerTest(name: string, run: () => Promise<void>, tier: TestOptions = nodeFirst): void {
   const skip = python === undefined && process.env.RINGSIDE_WORKER !== "required"
     ? `no native worker: ${reason}`
     : false;
-  test(name, { skip: nodeFirst.skip || skip }, async () => {
+  test(name, { skip: tier.skip || skip }, async () => {
     if (python === undefined) throw new Error(`no native worker: ${reason}`);
     await run();
   });

@@ -9,6 +9,7 @@ import path from "node:path";
 import process from "node:process";
 import { compare } from "../../../engine/cli/compare.ts";
 import { workerPython, workerTest } from "../bridge/real-worker.ts";
+import { thorough } from "../../tiers.ts";
 import { call, findRoot, inFolder } from "../cli/command.ts";
 
 const LAYOUTS = ["te", "striped", "zigzag"] as const;
@@ -70,5 +71,5 @@ for (const layout of LAYOUTS) {
         }
       }
     });
-  });
+  }, thorough);
 }
