@@ -110,7 +110,10 @@ function requireAsked(value: CallResult["value"], asked: Asked, address: string)
   const { shape } = value as unknown as RunValue;
   const said: Readonly<Record<string, unknown>> = { ...value, ...shape };
   const causal = asked.mask.kind !== "full";
-  for (const [name, expected] of Object.entries({ ...asked, causal })) {
+  // Workers write no `sinkTokens` of 0.
+  const { sinkTokens, ...plain } = { sinkTokens: 0, ...asked.mask };
+  const mask = sinkTokens === 0 ? plain : asked.mask;
+  for (const [name, expected] of Object.entries({ ...asked, mask, causal })) {
     if (said[name] === undefined || inOrder(said[name]) === inOrder(expected)) continue;
     throw remoteError(
       "bad-reply",

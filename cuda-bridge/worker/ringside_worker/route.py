@@ -50,7 +50,7 @@ class Route:
         return self._found[owner, ranks]
 
     def _kept(self, whole: Block, ranks: tuple[int, ...]) -> Block:
-        kept, all_of_it = [], True
+        kept, all_of_it = [], whole.tokens > 0  # a block of padding alone doesn't travel
         for i, own in enumerate(checking(whole.ranges, self._check_cancelled)):
             parts = [part for one in own for part in in_chunks(one, self._bounds_of(i))]
             wanted = [p for p in parts if any(self._meets(p, self._residents[k].ranges[i]) for k in ranks)]

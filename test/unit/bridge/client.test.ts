@@ -155,6 +155,17 @@ test("a mask, sinks, a dealing and values in keys go up, and the report repeats 
     assert.deepEqual([full.report.mask, full.report.causal], [{ kind: "full" }, false]);
   }));
 
+test("a mask with no sink tokens is the mask without the field, which a worker leaves out", () =>
+  withWorker(async (peer) => {
+    await peer.greet(MASKS);
+    const { id } = await peer.call(0);
+    peer.say({ type: "result", id, value: runValue({ mask: { kind: "window", size: 4 } }), tensors: {} });
+  }, async (remote) => {
+    const mask = { kind: "window", size: 4, sinkTokens: 0 } as const;
+    const { report } = await remote.attendSeeded({ ...RUN, mask });
+    assert.deepEqual(report.mask, mask);
+  }));
+
 test("a worker that knows no masks gets none: the error names what it takes; plain runs go on", () =>
   withWorker(async (peer) => {
     await peer.greet();
