@@ -303,7 +303,8 @@ function maskIn(given: URLSearchParams): Partial<Draft> {
     return { mask: causal === null || causal === "1" ? defaults.mask.kind : causal === "0" ? "full" : causal };
   }
   const mask = readMask(said);
-  if (mask === undefined) return { mask: said };
+  // A kind alone would be taken with its size of before.
+  if (mask === undefined) return { mask: said === "window" || said === "chunk" ? `${said}:` : said };
   const { mask: kind, size, sinkTokens } = draftOf({ ...defaults, mask });
   return { mask: kind, size, sinkTokens };
 }
