@@ -13,7 +13,7 @@ export async function readNamed<K extends string, O extends string = never>(
   wanted: Readonly<Record<K, string>>,
   optional: Readonly<Partial<Record<O, string>>> = {} as Readonly<Partial<Record<O, string>>>,
 ): Promise<Record<K, Named> & Partial<Record<O, Named>>> {
-  refuseTorch(path, `${option} ${path}`);
+  refuseTorch(path, `${option} ${path}`, /^--(theirs|shards|partials|lse)$/.test(option) ? "result" : "input");
   return await namedIn(await readInput(option, path), path, wanted, optional, `${option} ${path}`);
 }
 

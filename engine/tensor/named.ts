@@ -9,12 +9,15 @@ import type { Tensor } from "./tensor.ts";
 export type Named = readonly [name: string, tensor: Tensor];
 
 /** What to do with a file of PyTorch's own kind. */
-const TORCH = "save its tensors with safetensors.torch.save_file({'q': q, 'k': k, 'v': v}, 'qkv.safetensors')";
+const TORCH = {
+  input: "save its tensors with safetensors.torch.save_file({'q': q, 'k': k, 'v': v}, 'qkv.safetensors')",
+  result: "save its tensors with safetensors.torch.save_file({'o': o, 'lse': lse}, 'out.safetensors')",
+};
 
-/** Throws InputError if a file is of PyTorch's own kind; `label` names it. */
-export function refuseTorch(file: string, label = file): void {
+/** Throws InputError if a file is of PyTorch's own kind; `label` names it, `holds` says what it should hold. */
+export function refuseTorch(file: string, label = file, holds: keyof typeof TORCH = "input"): void {
   if (/\.(pt|pth|bin|pkl)$/i.test(file)) {
-    throw new InputError(`${label}: found a file of PyTorch's own kind, which can run code; ${TORCH}`);
+    throw new InputError(`${label}: found a file of PyTorch's own kind, which can run code; ${TORCH[holds]}`);
   }
 }
 

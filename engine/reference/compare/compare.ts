@@ -342,9 +342,14 @@ async function named(
     }
   }
   const order = (tally: Tally) => HYPOTHESES.indexOf(tally.hypothesis);
+  // One fault has one detail, as one hop or one rank: the rows with another one speak against it.
+  const scattered = ({ details }: Tally) => {
+    const counts = [...details.values()];
+    return counts.reduce((sum, count) => sum + count, 0) - Math.max(0, ...counts);
+  };
   return [...tallies.values()]
     .filter(({ count }) => count / Math.max(1, tried.length) >= NAMED)
-    .sort((a, b) => b.count - a.count || order(a) - order(b))
+    .sort((a, b) => b.count - a.count || scattered(a) - scattered(b) || order(a) - order(b))
     .map(({ hypothesis: { name, says }, count, error, details }): Named => {
       const [detail] = [...details].sort(([, a], [, b]) => b - a)[0] ?? [];
       return { name, says, explains: count / tried.length, error, ...(detail === undefined ? {} : { detail }) };

@@ -143,11 +143,28 @@ export const HYPOTHESES: readonly Hypothesis[] = [
     },
   },
   {
-    name: "shard-missing",
-    says: "a rank's shard is 0: its rows were never written or gathered",
+    name: "hop-missing",
+    says: "the result of one hop was never merged",
     *predict(of) {
-      const { o } = of.at.piece;
-      if (o?.every((x) => x === 0)) yield* [{ o: zero(of) }, { o: zero(of), lse: 0 }];
+      for (const hop of of.parts.keys()) {
+        const times = [...of.parts.keys()].map((j) => Number(j !== hop));
+        yield { ...merged([...of.parts, ...of.sink], [...times, ...of.sink.map(() => 1)]), detail: `hop ${hop}` };
+      }
+    },
+  },
+  {
+    name: "shard-missing",
+    says: "a rank's shard is missing: its rows are 0, or nobody attended to its keys",
+    *predict(of) {
+      const { at: { piece }, context: { rows, setting } } = of;
+      if (piece.o?.every((x) => x === 0)) {
+        yield* [{ o: zero(of) }, { o: zero(of), lse: 0 }, { o: zero(of), lse: -Infinity }];
+      }
+      if (setting === undefined || setting.ranks === 1 || !of.final) return;
+      for (let rank = 0; rank < setting.ranks; rank++) {
+        const keys = rows.seen(of.at.row, of.mask).filter((p) => setting.owners[of.sequence][p] !== rank);
+        if (keys.length < of.keys.length) yield { ...of.attend({ keys }), detail: `keys of rank ${rank}` };
+      }
     },
   },
   {
@@ -245,6 +262,13 @@ export const HYPOTHESES: readonly Hypothesis[] = [
     says: "the causal mask is aligned top-left: cached tokens do not shift it; right is bottom-right",
     *predict(of) {
       if (of.cached > 0 && of.mask.kind !== "full") yield of.seeing((p) => p <= of.position - of.cached);
+    },
+  },
+  {
+    name: "cached-missing",
+    says: "cached tokens are not attended to",
+    *predict(of) {
+      if (of.keys.some((p) => p < of.cached)) yield of.attend({ keys: of.keys.filter((p) => p >= of.cached) });
     },
   },
   {
@@ -347,16 +371,6 @@ export const HYPOTHESES: readonly Hypothesis[] = [
     },
   },
   {
-    name: "hop-missing",
-    says: "the result of one hop was never merged",
-    *predict(of) {
-      for (const hop of of.parts.keys()) {
-        const times = [...of.parts.keys()].map((j) => Number(j !== hop));
-        yield { ...merged([...of.parts, ...of.sink], [...times, ...of.sink.map(() => 1)]), detail: `hop ${hop}` };
-      }
-    },
-  },
-  {
     name: "hop-twice",
     says: "the result of one hop was merged twice",
     *predict(of) {
@@ -383,6 +397,9 @@ export const HYPOTHESES: readonly Hypothesis[] = [
         for (const { o } of parts.slice(1)) running = running.map((x, d) => (x + o[d]) / 2);
         yield { o: running, detail: "their running mean" };
       }
+      let stale = of.parts[0];
+      for (const part of of.parts.slice(1)) stale = { o: merged([stale, part]).o, lse: stale.lse };
+      yield* [stale, { o: stale.o }].map((made) => ({ ...made, detail: "the running LSE never updated" }));
     },
   },
   {
@@ -400,7 +417,8 @@ export const HYPOTHESES: readonly Hypothesis[] = [
         const kept = of.cached + Math.floor(of.fresh / of2N) * of2N;
         if (kept === of.cached + of.fresh) continue;
         if (of.position >= kept) yield* [{ o: zero(of) }, { o: zero(of), lse: 0 }, { o: zero(of), lse: -Infinity }];
-        else yield of.attend({ keys: of.keys.filter((p) => p < kept) });
+        // Their keys may be lost alone.
+        if (of.keys.some((p) => p >= kept)) yield of.attend({ keys: of.keys.filter((p) => p < kept) });
       }
     },
   },
@@ -471,7 +489,9 @@ export const HYPOTHESES: readonly Hypothesis[] = [
     says: "the running result was kept in 16 bits between hops",
     *predict(of) {
       const { found, right, context } = of;
-      if (context.rows.problem.dtype !== "f32" || found.o === undefined) return;
+      if (context.rows.problem.dtype !== "f32") return;
+      yield* keptIn16(of);
+      if (found.o === undefined) return;
       for (const [dtype, step] of [["bf16", 2 ** -8], ["f16", 2 ** -11]] as const) {
         const values = Float32Array.from(found.o);
         const rounded = fromBytes(toBytes(values, dtype), dtype);
@@ -484,6 +504,22 @@ export const HYPOTHESES: readonly Hypothesis[] = [
     },
   },
 ];
+
+/** The merge with its running result, or the LSE of what it merges, in 16 bits. */
+function* keptIn16(of: Case): Iterable<Prediction> {
+  if (of.parts.length < 2) return;
+  for (const detail of ["bf16", "f16"] as const) {
+    const round = (x: ArrayLike<number>) => Float64Array.from(fromBytes(toBytes(Float32Array.from(x), detail), detail));
+    const lse = (x: number) => x === -Infinity ? x : round([x])[0];
+    const whole = (parts: readonly RowValues[]) => ({ ...merged([...parts, ...of.sink]), detail });
+    for (const both of [false, true]) {
+      const kept = (x: RowValues) => ({ o: round(x.o), lse: both ? lse(x.lse) : x.lse });
+      yield whole([of.parts.slice(1).reduce<RowValues>((sum, part) => merged([kept(sum), part]), of.parts[0])]);
+    }
+    yield whole(of.parts.map((part) => ({ o: part.o, lse: lse(part.lse) })));
+    yield whole(of.parts.map((part) => ({ o: round(part.o), lse: lse(part.lse) })));
+  }
+}
 
 /** Fits the last W keys to what was found, by O if it is there, else by LSE. */
 function* windowed(of: Case): Iterable<Prediction> {
@@ -511,7 +547,7 @@ function* neighbours(of: Case): Iterable<Prediction> {
   const { setting } = of.context;
   if (setting === undefined || setting.ranks === 1 || of.context.reading === "so-far") return;
   const { piece, place } = of.at;
-  for (let by = 1; by < setting.ranks; by++) {
+  for (let by = of.final ? 1 : 0; by < setting.ranks; by++) {
     const other = (piece.rank + by) % setting.ranks;
     if (of.final) {
       const row = setting.rows[other][place];

@@ -100,7 +100,8 @@ function fitted<D extends Dims | LseDims>(
     if (tensor.shape.length !== dims.length) return [];
     const { shape, data } = orderedOrNone(tensor, dims, name) ?? { shape: [], data: tensor.data };
     // Some pad a rank's rows at their end once more, so that all ranks have as many.
-    const padded = shape[0] > rows.length && shape[0] - rows.length < MOST_PADDING ? shape[0] : real;
+    const one = !dims.startsWith("b") || tensor.shape[0] === 1;
+    const padded = one && shape[0] > rows.length && shape[0] - rows.length < MOST_PADDING ? shape[0] : real;
     const count = [rows.length, real, padded].find((n) => showShape(shape) === showShape(wanted(n)));
     return count === undefined ? [] : [{ dims, data, count }];
   });

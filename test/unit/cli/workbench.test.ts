@@ -143,6 +143,13 @@ test("what cannot be read: one line that says what to do, and status 2", async (
     "--theirs",
     "out.safetensors",
   ], /found no tensor o and no lse/);
+  // A batch's axis hides no rows of padding.
+  const o = writeNpy([T, H, D], new Float32Array(T * H * D));
+  await refuses(
+    { "o.npy": o },
+    ["--theirs", "o.npy", "--lse", "o.npy"],
+    /found shape \[40, 4, 16\], expected \[40, 4\]/,
+  );
   const odd = { "o.npy": writeNpy([T, H, D + 4], new Float32Array(T * H * (D + 4))) };
   await refuses(
     odd,

@@ -53,6 +53,11 @@ const PLANTS: readonly Plant[] = [
   { name: "all-zero", make: (p) => () => zero(p) },
   { name: "shard-missing", make: (p) => ({ row, head, rank }) => rank === 2 ? zero(p) : attend(p, row, head) },
   {
+    name: "shard-missing",
+    detail: "keys of rank 2",
+    make: (p, setting) => ({ row, head }) => attend(p, row, head, {}, (key) => setting.owners[0][key] !== 2),
+  },
+  {
     name: "nan-empty-row",
     problem: { mask: { kind: "window", size: 1 } },
     make: (p) => ({ row, head }) => attend(p, row, head),
@@ -89,6 +94,11 @@ const PLANTS: readonly Plant[] = [
     name: "causal-top-left",
     problem: { sequences: [{ new: 40, cached: 23 }] },
     make: by(() => ({ sees: (p, k) => k <= p - 23 })),
+  },
+  {
+    name: "cached-missing",
+    problem: { sequences: [{ new: 40, cached: 23 }] },
+    make: by(() => ({ sees: (p, k) => k <= p && k >= 23 })),
   },
   { name: "no-mask", make: by(() => ({ sees: () => true })) },
   { name: "causal-for-full", problem: { mask: { kind: "full" } }, make: by(() => ({ sees: (p, k) => k <= p })) },
@@ -141,14 +151,35 @@ const PLANTS: readonly Plant[] = [
     },
   },
   {
+    name: "merge-unweighted",
+    detail: "the running LSE never updated",
+    make: (p, setting) => ({ row, head, rank }) => {
+      const [first, ...rest] = partsOf(p, setting, row, head, rank);
+      return rest.reduce((sum, part) => half(merge([sum, part]), () => first.lse), first);
+    },
+  },
+  {
     name: "shard-from-neighbour",
     detail: "rows of rank 2",
     make: (p, setting) => ({ row, head, rank, place }) =>
       attend(p, rank === 1 ? setting.rows[2][place] ?? row : row, head),
   },
   {
+    name: "shard-from-neighbour",
+    detail: /keys of rank \d, in hop 1/,
+    problem: { mask: { kind: "full" } },
+    make: (p, setting) => ({ row, head, rank }) => {
+      const [first, , ...rest] = partsOf(p, setting, row, head, rank);
+      return merge([first, first, ...rest]);
+    },
+  },
+  {
     name: "last-chunk-lost",
     make: (p) => ({ row, head }) => row >= 88 ? zero(p) : attend(p, row, head, {}, (key) => key < 88),
+  },
+  {
+    name: "last-chunk-lost",
+    make: (p) => ({ row, head }) => attend(p, row, head, {}, (key) => key < 88),
   },
   {
     name: "padding-attended",
@@ -199,7 +230,16 @@ const PLANTS: readonly Plant[] = [
       return rest.reduce((sum, part) => half(merge([{ ...sum, o: round(sum.o) }, part]), (l) => l, round), first);
     },
   },
+  {
+    name: "accumulator-16-bit",
+    detail: "bf16",
+    only: "f32",
+    make: (p, setting) => ({ row, head, rank }) =>
+      merge(partsOf(p, setting, row, head, rank).map((part) => half(part, bf16))),
+  },
 ];
+
+const bf16 = (x: number) => x === -Infinity ? x : fromBytes(toBytes(Float32Array.of(x), "bf16"), "bf16")[0];
 
 /** A result with another LSE, and perhaps another O. */
 function half({ o, lse }: Made, of: (lse: number) => number, round = (x: number[]) => x): Made {
