@@ -90,4 +90,5 @@ def test_variables_exist_and_the_readme_names_the_file(file):
 
 
 def test_every_example_is_read():
-    assert {file.name for file in DEPLOYED.iterdir()} == set(COMMANDS)
+    # ring_dump.py starts no worker: it writes what `ringside compare` reads, and test/unit/compare/torch.test.ts runs it.
+    assert {file.name for file in DEPLOYED.iterdir()} == {*COMMANDS, "ring_dump.py"}
