@@ -266,7 +266,8 @@ const plain = ({ of, column, found, expected, bound }: Off): Off => ({ of, colum
 /** `most` items from all over a list, the first one included. */
 function evenly<T>(items: readonly T[], most: number): T[] {
   const n = Math.min(most, items.length);
-  return Array.from({ length: n }, (_, i) => items[Math.floor((i * items.length) / n)]);
+  // From a different place of each part: at equal steps, all could be rows of one head.
+  return Array.from({ length: n }, (_, i) => items[Math.floor(((i + (i * 0.618) % 1) * items.length) / n)]);
 }
 
 /** A fault's predictions of a row, by what they are called together with the fault's name. */

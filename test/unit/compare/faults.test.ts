@@ -316,6 +316,18 @@ test("right results agree, in every layout and type, and name nothing", async ()
   }
 });
 
+test("a fault is tried on rows of every head: what one head alone could be is not named", async () => {
+  // 40 rows of 4 heads: at equal steps, the 40 rows tried would all be of head 0, where 4 keys of 0 explain them.
+  const sinks = Float32Array.of(Math.log((1 + Math.sqrt(17)) / 2), 0.3, 0.5, 0.7);
+  const p = problemOf({ sinks, sequences: [{ new: 40, cached: 0 }] });
+  const setting = new Setting("te", RANKS, "pass-kv", p.sequences);
+  const doubled = [...sinks].map((s) => 2 * s);
+  const pieces = shardsOf(p, setting, ({ row, head }) => attend(p, row, head, { sinks: doubled }));
+  const { ok, hypotheses } = await compare({ problem: p, pieces, setting, open });
+  assert.ok(!ok);
+  assert.deepEqual(hypotheses, []);
+});
+
 test("the first wrong number: of the lowest hop, then rank, then place; and how much is wrong", async () => {
   const p = problemOf();
   const setting = new Setting("te", RANKS, "pass-kv", p.sequences);
