@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { attend } from "../../../engine/cli/attend.ts";
-import { nodeFirst } from "../../tiers.ts";
+import { thorough } from "../../tiers.ts";
 import { call, type Document } from "../cli/command.ts";
 import { document } from "./examples.ts";
 
-test("what a local mask lets a ring skip", nodeFirst, async () => {
+test("what a local mask lets a ring skip", thorough, async () => {
   const text = await document("docs/how-it-works.md");
   const [, shape] = /`(--seed 7 --shape [^`]*)`/.exec(text)!;
   const rows = [...text.matchAll(/^\| ((?:causal|window|chunk)\S*) +\| (head-tail|contiguous) +\| (.*) \|$/gm)];
