@@ -13,6 +13,8 @@ export function failOnUncaughtErrors(): void {
 
 /** Fails if the page is wider than `width` pixels. */
 export async function expectNoWiderThan(page: Page, width: number): Promise<void> {
-  expect(await page.evaluate(() => document.documentElement.scrollWidth), `nothing is wider than ${width} pixels`)
-    .toBeLessThanOrEqual(width);
+  // Drawings follow a new width a frame later.
+  await expect.poll(() => page.evaluate(() => document.documentElement.scrollWidth), {
+    message: `nothing is wider than ${width} pixels`,
+  }).toBeLessThanOrEqual(width);
 }
