@@ -277,7 +277,8 @@ test("a click on the timeline goes to that moment, and its cursor follows the st
   const cursor = page.locator("ringside-timeline .cursor");
   const at = async () => Number(/translateX\(([-\d.]+)/.exec((await cursor.getAttribute("style"))!)![1]);
   const there = await at();
-  await page.getByRole("button", { name: "Step forward" }).click();
+  // Not the next hop: if the ranks were far apart, its busiest moment may be an earlier one.
+  await slider(page).press("End");
   await expect.poll(at).toBeGreaterThan(there);
 });
 
