@@ -14,6 +14,7 @@ import { difference } from "../../../engine/reference/error.ts";
 import { writeNpy } from "../../../engine/tensor/npy.ts";
 import { writeSafetensors } from "../../../engine/tensor/safetensors.ts";
 import { seededRows } from "../../../engine/tensor/seeded.ts";
+import { nodeFirst } from "../../tiers.ts";
 import { call, type Document, inFolder, npyBytes, readOutput } from "./command.ts";
 import { type Case, F, npy, npyWith, ones, qkv, refuses, tensor } from "./refusals.ts";
 
@@ -262,26 +263,30 @@ const INPUT: AttendInput = {
   headDim: 16,
 };
 
-test("attend computes every mask with both variants and dealings, and reports what it skipped", () =>
-  inFolder(async (folder) => {
-    const masks: [string[], Mask][] = [
-      [["--mask", "full"], { kind: "full" }],
-      [["--mask", "window:9"], { kind: "window", size: 9 }],
-      [["--mask", "chunk:16"], { kind: "chunk", size: 16 }],
-      [["--mask", "window:9", "--sink-tokens", "2"], { kind: "window", size: 9, sinkTokens: 2 }],
-    ];
-    for (const [options, mask] of masks) {
-      for (const dealing of ["head-tail", "contiguous"]) {
-        for (const variant of ["pass-kv", "pass-q"]) {
-          const argv = [...SEEDED, ...options, "--dealing", dealing, "--variant", variant];
-          const found = await attends(folder, argv, { ...INPUT, mask });
-          assert.deepEqual([found.mask, found.dealing, found.variant], [mask, dealing, variant]);
-          assert.equal(found.skipped.bytes > 0, mask.kind !== "full", argv.join(" "));
-          assert.equal(found.skipped.bytes, found.perRank.reduce((sum, r) => sum + r.skipped.bytes, 0));
+test(
+  "attend computes every mask with both variants and dealings, and reports what it skipped",
+  nodeFirst,
+  () =>
+    inFolder(async (folder) => {
+      const masks: [string[], Mask][] = [
+        [["--mask", "full"], { kind: "full" }],
+        [["--mask", "window:9"], { kind: "window", size: 9 }],
+        [["--mask", "chunk:16"], { kind: "chunk", size: 16 }],
+        [["--mask", "window:9", "--sink-tokens", "2"], { kind: "window", size: 9, sinkTokens: 2 }],
+      ];
+      for (const [options, mask] of masks) {
+        for (const dealing of ["head-tail", "contiguous"]) {
+          for (const variant of ["pass-kv", "pass-q"]) {
+            const argv = [...SEEDED, ...options, "--dealing", dealing, "--variant", variant];
+            const found = await attends(folder, argv, { ...INPUT, mask });
+            assert.deepEqual([found.mask, found.dealing, found.variant], [mask, dealing, variant]);
+            assert.equal(found.skipped.bytes > 0, mask.kind !== "full", argv.join(" "));
+            assert.equal(found.skipped.bytes, found.perRank.reduce((sum, r) => sum + r.skipped.bytes, 0));
+          }
         }
       }
-    }
-  }));
+    }),
+);
 
 test("attend takes sinks from --sinks or the tensors' file, where --sinks comes first", () =>
   inFolder(async (folder) => {
@@ -422,37 +427,41 @@ const made = (name: "q" | "k" | "v", h: number, D: number) => ({
   data: seeded(name, 100, h * D),
 });
 
-test("session: each mask, with sinks, gives the same as one full prefill under it", () =>
-  inFolder(async (folder) => {
-    const sinks = { shape: [4], dtype: "f32" as const, data: Float32Array.of(-2, 0, 1, 3) };
-    const argv = await talk(folder, { q: made("q", 4, 16), k: made("k", 2, 16), v: made("v", 2, 20), sinks });
-    for (
-      const [options, mask] of [
-        [["--mask", "window:12"], { kind: "window", size: 12 }],
-        [["--mask", "chunk:16", "--dealing", "contiguous"], { kind: "chunk", size: 16 }],
-        [["--mask", "window:5+3", "--variant", "pass-q"], { kind: "window", size: 5, sinkTokens: 3 }],
-      ] as const
-    ) {
-      const out = path.join(folder, "o.npy");
-      const { status, stdout } = await call(session, [...argv, ...options, "--json", "--out", out]);
-      assert.equal(status, 0, stdout);
-      const found = JSON.parse(stdout) as Pick<Document, "mask" | "sinks" | "dealing" | "shape" | "error"> & {
-        readonly steps: readonly Pick<Document, "skipped" | "perRank">[];
-      };
-      assert.ok(found.error!.passed);
-      assert.deepEqual([found.mask, found.sinks, found.shape.valueDim], [mask, true, 20]);
-      for (const { skipped, perRank } of found.steps) {
-        assert.equal(skipped.bytes, perRank.reduce((sum, r) => sum + r.skipped.bytes, 0));
+test(
+  "session: each mask, with sinks, gives the same as one full prefill under it",
+  nodeFirst,
+  () =>
+    inFolder(async (folder) => {
+      const sinks = { shape: [4], dtype: "f32" as const, data: Float32Array.of(-2, 0, 1, 3) };
+      const argv = await talk(folder, { q: made("q", 4, 16), k: made("k", 2, 16), v: made("v", 2, 20), sinks });
+      for (
+        const [options, mask] of [
+          [["--mask", "window:12"], { kind: "window", size: 12 }],
+          [["--mask", "chunk:16", "--dealing", "contiguous"], { kind: "chunk", size: 16 }],
+          [["--mask", "window:5+3", "--variant", "pass-q"], { kind: "window", size: 5, sinkTokens: 3 }],
+        ] as const
+      ) {
+        const out = path.join(folder, "o.npy");
+        const { status, stdout } = await call(session, [...argv, ...options, "--json", "--out", out]);
+        assert.equal(status, 0, stdout);
+        const found = JSON.parse(stdout) as Pick<Document, "mask" | "sinks" | "dealing" | "shape" | "error"> & {
+          readonly steps: readonly Pick<Document, "skipped" | "perRank">[];
+        };
+        assert.ok(found.error!.passed);
+        assert.deepEqual([found.mask, found.sinks, found.shape.valueDim], [mask, true, 20]);
+        for (const { skipped, perRank } of found.steps) {
+          assert.equal(skipped.bytes, perRank.reduce((sum, r) => sum + r.skipped.bytes, 0));
+        }
+        assert.ok(found.steps.some(({ skipped }) => skipped.bytes > 0));
+        assert.deepEqual((await readOutput(folder, "o.npy")).shape, [81, 4, 20]);
       }
-      assert.ok(found.steps.some(({ skipped }) => skipped.bytes > 0));
-      assert.deepEqual((await readOutput(folder, "o.npy")).shape, [81, 4, 20]);
-    }
-    const { stdout } = await call(session, [...argv, "--mask", "window:12"]);
-    assert.match(stdout, /^mask: {4}window of 12: a query at position p sees p-11 to p$/m);
-    assert.match(stdout, /^sinks: .*LSE includes the sinks$/m);
-    assert.match(stdout, /^skipped: \d+ of 54 hops, /m);
-    assert.match(stdout, / bytes {2}messages {2}skipped {2}padding /);
-  }));
+      const { stdout } = await call(session, [...argv, "--mask", "window:12"]);
+      assert.match(stdout, /^mask: {4}window of 12: a query at position p sees p-11 to p$/m);
+      assert.match(stdout, /^sinks: .*LSE includes the sinks$/m);
+      assert.match(stdout, /^skipped: \d+ of 54 hops, /m);
+      assert.match(stdout, / bytes {2}messages {2}skipped {2}padding /);
+    }),
+);
 
 test("session: values in keys are cached and sent once", () =>
   inFolder(async (folder) => {

@@ -6,7 +6,7 @@ import type { SessionOptions } from "../../../engine/cluster/types.ts";
 import { InputError, RankError } from "../../../engine/errors.ts";
 import { readMask } from "../../../engine/layout/mask.ts";
 import { oneDevice } from "../../one-device.ts";
-import { nodeFirst } from "../../tiers.ts";
+import { nodeFirst, thorough } from "../../tiers.ts";
 import { Conversation, talking } from "./conversation.ts";
 
 const platform = await oneDevice();
@@ -31,7 +31,7 @@ for (const [i, mask] of ["window:24", "chunk:32", "window:1", "window:30+4", "ch
       const dealing = (["head-tail", "contiguous"] as const)[(i + 1) % 2];
       test(
         `${backend}: a session under ${mask}, ${variant}, N ${ranks}, wire ${wireDtype}, ${dealing}`,
-        i < 2 && backend === "webgpu" ? {} : nodeFirst,
+        i < 2 && backend === "webgpu" ? {} : i % 2 === 0 ? nodeFirst : thorough,
         async () => {
           const options = { ...SMALL, mask: readMask(mask)!, variant, wireDtype, dealing };
           await talking({ ranks, backend }, options, [90, 150], script, platform);
