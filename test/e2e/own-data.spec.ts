@@ -334,8 +334,11 @@ test("by keyboard alone: choose files, say which is which, run, save, go back", 
     }
     throw new Error(`Tab does not reach ${locator}`);
   };
+  // Asked for well before the key: only then does the browser give its dialog to the test.
+  const opening = page.waitForEvent("filechooser");
   await tabTo(chooser(page));
-  const [opened] = await Promise.all([page.waitForEvent("filechooser"), page.keyboard.press("Space")]);
+  await page.keyboard.press("Space");
+  const opened = await opening;
   await opened.setFiles([npys[0], npys[1], { ...npys[2], name: "c.npy" }]);
   await tabTo(page.getByLabel("Tensor in c.npy"));
   await page.keyboard.press("V");
