@@ -17,6 +17,7 @@ import { runningSoftmax } from "../../web/views/learn/models/softmax.ts";
 import { say } from "../../web/views/learn/say.ts";
 import { axeFindsNothing } from "./axe.ts";
 import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
+import { thorough } from "./tiers.ts";
 
 const heading = (page: Page, name: string) => page.getByRole("heading", { level: 2, name, exact: true });
 const row = (page: Page, table: string | RegExp, name: string | RegExp) =>
@@ -259,7 +260,7 @@ test("by keyboard alone: to a chapter, through its controls, and on", async ({ p
   await expect(heading(page, chapters[3].title)).toBeFocused();
 });
 
-test("axe finds nothing, wide and narrow, in any chapter", async ({ page }) => {
+thorough("axe finds nothing, wide and narrow, in any chapter", async ({ page }) => {
   test.setTimeout(180_000);
   for (const { id, title } of chapters) {
     for (const width of [1280, 390]) {

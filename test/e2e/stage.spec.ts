@@ -5,6 +5,7 @@ import { type Download, expect, type Locator, type Page, test } from "@playwrigh
 import type { Report, Span } from "../../web/engine/run.ts";
 import { axeFindsNothing } from "./axe.ts";
 import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
+import { thorough } from "./tiers.ts";
 
 /** A run on the CPU whose transfers take about as long as its attention. */
 const query = "?seed=3&T=96&P=64&H=4&Hkv=2&D=16&N=4&variant=pass-kv&wire=f32&link=1e6,0.001&backend=cpu";
@@ -427,7 +428,7 @@ test("one rank: no link, no other sharding, and no error", async ({ page }) => {
   await expect(ring(page)).toHaveAccessibleName(/rank 0 hop 0, attends to the keys of rank 0, its own/);
 });
 
-test("axe finds nothing: stage, comparison, table of hops, narrow", async ({ page }) => {
+thorough("axe finds nothing: stage, comparison, table of hops, narrow", async ({ page }) => {
   // Three axe checks of a page with a thousand drawn shapes.
   test.setTimeout(120_000);
   await page.emulateMedia({ reducedMotion: "reduce" });

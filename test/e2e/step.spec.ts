@@ -7,6 +7,7 @@ import { reference } from "../../engine/reference/attention.ts";
 import { seededRows } from "../../engine/tensor/seeded.ts";
 import { axeFindsNothing } from "./axe.ts";
 import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
+import { thorough } from "./tiers.ts";
 
 const small = "?seed=7&T=64&P=32&H=4&Hkv=2&D=16&N=3&wire=f32&link=off";
 const pattern = (query: string) => new RegExp(query.replaceAll("?", "\\?"));
@@ -297,7 +298,7 @@ test("a device lost on purpose: the page names it, and Restart gives every rank 
   await expect(verdict(page)).toBeVisible({ timeout: 40_000 });
 });
 
-test("axe finds nothing, wide and narrow: empty, halted, done, failed", async ({ page }) => {
+thorough("axe finds nothing, wide and narrow: empty, halted, done, failed", async ({ page }) => {
   await page.goto(`${small.replace("N=3", "N=8")}&variant=pass-q&backend=cpu#step`);
   await expect(page.getByRole("heading", { name: "Step through a real run" })).toBeVisible();
   await axeFindsNothing(page, "empty");

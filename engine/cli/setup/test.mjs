@@ -23,8 +23,8 @@ import { watch } from "./watch.mjs";
 
 const STAGES = ["check", "build", "adapters", "unit-node", "unit-deno", "worker", "e2e", "package"];
 /**
- * The long stages, two at a time: many tests wait (for a timeout, a process that starts, one busy rank), and two cores
- * are then both busy.
+ * The long stages, side by side: many tests wait (for a timeout, a process that starts, one busy rank), and two cores
+ * are then both busy. The brief set runs three at a time, the whole set two, since the worker's tests wait less.
  */
 const LONG = ["worker", "unit-node", "e2e", "unit-deno", "package"];
 const STAGE_LIMIT_MS = 30 * 60_000;
@@ -335,7 +335,7 @@ runMain(async (args) => {
     const chosen = (names) => names.filter((name) => only.includes(name) && named(name));
     const first = await lane(chosen(["check", "build", "adapters"]), context, true);
     const queue = chosen(LONG);
-    const lanes = queue.length > 1 && os.availableParallelism() > 1 ? 2 : 1;
+    const lanes = queue.length > 1 && os.availableParallelism() > 1 ? (all ? 2 : 3) : 1;
     const rest = await Promise.all(Array.from({ length: lanes }, (_, i) => lane(queue, context, i === 0)));
     const order = (result) => STAGES.indexOf(result.stage);
     const results = [...first, ...rest.flat()].sort((a, b) => order(a) - order(b));

@@ -8,7 +8,7 @@ import { nodeFirst, thorough } from "../../tiers.ts";
 
 const platform = await testPlatform();
 
-for (const [backend, scripts, brief] of [["cpu", 40, 8], ["webgpu", 4, 1]] as const) {
+for (const [backend, scripts, brief] of [["cpu", 40, 4], ["webgpu", 4, 1]] as const) {
   for (let seed = 1; seed <= scripts; seed++) {
     const claim = "results are exact or named errors, failed steps change no cache, nothing is left running";
     test(
