@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .layout import Block, packed
+from .layout import Block, nothing
 
 Widths = tuple[tuple[int, int], ...]
 """(heads, elements of a head) of each tensor of a chunk."""
@@ -99,8 +99,3 @@ class Traffic:
 def parcel_bytes(rows: int, heads: int, value_dim: int, dtype: torch.dtype) -> int:
     """Bytes of O and LSE of one rank's queries, as pass-Q sends them home."""
     return rows * heads * (value_dim * dtype.itemsize + 4)
-
-
-def nothing(whole: Block) -> Block:
-    """No rows of a block."""
-    return packed([()] * len(whole.ranges), 0)
