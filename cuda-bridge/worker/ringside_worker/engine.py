@@ -132,7 +132,7 @@ class Engine:
             raise Refused("bad-input", f"method: found {method!r}, expected one of {', '.join(METHODS)}, bench, health")
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # each thread has its own setting
-        params = {**params, **resolved(self, method, params)}
+        params = {**params, **resolved(self, method, params, Listener(emit, cancelled).check_cancelled)}
         if method == "session.open":
             params["number"] = self.last_session + 1
         command = {
