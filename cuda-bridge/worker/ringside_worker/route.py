@@ -3,7 +3,7 @@ What travels: which rows of a message some later rank needs. engine/ring/route.t
 
 Under a causal or full mask every message is whole, as in the paper. Under a local one, a chunk of 1/2N of a sequence's
 tokens is dropped once no later rank's query sees a key of it (in pass-KV), or it sees no later rank's key (in pass-Q).
-All of it follows from who holds what and the mask, so all ranks agree on what comes.
+This depends only on the mask and on who holds what, so all ranks agree on what comes.
 """
 
 from bisect import bisect_left, bisect_right

@@ -32,7 +32,7 @@ class WorldRing:
         device, local = total.o.device, job.mask.is_local
         self._widths = job.kv_widths if job.variant == "pass-kv" else ((job.heads, job.head_dim),)
         elements = sum(heads * dim for heads, dim in self._widths)
-        # Under a local mask, a third buffer for the rows that are sent on.
+        # Under a local mask, a third buffer holds the rows to send on.
         count = min(2, self.size - 1)
         buffers = [
             torch.empty(self._route.own(rank).rows * elements, dtype=job.dtype, device=device)
@@ -45,9 +45,9 @@ class WorldRing:
 
     def _plan_parcels(self, merger, timed, device) -> None:
         """
-        The parcels that we send (`_parcels[0]`) and receive (`[1]`), one after the other by rank.
+        Lays out the parcels to send (`_parcels[0]`) and to receive (`[1]`), in the order of the ranks.
 
-        Where a parcel has all rows of the queries that came, its accumulator writes into it.
+        If a parcel has every row of the queries that came, the accumulator writes straight into it.
         """
         job, size = self._job, self.size
         none = nothing(job.queries[self.rank])
@@ -72,7 +72,7 @@ class WorldRing:
                 self._homes[s] = Accumulator(o, lse, merger, 1, timed)
 
     def _coming(self, owner: int) -> Block:
-        """The rows of `owner`'s operand that come to this rank."""
+        """The rows of `owner`'s queries that come to this rank."""
         hop = (self.rank - owner) % self.size
         return self._route.own(owner) if hop == 0 else self._route.sent((self.rank - 1) % self.size, hop - 1)
 
