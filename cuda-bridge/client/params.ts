@@ -24,7 +24,7 @@ export function shapesOf(
     : { out: [rows, valueDim], lse: [rows] };
 }
 
-/** The options by which an attention differs from causal GQA of one head size. */
+/** The options that make an attention other than causal GQA with one head size. */
 export type AttentionOptions =
   & Pick<AttendInput, "headDim" | "valueDim" | "mask" | "causal" | "sinks" | "dealing">
   & { readonly v?: Float32Array | PrefixOfK };
@@ -64,8 +64,8 @@ const OLDER = {
 };
 
 /**
- * The parameters of these options: those that a worker without the capability "masks" would not know only where they
- * aren't defaults. Errors: InputError if the worker is such a one.
+ * The parameters of these options. We leave out defaults, because a worker without the capability "masks" refuses
+ * fields that it doesn't know. Errors: InputError if an option needs a newer worker.
  */
 export function attentionParams(
   { headDim, sinks }: AttentionOptions,

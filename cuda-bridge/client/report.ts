@@ -35,12 +35,12 @@ const FIELDS: Readonly<Record<string, (x: unknown) => boolean>> = {
   times: isObject,
 };
 
-/** What no message left out. */
+/** Nothing left out. */
 const NONE = { messages: 0, bytes: 0 };
 
 /**
- * Builds the report of a run. Errors: RemoteError "bad-reply" if the worker's value lacks a field, or says another
- * attention than the client asked for.
+ * Builds the report of a run. Errors: RemoteError "bad-reply" if the worker's value lacks a field, or describes an
+ * attention that the client didn't ask for.
  */
 export function reportOf(
   { value, spans }: CallResult,
@@ -123,7 +123,7 @@ function requireAsked(value: CallResult["value"], asked: Asked, address: string)
   }
 }
 
-/** As JSON, the fields of an object by name. */
+/** As JSON, with the fields of an object sorted by name. */
 function inOrder(x: unknown): string {
   return JSON.stringify(isObject(x) ? Object.entries(x).sort(([a], [b]) => (a < b ? -1 : 1)) : x);
 }

@@ -18,6 +18,18 @@ import torch
 import torch.distributed as dist
 
 H, HKV, D = 4, 2, 32
+FAULTS = (
+    "scale-missing",
+    "kv-heads-interleaved",
+    "mask-by-local-position",
+    "causal-off-by-one",
+    "window-for-causal",
+    "no-mask",
+    "padding-attended",
+    "merge-unweighted",
+    "lse-base-2",
+    "hop-missing",
+)
 
 
 def shard(layout: str, length: int, ranks: int, rank: int) -> torch.Tensor:
@@ -116,10 +128,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--layout", choices=["te", "striped", "zigzag"], default="te")
-    parser.add_argument("--fault", default="none", help="several, with commas between, each get a folder of their own")
+    parser.add_argument(
+        "--fault", default="none", help=f"{', '.join(FAULTS)}; several, with commas between, get a folder each"
+    )
     args = parser.parse_args()
-    dist.init_process_group("gloo")
     faults = args.fault.split(",")
+    unknown = [fault for fault in faults if fault not in ("none", *FAULTS)]
+    if unknown:
+        parser.error(f"--fault: found {', '.join(unknown)}, expected none, {', '.join(FAULTS)}")
+    dist.init_process_group("gloo")
     for fault in faults:
         ring(args.out / fault if len(faults) > 1 else args.out, args.layout, fault)
     dist.destroy_process_group()

@@ -4,12 +4,12 @@ from . import policy
 from .exchange import parcel_bytes
 from .job import Job, Shape
 from .layer import Sizes
-from .layout import shard
+from .layout import never_cancelled, shard
 from .paper import GTT, LLAMA
 from .route import Route
 
 
-def resolved(engine, method: str, p: dict) -> dict:
+def resolved(engine, method: str, p: dict, check_cancelled=never_cancelled) -> dict:
     """
     Parameters that replace the call's: `variant`, and `choice` with the reason. Empty if there is nothing to choose.
 
@@ -34,7 +34,7 @@ def resolved(engine, method: str, p: dict) -> dict:
     if wanted != "auto":
         return {"variant": wanted}
     if shape.mask.is_local and shape.ranks > 1:
-        sent = (bytes_sent(shape, sequences, each) for each in ("pass-kv", "pass-q"))
+        sent = (bytes_sent(shape, sequences, each, check_cancelled) for each in ("pass-kv", "pass-q"))
         variant, why = policy.fewer_bytes(str(shape.mask), *sent)
         return {"variant": variant, "choice": why}
     new, cached = (max(1, sum(s[0] for s in sequences)), sum(s[1] for s in sequences))
@@ -55,11 +55,11 @@ def resolved(engine, method: str, p: dict) -> dict:
     return {"variant": variant, "choice": why}
 
 
-def bytes_sent(shape: Shape, sequences: list[tuple[int, int]], variant: str) -> int:
+def bytes_sent(shape: Shape, sequences: list[tuple[int, int]], variant: str, check_cancelled=never_cancelled) -> int:
     """What all ranks send if the tokens, cached ones too, are dealt anew."""
-    queries, keys = shard(sequences, shape.ranks, dealing=shape.dealing)
+    queries, keys = shard(sequences, shape.ranks, check_cancelled, shape.dealing)
     job = Job(**vars(shape), variant=variant, sequences=sequences, queries=queries, keys=keys)
-    route, ranks = Route(job), range(shape.ranks)
+    route, ranks = Route(job, check_cancelled), range(shape.ranks)
     hops = [route.sent(rank, hop).rows for rank in ranks for hop in ranks]
     if variant == "pass-kv":
         return sum(hops) * shape.kv_bytes

@@ -15,7 +15,7 @@ class ClientSession:
 
     owner: Client
     heads: int
-    head_dim: int
+    value_dim: int
     number: int
     lost: str | None = None
 

@@ -1,10 +1,10 @@
 """
 The kernel calls that a block of a mask takes, each visible query-key pair in exactly one of them.
 
-Ops know two masks: all keys, and the causal square. Three shapes come of them: the rectangle (`full`), the lower
+Ops know two masks: all keys, and the causal square. They give three shapes: the rectangle (`full`), the lower
 triangle (`causal`), and the upper one (`anti`: the causal square of reversed rows), which is a window's left edge. The
-triangles along a diagonal band have equal sizes and steps: one call has them as its batch. Where the left edge crosses
-many small ranges (after decode steps), a `band` gives each row its first key: an op with a small mask takes that.
+triangles along a diagonal band have equal sizes and steps, so one call takes them as a batch. Where the left edge crosses
+many small ranges (after decode steps), a `band` gives each row its first key. The plain op takes that.
 """
 
 from bisect import bisect_left, bisect_right
@@ -15,9 +15,9 @@ from .layout import Block, Range, count
 from .mask import CAUSAL, FULL, Mask, triangle
 
 MOST_EDGES = 8
-"""Pieces of a left edge beyond which it becomes one `band`."""
+"""A left edge in more pieces becomes one `band`."""
 MOST_TIMES = 4096
-"""Largest batch of a call: a device's grid has an end."""
+"""Largest batch of a call: a device limits its grid."""
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ class Engine:
             raise Refused("bad-input", f"method: found {method!r}, expected one of {', '.join(METHODS)}, bench, health")
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)  # each thread has its own setting
-        params = {**params, **resolved(self, method, params)}
+        params = {**params, **resolved(self, method, params, Listener(emit, cancelled).check_cancelled)}
         if method == "session.open":
             params["number"] = self.last_session + 1
         command = {
@@ -229,12 +229,15 @@ class Engine:
         """Checks and compiles kernels now, so that the run doesn't have to."""
         self.kernels.ready(job.dtype, job.heads, job.kv_heads, job.op_dim, check_cancelled)
         if self.merger.how == "fused":
-            q, k = (
-                torch.zeros(64, heads, job.head_dim, dtype=job.dtype, device=self.device)
-                for heads in (job.heads, job.kv_heads)
+            q, k, v = (
+                torch.zeros(64, heads, dim, dtype=job.dtype, device=self.device)
+                for heads, dim in (
+                    (job.heads, job.head_dim),
+                    (job.kv_heads, job.head_dim),
+                    (job.kv_heads, job.value_dim),
+                )
             )
-            o, lse = self.kernels.attend(q, k, k, True, job.scale)
-            o = torch.zeros(*lse.shape, job.value_dim, dtype=o.dtype, device=self.device)
+            o, lse = self.kernels.attend(q, k, v, True, job.scale)
             parcels = self.world > 1 and job.variant == "pass-q"
             self.merger.ready(o, lse, hold, (torch.float32, *([job.dtype] if parcels else [])), check_cancelled)
         self.kernels.used = set()

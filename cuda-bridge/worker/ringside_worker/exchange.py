@@ -2,15 +2,15 @@
 What travels between ranks, and what it counts: chunks, parcels of partial results, a rank's traffic.
 
 simulated_ring.py and world_ring.py have the rings. Both count what a rank sends as engine/rank/mesh-ring.ts does: N-1
-ring messages, and in pass-Q N-1 parcels of O (in the compute type) and LSE (f32), less what the mask makes needless
-(route.py).
+ring messages, and in pass-Q N-1 parcels of O (in the compute type) and LSE (f32), without the rows that no rank needs
+under the mask (route.py).
 """
 
 from dataclasses import dataclass
 
 import torch
 
-from .layout import Block, packed
+from .layout import Block, nothing
 
 Widths = tuple[tuple[int, int], ...]
 """(heads, elements of a head) of each tensor of a chunk."""
@@ -19,7 +19,7 @@ Widths = tuple[tuple[int, int], ...]
 @dataclass(frozen=True)
 class Chunk:
     """
-    What travels. `owner` had it first.
+    What travels. `owner` held it first.
 
     `data` is contiguous: Q `[rows, H, D]`, or K and V `[2, rows, Hkv, D]`. With `widths` it has one axis: K's rows, then
     V's, or K's alone if V is part of it.
@@ -48,17 +48,17 @@ class Chunk:
         return sum(x.shape[1] * x.shape[2] for x in self.tensors) * self.data.dtype.itemsize
 
     def without_rows(self, owner: int, whole: Block) -> "Chunk":
-        """A chunk like this one, of another owner's block, of which no row came."""
+        """An empty chunk with these widths, in place of another owner's block that didn't come."""
         widths = self.widths or tuple((x.shape[1], x.shape[2]) for x in self.tensors)
         return Chunk(owner, nothing(whole), self.data.flatten()[:0], widths)
 
     def padding(self, block: Block) -> int:
-        """How many bytes of a message with these rows of it are padding."""
+        """Bytes of padding in a message with these rows."""
         return self.row_bytes * (block.rows - block.tokens)
 
 
 def rows_of(data: torch.Tensor, rows: int, widths: Widths) -> tuple[torch.Tensor, ...]:
-    """The tensors of some rows that lie in `data` one after the other."""
+    """Splits `data`, which holds tensors one after the other, into one view for each."""
     sizes = [rows * heads * dim for heads, dim in widths]
     parts = data[: sum(sizes)].split(sizes)
     return tuple(part.view(rows, *width) for part, width in zip(parts, widths))
@@ -99,8 +99,3 @@ class Traffic:
 def parcel_bytes(rows: int, heads: int, value_dim: int, dtype: torch.dtype) -> int:
     """Bytes of O and LSE of one rank's queries, as pass-Q sends them home."""
     return rows * heads * (value_dim * dtype.itemsize + 4)
-
-
-def nothing(whole: Block) -> Block:
-    """No rows of a block."""
-    return packed([()] * len(whole.ranges), 0)

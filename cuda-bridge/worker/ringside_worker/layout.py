@@ -108,6 +108,11 @@ def packed(ranges, rows: int) -> Block:
     return Block(tuple(tuple(r) for r in ranges), tuple(first), rows)
 
 
+def nothing(whole: Block) -> Block:
+    """No rows of a block."""
+    return packed([()] * len(whole.ranges), 0)
+
+
 def checking(items, check_cancelled):
     """The items; calls `check_cancelled` before each."""
     for item in items:

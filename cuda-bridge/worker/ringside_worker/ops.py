@@ -4,7 +4,7 @@ The contract's partial attention, by the fastest PyTorch op that is right here: 
 q `[T, H, D]`, k `[S, Hkv, D]`, v `[S, Hkv, Dv]`, causal only if T = S (top-left, which for a square is the causal mask).
 O `[T, H, Dv]` in the op's type, LSE `[T, H]` natural log in f32. Fused ops need D = Dv: zeros pad the smaller one.
 
-`call` makes the other shapes of a mask's cuts (cuts.py) of these: an upper triangle is the causal square of reversed
+`call` computes the other shapes that a mask is cut into (cuts.py): an upper triangle is the causal square of reversed
 rows, and triangles of one size are a batch.
 
 Ops differ in the base and shape of LSE, and in their result for an empty row. We never call one without keys (then O =

@@ -1,7 +1,7 @@
 """
 Pass-KV or pass-Q: Algorithm 5 of the paper (engine/policy has the other rules and the full reasons).
 
-Where V has another head size than K or is part of it, the same derivations hold with the elements that travel.
+The derivations also hold if V has a different head size or is part of K: we count the elements that travel.
 """
 
 
@@ -40,7 +40,11 @@ def choose(
 
 
 def fewer_bytes(mask: str, pass_kv: int, pass_q: int) -> tuple[str, dict]:
-    """Under a window or chunk mask, of which Algorithm 5 knows nothing: the variant whose ranks send fewer bytes."""
+    """
+    The variant whose ranks send fewer bytes, and why.
+
+    Algorithm 5 assumes a causal mask, so this replaces it under a window or chunk mask.
+    """
     variant = "pass-kv" if pass_kv <= pass_q else "pass-q"
     reason = f"under the mask {mask} all ranks send {pass_kv} bytes in pass-KV, {pass_q} in pass-Q"
     return variant, {"variant": variant, "rule": "alg5", "reason": reason}

@@ -56,7 +56,7 @@ def report(engine, job: Job, p: dict, run: Run, result: dict, planned: int) -> d
 
 
 def skipped(job: Job, per_rank: list[dict], attends: list[dict]) -> dict:
-    """What the mask made needless: hops of a rank without an attention, messages, and bytes of all messages."""
+    """What the mask saved: hops in which a rank attends to nothing, messages, and bytes."""
     attended = {(s["rank"], s["hop"]) for s in attends}
     return {
         "hops": job.ranks**2 - len(attended) if job.mask.is_local else 0,

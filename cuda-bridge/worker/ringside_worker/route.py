@@ -3,60 +3,72 @@ What travels: which rows of a message some later rank needs. engine/ring/route.t
 
 Under a causal or full mask every message is whole, as in the paper. Under a local one, a chunk of 1/2N of a sequence's
 tokens is dropped once no later rank's query sees a key of it (in pass-KV), or it sees no later rank's key (in pass-Q).
-All of it follows from who holds what and the mask, so all ranks agree on what comes.
+This depends only on the mask and on who holds what, so all ranks agree on what comes.
 """
 
 from bisect import bisect_left, bisect_right
 from itertools import pairwise
 
-from .layout import Block, Range, checking, chunk_bounds, joined, never_cancelled, packed
+from .layout import Block, Range, checking, chunk_bounds, count, joined, never_cancelled, nothing, packed
 from .mask import Mask
 
 Ranges = tuple[Range, ...]
 
 
 class Route:
-    """The messages of one job's ring. The job's `keys` travel in pass-KV, its `queries` in pass-Q."""
+    """
+    The messages of one job's ring. The job's `keys` travel in pass-KV, its `queries` in pass-Q.
+
+    We keep how far each chunk travels, but no message: those of many ranks and sequences would fill the memory.
+    """
 
     def __init__(self, job, check_cancelled=never_cancelled):
         self._job, self._check_cancelled = job, check_cancelled
         self._mask, self._size, self._pass_kv = job.mask, job.ranks, job.variant == "pass-kv"
         self._visitors, self._residents = (job.keys, job.queries) if self._pass_kv else (job.queries, job.keys)
         self._bounds: dict[int, list[int]] = {}
-        self._found: dict[tuple[int, tuple[int, ...]], Block] = {}
+        self._reach: dict[int, list[list[tuple[Range, int]]]] = {}
 
     def sent(self, rank: int, hop: int) -> Block:
         """The rows that `rank` sends on at `hop`; none if no later rank needs any."""
-        later = tuple((rank + 1 + i) % self._size for i in range(self._size - 1 - hop))
-        return self._some((rank - hop) % self._size, later)
+        owner = (rank - hop) % self._size
+        if hop == self._size - 1:
+            return nothing(self._visitors[owner])
+        return self._kept(owner, lambda i, chunk, reach: reach > hop)
 
     def parcel(self, rank: int, owner: int) -> Block:
         """The rows of `owner`'s queries whose partial results `rank` sends home in pass-Q."""
-        return self._some(owner, (rank,))
+        return self._kept(owner, lambda i, chunk, reach: self._needs(rank, i, chunk))
 
     def own(self, rank: int) -> Block:
         """A rank's own block, all of it."""
         return self._visitors[rank]
 
-    def _some(self, owner: int, ranks: tuple[int, ...]) -> Block:
-        """The chunks of `owner`'s block that the rows of some of `ranks` meet, in adjacent rows."""
+    def _kept(self, owner: int, wanted) -> Block:
+        """The wanted chunks of `owner`'s block in adjacent rows, or the block itself if all are wanted."""
         whole = self._visitors[owner]
-        if not ranks:
-            return packed([()] * len(whole.ranges), 0)
         if not self._mask.is_local:
             return whole
-        if (owner, ranks) not in self._found:
-            self._found[owner, ranks] = self._kept(whole, ranks)
-        return self._found[owner, ranks]
-
-    def _kept(self, whole: Block, ranks: tuple[int, ...]) -> Block:
         kept, all_of_it = [], whole.tokens > 0  # a block of padding alone doesn't travel
-        for i, own in enumerate(checking(whole.ranges, self._check_cancelled)):
-            parts = [part for one in own for part in in_chunks(one, self._bounds_of(i))]
-            wanted = [p for p in parts if any(self._meets(p, self._residents[k].ranges[i]) for k in ranks)]
-            all_of_it &= len(wanted) == len(parts)
-            kept.append(joined(wanted))
-        return whole if all_of_it else packed(kept, sum(end - start for own in kept for start, end in own))
+        for i, chunks in enumerate(checking(self._reach_of(owner), self._check_cancelled)):
+            some = [chunk for chunk, reach in chunks if wanted(i, chunk, reach)]
+            all_of_it &= len(some) == len(chunks)
+            kept.append(joined(some))
+        return whole if all_of_it else packed(kept, sum(count(own) for own in kept))
+
+    def _reach_of(self, owner: int) -> list[list[tuple[Range, int]]]:
+        """Each chunk of `owner`'s block by sequence, and the last hop at which a rank needs it."""
+        if owner not in self._reach:
+            later = [(hop, (owner + hop) % self._size) for hop in range(self._size - 1, 0, -1)]
+            self._reach[owner] = [
+                [
+                    (chunk, next((hop for hop, rank in later if self._needs(rank, i, chunk)), 0))
+                    for run in own
+                    for chunk in in_chunks(run, self._bounds_of(i))
+                ]
+                for i, own in enumerate(checking(self._visitors[owner].ranges, self._check_cancelled))
+            ]
+        return self._reach[owner]
 
     def _bounds_of(self, sequence: int) -> list[int]:
         if sequence not in self._bounds:
@@ -64,12 +76,12 @@ class Route:
             self._bounds[sequence] = chunk_bounds(T, P, self._size, self._job.dealing)
         return self._bounds[sequence]
 
-    def _meets(self, visitor: Range, residents: Ranges) -> bool:
-        return (
-            any_query_sees(self._mask, residents, visitor)
-            if self._pass_kv
-            else sees_any_key(self._mask, visitor, residents)
-        )
+    def _needs(self, rank: int, sequence: int, chunk: Range) -> bool:
+        """Whether the rows that stay on `rank` meet a chunk that visits."""
+        residents = self._residents[rank].ranges[sequence]
+        if self._pass_kv:
+            return any_query_sees(self._mask, residents, chunk)
+        return sees_any_key(self._mask, chunk, residents)
 
 
 def in_chunks(run: Range, bounds: list[int]) -> list[Range]:

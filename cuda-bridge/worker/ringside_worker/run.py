@@ -142,7 +142,9 @@ class Run:
             }
             self._traffic = [self.rings[k].traffic]
         program = pass_kv if job.variant == "pass-kv" else pass_q
-        self._programs = {k: program(self.rings[k], attentions[k], make_queries(k), make_keys(k)) for k in ranks}
+        self._programs = {
+            k: self._with_sinks(k, program(self.rings[k], attentions[k], make_queries(k), make_keys(k))) for k in ranks
+        }
         self._sinks = None if job.sinks is None else torch.tensor(job.sinks, dtype=torch.float32, device=device)
 
     def go(self, own: bool = False) -> dict:
@@ -204,7 +206,6 @@ class Run:
                         next(live[k])
                     except StopIteration:
                         del live[k]
-                        self._merge_sinks(k)
                     if self.listener.is_cancelled():
                         raise Cancelled
                     self.listener.flush()
@@ -221,7 +222,6 @@ class Run:
                 next(program)
             except StopIteration:
                 ended = True
-                self._merge_sinks(rank)
                 self.timeline.drain(everything=True)
             except Exception as found:  # noqa: BLE001 - whatever it is, all ranks have to learn of it at a meeting
                 error, ended = found, not self._meets
@@ -240,8 +240,13 @@ class Run:
                 self.context.team.agree(error or (Cancelled() if worst == CANCEL else None))
                 raise Cancelled
 
-    def _merge_sinks(self, rank: int) -> None:
-        """A learned logit of each head is one more partial of a row: O = 0, LSE = logit. Once, when all others are in."""
+    def _with_sinks(self, rank: int, program):
+        """
+        A rank's program; then its sinks, once, when all other partials of its rows are in.
+
+        A learned logit of each head is one more partial of a row: O = 0, LSE = logit.
+        """
+        yield from program
         if self._sinks is None:
             return
         total, clock = self.totals[rank], self.context.clock

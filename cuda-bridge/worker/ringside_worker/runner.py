@@ -66,10 +66,10 @@ class Runner:
             return
         if "session" in params:
             session = self.sessions.find(client, params["session"])
-            heads, head_dim = session.heads, session.head_dim
+            heads, value_dim = session.heads, session.value_dim
             rows = sum(entry["new"] for entry in params.get("batch", []))
         elif method == "attend":
-            heads, head_dim = params["heads"], params["headDim"]
+            heads, value_dim = params["heads"], value_dim_of(params)
             rows = sum(sequence["new"] for sequence in params["sequences"])
         else:
             return
@@ -77,7 +77,7 @@ class Runner:
             if "rows" not in params:
                 raise Refused("bad-input", 'params.rows: found nothing, expected rows, since output is "rows"')
             return
-        output_bytes = 4 * rows * heads * (head_dim + 1)
+        output_bytes = 4 * rows * heads * (value_dim + 1)
         if params.get("output") == "full" and output_bytes > limits.tensor_bytes:
             raise Refused(
                 "too-large",
@@ -237,7 +237,7 @@ class Runner:
         owner, wanted = call.owner, call.owner is not None and call.id in call.owner.calls
         if call.method == "session.open" and owner is not None:
             number = self.sessions.add(
-                ClientSession(owner, call.params["heads"], call.params["headDim"], value["session"])
+                ClientSession(owner, call.params["heads"], value_dim_of(call.params), value["session"])
             )
             value = value | {"session": number}
             if not wanted:
@@ -296,3 +296,8 @@ class Runner:
                 why = str(died)
                 self.log(f"attempt {attempt + 1} of 3 failed: {why}")
         raise Died(f"the compute processes cannot be started: {why}")
+
+
+def value_dim_of(params: dict) -> int:
+    """Dv, the head size of O."""
+    return params.get("valueDim", params["headDim"])

@@ -11,7 +11,7 @@ class SimulatedRings:
     """
     All ranks in one process.
 
-    Chunks move whole, by reference; what a real message would leave out is only counted. The timeline models the
+    Chunks move whole, by reference. We only count what a real message would leave out. The timeline models the
     transfers. Partials of pass-Q are merged into their owner's total as they come.
     """
 
@@ -46,7 +46,7 @@ class SimulatedRing:
         self._all.send(self.rank, to, "ring", hop, self._all.route.own(chunk.owner), sent, chunk.row_bytes)
 
     def arrived(self, hop: int, chunk: Chunk) -> Chunk:
-        """The chunk from the previous rank, without rows if none came; at the last hop the chunk that is here."""
+        """The chunk from the previous rank, empty if none came. At the last hop, the chunk that this rank holds."""
         if hop == self.size - 1:
             return chunk
         if (self.rank, hop) not in self._all.mail:

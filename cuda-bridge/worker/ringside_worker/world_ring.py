@@ -5,8 +5,8 @@ from contextlib import nullcontext
 import torch
 import torch.distributed as dist
 
-from .exchange import Chunk, Traffic, nothing, parcel_bytes, rows_of
-from .layout import Block
+from .exchange import Chunk, Traffic, parcel_bytes, rows_of
+from .layout import Block, nothing
 from .merge import Accumulator
 from .ring import owner_at
 from .route import Route, shared
@@ -32,7 +32,7 @@ class WorldRing:
         device, local = total.o.device, job.mask.is_local
         self._widths = job.kv_widths if job.variant == "pass-kv" else ((job.heads, job.head_dim),)
         elements = sum(heads * dim for heads, dim in self._widths)
-        # Under a local mask, a third buffer for the rows that are sent on.
+        # Under a local mask, a third buffer holds the rows to send on.
         count = min(2, self.size - 1)
         buffers = [
             torch.empty(self._route.own(rank).rows * elements, dtype=job.dtype, device=device)
@@ -45,22 +45,22 @@ class WorldRing:
 
     def _plan_parcels(self, merger, timed, device) -> None:
         """
-        The parcels that we send (`_parcels[0]`) and receive (`[1]`), one after the other by rank.
+        Lays out the parcels to send (`_parcels[0]`) and to receive (`[1]`), in the order of the ranks.
 
-        Where a parcel has all rows of the queries that came, its accumulator writes into it.
+        If a parcel has every row of the queries that came, the accumulator writes straight into it.
         """
         job, size = self._job, self.size
         none = nothing(job.queries[self.rank])
         away = [none if s == self.rank else self._route.parcel(self.rank, s) for s in range(size)]
         back = [none if s == self.rank else self._route.parcel(s, self.rank) for s in range(size)]
-        self._blocks = (away, back)
+        self._blocks, self._came = (away, back), [self._coming(s) for s in range(size)]
         self._sizes = tuple(
             [parcel_bytes(b.rows, job.heads, job.value_dim, job.dtype) for b in blocks] for blocks in self._blocks
         )
         self._parcels = tuple(torch.zeros(sum(sizes), dtype=torch.uint8, device=device) for sizes in self._sizes)
         for s in range(size):
             if s != self.rank:
-                came = self._came(s)
+                came = self._came[s]
                 o, lse = (
                     self._open(0, s)
                     if came == away[s]
@@ -71,8 +71,8 @@ class WorldRing:
                 )
                 self._homes[s] = Accumulator(o, lse, merger, 1, timed)
 
-    def _came(self, owner: int) -> Block:
-        """The rows of `owner`'s operand that come to this rank."""
+    def _coming(self, owner: int) -> Block:
+        """The rows of `owner`'s queries that come to this rank."""
         hop = (self.rank - owner) % self.size
         return self._route.own(owner) if hop == 0 else self._route.sent((self.rank - 1) % self.size, hop - 1)
 
@@ -104,7 +104,7 @@ class WorldRing:
             if self._cuda:
                 for work in self._works:
                     work.wait()
-            self._posted = (into, a, self._clock.mark())
+            self._posted = (sent, coming, into, a, self._clock.mark())
         self.traffic.skip(self._route.own(chunk.owner), sent, chunk.row_bytes)
         if sent.rows > 0:
             self.traffic.send("ring", sent.rows * chunk.row_bytes, chunk.padding(sent))
@@ -123,9 +123,8 @@ class WorldRing:
     def arrived(self, hop: int, chunk: Chunk) -> Chunk:
         if hop == self.size - 1:
             return chunk
-        into, a, b = self._posted
+        sent, came, into, a, b = self._posted
         ahead, behind = (self.rank + 1) % self.size, (self.rank - 1) % self.size
-        sent, came = self._route.sent(self.rank, hop), self._route.sent(behind, hop)
         leaving, bytes = sent.rows * chunk.row_bytes, came.rows * chunk.row_bytes
         waiting = self._clock.mark()
         if self._cuda:
@@ -157,16 +156,15 @@ class WorldRing:
         hop, row_bytes = self.size - 1, parcel_bytes(1, self._job.heads, self._job.value_dim, self._job.dtype)
         (away, back), (sent, received) = self._blocks, self._parcels
         for s, home in self._homes.items():
-            if s != self.rank and self._came(s) != away[s]:
+            if s != self.rank and self._came[s] != away[s]:
                 for source, target in zip((home.o, home.lse), self._open(0, s)):
-                    for at, to, rows in shared(self._came(s), away[s]):
+                    for at, to, rows in shared(self._came[s], away[s]):
                         target[to : to + rows] = source[at : at + rows]
         sizes = {"output_split_sizes": self._sizes[1], "input_split_sizes": self._sizes[0], "group": self._team.ring}
         a = self._clock.mark()
         if self._cuda:
             self._team.guarded("All2All", dist.all_to_all_single, received, sent, **sizes)
         else:
-            self._posted = (received, a, a)
             self._works = [
                 self._team.guarded("All2All", dist.all_to_all_single, received, sent, **sizes, async_op=True)
             ]
@@ -192,7 +190,7 @@ class WorldRing:
             self._team.guarded("transfer", work.wait)
         self._works = []
         if self._cuda and self._posted is not None:
-            self._clock.wait(self._posted[2])
+            self._clock.wait(self._posted[-1])
 
     def _on_wire(self):
         if not self._cuda:

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import torch
 from checks import attend_errors, attend_params, expected, never, quiet
+from ringside_worker import run
 from ringside_worker.engine import Cancelled, Refused
 from ringside_worker.seeded import seeded_rows
 
@@ -210,7 +211,7 @@ def losing(engine) -> list:
 
 
 def sabotage(engine) -> None:
-    """Makes the kernels of this process fail at the third long call of each run."""
+    """Makes the kernels of this process fail at the third long call of each run, and its merge of sinks at any."""
     attend, calls = engine.kernels.attend, []
 
     def fails(q, k, v, causal, scale):
@@ -219,21 +220,24 @@ def sabotage(engine) -> None:
             raise RuntimeError("sabotaged")
         return attend(q, k, v, causal, scale)
 
-    engine.kernels.attend = fails
+    def merge_fails(o, lse, sinks):
+        raise RuntimeError("sabotaged")
+
+    engine.kernels.attend, run.merge_sinks = fails, merge_fails
 
 
 def failing(engine) -> list:
-    """A kernel that fails on one rank mid-run ends the run on all, and the next run is right."""
+    """A kernel that fails on one rank mid-run, or a merge at its end, ends the run on all. The next run is right."""
     out = []
-    for variant in ("pass-kv", "pass-q"):
+    for variant, more in (("pass-kv", {}), ("pass-q", {}), ("pass-kv", {"headDim": 32, "sinks": [0.5] * 8})):
         p = attend_params(
             sequences=[{"new": 4000, "cached": 0}],
             heads=8,
             kvHeads=1,
-            headDim=64,
             ranks=engine.world,
             variant=variant,
             output="none",
+            **{"headDim": 64, **more},
         )
         try:
             engine.run("attend", p, {}, quiet, never)

@@ -1,7 +1,9 @@
 """Every mask, with sinks, dealings and values of other sizes, on simulated ranks, against float64."""
 
 import pytest
-from checks import attend, errors
+from checks import attend, attend_params, errors
+from ringside_worker.choice import resolved
+from ringside_worker.errors import Cancelled
 
 BAR = 2e-5
 BATCH = [{"new": 37, "cached": 0}, {"new": 13, "cached": 51}, {"new": 0, "cached": 9}, {"new": 1, "cached": 30}]
@@ -123,3 +125,18 @@ def test_auto_takes_the_variant_that_sends_fewer_bytes(engine):
         }
         assert chosen["variant"] == min(sent, key=sent.get) == chosen["choice"]["variant"]
         assert all(str(bytes) in chosen["choice"]["reason"] for bytes in sent.values())
+
+
+def test_auto_is_cancelled_while_it_counts_bytes(engine):
+    """Many sequences on many ranks take seconds."""
+    checks = 0
+
+    def check_cancelled() -> None:
+        nonlocal checks
+        checks += 1
+        if checks > 1000:
+            raise Cancelled
+
+    p = attend_params(sequences=[{"new": 9, "cached": 90}] * 64, ranks=32, mask={"kind": "window", "size": 40})
+    with pytest.raises(Cancelled):
+        resolved(engine, "attend", {**p, "variant": "auto"}, check_cancelled)

@@ -130,6 +130,9 @@ def test_too_large_in_and_out(client):
     assert error["code"] == "too-large" and str(3 << 28) in error["message"] and "4194304" in error["message"]
     error = client.end(client.call("attend", attend(sequences=[{"new": 1 << 20, "cached": 0}])))
     assert error["code"] == "too-large" and "ask for rows" in error["message"]
+    wide = {"sequences": [{"new": 10_000, "cached": 0}], "headDim": 16, "valueDim": 576}
+    error = client.end(client.call("attend", attend(**wide)))
+    assert error["code"] == "too-large" and str(4 * 10_000 * 4 * 577) in error["message"]
     error = client.end(client.call("attend", attend(output="rows", rows=[[1 << 21, 0]], seed=MISCHIEF["large"])))
     assert error["code"] == "too-large"
     assert client.end(client.call("attend", attend(output="rows")))["code"] == "bad-input"
