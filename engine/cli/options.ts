@@ -40,8 +40,11 @@ export function parseFiles<T extends Known>(
   options: T,
 ): { readonly values: Values<T>; readonly files: readonly string[] } {
   const valued = Object.entries(options).filter(([, { type }]) => type === "string").map(([name]) => `--${name}`);
-  const files = argv.filter((word, i) => !word.startsWith("-") && !valued.includes(argv[i - 1]));
-  return { values: parseOptions(argv.filter((word) => !files.includes(word)), options), files };
+  const isFile = (word: string, i: number) => !word.startsWith("-") && !valued.includes(argv[i - 1]);
+  return {
+    values: parseOptions(argv.filter((word, i) => !isFile(word, i)), options),
+    files: argv.filter(isFile),
+  };
 }
 
 /** A number without a unit. */
