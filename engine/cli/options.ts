@@ -40,8 +40,11 @@ export function parseFiles<T extends Known>(
   options: T,
 ): { readonly values: Values<T>; readonly files: readonly string[] } {
   const valued = Object.entries(options).filter(([, { type }]) => type === "string").map(([name]) => `--${name}`);
-  const files = argv.filter((word, i) => !word.startsWith("-") && !valued.includes(argv[i - 1]));
-  return { values: parseOptions(argv.filter((word) => !files.includes(word)), options), files };
+  const isFile = (word: string, i: number) => !word.startsWith("-") && !valued.includes(argv[i - 1]);
+  return {
+    values: parseOptions(argv.filter((word, i) => !isFile(word, i)), options),
+    files: argv.filter(isFile),
+  };
 }
 
 /** A number without a unit. */
@@ -97,7 +100,11 @@ export function choiceOption<const T extends string>(
   choices: readonly T[],
 ): T | undefined {
   if (text !== undefined && !choices.includes(text as T)) {
-    throw new InputError(`${name}: found ${JSON.stringify(text)}, expected ${choices.join(" or ")}`);
+    throw new InputError(
+      `${name}: found ${JSON.stringify(text)}, expected ${choices.join(" or ")}${
+        didYouMean(text, choices, (near) => near)
+      }`,
+    );
   }
   return text as T | undefined;
 }
@@ -162,12 +169,7 @@ function readMaskOption(text: string): Mask {
 
 /** `--dealing`; undefined if not given. */
 export function dealingOption(o: { readonly dealing?: string }): Dealing | undefined {
-  if (o.dealing === undefined || (DEALINGS as readonly string[]).includes(o.dealing)) return o.dealing as Dealing;
-  throw new InputError(
-    `--dealing: found ${JSON.stringify(o.dealing)}, expected ${DEALINGS.join(" or ")}${
-      didYouMean(o.dealing, DEALINGS, (near) => near)
-    }`,
-  );
+  return choiceOption("--dealing", o.dealing, DEALINGS);
 }
 
 /** `RATE,LATENCY_S` */

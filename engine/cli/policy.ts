@@ -16,6 +16,7 @@ import {
   wholeOption,
 } from "./options.ts";
 import { table } from "./table.ts";
+import { prefixOption } from "./tensors.ts";
 
 const HELP = `ringside policy: chooses pass-KV or pass-Q for one step, and says why
 
@@ -82,7 +83,7 @@ function run(argv: readonly string[], io: Pick<Io, "stdout" | "stderr">): number
     return value;
   };
   const headDim = wholeOption("--head-dim", o["head-dim"], 1);
-  const prefix = wholeOption("--v-prefix", o["v-prefix"], 1, headDim ?? 128, "V is a part of K's D elements");
+  const prefix = prefixOption(o["v-prefix"], headDim ?? 128);
   const dealing = dealingOption(o);
   const rule = choiceOption("--rule", o.rule, RULES);
   const choice = choose({
@@ -92,7 +93,7 @@ function run(argv: readonly string[], io: Pick<Io, "stdout" | "stderr">): number
     heads: needed("heads"),
     kvHeads: needed("kv-heads"),
     ...(headDim === undefined ? {} : { headDim }),
-    ...(prefix === undefined ? {} : { valueDim: prefix, valuesInKeys: true }),
+    ...(prefix === undefined ? {} : { valueDim: prefix.prefixOfK, valuesInKeys: true }),
     mask: maskOption(o),
     ...(dealing === undefined ? {} : { dealing }),
     bytes: numberOption("--bytes", o.bytes) ?? 2,

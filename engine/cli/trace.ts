@@ -59,7 +59,11 @@ export const trace: Command = async (argv, io) => {
     return 0;
   }
   if (files.length === 0) throw new InputError("trace: found no file, expected a profiler trace of each rank");
-  await checkOutputs({ "--trace": o.trace });
+  await checkOutputs({ "--trace": o.trace }, {
+    ...Object.fromEntries(files.map((file) => [`input ${file}`, file])),
+    "--model": o.model,
+    "--cluster": o.cluster,
+  });
   const traces: KinetoTrace[] = [];
   for (const [place, file] of files.entries()) {
     io.signal.throwIfAborted();

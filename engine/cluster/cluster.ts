@@ -7,9 +7,8 @@ import type { DeviceLimits } from "../gpu/facts.ts";
 import { replaced } from "../gpu/shaders.ts";
 import { requireRow } from "../gpu/slice-rows.ts";
 import { isLocal } from "../layout/mask.ts";
-import { shard } from "../layout/shards.ts";
 import type { AttendJob } from "../rank/job.ts";
-import { chunkBounds } from "../ring/route.ts";
+import { shardsOf } from "../ring/tally.ts";
 import { now } from "../trace/clock.ts";
 import { haltPorts } from "./halts.ts";
 import { validateRun } from "./link.ts";
@@ -86,9 +85,8 @@ export class Cluster implements ClusterFace, Shared {
         cached: sequences.reduce((sum, s) => sum + s.cached, 0),
       };
       validateRun({ ...input, variant }, tokens, this.size, this.options.link);
-      const blocks = shard(sequences, this.size, dealing);
-      const bounds = new Map(sequences.map((sequence, i) => [i, chunkBounds(sequence, this.size, dealing)]));
-      const shards = isLocal(shape.mask) ? { ...blocks, bounds } : undefined;
+      const blocks = shardsOf(sequences, this.size, dealing);
+      const shards = isLocal(shape.mask) ? blocks : undefined;
       const { fault } = this.options;
       const { id, origin } = this.ranks.newJob();
       const halts = input.onHalt && haltPorts(this.size, input, input.onHalt, (reason) => this.ranks.fail(reason));

@@ -219,9 +219,8 @@ export function validateAttend(input: AttendInput, elsewhere?: Elsewhere): void 
   expectRows("q", input.q, fresh, heads, headDim, "sum of T");
   expectRows("k", input.k, all, kvHeads, headDim, "sum of T + P");
   validateValueHead(input);
-  const { valueDim, valuesInKeys } = valueHead(input);
-  const v = isPrefixOfK(input.v) ? input.k : input.v;
-  if (!valuesInKeys) expectRows("v", v, all, kvHeads, valueDim, "sum of T + P");
+  const { valueDim } = valueHead(input);
+  if (!isPrefixOfK(input.v)) expectRows("v", input.v, all, kvHeads, valueDim, "sum of T + P");
   validateVariant(variant);
   validateWire(wireDtype);
   validateScale(input.scale, elsewhere);
@@ -238,7 +237,8 @@ export function validateAttend(input: AttendInput, elsewhere?: Elsewhere): void 
       throw new InputError(`watch: found row ${row}, expected rows of Q, whole numbers from 0 to ${fresh - 1}`);
     }
   }
-  const largest = { q: largestOf("q", input.q), k: largestOf("k", input.k), v: largestOf("v", v) };
+  const [q, k] = [largestOf("q", input.q), largestOf("k", input.k)];
+  const largest = { q, k, v: isPrefixOfK(input.v) ? k : largestOf("v", input.v) };
   const held = elsewhere !== undefined || variant === "auto"
     ? ["q", "k", "v"] as const
     : variant === "pass-q"
@@ -361,13 +361,9 @@ export function validateRows(
       }, expected none: this session's values are the first ${valueDim} elements of K`,
     );
   }
-  const v = valuesInKeys ? rows.k : rows.v!;
-  if (!valuesInKeys) expectRows(`${name}v`, v, T, kvHeads, valueDim, "T");
-  const largest = {
-    q: largestOf(`${name}q`, rows.q),
-    k: largestOf(`${name}k`, rows.k),
-    v: largestOf(`${name}v`, v),
-  };
+  if (!valuesInKeys) expectRows(`${name}v`, rows.v!, T, kvHeads, valueDim, "T");
+  const [q, k] = [largestOf(`${name}q`, rows.q), largestOf(`${name}k`, rows.k)];
+  const largest = { q, k, v: valuesInKeys ? k : largestOf(`${name}v`, rows.v!) };
   for (const which of ["q", "k", "v"] as const) validateHeld(`${name}${which}`, largest[which], wireDtype);
   const after: Cached = {
     tokens: cached.tokens + T,

@@ -59,7 +59,7 @@ export interface PieceKernel {
   readonly what: (shape: AttendShape) => string;
   /** Whether the kernel was made for this kind of device. */
   readonly suits: (device: DeviceFacts) => boolean;
-  /** Supported head sizes and storage types. Single rows of others take a kernel of many. */
+  /** Supported head sizes and storage types. For others, a kernel of many query rows takes single rows too. */
   readonly takes: (shape: AttendShape) => boolean;
   /** Whether a device can run it on a shape; omit if every device can. */
   readonly runs?: (device: DeviceFacts, shape: AttendShape) => boolean;

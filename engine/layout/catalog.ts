@@ -70,13 +70,13 @@ const ROWS: Readonly<Record<string, Row>> = {
   },
   striped: {
     what: "token t to rank t mod N (Striped Attention)",
-    padding: "none: shares differ by at most one token; ring-flash-attention takes multiples of 2N alone",
+    padding: "none: shares differ by at most one token; ring-flash-attention takes only multiples of 2N",
     source: file("zhuzilin/ring-flash-attention", "test/test_stripe_flash_attn_func.py"),
     deal: (length, ranks) => interleaved(length, ranks, 1),
   },
   contiguous: {
     what: "one contiguous share to each rank; the first shares have one token more",
-    padding: "none: shares differ by at most one token; ring-flash-attention takes multiples of N alone",
+    padding: "none: shares differ by at most one token; ring-flash-attention takes only multiples of N",
     source: file("zhuzilin/ring-flash-attention", "test/test_ring_flash_attn_varlen_func.py"),
     deal: ours("contiguous"),
   },
@@ -214,8 +214,8 @@ function padded(length: number, of: number): Int32Array {
 function exact(name: string, length: number, of: number): Int32Array {
   if (length % of !== 0) {
     throw new InputError(
-      `layout ${name}: found a sequence of ${length} tokens, expected a multiple of ${of}: this framework cuts no ` +
-        `other; pad it to ${Math.ceil(length / of) * of}`,
+      `layout ${name}: found a sequence of ${length} tokens, expected a multiple of ${of}: this framework takes no ` +
+        `other length; pad it to ${Math.ceil(length / of) * of}`,
     );
   }
   return padded(length, of);

@@ -31,7 +31,7 @@ export function isLocal(mask: Mask): mask is LocalMask {
   return mask.kind === "window" || mask.kind === "chunk";
 }
 
-/** The first position that a query at `position` sees, sink tokens apart. Never falls as `position` rises. */
+/** The first position that a query at `position` sees beside sink tokens. It never falls as `position` rises. */
 export function firstSeen(mask: Mask, position: number): number {
   if (mask.kind === "window") return Math.max(0, position - mask.size + 1);
   return mask.kind === "chunk" ? Math.floor(position / mask.size) * mask.size : 0;

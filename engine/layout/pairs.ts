@@ -22,12 +22,12 @@ export function pairsOfRuns(
   mask: Mask = CAUSAL,
 ): number {
   const near = nearPairs(a, b, mask);
-  // Sink tokens that a query sees anyhow count once.
+  // A sink token that a query sees anyway counts once.
   const sinks = before(b, sinkTokensOf(mask));
   return sinks.length === 0 ? near : near + upTo(a, sinks, 0) - nearPairs(a, sinks, mask);
 }
 
-/** Pairs of two runs of one sequence, sink tokens apart. */
+/** Pairs of two runs of one sequence, without those that only the sink tokens add. */
 function nearPairs(a: Span, b: Span, mask: Mask): number {
   switch (mask.kind) {
     case "full":

@@ -129,7 +129,7 @@ function localDecode({ sequence, batch, cp, dealing }: DealtStep, mask: LocalMas
     pairs: read,
     read,
     route: {
-      // Pass-KV sends the keys of later ranks' sequences alone.
+      // Pass-KV sends only the keys of later ranks' sequences.
       sent: (rank, hop) =>
         route.sent(rank, hop).rows * (variant === "pass-kv" ? later(rank, hop) : padded(ownerAt(rank, hop, cp))),
       parcel: (rank, owner) => route.parcel(rank, owner).rows * padded(owner),

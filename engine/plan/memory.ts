@@ -66,8 +66,8 @@ export interface Memory {
 }
 
 /**
- * Bytes of KV cache for one token on one GPU: `2 N_KV/TP D_H e layers`, with at least one KV head a GPU. If V is a part of
- * K, K alone is held.
+ * Bytes of KV cache for one token on one GPU: `2 N_KV/TP D_H e layers`, with at least one KV head a GPU. If V is a part
+ * of K, a GPU holds only K.
  */
 export function kvBytesPerToken(m: Model, tp: number, kvBytes: number): number {
   return elementsPerGpu(m, headsPerGpu(m, tp)).kv * kvBytes * m.layers;

@@ -43,8 +43,8 @@ export interface RingWork {
   /** A factor on a hop's attention (0) or transfer (1). */
   readonly jitter?: (rank: number, hop: number, what: 0 | 1) => number;
   /**
-   * All ranks are alike and send every message, so run only one. It receives what it sends, as its neighbour would. This is exact if
-   * attention, wires and starts do not depend on the rank, and it takes O(N) hops instead of N x N.
+   * All ranks are alike and send every message, so run only one. It receives what it sends, as its neighbour would.
+   * This is exact if attention, wires and starts do not depend on the rank, and it takes O(N) hops instead of N x N.
    */
   readonly oneForAll?: boolean;
   /** Receives every span. */

@@ -77,10 +77,9 @@ const NEAR = 0.05;
 
 /**
  * The variant that `rule` (default Algorithm 5) names for a step. The rules assume that a query sees all keys before it.
- * Under a window or chunk mask, which a rule knows nothing of, the variant that sends fewer bytes is chosen instead, and
- * the reason says what the rule would name. `constants` replaces the fitted rule's constants. On
- * an exact tie, Algorithms 1 and 5 choose pass-KV, because they compare with `>=`. With one rank nothing travels, and
- * the answer is pass-KV. Errors: InputError.
+ * That is wrong under a window or chunk mask, so there the variant that sends fewer bytes is chosen, and the reason says
+ * what the rule would name. `constants` replaces the fitted rule's constants. On an exact tie, Algorithms 1 and 5 choose
+ * pass-KV, because they compare with `>=`. With one rank nothing travels, and the answer is pass-KV. Errors: InputError.
  */
 export function choose(setting: Setting & { readonly rule?: Rule; readonly constants?: FittedConstants }): Choice {
   const rule = setting.rule ?? "alg5";

@@ -23,7 +23,7 @@ export interface Setting {
   readonly headDim?: number;
   /** Dv, elements of V and O a head; default D_H. */
   readonly valueDim?: number;
-  /** V is the first Dv elements of each row of K (MLA's absorbed form), so K alone travels; default false. */
+  /** V is the first Dv elements of each row of K (MLA's absorbed form), so only K travels; default false. */
   readonly valuesInKeys?: boolean;
   /** e, bytes an element, default 2. */
   readonly bytes?: number;
@@ -77,7 +77,7 @@ export function checkSetting(setting: Setting): Required<Setting> {
   if (!Number.isInteger(full.cached) || full.cached < 0) fail("cached", full.cached, "a whole number of at least 0");
   if (full.heads % full.kvHeads !== 0) fail("kvHeads", full.kvHeads, `a divisor of the ${full.heads} query heads`);
   if (full.valuesInKeys && full.valueDim > full.headDim) {
-    fail("valueDim", full.valueDim, `at most the ${full.headDim} elements of K of which V is a part`);
+    fail("valueDim", full.valueDim, `at most the ${full.headDim} elements of K, because V is a part of it`);
   }
   validateMask(full.mask);
   if (isLocal(full.mask) && full.ranks > MOST_RANKS) {

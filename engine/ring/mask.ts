@@ -38,7 +38,7 @@ export interface MaskBlock {
 export interface MaskPicture {
   /** Chunks of new tokens by sequence, in order of position. */
   readonly queries: readonly MaskChunk[];
-  /** By sequence: chunks of cached tokens (if it has some), then of new tokens. */
+  /** By sequence: chunks of cached tokens (if there are any), then of new tokens. */
   readonly keys: readonly MaskChunk[];
   /** Every block in which a query sees a key. */
   readonly blocks: readonly MaskBlock[];

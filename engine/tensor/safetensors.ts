@@ -59,9 +59,8 @@ interface Entry {
 }
 
 /**
- * Reads the `wanted` tensors, of a type that this module reads, from a .safetensors file called `name`, and those of `optional`
- * that it holds. Checks the whole header, other tensors included. Errors: InputError, one line with file, tensor, what
- * was found and expected.
+ * Reads the `wanted` tensors from a .safetensors file called `name`, and the `optional` ones that it holds. Checks the
+ * whole header, other tensors included. Errors: InputError, one line with file, tensor, what was found and expected.
  */
 export function readSafetensors(
   bytes: Uint8Array,

@@ -120,7 +120,10 @@ test("bad input is refused before anything is opened", async () => {
       [["--sizes", "8"], /^--sizes: found "8"/],
       [["--repeats", "0"], /^--repeats: found "0"/],
       [["--backend", "cpu"], /^--backend: found "cpu", expected webgpu$/],
-      [["--only", "kernels,rings"], /^--only: found "rings", expected kernels or merge or ring or reach or peers$/],
+      [
+        ["--only", "kernels,rings"],
+        /^--only: found "rings", expected kernels or merge or ring or reach or peers; did you mean ring\?$/,
+      ],
       [["--speed"], /^Unknown option '--speed'/],
     ] as const
   ) {

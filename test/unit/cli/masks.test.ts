@@ -5,6 +5,7 @@ import path from "node:path";
 import test from "node:test";
 import { attend } from "../../../engine/cli/attend.ts";
 import { dealingOption, maskOption } from "../../../engine/cli/options.ts";
+import { policy } from "../../../engine/cli/policy.ts";
 import { session } from "../../../engine/cli/session.ts";
 import type { AttendInput } from "../../../engine/cluster/types.ts";
 import { InputError } from "../../../engine/errors.ts";
@@ -498,3 +499,13 @@ test("session refuses a mask that it cannot have, before it reads a file", () =>
       );
     }
   }));
+
+test("policy refuses a --v-prefix that no kernel computes", async () => {
+  const argv = ["--new", "8k", "--ranks", "4", "--heads", "16", "--kv-heads", "1", "--v-prefix"];
+  for (const prefix of ["30", "12", "132"]) {
+    await assert.rejects(call((words, io) => policy(words, io), [...argv, prefix]), {
+      name: "InputError",
+      message: `--v-prefix: found "${prefix}", expected a multiple of 4 from 16 to K's D = 128`,
+    });
+  }
+});

@@ -1,6 +1,6 @@
 /** The words of the command line: commands, help, the version, and numbers as people write them. */
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import test from "node:test";
 import { attend } from "../../../engine/cli/attend.ts";
@@ -175,4 +175,14 @@ test("an output cannot be a session's script or its tensors' file", () =>
         error instanceof InputError &&
         error.message === `--out ${file}: ${option} names the same file, expected different ones`);
     }
+  }));
+
+test("an output cannot be one of the profiler traces that trace reads", () =>
+  inFolder(async (folder) => {
+    const file = path.join(folder, "rank0.json");
+    await writeFile(file, "{}");
+    await assert.rejects(call(trace, [file, "--trace", file]), {
+      name: "InputError",
+      message: `--trace ${file}: input ${file} names the same file, expected different ones`,
+    });
   }));

@@ -262,7 +262,10 @@ test("policy: the choice, its terms, its reason; one rank has no border", async 
   assert.equal(latent.terms.kvElements, 8 * 576);
   const windowed = await call(policy, ...argv, "--mask", "window:4096+4", "--dealing", "contiguous");
   assert.match(windowed.stdout, /^pass-kv by bytes sent\nunder window:4096\+4, dealt contiguous, all ranks send/);
-  await assert.rejects(call(policy, ...argv, "--v-prefix", "129"), refused(/--v-prefix: found "129".*from 1 to 128/));
+  await assert.rejects(
+    call(policy, ...argv, "--v-prefix", "129"),
+    refused(/--v-prefix: found "129".*from 16 to K's D = 128/),
+  );
   await assert.rejects(call(policy, "--new", "5", "--ranks", "2", "--heads", "4"), refused(/--kv-heads: not given/));
   await assert.rejects(call(policy, ...argv, "--rule", "best"), refused(/--rule: found "best", expected alg1 or alg5/));
 });
