@@ -20,7 +20,7 @@ export const OPTION = {
   layer: ["--layer N", "the layer whose tensors are compared"],
   prefix: [
     "--v-prefix DV",
-    "V is the first DV elements of each row of K, as in MLA: no v then, and one row a token is held and sent",
+    "V is the first DV elements of each row of K, as in MLA: give no v; ranks hold and send one row a token",
   ],
   sinks: [
     "--sinks S.npy",

@@ -121,7 +121,10 @@ export async function plan(
   const kvBytes = numberOption("--kv-bytes", o["kv-bytes"]);
   const cached = wholeOption("--cached", o.cached, 0);
   const batch = wholeOption("--batch", o.batch, 1);
-  const mask = o.mask === undefined && o["sink-tokens"] === undefined ? undefined : maskOption(o);
+  if (o.mask === undefined && o["sink-tokens"] !== undefined) {
+    throw new InputError("--sink-tokens: found without --mask, expected it beside --mask window:W or chunk:C");
+  }
+  const mask = o.mask === undefined ? undefined : maskOption(o);
   const dealing = choiceOption("--dealing", o.dealing, ["auto", ...DEALINGS]);
   const common: Omit<PlanInput, "cp" | "tp"> = {
     model: await modelOption(o.model ?? "llama3-405b"),

@@ -131,7 +131,7 @@ export const session: Command = async (argv, io) => {
   const [mask, dealing] = [maskOption(o), dealingOption(o)];
   if (mask.kind === "full") {
     throw new InputError(
-      '--mask: found "full", expected causal, window:W or chunk:C: a session\'s later tokens are not there yet',
+      '--mask: found "full", expected causal, window:W or chunk:C: a session does not have its later tokens yet',
     );
   }
   const [link, fault, scale, timeout] = [

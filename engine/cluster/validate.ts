@@ -297,7 +297,7 @@ export function validateSession(options: SessionOptions, elsewhere?: Elsewhere):
   validateValueHead(options);
   if (maskFrom(options).kind === "full") {
     throw new InputError(
-      'mask: found "full", expected causal, window or chunk: a session\'s later tokens are not there yet',
+      'mask: found "full", expected causal, window or chunk: a session does not have its later tokens yet',
     );
   }
   validateDealing(options.dealing);

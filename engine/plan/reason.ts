@@ -112,7 +112,7 @@ export function dealingReasonOf(
     );
     return `${one} ${secondsText(fastest.seconds + head)} in ${fastest.variant} (${kinds.join("; ")})`;
   });
-  return `${best.dealing} is the faster: ${said.join(", ")}`;
+  return `${best.dealing} is faster: ${said.join(", ")}`;
 }
 
 /** What one GPU of every rank sends, and what the mask saves. */

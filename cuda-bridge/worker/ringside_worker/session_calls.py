@@ -23,7 +23,7 @@ def open_session(engine, p: dict, inputs: dict, listener: Listener, slice_flops:
         if shape.mask == FULL:
             raise Refused(
                 "bad-input",
-                'mask: found "full", expected causal, window or chunk: a session\'s later tokens are not there yet',
+                'mask: found "full", expected causal, window or chunk: a session does not have its later tokens yet',
             )
         mine = engine.mine(shape.ranks)
         fits = f"{engine.free() // (len(mine) * shape.kv_bytes)} tokens a rank would"

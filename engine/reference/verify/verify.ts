@@ -135,8 +135,12 @@ function validate(input: VerifyInput): void {
   validateHeads(heads, kvHeads, headDim);
   validateValueHead(input);
   const { valueDim } = valueHead(input);
-  if (sinks !== undefined && !(sinks instanceof Float32Array && sinks.length === heads)) {
-    throw new InputError(`sinks: found ${sayValue(sinks)}, expected a Float32Array of ${heads} logits, one a head`);
+  if (
+    sinks !== undefined && !(sinks instanceof Float32Array && sinks.length === heads && sinks.every(Number.isFinite))
+  ) {
+    throw new InputError(
+      `sinks: found ${sayValue(sinks)}, expected a Float32Array of ${heads} finite logits, one a head`,
+    );
   }
   const tokens = sequences.reduce((sum, s) => sum + s.new, 0);
   const rowCount = sequences.reduce((sum, s) => sum + s.new + s.cached, 0);

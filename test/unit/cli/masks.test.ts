@@ -484,7 +484,7 @@ test("session refuses a mask that it cannot have, before it reads a file", () =>
       const [options, message] of [
         [
           ["--mask", "full"],
-          '--mask: found "full", expected causal, window:W or chunk:C: a session\'s later tokens are not there yet',
+          '--mask: found "full", expected causal, window:W or chunk:C: a session does not have its later tokens yet',
         ],
         [
           ["--mask", "chunk:"],
