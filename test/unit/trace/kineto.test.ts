@@ -101,6 +101,27 @@ test("hidden and exposed time of every hop, to one per cent, for one and two mes
   }
 });
 
+test("clocks are aligned by the same steps, also if a rank lacks the first", () => {
+  const traces = [0, 1].map((rank) => {
+    const steps = [2, 3, 4].map((number) => {
+      const at = 1e5 * number;
+      const { events, end } = ring(at, [1000, 1000], [1500]);
+      return [{ name: `ProfilerStep#${number}`, cat: "user_annotation", at, for: end - at }, ...events];
+    });
+    const shifted = steps.slice(rank).flat().map((e) => ({ ...e, at: e.at + 1e6 * rank }));
+    return readKineto(traceOf(shifted, rank), `rank${rank}.json`);
+  });
+  const { offsets } = readHops(traces);
+  offsets.forEach(({ seconds }, rank) => assert.ok(Math.abs(seconds + rank) < 1e-9, `rank ${rank}: ${seconds}`));
+});
+
+test("a trace may have more kernels than a call takes arguments", () => {
+  const kernels = Array.from({ length: 200_000 }, (_, at): Made => ({ name: "gemm", at, for: 1 }));
+  const { steps } = readHops([readKineto(traceOf(kernels), "many.json")]);
+  assert.equal(steps.length, 1);
+  assert.ok(Math.abs(steps[0].total - 0.2) < 1e-9);
+});
+
 test("messages before their attention: nothing hides them", () => {
   const events: Made[] = [];
   for (let hop = 0; hop < 3; hop++) {
