@@ -60,6 +60,7 @@ export const trace: Command = async (argv, io) => {
   }
   if (files.length === 0) throw new InputError("trace: found no file, expected a profiler trace of each rank");
   await checkOutputs({ "--trace": o.trace });
+  const predicted = await prediction(o, files.length, io.signal);
   const traces: KinetoTrace[] = [];
   for (const [place, file] of files.entries()) {
     io.signal.throwIfAborted();
@@ -67,7 +68,6 @@ export const trace: Command = async (argv, io) => {
   }
   requireOneEach(traces);
   const reading = readHops(traces);
-  const predicted = await prediction(o, traces.length, io.signal);
   if (o.trace !== undefined) await writeOutputs([[o.trace, chromeTrace(reading.spans, "profiler traces")]]);
   const { spans: _, ...facts } = reading;
   io.stdout(
@@ -186,7 +186,7 @@ function text(
   if (predicted !== undefined) {
     lines.push(
       "",
-      `predicted: a layer of ${predicted.model} on ${predicted.cluster}; measured: the mean of all ranks and steps`,
+      `predicted: a layer of ${predicted.model} on ${predicted.cluster}; measured: the first hops of each step, the mean of all ranks`,
       table(
         ["hop", "attention", "predicted", "communication", "predicted", "exposed", "predicted"],
         predicted.hops.map(({ hop, ...of }) => {
