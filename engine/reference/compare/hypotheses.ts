@@ -113,9 +113,9 @@ export class Case {
     if (setting === undefined || reading === "hop") return [];
     const length = this.final ? setting.ranks : this.at.piece.hop! + 1;
     return this.#parts ??= Array.from({ length }, (_, hop) => {
-      const owner = setting.keys.findIndex((_, k) => setting.hopOf(this.at.piece.rank, k) === hop);
+      const held = setting.keys[setting.keysMet(this.at.piece.rank, hop)];
       return rows.attend(this.at.row, this.at.head, {
-        keys: rows.seen(this.at.row, this.mask, setting.keys[owner]),
+        keys: rows.seen(this.at.row, this.mask, held),
         sink: -Infinity,
       });
     });
