@@ -97,6 +97,13 @@ test("partials by rank and hop: a planted fault is located and named, and the pi
   await expect(story.getByRole("row").nth(2)).toContainText("✗ LSE");
   await expect(story.getByText("✗")).toHaveCount(1);
   await expect(page.getByText("Crossed: 2 blocks with wrong rows.")).toBeVisible();
+  // The block under the keyboard stays while the grid follows it.
+  const mask = page.getByRole("group", { name: /^Mask: 8 query chunks by 8 key chunks/ });
+  await mask.focus();
+  await mask.press("ArrowRight");
+  await expect(page.getByText(/^queries 0–7 × keys 0–7: rank 0, hop 0/)).toBeVisible();
+  await mask.press("ArrowDown");
+  await expect(page.getByText(/^queries 8–15 × keys 0–7: rank 1, hop 1/)).toBeVisible();
   await axeFindsNothing(page, "differs");
   await page.setViewportSize({ width: 390, height: 844 });
   await expectNoWiderThan(page, 390);
