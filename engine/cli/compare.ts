@@ -11,7 +11,7 @@ import { DIMS, LSE_DIMS } from "../tensor/dims.ts";
 import { ROUNDING } from "../tensor/dtype.ts";
 import { comparisonText } from "./compare-report.ts";
 import { requireOneTheirs, theirPieces } from "./compare-read.ts";
-import { OPTION, optionLines } from "./help.ts";
+import { INPUTS, OPTION, optionLines } from "./help.ts";
 import type { Command } from "./io.ts";
 import {
   choiceOption,
@@ -34,14 +34,8 @@ const HELP = `ringside compare: finds what is wrong in somebody's attention, whe
 The problem
 ${
   optionLines(
-    OPTION.npy,
-    OPTION.tensors,
-    OPTION.dims,
-    OPTION.names,
-    OPTION.layer,
-    OPTION.prefix,
-    OPTION.sinks,
-    ["--sequences T:P,...", "new and cached tokens of each sequence (default: one, with P = K rows - Q rows)"],
+    ...INPUTS,
+    OPTION.sequences,
     OPTION.mask,
     OPTION.sinkTokens,
     OPTION.scale,
