@@ -81,7 +81,7 @@ test("names say what a file is, and which rank and hop", () => {
   assert.match(meant("x.npz") as string, /^x.npz: cannot be read/);
 });
 
-test("files are sorted into inputs and a result, and what is missing or twice is said", () => {
+test("files are sorted into inputs and results; missing and duplicate ones are reported", () => {
   const names = (...all: string[]) => sortFiles(all.map((name) => ({ name })));
   assert.deepEqual(names().missing, ["q, k and v", "their result"]);
   const shards = names("q.npy", "k.npy", "v.npy", "o_rank0.npy", "o_rank1.npy", "lse_rank0.npy", "lse_rank1.npy");
