@@ -568,19 +568,37 @@ function* permuted(of: Case): Iterable<Prediction> {
       const shards = dealtBy(name, ranks, sequences.map((s) => s.new));
       if (shards === undefined) continue;
       // Rows of a whole result in the order of the ranks' shards, or a rank's own.
-      const order = setting === undefined || of.context.pieces.length === 1
-        ? shards.flatMap((own) => [...own])
-        : shards[of.at.piece.rank];
-      const row = order[of.at.place];
+      const order = setting === undefined || of.context.pieces.length === 1 ? shards : [shards[of.at.piece.rank]];
+      const row = rowAt(order, of.at.place);
       if (row !== undefined && row !== PADDING && row !== of.at.row) {
         yield { ...of.rightOf(row), detail: setting === undefined ? `${name}, ${ranks} ranks` : name };
       }
-      const inverse = setting === undefined ? order.indexOf(of.at.row) : -1;
+      const inverse = setting === undefined ? placeOf(order, of.at.row) : -1;
       if (inverse >= 0 && inverse !== of.at.row && inverse < sequences.reduce((sum, s) => sum + s.new, 0)) {
         yield { ...of.rightOf(inverse), detail: `${name}, ${ranks} ranks, undone twice` };
       }
     }
   }
+}
+
+/** The row at a place of shards one after the other. */
+function rowAt(shards: readonly Int32Array[], place: number): number | undefined {
+  for (const own of shards) {
+    if (place < own.length) return own[place];
+    place -= own.length;
+  }
+  return undefined;
+}
+
+/** The place of a row in shards one after the other; -1 if none has it. */
+function placeOf(shards: readonly Int32Array[], row: number): number {
+  let before = 0;
+  for (const own of shards) {
+    const place = own.indexOf(row);
+    if (place >= 0) return before + place;
+    before += own.length;
+  }
+  return -1;
 }
 
 const dealings = new Map<string, readonly Int32Array[] | undefined>();
