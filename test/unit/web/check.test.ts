@@ -110,7 +110,7 @@ test("the command line checks the same", () => {
   assert.equal(
     commandOf(sorted, settings),
     "npx ringside-cp compare --tensors 'my qkv.safetensors' --shards 'o_rank{rank}.npy' --layout te --ranks 2 " +
-      "--mask window:16 --sink-tokens 4 --dtype bf16",
+      "--mask window:16+4 --dtype bf16",
   );
   assert.equal(commandOf(sortFiles([{ name: "q.npz", holds: ["q"] }]), settings), undefined);
 });
