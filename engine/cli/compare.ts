@@ -48,7 +48,7 @@ ${
     ["--theirs F", "O and LSE of all tokens, in the order of q"],
     ["--shards PATTERN", "the same of each rank: {rank} stands for 0 to N-1, rows in the order of its shard"],
     ["--partials PATTERN", "a rank's partial results: {rank} and {hop} stand for 0 to N-1"],
-    ["--lse F", "LSE in files of its own, by the same pattern"],
+    ["--lse F", "LSE, if it is in separate files, by the same pattern"],
     ["--theirs-dims D", "the axes of O, if they are not those of q: thd, htd, bhtd or bthd"],
     ["--lse-dims D", "the axes of LSE: th, ht, bht or bht1, where its shape fits several"],
     ["--layout L", `who holds which token: ${LAYOUT_NAMES.join(", ")}`],

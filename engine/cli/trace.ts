@@ -21,8 +21,8 @@ const HELP = `ringside trace: reads profiler traces of a run, one for each rank,
 
 It reads what torch.profiler's export_chrome_trace writes, packed with gzip or not, of CUDA and ROCm
 kernels or, over gloo, of CPU operators. It cuts steps (ProfilerStep) into hops, aligns the ranks'
-clocks where exchanges end, and shows how much of each hop's communication computation hides, and
-how much it does not.
+clocks where exchanges end, and shows how much of each hop's communication is hidden behind
+computation, and how much is exposed.
 
 ${
   optionLines(

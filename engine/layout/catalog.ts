@@ -214,8 +214,8 @@ function padded(length: number, of: number): Int32Array {
 function exact(name: string, length: number, of: number): Int32Array {
   if (length % of !== 0) {
     throw new InputError(
-      `layout ${name}: found a sequence of ${length} tokens, expected a multiple of ${of}: this framework cuts no ` +
-        `other; pad it to ${Math.ceil(length / of) * of}`,
+      `layout ${name}: found a sequence of ${length} tokens, expected a multiple of ${of}: this framework can't cut ` +
+        `other lengths; pad it to ${Math.ceil(length / of) * of}`,
     );
   }
   return padded(length, of);
