@@ -146,6 +146,15 @@ test("a kernel belongs to the step that launched it, and a name that no table kn
   assert.deepEqual(unknown.map(({ name, count }) => [name, count]), [["frobnicate", 1]]);
 });
 
+test("a trace without a rank has that of its file's name, or else its place", () => {
+  const text = traceOf([{ name: FLASH, at: 0, for: 1 }]);
+  const ranks = ["rank3.json", "runs/rank8/rank_2.json", "/home/frank7/trace.json", "a.json"].map((file, place) =>
+    readKineto(text, file, place).rank
+  );
+  assert.deepEqual(ranks, [3, 2, 2, 3]);
+  assert.equal(readKineto(traceOf([{ name: FLASH, at: 0, for: 1 }], 5), "rank3.json").rank, 5);
+});
+
 test("names of kernels as frameworks have them", () => {
   const kinds: readonly (readonly [string, string])[] = [
     [FLASH, "attention"],
