@@ -7,7 +7,7 @@ import { chromeTrace } from "../trace/perfetto.ts";
 import { attendDocument, attendText } from "./attend-report.ts";
 import { fromFiles, fromSeed, pickRows, runSeeded, runTensors, verifyRowsOf } from "./attend-run.ts";
 import { faultOption, needlessFault, requireFault } from "./fault.ts";
-import { FAULT, OPTION, optionLines, withRemark } from "./help.ts";
+import { FAULT, INPUTS, OPTION, optionLines, withRemark } from "./help.ts";
 import { checkOutputs, type Command, writeOutputs } from "./io.ts";
 import {
   choiceOption,
@@ -36,16 +36,10 @@ Inputs
   sequence has its cached rows before its new rows. Dv may differ from D.
 ${
   optionLines(
-    OPTION.npy,
-    OPTION.tensors,
-    OPTION.dims,
-    OPTION.names,
-    OPTION.layer,
-    OPTION.prefix,
-    OPTION.sinks,
+    ...INPUTS,
     ["--seed S", "make the inputs from this seed: the same numbers here and on a remote worker"],
     ["--shape T[:P],H,Hkv,D", "their new and cached tokens, query heads, KV heads and head dimension"],
-    ["--sequences T:P,...", "new and cached tokens of each sequence (default: one, with P = K rows - Q rows)"],
+    OPTION.sequences,
   )
 }
 

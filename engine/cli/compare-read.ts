@@ -50,8 +50,9 @@ export function theirPieces(
   setting: Setting | undefined,
   dims: GivenDims,
 ): ReturnType<typeof piecesOf> {
-  const layer = o.names?.includes("{layer}") ? wholeOption("--layer", o.layer, 0) : undefined;
-  const names = namesOption(theirNames(o.names), { o: "o", lse: "lse" }, layer);
+  const own = theirNames(o.names);
+  const layer = own?.includes("{layer}") ? wholeOption("--layer", o.layer, 0) : undefined;
+  const names = namesOption(own, { o: "o", lse: "lse" }, layer);
   const kind = KINDS.find((one) => o[one] !== undefined)!;
   const read = (rank: number, hop: number | undefined) => {
     const fill = (text: string) => text.replaceAll("{rank}", String(rank)).replaceAll("{hop}", String(hop));

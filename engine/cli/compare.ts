@@ -11,7 +11,7 @@ import { DIMS, LSE_DIMS } from "../tensor/dims.ts";
 import { ROUNDING } from "../tensor/dtype.ts";
 import { comparisonText } from "./compare-report.ts";
 import { requireOneTheirs, theirPieces } from "./compare-read.ts";
-import { OPTION, optionLines } from "./help.ts";
+import { INPUTS, OPTION, optionLines } from "./help.ts";
 import type { Command } from "./io.ts";
 import {
   choiceOption,
@@ -34,14 +34,8 @@ const HELP = `ringside compare: finds what is wrong in somebody's attention, whe
 The problem
 ${
   optionLines(
-    OPTION.npy,
-    OPTION.tensors,
-    OPTION.dims,
-    OPTION.names,
-    OPTION.layer,
-    OPTION.prefix,
-    OPTION.sinks,
-    ["--sequences T:P,...", "new and cached tokens of each sequence (default: one, with P = K rows - Q rows)"],
+    ...INPUTS,
+    OPTION.sequences,
     OPTION.mask,
     OPTION.sinkTokens,
     OPTION.scale,
@@ -54,7 +48,7 @@ ${
     ["--theirs F", "O and LSE of all tokens, in the order of q"],
     ["--shards PATTERN", "the same of each rank: {rank} stands for 0 to N-1, rows in the order of its shard"],
     ["--partials PATTERN", "a rank's partial results: {rank} and {hop} stand for 0 to N-1"],
-    ["--lse F", "LSE in files of its own, by the same pattern"],
+    ["--lse F", "LSE, if it is in separate files, by the same pattern"],
     ["--theirs-dims D", "the axes of O, if they are not those of q: thd, htd, bhtd or bthd"],
     ["--lse-dims D", "the axes of LSE: th, ht, bht or bht1, where its shape fits several"],
     ["--layout L", `who holds which token: ${LAYOUT_NAMES.join(", ")}`],

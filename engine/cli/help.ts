@@ -26,6 +26,10 @@ export const OPTION = {
     "--sinks S.npy",
     "f4 [H]: a learned logit for each query head, once in each row's denominator; LSE then includes it",
   ],
+  sequences: [
+    "--sequences T:P,...",
+    "new and cached tokens of each sequence (default: one, with P = K rows - Q rows)",
+  ],
   ranks: ["--ranks N", "context-parallel ranks"],
   wireDtype: [
     "--wire-dtype E",
@@ -60,6 +64,17 @@ export const OPTION = {
   json: ["--json", "print one JSON document"],
   runtime: ["--runtime R", "node (default) or deno"],
 } as const satisfies Readonly<Record<string, OptionText>>;
+
+/** The options that give Q, K, V and sinks. */
+export const INPUTS: readonly OptionText[] = [
+  OPTION.npy,
+  OPTION.tensors,
+  OPTION.dims,
+  OPTION.names,
+  OPTION.layer,
+  OPTION.prefix,
+  OPTION.sinks,
+];
 
 /** The text of --fault, which is written with a step in a session. */
 export const FAULT = "make a rank fail on purpose; the kind is exit (default), drop or lose-device";

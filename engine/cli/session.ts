@@ -8,7 +8,7 @@ import { isPrefixOfK } from "../tensor/heads.ts";
 import { writeNpy } from "../tensor/npy.ts";
 import { chromeTrace } from "../trace/perfetto.ts";
 import { faultOption, needlessFault } from "./fault.ts";
-import { FAULT, OPTION, optionLines, withRemark } from "./help.ts";
+import { FAULT, INPUTS, OPTION, optionLines, withRemark } from "./help.ts";
 import { checkOutputs, type Command, readInput, writeOutputs } from "./io.ts";
 import {
   choiceOption,
@@ -43,12 +43,7 @@ Inputs
   No query sees a later token, so any script must give the same as one full prefill under the same
   mask. --check compares them. All steps have one mask. It can't be full: later tokens are not there
   yet.
-${
-  optionLines(OPTION.npy, OPTION.tensors, OPTION.dims, OPTION.names, OPTION.layer, OPTION.prefix, OPTION.sinks, [
-    "--script S.json",
-    "the sequences and the steps",
-  ])
-}
+${optionLines(...INPUTS, ["--script S.json", "the sequences and the steps"])}
 
 The run
   K and V are always rounded to --wire-dtype, because the ranks cache them in that type.

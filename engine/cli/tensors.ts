@@ -73,11 +73,10 @@ async function load({ tensors, sinks, "v-prefix": prefix, ...o }: TensorOptions)
   const twice = (v: string) =>
     new InputError(`--v-prefix: found beside ${v}, expected one of them: with --v-prefix, V is part of K`);
   const own = o.names?.split(",").filter((part) => !/^(o|lse)=/.test(part)).join(",");
-  const names = namesOption(
-    own || undefined,
-    { q: "q", k: "k", v: "v", sinks: "sinks" },
-    wholeOption("--layer", o.layer, 0),
-  );
+  // The names of O and LSE may have the only {layer}: compare-read.ts reads them.
+  const elsewhere = o.names?.includes("{layer}") && !own?.includes("{layer}");
+  const layer = elsewhere ? undefined : wholeOption("--layer", o.layer, 0);
+  const names = namesOption(own || undefined, { q: "q", k: "k", v: "v", sinks: "sinks" }, layer);
   if (tensors !== undefined) {
     if (o.q !== undefined || o.k !== undefined || o.v !== undefined) {
       throw new InputError("--tensors: found beside --q, --k or --v, expected one or the other");

@@ -21,8 +21,8 @@ const HELP = `ringside trace: reads profiler traces of a run, one for each rank,
 
 It reads what torch.profiler's export_chrome_trace writes, packed with gzip or not, of CUDA and ROCm
 kernels or, over gloo, of CPU operators. It cuts steps (ProfilerStep) into hops, aligns the ranks'
-clocks where exchanges end, and shows how much of each hop's communication computation hides, and
-how much it does not.
+clocks where exchanges end, and shows how much of each hop's communication is hidden behind
+computation, and how much is exposed.
 
 ${
   optionLines(
@@ -64,6 +64,7 @@ export const trace: Command = async (argv, io) => {
     "--model": o.model,
     "--cluster": o.cluster,
   });
+  const predicted = await prediction(o, files.length, io.signal);
   const traces: KinetoTrace[] = [];
   for (const [place, file] of files.entries()) {
     io.signal.throwIfAborted();
@@ -71,7 +72,6 @@ export const trace: Command = async (argv, io) => {
   }
   requireOneEach(traces);
   const reading = readHops(traces);
-  const predicted = await prediction(o, traces.length, io.signal);
   if (o.trace !== undefined) await writeOutputs([[o.trace, chromeTrace(reading.spans, "profiler traces")]]);
   const { spans: _, ...facts } = reading;
   io.stdout(
@@ -190,7 +190,7 @@ function text(
   if (predicted !== undefined) {
     lines.push(
       "",
-      `predicted: a layer of ${predicted.model} on ${predicted.cluster}; measured: the mean of all ranks and steps`,
+      `predicted: a layer of ${predicted.model} on ${predicted.cluster}; measured: the first hops of each step, the mean of all ranks`,
       table(
         ["hop", "attention", "predicted", "communication", "predicted", "exposed", "predicted"],
         predicted.hops.map(({ hop, ...of }) => {

@@ -16,18 +16,19 @@ const HELP = `ringside vectors: writes golden vectors: inputs, results, and the 
 
 ${
   optionLines(
-    ["--out DIR", "a folder, made if it is not there: one .safetensors file a case, and manifest.json"],
-    ["--case NAME", "one case alone"],
+    ["--out DIR", "the folder to write, created if needed: one .safetensors file for each case, and manifest.json"],
+    ["--case NAME", "write only this case"],
     ["--list", "print the cases and what each is for"],
     OPTION.runtime,
   )
 }
 
-A case's file holds q [T, H, D], k and v [T+P, Hkv, D], positions [T], sinks [H] if it has any,
-o [T, H, D], lse [T, H], and for each rank and hop rank0.hop0.o and rank0.hop0.lse; rank0.rows are
-the rows of q in the order of the rank's shard, -1 for padding. In pass-KV, a partial's rows are the
-rank's own; in pass-Q, those of rank (rank - hop) mod N. Partials are of their hop alone, without
-sinks. The numbers never change.
+Each case is one file. Its inputs are q [T, H, D], k and v [T+P, Hkv, D], positions [T], and sinks
+[H] if the case has sinks. Its results are o [T, H, D] and lse [T, H].
+Partial results are named by rank and hop: rank0.hop0.o and rank0.hop0.lse. Each covers its hop
+alone, without sinks. In pass-KV its rows are the rank's own; in pass-Q they are those of rank
+(rank - hop) mod N. rank0.rows lists the rows of q in the order of the rank's shard, -1 for padding.
+The numbers never change.
 
 Exit status: 0 done, 2 bad input or usage.
 `;

@@ -214,7 +214,7 @@ function padded(length: number, of: number): Int32Array {
 function exact(name: string, length: number, of: number): Int32Array {
   if (length % of !== 0) {
     throw new InputError(
-      `layout ${name}: found a sequence of ${length} tokens, expected a multiple of ${of}: this framework takes no ` +
+      `layout ${name}: found a sequence of ${length} tokens, expected a multiple of ${of}: this framework cuts no ` +
         `other length; pad it to ${Math.ceil(length / of) * of}`,
     );
   }

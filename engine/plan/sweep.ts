@@ -61,6 +61,13 @@ export interface Sweep {
   readonly summary: string;
 }
 
+/** Whether one rank stands for all of them, so that any CP can be simulated. */
+function ranksOfSweepAlike(input: Pick<SweepInput, "model" | "mask" | "dealing">): boolean {
+  const masks = input.mask === undefined ? masksOf(input.model) : [input];
+  const dealing = input.dealing === "contiguous" ? "contiguous" : "head-tail";
+  return masks.every(({ mask = CAUSAL }) => ranksAlike({ mask, dealing }));
+}
+
 /**
  * The layouts to try. CP takes powers of two, up to 256 if ranks differ and each is simulated. TP takes every size that
  * splits the heads and is a divisor or a multiple of a host's GPUs.
@@ -72,9 +79,7 @@ export function layouts(
   const tps = tpSizes(input.model, Math.min(input.maxGpus, input.model.heads)).filter((
     tp,
   ) => (tp <= gpusPerHost ? gpusPerHost % tp === 0 : tp % gpusPerHost === 0));
-  const masks = input.mask === undefined ? masksOf(input.model) : [input];
-  const dealing = input.dealing === "contiguous" ? "contiguous" : "head-tail";
-  const alike = masks.every(({ mask = CAUSAL }) => ranksAlike({ mask, dealing }));
+  const alike = ranksOfSweepAlike(input);
   return tps.flatMap((tp) => {
     const largest = Math.min(Math.floor(input.maxGpus / tp), alike ? MOST_GPUS : EVERY_RANK_UP_TO);
     return Array.from({ length: Math.floor(Math.log2(largest)) + 1 }, (_, i) => ({ cp: 2 ** i, tp }));
@@ -129,7 +134,11 @@ export async function sweep(input: SweepInput): Promise<Sweep> {
   });
   const pareto = marked.filter((r) => r.pareto);
   const best = input.target === undefined ? undefined : pareto.find((r) => r.seconds <= input.target!);
-  return { rows: marked, pareto, ...(best === undefined ? {} : { best }), summary: summaryOf(pareto, best, input) };
+  const summary = summaryOf(pareto, best, input);
+  const cut = !ranksOfSweepAlike(input) && input.maxGpus > EVERY_RANK_UP_TO
+    ? `; CP beyond ${EVERY_RANK_UP_TO} was not tried: here ranks differ, and each is simulated`
+    : "";
+  return { rows: marked, pareto, ...(best === undefined ? {} : { best }), summary: summary + cut };
 }
 
 function summaryOf(pareto: readonly SweepRow[], best: SweepRow | undefined, input: SweepInput): string {

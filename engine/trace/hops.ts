@@ -69,7 +69,7 @@ interface Interval {
 export function readHops(traces: readonly KinetoTrace[]): TraceReading {
   const sorted = traces.toSorted((a, b) => a.rank - b.rank);
   const cut = sorted.map((trace) => ({ trace, steps: stepsOf(trace, sorted.length) }));
-  const offsets = offsetsOf(cut.map(({ steps }) => steps.flatMap(({ hops }) => hops)));
+  const offsets = offsetsOf(cut.map(({ steps }) => steps));
   const steps: TracedStep[] = [];
   const hops: TracedHop[] = [];
   const spans: Span[] = [];
@@ -79,8 +79,8 @@ export function readHops(traces: readonly KinetoTrace[]): TraceReading {
     for (const one of own) {
       const { step, events, busy } = one;
       const communication = union(events.filter(isMessage));
-      const start = Math.min(...events.map((e) => e.start));
-      const total = Math.max(...events.map(endOf)) - start;
+      const [{ start }] = events;
+      const total = lastEnd(events) - start;
       const exposed = length(minus(communication, busy));
       steps.push({
         rank: trace.rank,
@@ -145,6 +145,8 @@ interface CutStep {
 const isMessage = ({ kind }: KinetoEvent) => kind === "communication";
 const isAttention = ({ kind }: KinetoEvent) => kind === "attention";
 const endOf = ({ start, duration }: KinetoEvent) => start + duration;
+// Not Math.max of a spread: a step may have more kernels than a call takes arguments.
+const lastEnd = (events: readonly KinetoEvent[]) => events.reduce((last, e) => Math.max(last, endOf(e)), -Infinity);
 
 function stepsOf({ events, worldSize }: KinetoTrace, traces: number): CutStep[] {
   const numbers = [...new Set(events.map(({ step }) => step))];
@@ -195,10 +197,17 @@ function hopsOf(events: readonly KinetoEvent[], ranks: number): CutStep["hops"] 
 }
 
 /** Clocks of different machines: the median difference of the ends of the same hops. */
-function offsetsOf(ranks: readonly (CutStep["hops"][number])[][]): number[] {
-  const ends = ranks.map((hops) => hops.map(({ messages }) => Math.max(...messages.map(endOf))));
+function offsetsOf(ranks: readonly (readonly CutStep[])[]): number[] {
+  const ends = ranks.map((steps) =>
+    new Map(
+      steps.flatMap(({ step, hops }) =>
+        hops.map(({ messages }, hop) => [`${step} ${hop}`, lastEnd(messages)] as const)
+      ),
+    )
+  );
   return ends.map((own) => {
-    const apart = own.slice(0, ends[0].length).map((end, i) => ends[0][i] - end).sort((a, b) => a - b);
+    const apart = [...own].filter(([hop]) => ends[0].has(hop)).map(([hop, end]) => ends[0].get(hop)! - end)
+      .sort((a, b) => a - b);
     return apart.length === 0 ? 0 : apart[Math.floor(apart.length / 2)];
   });
 }

@@ -93,7 +93,7 @@ interface Raw {
 }
 
 /**
- * Reads one rank's trace; `file` is its name. The rank is the trace's own, or that of the name (`rank3`), or else `place`.
+ * Reads one rank's trace; `file` is its name. The rank is the trace's own, or the last in the name (`rank3`), or else `place`.
  * Errors: InputError if it is no trace, or holds no kernel and no operator.
  */
 export function readKineto(text: string, file: string, place = 0): KinetoTrace {
@@ -135,9 +135,9 @@ export function readKineto(text: string, file: string, place = 0): KinetoTrace {
     );
   }
   const info = (whole as { distributedInfo?: { rank?: unknown; world_size?: unknown } }).distributedInfo;
-  const rank = [info?.rank, Number(/rank[_-]?(\d+)/i.exec(file)?.[1] ?? NaN), place].find((n) =>
-    Number.isSafeInteger(n)
-  ) as number;
+  const rank = [info?.rank, Number([...file.matchAll(/(?<![a-z])rank[_-]?(\d+)/gi)].at(-1)?.[1] ?? NaN), place].find((
+    n,
+  ) => Number.isSafeInteger(n)) as number;
   return {
     file,
     rank,

@@ -1,42 +1,23 @@
 // Check, as a person uses it: files in, a verdict, a fault's name; the settings in the link.
 import { gzipSync } from "node:zlib";
 import { expect, type Page, test } from "@playwright/test";
-import { Rows } from "../../engine/reference/compare/row.ts";
 import { Setting } from "../../engine/reference/compare/setting.ts";
 import { writeNpy } from "../../engine/tensor/npy.ts";
 import { seededRows } from "../../engine/tensor/seeded.ts";
 import { writeSafetensors } from "../../engine/tensor/safetensors.ts";
+import { checkCase, D, H, N } from "../check-case.ts";
 import { axeFindsNothing } from "./axe.ts";
 import { expectNoWiderThan, failOnUncaughtErrors } from "./page.ts";
 
-const [T, H, Hkv, D, N] = [64, 4, 2, 16, 4];
-const sequences = [{ new: T, cached: 0 }];
-const [q, k, v] = (["q", "k", "v"] as const).map((name) => seededRows(3, name, 0, T, (name === "q" ? H : Hkv) * D));
-const rows = new Rows({ q, k, v, heads: H, kvHeads: Hkv, headDim: D, sequences, dtype: "f32" });
+const T = 64;
+const { sequences, part, ...made } = checkCase(T);
 const te = new Setting("te", N, "pass-kv", sequences);
-const f32 = (shape: number[], data: Float32Array) => ({ shape, dtype: "f32" as const, data });
 const file = (name: string, bytes: Uint8Array) => ({
   name,
   mimeType: "application/octet-stream",
   buffer: Buffer.from(bytes),
 });
-const inputs = file(
-  "qkv.safetensors",
-  writeSafetensors({ q: f32([T, H, D], q), k: f32([T, Hkv, D], k), v: f32([T, Hkv, D], v) }),
-);
-
-/** O and LSE of rows; `scale` plants a fault. */
-function part(own: ArrayLike<number>, held?: Setting["keys"][number], scale = 1 / Math.sqrt(D)) {
-  const o = new Float32Array(own.length * H * D), lse = new Float32Array(own.length * H);
-  Array.from(own).forEach((row, place) => {
-    for (let h = 0; h < H; h++) {
-      const made = rows.attend(row, h, { keys: rows.seen(row, rows.mask, held), scale });
-      o.set(made.o, (place * H + h) * D);
-      lse[place * H + h] = made.lse;
-    }
-  });
-  return { o: f32([own.length, H, D], o), lse: f32([own.length, H], lse) };
-}
+const inputs = file("qkv.safetensors", made.inputs);
 
 const right = file("out.safetensors", writeSafetensors(part(Array.from({ length: T }, (_, row) => row))));
 const partials = te.rows.flatMap((_, rank) =>
@@ -97,6 +78,13 @@ test("partials by rank and hop: a planted fault is located and named, and the pi
   await expect(story.getByRole("row").nth(2)).toContainText("✗ LSE");
   await expect(story.getByText("✗")).toHaveCount(1);
   await expect(page.getByText("Crossed: 2 blocks with wrong rows.")).toBeVisible();
+  // The block under the keyboard stays while the grid follows it.
+  const mask = page.getByRole("group", { name: /^Mask: 8 query chunks by 8 key chunks/ });
+  await mask.focus();
+  await mask.press("ArrowRight");
+  await expect(page.getByText(/^queries 0–7 × keys 0–7: rank 0, hop 0/)).toBeVisible();
+  await mask.press("ArrowDown");
+  await expect(page.getByText(/^queries 8–15 × keys 0–7: rank 1, hop 1/)).toBeVisible();
   await axeFindsNothing(page, "differs");
   await page.setViewportSize({ width: 390, height: 844 });
   await expectNoWiderThan(page, 390);

@@ -118,7 +118,7 @@ export async function compare(input: CompareInput): Promise<Comparison> {
   // Partial results are of their hop alone or of all so far: whichever fits better.
   for (const { reading, right, keysOf } of readingsOf(pieces, setting, alone)) {
     const context: Context = { rows, setting, pieces, reading, keysOf };
-    const judged = pieces.map((piece, i) => judge(problem, piece, right[i]));
+    const judged = pieces.map((piece, i) => judge(problem, piece, right[i], allowance));
     verdicts.push(await verdictOf(context, allowance, judged, pause));
     if (verdicts.at(-1)!.ok) break;
   }
@@ -186,7 +186,7 @@ function readingsOf(
   const sums: Expected[] = [...alone];
   const before = new Map<Piece, readonly KeyRun[]>();
   for (const rank of new Set(pieces.map((piece) => piece.rank))) {
-    // A hop that is not there leaves the later ones without their sum.
+    // If a hop is missing, there is no sum for the hops after it.
     const complete = pieces.flatMap((piece, i) => (piece.rank === rank ? [i] : [])).filter((i, j) =>
       pieces[i].hop === j
     );
@@ -199,9 +199,9 @@ function readingsOf(
   ];
 }
 
-function judge(problem: Problem, piece: Piece, right: Expected): Judged {
+function judge(problem: Problem, piece: Piece, right: Expected, allowance: Allowance): Judged {
   const wrong: number[] = [];
-  for (const { place, head } of wrongIn(problem, piece, right, new Allowance(problem))) {
+  for (const { place, head } of wrongIn(problem, piece, right, allowance)) {
     wrong.push(place * problem.heads + head);
   }
   return { piece, right, wrong };
@@ -284,8 +284,7 @@ const inOneHop: Tries = function* (of, { predict }) {
   const { setting } = context;
   if (setting === undefined || of.parts.length < 2) return;
   for (const hop of of.parts.keys()) {
-    const owner = setting.keys.findIndex((_, k) => setting.hopOf(at.piece.rank, k) === hop);
-    const held = setting.keys[owner];
+    const held = setting.keys[setting.keysMet(at.piece.rank, hop)];
     const piece: Piece = { ...at.piece, hop, held };
     const alone = new Case({ ...context, reading: "hop", keysOf: () => held }, { ...at, piece }, {});
     for (const { o, lse, detail } of predict(alone)) {
@@ -406,7 +405,8 @@ function remark(problem: Problem, judged: readonly Judged[], hypotheses: readonl
   if (problem.dtype !== "f32" || hypotheses.length > 0) return undefined;
   for (const dtype of ["f16", "bf16"] as const) {
     const wider = { ...problem, dtype };
-    if (judged.every(({ piece, right }) => judge(wider, piece, right).wrong.length === 0)) {
+    const allowance = new Allowance(wider);
+    if (judged.every(({ piece, right }) => wrongIn(wider, piece, right, allowance).next().done)) {
       return `every row is within what ${dtype} allows: if they computed or rounded in it, say --dtype ${dtype}`;
     }
   }

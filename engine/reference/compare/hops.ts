@@ -65,17 +65,18 @@ export function rowHops(
   if (setting !== undefined && setting.ranks > 1) {
     const home = setting.rows.findIndex((own) => own.includes(token));
     const before: RowValues[] = [];
-    const all: number[] = [];
+    let all: number[] = [];
     for (let hop = 0; hop < setting.ranks; hop++) {
-      const owner = setting.keys.findIndex((_, k) => setting.hopOf(home, k) === hop);
+      const owner = setting.keysMet(home, hop);
       const keys = rows.seen(token, rows.mask, setting.keys[owner]);
       const alone = rows.attend(token, head, { keys, ...sinkless });
       before.push(alone);
-      all.push(...keys);
+      // Not push: keys may be more than a call takes arguments.
+      all = [...all, ...keys];
       const soFar = reading === "so-far";
       const at = setting.variant === "pass-kv" ? home : owner;
       const piece = pieces.find((one) => one.hop === hop && one.rank === at);
-      out.push(beside(hop, owner, keys, soFar ? merged(before) : alone, piece, soFar ? [...all] : keys));
+      out.push(beside(hop, owner, keys, soFar ? merged(before) : alone, piece, soFar ? all : keys));
     }
   }
   const final = pieces.find((one) => one.hop === undefined && one.rank === rank);

@@ -113,9 +113,9 @@ export class Case {
     if (setting === undefined || reading === "hop") return [];
     const length = this.final ? setting.ranks : this.at.piece.hop! + 1;
     return this.#parts ??= Array.from({ length }, (_, hop) => {
-      const owner = setting.keys.findIndex((_, k) => setting.hopOf(this.at.piece.rank, k) === hop);
+      const held = setting.keys[setting.keysMet(this.at.piece.rank, hop)];
       return rows.attend(this.at.row, this.at.head, {
-        keys: rows.seen(this.at.row, this.mask, setting.keys[owner]),
+        keys: rows.seen(this.at.row, this.mask, held),
         sink: -Infinity,
       });
     });
@@ -169,7 +169,7 @@ export const HYPOTHESES: readonly Hypothesis[] = [
   },
   {
     name: "nan-empty-row",
-    says: "a row that sees no key is NaN; right are O = 0 and LSE = -Infinity",
+    says: "a row that sees no key is NaN; it should have O = 0 and LSE = -Infinity",
     *predict(of) {
       if (of.right.lse === -Infinity) {
         yield* [{ o: zero(of).fill(NaN), lse: NaN }, { o: zero(of).fill(NaN) }, { lse: NaN }];
@@ -185,7 +185,7 @@ export const HYPOTHESES: readonly Hypothesis[] = [
   },
   {
     name: "lse-base-2",
-    says: "LSE is a logarithm to base 2; right is a natural one",
+    says: "LSE is a logarithm to base 2; it should be a natural one",
     *predict(of) {
       yield { o: of.right.o, lse: of.right.lse / Math.LN2 };
       if (of.parts.length < 2) return;
@@ -259,7 +259,7 @@ export const HYPOTHESES: readonly Hypothesis[] = [
   },
   {
     name: "causal-top-left",
-    says: "the causal mask is aligned top-left: cached tokens do not shift it; right is bottom-right",
+    says: "the causal mask is aligned top-left: cached tokens do not shift it; it should be aligned bottom-right",
     *predict(of) {
       if (of.cached > 0 && of.mask.kind !== "full") yield of.seeing((p) => p <= of.position - of.cached);
     },
@@ -280,7 +280,7 @@ export const HYPOTHESES: readonly Hypothesis[] = [
   },
   {
     name: "causal-for-full",
-    says: "the mask is causal; right is none",
+    says: "the mask is causal; it should be full",
     *predict(of) {
       if (of.mask.kind === "full") yield of.under({ kind: "causal" });
     },
@@ -321,7 +321,7 @@ export const HYPOTHESES: readonly Hypothesis[] = [
   },
   {
     name: "window-for-causal",
-    says: "a query sees a window of keys; right is all up to its own",
+    says: "a query sees a window of keys; it should see all up to its own",
     predict: windowed,
   },
   {
@@ -333,7 +333,7 @@ export const HYPOTHESES: readonly Hypothesis[] = [
   },
   {
     name: "sink-per-rank",
-    says: "the learned sink counts once on every rank; right is once in all",
+    says: "the learned sink counts once on every rank; it should count once in all",
     *predict(of) {
       const ranks = of.context.setting?.ranks;
       if (of.sink.length === 0) return;
@@ -344,7 +344,7 @@ export const HYPOTHESES: readonly Hypothesis[] = [
   },
   {
     name: "kv-heads-interleaved",
-    says: "query head h reads KV head h mod Hkv; right is floor(h / (H / Hkv))",
+    says: "query head h reads KV head h mod Hkv; it should read floor(h / (H / Hkv))",
     *predict(of) {
       const { heads, kvHeads } = of.context.rows.problem;
       if (kvHeads > 1 && heads > kvHeads) yield of.attend({ keyHead: of.at.head % kvHeads });
@@ -568,19 +568,37 @@ function* permuted(of: Case): Iterable<Prediction> {
       const shards = dealtBy(name, ranks, sequences.map((s) => s.new));
       if (shards === undefined) continue;
       // Rows of a whole result in the order of the ranks' shards, or a rank's own.
-      const order = setting === undefined || of.context.pieces.length === 1
-        ? shards.flatMap((own) => [...own])
-        : shards[of.at.piece.rank];
-      const row = order[of.at.place];
+      const order = setting === undefined || of.context.pieces.length === 1 ? shards : [shards[of.at.piece.rank]];
+      const row = rowAt(order, of.at.place);
       if (row !== undefined && row !== PADDING && row !== of.at.row) {
         yield { ...of.rightOf(row), detail: setting === undefined ? `${name}, ${ranks} ranks` : name };
       }
-      const inverse = setting === undefined ? order.indexOf(of.at.row) : -1;
+      const inverse = setting === undefined ? placeOf(order, of.at.row) : -1;
       if (inverse >= 0 && inverse !== of.at.row && inverse < sequences.reduce((sum, s) => sum + s.new, 0)) {
         yield { ...of.rightOf(inverse), detail: `${name}, ${ranks} ranks, undone twice` };
       }
     }
   }
+}
+
+/** The row at a place of shards one after the other. */
+function rowAt(shards: readonly Int32Array[], place: number): number | undefined {
+  for (const own of shards) {
+    if (place < own.length) return own[place];
+    place -= own.length;
+  }
+  return undefined;
+}
+
+/** The place of a row in shards one after the other; -1 if none has it. */
+function placeOf(shards: readonly Int32Array[], row: number): number {
+  let before = 0;
+  for (const own of shards) {
+    const place = own.indexOf(row);
+    if (place >= 0) return before + place;
+    before += own.length;
+  }
+  return -1;
 }
 
 const dealings = new Map<string, readonly Int32Array[] | undefined>();

@@ -53,9 +53,9 @@ export class Setting {
     return this.variant === "pass-kv" ? { queries: rank, keys: visitor } : { queries: visitor, keys: rank };
   }
 
-  /** The hop at which the queries of rank `queries` meet the keys of rank `keys`. */
-  hopOf(queries: number, keys: number): number {
-    return this.variant === "pass-kv" ? ownerAt(queries, keys, this.ranks) : ownerAt(keys, queries, this.ranks);
+  /** The rank whose keys the queries of rank `rank` meet at `hop`. */
+  keysMet(rank: number, hop: number): number {
+    return this.variant === "pass-kv" ? ownerAt(rank, hop, this.ranks) : (rank + hop) % this.ranks;
   }
 }
 

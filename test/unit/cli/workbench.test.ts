@@ -84,6 +84,19 @@ test("a right result agrees with status 0, in every order of axes; a wrong one d
   assert.ok(Array.isArray(grid) && worst.share !== 0);
 });
 
+test("--names: {layer} in the inputs' names, in the result's, or in both", async () => {
+  const { q, ...rest } = readSafetensors(QKV, "qkv", ["q", "k", "v"]);
+  const layered = { "qkv.safetensors": writeSafetensors({ "l.3.q": q, ...rest }) };
+  const result = (name: string) => ({ "out.safetensors": writeSafetensors({ [name]: f32([T, H, D], RIGHT.o) }) });
+  const named = async (files: Readonly<Record<string, Uint8Array>>, names: string, layer = ["--layer", "3"]) =>
+    await compares(files, ["--theirs", "out.safetensors", "--names", names, ...layer]);
+  assert.equal((await named({ ...layered, ...result("o") }, "q=l.{layer}.q")).status, 0);
+  assert.equal((await named(result("l.3.o"), "o=l.{layer}.o")).status, 0);
+  assert.equal((await named({ ...layered, ...result("l.3.o") }, "q=l.{layer}.q,o=l.{layer}.o")).status, 0);
+  await assert.rejects(named(result("x"), "o=x"), /^InputError: --layer: found 3, but no name has {layer}/);
+  await assert.rejects(named(result("x"), "o={layer}", []), /^InputError: --names: found {layer} without --layer/);
+});
+
 test("shards by rank in Transformer Engine's layout, and partials by rank and hop: the place is named", async () => {
   const setting = new Setting("te", 4, "pass-kv", p.sequences);
   const planted = (row: number, rank: number) => rank === 2 && row === setting.rows[2][3];

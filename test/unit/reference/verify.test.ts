@@ -260,16 +260,12 @@ test("verification under a local mask, with sinks, and with values of another si
       assert.equal(wrong.passed, false, "a missing sink was not noticed");
     }
   }
-  await assert.rejects(
-    verifyRows(platform, {
-      ...BATCH,
-      sinks: new Float32Array(3),
-      rows: [],
-      out: new Float32Array(),
-      lse: new Float32Array(),
-    }),
-    /sinks: found .*expected a Float32Array of 4 logits/,
-  );
+  for (const sinks of [new Float32Array(3), Float32Array.of(0, NaN, 0, 0)]) {
+    await assert.rejects(
+      verifyRows(platform, { ...BATCH, sinks, rows: [], out: new Float32Array(), lse: new Float32Array() }),
+      /sinks: found .*expected a Float32Array of 4 finite logits/,
+    );
+  }
 });
 
 test("verification on the GPU: right rows pass, a planted error does not, and both ways agree", async () => {

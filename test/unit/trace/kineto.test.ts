@@ -101,6 +101,27 @@ test("hidden and exposed time of every hop, to one per cent, for one and two mes
   }
 });
 
+test("clocks are aligned by the same steps, also if a rank lacks the first", () => {
+  const traces = [0, 1].map((rank) => {
+    const steps = [2, 3, 4].map((number) => {
+      const at = 1e5 * number;
+      const { events, end } = ring(at, [1000, 1000], [1500]);
+      return [{ name: `ProfilerStep#${number}`, cat: "user_annotation", at, for: end - at }, ...events];
+    });
+    const shifted = steps.slice(rank).flat().map((e) => ({ ...e, at: e.at + 1e6 * rank }));
+    return readKineto(traceOf(shifted, rank), `rank${rank}.json`);
+  });
+  const { offsets } = readHops(traces);
+  offsets.forEach(({ seconds }, rank) => assert.ok(Math.abs(seconds + rank) < 1e-9, `rank ${rank}: ${seconds}`));
+});
+
+test("a trace may have more kernels than a call takes arguments", () => {
+  const kernels = Array.from({ length: 200_000 }, (_, at): Made => ({ name: "gemm", at, for: 1 }));
+  const { steps } = readHops([readKineto(traceOf(kernels), "many.json")]);
+  assert.equal(steps.length, 1);
+  assert.ok(Math.abs(steps[0].total - 0.2) < 1e-9);
+});
+
 test("messages before their attention: nothing hides them", () => {
   const events: Made[] = [];
   for (let hop = 0; hop < 3; hop++) {
@@ -123,6 +144,15 @@ test("a kernel belongs to the step that launched it, and a name that no table kn
   const { steps, unknown } = readHops([readKineto(traceOf(events, 2), "x.json")]);
   assert.deepEqual(steps.map(({ step, attention }) => [step, Math.round(attention * 1e6)]), [[1, 10], [2, 0]]);
   assert.deepEqual(unknown.map(({ name, count }) => [name, count]), [["frobnicate", 1]]);
+});
+
+test("a trace without a rank has that of its file's name, or else its place", () => {
+  const text = traceOf([{ name: FLASH, at: 0, for: 1 }]);
+  const ranks = ["rank3.json", "runs/rank8/rank_2.json", "/home/frank7/trace.json", "a.json"].map((file, place) =>
+    readKineto(text, file, place).rank
+  );
+  assert.deepEqual(ranks, [3, 2, 2, 3]);
+  assert.equal(readKineto(traceOf([{ name: FLASH, at: 0, for: 1 }], 5), "rank3.json").rank, 5);
 });
 
 test("names of kernels as frameworks have them", () => {

@@ -4,12 +4,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { attenders } from "../../../engine/reference/compare/attender.ts";
-import { Rows } from "../../../engine/reference/compare/row.ts";
+import { rowHops } from "../../../engine/reference/compare/hops.ts";
 import { Setting } from "../../../engine/reference/compare/setting.ts";
 import { readHops } from "../../../engine/trace/hops.ts";
 import { readKineto } from "../../../engine/trace/kineto.ts";
 import { writeNpy } from "../../../engine/tensor/npy.ts";
-import { seededRows } from "../../../engine/tensor/seeded.ts";
 import { writeSafetensors } from "../../../engine/tensor/safetensors.ts";
 import type { Outcome } from "../../../web/views/check/ask.ts";
 import { commandOf } from "../../../web/views/check/command.ts";
@@ -21,30 +20,12 @@ import * as layouts from "../../../web/views/check/layouts/state.ts";
 import { dealingOf, pictureOf, wrongBlocks } from "../../../web/views/check/picture.ts";
 import { defaults, type Draft, fromQuery, layoutNames, read, toQuery } from "../../../web/views/check/state.ts";
 import { sayShare, verdict } from "../../../web/views/check/words.ts";
+import { checkCase, D, H, Hkv, N } from "../../check-case.ts";
 
-const [T, H, Hkv, D, N] = [48, 4, 2, 16, 4];
-const sequences = [{ new: T, cached: 0 }];
-const q = seededRows(3, "q", 0, T, H * D), k = seededRows(3, "k", 0, T, Hkv * D), v = seededRows(3, "v", 0, T, Hkv * D);
-const rows = new Rows({ q, k, v, heads: H, kvHeads: Hkv, headDim: D, sequences, dtype: "f32" });
-const f32 = (shape: number[], data: Float32Array) => ({ shape, dtype: "f32" as const, data });
+const T = 48;
+const { sequences, part, ...made } = checkCase(T);
 const file = (name: string, bytes: Uint8Array<ArrayBuffer>) => new File([bytes], name);
-const inputs = file(
-  "qkv.safetensors",
-  writeSafetensors({ q: f32([T, H, D], q), k: f32([T, Hkv, D], k), v: f32([T, Hkv, D], v) }),
-);
-
-/** Rows of a result; `scale` plants a fault. */
-function part(own: ArrayLike<number>, held?: Setting["keys"][number], scale = 1 / Math.sqrt(D)) {
-  const o = new Float32Array(own.length * H * D), lse = new Float32Array(own.length * H);
-  Array.from(own).forEach((row, place) => {
-    for (let h = 0; h < H; h++) {
-      const made = rows.attend(row, h, { keys: rows.seen(row, rows.mask, held), scale });
-      o.set(made.o, (place * H + h) * D);
-      lse[place * H + h] = made.lse;
-    }
-  });
-  return { o: f32([own.length, H, D], o), lse: f32([own.length, H], lse) };
-}
+const inputs = file("qkv.safetensors", made.inputs);
 
 async function run(files: readonly File[], draft: Partial<Draft> = {}): Promise<Outcome> {
   const given = await Promise.all(
@@ -81,7 +62,7 @@ test("names say what a file is, and which rank and hop", () => {
   assert.match(meant("x.npz") as string, /^x.npz: cannot be read/);
 });
 
-test("files are sorted into inputs and a result, and what is missing or twice is said", () => {
+test("files are sorted into inputs and results; missing and duplicate ones are reported", () => {
   const names = (...all: string[]) => sortFiles(all.map((name) => ({ name })));
   assert.deepEqual(names().missing, ["q, k and v", "their result"]);
   const shards = names("q.npy", "k.npy", "v.npy", "o_rank0.npy", "o_rank1.npy", "lse_rank0.npy", "lse_rank1.npy");
@@ -129,7 +110,7 @@ test("the command line checks the same", () => {
   assert.equal(
     commandOf(sorted, settings),
     "npx ringside-cp compare --tensors 'my qkv.safetensors' --shards 'o_rank{rank}.npy' --layout te --ranks 2 " +
-      "--mask window:16 --sink-tokens 4 --dtype bf16",
+      "--mask window:16+4 --dtype bf16",
   );
   assert.equal(commandOf(sortFiles([{ name: "q.npz", holds: ["q"] }]), settings), undefined);
 });
@@ -203,6 +184,15 @@ test("partials of all hops so far: the exact row beside them is of all hops so f
   const { found, hops } = await run([inputs, ...files], { layout: "contiguous" });
   assert.deepEqual([found.reading, found.first?.rank, found.first?.hop], ["so-far", 3, 2]);
   assert.deepEqual(hops.map(({ off }) => off !== null), [false, false, true, true]);
+});
+
+test("a row may see more keys at a hop than a call takes arguments", () => {
+  const [keys, cases] = [300_000, [{ new: 1, cached: 299_999 }]];
+  const setting = new Setting("contiguous", 2, "pass-kv", cases);
+  const data = new Float32Array(keys * 16);
+  const problem = { q: data.slice(0, 16), k: data, v: data, heads: 1, kvHeads: 1, headDim: 16, sequences: cases };
+  const hops = rowHops({ ...problem, dtype: "f32" }, [], setting, "so-far", { token: 0, head: 0, rank: 0 });
+  assert.deepEqual(hops.map(({ seen }) => seen), [150_001, 149_999]);
 });
 
 test("what can't be checked is one clear line", async () => {

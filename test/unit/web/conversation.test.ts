@@ -67,11 +67,13 @@ test("an empty address is the default conversation, and the Lab's part of an add
   ]);
 });
 
-test("a session has the Lab's mask, but not a full one: later tokens can't be seen", () => {
+test("a session has the Lab's mask, but rejects a full one: later tokens can't be seen", () => {
   const maskOf = (query: string) => read(fromQuery(query)).conversation?.mask;
   assert.deepEqual(maskOf("?mask=window:64%2B4"), { kind: "window", size: 64, sinkTokens: 4 });
-  assert.deepEqual(maskOf("?mask=full"), { kind: "causal" });
-  assert.deepEqual(maskOf("?causal=0"), { kind: "causal" });
+  for (const query of ["?mask=full", "?causal=0"]) {
+    assert.equal(maskOf(query), undefined);
+    assert.match(read(fromQuery(query)).problems.get("mask")!, /^Mask: found full, expected causal, window or chunk/);
+  }
   assert.equal(maskOf("?mask=x"), undefined);
 });
 

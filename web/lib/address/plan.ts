@@ -66,7 +66,7 @@ export const keys: Readonly<Record<Field, string>> = {
   dealing: "deal",
 };
 
-/** Fields that an address has only if they are not as usual. */
+/** Fields that an address leaves out at their defaults. */
 const rare: readonly Field[] = ["mask", "size", "dealing"];
 
 /** The question with which the view opens: a row of Tables 4 and 5 of the paper. */

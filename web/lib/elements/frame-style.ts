@@ -40,6 +40,22 @@ export const frameStyle = css`
     gap: 8px;
     padding-bottom: 8px;
   }
+  /* A button that chooses files: its input lies over it, unseen. */
+  .chooser {
+    position: relative;
+    display: inline-block;
+  }
+  .chooser input {
+    position: absolute;
+    inset: 0;
+    width: 100%;
+    opacity: 0;
+    cursor: pointer;
+  }
+  .chooser input:focus-visible + .button {
+    outline: 2px solid var(--accent);
+    outline-offset: 2px;
+  }
   @media screen and (min-width: 900px) and (min-height: 720px) {
     :host {
       height: 100dvh;

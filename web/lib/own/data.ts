@@ -53,7 +53,8 @@ export function sayFiles(files: OwnFiles): string {
   return `${files.q.name}, ${files.k.name} and ${files.v.name}`;
 }
 
-const words: Readonly<Record<string, Letter>> = {
+/** The words in file names that mean a tensor. */
+export const words: Readonly<Record<string, Letter>> = {
   q: "q",
   query: "q",
   queries: "q",

@@ -44,7 +44,7 @@ export type Answer = Extract<WorkerMessage, { kind: "progress" | "failed" }> | {
   readonly holds: readonly (readonly string[] | null)[];
 } | { readonly kind: "checked"; readonly outcome: Outcome };
 
-/** Hears of progress: `what` is under way, such as "files read". */
+/** Called on progress; `what` says what is counted, such as "files read". */
 export type OnProgress = (done: number, total: number, what?: string) => void;
 
 /** The names of the tensors in each file. */

@@ -10,7 +10,7 @@ export class RingsideCommandLine extends LitElement {
   static override properties = { line: {}, _said: { state: true } };
 
   declare line: string;
-  /** What became of the last copy, of which line. */
+  /** The button's text after a copy, and the line that was copied. */
   declare _said: { readonly of: string; readonly text: string } | undefined;
 
   async #copy(): Promise<void> {

@@ -1,5 +1,5 @@
 /** The same check as a command line. */
-import { isLocal, sayMask, sinkTokensOf } from "../../engine/run.ts";
+import { sayMask } from "../../engine/run.ts";
 import type { Sorted } from "./names.ts";
 import type { Settings } from "./state.ts";
 
@@ -7,14 +7,11 @@ import type { Settings } from "./state.ts";
 export function commandOf({ options }: Pick<Sorted, "options">, settings: Settings): string | undefined {
   if (options === undefined) return undefined;
   const { layout, ranks, variant, mask, dtype } = settings;
-  const sinks = sinkTokensOf(mask);
-  const seen = isLocal(mask) ? `${mask.kind}:${mask.size}` : sayMask(mask);
   const words = [
     ...["npx", "ringside-cp", "compare", ...options],
     ...(layout === undefined ? [] : ["--layout", layout, "--ranks", String(ranks)]),
     ...(layout === undefined || variant === "pass-kv" ? [] : ["--variant", variant]),
-    ...(seen === "causal" ? [] : ["--mask", seen]),
-    ...(sinks === 0 ? [] : ["--sink-tokens", String(sinks)]),
+    ...(mask.kind === "causal" ? [] : ["--mask", sayMask(mask)]),
     ...(dtype === undefined ? [] : ["--dtype", dtype]),
   ];
   return words.map(quoted).join(" ");

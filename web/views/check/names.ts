@@ -1,4 +1,5 @@
 /** What files are: by their names and, if a file has several tensors, by what these are called. */
+import { words as inputWords } from "../../lib/own/data.ts";
 
 /** A file. */
 export interface Given {
@@ -43,15 +44,7 @@ export interface Sorted {
 }
 
 const WORDS: Readonly<Record<string, Part>> = {
-  q: "q",
-  query: "q",
-  queries: "q",
-  k: "k",
-  key: "k",
-  keys: "k",
-  v: "v",
-  value: "v",
-  values: "v",
+  ...inputWords,
   o: "o",
   out: "o",
   output: "o",

@@ -5,8 +5,8 @@ import { type Dealing, type MaskBlock, maskOf, type MaskPicture } from "../../en
 import type { Sizes } from "./ask.ts";
 import type { Settings } from "./state.ts";
 
-/** The most blocks that are drawn. */
-const MOST = 64 ** 2;
+/** The most ranks whose blocks are drawn: each has two chunks of queries and two of keys. */
+export const MOST_RANKS = 32;
 
 /** Ringside's dealing that gives every rank the same tokens as the layout; undefined if none does. */
 export function dealingOf(layout: string, ranks: number, length: number): Dealing | undefined {
@@ -24,7 +24,7 @@ export function pictureOf(
   { sequences }: Pick<Sizes, "sequences">,
   sequence: number,
 ): MaskPicture | undefined {
-  if (layout === undefined || 4 * ranks * ranks > MOST) return undefined;
+  if (layout === undefined || ranks > MOST_RANKS) return undefined;
   const own = sequences[sequence];
   const dealing = dealingOf(layout, ranks, own.new);
   if (dealing === undefined || (own.cached > 0 && dealingOf(layout, ranks, own.cached) !== dealing)) return undefined;

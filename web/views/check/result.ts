@@ -7,7 +7,8 @@ import "../../lib/elements/scroll.ts";
 import { formatCount, formatError, formatShare } from "../../lib/format/format.ts";
 import "../../lib/stage/mask.ts";
 import type { Selection } from "../../lib/stage/selection.ts";
-import { pictureOf, wrongBlocks } from "./picture.ts";
+import type { MaskPicture } from "../../engine/run.ts";
+import { MOST_RANKS, pictureOf, wrongBlocks } from "./picture.ts";
 import type { Answered } from "./store.ts";
 import { sayAdapter, sayApart, sayNumber, sayShare, sayStep, verdict } from "./words.ts";
 
@@ -23,8 +24,8 @@ export function result(answered: Answered, selection: Selection, stale: boolean)
       )}</h2>
       <p class="quiet">Bound: ${found.tolerance} (${dtype}). Computed again on ${sayAdapter(
         adapter,
-      )}; what is off there is
-        confirmed in float64.${found.reading === null
+      )}; the first wrong
+        number is confirmed in float64.${found.reading === null
           ? ""
           : found.reading === "hop"
           ? " Each partial is of its hop alone."
@@ -223,14 +224,19 @@ function grid(cells: readonly Cell[], ranks: number, selection: Selection): Temp
   `;
 }
 
+/** A result's picture, kept: for a new one, the mask's element would forget the block under the pointer. */
+const pictures = new WeakMap<Answered, MaskPicture | undefined>();
+
 /** The mask in blocks, the wrong ones crossed. */
-function picture({ outcome: { found, sizes }, settings }: Answered, selection: Selection): TemplateResult {
+function picture(answered: Answered, selection: Selection): TemplateResult {
+  const { outcome: { found, sizes }, settings } = answered;
   if (settings.layout === undefined) return html``;
   const sequence = found.first?.sequence ?? 0;
-  const mask = pictureOf(settings, sizes, sequence);
+  if (!pictures.has(answered)) pictures.set(answered, pictureOf(settings, sizes, sequence));
+  const mask = pictures.get(answered);
   if (mask === undefined) {
     return html`<p class="quiet aside">The mask’s picture needs shards of two chunks, as ringside and contiguous deal
-      them. This layout deals otherwise here.</p>`;
+      them, and at most ${MOST_RANKS} ranks.</p>`;
   }
   return html`
     <section aria-labelledby="mask">

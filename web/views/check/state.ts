@@ -72,7 +72,7 @@ export function fromQuery(query: string): Draft {
   ) as unknown as Draft;
 }
 
-/** Settings in an address, those apart that are as usual. Other parts of the address stay. */
+/** Settings in an address, without those at their defaults. Other parts of the address stay. */
 export function toQuery(draft: Draft, before: string): string {
   const query = new URLSearchParams(before);
   for (const field of fields) {

@@ -68,6 +68,7 @@ export class CheckStore extends EventTarget {
     const draft = fromQuery(location.search);
     if (toQuery(draft, "") === toQuery(this.draft, "")) return;
     this.draft = draft;
+    this.#rankGiven = draft.ranks !== defaults.ranks;
     this.#dirty();
   }
 

@@ -28,21 +28,6 @@ export const checkStyle = css`
     list-style: disc;
     padding-left: 20px;
   }
-  .chooser {
-    position: relative;
-    display: inline-block;
-  }
-  .chooser input {
-    position: absolute;
-    inset: 0;
-    width: 100%;
-    opacity: 0;
-    cursor: pointer;
-  }
-  .chooser input:focus-visible + .button {
-    outline: 2px solid var(--accent);
-    outline-offset: 2px;
-  }
   .taken {
     max-width: 1280px;
   }

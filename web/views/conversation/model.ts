@@ -134,6 +134,14 @@ export function read({ fields, turns }: ConversationDraft): Reading {
     }
     return value;
   };
+  if (fields.mask === "full") {
+    wrong(
+      "mask",
+      names.mask,
+      fields.mask,
+      "causal, window or chunk, because a session's later tokens aren't there yet",
+    );
+  }
   for (const field of ["sequences", "prefills", "killMode"] as const) {
     if (!Object.hasOwn(choices[field], fields[field])) {
       wrong(field, names[field], fields[field], Object.keys(choices[field]).join(" or "));
@@ -243,8 +251,6 @@ export function turnsOf(text: string): PartDraft[][] {
 export function fromQuery(query: string, otherwise: ConversationDraft = draftOf(defaults)): ConversationDraft {
   const given = new URLSearchParams(query);
   const lab = pick(labFromQuery(query));
-  // Tokens that come later can't be seen: the Lab's full mask is none of a session.
-  if (lab.mask === "full") lab.mask = "causal";
   const turns = given.has("turns") ? turnsOf(given.get("turns")!) : otherwise.turns;
   const fields = { ...otherwise.fields, ...lab, sequences: String(turns[0]?.length ?? 1) };
   if (given.has("turns")) fields.kill = "none";

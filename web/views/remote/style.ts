@@ -168,21 +168,6 @@ export const remoteStyle = css`
   .actions {
     margin-top: 16px;
   }
-  .chooser {
-    position: relative;
-    display: inline-block;
-  }
-  .chooser input {
-    position: absolute;
-    inset: 0;
-    width: 100%;
-    opacity: 0;
-    cursor: pointer;
-  }
-  .chooser input:focus-visible + .button {
-    outline: 2px solid var(--accent);
-    outline-offset: 2px;
-  }
   .bars th:first-child {
     white-space: normal;
   }

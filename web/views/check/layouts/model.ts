@@ -10,7 +10,7 @@ import {
   type Transfer,
   transfersBetween,
 } from "../../../engine/compare.ts";
-import { isLocal, sayMask, sinkTokensOf } from "../../../engine/run.ts";
+import { sayMask } from "../../../engine/run.ts";
 import type { Question } from "./state.ts";
 
 /** A run of bins along the batch: a rank holds `share` of each bin's tokens. */
@@ -105,12 +105,9 @@ export function movedOf(
 
 /** The same by command line. */
 export function layoutCommand({ left, right, sequences, mask }: Question): string {
-  const sinks = sinkTokensOf(mask);
-  const seen = isLocal(mask) ? `${mask.kind}:${mask.size}` : sayMask(mask);
   return [
     `npx ringside-cp layout --layout ${left.layout} --ranks ${left.ranks} --sequences ${sequences.join(",")}`,
     `--to ${right.layout}${right.ranks === left.ranks ? "" : ` --to-ranks ${right.ranks}`}`,
-    ...(seen === "causal" ? [] : [`--mask ${seen}`]),
-    ...(sinks === 0 ? [] : [`--sink-tokens ${sinks}`]),
+    ...(mask.kind === "causal" ? [] : [`--mask ${sayMask(mask)}`]),
   ].join(" ");
 }
